@@ -1,0 +1,294 @@
+"""Every error that a user of Holdfast can meet.
+
+Owns the exception tree. Each leaf has a `code` (stable, for `holdfast explain CODE`), an
+`exit_status` (stable, documented in docs/exit-status.md) and, per occurrence, a `mend`: one
+sentence that says what to do now. The docstring of a leaf is what `holdfast explain` prints.
+Must never import anything else of Holdfast.
+
+    HoldfastError
+    ├── BadInput            exit 2   what was typed cannot be meant
+    │   ├── InvalidName     NAME
+    │   ├── InvalidSize     SIZE
+    │   ├── InvalidUrl      URL
+    │   └── InvalidOption   OPTION
+    ├── Refused             exit 3   it could be done, and would do harm
+    │   ├── AlreadyExists   EXISTS
+    │   ├── HoldsData       DATA
+    │   ├── ForeignLeg      FOREIGN
+    │   ├── InUse           BUSY
+    │   ├── TooSmall        SMALL
+    │   ├── OwnLeg          SELF
+    │   ├── StaleLeg        STALE
+    │   ├── LastLeg         LASTLEG
+    │   └── NotConfirmed    CONFIRM
+    ├── NotFound            exit 4   there is no such thing
+    │   ├── NoSuchVolume    NOVOLUME
+    │   ├── NoSuchLeg       NOLEG
+    │   ├── NoSuchReceipt   NORECEIPT
+    │   └── NoSuchContainer NOCONTAINER
+    ├── HostCannot          exit 5   this host lacks what it takes
+    │   ├── MissingRights   RIGHTS
+    │   ├── MissingFuse     FUSE
+    │   └── MissingTool     TOOL
+    ├── WrongState          exit 6   not now
+    │   ├── NotAttached     DETACHED
+    │   ├── VolumeHeld      HELD
+    │   └── GateGone        GATE
+    ├── StorageFailed       exit 7   storage did not do what it must
+    │   ├── ContainerFailed IO
+    │   ├── NoSource        NOSOURCE
+    │   ├── JournalFailed   JOURNAL
+    │   └── CommandFailed   COMMAND
+    └── DeadlinePassed      exit 8   TIMEOUT
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+
+class HoldfastError(Exception):
+    """Anything that Holdfast refuses or fails to do, with a code and a mend."""
+
+    code: ClassVar[str] = ""
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str, mend: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.mend = mend
+
+
+class BadInput(HoldfastError):
+    """What was typed cannot be meant. Nothing was changed."""
+
+    exit_status = 2
+
+
+class InvalidName(BadInput):
+    """A volume name is 1 to 40 characters: letters, digits, dot, dash, underscore; it starts with
+    a letter or digit. Slashes and spaces are refused because the name is used in paths."""
+
+    code = "NAME"
+
+
+class InvalidSize(BadInput):
+    """A size is a whole number with an optional unit: 512M, 20G, 1T (powers of 1024). A volume
+    has at least 16 MiB (xfs: 300 MiB, btrfs: 109 MiB) and at most 16 TiB."""
+
+    code = "SIZE"
+
+
+class InvalidUrl(BadInput):
+    """A container is named by a URL: file:/absolute/path.img for an image file, block:/dev/name
+    for a block device. The path is absolute."""
+
+    code = "URL"
+
+
+class InvalidOption(BadInput):
+    """An option has a value that does not exist or contradicts another option."""
+
+    code = "OPTION"
+
+
+class Refused(HoldfastError):
+    """It could be done and would do harm. Nothing was changed."""
+
+    exit_status = 3
+
+
+class AlreadyExists(Refused):
+    """A volume of this name, or a mount at this path, exists already."""
+
+    code = "EXISTS"
+
+
+class HoldsData(Refused):
+    """The container holds something: a file system, a partition table, or bytes that are not
+    zero. Holdfast never overwrites it. Use another container, or erase this one on purpose
+    (wipefs, or delete the image)."""
+
+    code = "DATA"
+
+
+class ForeignLeg(Refused):
+    """The container carries the superblock of another Holdfast volume (or of another leg). Using
+    it would destroy that volume's leg. Remove it from its volume first: holdfast leg remove."""
+
+    code = "FOREIGN"
+
+
+class InUse(Refused):
+    """The container, path or volume is in use: mounted, attached to a loop device, locked by
+    another gate, or opened by running processes."""
+
+    code = "BUSY"
+
+
+class TooSmall(Refused):
+    """The container has no room for the volume's data plus Holdfast's superblock at its end."""
+
+    code = "SMALL"
+
+
+class OwnLeg(Refused):
+    """The container lies on the volume itself, or on a volume that has this one below it. A
+    volume that is a leg of itself deadlocks at its first write."""
+
+    code = "SELF"
+
+
+class StaleLeg(Refused):
+    """The container belongs to this volume but is older than what the volume has acknowledged
+    since: its epoch or its position is behind. It may not be a source. While a current leg is
+    there it can be added again and is resynchronised."""
+
+    code = "STALE"
+
+
+class LastLeg(Refused):
+    """This is the only leg that holds the volume's current data. Add another one first and wait
+    until it is in sync."""
+
+    code = "LASTLEG"
+
+
+class NotConfirmed(Refused):
+    """The command destroys data and was neither confirmed at a terminal nor given --yes."""
+
+    code = "CONFIRM"
+
+
+class NotFound(HoldfastError):
+    """There is no such thing."""
+
+    exit_status = 4
+
+
+class NoSuchVolume(NotFound):
+    """No volume of this name is in the catalog: holdfast volume list shows those that are. After
+    the loss of the catalog: holdfast volume attach NAME --leg URL reads the superblocks."""
+
+    code = "NOVOLUME"
+
+
+class NoSuchLeg(NotFound):
+    """The volume has no such leg. Legs are named by number, id or URL: holdfast volume show."""
+
+    code = "NOLEG"
+
+
+class NoSuchReceipt(NotFound):
+    """No receipt has this id: holdfast receipt list shows those that exist."""
+
+    code = "NORECEIPT"
+
+
+class NoSuchContainer(NotFound):
+    """The container's path does not exist and is not to be created here."""
+
+    code = "NOCONTAINER"
+
+
+class HostCannot(HoldfastError):
+    """This host lacks what it takes: holdfast doctor lists it with the mend."""
+
+    exit_status = 5
+
+
+class MissingRights(HostCannot):
+    """Mounting, loop devices and FUSE need root (CAP_SYS_ADMIN)."""
+
+    code = "RIGHTS"
+
+
+class MissingFuse(HostCannot):
+    """The host has no usable /dev/fuse. Load the fuse module, or give the container the device."""
+
+    code = "FUSE"
+
+
+class MissingTool(HostCannot):
+    """A program that is needed is not installed."""
+
+    code = "TOOL"
+
+
+class WrongState(HoldfastError):
+    """The volume is in a state in which this cannot be done. Nothing was changed."""
+
+    exit_status = 6
+
+
+class NotAttached(WrongState):
+    """The volume is detached: holdfast volume attach NAME."""
+
+    code = "DETACHED"
+
+
+class VolumeHeld(WrongState):
+    """The volume is held: requests wait. Dismounting it now would wait as well, until the
+    deadline. Release it, bring a leg back, or add one."""
+
+    code = "HELD"
+
+
+class GateGone(WrongState):
+    """The volume is mounted but its gate does not answer: both of its processes are gone, or
+    stopped. holdfast recover cleans up; holdfast volume attach starts it again."""
+
+    code = "GATE"
+
+
+class StorageFailed(HoldfastError):
+    """Storage did not do what it must."""
+
+    exit_status = 7
+
+
+class ContainerFailed(StorageFailed):
+    """A container failed to open, read, write or flush."""
+
+    code = "IO"
+
+
+class NoSource(StorageFailed):
+    """None of the legs that can be reached holds the newest acknowledged data, or it cannot be
+    proven: a leg that is away may be newer. Bring the missing leg back, or accept the loss with
+    --force."""
+
+    code = "NOSOURCE"
+
+
+class JournalFailed(StorageFailed):
+    """The journal cannot be written or read. The legs are not affected."""
+
+    code = "JOURNAL"
+
+
+class CommandFailed(StorageFailed):
+    """A system command (mkfs, mount, losetup, resize2fs …) failed; its own words are shown."""
+
+    code = "COMMAND"
+
+
+class DeadlinePassed(HoldfastError):
+    """It did not end within its deadline. The storage below may hang."""
+
+    code = "TIMEOUT"
+    exit_status = 8
+
+
+def leaves(root: type[HoldfastError] = HoldfastError) -> Iterator[type[HoldfastError]]:
+    """Yield every error that has a code, in the order of the tree."""
+    if root.code:
+        yield root
+    for child in root.__subclasses__():
+        yield from leaves(child)
+
+
+def by_code(code: str) -> type[HoldfastError] | None:
+    """The error class with this code, or None."""
+    return next((leaf for leaf in leaves() if leaf.code == code.upper()), None)

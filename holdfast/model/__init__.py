@@ -1,0 +1,1 @@
+"""The words of Holdfast as frozen values: no I/O, no behaviour beyond parsing and printing."""

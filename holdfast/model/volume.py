@@ -1,0 +1,149 @@
+"""What one can say of a volume: its catalog entry, and what `volume show` reports."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from holdfast.errors import InvalidName
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+
+def check_name(name: str) -> str:
+    """The name itself, when it can be a volume's. Raises InvalidName."""
+    if not _NAME.fullmatch(name):
+        raise InvalidName(
+            f"{name!r} cannot be a volume's name",
+            "Use 1 to 40 letters, digits, dots, dashes or underscores; begin with a letter or digit.",
+        )
+    return name
+
+
+class VolumeState(StrEnum):
+    """State of a volume as a whole."""
+
+    DETACHED = "detached"
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    HELD = "held"
+    RESTORING = "restoring"
+    FAILED = "failed"
+
+
+class LegState(StrEnum):
+    """State of one leg. `spare` waits to be taken into service."""
+
+    IN_SYNC = "in-sync"
+    RESYNCING = "resyncing"
+    FAILED = "failed"
+    STALE = "stale"
+    DETACHED = "detached"
+    SPARE = "spare"
+
+
+class JournalMode(StrEnum):
+    """What the journal keeps: nothing, or what the legs have acknowledged but not flushed."""
+
+    NONE = "none"
+    UNFLUSHED = "unflushed"
+
+
+class JournalFailurePolicy(StrEnum):
+    """What a full or failing journal does: stop the volume, or go on without it with an alarm."""
+
+    DEGRADE = "degrade"
+    HOLD = "hold"
+
+
+FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
+
+
+@dataclass(frozen=True)
+class MountProperties:
+    """Everything needed to mount a volume again exactly as it was."""
+
+    path: str
+    filesystem: str
+    options: str = ""
+    label: str = ""
+    uuid: str = ""
+    owner_uid: int = 0
+    owner_gid: int = 0
+    mode: int = 0o755
+    fstab: str = ""
+    """The fstab line of the mount path, or empty."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A catalog entry: what stays when the volume is detached."""
+
+    name: str
+    id: str
+    kind: str
+    size_bytes: int
+    mount: MountProperties
+    leg_urls: tuple[str, ...] = ()
+    spare_urls: tuple[str, ...] = ()
+    journal: JournalMode = JournalMode.UNFLUSHED
+    hold_timeout_seconds: float = 600.0
+    hang_timeout_seconds: float = 5.0
+    attached: bool = False
+    """Whether the volume should be attached; what a crash or reboot must not change."""
+
+
+@dataclass(frozen=True)
+class LegReport:
+    """One leg in `volume show --json`."""
+
+    number: int
+    id: str
+    url: str
+    state: LegState
+    resync_percent: float | None = None
+    reason: str = ""
+    """Why it is failed or stale, for people."""
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """The gate in `volume show --json`."""
+
+    keeper_pid: int
+    worker_pid: int
+    held: bool
+    hold_reason: str
+    hold_deadline: float | None
+    """Unix time in seconds at which held requests get EIO or are released; None: not held."""
+    in_flight: int
+    takeovers: int
+    errors_returned: int
+    longest_wait_ms: float
+    requests: dict[str, int] = field(default_factory=dict)
+    """Answered requests by kind: read, write, flush, discard."""
+    journal: dict[str, object] = field(default_factory=dict)
+    """mode, state (active|degraded|off), bytes, position."""
+    resident_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class VolumeReport:
+    """`volume show NAME --json`: the fields of DESIGN.md section 9."""
+
+    name: str
+    kind: str
+    state: VolumeState
+    mount: str
+    filesystem: str
+    size_bytes: int
+    device: str
+    id: str
+    options: str
+    label: str
+    uuid: str
+    journal: str
+    epoch: int
+    legs: tuple[LegReport, ...] = ()
+    gate: GateReport | None = None
