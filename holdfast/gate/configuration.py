@@ -1,0 +1,101 @@
+"""gate.json: what one gate must find again after a crash, and nothing else.
+
+Owned by the gate while it runs (the worker rewrites it when its legs or its epoch change); written
+by `provision` before the gate starts for the first time. Lives in the volume's state directory, on
+storage that is not managed. Replaced atomically and durably, so it is never half written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import NoSuchVolume, StorageFailed
+from holdfast.model.volume import JournalFailurePolicy, JournalMode, LegState
+
+FILE_NAME = "gate.json"
+
+
+@dataclass(frozen=True)
+class LegEntry:
+    """One leg as the gate knows it. `number` is never used again for another leg."""
+
+    number: int
+    id: str
+    url: str
+    state: LegState = LegState.IN_SYNC
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class GateConfiguration:
+    """Everything a gate needs to start. Times in seconds, sizes in bytes."""
+
+    name: str
+    volume_id: str
+    size_bytes: int
+    epoch: int
+    legs: tuple[LegEntry, ...]
+    spare_urls: tuple[str, ...] = ()
+    journal: JournalMode = JournalMode.UNFLUSHED
+    journal_failure: JournalFailurePolicy = JournalFailurePolicy.DEGRADE
+    hang_timeout_seconds: float = 5.0
+    hold_timeout_seconds: float = 600.0
+    """0: answer EIO at once when no leg is left."""
+    resync_bytes_per_second: int = 200 << 20
+    recorded_position: int = 0
+    """Journal position that every in-sync leg's superblock has reached durably."""
+    descriptor: dict[str, Any] = field(default_factory=dict)
+    """Volume properties repeated in every superblock, for attach without a catalog."""
+
+    def with_leg(self, leg: LegEntry) -> GateConfiguration:
+        """The same with this leg added, or replaced where its number exists."""
+        others = tuple(entry for entry in self.legs if entry.number != leg.number)
+        legs = tuple(sorted((*others, leg), key=lambda entry: entry.number))
+        return replace(self, legs=legs)
+
+    def without_leg(self, number: int) -> GateConfiguration:
+        """The same without the leg of that number."""
+        return replace(self, legs=tuple(leg for leg in self.legs if leg.number != number))
+
+
+def load_configuration(state_directory: Path) -> GateConfiguration:
+    """Read gate.json. Raises NoSuchVolume when there is none, StorageFailed when unreadable."""
+    path = state_directory / FILE_NAME
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise NoSuchVolume(
+            f"there is no gate at {state_directory}",
+            "holdfast volume attach NAME --leg URL rebuilds it from a leg's superblock.",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise StorageFailed(f"{path} cannot be read: {error}") from error
+    values["legs"] = tuple(
+        LegEntry(**{**leg, "state": LegState(leg["state"])}) for leg in values["legs"]
+    )
+    values["spare_urls"] = tuple(values["spare_urls"])
+    values["journal"] = JournalMode(values["journal"])
+    values["journal_failure"] = JournalFailurePolicy(values["journal_failure"])
+    return GateConfiguration(**values)
+
+
+def save_configuration(state_directory: Path, configuration: GateConfiguration) -> None:
+    """Replace gate.json; durable when it returns (file and directory are synced)."""
+    path = state_directory / FILE_NAME
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, json.dumps(asdict(configuration), indent=1).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(temporary, path)
+    directory = os.open(state_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
