@@ -1,0 +1,64 @@
+# Everything a fresh machine needs: `make demo` and `make test` work without any other command.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed-runtime
+DEVELOPMENT := $(VENV)/.installed-development
+RUNTIME_LIST := packaging/apt-packages.txt
+DEVELOPMENT_LIST := packaging/apt-packages-development.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Loop devices, FUSE and mounts need root.
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --preserve-env=CI,HOLDFAST_HOME,HOLDFAST_SOAK)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit lint format bench clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(DEVELOPMENT) ## make .venv with the holdfast command, install what tests need
+
+demo: $(RUNTIME) ## storage is lost under running applications; nobody notices
+	@$(AS_ROOT) $(BIN)/holdfast demo
+
+test: $(DEVELOPMENT) ## every test, on the real kernel (needs root)
+	$(AS_ROOT) $(BIN)/python -m pytest
+
+unit: $(DEVELOPMENT) ## the tests that need neither root nor kernel
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(DEVELOPMENT) ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy benchmarks tests/faults tests/conftest.py
+	$(BIN)/lint-imports
+
+format: $(DEVELOPMENT) ## let ruff format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEVELOPMENT) ## against a plain loop device and two peers, in one run
+	$(AS_ROOT) $(BIN)/python -m benchmarks
+
+clean: ## forget .venv and every cache
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Debian python3 comes without the module that makes environments: python3-venv brings it.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Holdfast needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		packaging/install-packages --also python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml $(RUNTIME_LIST) | $(BIN)/python
+	@packaging/install-packages $(RUNTIME_LIST)
+	$(PIP) install --editable .
+	@touch $@
+
+$(DEVELOPMENT): pyproject.toml $(RUNTIME_LIST) $(DEVELOPMENT_LIST) | $(BIN)/python
+	@packaging/install-packages $(RUNTIME_LIST) $(DEVELOPMENT_LIST)
+	$(PIP) install --editable '.[development]'
+	@touch $@ $(RUNTIME)
