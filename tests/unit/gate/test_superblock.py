@@ -1,0 +1,163 @@
+"""The superblock: round trip, torn slots, the newest slot wins, direct I/O."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.errors import InvalidUrl
+from holdfast.gate import superblock as sb
+from holdfast.model.volume import LegState
+
+BASE = sb.Superblock("volume", "leg", 1, 16 << 20, epoch=1, sequence=0)
+
+NUMBERS = st.integers(0, 2**63 - 1)
+TEXT = st.text(max_size=30)
+STATES = st.sampled_from(LegState)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=10,
+)
+SUPERBLOCKS = st.builds(
+    sb.Superblock,
+    volume_id=TEXT,
+    leg_id=TEXT,
+    leg_number=NUMBERS,
+    size_bytes=NUMBERS,
+    epoch=NUMBERS,
+    sequence=NUMBERS,
+    position=NUMBERS,
+    state=STATES,
+    resync_from=st.none() | NUMBERS,
+    resync_cursor=st.none() | NUMBERS,
+    members=st.lists(st.builds(sb.Member, NUMBERS, TEXT, TEXT, STATES), max_size=4).map(tuple),
+    descriptor=st.dictionaries(TEXT, JSON, max_size=4),
+    owner=TEXT,
+)
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """Descriptor and size of an empty container that is not a multiple of 4096 bytes long."""
+    size_bytes = sb.container_bytes_needed(16 << 20) + 777
+    path = tmp_path / "leg.img"
+    path.touch()
+    os.truncate(path, size_bytes)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_DIRECT)
+    except OSError:
+        descriptor = os.open(path, os.O_RDWR)
+    yield descriptor, size_bytes
+    os.close(descriptor)
+
+
+@given(SUPERBLOCKS)
+def test_round_trip(superblock: sb.Superblock) -> None:
+    encoded = sb.encode(superblock)
+    assert len(encoded) == sb.SLOT_BYTES
+    assert sb.decode(encoded) == superblock
+
+
+@given(SUPERBLOCKS, SUPERBLOCKS, st.integers(0, sb.SLOT_BYTES))
+def test_a_torn_slot_is_the_old_one_the_new_one_or_none(
+    old: sb.Superblock, new: sb.Superblock, torn_at: int
+) -> None:
+    before, after = sb.encode(old), sb.encode(new)
+    assert sb.decode(after[:torn_at] + before[torn_at:]) in (old, new, None)
+
+
+@given(SUPERBLOCKS, st.data())
+def test_a_flipped_bit_invalidates(superblock: sb.Superblock, data: st.DataObject) -> None:
+    encoded = bytearray(sb.encode(superblock))
+    used = len(encoded.rstrip(b"\0"))
+    place = data.draw(st.integers(0, used - 1).filter(lambda byte: not 36 <= byte < 64))
+    encoded[place] ^= 1 << data.draw(st.integers(0, 7))
+    assert sb.decode(encoded) is None
+
+
+@given(st.binary(max_size=300))
+def test_anything_else_is_no_superblock(garbage: bytes) -> None:
+    assert sb.decode(garbage) is None
+    assert sb.decode(garbage.ljust(sb.SLOT_BYTES, b"\0")) is None
+
+
+@given(st.integers(1, 1 << 32).map(lambda pages: pages * 4096), st.integers(0, 1 << 40))
+def test_areas_do_not_overlap(size_bytes: int, room: int) -> None:
+    container_bytes = sb.container_bytes_needed(size_bytes) + room
+    bitmap = sb.bitmap_offset(container_bytes, size_bytes)
+    assert size_bytes <= bitmap
+    assert bitmap + sb.bitmap_bytes(size_bytes) == sb.slot_offset(container_bytes, 0)
+    assert sb.bitmap_bytes(size_bytes) * 8 * sb.REGION_BYTES >= size_bytes
+    assert sb.slot_offset(container_bytes, 1) + sb.SLOT_BYTES <= container_bytes
+    assert bitmap % 4096 == 0
+    assert sb.slot_offset(container_bytes, 1) % 4096 == 0
+
+
+def test_layout_is_what_the_documentation_says() -> None:
+    assert sb.tail_bytes(16 << 20) == 4096 + 32768
+    assert sb.bitmap_bytes((32 << 30) + 4096) == 8192
+    assert sb.slot_offset(1 << 20, 1) == (1 << 20) - 16384
+    encoded = sb.encode(replace(BASE, sequence=5))
+    assert encoded[:16] == b"HOLDFAST-LEG\r\n\x1a\n"
+    assert encoded[16:20] == b"\x01\0\0\0"
+    assert encoded[24:32] == b"\x05" + bytes(7)
+    assert encoded[64:65] == b"{"
+
+
+def test_too_long_is_a_coded_error() -> None:
+    members = tuple(sb.Member(n, "x" * 36, "file:/" + "y" * 4000, LegState.IN_SYNC) for n in (1, 2))
+    sb.encode(replace(BASE, members=members))
+    with pytest.raises(InvalidUrl, match="room"):
+        sb.encode(replace(BASE, members=members * 3))
+
+
+def test_the_newest_slot_wins_and_a_torn_write_falls_back(container: tuple[int, int]) -> None:
+    descriptor, size_bytes = container
+    assert sb.read_superblock(descriptor, size_bytes) is None
+    for sequence in range(5):
+        written = replace(BASE, sequence=sequence, epoch=1 + sequence // 2)
+        sb.write_superblock(descriptor, size_bytes, written)
+        assert sb.read_superblock(descriptor, size_bytes) == written
+    sb._write_slot(descriptor, size_bytes, 0, bytes(100) + b"torn".ljust(sb.SLOT_BYTES - 100))
+    assert sb.read_superblock(descriptor, size_bytes) == replace(BASE, sequence=3, epoch=2)
+
+
+def test_epoch_counts_before_sequence(container: tuple[int, int]) -> None:
+    descriptor, size_bytes = container
+    sb.write_superblock(descriptor, size_bytes, replace(BASE, sequence=8, epoch=3))
+    sb.write_superblock(descriptor, size_bytes, replace(BASE, sequence=9, epoch=2))
+    found = sb.read_superblock(descriptor, size_bytes)
+    assert found is not None
+    assert found.epoch == 3
+
+
+def test_erase_leaves_only_zeros_and_touches_nothing_else(container: tuple[int, int]) -> None:
+    descriptor, size_bytes = container
+    sb.write_superblock(descriptor, size_bytes, BASE)
+    sb.write_superblock(descriptor, size_bytes, replace(BASE, sequence=1))
+    sb.erase_superblocks(descriptor, size_bytes)
+    assert sb.read_superblock(descriptor, size_bytes) is None
+    path = Path(f"/proc/self/fd/{descriptor}")
+    assert path.read_bytes() == bytes(size_bytes)
+
+
+def test_a_container_that_became_short_is_an_error(container: tuple[int, int]) -> None:
+    descriptor, size_bytes = container
+    sb.write_superblock(descriptor, size_bytes, BASE)
+    os.ftruncate(descriptor, 0)
+    with pytest.raises(OSError, match="read 0 of 16384"):
+        sb.read_superblock(descriptor, size_bytes)
+
+
+def test_a_container_without_room_has_none(container: tuple[int, int]) -> None:
+    descriptor, _ = container
+    assert sb.read_superblock(descriptor, 4096) is None
+    with pytest.raises(OSError, match="no room"):
+        sb.write_superblock(descriptor, 4096, BASE)
