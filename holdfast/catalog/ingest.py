@@ -1,0 +1,61 @@
+"""Reads the receipts that gates have dropped as files.
+
+Owns the way from a spool directory to values. A gate never waits for the catalog: it writes one
+JSON file per receipt and goes on. Must never delete a file whose receipt is not yet committed, and
+never lose one that cannot be read: it is moved aside, for people to look at.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.model.receipt import Receipt, receipt_from_json
+
+BAD_SUFFIX = ".bad"
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What one look into the spool brought."""
+
+    receipts: int = 0
+    """Receipts that were not in the catalog yet."""
+    unreadable: tuple[Path, ...] = ()
+    """Files moved aside, under their new names."""
+
+
+def read_spool(directory: Path) -> tuple[list[tuple[Path, Receipt]], tuple[Path, ...]]:
+    """Every readable receipt with its file, and the files that were moved aside.
+
+    Idempotent; a directory that does not exist is an empty one. Raises OSError.
+    """
+    readable: list[tuple[Path, Receipt]] = []
+    unreadable: list[Path] = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            readable.append((path, _read(path)))
+        except FileNotFoundError:
+            continue  # another command ingested it in between
+        except (ValueError, TypeError, KeyError, AttributeError):
+            aside = path.with_name(path.name + BAD_SUFFIX)
+            with suppress(FileNotFoundError):
+                path.rename(aside)
+                unreadable.append(aside)
+    return readable, tuple(unreadable)
+
+
+def _read(path: Path) -> Receipt:
+    receipt = receipt_from_json(json.loads(path.read_text()))
+    for name in ("id", "volume", "strategy", "cause", "outcome", "verification"):
+        if not isinstance(getattr(receipt, name), str):
+            raise TypeError(f"{name} is not text")
+    numbers = ("started", "finished", "longest_wait_ms", "requests_held", "errors_returned")
+    for name in (*numbers, "bytes_replayed"):
+        if not isinstance(getattr(receipt, name), int | float):
+            raise TypeError(f"{name} is not a number")
+    if not receipt.id:
+        raise ValueError("the receipt has no id")
+    return receipt
