@@ -1,0 +1,144 @@
+"""The gate's shared page: counters and short-lived facts that outlive any one process of the gate.
+
+A file on the run directory's tmpfs, mapped by keeper, worker and anyone who watches. Every field is
+one aligned 64-bit cell, so a reader never sees half a number. A thread writes only its own slot;
+the head is written by the worker's main thread and the keeper. Durable facts do not belong here:
+the page is gone after a reboot.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+FILE_NAME = "counters"
+MAGIC = 0x486F6C6466617374  # "Holdfast"
+HEAD_CELLS, SLOT_CELLS, SLOTS = 128, 16, 62
+FENCES = 8
+
+# Cells of the head. Times are nanoseconds of CLOCK_MONOTONIC.
+MAGIC_CELL: Final = 0
+KEEPER_PID: Final = 1
+WORKER_PID: Final = 2
+GENERATION: Final = 3  # number of the present worker, from 1
+KEEPER_GENERATION: Final = 4
+ADMINISTRATIVE_HOLD: Final = 5  # 1 while an administrator holds the volume
+ADMINISTRATIVE_DEADLINE: Final = 6  # 0: none
+STORAGE_HOLD_SINCE: Final = 7  # 0: storage is there
+STORAGE_HOLD_DEADLINE: Final = 8
+POSITION: Final = 9  # position of a volume without a journal; see mirror
+WORKER_DIED: Final = 10  # when the keeper noticed the last death
+RESYNC_LEG: Final = 11  # leg that is being copied to, and how far, in bytes
+RESYNC_CURSOR: Final = 12
+STORAGE_HOLD_SPACE: Final = 13  # 1: held because a leg is full
+JOURNAL_BYTES: Final = 14
+FIRST_FENCE: Final = 96  # FENCES times (leg number, pid, start ticks, 0)
+
+# Cells of a slot.
+BUSY_SINCE: Final = 0  # when the request in hand was read, 0: none
+LEG: Final = 1  # number of the leg in use, 0: none
+LEG_SINCE: Final = 2
+READS: Final = 3
+WRITES: Final = 4
+FLUSHES: Final = 5
+DISCARDS: Final = 6
+LONGEST_WAIT: Final = 7
+ERRORS: Final = 8  # requests answered with an error
+READ_BYTES: Final = 9
+WRITTEN_BYTES: Final = 10
+LATE_REPLIES: Final = 11  # answers that the kernel did not want any more
+RESENT: Final = 12  # requests that the kernel had sent before
+
+_CELLS = HEAD_CELLS + SLOT_CELLS * SLOTS
+SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
+
+
+@dataclass(frozen=True)
+class Counters:
+    """A consistent enough reading of the shared page: each number is exact, their sum is not."""
+
+    keeper_pid: int
+    worker_pid: int
+    takeovers: int
+    keeper_takeovers: int
+    held: bool
+    in_flight: int
+    reads: int
+    writes: int
+    flushes: int
+    discards: int
+    read_bytes: int
+    written_bytes: int
+    longest_wait_ms: float
+    errors_returned: int
+    late_replies: int
+    resent: int
+
+
+def create_page(run_directory: Path) -> memoryview:
+    """A fresh page for a gate that starts; replaces the one of a gate that is gone."""
+    path = run_directory / FILE_NAME
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, SIZE_BYTES)
+        cells = memoryview(mmap.mmap(descriptor, SIZE_BYTES)).cast("Q")
+    finally:
+        os.close(descriptor)
+    cells[MAGIC_CELL] = MAGIC
+    os.replace(temporary, path)
+    return cells
+
+
+def slot_offset(slot: int) -> int:
+    """Index of a slot's first cell."""
+    return HEAD_CELLS + slot * SLOT_CELLS
+
+
+def count(cells: memoryview) -> Counters:
+    """Add up the slots."""
+
+    def total(cell: int) -> int:
+        return sum(cells[slot_offset(slot) + cell] for slot in range(SLOTS))
+
+    starts = [slot_offset(slot) for slot in range(SLOTS)]
+    return Counters(
+        keeper_pid=cells[KEEPER_PID],
+        worker_pid=cells[WORKER_PID],
+        takeovers=max(0, cells[GENERATION] - 1),
+        keeper_takeovers=max(0, cells[KEEPER_GENERATION] - 1),
+        held=bool(cells[ADMINISTRATIVE_HOLD] or cells[STORAGE_HOLD_SINCE]),
+        in_flight=sum(1 for start in starts if cells[start + BUSY_SINCE]),
+        reads=total(READS),
+        writes=total(WRITES),
+        flushes=total(FLUSHES),
+        discards=total(DISCARDS),
+        read_bytes=total(READ_BYTES),
+        written_bytes=total(WRITTEN_BYTES),
+        longest_wait_ms=max(cells[start + LONGEST_WAIT] for start in starts) / 1e6,
+        errors_returned=total(ERRORS),
+        late_replies=total(LATE_REPLIES),
+        resent=total(RESENT),
+    )
+
+
+def read_counters(run_directory: Path) -> Counters | None:
+    """Read the page of a running gate without asking it; None when there is none."""
+    try:
+        descriptor = os.open(run_directory / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if os.fstat(descriptor).st_size != SIZE_BYTES:
+            return None
+        with (
+            mmap.mmap(descriptor, SIZE_BYTES, prot=mmap.PROT_READ) as page,
+            memoryview(page) as view,
+            view.cast("Q") as cells,
+        ):
+            return count(cells) if cells[MAGIC_CELL] == MAGIC else None
+    finally:
+        os.close(descriptor)

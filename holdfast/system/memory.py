@@ -1,0 +1,59 @@
+"""Memory discipline of a process that serves the kernel's write-back.
+
+Such a process must never wait for memory: the kernel may free memory only by writing back through
+it. Its pages are locked, its allocations are marked as those of an I/O flusher, and it is the last
+to be killed when memory runs out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_MCL_CURRENT, _MCL_FUTURE = 1, 2  # <sys/mman.h>
+_PR_SET_IO_FLUSHER = 57  # <linux/prctl.h>, Linux 5.6
+_OOM_NEVER = -1000  # proc(5), oom_score_adj
+
+
+def lock_all_memory() -> None:
+    """Lock present and future pages (mlockall). Raises OSError without CAP_IPC_LOCK."""
+    if _LIBC.mlockall(_MCL_CURRENT | _MCL_FUTURE):
+        code = ctypes.get_errno()
+        raise OSError(code, f"mlockall: {os.strerror(code)}")
+
+
+def become_io_flusher() -> None:
+    """Tell the kernel that this process serves write-back (prctl PR_SET_IO_FLUSHER)."""
+    if _LIBC.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0):
+        code = ctypes.get_errno()
+        raise OSError(code, f"PR_SET_IO_FLUSHER: {os.strerror(code)}")
+
+
+def never_kill_for_memory() -> None:
+    """Exempt this process from the out-of-memory killer. Raises OSError without rights."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(_OOM_NEVER))
+
+
+def aligned_buffer(size_bytes: int) -> mmap.mmap:
+    """Page-aligned private memory, present from the start, never shared with a forked child.
+
+    The last property matters: a fork would write-protect the pages, and a process that is killed
+    while the kernel copies a request into a page that must first be faulted in turns that request
+    into EIO for the application.
+    """
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+    buffer = mmap.mmap(-1, size_bytes, flags=flags)
+    buffer.madvise(mmap.MADV_DONTFORK)
+    return buffer
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process in bytes, 0 when it is gone (proc_pid_statm(5))."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * mmap.PAGESIZE
+    except (OSError, IndexError):
+        return 0
