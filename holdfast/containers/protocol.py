@@ -33,6 +33,10 @@ class Container(Protocol):
         """Undo `create`: delete the image. Does nothing for containers we cannot create."""
         ...
 
+    def check_unused(self) -> None:
+        """Raise InUse when something has the container: a gate, a mount, a loop device, swap."""
+        ...
+
     def check_free(self, size_bytes: int) -> None:
         """Raise unless the container may become a leg with `size_bytes` bytes in all.
 

@@ -1,0 +1,242 @@
+"""`file:/path.img`: an image file in any directory.
+
+Invariant: an image that exists is never truncated or overwritten by anything here; a new one is
+sparse, owner-only, and durable together with its name. Must never follow the path into creating
+folders: a missing parent usually means storage that is not mounted.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.containers.contents import check_empty
+from holdfast.errors import (
+    ContainerFailed,
+    InUse,
+    InvalidUrl,
+    NoSuchContainer,
+    TooSmall,
+)
+from holdfast.model.container import ContainerUrl
+from holdfast.system.block import swap_paths
+from holdfast.system.loop import backing_identity, loop_devices
+from holdfast.system.mounts import mount_holding
+
+_MODE = 0o600
+"""An image holds everything its volume holds: only its owner may read it."""
+
+
+class FileContainer:
+    """An image file; see Container for what each method promises."""
+
+    def __init__(self, url: ContainerUrl) -> None:
+        self._url = url
+        self._path = Path(url.path)
+
+    @property
+    def url(self) -> str:
+        """The URL, normalised."""
+        return str(self._url)
+
+    def exists(self) -> bool:
+        """Whether the path exists; blocks as the storage does."""
+        try:
+            self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self._failed("cannot be examined", error) from error
+        return True
+
+    def create(self, size_bytes: int) -> bool:
+        """Create the image, sparse; durable with its name when it returns. False: it existed."""
+        self._check_parent()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self._path, flags, _MODE)
+        except FileExistsError:
+            if not self.exists():
+                raise ContainerFailed(
+                    f"{self._path} is a link to nothing", "Delete the link, or name its target."
+                ) from None
+            return False
+        except OSError as error:
+            raise self._failed("cannot be created", error) from error
+        try:
+            try:
+                os.ftruncate(descriptor, size_bytes)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._sync_parent()
+        except BaseException as error:
+            with suppress(OSError):
+                self._path.unlink()
+            if isinstance(error, OSError):
+                raise self._failed(f"cannot have {size_bytes} bytes", error) from error
+            raise
+        return True
+
+    def remove(self) -> None:
+        """Delete the image; durable when it returns; nothing happens when there is none."""
+        try:
+            self._path.unlink()
+            self._sync_parent()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._failed("cannot be deleted", error) from error
+
+    def check_unused(self) -> None:
+        """Raise InUse when another gate, a loop device or the kernel's swap uses the image."""
+        try:
+            descriptor = self.open()
+        except FileNotFoundError:
+            return
+        except BlockingIOError:
+            raise InUse(
+                f"{self._path} is locked by another process",
+                "It is a leg of an attached volume: holdfast volume list.",
+            ) from None
+        except OSError as error:
+            raise self._failed("cannot be opened for writing", error) from error
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        device = _loop_device_of(status, os.path.realpath(self._path))
+        if device is not None:
+            raise InUse(f"{self._path} is attached as {device}", f"Free it: losetup -d {device}.")
+        if os.path.realpath(self._path) in swap_paths():
+            raise InUse(f"{self._path} is in use as swap", "Free it: swapoff.")
+
+    def check_free(self, size_bytes: int) -> None:
+        """Raise unless the image is absent (and can be made), or empty, unused and large enough."""
+        self._check_parent()
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._failed("cannot be examined", error) from error
+        self._check_regular(status)
+        self.check_unused()
+        try:
+            check_empty(str(self._path), status.st_size, has_holes=True)
+        except OSError as error:
+            raise self._failed("cannot be read", error) from error
+        if status.st_size < size_bytes:
+            raise TooSmall(
+                f"{self._path} has {status.st_size} bytes, {size_bytes} are needed",
+                "Delete the empty image, Holdfast makes it in the right size; or enlarge it.",
+            )
+
+    def open(self) -> int:
+        """A new descriptor with the exclusive lock; direct I/O where the file system allows it."""
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self._path, flags | os.O_DIRECT)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            descriptor = os.open(self._path, flags)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EMEDIUMTYPE, "not a regular file", self._path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def size_bytes(self, descriptor: int) -> int:
+        """Current size of the opened image. Raises OSError."""
+        return os.fstat(descriptor).st_size
+
+    def grow(self, size_bytes: int) -> None:
+        """Make the image at least that large, sparse; durable when it returns."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NoSuchContainer(f"{self._path} does not exist") from error
+        except OSError as error:
+            raise self._failed("cannot be opened", error) from error
+        try:
+            if os.fstat(descriptor).st_size < size_bytes:
+                os.ftruncate(descriptor, size_bytes)
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):
+                raise TooSmall(
+                    f"{self._path} cannot grow to {size_bytes} bytes: {error.strerror}",
+                    "Replace the leg by one that lies on larger storage: holdfast leg replace.",
+                ) from error
+            raise self._failed("cannot grow", error) from error
+        finally:
+            os.close(descriptor)
+
+    def lies_on(self) -> str:
+        """The folder that holds the image, links resolved; blocks as the storage does."""
+        return str(Path(os.path.realpath(self._path)).parent)
+
+    def _check_parent(self) -> None:
+        parent = self._path.parent
+        try:
+            is_folder = stat.S_ISDIR(parent.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            is_folder = False
+        except OSError as error:
+            raise self._failed("cannot be reached", error) from error
+        if not is_folder:
+            raise NoSuchContainer(
+                f"the folder {parent} does not exist",
+                f"Mount the storage that belongs there, or make it: mkdir -p {parent}.",
+            )
+
+    def _check_regular(self, status: os.stat_result) -> None:
+        if stat.S_ISBLK(status.st_mode):
+            raise InvalidUrl(f"{self._path} is a block device", f"Write block:{self._path}.")
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidUrl(
+                f"{self._path} is not a regular file", "Name an image file inside a folder."
+            )
+
+    def _sync_parent(self) -> None:
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _failed(self, what: str, error: OSError) -> ContainerFailed:
+        return ContainerFailed(
+            f"{self._path} {what}: {error.strerror or error}",
+            "Repair the storage below it, or use another container.",
+        )
+
+
+def _loop_device_of(status: os.stat_result, real_path: str) -> str | None:
+    """The loop device whose backing file is this very file, under whatever name.
+
+    Backing files on another FUSE file system are recognised as different by the mount table
+    alone, so that the held gate of another volume cannot block this check.
+    """
+    own_number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    for device in loop_devices():
+        if device.backing_file == real_path and not device.deleted:
+            return device.device
+        mount = mount_holding(device.backing_file)
+        if (
+            mount is not None
+            and mount.filesystem.startswith("fuse")
+            and mount.device_number != own_number
+        ):
+            continue
+        if backing_identity(device.device) == (status.st_dev, status.st_ino):
+            return device.device
+    return None

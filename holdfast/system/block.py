@@ -1,0 +1,79 @@
+"""Block devices: size, and who uses them.
+
+Owns the ioctls and sysfs paths of block devices. Opening or
+examining a device node may hang; the rest reads /sys and /proc. Must never write to a device.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.system.mounts import mounts, unescape
+
+_BLKGETSIZE64 = 0x80081272  # linux/fs.h
+_SYS_DEV_BLOCK = Path("/sys/dev/block")
+_SWAPS = Path("/proc/swaps")
+
+
+def device_size_bytes(descriptor: int) -> int:
+    """Size of an opened block device. Raises OSError."""
+    answer = fcntl.ioctl(descriptor, _BLKGETSIZE64, bytes(8))
+    size_bytes: int = struct.unpack("=Q", answer)[0]
+    return size_bytes
+
+
+def device_number(path: str | os.PathLike[str]) -> str:
+    """`major:minor` of a block device node. Raises OSError; blocks as stat does."""
+    number = Path(path).stat().st_rdev
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def mounted_at(path: str | os.PathLike[str]) -> str | None:
+    """Where this block device is mounted (one place), or None."""
+    wanted = device_number(path)
+    for mount in mounts():
+        if mount.device_number == wanted:
+            return mount.path
+        if mount.source.startswith("/dev/"):  # btrfs mounts under a device number of its own
+            with suppress(OSError):
+                if device_number(mount.source) == wanted:
+                    return mount.path
+    return None
+
+
+def swap_paths() -> list[str]:
+    """Paths of the devices and files that the kernel swaps to."""
+    lines = _SWAPS.read_text(errors="surrogateescape").splitlines()[1:]
+    return [unescape(line.split()[0]) for line in lines if line.split()]
+
+
+def is_swap(path: str | os.PathLike[str]) -> bool:
+    """Whether the kernel swaps to this block device."""
+    wanted = device_number(path)
+    for name in swap_paths():
+        with suppress(OSError):
+            if name.startswith("/dev/") and device_number(name) == wanted:
+                return True
+    return False
+
+
+def holders(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the devices built on this one: device mapper, RAID, bcache."""
+    folder = _SYS_DEV_BLOCK / device_number(path) / "holders"
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def partitions(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the partitions that the kernel sees on this device."""
+    folder = _SYS_DEV_BLOCK / device_number(path)
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if (entry / "partition").exists())
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,132 @@
+"""Expendable child processes: whatever touches managed storage and could hang runs in one.
+
+Invariant: the caller gets the result, the child's own error, or DeadlinePassed; it never waits
+longer than the deadline, even when the child is stuck inside the kernel and cannot die. Must
+never be called by a process that needs its other threads in the child: only the calling thread
+exists there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
+
+Result = TypeVar("Result")
+
+DEADLINE_SECONDS = 15.0
+"""Storage that does not answer a probe within this time counts as hanging."""
+
+_PIPE_READ_BYTES = 1 << 16
+
+
+def in_expendable_child(
+    function: Callable[[], Result],
+    timeout_seconds: float = DEADLINE_SECONDS,
+    doing: str = "the storage",
+) -> Result:
+    """Call `function` in a forked child and return its (picklable) result.
+
+    Blocks at most `timeout_seconds`. The child's exception is raised here as it was there. Raises
+    DeadlinePassed, naming `doing`, when the child does not answer; it is killed then, and when it
+    cannot die (uninterruptible sleep) it is reaped in the background as soon as it can. Raises
+    StorageFailed when it died without an answer. Changes that `function` makes to memory are lost.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        _serve(function, reading, writing)
+    os.close(writing)
+    try:
+        answer = _read_until(reading, deadline)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        _reap(child)
+        raise
+    finally:
+        os.close(reading)
+    if answer is None:
+        os.kill(child, signal.SIGKILL)
+        _reap(child)
+        raise DeadlinePassed(
+            f"{doing} did not answer within {timeout_seconds:g} s",
+            "The storage below may hang; see the kernel's log.",
+        )
+    _reap(child)
+    if not answer:
+        raise StorageFailed(f"the process that examined {doing} died without an answer")
+    succeeded, value = pickle.loads(answer)
+    if succeeded:
+        result: Result = value
+        return result
+    raise value
+
+
+def _serve(function: Callable[[], object], reading: int, writing: int) -> None:
+    """The child: answer through the pipe and vanish without running anyone's exit handlers."""
+    status = 1
+    try:
+        os.close(reading)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            answer = pickle.dumps((True, function()))
+        except BaseException as error:
+            answer = _pickled_error(error)
+        view = memoryview(answer)
+        while view:
+            view = view[os.write(writing, view) :]
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _pickled_error(error: BaseException) -> bytes:
+    """The error itself when it survives the journey, otherwise its words as StorageFailed."""
+    try:
+        if isinstance(error, HoldfastError):
+            error.__cause__ = error.__context__ = None
+        answer = pickle.dumps((False, error))
+        pickle.loads(answer)
+        return answer
+    except Exception:
+        return pickle.dumps((False, StorageFailed(f"{type(error).__name__}: {error}")))
+
+
+def _read_until(reading: int, deadline: float) -> bytes | None:
+    """Everything up to the end of the pipe; None when the deadline passes first."""
+    parts: list[bytes] = []
+    poller = select.poll()
+    poller.register(reading, select.POLLIN)
+    while True:
+        remaining_seconds = deadline - time.monotonic()
+        if remaining_seconds <= 0 or not poller.poll(max(1, int(remaining_seconds * 1000))):
+            return None
+        part = os.read(reading, _PIPE_READ_BYTES)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+
+
+def _reap(child: int) -> None:
+    """Collect the child now if it is dead soon, else from a daemon thread whenever it dies."""
+    for _ in range(50):
+        pid, _status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return
+        time.sleep(0.002)
+    threading.Thread(target=_wait, args=(child,), name="reaper", daemon=True).start()
+
+
+def _wait(child: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0)

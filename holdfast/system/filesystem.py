@@ -1,0 +1,166 @@
+"""File systems: making, recognising, growing and checking ext4, xfs and btrfs.
+
+One entry per kind in KINDS; nothing else in Holdfast knows a kind by name. Every function runs a
+command of the file system's own tools. Must never make a file system on a device that the caller
+did not check to be free.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from holdfast.errors import InvalidOption
+from holdfast.system.run import run
+
+_MAKE_SECONDS = 300.0
+_GROW_SECONDS = 600.0
+_CHECK_SECONDS = 3600.0
+_PROBE_SECONDS = 20.0
+_NOTHING_FOUND = 2  # blkid(8)
+_AMBIVALENT = 8
+_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+
+
+@dataclass(frozen=True)
+class FileSystemKind:
+    """What differs between the file systems."""
+
+    name: str
+    minimum_bytes: int
+    """Smallest device that mkfs accepts with default options."""
+    label_bytes: int
+    """Longest label."""
+    tool_names: tuple[str, ...]
+    """Programs that must be installed."""
+    make: Callable[[str, str], list[str]]
+    """(device, label) → command; overwrites what is there."""
+    grow: Callable[[str, str], list[str]]
+    """(device, mount path) → command that fills the device, while mounted."""
+    check: Callable[[str], list[str]]
+    """(device) → command that only reads, for an unmounted device."""
+
+
+KINDS: dict[str, FileSystemKind] = {
+    "ext4": FileSystemKind(
+        name="ext4",
+        minimum_bytes=16 << 20,
+        label_bytes=16,
+        tool_names=("mkfs.ext4", "resize2fs", "e2fsck"),
+        make=lambda device, label: ["mkfs.ext4", "-q", "-F", "-L", label, device],
+        grow=lambda device, path: ["resize2fs", device],
+        check=lambda device: ["e2fsck", "-f", "-n", device],
+    ),
+    "xfs": FileSystemKind(
+        name="xfs",
+        minimum_bytes=300 << 20,
+        label_bytes=12,
+        tool_names=("mkfs.xfs", "xfs_growfs", "xfs_repair"),
+        make=lambda device, label: ["mkfs.xfs", "-q", "-f", "-L", label, device],
+        grow=lambda device, path: ["xfs_growfs", "-d", path],
+        check=lambda device: ["xfs_repair", "-n", device],
+    ),
+    "btrfs": FileSystemKind(
+        name="btrfs",
+        minimum_bytes=109 << 20,
+        label_bytes=255,
+        tool_names=("mkfs.btrfs", "btrfs"),
+        make=lambda device, label: ["mkfs.btrfs", "-q", "-f", "-L", label, device],
+        grow=lambda device, path: ["btrfs", "filesystem", "resize", "max", path],
+        check=lambda device: ["btrfs", "check", "--readonly", device],
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a low-level probe found at a device or in an image."""
+
+    type: str
+    """`ext4`, `swap`, `LVM2_member` …; empty when only a partition table was found."""
+    label: str
+    uuid: str
+    partition_table: str
+    """`gpt`, `dos` …, or empty."""
+
+    def __str__(self) -> str:
+        if self.partition_table:
+            return f"a {self.partition_table} partition table"
+        return f"{self.type} {self.label!r}" if self.label else self.type
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The verdict of a file system's own check, and its words."""
+
+    clean: bool
+    words: str
+
+
+def kind_of(name: str) -> FileSystemKind:
+    """The entry of a file system by name. Raises InvalidOption."""
+    try:
+        return KINDS[name]
+    except KeyError:
+        raise InvalidOption(
+            f"{name!r} is not a file system that Holdfast makes", f"Use {', '.join(KINDS)}."
+        ) from None
+
+
+def make_filesystem(name: str, device: str, label: str) -> None:
+    """Make a file system, overwriting the device; a label that is too long is cut."""
+    kind = kind_of(name)
+    run(kind.make(device, fitting_label(name, label)), deadline_seconds=_MAKE_SECONDS)
+
+
+def fitting_label(name: str, label: str) -> str:
+    """The label as this file system can hold it."""
+    return label.encode()[: kind_of(name).label_bytes].decode(errors="ignore")
+
+
+def grow_filesystem(name: str, device: str, path: str) -> None:
+    """Let a mounted file system fill its device. Idempotent, online, resumable."""
+    run(kind_of(name).grow(device, path), deadline_seconds=_GROW_SECONDS)
+
+
+def check_filesystem(name: str, device: str) -> CheckResult:
+    """Check an unmounted file system without writing to it.
+
+    One that was not dismounted in order (its log still to be replayed) may be called damaged:
+    mount and dismount it before.
+    """
+    done = run(kind_of(name).check(device), deadline_seconds=_CHECK_SECONDS, accepted=range(256))
+    return CheckResult(done.returncode == 0, (done.stdout + done.stderr).strip())
+
+
+def identify(path: str) -> Identity | None:
+    """What is on a device or in an image, read directly (no cache); None when nothing is known.
+
+    Reads the storage and may hang with it: the command is given up after 20 s.
+    """
+    found = run(
+        ["blkid", "--probe", "--output", "udev", path],
+        deadline_seconds=_PROBE_SECONDS,
+        accepted=(0, _NOTHING_FOUND, _AMBIVALENT),
+    )
+    values: dict[str, str] = {}
+    for line in found.stdout.splitlines():
+        key, separator, value = line.partition("=")
+        if separator:
+            values[key] = _unescape(value)
+    if found.returncode == _AMBIVALENT:
+        return Identity("several signatures at once", "", "", "")
+    if not values.get("ID_FS_TYPE") and not values.get("ID_PART_TABLE_TYPE"):
+        return None
+    return Identity(
+        type=values.get("ID_FS_TYPE", ""),
+        label=values.get("ID_FS_LABEL_ENC", ""),
+        uuid=values.get("ID_FS_UUID_ENC", ""),
+        partition_table=values.get("ID_PART_TABLE_TYPE", ""),
+    )
+
+
+def _unescape(text: str) -> str:
+    raw = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), text.encode())
+    return raw.decode(errors="replace")

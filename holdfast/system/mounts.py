@@ -1,0 +1,166 @@
+"""The mount table: what is mounted where, mounting, unmounting.
+
+Reads /proc/self/mountinfo only: it names mounts without touching them, so a hung or dead file
+system cannot block the reader. Must never stat a mount point.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.errors import CommandFailed, InUse
+from holdfast.system.run import run
+
+_MOUNTINFO = Path("/proc/self/mountinfo")
+_FSTAB = Path("/etc/fstab")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_MNT_DETACH = 2
+_UMOUNT_NOFOLLOW = 8
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of mountinfo."""
+
+    identifier: int
+    parent: int
+    device_number: str
+    """`major:minor` of the file system."""
+    root: str
+    """Folder of the file system that forms the root of this mount."""
+    path: str
+    options: str
+    """Per-mount options (rw, noatime …)."""
+    filesystem: str
+    source: str
+    super_options: str
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writes are refused, by the mount or by the file system (remounted on errors)."""
+        return "ro" in self.options.split(",") or "ro" in self.super_options.split(",")
+
+
+def unescape(text: str) -> str:
+    r"""A path as mountinfo and fstab write it (`\040` for a space), made plain."""
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
+
+
+def parse_mountinfo(text: str) -> list[Mount]:
+    """The mounts of a mountinfo text, in mount order; lines of unknown shape are skipped."""
+    mounts = []
+    for line in text.splitlines():
+        before, separator, after = line.partition(" - ")
+        left, right = before.split(" "), after.split(" ")
+        if not separator or len(left) < 6 or len(right) < 2:
+            continue
+        mounts.append(
+            Mount(
+                identifier=int(left[0]),
+                parent=int(left[1]),
+                device_number=left[2],
+                root=unescape(left[3]),
+                path=unescape(left[4]),
+                options=left[5],
+                filesystem=right[0],
+                source=unescape(right[1]),
+                super_options=right[2] if len(right) > 2 else "",
+            )
+        )
+    return mounts
+
+
+def mounts() -> list[Mount]:
+    """Every mount of this mount namespace, oldest first; does not block."""
+    return parse_mountinfo(os.fsdecode(_MOUNTINFO.read_bytes()))
+
+
+def mount_at(path: str | os.PathLike[str]) -> Mount | None:
+    """The topmost mount whose mount point is exactly this path."""
+    wanted = os.path.normpath(os.fspath(path))
+    return next((mount for mount in reversed(mounts()) if mount.path == wanted), None)
+
+
+def mount_holding(path: str | os.PathLike[str]) -> Mount | None:
+    """The mount a path lies on, judged by its name alone: resolve links before."""
+    wanted = os.path.normpath(os.fspath(path))
+    best: Mount | None = None
+    for mount in mounts():
+        if is_under(wanted, mount.path) and (best is None or len(mount.path) >= len(best.path)):
+            best = mount
+    return best
+
+
+def mounts_under(path: str | os.PathLike[str]) -> list[Mount]:
+    """The mounts at this path and below it, oldest first."""
+    wanted = os.path.normpath(os.fspath(path))
+    return [mount for mount in mounts() if is_under(mount.path, wanted)]
+
+
+def mounts_of_device(device_number: str) -> list[Mount]:
+    """The mounts of the block device with this `major:minor`, oldest first."""
+    return [mount for mount in mounts() if mount.device_number == device_number]
+
+
+def mounts_from(source: str) -> list[Mount]:
+    """The mounts made from this source (`/dev/loop3`), oldest first.
+
+    Unlike a look-up by device number it finds btrfs, which mounts with a number of its own.
+    """
+    return [mount for mount in mounts() if mount.source == source]
+
+
+def is_under(path: str, folder: str) -> bool:
+    """Whether a normal absolute path is this folder or below it, by name."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def mount(source: str, path: str, filesystem: str, options: str = "") -> None:
+    """Mount a device; raises CommandFailed with the words of mount(8).
+
+    mount(8) and not mount(2): it sorts options into flags and data as people write them in fstab.
+    """
+    command = ["mount", "-t", filesystem]
+    if options:
+        command += ["-o", options]
+    run([*command, "--", source, path])
+
+
+def unmount(path: str | os.PathLike[str], *, lazy: bool = False) -> bool:
+    """Unmount what is mounted at the path; False when nothing was.
+
+    Blocks while dirty pages are written. Raises InUse when it is busy. `lazy` detaches it from
+    the tree at once and lets it die with its last user: only for what is dead already.
+    """
+    flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)
+    if _libc.umount2(os.fsencode(path), flags) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOENT) and mount_at(path) is None:
+        return False
+    words = f"{os.fspath(path)} cannot be unmounted: {os.strerror(number)}"
+    if number == errno.EBUSY:
+        raise InUse(words, "Close what uses it: fuser -vm names the processes.")
+    raise CommandFailed(words)
+
+
+def fstab_line(path: str | os.PathLike[str], fstab: Path = _FSTAB) -> str:
+    """The fstab line whose mount point is this path, or an empty string."""
+    wanted = os.path.normpath(os.fspath(path))
+    try:
+        lines = fstab.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        fields = line.split()
+        if len(fields) >= 2 and not fields[0].startswith("#"):
+            point = os.path.normpath(unescape(fields[1]))
+            if point == wanted:
+                return line.strip()
+    return ""
