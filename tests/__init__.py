@@ -1,0 +1,1 @@
+"""Tests of Holdfast. `tests.faults` holds the injectors that several rooms share."""

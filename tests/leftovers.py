@@ -1,0 +1,109 @@
+"""Mounts, loop devices and processes that a test run has made and still has: `Leftovers`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+RUN_VARIABLE = "HOLDFAST_TEST_RUN"
+END_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What belongs to the run `run_name`: it carries that name, or lies in its folders."""
+
+    run_name: str
+    folders: tuple[Path, ...]
+    keep: tuple[Path, ...] = ()
+    """Mounts that the run itself needs."""
+
+    def find(self) -> list[str]:
+        """One line per leftover. Processes that are just ending get a moment to do so."""
+        deadline = time.monotonic() + 1.0
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        found = [f"process {number}: {_command(number)}" for number in self.processes()]
+        found += [f"mount {target} of {source}" for source, target in self.mounts()]
+        found += [f"loop device {device} of {file}" for device, file in self.loop_devices()]
+        return found
+
+    def remove(self) -> None:
+        """Take it all away: processes first, so that whoever hangs in a dead gate is freed."""
+        deadline = time.monotonic() + END_TIMEOUT_SECONDS
+        while (numbers := self.processes()) and time.monotonic() < deadline:
+            for number in numbers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+            time.sleep(0.01)
+        for _, target in reversed(self.mounts()):
+            if _run("umount", target):
+                _run("umount", "--lazy", target)
+        for device, _ in self.loop_devices():
+            _run("losetup", "--detach", device)
+        # A gate's device file can only be unmounted once its loop device is gone.
+        for _, target in reversed(self.mounts()):
+            _run("umount", "--lazy", target)
+
+    def processes(self) -> list[int]:
+        """Our processes, without this one and without zombies (they are somebody's to collect)."""
+        mark = f"{RUN_VARIABLE}={self.run_name}".encode()
+        folders = [os.fsencode(folder) for folder in self.folders]
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes()
+                if not command or process_state(int(entry.name)) in "ZX":
+                    continue
+                marked = mark in (entry / "environ").read_bytes().split(b"\0")
+                if marked or any(folder + b"/" in command for folder in folders):
+                    found.append(int(entry.name))
+        return found
+
+    def loop_devices(self) -> list[tuple[str, str]]:
+        """(device, backing file) of loop devices over files in our folders."""
+        found = []
+        for entry in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
+            with contextlib.suppress(OSError):
+                file = entry.read_text().rstrip("\n")
+                if self._is_ours(file):
+                    found.append((f"/dev/{entry.parts[3]}", file))
+        return found
+
+    def mounts(self) -> list[tuple[str, str]]:
+        """(source, mount point) of mounts in our folders or of our loop devices, oldest first."""
+        devices = {device for device, _ in self.loop_devices()}
+        found = []
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            before, _, after = line.partition(" - ")
+            target = before.split()[4].encode().decode("unicode_escape")
+            source = after.split()[1]
+            if Path(target) not in self.keep and (self._is_ours(target) or source in devices):
+                found.append((source, target))
+        return found
+
+    def _is_ours(self, path: str) -> bool:
+        return any(path == str(folder) or path.startswith(f"{folder}/") for folder in self.folders)
+
+
+def _run(*command: str) -> int:
+    return subprocess.run(command, check=False, capture_output=True).returncode
+
+
+def process_state(process_id: int) -> str:
+    """The letter of /proc/PID/stat: R, S, D, T, Z …; raises OSError when it is gone."""
+    return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def _command(process_id: int) -> str:
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
+        return b" ".join(words).decode(errors="replace").strip()
+    return "(gone)"
