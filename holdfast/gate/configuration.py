@@ -28,6 +28,10 @@ class LegEntry:
     url: str
     state: LegState = LegState.IN_SYNC
     reason: str = ""
+    position: int = 0
+    """Recorded position when the leg failed: what it certainly holds."""
+    replaces: int = 0
+    """Number of the leg that leaves when this one is in sync, 0: none."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class GateConfiguration:
     resync_bytes_per_second: int = 200 << 20
     recorded_position: int = 0
     """Journal position that every in-sync leg's superblock has reached durably."""
+    clean_epoch: int = 1
+    """Epoch in which all members were last in sync: since then the bitmap has every write."""
     descriptor: dict[str, Any] = field(default_factory=dict)
     """Volume properties repeated in every superblock, for attach without a catalog."""
 

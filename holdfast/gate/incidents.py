@@ -1,0 +1,141 @@
+"""What goes wrong while the gate serves, measured as it happens, and its receipt.
+
+An incident is open from its cause until every request that it touched was answered. The serving
+threads only note how long an answer took; the main thread closes incidents and writes the receipts
+into the spool directory, from where the catalog takes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from time import monotonic_ns, time
+from typing import Any
+
+from holdfast.gate.attended import Hand
+from holdfast.gate.shared import BUSY_SINCE
+from holdfast.model.receipt import Receipt, Step
+
+GRAVITY = ("resync", "replacement", "takeover", "keeper-takeover", "journal", "failover", "hold")
+
+
+class Incident:
+    """One thing that happened. Times: wall clock for people, monotonic for durations."""
+
+    def __init__(self, strategy: str, cause: str, started_ns: int | None = None) -> None:
+        now_ns = monotonic_ns()
+        self.started_ns = started_ns or now_ns
+        self.started = time() - (now_ns - self.started_ns) / 1e9
+        self.strategy = strategy
+        self.cause = cause
+        self.steps: list[Step] = []
+        self.requests_held = 0
+        self.errors_returned = 0
+        self.longest_wait_ns = 0
+        self.bytes_replayed = 0
+        self.outcome = ""
+        self.details: dict[str, Any] = {}
+        self.resolved_ns = 0
+
+    def step(self, name: str, outcome: str = "done", since_ns: int | None = None) -> None:
+        """Add a step that ended now and began at `since_ns` (default: an instant)."""
+        now = monotonic_ns()
+        seconds = (now - since_ns) / 1e9 if since_ns else 0.0
+        self.steps.append(Step(name, time() - seconds, seconds, outcome))
+
+    def resolve(self, outcome: str) -> None:
+        """The cause is dealt with; the incident closes when its last request is answered."""
+        self.outcome = outcome
+        self.resolved_ns = monotonic_ns()
+
+    def receipt(self, volume: str) -> Receipt:
+        """The finished record."""
+        return Receipt(
+            id=uuid.uuid4().hex[:12],
+            volume=volume,
+            strategy=self.strategy,
+            cause=self.cause,
+            started=self.started,
+            finished=self.started + (self.resolved_ns - self.started_ns) / 1e9,
+            outcome=self.outcome,
+            steps=tuple(self.steps),
+            requests_held=self.requests_held,
+            errors_returned=self.errors_returned,
+            longest_wait_ms=round(self.longest_wait_ns / 1e6, 3),
+            bytes_replayed=self.bytes_replayed,
+            verification=self.details.pop("verification", ""),
+            details=self.details,
+        )
+
+
+class Incidents:
+    """The open incidents. `open` is replaced, never changed, so that readers need no lock."""
+
+    def __init__(self, volume: str, spool_directory: Path) -> None:
+        self._volume = volume
+        self._spool = spool_directory
+        self._lock = threading.Lock()
+        self.open: tuple[Incident, ...] = ()
+
+    def reflex(self, strategy: str, cause: str, started_ns: int | None = None) -> Incident:
+        """Open an incident of the data path, or add to the one that is open.
+
+        Reflexes that follow from each other (a failover, then a hold) are one story and make one
+        receipt, named after the gravest.
+        """
+        with self._lock:
+            for incident in self.open:
+                if incident.strategy not in ("resync", "replacement") and not incident.resolved_ns:
+                    if GRAVITY.index(strategy) > GRAVITY.index(incident.strategy):
+                        incident.strategy = strategy
+                        incident.cause += f"; {cause}"
+                    return incident
+        return self.begin(strategy, cause, started_ns)
+
+    def begin(self, strategy: str, cause: str, started_ns: int | None = None) -> Incident:
+        """Open an incident of its own."""
+        incident = Incident(strategy, cause, started_ns)
+        with self._lock:
+            self.open = (*self.open, incident)
+        return incident
+
+    def answered(self, since_ns: int, waited_ns: int, *, failed: bool) -> None:
+        """Note an answer while incidents are open."""
+        for incident in self.open:
+            end = incident.resolved_ns
+            if end and since_ns > end:
+                continue
+            incident.requests_held += 1
+            incident.errors_returned += failed
+            incident.longest_wait_ns = max(incident.longest_wait_ns, waited_ns)
+
+    def close_finished(self, hands: Iterable[Hand]) -> list[Receipt]:
+        """Close what is resolved and no longer waited for; write and return the receipts."""
+        oldest = min(
+            (since for hand in hands if (since := hand.cells[BUSY_SINCE])), default=monotonic_ns()
+        )
+        with self._lock:
+            over = [entry for entry in self.open if entry.resolved_ns and entry.resolved_ns < oldest]
+            self.open = tuple(entry for entry in self.open if entry not in over)
+        receipts = [incident.receipt(self._volume) for incident in over]
+        for receipt in receipts:
+            self._write(receipt)
+        return receipts
+
+    def _write(self, receipt: Receipt) -> None:
+        """Put a receipt into the spool; durable when it returns, dropped when there is no room."""
+        path = self._spool / f"{receipt.started:.6f}-{receipt.id}.json"
+        temporary = path.with_suffix(".new")
+        try:
+            self._spool.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "w") as file:
+                json.dump(receipt.as_json(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)

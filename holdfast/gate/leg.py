@@ -1,0 +1,210 @@
+"""One leg in use: an open container whose first bytes are the volume's data.
+
+Owns the descriptor. Every call may block for ever when storage hangs, so it is made by a thread that
+has said so (see attended). Nothing is ever retried here: a leg that failed once is judged elsewhere.
+A leg that comes back is a new Leg with a new descriptor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from holdfast.containers import open_container
+from holdfast.errors import ContainerFailed, TooSmall
+from holdfast.gate.configuration import LegEntry
+from holdfast.gate.superblock import (
+    Superblock,
+    bitmap_bytes,
+    bitmap_offset,
+    container_bytes_needed,
+    read_superblock,
+    write_superblock,
+)
+from holdfast.model.volume import LegState
+from holdfast.system.fuse import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, fallocate
+from holdfast.system.memory import aligned_buffer
+
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""Not a failure of the leg: a reason to wait for room."""
+
+_UNSUPPORTED = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
+_ZEROS = memoryview(aligned_buffer(1 << 20))
+
+_LOCAL_FILE_SYSTEMS = frozenset(
+    (0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0x858458F6, 0x2FC12FC1, 0xF2F52010)
+)
+"""statfs(2) f_type of ext4, xfs, btrfs, tmpfs, ramfs, zfs and f2fs: asking such a file for its size
+costs no request to a server."""
+
+
+class LegDevice(Protocol):
+    """What the mirror needs of a leg; a drill puts a filter with the same calls before it."""
+
+    number: int
+    id: str
+    url: str
+    state: LegState
+
+    def read(self, view: memoryview, offset: int) -> None: ...
+    def write(self, view: memoryview, offset: int) -> None: ...
+    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> None: ...
+    def flush(self) -> None: ...
+    def write_bitmap(self, page: memoryview, page_number: int) -> None: ...
+    def read_bitmap(self) -> bytes: ...
+    def write_superblock(self, superblock: Superblock) -> None: ...
+    def grown(self, size_bytes: int) -> LegDevice: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Leg:
+    """An open container. Raises OSError as the kernel gave it; EIO for a short transfer."""
+
+    number: int
+    id: str
+    url: str
+    state: LegState
+    descriptor: int
+    size_bytes: int
+    container_bytes: int
+    sequence: int
+    watch_size: bool
+    is_file: bool
+
+    def _check_whole(self) -> None:
+        """A truncated image would be extended again by the next write, and read as zeros."""
+        if os.lseek(self.descriptor, 0, os.SEEK_END) < self.container_bytes:
+            raise OSError(errno.EIO, "the container was truncated")
+
+    def read(self, view: memoryview, offset: int) -> None:
+        """Fill the view from the leg."""
+        if os.preadv(self.descriptor, [view], offset) != len(view):
+            raise OSError(errno.EIO, "short read: the container was truncated")
+        if self.watch_size:
+            self._check_whole()
+
+    def write(self, view: memoryview, offset: int) -> None:
+        """Store the view on the leg; durable after the next flush."""
+        if os.pwritev(self.descriptor, [view], offset) != len(view):
+            raise OSError(errno.EIO, "short write")
+        if self.watch_size:
+            self._check_whole()
+
+    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> None:
+        """Make the range read as zeros; written as zeros where the container has no better way."""
+        how = FALLOC_ZERO_RANGE if keep_allocated else FALLOC_PUNCH_HOLE
+        try:
+            fallocate(self.descriptor, how | FALLOC_KEEP_SIZE, offset, length)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            end = offset + length
+            for start in range(offset, end, len(_ZEROS)):
+                self.write(_ZEROS[: min(len(_ZEROS), end - start)], start)
+        if self.watch_size:
+            self._check_whole()
+
+    def flush(self) -> None:
+        """Make all that was written durable, as far as the container's own word goes."""
+        os.fdatasync(self.descriptor)
+        if self.is_file:
+            self._check_whole()
+
+    def write_bitmap(self, page: memoryview, page_number: int) -> None:
+        """Replace one page of the write-intent bitmap; durable after the next flush."""
+        self.write(page, bitmap_offset(self.container_bytes, self.size_bytes) + page_number * 4096)
+
+    def read_bitmap(self) -> bytes:
+        """The write-intent bitmap as it is on the leg."""
+        length = bitmap_bytes(self.size_bytes)
+        view = memoryview(aligned_buffer(length))
+        self.read(view, bitmap_offset(self.container_bytes, self.size_bytes))
+        return bytes(view)
+
+    def write_superblock(self, superblock: Superblock) -> None:
+        """Replace the older of the two superblock slots; durable when it returns."""
+        if self.is_file:
+            self._check_whole()
+        self.sequence += 1
+        write_superblock(
+            self.descriptor,
+            self.container_bytes,
+            replace(
+                superblock,
+                leg_id=self.id,
+                leg_number=self.number,
+                state=self.state,
+                sequence=self.sequence,
+            ),
+        )
+
+    def grown(self, size_bytes: int) -> Leg:
+        """The same leg for a larger volume; the container was grown before. Shares the descriptor."""
+        container_bytes = os.lseek(self.descriptor, 0, os.SEEK_END)
+        if container_bytes < container_bytes_needed(size_bytes):
+            raise TooSmall(f"{self.url} was not grown", "Grow the container first.")
+        return replace(self, size_bytes=size_bytes, container_bytes=container_bytes)
+
+    def close(self) -> None:
+        """Close the descriptor and let go of the container's lock."""
+        os.close(self.descriptor)
+
+
+def _is_local(descriptor: int) -> bool:
+    """Whether the container's size is known without asking anyone else."""
+    link = f"/proc/self/fd/{descriptor}"
+    return _file_system_type(link) in _LOCAL_FILE_SYSTEMS
+
+
+def _file_system_type(path: str) -> int:
+    """statfs(2) f_type, which os.statvfs leaves out."""
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(256)
+    if ctypes.CDLL(None).statfs(os.fsencode(path), buffer):
+        return 0
+    return int.from_bytes(buffer.raw[:8], "little")
+
+
+def open_leg(entry: LegEntry, size_bytes: int) -> tuple[Leg, Superblock | None]:
+    """Open a leg's container and read its superblock. Blocks as long as storage does.
+
+    Raises ContainerFailed when it cannot be opened, is locked by another gate, or is too small to
+    hold the volume (a superblock is looked for first, so that a truncated leg is still told apart).
+    """
+    container = open_container(entry.url)
+    try:
+        descriptor = container.open()
+    except OSError as error:
+        raise ContainerFailed(
+            f"{entry.url} cannot be opened: {error.strerror}",
+            "See that the storage is there and no other gate uses it.",
+        ) from error
+    try:
+        container_bytes = container.size_bytes(descriptor)
+        superblock = read_superblock(descriptor, container_bytes)
+        if superblock is None and container_bytes < container_bytes_needed(size_bytes):
+            raise ContainerFailed(f"{entry.url} is too small: it was truncated or replaced")
+    except OSError as error:
+        os.close(descriptor)
+        raise ContainerFailed(f"{entry.url} cannot be read: {error.strerror}") from error
+    except BaseException:
+        os.close(descriptor)
+        raise
+    is_file = entry.url.startswith("file:")
+    leg = Leg(
+        number=entry.number,
+        id=entry.id,
+        url=entry.url,
+        state=entry.state,
+        descriptor=descriptor,
+        size_bytes=size_bytes,
+        container_bytes=container_bytes,
+        sequence=superblock.sequence if superblock else 0,
+        watch_size=is_file and _is_local(descriptor),
+        is_file=is_file,
+    )
+    return leg, superblock

@@ -1,0 +1,254 @@
+"""Who belongs to the volume, who is present, and the epoch that proves it.
+
+Owns gate.json and the superblocks. Invariant: a request that a member did not take part in is never
+answered before an epoch that excludes this member is durable on every leg that stays. The last leg
+is never excluded: when it goes, nobody is left to be ahead of it, so it is merely away.
+Memory changes under `lock`, without I/O; what must be durable is written by `settle`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic_ns
+
+from holdfast.gate.attended import Hand
+from holdfast.gate.configuration import GateConfiguration, LegEntry, save_configuration
+from holdfast.gate.leg import LegDevice
+from holdfast.gate.superblock import Member, Superblock
+from holdfast.model.volume import LegState
+
+
+class Roster:
+    """The members of one volume. `readers` and `writers` are replaced, never changed."""
+
+    def __init__(self, state_directory: Path, configuration: GateConfiguration) -> None:
+        self._state_directory = state_directory
+        self.lock = threading.Lock()
+        self.persist_lock = threading.Lock()
+        self.configuration = configuration
+        self._durable = configuration
+        self._highest_epoch = configuration.epoch
+        self.present: dict[int, LegDevice] = {}
+        self.readers: tuple[LegDevice, ...] = ()
+        self.writers: tuple[LegDevice, ...] = ()
+        self.unsettled = False
+        self.retired: list[tuple[LegDevice, int]] = []
+        self.on_last_lost: Callable[[LegDevice, str], None] = lambda leg, reason: None
+        self.on_failed: Callable[[LegDevice, str], None] = lambda leg, reason: None
+        self._owner = f"{platform.node()} {_boot_id()} {os.getpid()}"
+
+    # --- memory only ------------------------------------------------------------------------
+
+    @property
+    def shared(self) -> bool:
+        """Whether more than one leg belongs to the volume, present or not."""
+        return len(self.configuration.legs) > 1
+
+    def entry(self, number: int) -> LegEntry:
+        """The leg of that number. Raises StopIteration when it is no member."""
+        return next(leg for leg in self.configuration.legs if leg.number == number)
+
+    def _arrange(self) -> None:
+        legs = sorted(self.present.values(), key=lambda leg: leg.number)
+        self.writers = tuple(legs)
+        self.readers = tuple(leg for leg in legs if leg.state is LegState.IN_SYNC)
+
+    def _change(self, configuration: GateConfiguration) -> None:
+        """Take a new membership: a new epoch, not durable yet."""
+        self._highest_epoch += 1
+        self.configuration = replace(configuration, epoch=self._highest_epoch)
+        if all(leg.state is LegState.IN_SYNC for leg in configuration.legs):
+            self.configuration = replace(self.configuration, clean_epoch=self._highest_epoch)
+        self.unsettled = True
+        self._arrange()
+
+    def fail(self, leg: LegDevice, reason: str) -> None:
+        """A leg did not do what it must. It is not used again before it was brought up to date."""
+        with self.lock:
+            if self.present.get(leg.number) is not leg:
+                return  # another thread was faster
+            del self.present[leg.number]
+            self.retired.append((leg, monotonic_ns()))
+            was_in_sync = leg.state is LegState.IN_SYNC
+            staying = any(other.state is LegState.IN_SYNC for other in self.present.values())
+            last = was_in_sync and not staying
+            if last:
+                if self.unsettled:  # nothing was answered since: the others are not behind
+                    self.configuration = self._durable
+                    self.unsettled = False
+                entry = replace(self.entry(leg.number), reason=reason)
+                self.configuration = self.configuration.with_leg(entry)
+                self._arrange()
+                self.on_last_lost(leg, reason)
+            else:
+                entry = replace(
+                    self.entry(leg.number),
+                    state=LegState.FAILED,
+                    reason=reason,
+                    position=self.configuration.recorded_position if was_in_sync else 0,
+                )
+                leg.state = LegState.FAILED
+                self._change(self.configuration.with_leg(entry))
+        if not last:
+            self.on_failed(leg, reason)
+
+    def note(self, number: int, state: LegState, reason: str) -> None:
+        """Remember why a leg that is not present cannot be used; nothing becomes durable."""
+        with self.lock:
+            entry = self.entry(number)
+            if number not in self.present:
+                self.configuration = self.configuration.with_leg(
+                    replace(entry, state=state, reason=reason)
+                )
+
+    def join(self, leg: LegDevice, entry: LegEntry) -> None:
+        """Take a leg that is to be resynchronised: from now on it gets every write."""
+        with self.lock:
+            leg.state = LegState.RESYNCING
+            self.present[leg.number] = leg
+            self._change(
+                self.configuration.with_leg(replace(entry, state=LegState.RESYNCING, reason=""))
+            )
+
+    def promote(self, leg: LegDevice) -> bool:
+        """A resynchronised leg has all data: it becomes a source. False when it failed meanwhile."""
+        with self.lock:
+            if self.present.get(leg.number) is not leg or not self.readers:
+                return False
+            leg.state = LegState.IN_SYNC
+            entry = replace(self.entry(leg.number), state=LegState.IN_SYNC, reason="", replaces=0)
+            self._change(self.configuration.with_leg(entry))
+            return True
+
+    def start_with(self, leg: LegDevice) -> None:
+        """A current leg is present from the start of this worker, or again after it was away."""
+        with self.lock:
+            leg.state = LegState.IN_SYNC
+            self.present[leg.number] = leg
+            entry = replace(
+                self.entry(leg.number), url=leg.url, state=LegState.IN_SYNC, reason=""
+            )
+            self.configuration = self.configuration.with_leg(entry)
+            self._arrange()
+
+    def exclude_absent(self) -> bool:
+        """Mark in-sync members that are not present as failed; whether there were any."""
+        with self.lock:
+            absent = [
+                leg
+                for leg in self.configuration.legs
+                if leg.state is LegState.IN_SYNC and leg.number not in self.present
+            ]
+            configuration = self.configuration
+            for leg in absent:
+                configuration = configuration.with_leg(
+                    replace(
+                        leg,
+                        state=LegState.FAILED,
+                        reason=leg.reason or "away",
+                        position=configuration.recorded_position,
+                    )
+                )
+            if absent:
+                self._change(configuration)
+            return bool(absent)
+
+    def remove(self, number: int) -> LegDevice | None:
+        """Take a leg out of the volume; the caller settles, then erases it. None: not present."""
+        with self.lock:
+            leg = self.present.pop(number, None)
+            self._change(self.configuration.without_leg(number))
+            return leg
+
+    def configure(self, configuration: GateConfiguration) -> None:
+        """Take a configuration that changes more than legs (size, journal, spares)."""
+        with self.lock:
+            self._change(configuration)
+
+    # --- durable ----------------------------------------------------------------------------
+
+    def superblock(self, configuration: GateConfiguration) -> Superblock:
+        """What every leg is told; each fills in its own id, state and sequence."""
+        return Superblock(
+            volume_id=configuration.volume_id,
+            leg_id="",
+            leg_number=0,
+            size_bytes=configuration.size_bytes,
+            epoch=configuration.epoch,
+            sequence=0,
+            position=configuration.recorded_position,
+            members=tuple(
+                Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs
+            ),
+            descriptor=configuration.descriptor,
+            owner=self._owner,
+        )
+
+    def settle(self, hand: Hand) -> None:
+        """Make the present epoch durable on every leg that stays, then in gate.json.
+
+        Returns when it is, or when the last leg went meanwhile (the caller finds no reader then).
+        """
+        while self.unsettled:
+            with hand.holding(self.persist_lock):
+                with self.lock:
+                    configuration, legs = self.configuration, self.writers
+                    if not self.unsettled or not self.readers:
+                        break
+                if not self._write(hand, configuration, legs):
+                    continue
+                save_configuration(self._state_directory, configuration)
+                with self.lock:
+                    self._durable = configuration
+                    if self.configuration.epoch == configuration.epoch:
+                        self.unsettled = False
+
+    def record_position(self, hand: Hand, position: int) -> bool:
+        """Say on every leg that it is durable up to `position`; False when the roster changed.
+
+        The legs were flushed before. Durable on the legs and in gate.json when it returns True.
+        """
+        with hand.holding(self.persist_lock):
+            with self.lock:
+                if self.unsettled or not self.readers:
+                    return False
+                configuration = replace(self.configuration, recorded_position=position)
+                legs = self.writers
+            if not self._write(hand, configuration, legs):
+                return False
+            with self.lock:
+                if self.configuration.epoch != configuration.epoch:
+                    return False
+                self.configuration = replace(self.configuration, recorded_position=position)
+                self._durable = replace(self._durable, recorded_position=position)
+                configuration = self.configuration
+            save_configuration(self._state_directory, configuration)
+        return True
+
+    def _write(
+        self, hand: Hand, configuration: GateConfiguration, legs: tuple[LegDevice, ...]
+    ) -> bool:
+        """Write the superblock of every present leg; False when one of them failed at it."""
+        superblock = self.superblock(configuration)
+        complete = True
+        for leg in legs:
+            hand.enter(leg.number)
+            try:
+                leg.write_superblock(superblock)
+            except OSError as error:
+                hand.leave()
+                self.fail(leg, f"superblock: {error.strerror}")
+                complete = False
+            else:
+                hand.leave()
+        return complete
+
+
+def _boot_id() -> str:
+    """proc_sys_kernel(5), random/boot_id."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
