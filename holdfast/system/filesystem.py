@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from holdfast.errors import InvalidOption
+from holdfast.system.capability import CAP_SYS_RESOURCE, has_capability
 from holdfast.system.run import run
 
 _MAKE_SECONDS = 300.0
@@ -20,6 +21,7 @@ _CHECK_SECONDS = 3600.0
 _PROBE_SECONDS = 20.0
 _NOTHING_FOUND = 2  # blkid(8)
 _AMBIVALENT = 8
+_CORRECTED = 1  # e2fsck(8): errors were corrected
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
 
@@ -40,6 +42,12 @@ class FileSystemKind:
     """(device, mount path) → command that fills the device, while mounted."""
     check: Callable[[str], list[str]]
     """(device) → command that only reads, for an unmounted device."""
+    grow_unmounted: Callable[[str], list[list[str]]] | None = None
+    """(device) → commands that fill the device while it is not mounted; None: cannot."""
+    grow_capability: int | None = None
+    """Capability that growing while mounted needs beyond CAP_SYS_ADMIN."""
+    minimum_grown_bytes: int = 0
+    """Smallest device that it can be grown to."""
 
 
 KINDS: dict[str, FileSystemKind] = {
@@ -51,6 +59,8 @@ KINDS: dict[str, FileSystemKind] = {
         make=lambda device, label: ["mkfs.ext4", "-q", "-F", "-L", label, device],
         grow=lambda device, path: ["resize2fs", device],
         check=lambda device: ["e2fsck", "-f", "-n", device],
+        grow_unmounted=lambda device: [["e2fsck", "-f", "-p", device], ["resize2fs", device]],
+        grow_capability=CAP_SYS_RESOURCE,  # ext4_resize_begin() in the kernel
     ),
     "xfs": FileSystemKind(
         name="xfs",
@@ -69,6 +79,7 @@ KINDS: dict[str, FileSystemKind] = {
         make=lambda device, label: ["mkfs.btrfs", "-q", "-f", "-L", label, device],
         grow=lambda device, path: ["btrfs", "filesystem", "resize", "max", path],
         check=lambda device: ["btrfs", "check", "--readonly", device],
+        minimum_grown_bytes=256 << 20,  # btrfs_ioctl_resize() in the kernel
     ),
 }
 
@@ -122,6 +133,25 @@ def fitting_label(name: str, label: str) -> str:
 def grow_filesystem(name: str, device: str, path: str) -> None:
     """Let a mounted file system fill its device. Idempotent, online, resumable."""
     run(kind_of(name).grow(device, path), deadline_seconds=_GROW_SECONDS)
+
+
+def can_grow_mounted(name: str) -> bool:
+    """Whether this process may grow that file system while it is mounted."""
+    needed = kind_of(name).grow_capability
+    return needed is None or has_capability(needed)
+
+
+def grow_unmounted_filesystem(name: str, device: str) -> None:
+    """Let a file system that is not mounted fill its device; checks it first. Idempotent.
+
+    Raises InvalidOption for a kind that only grows while mounted.
+    """
+    commands = kind_of(name).grow_unmounted
+    if commands is None:
+        raise InvalidOption(f"{name} grows only while it is mounted", "Mount it first.")
+    for command in commands(device):
+        accepted = (0, _CORRECTED) if command[0] == "e2fsck" else (0,)
+        run(command, deadline_seconds=_GROW_SECONDS, accepted=accepted)
 
 
 def check_filesystem(name: str, device: str) -> CheckResult:

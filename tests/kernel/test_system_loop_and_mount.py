@@ -1,0 +1,123 @@
+"""Loop devices and mounts: attached with direct I/O, found again, grown, taken away twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import CommandFailed, InUse
+from holdfast.model.volume import FILE_SYSTEMS
+from holdfast.system.filesystem import (
+    KINDS,
+    can_grow_mounted,
+    check_filesystem,
+    grow_filesystem,
+    grow_unmounted_filesystem,
+    identify,
+    make_filesystem,
+)
+from holdfast.system.loop import (
+    attach_loop,
+    detach_loop,
+    loop_devices_of,
+    set_loop_capacity,
+)
+from holdfast.system.mounts import mount, mount_at, mount_holding, mounts_from, unmount
+
+
+def sparse(path: Path, size_bytes: int) -> Path:
+    with path.open("ab") as file:
+        file.truncate(size_bytes)
+    return path
+
+
+def test_attaching_twice_gives_the_same_device(tmp_path: Path) -> None:
+    image = sparse(tmp_path / "image", 16 << 20)
+    device = attach_loop(image)
+    try:
+        assert attach_loop(image) == device
+        (found,) = loop_devices_of(image)
+        assert (found.device, found.deleted, found.direct_io) == (device, False, True)
+        image.unlink()
+        (found,) = loop_devices_of(image)
+        assert found.deleted
+    finally:
+        assert detach_loop(device)
+    assert not detach_loop(device)
+    assert not loop_devices_of(image)
+
+
+def test_an_open_device_is_not_detached_silently(tmp_path: Path) -> None:
+    device = attach_loop(sparse(tmp_path / "image", 16 << 20))
+    descriptor = os.open(device, os.O_RDONLY)
+    try:
+        with pytest.raises(InUse, match="still open"):
+            detach_loop(device)
+    finally:
+        os.close(descriptor)
+    assert not detach_loop(device)
+
+
+def test_an_absent_file_is_an_error_in_losetups_words(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="No such file"):
+        attach_loop(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("name", FILE_SYSTEMS)
+def test_a_mounted_file_system_grows_online(tmp_path: Path, name: str) -> None:
+    if not can_grow_mounted(name):
+        pytest.skip(f"this host's root lacks the capability to grow {name} while mounted")
+    size_bytes = max(KINDS[name].minimum_bytes, KINDS[name].minimum_grown_bytes // 2)
+    image = sparse(tmp_path / "image", size_bytes)
+    point = tmp_path / "a b"
+    point.mkdir()
+    device = attach_loop(image)
+    try:
+        make_filesystem(name, device, "a-label-of-no-small-length")
+        found = identify(device)
+        assert found is not None
+        assert found.type == name
+        assert "a-label-of-no-small-length".startswith(found.label)
+        assert found.label
+        mount(device, str(point), name, "noatime,nodev")
+        try:
+            entry = mount_at(point)
+            assert entry is not None
+            assert (entry.source, entry.filesystem) == (device, name)
+            assert mount_holding(point / "x") == entry
+            assert mounts_from(device) == [entry]
+            before = os.statvfs(point).f_blocks
+            sparse(image, 2 * size_bytes)
+            set_loop_capacity(device)
+            grow_filesystem(name, device, str(point))
+            assert os.statvfs(point).f_blocks > before
+            grow_filesystem(name, device, str(point))
+            with (point / "file").open("w"), pytest.raises(InUse, match="cannot be unmounted"):
+                unmount(point)
+        finally:
+            assert unmount(point)
+        assert not unmount(point)
+        assert check_filesystem(name, device).clean
+    finally:
+        detach_loop(device)
+
+
+def test_an_unmounted_ext4_grows_too(tmp_path: Path) -> None:
+    image = sparse(tmp_path / "image", 16 << 20)
+    device = attach_loop(image)
+    try:
+        make_filesystem("ext4", device, "label")
+        sparse(image, 64 << 20)
+        set_loop_capacity(device)
+        grow_unmounted_filesystem("ext4", device)
+        grow_unmounted_filesystem("ext4", device)
+        mount(device, str(tmp_path), "ext4")
+        try:
+            assert os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize > 32 << 20
+        finally:
+            unmount(tmp_path)
+        assert check_filesystem("ext4", device).clean
+    finally:
+        detach_loop(device)

@@ -1,0 +1,39 @@
+"""Every kind of URL has its class, and no other has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.containers import CONTAINERS, open_container
+from holdfast.errors import InvalidUrl, NoSuchContainer
+from holdfast.model.container import KINDS
+
+
+def test_every_kind_of_the_model_has_a_class() -> None:
+    assert set(CONTAINERS) == set(KINDS)
+
+
+def test_the_url_comes_back_normalised() -> None:
+    assert open_container("file:///srv//a/../b.img").url == "file:/srv/b.img"
+
+
+@pytest.mark.parametrize("url", ["b.img", "file:b.img", "nbd:/x", "file:", "", "file:/a\nb"])
+def test_nonsense_is_refused(url: str) -> None:
+    with pytest.raises(InvalidUrl):
+        open_container(url)
+
+
+def test_a_file_is_no_block_device(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(b"")
+    with pytest.raises(InvalidUrl, match="is a file"):
+        open_container(f"block:{path}").check_free(4096)
+
+
+def test_an_absent_device_is_named(tmp_path: Path) -> None:
+    container = open_container(f"block:{tmp_path}/sdx")
+    for attempt in (lambda: container.create(4096), lambda: container.check_free(4096)):
+        with pytest.raises(NoSuchContainer, match="there is no device"):
+            attempt()

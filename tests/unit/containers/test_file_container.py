@@ -1,0 +1,175 @@
+"""Image files: made sparse and private, never overwritten, never made in a missing folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast.containers import open_container
+from holdfast.errors import (
+    ContainerFailed,
+    HoldsData,
+    InUse,
+    InvalidUrl,
+    NoSuchContainer,
+    TooSmall,
+)
+
+SIZE = 32 << 20
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "leg.img"
+
+
+def image(path: Path, size_bytes: int = SIZE) -> None:
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
+
+
+def write_at(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def test_a_new_image_is_sparse_and_private(path: Path) -> None:
+    assert open_container(f"file:{path}").create(SIZE)
+    status = path.stat()
+    assert status.st_size == SIZE
+    assert status.st_blocks == 0
+    assert status.st_mode & 0o777 == 0o600
+
+
+def test_an_existing_image_is_left_as_it_is(path: Path) -> None:
+    path.write_bytes(b"precious")
+    assert not open_container(f"file:{path}").create(SIZE)
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_missing_folder_is_named_and_not_made(tmp_path: Path) -> None:
+    container = open_container(f"file:{tmp_path}/not-mounted/leg.img")
+    for attempt in (lambda: container.create(SIZE), lambda: container.check_free(SIZE)):
+        with pytest.raises(NoSuchContainer, match="not-mounted does not exist"):
+            attempt()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_nothing_is_refused(path: Path) -> None:
+    path.symlink_to("nowhere")
+    with pytest.raises(ContainerFailed, match="link to nothing"):
+        open_container(f"file:{path}").create(SIZE)
+
+
+def test_an_impossible_size_leaves_nothing_behind(path: Path) -> None:
+    with pytest.raises(ContainerFailed):
+        open_container(f"file:{path}").create(1 << 62)
+    assert not path.exists()
+
+
+def test_an_absent_image_is_free(path: Path) -> None:
+    open_container(f"file:{path}").check_free(SIZE)
+    assert not path.exists()
+
+
+def test_an_image_of_zeros_is_free(path: Path) -> None:
+    path.write_bytes(bytes(SIZE))
+    open_container(f"file:{path}").check_free(SIZE)
+
+
+@pytest.mark.parametrize("offset", [0, 5, (1 << 20) + 7, 11 << 20, SIZE - 1])
+def test_one_byte_anywhere_is_data(path: Path, offset: int) -> None:
+    image(path)
+    write_at(path, offset, b"\x01")
+    with pytest.raises(HoldsData, match=f"holds data at byte {offset}$"):
+        open_container(f"file:{path}").check_free(SIZE)
+
+
+def test_a_signature_is_named(path: Path) -> None:
+    image(path)
+    write_at(path, 4096 - 10, b"SWAPSPACE2")
+    write_at(path, 1024, (1).to_bytes(4, "little") + (100).to_bytes(4, "little"))
+    with pytest.raises(HoldsData, match="swap"):
+        open_container(f"file:{path}").check_free(SIZE)
+
+
+def test_an_empty_image_that_is_too_small_is_refused(path: Path) -> None:
+    image(path, SIZE - 4096)
+    with pytest.raises(TooSmall, match=f"{SIZE} are needed"):
+        open_container(f"file:{path}").check_free(SIZE)
+
+
+def test_a_folder_is_not_an_image(tmp_path: Path) -> None:
+    with pytest.raises(InvalidUrl, match="not a regular file"):
+        open_container(f"file:{tmp_path}").check_free(SIZE)
+
+
+def test_a_fifo_does_not_block_and_is_refused(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(InvalidUrl):
+        open_container(f"file:{path}").check_free(SIZE)
+    with pytest.raises(OSError, match="not a regular file"):
+        open_container(f"file:{path}").open()
+
+
+def test_only_one_may_have_it_open(path: Path) -> None:
+    image(path)
+    container = open_container(f"file:{path}")
+    descriptor = container.open()
+    try:
+        with pytest.raises(BlockingIOError):
+            container.open()
+        with pytest.raises(InUse, match="locked"):
+            container.check_free(SIZE)
+    finally:
+        os.close(descriptor)
+    os.close(container.open())
+
+
+def test_it_is_opened_for_direct_io_and_not_inherited(path: Path) -> None:
+    image(path)
+    container = open_container(f"file:{path}")
+    descriptor = container.open()
+    try:
+        assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT
+        assert not os.get_inheritable(descriptor)
+        assert container.size_bytes(descriptor) == SIZE
+    finally:
+        os.close(descriptor)
+
+
+def test_growing_keeps_the_content_and_never_shrinks(path: Path) -> None:
+    path.write_bytes(b"kept")
+    container = open_container(f"file:{path}")
+    container.grow(SIZE)
+    assert path.stat().st_size == SIZE
+    container.grow(4096)
+    assert path.stat().st_size == SIZE
+    with path.open("rb") as file:
+        assert file.read(8) == b"kept\0\0\0\0"
+
+
+def test_growing_beyond_the_file_system_is_too_small(path: Path) -> None:
+    image(path)
+    with pytest.raises(TooSmall):
+        open_container(f"file:{path}").grow(1 << 62)
+    assert path.stat().st_size == SIZE
+
+
+def test_removing_twice_is_no_error(path: Path) -> None:
+    image(path)
+    container = open_container(f"file:{path}")
+    container.remove()
+    container.remove()
+    assert not container.exists()
+
+
+def test_it_lies_on_the_real_folder(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    container = open_container(f"file:{tmp_path}/link/leg.img")
+    assert container.lies_on() == os.path.realpath(tmp_path / "real")
