@@ -22,14 +22,13 @@ import struct
 import threading
 import time
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from holdfast.gate.segment import (
     CHECKSUM,
     PAGE_BYTES,
+    PREFIX,
     READ_BYTES,
     RECORD_COVERED,
     RECORD_MAGIC,
@@ -38,6 +37,7 @@ from holdfast.gate.segment import (
     Segment,
     SegmentHeader,
     chain,
+    describe,
     open_direct,
     open_segment,
     padded,
@@ -53,7 +53,6 @@ small enough that a few of them are no burden to a host."""
 RECYCLED_SEGMENTS = 2
 """Trimmed files that are kept, so that appends overwrite blocks the file system has allocated."""
 
-_PREFIX = "segment-"
 _HINT_NAME = "hint"
 _HINT = struct.Struct("<16sQQ")
 """Boot id, segment number, position of a record. Saves `open` the reading of everything before it;
@@ -108,7 +107,7 @@ class Journal:
                 self._hint_descriptor = os.open(
                     self.directory / _HINT_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
                 )
-            for path in sorted(self.directory.glob(_PREFIX + "*")):
+            for path in sorted(self.directory.glob(PREFIX + "*")):
                 self._recycled.append(open_segment(path))
             self._segments = chain(self._recycled)
             self._recycled = [each for each in self._recycled if each not in self._segments]
@@ -254,7 +253,7 @@ class Journal:
         end = self.position
         segments = list(self._segments)
         expected = from_position
-        if not self.begin <= from_position <= end:
+        if not self.begin <= from_position <= end or from_position % PAGE_BYTES:
             raise OSError(errno.EIO, f"the journal has no position {from_position}")
         for index, segment in enumerate(segments):
             newest = index == len(segments) - 1
@@ -339,7 +338,7 @@ class Journal:
         size = padded(payload.nbytes)
         if self._copy is None or len(self._copy) < size:
             self._copy = mmap.mmap(-1, max(size, READ_BYTES))
-        self._copy[: payload.nbytes] = payload  # type: ignore[assignment]
+        self._copy[: payload.nbytes] = payload
         self._copy[payload.nbytes : size] = bytes(size - payload.nbytes)
         return memoryview(self._copy)[:size]
 
@@ -370,7 +369,7 @@ class Journal:
     def _create_segment(self) -> Segment:
         """A new file with all its blocks allocated; durable, or not there (OSError)."""
         taken = {segment.path.name for segment in (*self._segments, *self._recycled)}
-        names = (f"{_PREFIX}{index:03d}" for index in range(len(taken) + 1))
+        names = (f"{PREFIX}{index:03d}" for index in range(len(taken) + 1))
         path = self.directory / next(name for name in names if name not in taken)
         descriptor = open_direct(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
@@ -411,50 +410,6 @@ class Journal:
         except OSError as error:
             self._flush_errno = error.errno or errno.EIO
             raise
-
-
-def describe(directory: Path) -> dict[str, Any]:
-    """What a journal holds, for people and tools: positions, segments, records by kind, damage.
-
-    Changes nothing and may look at a journal that is in use. Raises OSError.
-    """
-    opened = [open_segment(path, os.O_RDONLY) for path in sorted(directory.glob(_PREFIX + "*"))]
-    try:
-        segments = chain(opened)
-        described: list[dict[str, Any]] = []
-        damaged_at: int | None = None
-        end = 0
-        for index, segment in enumerate(segments):
-            header = segment.used_header
-            newest = index == len(segments) - 1
-            limit = segment.limit if newest else segments[index + 1].used_header.base
-            kinds: Counter[str] = Counter()
-            end = header.base
-            for record in scan(segment, header.base, limit, header.checksum):
-                kinds[record.kind.name.lower()] += 1
-                end = record.end
-            if not newest and end != limit and damaged_at is None:
-                damaged_at = end
-            described.append(
-                {
-                    "file": segment.path.name,
-                    "number": header.number,
-                    "base": header.base,
-                    "end": end,
-                    "chained": header.chained,
-                    "records": dict(kinds),
-                }
-            )
-        return {
-            "begin": segments[0].used_header.base if segments else None,
-            "position": end if segments else None,
-            "damaged_at": damaged_at,
-            "segments": described,
-            "recycled": [segment.path.name for segment in opened if segment not in segments],
-        }
-    finally:
-        for segment in opened:
-            os.close(segment.descriptor)
 
 
 def _boot_id() -> bytes:

@@ -12,14 +12,18 @@ import mmap
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PAGE_BYTES = 4096
 """Unit of every transfer and offset (O_DIRECT), of headers and of padding."""
+
+PREFIX = "segment-"
+"""Files of the journal's directory; the number in the name means nothing, the header does."""
 
 SEGMENT_MAGIC = b"HFJSEGMT"
 RECORD_MAGIC = b"HFJRECRD"
@@ -221,3 +225,47 @@ _KINDS = {kind.value: kind for kind in Kind}
 def padded(payload_bytes: int) -> int:
     """Bytes that a payload takes on disk."""
     return -(-payload_bytes // PAGE_BYTES) * PAGE_BYTES
+
+
+def describe(directory: Path) -> dict[str, Any]:
+    """What a journal holds, for people and tools: positions, segments, records by kind, damage.
+
+    Changes nothing and may look at a journal that is in use. Raises OSError.
+    """
+    opened = [open_segment(path, os.O_RDONLY) for path in sorted(directory.glob(PREFIX + "*"))]
+    try:
+        segments = chain(opened)
+        described: list[dict[str, Any]] = []
+        damaged_at: int | None = None
+        end = 0
+        for index, segment in enumerate(segments):
+            header = segment.used_header
+            newest = index == len(segments) - 1
+            limit = segment.limit if newest else segments[index + 1].used_header.base
+            kinds: Counter[str] = Counter()
+            end = header.base
+            for record in scan(segment, header.base, limit, header.checksum):
+                kinds[record.kind.name.lower()] += 1
+                end = record.end
+            if not newest and end != limit and damaged_at is None:
+                damaged_at = end
+            described.append(
+                {
+                    "file": segment.path.name,
+                    "number": header.number,
+                    "base": header.base,
+                    "end": end,
+                    "chained": header.chained,
+                    "records": dict(kinds),
+                }
+            )
+        return {
+            "begin": segments[0].used_header.base if segments else None,
+            "position": end if segments else None,
+            "damaged_at": damaged_at,
+            "segments": described,
+            "recycled": [segment.path.name for segment in opened if segment not in segments],
+        }
+    finally:
+        for segment in opened:
+            os.close(segment.descriptor)
