@@ -1,0 +1,327 @@
+"""The data path: reads from one leg, writes to all, and goes on when a leg fails.
+
+Invariant: what is answered is on every in-sync leg (and in the journal), or durably excluded from
+the legs that lack it. A request that finds no leg waits in the hold and is issued again; only the
+hold's deadline ends it with HoldExpired. Nothing here depends on FUSE: the same calls serve a test
+against an array of blocks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+from holdfast.gate.attended import Hand, Hands
+from holdfast.gate.configuration import GateConfiguration
+from holdfast.gate.hold import Hold
+from holdfast.gate.incidents import Incident, Incidents
+from holdfast.gate.intent import Bitmap
+from holdfast.gate.journal import Kind
+from holdfast.gate.leg import NO_SPACE, LegDevice
+from holdfast.gate.ranges import Ranges
+from holdfast.gate.roster import Roster
+from holdfast.gate.unflushed import JOURNAL, Unflushed, Unjournalled, WriteLog
+from holdfast.model.volume import JournalFailurePolicy, JournalMode
+
+ROOM_CHECK_SECONDS = 0.25
+"""How often a write that found no space is tried again."""
+
+
+class Mirror:
+    """The legs of one volume as one device. Every call names the hand that makes it."""
+
+    def __init__(
+        self,
+        state_directory: Path,
+        configuration: GateConfiguration,
+        cells: memoryview,
+        hands: Hands,
+        incidents: Incidents,
+    ) -> None:
+        self.hands = hands
+        self.incidents = incidents
+        self.roster = Roster(state_directory, configuration)
+        self.roster.on_last_lost = self._last_lost
+        self.roster.on_failed = self._leg_failed
+        self.hold = Hold(cells, configuration.hold_timeout_seconds)
+        self.ranges = Ranges()
+        self.bitmap = Bitmap(configuration.size_bytes)
+        self.journal_directory = state_directory / "journal"
+        self.log: WriteLog = Unjournalled()
+        self.written = True
+        """Whether anything was written since the position was recorded last."""
+        self.flushed_position = configuration.recorded_position
+        self.wake: Callable[[], None] = lambda: None
+        self._incident: Incident | None = None
+        self._checkpoint_lock = threading.Lock()
+
+    def open_journal(self, *, seal: bool) -> None:
+        """Open the journal that the configuration asks for. Raises OSError."""
+        configuration = self.roster.configuration
+        if configuration.journal is JournalMode.UNFLUSHED:
+            log = Unflushed(self.journal_directory, self._journal_failed)
+            log.open(configuration.recorded_position, seal=seal)
+            self.log = log
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the volume."""
+        return self.roster.configuration.size_bytes
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def read(self, hand: Hand, view: memoryview, offset: int) -> None:
+        """Fill the view. Raises HoldExpired, GivenUp."""
+        roster = self.roster
+        while True:
+            readers = roster.readers
+            if not readers:
+                self.hold.wait_for_storage()
+                continue
+            leg = readers[0]
+            hand.enter(leg.number)
+            try:
+                leg.read(view, offset)
+            except OSError as error:
+                hand.leave()
+                roster.fail(leg, f"read: {error.strerror}")
+            else:
+                hand.leave()
+                return
+
+    def write(self, hand: Hand, view: memoryview, offset: int) -> None:
+        """Store the view on every leg; durable after the next flush. Raises HoldExpired, GivenUp."""
+        self._modify(hand, Kind.DATA, offset, len(view), view)
+
+    def zero(self, hand: Hand, offset: int, length: int, *, keep_allocated: bool) -> None:
+        """Make the range read as zeros on every leg. Raises HoldExpired, GivenUp."""
+        self._modify(hand, Kind.DISCARD, offset, length, None, keep_allocated)
+
+    def _modify(
+        self,
+        hand: Hand,
+        kind: Kind,
+        offset: int,
+        length: int,
+        view: memoryview | None,
+        keep_allocated: bool = False,
+    ) -> None:
+        if not self.log.active and not self.roster.shared:
+            self._store(hand, offset, length, view, keep_allocated)  # no order to keep
+            return
+        self.ranges.enter(hand, offset, length)
+        hand.check()
+        try:
+            if self.log.active:
+                self.log.append(hand, kind, offset, length if view is None else view)
+            self._store(hand, offset, length, view, keep_allocated)
+        finally:
+            if not hand.given_up:
+                self.log.done(hand)
+                self.ranges.leave(hand)
+
+    def _store(
+        self, hand: Hand, offset: int, length: int, view: memoryview | None, keep_allocated: bool
+    ) -> None:
+        roster = self.roster
+        no_room_since = 0.0
+        self.written = True
+        while True:
+            if roster.shared and not self.bitmap.covers(offset, length):
+                self._intend(hand, offset, length)
+            stored = full = False
+            for leg in roster.writers:
+                hand.enter(leg.number)
+                try:
+                    if view is not None:
+                        leg.write(view, offset)
+                    else:
+                        leg.zero(offset, length, keep_allocated=keep_allocated)
+                except OSError as error:
+                    hand.leave()
+                    if error.errno in NO_SPACE:
+                        full = True
+                        no_room_since = no_room_since or monotonic()
+                        self._no_room(hand, leg, monotonic() - no_room_since)
+                    else:
+                        roster.fail(leg, f"write: {error.strerror}")
+                else:
+                    hand.leave()
+                    stored = stored or leg in roster.readers
+            if roster.unsettled:
+                roster.settle(hand)
+            if stored and not full and roster.readers:
+                if no_room_since:
+                    self._room_again()
+                return
+            if not full:
+                self.hold.wait_for_storage()
+
+    def flush(self, hand: Hand) -> None:
+        """Make every answered write durable on all in-sync legs and in the journal.
+
+        Raises HoldExpired, GivenUp. A leg whose flush fails is not flushed again: it has failed.
+        """
+        roster = self.roster
+        while True:
+            position = self.log.stable_position(roster.configuration.recorded_position)
+            flushed = False
+            self.log.flush(hand)
+            for leg in roster.readers:
+                hand.enter(leg.number)
+                try:
+                    leg.flush()
+                except OSError as error:
+                    hand.leave()
+                    roster.fail(leg, f"flush: {error.strerror}")
+                else:
+                    hand.leave()
+                    flushed = flushed or leg in roster.readers
+            if roster.unsettled:
+                roster.settle(hand)
+            if flushed and roster.readers:
+                self.flushed_position = max(self.flushed_position, position)
+                return
+            self.hold.wait_for_storage()
+
+    # --- upkeep -----------------------------------------------------------------------------
+
+    def checkpoint(self, hand: Hand, *, flush: bool = False) -> None:
+        """Record on the legs how far they are durable, free the journal, clear idle bits.
+
+        Called about once a second, when nothing waits for it. Raises HoldExpired, GivenUp.
+        """
+        if not self.written and not flush:
+            return
+        with hand.holding(self._checkpoint_lock):
+            self.written = False
+            if flush or self.log.overfull or not self.log.active:
+                self.flush(hand)
+            recorded = self.roster.configuration.recorded_position
+            position = (
+                self.flushed_position if self.log.active else self.log.stable_position(recorded)
+            )
+            if position > recorded and self.roster.record_position(hand, position):
+                self.log.trim(position)
+        if self.roster.shared:
+            self._clear_idle(hand)
+
+    def _intend(self, hand: Hand, offset: int, length: int) -> None:
+        """Make the bits of a range durable on every in-sync leg before its data is written."""
+        bitmap = self.bitmap
+        with hand.holding(bitmap.lock):
+            pages = bitmap.set(offset, length)
+            self._write_bitmap(hand, set(pages), flush=True)
+            bitmap.confirm(offset, length)
+
+    def _write_bitmap(self, hand: Hand, pages: set[int], *, flush: bool) -> None:
+        """Write bitmap pages to the in-sync legs; the caller holds the bitmap's lock."""
+        for leg in self.roster.readers:
+            hand.enter(leg.number)
+            try:
+                for page in pages:
+                    leg.write_bitmap(self.bitmap.page(page), page)
+                if flush:
+                    leg.flush()
+            except OSError as error:
+                hand.leave()
+                self.roster.fail(leg, f"bitmap: {error.strerror}")
+            else:
+                hand.leave()
+
+    def _clear_idle(self, hand: Hand) -> None:
+        """Clear bits of regions that are the same everywhere, while every member is in sync."""
+        if len(self.roster.readers) != len(self.roster.configuration.legs):
+            return
+        self.flush(hand)
+        with hand.holding(self.bitmap.lock):
+            pages = self.bitmap.clear_idle(self.ranges)
+            if pages:
+                self._write_bitmap(hand, pages, flush=False)
+        if any(self.bitmap.bits):
+            self.written = True  # come again until all bits are cleared
+
+    def write_whole_bitmap(self, hand: Hand, leg: LegDevice) -> None:
+        """Give a leg the bits as they are now, before it becomes a source. Raises OSError."""
+        with hand.holding(self.bitmap.lock):
+            hand.enter(leg.number)
+            try:
+                for page in self.bitmap.pages():
+                    leg.write_bitmap(self.bitmap.page(page), page)
+                leg.flush()
+            finally:
+                hand.leave()
+
+    # --- what goes wrong --------------------------------------------------------------------
+
+    def give_up(self, hand: Hand, number: int, hang_timeout_seconds: float) -> None:
+        """A hand was inside a leg for too long: the leg fails, what the hand held is free."""
+        reason = f"no answer for {hang_timeout_seconds:g} s"
+        if number == JOURNAL:
+            if isinstance(self.log, Unflushed):
+                self.log.fail(reason)
+        else:
+            leg = self.roster.present.get(number)
+            if leg is not None:
+                self.roster.fail(leg, reason)
+        self.log.done(hand)
+        self.ranges.leave(hand)
+
+    def _leg_failed(self, leg: LegDevice, reason: str) -> None:
+        incident = self.incidents.reflex("failover", f"leg {leg.number} {reason}")
+        incident.step(f"leg {leg.number} failed", reason)
+        self._incident = incident
+        self.wake()
+
+    def _last_lost(self, leg: LegDevice, reason: str) -> None:
+        self.hold.lose_storage(f"leg {leg.number} ({leg.url}) {reason}; no leg is left")
+        incident = self.incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
+        incident.step(f"leg {leg.number} lost, held", reason)
+        self._incident = incident
+        self.wake()
+
+    def storage_back(self, how: str, replayed: int = 0) -> None:
+        """A current leg is present again: end the hold."""
+        self.hold.regain_storage()
+        for incident in self.incidents.open:
+            if incident.strategy == "hold" and not incident.resolved_ns:
+                incident.bytes_replayed += replayed
+                incident.step(how, "continued")
+        self.wake()
+
+    def _no_room(self, hand: Hand, leg: LegDevice, waited_seconds: float) -> None:
+        """A leg is full: wait for room; with another leg there, not longer than for a hang."""
+        configuration = self.roster.configuration
+        reason = f"leg {leg.number} ({leg.url}) has no space left"
+        others = [other for other in self.roster.readers if other is not leg]
+        if others and waited_seconds >= configuration.hang_timeout_seconds:
+            self.roster.fail(leg, "no space left")
+            return
+        if not self.hold.storage_lost:
+            self.hold.lose_storage(reason, space=True)
+            incident = self.incidents.reflex("hold", reason)
+            incident.step("held for room", reason)
+            self.wake()
+        self.hold.wait_for_storage(ROOM_CHECK_SECONDS)
+
+    def _room_again(self) -> None:
+        if self.hold.storage_lost and self.roster.readers:
+            self.storage_back("room again")
+
+    def _journal_failed(self, reason: str) -> None:
+        """Stop the volume or go on without a journal, as the policy says; never in silence."""
+        configuration = self.roster.configuration
+        incident = self.incidents.reflex("journal", f"journal: {reason}")
+        if configuration.journal_failure is JournalFailurePolicy.HOLD:
+            self.hold.begin(None, f"the journal failed ({reason})")
+            incident.step("journal failed, held", reason)
+        else:
+            incident.step("journal failed, going on without", reason)
+        # Positions move past the journal's end: what it holds is never replayed over later writes.
+        past = max(configuration.recorded_position, self.log.position) + 4096
+        self.flushed_position = past
+        self.roster.configure(replace(configuration, recorded_position=past))
+        self.wake()
