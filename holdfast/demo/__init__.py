@@ -1,0 +1,1 @@
+"""The demonstration: real applications keep writing while their storage is taken away."""
