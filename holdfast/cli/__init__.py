@@ -1,0 +1,17 @@
+"""The command line: one file per family of commands, each a thin layer over `holdfast.service`.
+
+Owns what is typed and what is printed. Invariant: plain values go to standard output, everything
+else to standard error; in a pipe there is no colour, no progress and no question. Must never
+decide anything about storage, and must start fast: what is heavy is imported inside commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; never raises."""
+    from holdfast.cli.application import run
+
+    return run(arguments)

@@ -1,0 +1,135 @@
+"""Puts the command families together and turns every ending into an exit status.
+
+Owns the last line of defence: nothing gets past `run` as a traceback, unless HOLDFAST_DEBUG=1
+asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import (
+    demo,
+    doctor,
+    drill,
+    explain,
+    leg,
+    receipt,
+    recover,
+    status,
+    volume,
+)
+from holdfast.cli.output import print_error
+from holdfast.errors import HoldfastError, InvalidOption
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+NOBODY_READS = 141
+"""128 + SIGPIPE: whoever read our output has gone."""
+
+UNEXPECTED = 70
+"""EX_SOFTWARE of sysexits.h: a mistake in Holdfast itself."""
+
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+"""Click's UsageError; its home differs between releases of Typer."""
+
+application = typer.Typer(
+    name="holdfast",
+    help="Replace, restore or rewind the storage under a running Linux application.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+application.add_typer(volume.commands, name="volume")
+application.add_typer(leg.commands, name="leg")
+application.add_typer(receipt.commands, name="receipt")
+application.command(name="status")(status.status)
+application.command(name="drill")(drill.drill)
+application.command(name="recover")(recover.recover)
+application.command(name="doctor")(doctor.doctor)
+application.command(name="explain")(explain.explain)
+application.command(name="demo")(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"holdfast {version('holdfast')}")
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Replace, restore or rewind the storage under a running Linux application."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status as docs/exit-status.md lists them."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        ended = application(args=given, prog_name="holdfast", standalone_mode=False)
+        sys.stdout.flush()
+        return ended if isinstance(ended, int) else 0
+    except HoldfastError as error:
+        print_error(error)
+        return error.exit_status
+    except _USAGE_ERROR as error:
+        return _report_usage(error)
+    except typer.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # Typer turns a broken pipe into SystemExit
+        _forget_output()
+        return NOBODY_READS
+    except Exception as error:
+        return _report_unexpected(error)
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from complaining about the pipe once more at its exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _report_usage(error: Exception) -> int:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "holdfast"
+    text = str(getattr(error, "message", error) or error)
+    if type(error).__name__ == "NoArgsIsHelpError" or not text:
+        print(context.get_help() if context is not None else text, file=sys.stderr)
+    else:
+        formatted = getattr(error, "format_message", lambda: text)()
+        print_error(InvalidOption(formatted.rstrip("."), f"{where} --help shows what there is."))
+    return InvalidOption.exit_status
+
+
+def _report_unexpected(error: Exception) -> int:
+    if os.environ.get("HOLDFAST_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        print(
+            f"error: a mistake in Holdfast itself: {type(error).__name__}: {error}\n"
+            "  mend: run it again with HOLDFAST_DEBUG=1 and report what it prints.",
+            file=sys.stderr,
+        )
+    return UNEXPECTED

@@ -1,0 +1,81 @@
+"""holdfast leg: add, remove, replace the containers of a volume while it is in use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import DryRun, LegName, LegUrl, VolumeName, Yes
+from holdfast.cli.output import confirm, note, progress
+from holdfast.cli.session import session
+
+commands = typer.Typer(
+    help="Manage the containers of a volume.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait until the leg is in sync, or return at once.")
+]
+
+
+@commands.command()
+def add(
+    name: VolumeName,
+    url: LegUrl,
+    spare: Annotated[
+        bool, typer.Option("--spare", help="Keep it in reserve until a leg fails.")
+    ] = False,
+    wait: Wait = True,
+    dry_run: DryRun = False,
+) -> None:
+    """Add a leg: it is brought up to date while the volume is in use.
+
+    A leg that was away is added again the same way; only what it lacks is copied. Ctrl-C ends
+    the waiting, not the copying.
+    """
+    with session() as holdfast:
+        if dry_run:
+            print(f"Would {holdfast.plan_add_leg(name, url, spare)}")
+            return
+        if spare:
+            holdfast.add_leg(name, url, spare=True)
+            note(f"{url} is a spare of {name}")
+            return
+        with progress(f"bringing {url} up to date") as show:
+            holdfast.add_leg(name, url, wait=wait, percentage=show)
+    note(f"{url} is {'in sync' if wait else 'being brought up to date: holdfast status'}")
+
+
+@commands.command()
+def remove(name: VolumeName, leg: LegName, dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Remove a leg or a spare from a volume; its container keeps its bytes."""
+    with session() as holdfast:
+        intention = holdfast.plan_remove_leg(name, leg)
+        if dry_run:
+            print(f"Would {intention}")
+            return
+        confirm(f"{intention[:1].upper()}{intention[1:]}?", yes)
+        holdfast.remove_leg(name, leg)
+    note(f"removed leg {leg} from {name}")
+
+
+@commands.command()
+def replace(
+    name: VolumeName,
+    leg: LegName,
+    url: LegUrl,
+    wait: Wait = True,
+    dry_run: DryRun = False,
+) -> None:
+    """Replace a leg by another container: it is brought up to date first, then takes over.
+
+    Ctrl-C ends the waiting, not the replacement.
+    """
+    with session() as holdfast:
+        if dry_run:
+            print(f"Would {holdfast.plan_replace_leg(name, leg, url)}")
+            return
+        with progress(f"bringing {url} up to date") as show:
+            holdfast.replace_leg(name, leg, url, wait=wait, percentage=show)
+    note(f"{url} {'has replaced' if wait else 'is replacing'} leg {leg} of {name}")

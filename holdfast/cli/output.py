@@ -1,0 +1,193 @@
+"""How things look: JSON, tables, errors, questions and progress.
+
+Owns the decision between terminal and pipe. Must never print anything but plain JSON to standard
+output when JSON was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from holdfast.errors import HoldfastError, NotConfirmed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+PIPE_WIDTH_COLUMNS = 1000
+"""In a pipe nothing is folded or cut: one row, one line."""
+
+STATE_STYLES = {
+    "healthy": "green",
+    "in-sync": "green",
+    "ok": "green",
+    "done": "green",
+    "degraded": "yellow",
+    "resyncing": "yellow",
+    "restoring": "yellow",
+    "limited": "yellow",
+    "stale": "yellow",
+    "held": "bold red",
+    "failed": "bold red",
+    "missing": "bold red",
+    "detached": "dim",
+    "spare": "cyan",
+}
+
+
+def plain(value: Any) -> Any:
+    """A model value, or a list or dict of them, as JSON can hold it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, indented, to standard output."""
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def print_error(error: HoldfastError) -> None:
+    """Print an error and its mend to standard error; red on a terminal only."""
+    head = f"error[{error.code}]" if error.code else "error"
+    if sys.stderr.isatty():
+        head = f"\x1b[1;31m{head}\x1b[0m"
+    print(f"{head}: {error.message}", file=sys.stderr)
+    if error.mend:
+        print(f"  mend: {error.mend}", file=sys.stderr)
+
+
+def note(text: str) -> None:
+    """Say what was done, to standard error: standard output carries values only."""
+    print(text, file=sys.stderr)
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A Rich console: colours and the real width on a terminal, neither in a pipe."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH_COLUMNS
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
+) -> Table:
+    """A table without lines; states are coloured, the columns in `right` align right."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        grid.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(_cell(text) for text in row))
+    return grid
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
+) -> None:
+    """Print such a table to standard output."""
+    print_grid(table(columns, rows, right))
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> Table:
+    """Names and values, one pair a line."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(name, _cell(value))
+    return grid
+
+
+def print_facts(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print such pairs to standard output."""
+    print_grid(facts(pairs))
+
+
+def print_grid(grid: Table) -> None:
+    """Print a table to standard output, without the blanks that Rich puts at ends of lines."""
+    out = console()
+    if out.is_terminal:
+        out.print(grid)
+        return
+    with out.capture() as capture:
+        out.print(grid)
+    print("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+
+
+def _cell(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(text, style=STATE_STYLES.get(text, ""))
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Return when the answer is yes. Raises NotConfirmed: said no, or nobody there to ask."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise NotConfirmed(question.rstrip("?") + ": not confirmed", "Add --yes to do it.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise NotConfirmed("not confirmed, nothing was changed", "Answer y, or add --yes.")
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[float], None]]:
+    """A progress bar on standard error; yields a function that takes the percentage.
+
+    Silent when standard error is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda percent: None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console(sys.stderr), transient=True
+    ) as bar:
+        task = bar.add_task(description, total=100.0)
+        yield lambda percent: bar.update(task, completed=percent)
+
+
+@contextmanager
+def steps(description: str) -> Iterator[Callable[[str], None] | None]:
+    """Shows which step is at work, on a terminal; yields the function that is told."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with console(sys.stderr).status(description) as line:
+        yield lambda step: line.update(f"{description}: {step}")
+
+
+def time_text(seconds: float) -> str:
+    """A point in time in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+
+
+def milliseconds_text(milliseconds: float) -> str:
+    """A duration as people compare it: 0.4 ms, 12.5 ms, 3.2 s, 10 min 5 s."""
+    if milliseconds < 1000:
+        return f"{milliseconds:.1f} ms"
+    seconds = milliseconds / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"

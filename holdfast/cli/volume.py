@@ -1,0 +1,238 @@
+"""holdfast volume: create, list, show, resize, attach, detach, delete, hold, release."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import (
+    AsJson,
+    DryRun,
+    SizeBytes,
+    VolumeName,
+    Yes,
+    parse_duration,
+    positive_duration,
+)
+from holdfast.cli.output import confirm, note, print_json, steps, time_text
+from holdfast.cli.session import session
+from holdfast.model.size import format_size, parse_size
+from holdfast.model.volume import JournalMode
+
+commands = typer.Typer(help="Manage volumes.", no_args_is_help=True, rich_markup_mode=None)
+
+LegUrls = Annotated[
+    list[str] | None,
+    typer.Option("--leg", metavar="URL", help="A container to keep the data in; repeatable."),
+]
+
+
+@commands.command()
+def create(
+    name: VolumeName,
+    size: Annotated[
+        int, typer.Option("--size", metavar="SIZE", parser=parse_size, help="E.g. 2G.")
+    ],
+    mount: Annotated[str, typer.Option("--mount", metavar="PATH", help="Where to mount it.")],
+    filesystem: Annotated[
+        str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs.")
+    ] = "ext4",
+    leg: LegUrls = None,
+    spare: Annotated[
+        list[str] | None,
+        typer.Option("--spare", metavar="URL", help="Taken in when a leg fails; repeatable."),
+    ] = None,
+    journal: Annotated[
+        str, typer.Option("--journal", metavar="MODE", help="unflushed or none.")
+    ] = JournalMode.UNFLUSHED.value,
+    hold_timeout: Annotated[
+        float,
+        typer.Option(
+            "--hold-timeout",
+            metavar="TIME",
+            parser=parse_duration,
+            help="How long requests wait when no leg is left; 0 = fail at once.",
+            show_default="10m",
+        ),
+    ] = 600.0,
+    hang_timeout: Annotated[
+        float,
+        typer.Option(
+            "--hang-timeout",
+            metavar="TIME",
+            parser=positive_duration,
+            help="How old a request gets before its leg counts as hung.",
+            show_default="5s",
+        ),
+    ] = 5.0,
+    options: Annotated[
+        str, typer.Option("--options", metavar="LIST", help="Mount options, e.g. noatime.")
+    ] = "",
+    label: Annotated[
+        str | None, typer.Option("--label", help="File-system label; the name without it.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create a volume, mount it and keep it attached.
+
+    Without --leg the data lies in one image in Holdfast's state directory.
+    """
+    from holdfast.service import NewVolume
+
+    wanted = NewVolume(
+        name=name,
+        size_bytes=size,
+        mount_path=mount,
+        filesystem=filesystem,
+        leg_urls=tuple(leg or ()),
+        spare_urls=tuple(spare or ()),
+        journal=journal,
+        hold_timeout_seconds=hold_timeout,
+        hang_timeout_seconds=hang_timeout,
+        options=options,
+        label=name if label is None else label,
+    )
+    with session() as holdfast:
+        if dry_run:
+            _print_intentions(holdfast.plan_create(wanted), as_json)
+            return
+        with steps(f"creating {name}") as show:
+            report = holdfast.create_volume(wanted, show)
+    if as_json:
+        print_json(report)
+    else:
+        note(f"created {name}: {format_size(report.size_bytes)} {filesystem} at {report.mount}")
+
+
+@commands.command("list")
+def list_volumes(as_json: AsJson = False) -> None:
+    """List the volumes of this host."""
+    from holdfast.cli.views import print_volumes
+
+    with session() as holdfast:
+        reports = holdfast.list_volumes()
+    if as_json:
+        print_json(reports)
+    elif reports:
+        print_volumes(reports)
+    else:
+        note("There are no volumes yet: holdfast volume create --help")
+
+
+@commands.command()
+def show(name: VolumeName, as_json: AsJson = False) -> None:
+    """Show one volume with its legs and its gate."""
+    from holdfast.cli.views import print_volume
+
+    with session() as holdfast:
+        report = holdfast.show_volume(name)
+    if as_json:
+        print_json(report)
+    else:
+        print_volume(report)
+
+
+@commands.command()
+def resize(name: VolumeName, size: SizeBytes, dry_run: DryRun = False) -> None:
+    """Enlarge a volume while it is in use: its legs, then its file system."""
+    with session() as holdfast:
+        if dry_run:
+            _print_intentions(holdfast.plan_resize(name, size), False)
+            return
+        with steps(f"enlarging {name}") as show:
+            report = holdfast.resize_volume(name, size, show)
+    note(f"{name} has {format_size(report.size_bytes)} now")
+
+
+@commands.command()
+def attach(
+    name: VolumeName,
+    leg: LegUrls = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Accept that a leg that is away may hold newer data."),
+    ] = False,
+) -> None:
+    """Attach and mount a volume, also after a reboot or a crash.
+
+    With --leg it is found from its legs' superblocks, when the catalog was lost or the legs come
+    from another host. Attaching an attached volume changes nothing.
+    """
+    with session() as holdfast, steps(f"attaching {name}") as show:
+        report = holdfast.attach_volume(name, tuple(leg or ()), force, show)
+    note(f"{name} is {report.state} at {report.mount}")
+
+
+@commands.command()
+def detach(name: VolumeName) -> None:
+    """Dismount a volume and stop its gate; the data stays in its legs."""
+    with session() as holdfast, steps(f"detaching {name}") as show:
+        holdfast.detach_volume(name, show)
+    note(f"{name} is detached")
+
+
+@commands.command()
+def delete(
+    name: VolumeName,
+    keep_images: Annotated[
+        bool, typer.Option("--keep-images", help="Leave the image files where they are.")
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Delete a volume and its data: image files are removed, block devices only released."""
+    with session() as holdfast:
+        intentions = holdfast.plan_delete(name, keep_images)
+        if dry_run:
+            _print_intentions(intentions, False)
+            return
+        what = "keeping its images" if keep_images else "and all its data"
+        confirm(f"Delete {name} {what}?", yes)
+        with steps(f"deleting {name}") as show:
+            done = holdfast.delete_volume(name, keep_images, show)
+    for line in done:
+        note(line)
+    note(f"deleted {name}")
+
+
+@commands.command()
+def hold(
+    name: VolumeName,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--for",
+            metavar="TIME",
+            parser=positive_duration,
+            help="Release by itself after that time; otherwise after the volume's hold time-out.",
+        ),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Shown by status and on the receipt.")
+    ] = "asked for by the administrator",
+) -> None:
+    """Withhold the volume's requests: its applications wait, and get no error."""
+    with session() as holdfast:
+        report = holdfast.hold(name, seconds, reason)
+    deadline = report.gate.hold_deadline if report.gate else None
+    until = f" until {time_text(deadline)} UTC at the latest" if deadline else ""
+    note(f"{name} is held{until}: holdfast volume release {name}")
+
+
+@commands.command()
+def release(name: VolumeName) -> None:
+    """Let the withheld requests go on."""
+    with session() as holdfast:
+        holdfast.release(name)
+    note(f"{name} is released")
+
+
+def _print_intentions(intentions: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        print_json({"dry_run": True, "would": intentions})
+        return
+    print("Would, in this order:")
+    for intention in intentions:
+        print(f"  {intention}")

@@ -1,0 +1,10 @@
+"""What one can ask of Holdfast on this host: one method per thing, in-process, model values back.
+
+Owns the order of things between catalog, volumes and gates, and the rule that one changing
+command at a time works on a volume. Must never print, and never ask a person anything.
+"""
+
+from holdfast.service.holdfast import Holdfast
+from holdfast.service.wishes import NewVolume
+
+__all__ = ["Holdfast", "NewVolume"]

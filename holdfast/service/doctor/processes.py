@@ -1,0 +1,88 @@
+"""Doctor: what processes may do here (rights, locked memory, control groups)."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.size import format_size
+from holdfast.system.cgroup import unified_mount
+
+_CAP_IPC_LOCK = 14  # linux/capability.h
+_CAP_SYS_ADMIN = 21
+_CAP_SYS_RESOURCE = 24
+
+_GATE_LOCKED_BYTES = 256 << 20
+"""Generous bound for what a gate locks: a Python process with its buffers."""
+
+
+def _capabilities() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def _has(capability: int) -> bool:
+    return bool(_capabilities() >> capability & 1)
+
+
+def rights() -> Iterator[Finding]:
+    """Root with CAP_SYS_ADMIN: without it nothing can be mounted."""
+    user = os.geteuid()
+    if user == 0 and _has(_CAP_SYS_ADMIN):
+        if _has(_CAP_SYS_RESOURCE):
+            yield Finding("rights", Verdict.OK, "root with CAP_SYS_ADMIN and CAP_SYS_RESOURCE")
+        else:
+            yield Finding(
+                "rights",
+                Verdict.LIMITED,
+                "root without CAP_SYS_RESOURCE",
+                "The gate cannot protect itself from the out-of-memory killer, nor tell the kernel "
+                "that it serves write-back, and ext4 cannot be grown while it is mounted.",
+                "Give the container or service CAP_SYS_RESOURCE.",
+            )
+        return
+    found = f"user id {user}" if user else "root without CAP_SYS_ADMIN"
+    mend = "Run holdfast as root (sudo)." if user else "Give the container CAP_SYS_ADMIN."
+    yield Finding(
+        "rights", Verdict.MISSING, found, "Mounts, loop devices and FUSE need root.", mend
+    )
+
+
+def memory_lock() -> Iterator[Finding]:
+    """A gate locks its memory, so that write-back never waits for it to be swapped in."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if _has(_CAP_IPC_LOCK):
+        yield Finding("memory lock", Verdict.OK, "CAP_IPC_LOCK: no limit")
+    elif limit == resource.RLIM_INFINITY or limit >= _GATE_LOCKED_BYTES:
+        found = "no limit" if limit == resource.RLIM_INFINITY else format_size(limit)
+        yield Finding("memory lock", Verdict.OK, found)
+    else:
+        yield Finding(
+            "memory lock",
+            Verdict.LIMITED,
+            f"at most {format_size(limit)} may be locked",
+            "Under memory pressure a gate may wait for memory that only its own writes can free.",
+            "Raise the limit (ulimit -l unlimited, LimitMEMLOCK=infinity) or give CAP_IPC_LOCK.",
+        )
+
+
+def control_groups() -> Iterator[Finding]:
+    """A gate gets a control group of its own, away from the session that started it."""
+    mount = unified_mount()
+    if mount is not None and os.access(mount, os.W_OK):
+        yield Finding("control groups", Verdict.OK, f"version 2 at {mount}")
+        return
+    found = "version 2 is not mounted" if mount is None else f"{mount} is not writable"
+    yield Finding(
+        "control groups",
+        Verdict.LIMITED,
+        found,
+        "A gate stays in the control group of the command that started it and is killed when that "
+        "group is (end of a login session, stop of a service).",
+        "Mount it: mount -t cgroup2 none /sys/fs/cgroup/unified.",
+    )

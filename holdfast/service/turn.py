@@ -1,0 +1,60 @@
+"""One changing command at a time on each volume.
+
+Owns the lock files in the run directory. Invariant: whoever is inside `turn` is the only process
+there for that volume; the kernel gives the lock back when that process dies. Must never be held
+while waiting for a resynchronisation, and never be asked for by `release`, which must get through
+while another command waits for the held volume.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from holdfast.config import Settings
+from holdfast.errors import InUse
+
+WAIT_SECONDS = 15.0
+"""Longer than any command takes on storage that answers; creating a large volume may exceed it."""
+
+_RETRY_SECONDS = (0.01, 0.1)
+"""Bounds of the random pause between attempts: waiting commands do not move in step."""
+
+
+@contextmanager
+def turn(settings: Settings, volume: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    """Be the only changing command on this volume; waits for another one up to a limit.
+
+    Raises InUse, naming the process that is at work, when it does not end in time.
+    """
+    directory = settings.run_directory / "locks"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"{volume}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait_seconds
+        while not _take(descriptor):
+            if time.monotonic() >= deadline:
+                pid = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+                raise InUse(
+                    f"another command (process {pid or 'unknown'}) is at work on {volume}",
+                    "Wait until it has ended, then try again.",
+                )
+            time.sleep(random.uniform(*_RETRY_SECONDS))
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,123 @@
+"""What is typed wrongly is told clearly, with the exit status that the documentation promises.
+
+Every command here ends before it looks at storage; the state lies in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from holdfast.cli import application, main
+from holdfast.errors import leaves
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path))
+    monkeypatch.delenv("HOLDFAST_DEBUG", raising=False)
+    return tmp_path
+
+
+CREATE = ["volume", "create", "bank", "--size", "1G", "--mount", "/mnt/bank"]
+
+REFUSED = [
+    (["volume", "create", "a/b", *CREATE[3:]], 2, "NAME"),
+    (["volume", "show", "../x"], 2, "NAME"),
+    (["volume", "show", "x" * 41], 2, "NAME"),
+    (["receipt", "list", "a b"], 2, "NAME"),
+    ([*CREATE, "--size", "0"], 2, "SIZE"),
+    ([*CREATE, "--size", "5E"], 2, "SIZE"),
+    (["volume", "resize", "bank", "-3G"], 2, "OPTION"),
+    (["volume", "resize", "bank", "99999T"], 2, "SIZE"),
+    ([*CREATE, "--hold-timeout", "soon"], 2, "OPTION"),
+    ([*CREATE, "--hold-timeout", "9999d"], 2, "OPTION"),
+    ([*CREATE, "--hang-timeout", "0"], 2, "OPTION"),
+    (["volume", "hold", "bank", "--for", "0"], 2, "OPTION"),
+    (["drill", "bank", "--fault", "leg-eio", "--for", "later"], 2, "OPTION"),
+    (["volume", "create", "bank"], 2, "OPTION"),
+    (["volume", "nonsense"], 2, "OPTION"),
+    (["nonsense"], 2, "OPTION"),
+    (["status", "--nonsense"], 2, "OPTION"),
+    (["explain", "NONSENSE"], 2, "OPTION"),
+    (["receipt", "list", "--limit", "0"], 2, "OPTION"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "code"), REFUSED)
+def test_bad_input_is_refused_with_code_mend_and_status(
+    arguments: list[str], status: int, code: str, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    assert main(arguments) == status
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.match(rf"error\[{code}\]: .+\n  mend: .+\n$", printed.err), printed.err
+    assert list(home.iterdir()) == []
+
+
+def test_without_arguments_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    for family in ([], ["volume"], ["leg"], ["receipt"]):
+        capsys.readouterr()
+        assert main([*family, "--help"]) == 0
+        assert "Usage: holdfast" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"holdfast \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("leaf", list(leaves()), ids=lambda leaf: leaf.code)
+def test_every_code_is_explained(leaf: type, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", leaf.code.lower(), "--json"]) == 0
+    explained = json.loads(capsys.readouterr().out)
+    assert explained["code"] == leaf.code
+    assert explained["exit_status"] == leaf.exit_status
+    assert explained["explanation"] == " ".join((leaf.__doc__ or "").split())
+
+
+def test_explain_lists_all_codes_in_aligned_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["code", *(leaf.code for leaf in leaves())]
+    assert len({line.index(line.split(maxsplit=2)[2]) for line in lines}) == 1
+    assert not any(line != line.rstrip() or "\x1b" in line for line in lines)
+
+
+def test_doctor_says_plain_json(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    status = main(["doctor", "--json"])
+    printed = capsys.readouterr()
+    answer = json.loads(printed.out)
+    missing = [entry for entry in answer["findings"] if entry["verdict"] == "missing"]
+    assert status == (5 if missing else 0)
+    assert answer["sufficient"] == (not missing)
+    assert {"rights", "FUSE device", "takeover", "loop devices", "state directory"} <= {
+        entry["subject"] for entry in answer["findings"]
+    }
+    for entry in answer["findings"]:
+        assert set(entry) == {"subject", "verdict", "found", "meaning", "mend"}
+        assert entry["found"]
+        if entry["verdict"] != "ok":
+            assert entry["meaning"] and entry["mend"]
+    assert list(home.iterdir()) == []
+
+
+def test_typer_sees_the_same_commands() -> None:
+    shown = CliRunner().invoke(application.application, ["--help"])
+    assert shown.exit_code == 0
+    for name in ("volume", "leg", "drill", "receipt", "status", "doctor", "explain", "recover",
+                 "demo"):  # fmt: skip
+        assert re.search(rf"^ +{name} ", shown.output, re.MULTILINE), shown.output
+
+
+def test_a_state_directory_that_cannot_be_is_a_coded_error(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    (home / "state").write_text("a file where a folder must be")
+    assert main(["volume", "list"]) == 7
+    assert "cannot be opened" in capsys.readouterr().err

@@ -1,0 +1,89 @@
+"""However a command ends, the shell gets the right status and a person no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from holdfast.cli import main
+from holdfast.cli.application import application
+
+WATCH = [sys.executable, "-c", "import sys; from holdfast.cli import main; sys.exit(main())",
+         "status", "--watch", "--json", "--interval", "10ms"]  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path))
+    monkeypatch.delenv("HOLDFAST_DEBUG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def broken_command() -> object:
+    """A command with a mistake in it, registered for one test."""
+
+    def broken() -> None:
+        raise ZeroDivisionError("one over nothing")
+
+    application.command(name="broken-for-a-test")(broken)
+    yield typer
+    application.registered_commands.pop()
+
+
+def test_a_mistake_of_ours_gives_70_and_a_short_text(
+    broken_command: object, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["broken-for-a-test"]) == 70
+    printed = capsys.readouterr().err
+    assert "ZeroDivisionError: one over nothing" in printed
+    assert "Traceback" not in printed and "HOLDFAST_DEBUG=1" in printed
+
+
+def test_the_traceback_is_there_for_who_asks(
+    broken_command: object,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOLDFAST_DEBUG", "1")
+    assert main(["broken-for-a-test"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interrupted_quietly_with_130(home: Path) -> None:
+    watching = subprocess.Popen(WATCH, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    assert watching.stdout.readline() == "[]\n"
+    watching.send_signal(signal.SIGINT)
+    _, complaint = watching.communicate(timeout=30)
+    assert (watching.returncode, complaint) == (130, "")
+
+
+def test_a_reader_that_has_gone_ends_it_quietly(home: Path) -> None:
+    watching = subprocess.Popen(WATCH, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watching.stdout is not None and watching.stderr is not None
+    watching.stdout.readline()
+    watching.stdout.close()
+    assert watching.wait(timeout=30) == 141
+    assert watching.stderr.read() == ""
+    watching.stderr.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root needs root")
+def test_what_needs_root_says_so(home: Path) -> None:
+    program = (
+        "import os, sys; from holdfast.cli import main; main(['volume', 'list'])\n"
+        "os.seteuid(65534); sys.exit(main(['recover']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 5
+    assert "\nerror[RIGHTS]: " in ended.stderr
