@@ -41,14 +41,15 @@ class Leftovers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
             time.sleep(0.01)
-        for _, target in reversed(self.mounts()):
-            if _run("umount", target):
-                _run("umount", "--lazy", target)
-        for device, _ in self.loop_devices():
+        devices = [device for device, _ in self.loop_devices()]
+        for source, target in reversed(self.mounts()):
+            if source in devices:
+                _unmount(target)
+        # Before the file below it goes: a lazy unmount would hide whose loop device it is.
+        for device in devices:
             _run("losetup", "--detach", device)
-        # A gate's device file can only be unmounted once its loop device is gone.
         for _, target in reversed(self.mounts()):
-            _run("umount", "--lazy", target)
+            _unmount(target)
 
     def processes(self) -> list[int]:
         """Our processes, without this one and without zombies (they are somebody's to collect)."""
@@ -91,6 +92,21 @@ class Leftovers:
 
     def _is_ours(self, path: str) -> bool:
         return any(path == str(folder) or path.startswith(f"{folder}/") for folder in self.folders)
+
+
+def orphaned_loop_devices() -> set[str]:
+    """Loop devices whose backing file was unmounted lazily: nobody can say whose they are."""
+    found = set()
+    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if entry.read_text().rstrip("\n") == "/":
+                found.add(f"/dev/{entry.parts[3]}")
+    return found
+
+
+def _unmount(target: str) -> None:
+    if _run("umount", target):
+        _run("umount", "--lazy", target)
 
 
 def _run(*command: str) -> int:

@@ -144,3 +144,4 @@ def test_leftovers_are_found_and_removed(ram_directory: Path) -> None:
     left.remove()
     leg.kill()
     assert left.find() == []
+    assert not Path("/sys/block", Path(device).name, "loop").exists()

@@ -1,0 +1,162 @@
+"""How long an fdatasync writer waits when the storage or its driver fails under it.
+
+The writer is the demo's appender without a pause; the figure of a round is the longest wait that it
+saw from before the fault until it has written on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from benchmarks.commands import wait_until
+from benchmarks.comparison import say
+from benchmarks.subjects import HoldfastVolume, remove_folder
+from holdfast.demo.applications.launch import RunningApplication
+from tests.faults import FuseLeg, truncate_to_zero
+
+VOLUME_BYTES = 64 << 20
+LEG_BYTES = 80 << 20
+HANG_TIMEOUT_SECONDS = 1.0
+OPERATIONS_BEFORE = 200
+OPERATIONS_AFTER = 200
+TIMEOUT_SECONDS = 60.0
+
+
+@dataclass
+class Latency:
+    """Waits of one kind of fault in milliseconds, one per round."""
+
+    name: str
+    waits_ms: list[float] = field(default_factory=list)
+    errors: int = 0
+    goal_ms: float = 0.0
+    """Goal for the median."""
+
+    @property
+    def median_ms(self) -> float:
+        """The median wait."""
+        return statistics.median(self.waits_ms)
+
+    @property
+    def worst_ms(self) -> float:
+        """The longest wait."""
+        return max(self.waits_ms)
+
+
+def takeover(parent: Path, rounds: int) -> Latency:
+    """The worker is killed (-9) again and again under one writer."""
+    latency = Latency("worker killed: takeover", goal_ms=10.0)
+    chance = random.Random(0)
+    with _folder(parent) as folder:
+        urls = [f"file:{folder}/leg0.img"]
+        volume = HoldfastVolume(folder, urls, "none", VOLUME_BYTES)
+        with volume, _writer(volume) as writer:
+            for _ in range(rounds):
+                gate = volume.show()["gate"]
+                worker, takeovers = int(gate["worker_pid"]), int(gate["takeovers"])
+                writer.progress.begin_window()
+                time.sleep(chance.uniform(0.0, 0.02))
+                os.kill(worker, signal.SIGKILL)
+                _write_on(writer)
+                latency.waits_ms.append(writer.snapshot().window_wait_ns / 1e6)
+                while int(volume.show()["gate"]["takeovers"]) == takeovers:
+                    say("the takeover is not counted yet")
+            latency.errors = writer.snapshot().errors
+    return latency
+
+
+def failover_by_error(parent: Path, rounds: int) -> Latency:
+    """One of two legs answers EIO."""
+    latency = Latency("leg returns EIO: failover", goal_ms=20.0)
+    for _ in range(rounds):
+        with _folder(parent) as folder, _served(folder) as leg:
+            urls = [f"file:{folder}/leg0.img", leg.url]
+            with HoldfastVolume(folder, urls, size_bytes=VOLUME_BYTES) as volume:
+                _one_fault(latency, volume, partial(leg.error, errno.EIO))
+    return latency
+
+
+def failover_by_truncation(parent: Path, rounds: int) -> Latency:
+    """The image of the leg that is read is emptied."""
+    latency = Latency("leg truncated: failover", goal_ms=20.0)
+    for _ in range(rounds):
+        with _folder(parent) as folder:
+            urls = [f"file:{folder}/leg{number}.img" for number in (0, 1)]
+            with HoldfastVolume(folder, urls, size_bytes=VOLUME_BYTES) as volume:
+                _one_fault(latency, volume, partial(truncate_to_zero, folder / "leg0.img"))
+    return latency
+
+
+def failover_by_hang(parent: Path, rounds: int) -> Latency:
+    """One of two legs answers nothing any more."""
+    seconds = HANG_TIMEOUT_SECONDS
+    latency = Latency(f"leg hangs (time-out {seconds:.0f} s): failover")
+    latency.goal_ms = seconds * 1000 + 50
+    for _ in range(rounds):
+        with _folder(parent) as folder, _served(folder) as leg:
+            urls = [f"file:{folder}/leg0.img", leg.url]
+            options = (f"--hang-timeout={seconds}s",)
+            with HoldfastVolume(folder, urls, "unflushed", VOLUME_BYTES, options) as volume:
+                _one_fault(latency, volume, leg.hang)
+                leg.serve()
+    return latency
+
+
+LATENCIES = {
+    "takeover": takeover,
+    "failover-error": failover_by_error,
+    "failover-truncate": failover_by_truncation,
+    "failover-hang": failover_by_hang,
+}
+
+
+def _one_fault(latency: Latency, volume: HoldfastVolume, fault: Callable[[], object]) -> None:
+    with _writer(volume) as writer:
+        writer.progress.begin_window()
+        fault()
+        _write_on(writer)
+        wait_until(lambda: volume.show()["state"] == "degraded", "the failover", TIMEOUT_SECONDS)
+        now = writer.snapshot()
+        latency.waits_ms.append(now.window_wait_ns / 1e6)
+        latency.errors += now.errors
+    say(f"{latency.name}: {latency.waits_ms[-1]:.1f} ms")
+
+
+@contextmanager
+def _writer(volume: HoldfastVolume) -> Iterator[RunningApplication]:
+    application = RunningApplication("appender", volume.directory, volume.folder, pause_seconds=0)
+    with application:
+        application.wait_for(lambda now: now.acknowledged >= OPERATIONS_BEFORE, TIMEOUT_SECONDS)
+        yield application
+        application.stop()
+
+
+def _write_on(writer: RunningApplication) -> None:
+    goal = writer.snapshot().acknowledged + OPERATIONS_AFTER
+    writer.wait_for(lambda now: now.acknowledged >= goal, TIMEOUT_SECONDS)
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[FuseLeg]:
+    with FuseLeg(folder / "leg1.img", folder / "served.img", LEG_BYTES) as leg:
+        yield leg
+
+
+@contextmanager
+def _folder(parent: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="hf-bench-", dir=parent))
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
