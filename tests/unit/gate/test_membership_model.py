@@ -1,0 +1,296 @@
+"""Histories of a small volume: legs fail and return, copies are put back, hosts forget.
+
+The model's gate follows the four statements in membership's docstring and can die between any two
+durable steps. Whenever the rules name a source, it must hold every write that may not be lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from holdfast.gate.membership import FoundLeg, HostMemory, Standing, judge
+from holdfast.gate.superblock import Member, Superblock
+from holdfast.model.volume import JournalMode, LegState
+
+LEGS = "abc"
+SUBSETS = st.sets(st.sampled_from(LEGS), min_size=1)
+Content = tuple[int, ...]
+
+
+class KilledError(Exception):
+    """The gate dies here; what it did before is durable."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A container: what it would give back now, what is certain after a power cut, its tail."""
+
+    content: Content
+    durable: Content
+    superblock: Superblock
+
+
+class Histories(RuleBasedStateMachine):
+    """One volume of up to three legs on one host."""
+
+    @initialize(unflushed=st.booleans(), start=SUBSETS)
+    def create(self, unflushed: bool, start: set[str]) -> None:
+        self.mode = JournalMode.UNFLUSHED if unflushed else JournalMode.NONE
+        self.next_write = 0
+        self.tick = 0
+        self.highest_tried = 1
+        self.storage: dict[str, Storage] = {}
+        self.copies: list[Storage] = []
+        self.kept: Content = ()
+        """Writes that no source may lack: all acknowledged ones; after a power cut the flushed."""
+        self.flushed: Content = ()
+        self.journal: list[tuple[int, int]] = []
+        self.journal_begin = self.journal_end = self.journal_flushed = 0
+        self.untold = False
+        """The evidence is gone: memory lost while an old copy took a leg's place."""
+        self.copy_in_place = False
+        self.active: set[str] = set(start)
+        self.memory = HostMemory("v", 1, self.members(start), 0)
+        for letter in sorted(start):
+            superblock = Superblock("v", letter, ord(letter), 1, 1, 0, members=self.members(start))
+            self.storage[letter] = Storage((), (), superblock)
+
+    # What the gate does
+
+    def members(self, in_sync: set[str]) -> tuple[Member, ...]:
+        known = in_sync | set(self.storage)
+        return tuple(
+            Member(
+                ord(letter),
+                letter,
+                letter,
+                LegState.IN_SYNC if letter in in_sync else LegState.FAILED,
+            )
+            for letter in sorted(known)
+        )
+
+    def raise_epoch(self, in_sync: set[str], die_after: int) -> None:
+        """Statement 1: superblocks first, then the host; may die after some of them."""
+        self.highest_tried = 1 + max(
+            [self.highest_tried, self.memory.epoch or 0]
+            + [self.storage[letter].superblock.epoch for letter in in_sync]
+        )
+        for done, letter in enumerate(sorted(in_sync)):
+            if done == die_after:
+                raise KilledError
+            self.write_superblock(
+                letter,
+                epoch=self.highest_tried,
+                state=LegState.IN_SYNC,
+                members=self.members(in_sync),
+            )
+        if die_after == len(in_sync):
+            raise KilledError
+        self.memory = replace(
+            self.memory, volume_id="v", epoch=self.highest_tried, members=self.members(in_sync)
+        )
+
+    def write_superblock(self, letter: str, **changes: object) -> None:
+        superblock = self.storage[letter].superblock
+        superblock = replace(superblock, sequence=superblock.sequence + 1, **changes)  # type: ignore[arg-type]
+        self.storage[letter] = replace(self.storage[letter], superblock=superblock)
+
+    def stop(self) -> None:
+        self.active = set()
+
+    # What happens to it
+
+    @precondition(lambda self: self.active)
+    @rule()
+    def write(self) -> None:
+        self.next_write += 1
+        for letter in self.active:
+            storage = self.storage[letter]
+            self.storage[letter] = replace(storage, content=(*storage.content, self.next_write))
+        if self.mode is JournalMode.UNFLUSHED:
+            self.journal_end += 1
+            self.journal.append((self.journal_end, self.next_write))
+        self.kept = (*self.kept, self.next_write)
+
+    @precondition(lambda self: self.active)
+    @rule()
+    def flush(self) -> None:
+        for letter in self.active:
+            storage = self.storage[letter]
+            self.storage[letter] = replace(storage, durable=storage.content)
+        self.flushed = self.kept
+        self.journal_flushed = self.journal_end
+
+    @precondition(lambda self: self.active)
+    @rule(die_after=st.integers(0, 8))
+    def record(self, die_after: int) -> None:
+        """Statement 4, after a flush."""
+        self.flush()
+        self.tick += 1
+        if self.mode is JournalMode.NONE:
+            self.journal_end += 1
+        for done, letter in enumerate(sorted(self.active)):
+            if done == die_after:
+                self.stop()
+                return
+            self.write_superblock(letter, position=self.journal_end)
+        self.memory = replace(self.memory, recorded_position=self.journal_end)
+        self.journal_begin = self.journal_end
+        self.journal = []
+
+    @precondition(lambda self: self.active)
+    @rule(which=st.sampled_from(LEGS), loses_cache=st.booleans(), die_after=st.integers(0, 8))
+    def leg_fails(self, which: str, loses_cache: bool, die_after: int) -> None:
+        if which not in self.active:
+            return
+        if loses_cache:
+            storage = self.storage[which]
+            self.storage[which] = replace(storage, content=storage.durable)
+            if self.mode is JournalMode.NONE and self.active == {which}:
+                self.kept = self.flushed  # nothing keeps them: documented for journal none
+        self.active -= {which}
+        if self.active:
+            try:
+                self.raise_epoch(self.active, die_after)
+            except KilledError:
+                self.stop()
+
+    @precondition(lambda self: self.active)
+    @rule(which=st.sampled_from(LEGS), finishes=st.booleans(), die_after=st.integers(0, 8))
+    def leg_joins(self, which: str, finishes: bool, die_after: int) -> None:
+        if which in self.active:
+            return
+        source = self.storage[min(self.active)]
+        superblock = replace(
+            source.superblock, leg_id=which, leg_number=ord(which), state=LegState.RESYNCING
+        )
+        self.storage[which] = Storage((), (), superblock)
+        if not finishes:
+            return
+        self.flush()
+        source = self.storage[min(self.active)]
+        self.storage[which] = replace(source, superblock=superblock)
+        try:
+            self.raise_epoch(self.active | {which}, die_after)
+            self.active |= {which}
+        except KilledError:
+            self.stop()
+
+    @rule()
+    def gate_dies(self) -> None:
+        self.stop()
+
+    @rule(kept_share=st.floats(0, 1))
+    def power_cut(self, kept_share: float) -> None:
+        for letter, storage in self.storage.items():
+            lost = storage.content[len(storage.durable) :]
+            survived = lost[: int(kept_share * len(lost))]
+            self.storage[letter] = replace(storage, content=(*storage.durable, *survived))
+            kept_share = kept_share / 2
+        survives = self.journal_flushed + int(
+            kept_share * (self.journal_end - self.journal_flushed)
+        )
+        if self.mode is JournalMode.UNFLUSHED:
+            self.journal = [entry for entry in self.journal if entry[0] <= survives]
+            self.journal_end = survives
+        self.kept = self.flushed
+        self.stop()
+
+    @precondition(lambda self: self.storage)
+    @rule(which=st.sampled_from(LEGS), durable_only=st.booleans())
+    def copy(self, which: str, durable_only: bool) -> None:
+        if which in self.storage:
+            storage = self.storage[which]
+            content = storage.durable if durable_only else storage.content
+            self.copies.append(replace(storage, content=content, durable=content))
+
+    @precondition(lambda self: self.copies)
+    @rule(data=st.data())
+    def put_copy_back(self, data: st.DataObject) -> None:
+        copy = data.draw(st.sampled_from(self.copies))
+        letter = copy.superblock.leg_id
+        if letter in self.active:
+            return
+        if self.mode is JournalMode.NONE:
+            now = self.storage[letter].superblock
+            seen = (self.memory.epoch or 0, self.memory.recorded_position)
+            if (copy.superblock.epoch, copy.superblock.position) >= min(
+                seen, (now.epoch, now.position)
+            ):
+                return  # the documented limit: nothing tells this copy from the leg
+        self.storage[letter] = copy
+        self.copy_in_place = True
+        self.untold |= self.memory.epoch is None
+
+    @precondition(lambda self: not self.active)
+    @rule()
+    def host_forgets(self) -> None:
+        self.memory = HostMemory()
+        self.kept = self.flushed  # the others may have been in the journal only
+        self.journal = []
+        self.journal_flushed = self.journal_begin = self.journal_end
+        self.untold |= self.copy_in_place
+
+    # The judgement
+
+    @precondition(lambda self: not self.active)
+    @rule(present=SUBSETS, die_after=st.integers(0, 8), twin=st.booleans())
+    def attach(self, present: set[str], die_after: int, twin: bool) -> None:
+        memory = self.memory
+        if memory.epoch is not None and self.mode is JournalMode.UNFLUSHED:
+            memory = replace(
+                memory,
+                journal=self.mode,
+                journal_begin=self.journal_begin,
+                journal_end=self.journal_end,
+            )
+        found = [
+            FoundLeg(letter, self.storage[letter].superblock)
+            for letter in sorted(present & set(self.storage))
+        ]
+        twins = [FoundLeg("twin", copy.superblock) for copy in self.copies[-1:] if twin]
+        verdict = judge(memory, [*found, *twins])
+        assert "twin" not in [leg.url for leg in verdict.start_from if leg.leg_id in present]
+        verdict = judge(memory, found)
+        if not verdict.may_start:
+            assert verdict.reason
+            return
+        results = [self.after_replay(leg.url, leg.standing) for leg in verdict.start_from]
+        if not self.untold:
+            for content in results:
+                assert set(self.kept) <= set(content), (verdict, self.storage, self.kept)
+        self.start({leg.url for leg in verdict.start_from}, results[0], die_after)
+
+    def after_replay(self, letter: str, standing: Standing) -> Content:
+        content = self.storage[letter].content
+        if standing is Standing.REPLAYABLE:
+            position = self.storage[letter].superblock.position
+            assert position >= self.journal_begin
+            replayed = tuple(write for at, write in self.journal if at > position)
+            content = tuple(dict.fromkeys((*content, *replayed)))
+        return content
+
+    def start(self, sources: set[str], content: Content, die_after: int) -> None:
+        """Make the sources alike, durable; raise the epoch; record the position; go on."""
+        for letter in sources:
+            self.storage[letter] = replace(self.storage[letter], content=content, durable=content)
+        # Positions continue above every one that was ever handed out (Journal.open's minimum).
+        highest = max(storage.superblock.position for storage in self.storage.values())
+        self.active = set(sources)
+        self.kept = self.flushed = content
+        try:
+            self.raise_epoch(sources, die_after)
+        except KilledError:
+            self.stop()
+            return
+        self.untold = self.copy_in_place = False
+        self.journal_end = 1 + max(self.journal_end, highest)
+        self.record(die_after=8)
+
+
+Histories.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestHistories = Histories.TestCase
