@@ -36,8 +36,8 @@ class FileSystemKind:
     """Longest label."""
     tool_names: tuple[str, ...]
     """Programs that must be installed."""
-    make: Callable[[str, str], list[str]]
-    """(device, label) → command; overwrites what is there."""
+    make: Callable[[str, str, str], list[str]]
+    """(device, label, uuid) → command; overwrites what is there."""
     grow: Callable[[str, str], list[str]]
     """(device, mount path) → command that fills the device, while mounted."""
     check: Callable[[str], list[str]]
@@ -56,7 +56,7 @@ KINDS: dict[str, FileSystemKind] = {
         minimum_bytes=16 << 20,
         label_bytes=16,
         tool_names=("mkfs.ext4", "resize2fs", "e2fsck"),
-        make=lambda device, label: ["mkfs.ext4", "-q", "-F", "-L", label, device],
+        make=lambda device, label, uuid: ["mkfs.ext4", "-q", "-F", "-L", label, "-U", uuid, device],
         grow=lambda device, path: ["resize2fs", device],
         check=lambda device: ["e2fsck", "-f", "-n", device],
         grow_unmounted=lambda device: [["e2fsck", "-f", "-p", device], ["resize2fs", device]],
@@ -67,7 +67,9 @@ KINDS: dict[str, FileSystemKind] = {
         minimum_bytes=300 << 20,
         label_bytes=12,
         tool_names=("mkfs.xfs", "xfs_growfs", "xfs_repair"),
-        make=lambda device, label: ["mkfs.xfs", "-q", "-f", "-L", label, device],
+        make=lambda device, label, uuid: [
+            *("mkfs.xfs", "-q", "-f", "-L", label, "-m", f"uuid={uuid}", device)
+        ],
         grow=lambda device, path: ["xfs_growfs", "-d", path],
         check=lambda device: ["xfs_repair", "-n", device],
     ),
@@ -76,7 +78,16 @@ KINDS: dict[str, FileSystemKind] = {
         minimum_bytes=109 << 20,
         label_bytes=255,
         tool_names=("mkfs.btrfs", "btrfs"),
-        make=lambda device, label: ["mkfs.btrfs", "-q", "-f", "-L", label, device],
+        make=lambda device, label, uuid: [
+            "mkfs.btrfs",
+            "-q",
+            "-f",
+            "-L",
+            label,
+            "-U",
+            uuid,
+            device,
+        ],
         grow=lambda device, path: ["btrfs", "filesystem", "resize", "max", path],
         check=lambda device: ["btrfs", "check", "--readonly", device],
         minimum_grown_bytes=256 << 20,  # btrfs_ioctl_resize() in the kernel
@@ -119,10 +130,10 @@ def kind_of(name: str) -> FileSystemKind:
         ) from None
 
 
-def make_filesystem(name: str, device: str, label: str) -> None:
+def make_filesystem(name: str, device: str, label: str, uuid: str) -> None:
     """Make a file system, overwriting the device; a label that is too long is cut."""
     kind = kind_of(name)
-    run(kind.make(device, fitting_label(name, label)), deadline_seconds=_MAKE_SECONDS)
+    run(kind.make(device, fitting_label(name, label), uuid), deadline_seconds=_MAKE_SECONDS)
 
 
 def fitting_label(name: str, label: str) -> str:

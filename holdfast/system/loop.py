@@ -93,7 +93,7 @@ def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SEC
     Idempotent: a device that has this file already is returned. Raises CommandFailed, also when
     the file does not allow direct I/O (double caching would break our durability).
     """
-    path = os.path.realpath(backing_file)
+    path = str(Path(backing_file).parent.resolve() / Path(backing_file).name)
     for existing in loop_devices_of(path):
         if not existing.deleted:
             return existing.device

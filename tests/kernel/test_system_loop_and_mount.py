@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,11 @@ def test_a_mounted_file_system_grows_online(tmp_path: Path, name: str) -> None:
     point.mkdir()
     device = attach_loop(image)
     try:
-        make_filesystem(name, device, "a-label-of-no-small-length")
+        identity = str(uuid.uuid4())
+        make_filesystem(name, device, "a-label-of-no-small-length", identity)
         found = identify(device)
         assert found is not None
-        assert found.type == name
+        assert (found.type, found.uuid) == (name, identity)
         assert "a-label-of-no-small-length".startswith(found.label)
         assert found.label
         mount(device, str(point), name, "noatime,nodev")
@@ -108,7 +110,7 @@ def test_an_unmounted_ext4_grows_too(tmp_path: Path) -> None:
     image = sparse(tmp_path / "image", 16 << 20)
     device = attach_loop(image)
     try:
-        make_filesystem("ext4", device, "label")
+        make_filesystem("ext4", device, "label", str(uuid.uuid4()))
         sparse(image, 64 << 20)
         set_loop_capacity(device)
         grow_unmounted_filesystem("ext4", device)

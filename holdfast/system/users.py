@@ -1,0 +1,116 @@
+"""Who keeps a mount busy: processes by descriptor, map, working directory, root or program.
+
+Reads /proc only and compares mount numbers, never paths or files, so a dead or held file system
+below cannot block it, deleted files are found too, and so are users in other mount namespaces.
+Processes that end meanwhile are skipped. Must never stop or signal anyone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.system.mounts import Mount, parse_mountinfo
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class User:
+    """One process and every way in which it uses the mount."""
+
+    pid: int
+    name: str
+    handles: tuple[str, ...]
+    """`descriptor 3`, `map`, `cwd`, `root`, `program`, `mount namespace`."""
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid}: {', '.join(self.handles)})"
+
+
+def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> list[User]:
+    """The processes that use any mount of the file system with this `major:minor`.
+
+    `foreign_namespaces`: also list one process per foreign mount namespace that merely has the
+    mount. Does not block.
+    """
+    found = []
+    known: dict[str, frozenset[int]] = {}
+    own = _namespace(os.getpid())
+    for entry in _PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        pid = int(entry.name)
+        with suppress(OSError):
+            namespace = _namespace(pid)
+            first = namespace not in known
+            if first:
+                known[namespace] = _mount_numbers(pid, device_number)
+            numbers = known[namespace]
+            handles = tuple(dict.fromkeys(_handles(entry, device_number, numbers)))
+            if foreign_namespaces and first and numbers and namespace != own:
+                handles += ("mount namespace",)
+            if handles:
+                name = (entry / "comm").read_text(errors="replace").strip()
+                found.append(User(pid, name, handles))
+    return sorted(found, key=lambda user: user.pid)
+
+
+def _namespace(pid: int) -> str:
+    with suppress(OSError):
+        return str(Path(f"/proc/{pid}/ns/mnt").readlink())
+    return ""
+
+
+def _mount_numbers(pid: int, device_number: str) -> frozenset[int]:
+    text = os.fsdecode((_PROC / str(pid) / "mountinfo").read_bytes())
+    entries: list[Mount] = parse_mountinfo(text)
+    return frozenset(each.identifier for each in entries if each.device_number == device_number)
+
+
+def _handles(process: Path, device_number: str, mount_numbers: frozenset[int]) -> Iterator[str]:
+    if mount_numbers:
+        for name in ("cwd", "root"):
+            if _mount_number_of_link(process / name) in mount_numbers:
+                yield name
+        with suppress(OSError):
+            for entry in (process / "fdinfo").iterdir():
+                with suppress(OSError):
+                    if _mount_number(entry) in mount_numbers:
+                        yield f"descriptor {entry.name}"
+        if _mount_number_of_link(process / "exe") in mount_numbers:
+            yield "program"
+    with suppress(OSError):
+        for line in (process / "maps").read_text(errors="replace").splitlines():
+            fields = line.split(maxsplit=5)
+            if len(fields) >= 5 and _decimal(fields[3]) == device_number:
+                yield "map"
+                break
+
+
+def _mount_number(information: Path) -> int | None:
+    for line in information.read_text().splitlines():
+        if line.startswith("mnt_id:"):
+            return int(line.split()[1])
+    return None
+
+
+def _mount_number_of_link(link: Path) -> int | None:
+    """The mount behind one of /proc's magic links; O_PATH jumps there without asking storage."""
+    try:
+        descriptor = os.open(link, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _mount_number(Path(f"/proc/self/fdinfo/{descriptor}"))
+    finally:
+        os.close(descriptor)
+
+
+def _decimal(device_number: str) -> str:
+    """maps writes the device in hexadecimal (`07:1a`), mountinfo in decimal (`7:26`)."""
+    major, _, minor = device_number.partition(":")
+    return f"{int(major, 16)}:{int(minor, 16)}"

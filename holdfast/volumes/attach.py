@@ -1,0 +1,189 @@
+"""Attaching a volume: its gate, loop device and mount, exactly as they were recorded.
+
+Invariant: the file system that gets mounted is the recorded one (its UUID says so), with the
+recorded options, at the recorded path. What a crash left half done is cleaned up first; what an
+error leaves half done is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.config import Settings
+from holdfast.containers import open_container
+from holdfast.errors import (
+    AlreadyExists,
+    HoldfastError,
+    InUse,
+    InvalidOption,
+    NoSuchVolume,
+    StaleLeg,
+    StorageFailed,
+)
+from holdfast.gate.configuration import (
+    GateConfiguration,
+    load_configuration,
+    save_configuration,
+)
+from holdfast.gate.launch import gate_is_running, start_gate
+from holdfast.gate.provision import rediscover
+from holdfast.model.volume import Volume
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import identify
+from holdfast.system.loop import attach_loop
+from holdfast.system.mounts import mount, mount_at
+from holdfast.volumes.chain import check_state_directory
+from holdfast.volumes.descriptor import volume_of, with_configuration
+from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
+from holdfast.volumes.progress import Progress, silent
+from holdfast.volumes.recover import clean_volume
+from holdfast.volumes.stack import device_file_of, examine_stack
+from holdfast.volumes.undo import Undo
+
+_LOOP_SECONDS = 30.0
+_REDISCOVER_SECONDS = 60.0
+
+
+def attach_volume(
+    settings: Settings,
+    volume: Volume,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Volume:
+    """Bring the volume up and return it with what its gate knows better (size, legs).
+
+    Idempotent: continues where a crash or an earlier attempt stopped. `force` accepts a source
+    that cannot be proven to be the newest. Raises NoSource, InUse, AlreadyExists, StaleLeg, and
+    whatever starting and mounting raise; what this call began is taken back then.
+    """
+    say = progress or silent
+    name = volume.name
+    say("look for what is left of it")
+    clean_volume(settings, name)
+    configuration = _configuration(settings, volume, say)
+    if examine_stack(settings, name).mount_of(volume.mount.path) is not None:
+        return replace(with_configuration(volume, configuration), attached=True)
+    _check_mount_path(settings, volume)
+    state_directory = settings.gate_state_directory(name)
+    run_directory = settings.gate_run_directory(name)
+    with Undo() as undo:
+        if not gate_is_running(run_directory):
+            _check_legs_unused(configuration)
+            say("start the gate")
+            undo.add("stop the gate", lambda: stop_gate(settings, name))
+            start_gate(state_directory, run_directory, force=force)
+            configuration = load_configuration(state_directory)
+        say("attach the loop device")
+        undo.add("detach", lambda: detach_loops(examine_stack(settings, name), name))
+        device_file = device_file_of(settings, name)
+        device = in_expendable_child(lambda: attach_loop(device_file), _LOOP_SECONDS, "the gate")
+        _check_identity(volume, device)
+        say("mount")
+        undo.add("unmount", lambda: _unmount_all(settings, name))
+        _mount(volume, device)
+    return replace(with_configuration(volume, configuration), attached=True)
+
+
+def rebuild_volume(settings: Settings, name: str, leg_urls: Sequence[str]) -> Volume:
+    """The volume that the superblocks of these legs describe, when the catalog is lost.
+
+    Saves the gate's state, so that `attach_volume` finds it; changes nothing else. Raises
+    NoSuchVolume when they carry none or another name's superblocks, and as `rediscover` does.
+    """
+    state_directory = settings.gate_state_directory(name)
+    configuration = in_expendable_child(
+        lambda: rediscover(leg_urls), _REDISCOVER_SECONDS, ", ".join(leg_urls)
+    )
+    if configuration.name != name:
+        raise NoSuchVolume(
+            f"these are legs of the volume {configuration.name}, not of {name}",
+            f"holdfast volume attach {configuration.name} --leg …",
+        )
+    if _saved_configuration(settings, name) is None:
+        state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        save_configuration(state_directory, configuration)
+    return volume_of(configuration)
+
+
+def _saved_configuration(settings: Settings, name: str) -> GateConfiguration | None:
+    """gate.json, or None when it is not there or not readable."""
+    try:
+        return load_configuration(settings.gate_state_directory(name))
+    except (NoSuchVolume, StorageFailed):
+        return None
+
+
+def _configuration(settings: Settings, volume: Volume, say: Progress) -> GateConfiguration:
+    """The gate's own state, or what the superblocks of the known legs say."""
+    state_directory = settings.gate_state_directory(volume.name)
+    configuration = _saved_configuration(settings, volume.name)
+    if configuration is None:
+        say("read the superblocks")
+        rebuild_volume(settings, volume.name, volume.leg_urls)
+        configuration = load_configuration(state_directory)
+    if configuration.volume_id != volume.id:
+        raise StaleLeg(
+            f"the gate's state in {state_directory} is of another volume named {volume.name}",
+            "Move it away; the superblocks of the legs say what is needed.",
+        )
+    return configuration
+
+
+def _check_mount_path(settings: Settings, volume: Volume) -> None:
+    path = volume.mount.path
+    occupant = mount_at(path)
+    if occupant is not None:
+        raise AlreadyExists(f"{occupant.source} is mounted at {path}", f"umount {path}")
+    in_expendable_child(
+        lambda: check_state_directory(settings, volume.name, path),
+        doing=str(settings.state_directory),
+    )
+
+
+def _check_legs_unused(configuration: GateConfiguration) -> None:
+    """Refuse a leg that someone mounted by hand: it would change below the gate."""
+    for leg in configuration.legs:
+        container = open_container(leg.url)
+        try:
+            in_expendable_child(container.check_unused, doing=leg.url)
+        except InUse:
+            raise
+        except HoldfastError:
+            continue  # it is away: the gate decides what can be done without it
+
+
+def _check_identity(volume: Volume, device: str) -> None:
+    recorded = volume.mount
+    found = identify(device)
+    if found is None or (recorded.uuid and found.uuid != recorded.uuid):
+        has = f"{found.type} with UUID {found.uuid}" if found else "no file system"
+        raise StorageFailed(
+            f"{volume.name} holds {has}; recorded is {recorded.filesystem} with UUID"
+            f" {recorded.uuid}",
+            "Somebody wrote to a leg: look at it by itself (mount -o loop,ro).",
+        )
+
+
+def _mount(volume: Volume, device: str) -> None:
+    recorded = volume.mount
+    path = Path(recorded.path)
+
+    def make_directory() -> None:
+        if not path.is_dir():
+            path.mkdir(recorded.mode, parents=True)
+
+    try:
+        in_expendable_child(make_directory, doing=recorded.path)
+    except OSError as error:
+        raise InvalidOption(
+            f"{path} cannot be made: {error.strerror}", "Make it, then attach again."
+        ) from error
+    mount(device, recorded.path, recorded.filesystem, recorded.options)
+
+
+def _unmount_all(settings: Settings, name: str) -> None:
+    for each in reversed(examine_stack(settings, name).mounts):
+        dismount(each, name)

@@ -1,0 +1,235 @@
+"""Making a volume: container → gate → loop device → file system → mount.
+
+Invariant: everything is checked before anything is changed, and after an error nothing is left:
+no image that was not there before, no gate, no device, no directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.config import Settings
+from holdfast.containers import open_container
+from holdfast.errors import AlreadyExists, NoSuchContainer
+from holdfast.gate.configuration import FILE_NAME, GateConfiguration, LegEntry
+from holdfast.gate.launch import start_gate
+from holdfast.gate.provision import provision
+from holdfast.model.container import parse_container_url
+from holdfast.model.volume import MountProperties, Volume
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import fitting_label, make_filesystem
+from holdfast.system.loop import attach_loop
+from holdfast.system.mounts import fstab_line, mount
+from holdfast.volumes.checks import (
+    ContainerPlace,
+    MountPlace,
+    check_containers,
+    check_mount_place,
+    check_values,
+)
+from holdfast.volumes.descriptor import describe
+from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
+from holdfast.volumes.erase import clear_container
+from holdfast.volumes.progress import Progress, silent
+from holdfast.volumes.stack import device_file_of, examine_stack
+from holdfast.volumes.undo import Undo
+
+IMAGE_DIRECTORY = "images"
+"""In the state directory: where a volume without --leg keeps its image."""
+
+_LOOP_SECONDS = 30.0
+_MOUNT_SECONDS = 120.0
+
+
+def create_volume(
+    settings: Settings,
+    volume: Volume,
+    others: Sequence[Volume] = (),
+    progress: Progress | None = None,
+) -> Volume:
+    """Make the volume, mount it, and return it with everything that was found out.
+
+    `others` are the volumes in the catalog. Takes seconds; durable when it returns. Raises BadInput
+    or Refused with nothing changed, anything else with everything undone.
+    """
+    say = progress or silent
+    volume = _completed(settings, volume)
+    say("check")
+    check_values(volume)
+    place = check_mount_place(settings, volume, others)
+    state_directory = settings.gate_state_directory(volume.name)
+    if (state_directory / FILE_NAME).exists():
+        raise AlreadyExists(
+            f"a volume named {volume.name} has left its state in {state_directory}",
+            f"Attach it (holdfast volume attach {volume.name}), or use another name.",
+        )
+    _make_image_directory(settings, volume)
+    containers = check_containers(settings, volume, place.path, others)
+    volume = replace(volume, mount=replace(volume.mount, path=place.path))
+    with Undo() as undo:
+        return _build(settings, volume, place, containers, undo, say)
+
+
+def configuration_of(volume: Volume) -> GateConfiguration:
+    """What the gate of a new volume starts from: epoch 1, all legs in sync."""
+    legs = tuple(
+        LegEntry(number, uuid.uuid4().hex, url) for number, url in enumerate(volume.leg_urls, 1)
+    )
+    return GateConfiguration(
+        name=volume.name,
+        volume_id=volume.id,
+        size_bytes=volume.size_bytes,
+        epoch=1,
+        legs=legs,
+        spare_urls=volume.spare_urls,
+        journal=volume.journal,
+        hang_timeout_seconds=volume.hang_timeout_seconds,
+        hold_timeout_seconds=volume.hold_timeout_seconds,
+        descriptor=describe(volume),
+    )
+
+
+def _completed(settings: Settings, volume: Volume) -> Volume:
+    """Defaults filled in: identity, label, one image in the state directory."""
+    legs = volume.leg_urls
+    if not legs:
+        image = settings.state_directory.absolute() / IMAGE_DIRECTORY / f"{volume.name}.img"
+        legs = (f"file:{image}",)
+    mount_properties = replace(
+        volume.mount,
+        uuid=volume.mount.uuid or str(uuid.uuid4()),
+        label=fitting_label(volume.mount.filesystem, volume.mount.label or volume.name),
+    )
+    return replace(
+        volume,
+        id=volume.id or str(uuid.uuid4()),
+        kind=volume.kind or "gated",
+        leg_urls=tuple(str(parse_container_url(url)) for url in legs),
+        spare_urls=tuple(str(parse_container_url(url)) for url in volume.spare_urls),
+        mount=mount_properties,
+        attached=True,
+    )
+
+
+def _make_image_directory(settings: Settings, volume: Volume) -> None:
+    """Folders inside the state directory are ours to make; all others must exist."""
+    ours = settings.state_directory.absolute()
+    for url in (*volume.leg_urls, *volume.spare_urls):
+        address = parse_container_url(url)
+        folder = Path(address.path).parent
+        if address.kind == "file" and folder.is_relative_to(ours):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise NoSuchContainer(f"{folder} cannot be made: {error.strerror}") from error
+
+
+def _build(
+    settings: Settings,
+    volume: Volume,
+    place: MountPlace,
+    containers: Sequence[ContainerPlace],
+    undo: Undo,
+    say: Progress,
+) -> Volume:
+    name = volume.name
+    state_directory = settings.gate_state_directory(name)
+    run_directory = settings.gate_run_directory(name)
+
+    say("prepare the legs")
+    for container in containers:
+        undo.add(f"clear {container.url}", _give_back(container))
+    undo.add("forget the gate", lambda: _remove_directories(state_directory, run_directory))
+    state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    provision(state_directory, configuration_of(volume), create=True)
+
+    say("start the gate")
+    undo.add("stop the gate", lambda: stop_gate(settings, name))
+    start_gate(state_directory, run_directory)
+
+    say("attach the loop device")
+    undo.add("detach", lambda: detach_loops(examine_stack(settings, name), name))
+    device_file = device_file_of(settings, name)
+    device = in_expendable_child(lambda: attach_loop(device_file), _LOOP_SECONDS, "the gate")
+
+    say(f"make the {volume.mount.filesystem} file system")
+    properties = volume.mount
+    make_filesystem(properties.filesystem, device, properties.label, properties.uuid)
+
+    say("mount")
+    if not place.exists:
+        undo.add("remove the mount directory", _remover(_missing_part(place.path)))
+        Path(place.path).mkdir(parents=True)
+    undo.add("unmount", lambda: _unmount_all(settings, name))
+    mount(device, place.path, properties.filesystem, properties.options)
+    return replace(volume, mount=_settled(properties, place))
+
+
+def _settled(properties: MountProperties, place: MountPlace) -> MountProperties:
+    """Give the new root the owner and mode of the directory it covers; record them."""
+
+    def adopt() -> None:
+        os.chown(place.path, place.owner_uid, place.owner_gid)
+        Path(place.path).chmod(place.mode)
+        root = os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(root)
+        finally:
+            os.close(root)
+
+    in_expendable_child(adopt, _MOUNT_SECONDS, place.path)
+    return replace(
+        properties,
+        owner_uid=place.owner_uid,
+        owner_gid=place.owner_gid,
+        mode=place.mode,
+        fstab=fstab_line(place.path),
+    )
+
+
+def _give_back(container: ContainerPlace) -> Callable[[], None]:
+    """Delete what was not there before, and empty again what was there, empty."""
+
+    def act() -> None:
+        if container.exists:
+            in_expendable_child(lambda: clear_container(container.url), doing=container.url)
+        else:
+            in_expendable_child(open_container(container.url).remove, doing=container.url)
+
+    return act
+
+
+def _unmount_all(settings: Settings, name: str) -> None:
+    for each in reversed(examine_stack(settings, name).mounts):
+        dismount(each, name)
+
+
+def _remove_directories(*directories: Path) -> None:
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _missing_part(path: str) -> tuple[Path, Path]:
+    """(the path, its nearest ancestor that exists)."""
+    existing = Path(path)
+    while not existing.exists():
+        existing = existing.parent
+    return Path(path), existing
+
+
+def _remover(part: tuple[Path, Path]) -> Callable[[], None]:
+    path, existing = part
+
+    def act() -> None:
+        current = path
+        while current != existing:
+            if current.exists():
+                current.rmdir()
+            current = current.parent
+
+    return act

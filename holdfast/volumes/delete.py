@@ -1,0 +1,57 @@
+"""Deleting a volume: detached first, then every leg forgets it.
+
+Must never delete a container that is not this volume's, nor touch the directory it was mounted at.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+
+from holdfast.config import Settings
+from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
+from holdfast.gate.configuration import load_configuration
+from holdfast.model.volume import Volume
+from holdfast.system.expendable import in_expendable_child
+from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.erase import erase_leg
+from holdfast.volumes.progress import Progress, silent
+
+
+def delete_volume(
+    settings: Settings,
+    volume: Volume,
+    *,
+    keep_images: bool = False,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Detach the volume and erase its superblocks; delete its images unless they are to be kept.
+
+    Block devices, and images that are kept, stay readable: they hold a plain file system. Returns
+    one sentence per container that could not be cleaned. Idempotent. Raises as detaching does.
+    """
+    say = progress or silent
+    detach_volume(settings, volume, progress)
+    state_directory = settings.gate_state_directory(volume.name)
+    left = []
+    for url in _urls(settings, volume):
+        say(f"erase {url}")
+        try:
+            erase = partial(erase_leg, url, volume.id, remove_image=not keep_images)
+            in_expendable_child(erase, doing=url)
+        except (HoldfastError, OSError) as error:
+            left.append(f"{url} was left as it is: {error}")
+    shutil.rmtree(settings.gate_run_directory(volume.name), ignore_errors=True)
+    shutil.rmtree(state_directory, ignore_errors=True)
+    return left
+
+
+def _urls(settings: Settings, volume: Volume) -> list[str]:
+    """Every container that the catalog or the gate knows."""
+    urls = [*volume.leg_urls, *volume.spare_urls]
+    try:
+        configuration = load_configuration(settings.gate_state_directory(volume.name))
+    except (NoSuchVolume, StorageFailed):
+        return urls
+    urls += [leg.url for leg in configuration.legs] + list(configuration.spare_urls)
+    return list(dict.fromkeys(urls))

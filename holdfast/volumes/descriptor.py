@@ -1,0 +1,51 @@
+"""A volume's properties in the superblocks of its legs, so that it is found without a catalog."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from holdfast.errors import StorageFailed
+from holdfast.gate.configuration import GateConfiguration
+from holdfast.model.volume import MountProperties, Volume
+
+
+def describe(volume: Volume) -> dict[str, Any]:
+    """What the superblocks shall repeat: JSON values, small (a slot has 16 KiB)."""
+    mount = asdict(volume.mount)
+    del mount["fstab"]  # of this host, not of the volume
+    return {"kind": volume.kind, "mount": mount}
+
+
+def volume_of(configuration: GateConfiguration) -> Volume:
+    """The volume that a gate's configuration describes. Raises StorageFailed on another shape."""
+    try:
+        mount = MountProperties(**configuration.descriptor["mount"])
+        kind = str(configuration.descriptor["kind"])
+    except (KeyError, TypeError) as error:
+        raise StorageFailed(
+            f"the superblocks of {configuration.name} do not say how it was mounted",
+            "It was written by another version of Holdfast: mount a leg by itself (mount -o loop).",
+        ) from error
+    return Volume(
+        name=configuration.name,
+        id=configuration.volume_id,
+        kind=kind,
+        size_bytes=configuration.size_bytes,
+        mount=mount,
+        leg_urls=tuple(leg.url for leg in configuration.legs),
+        spare_urls=configuration.spare_urls,
+        journal=configuration.journal,
+        hold_timeout_seconds=configuration.hold_timeout_seconds,
+        hang_timeout_seconds=configuration.hang_timeout_seconds,
+    )
+
+
+def with_configuration(volume: Volume, configuration: GateConfiguration) -> Volume:
+    """The volume with what its gate knows better: size, legs and spares."""
+    return replace(
+        volume,
+        size_bytes=configuration.size_bytes,
+        leg_urls=tuple(leg.url for leg in configuration.legs),
+        spare_urls=configuration.spare_urls,
+    )

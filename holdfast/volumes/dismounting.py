@@ -1,0 +1,93 @@
+"""Taking a stack down from the top: file system, loop device, gate.
+
+Every step runs where it cannot hang the caller, and is done already when there is nothing to do.
+Must never dismount lazily: a file system that is still in use is the caller's to name.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from holdfast.config import Settings
+from holdfast.errors import DeadlinePassed, GateGone, InUse
+from holdfast.gate.client import GateClient
+from holdfast.gate.launch import gate_is_running
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.loop import detach_loop, loop_devices
+from holdfast.system.mounts import Mount, is_under, mounts_under, unmount
+from holdfast.system.users import users_of_device
+from holdfast.volumes.stack import Stack, examine_stack
+
+DISMOUNT_SECONDS = 120.0
+"""Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""
+
+STOP_SECONDS = 30.0
+"""A gate flushes its legs and journal before it stops."""
+
+_POLL_SECONDS = 0.01
+
+
+def dismount(mount: Mount, name: str) -> None:
+    """Unmount the volume's file system. Raises InUse naming who keeps it busy."""
+    try:
+        in_expendable_child(
+            lambda: unmount(mount.path), DISMOUNT_SECONDS, f"the file system at {mount.path}"
+        )
+    except InUse:
+        raise InUse(
+            f"{name} is in use: {users_in_words(mount)}",
+            "Let them finish or stop them, then try again.",
+        ) from None
+
+
+def users_in_words(mount: Mount) -> str:
+    """Who keeps a mount busy, for people: processes, other mounts, loop devices."""
+    words = [str(user) for user in users_of_device(mount.device_number)]
+    inner = [each.path for each in mounts_under(mount.path) if each.path != mount.path]
+    words += [f"something is mounted at {path}" for path in inner]
+    words += [
+        f"{loop.device} is attached to {loop.backing_file}"
+        for loop in loop_devices()
+        if is_under(loop.backing_file, mount.path)
+    ]
+    return "; ".join(words) or f"the kernel says so of {mount.path}, and names nobody"
+
+
+def detach_loops(stack: Stack, name: str) -> None:
+    """Detach the stack's loop devices. Raises InUse while another mount namespace has them."""
+    for loop in stack.loops:
+        try:
+            detach_loop(loop.device)
+        except InUse as error:
+            others = [
+                str(user)
+                for mount in stack.mounts
+                for user in users_of_device(mount.device_number, foreign_namespaces=True)
+            ]
+            raise InUse(
+                f"{loop.device} of {name} is still open"
+                + (f" in another mount namespace: {'; '.join(others)}" if others else ""),
+                "It is freed when its last user ends; then try again.",
+            ) from error
+
+
+def stop_gate(settings: Settings, name: str) -> bool:
+    """Stop the gate and wait until its device file is gone; False when it did not run.
+
+    The legs are flushed and marked clean by the gate. Raises DeadlinePassed.
+    """
+    run_directory = settings.gate_run_directory(name)
+    if not gate_is_running(run_directory):
+        return False
+    with suppress(GateGone):
+        GateClient(run_directory).stop()
+    deadline = time.monotonic() + STOP_SECONDS
+    while gate_is_running(run_directory) or examine_stack(settings, name).device_mount:
+        if time.monotonic() > deadline:
+            raise DeadlinePassed(
+                f"the gate of {name} did not stop within {STOP_SECONDS:g} s",
+                "A leg may hang: holdfast volume show tells which.",
+            )
+        time.sleep(_POLL_SECONDS)
+    return True

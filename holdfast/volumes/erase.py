@@ -1,0 +1,72 @@
+"""Making a container forget that it was a leg.
+
+Called in expendable children. Must never touch a container whose superblock is another volume's.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+
+from holdfast.containers import open_container
+from holdfast.containers.contents import EDGE_BYTES
+from holdfast.errors import ContainerFailed, ForeignLeg
+from holdfast.gate.superblock import erase_superblocks, read_superblock
+from holdfast.model.container import parse_container_url
+from holdfast.system.run import run
+
+
+def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
+    """Erase the superblocks of a leg of this volume and, when asked to, delete its image.
+
+    The file system on it stays readable when it is kept. Idempotent: does nothing to a container
+    that is not there or carries no superblock (an image of that name is deleted only when it
+    carried ours). Raises ForeignLeg for another volume's leg, ContainerFailed.
+    """
+    container = open_container(url)
+    if not container.exists():
+        return
+    try:
+        descriptor = container.open()
+        try:
+            container_bytes = container.size_bytes(descriptor)
+            superblock = read_superblock(descriptor, container_bytes)
+            if superblock is not None and superblock.volume_id != volume_id:
+                raise ForeignLeg(
+                    f"{url} is a leg of the volume with id {superblock.volume_id}", "It was kept."
+                )
+            if superblock is not None:
+                erase_superblocks(descriptor, container_bytes)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ContainerFailed(
+            f"{url} cannot be erased: {error.strerror}",
+            "It still carries the volume's superblock: wipe it when the storage is back.",
+        ) from error
+    if superblock is not None and remove_image:
+        container.remove()
+
+
+def clear_container(url: str) -> None:
+    """Make a container that was checked to be empty read as empty again; its size stays."""
+    container = open_container(url)
+    descriptor = container.open()
+    try:
+        size_bytes = container.size_bytes(descriptor)
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if not is_file:
+            aligned_bytes = size_bytes // 4096 * 4096
+            edge_bytes = min(EDGE_BYTES, aligned_bytes)
+            with mmap.mmap(-1, edge_bytes) as zeros:
+                os.pwritev(descriptor, [zeros], 0)
+                os.pwritev(descriptor, [zeros], aligned_bytes - edge_bytes)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    path = parse_container_url(url).path
+    if is_file:
+        run(["fallocate", "--punch-hole", "--offset=0", f"--length={size_bytes}", path])
+    else:
+        run(["wipefs", "--all", "--quiet", path])

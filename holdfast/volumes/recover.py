@@ -1,0 +1,118 @@
+"""Undoing what a crash left of a volume's stack: only what is dead, never what lives.
+
+Dead means: no gate of that volume runs, and its device file, asked in an expendable child, answers
+that its server is gone. What does not answer at all may still live and is left alone. A dismount
+is lazy only here, and only after the orderly one was refused: the device below is gone, so the
+processes that still use it can reach nothing any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from holdfast.config import Settings
+from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, InUse
+from holdfast.gate.launch import gate_is_running
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.loop import detach_loop, loop_devices
+from holdfast.system.mounts import mount_at, mounts, unmount
+from holdfast.volumes.stack import Stack, examine_stack, volume_of_device_file
+
+_PROBE_SECONDS = 3.0
+_DISMOUNT_SECONDS = 20.0
+_SERVER_GONE = (errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNABORTED, errno.EIO)
+
+
+def recover(settings: Settings) -> list[str]:
+    """Clean up after every volume whose gate died; one sentence per thing done. Idempotent."""
+    done: list[str] = []
+    for name in volumes_with_traces(settings):
+        try:
+            done += clean_volume(settings, name)
+        except (GateGone, InUse, DeadlinePassed, CommandFailed) as error:
+            done.append(f"{name} was left as it is: {error}")
+    return done
+
+
+def volumes_with_traces(settings: Settings) -> list[str]:
+    """Names of the volumes of which a run directory, a device mount or a loop device exists."""
+    gates = settings.run_directory / "gates"
+    names = {entry.name for entry in gates.iterdir()} if gates.is_dir() else set()
+    paths = [mount.path for mount in mounts()] + [loop.backing_file for loop in loop_devices()]
+    names.update(filter(None, (volume_of_device_file(settings, path) for path in paths)))
+    return sorted(names)
+
+
+def clean_volume(settings: Settings, name: str) -> list[str]:
+    """Take away what is left of one volume's stack when its gate is dead.
+
+    Does nothing while the gate runs. Raises GateGone when the gate seems dead and its device file
+    does not say so.
+    """
+    if gate_is_running(settings.gate_run_directory(name)):
+        return []
+    stack = examine_stack(settings, name)
+    if stack.is_empty:
+        return []
+    if stack.device_mount is not None:
+        _check_dead(stack.device_file, name)
+    done = _dismount_file_systems(stack)
+    done += _detach(stack)
+    while mount_at(stack.device_file) is not None:
+        done.append(_dismount(str(stack.device_file)))
+    return done
+
+
+def _check_dead(device_file: Path, name: str) -> None:
+    def answers() -> bool:
+        try:
+            os.close(os.open(device_file, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno in _SERVER_GONE:
+                return False
+            raise
+        return True
+
+    try:
+        alive = in_expendable_child(answers, _PROBE_SECONDS, str(device_file))
+    except DeadlinePassed:
+        alive = True
+    if alive:
+        raise GateGone(
+            f"nobody answers for the gate of {name}, yet its connection is still open",
+            "A process of it is stopped or about to end: look for it (fuser -v /dev/fuse).",
+        )
+
+
+def _dismount_file_systems(stack: Stack) -> list[str]:
+    done = []
+    for mount in reversed(stack.mounts):
+        inner = [each.path for each in mounts() if each.path.startswith(f"{mount.path}/")]
+        if inner:
+            raise InUse(
+                f"{inner[-1]} is mounted below the dead {mount.path}", f"umount {inner[-1]}"
+            )
+        done.append(_dismount(mount.path))
+    return done
+
+
+def _dismount(path: str) -> str:
+    try:
+        in_expendable_child(lambda: unmount(path), _DISMOUNT_SECONDS, path)
+    except (InUse, DeadlinePassed, CommandFailed):
+        unmount(path, lazy=True)
+        return f"dismounted the dead {path}; processes still have it open"
+    return f"dismounted the dead {path}"
+
+
+def _detach(stack: Stack) -> list[str]:
+    done = []
+    for loop in stack.loops:
+        try:
+            detach_loop(loop.device)
+            done.append(f"detached {loop.device} from the dead {stack.device_file}")
+        except InUse:
+            done.append(f"{loop.device} detaches when its last user closes it")
+    return done

@@ -1,0 +1,139 @@
+"""What `volume show` says of a volume: the gate's word, the mount table, the loop device.
+
+Never blocks on storage: the gate answers from memory, everything else is /proc and /sys. Works when
+the gate is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.config import Settings
+from holdfast.errors import GateGone, HoldfastError
+from holdfast.gate.client import GateClient
+from holdfast.gate.configuration import GateConfiguration, load_configuration
+from holdfast.gate.launch import gate_is_running
+from holdfast.model.volume import (
+    GateReport,
+    LegReport,
+    LegState,
+    Volume,
+    VolumeReport,
+    VolumeState,
+)
+from holdfast.volumes.stack import Stack, examine_stack
+
+
+def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
+    """The volume as it is now. Does not block, does not raise for a gate that is gone."""
+    stack = examine_stack(settings, volume.name)
+    shown = _ask_gate(settings, volume.name)
+    configuration = _read_configuration(settings, volume.name)
+    mounted = stack.mount_of(volume.mount.path)
+    legs = _legs(volume, configuration, shown)
+    return VolumeReport(
+        name=volume.name,
+        kind=volume.kind,
+        state=_state(volume, stack, shown, legs),
+        mount=volume.mount.path,
+        filesystem=volume.mount.filesystem,
+        size_bytes=int(shown["size_bytes"]) if shown else volume.size_bytes,
+        device=mounted.source if mounted else stack.loop_device,
+        id=volume.id,
+        options=volume.mount.options,
+        label=volume.mount.label,
+        uuid=volume.mount.uuid,
+        journal=str(volume.journal),
+        epoch=int(shown["epoch"]) if shown else (configuration.epoch if configuration else 0),
+        legs=legs,
+        gate=_gate(shown) if shown else None,
+    )
+
+
+def _ask_gate(settings: Settings, name: str) -> dict[str, Any] | None:
+    run_directory = settings.gate_run_directory(name)
+    if not gate_is_running(run_directory):
+        return None
+    try:
+        return GateClient(run_directory).show()
+    except GateGone:
+        return None
+
+
+def _read_configuration(settings: Settings, name: str) -> GateConfiguration | None:
+    try:
+        return load_configuration(settings.gate_state_directory(name))
+    except HoldfastError:
+        return None
+
+
+def _state(
+    volume: Volume, stack: Stack, shown: dict[str, Any] | None, legs: tuple[LegReport, ...]
+) -> VolumeState:
+    mounted = stack.mount_of(volume.mount.path)
+    if shown is None:
+        return VolumeState.DETACHED if stack.is_empty else VolumeState.FAILED
+    if shown["held"]:
+        return VolumeState.HELD
+    if mounted is None:
+        return VolumeState.FAILED if volume.attached else VolumeState.DETACHED
+    asked_for_read_only = "ro" in volume.mount.options.split(",")
+    members = [leg for leg in legs if leg.state is not LegState.SPARE]
+    in_sync = [leg for leg in members if leg.state is LegState.IN_SYNC]
+    if not in_sync or (mounted.read_only and not asked_for_read_only):
+        return VolumeState.FAILED
+    return VolumeState.HEALTHY if len(in_sync) == len(members) else VolumeState.DEGRADED
+
+
+def _legs(
+    volume: Volume, configuration: GateConfiguration | None, shown: dict[str, Any] | None
+) -> tuple[LegReport, ...]:
+    """The gate's word when it answers; otherwise what was recorded, and nothing is in use."""
+    if shown is not None:
+        legs = [
+            LegReport(
+                number=int(leg["number"]),
+                id=str(leg["id"]),
+                url=str(leg["url"]),
+                state=LegState(leg["state"]),
+                resync_percent=leg.get("resync_percent"),
+                reason=str(leg.get("reason") or ""),
+            )
+            for leg in shown["legs"]
+        ]
+        spares = list(shown["spares"])
+    elif configuration is not None:
+        legs = [
+            LegReport(leg.number, leg.id, leg.url, _resting(leg.state), reason=leg.reason)
+            for leg in configuration.legs
+        ]
+        spares = list(configuration.spare_urls)
+    else:
+        legs = [
+            LegReport(number, "", url, LegState.DETACHED)
+            for number, url in enumerate(volume.leg_urls, 1)
+        ]
+        spares = list(volume.spare_urls)
+    return (*legs, *(LegReport(0, "", str(url), LegState.SPARE) for url in spares))
+
+
+def _resting(state: LegState) -> LegState:
+    """A leg without a gate is detached, unless it needs attention even so."""
+    return LegState.DETACHED if state in (LegState.IN_SYNC, LegState.RESYNCING) else state
+
+
+def _gate(shown: dict[str, Any]) -> GateReport:
+    return GateReport(
+        keeper_pid=int(shown["keeper_pid"]),
+        worker_pid=int(shown["worker_pid"]),
+        held=bool(shown["held"]),
+        hold_reason=str(shown["hold_reason"] or ""),
+        hold_deadline=shown["hold_deadline"],
+        in_flight=int(shown["in_flight"]),
+        takeovers=int(shown["takeovers"]),
+        errors_returned=int(shown["errors_returned"]),
+        longest_wait_ms=float(shown["longest_wait_ms"]),
+        requests={str(kind): int(count) for kind, count in shown["requests"].items()},
+        journal=dict(shown["journal"]),
+        resident_bytes=int(shown["resident_bytes"]),
+    )

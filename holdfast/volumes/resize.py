@@ -1,0 +1,125 @@
+"""Growing a volume: containers, gate, loop device, file system, in this order, while it is used.
+
+Invariant: after an interruption at any point the volume works at its old or its new size, and the
+same command finishes the rest. Must never shrink anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from holdfast.config import Settings
+from holdfast.containers import open_container
+from holdfast.errors import (
+    InUse,
+    InvalidSize,
+    MissingRights,
+    NotAttached,
+    VolumeHeld,
+)
+from holdfast.gate.client import GateClient
+from holdfast.gate.launch import gate_is_running
+from holdfast.gate.superblock import container_bytes_needed
+from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, format_size
+from holdfast.model.volume import LegState, Volume
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import (
+    can_grow_mounted,
+    grow_filesystem,
+    grow_unmounted_filesystem,
+    kind_of,
+)
+from holdfast.system.loop import set_loop_capacity
+from holdfast.system.mounts import mount
+from holdfast.volumes.dismounting import dismount
+from holdfast.volumes.progress import Progress, silent
+from holdfast.volumes.stack import Stack, examine_stack
+
+_USABLE = (LegState.IN_SYNC, LegState.RESYNCING)
+
+
+def resize_volume(
+    settings: Settings, volume: Volume, size_bytes: int, progress: Progress | None = None
+) -> Volume:
+    """Grow the attached volume and return it with its new size; durable when it returns.
+
+    Idempotent and resumable: asking again for the size it has finishes what was interrupted.
+    Raises InvalidSize for shrinking, TooSmall when a leg cannot grow (nothing was changed then),
+    NotAttached, VolumeHeld, MissingRights.
+    """
+    say = progress or silent
+    name = volume.name
+    run_directory = settings.gate_run_directory(name)
+    stack = examine_stack(settings, name)
+    if not gate_is_running(run_directory) or stack.mount_of(volume.mount.path) is None:
+        raise NotAttached(f"{name} is not attached", f"holdfast volume attach {name}")
+    client = GateClient(run_directory)
+    shown = client.show()
+    if shown["held"]:
+        raise VolumeHeld(
+            f"{name} is held ({shown['hold_reason']})", "Bring a leg back first, or release it."
+        )
+    _check_size(volume, int(shown["size_bytes"]), size_bytes)
+    if size_bytes > int(shown["size_bytes"]):
+        needed_bytes = container_bytes_needed(size_bytes)
+        for leg in shown["legs"]:
+            if LegState(leg["state"]) in _USABLE:
+                say(f"grow {leg['url']}")
+                grow = partial(open_container(leg["url"]).grow, needed_bytes)
+                in_expendable_child(grow, doing=leg["url"])
+        say("grow the gate")
+        client.resize(size_bytes)
+    say("grow the loop device")
+    set_loop_capacity(stack.loop_device)
+    say(f"grow the {volume.mount.filesystem} file system")
+    _grow_file_system(volume, stack)
+    return replace(volume, size_bytes=size_bytes)
+
+
+def _check_size(volume: Volume, current_bytes: int, size_bytes: int) -> None:
+    if size_bytes % BLOCK_BYTES:
+        raise InvalidSize(f"{size_bytes} bytes are not a multiple of 4096", "Round it to 4K.")
+    if size_bytes > MAXIMUM_VOLUME_BYTES:
+        raise InvalidSize(
+            f"{format_size(size_bytes)} is too large for a volume", "The largest volume has 16T."
+        )
+    if size_bytes < current_bytes:
+        raise InvalidSize(
+            f"{volume.name} has {format_size(current_bytes)} and cannot shrink to"
+            f" {format_size(size_bytes)}: no file system here can shrink while it is in use",
+            "Make a smaller volume and copy the files.",
+        )
+    kind = kind_of(volume.mount.filesystem)
+    if size_bytes < kind.minimum_grown_bytes and size_bytes != current_bytes:
+        raise InvalidSize(
+            f"{kind.name} cannot grow to less than {kind.minimum_grown_bytes >> 20}M",
+            f"Ask for {kind.minimum_grown_bytes >> 20}M or more.",
+        )
+    if not can_grow_mounted(kind.name) and kind.grow_unmounted is None:
+        raise MissingRights(
+            f"growing {kind.name} needs a capability that this process lacks",
+            "Run it outside the container.",
+        )
+
+
+def _grow_file_system(volume: Volume, stack: Stack) -> None:
+    properties = volume.mount
+    if can_grow_mounted(properties.filesystem):
+        grow_filesystem(properties.filesystem, stack.loop_device, properties.path)
+        return
+    mounted = stack.mount_of(properties.path)
+    assert mounted is not None
+    try:
+        dismount(mounted, volume.name)
+    except InUse as error:
+        raise MissingRights(
+            f"root lacks CAP_SYS_RESOURCE here, so {properties.filesystem} grows only while it is"
+            f" not mounted, and it is in use; {error.message}",
+            "Container and device have grown: when it is free, or from a root that has the"
+            " capability, repeat the command.",
+        ) from error
+    try:
+        grow_unmounted_filesystem(properties.filesystem, stack.loop_device)
+    finally:
+        mount(stack.loop_device, properties.path, properties.filesystem, properties.options)
