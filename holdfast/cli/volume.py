@@ -191,9 +191,9 @@ def delete(
         what = "keeping its images" if keep_images else "and all its data"
         confirm(f"Delete {name} {what}?", yes)
         with steps(f"deleting {name}") as show:
-            done = holdfast.delete_volume(name, keep_images, show)
-    for line in done:
-        note(line)
+            left = holdfast.delete_volume(name, keep_images, show)
+    for sentence in left:
+        note(f"warning: {sentence}")
     note(f"deleted {name}")
 
 

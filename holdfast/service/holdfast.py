@@ -37,6 +37,7 @@ from holdfast.service.turn import turn
 from holdfast.service.wishes import NewVolume
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.chain import check_not_own_leg
+from holdfast.volumes.checks import check_containers, check_mount_place, check_values
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
@@ -80,10 +81,15 @@ class Holdfast:
     # Volumes
 
     def plan_create(self, wanted: NewVolume) -> tuple[str, ...]:
-        """What `create_volume` would do, after its checks of values and names. Changes nothing."""
+        """What `create_volume` would do, after all its checks. Changes nothing."""
         self._need_root()
-        volume = wanted.as_volume(self.settings)
-        self._refuse_known(volume)
+        volume = wanted.as_volume()
+        others = self.catalog.volumes()
+        if any(other.name == volume.name for other in others):
+            raise AlreadyExists(f"{volume.name} exists already", "Choose another name.")
+        check_values(volume)
+        place = check_mount_place(self.settings, volume, others)
+        check_containers(self.settings, volume, place.path, others)
         return creation(volume)
 
     def create_volume(self, wanted: NewVolume, progress: Progress | None = None) -> VolumeReport:
@@ -93,9 +99,8 @@ class Holdfast:
         step fails, what was made is removed again. Blocks while the file system is made.
         """
         self._need_root()
-        volume = wanted.as_volume(self.settings)
+        volume = wanted.as_volume()
         with turn(self.settings, volume.name):
-            self._refuse_known(volume)
             others = self.catalog.volumes()
             self.catalog.add(volume)
             try:
@@ -175,7 +180,7 @@ class Holdfast:
     def delete_volume(
         self, name: str, keep_images: bool = False, progress: Progress | None = None
     ) -> list[str]:
-        """Delete a volume and its data; durable on return. What was done, in words.
+        """Delete a volume and its data; durable on return. What could not be cleaned, in words.
 
         Its receipts stay. Raises InUse while processes use it. Killed anywhere, the same call
         finishes.
@@ -324,19 +329,6 @@ class Holdfast:
         return examine(self.settings, volumes)
 
     # How it is done
-
-    def _refuse_known(self, volume: Volume) -> None:
-        """Raise AlreadyExists when the name or the mount path belongs to another volume."""
-        for other in self.catalog.volumes():
-            if other.name == volume.name:
-                raise AlreadyExists(
-                    f"there is a volume named {volume.name!r} already", "Choose another name."
-                )
-            if other.mount.path == volume.mount.path:
-                raise AlreadyExists(
-                    f"{volume.mount.path} is the mount path of volume {other.name!r}",
-                    "Choose another path.",
-                )
 
     def _enter(self, found: Volume) -> None:
         """Put a volume that was found from its superblocks into the catalog."""

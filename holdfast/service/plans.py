@@ -12,7 +12,9 @@ from holdfast.model.volume import LegReport, LegState, Volume, VolumeReport
 
 def creation(volume: Volume) -> tuple[str, ...]:
     """The steps of creating this volume."""
+    default = () if volume.leg_urls else ("create an image in the state directory as its leg",)
     return (
+        *default,
         *(
             f"take {url} as a leg, creating the image where there is none"
             for url in volume.leg_urls
@@ -57,7 +59,7 @@ def find_leg(report: VolumeReport, wanted: str) -> LegReport:
     exact = [
         leg
         for leg in report.legs
-        if wanted in (leg.id, leg.url)
+        if (wanted and wanted in (leg.id, leg.url))
         or (leg.state is not LegState.SPARE and wanted == str(leg.number))
     ]
     begins = [leg for leg in report.legs if wanted and leg.id.startswith(wanted)]
