@@ -31,7 +31,7 @@ def main() -> int:
         help=f"one of {', '.join(PARTS)}; repeatable",
     )
     parser.add_argument("--subject", action="append", choices=list(SUBJECTS), help="repeatable")
-    parser.add_argument("--rounds", type=int, help="of each workload (3)")
+    parser.add_argument("--rounds", type=int, help="of each workload (5)")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     for place, folder in PLACES.items():
         parser.add_argument(f"--{place}", type=Path, default=folder, help=f"folder ({folder})")
@@ -44,8 +44,8 @@ def main() -> int:
 
     parts = arguments.only or PARTS
     subjects = arguments.subject or list(SUBJECTS)
-    rounds = arguments.rounds or (1 if arguments.quick else 3)
-    seconds = 1.0 if arguments.quick else 3.0
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
+    seconds = 1.0 if arguments.quick else 2.0
     comparisons: list[Comparison] = []
     for place in PLACES:
         folder = getattr(arguments, place)

@@ -23,13 +23,13 @@ max_wal_size = 256MB
 
 def binaries() -> Path:
     """Where initdb lies: Debian keeps it out of PATH. Raises BenchmarkError."""
-    found = shutil.which("initdb")
-    if found:
-        return Path(found).parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not versions:
-        raise BenchmarkError("PostgreSQL is not installed")
-    return versions[-1].parent
+    found = shutil.which("initdb")
+    if versions:
+        return versions[-1].parent
+    if found:
+        return Path(found).resolve().parent
+    raise BenchmarkError("PostgreSQL is not installed")
 
 
 def transactions(directory: Path, seconds: float) -> float:
