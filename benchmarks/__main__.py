@@ -39,7 +39,8 @@ def main() -> int:
     if os.geteuid() != 0:
         say("The benchmark needs root: it mounts file systems.")
         return 5
-    # Ended from outside, it cleans up as after Ctrl-C.
+    # Ended from outside, it cleans up as after Ctrl-C, also where a shell has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     parts = arguments.only or PARTS
