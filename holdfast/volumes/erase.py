@@ -9,9 +9,9 @@ import mmap
 import os
 import stat
 
-from holdfast.containers import open_container
+from holdfast.containers import Container, open_container
 from holdfast.containers.contents import EDGE_BYTES
-from holdfast.errors import ContainerFailed, ForeignLeg
+from holdfast.errors import ContainerFailed, ForeignLeg, Refused
 from holdfast.gate.superblock import erase_superblocks, read_superblock
 from holdfast.model.container import parse_container_url
 from holdfast.system.run import run
@@ -21,8 +21,8 @@ def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
     """Erase the superblocks of a leg of this volume and, when asked to, delete its image.
 
     The file system on it stays readable when it is kept. Idempotent: does nothing to a container
-    that is not there or carries no superblock (an image of that name is deleted only when it
-    carried ours). Raises ForeignLeg for another volume's leg, ContainerFailed.
+    that is not there. An image without our superblock is deleted only when it is empty: creating
+    the volume was interrupted then. Raises ForeignLeg for another volume's leg, ContainerFailed.
     """
     container = open_container(url)
     if not container.exists():
@@ -45,8 +45,16 @@ def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
             f"{url} cannot be erased: {error.strerror}",
             "It still carries the volume's superblock: wipe it when the storage is back.",
         ) from error
-    if superblock is not None and remove_image:
+    if remove_image and (superblock is not None or _is_empty(container)):
         container.remove()
+
+
+def _is_empty(container: Container) -> bool:
+    try:
+        container.check_free(0)
+    except Refused:
+        return False
+    return True
 
 
 def clear_container(url: str) -> None:
