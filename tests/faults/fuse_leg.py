@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.faults.mounting import unmount
+from tests.faults.power_cut import wait_until_stopped
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -94,8 +95,9 @@ class FuseLeg:
         self._server = None
 
     def stop(self) -> None:
-        """SIGSTOP: requests hang in the kernel's queue."""
+        """SIGSTOP: requests hang in the kernel's queue. The server is stopped on return."""
         os.kill(self.process_id, signal.SIGSTOP)
+        wait_until_stopped(self.process_id)
 
     def resume(self) -> None:
         """SIGCONT after `stop`."""

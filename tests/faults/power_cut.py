@@ -65,7 +65,7 @@ def stopped(process_ids: Iterable[int]) -> Iterator[tuple[int, ...]]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGSTOP)
                 halted.append(process_id)
-                _wait_until_stopped(process_id)
+                wait_until_stopped(process_id)
                 # Read only now: a stopped process makes no more children.
                 waiting += _children(process_id)
         yield tuple(halted)
@@ -83,7 +83,8 @@ def _children(process_id: int) -> list[int]:
     return children
 
 
-def _wait_until_stopped(process_id: int) -> None:
+def wait_until_stopped(process_id: int) -> None:
+    """Block until every thread is stopped (SIGSTOP acts a moment later). Raises TimeoutError."""
     deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
     while not all(state in "TtZX" for state in _thread_states(process_id)):
         if time.monotonic() > deadline:
