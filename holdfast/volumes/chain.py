@@ -18,6 +18,8 @@ from holdfast.system.mounts import is_under, mount_holding
 from holdfast.volumes.stack import volume_of_device_file
 
 _CLASS_BLOCK = Path("/sys/class/block")
+_GATE_TYPE = "fuse.holdfast"
+"""How the mount table names every gate's device file (see system/fuse.py)."""
 
 
 def volumes_below(settings: Settings, path: str) -> list[str]:
@@ -43,7 +45,9 @@ def volumes_below(settings: Settings, path: str) -> list[str]:
             waiting.extend(_below_device(current))
         else:
             mount = mount_holding(current)
-            if mount is not None and mount.source.startswith("/"):
+            if mount is not None and mount.filesystem == _GATE_TYPE:
+                found.append(Path(mount.path).parent.name)  # of another HOLDFAST_HOME
+            elif mount is not None and mount.source.startswith("/"):
                 waiting.append(os.path.realpath(mount.source))
     return found
 

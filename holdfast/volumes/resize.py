@@ -1,4 +1,4 @@
-"""Growing a volume: containers, gate, loop device, file system, in this order, while it is used.
+"""Growing a volume: legs and gate, loop device, file system, in this order, while it is used.
 
 Invariant: after an interruption at any point the volume works at its old or its new size, and the
 same command finishes the rest. Must never shrink anything.
@@ -7,10 +7,8 @@ same command finishes the rest. Must never shrink anything.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from holdfast.config import Settings
-from holdfast.containers import open_container
 from holdfast.errors import (
     InUse,
     InvalidSize,
@@ -20,10 +18,8 @@ from holdfast.errors import (
 )
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
-from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, format_size
-from holdfast.model.volume import LegState, Volume
-from holdfast.system.expendable import in_expendable_child
+from holdfast.model.volume import Volume
 from holdfast.system.filesystem import (
     can_grow_mounted,
     grow_filesystem,
@@ -35,8 +31,6 @@ from holdfast.system.mounts import mount
 from holdfast.volumes.dismounting import dismount
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack import Stack, examine_stack
-
-_USABLE = (LegState.IN_SYNC, LegState.RESYNCING)
 
 
 def resize_volume(
@@ -62,13 +56,7 @@ def resize_volume(
         )
     _check_size(volume, int(shown["size_bytes"]), size_bytes)
     if size_bytes > int(shown["size_bytes"]):
-        needed_bytes = container_bytes_needed(size_bytes)
-        for leg in shown["legs"]:
-            if LegState(leg["state"]) in _USABLE:
-                say(f"grow {leg['url']}")
-                grow = partial(open_container(leg["url"]).grow, needed_bytes)
-                in_expendable_child(grow, doing=leg["url"])
-        say("grow the gate")
+        say("grow the legs")
         client.resize(size_bytes)
     say("grow the loop device")
     set_loop_capacity(stack.loop_device)
