@@ -28,8 +28,10 @@ class Hand:
         self.cells = cells[slot_offset(slot) : slot_offset(slot + 1)]
         self.claim = threading.Lock()
         self.given_up = False
-        self.lock: threading.Lock | None = None
+        self.locks: list[threading.Lock] = []
         self.stuck_in = 0
+        self.serving = False
+        """Belongs to a serving thread: it knows a leg only while it has a request in hand."""
         self.cells[BUSY_SINCE] = self.cells[LEG] = self.cells[LEG_SINCE] = 0
 
     def enter(self, leg_number: int) -> None:
@@ -47,22 +49,17 @@ class Hand:
         self.cells[LEG] = 0
         self.claim.release()
 
-    def check(self) -> None:
-        """Raise GivenUp when the work was taken, after waiting for something that is no leg."""
-        if self.given_up:
-            raise GivenUp
-
     @contextmanager
     def holding(self, lock: threading.Lock) -> Iterator[None]:
         """Hold a lock over leg I/O; the watchdog lets go of it if this thread is given up."""
         lock.acquire()
-        self.lock = lock
+        self.locks.append(lock)
         try:
             yield
         finally:
             with self.claim:
                 if not self.given_up:
-                    self.lock = None
+                    self.locks.remove(lock)
                     lock.release()
 
     def give_up(self, older_than_ns: int) -> int:
@@ -74,9 +71,9 @@ class Hand:
             self.given_up = True
             self.stuck_in = leg
             self.cells[BUSY_SINCE] = 0
-            if self.lock is not None:
-                self.lock.release()
-                self.lock = None
+            for lock in self.locks:
+                lock.release()
+            self.locks.clear()
             return leg
 
 

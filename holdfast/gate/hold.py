@@ -29,10 +29,19 @@ class Hold:
         self.administrative = bool(cells[shared.ADMINISTRATIVE_HOLD])
         self.administrative_reason = "held by an administrator" if self.administrative else ""
 
+    def set_timeout(self, seconds: float) -> None:
+        """How long later holds for lost storage last at most."""
+        self._timeout_ns = int(seconds * 1e9)
+
     @property
     def storage_lost(self) -> bool:
         """Whether requests wait, or fail, for want of storage."""
         return bool(self._cells[shared.STORAGE_HOLD_SINCE])
+
+    @property
+    def for_room(self) -> bool:
+        """Whether the wait is for space on a leg that is otherwise there."""
+        return bool(self._cells[shared.STORAGE_HOLD_SPACE])
 
     @property
     def expired(self) -> bool:

@@ -40,6 +40,9 @@ class Incident:
         self.outcome = ""
         self.details: dict[str, Any] = {}
         self.resolved_ns = 0
+        self.last_answer_ns = 0
+        self.manual = False
+        """Begun by an administrator, and so resolved."""
 
     def step(self, name: str, outcome: str = "done", since_ns: int | None = None) -> None:
         """Add a step that ended now and began at `since_ns` (default: an instant)."""
@@ -60,7 +63,8 @@ class Incident:
             strategy=self.strategy,
             cause=self.cause,
             started=self.started,
-            finished=self.started + (self.resolved_ns - self.started_ns) / 1e9,
+            finished=self.started
+            + ((self.last_answer_ns or self.resolved_ns) - self.started_ns) / 1e9,
             outcome=self.outcome,
             steps=tuple(self.steps),
             requests_held=self.requests_held,
@@ -89,7 +93,9 @@ class Incidents:
         """
         with self._lock:
             for incident in self.open:
-                if incident.strategy not in ("resync", "replacement") and not incident.resolved_ns:
+                if incident.strategy in ("resync", "replacement") or incident.manual:
+                    continue
+                if not incident.resolved_ns:
                     if GRAVITY.index(strategy) > GRAVITY.index(incident.strategy):
                         incident.strategy = strategy
                         incident.cause += f"; {cause}"
@@ -103,12 +109,21 @@ class Incidents:
             self.open = (*self.open, incident)
         return incident
 
-    def answered(self, since_ns: int, waited_ns: int, *, failed: bool) -> None:
-        """Note an answer while incidents are open."""
+    def answered(self, since_ns: int, waited_ns: int, *, failed: bool, resent: bool) -> None:
+        """Note an answer while incidents are open.
+
+        A request that the kernel sent again has waited since the worker before had it, which is
+        when a takeover begins.
+        """
         for incident in self.open:
             end = incident.resolved_ns
             if end and since_ns > end:
                 continue
+            if incident.strategy == "takeover":
+                if not resent:
+                    continue
+                incident.last_answer_ns = since_ns + waited_ns
+                waited_ns = max(waited_ns, incident.last_answer_ns - incident.started_ns)
             incident.requests_held += 1
             incident.errors_returned += failed
             incident.longest_wait_ns = max(incident.longest_wait_ns, waited_ns)

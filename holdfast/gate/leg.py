@@ -8,6 +8,7 @@ A leg that comes back is a new Leg with a new descriptor.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -20,6 +21,7 @@ from holdfast.gate.superblock import (
     bitmap_bytes,
     bitmap_offset,
     container_bytes_needed,
+    erase_superblocks,
     read_superblock,
     write_superblock,
 )
@@ -31,7 +33,9 @@ NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 """Not a failure of the leg: a reason to wait for room."""
 
 _UNSUPPORTED = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
-_ZEROS = memoryview(aligned_buffer(1 << 20))
+_ZEROS = memoryview(mmap.mmap(-1, 1 << 20))
+
+_NOTHING = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
 _LOCAL_FILE_SYSTEMS = frozenset(
     (0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0x858458F6, 0x2FC12FC1, 0xF2F52010)
@@ -47,16 +51,22 @@ class LegDevice(Protocol):
     id: str
     url: str
     state: LegState
+    descriptor: int
+    container_bytes: int
 
     def read(self, view: memoryview, offset: int) -> None: ...
     def write(self, view: memoryview, offset: int) -> None: ...
     def zero(self, offset: int, length: int, *, keep_allocated: bool) -> None: ...
     def flush(self) -> None: ...
+    def next_data(self, offset: int) -> int: ...
     def write_bitmap(self, page: memoryview, page_number: int) -> None: ...
     def read_bitmap(self) -> bytes: ...
     def write_superblock(self, superblock: Superblock) -> None: ...
-    def grown(self, size_bytes: int) -> LegDevice: ...
+    def erase(self) -> None: ...
+    def resize(self, size_bytes: int) -> None: ...
+    def clear_old_tail(self, container_bytes: int, size_bytes: int) -> None: ...
     def close(self) -> None: ...
+    def forget(self) -> None: ...
 
 
 @dataclass
@@ -113,6 +123,13 @@ class Leg:
         if self.is_file:
             self._check_whole()
 
+    def next_data(self, offset: int) -> int:
+        """Offset of the next byte that may not be zero, `size_bytes` when there is none."""
+        try:
+            return min(os.lseek(self.descriptor, offset, os.SEEK_DATA), self.size_bytes)
+        except OSError as error:
+            return self.size_bytes if error.errno == errno.ENXIO and self.is_file else offset
+
     def write_bitmap(self, page: memoryview, page_number: int) -> None:
         """Replace one page of the write-intent bitmap; durable after the next flush."""
         self.write(page, bitmap_offset(self.container_bytes, self.size_bytes) + page_number * 4096)
@@ -141,15 +158,41 @@ class Leg:
             ),
         )
 
-    def grown(self, size_bytes: int) -> Leg:
-        """The same leg for a larger volume; the container was grown before. Shares the descriptor."""
+    def erase(self) -> None:
+        """Remove the superblocks: the container is no leg any more. Durable when it returns."""
+        erase_superblocks(self.descriptor, self.container_bytes)
+
+    def resize(self, size_bytes: int) -> None:
+        """Move to the end of a container that was grown before; the caller writes the new tail.
+
+        The old tail is zeroed by `clear_old_tail` once the new one is durable.
+        """
         container_bytes = os.lseek(self.descriptor, 0, os.SEEK_END)
         if container_bytes < container_bytes_needed(size_bytes):
             raise TooSmall(f"{self.url} was not grown", "Grow the container first.")
-        return replace(self, size_bytes=size_bytes, container_bytes=container_bytes)
+        self.size_bytes, self.container_bytes = size_bytes, container_bytes
+
+    def clear_old_tail(self, container_bytes: int, size_bytes: int) -> None:
+        """Zero the tail of the time before a growth, which lies inside the data area now.
+
+        Does nothing where the container did not move its end (a block device of the same size).
+        Durable when it returns; idempotent.
+        """
+        start = bitmap_offset(container_bytes, size_bytes)
+        if container_bytes < self.container_bytes:
+            self.zero(start, container_bytes // 4096 * 4096 - start, keep_allocated=False)
+            self.flush()
 
     def close(self) -> None:
-        """Close the descriptor and let go of the container's lock."""
+        """Let go of the container and its lock, while other threads may still use this object.
+
+        The descriptor is made to point to nothing, so that a late thread gets EBADF, EINVAL or a
+        short read instead of somebody else's file. Blocks when storage hangs; idempotent.
+        """
+        os.dup2(_NOTHING, self.descriptor, inheritable=False)
+
+    def forget(self) -> None:
+        """Give the descriptor's number back; no thread may know this object any more."""
         os.close(self.descriptor)
 
 
@@ -169,25 +212,37 @@ def _file_system_type(path: str) -> int:
     return int.from_bytes(buffer.raw[:8], "little")
 
 
-def open_leg(entry: LegEntry, size_bytes: int) -> tuple[Leg, Superblock | None]:
+def open_leg(
+    entry: LegEntry, size_bytes: int, *, whole: bool = True
+) -> tuple[Leg, Superblock | None]:
     """Open a leg's container and read its superblock. Blocks as long as storage does.
 
-    Raises ContainerFailed when it cannot be opened, is locked by another gate, or is too small to
-    hold the volume (a superblock is looked for first, so that a truncated leg is still told apart).
+    Raises ContainerFailed when it cannot be opened or, with `whole`, is too small for the volume;
+    BlockingIOError (an OSError) when another gate, or an earlier worker, still has it.
     """
     container = open_container(entry.url)
     try:
         descriptor = container.open()
+    except BlockingIOError:
+        raise
     except OSError as error:
         raise ContainerFailed(
             f"{entry.url} cannot be opened: {error.strerror}",
-            "See that the storage is there and no other gate uses it.",
+            "See that the storage is there.",
         ) from error
     try:
         container_bytes = container.size_bytes(descriptor)
         superblock = read_superblock(descriptor, container_bytes)
-        if superblock is None and container_bytes < container_bytes_needed(size_bytes):
-            raise ContainerFailed(f"{entry.url} is too small: it was truncated or replaced")
+        needed = container_bytes_needed(size_bytes)
+        if superblock is None and container_bytes > needed:
+            # A growth was cut short: the tail is still where it was.
+            superblock = read_superblock(descriptor, needed)
+            container_bytes = needed if superblock else container_bytes
+        if whole and container_bytes < needed:
+            raise ContainerFailed(
+                f"{entry.url} has {container_bytes} bytes instead of {needed}: it was truncated",
+                "Put the whole container back, or an empty one in its place.",
+            )
     except OSError as error:
         os.close(descriptor)
         raise ContainerFailed(f"{entry.url} cannot be read: {error.strerror}") from error

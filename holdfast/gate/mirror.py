@@ -17,7 +17,7 @@ from time import monotonic
 from holdfast.gate.attended import Hand, Hands
 from holdfast.gate.configuration import GateConfiguration
 from holdfast.gate.hold import Hold
-from holdfast.gate.incidents import Incident, Incidents
+from holdfast.gate.incidents import Incidents
 from holdfast.gate.intent import Bitmap
 from holdfast.gate.journal import Kind
 from holdfast.gate.leg import NO_SPACE, LegDevice
@@ -41,9 +41,10 @@ class Mirror:
         hands: Hands,
         incidents: Incidents,
     ) -> None:
+        self.cells = cells
         self.hands = hands
         self.incidents = incidents
-        self.roster = Roster(state_directory, configuration)
+        self.roster = Roster(state_directory, configuration, cells)
         self.roster.on_last_lost = self._last_lost
         self.roster.on_failed = self._leg_failed
         self.hold = Hold(cells, configuration.hold_timeout_seconds)
@@ -55,7 +56,6 @@ class Mirror:
         """Whether anything was written since the position was recorded last."""
         self.flushed_position = configuration.recorded_position
         self.wake: Callable[[], None] = lambda: None
-        self._incident: Incident | None = None
         self._checkpoint_lock = threading.Lock()
 
     def open_journal(self, *, seal: bool) -> None:
@@ -109,11 +109,10 @@ class Mirror:
         view: memoryview | None,
         keep_allocated: bool = False,
     ) -> None:
-        if not self.log.active and not self.roster.shared:
+        if not self.log.active and not self.roster.has_siblings:
             self._store(hand, offset, length, view, keep_allocated)  # no order to keep
             return
         self.ranges.enter(hand, offset, length)
-        hand.check()
         try:
             if self.log.active:
                 self.log.append(hand, kind, offset, length if view is None else view)
@@ -130,7 +129,7 @@ class Mirror:
         no_room_since = 0.0
         self.written = True
         while True:
-            if roster.shared and not self.bitmap.covers(offset, length):
+            if roster.has_siblings and not self.bitmap.covers(offset, length):
                 self._intend(hand, offset, length)
             stored = full = False
             for leg in roster.writers:
@@ -165,6 +164,13 @@ class Mirror:
 
         Raises HoldExpired, GivenUp. A leg whose flush fails is not flushed again: it has failed.
         """
+        position = self._flush(hand)
+        if self.log.active and position > self.flushed_position:
+            self.flushed_position = position
+            self.written = True  # there is a position to record
+
+    def _flush(self, hand: Hand) -> int:
+        """Flush everything; the journal position up to which the legs are durable now."""
         roster = self.roster
         while True:
             position = self.log.stable_position(roster.configuration.recorded_position)
@@ -183,8 +189,7 @@ class Mirror:
             if roster.unsettled:
                 roster.settle(hand)
             if flushed and roster.readers:
-                self.flushed_position = max(self.flushed_position, position)
-                return
+                return position
             self.hold.wait_for_storage()
 
     # --- upkeep -----------------------------------------------------------------------------
@@ -198,16 +203,25 @@ class Mirror:
             return
         with hand.holding(self._checkpoint_lock):
             self.written = False
-            if flush or self.log.overfull or not self.log.active:
-                self.flush(hand)
             recorded = self.roster.configuration.recorded_position
-            position = (
-                self.flushed_position if self.log.active else self.log.stable_position(recorded)
-            )
+            if flush or self.log.overfull or not self.log.active:
+                self.flushed_position = max(self.flushed_position, self._flush(hand))
+            position = max(self.flushed_position, recorded)
             if position > recorded and self.roster.record_position(hand, position):
                 self.log.trim(position)
-        if self.roster.shared:
+        if self.roster.has_siblings:
             self._clear_idle(hand)
+
+    def close_cleanly(self, hand: Hand) -> None:
+        """Leave nothing to do for the next start: all flushed, all bits clear, nothing to replay."""
+        if not self.roster.readers:
+            return
+        self.checkpoint(hand, flush=True)
+        if len(self.roster.readers) == len(self.roster.configuration.legs):
+            with hand.holding(self.bitmap.lock):
+                self.bitmap.bits[:] = bytes(len(self.bitmap.bits))
+                self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
+        self.roster.settle(hand)
 
     def _intend(self, hand: Hand, offset: int, length: int) -> None:
         """Make the bits of a range durable on every in-sync leg before its data is written."""
@@ -244,8 +258,16 @@ class Mirror:
         if any(self.bitmap.bits):
             self.written = True  # come again until all bits are cleared
 
-    def write_whole_bitmap(self, hand: Hand, leg: LegDevice) -> None:
-        """Give a leg the bits as they are now, before it becomes a source. Raises OSError."""
+    def use_bitmap(self, bitmap: Bitmap) -> None:
+        """Go on with the bitmap of a grown volume; the caller holds the old one's lock."""
+        bitmap.lock = self.bitmap.lock
+        self.bitmap = bitmap
+
+    def promote(self, hand: Hand, leg: LegDevice) -> bool:
+        """Make a leg that has all data a source: it gets the bits, then the new epoch.
+
+        False when it failed meanwhile. Raises OSError when it fails now.
+        """
         with hand.holding(self.bitmap.lock):
             hand.enter(leg.number)
             try:
@@ -254,6 +276,9 @@ class Mirror:
                 leg.flush()
             finally:
                 hand.leave()
+            promoted = self.roster.promote(leg)
+        self.roster.settle(hand)
+        return promoted
 
     # --- what goes wrong --------------------------------------------------------------------
 
@@ -273,21 +298,19 @@ class Mirror:
     def _leg_failed(self, leg: LegDevice, reason: str) -> None:
         incident = self.incidents.reflex("failover", f"leg {leg.number} {reason}")
         incident.step(f"leg {leg.number} failed", reason)
-        self._incident = incident
         self.wake()
 
     def _last_lost(self, leg: LegDevice, reason: str) -> None:
         self.hold.lose_storage(f"leg {leg.number} ({leg.url}) {reason}; no leg is left")
         incident = self.incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
         incident.step(f"leg {leg.number} lost, held", reason)
-        self._incident = incident
         self.wake()
 
     def storage_back(self, how: str, replayed: int = 0) -> None:
         """A current leg is present again: end the hold."""
         self.hold.regain_storage()
         for incident in self.incidents.open:
-            if incident.strategy == "hold" and not incident.resolved_ns:
+            if incident.strategy == "hold" and not incident.resolved_ns and not incident.manual:
                 incident.bytes_replayed += replayed
                 incident.step(how, "continued")
         self.wake()

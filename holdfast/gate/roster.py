@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic_ns
 
+from holdfast.gate import shared
 from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import GateConfiguration, LegEntry, save_configuration
 from holdfast.gate.leg import LegDevice
@@ -26,7 +26,10 @@ from holdfast.model.volume import LegState
 class Roster:
     """The members of one volume. `readers` and `writers` are replaced, never changed."""
 
-    def __init__(self, state_directory: Path, configuration: GateConfiguration) -> None:
+    def __init__(
+        self, state_directory: Path, configuration: GateConfiguration, cells: memoryview
+    ) -> None:
+        self._cells = cells
         self._state_directory = state_directory
         self.lock = threading.Lock()
         self.persist_lock = threading.Lock()
@@ -37,7 +40,8 @@ class Roster:
         self.readers: tuple[LegDevice, ...] = ()
         self.writers: tuple[LegDevice, ...] = ()
         self.unsettled = False
-        self.retired: list[tuple[LegDevice, int]] = []
+        self.retired: list[LegDevice] = []
+        """Legs that are not used any more; the main loop closes them."""
         self.on_last_lost: Callable[[LegDevice, str], None] = lambda leg, reason: None
         self.on_failed: Callable[[LegDevice, str], None] = lambda leg, reason: None
         self._owner = f"{platform.node()} {_boot_id()} {os.getpid()}"
@@ -45,7 +49,12 @@ class Roster:
     # --- memory only ------------------------------------------------------------------------
 
     @property
-    def shared(self) -> bool:
+    def highest_epoch(self) -> int:
+        """The highest epoch that this worker has tried to make durable."""
+        return self._highest_epoch
+
+    @property
+    def has_siblings(self) -> bool:
         """Whether more than one leg belongs to the volume, present or not."""
         return len(self.configuration.legs) > 1
 
@@ -72,15 +81,17 @@ class Roster:
         with self.lock:
             if self.present.get(leg.number) is not leg:
                 return  # another thread was faster
+            shared.mark_failed(self._cells, leg.number, failed=True)
             del self.present[leg.number]
-            self.retired.append((leg, monotonic_ns()))
+            self.retired.append(leg)
             was_in_sync = leg.state is LegState.IN_SYNC
             staying = any(other.state is LegState.IN_SYNC for other in self.present.values())
             last = was_in_sync and not staying
             if last:
                 if self.unsettled:  # nothing was answered since: the others are not behind
-                    self.configuration = self._durable
-                    self.unsettled = False
+                    position = self.configuration.recorded_position
+                    self.unsettled = position != self._durable.recorded_position
+                    self.configuration = replace(self._durable, recorded_position=position)
                 entry = replace(self.entry(leg.number), reason=reason)
                 self.configuration = self.configuration.with_leg(entry)
                 self._arrange()
@@ -110,6 +121,7 @@ class Roster:
         """Take a leg that is to be resynchronised: from now on it gets every write."""
         with self.lock:
             leg.state = LegState.RESYNCING
+            shared.mark_failed(self._cells, leg.number, failed=False)
             self.present[leg.number] = leg
             self._change(
                 self.configuration.with_leg(replace(entry, state=LegState.RESYNCING, reason=""))
@@ -129,6 +141,7 @@ class Roster:
         """A current leg is present from the start of this worker, or again after it was away."""
         with self.lock:
             leg.state = LegState.IN_SYNC
+            shared.mark_failed(self._cells, leg.number, failed=False)
             self.present[leg.number] = leg
             entry = replace(
                 self.entry(leg.number), url=leg.url, state=LegState.IN_SYNC, reason=""
@@ -162,8 +175,38 @@ class Roster:
         """Take a leg out of the volume; the caller settles, then erases it. None: not present."""
         with self.lock:
             leg = self.present.pop(number, None)
+            shared.mark_failed(self._cells, number, failed=False)
             self._change(self.configuration.without_leg(number))
             return leg
+
+    def rise_above(self, epoch: int) -> None:
+        """Never use an epoch again that a leg has seen."""
+        with self.lock:
+            self._highest_epoch = max(self._highest_epoch, epoch)
+
+    def filter(self, number: int, wrap: Callable[[LegDevice], LegDevice]) -> None:
+        """Put a filter in front of a present leg."""
+        with self.lock:
+            if number in self.present:
+                self.present[number] = wrap(self.present[number])
+                self._arrange()
+
+    def use_spare(self, url: str) -> None:
+        """A spare is about to become a leg; durable with the epoch in which it joins."""
+        with self.lock:
+            spares = tuple(spare for spare in self.configuration.spare_urls if spare != url)
+            self.configuration = replace(self.configuration, spare_urls=spares)
+
+    def retire(self, leg: LegDevice) -> None:
+        """A leg that left: it is closed as soon as no thread can know it."""
+        with self.lock:
+            self.retired.append(leg)
+
+    def take_retired(self) -> list[LegDevice]:
+        """The legs retired since the last call."""
+        with self.lock:
+            retired, self.retired = self.retired, []
+            return retired
 
     def configure(self, configuration: GateConfiguration) -> None:
         """Take a configuration that changes more than legs (size, journal, spares)."""

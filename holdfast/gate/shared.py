@@ -17,7 +17,6 @@ from typing import Final
 FILE_NAME = "counters"
 MAGIC = 0x486F6C6466617374  # "Holdfast"
 HEAD_CELLS, SLOT_CELLS, SLOTS = 128, 16, 62
-FENCES = 8
 
 # Cells of the head. Times are nanoseconds of CLOCK_MONOTONIC.
 MAGIC_CELL: Final = 0
@@ -29,13 +28,13 @@ ADMINISTRATIVE_HOLD: Final = 5  # 1 while an administrator holds the volume
 ADMINISTRATIVE_DEADLINE: Final = 6  # 0: none
 STORAGE_HOLD_SINCE: Final = 7  # 0: storage is there
 STORAGE_HOLD_DEADLINE: Final = 8
-POSITION: Final = 9  # position of a volume without a journal; see mirror
+STOPPED: Final = 9  # 1 when the gate ends on purpose: nobody restores anything
 WORKER_DIED: Final = 10  # when the keeper noticed the last death
-RESYNC_LEG: Final = 11  # leg that is being copied to, and how far, in bytes
+RESYNC_LEG: Final = 11  # leg that gets every region in order, and the next region
 RESYNC_CURSOR: Final = 12
 STORAGE_HOLD_SPACE: Final = 13  # 1: held because a leg is full
-JOURNAL_BYTES: Final = 14
-FIRST_FENCE: Final = 96  # FENCES times (leg number, pid, start ticks, 0)
+FIRST_FAILED: Final = 96  # numbers of legs that failed and were not taken in again
+LAST_FAILED: Final = 127
 
 # Cells of a slot.
 BUSY_SINCE: Final = 0  # when the request in hand was read, 0: none
@@ -93,9 +92,33 @@ def create_page(run_directory: Path) -> memoryview:
     return cells
 
 
+def open_page(run_directory: Path) -> memoryview:
+    """The page of a gate that runs, for another process of it."""
+    descriptor = os.open(run_directory / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return memoryview(mmap.mmap(descriptor, SIZE_BYTES)).cast("Q")
+    finally:
+        os.close(descriptor)
+
+
 def slot_offset(slot: int) -> int:
     """Index of a slot's first cell."""
     return HEAD_CELLS + slot * SLOT_CELLS
+
+
+def failed_legs(cells: memoryview) -> set[int]:
+    """Legs that failed although gate.json may not say so yet."""
+    return {cells[index] for index in range(FIRST_FAILED, LAST_FAILED + 1)} - {0}
+
+
+def mark_failed(cells: memoryview, number: int, *, failed: bool) -> None:
+    """Remember at once, across the death of a worker, that a leg failed or is taken in again."""
+    for index in range(FIRST_FAILED, LAST_FAILED + 1):
+        if failed and cells[index] in (0, number):
+            cells[index] = number
+            return
+        if not failed and cells[index] == number:
+            cells[index] = 0
 
 
 def count(cells: memoryview) -> Counters:

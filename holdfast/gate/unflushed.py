@@ -57,10 +57,6 @@ class WriteLog(Protocol):
         """Write onto the leg what it lacks since `position`; bytes written. Raises OSError."""
         ...
 
-    def can_replay(self, position: int) -> bool:
-        """Whether every write since that position is kept."""
-        ...
-
     @property
     def overfull(self) -> bool: ...
     @property
@@ -100,9 +96,6 @@ class Unjournalled:
     def replay(self, hand: Hand, leg: LegDevice, position: int) -> int:
         return 0
 
-    def can_replay(self, position: int) -> bool:
-        return False
-
     def close(self) -> None:
         return
 
@@ -125,6 +118,11 @@ class Unflushed:
     def open(self, minimum_position: int, *, seal: bool) -> None:
         """Find the records of the time before. Raises OSError."""
         self._journal.open(minimum_position, seal)
+
+    @property
+    def begin(self) -> int:
+        """Position from which on every record is there."""
+        return self._journal.begin
 
     @property
     def position(self) -> int:
@@ -191,10 +189,6 @@ class Unflushed:
                 self._journal.trim(position)
             except OSError as error:
                 self.fail(f"trim: {error.strerror}")
-
-    def can_replay(self, position: int) -> bool:
-        """Whether every record since that position is there."""
-        return self.active and self._journal.begin <= position <= self._journal.position
 
     def replay(self, hand: Hand, leg: LegDevice, position: int) -> int:
         """Write every record since `position` onto the leg, in order, and flush it.

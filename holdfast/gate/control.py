@@ -1,0 +1,284 @@
+"""The gate's control socket: one request and one reply per connection, as lines of JSON.
+
+Owner-only: the socket's mode and the peer's credentials are both checked. A command that is cut off
+because the worker was killed can be sent again; every verb is idempotent or says that it is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic, monotonic_ns, time
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import HoldfastError, InUse, InvalidOption, MissingRights
+from holdfast.gate import shared
+from holdfast.gate.attended import GivenUp, Hand
+from holdfast.gate.drill import FAULTS, DrilledLeg
+from holdfast.gate.incidents import Incident
+from holdfast.gate.shared import count
+from holdfast.gate.task import LegTask
+from holdfast.model.volume import LegState
+from holdfast.system import fuse
+from holdfast.system.memory import resident_bytes
+
+if TYPE_CHECKING:
+    from holdfast.gate.worker import Worker
+
+REQUEST_BYTES = 1 << 16
+DRAIN_SECONDS = 10.0
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
+
+
+class Control:
+    """Verbs of one worker. Each connection has a thread of its own, with a hand."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._tasks: list[LegTask[None]] = []
+        self._hold_incident: Incident | None = None
+        self._verbs: dict[str, Callable[..., Any]] = {
+            "show": self.show,
+            "hold": self.hold,
+            "release": self.release,
+            "add_leg": self.add_leg,
+            "remove_leg": self.remove_leg,
+            "replace_leg": self.replace_leg,
+            "resize": self.resize,
+            "fault": self.fault,
+            "configure": self.configure,
+            "stop": self.stop,
+        }
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take every waiting connection; never blocks."""
+        self._tasks = [task for task in self._tasks if task.is_alive()]
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            self._tasks.append(
+                LegTask(
+                    self._worker.hands,
+                    lambda hand, connection=connection: self._converse(hand, connection),  # type: ignore[misc]
+                )
+            )
+
+    def finish(self) -> None:
+        """Let replies that are under way leave."""
+        deadline = monotonic() + 2.0
+        for task in self._tasks:
+            task.join(max(0.0, deadline - monotonic()))
+
+    def hold_ended(self, outcome: str) -> None:
+        """The administrator's hold is over: its receipt can be written."""
+        incident, self._hold_incident = self._hold_incident, None
+        if incident is not None:
+            incident.step("released", outcome)
+            incident.resolve(outcome)
+
+    def _converse(self, hand: Hand, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(5.0)
+            credentials = connection.getsockopt(
+                socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+            )
+            reply: dict[str, Any]
+            try:
+                if _CREDENTIALS.unpack(credentials)[1] not in (0, os.geteuid()):
+                    raise MissingRights("only the owner of the gate may talk to it", "Use root.")
+                request = json.loads(_read_line(connection))
+                verb = self._verbs.get(request.pop("verb", ""))
+                if verb is None:
+                    raise InvalidOption("the gate does not know this verb")
+                reply = {"ok": True, "result": verb(hand, **request)}
+            except HoldfastError as error:
+                reply = _refusal(error.code, error.message, error.mend)
+            except GivenUp:
+                reply = _refusal("TIMEOUT", "the storage does not answer", "See why it hangs.")
+            except OSError as error:
+                reply = _refusal("IO", str(error), "See the kernel's log for the storage below.")
+            except (TypeError, ValueError) as error:
+                reply = _refusal("OPTION", str(error), "")
+            connection.settimeout(5.0)
+            connection.sendall(json.dumps(reply).encode() + b"\n")
+
+    # --- verbs ------------------------------------------------------------------------------
+
+    def show(self, hand: Hand) -> dict[str, Any]:
+        """Everything about the gate."""
+        worker = self._worker
+        mirror, roster = worker.mirror, worker.mirror.roster
+        counters = count(worker.post.cells)
+        configuration = roster.configuration
+        deadline = mirror.hold.deadline_ns
+        journal_state = "off"
+        if configuration.journal != "none":
+            journal_state = "active" if mirror.log.active else "degraded"
+        return {
+            "name": configuration.name,
+            "keeper_pid": counters.keeper_pid,
+            "worker_pid": counters.worker_pid,
+            "held": counters.held,
+            "hold_expired": mirror.hold.expired,
+            "hold_reason": mirror.hold.reason or mirror.hold.administrative_reason,
+            "hold_deadline": time() + (deadline - monotonic_ns()) / 1e9 if deadline else None,
+            "in_flight": counters.in_flight,
+            "takeovers": counters.takeovers,
+            "keeper_takeovers": counters.keeper_takeovers,
+            "errors_returned": counters.errors_returned,
+            "late_replies": counters.late_replies,
+            "resent": counters.resent,
+            "longest_wait_ms": round(counters.longest_wait_ms, 3),
+            "requests": {
+                "read": counters.reads,
+                "write": counters.writes,
+                "flush": counters.flushes,
+                "discard": counters.discards,
+            },
+            "journal": {
+                "mode": str(configuration.journal),
+                "state": journal_state,
+                "bytes": mirror.log.used_bytes,
+                "position": mirror.log.position,
+            },
+            "resident_bytes": resident_bytes(os.getpid()),
+            "epoch": configuration.epoch,
+            "size_bytes": configuration.size_bytes,
+            "legs": [self._leg(entry.number) for entry in configuration.legs],
+            "spares": list(configuration.spare_urls),
+        }
+
+    def _leg(self, number: int) -> dict[str, Any]:
+        roster = self._worker.mirror.roster
+        entry = roster.entry(number)
+        resync = self._worker.recovery.resyncs.get(number)
+        state = entry.state
+        if state is LegState.IN_SYNC and number not in roster.present:
+            state = LegState.FAILED  # the last one, away: nothing can be ahead of it
+        return {
+            "number": number,
+            "id": entry.id,
+            "url": entry.url,
+            "state": str(state),
+            "resync_percent": round(resync.percent, 1) if resync else None,
+            "reason": entry.reason,
+        }
+
+    def hold(self, hand: Hand, seconds: float | None = None, reason: str = "") -> dict[str, Any]:
+        """Withhold requests; returns when none is under way any more."""
+        worker = self._worker
+        worker.mirror.hold.begin(seconds, reason or "held by an administrator")
+        if self._hold_incident is None:
+            self._hold_incident = worker.incidents.begin("hold", reason or "by an administrator")
+            self._hold_incident.manual = True
+        worker.wake()
+        deadline = monotonic() + DRAIN_SECONDS
+        pause = threading.Event()
+        while monotonic() < deadline:
+            if not any(thread.working for thread in list(worker.server.threads.values())):
+                break
+            pause.wait(0.001)
+        return self.show(hand)
+
+    def release(self, hand: Hand) -> dict[str, Any]:
+        """End the administrator's hold."""
+        if self._worker.mirror.hold.release():
+            self.hold_ended("released")
+        self._worker.wake()
+        return self.show(hand)
+
+    def add_leg(self, hand: Hand, url: str, spare: bool = False) -> dict[str, Any]:
+        """Add a leg, or a spare."""
+        changes = self._worker.changes
+        if spare:
+            changes.add_spare(hand, url)
+            return self.show(hand)
+        return self._leg(changes.add(hand, url))
+
+    def remove_leg(self, hand: Hand, leg: str) -> dict[str, Any]:
+        """Take a leg, or a spare, out of the volume."""
+        roster = self._worker.mirror.roster
+        if leg in roster.configuration.spare_urls:
+            roster.use_spare(leg)
+            roster.configure(roster.configuration)
+            roster.settle(hand)
+        else:
+            self._worker.changes.remove(hand, leg)
+        return self.show(hand)
+
+    def replace_leg(self, hand: Hand, leg: str, url: str) -> dict[str, Any]:
+        """Put a container in a leg's place, once it is in sync."""
+        return self._leg(self._worker.changes.replace(hand, leg, url))
+
+    def resize(self, hand: Hand, size_bytes: int) -> dict[str, Any]:
+        """Grow the volume's legs and the device."""
+        self._worker.changes.resize(hand, size_bytes)
+        return self.show(hand)
+
+    def configure(
+        self,
+        hand: Hand,
+        descriptor: dict[str, Any] | None = None,
+        hold_timeout_seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """Change what superblocks say of the volume, or the deadline of later holds. Durable."""
+        mirror = self._worker.mirror
+        with hand.holding(self._worker.recovery.changing):
+            configuration = mirror.roster.configuration
+            if descriptor is not None:
+                configuration = replace(configuration, descriptor=descriptor)
+            if hold_timeout_seconds is not None:
+                configuration = replace(configuration, hold_timeout_seconds=hold_timeout_seconds)
+                mirror.hold.set_timeout(hold_timeout_seconds)
+            mirror.roster.configure(configuration)
+            mirror.roster.settle(hand)
+        return self.show(hand)
+
+    def fault(
+        self, hand: Hand, kind: str, leg: str | None = None, seconds: float = 10.0
+    ) -> dict[str, Any]:
+        """Rehearse a fault of a leg; it ends by itself after that time."""
+        if kind not in FAULTS:
+            raise InvalidOption(f"{kind!r} is no fault of a leg", f"Use {', '.join(FAULTS)}.")
+        worker = self._worker
+        roster = worker.mirror.roster
+        if leg is None and not roster.readers:
+            raise InvalidOption("no leg is in sync: there is nothing to rehearse")
+        number = worker.changes.find(leg).number if leg else roster.readers[0].number
+        worker.recovery.drills.start(number, seconds)
+        roster.filter(number, lambda device: DrilledLeg(device, kind, seconds))
+        return self._leg(number)
+
+    def stop(self, hand: Hand) -> dict[str, Any]:
+        """Unmount the device; the gate ends when nothing uses it any more. Raises InUse."""
+        worker = self._worker
+        answer = {"keeper_pid": worker.post.cells[shared.KEEPER_PID], "worker_pid": os.getpid()}
+        try:
+            fuse.unmount_file(worker.post.run_directory / "device")
+        except OSError as error:
+            raise InUse(
+                f"the gate's device is in use: {error.strerror}",
+                "Dismount the file system and detach the loop device first.",
+            ) from error
+        return answer
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n") and len(data) < REQUEST_BYTES:
+        more = connection.recv(REQUEST_BYTES)
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _refusal(code: str, message: str, mend: str) -> dict[str, Any]:
+    return {"ok": False, "code": code, "message": message, "mend": mend}

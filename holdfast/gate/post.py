@@ -1,0 +1,23 @@
+"""What keeper and worker of one gate hand to each other when one of them dies."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Post:
+    """Directories, the shared page, the kernel connection and the listening socket."""
+
+    state_directory: Path
+    run_directory: Path
+    cells: memoryview
+    connection: int
+    listener: socket.socket
+    keeper_pid: int = 0
+    predecessor_pid: int = 0
+    """The worker before, 0 for the first one."""
+    force: bool = False
+    """Start from what is there although a newer leg may be away."""

@@ -1,0 +1,322 @@
+"""Legs that come back, join, or are resynchronised, and spares that take a failed one's place.
+
+`tick` runs on the worker's main thread, which never touches a leg: whatever does is a LegTask.
+Invariant: a leg becomes a source only when it provably holds everything that was answered (the
+rules of membership, and the journal for what it lacks), or after it was resynchronised.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+from holdfast.errors import ContainerFailed, ForeignLeg, HoldfastError, StaleLeg
+from holdfast.gate import shared
+from holdfast.gate.attended import Hand
+from holdfast.gate.configuration import GateConfiguration, LegEntry
+from holdfast.gate.drill import Drills
+from holdfast.gate.leg import LegDevice, open_leg
+from holdfast.gate.membership import FoundLeg, HostMemory, Standing, judge
+from holdfast.gate.mirror import Mirror
+from holdfast.gate.resync import Resync
+from holdfast.gate.superblock import Member, Superblock
+from holdfast.gate.task import LegTask
+from holdfast.gate.unflushed import Unflushed
+from holdfast.model.volume import LegState
+
+FIRST_PROBE_SECONDS = 0.1
+LONGEST_PROBE_SECONDS = 5.0
+STEADY_SECONDS = 60.0
+"""A leg that stayed that long is looked at early again when it fails."""
+
+
+@dataclass
+class Watch:
+    """When a leg is looked at next, and how patient we have become with it."""
+
+    delay_seconds: float = FIRST_PROBE_SECONDS
+    due: float = 0.0
+    asked: bool = False
+    present_since: float = 0.0
+
+
+class Recovery:
+    """Everything about legs that is not a request. `ask` sends a probe request to the keeper."""
+
+    def __init__(self, mirror: Mirror, ask: Callable[[dict[str, Any]], bool]) -> None:
+        self.mirror = mirror
+        self.roster = mirror.roster
+        self.drills = Drills()
+        self._ask = ask
+        self.resyncs: dict[int, Resync] = {}
+        self._watches: dict[int, Watch] = {}
+        self._returning: dict[int, LegTask[None]] = {}
+        self.changing = threading.Lock()
+        """One change of membership at a time."""
+        self.finish_replacement: Callable[[Hand, int], None] = lambda hand, number: None
+        self.take_spare: Callable[[Hand, str, int], None] = lambda hand, url, number: None
+
+    # --- the main loop's part -------------------------------------------------------------------
+
+    def tick(self) -> float:
+        """Do what is due; seconds until something is due again."""
+        self._tend_resyncs()
+        self._tend_spares()
+        now = monotonic()
+        return min([60.0, *(self._tend(entry, now) for entry in self.roster.configuration.legs)])
+
+    def _tend(self, entry: LegEntry, now: float) -> float:
+        """Have a probe look at a leg that is away when it is due; seconds until the next time."""
+        watch = self._watches.setdefault(entry.number, Watch())
+        if entry.number in self.roster.present:
+            watch.asked = False
+            watch.present_since = watch.present_since or now
+            if now - watch.present_since > STEADY_SECONDS:
+                watch.delay_seconds = FIRST_PROBE_SECONDS
+            watch.due = 0.0
+            return 60.0
+        if not watch.due:
+            watch.due, watch.present_since = now + watch.delay_seconds, 0.0
+        returning = self._returning.get(entry.number)
+        busy = watch.asked or (returning is not None and returning.is_alive())
+        hopeless = entry.state is LegState.STALE and not self.roster.readers
+        if busy or hopeless or self.drills.on(entry.number):
+            return 0.25
+        if now >= watch.due and not self.mirror.hands.stuck_in(entry.number):
+            timeout = self.roster.configuration.hang_timeout_seconds
+            watch.asked = self._ask(
+                {"probe": entry.number, "url": entry.url, "timeout_seconds": timeout}
+            )
+            watch.delay_seconds = min(2 * watch.delay_seconds, LONGEST_PROBE_SECONDS)
+            watch.due = now + watch.delay_seconds
+        return max(0.02, watch.due - now)
+
+    def forget_questions(self) -> None:
+        """The keeper that was asked is gone: ask again."""
+        for watch in self._watches.values():
+            watch.asked = False
+
+    def probed(self, answer: dict[str, Any]) -> None:
+        """A probe has an answer: when the storage is there, bring the leg back."""
+        number = answer["probe"]
+        if number in self._watches:
+            self._watches[number].asked = False
+        entry = next((leg for leg in self.roster.configuration.legs if leg.number == number), None)
+        if answer["error"] or entry is None or number in self.roster.present:
+            return
+        running = self._returning.get(number)
+        if running is None or not running.is_alive():
+            known = entry
+            self._returning[number] = LegTask(
+                self.mirror.hands, lambda hand: self._return_quietly(hand, known)
+            )
+
+    def _tend_resyncs(self) -> None:
+        for number, resync in list(self.resyncs.items()):
+            if resync.is_alive():
+                continue
+            if resync.unfinished:
+                if self.roster.readers:
+                    self.start_resync(resync.rest())
+                continue
+            del self.resyncs[number]
+            if resync.leg.state is LegState.IN_SYNC and resync.replaces:
+                replaced = resync.replaces
+                LegTask(
+                    self.mirror.hands, lambda hand: self.finish_replacement(hand, replaced)
+                )
+            elif not resync.incident.resolved_ns:
+                resync.incident.resolve("abandoned: the leg failed or was removed")
+
+    def _tend_spares(self) -> None:
+        """Put a spare in the place of a failed leg."""
+        configuration = self.roster.configuration
+        taken = {entry.replaces for entry in configuration.legs}
+        failed = [
+            entry.number
+            for entry in configuration.legs
+            if entry.state in (LegState.FAILED, LegState.STALE)
+            and entry.number not in self.roster.present
+            and entry.number not in taken
+        ]
+        if failed and configuration.spare_urls and self.roster.readers:
+            url = configuration.spare_urls[0]
+            self.roster.use_spare(url)
+            LegTask(self.mirror.hands, lambda hand: self.take_spare(hand, url, failed[0]))
+
+    # --- legs that come back --------------------------------------------------------------------
+
+    def _return_quietly(self, hand: Hand, entry: LegEntry) -> None:
+        """Bring a leg back because a probe found its storage; a refusal is its reason to show."""
+        state = entry.state
+        try:
+            with hand.holding(self.changing):
+                self.bring_back(hand, entry)
+            return
+        except StaleLeg as error:
+            state, reason = LegState.STALE, error.message
+        except HoldfastError as error:
+            reason = error.message
+        except OSError as error:
+            reason = error.strerror or str(error)
+        finally:
+            self.mirror.wake()
+        self.roster.note(entry.number, state, reason)
+
+    def bring_back(self, hand: Hand, entry: LegEntry) -> None:
+        """Open a member's container and take it in again. Blocks as storage does.
+
+        With other legs serving, it is resynchronised. When none is left and it provably holds what
+        was answered, what it lacks is replayed and the volume continues. Raises HoldfastError,
+        OSError; the leg is not used then.
+        """
+        leg, superblock = self.open(hand, entry)
+        try:
+            self.check_identity(entry, superblock)
+            assert superblock is not None
+            if self.roster.readers:
+                self.join(hand, leg, entry, superblock, blank=False)
+            else:
+                self._resume(hand, leg, entry, superblock)
+        except BaseException:
+            if self.roster.present.get(leg.number) is not leg:
+                leg.close()
+                leg.forget()
+            raise
+
+    def _resume(self, hand: Hand, leg: LegDevice, entry: LegEntry, superblock: Superblock) -> None:
+        """The last leg is back: replay what it lacks, exclude the others, end the hold."""
+        memory = host_memory(self.mirror)
+        if self.roster.configuration.epoch < superblock.epoch <= self.roster.highest_epoch:
+            memory = replace(memory, epoch=superblock.epoch)  # a raise that nobody relied on
+        verdict = judge(memory, [FoundLeg(entry.url, superblock)])
+        own = next(each for each in verdict.legs if each.leg_id == superblock.leg_id)
+        if own.standing not in (Standing.SOURCE, Standing.REPLAYABLE):
+            raise StaleLeg(
+                f"{entry.url} is behind: {own.reason}", "Bring back the leg that was used last."
+            )
+        replayed = 0
+        if self.mirror.log.active:
+            replayed = self.mirror.log.replay(hand, leg, superblock.position)
+        self.take_bits(hand, leg)
+        self.roster.start_with(leg)
+        self.roster.exclude_absent()
+        self.roster.settle(hand)
+        if self.roster.readers:
+            self.mirror.storage_back(f"leg {leg.number} is back", replayed)
+
+    def take_bits(self, hand: Hand, leg: LegDevice) -> None:
+        """Add a leg's bitmap to ours; from now on bits must be made durable on it, too."""
+        if not self.roster.has_siblings:
+            return
+        bitmap = self.mirror.bitmap
+        with hand.holding(bitmap.lock):
+            hand.enter(leg.number)
+            try:
+                bits = leg.read_bitmap()
+            finally:
+                hand.leave()
+            bitmap.merge(bits)
+            bitmap.durable[:] = bytes(bitmap.regions)
+
+    def join(
+        self,
+        hand: Hand,
+        leg: LegDevice,
+        entry: LegEntry,
+        superblock: Superblock | None,
+        *,
+        blank: bool,
+        strategy: str = "resync",
+        first_region: int = 0,
+    ) -> None:
+        """Let a leg take part in writes and copy to it what it lacks.
+
+        Only what was written meanwhile is copied when the leg is what it was when it failed.
+        """
+        configuration = self.roster.configuration
+        partial = (
+            superblock is not None
+            and superblock.state is LegState.IN_SYNC
+            and entry.state is not LegState.RESYNCING
+            and superblock.epoch >= configuration.clean_epoch
+            and superblock.position >= entry.position
+            and self.roster.has_siblings
+        )
+        incident = self.mirror.incidents.begin(strategy, f"leg {leg.number} ({leg.url}) joins")
+        self.roster.join(leg, entry)
+        self.roster.settle(hand)
+        bitmap = self.mirror.bitmap
+        regions = bitmap.dirty() if partial else list(range(first_region, bitmap.regions))
+        incident.step("joined", f"{len(regions)} of {bitmap.regions} regions to copy")
+        self.start_resync(
+            Resync(
+                self.mirror,
+                leg,
+                regions,
+                blank=blank,
+                replaces=entry.replaces,
+                incident=incident,
+            )
+        )
+
+    def start_resync(self, resync: Resync) -> None:
+        """Start copying in the background."""
+        self.resyncs[resync.leg.number] = resync
+        resync.start()
+        self.mirror.wake()
+
+    def open(self, hand: Hand, entry: LegEntry) -> tuple[LegDevice, Superblock | None]:
+        """Open a leg's container. Raises ContainerFailed, BlockingIOError when it is locked."""
+        if self.drills.on(entry.number):
+            raise ContainerFailed(f"{entry.url}: a drill is on")
+        hand.enter(entry.number)
+        try:
+            return open_leg(entry, self.roster.configuration.size_bytes)
+        finally:
+            hand.leave()
+
+    def check_identity(self, entry: LegEntry, superblock: Superblock | None) -> None:
+        """Raise unless the container is still the leg that it was."""
+        if superblock is None:
+            raise ContainerFailed(
+                f"{entry.url} has no Holdfast superblock any more: its content cannot be trusted",
+                "Put an empty container in its place: holdfast leg replace.",
+            )
+        if (
+            superblock.volume_id != self.roster.configuration.volume_id
+            or superblock.leg_id != entry.id
+        ):
+            raise ForeignLeg(
+                f"{entry.url} holds another leg now"
+                f" ({superblock.descriptor.get('name', superblock.volume_id)})",
+                "Put the right container back, or replace the leg.",
+            )
+
+
+def host_memory(mirror: Mirror) -> HostMemory:
+    """What this gate knows of itself, for the rules of membership."""
+    configuration = mirror.roster.configuration
+    log = mirror.log if isinstance(mirror.log, Unflushed) and mirror.log.active else None
+    return HostMemory(
+        volume_id=configuration.volume_id,
+        epoch=configuration.epoch or None,
+        members=members_of(configuration),
+        recorded_position=configuration.recorded_position,
+        journal=configuration.journal,
+        journal_begin=log.begin if log else None,
+        journal_end=log.position if log else None,
+    )
+
+
+def members_of(configuration: GateConfiguration) -> tuple[Member, ...]:
+    """The legs as superblocks name them."""
+    return tuple(Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs)
+
+
+def resync_cursor(cells: memoryview, number: int) -> int:
+    """First region that a worker before this one had not copied to the leg."""
+    return cells[shared.RESYNC_CURSOR] if cells[shared.RESYNC_LEG] == number else 0

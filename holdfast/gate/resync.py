@@ -1,0 +1,153 @@
+"""Bringing one leg up to date while the volume is in use.
+
+Invariant: a region is copied while no write to it is under way, and the leg gets every write from
+the moment it joined; so when the last region is copied the leg holds everything. It becomes a source
+only then. A failing target is given up, a failing source is the mirror's business.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+from holdfast.gate import shared
+from holdfast.gate.attended import GivenUp, Hand
+from holdfast.gate.hold import HoldExpired
+from holdfast.gate.incidents import Incident
+from holdfast.gate.leg import LegDevice
+from holdfast.gate.mirror import Mirror
+from holdfast.gate.superblock import REGION_BYTES
+from holdfast.model.volume import LegState
+from holdfast.system.memory import aligned_buffer
+
+_ZEROS = bytes(REGION_BYTES)
+
+
+class Resync(threading.Thread):
+    """Copies regions to one leg, throttled. Ends when the leg is in sync, or has failed."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        leg: LegDevice,
+        regions: list[int],
+        *,
+        blank: bool,
+        replaces: int,
+        incident: Incident,
+    ) -> None:
+        super().__init__(name=f"resync-{leg.number}", daemon=True)
+        self.mirror = mirror
+        self.leg = leg
+        self.regions = regions
+        self.blank = blank
+        """The target reads as zeros where nothing was written: zeros need no copy."""
+        self.replaces = replaces
+        """Number of the leg that leaves afterwards, 0: none."""
+        self.incident = incident
+        self.done = 0
+        self.total = len(regions)
+        self.all_regions = len(regions) == mirror.bitmap.regions
+        self.stopping = threading.Event()
+        self.hand = mirror.hands.take()
+
+    @property
+    def percent(self) -> float:
+        """Progress, 0 to 100."""
+        return 100.0 * (self.total - len(self.regions) + self.done) / max(1, self.total)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the leg still waits for regions although the thread has ended."""
+        present = self.mirror.roster.present.get(self.leg.number) is self.leg
+        waiting = present and self.leg.state is LegState.RESYNCING
+        return waiting and not self.is_alive() and not self.stopping.is_set()
+
+    def rest(self) -> Resync:
+        """A new thread for what is left, after this one was lost inside a failed source."""
+        rest = Resync(
+            self.mirror,
+            self.leg,
+            self.regions[self.done :],
+            blank=self.blank,
+            replaces=self.replaces,
+            incident=self.incident,
+        )
+        rest.total, rest.all_regions = self.total, self.all_regions
+        return rest
+
+    def run(self) -> None:
+        hand = self.hand
+        try:
+            self._copy_all(hand)
+            if not self.stopping.is_set() and self.mirror.promote(hand, self.leg):
+                self.incident.step(f"leg {self.leg.number} in sync")
+                self.incident.resolve("in sync")
+        except OSError as error:
+            self.mirror.roster.fail(self.leg, f"resynchronisation: {error.strerror}")
+        except (GivenUp, HoldExpired):
+            pass
+        finally:
+            self.mirror.hands.put_back(hand)
+            self.mirror.wake()
+
+    def _copy_all(self, hand: Hand) -> None:
+        rate = self.mirror.roster.configuration.resync_bytes_per_second
+        buffer = memoryview(aligned_buffer(REGION_BYTES))
+        started, copied = monotonic(), 0
+        while self.done < len(self.regions) and not self.stopping.is_set():
+            if self.mirror.roster.present.get(self.leg.number) is not self.leg:
+                raise OSError(5, "the leg failed")
+            copied += self._copy(hand, self.regions[self.done], buffer)
+            self.done += 1
+            self._remember()
+            if rate:
+                self.stopping.wait(max(0.0, copied / rate - (monotonic() - started)))
+
+    def _remember(self) -> None:
+        """Note in the shared page how far a whole copy is, for the worker after this one."""
+        cells = self.mirror.cells
+        if self.all_regions and self.done < len(self.regions):
+            cells[shared.RESYNC_CURSOR] = self.regions[self.done]
+            cells[shared.RESYNC_LEG] = self.leg.number
+        elif cells[shared.RESYNC_LEG] == self.leg.number:
+            cells[shared.RESYNC_LEG] = 0
+
+    def _copy(self, hand: Hand, region: int, buffer: memoryview) -> int:
+        """Copy one region; bytes that took storage time."""
+        offset = region * REGION_BYTES
+        length = min(REGION_BYTES, self.mirror.size_bytes - offset)
+        self.mirror.ranges.enter(hand, offset, length)
+        try:
+            if self.blank and self._is_hole(hand, offset, length):
+                return 0
+            view = buffer[:length]
+            self.mirror.read(hand, view, offset)
+            zeros = view.tobytes() == _ZEROS[:length]
+            if zeros and self.blank:
+                return length
+            hand.enter(self.leg.number)
+            try:
+                if zeros:
+                    self.leg.zero(offset, length, keep_allocated=False)
+                else:
+                    self.leg.write(view, offset)
+            finally:
+                hand.leave()
+            return length
+        finally:
+            if not hand.given_up:
+                self.mirror.ranges.leave(hand)
+
+    def _is_hole(self, hand: Hand, offset: int, length: int) -> bool:
+        """Whether the source has nothing there; asks, reads nothing."""
+        readers = self.mirror.roster.readers
+        if not readers:
+            return False
+        hand.enter(readers[0].number)
+        try:
+            return readers[0].next_data(offset) >= offset + length
+        except OSError:
+            return False
+        finally:
+            hand.leave()

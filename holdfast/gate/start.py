@@ -1,0 +1,159 @@
+"""How a worker finds its legs when it starts: the first one of a gate, and every one after it.
+
+The first judges all legs by the rules of membership, replays the journal, and makes legs that may
+differ after a crash equal. One that takes over goes on with the legs that its predecessor had: the
+kernel sends every unanswered request again, so nothing is missing on them. A leg that hangs at the
+start counts as away; none keeps the others waiting for longer than the hang time-out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic
+
+from holdfast.errors import HoldfastError
+from holdfast.gate.attended import Hand
+from holdfast.gate.configuration import LegEntry
+from holdfast.gate.leg import LegDevice
+from holdfast.gate.membership import FoundLeg, Standing, judge
+from holdfast.gate.recovery import Recovery, host_memory, resync_cursor
+from holdfast.gate.shared import failed_legs
+from holdfast.gate.superblock import Superblock
+from holdfast.gate.task import LegTask
+from holdfast.model.volume import LegState
+from holdfast.system.process import has_ended, watch_process
+
+Opened = tuple[LegDevice, Superblock | None]
+
+
+def open_members(
+    recovery: Recovery, entries: list[LegEntry], predecessor_pid: int
+) -> dict[int, Opened]:
+    """Open legs side by side, for at most the hang time-out; those that cannot be are left out.
+
+    A lock that a predecessor still holds is waited for: it holds it until its last thread has left
+    the storage, and until then nothing else may write there.
+    """
+    timeout = recovery.roster.configuration.hang_timeout_seconds
+    deadline = monotonic() + timeout
+    watch = watch_process(predecessor_pid) if predecessor_pid else None
+
+    def open_one(hand: Hand, entry: LegEntry) -> Opened:
+        try:
+            return recovery.open(hand, entry)
+        except BlockingIOError:
+            if watch is None or not has_ended(watch, timeout):
+                raise
+            return recovery.open(hand, entry)
+
+    tasks = {
+        entry.number: LegTask(
+            recovery.mirror.hands, lambda hand, entry=entry: open_one(hand, entry)  # type: ignore[misc]
+        )
+        for entry in entries
+    }
+    opened: dict[int, Opened] = {}
+    for number, task in tasks.items():
+        try:
+            opened[number] = task.result(max(0.0, deadline - monotonic()))
+        except HoldfastError as error:
+            recovery.roster.note(number, recovery.roster.entry(number).state, error.message)
+        except OSError as error:
+            reason = "another process uses it" if isinstance(error, BlockingIOError) else str(error)
+            recovery.roster.note(number, recovery.roster.entry(number).state, reason)
+    return opened
+
+
+def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
+    """Judge the legs and begin with those that are current. Raises NoSource, OSError."""
+    roster, mirror = recovery.roster, recovery.mirror
+    opened = open_members(recovery, list(roster.configuration.legs), 0)
+    found = [FoundLeg(leg.url, superblock) for leg, superblock in opened.values()]
+    verdict = judge(host_memory(mirror), found, force)
+    sources = {leg.number: leg for leg in verdict.start_from}
+    for number, (leg, _) in opened.items():
+        if number not in sources:
+            leg.close()
+            leg.forget()
+    verdict.check()
+    roster.rise_above(verdict.epoch)
+    for number, judged in sources.items():
+        leg, superblock = opened[number]
+        assert superblock is not None
+        if judged.standing is Standing.REPLAYABLE:
+            mirror.log.replay(hand, leg, superblock.position)
+        roster.start_with(leg)
+        recovery.take_bits(hand, leg)
+    for judged in verdict.legs:
+        if judged.standing is Standing.STALE and judged.number is not None:
+            if any(entry.number == judged.number for entry in roster.configuration.legs):
+                roster.note(judged.number, LegState.STALE, judged.reason)
+    roster.exclude_absent()
+    if verdict.epoch > roster.configuration.epoch:
+        roster.configure(roster.configuration)
+    _equalise(recovery, hand)
+    roster.settle(hand)
+    if mirror.log.active:
+        mirror.checkpoint(hand, flush=True)
+
+
+def _equalise(recovery: Recovery, hand: Hand) -> None:
+    """After a crash, copy the regions that were being written from one leg to the others."""
+    roster = recovery.roster
+    if len(roster.readers) < 2 or not recovery.mirror.bitmap.dirty():
+        return
+    source, *others = roster.readers
+    for leg in others:
+        entry = roster.entry(leg.number)
+        superblock = replace(
+            roster.superblock(roster.configuration),
+            state=LegState.IN_SYNC,
+            epoch=roster.highest_epoch,
+            position=max(entry.position, roster.configuration.recorded_position),
+        )
+        recovery.join(hand, leg, entry, superblock, blank=False)
+
+
+def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int) -> None:
+    """Go on with the predecessor's legs; what is away is held for, excluded, or probed later."""
+    roster, mirror = recovery.roster, recovery.mirror
+    failed = failed_legs(mirror.cells)
+    members = roster.configuration.legs
+    usable = [
+        entry
+        for entry in members
+        if entry.state in (LegState.IN_SYNC, LegState.RESYNCING) and entry.number not in failed
+    ]
+    if mirror.hold.storage_lost and not mirror.hold.for_room:
+        return  # nobody was left: whoever comes back is judged and brought up to date first
+    opened = open_members(recovery, usable, predecessor_pid)
+    for entry in usable:
+        if entry.number not in opened or entry.state is not LegState.IN_SYNC:
+            continue
+        leg, superblock = opened[entry.number]
+        recovery.check_identity(entry, superblock)
+        roster.start_with(leg)
+        if superblock is not None:
+            roster.rise_above(superblock.epoch)
+    for leg in roster.readers:
+        recovery.take_bits(hand, leg)
+    if not roster.readers:
+        mirror.hold.lose_storage("no leg can be opened")
+        for leg, _ in opened.values():
+            leg.close()
+            leg.forget()
+        return
+    roster.exclude_absent()
+    roster.settle(hand)
+    for entry in usable:
+        if entry.state is LegState.RESYNCING and entry.number in opened:
+            leg, superblock = opened[entry.number]
+            recovery.check_identity(entry, superblock)
+            recovery.join(
+                hand,
+                leg,
+                entry,
+                superblock,
+                blank=False,
+                first_region=resync_cursor(mirror.cells, entry.number),
+            )

@@ -1,0 +1,45 @@
+"""One piece of work on legs that somebody waits for, on a thread that can be given up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from holdfast.errors import DeadlinePassed
+from holdfast.gate.attended import GivenUp, Hand, Hands
+
+Result = TypeVar("Result")
+
+
+class LegTask(threading.Thread, Generic[Result]):
+    """Runs `function(hand)`; the watchdog sees the hand like any other."""
+
+    def __init__(self, hands: Hands, function: Callable[[Hand], Result]) -> None:
+        super().__init__(name="leg-task", daemon=True)
+        self._hands = hands
+        self._function = function
+        self._result: Result | None = None
+        self._error: BaseException | None = None
+        self.hand = hands.take()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._result = self._function(self.hand)
+        except BaseException as error:  # handed to whoever waits
+            self._error = error
+        finally:
+            self._hands.put_back(self.hand)
+
+    def result(self, timeout_seconds: float | None = None) -> Result:
+        """Wait for the end; what the function returned or raised.
+
+        Raises DeadlinePassed when it takes longer, or was given up inside a leg that hangs.
+        """
+        self.join(timeout_seconds)
+        if self.is_alive() or isinstance(self._error, GivenUp):
+            raise DeadlinePassed("the storage does not answer", "See why it hangs; try again.")
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]

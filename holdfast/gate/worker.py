@@ -1,0 +1,301 @@
+"""The worker: serves the kernel's requests, and can be killed at any instruction.
+
+The main thread touches no leg. It watches: threads that hang, deadlines, the keeper, probes, the
+control socket. Everything it must know again after a kill is on the legs, in gate.json or in the
+shared page. It ends on purpose only when the device was unmounted.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from time import monotonic, monotonic_ns
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.gate import shared
+from holdfast.gate.attended import Hand, Hands
+from holdfast.gate.changes import Changes
+from holdfast.gate.channel import receive, send, wait
+from holdfast.gate.configuration import load_configuration
+from holdfast.gate.control import Control
+from holdfast.gate.hold import HoldExpired
+from holdfast.gate.incidents import Incident, Incidents
+from holdfast.gate.mirror import Mirror
+from holdfast.gate.post import Post
+from holdfast.gate.recovery import Recovery
+from holdfast.gate.restoring import start_keeper
+from holdfast.gate.retirement import Retirement
+from holdfast.gate.serving import Server
+from holdfast.gate.start import start_first, take_over
+from holdfast.gate.task import LegTask
+from holdfast.system import fuse, memory
+from holdfast.system.process import watch_leader
+
+CHECKPOINT_SECONDS = 1.0
+"""How often positions are recorded on the legs and idle bits are cleared."""
+
+RESEND_SECONDS = 0.05
+"""How long after asking for unanswered requests the last of them is surely read."""
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, post: Post, channel: socket.socket, ready: int | None) -> None:
+        self.post = post
+        self.channel = channel
+        self.ready = ready
+        self.keeper_watch = watch_leader(post.keeper_pid)
+        self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        configuration = load_configuration(post.state_directory)
+        self.hang_timeout_seconds = configuration.hang_timeout_seconds
+        self.hands = Hands(post.cells)
+        self.incidents = Incidents(configuration.name, post.state_directory / "spool")
+        self.mirror = Mirror(
+            post.state_directory, configuration, post.cells, self.hands, self.incidents
+        )
+        self.mirror.wake = self.wake
+        self.recovery = Recovery(self.mirror, lambda question: send(self.channel, question))
+        self.changes = Changes(self.mirror, self.recovery)
+        self.server = Server(post.connection, self.mirror)
+        self.control = Control(self)
+        self.upkeep: LegTask[None] | None = None
+        self.next_upkeep = monotonic() + CHECKPOINT_SECONDS
+        self.retirements: list[Retirement] = []
+        self.takeover: Incident | None = None
+        self.resend_ns = 0
+
+    def wake(self) -> None:
+        """Make the main loop look at everything once; never blocks."""
+        try:
+            os.write(self.wake_write, b"w")
+        except BlockingIOError:
+            return  # it will look anyway
+
+    def run(self) -> None:
+        """Start, serve until the device is unmounted, stop."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self._discipline()
+        generation = self.post.cells[shared.GENERATION]
+        if generation == 1:
+            if not self._start_first():
+                return
+        else:
+            self._take_over()
+        self.server.start()
+        self._report_ready({"ok": True})
+        self._lock_memory()
+        try:
+            while not self.server.stopped.is_set():
+                self._look_after()
+        finally:
+            self._stop()
+
+    # --- starting ---------------------------------------------------------------------------
+
+    def _start_first(self) -> bool:
+        """Judge the legs; False, and told to whoever started the gate, when it may not start."""
+        try:
+            self.mirror.open_journal(seal=False)
+            task = LegTask(
+                self.hands, lambda hand: start_first(self.recovery, hand, force=self.post.force)
+            )
+            self._attend(task)
+        except (HoldfastError, OSError) as error:
+            self.post.cells[shared.STOPPED] = 1
+            code = error.code if isinstance(error, HoldfastError) else "IO"
+            message = error.message if isinstance(error, HoldfastError) else str(error)
+            mend = error.mend if isinstance(error, HoldfastError) else ""
+            self._report_ready({"code": code, "message": message, "mend": mend})
+            return False
+        return True
+
+    def _take_over(self) -> None:
+        """Go on where the worker before was killed, then ask the kernel for what is unanswered."""
+        cells = self.post.cells
+        died = cells[shared.WORKER_DIED] or monotonic_ns()
+        incident = self.incidents.begin("takeover", "the worker died", died)
+        try:
+            self.mirror.open_journal(seal=True)
+        except OSError as error:
+            incident.step("journal cannot be opened", str(error))
+        task = LegTask(
+            self.hands, lambda hand: take_over(self.recovery, hand, self.post.predecessor_pid)
+        )
+        self._attend(task)
+        incident.step("legs opened", f"{len(self.mirror.roster.readers)} in sync", died)
+        os.write(self.post.connection, fuse.NOTIFY_RESEND)
+        self.resend_ns = monotonic_ns()
+        self.takeover = incident
+        incident.step("unanswered requests asked for again")
+
+    def _attend(self, task: LegTask[None]) -> None:
+        """Wait for a task of the start, watching over hands meanwhile."""
+        while task.is_alive():
+            task.join(min(0.05, self.hang_timeout_seconds))
+            self._give_up_hanging()
+        task.result()
+
+    def _discipline(self) -> None:
+        """What a process that serves write-back owes to the kernel's memory management."""
+        sys.setswitchinterval(0.0005)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        for measure in (memory.become_io_flusher, memory.never_kill_for_memory):
+            try:
+                measure()
+            except OSError as error:
+                print(f"worker: {error}", file=sys.stderr)
+
+    def _lock_memory(self) -> None:
+        try:
+            memory.lock_all_memory()
+        except OSError as error:
+            print(f"worker: {error}", file=sys.stderr)
+
+    def _report_ready(self, answer: dict[str, Any]) -> None:
+        if self.ready is not None:
+            os.write(self.ready, json.dumps(answer).encode())
+            os.close(self.ready)
+            self.ready = None
+
+    # --- the main loop ----------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        """Wait for something to do, and do all that is due."""
+        timeout = min(
+            self._give_up_hanging(),
+            self.recovery.tick(),
+            self._tend_upkeep(),
+            self._tend_hold(),
+            self._tend_incidents(),
+        )
+        descriptors = [self.wake_read, self.post.listener.fileno(), self.channel.fileno()]
+        if self.keeper_watch is not None:
+            descriptors.append(self.keeper_watch)
+        readable = wait(descriptors, timeout)
+        if self.wake_read in readable:
+            os.read(self.wake_read, 4096)
+        if self.keeper_watch is None or self.keeper_watch in readable:
+            self._restore_keeper()
+        if self.channel.fileno() in readable:
+            while (answer := receive(self.channel)) is not None:
+                self.recovery.probed(answer)
+        if self.post.listener.fileno() in readable:
+            self.control.accept(self.post.listener)
+        self._close_retired()
+
+    def _give_up_hanging(self) -> float:
+        """Take the work of threads that hang; seconds until one could hang for too long."""
+        limit = int(self.hang_timeout_seconds * 1e9)
+        now = monotonic_ns()
+        oldest = now
+        for hand in self.hands.all():
+            if hand.given_up or not hand.cells[shared.LEG]:
+                continue
+            since = hand.cells[shared.LEG_SINCE]
+            if now - since < limit:
+                oldest = min(oldest, since)
+                continue
+            number = hand.give_up(now - limit)
+            if number:
+                self.mirror.give_up(hand, number, self.hang_timeout_seconds)
+                self.server.replace(hand)
+        return max(0.001, (oldest + limit - monotonic_ns()) / 1e9)
+
+    def _tend_upkeep(self) -> float:
+        """Once a second, record positions and clear bits, on a thread that may hang."""
+        now = monotonic()
+        running = self.upkeep is not None and self.upkeep.is_alive()
+        if not running and now >= self.next_upkeep and self.mirror.roster.readers:
+            self.next_upkeep = now + CHECKPOINT_SECONDS
+            if self.mirror.written:
+                self.upkeep = LegTask(self.hands, self._checkpoint)
+        return CHECKPOINT_SECONDS if running else max(0.01, self.next_upkeep - now)
+
+    def _checkpoint(self, hand: Hand) -> None:
+        try:
+            self.mirror.checkpoint(hand)
+        except HoldExpired:
+            return
+
+    def _tend_hold(self) -> float:
+        """Enforce the deadlines of holds; seconds until the next one."""
+        what = self.mirror.hold.enforce()
+        if what == "expired":
+            for incident in self.incidents.open:
+                if incident.strategy == "hold" and not incident.resolved_ns:
+                    incident.resolve("deadline passed: requests got EIO")
+        elif what == "released":
+            self.control.hold_ended("deadline passed")
+        deadline = self.mirror.hold.deadline_ns
+        if not deadline or what == "expired":
+            return 60.0
+        return max(0.0, (deadline - monotonic_ns()) / 1e9)
+
+    def _tend_incidents(self) -> float:
+        """Resolve what is dealt with, write receipts; seconds until to look again."""
+        roster = self.mirror.roster
+        in_sync, members = len(roster.readers), len(roster.configuration.legs)
+        for incident in self.incidents.open:
+            if incident.resolved_ns or incident.strategy in ("resync", "replacement"):
+                continue
+            if incident.manual:
+                continue
+            if incident is self.takeover and monotonic_ns() < self.resend_ns + RESEND_SECONDS * 1e9:
+                continue
+            if in_sync and not roster.unsettled and not self.mirror.hold.storage_lost:
+                state = "redundant" if in_sync == members else "degraded"
+                incident.resolve(f"continued, {state}: {in_sync} of {members} legs in sync")
+        self.incidents.close_finished(self.hands.all())
+        return 0.05 if self.incidents.open else 60.0
+
+    def _restore_keeper(self) -> None:
+        """The keeper died: start another one, which watches this worker from now on."""
+        incident = self.incidents.begin("keeper-takeover", "the keeper died")
+        self.channel.close()
+        descriptors = [leg.descriptor for leg in self.mirror.roster.writers]
+        self.channel, pid = start_keeper(self.post, descriptors)
+        if self.keeper_watch is not None:
+            os.close(self.keeper_watch)
+        self.keeper_watch = watch_leader(pid)
+        self.recovery.forget_questions()
+        incident.step("keeper started")
+        incident.resolve("continued")
+        self._reap()
+
+    def _reap(self) -> None:
+        """Bury keepers that this worker has started."""
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return
+
+    def _close_retired(self) -> None:
+        """Close failed legs, and give their descriptors back when no thread can know them."""
+        for leg in self.mirror.roster.take_retired():
+            self.retirements.append(Retirement(leg, self.hands))
+        self.retirements = [each for each in self.retirements if not each.over(self.hands)]
+
+    def _stop(self) -> None:
+        """The device is unmounted: leave the legs clean, for at most twice the hang time-out."""
+        self.post.cells[shared.STOPPED] = 1
+        task = LegTask(self.hands, self.mirror.close_cleanly)
+        deadline = monotonic() + 2 * self.hang_timeout_seconds
+        while task.is_alive() and monotonic() < deadline:
+            task.join(0.02)
+            self._give_up_hanging()
+        for incident in self.incidents.open:
+            if not incident.resolved_ns:
+                incident.resolve("detached")
+        self.incidents.close_finished([])
+        self.mirror.log.close()
+        self.control.finish()
