@@ -105,8 +105,8 @@ class Histories(RuleBasedStateMachine):
     # What happens to it
 
     @precondition(lambda self: self.active)
-    @rule()
-    def write(self) -> None:
+    @rule(flushed=st.booleans())
+    def write(self, flushed: bool) -> None:
         self.next_write += 1
         for letter in self.active:
             storage = self.storage[letter]
@@ -115,9 +115,9 @@ class Histories(RuleBasedStateMachine):
             self.journal_end += 1
             self.journal.append((self.journal_end, self.next_write))
         self.kept = (*self.kept, self.next_write)
+        if flushed:
+            self.flush()
 
-    @precondition(lambda self: self.active)
-    @rule()
     def flush(self) -> None:
         for letter in self.active:
             storage = self.storage[letter]
@@ -143,10 +143,11 @@ class Histories(RuleBasedStateMachine):
         self.journal = []
 
     @precondition(lambda self: self.active)
-    @rule(which=st.sampled_from(LEGS), loses_cache=st.booleans(), die_after=st.integers(0, 8))
-    def leg_fails(self, which: str, loses_cache: bool, die_after: int) -> None:
-        if which not in self.active:
-            return
+    @rule(which=st.integers(0, 5), loses_cache=st.booleans(), die_after=st.integers(0, 8))
+    def leg_fails(self, which: int, loses_cache: bool, die_after: int) -> None:
+        self.fail(sorted(self.active)[which % len(self.active)], loses_cache, die_after)
+
+    def fail(self, which: str, loses_cache: bool, die_after: int) -> None:
         if loses_cache:
             storage = self.storage[which]
             self.storage[which] = replace(storage, content=storage.durable)
@@ -162,7 +163,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.active)
     @rule(which=st.sampled_from(LEGS), finishes=st.booleans(), die_after=st.integers(0, 8))
     def leg_joins(self, which: str, finishes: bool, die_after: int) -> None:
-        if which in self.active:
+        if which in self.active or not self.active:
             return
         source = self.storage[min(self.active)]
         superblock = replace(
@@ -180,10 +181,12 @@ class Histories(RuleBasedStateMachine):
         except KilledError:
             self.stop()
 
+    @precondition(lambda self: self.active)
     @rule()
     def gate_dies(self) -> None:
         self.stop()
 
+    @precondition(lambda self: self.active)
     @rule(kept_share=st.floats(0, 1))
     def power_cut(self, kept_share: float) -> None:
         for letter, storage in self.storage.items():
