@@ -31,9 +31,8 @@ from holdfast.system.process import watch_leader
 
 DEVICE_FILE = "device"
 SOCKET_FILE = "control"
-QUICK_DEATH_SECONDS = 1.0
-"""A worker that dies sooner than that, again and again, is started with a growing delay."""
 LONGEST_DELAY_SECONDS = 1.0
+"""Workers that die before they serve, again and again, are started with a growing delay."""
 
 
 @dataclass
@@ -44,8 +43,7 @@ class Keeper:
     channel: socket.socket
     worker_pid: int = 0
     watch: int | None = None
-    quick_deaths: int = 0
-    started: float = 0.0
+    vain_starts: int = 0
     stuck: dict[int, int] = field(default_factory=dict)
     """Probes that hang inside the kernel: process to leg number."""
 
@@ -69,7 +67,6 @@ class Keeper:
         if self.watch is not None:
             os.close(self.watch)
         self.watch = watch_leader(pid)
-        self.started = monotonic()
 
     def run(self) -> None:
         """Watch the worker until the gate stops on purpose."""
@@ -81,8 +78,8 @@ class Keeper:
             pending = min((probe.deadline - monotonic() for probe in probes), default=3600.0)
             readable = wait(descriptors, pending)
             if self.watch is None or self.watch in readable:
-                if self.post.cells[shared.STOPPED]:
-                    return
+                if self.post.cells[shared.STOPPED] or not self.post.cells[shared.SERVING]:
+                    return  # ended on purpose, or never began: whoever started it was told
                 self._worker_died()
                 continue
             while (message := receive(self.channel)) is not None:
@@ -106,12 +103,12 @@ class Keeper:
 
     def _worker_died(self) -> None:
         self.post.cells[shared.WORKER_DIED] = monotonic_ns()
-        if monotonic() - self.started < QUICK_DEATH_SECONDS:
-            self.quick_deaths += 1
+        cells = self.post.cells
+        if cells[shared.SERVING] == cells[shared.GENERATION]:
+            self.vain_starts = 0
         else:
-            self.quick_deaths = 0
-        if self.quick_deaths > 8:
-            delay = min(LONGEST_DELAY_SECONDS, 0.01 * 2 ** (self.quick_deaths - 8))
+            self.vain_starts += 1
+            delay = min(LONGEST_DELAY_SECONDS, 0.005 * 2**self.vain_starts)
             threading.Event().wait(delay)
         self.start_worker()
         self._reap()
@@ -143,7 +140,7 @@ def resume(
     end = socket.socket(fileno=channel)
     end.setblocking(False)
     watch = watch_leader(worker_pid) if os.getppid() == worker_pid else None
-    serve(Keeper(post, end, worker_pid, watch, started=monotonic()))
+    serve(Keeper(post, end, worker_pid, watch))
 
 
 def serve(keeper: Keeper) -> None:

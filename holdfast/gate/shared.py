@@ -33,6 +33,8 @@ WORKER_DIED: Final = 10  # when the keeper noticed the last death
 RESYNC_LEG: Final = 11  # leg that gets every region in order, and the next region
 RESYNC_CURSOR: Final = 12
 STORAGE_HOLD_SPACE: Final = 13  # 1: held because a leg is full
+SERVING: Final = 14  # generation of the last worker that began to serve
+
 FIRST_FAILED: Final = 96  # numbers of legs that failed and were not taken in again
 LAST_FAILED: Final = 127
 

@@ -89,6 +89,7 @@ class Worker:
         else:
             self._take_over()
         self.server.start()
+        self.post.cells[shared.SERVING] = generation
         self._report_ready({"ok": True})
         self._lock_memory()
         try:

@@ -8,6 +8,8 @@ itself.
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -288,7 +290,7 @@ class Holdfast:
         if fault == "worker-kill":
             if leg is not None:
                 raise InvalidOption("worker-kill concerns no leg", "Leave out --leg.")
-            gate.fault(fault, None, seconds)
+            _kill(gate.show()["worker_pid"])
         else:
             legs = self.show_volume(name).legs
             first = next((known.id for known in legs if known.state is LegState.IN_SYNC), "1")
@@ -389,3 +391,9 @@ class Holdfast:
             raise MissingRights(
                 "mounts, loop devices and gates belong to root", "Run the command with sudo."
             )
+
+
+def _kill(pid: int) -> None:
+    """Kill a process as the out-of-memory killer would; nothing when it has just ended."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

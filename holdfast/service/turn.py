@@ -32,7 +32,8 @@ def turn(settings: Settings, volume: str, wait_seconds: float = WAIT_SECONDS) ->
     Raises InUse, naming the process that is at work, when it does not end in time.
     """
     directory = settings.run_directory / "locks"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
     path = directory / f"{volume}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

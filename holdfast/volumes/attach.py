@@ -44,6 +44,7 @@ from holdfast.volumes.undo import Undo
 
 _LOOP_SECONDS = 30.0
 _REDISCOVER_SECONDS = 60.0
+_LEG_SECONDS = 5.0
 
 
 def attach_volume(
@@ -148,7 +149,7 @@ def _check_legs_unused(configuration: GateConfiguration) -> None:
     for leg in configuration.legs:
         container = open_container(leg.url)
         try:
-            in_expendable_child(container.check_unused, doing=leg.url)
+            in_expendable_child(container.check_unused, _LEG_SECONDS, leg.url)
         except InUse:
             raise
         except HoldfastError:

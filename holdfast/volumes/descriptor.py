@@ -14,7 +14,14 @@ def describe(volume: Volume) -> dict[str, Any]:
     """What the superblocks shall repeat: JSON values, small (a slot has 16 KiB)."""
     mount = asdict(volume.mount)
     del mount["fstab"]  # of this host, not of the volume
-    return {"kind": volume.kind, "mount": mount}
+    return {
+        "name": volume.name,
+        "kind": volume.kind,
+        "mount": mount,
+        "journal": str(volume.journal),
+        "hang_timeout_seconds": volume.hang_timeout_seconds,
+        "hold_timeout_seconds": volume.hold_timeout_seconds,
+    }
 
 
 def volume_of(configuration: GateConfiguration) -> Volume:

@@ -7,17 +7,15 @@ Must never dismount lazily: a file system that is still in use is the caller's t
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
 from holdfast.config import Settings
-from holdfast.errors import DeadlinePassed, GateGone, InUse
-from holdfast.gate.client import GateClient
-from holdfast.gate.launch import gate_is_running
+from holdfast.errors import DeadlinePassed, InUse
+from holdfast.gate import launch
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
-from holdfast.system.mounts import Mount, is_under, mounts_under, unmount
+from holdfast.system.mounts import Mount, is_under, mount_at, mounts_under, unmount
 from holdfast.system.users import users_of_device
-from holdfast.volumes.stack import Stack, examine_stack
+from holdfast.volumes.stack import Stack, device_file_of
 
 DISMOUNT_SECONDS = 120.0
 """Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""
@@ -73,21 +71,15 @@ def detach_loops(stack: Stack, name: str) -> None:
 
 
 def stop_gate(settings: Settings, name: str) -> bool:
-    """Stop the gate and wait until its device file is gone; False when it did not run.
+    """Stop the gate and wait until its processes have ended; False when it did not run.
 
-    The legs are flushed and marked clean by the gate. Raises DeadlinePassed.
+    The legs are flushed and marked clean by the gate. Raises InUse, DeadlinePassed.
     """
-    run_directory = settings.gate_run_directory(name)
-    if not gate_is_running(run_directory):
-        return False
-    with suppress(GateGone):
-        GateClient(run_directory).stop()
+    stopped = launch.stop_gate(settings.gate_run_directory(name), STOP_SECONDS)
+    device_file = device_file_of(settings, name)
     deadline = time.monotonic() + STOP_SECONDS
-    while gate_is_running(run_directory) or examine_stack(settings, name).device_mount:
+    while stopped and mount_at(device_file) is not None:
         if time.monotonic() > deadline:
-            raise DeadlinePassed(
-                f"the gate of {name} did not stop within {STOP_SECONDS:g} s",
-                "A leg may hang: holdfast volume show tells which.",
-            )
+            raise DeadlinePassed(f"{device_file} is still mounted", "holdfast recover")
         time.sleep(_POLL_SECONDS)
-    return True
+    return stopped
