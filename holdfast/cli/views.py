@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from holdfast.model.receipt import Receipt
-    from holdfast.model.volume import LegReport, VolumeReport
+    from holdfast.model.volume import VolumeReport
 
 ID_CHARACTERS = 12
 """How much of an id a listing shows; `receipt show` takes any prefix that is unique."""
@@ -35,7 +35,7 @@ def print_volumes(reports: Sequence[VolumeReport]) -> None:
             format_size(report.size_bytes),
             report.filesystem,
             report.mount,
-            _count(report.legs),
+            _count(report),
             str(sum(leg.state == "spare" for leg in report.legs)),
         )
         for report in reports
@@ -43,9 +43,11 @@ def print_volumes(reports: Sequence[VolumeReport]) -> None:
     print_table(columns, rows, right=("size", "spares"))
 
 
-def _count(legs: Sequence[LegReport]) -> str:
-    """Legs in sync of all legs, spares left out."""
-    active = [leg for leg in legs if leg.state != "spare"]
+def _count(report: VolumeReport) -> str:
+    """Legs in sync of all legs, spares left out; how many are recorded when it is detached."""
+    active = [leg for leg in report.legs if leg.state != "spare"]
+    if report.gate is None:
+        return f"{len(active)}"
     return f"{sum(leg.state == 'in-sync' for leg in active)}/{len(active)} in sync"
 
 
@@ -117,7 +119,7 @@ def status_table(reports: Sequence[VolumeReport]) -> Table:
                 str(gate.errors_returned),
                 milliseconds_text(gate.longest_wait_ms),
             )
-        legs = _count(report.legs)
+        legs = _count(report)
         rows.append((report.name, str(report.state), report.mount, legs, *figures, _note(report)))
     return table(columns, rows, right=("in flight", "takeovers", "errors", "longest wait"))
 

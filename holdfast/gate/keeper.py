@@ -7,6 +7,7 @@ restoring); when the worker dies, this one forks another. Whoever stops on purpo
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -169,6 +170,8 @@ def _become(run: Callable[[], None]) -> NoReturn:
 def _enter_service(post: Post) -> None:
     """What every keeper does first."""
     post.cells[shared.KEEPER_PID] = os.getpid()
+    gc.collect()
+    gc.freeze()  # workers share these pages, and never look through them
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a mounted file system needs it: stop by command
     try:

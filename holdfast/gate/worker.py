@@ -146,8 +146,6 @@ class Worker:
     def _discipline(self) -> None:
         """What a process that serves write-back owes to the kernel's memory management."""
         sys.setswitchinterval(0.0005)
-        gc.collect()
-        gc.freeze()
         gc.disable()
         for measure in (memory.become_io_flusher, memory.never_kill_for_memory):
             try:

@@ -27,7 +27,7 @@ from holdfast.gate.configuration import (
     load_configuration,
     save_configuration,
 )
-from holdfast.gate.launch import gate_is_running, start_gate
+from holdfast.gate.launch import gate_is_running
 from holdfast.gate.provision import rediscover
 from holdfast.model.volume import Volume
 from holdfast.system.expendable import in_expendable_child
@@ -40,6 +40,7 @@ from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack import device_file_of, examine_stack
+from holdfast.volumes.starting import start
 from holdfast.volumes.undo import Undo
 
 _LOOP_SECONDS = 30.0
@@ -75,7 +76,7 @@ def attach_volume(
             _check_legs_unused(configuration)
             say("start the gate")
             undo.add("stop the gate", lambda: stop_gate(settings, name))
-            start_gate(state_directory, run_directory, force=force)
+            start(settings, name, force=force)
             configuration = load_configuration(state_directory)
         say("attach the loop device")
         undo.add("detach", lambda: detach_loops(examine_stack(settings, name), name))

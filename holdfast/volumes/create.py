@@ -17,7 +17,6 @@ from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import AlreadyExists, NoSuchContainer
 from holdfast.gate.configuration import FILE_NAME, GateConfiguration, LegEntry
-from holdfast.gate.launch import start_gate
 from holdfast.gate.provision import provision
 from holdfast.model.container import parse_container_url
 from holdfast.model.volume import MountProperties, Volume
@@ -37,6 +36,7 @@ from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
 from holdfast.volumes.erase import clear_container
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack import device_file_of, examine_stack
+from holdfast.volumes.starting import start
 from holdfast.volumes.undo import Undo
 
 IMAGE_DIRECTORY = "images"
@@ -150,7 +150,7 @@ def _build(
 
     say("start the gate")
     undo.add("stop the gate", lambda: stop_gate(settings, name))
-    start_gate(state_directory, run_directory)
+    start(settings, name)
 
     say("attach the loop device")
     undo.add("detach", lambda: detach_loops(examine_stack(settings, name), name))

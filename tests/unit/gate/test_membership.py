@@ -71,6 +71,11 @@ def test_an_older_epoch_is_stale() -> None:
     assert standings(verdict) == {"a": STALE, "b": SOURCE}
 
 
+def test_a_copy_from_an_earlier_epoch_is_stale_though_its_leg_is_in_sync() -> None:
+    verdict = judge(memory(6), [leg("a", 5), leg("b", 6)])
+    assert standings(verdict) == {"a": STALE, "b": SOURCE}
+
+
 def test_one_in_sync_leg_is_enough_for_a_host_that_remembers() -> None:
     verdict = judge(memory(), [leg("a", 5)])
     assert standings(verdict) == {"a": SOURCE, "b": Standing.MISSING}
