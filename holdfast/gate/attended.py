@@ -16,7 +16,7 @@ from time import monotonic_ns
 from holdfast.gate.shared import BUSY_SINCE, LEG, LEG_SINCE, SLOTS, slot_offset
 
 
-class GivenUp(BaseException):  # noqa: N818 - not an error: it ends a thread that was replaced
+class GivenUp(BaseException):
     """Raised in a thread whose work was taken from it. Nothing may be touched any more."""
 
 

@@ -63,7 +63,9 @@ class Changes:
         with hand.holding(self.recovery.changing):
             url = open_container(url).url
             configuration = self.roster.configuration
-            if any(leg.url == url and leg.number in self.roster.present for leg in configuration.legs):
+            if any(
+                leg.url == url and leg.number in self.roster.present for leg in configuration.legs
+            ):
                 raise AlreadyExists(f"{url} is a leg of this volume already")
             known = self._known(hand, url)
             if known is not None:
@@ -82,7 +84,10 @@ class Changes:
         container.check_free(container_bytes_needed(self.roster.configuration.size_bytes))
         with hand.holding(self.recovery.changing):
             configuration = self.roster.configuration
-            if container.url in (*configuration.spare_urls, *(leg.url for leg in configuration.legs)):
+            if container.url in (
+                *configuration.spare_urls,
+                *(leg.url for leg in configuration.legs),
+            ):
                 raise AlreadyExists(f"{container.url} is a leg or spare of this volume already")
             spares = (*configuration.spare_urls, container.url)
             self.roster.configure(replace(configuration, spare_urls=spares))
@@ -250,4 +255,3 @@ class Changes:
                 leg.clear_old_tail(old_ends[leg.number], old_size)
             finally:
                 hand.leave()
-

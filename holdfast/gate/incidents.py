@@ -134,7 +134,9 @@ class Incidents:
             (since for hand in hands if (since := hand.cells[BUSY_SINCE])), default=monotonic_ns()
         )
         with self._lock:
-            over = [entry for entry in self.open if entry.resolved_ns and entry.resolved_ns < oldest]
+            over = [
+                entry for entry in self.open if entry.resolved_ns and entry.resolved_ns < oldest
+            ]
             self.open = tuple(entry for entry in self.open if entry not in over)
         receipts = [incident.receipt(self._volume) for incident in over]
         for receipt in receipts:

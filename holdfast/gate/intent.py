@@ -38,7 +38,7 @@ class Bitmap:
         self.touched[first : last + 1] = b"\2" * count
         return self.durable.count(1, first, last + 1) == count
 
-    def set(self, offset: int, length: int) -> range:
+    def mark(self, offset: int, length: int) -> range:
         """Set the bits of a byte range in memory; the page numbers to be made durable."""
         first, last = offset >> _SHIFT, (offset + length - 1) >> _SHIFT
         for region in range(first, last + 1):

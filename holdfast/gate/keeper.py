@@ -2,7 +2,7 @@
 
 Everything is imported before the first fork, so a new worker costs a fork and not a Python start.
 The keeper opens no leg and holds no lock. When it dies, the worker starts another one (see
-restoring); when the worker dies, this one forks another. Whoever stops on purpose says so in the shared page.
+restoring); when the worker dies, this one forks another. Who stops on purpose says so in the page.
 """
 
 from __future__ import annotations
@@ -134,9 +134,7 @@ def resume(
     """Life of a keeper that a worker started because the one before died."""
     cells = shared.open_page(run_directory)
     cells[shared.KEEPER_GENERATION] += 1
-    post = Post(
-        state_directory, run_directory, cells, connection, socket.socket(fileno=listener)
-    )
+    post = Post(state_directory, run_directory, cells, connection, socket.socket(fileno=listener))
     post.listener.setblocking(False)
     end = socket.socket(fileno=channel)
     end.setblocking(False)

@@ -1,7 +1,7 @@
 """One leg in use: an open container whose first bytes are the volume's data.
 
-Owns the descriptor. Every call may block for ever when storage hangs, so it is made by a thread that
-has said so (see attended). Nothing is ever retried here: a leg that failed once is judged elsewhere.
+Owns the descriptor. Every call may block for ever when storage hangs, so it is made by a thread
+that has said so (see attended). Nothing is ever retried here: a failed leg is judged elsewhere.
 A leg that comes back is a new Leg with a new descriptor.
 """
 

@@ -62,7 +62,7 @@ class Mirror:
         """Open the journal that the configuration asks for. Raises OSError."""
         configuration = self.roster.configuration
         if configuration.journal is JournalMode.UNFLUSHED:
-            log = Unflushed(self.journal_directory, self._journal_failed)
+            log = Unflushed(self.journal_directory, self.journal_failed)
             log.open(configuration.recorded_position, seal=seal)
             self.log = log
 
@@ -93,7 +93,7 @@ class Mirror:
                 return
 
     def write(self, hand: Hand, view: memoryview, offset: int) -> None:
-        """Store the view on every leg; durable after the next flush. Raises HoldExpired, GivenUp."""
+        """Store the view on every leg; durable after a flush. Raises HoldExpired, GivenUp."""
         self._modify(hand, Kind.DATA, offset, len(view), view)
 
     def zero(self, hand: Hand, offset: int, length: int, *, keep_allocated: bool) -> None:
@@ -213,7 +213,7 @@ class Mirror:
             self._clear_idle(hand)
 
     def close_cleanly(self, hand: Hand) -> None:
-        """Leave nothing to do for the next start: all flushed, all bits clear, nothing to replay."""
+        """Leave nothing to do for the next start: all flushed, no bits, no replay."""
         if not self.roster.readers:
             return
         self.checkpoint(hand, flush=True)
@@ -227,7 +227,7 @@ class Mirror:
         """Make the bits of a range durable on every in-sync leg before its data is written."""
         bitmap = self.bitmap
         with hand.holding(bitmap.lock):
-            pages = bitmap.set(offset, length)
+            pages = bitmap.mark(offset, length)
             self._write_bitmap(hand, set(pages), flush=True)
             bitmap.confirm(offset, length)
 
@@ -334,7 +334,7 @@ class Mirror:
         if self.hold.storage_lost and self.roster.readers:
             self.storage_back("room again")
 
-    def _journal_failed(self, reason: str) -> None:
+    def journal_failed(self, reason: str) -> None:
         """Stop the volume or go on without a journal, as the policy says; never in silence."""
         configuration = self.roster.configuration
         incident = self.incidents.reflex("journal", f"journal: {reason}")

@@ -124,12 +124,12 @@ class Recovery:
                 continue
             del self.resyncs[number]
             if resync.leg.state is LegState.IN_SYNC and resync.replaces:
-                replaced = resync.replaces
-                LegTask(
-                    self.mirror.hands, lambda hand: self.finish_replacement(hand, replaced)
-                )
+                self._finish_replacement(resync.replaces)
             elif not resync.incident.resolved_ns:
                 resync.incident.resolve("abandoned: the leg failed or was removed")
+
+    def _finish_replacement(self, number: int) -> None:
+        LegTask(self.mirror.hands, lambda hand: self.finish_replacement(hand, number))
 
     def _tend_spares(self) -> None:
         """Put a spare in the place of a failed leg."""

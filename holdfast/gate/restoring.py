@@ -2,7 +2,7 @@
 
 It is a new program, not a fork of the worker: a fork would take along locked memory, threads' locks
 and a deeper stack each time. Descriptors of legs are handed over only to be closed there by a thread
-of their own, because closing one on hung storage may block.
+of its own, because closing one on hung storage may block.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Bringing one leg up to date while the volume is in use.
 
 Invariant: a region is copied while no write to it is under way, and the leg gets every write from
-the moment it joined; so when the last region is copied the leg holds everything. It becomes a source
-only then. A failing target is given up, a failing source is the mirror's business.
+the moment it joined; so when the last region is copied the leg holds everything. It becomes a
+source only then. A failing target is given up, a failing source is the mirror's business.
 """
 
 from __future__ import annotations

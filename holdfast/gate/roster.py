@@ -128,7 +128,7 @@ class Roster:
             )
 
     def promote(self, leg: LegDevice) -> bool:
-        """A resynchronised leg has all data: it becomes a source. False when it failed meanwhile."""
+        """A resynchronised leg has all data: it becomes a source. False when it has failed."""
         with self.lock:
             if self.present.get(leg.number) is not leg or not self.readers:
                 return False
@@ -143,9 +143,7 @@ class Roster:
             leg.state = LegState.IN_SYNC
             shared.mark_failed(self._cells, leg.number, failed=False)
             self.present[leg.number] = leg
-            entry = replace(
-                self.entry(leg.number), url=leg.url, state=LegState.IN_SYNC, reason=""
-            )
+            entry = replace(self.entry(leg.number), url=leg.url, state=LegState.IN_SYNC, reason="")
             self.configuration = self.configuration.with_leg(entry)
             self._arrange()
 

@@ -90,7 +90,7 @@ def create_page(run_directory: Path) -> memoryview:
     finally:
         os.close(descriptor)
     cells[MAGIC_CELL] = MAGIC
-    os.replace(temporary, path)
+    temporary.replace(path)
     return cells
 
 

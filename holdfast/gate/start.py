@@ -21,34 +21,19 @@ from holdfast.gate.shared import failed_legs
 from holdfast.gate.superblock import Superblock
 from holdfast.gate.task import LegTask
 from holdfast.model.volume import LegState
-from holdfast.system.process import has_ended, watch_process
 
 Opened = tuple[LegDevice, Superblock | None]
 
 
-def open_members(
-    recovery: Recovery, entries: list[LegEntry], predecessor_pid: int
-) -> dict[int, Opened]:
-    """Open legs side by side, for at most the hang time-out; those that cannot be are left out.
-
-    A lock that a predecessor still holds is waited for: it holds it until its last thread has left
-    the storage, and until then nothing else may write there.
-    """
+def open_members(recovery: Recovery, entries: list[LegEntry]) -> dict[int, Opened]:
+    """Open legs side by side, for at most the hang time-out; those that cannot be are left out."""
     timeout = recovery.roster.configuration.hang_timeout_seconds
     deadline = monotonic() + timeout
-    watch = watch_process(predecessor_pid) if predecessor_pid else None
-
-    def open_one(hand: Hand, entry: LegEntry) -> Opened:
-        try:
-            return recovery.open(hand, entry)
-        except BlockingIOError:
-            if watch is None or not has_ended(watch, timeout):
-                raise
-            return recovery.open(hand, entry)
 
     tasks = {
         entry.number: LegTask(
-            recovery.mirror.hands, lambda hand, entry=entry: open_one(hand, entry)  # type: ignore[misc]
+            recovery.mirror.hands,
+            lambda hand, entry=entry: recovery.open(hand, entry),  # type: ignore[misc]
         )
         for entry in entries
     }
@@ -67,10 +52,10 @@ def open_members(
 def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     """Judge the legs and begin with those that are current. Raises NoSource, OSError."""
     roster, mirror = recovery.roster, recovery.mirror
-    opened = open_members(recovery, list(roster.configuration.legs), 0)
+    opened = open_members(recovery, list(roster.configuration.legs))
     found = [FoundLeg(leg.url, superblock) for leg, superblock in opened.values()]
     verdict = judge(host_memory(mirror), found, force)
-    sources = {leg.number: leg for leg in verdict.start_from}
+    sources = {leg.number: leg for leg in verdict.start_from if leg.number is not None}
     for number, (leg, _) in opened.items():
         if number not in sources:
             leg.close()
@@ -84,11 +69,11 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
             mirror.log.replay(hand, leg, superblock.position)
         roster.start_with(leg)
         recovery.take_bits(hand, leg)
-    for judged in verdict.legs:
-        if judged.standing is Standing.STALE and judged.number is not None:
-            if any(entry.number == judged.number for entry in roster.configuration.legs):
-                roster.note(judged.number, LegState.STALE, judged.reason)
     roster.exclude_absent()
+    numbers = {entry.number for entry in roster.configuration.legs}
+    for judged in verdict.legs:
+        if judged.standing is Standing.STALE and judged.number in numbers:
+            roster.note(judged.number, LegState.STALE, judged.reason)
     if verdict.epoch > roster.configuration.epoch:
         roster.configure(roster.configuration)
     _equalise(recovery, hand)
@@ -102,8 +87,7 @@ def _equalise(recovery: Recovery, hand: Hand) -> None:
     roster = recovery.roster
     if len(roster.readers) < 2 or not recovery.mirror.bitmap.dirty():
         return
-    source, *others = roster.readers
-    for leg in others:
+    for leg in roster.readers[1:]:
         entry = roster.entry(leg.number)
         superblock = replace(
             roster.superblock(roster.configuration),
@@ -114,7 +98,7 @@ def _equalise(recovery: Recovery, hand: Hand) -> None:
         recovery.join(hand, leg, entry, superblock, blank=False)
 
 
-def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int) -> None:
+def take_over(recovery: Recovery, hand: Hand) -> None:
     """Go on with the predecessor's legs; what is away is held for, excluded, or probed later."""
     roster, mirror = recovery.roster, recovery.mirror
     failed = failed_legs(mirror.cells)
@@ -126,7 +110,7 @@ def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int) -> None:
     ]
     if mirror.hold.storage_lost and not mirror.hold.for_room:
         return  # nobody was left: whoever comes back is judged and brought up to date first
-    opened = open_members(recovery, usable, predecessor_pid)
+    opened = open_members(recovery, usable)
     for entry in usable:
         if entry.number not in opened or entry.state is not LegState.IN_SYNC:
             continue

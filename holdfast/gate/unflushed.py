@@ -170,7 +170,7 @@ class Unflushed:
         return max(recorded, min([end, *list(self._in_flight.values())]))
 
     def flush(self, hand: Hand) -> None:
-        """fdatasync of the journal, beside appends of other threads. A failure is told, not raised."""
+        """fdatasync beside appends of other threads. A failure is told, not raised."""
         if not self.active:
             return
         hand.enter(JOURNAL)

@@ -34,7 +34,7 @@ from holdfast.gate.serving import Server
 from holdfast.gate.start import start_first, take_over
 from holdfast.gate.task import LegTask
 from holdfast.system import fuse, memory
-from holdfast.system.process import watch_leader
+from holdfast.system.process import has_ended, watch_leader, watch_process
 
 CHECKPOINT_SECONDS = 1.0
 """How often positions are recorded on the legs and idle bits are cleared."""
@@ -122,19 +122,30 @@ class Worker:
         cells = self.post.cells
         died = cells[shared.WORKER_DIED] or monotonic_ns()
         incident = self.incidents.begin("takeover", "the worker died", died)
+        ended = self._predecessor_ended()
         try:
-            self.mirror.open_journal(seal=True)
+            self.mirror.open_journal(seal=not ended)
         except OSError as error:
-            incident.step("journal cannot be opened", str(error))
-        task = LegTask(
-            self.hands, lambda hand: take_over(self.recovery, hand, self.post.predecessor_pid)
-        )
+            self.mirror.journal_failed(f"it cannot be opened: {error.strerror}")
+        task = LegTask(self.hands, lambda hand: take_over(self.recovery, hand))
         self._attend(task)
         incident.step("legs opened", f"{len(self.mirror.roster.readers)} in sync", died)
         os.write(self.post.connection, fuse.NOTIFY_RESEND)
         self.resend_ns = monotonic_ns()
         self.takeover = incident
         incident.step("unanswered requests asked for again")
+
+    def _predecessor_ended(self) -> bool:
+        """Wait until no thread of the worker before can write any more, at most the hang time-out.
+
+        When one of them hangs inside a leg, it still has that leg's lock: the leg stays away.
+        """
+        watch = watch_process(self.post.predecessor_pid)
+        try:
+            return has_ended(watch, self.hang_timeout_seconds)
+        finally:
+            if watch is not None:
+                os.close(watch)
 
     def _attend(self, task: LegTask[None]) -> None:
         """Wait for a task of the start, watching over hands meanwhile."""
