@@ -22,7 +22,7 @@ from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
 
 Result = TypeVar("Result")
 
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 10.0
 """Storage that does not answer a probe within this time counts as hanging."""
 
 _PIPE_READ_BYTES = 1 << 16

@@ -19,6 +19,9 @@ from holdfast.system.run import run
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _FSTAB = Path("/etc/fstab")
 _OCTAL = re.compile(r"\\([0-7]{3})")
+_REFUSING = frozenset({"ro", "emergency_ro", "shutdown"})
+"""Super options of a file system that takes no writes; the latter two are ext4's since 6.15."""
+
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -43,8 +46,10 @@ class Mount:
 
     @property
     def read_only(self) -> bool:
-        """Whether writes are refused, by the mount or by the file system (remounted on errors)."""
-        return "ro" in self.options.split(",") or "ro" in self.super_options.split(",")
+        """Whether writes are refused: by the mount, or by the file system after an I/O error."""
+        return "ro" in self.options.split(",") or not _REFUSING.isdisjoint(
+            self.super_options.split(",")
+        )
 
 
 def unescape(text: str) -> str:

@@ -33,7 +33,7 @@ from holdfast.model.volume import Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.system.loop import attach_loop
-from holdfast.system.mounts import mount, mount_at
+from holdfast.system.mounts import Mount, mount, mount_at
 from holdfast.volumes.chain import check_state_directory
 from holdfast.volumes.descriptor import volume_of, with_configuration
 from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
@@ -66,7 +66,9 @@ def attach_volume(
     say("look for what is left of it")
     clean_volume(settings, name)
     configuration = _configuration(settings, volume, say)
-    if examine_stack(settings, name).mount_of(volume.mount.path) is not None:
+    mounted = examine_stack(settings, name).mount_of(volume.mount.path)
+    if mounted is not None:
+        _check_writable(volume, mounted)
         return replace(with_configuration(volume, configuration), attached=True)
     _check_mount_path(settings, volume)
     state_directory = settings.gate_state_directory(name)
@@ -132,6 +134,15 @@ def _configuration(settings: Settings, volume: Volume, say: Progress) -> GateCon
             "Move it away; the superblocks of the legs say what is needed.",
         )
     return configuration
+
+
+def _check_writable(volume: Volume, mounted: Mount) -> None:
+    """A file system that met an I/O error refuses writes until it is mounted anew."""
+    if mounted.read_only and "ro" not in volume.mount.options.split(","):
+        raise StorageFailed(
+            f"{mounted.path} is mounted, and turned read-only after an I/O error",
+            f"holdfast volume detach {volume.name}, then attach it again.",
+        )
 
 
 def _check_mount_path(settings: Settings, volume: Volume) -> None:

@@ -1,7 +1,7 @@
 """What `volume show` says of a volume: the gate's word, the mount table, the loop device.
 
-Never blocks on storage: the gate answers from memory, everything else is /proc and /sys. Works when
-the gate is gone.
+Never blocks on storage: the gate answers from memory, everything else is /proc and /sys. Works
+when the gate is gone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from holdfast.config import Settings
 from holdfast.errors import GateGone, HoldfastError
 from holdfast.gate.client import GateClient
 from holdfast.gate.configuration import GateConfiguration, load_configuration
-from holdfast.gate.launch import gate_is_running
 from holdfast.model.volume import (
     GateReport,
     LegReport,
@@ -23,9 +22,12 @@ from holdfast.model.volume import (
 )
 from holdfast.volumes.stack import Stack, examine_stack
 
+_ANSWER_SECONDS = 5.0
+"""A gate answers from memory, within milliseconds; one that takes longer is stopped or dead."""
+
 
 def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
-    """The volume as it is now. Does not block, does not raise for a gate that is gone."""
+    """The volume as it is now. Blocks 5 s at most; does not raise for a gate that is gone."""
     stack = examine_stack(settings, volume.name)
     shown = _ask_gate(settings, volume.name)
     configuration = _read_configuration(settings, volume.name)
@@ -51,11 +53,8 @@ def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
 
 
 def _ask_gate(settings: Settings, name: str) -> dict[str, Any] | None:
-    run_directory = settings.gate_run_directory(name)
-    if not gate_is_running(run_directory):
-        return None
     try:
-        return GateClient(run_directory).show()
+        return GateClient(settings.gate_run_directory(name), _ANSWER_SECONDS).show()
     except GateGone:
         return None
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from holdfast.gate.client import GateClient
-from holdfast.gate.launch import gate_is_running
 
 from holdfast.config import Settings
 from holdfast.errors import AlreadyExists, InUse, NoSuchVolume, StorageFailed
+from holdfast.gate.client import GateClient
+from holdfast.gate.launch import gate_is_running
 from holdfast.model.volume import Volume, VolumeState
 from holdfast.system.mounts import mount_at
 from holdfast.volumes.attach import attach_volume, rebuild_volume
@@ -64,7 +64,7 @@ def test_a_crash_of_everything_leaves_what_was_acknowledged(
         assert (report.state, report.gate) == (VolumeState.FAILED, None)
         attach_volume(settings, made)
         assert file.read_text() == "acknowledged"
-        assert report_volume(settings, made).state is VolumeState.HEALTHY
+        wait_until(lambda: report_volume(settings, made).state is VolumeState.HEALTHY)
 
 
 def test_recover_takes_away_the_dead_and_leaves_the_living(

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from holdfast.gate.client import GateClient
-from holdfast.gate.launch import gate_is_running
 
 from holdfast.config import Settings
 from holdfast.errors import InUse, VolumeHeld
+from holdfast.gate.client import GateClient
+from holdfast.gate.launch import gate_is_running
 from holdfast.model.volume import VolumeState
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
