@@ -75,8 +75,10 @@ class Catalog:
                 session.add(row_of_volume(volume))
         except IntegrityError as error:
             raise AlreadyExists(
-                f"a volume named {volume.name!r}, or the same one under another name, exists",
-                "holdfast volume list shows them; choose another name.",
+                f"there is a volume named {volume.name!r} already"
+                if any(known.name == volume.name for known in self.volumes())
+                else f"the volume with the id {volume.id} is here already under another name",
+                "holdfast volume list shows those that exist.",
             ) from error
 
     def update(self, volume: Volume) -> None:

@@ -7,8 +7,12 @@ asks for it.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -82,6 +86,38 @@ def _options(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status as docs/exit-status.md lists them."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with _ending_in_order() as signals:
+        status = _run(given)
+    return 128 + signals[0] if signals and status == INTERRUPTED else status
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP undo what is half done, as Ctrl-C does; yields those that came."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    ours = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL  # nohup: stays ignored
+    ]
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield came
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _run(given: list[str]) -> int:
     try:
         ended = application(args=given, prog_name="holdfast", standalone_mode=False)
         sys.stdout.flush()

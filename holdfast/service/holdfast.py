@@ -88,7 +88,9 @@ class Holdfast:
         volume = wanted.as_volume()
         others = self.catalog.volumes()
         if any(other.name == volume.name for other in others):
-            raise AlreadyExists(f"{volume.name} exists already", "Choose another name.")
+            raise AlreadyExists(
+                f"there is a volume named {volume.name!r} already", "Choose another name."
+            )
         check_values(volume)
         place = check_mount_place(self.settings, volume, others)
         check_containers(self.settings, volume, place.path, others)

@@ -57,13 +57,16 @@ def test_the_traceback_is_there_for_who_asks(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_interrupted_quietly_with_130(home: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_interrupted_quietly(home: Path, number: signal.Signals, status: int) -> None:
     watching = subprocess.Popen(WATCH, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert watching.stdout is not None
     assert watching.stdout.readline() == "[]\n"
-    watching.send_signal(signal.SIGINT)
+    watching.send_signal(number)
     _, complaint = watching.communicate(timeout=30)
-    assert (watching.returncode, complaint) == (130, "")
+    assert (watching.returncode, complaint) == (status, "")
 
 
 def test_a_reader_that_has_gone_ends_it_quietly(home: Path) -> None:
