@@ -97,6 +97,7 @@ def _look(url: str, pipe: int) -> None:
             container = open_container(url)
             descriptor = container.open()
             superblock = read_superblock(descriptor, container.size_bytes(descriptor))
+            os.close(descriptor)  # and its lock, before the worker is told that it may open it
             found: dict[str, Any] = {"error": ""}
             if superblock is not None:
                 found |= {

@@ -160,6 +160,8 @@ class Recovery:
             state, reason = LegState.STALE, error.message
         except HoldfastError as error:
             reason = error.message
+        except BlockingIOError:
+            reason = "another process uses it"
         except OSError as error:
             reason = error.strerror or str(error)
         finally:
