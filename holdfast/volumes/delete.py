@@ -9,13 +9,17 @@ import shutil
 from functools import partial
 
 from holdfast.config import Settings
-from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
+from holdfast.errors import GateGone, HoldfastError, InUse, NoSuchVolume, StorageFailed
+from holdfast.gate.client import GateClient
 from holdfast.gate.configuration import load_configuration
-from holdfast.model.volume import Volume
+from holdfast.model.volume import LegState, Volume
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.users import users_of_device
 from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.dismounting import abandon_gate, users_in_words
 from holdfast.volumes.erase import erase_leg
 from holdfast.volumes.progress import Progress, silent
+from holdfast.volumes.stack import examine_stack
 
 
 def delete_volume(
@@ -31,6 +35,7 @@ def delete_volume(
     one sentence per container that could not be cleaned. Idempotent. Raises as detaching does.
     """
     say = progress or silent
+    _give_up_lost_storage(settings, volume, say)
     detach_volume(settings, volume, progress)
     state_directory = settings.gate_state_directory(volume.name)
     left = []
@@ -44,6 +49,29 @@ def delete_volume(
     shutil.rmtree(settings.gate_run_directory(volume.name), ignore_errors=True)
     shutil.rmtree(state_directory, ignore_errors=True)
     return left
+
+
+def _give_up_lost_storage(settings: Settings, volume: Volume, say: Progress) -> None:
+    """End a hold for lost storage: waiting for it makes no sense when the data is to go.
+
+    Raises InUse while processes use the volume. An administrator's hold is left alone, and refused
+    by detaching.
+    """
+    try:
+        shown = GateClient(settings.gate_run_directory(volume.name)).show()
+    except GateGone:
+        return
+    states = {LegState(leg["state"]) for leg in shown["legs"]}
+    if not shown["held"] or shown["hold_expired"] or LegState.IN_SYNC in states:
+        return
+    for mount in examine_stack(settings, volume.name).mounts:
+        if users_of_device(mount.device_number):
+            raise InUse(
+                f"{volume.name} is in use: {users_in_words(mount)}",
+                "Let them finish or stop them, then try again.",
+            )
+    say("give up its lost storage")
+    abandon_gate(settings, volume.name, (shown["keeper_pid"], shown["worker_pid"]))
 
 
 def _urls(settings: Settings, volume: Volume) -> list[str]:

@@ -48,7 +48,7 @@ def _refuse_held(settings: Settings, name: str) -> None:
         shown = GateClient(settings.gate_run_directory(name)).show()
     except GateGone:
         return
-    if shown["held"]:
+    if shown["held"] and not shown["hold_expired"]:
         raise VolumeHeld(
             f"{name} is held ({shown['hold_reason']}): its dirty data cannot be written",
             f"Bring a leg back or add one, or holdfast volume release {name}.",

@@ -6,11 +6,16 @@ Must never dismount lazily: a file system that is still in use is the caller's t
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.gate import launch
+from holdfast.system.cgroup import remove_group
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import Mount, is_under, mount_at, mounts_under, unmount
@@ -83,3 +88,22 @@ def stop_gate(settings: Settings, name: str) -> bool:
             raise DeadlinePassed(f"{device_file} is still mounted", "holdfast recover")
         time.sleep(_POLL_SECONDS)
     return stopped
+
+
+def abandon_gate(settings: Settings, name: str, pids: Sequence[int]) -> None:
+    """Kill the gate's processes at once: what it withholds fails, and its legs stay as they are.
+
+    For a volume that is to be destroyed and whose storage is gone. Both are stopped before either
+    is killed, or the one would restore the other. Raises DeadlinePassed.
+    """
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+    run_directory = settings.gate_run_directory(name)
+    deadline = time.monotonic() + STOP_SECONDS
+    while launch.gate_is_running(run_directory):
+        if time.monotonic() > deadline:
+            raise DeadlinePassed(f"the gate of {name} does not end", "Look for its processes.")
+        time.sleep(_POLL_SECONDS)
+    remove_group(run_directory.name)

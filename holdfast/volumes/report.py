@@ -73,7 +73,7 @@ def _state(
     if shown is None:
         return VolumeState.DETACHED if stack.is_empty else VolumeState.FAILED
     if shown["held"]:
-        return VolumeState.HELD
+        return VolumeState.FAILED if shown["hold_expired"] else VolumeState.HELD
     if mounted is None:
         return VolumeState.FAILED if volume.attached else VolumeState.DETACHED
     asked_for_read_only = "ro" in volume.mount.options.split(",")
