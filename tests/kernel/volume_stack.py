@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from holdfast.gate.client import GateClient
-
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
+from holdfast.gate.client import GateClient
 from holdfast.model.volume import JournalMode, MountProperties, Volume
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
