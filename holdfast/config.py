@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
     """`HOLDFAST_HOME` moves state and run time under one folder; otherwise /var/lib and /run."""
 
-    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", env_ignore_empty=True, frozen=True)
 
     home: Path | None = None
+
+    @field_validator("home")
+    @classmethod
+    def _from_the_root(cls, home: Path | None) -> Path | None:
+        """Gates run in / and must find the same folder as the command that started them."""
+        return home.absolute() if home else None
 
     @property
     def state_directory(self) -> Path:

@@ -36,7 +36,7 @@ from holdfast.service.doctor import examine
 from holdfast.service.following import Percentage, wait_until_in_sync
 from holdfast.service.plans import creation, deletion, enlargement, find_leg
 from holdfast.service.turn import turn
-from holdfast.service.wishes import NewVolume
+from holdfast.service.wishes import NewVolume, check_socket_path
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.checks import check_containers, check_mount_place, check_values
@@ -49,6 +49,9 @@ from holdfast.volumes.report import report_volume
 from holdfast.volumes.resize import resize_volume
 
 DRILLS = ("leg-eio", "leg-hang", "leg-gone", "worker-kill")
+
+LONGEST_HOLD_SECONDS = 600.0
+"""Of an administrator who names no time, on a volume that fails at once when its storage goes."""
 
 
 class Holdfast:
@@ -86,6 +89,7 @@ class Holdfast:
         """What `create_volume` would do, after all its checks. Changes nothing."""
         self._need_root()
         volume = wanted.as_volume()
+        check_socket_path(self.settings, volume.name)
         others = self.catalog.volumes()
         if any(other.name == volume.name for other in others):
             raise AlreadyExists(
@@ -104,6 +108,7 @@ class Holdfast:
         """
         self._need_root()
         volume = wanted.as_volume()
+        check_socket_path(self.settings, volume.name)
         with turn(self.settings, volume.name):
             others = self.catalog.volumes()
             self.catalog.add(volume)
@@ -154,7 +159,8 @@ class Holdfast:
         `force` accepts a leg although one that is away may be newer. Raises NoSource otherwise.
         """
         self._need_root()
-        with turn(self.settings, check_name(name)):
+        check_socket_path(self.settings, check_name(name))
+        with turn(self.settings, name):
             if leg_urls and not gate_is_running(self.settings.gate_run_directory(name)):
                 urls = tuple(str(parse_container_url(url)) for url in leg_urls)
                 self._enter(rebuild_volume(self.settings, name, urls))
@@ -173,6 +179,7 @@ class Holdfast:
             volume = self.catalog.volume(name)
             detach_volume(self.settings, volume, progress)
             self.catalog.update(replace(volume, attached=False))
+            self._note_legs(name)
             self._ingest()
         return self.show_volume(name)
 
@@ -191,15 +198,19 @@ class Holdfast:
         """
         self._need_root()
         with turn(self.settings, check_name(name)):
-            volume = self.catalog.volume(name)
+            detach_volume(self.settings, self.catalog.volume(name), progress)
+            self._note_legs(name)
             self._ingest()
-            done = delete_volume(self.settings, volume, keep_images=keep_images, progress=progress)
+            volume = self.catalog.volume(name)
+            left = delete_volume(self.settings, volume, keep_images=keep_images, progress=progress)
             self.catalog.remove(name)
-        return done
+        return left
 
     def hold(self, name: str, seconds: float | None, reason: str) -> VolumeReport:
         """Withhold the volume's requests, at most `seconds` (None: its hold time-out)."""
-        self._gate(name).hold(seconds, reason)
+        gate = self._gate(name)
+        deadline = self.catalog.volume(name).hold_timeout_seconds or LONGEST_HOLD_SECONDS
+        gate.hold(seconds or deadline, reason)
         return self.show_volume(name)
 
     def release(self, name: str) -> VolumeReport:

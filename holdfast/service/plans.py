@@ -9,6 +9,9 @@ from holdfast.errors import InvalidSize, NoSuchLeg
 from holdfast.model.size import format_size
 from holdfast.model.volume import LegReport, LegState, Volume, VolumeReport
 
+ID_BEGINNING_CHARACTERS = 4
+"""Shorter beginnings of ids could be meant as numbers: `leg remove NAME 1` is about leg 1."""
+
 
 def creation(volume: Volume) -> tuple[str, ...]:
     """The steps of creating this volume."""
@@ -55,14 +58,18 @@ def deletion(volume: Volume, keep_images: bool) -> tuple[str, ...]:
 
 
 def find_leg(report: VolumeReport, wanted: str) -> LegReport:
-    """The leg or spare with that number, id (or its unique beginning) or URL. Raises NoSuchLeg."""
+    """The leg or spare with that number, id (or its beginning) or URL. Raises NoSuchLeg."""
     exact = [
         leg
         for leg in report.legs
         if (wanted and wanted in (leg.id, leg.url))
         or (leg.state is not LegState.SPARE and wanted == str(leg.number))
     ]
-    begins = [leg for leg in report.legs if wanted and leg.id.startswith(wanted)]
+    begins = [
+        leg
+        for leg in report.legs
+        if len(wanted) >= ID_BEGINNING_CHARACTERS and leg.id.startswith(wanted)
+    ]
     for found in (exact, begins):
         if len(found) == 1:
             return found[0]

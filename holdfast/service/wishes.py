@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os.path
+import os
 import uuid
 from dataclasses import dataclass
 
+from holdfast.config import Settings
 from holdfast.errors import InvalidOption
+from holdfast.gate.keeper import SOCKET_FILE
 from holdfast.model.container import parse_container_url
 from holdfast.model.volume import (
     JournalMode,
@@ -14,6 +16,9 @@ from holdfast.model.volume import (
     Volume,
     check_name,
 )
+
+LONGEST_SOCKET_PATH_BYTES = 107
+"""unix(7): sun_path has 108 bytes, one of them ends it."""
 
 _UNUSABLE_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys", "/run", "/etc", "/usr", "/var", "/boot")
 
@@ -61,6 +66,16 @@ class NewVolume:
             journal=JournalMode(self.journal),
             hold_timeout_seconds=self.hold_timeout_seconds,
             hang_timeout_seconds=self.hang_timeout_seconds,
+        )
+
+
+def check_socket_path(settings: Settings, name: str) -> None:
+    """Raise InvalidOption when the gate's socket would have a path that the kernel refuses."""
+    path = settings.gate_run_directory(name) / SOCKET_FILE
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH_BYTES:
+        raise InvalidOption(
+            f"{path} is too long for a socket: {LONGEST_SOCKET_PATH_BYTES} bytes at most",
+            "Set HOLDFAST_HOME to a shorter path, or shorten the volume's name.",
         )
 
 

@@ -90,3 +90,26 @@ def test_what_needs_root_says_so(home: Path) -> None:
     )
     assert ended.returncode == 5
     assert "\nerror[RIGHTS]: " in ended.stderr
+
+
+def test_a_home_whose_sockets_would_have_too_long_a_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / ("x" * 80)
+    monkeypatch.setenv("HOLDFAST_HOME", str(home))
+    assert main(["volume", "create", "bank", "--size", "64M", "--mount", f"{tmp_path}/m"]) == 2
+    assert "too long for a socket" in capsys.readouterr().err
+    assert not home.exists()
+
+
+def test_a_relative_home_counts_from_where_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOLDFAST_HOME", "here")
+    assert main(["volume", "list"]) == 0
+    assert (tmp_path / "here/state/catalog.sqlite").exists()
+    monkeypatch.setenv("HOLDFAST_HOME", "")
+    from holdfast.config import Settings
+
+    assert Settings().state_directory == Path("/var/lib/holdfast")

@@ -20,8 +20,8 @@ from holdfast.service.following import wait_until_in_sync
 from holdfast.service.plans import creation, deletion, enlargement, find_leg
 
 LEGS = (
-    LegReport(1, "aa11", "file:/1.img", LegState.IN_SYNC),
-    LegReport(2, "aa22", "block:/dev/sdb", LegState.RESYNCING, 12.5),
+    LegReport(1, "1aa1bb", "file:/1.img", LegState.IN_SYNC),
+    LegReport(2, "1aa2bb", "block:/dev/sdb", LegState.RESYNCING, 12.5),
     LegReport(0, "", "file:/spare.img", LegState.SPARE),
 )
 GATE = GateReport(1, 2, False, "", None, 0, 0, 0, 0.0)
@@ -37,14 +37,14 @@ VOLUME = Volume(
 
 @pytest.mark.parametrize(
     ("wanted", "position"),
-    [("1", 0), ("aa11", 0), ("aa1", 0), ("file:/1.img", 0), ("2", 1), ("block:/dev/sdb", 1),
+    [("1", 0), ("1aa1bb", 0), ("1aa1", 0), ("file:/1.img", 0), ("2", 1), ("block:/dev/sdb", 1),
      ("file:/spare.img", 2)],
 )  # fmt: skip
 def test_a_leg_is_named_by_number_id_or_url(wanted: str, position: int) -> None:
     assert find_leg(REPORT, wanted) is LEGS[position]
 
 
-@pytest.mark.parametrize("wanted", ["", "0", "3", "aa", "zz", "file:/2.img", "-1"])
+@pytest.mark.parametrize("wanted", ["", "0", "3", "1aa", "1a", "zz", "file:/2.img", "-1"])
 def test_a_leg_that_is_not_there_or_not_unique_is_refused(wanted: str) -> None:
     with pytest.raises(NoSuchLeg) as refused:
         find_leg(REPORT, wanted)
@@ -89,4 +89,4 @@ def test_waiting_ends_when_the_leg_is_in_sync() -> None:
 @pytest.mark.parametrize("state", [LegState.FAILED, LegState.STALE])
 def test_waiting_ends_when_the_leg_fails(state: LegState) -> None:
     with pytest.raises(ContainerFailed):
-        wait_until_in_sync(look_through((LegState.RESYNCING, 1.0), (state, None)), "aa22")
+        wait_until_in_sync(look_through((LegState.RESYNCING, 1.0), (state, None)), "1aa2bb")
