@@ -1,0 +1,80 @@
+"""Load that finds out by itself whether every byte came back: fio; and file-system checks."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from holdfast.system.fuse import MAXIMUM_TRANSFER_BYTES
+
+PASS_TIMEOUT_SECONDS = 120.0
+_JOBS = f"""
+[global]
+directory={{directory}}
+rw=randwrite
+verify=crc32c
+verify_fatal=1
+verify_state_save=0
+size=64m
+group_reporting
+
+[direct]
+direct=1
+ioengine=libaio
+iodepth=4
+bsrange=4k-64k
+
+[synced]
+ioengine=psync
+bs=4k
+fdatasync=4
+size=3m
+
+[large]
+direct=1
+ioengine=psync
+bs={MAXIMUM_TRANSFER_BYTES}
+size=64m
+"""
+
+CHECKS = {
+    "ext4": ("e2fsck", "-f", "-n"),
+    "xfs": ("xfs_repair", "-n", "-f"),
+    "btrfs": ("btrfs", "check", "--readonly", "--force"),
+}
+"""Read-only checks of a file system in an image: status 0 only when nothing is wrong."""
+
+
+def verified_writes(directory: Path, until: Callable[[], bool]) -> list[float]:
+    """Write random blocks with checksums and read them back, pass after pass; seconds of each.
+
+    Fails the test when fio meets an error or a wrong byte.
+    """
+    passes: list[float] = []
+    jobs = directory.parent / "fio.jobs"
+    jobs.write_text(_JOBS.format(directory=directory))
+    while True:
+        done = until()
+        begun = time.monotonic()
+        result = subprocess.run(
+            ["fio", f"--randseed={len(passes) + 1}", str(jobs)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PASS_TIMEOUT_SECONDS,
+            cwd=directory.parent,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        passes.append(time.monotonic() - begun)
+        if done:
+            return passes
+
+
+def check_filesystem(image: Path, filesystem: str) -> None:
+    """The file system in an image that is not in use has no fault."""
+    result = subprocess.run(
+        [*CHECKS[filesystem], str(image)], check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
