@@ -45,8 +45,8 @@ class Keeper:
     worker_pid: int = 0
     watch: int | None = None
     vain_starts: int = 0
-    stuck: dict[int, int] = field(default_factory=dict)
-    """Probes that hang inside the kernel: process to leg number."""
+    unburied: dict[int, int] = field(default_factory=dict)
+    """Probes whose process has not ended (it may hang inside the kernel): process to leg."""
 
     def start_worker(self, ready: int | None = None) -> None:
         """Fork a worker."""
@@ -91,16 +91,20 @@ class Keeper:
                     send(self.channel, answer)
                     probe.close()
                     probes.remove(probe)
-                    self.stuck[probe.pid] = probe.number
             self._reap()
 
     def _probe(self, message: dict[str, Any], probes: list[Probe]) -> None:
         """Start the probe that the worker asks for, unless one is under way or hangs."""
         number, url = message["probe"], message["url"]
-        if number in self.stuck.values():
+        self._reap()
+        if any(probe.number == number for probe in probes):
+            return
+        if number in self.unburied.values():
             send(self.channel, {"probe": number, "url": url, "error": "the last probe hangs"})
-        elif not any(probe.number == number for probe in probes):
-            probes.append(Probe(number, url, message["timeout_seconds"]))
+            return
+        probe = Probe(number, url, message["timeout_seconds"])
+        self.unburied[probe.pid] = number
+        probes.append(probe)
 
     def _worker_died(self) -> None:
         self.post.cells[shared.WORKER_DIED] = monotonic_ns()
@@ -118,7 +122,7 @@ class Keeper:
         """Bury children that have ended; those inside dead storage are left for later."""
         try:
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                self.stuck.pop(pid, None)
+                self.unburied.pop(pid, None)
         except ChildProcessError:
             return
 

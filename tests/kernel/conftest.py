@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.config import Settings
+
 
 @pytest.fixture
 def soak_rounds() -> Callable[[int, int], int]:
@@ -22,3 +24,12 @@ def image(ram_directory: Path) -> Iterator[Path]:
     with path.open("wb") as file:
         file.truncate(64 << 20)
     yield path
+
+
+@pytest.fixture
+def settings(ram_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """State and run time on the RAM disk: for tests that make many volumes."""
+    home = ram_directory / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOLDFAST_HOME", str(home))
+    return Settings()
