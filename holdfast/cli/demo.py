@@ -11,6 +11,6 @@ def demo() -> None:
     Three applications that verify themselves run on a volume whose storage is destroyed, hung
     and replaced, and whose driver is killed. Exit status 0 only when they noticed nothing.
     """
-    from holdfast.demo import run
+    from holdfast.demo.story import run
 
     raise typer.Exit(run())
