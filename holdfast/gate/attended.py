@@ -40,6 +40,11 @@ class Hand:
         cells[LEG_SINCE] = monotonic_ns()
         cells[LEG] = leg_number
 
+    @property
+    def entered_ns(self) -> int:
+        """When this thread went into the leg where it is, or where it was given up."""
+        return self.cells[LEG_SINCE]
+
     def leave(self) -> None:
         """Say that the leg answered. Raises GivenUp when the watchdog was faster."""
         self.claim.acquire()
@@ -104,6 +109,9 @@ class Hands:
         with self._lock:
             return list(self._hands.values())
 
-    def stuck_in(self, leg_number: int) -> bool:
-        """Whether a thread that was given up is still inside that leg."""
-        return any(hand.given_up and hand.stuck_in == leg_number for hand in self.all())
+    def stuck_in(self, leg_number: int, since_ns: int) -> bool:
+        """Whether a thread that was given up, and went in since then, is still inside that leg."""
+        return any(
+            hand.given_up and hand.stuck_in == leg_number and hand.entered_ns >= since_ns
+            for hand in self.all()
+        )

@@ -290,7 +290,7 @@ class Mirror:
                 self.log.fail(reason)
         else:
             leg = self.roster.present.get(number)
-            if leg is not None:
+            if leg is not None and hand.entered_ns >= self.roster.arrived_ns[number]:
                 self.roster.fail(leg, reason)
         self.log.done(hand)
         self.ranges.leave(hand)

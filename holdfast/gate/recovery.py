@@ -85,7 +85,8 @@ class Recovery:
         hopeless = entry.state is LegState.STALE and not self.roster.readers
         if busy or hopeless or self.drills.on(entry.number):
             return 0.25
-        if now >= watch.due and not self.mirror.hands.stuck_in(entry.number):
+        arrived_ns = self.roster.arrived_ns.get(entry.number, 0)
+        if now >= watch.due and not self.mirror.hands.stuck_in(entry.number, arrived_ns):
             timeout = self.roster.configuration.hang_timeout_seconds
             watch.asked = self._ask(
                 {"probe": entry.number, "url": entry.url, "timeout_seconds": timeout}

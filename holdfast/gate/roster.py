@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic_ns
 
 from holdfast.gate import shared
 from holdfast.gate.attended import Hand
@@ -40,6 +41,9 @@ class Roster:
         self.readers: tuple[LegDevice, ...] = ()
         self.writers: tuple[LegDevice, ...] = ()
         self.unsettled = False
+        self.arrived_ns: dict[int, int] = {}
+        """When the container that stands for a leg was taken in (CLOCK_MONOTONIC): a thread that
+        went into this leg before is inside another container."""
         self.retired: list[LegDevice] = []
         """Legs that are not used any more; the main loop closes them."""
         self.on_last_lost: Callable[[LegDevice, str], None] = lambda leg, reason: None
@@ -66,6 +70,11 @@ class Roster:
         legs = sorted(self.present.values(), key=lambda leg: leg.number)
         self.writers = tuple(legs)
         self.readers = tuple(leg for leg in legs if leg.state is LegState.IN_SYNC)
+
+    def _arrive(self, leg: LegDevice) -> None:
+        shared.mark_failed(self._cells, leg.number, failed=False)
+        self.arrived_ns[leg.number] = monotonic_ns()
+        self.present[leg.number] = leg
 
     def _change(self, configuration: GateConfiguration) -> None:
         """Take a new membership: a new epoch, not durable yet."""
@@ -121,8 +130,7 @@ class Roster:
         """Take a leg that is to be resynchronised: from now on it gets every write."""
         with self.lock:
             leg.state = LegState.RESYNCING
-            shared.mark_failed(self._cells, leg.number, failed=False)
-            self.present[leg.number] = leg
+            self._arrive(leg)
             self._change(
                 self.configuration.with_leg(replace(entry, state=LegState.RESYNCING, reason=""))
             )
@@ -141,8 +149,7 @@ class Roster:
         """A current leg is present from the start of this worker, or again after it was away."""
         with self.lock:
             leg.state = LegState.IN_SYNC
-            shared.mark_failed(self._cells, leg.number, failed=False)
-            self.present[leg.number] = leg
+            self._arrive(leg)
             entry = replace(self.entry(leg.number), url=leg.url, state=LegState.IN_SYNC, reason="")
             self.configuration = self.configuration.with_leg(entry)
             self._arrange()
