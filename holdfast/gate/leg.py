@@ -7,9 +7,11 @@ A leg that comes back is a new Leg with a new descriptor.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
+import stat
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -53,6 +55,7 @@ class LegDevice(Protocol):
     state: LegState
     descriptor: int
     container_bytes: int
+    identity: int
 
     def read(self, view: memoryview, offset: int) -> None: ...
     def write(self, view: memoryview, offset: int) -> None: ...
@@ -83,6 +86,8 @@ class Leg:
     sequence: int
     watch_size: bool
     is_file: bool
+    identity: int
+    """Tells this container from another one of the same name, on this host since its boot."""
 
     def _check_whole(self) -> None:
         """A truncated image would be extended again by the next write, and read as zeros."""
@@ -196,6 +201,18 @@ class Leg:
         os.close(self.descriptor)
 
 
+def _identity(descriptor: int) -> int:
+    """Device and inode of an image; device and the kernel's sequence number of a disk."""
+    status = os.fstat(descriptor)
+    device, number = status.st_dev, status.st_ino
+    if stat.S_ISBLK(status.st_mode):
+        device = status.st_rdev
+        name = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/diskseq"
+        with contextlib.suppress(OSError), open(name) as file:  # Linux 5.14 and later
+            number = int(file.read())
+    return (device << 40 ^ number) & (1 << 64) - 1 or 1
+
+
 def _is_local(descriptor: int) -> bool:
     """Whether the container's size is known without asking anyone else."""
     link = f"/proc/self/fd/{descriptor}"
@@ -261,5 +278,6 @@ def open_leg(
         sequence=superblock.sequence if superblock else 0,
         watch_size=is_file and _is_local(descriptor),
         is_file=is_file,
+        identity=_identity(descriptor),
     )
     return leg, superblock

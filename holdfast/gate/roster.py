@@ -53,6 +53,11 @@ class Roster:
     # --- memory only ------------------------------------------------------------------------
 
     @property
+    def durable_position(self) -> int:
+        """The journal position that every in-sync leg has durably recorded."""
+        return self._durable.recorded_position
+
+    @property
     def highest_epoch(self) -> int:
         """The highest epoch that this worker has tried to make durable."""
         return self._highest_epoch
@@ -73,6 +78,7 @@ class Roster:
 
     def _arrive(self, leg: LegDevice) -> None:
         shared.mark_failed(self._cells, leg.number, failed=False)
+        shared.remember_container(self._cells, leg.number, leg.identity)
         self.arrived_ns[leg.number] = monotonic_ns()
         self.present[leg.number] = leg
 
@@ -181,6 +187,7 @@ class Roster:
         with self.lock:
             leg = self.present.pop(number, None)
             shared.mark_failed(self._cells, number, failed=False)
+            shared.forget_container(self._cells, number)
             self._change(self.configuration.without_leg(number))
             return leg
 

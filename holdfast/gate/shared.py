@@ -35,6 +35,9 @@ RESYNC_CURSOR: Final = 12
 STORAGE_HOLD_SPACE: Final = 13  # 1: held because a leg is full
 SERVING: Final = 14  # generation of the last worker that began to serve
 
+FIRST_CONTAINER: Final = 32  # pairs: number of a leg that is in use, identity of its container
+LAST_CONTAINER: Final = 95
+
 FIRST_FAILED: Final = 96  # numbers of legs that failed and were not taken in again
 LAST_FAILED: Final = 127
 
@@ -120,6 +123,30 @@ def mark_failed(cells: memoryview, number: int, *, failed: bool) -> None:
             cells[index] = number
             return
         if not failed and cells[index] == number:
+            cells[index] = 0
+
+
+def remember_container(cells: memoryview, number: int, identity: int) -> None:
+    """Which container stands for a leg from now on, for the worker after this one."""
+    pairs = range(FIRST_CONTAINER, LAST_CONTAINER, 2)
+    index = next((i for i in pairs if cells[i] == number), 0) or next(
+        (i for i in pairs if not cells[i]), FIRST_CONTAINER
+    )
+    cells[index + 1] = 0
+    cells[index] = number
+    cells[index + 1] = identity
+
+
+def remembered_container(cells: memoryview, number: int) -> int:
+    """The identity of the container that stood for a leg last; 0: not known."""
+    pairs = range(FIRST_CONTAINER, LAST_CONTAINER, 2)
+    return next((cells[index + 1] for index in pairs if cells[index] == number), 0)
+
+
+def forget_container(cells: memoryview, number: int) -> None:
+    """A leg left the volume."""
+    for index in range(FIRST_CONTAINER, LAST_CONTAINER, 2):
+        if cells[index] == number:
             cells[index] = 0
 
 

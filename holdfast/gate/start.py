@@ -17,7 +17,7 @@ from holdfast.gate.configuration import LegEntry
 from holdfast.gate.leg import LegDevice
 from holdfast.gate.membership import FoundLeg, Standing, judge
 from holdfast.gate.recovery import Recovery, host_memory, resync_cursor
-from holdfast.gate.shared import failed_legs
+from holdfast.gate.shared import failed_legs, remembered_container
 from holdfast.gate.superblock import Superblock
 from holdfast.gate.task import LegTask
 from holdfast.model.volume import LegState
@@ -74,7 +74,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     for judged in verdict.legs:
         if judged.standing is Standing.STALE and judged.number in numbers:
             roster.note(judged.number, LegState.STALE, judged.reason)
-    if verdict.epoch > roster.configuration.epoch:
+    if verdict.epoch > roster.configuration.epoch or verdict.forced:
         roster.configure(roster.configuration)
     _equalise(recovery, hand)
     roster.settle(hand)
@@ -98,6 +98,32 @@ def _equalise(recovery: Recovery, hand: Hand) -> None:
         recovery.join(hand, leg, entry, superblock, blank=False)
 
 
+def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
+    """Close what is not the container that the predecessor used: it is away.
+
+    What lies there now under its name can be an older copy, or a server that came back without its
+    cache: like any leg that returns, it is probed, judged and brought up to date.
+    """
+    roster, cells = recovery.roster, recovery.mirror.cells
+    for number, (leg, superblock) in list(opened.items()):
+        entry = roster.entry(number)
+        reason = ""
+        if leg.identity != remembered_container(cells, number):
+            reason = f"{leg.url} is another container than before"
+        elif superblock is None:
+            roster.unsettled = True  # somebody wrote over it while it was in use: it gets a new one
+        else:
+            try:
+                recovery.check_identity(entry, superblock)
+            except HoldfastError as error:
+                reason = error.message
+        if reason:
+            roster.note(number, entry.state, reason)
+            del opened[number]
+            leg.close()
+            leg.forget()
+
+
 def take_over(recovery: Recovery, hand: Hand) -> None:
     """Go on with the predecessor's legs; what is away is held for, excluded, or probed later."""
     roster, mirror = recovery.roster, recovery.mirror
@@ -111,11 +137,11 @@ def take_over(recovery: Recovery, hand: Hand) -> None:
     if mirror.hold.storage_lost and not mirror.hold.for_room:
         return  # nobody was left: whoever comes back is judged and brought up to date first
     opened = open_members(recovery, usable)
+    _leave_out_others(recovery, opened)
     for entry in usable:
         if entry.number not in opened or entry.state is not LegState.IN_SYNC:
             continue
         leg, superblock = opened[entry.number]
-        recovery.check_identity(entry, superblock)
         roster.start_with(leg)
         if superblock is not None:
             roster.rise_above(superblock.epoch)
@@ -132,7 +158,6 @@ def take_over(recovery: Recovery, hand: Hand) -> None:
     for entry in usable:
         if entry.state is LegState.RESYNCING and entry.number in opened:
             leg, superblock = opened[entry.number]
-            recovery.check_identity(entry, superblock)
             recovery.join(
                 hand,
                 leg,
