@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from holdfast.errors import CommandFailed, GateGone, by_code
-from holdfast.gate.keeper import SOCKET_FILE
+from holdfast.gate.post import SOCKET_FILE
 from holdfast.gate.shared import Counters, read_counters
 
 __all__ = ["Counters", "GateClient", "read_counters"]

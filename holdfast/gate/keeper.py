@@ -24,14 +24,12 @@ from typing import Any, NoReturn
 from holdfast.errors import HoldfastError
 from holdfast.gate import shared
 from holdfast.gate.channel import Probe, make_channel, receive, send, wait
-from holdfast.gate.post import Post
+from holdfast.gate.post import DEVICE_FILE, SOCKET_FILE, Post
 from holdfast.gate.worker import Worker
 from holdfast.system import cgroup, fuse
 from holdfast.system.memory import never_kill_for_memory
 from holdfast.system.process import watch_leader
 
-DEVICE_FILE = "device"
-SOCKET_FILE = "control"
 LONGEST_DELAY_SECONDS = 1.0
 """Workers that die before they serve, again and again, are started with a growing delay."""
 

@@ -12,12 +12,11 @@ from time import monotonic
 
 from holdfast.errors import DeadlinePassed, GateGone, HoldfastError, StorageFailed, by_code
 from holdfast.gate.client import GateClient
-from holdfast.gate.keeper import DEVICE_FILE
 from holdfast.gate.shared import read_counters
-from holdfast.system.cgroup import move_to_own_group
+from holdfast.system.cgroup import move_to_own_group, remove_group
 from holdfast.system.process import has_ended, watch_process
 
-__all__ = ["DEVICE_FILE", "gate_is_running", "start_gate", "stop_gate"]
+__all__ = ["gate_is_running", "start_gate", "stop_gate"]
 
 START_SECONDS = 120.0
 """Opening legs takes at most the hang time-out; replaying a journal can take longer."""
@@ -112,4 +111,5 @@ def stop_gate(run_directory: Path, timeout_seconds: float = 30.0) -> bool:
                 )
         finally:
             os.close(watch)
+    remove_group(run_directory.name)
     return True

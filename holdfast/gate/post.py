@@ -6,6 +6,12 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+DEVICE_FILE = "device"
+"""In the run directory: the regular file on which the gate's file system is mounted."""
+
+SOCKET_FILE = "control"
+"""In the run directory: the control socket."""
+
 
 @dataclass(frozen=True)
 class Post:

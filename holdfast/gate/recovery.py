@@ -308,7 +308,7 @@ def host_memory(mirror: Mirror) -> HostMemory:
         volume_id=configuration.volume_id,
         epoch=configuration.epoch or None,
         members=members_of(configuration),
-        recorded_position=configuration.recorded_position,
+        recorded_position=mirror.roster.durable_position,
         journal=configuration.journal,
         journal_begin=log.begin if log else None,
         journal_end=log.position if log else None,

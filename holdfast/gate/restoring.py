@@ -1,8 +1,8 @@
 """A worker starts a keeper when the one before has died.
 
 It is a new program, not a fork of the worker: a fork would take along locked memory, threads' locks
-and a deeper stack each time. Descriptors of legs are handed over only to be closed there by a thread
-of its own, because closing one on hung storage may block.
+and a deeper stack each time. Descriptors of legs are handed over only to be closed there, on a
+thread of its own, because closing one on hung storage may block.
 """
 
 from __future__ import annotations

@@ -35,6 +35,11 @@ from holdfast.system.memory import aligned_buffer
 SERVING_THREADS = 2
 _PAGE = 4096
 
+# Bound once: these are looked up for every request.
+_READ, _WRITE, _FSYNC, _RESEND = fuse.READ, fuse.WRITE, fuse.FSYNC, fuse.UNIQUE_RESEND
+_UNPACK_TRANSFER = fuse.IN_TRANSFER.unpack_from
+_PACK_HEADER, _PACK_WRITTEN = fuse.OUT_HEADER.pack, fuse.OUT_WRITE.pack
+
 
 class Server:
     """What all serving threads of a worker share."""
@@ -139,26 +144,24 @@ class ServingThread(threading.Thread):
 
     def _answer(self, length: int, data: memoryview) -> None:
         """Carry out the request in the header buffer and reply to it."""
-        _, opcode, unique, _, _, _, _, _, _, _, offset, size = fuse.IN_TRANSFER.unpack_from(
-            self.header
-        )
+        opcode, unique, offset, size = _UNPACK_TRANSFER(self.header)
         hand, mirror = self.hand, self.server.mirror
         cells = hand.cells
         failed = False
         reply: list[bytes | memoryview]
         try:
-            if opcode == fuse.READ:
+            if opcode == _READ:
                 view = data[:size]
                 mirror.read(hand, view, offset)
-                reply = [fuse.OUT_HEADER.pack(16 + size, 0, unique), view]
+                reply = [_PACK_HEADER(16 + size, 0, unique), view]
                 cells[READS] += 1
                 cells[READ_BYTES] += size
-            elif opcode == fuse.WRITE:
+            elif opcode == _WRITE:
                 mirror.write(hand, data[:size], offset)
-                reply = [fuse.OUT_WRITE.pack(24, 0, unique, size, 0)]
+                reply = [_PACK_WRITTEN(24, 0, unique, size, 0)]
                 cells[WRITES] += 1
                 cells[WRITTEN_BYTES] += size
-            elif opcode == fuse.FSYNC:
+            elif opcode == _FSYNC:
                 mirror.flush(hand)
                 reply = [fuse.plain_reply(unique)]
                 cells[FLUSHES] += 1
@@ -182,10 +185,10 @@ class ServingThread(threading.Thread):
         waited = monotonic_ns() - self.busy_since
         if waited > cells[LONGEST_WAIT]:
             cells[LONGEST_WAIT] = waited
-        if unique & fuse.UNIQUE_RESEND:
+        resent = bool(unique & _RESEND)
+        if resent:
             cells[RESENT] += 1
         if mirror.incidents.open:
-            resent = bool(unique & fuse.UNIQUE_RESEND)
             mirror.incidents.answered(self.busy_since, waited, failed=failed, resent=resent)
 
     def _other(self, opcode: int, unique: int, length: int, data: memoryview) -> bytes:

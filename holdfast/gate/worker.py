@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from time import monotonic, monotonic_ns
 from typing import Any
 
@@ -35,6 +36,9 @@ from holdfast.gate.start import start_first, take_over
 from holdfast.gate.task import LegTask
 from holdfast.system import fuse, memory
 from holdfast.system.process import has_ended, watch_leader, watch_process
+
+STACK_BYTES = 512 << 10
+"""Stack of a thread. All of it is locked in memory and must be present before the thread runs."""
 
 CHECKPOINT_SECONDS = 1.0
 """How often positions are recorded on the legs and idle bits are cleared."""
@@ -157,12 +161,14 @@ class Worker:
     def _discipline(self) -> None:
         """What a process that serves write-back owes to the kernel's memory management."""
         sys.setswitchinterval(0.0005)
+        threading.stack_size(STACK_BYTES)
         gc.disable()
         for measure in (memory.become_io_flusher, memory.never_kill_for_memory):
             try:
                 measure()
             except OSError as error:
-                print(f"worker: {error}", file=sys.stderr)
+                if self.post.cells[shared.GENERATION] == 1:
+                    print(f"worker: {error}", file=sys.stderr)
 
     def _lock_memory(self) -> None:
         try:

@@ -16,7 +16,7 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidName(
             f"{name!r} cannot be a volume's name",
-            "Use 1 to 40 letters, digits, dots, dashes or underscores; begin with a letter or digit.",
+            "Use 1 to 40 letters, digits, dots, dashes, underscores; begin with a letter or digit.",
         )
     return name
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.config import Settings
 from holdfast.errors import InvalidOption
-from holdfast.gate.keeper import SOCKET_FILE
+from holdfast.gate.post import SOCKET_FILE
 from holdfast.model.container import parse_container_url
 from holdfast.model.volume import (
     JournalMode,

@@ -25,8 +25,8 @@ NO_REPLY = frozenset((FORGET, BATCH_FORGET, INTERRUPT))
 
 # struct fuse_in_header: len, opcode, unique, nodeid, uid, gid, pid, total_extlen, padding
 IN_HEADER = Struct("<IIQQIIIHH")
-# The header with the first fields of fuse_read_in and fuse_write_in: fh, offset, size
-IN_TRANSFER = Struct("<IIQQIIIHHQQI")
+# Opcode and unique of the header, offset and size of fuse_read_in and fuse_write_in
+IN_TRANSFER = Struct("<4xIQ32xQI")
 IN_FALLOCATE = Struct("<QQQII")
 IN_LSEEK = Struct("<QQII")
 OUT_HEADER = Struct("<IiQ")
