@@ -1,0 +1,356 @@
+"""A gate without keeper, worker and kernel: the real mirror with real legs on image files.
+
+`InProcessGate` does what a worker does around the mirror. It can die before any call to a leg, as a
+killed process does: what was written stays, what was in memory is gone. Each leg lies behind a
+`FaultyStorage`, which stands for a disk with a volatile cache.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from holdfast.gate import shared
+from holdfast.gate.attended import Hand, Hands
+from holdfast.gate.changes import Changes
+from holdfast.gate.configuration import (
+    GateConfiguration,
+    LegEntry,
+    load_configuration,
+)
+from holdfast.gate.hold import HoldExpired
+from holdfast.gate.incidents import Incidents
+from holdfast.gate.leg import Leg, LegDevice
+from holdfast.gate.mirror import Mirror
+from holdfast.gate.provision import provision
+from holdfast.gate.recovery import Recovery
+from holdfast.gate.start import start_first, take_over
+from holdfast.gate.superblock import Superblock
+from holdfast.gate.task import LegTask
+from holdfast.gate.unflushed import Unflushed
+from holdfast.model.volume import JournalMode, LegState
+
+BLOCK_BYTES = 4096
+SEGMENT_BYTES = 128 << 10
+PATIENCE_SECONDS = 20.0
+
+
+class KilledError(BaseException):
+    """The process died here."""
+
+
+class Storages:
+    """What the disks behind all legs know, whoever uses them: unflushed blocks, and a fuse.
+
+    The fuse is a count of calls to legs: at its end the process dies.
+    """
+
+    def __init__(self) -> None:
+        self.durable: dict[str, dict[int, bytes]] = {}
+        """By path: what each block written since the last flush held before."""
+        self.calls_to_live: int | None = None
+        self.error_after: dict[int, int] = {}
+        """By leg number: calls until one fails."""
+        self.dead = False
+
+    def burn(self, number: int) -> None:
+        """One call to a leg. Raises KilledError at the end of the fuse and ever after."""
+        if self.calls_to_live is not None:
+            self.calls_to_live -= 1
+            self.dead = self.dead or self.calls_to_live < 0
+        if self.dead:
+            raise KilledError
+        if number in self.error_after:
+            self.error_after[number] -= 1
+            if self.error_after[number] < 0:
+                del self.error_after[number]
+                raise OSError(errno.EIO, "injected")
+
+    def lose_cache(self, path: Path, chance: random.Random) -> None:
+        """The disk lost power: each block that was not flushed is as it was, or not."""
+        blocks = self.durable.pop(str(path), {})
+        if not path.exists():
+            return
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            for index, content in sorted(blocks.items()):
+                if index * BLOCK_BYTES < size and chance.random() < 0.7:
+                    file.seek(index * BLOCK_BYTES)
+                    file.write(content)
+
+
+class FaultyStorage:
+    """A leg on a disk with a volatile cache; every call may be the last one of this process."""
+
+    def __init__(self, leg: Leg, storages: Storages) -> None:
+        self._leg = leg
+        self._storages = storages
+        self._path = leg.url.removeprefix("file:")
+
+    def _remember(self, offset: int, length: int) -> None:
+        blocks = self._storages.durable.setdefault(self._path, {})
+        with open(self._path, "rb") as file:
+            for index in range(offset // BLOCK_BYTES, -(-(offset + length) // BLOCK_BYTES)):
+                if index not in blocks:
+                    file.seek(index * BLOCK_BYTES)
+                    blocks[index] = file.read(BLOCK_BYTES).ljust(BLOCK_BYTES, b"\0")
+
+    def read(self, view: memoryview, offset: int) -> None:
+        self._storages.burn(self._leg.number)
+        self._leg.read(view, offset)
+
+    def write(self, view: memoryview, offset: int) -> None:
+        self._storages.burn(self._leg.number)
+        self._remember(offset, len(view))
+        self._leg.write(view, offset)
+
+    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> None:
+        self._storages.burn(self._leg.number)
+        self._remember(offset, length)
+        self._leg.zero(offset, length, keep_allocated=keep_allocated)
+
+    def flush(self) -> None:
+        self._storages.burn(self._leg.number)
+        self._leg.flush()
+        self._storages.durable.pop(self._path, None)
+
+    def write_bitmap(self, page: memoryview, page_number: int) -> None:
+        self._storages.burn(self._leg.number)
+        from holdfast.gate.superblock import bitmap_offset
+
+        tail = bitmap_offset(self._leg.container_bytes, self._leg.size_bytes)
+        self._remember(tail + page_number * BLOCK_BYTES, BLOCK_BYTES)
+        self._leg.write_bitmap(page, page_number)
+
+    def write_superblock(self, superblock: Superblock) -> None:
+        self._storages.burn(self._leg.number)
+        self._leg.write_superblock(superblock)
+        self._storages.durable.pop(self._path, None)  # it flushes the whole disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._leg, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+        else:
+            setattr(self._leg, name, value)
+
+
+class Request:
+    """A request that may have to wait: its thread, and how to carry it out again."""
+
+    def __init__(self, gate: InProcessGate, function: Callable[[Hand], None]) -> None:
+        self.function = function
+        self.task = LegTask(gate.mirror.hands, function)
+
+
+class InProcessGate:
+    """One life after the other of the gate in `directory`."""
+
+    def __init__(self, directory: Path, size_bytes: int, legs: int, journal: JournalMode) -> None:
+        self.directory = directory
+        self.state_directory = directory / "state"
+        self.storages = Storages()
+        self.cells = new_page()
+        self.opened: list[LegDevice] = []
+        self.mirror: Mirror
+        self.recovery: Recovery
+        self.changes: Changes
+        entries = tuple(
+            LegEntry(number, f"leg-{number}-of-the-volume", f"file:{self.image(number)}")
+            for number in range(1, legs + 1)
+        )
+        provision(
+            self.state_directory,
+            GateConfiguration(
+                "model",
+                "the-volume",
+                size_bytes,
+                1,
+                entries,
+                journal=journal,
+                resync_bytes_per_second=0,
+            ),
+            create=True,
+        )
+
+    def image(self, number: int) -> Path:
+        """The image that the test puts where leg `number` is looked for."""
+        return self.directory / f"{number}.img"
+
+    # --- lives ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """The first worker of a gate. Raises NoSource; the gate is down then."""
+        self.cells = new_page()
+        self._new_worker()
+        try:
+            self._open_journal()
+            self.run(lambda hand: start_first(self.recovery, hand, force=False))
+        except BaseException:
+            self.die()
+            raise
+
+    def take_over(self) -> None:
+        """The worker after one that died; the shared page is as that one left it."""
+        self._new_worker()
+        self._open_journal()
+        self.run(lambda hand: take_over(self.recovery, hand))
+
+    def die(self) -> None:
+        """Nothing of this life does anything any more; all its descriptors are closed."""
+        self.storages.dead = True
+        page = self.cells
+        self.cells = memoryview(bytearray(page)).cast("Q")
+        page[shared.STORAGE_HOLD_SINCE] = page[shared.STORAGE_HOLD_DEADLINE] = 1
+        deadline = monotonic() + PATIENCE_SECONDS
+        for resync in self.recovery.resyncs.values():
+            resync.stopping.set()
+        while self.mirror.hands.all() and monotonic() < deadline:
+            self.mirror.hold.enforce()
+            for hand in self.mirror.hands.all():
+                if hand is self.hand:
+                    self.mirror.hands.put_back(hand)
+            os.sched_yield()
+        assert not self.mirror.hands.all(), "a thread of the dead process is still at work"
+        for leg in self.opened:
+            leg.close()
+            leg.forget()
+        self.opened.clear()
+        self.mirror.log.close()
+
+    def close_cleanly(self) -> None:
+        """The device was unmounted."""
+        self.begin(self.mirror.close_cleanly)  # a held one is abandoned, as the worker does
+        self.die()
+
+    def _new_worker(self) -> None:
+        self.storages.dead = False
+        configuration = load_configuration(self.state_directory)
+        hands = Hands(self.cells)
+        incidents = Incidents("model", self.state_directory / "spool")
+        self.mirror = Mirror(self.state_directory, configuration, self.cells, hands, incidents)
+        self.hand = hands.take()
+        self.recovery = Recovery(self.mirror, lambda question: True)
+        really_open = self.recovery.open
+
+        def open_behind_fault(hand: Hand, entry: LegEntry) -> tuple[LegDevice, Superblock | None]:
+            self.storages.burn(entry.number)
+            leg, superblock = really_open(hand, entry)
+            assert isinstance(leg, Leg)
+            faulty = FaultyStorage(leg, self.storages)
+            self.opened.append(faulty)
+            return faulty, superblock
+
+        self.recovery.open = open_behind_fault  # type: ignore[method-assign]
+        self.changes = Changes(self.mirror, self.recovery)
+
+    def _open_journal(self) -> None:
+        """As Mirror.open_journal does, with small segments; keeps a copy of what is durable."""
+        configuration = self.mirror.roster.configuration
+        if configuration.journal is not JournalMode.UNFLUSHED:
+            return
+        log = Unflushed(self.mirror.journal_directory, self.mirror.journal_failed)
+        journal = log._journal
+        journal.segment_bytes = SEGMENT_BYTES
+        log.open(configuration.recorded_position, seal=False)
+        really_flush = journal.flush
+
+        def flush() -> None:
+            really_flush()
+            self._copy_journal()
+
+        journal.flush = flush  # type: ignore[method-assign]
+        self._copy_journal()
+        self.mirror.log = log
+
+    def _copy_journal(self) -> None:
+        copy = self.state_directory / "journal-durable"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for path in self.mirror.journal_directory.iterdir():
+            copy_sparse(path, copy / path.name)
+
+    # --- what a worker does -----------------------------------------------------------------
+
+    def run(self, function: Callable[[Hand], Any]) -> None:
+        """Do something on a thread of its own and wait for it; raises what it raises."""
+        LegTask(self.mirror.hands, function).result(PATIENCE_SECONDS)
+
+    def begin(self, function: Callable[[Hand], None]) -> Request | None:
+        """Carry out a request; None when it was answered, the request when it is held."""
+        request = Request(self, function)
+        return request if self.waits(request) else None
+
+    def waits(self, request: Request) -> bool:
+        """Whether the request is held. Raises what it raised: KilledError."""
+        deadline = monotonic() + PATIENCE_SECONDS
+        while request.task.is_alive():
+            request.task.join(0.0005)
+            if request.task.is_alive() and self.mirror.hold.storage_lost:
+                return True
+            assert monotonic() < deadline, "a request hangs although storage is there"
+        request.task.result()
+        return False
+
+    def tend(self) -> None:
+        """One round of the main loop: close what failed, see to resynchronisations."""
+        for leg in self.mirror.roster.take_retired():
+            leg.close()
+        self.recovery.tick()
+
+    def bring_back(self, entry: LegEntry) -> None:
+        """What happens when a probe found a leg's storage. Raises HoldfastError, OSError."""
+
+        def bring(hand: Hand) -> None:
+            with hand.holding(self.recovery.changing):
+                self.recovery.bring_back(hand, entry)
+
+        self.run(bring)
+
+    def finish_resyncs(self) -> None:
+        """Let every resynchronisation end."""
+        deadline = monotonic() + PATIENCE_SECONDS
+        while self.recovery.resyncs and not self.mirror.hold.storage_lost:
+            for resync in list(self.recovery.resyncs.values()):
+                resync.join(PATIENCE_SECONDS)
+            self.tend()
+            if self.storages.dead:
+                raise KilledError
+            assert monotonic() < deadline, "a resynchronisation does not end"
+        while any(not hand.serving and hand is not self.hand for hand in self.mirror.hands.all()):
+            os.sched_yield()  # the end of a replacement
+            if self.mirror.hold.storage_lost or monotonic() > deadline:
+                return
+
+
+def new_page() -> memoryview:
+    """A shared page of a gate that starts."""
+    return memoryview(bytearray(shared.SIZE_BYTES)).cast("Q")
+
+
+def copy_sparse(source: Path, destination: Path) -> None:
+    """Copy a file; holes stay holes."""
+    with source.open("rb") as old, destination.open("wb") as new:
+        size = os.fstat(old.fileno()).st_size
+        new.truncate(size)
+        offset = 0
+        while offset < size:
+            try:
+                offset = os.lseek(old.fileno(), offset, os.SEEK_DATA)
+            except OSError:
+                return
+            end = os.lseek(old.fileno(), offset, os.SEEK_HOLE)
+            os.pwrite(new.fileno(), os.pread(old.fileno(), end - offset, offset), offset)
+            offset = end
+
+
+__all__ = ["HoldExpired", "InProcessGate", "KilledError", "LegState", "copy_sparse", "replace"]

@@ -1,0 +1,526 @@
+"""The mirror and its legs against an array of blocks, through losses, returns and deaths.
+
+Legs fail at any call, vanish, come back as they were, without their volatile cache, or as an older
+copy; the process is killed before any call to a leg and succeeded by a worker that takes over, or
+by a first one after a crash or a power cut. Whatever was answered must be read back; whatever was
+flushed must be there after a power cut; legs in sync must be equal.
+
+Left out, because no gate can see it (docs/semantics.md): without a journal, a copy taken after the
+last recorded position; and a leg that is exchanged, or loses its cache, in the very moment of a
+takeover.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from holdfast.errors import HoldfastError, NoSource
+from holdfast.gate.attended import Hand
+from holdfast.gate.configuration import load_configuration
+from holdfast.model.volume import JournalMode, LegState
+from holdfast.system.memory import aligned_buffer
+from tests.soak import rounds
+from tests.unit.gate.gate_in_process import (
+    BLOCK_BYTES,
+    InProcessGate,
+    KilledError,
+    Request,
+    copy_sparse,
+)
+
+REGION_BLOCKS = 256
+SIZE_BYTES = 3 << 20
+STARTS = (0, 1, 2, REGION_BLOCKS - 1, REGION_BLOCKS, 2 * REGION_BLOCKS - 2, 3 * REGION_BLOCKS - 3)
+LONGEST = 3
+BLOCKS = sorted({start + extra for start in STARTS for extra in range(LONGEST)})
+NUMBERS = st.integers(1, 4)
+RAM_DISK = Path("/dev/shm")
+
+
+@dataclass
+class Change:
+    """A write or a zeroing that may have to wait, be sent again, or be lost with the process."""
+
+    start: int
+    count: int
+    value: int
+
+    @property
+    def blocks(self) -> range:
+        return range(self.start, self.start + self.count)
+
+
+@dataclass
+class Copy:
+    """An image as it was once."""
+
+    path: Path
+    recorded: int
+    changes: int
+
+
+class MirrorModel(RuleBasedStateMachine):
+    """One volume with up to three legs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        parent = RAM_DISK if os.access(RAM_DISK, os.W_OK) else None
+        self.directory = Path(tempfile.mkdtemp(prefix="hf-mirror-", dir=parent))
+        self.up = False
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "gate"):
+                self.everything_back()
+        finally:
+            if self.up:
+                self.gate.die()
+            shutil.rmtree(self.directory)
+
+    @initialize(legs=st.integers(1, 3), unflushed=st.booleans(), seed=st.integers(0, 9))
+    def create(self, legs: int, unflushed: bool, seed: int) -> None:
+        self.chance = random.Random(seed)
+        mode = JournalMode.UNFLUSHED if unflushed else JournalMode.NONE
+        self.journal = unflushed
+        self.gate = InProcessGate(self.directory, SIZE_BYTES, legs, mode)
+        self.current: dict[int, set[int]] = {block: {0} for block in BLOCKS}
+        """What a read may find: one value, several while it is in doubt."""
+        self.after_power_cut: dict[int, set[int]] = {block: {0} for block in BLOCKS}
+        self.changes = 0
+        self.waiting: list[tuple[Change | None, Request]] = []
+        self.unanswered: list[Change | None] = []
+        self.page_alive = False
+        self.saved: dict[int, tuple[Path, bool]] = {}
+        """Images of lost legs as they were last, and whether a volatile cache was lost."""
+        self.copies: dict[int, list[Copy]] = {}
+        self.next_file = 0
+        self.gate.start()
+        self.up = True
+
+    def new_file(self) -> Path:
+        self.next_file += 1
+        return self.directory / f"copy-{self.next_file}"
+
+    # --- doing things that may kill the process ---------------------------------------------
+
+    def attempt(self, action: Callable[[], object]) -> bool:
+        """Do it; False when the process died of it."""
+        try:
+            action()
+            self.gate.tend()
+            self.gate.finish_resyncs()
+        except KilledError:
+            self.died()
+            return False
+        self.settle_waiting()
+        return True
+
+    def died(self) -> None:
+        self.gate.die()
+        self.up = False
+        self.page_alive = True
+        self.unanswered += [change for change, _ in self.waiting]
+        self.waiting.clear()
+        self.disarm()
+
+    def disarm(self) -> None:
+        self.gate.storages.calls_to_live = None
+        self.gate.storages.error_after.clear()
+
+    def settle_waiting(self) -> None:
+        """Requests that were held are answered when storage is back, by themselves."""
+        try:
+            for each in list(self.waiting):
+                if not self.gate.waits(each[1]):
+                    self.waiting.remove(each)
+                    self.answered(each[0])
+        except KilledError:
+            self.died()
+
+    def answered(self, change: Change | None) -> None:
+        if change is None:
+            self.after_power_cut = {block: set(now) for block, now in self.current.items()}
+            return
+        for block in change.blocks:
+            self.current[block] = {change.value}
+            self.after_power_cut[block].add(change.value)
+
+    def in_doubt(self, change: Change | None) -> None:
+        if change is not None:
+            for block in change.blocks:
+                self.current[block].add(change.value)
+                self.after_power_cut[block].add(change.value)
+
+    def issue(self, change: Change | None) -> None:
+        """Send a request; None is a flush."""
+        if change is not None:
+            self.in_doubt(change)
+        try:
+            request = self.gate.begin(self.function(change))
+        except KilledError:
+            self.unanswered.append(change)
+            self.died()
+            return
+        if request is not None:
+            self.waiting.append((change, request))
+        else:
+            self.answered(change)
+        self.attempt(lambda: None)
+
+    def function(self, change: Change | None) -> Callable[[Hand], None]:
+        mirror = self.gate.mirror
+        if change is None:
+            return mirror.flush
+        offset, length = change.start * BLOCK_BYTES, change.count * BLOCK_BYTES
+        if change.value == 0:
+            return lambda hand: mirror.zero(hand, offset, length, keep_allocated=False)
+        view = memoryview(aligned_buffer(length))
+        view[:] = change.value.to_bytes(8, "little") * (length // 8)
+        return lambda hand: mirror.write(hand, view, offset)
+
+    @property
+    def serving(self) -> bool:
+        return self.up and not self.waiting and bool(self.gate.mirror.roster.readers)
+
+    # --- requests ---------------------------------------------------------------------------
+
+    @precondition(lambda self: self.serving)
+    @rule(start=st.sampled_from(STARTS), count=st.integers(1, LONGEST), zero=st.booleans())
+    def write(self, start: int, count: int, zero: bool) -> None:
+        self.changes += 1
+        value = 0 if zero and self.changes % 3 == 0 else self.changes
+        self.issue(Change(start, count, value))
+
+    @precondition(lambda self: self.serving)
+    @rule()
+    def flush(self) -> None:
+        self.issue(None)
+
+    @precondition(lambda self: self.serving)
+    @rule()
+    def read(self) -> None:
+        """Every block holds what was answered; one in doubt holds the same ever after."""
+        view = memoryview(aligned_buffer(BLOCK_BYTES))
+        for block in BLOCKS:
+            try:
+                held = self.gate.begin(
+                    lambda hand, block=block: self.gate.mirror.read(  # type: ignore[misc]
+                        hand, view, block * BLOCK_BYTES
+                    )
+                )
+            except KilledError:
+                self.died()
+                return
+            if held is not None:
+                # Nobody waits for an answer to it after the death that follows.
+                self.died()
+                return
+            found = value_of(view)
+            assert found in self.current[block], (
+                f"block {block} holds {found} instead of {self.current[block]}"
+            )
+            self.current[block] = {found}
+        self.attempt(lambda: None)
+
+    @precondition(lambda self: self.serving)
+    @rule()
+    def checkpoint(self) -> None:
+        """Once a second."""
+        if not self.gate.mirror.written:
+            return
+        mirror = self.gate.mirror
+        try:
+            held = self.gate.begin(mirror.checkpoint)
+        except KilledError:
+            self.died()
+            return
+        if held is not None:
+            self.died()
+            return
+        self.attempt(lambda: None)
+
+    # --- faults -----------------------------------------------------------------------------
+
+    @precondition(lambda self: self.up)
+    @rule(number=NUMBERS, calls=st.integers(0, 8))
+    def error_soon(self, number: int, calls: int) -> None:
+        """A leg fails at one of its next calls; its container is not harmed."""
+        self.gate.storages.error_after[number] = calls
+
+    @precondition(lambda self: self.up)
+    @rule(calls=st.integers(0, 25))
+    def death_soon(self, calls: int) -> None:
+        """The process is killed before one of its next calls to legs."""
+        self.gate.storages.calls_to_live = calls
+
+    @precondition(lambda self: self.up)
+    @rule(crash=st.booleans())
+    def kill(self, crash: bool) -> None:
+        self.died()
+
+    @precondition(lambda self: self.serving)
+    @rule(number=NUMBERS, cache=st.booleans())
+    def lose(self, number: int, cache: bool) -> None:
+        """A leg's storage goes away, perhaps with what it had not flushed."""
+        if number not in self.gate.mirror.roster.present:
+            return
+        image = self.gate.image(number)
+        path = self.new_file()
+        copy_sparse(image, path)
+        blocks = self.gate.storages.durable.pop(str(image), {})
+        if cache:
+            self.gate.storages.durable[str(path)] = blocks
+            self.gate.storages.lose_cache(path, self.chance)
+        self.saved[number] = (path, cache)
+        os.truncate(image, 0)
+        if cache:
+            self.issue(None)  # the gate must notice before it comes back: see the module
+
+    @precondition(lambda self: self.saved)
+    @rule(number=NUMBERS)
+    def give_back(self, number: int) -> None:
+        """The lost storage is there again."""
+        if number not in self.saved:
+            return
+        path, cache_lost = self.saved[number]
+        if cache_lost and (not self.up or number in self.gate.mirror.roster.present):
+            return
+        self.put(number, path, lossy=cache_lost)
+        del self.saved[number]
+        self.probe(number)
+
+    def put(self, number: int, path: Path, *, lossy: bool) -> None:
+        image = self.gate.image(number)
+        self.gate.storages.durable.pop(str(image), None)
+        path.replace(image)
+        if lossy and not self.journal and not (self.up and self.gate.mirror.roster.readers):
+            self.forget_unflushed()
+
+    def forget_unflushed(self) -> None:
+        for block in BLOCKS:
+            self.current[block] |= self.after_power_cut[block]
+
+    @precondition(lambda self: self.up)
+    @rule(number=NUMBERS)
+    def probe(self, number: int) -> None:
+        """The keeper's child found something where a leg that is away is looked for."""
+        if not self.up:
+            return
+        roster = self.gate.mirror.roster
+        legs = {entry.number: entry for entry in roster.configuration.legs}
+        if number not in legs or number in roster.present:
+            return
+
+        def bring_back() -> None:
+            try:
+                self.gate.bring_back(legs[number])
+            except (HoldfastError, OSError):
+                return  # it is refused, and the volume is as it was
+
+        if self.attempt(bring_back) and number in self.gate.mirror.roster.present:
+            self.saved.pop(number, None)
+
+    @precondition(lambda self: self.up)
+    @rule(number=NUMBERS)
+    def copy(self, number: int) -> None:
+        """Somebody copies a leg's image."""
+        image = self.gate.image(number)
+        if number not in self.gate.mirror.roster.present or not image.stat().st_size:
+            return
+        path = self.new_file()
+        copy_sparse(image, path)
+        recorded = self.gate.mirror.roster.configuration.recorded_position
+        self.copies.setdefault(number, []).append(Copy(path, recorded, self.changes))
+
+    @precondition(lambda self: self.copies)
+    @rule(number=NUMBERS, which=st.integers(0, 3))
+    def put_older_copy(self, number: int, which: int) -> None:
+        """An older copy takes the place of a leg that is not in use."""
+        copies = self.copies.get(number, [])
+        if which >= len(copies):
+            return
+        copy = copies[which]
+        if self.up:
+            if number in self.gate.mirror.roster.present:
+                return
+        elif self.page_alive:
+            return
+        recorded = load_configuration(self.gate.state_directory).recorded_position
+        if not self.journal and copy.recorded == recorded and copy.changes != self.changes:
+            return  # nothing tells it from the leg itself
+        image = self.gate.image(number)
+        if number not in self.saved and image.exists():
+            path = self.new_file()
+            copy_sparse(image, path)
+            self.saved[number] = (path, False)
+        path = self.new_file()
+        copy_sparse(copy.path, path)
+        self.put(number, path, lossy=False)
+        self.probe(number)
+
+    # --- membership -------------------------------------------------------------------------
+
+    @precondition(lambda self: self.serving)
+    @rule()
+    def add_leg(self) -> None:
+        legs = self.gate.mirror.roster.configuration.legs
+        number = 1 + max(entry.number for entry in legs)
+        if len(legs) == 3 or number > 4:
+            return
+        self.gate.image(number).unlink(missing_ok=True)
+        url = f"file:{self.gate.image(number)}"
+        self.attempt(lambda: self.change(lambda hand: self.gate.changes.add(hand, url)))
+
+    @precondition(lambda self: self.serving)
+    @rule(number=NUMBERS)
+    def remove_leg(self, number: int) -> None:
+        if not any(e.number == number for e in self.gate.mirror.roster.configuration.legs):
+            return
+        name = str(number)
+        self.attempt(lambda: self.change(lambda hand: self.gate.changes.remove(hand, name)))
+
+    def change(self, function: Callable[[Hand], object]) -> None:
+        try:
+            self.gate.run(function)
+        except (HoldfastError, OSError):
+            return  # refused, or the leg failed while it was made
+
+    # --- the next life ----------------------------------------------------------------------
+
+    @precondition(lambda self: not self.up and self.page_alive)
+    @rule()
+    def take_over(self) -> None:
+        """The keeper forks another worker; the kernel sends what has no answer."""
+        try:
+            self.gate.take_over()
+        except KilledError:
+            self.gate.die()
+            return
+        self.up = True
+        if not self.attempt(lambda: None):
+            return
+        unanswered, self.unanswered = self.unanswered, []
+        for change in unanswered:
+            if self.up:
+                self.issue(change)
+            else:
+                self.unanswered.append(change)
+
+    @precondition(lambda self: not self.up)
+    @rule(power_cut=st.booleans())
+    def start_after_crash(self, power_cut: bool) -> None:
+        """All processes died, perhaps with the power of everything."""
+        if power_cut:
+            self.cut_power()
+        self.start()
+
+    @precondition(lambda self: self.serving and not self.gate.mirror.roster.unsettled)
+    @rule()
+    def detach_and_attach(self) -> None:
+        try:
+            self.gate.close_cleanly()
+        except KilledError:
+            self.died()
+            self.page_alive = False
+            return
+        self.up = False
+        self.start()
+
+    def cut_power(self) -> None:
+        for path in list(self.gate.storages.durable):
+            self.gate.storages.lose_cache(Path(path), self.chance)
+        durable = self.gate.state_directory / "journal-durable"
+        if self.journal and durable.exists():
+            shutil.rmtree(self.gate.state_directory / "journal")
+            shutil.copytree(durable, self.gate.state_directory / "journal")
+        self.forget_unflushed()
+
+    def start(self) -> None:
+        self.page_alive = False
+        self.unanswered.clear()
+        self.disarm()
+        try:
+            self.gate.start()
+        except NoSource:
+            return  # legs are missing; see everything_back
+        self.up = True
+        self.attempt(lambda: None)
+
+    # --- what must hold ---------------------------------------------------------------------
+
+    @invariant()
+    def legs_in_sync_are_equal(self) -> None:
+        if not self.up or self.waiting or self.gate.mirror.roster.unsettled:
+            return
+        contents: dict[int, list[int]] = {}
+        for leg in self.gate.mirror.roster.readers:
+            image = self.gate.image(leg.number)
+            if image.stat().st_size < SIZE_BYTES:
+                continue  # lost, and not noticed yet
+            descriptor = os.open(image, os.O_RDONLY)
+            try:
+                if os.fstat(descriptor).st_ino != os.fstat(leg.descriptor).st_ino:
+                    continue  # it came back, and its loss was not noticed
+                contents[leg.number] = [
+                    value_of(memoryview(os.pread(descriptor, BLOCK_BYTES, block * BLOCK_BYTES)))
+                    for block in BLOCKS
+                ]
+            finally:
+                os.close(descriptor)
+        assert len({tuple(content) for content in contents.values()}) <= 1, (
+            f"legs in sync differ: {contents}"
+        )
+
+    def everything_back(self) -> None:
+        """With all storage as it was last, the volume serves again and nothing is missing."""
+        self.disarm()
+        if not self.up and self.page_alive and not self.saved:
+            self.take_over()
+        if self.up and self.gate.mirror.roster.readers:
+            self.read()
+        if self.up:
+            self.died()
+        for number in list(self.saved):
+            path, cache_lost = self.saved.pop(number)
+            if self.gate.image(number).exists():
+                self.put(number, path, lossy=cache_lost)
+        self.start()
+        assert self.up, "all storage is back, and the volume does not start"
+        self.read()
+        for leg in load_configuration(self.gate.state_directory).legs:
+            assert leg.state in (LegState.IN_SYNC, LegState.FAILED, LegState.STALE), leg
+
+
+def value_of(block: memoryview) -> int:
+    """The value that fills a block; fails when there is more than one."""
+    first = bytes(block[:8])
+    assert bytes(block) == first * (len(block) // 8), "a block is torn"
+    return int.from_bytes(first, "little")
+
+
+TestMirrorModel = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"  # a thread of a killed process
+)(MirrorModel.TestCase)
+TestMirrorModel.settings = settings(
+    max_examples=rounds(120, 3000),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
