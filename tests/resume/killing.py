@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from holdfast.gate import shared
 from holdfast.gate.client import Counters, read_counters
 
 LONGEST_PAUSE_SECONDS = 0.3
@@ -48,6 +49,12 @@ def keeper(run_directory: Path) -> int:
     return counters(run_directory).keeper_pid
 
 
+def is_whole(run_directory: Path) -> bool:
+    """Whether the newest worker serves; each of the pair has watched the other since its start."""
+    cells = shared.open_page(run_directory)
+    return cells[shared.SERVING] == cells[shared.GENERATION]
+
+
 class Killer(threading.Thread):
     """Kills `count` processes, each named by the next of `targets` in turn."""
 
@@ -59,13 +66,17 @@ class Killer(threading.Thread):
         *,
         seed: int = 0,
         at_once: float = AT_ONCE,
+        idle: bool = False,
     ) -> None:
+        """With several targets, none is killed before the pair is whole again; with `idle`,
+        killing does not wait for load."""
         super().__init__(name="killer", daemon=True)
         self.run_directory = run_directory
         self.count = count
         self.targets = targets
         self.random = random.Random(seed)
-        self.at_once = at_once
+        self.at_once = at_once if len(set(targets)) == 1 else 0.0
+        self.idle = idle
         self.killed = 0
         self.problem: BaseException | None = None
         self.enough = threading.Event()
@@ -73,7 +84,8 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._wait_for_load()
+            if not self.idle:
+                self._wait_for_load()
             for number in range(self.count):
                 if self.enough.is_set():
                     return
@@ -100,6 +112,15 @@ class Killer(threading.Thread):
         while target(self.run_directory) == victim:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"process {victim} has no successor")
+            time.sleep(0.0005)
+        if len(set(self.targets)) > 1:
+            self._wait_for_pair(deadline)
+
+    def _wait_for_pair(self, deadline: float) -> None:
+        """Wait until keeper and worker watch each other again."""
+        while not is_whole(self.run_directory):
+            if time.monotonic() > deadline:
+                raise TimeoutError("keeper and worker are not whole again")
             time.sleep(0.0005)
 
     def finish(self) -> None:

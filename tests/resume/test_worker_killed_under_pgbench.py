@@ -29,7 +29,9 @@ def test_no_transaction_fails_and_none_is_lost(
 ) -> None:
     settings = Settings()
     urls = [f"file:{ram_directory}/{number}.img" for number in range(legs)]
-    with volume(settings, wish(ram_directory, *urls, journal=journal, size_bytes=512 << 20)) as made:
+    with volume(
+        settings, wish(ram_directory, *urls, journal=journal, size_bytes=512 << 20)
+    ) as made:
         run_directory = settings.gate_run_directory(made.name)
         with Cluster(Path(made.mount.path) / "cluster", ram_directory / "pg") as cluster:
             killer = Killer(run_directory, rounds(25, 300), seed=legs)
