@@ -1,0 +1,95 @@
+"""Fault: the worker is killed (-9): while it serves, holds, fails over, and resynchronises."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from holdfast.config import Settings
+from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
+from tests.kernel.fault_cells import FLUSHING, IDLE, ONE, TWO, Cell, cells
+from tests.kernel.volume_stack import wait_until
+
+KILLS = 5
+
+
+def kill_worker(bench: Bench) -> None:
+    """Kill the worker, and wait until the next one serves."""
+    before = bench.gate.show()
+    os.kill(before["worker_pid"], signal.SIGKILL)
+    wait_until(lambda: bench.gate.show()["takeovers"] > before["takeovers"])
+
+
+@cells()
+def test_while_it_serves(settings: Settings, ram_directory: Path, cell: Cell) -> None:
+    """Killed again and again: no error, nothing lost, both legs still in sync."""
+    urls = plain_legs(ram_directory, 1, cell.legs)
+    with Bench(settings, ram_directory, urls) as bench:
+        with bench.during(cell):
+            for _ in range(KILLS):
+                kill_worker(bench)
+                if bench.activity is not None:
+                    bench.activity.goes_on()
+        assert bench.gate.show()["takeovers"] == KILLS
+        assert bench.leg_states() == dict.fromkeys(range(1, cell.legs + 1), "in-sync")
+        bench.wait_for_receipt("takeover")
+        bench.check(cell.legs)
+
+
+@cells()
+def test_during_a_hold(settings: Settings, ram_directory: Path, cell: Cell) -> None:
+    """The hold, its deadline and the requests in it outlive the worker."""
+    with fuse_leg(ram_directory) as first, fuse_leg(ram_directory, "other") as second:
+        legs = [first, second][: cell.legs]
+        with Bench(settings, ram_directory, [leg.url for leg in legs]) as bench:
+            bench.images = {leg.url: leg.image for leg in legs}
+            with bench.during(cell):
+                for leg in legs:
+                    leg.kill()
+                if cell.activity == IDLE:
+                    bench.start(FLUSHING, wait=False)
+                bench.wait_until_held()
+                deadline = bench.gate.show()["hold_deadline"]
+                kill_worker(bench)
+                shown = bench.gate.show()
+                assert shown["held"]
+                assert abs(shown["hold_deadline"] - deadline) < 0.05
+                assert bench.activity is not None
+                bench.activity.waits()
+                for leg in legs:
+                    leg.start()
+            bench.wait_until_healthy()
+            bench.check(cell.legs)
+
+
+@cells(legs=(TWO,))
+def test_during_a_failover(settings: Settings, ram_directory: Path, cell: Cell) -> None:
+    """Killed between the failure of a leg and the epoch that excludes it, or shortly after."""
+    with fuse_leg(ram_directory) as leg:
+        urls = [leg.url, *plain_legs(ram_directory, 2, 2)]
+        with Bench(settings, ram_directory, urls) as bench:
+            bench.images[leg.url] = leg.image
+            with bench.during(cell) as goes_on:
+                for _ in range(3):
+                    leg.stop()
+                    kill_worker(bench)
+                    goes_on()
+                    bench.wait_for_leg(1)
+                    leg.resume()
+                    bench.wait_until_healthy()
+            bench.check(2)
+
+
+@cells(legs=(ONE,))
+def test_during_a_resynchronisation(settings: Settings, ram_directory: Path, cell: Cell) -> None:
+    """The next worker goes on with the copy; the leg is no source before it is complete."""
+    urls = plain_legs(ram_directory, 1, 1)
+    with Bench(settings, ram_directory, urls) as bench:
+        (bench.mountpoint / "ballast").write_bytes(os.urandom(24 << 20))
+        with bench.during(cell):
+            bench.gate.add_leg(f"file:{ram_directory}/new.img")
+            for _ in range(3):
+                kill_worker(bench)
+        bench.wait_until_healthy(2)
+        bench.check(2)
