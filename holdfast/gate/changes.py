@@ -138,6 +138,11 @@ class Changes:
             raise
         blank = url.startswith("file:")
         self.recovery.join(hand, leg, entry, None, blank=blank, strategy=strategy)
+        if not self.roster.is_member(number):
+            raise StorageFailed(
+                f"{url} is no leg: the last leg in sync failed before it could join",
+                "Bring that leg back, then add an empty container.",
+            )
         return number
 
     def remove(self, hand: Hand, name: str) -> None:
@@ -158,6 +163,13 @@ class Changes:
             resync.join()
         leg = self.roster.remove(entry.number)
         self.roster.settle(hand)
+        if self.roster.is_member(entry.number):  # no other leg could be told that it left
+            if leg is not None:
+                self.roster.retire(leg)
+            raise StorageFailed(
+                f"leg {entry.number} stays: the last other leg in sync failed meanwhile",
+                "It is taken into use again by itself; see holdfast volume show.",
+            )
         if leg is None:
             return
         self._wait_until_unused(leg)

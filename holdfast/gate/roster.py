@@ -67,6 +67,10 @@ class Roster:
         """Whether more than one leg belongs to the volume, present or not."""
         return len(self.configuration.legs) > 1
 
+    def is_member(self, number: int) -> bool:
+        """Whether the leg of that number belongs to the volume, present or not."""
+        return any(leg.number == number for leg in self.configuration.legs)
+
     def entry(self, number: int) -> LegEntry:
         """The leg of that number. Raises StopIteration when it is no member."""
         return next(leg for leg in self.configuration.legs if leg.number == number)
@@ -107,6 +111,7 @@ class Roster:
                     position = self.configuration.recorded_position
                     self.unsettled = position != self._durable.recorded_position
                     self.configuration = replace(self._durable, recorded_position=position)
+                    self._forsake_unrecorded()
                 entry = replace(self.entry(leg.number), reason=reason)
                 self.configuration = self.configuration.with_leg(entry)
                 self._arrange()
@@ -122,6 +127,15 @@ class Roster:
                 self._change(self.configuration.with_leg(entry))
         if not last:
             self.on_failed(leg, reason)
+
+    def _forsake_unrecorded(self) -> None:
+        """The change that brought a leg in was taken back: it is away, or no member any more."""
+        states = {entry.number: entry.state for entry in self.configuration.legs}
+        for other in list(self.present.values()):
+            if states.get(other.number) is not other.state:
+                shared.mark_failed(self._cells, other.number, failed=other.number in states)
+                del self.present[other.number]
+                self.retired.append(other)
 
     def note(self, number: int, state: LegState, reason: str) -> None:
         """Remember why a leg that is not present cannot be used; nothing becomes durable."""
