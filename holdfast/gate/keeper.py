@@ -28,7 +28,7 @@ from holdfast.gate.post import DEVICE_FILE, SOCKET_FILE, Post
 from holdfast.gate.worker import Worker
 from holdfast.system import cgroup, fuse
 from holdfast.system.memory import never_kill_for_memory
-from holdfast.system.process import watch_leader
+from holdfast.system.process import watch_leader, watch_thread
 
 LONGEST_DELAY_SECONDS = 1.0
 """Workers that die before they serve, again and again, are started with a growing delay."""
@@ -42,6 +42,8 @@ class Keeper:
     channel: socket.socket
     worker_pid: int = 0
     watch: int | None = None
+    sentinel: int | None = None
+    """A thread of the worker that touches nothing, so that it ends when the worker is killed."""
     vain_starts: int = 0
     unburied: dict[int, int] = field(default_factory=dict)
     """Probes whose process has not ended (it may hang inside the kernel): process to leg."""
@@ -66,23 +68,33 @@ class Keeper:
         if self.watch is not None:
             os.close(self.watch)
         self.watch = watch_leader(pid)
+        self._watch_sentinel(None)
+
+    def _watch_sentinel(self, thread_id: int | None) -> None:
+        """Watch that thread of the worker, or none as long as it has not told us one."""
+        if self.sentinel is not None:
+            os.close(self.sentinel)
+        self.sentinel = watch_thread(self.worker_pid, thread_id) if thread_id else None
 
     def run(self) -> None:
         """Watch the worker until the gate stops on purpose."""
         probes: list[Probe] = []
         while True:
             descriptors = [self.channel.fileno(), *(probe.pipe for probe in probes)]
-            if self.watch is not None:
-                descriptors.append(self.watch)
+            watches = {each for each in (self.watch, self.sentinel) if each is not None}
+            descriptors += watches
             pending = min((probe.deadline - monotonic() for probe in probes), default=3600.0)
             readable = wait(descriptors, pending)
-            if self.watch is None or self.watch in readable:
+            if self.watch is None or readable & watches:
                 if self.post.cells[shared.STOPPED] or not self.post.cells[shared.SERVING]:
                     return  # ended on purpose, or never began: whoever started it was told
                 self._worker_died()
                 continue
             while (message := receive(self.channel)) is not None:
-                self._probe(message, probes)
+                if "sentinel" in message:
+                    self._watch_sentinel(message["sentinel"])
+                else:
+                    self._probe(message, probes)
             for probe in list(probes):
                 answer = probe.answer()
                 if answer is not None:

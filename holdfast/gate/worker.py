@@ -73,6 +73,13 @@ class Worker:
         self.retirements: list[Retirement] = []
         self.takeover: Incident | None = None
         self.resend_ns = 0
+        self.sentinel = threading.Thread(
+            target=threading.Event().wait, name="sentinel", daemon=True
+        )
+
+    def _tell_sentinel(self) -> None:
+        """Give the keeper a thread to watch that never hangs inside storage."""
+        send(self.channel, {"sentinel": self.sentinel.native_id})
 
     def wake(self) -> None:
         """Make the main loop look at everything once; never blocks."""
@@ -85,6 +92,8 @@ class Worker:
         """Start, serve until the device is unmounted, stop."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        self.sentinel.start()
+        self._tell_sentinel()
         self._discipline()
         generation = self.post.cells[shared.GENERATION]
         if generation == 1:
@@ -282,6 +291,7 @@ class Worker:
         if self.keeper_watch is not None:
             os.close(self.keeper_watch)
         self.keeper_watch = watch_leader(pid)
+        self._tell_sentinel()
         self.recovery.forget_questions()
         incident.step("keeper started")
         incident.resolve("continued")

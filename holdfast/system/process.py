@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import os
 import select
+from pathlib import Path
 
 _PIDFD_THREAD = os.O_EXCL
 """pidfd_open(2), Linux 6.9: the descriptor refers to the thread, not the whole process."""
 
 
-def watch_leader(pid: int) -> int | None:
-    """A descriptor that becomes readable when the main thread of `pid` has ended.
+def watch_thread(pid: int, thread_id: int) -> int | None:
+    """A descriptor that becomes readable when a thread of `pid`, not its main one, has ended.
 
-    A process that was killed while one of its threads hangs inside dead storage cannot be reaped
-    until that thread returns; its main thread ends at once. None when the process is gone.
+    A process that was killed while one of its threads hangs inside dead storage ends only when
+    that thread returns; all other threads end at once. The main thread is of no use for this: since
+    Linux 6.15 its end is told when the last of the others has ended. None when it is gone, or
+    before Linux 6.9.
+    """
+    try:
+        descriptor = os.pidfd_open(thread_id, _PIDFD_THREAD)
+    except OSError:
+        return None
+    if Path(f"/proc/{pid}/task/{thread_id}").exists():
+        return descriptor
+    os.close(descriptor)  # the number belongs to somebody else now
+    return None
+
+
+def watch_leader(pid: int) -> int | None:
+    """A descriptor that becomes readable when the main thread of `pid` has ended, or later.
+
+    None when the process is gone.
     """
     try:
         return os.pidfd_open(pid, _PIDFD_THREAD)
