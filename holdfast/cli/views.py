@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ID_CHARACTERS = 12
 """How much of an id a listing shows; `receipt show` takes any prefix that is unique."""
 
+LEG_ID_CHARACTERS = 8
+"""The first group of a UUID; commands take any prefix of four or more."""
+
 
 def print_volumes(reports: Sequence[VolumeReport]) -> None:
     """One line per volume."""
@@ -87,7 +90,7 @@ def print_volume(report: VolumeReport) -> None:
                 str(leg.state),
                 "" if leg.resync_percent is None else f"{leg.resync_percent:.1f} %",
                 leg.url,
-                leg.id[:ID_CHARACTERS],
+                leg.id[:LEG_ID_CHARACTERS],
                 leg.reason,
             )
             for leg in report.legs

@@ -78,7 +78,7 @@ def create_volume(
 def configuration_of(volume: Volume) -> GateConfiguration:
     """What the gate of a new volume starts from: epoch 1, all legs in sync."""
     legs = tuple(
-        LegEntry(number, uuid.uuid4().hex, url) for number, url in enumerate(volume.leg_urls, 1)
+        LegEntry(number, str(uuid.uuid4()), url) for number, url in enumerate(volume.leg_urls, 1)
     )
     return GateConfiguration(
         name=volume.name,
