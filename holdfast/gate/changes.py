@@ -124,7 +124,7 @@ class Changes:
 
     def _add_empty(self, hand: Hand, url: str, replaces: int, strategy: str) -> int:
         configuration = self.roster.configuration
-        number = 1 + max((leg.number for leg in configuration.legs), default=0)
+        number = 1 + max(configuration.last_number, *(leg.number for leg in configuration.legs))
         entry = LegEntry(number, str(uuid.uuid4()), url, LegState.RESYNCING, replaces=replaces)
         container = open_container(url)
         needed = container_bytes_needed(configuration.size_bytes)

@@ -54,6 +54,8 @@ class GateConfiguration:
     """Journal position that every in-sync leg's superblock has reached durably."""
     clean_epoch: int = 1
     """Epoch in which all members were last in sync: since then the bitmap has every write."""
+    last_number: int = 0
+    """The highest number that any leg had, so that the next one gets another."""
     descriptor: dict[str, Any] = field(default_factory=dict)
     """Volume properties repeated in every superblock, for attach without a catalog."""
 
@@ -61,11 +63,12 @@ class GateConfiguration:
         """The same with this leg added, or replaced where its number exists."""
         others = tuple(entry for entry in self.legs if entry.number != leg.number)
         legs = tuple(sorted((*others, leg), key=lambda entry: entry.number))
-        return replace(self, legs=legs)
+        return replace(self, legs=legs, last_number=max(self.last_number, leg.number))
 
     def without_leg(self, number: int) -> GateConfiguration:
         """The same without the leg of that number."""
-        return replace(self, legs=tuple(leg for leg in self.legs if leg.number != number))
+        legs = tuple(leg for leg in self.legs if leg.number != number)
+        return replace(self, legs=legs, last_number=max(self.last_number, number))
 
 
 def load_configuration(state_directory: Path) -> GateConfiguration:
