@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PIPE_WIDTH_COLUMNS = 1000
 """In a pipe nothing is folded or cut: one row, one line."""
 
+SHORT_CHARACTERS = 24
+"""A column whose cells are not longer stays on one line; a point in time has 23."""
+
 STATE_STYLES = {
     "healthy": "green",
     "in-sync": "green",
@@ -82,24 +85,39 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[str] = (),
+    cut: Sequence[str] = (),
 ) -> Table:
-    """A table without lines; states are coloured, the columns in `right` align right."""
+    """A table without lines; states are coloured, the columns in `right` align right.
+
+    Where a terminal is too narrow, long columns are folded, those in `cut` are cut.
+    """
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        grid.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for index, column in enumerate(columns):
+        grid.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="ellipsis" if column in cut else "fold",
+            no_wrap=max((len(row[index]) for row in rows), default=0) <= SHORT_CHARACTERS,
+        )
+    cutting = [column in cut for column in columns]
     for row in rows:
-        grid.add_row(*(_cell(text) for text in row))
+        grid.add_row(*map(_cell, row, cutting))
     return grid
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[str] = (),
+    cut: Sequence[str] = (),
 ) -> None:
     """Print such a table to standard output."""
-    print_grid(table(columns, rows, right))
+    print_grid(table(columns, rows, right, cut))
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Table:
@@ -130,10 +148,11 @@ def print_grid(grid: Table) -> None:
     print("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
-def _cell(text: str) -> Any:
+def _cell(text: str, cut: bool = False) -> Any:
     from rich.text import Text
 
-    return Text(text, style=STATE_STYLES.get(text, ""))
+    style = STATE_STYLES.get(text, "")
+    return Text(text, style, no_wrap=cut or None, overflow="ellipsis" if cut else None)
 
 
 def confirm(question: str, yes: bool) -> None:

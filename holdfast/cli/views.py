@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
     from holdfast.model.volume import VolumeReport
 
-ID_CHARACTERS = 12
+ID_CHARACTERS = 8
 """How much of an id a listing shows; `receipt show` takes any prefix that is unique."""
+
+SECOND_CHARACTERS = len("2026-01-02 03:04:05")
 
 LEG_ID_CHARACTERS = 8
 """The first group of a UUID; commands take any prefix of four or more."""
@@ -146,7 +148,7 @@ def print_receipts(receipts: Sequence[Receipt]) -> None:
     rows = [
         (
             receipt.id[:ID_CHARACTERS],
-            time_text(receipt.started),
+            time_text(receipt.started)[:SECOND_CHARACTERS],
             receipt.volume,
             receipt.strategy,
             receipt.outcome,
@@ -156,7 +158,7 @@ def print_receipts(receipts: Sequence[Receipt]) -> None:
         )
         for receipt in receipts
     ]
-    print_table(columns, rows, right=("longest wait", "errors"))
+    print_table(columns, rows, right=("longest wait", "errors"), cut=("outcome", "cause"))
 
 
 def print_receipt(receipt: Receipt) -> None:
