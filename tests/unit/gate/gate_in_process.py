@@ -243,7 +243,8 @@ class InProcessGate:
         really_open = self.recovery.open
 
         def open_behind_fault(hand: Hand, entry: LegEntry) -> tuple[LegDevice, Superblock | None]:
-            self.storages.burn(entry.number)
+            if self.storages.dead:
+                raise KilledError
             leg, superblock = really_open(hand, entry)
             assert isinstance(leg, Leg)
             faulty = FaultyStorage(leg, self.storages)
@@ -295,11 +296,17 @@ class InProcessGate:
         deadline = monotonic() + PATIENCE_SECONDS
         while request.task.is_alive():
             request.task.join(0.0005)
-            if request.task.is_alive() and self.mirror.hold.storage_lost:
+            if request.task.is_alive() and self.is_waiting:
                 return True
             assert monotonic() < deadline, "a request hangs although storage is there"
         request.task.result()
         return False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether every request and resynchronisation that is under way waits for storage."""
+        waiting = len(self.mirror.hold._condition._waiters)  # type: ignore[attr-defined]
+        return self.mirror.hold.storage_lost and waiting >= len(self._at_work())
 
     def tend(self) -> None:
         """One round of the main loop: close what failed, see to resynchronisations."""
@@ -319,17 +326,17 @@ class InProcessGate:
     def finish_resyncs(self) -> None:
         """Let every resynchronisation end."""
         deadline = monotonic() + PATIENCE_SECONDS
-        while self.recovery.resyncs and not self.mirror.hold.storage_lost:
+        while not self.is_waiting and (self.recovery.resyncs or self._at_work()):
             for resync in list(self.recovery.resyncs.values()):
-                resync.join(PATIENCE_SECONDS)
+                resync.join(0.0005)
             self.tend()
-            if self.storages.dead:
+            if self.storages.dead and not self._at_work():
                 raise KilledError
             assert monotonic() < deadline, "a resynchronisation does not end"
-        while any(not hand.serving and hand is not self.hand for hand in self.mirror.hands.all()):
-            os.sched_yield()  # the end of a replacement
-            if self.mirror.hold.storage_lost or monotonic() > deadline:
-                return
+
+    def _at_work(self) -> list[Hand]:
+        """The threads that do something, or wait."""
+        return [hand for hand in self.mirror.hands.all() if hand is not self.hand]
 
 
 def new_page() -> memoryview:
