@@ -15,8 +15,9 @@ from holdfast.cli.options import (
     parse_duration,
     positive_duration,
 )
-from holdfast.cli.output import confirm, note, print_json, steps, time_text
+from holdfast.cli.output import confirm, note, print_error, print_json, steps, time_text
 from holdfast.cli.session import session
+from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.model.size import format_size, parse_size
 from holdfast.model.volume import JournalMode
 
@@ -148,11 +149,15 @@ def resize(name: VolumeName, size: SizeBytes, dry_run: DryRun = False) -> None:
 
 @commands.command()
 def attach(
-    name: VolumeName,
+    name: Annotated[str | None, typer.Argument(help="The volume's name.")] = None,
     leg: LegUrls = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Accept that a leg that is away may hold newer data."),
+    ] = False,
+    wanted: Annotated[
+        bool,
+        typer.Option("--wanted", help="Every volume that was not detached on purpose: at boot."),
     ] = False,
 ) -> None:
     """Attach and mount a volume, also after a reboot or a crash.
@@ -160,9 +165,32 @@ def attach(
     With --leg it is found from its legs' superblocks, when the catalog was lost or the legs come
     from another host. Attaching an attached volume changes nothing.
     """
+    if wanted == (name is not None):
+        raise InvalidOption("name one volume, or say --wanted", "holdfast volume list names them.")
+    if name is None:
+        _attach_wanted(force)
+        return
     with session() as holdfast, steps(f"attaching {name}") as show:
         report = holdfast.attach_volume(name, tuple(leg or ()), force, show)
     note(f"{name} is {report.state} at {report.mount}")
+
+
+def _attach_wanted(force: bool) -> None:
+    """Attach all that should be; one that cannot be does not keep the others from it."""
+    failed: list[HoldfastError] = []
+    with session() as holdfast:
+        for name in holdfast.wanted_volumes():
+            try:
+                with steps(f"attaching {name}") as show:
+                    report = holdfast.attach_volume(name, (), force, show)
+                note(f"{name} is {report.state} at {report.mount}")
+            except HoldfastError as error:
+                error.message = f"{name}: {error.message}"
+                failed.append(error)
+    for earlier in failed[:-1]:
+        print_error(earlier)
+    if failed:
+        raise failed[-1]
 
 
 @commands.command()

@@ -169,6 +169,10 @@ class Holdfast:
             self.catalog.update(replace(attached, attached=True))
         return self.show_volume(name)
 
+    def wanted_volumes(self) -> list[str]:
+        """Names of the volumes that were attached and not detached on purpose."""
+        return [volume.name for volume in self.catalog.volumes() if volume.attached]
+
     def detach_volume(self, name: str, progress: Progress | None = None) -> VolumeReport:
         """Dismount a volume and stop its gate; idempotent. Blocks while dirty pages are written.
 

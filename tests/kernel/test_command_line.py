@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -168,3 +169,21 @@ def test_delete_refuses_while_in_use_and_names_who(run_holdfast: Run, mount: Pat
             assert json.loads(run_holdfast("status", "--json").stdout)[0]["state"] == "healthy"
         finally:
             user.kill()
+
+
+def test_boot_attaches_what_was_not_detached_on_purpose(run_holdfast: Run, mount: Path) -> None:
+    (mount / "file").write_text("content")
+    os.sync()
+    gate = run_holdfast("volume", "show", "bank", json=True)["gate"]
+    for process in (gate["keeper_pid"], gate["worker_pid"]):
+        os.kill(process, signal.SIGSTOP)  # neither may restore the other: as after a power cut
+    for process in (gate["keeper_pid"], gate["worker_pid"]):
+        os.kill(process, signal.SIGKILL)
+    run_holdfast("recover")
+    run_holdfast("volume", "attach", "--wanted")
+    assert (mount / "file").read_text() == "content"
+    run_holdfast("volume", "detach", "bank")
+    run_holdfast("volume", "attach", "--wanted")
+    assert run_holdfast("volume", "show", "bank", json=True)["state"] == "detached"
+    neither = run_holdfast("volume", "attach", check=False)
+    assert neither.returncode == 2
