@@ -172,8 +172,10 @@ def test_delete_refuses_while_in_use_and_names_who(run_holdfast: Run, mount: Pat
 
 
 def test_boot_attaches_what_was_not_detached_on_purpose(run_holdfast: Run, mount: Path) -> None:
-    (mount / "file").write_text("content")
-    os.sync()
+    with open(mount / "file", "w") as file:
+        file.write("content")
+        file.flush()
+        os.fsync(file.fileno())
     gate = run_holdfast("volume", "show", "bank", json=True)["gate"]
     for process in (gate["keeper_pid"], gate["worker_pid"]):
         os.kill(process, signal.SIGSTOP)  # neither may restore the other: as after a power cut
