@@ -19,6 +19,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.errors import CommandFailed, HoldfastError, InUse, NoSuchVolume
 from holdfast.service import Holdfast
+from holdfast.system.cgroup import remove_group
 from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
 from holdfast.system.mounts import is_under, mounts_under, unmount
 from holdfast.volumes.dismounting import abandon_gate
@@ -70,6 +71,7 @@ def dismantle(home: Path) -> None:
             holdfast.recover()
     _signal(home, SERVER, signal.SIGKILL)
     _wait_for(lambda: not processes(home))
+    remove_group(VOLUME)
     for loop in _loops(home):
         with suppress(HoldfastError):
             detach_loop(loop.device)

@@ -33,11 +33,11 @@ _MOVE_SECONDS = 0.1
 _PATIENCE_SECONDS = 60.0
 
 
-class ActFailed(Exception):  # noqa: N818 - says what happened
+class ActFailed(Exception):
     """What an act is about did not come true."""
 
 
-class Interrupted(Exception):  # noqa: N818 - says what happened
+class Interrupted(Exception):
     """Somebody wants the demo to end."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, InUse
 from holdfast.gate.launch import gate_is_running
+from holdfast.system.cgroup import remove_group
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import mount_at, mounts, unmount
@@ -53,6 +54,7 @@ def clean_volume(settings: Settings, name: str) -> list[str]:
     """
     if gate_is_running(settings.gate_run_directory(name)):
         return []
+    remove_group(name)
     stack = examine_stack(settings, name)
     if stack.is_empty:
         return []
