@@ -220,6 +220,7 @@ class Control:
     def resize(self, hand: Hand, size_bytes: int) -> dict[str, Any]:
         """Grow the volume's legs and the device."""
         self._worker.changes.resize(hand, size_bytes)
+        fuse.attributes_changed(self._worker.post.connection)
         return self.show(hand)
 
     def configure(

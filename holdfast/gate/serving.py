@@ -199,7 +199,7 @@ class ServingThread(threading.Thread):
             _, offset, extent, mode, _ = fuse.IN_FALLOCATE.unpack_from(body)
             return self._fallocate(unique, offset, extent, mode)
         if opcode in (fuse.GETATTR, fuse.SETATTR):
-            return fuse.attributes_reply(unique, size_bytes)
+            return fuse.attributes_reply(unique, size_bytes, fuse.ATTRIBUTE_SECONDS)
         if opcode == fuse.OPEN:
             return fuse.open_reply(unique)
         if opcode in (fuse.FLUSH, fuse.RELEASE, fuse.DESTROY):

@@ -40,6 +40,12 @@ UNIQUE_RESEND = 1 << 63
 NOTIFY_RESEND = pack("<IiQ", 16, 7, 0)
 """FUSE_NOTIFY_RESEND, Linux 6.9 and later: send every unanswered request again."""
 
+NOTIFY_ATTRIBUTES_CHANGED = pack("<IiQQqq", 40, 2, 0, 1, -1, 0)
+"""FUSE_NOTIFY_INVAL_INODE with a negative offset: the kernel asks for the attributes again."""
+
+ATTRIBUTE_SECONDS = 1 << 30
+"""For ever: whoever looks through all loop devices of the host must not wait for a held gate."""
+
 MAXIMUM_TRANSFER_BYTES = 1 << 20
 """FUSE_MAX_MAX_PAGES (256) pages of 4096 bytes."""
 
@@ -116,14 +122,26 @@ def init_reply(unique: int, request: memoryview) -> bytes:
     return OUT_HEADER.pack(16 + len(body), 0, unique) + body
 
 
-def attributes_reply(unique: int, size_bytes: int) -> bytes:
-    """Answer GETATTR and SETATTR: a regular file of that size, not cached (it can be resized)."""
-    body = pack("<QII", 0, 0, 0) + pack(
+def attributes_reply(unique: int, size_bytes: int, valid_seconds: int = 0) -> bytes:
+    """Answer GETATTR and SETATTR: a regular file of that size, which the kernel may remember.
+
+    Where it does, `attributes_changed` must follow a change of the size.
+    """
+    body = pack("<QII", valid_seconds, 0, 0) + pack(
         "<QQQQQQIIIIIIIIII",
         *(1, size_bytes, size_bytes // 512, 0, 0, 0, 0, 0, 0),
         *(stat.S_IFREG | 0o600, 1, 0, 0, 0, 4096, 0),
     )
     return OUT_HEADER.pack(16 + len(body), 0, unique) + body
+
+
+def attributes_changed(descriptor: int) -> None:
+    """Make the kernel ask for the size again. Idempotent. Raises OSError."""
+    try:
+        os.write(descriptor, NOTIFY_ATTRIBUTES_CHANGED)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # ENOENT: it remembers none
+            raise
 
 
 def open_reply(unique: int) -> bytes:
