@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -18,15 +19,19 @@ sys.stdin.read()
 
 
 class MemoryHog:
-    """A process that holds `size_bytes` of touched memory; the first one the kernel may kill."""
+    """A process that holds `size_bytes` of touched memory; the first one the kernel may kill.
 
-    def __init__(self, size_bytes: int) -> None:
+    `prefix`: words before the command, e.g. to start it in a control group.
+    """
+
+    def __init__(self, size_bytes: int, prefix: Sequence[str] = ()) -> None:
         self.size_bytes = size_bytes
+        self.prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(self.size_bytes)],
+            [*self.prefix, sys.executable, "-c", _PROGRAM, str(self.size_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -49,6 +49,13 @@ def keeper(run_directory: Path) -> int:
     return counters(run_directory).keeper_pid
 
 
+def kill_worker(run_directory: Path) -> None:
+    """Kill the worker, and wait until another one has begun."""
+    killer = Killer(run_directory, 1, idle=True)
+    killer.start()
+    killer.finish()
+
+
 def is_whole(run_directory: Path) -> bool:
     """Whether the newest worker serves; each of the pair has watched the other since its start."""
     cells = shared.open_page(run_directory)
