@@ -230,16 +230,17 @@ def _file_system_type(path: str) -> int:
 
 
 def open_leg(
-    entry: LegEntry, size_bytes: int, *, whole: bool = True
+    entry: LegEntry, size_bytes: int, *, whole: bool = True, inherited: int | None = None
 ) -> tuple[Leg, Superblock | None]:
     """Open a leg's container and read its superblock. Blocks as long as storage does.
 
+    `inherited`: a descriptor of it, with its lock, that an earlier worker had; owned from now on.
     Raises ContainerFailed when it cannot be opened or, with `whole`, is too small for the volume;
     BlockingIOError (an OSError) when another gate, or an earlier worker, still has it.
     """
     container = open_container(entry.url)
     try:
-        descriptor = container.open()
+        descriptor = container.open() if inherited is None else inherited
     except BlockingIOError:
         raise
     except OSError as error:

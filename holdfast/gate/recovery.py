@@ -15,7 +15,7 @@ from typing import Any
 
 from holdfast.errors import ContainerFailed, ForeignLeg, HoldfastError, StaleLeg
 from holdfast.gate import shared
-from holdfast.gate.attended import Hand
+from holdfast.gate.attended import GivenUp, Hand
 from holdfast.gate.configuration import GateConfiguration, LegEntry
 from holdfast.gate.drill import Drills
 from holdfast.gate.leg import LegDevice, open_leg
@@ -272,15 +272,27 @@ class Recovery:
         resync.start()
         self.mirror.wake()
 
-    def open(self, hand: Hand, entry: LegEntry) -> tuple[LegDevice, Superblock | None]:
+    def open(
+        self, hand: Hand, entry: LegEntry, inherited: int | None = None
+    ) -> tuple[LegDevice, Superblock | None]:
         """Open a leg's container. Raises ContainerFailed, BlockingIOError when it is locked."""
         if self.drills.on(entry.number):
             raise ContainerFailed(f"{entry.url}: a drill is on")
         hand.enter(entry.number)
         try:
-            return open_leg(entry, self.roster.configuration.size_bytes)
-        finally:
+            leg, superblock = open_leg(
+                entry, self.roster.configuration.size_bytes, inherited=inherited
+            )
+        except BaseException:
             hand.leave()
+            raise
+        try:
+            hand.leave()
+        except GivenUp:  # nobody waits for it any more, and it would keep the lock
+            leg.close()
+            leg.forget()
+            raise
+        return leg, superblock
 
     def check_identity(self, entry: LegEntry, superblock: Superblock | None) -> None:
         """Raise unless the container is still the leg that it was."""

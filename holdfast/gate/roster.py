@@ -82,7 +82,7 @@ class Roster:
 
     def _arrive(self, leg: LegDevice) -> None:
         shared.mark_failed(self._cells, leg.number, failed=False)
-        shared.remember_container(self._cells, leg.number, leg.identity)
+        shared.remember_container(self._cells, leg.number, leg.identity, leg.descriptor)
         self.arrived_ns[leg.number] = monotonic_ns()
         self.present[leg.number] = leg
 

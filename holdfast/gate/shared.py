@@ -35,8 +35,8 @@ RESYNC_CURSOR: Final = 12
 STORAGE_HOLD_SPACE: Final = 13  # 1: held because a leg is full
 SERVING: Final = 14  # generation of the last worker that began to serve
 
-FIRST_CONTAINER: Final = 32  # pairs: number of a leg that is in use, identity of its container
-LAST_CONTAINER: Final = 95
+FIRST_CONTAINER: Final = 32  # triples: number of a leg in use, its container's identity, descriptor
+_CONTAINERS: Final = range(FIRST_CONTAINER, 93, 3)
 
 FIRST_FAILED: Final = 96  # numbers of legs that failed and were not taken in again
 LAST_FAILED: Final = 127
@@ -126,26 +126,28 @@ def mark_failed(cells: memoryview, number: int, *, failed: bool) -> None:
             cells[index] = 0
 
 
-def remember_container(cells: memoryview, number: int, identity: int) -> None:
+def remember_container(cells: memoryview, number: int, identity: int, descriptor: int) -> None:
     """Which container stands for a leg from now on, for the worker after this one."""
-    pairs = range(FIRST_CONTAINER, LAST_CONTAINER, 2)
-    index = next((i for i in pairs if cells[i] == number), 0) or next(
-        (i for i in pairs if not cells[i]), FIRST_CONTAINER
+    index = next((i for i in _CONTAINERS if cells[i] == number), 0) or next(
+        (i for i in _CONTAINERS if not cells[i]), FIRST_CONTAINER
     )
     cells[index + 1] = 0
     cells[index] = number
+    cells[index + 2] = descriptor
     cells[index + 1] = identity
 
 
-def remembered_container(cells: memoryview, number: int) -> int:
-    """The identity of the container that stood for a leg last; 0: not known."""
-    pairs = range(FIRST_CONTAINER, LAST_CONTAINER, 2)
-    return next((cells[index + 1] for index in pairs if cells[index] == number), 0)
+def remembered_container(cells: memoryview, number: int) -> tuple[int, int]:
+    """Identity of the container that stood for a leg last (0: not known), and its descriptor."""
+    for index in _CONTAINERS:
+        if cells[index] == number:
+            return cells[index + 1], cells[index + 2]
+    return 0, 0
 
 
 def forget_container(cells: memoryview, number: int) -> None:
     """A leg left the volume."""
-    for index in range(FIRST_CONTAINER, LAST_CONTAINER, 2):
+    for index in _CONTAINERS:
         if cells[index] == number:
             cells[index] = 0
 

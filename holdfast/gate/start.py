@@ -8,8 +8,10 @@ start counts as away; none keeps the others waiting for longer than the hang tim
 
 from __future__ import annotations
 
+import fcntl
+import os
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 from holdfast.errors import HoldfastError
 from holdfast.gate.attended import Hand
@@ -21,31 +23,68 @@ from holdfast.gate.shared import failed_legs, remembered_container
 from holdfast.gate.superblock import Superblock
 from holdfast.gate.task import LegTask
 from holdfast.model.volume import LegState
+from holdfast.system.process import inherit_descriptor
 
 Opened = tuple[LegDevice, Superblock | None]
 
 
-def open_members(recovery: Recovery, entries: list[LegEntry]) -> dict[int, Opened]:
-    """Open legs side by side, for at most the hang time-out; those that cannot be are left out."""
+def open_members(
+    recovery: Recovery, entries: list[LegEntry], predecessor_pid: int = 0
+) -> dict[int, Opened]:
+    """Open legs side by side, for at most the hang time-out; those that cannot be are left out.
+
+    A worker that was killed while a thread of it hangs in one leg still has the locks of all: the
+    others are taken over with their locks.
+    """
     timeout = recovery.roster.configuration.hang_timeout_seconds
     deadline = monotonic() + timeout
 
     tasks = {
         entry.number: LegTask(
             recovery.mirror.hands,
-            lambda hand, entry=entry: recovery.open(hand, entry),  # type: ignore[misc]
+            lambda hand, entry=entry: _open(recovery, hand, entry, predecessor_pid),  # type: ignore[misc]
         )
         for entry in entries
     }
     opened: dict[int, Opened] = {}
     for number, task in tasks.items():
         try:
-            opened[number] = task.result(max(0.0, deadline - monotonic()))
+            opened[number] = _opened_in_time(task, deadline)
         except HoldfastError as error:
             recovery.roster.note(number, recovery.roster.entry(number).state, error.message)
         except OSError as error:
             reason = "another process uses it" if isinstance(error, BlockingIOError) else str(error)
             recovery.roster.note(number, recovery.roster.entry(number).state, reason)
+    return opened
+
+
+def _opened_in_time(task: LegTask[Opened], deadline: float) -> Opened:
+    """The task's result; when it is late it is given up, and closes itself what it opens then."""
+    task.join(max(0.0, deadline - monotonic()))
+    while task.is_alive() and not task.hand.given_up:
+        if not task.hand.give_up(monotonic_ns()):
+            task.join(0.001)
+    return task.result(0.0)
+
+
+def _open(recovery: Recovery, hand: Hand, entry: LegEntry, predecessor_pid: int) -> Opened:
+    try:
+        return recovery.open(hand, entry)
+    except BlockingIOError:
+        _, descriptor = remembered_container(recovery.mirror.cells, entry.number)
+        inherited = inherit_descriptor(predecessor_pid, descriptor) if descriptor else None
+        if inherited is None:
+            raise
+    hand.enter(entry.number)
+    fcntl.flock(inherited, fcntl.LOCK_UN)
+    hand.leave()
+    try:
+        opened = recovery.open(hand, entry)
+    except BlockingIOError:  # a disk's exclusive claim cannot be let go of for another
+        return recovery.open(hand, entry, inherited)
+    hand.enter(entry.number)
+    os.close(inherited)
+    hand.leave()
     return opened
 
 
@@ -108,7 +147,7 @@ def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
     for number, (leg, superblock) in list(opened.items()):
         entry = roster.entry(number)
         reason = ""
-        if leg.identity != remembered_container(cells, number):
+        if leg.identity != remembered_container(cells, number)[0]:
             reason = f"{leg.url} is another container than before"
         elif superblock is None:
             roster.unsettled = True  # somebody wrote over it while it was in use: it gets a new one
@@ -124,7 +163,7 @@ def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
             leg.forget()
 
 
-def take_over(recovery: Recovery, hand: Hand) -> None:
+def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int = 0) -> None:
     """Go on with the predecessor's legs; what is away is held for, excluded, or probed later."""
     roster, mirror = recovery.roster, recovery.mirror
     failed = failed_legs(mirror.cells)
@@ -136,7 +175,7 @@ def take_over(recovery: Recovery, hand: Hand) -> None:
     ]
     if mirror.hold.storage_lost and not mirror.hold.for_room:
         return  # nobody was left: whoever comes back is judged and brought up to date first
-    opened = open_members(recovery, usable)
+    opened = open_members(recovery, usable, predecessor_pid)
     _leave_out_others(recovery, opened)
     for entry in usable:
         if entry.number not in opened or entry.state is not LegState.IN_SYNC:

@@ -35,7 +35,12 @@ from holdfast.gate.serving import Server
 from holdfast.gate.start import start_first, take_over
 from holdfast.gate.task import LegTask
 from holdfast.system import fuse, memory
-from holdfast.system.process import has_ended, watch_leader, watch_process
+from holdfast.system.process import (
+    has_ended,
+    part_with_descriptors,
+    watch_leader,
+    watch_process,
+)
 
 STACK_BYTES = 512 << 10
 """Stack of a thread. All of it is locked in memory and must be present before the thread runs."""
@@ -73,8 +78,9 @@ class Worker:
         self.retirements: list[Retirement] = []
         self.takeover: Incident | None = None
         self.resend_ns = 0
+        self.apart = threading.Event()
         self.sentinel = threading.Thread(
-            target=threading.Event().wait, name="sentinel", daemon=True
+            target=_stand_sentinel, args=(self.apart,), name="sentinel", daemon=True
         )
 
     def _tell_sentinel(self) -> None:
@@ -93,6 +99,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         self.sentinel.start()
+        self.apart.wait()
         self._tell_sentinel()
         self._discipline()
         generation = self.post.cells[shared.GENERATION]
@@ -140,7 +147,8 @@ class Worker:
             self.mirror.open_journal(seal=not ended)
         except OSError as error:
             self.mirror.journal_failed(f"it cannot be opened: {error.strerror}")
-        task = LegTask(self.hands, lambda hand: take_over(self.recovery, hand))
+        predecessor_pid = self.post.predecessor_pid
+        task = LegTask(self.hands, lambda hand: take_over(self.recovery, hand, predecessor_pid))
         self._attend(task)
         incident.step("legs opened", f"{len(self.mirror.roster.readers)} in sync", died)
         os.write(self.post.connection, fuse.NOTIFY_RESEND)
@@ -325,3 +333,10 @@ class Worker:
         self.incidents.close_finished([])
         self.mirror.log.close()
         self.control.finish()
+
+
+def _stand_sentinel(apart: threading.Event) -> None:
+    """Life of a thread that has nothing to do with storage, so that it ends with a kill at once."""
+    part_with_descriptors()
+    apart.set()
+    threading.Event().wait()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
+from contextlib import suppress
 from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_SYS_PIDFD_GETFD = 438
+"""pidfd_getfd(2), Linux 5.6; the same number on every architecture."""
+
+_CLONE_FILES = 0x400  # <linux/sched.h>
 
 _PIDFD_THREAD = os.O_EXCL
 """pidfd_open(2), Linux 6.9: the descriptor refers to the thread, not the whole process."""
@@ -56,6 +64,42 @@ def has_ended(descriptor: int | None, timeout_seconds: float = 0.0) -> bool:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return bool(poller.poll(int(timeout_seconds * 1000)))
+
+
+def part_with_descriptors() -> None:
+    """Give the calling thread a table of descriptors of its own, and empty it.
+
+    The thread that ends last closes what the others had open, and hangs where storage hangs.
+    """
+    if _LIBC.unshare(_CLONE_FILES) == 0:
+        os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+
+
+def inherit_descriptor(pid: int, descriptor: int) -> int | None:
+    """A duplicate of a descriptor of a killed process that cannot end: a thread of it hangs.
+
+    It shares the lock and the exclusive claim that the dead one still has. None when a thread hangs
+    inside this very descriptor (it may still write), or when nothing certain is known.
+    """
+    threads = [int(path.name) for path in Path(f"/proc/{pid}/task").glob("*")]
+    try:
+        for thread_id in threads:
+            words = Path(f"/proc/{pid}/task/{thread_id}/syscall").read_text().split()
+            arguments = [int(word, 16) & 0xFFFFFFFF for word in words[1:3]]
+            if words[0] == "running" or (words[0] != "-1" and descriptor in arguments):
+                return None
+    except (OSError, ValueError):
+        return None
+    for thread_id in threads:
+        with suppress(OSError):
+            pidfd = os.pidfd_open(thread_id, _PIDFD_THREAD)
+            try:
+                inherited = int(_LIBC.syscall(_SYS_PIDFD_GETFD, pidfd, descriptor, 0))
+            finally:
+                os.close(pidfd)
+            if inherited >= 0:
+                return inherited
+    return None
 
 
 def start_ticks(pid: int) -> int:

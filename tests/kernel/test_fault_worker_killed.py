@@ -6,10 +6,14 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from holdfast.config import Settings
+from holdfast.gate.superblock import container_bytes_needed
+from tests.faults import LoopLeg
 from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING, IDLE, ONE, TWO, Cell, cells
-from tests.kernel.volume_stack import wait_until
+from tests.kernel.volume_stack import SIZE, wait_until
 
 KILLS = 5
 
@@ -71,13 +75,55 @@ def test_during_a_failover(settings: Settings, ram_directory: Path, cell: Cell) 
         with Bench(settings, ram_directory, urls) as bench:
             bench.images[leg.url] = leg.image
             with bench.during(cell) as goes_on:
-                for _ in range(3):
-                    leg.stop()
+                for _ in range(2):
+                    leg.error()
                     kill_worker(bench)
                     goes_on()
                     bench.wait_for_leg(1)
-                    leg.resume()
+                    leg.serve()
                     bench.wait_until_healthy()
+            bench.check(2)
+
+
+@cells(legs=(TWO,))
+@pytest.mark.parametrize("kind", ["image", "disk"])
+def test_while_a_leg_hangs(settings: Settings, ram_directory: Path, cell: Cell, kind: str) -> None:
+    """The dead worker cannot end and has all locks: the next one serves from the other leg."""
+    with (
+        fuse_leg(ram_directory) as leg,
+        LoopLeg(ram_directory / "disk.img", container_bytes_needed(SIZE)) as disk,
+    ):
+        other = disk.url if kind == "disk" else plain_legs(ram_directory, 2, 2)[0]
+        with Bench(settings, ram_directory, [leg.url, other]) as bench:
+            bench.images = {leg.url: leg.image, disk.url: disk.image}
+            with bench.during(cell) as goes_on:
+                leg.hang()
+                goes_on()
+                bench.wait_for_leg(1)
+                kill_worker(bench)
+                goes_on()
+                assert bench.leg_states() == {1: "failed", 2: "in-sync"}
+                leg.serve()
+            bench.wait_until_healthy()
+            bench.check(2)
+
+
+@cells(legs=(TWO,))
+def test_at_the_moment_a_leg_hangs(settings: Settings, ram_directory: Path, cell: Cell) -> None:
+    """A worker that is killed before its watchdog struck may end only with the hang: held so long.
+
+    Its last thread hangs while the kernel closes its legs for it, and no lock can be had from it.
+    """
+    with fuse_leg(ram_directory) as leg:
+        urls = [leg.url, *plain_legs(ram_directory, 2, 2)]
+        with Bench(settings, ram_directory, urls) as bench:
+            bench.images[leg.url] = leg.image
+            with bench.during(cell) as goes_on:
+                leg.stop()
+                kill_worker(bench)
+                leg.resume()
+                goes_on()
+            bench.wait_until_healthy()
             bench.check(2)
 
 
