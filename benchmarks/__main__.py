@@ -11,12 +11,13 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.commands import BenchmarkError
 from benchmarks.comparison import Comparison, compare, say
+from benchmarks.front_end import front_end
 from benchmarks.latency import LATENCIES, Latency
 from benchmarks.subjects import ONE_LEG, SUBJECTS, TWO_LEGS
 from benchmarks.workloads import FILE_WORKLOADS, PGBENCH
 
 PLACES = {"ram": Path("/dev/shm"), "disk": Path("/var/tmp")}
-PARTS = (*PLACES, "pgbench", *LATENCIES)
+PARTS = (*PLACES, "pgbench", "front-end", *LATENCIES)
 
 
 def main() -> int:
@@ -55,6 +56,8 @@ def main() -> int:
             workloads.append(PGBENCH)
         if workloads:
             comparisons.append(compare(place, folder, subjects, workloads, rounds, seconds))
+    if "front-end" in parts:
+        comparisons.append(front_end(arguments.ram, rounds, seconds))
     failed = any(name in one.missing for one in comparisons for name in (ONE_LEG, TWO_LEGS))
     latencies: list[Latency] = []
     for name, measure in LATENCIES.items():

@@ -25,7 +25,7 @@ Subject = Callable[[Path], AbstractContextManager[Path]]
 @contextmanager
 def plain_loop(folder: Path) -> Iterator[Path]:
     """The image itself under the loop device: nothing of ours in between."""
-    with _mounted(_image(folder), folder / "mount") as directory:
+    with _mounted(make_image(folder), folder / "mount") as directory:
         yield directory
 
 
@@ -34,7 +34,7 @@ def qemu_export(folder: Path) -> Iterator[Path]:
     """qemu-storage-daemon's FUSE export. For speed only: under a direct-I/O loop device several
     writes at once overwrite each other's data (a file system made through it does not mount), so
     the file system is made before the export begins."""
-    image, served = _image(folder), folder / "served"
+    image, served = make_image(folder), folder / "served"
     run("mkfs.ext4", "-q", "-b", "4096", image)
     served.touch()
     daemon = start(
@@ -43,14 +43,14 @@ def qemu_export(folder: Path) -> Iterator[Path]:
         f"--export=type=fuse,id=export,node-name=image,mountpoint={served},writable=on",
         log=folder / "log",
     )
-    with _serving(served, [daemon]), _mounted(served, folder / "mount", False) as directory:
+    with serving(served, [daemon]), _mounted(served, folder / "mount", False) as directory:
         yield directory
 
 
 @contextmanager
 def nbdkit_fuse(folder: Path) -> Iterator[Path]:
     """nbdkit's file plugin, shown as a file by nbdfuse."""
-    image, served, socket = _image(folder), folder / "served", folder / "socket"
+    image, served, socket = make_image(folder), folder / "served", folder / "socket"
     served.touch()
     with ExitStack() as stack:
         server = start(
@@ -59,7 +59,7 @@ def nbdkit_fuse(folder: Path) -> Iterator[Path]:
         stack.callback(_end, server)
         wait_until(socket.exists, "nbdkit's socket")
         fuse = start("nbdfuse", served, f"nbd+unix:///?socket={socket}", log=folder / "log")
-        stack.enter_context(_serving(served, [fuse]))
+        stack.enter_context(serving(served, [fuse]))
         yield stack.enter_context(_mounted(served, folder / "mount"))
 
 
@@ -135,7 +135,8 @@ def _leg_url(folder: Path, number: int) -> str:
     return f"file:{folder}/leg{number}.img"
 
 
-def _image(folder: Path) -> Path:
+def make_image(folder: Path) -> Path:
+    """A sparse image of the size that all subjects have."""
     image = folder / "image"
     with image.open("wb") as file:
         file.truncate(IMAGE_BYTES)
@@ -160,7 +161,8 @@ def _mounted(backing: Path, directory: Path, make_file_system: bool = True) -> I
 
 
 @contextmanager
-def _serving(served: Path, daemons: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+def serving(served: Path, daemons: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Wait until a server shows the image at `served`; end it afterwards."""
     try:
         wait_until(lambda: served.stat().st_size == IMAGE_BYTES, f"{daemons[0].args!r}")
         yield
