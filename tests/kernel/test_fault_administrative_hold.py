@@ -1,0 +1,37 @@
+"""Not a fault: an administrator holds the volume, and lets go or forgets to."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from tests.kernel.fault_bench import Bench, plain_legs
+from tests.kernel.fault_cells import FLUSHING, IDLE, Cell, cells
+from tests.kernel.volume_stack import wait_until
+
+
+@cells()
+@pytest.mark.parametrize("how", ["released", "deadline"])
+def test_hold(settings: Settings, ram_directory: Path, cell: Cell, how: str) -> None:
+    """The application waits and goes on, also when the deadline ends it: storage is fine."""
+    urls = plain_legs(ram_directory, 1, cell.legs)
+    with Bench(settings, ram_directory, urls) as bench:
+        with bench.during(cell):
+            shown = bench.gate.hold(None if how == "released" else 0.5, "maintenance")
+            assert shown["held"]
+            assert shown["hold_reason"] == "maintenance"
+            if cell.activity == IDLE:
+                bench.start(FLUSHING, wait=False)
+            assert bench.activity is not None
+            bench.activity.waits(0.1)
+            if how == "released":
+                os.kill(bench.gate.show()["worker_pid"], signal.SIGKILL)
+                bench.activity.waits(0.2)
+                bench.gate.release()
+            else:
+                wait_until(lambda: not bench.held())
+        bench.check(cell.legs)
