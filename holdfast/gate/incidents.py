@@ -12,6 +12,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns, time
 from typing import Any
@@ -155,4 +156,5 @@ class Incidents:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # the state directory may be as broken as the legs
+                temporary.unlink()
