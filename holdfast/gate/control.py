@@ -150,6 +150,7 @@ class Control:
             },
             "resident_bytes": resident_bytes(os.getpid()),
             "epoch": configuration.epoch,
+            "unsaved": roster.unsaved,
             "size_bytes": configuration.size_bytes,
             "legs": [self._leg(entry.number) for entry in configuration.legs],
             "spares": list(configuration.spare_urls),

@@ -14,7 +14,7 @@ from time import monotonic_ns
 from holdfast.gate import shared
 
 
-class HoldExpired(Exception):  # noqa: N818 - says what happened to the hold
+class HoldExpired(Exception):
     """No storage came back before the deadline: the request is to be answered with EIO."""
 
 
@@ -66,6 +66,8 @@ class Hold:
                 self._cells[shared.STORAGE_HOLD_DEADLINE] = now + self._timeout_ns
                 self._cells[shared.STORAGE_HOLD_SPACE] = int(space)
                 self._cells[shared.STORAGE_HOLD_SINCE] = now
+            elif not space:
+                self._cells[shared.STORAGE_HOLD_SPACE] = 0  # the full leg is lost now
             self.reason = reason
 
     def regain_storage(self) -> None:

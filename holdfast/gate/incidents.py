@@ -21,7 +21,11 @@ from holdfast.gate.attended import Hand
 from holdfast.gate.shared import BUSY_SINCE
 from holdfast.model.receipt import Receipt, Step
 
-GRAVITY = ("resync", "replacement", "takeover", "keeper-takeover", "journal", "failover", "hold")
+GRAVITY = (
+    *("resync", "replacement", "takeover", "keeper-takeover"),
+    *("state", "journal", "failover", "hold"),
+)
+"""Strategies, the gravest last."""
 
 
 class Incident:

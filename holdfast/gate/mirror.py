@@ -47,6 +47,7 @@ class Mirror:
         self.roster = Roster(state_directory, configuration, cells)
         self.roster.on_last_lost = self._last_lost
         self.roster.on_failed = self._leg_failed
+        self.roster.on_unsaved = self._unsaved
         self.hold = Hold(cells, configuration.hold_timeout_seconds)
         self.ranges = Ranges()
         self.bitmap = Bitmap(configuration.size_bytes)
@@ -109,9 +110,6 @@ class Mirror:
         view: memoryview | None,
         keep_allocated: bool = False,
     ) -> None:
-        if not self.log.active and not self.roster.has_siblings:
-            self._store(hand, offset, length, view, keep_allocated)  # no order to keep
-            return
         self.ranges.enter(hand, offset, length)
         try:
             if self.log.active:
@@ -174,7 +172,7 @@ class Mirror:
         roster = self.roster
         while True:
             position = self.log.stable_position(roster.configuration.recorded_position)
-            flushed = False
+            flushed = []
             self.log.flush(hand)
             for leg in roster.readers:
                 hand.enter(leg.number)
@@ -185,10 +183,11 @@ class Mirror:
                     roster.fail(leg, f"flush: {error.strerror}")
                 else:
                     hand.leave()
-                    flushed = flushed or leg in roster.readers
+                    flushed.append(leg)
             if roster.unsettled:
                 roster.settle(hand)
-            if flushed and roster.readers:
+            readers = roster.readers
+            if readers and all(leg in flushed for leg in readers):  # one may have joined meanwhile
                 return position
             self.hold.wait_for_storage()
 
@@ -199,6 +198,7 @@ class Mirror:
 
         Called about once a second, when nothing waits for it. Raises HoldExpired, GivenUp.
         """
+        self.roster.save_again(hand)
         if not self.written and not flush:
             return
         with hand.holding(self._checkpoint_lock):
@@ -305,6 +305,10 @@ class Mirror:
         incident = self.incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
         incident.step(f"leg {leg.number} lost, held", reason)
         self.wake()
+
+    def _unsaved(self, reason: str) -> None:
+        incident = self.incidents.reflex("state", f"gate.json cannot be written: {reason}")
+        incident.step("gate.json is behind the legs", reason)
 
     def storage_back(self, how: str, replayed: int = 0) -> None:
         """A current leg is present again: end the hold."""

@@ -41,6 +41,9 @@ class Roster:
         self.readers: tuple[LegDevice, ...] = ()
         self.writers: tuple[LegDevice, ...] = ()
         self.unsettled = False
+        self.unsaved = ""
+        """Why gate.json could not be written, while it is behind the legs."""
+        self.on_unsaved: Callable[[str], None] = lambda reason: None
         self.arrived_ns: dict[int, int] = {}
         """When the container that stands for a leg was taken in (CLOCK_MONOTONIC): a thread that
         went into this leg before is inside another container."""
@@ -271,7 +274,7 @@ class Roster:
                         break
                 if not self._write(hand, configuration, legs):
                     continue
-                save_configuration(self._state_directory, configuration)
+                self._save(configuration)
                 with self.lock:
                     self._durable = configuration
                     if self.configuration.epoch == configuration.epoch:
@@ -296,8 +299,31 @@ class Roster:
                 self.configuration = replace(self.configuration, recorded_position=position)
                 self._durable = replace(self._durable, recorded_position=position)
                 configuration = self.configuration
-            save_configuration(self._state_directory, configuration)
+            self._save(configuration)
         return True
+
+    def save_again(self, hand: Hand) -> None:
+        """Write gate.json when that failed before."""
+        if self.unsaved:
+            with hand.holding(self.persist_lock):
+                with self.lock:
+                    configuration = self._durable
+                self._save(configuration)
+
+    def _save(self, configuration: GateConfiguration) -> None:
+        """Write gate.json. The legs know the epoch already, so a failure does not stop the volume.
+
+        It is told, shown, and tried again every second: until then this host's memory is behind,
+        and a start that finds only a leg that was excluded meanwhile would not notice.
+        """
+        try:
+            save_configuration(self._state_directory, configuration)
+        except OSError as error:
+            first, self.unsaved = not self.unsaved, error.strerror or str(error)
+            if first:
+                self.on_unsaved(self.unsaved)
+        else:
+            self.unsaved = ""
 
     def _write(
         self, hand: Hand, configuration: GateConfiguration, legs: tuple[LegDevice, ...]

@@ -249,7 +249,7 @@ class Worker:
         running = self.upkeep is not None and self.upkeep.is_alive()
         if not running and now >= self.next_upkeep and self.mirror.roster.readers:
             self.next_upkeep = now + CHECKPOINT_SECONDS
-            if self.mirror.written:
+            if self.mirror.written or self.mirror.roster.unsaved:
                 self.upkeep = LegTask(self.hands, self._checkpoint)
         return CHECKPOINT_SECONDS if running else max(0.01, self.next_upkeep - now)
 

@@ -24,7 +24,7 @@ class Receipt:
     id: str
     volume: str
     strategy: str
-    """failover | hold | takeover | keeper-takeover | replacement | resync | journal"""
+    """failover | hold | takeover | keeper-takeover | replacement | resync | journal | state"""
     cause: str
     started: float
     finished: float
