@@ -55,6 +55,15 @@ class Hand:
         self.claim.release()
 
     @contextmanager
+    def inside(self, leg_number: int) -> Iterator[None]:
+        """Be inside a leg. Raises GivenUp at the end when the watchdog was faster."""
+        self.enter(leg_number)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    @contextmanager
     def holding(self, lock: threading.Lock) -> Iterator[None]:
         """Hold a lock over leg I/O; the watchdog lets go of it if this thread is given up."""
         lock.acquire()

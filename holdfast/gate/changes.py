@@ -32,6 +32,10 @@ from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.volume import LegState
 
 
+ELSEWHERE = (1 << 32) + 1
+"""Stands for a container that is no leg where a hand says which leg it is in."""
+
+
 class Changes:
     """What an administrator can do to the legs of a running gate."""
 
@@ -81,7 +85,8 @@ class Changes:
     def add_spare(self, hand: Hand, url: str) -> None:
         """Remember a container that takes the place of the next leg that fails. Durable."""
         container = open_container(url)
-        container.check_free(container_bytes_needed(self.roster.configuration.size_bytes))
+        with hand.inside(ELSEWHERE):
+            container.check_free(container_bytes_needed(self.roster.configuration.size_bytes))
         with hand.holding(self.recovery.changing):
             configuration = self.roster.configuration
             if container.url in (
@@ -95,12 +100,13 @@ class Changes:
 
     def _known(self, hand: Hand, url: str) -> LegEntry | None:
         """The absent member whose container, or a copy of it, is at this URL; None: no member's."""
-        if not open_container(url).exists():
-            return None
         configuration = self.roster.configuration
-        leg, superblock = open_leg(LegEntry(0, "", url), configuration.size_bytes, whole=False)
-        leg.close()
-        leg.forget()
+        with hand.inside(ELSEWHERE):
+            if not open_container(url).exists():
+                return None
+            leg, superblock = open_leg(LegEntry(0, "", url), configuration.size_bytes, whole=False)
+            leg.close()
+            leg.forget()
         if superblock is None:
             return None
         if superblock.volume_id != configuration.volume_id:
@@ -128,8 +134,9 @@ class Changes:
         entry = LegEntry(number, str(uuid.uuid4()), url, LegState.RESYNCING, replaces=replaces)
         container = open_container(url)
         needed = container_bytes_needed(configuration.size_bytes)
-        container.check_free(needed)
-        created = container.create(needed)
+        with hand.inside(ELSEWHERE):
+            container.check_free(needed)
+            created = container.create(needed)
         try:
             leg, _ = self.recovery.open(hand, entry)
         except BaseException:

@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ class Control:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._tasks: list[LegTask[None]] = []
+        self._unanswered: dict[int, socket.socket] = {}
+        """Connections by the slot of the hand that serves them."""
         self._hold_incident: Incident | None = None
         self._verbs: dict[str, Callable[..., Any]] = {
             "show": self.show,
@@ -83,8 +86,18 @@ class Control:
             incident.step("released", outcome)
             incident.resolve(outcome)
 
+    def given_up(self, hand: Hand) -> None:
+        """A hand hangs inside storage: whoever asked it for something is told so."""
+        connection = self._unanswered.pop(hand.slot, None)
+        if connection is not None:
+            reply = _refusal("TIMEOUT", "the storage does not answer", "See why it hangs.")
+            with suppress(OSError):
+                connection.sendall(json.dumps(reply).encode() + b"\n")
+                connection.shutdown(socket.SHUT_RDWR)
+
     def _converse(self, hand: Hand, connection: socket.socket) -> None:
         with connection:
+            self._unanswered[hand.slot] = connection
             connection.settimeout(5.0)
             credentials = connection.getsockopt(
                 socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
@@ -101,11 +114,13 @@ class Control:
             except HoldfastError as error:
                 reply = _refusal(error.code, error.message, error.mend)
             except GivenUp:
-                reply = _refusal("TIMEOUT", "the storage does not answer", "See why it hangs.")
+                return
             except OSError as error:
                 reply = _refusal("IO", str(error), "See the kernel's log for the storage below.")
             except (TypeError, ValueError) as error:
                 reply = _refusal("OPTION", str(error), "")
+            if self._unanswered.pop(hand.slot, None) is not connection:
+                return
             connection.settimeout(5.0)
             connection.sendall(json.dumps(reply).encode() + b"\n")
 

@@ -241,6 +241,7 @@ class Worker:
             if number:
                 self.mirror.give_up(hand, number, self.hang_timeout_seconds)
                 self.server.replace(hand)
+                self.control.given_up(hand)
         return max(0.001, (oldest + limit - monotonic_ns()) / 1e9)
 
     def _tend_upkeep(self) -> float:
