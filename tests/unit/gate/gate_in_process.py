@@ -242,10 +242,12 @@ class InProcessGate:
         self.recovery = Recovery(self.mirror, lambda question: True)
         really_open = self.recovery.open
 
-        def open_behind_fault(hand: Hand, entry: LegEntry) -> tuple[LegDevice, Superblock | None]:
+        def open_behind_fault(
+            hand: Hand, entry: LegEntry, inherited: int | None = None
+        ) -> tuple[LegDevice, Superblock | None]:
             if self.storages.dead:
                 raise KilledError
-            leg, superblock = really_open(hand, entry)
+            leg, superblock = really_open(hand, entry, inherited)
             assert isinstance(leg, Leg)
             faulty = FaultyStorage(leg, self.storages)
             self.opened.append(faulty)

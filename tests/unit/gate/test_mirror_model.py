@@ -6,8 +6,7 @@ by a first one after a crash or a power cut. Whatever was answered must be read 
 flushed must be there after a power cut; legs in sync must be equal.
 
 Left out, because no gate can see it (docs/semantics.md): without a journal, a copy taken after the
-last recorded position; and a leg that is exchanged, or loses its cache, in the very moment of a
-takeover.
+last recorded position.
 """
 
 from __future__ import annotations
@@ -302,8 +301,8 @@ class MirrorModel:
             self.gate.storages.lose_cache(path, self.chance)
         self.saved[number] = (path, cache)
         os.truncate(image, 0)
-        if cache:
-            self.issue(None)  # the gate must notice before it comes back: see the module
+        if cache and not self.journal:
+            self.issue(None)  # what may be forgotten is known when the gate has noticed
 
     @step(lambda self: self.saved, number=NUMBERS)
     def give_back(self, number: int) -> None:
@@ -311,7 +310,8 @@ class MirrorModel:
         if number not in self.saved:
             return
         path, cache_lost = self.saved[number]
-        if cache_lost and (not self.up or number in self.gate.mirror.roster.present):
+        noticed = self.up and number not in self.gate.mirror.roster.present
+        if cache_lost and not self.journal and not noticed:
             return
         self.put(number, path, lossy=cache_lost)
         del self.saved[number]
@@ -365,10 +365,7 @@ class MirrorModel:
         if which >= len(copies):
             return
         copy = copies[which]
-        if self.up:
-            if number in self.gate.mirror.roster.present:
-                return
-        elif self.page_alive:
+        if self.up and number in self.gate.mirror.roster.present:
             return
         recorded = load_configuration(self.gate.state_directory).recorded_position
         if not self.journal and copy.recorded == recorded and copy.changes != self.changes:
