@@ -27,6 +27,9 @@ GRAVITY = (
 )
 """Strategies, the gravest last."""
 
+RECEIPTS_KEPT = 100
+"""How many receipts wait in memory while the spool takes none."""
+
 
 class Incident:
     """One thing that happened. Times: wall clock for people, monotonic for durations."""
@@ -89,6 +92,12 @@ class Incidents:
         self._spool = spool_directory
         self._lock = threading.Lock()
         self.open: tuple[Incident, ...] = ()
+        self._unwritten: list[Receipt] = []
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether receipts wait for room in the spool."""
+        return bool(self._unwritten)
 
     def reflex(self, strategy: str, cause: str, started_ns: int | None = None) -> Incident:
         """Open an incident of the data path, or add to the one that is open.
@@ -144,12 +153,12 @@ class Incidents:
             ]
             self.open = tuple(entry for entry in self.open if entry not in over)
         receipts = [incident.receipt(self._volume) for incident in over]
-        for receipt in receipts:
-            self._write(receipt)
+        waiting = (self._unwritten + receipts)[-RECEIPTS_KEPT:]
+        self._unwritten = [receipt for receipt in waiting if not self._write(receipt)]
         return receipts
 
-    def _write(self, receipt: Receipt) -> None:
-        """Put a receipt into the spool; durable when it returns, dropped when there is no room."""
+    def _write(self, receipt: Receipt) -> bool:
+        """Put a receipt into the spool, durably; False when there is no room."""
         path = self._spool / f"{receipt.started:.6f}-{receipt.id}.json"
         temporary = path.with_suffix(".new")
         try:
@@ -162,3 +171,5 @@ class Incidents:
         except OSError:
             with suppress(OSError):  # the state directory may be as broken as the legs
                 temporary.unlink()
+            return False
+        return True

@@ -289,7 +289,9 @@ class Worker:
                 state = "redundant" if in_sync == members else "degraded"
                 incident.resolve(f"continued, {state}: {in_sync} of {members} legs in sync")
         self.incidents.close_finished(self.hands.all())
-        return 0.05 if self.incidents.open else 60.0
+        if self.incidents.open:
+            return 0.05
+        return 1.0 if self.incidents.unwritten else 60.0
 
     def _restore_keeper(self) -> None:
         """The keeper died: start another one, which watches this worker from now on."""

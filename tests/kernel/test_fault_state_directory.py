@@ -1,96 +1,133 @@
-"""Fault: the disk of journal and gate.json is full, alone and while a leg fails."""
+"""Fault: the storage of the state directory (journal, gate.json, receipts) is full or fails."""
 
 from __future__ import annotations
 
+import fcntl
 import os
-import time
-from collections.abc import Callable, Iterator
+import signal
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.client import GateClient
-from holdfast.gate.configuration import load_configuration
-from holdfast.gate.launch import gate_is_running
-from holdfast.model.volume import JournalMode, MountProperties, Volume
-from holdfast.volumes.create import create_volume
-from holdfast.volumes.delete import delete_volume
+from holdfast.gate.configuration import load_configuration, save_configuration
+from holdfast.model.volume import JournalFailurePolicy
 from tests.faults import SmallDisk, truncate_to_zero
+from tests.kernel.fault_bench import Bench, plain_legs
+from tests.kernel.fault_cells import ONE, TWO, WRITING, Cell, cells
+from tests.kernel.volume_stack import wait_until
 
+EXT4_IOC_SHUTDOWN = 0x8004587D  # <linux/ext4.h>: every later access fails, as after a lost disk
 STATE_BYTES = 80 << 20
-"""Room for one segment of the journal (64 MiB), not for two."""
+"""Room for one journal segment (64 MiB) and not for a second one."""
 
 
-@pytest.fixture
-def small(disk_directory: Path) -> Iterator[SmallDisk]:
-    with SmallDisk(disk_directory / "home", STATE_BYTES) as disk:
-        yield disk
-
-
-@pytest.fixture
-def gate(small: SmallDisk, ram_directory: Path, disk_directory: Path) -> Iterator[GateClient]:
-    settings = Settings(home=small.path)
-    volume = create_volume(
-        settings,
-        Volume(
-            name="shop",
-            id="",
-            kind="gated",
-            size_bytes=256 << 20,
-            mount=MountProperties(path=str(disk_directory / "mnt"), filesystem="ext4"),
-            leg_urls=tuple(f"file:{ram_directory}/{number}.img" for number in (1, 2)),
-            journal=JournalMode.UNFLUSHED,
-        ),
-    )
+@contextmanager
+def failing_disk(path: Path, image: Path) -> Iterator[None]:
+    """An ext4 of its own mounted at `path`, which `shut_down` makes fail."""
+    with image.open("wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    path.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(image), str(path)], check=True)
     try:
-        yield GateClient(settings.gate_run_directory("shop"))
+        yield
     finally:
-        small.free()
-        assert gate_is_running(settings.gate_run_directory("shop"))
-        delete_volume(settings, volume)
+        subprocess.run(["umount", str(path)], check=True)
 
 
-def wait_for(look: Callable[[], Any], timeout_seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not look():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+def shut_down(path: Path) -> None:
+    """From now on everything on this file system fails."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("=I", 2))
+    finally:
+        os.close(descriptor)
 
 
-def write_durably(path: Path, mebibytes: int) -> None:
-    with open(path, "wb") as file:
-        for number in range(mebibytes):
-            file.write(bytes([number % 251]) * (1 << 20))
-        file.flush()
-        os.fsync(file.fileno())
+def write_much(bench: Bench) -> None:
+    """More than a journal segment, at once."""
+    command = ["dd", "if=/dev/zero", f"of={bench.mountpoint / 'much'}", "bs=1M", "count=72"]
+    subprocess.run([*command, "oflag=direct", "conv=fdatasync"], check=True, capture_output=True)
 
 
-def test_a_full_journal_is_given_up_with_an_alarm(
-    gate: GateClient, small: SmallDisk, disk_directory: Path
-) -> None:
-    """The volume goes on; `volume show` and a receipt say that nothing is kept any more."""
-    small.fill()
-    write_durably(disk_directory / "mnt" / "large", 100)
-    shown = gate.show()
-    assert shown["journal"]["state"] == "degraded"
-    assert shown["errors_returned"] == 0
-    assert [leg["state"] for leg in shown["legs"]] == ["in-sync", "in-sync"]
+@cells()
+@pytest.mark.parametrize("killed", [False, True], ids=["gate unharmed", "worker killed"])
+def test_full(settings: Settings, ram_directory: Path, cell: Cell, killed: bool) -> None:
+    """No room for the journal: the volume goes on without it, and says so."""
+    urls = plain_legs(ram_directory, 1, cell.legs)
+    with (
+        SmallDisk(settings.state_directory, STATE_BYTES) as state,
+        Bench(settings, ram_directory, urls, size_bytes=128 << 20) as bench,
+    ):
+        with bench.during(cell) as goes_on:
+            state.fill()
+            write_much(bench)
+            goes_on()
+            assert bench.gate.show()["journal"]["state"] == "degraded"
+            if killed:
+                os.kill(bench.gate.show()["worker_pid"], signal.SIGKILL)
+                goes_on()
+            state.free()
+        if not killed:
+            assert bench.wait_for_receipt("journal")["errors_returned"] == 0
+        bench.check(cell.legs)
 
 
-def test_a_leg_fails_while_gate_json_cannot_be_written(
-    gate: GateClient, small: SmallDisk, ram_directory: Path, disk_directory: Path
-) -> None:
-    """The other leg serves; gate.json is written as soon as there is room."""
-    state = Settings(home=small.path).gate_state_directory("shop")
-    small.fill()
-    truncate_to_zero(ram_directory / "1.img")
-    write_durably(disk_directory / "mnt" / "file", 4)
-    shown = gate.show()
-    assert shown["errors_returned"] == 0
-    assert shown["legs"][0]["state"] == "failed"
-    assert shown["unsaved"]
-    small.free()
-    wait_for(lambda: not gate.show()["unsaved"])
-    assert load_configuration(state).epoch == gate.show()["epoch"]
+@cells()
+def test_failing(settings: Settings, ram_directory: Path, cell: Cell) -> None:
+    """Not even gate.json can be written: the legs are enough to go on, and to attach again."""
+    urls = plain_legs(ram_directory, 1, cell.legs)
+    with (
+        failing_disk(settings.state_directory, ram_directory / "state.image"),
+        Bench(settings, ram_directory, urls) as bench,
+    ):
+        with bench.during(cell) as goes_on:
+            shut_down(settings.state_directory)
+            goes_on()
+            wait_until(lambda: bench.gate.show()["journal"]["state"] == "degraded")
+            if cell.legs == TWO:
+                truncate_to_zero(ram_directory / "leg-1.img")
+                goes_on()
+                bench.wait_for_leg(1)
+        activity = bench.activity
+        assert activity is not None
+        result = activity.stop()
+        assert result.errors == 0, result.first_errors
+        assert bench.gate.show()["errors_returned"] == 0
+        assert activity.verify(bench.mountpoint, result.acknowledged) == []
+
+
+@pytest.mark.parametrize("legs", [ONE, TWO])
+def test_hold_as_policy(settings: Settings, ram_directory: Path, legs: int) -> None:
+    """With the policy `hold` nothing is acknowledged that the journal does not have."""
+    urls = plain_legs(ram_directory, 1, legs)
+    with (
+        SmallDisk(settings.state_directory, STATE_BYTES) as state,
+        Bench(settings, ram_directory, urls, size_bytes=128 << 20) as bench,
+    ):
+        bench.detach()
+        configuration = load_configuration(bench.state_directory)
+        save_configuration(
+            bench.state_directory,
+            replace(configuration, journal_failure=JournalFailurePolicy.HOLD),
+        )
+        bench.attach()
+        activity = bench.start(WRITING)
+        state.fill()
+        command = ["dd", "if=/dev/zero", f"of={bench.mountpoint / 'much'}", "bs=1M", "count=72"]
+        writer = subprocess.Popen([*command, "oflag=direct"], stderr=subprocess.DEVNULL)
+        try:
+            bench.wait_until_held()
+            activity.waits()
+            assert "journal failed" in bench.gate.show()["hold_reason"]
+            state.free()
+            bench.gate.release()
+        finally:
+            assert writer.wait(20) == 0
+        bench.check(legs)
