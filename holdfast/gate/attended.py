@@ -76,11 +76,16 @@ class Hand:
                     self.locks.remove(lock)
                     lock.release()
 
-    def give_up(self, older_than_ns: int) -> int:
-        """Take the work when it is inside a leg since before that time; the leg's number or 0."""
+    def give_up(self, older_than_ns: int, inside: int = 0) -> int:
+        """Take the work when it is inside a leg since before that time; the leg's number or 0.
+
+        `inside`: only when it is that leg.
+        """
         with self.claim:
             leg = self.cells[LEG]
             if not leg or self.given_up or self.cells[LEG_SINCE] > older_than_ns:
+                return 0
+            if inside and leg != inside:
                 return 0
             self.given_up = True
             self.stuck_in = leg

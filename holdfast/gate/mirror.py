@@ -295,6 +295,10 @@ class Mirror:
         self.log.done(hand)
         self.ranges.leave(hand)
 
+    def uses(self, number: int) -> bool:
+        """Whether requests still go to that leg (or to the journal)."""
+        return self.log.active if number == JOURNAL else number in self.roster.present
+
     def _leg_failed(self, leg: LegDevice, reason: str) -> None:
         incident = self.incidents.reflex("failover", f"leg {leg.number} {reason}")
         incident.step(f"leg {leg.number} failed", reason)

@@ -29,6 +29,9 @@ from holdfast.model.volume import LegState
 
 FIRST_PROBE_SECONDS = 0.1
 LONGEST_PROBE_SECONDS = 5.0
+HELD_PROBE_SECONDS = 0.5
+"""The longest pause while requests wait for the leg."""
+
 STEADY_SECONDS = 60.0
 """A leg that stayed that long is looked at early again when it fails."""
 
@@ -91,7 +94,8 @@ class Recovery:
             watch.asked = self._ask(
                 {"probe": entry.number, "url": entry.url, "timeout_seconds": timeout}
             )
-            watch.delay_seconds = min(2 * watch.delay_seconds, LONGEST_PROBE_SECONDS)
+            longest = LONGEST_PROBE_SECONDS if self.roster.readers else HELD_PROBE_SECONDS
+            watch.delay_seconds = min(2 * watch.delay_seconds, longest)
             watch.due = now + watch.delay_seconds
         return max(0.02, watch.due - now)
 
