@@ -31,7 +31,6 @@ from holdfast.gate.shared import LEG
 from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.volume import LegState
 
-
 ELSEWHERE = (1 << 32) + 1
 """Stands for a container that is no leg where a hand says which leg it is in."""
 

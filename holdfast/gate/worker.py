@@ -239,10 +239,26 @@ class Worker:
                 continue
             number = hand.give_up(now - limit)
             if number:
-                self.mirror.give_up(hand, number, self.hang_timeout_seconds)
-                self.server.replace(hand)
-                self.control.given_up(hand)
+                self._replace(hand, number)
+                if not self.mirror.uses(number):
+                    self._leave(number)
         return max(0.001, (oldest + limit - monotonic_ns()) / 1e9)
+
+    def _leave(self, number: int) -> None:
+        """A leg has failed because it hangs: nobody waits for it any longer.
+
+        Otherwise a thread that went in last, holding a lock, would keep all others waiting for a
+        second time-out.
+        """
+        for hand in self.hands.all():
+            if hand.give_up(monotonic_ns(), inside=number):
+                self._replace(hand, number)
+
+    def _replace(self, hand: Hand, number: int) -> None:
+        """Free what a hand held that was given up, and let a successor do its work."""
+        self.mirror.give_up(hand, number, self.hang_timeout_seconds)
+        self.server.replace(hand)
+        self.control.given_up(hand)
 
     def _tend_upkeep(self) -> float:
         """Once a second, record positions and clear bits, on a thread that may hang."""
