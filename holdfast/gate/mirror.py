@@ -191,6 +191,20 @@ class Mirror:
                 return position
             self.hold.wait_for_storage()
 
+    def replay(self, hand: Hand, leg: LegDevice, position: int) -> int:
+        """Write onto a leg what the journal has and it lacks; bytes written. Raises OSError.
+
+        A leg that is not here lacks it, too, perhaps without a bit that says so: the regions count
+        as written. `secure_bits` must follow before a position is recorded.
+        """
+        return self.log.replay(hand, leg, position, self.bitmap.mark)
+
+    def secure_bits(self, hand: Hand) -> None:
+        """Make every bit durable on the legs in sync."""
+        if self.roster.has_siblings:
+            with hand.holding(self.bitmap.lock):
+                self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
+
     # --- upkeep -----------------------------------------------------------------------------
 
     def checkpoint(self, hand: Hand, *, flush: bool = False) -> None:

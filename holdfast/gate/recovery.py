@@ -207,10 +207,11 @@ class Recovery:
             )
         replayed = 0
         if self.mirror.log.active:
-            replayed = self.mirror.log.replay(hand, leg, superblock.position)
+            replayed = self.mirror.replay(hand, leg, superblock.position)
         self.take_bits(hand, leg)
         self.roster.start_with(leg)
         self.roster.exclude_absent()
+        self.mirror.secure_bits(hand)
         self.roster.settle(hand)
         if self.roster.readers:
             self.mirror.storage_back(f"leg {leg.number} is back", replayed)

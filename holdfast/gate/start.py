@@ -105,7 +105,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         leg, superblock = opened[number]
         assert superblock is not None
         if judged.standing is Standing.REPLAYABLE:
-            mirror.log.replay(hand, leg, superblock.position)
+            mirror.replay(hand, leg, superblock.position)
         roster.start_with(leg)
         recovery.take_bits(hand, leg)
     roster.exclude_absent()
@@ -116,6 +116,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     if verdict.epoch > roster.configuration.epoch or verdict.forced:
         roster.configure(roster.configuration)
     _equalise(recovery, hand)
+    mirror.secure_bits(hand)
     roster.settle(hand)
     if mirror.log.active:
         mirror.checkpoint(hand, flush=True)

@@ -53,8 +53,13 @@ class WriteLog(Protocol):
         """All legs say durably that they hold everything up to there."""
         ...
 
-    def replay(self, hand: Hand, leg: LegDevice, position: int) -> int:
-        """Write onto the leg what it lacks since `position`; bytes written. Raises OSError."""
+    def replay(
+        self, hand: Hand, leg: LegDevice, position: int, note: Callable[[int, int], object]
+    ) -> int:
+        """Write onto the leg what it lacks since `position`; bytes written. Raises OSError.
+
+        Each range is told to `note` first.
+        """
         ...
 
     @property
@@ -93,7 +98,9 @@ class Unjournalled:
     def trim(self, position: int) -> None:
         return
 
-    def replay(self, hand: Hand, leg: LegDevice, position: int) -> int:
+    def replay(
+        self, hand: Hand, leg: LegDevice, position: int, note: Callable[[int, int], object]
+    ) -> int:
         return 0
 
     def close(self) -> None:
@@ -190,7 +197,9 @@ class Unflushed:
             except OSError as error:
                 self.fail(f"trim: {error.strerror}")
 
-    def replay(self, hand: Hand, leg: LegDevice, position: int) -> int:
+    def replay(
+        self, hand: Hand, leg: LegDevice, position: int, note: Callable[[int, int], object]
+    ) -> int:
         """Write every record since `position` onto the leg, in order, and flush it.
 
         Raises OSError when the leg fails or the journal is damaged. Idempotent.
@@ -198,6 +207,8 @@ class Unflushed:
         buffer = memoryview(aligned_buffer(1 << 20))
         replayed = 0
         for record in self._journal.records(position):
+            if record.kind in (Kind.DATA, Kind.DISCARD):
+                note(record.offset, record.length)
             hand.enter(leg.number)
             try:
                 if record.kind == Kind.DATA:
