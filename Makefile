@@ -7,6 +7,8 @@ DEVELOPMENT := $(VENV)/.installed-development
 RUNTIME_LIST := packaging/apt-packages.txt
 DEVELOPMENT_LIST := packaging/apt-packages-development.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Tests mostly wait: for time-outs, disks, other processes.
+TEST_PROCESSES ?= 4
 # Loop devices, FUSE and mounts need root.
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --preserve-env=CI,HOLDFAST_HOME,HOLDFAST_SOAK)
 
@@ -22,7 +24,7 @@ demo: $(RUNTIME) ## storage is lost under running applications; nobody notices
 	@$(AS_ROOT) $(BIN)/holdfast demo
 
 test: $(DEVELOPMENT) ## every test, on the real kernel (needs root)
-	$(AS_ROOT) $(BIN)/python -m pytest
+	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES)
 
 unit: $(DEVELOPMENT) ## the tests that need neither root nor kernel
 	$(BIN)/python -m pytest tests/unit

@@ -35,6 +35,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_nothing: leftovers are looked for after the test")
 
 
+_orphans: set[str] | None = None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Whose orphaned loop devices are cannot be told: they count where nobody else works."""
+    global _orphans  # noqa: PLW0603 - one session per process
+    if os.environ.get("CI") and "PYTEST_XDIST_WORKER" not in os.environ:
+        _orphans = orphaned_loop_devices()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run that leaves a loop device of a file that was unmounted lazily."""
+    if _orphans is None:
+        return
+    for device in sorted(orphaned_loop_devices() - _orphans):
+        print(f"\nthe run left behind: {device} of a file that was unmounted lazily")
+        subprocess.run(["losetup", "--detach", device], check=False)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything outside tests/unit works on the real kernel."""
     unit = REPOSITORY / "tests" / "unit"
@@ -98,18 +118,12 @@ def leaves_nothing_behind(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
     """Clean up mounts, loop devices and processes that a test forgot, and fail that test."""
-    # Whose those are cannot be told: they only count where nobody else works on the host.
-    orphans = orphaned_loop_devices() if os.environ.get("CI") else None
     yield
     if request.node.get_closest_marker("leaves_nothing") is None:
         return
     disk, ram = run_folders
     left = Leftovers(disk.name, (disk, ram, tmp_path_factory.getbasetemp()), keep=(ram,))
     found = left.find()
-    if orphans is not None:
-        for device in sorted(orphaned_loop_devices() - orphans):
-            found.append(f"loop device {device} of a file that was unmounted lazily")
-            subprocess.run(["losetup", "--detach", device], check=False)
     if found:
         left.remove()
         remaining = left.find()
