@@ -13,6 +13,7 @@ from dataclasses import replace
 from holdfast.containers import open_container
 from holdfast.errors import (
     AlreadyExists,
+    ContainerFailed,
     ForeignLeg,
     HoldfastError,
     InvalidSize,
@@ -69,8 +70,10 @@ class Changes:
             if any(
                 leg.url == url and leg.number in self.roster.present for leg in configuration.legs
             ):
-                raise AlreadyExists(f"{url} is a leg of this volume already")
-            known = self._known(hand, url)
+                raise AlreadyExists(
+                    f"{url} is a leg of this volume already", "Use another container."
+                )
+            known = self._examine(hand, url)
             if known is not None:
                 self.recovery.bring_back(hand, known)
                 return known.number
@@ -84,18 +87,34 @@ class Changes:
     def add_spare(self, hand: Hand, url: str) -> None:
         """Remember a container that takes the place of the next leg that fails. Durable."""
         container = open_container(url)
-        with hand.inside(ELSEWHERE):
-            container.check_free(container_bytes_needed(self.roster.configuration.size_bytes))
         with hand.holding(self.recovery.changing):
             configuration = self.roster.configuration
             if container.url in (
                 *configuration.spare_urls,
                 *(leg.url for leg in configuration.legs),
             ):
-                raise AlreadyExists(f"{container.url} is a leg or spare of this volume already")
+                raise AlreadyExists(
+                    f"{container.url} is a leg or spare of this volume already",
+                    "Use another container.",
+                )
+            self._examine(hand, container.url)
+            with hand.inside(ELSEWHERE):
+                container.check_free(container_bytes_needed(configuration.size_bytes))
             spares = (*configuration.spare_urls, container.url)
             self.roster.configure(replace(configuration, spare_urls=spares))
             self.roster.settle(hand)
+
+    def _examine(self, hand: Hand, url: str) -> LegEntry | None:
+        """As `_known`; what cannot be opened is left to the check of an empty container.
+
+        That one says better what is wrong. With no leg left it will not come to it.
+        """
+        try:
+            return self._known(hand, url)
+        except (ContainerFailed, BlockingIOError):
+            if not self.roster.readers:
+                raise
+            return None
 
     def _known(self, hand: Hand, url: str) -> LegEntry | None:
         """The absent member whose container, or a copy of it, is at this URL; None: no member's."""

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from struct import Struct, pack
 
-from holdfast.errors import HostCannot, MissingFuse
+from holdfast.errors import MissingFuse, MissingRights
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -83,9 +83,10 @@ def mount_file(descriptor: int, path: Path) -> None:
         options.encode(),
     ):
         code = ctypes.get_errno()
-        raise HostCannot(
+        kind = MissingRights if code == errno.EPERM else MissingFuse
+        raise kind(
             f"the gate's device cannot be mounted on {path}: {os.strerror(code)}",
-            "Run holdfast doctor: FUSE mounts need root (CAP_SYS_ADMIN).",
+            "Run holdfast doctor: FUSE mounts need /dev/fuse and root (CAP_SYS_ADMIN).",
         )
 
 
