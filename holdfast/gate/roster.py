@@ -328,20 +328,22 @@ class Roster:
     def _write(
         self, hand: Hand, configuration: GateConfiguration, legs: tuple[LegDevice, ...]
     ) -> bool:
-        """Write the superblock of every present leg; False when one of them failed at it."""
+        """Write the superblock of every present leg; False, and no more, when one fails at it.
+
+        Legs in sync come first: an epoch that only a leg without all data carries would leave none
+        that may be a source.
+        """
         superblock = self.superblock(configuration)
-        complete = True
-        for leg in legs:
+        for leg in sorted(legs, key=lambda leg: leg.state is not LegState.IN_SYNC):
             hand.enter(leg.number)
             try:
                 leg.write_superblock(superblock)
             except OSError as error:
                 hand.leave()
                 self.fail(leg, f"superblock: {error.strerror}")
-                complete = False
-            else:
-                hand.leave()
-        return complete
+                return False
+            hand.leave()
+        return True
 
 
 def _boot_id() -> str:
