@@ -211,6 +211,7 @@ class Recovery:
         self.take_bits(hand, leg)
         self.roster.start_with(leg)
         self.roster.exclude_absent()
+        self.roster.outgrow()
         self.mirror.secure_bits(hand)
         self.roster.settle(hand)
         if self.roster.readers:

@@ -213,6 +213,16 @@ class Roster:
         with self.lock:
             self._highest_epoch = max(self._highest_epoch, epoch)
 
+    def outgrow(self) -> None:
+        """Raise the epoch above every one that a leg may carry of a raise that did not end.
+
+        Of two superblocks a leg is known by the one of the higher epoch: others would be written
+        in vain.
+        """
+        with self.lock:
+            if self._highest_epoch > self.configuration.epoch:
+                self._change(self.configuration)
+
     def filter(self, number: int, wrap: Callable[[LegDevice], LegDevice]) -> None:
         """Put a filter in front of a present leg."""
         with self.lock:

@@ -194,6 +194,7 @@ def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int = 0) -> None:
             leg.forget()
         return
     roster.exclude_absent()
+    roster.outgrow()
     roster.settle(hand)
     for entry in usable:
         if entry.state is LegState.RESYNCING and entry.number in opened:
