@@ -15,7 +15,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ STARTS = (0, 1, 2, REGION_BLOCKS - 1, REGION_BLOCKS, 2 * REGION_BLOCKS - 2, 3 * 
 LONGEST = 3
 BLOCKS = sorted({start + extra for start in STARTS for extra in range(LONGEST)})
 MAXIMUM_NUMBER = 5
-NUMBERS = st.integers(1, MAXIMUM_NUMBER)
+PICKS = st.integers(0, 2)
+"""Which one of those that there are."""
 RAM_DISK = Path("/dev/shm")
 
 
@@ -142,7 +143,17 @@ class MirrorModel:
             self.died()
             return False
         self.settle_waiting()
+        if self.up:
+            self.drop_superseded()
         return True
+
+    def drop_superseded(self) -> None:
+        """What was saved of a leg is history once the gate uses what took its place."""
+        for leg in self.gate.mirror.roster.writers:
+            image = self.gate.image(leg.number)
+            used = image.stat().st_ino == os.fstat(leg.descriptor).st_ino
+            if used and image.stat().st_size > SIZE_BYTES:
+                self.saved.pop(leg.number, None)
 
     def died(self) -> None:
         self.gate.die()
@@ -208,6 +219,10 @@ class MirrorModel:
         return lambda hand: mirror.write(hand, view, offset)
 
     @property
+    def members(self) -> list[int]:
+        return [leg.number for leg in self.gate.mirror.roster.configuration.legs]
+
+    @property
     def serving(self) -> bool:
         return self.up and not self.waiting and bool(self.gate.mirror.roster.readers)
 
@@ -271,9 +286,10 @@ class MirrorModel:
 
     # --- faults -----------------------------------------------------------------------------
 
-    @step(lambda self: self.up, number=NUMBERS, calls=st.integers(0, 8))
-    def error_soon(self, number: int, calls: int) -> None:
+    @step(lambda self: self.up, pick=PICKS, calls=st.integers(0, 8))
+    def error_soon(self, pick: int, calls: int) -> None:
         """A leg fails at one of its next calls; its container is not harmed."""
+        number = picked(pick, self.members)
         self.gate.storages.error_after[number] = calls
 
     @step(lambda self: self.up, calls=st.integers(0, 25))
@@ -285,11 +301,10 @@ class MirrorModel:
     def kill(self, crash: bool) -> None:
         self.died()
 
-    @step(lambda self: self.serving, number=NUMBERS, cache=st.booleans())
-    def lose(self, number: int, cache: bool) -> None:
+    @step(lambda self: self.serving, pick=PICKS, cache=st.booleans())
+    def lose(self, pick: int, cache: bool) -> None:
         """A leg's storage goes away, perhaps with what it had not flushed."""
-        if number not in self.gate.mirror.roster.present:
-            return
+        number = picked(pick, self.gate.mirror.roster.present)
         image = self.gate.image(number)
         if image.stat().st_size < SIZE_BYTES:
             return
@@ -304,11 +319,10 @@ class MirrorModel:
         if cache and not self.journal:
             self.issue(None)  # what may be forgotten is known when the gate has noticed
 
-    @step(lambda self: self.saved, number=NUMBERS)
-    def give_back(self, number: int) -> None:
+    @step(lambda self: self.saved, pick=PICKS)
+    def give_back(self, pick: int) -> None:
         """The lost storage is there again."""
-        if number not in self.saved:
-            return
+        number = picked(pick, self.saved)
         path, cache_lost = self.saved[number]
         noticed = self.up and number not in self.gate.mirror.roster.present
         if cache_lost and not self.journal and not noticed:
@@ -316,6 +330,16 @@ class MirrorModel:
         self.put(number, path, lossy=cache_lost)
         del self.saved[number]
         self.probe(number)
+
+    @step(lambda self: self.serving, pick=PICKS, cache=st.booleans(), start=st.sampled_from(STARTS))
+    def outage(self, pick: int, cache: bool, start: int) -> None:
+        """A leg's storage goes away, is missed, and comes back."""
+        number = picked(pick, self.gate.mirror.roster.present)
+        self.lose(pick, cache)
+        if self.serving:
+            self.write(start, 1, False)
+        if number in self.saved:
+            self.give_back(sorted(self.saved).index(number))
 
     def put(self, number: int, path: Path, *, lossy: bool) -> None:
         image = self.gate.image(number)
@@ -328,7 +352,11 @@ class MirrorModel:
         for block in BLOCKS:
             self.current[block] |= self.after_power_cut[block]
 
-    @step(lambda self: self.up, number=NUMBERS)
+    @step(lambda self: self.up, pick=PICKS)
+    def look(self, pick: int) -> None:
+        """The time for a probe has come."""
+        self.probe(picked(pick, self.members))
+
     def probe(self, number: int) -> None:
         """The keeper's child found something where a leg that is away is looked for."""
         if not self.up:
@@ -347,9 +375,10 @@ class MirrorModel:
         if self.attempt(bring_back) and number in self.gate.mirror.roster.present:
             self.saved.pop(number, None)
 
-    @step(lambda self: self.up, number=NUMBERS)
-    def copy(self, number: int) -> None:
+    @step(lambda self: self.up, pick=PICKS)
+    def copy(self, pick: int) -> None:
         """Somebody copies a leg's image."""
+        number = picked(pick, self.members)
         image = self.gate.image(number)
         if number not in self.gate.mirror.roster.present or not image.stat().st_size:
             return
@@ -358,13 +387,12 @@ class MirrorModel:
         recorded = self.gate.mirror.roster.configuration.recorded_position
         self.copies.setdefault(number, []).append(Copy(path, recorded, self.changes))
 
-    @step(lambda self: self.copies, number=NUMBERS, which=st.integers(0, 3))
-    def put_older_copy(self, number: int, which: int) -> None:
+    @step(lambda self: self.copies, pick=PICKS, which=st.integers(0, 3))
+    def put_older_copy(self, pick: int, which: int) -> None:
         """An older copy takes the place of a leg that is not in use."""
-        copies = self.copies.get(number, [])
-        if which >= len(copies):
-            return
-        copy = copies[which]
+        number = picked(pick, self.copies)
+        copies = self.copies[number]
+        copy = copies[which % len(copies)]
         if self.up and number in self.gate.mirror.roster.present:
             return
         recorded = load_configuration(self.gate.state_directory).recorded_position
@@ -391,11 +419,9 @@ class MirrorModel:
         url = f"file:{self.gate.image(number)}"
         self.attempt(lambda: self.change(lambda hand: self.gate.changes.add(hand, url)))
 
-    @step(lambda self: self.serving, number=NUMBERS)
-    def remove_leg(self, number: int) -> None:
-        if not any(e.number == number for e in self.gate.mirror.roster.configuration.legs):
-            return
-        name = str(number)
+    @step(lambda self: self.serving, pick=PICKS)
+    def remove_leg(self, pick: int) -> None:
+        name = str(picked(pick, self.members))
         self.attempt(lambda: self.change(lambda hand: self.gate.changes.remove(hand, name)))
 
     def change(self, function: Callable[[Hand], object]) -> None:
@@ -514,6 +540,12 @@ class MirrorModel:
         self.legs_in_sync_are_equal()
 
 
+def picked(pick: int, numbers: Iterable[int]) -> int:
+    """One of the numbers."""
+    known = sorted(numbers)
+    return known[pick % len(known)]
+
+
 def has_superblock(image: Path) -> bool:
     """Whether the image says that it is a leg."""
     descriptor = os.open(image, os.O_RDONLY)
@@ -537,7 +569,8 @@ HISTORIES = st.lists(
             for name, (_, arguments) in STEPS.items()
         )
     ),
-    max_size=50,
+    min_size=20,  # Hypothesis makes lists about twice as long
+    max_size=60,
 )
 
 
