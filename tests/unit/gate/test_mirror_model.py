@@ -575,7 +575,7 @@ HISTORIES = st.lists(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@settings(max_examples=rounds(150, 5000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=rounds(100, 5000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(1, 3), st.booleans(), st.integers(0, 9), HISTORIES)
 def test_what_was_answered_is_there(
     legs: int, unflushed: bool, seed: int, history: list[Doing]
