@@ -26,6 +26,7 @@ from holdfast.gate.launch import gate_is_running
 from holdfast.gate.shared import read_counters
 from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.volume import JournalMode, LegState, Volume
+from holdfast.system.loop import loop_devices
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
@@ -285,6 +286,8 @@ class Bench:
             assert activity.verify(place, acknowledged) == []
         finally:
             subprocess.run(["umount", str(place)], check=True)
+            # Somebody else who looks at all disks may keep it a moment longer.
+            wait_until(lambda: str(exact) not in {each.backing_file for each in loop_devices()})
             exact.unlink()
 
     def say_what_is(self) -> None:

@@ -26,7 +26,7 @@ def test_spare(settings: Settings, ram_directory: Path, cell: Cell, killed: bool
             truncate_to_zero(Path(urls[0].removeprefix("file:")))
             goes_on()
             if killed:
-                wait_until(lambda: len(bench.gate.show()["legs"]) == 3)
+                wait_until(lambda: 3 in bench.leg_states())
                 os.kill(bench.gate.show()["worker_pid"], signal.SIGKILL)
             wait_until(lambda: bench.leg_states() == {2: "in-sync", 3: "in-sync"}, 15.0)
         assert bench.gate.show()["spares"] == []
