@@ -102,6 +102,8 @@ class Hands:
     def __init__(self, cells: memoryview) -> None:
         self._cells = cells
         self._lock = threading.Lock()
+        for slot in range(SLOTS):  # what a worker before had in hand is sent again
+            cells[slot_offset(slot) + BUSY_SINCE] = cells[slot_offset(slot) + LEG] = 0
         self._hands: dict[int, Hand] = {}
 
     def take(self) -> Hand:
