@@ -138,7 +138,7 @@ class Activity:
         """Its progress now; works while it hangs and after its death."""
         return self.progress.read()
 
-    def goes_on(self, operations: int = 5, timeout_seconds: float = 15.0) -> None:
+    def goes_on(self, operations: int = 5, timeout_seconds: float = 45.0) -> None:
         """Wait until it has done so many operations more; fails the test when it does not."""
         target = self.snapshot().operations + operations
         deadline = time.monotonic() + timeout_seconds
@@ -147,7 +147,7 @@ class Activity:
             assert time.monotonic() < deadline, f"it does not go on: {self.snapshot()}"
             time.sleep(0.002)
 
-    def waits(self, seconds: float = 0.2, timeout_seconds: float = 10.0) -> None:
+    def waits(self, seconds: float = 0.2, timeout_seconds: float = 45.0) -> None:
         """Wait until one operation has been under way for that long."""
         deadline = time.monotonic() + timeout_seconds
         while True:

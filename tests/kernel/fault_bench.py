@@ -141,7 +141,7 @@ class Bench:
     def wait_for_leg(self, number: int, *states: str) -> None:
         """Until the leg is in one of these states (default: failed)."""
         wanted = states or ("failed",)
-        wait_until(lambda: self.leg_states().get(number) in wanted, 15.0)
+        wait_until(lambda: self.leg_states().get(number) in wanted, 45.0)
 
     def wait_until_healthy(self, legs: int | None = None) -> None:
         """Until every leg is in sync (and there are so many), and nothing is held."""
@@ -174,7 +174,7 @@ class Bench:
         def found() -> list[dict[str, Any]]:
             return [each for each in self.receipts() if each["strategy"] == strategy]
 
-        wait_until(lambda: bool(found()), 15.0)
+        wait_until(lambda: bool(found()), 45.0)
         return found()[0]
 
     def kill_everything(self) -> None:

@@ -28,7 +28,7 @@ def test_spare(settings: Settings, ram_directory: Path, cell: Cell, killed: bool
             if killed:
                 wait_until(lambda: 3 in bench.leg_states())
                 os.kill(bench.gate.show()["worker_pid"], signal.SIGKILL)
-            wait_until(lambda: bench.leg_states() == {2: "in-sync", 3: "in-sync"}, 15.0)
+            wait_until(lambda: bench.leg_states() == {2: "in-sync", 3: "in-sync"}, 45.0)
         assert bench.gate.show()["spares"] == []
         assert bench.url(3) == spare
         bench.check(2)

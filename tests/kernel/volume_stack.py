@@ -17,7 +17,7 @@ from holdfast.volumes.delete import delete_volume
 SIZE = 64 << 20
 
 
-def wait_until(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_seconds: float = 45.0) -> None:
     """Poll until the condition holds; fails the test when it does not in time."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
