@@ -123,8 +123,7 @@ class Changes:
             if not open_container(url).exists():
                 return None
             leg, superblock = open_leg(LegEntry(0, "", url), configuration.size_bytes, whole=False)
-            leg.close()
-            leg.forget()
+            leg.discard()
         if superblock is None:
             return None
         if superblock.volume_id != configuration.volume_id:

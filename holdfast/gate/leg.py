@@ -30,6 +30,7 @@ from holdfast.gate.superblock import (
 from holdfast.model.volume import LegState
 from holdfast.system.fuse import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, fallocate
 from holdfast.system.memory import aligned_buffer
+from holdfast.system.statfs import file_system_type
 
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 """Not a failure of the leg: a reason to wait for room."""
@@ -70,6 +71,7 @@ class LegDevice(Protocol):
     def clear_old_tail(self, container_bytes: int, size_bytes: int) -> None: ...
     def close(self) -> None: ...
     def forget(self) -> None: ...
+    def discard(self) -> None: ...
 
 
 @dataclass
@@ -200,6 +202,11 @@ class Leg:
         """Give the descriptor's number back; no thread may know this object any more."""
         os.close(self.descriptor)
 
+    def discard(self) -> None:
+        """Close a leg that was never taken in, so that only the caller knows it."""
+        self.close()
+        self.forget()
+
 
 def _identity(descriptor: int) -> int:
     """Device and inode of an image; device and the kernel's sequence number of a disk."""
@@ -215,18 +222,7 @@ def _identity(descriptor: int) -> int:
 
 def _is_local(descriptor: int) -> bool:
     """Whether the container's size is known without asking anyone else."""
-    link = f"/proc/self/fd/{descriptor}"
-    return _file_system_type(link) in _LOCAL_FILE_SYSTEMS
-
-
-def _file_system_type(path: str) -> int:
-    """statfs(2) f_type, which os.statvfs leaves out."""
-    import ctypes
-
-    buffer = ctypes.create_string_buffer(256)
-    if ctypes.CDLL(None).statfs(os.fsencode(path), buffer):
-        return 0
-    return int.from_bytes(buffer.raw[:8], "little")
+    return file_system_type(f"/proc/self/fd/{descriptor}") in _LOCAL_FILE_SYSTEMS
 
 
 def open_leg(

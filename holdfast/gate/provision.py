@@ -50,8 +50,7 @@ def provision(state_directory: Path, configuration: GateConfiguration, create: b
         except OSError as error:
             raise ContainerFailed(f"{entry.url} cannot be written: {error.strerror}") from error
         finally:
-            leg.close()
-            leg.forget()
+            leg.discard()
     state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     save_configuration(state_directory, configuration)
 
@@ -68,8 +67,7 @@ def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
             leg, superblock = open_leg(LegEntry(0, "", open_container(url).url), 0, whole=False)
         except BlockingIOError as error:
             raise ContainerFailed(f"{url} is locked: its volume is attached") from error
-        leg.close()
-        leg.forget()
+        leg.discard()
         if superblock is None:
             raise ContainerFailed(f"{url} carries no Holdfast superblock", "Name another leg.")
         found.append((leg.url, superblock))

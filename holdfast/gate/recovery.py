@@ -190,8 +190,7 @@ class Recovery:
                 self._resume(hand, leg, entry, superblock)
         except BaseException:
             if self.roster.present.get(leg.number) is not leg:
-                leg.close()
-                leg.forget()
+                leg.discard()
             raise
 
     def _resume(self, hand: Hand, leg: LegDevice, entry: LegEntry, superblock: Superblock) -> None:
@@ -295,8 +294,7 @@ class Recovery:
         try:
             hand.leave()
         except GivenUp:  # nobody waits for it any more, and it would keep the lock
-            leg.close()
-            leg.forget()
+            leg.discard()
             raise
         return leg, superblock
 

@@ -86,7 +86,7 @@ class Resync(threading.Thread):
         except OSError as error:
             self.mirror.roster.fail(self.leg, f"resynchronisation: {error.strerror}")
         except (GivenUp, HoldExpired):
-            pass
+            pass  # the leg stays unfinished: recovery goes on with the rest when it can
         finally:
             self.mirror.hands.put_back(hand)
             self.mirror.wake()

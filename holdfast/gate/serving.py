@@ -93,7 +93,7 @@ class ServingThread(threading.Thread):
                 self._take_over(self.predecessor)
             self._serve()
         except GivenUp:
-            pass
+            pass  # a successor has the request; this thread only has to end
         finally:
             self.server.threads.pop(self.hand.slot, None)
             self.server.mirror.hands.put_back(self.hand)
@@ -173,8 +173,6 @@ class ServingThread(threading.Thread):
             failed = True
             reply = [fuse.error_reply(unique, errno.EIO)]
             cells[ERRORS] += 1
-        except MemoryError:
-            raise  # the keeper starts a new worker, the kernel sends the request again
         try:
             os.writev(self.server.connection, reply)
         except OSError as error:

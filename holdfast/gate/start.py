@@ -97,8 +97,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     sources = {leg.number: leg for leg in verdict.start_from if leg.number is not None}
     for number, (leg, _) in opened.items():
         if number not in sources:
-            leg.close()
-            leg.forget()
+            leg.discard()
     verdict.check()
     roster.rise_above(verdict.epoch)
     for number, judged in sources.items():
@@ -160,8 +159,7 @@ def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
         if reason:
             roster.note(number, entry.state, reason)
             del opened[number]
-            leg.close()
-            leg.forget()
+            leg.discard()
 
 
 def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int = 0) -> None:
@@ -190,8 +188,7 @@ def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int = 0) -> None:
     if not roster.readers:
         mirror.hold.lose_storage("no leg can be opened")
         for leg, _ in opened.values():
-            leg.close()
-            leg.forget()
+            leg.discard()
         return
     roster.exclude_absent()
     roster.outgrow()

@@ -108,11 +108,6 @@ def mounts_under(path: str | os.PathLike[str]) -> list[Mount]:
     return [mount for mount in mounts() if is_under(mount.path, wanted)]
 
 
-def mounts_of_device(device_number: str) -> list[Mount]:
-    """The mounts of the block device with this `major:minor`, oldest first."""
-    return [mount for mount in mounts() if mount.device_number == device_number]
-
-
 def mounts_from(source: str) -> list[Mount]:
     """The mounts made from this source (`/dev/loop3`), oldest first.
 

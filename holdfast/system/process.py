@@ -102,15 +102,6 @@ def inherit_descriptor(pid: int, descriptor: int) -> int | None:
     return None
 
 
-def start_ticks(pid: int) -> int:
-    """Start time of a process in clock ticks since boot (proc_pid_stat(5)), 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
 def close_all_except(keep: set[int]) -> None:
     """Close every descriptor above 2 but those, after a fork that keeps little."""
     previous = 2
