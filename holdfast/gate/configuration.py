@@ -31,7 +31,7 @@ class LegEntry:
     position: int = 0
     """Recorded position when the leg failed: what it certainly holds."""
     replaces: int = 0
-    """Number of the leg that leaves when this one is in sync, 0: none."""
+    """Number of the leg that leaves when this one is in sync, 0: none. It may have left."""
 
 
 @dataclass(frozen=True)

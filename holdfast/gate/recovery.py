@@ -57,6 +57,7 @@ class Recovery:
         self.resyncs: dict[int, Resync] = {}
         self._watches: dict[int, Watch] = {}
         self._returning: dict[int, LegTask[None]] = {}
+        self._leaving: LegTask[None] | None = None
         self.changing = threading.Lock()
         """One change of membership at a time."""
         self.finish_replacement: Callable[[Hand, int], None] = lambda hand, number: None
@@ -69,7 +70,8 @@ class Recovery:
         self._tend_resyncs()
         self._tend_spares()
         now = monotonic()
-        return min([60.0, *(self._tend(entry, now) for entry in self.roster.configuration.legs)])
+        waits = [self._tend(entry, now) for entry in self.roster.configuration.legs]
+        return min([self._tend_replacements(), *waits])
 
     def _tend(self, entry: LegEntry, now: float) -> float:
         """Have a probe look at a leg that is away when it is due; seconds until the next time."""
@@ -128,13 +130,18 @@ class Recovery:
                     self.start_resync(resync.rest())
                 continue
             del self.resyncs[number]
-            if resync.leg.state is LegState.IN_SYNC and resync.replaces:
-                self._finish_replacement(resync.replaces)
-            elif not resync.incident.resolved_ns:
+            if not resync.incident.resolved_ns:
                 resync.incident.resolve("abandoned: the leg failed or was removed")
 
-    def _finish_replacement(self, number: int) -> None:
-        LegTask(self.mirror.hands, lambda hand: self.finish_replacement(hand, number))
+    def _tend_replacements(self) -> float:
+        """Let legs go whose successor is in sync, whichever worker it was that filled it."""
+        replaced = self.roster.replaced()
+        if replaced and (self._leaving is None or not self._leaving.is_alive()):
+            number = replaced[0]
+            self._leaving = LegTask(
+                self.mirror.hands, lambda hand: self.finish_replacement(hand, number)
+            )
+        return 1.0 if replaced else 60.0
 
     def _tend_spares(self) -> None:
         """Put a spare in the place of a failed leg."""
@@ -266,7 +273,6 @@ class Recovery:
                 leg,
                 regions,
                 blank=blank,
-                replaces=entry.replaces,
                 incident=incident,
             )
         )

@@ -33,7 +33,6 @@ class Resync(threading.Thread):
         regions: list[int],
         *,
         blank: bool,
-        replaces: int,
         incident: Incident,
     ) -> None:
         super().__init__(name=f"resync-{leg.number}", daemon=True)
@@ -42,8 +41,6 @@ class Resync(threading.Thread):
         self.regions = regions
         self.blank = blank
         """The target reads as zeros where nothing was written: zeros need no copy."""
-        self.replaces = replaces
-        """Number of the leg that leaves afterwards, 0: none."""
         self.incident = incident
         self.done = 0
         self.total = len(regions)
@@ -70,7 +67,6 @@ class Resync(threading.Thread):
             self.leg,
             self.regions[self.done :],
             blank=self.blank,
-            replaces=self.replaces,
             incident=self.incident,
         )
         rest.total, rest.all_regions = self.total, self.all_regions

@@ -159,12 +159,15 @@ class Roster:
             )
 
     def promote(self, leg: LegDevice) -> bool:
-        """A resynchronised leg has all data: it becomes a source. False when it has failed."""
+        """A resynchronised leg has all data: it becomes a source. False when it has failed.
+
+        Which leg it replaces stays on record until that one has left.
+        """
         with self.lock:
             if self.present.get(leg.number) is not leg or not self.readers:
                 return False
             leg.state = LegState.IN_SYNC
-            entry = replace(self.entry(leg.number), state=LegState.IN_SYNC, reason="", replaces=0)
+            entry = replace(self.entry(leg.number), state=LegState.IN_SYNC, reason="")
             self._change(self.configuration.with_leg(entry))
             return True
 
@@ -207,6 +210,14 @@ class Roster:
             shared.forget_container(self._cells, number)
             self._change(self.configuration.without_leg(number))
             return leg
+
+    def replaced(self) -> list[int]:
+        """Numbers of the members whose successor is in sync: they have to leave."""
+        with self.lock:
+            members = self.configuration.legs
+            in_sync = {leg.number for leg in self.readers}
+        successors = {leg.replaces for leg in members if leg.number in in_sync}
+        return [leg.number for leg in members if leg.number in successors]
 
     def rise_above(self, epoch: int) -> None:
         """Never use an epoch again that a leg has seen."""

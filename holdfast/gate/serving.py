@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
+import traceback
 from time import monotonic_ns
+from typing import NoReturn
 
 from holdfast.gate.attended import GivenUp, Hand
 from holdfast.gate.hold import HoldExpired
@@ -39,6 +42,15 @@ _PAGE = 4096
 _READ, _WRITE, _FSYNC, _RESEND = fuse.READ, fuse.WRITE, fuse.FSYNC, fuse.UNIQUE_RESEND
 _UNPACK_TRANSFER = fuse.IN_TRANSFER.unpack_from
 _PACK_HEADER, _PACK_WRITTEN = fuse.OUT_HEADER.pack, fuse.OUT_WRITE.pack
+
+
+def _end_worker() -> NoReturn:
+    """A defect of ours: the request in hand would wait for ever. The next worker gets it again."""
+    try:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
 
 
 class Server:
@@ -94,6 +106,8 @@ class ServingThread(threading.Thread):
             self._serve()
         except GivenUp:
             pass  # a successor has the request; this thread only has to end
+        except BaseException:
+            _end_worker()
         finally:
             self.server.threads.pop(self.hand.slot, None)
             self.server.mirror.hands.put_back(self.hand)
