@@ -1,0 +1,164 @@
+"""What keeps a volume busy: the handles of processes, and what can be done about each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class HandleKind(StrEnum):
+    """By what a process keeps a volume busy."""
+
+    FILE = "file"
+    """A descriptor of a regular file."""
+    DIRECTORY = "directory"
+    PATH = "path"
+    """A descriptor opened with O_PATH: a place, not a file."""
+    MAP = "map"
+    """A memory map of a file, shared or private."""
+    EXECUTABLE = "executable"
+    """The program that the process runs (`/proc/PID/exe`)."""
+    WORKING_DIRECTORY = "working-directory"
+    ROOT = "root"
+    INOTIFY = "inotify"
+    """A descriptor of an inotify instance that watches something on the volume."""
+    FIFO = "fifo"
+    DEVICE = "device"
+    """A descriptor of a device node that lies on the volume."""
+    SOCKET = "socket"
+    """A Unix socket that is bound to a path on the volume."""
+    LOOP = "loop"
+    """A loop device whose image lies on the volume."""
+    MOUNT = "mount"
+    """A mount below the volume's mount point."""
+    SWAP = "swap"
+    OTHER = "other"
+    """Anything else that pins the volume: io_uring registered files, fanotify marks, …"""
+
+
+class LockKind(StrEnum):
+    """The locks of Linux: fcntl_locking(2), flock(2), F_OFD_SETLK, F_SETLEASE."""
+
+    POSIX = "posix"
+    FLOCK = "flock"
+    OPEN_FILE = "ofd"
+    LEASE = "lease"
+
+
+@dataclass(frozen=True)
+class FileLock:
+    """A lock that a process or an open file description holds."""
+
+    kind: LockKind
+    mode: str
+    """read | write."""
+    start: int = 0
+    end: int | None = None
+    """Last byte that is locked; None: to the end of the file, however it grows."""
+
+
+@dataclass(frozen=True)
+class Handle:
+    """One handle of one process. Which fields mean something depends on the kind."""
+
+    kind: HandleKind
+    pid: int
+    path: str
+    """As the process's mount namespace knows it, for people."""
+    mount_id: int = 0
+    """The mount (mountinfo, first field) through which it was opened; 0: unknown."""
+    inside: str = ""
+    """Path below the root of the file system, no leading slash; empty: that root itself."""
+    mode: str = ""
+    """r | w | rw for descriptors; rwx and s or p for maps, as in /proc/PID/maps."""
+    number: int | None = None
+    """The descriptor's number."""
+    thread_id: int | None = None
+    """A thread with a table of descriptors or directories of its own; None: the process's."""
+    offset: int = 0
+    """File position in bytes; of a map: where in the file it begins."""
+    flags: int = 0
+    """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it."""
+    start: int = 0
+    """First address of a map."""
+    end: int = 0
+    """Address after the last of a map."""
+    inode: int = 0
+    deleted: bool = False
+    """The file has no name any more."""
+    locks: tuple[FileLock, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+class HandleVerdict(StrEnum):
+    """What a rebind does with a handle; `blocks` keeps the whole rebind from being begun."""
+
+    MOVED = "moved"
+    """The process cannot tell the difference."""
+    RECREATED = "recreated"
+    """An equal one takes its place: same number, same meaning."""
+    LOST = "lost"
+    BLOCKS = "blocks"
+
+
+class HandleOutcome(StrEnum):
+    """What became of a handle, as receipts say it."""
+
+    IDENTICAL = "identical"
+    ROLLED_BACK = "rolled-back"
+    """The file is there, with contents that differ from those at the time of the stop."""
+    FILE_MISSING = "file-missing"
+    """The handle returns errors from now on."""
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class JudgedHandle:
+    """A line of the feasibility scan."""
+
+    handle: Handle
+    verdict: HandleVerdict
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Application:
+    """What a process belongs to, for people: a systemd unit or a control group, a container."""
+
+    name: str
+    """The unit's name, else the container's, else the last part of the control group, else the
+    command."""
+    unit: str = ""
+    cgroup: str = ""
+    container: str = ""
+
+
+@dataclass(frozen=True)
+class User:
+    """A process that keeps a volume busy."""
+
+    pid: int
+    start_time: int
+    """Clock ticks after boot (proc_pid_stat(5), field 22): with the pid it names a process for
+    good."""
+    name: str
+    command: str
+    user_id: int
+    application: Application
+    threads: tuple[int, ...]
+    mount_namespace: int
+    """Inode number of /proc/PID/ns/mnt."""
+    handles: tuple[Handle, ...] = ()
+    state: str = ""
+    """proc_pid_stat(5), field 3: R, S, D, T, t, Z …"""
+    read_bytes: int | None = None
+    """From storage since the process began (proc_pid_io(5)); None: not told."""
+    written_bytes: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)

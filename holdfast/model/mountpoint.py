@@ -1,0 +1,34 @@
+"""Where a file system is mounted: once or many times, in one mount namespace or in several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MountPoint:
+    """One mount of a volume's file system. Field names and meaning: proc_pid_mountinfo(5)."""
+
+    id: int
+    """Unique among all mounts of the host while it exists."""
+    namespace: int
+    """Inode number of the mount namespace (/proc/PID/ns/mnt)."""
+    witness_pid: int
+    """A process in that namespace: the way in."""
+    path: str
+    """Mount point, as that namespace's root sees it."""
+    inside: str
+    """Which directory (or file) of the file system is mounted here; empty: its root."""
+    options: str
+    """Per-mount options (ro, nosuid, noatime …)."""
+    super_options: str
+    filesystem: str
+    source: str
+    device: str
+    """MAJOR:MINOR of the super block."""
+    propagation: str = "private"
+    """shared | slave | shared-slave | private | unbindable."""
+    peer_group: int = 0
+    master_group: int = 0
+    nested: bool = False
+    """Another mount lies below it."""
