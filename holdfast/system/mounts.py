@@ -43,6 +43,8 @@ class Mount:
     filesystem: str
     source: str
     super_options: str
+    tags: tuple[str, ...] = ()
+    """Optional fields: `shared:7`, `master:3`, `propagate_from:2`, `unbindable`."""
 
     @property
     def read_only(self) -> bool:
@@ -76,6 +78,7 @@ def parse_mountinfo(text: str) -> list[Mount]:
                 filesystem=right[0],
                 source=unescape(right[1]),
                 super_options=right[2] if len(right) > 2 else "",
+                tags=tuple(left[6:]),
             )
         )
     return mounts

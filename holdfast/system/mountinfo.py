@@ -1,0 +1,137 @@
+"""Mounts of all mount namespaces, as values: where a file system is mounted on this host.
+
+Reads /proc only, so a hung or dead file system cannot block it. Paths are those that the root of
+the namespace sees, whatever the witness's own root is. Must never stat a mount point. Out of sight
+are namespaces that no process is in (kept by a bind mount or a descriptor alone).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.errors import HoldfastError
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.mounts import Mount, parse_mountinfo
+from holdfast.system.namespace import enter_mount_namespace, mount_namespace
+
+_CHILD_SECONDS = 5.0
+
+
+def read_mount_points(pid: int) -> list[MountPoint]:
+    """Every mount of the mount namespace that this process (or thread) is in, in mount order.
+
+    Does not block. Raises OSError (FileNotFoundError, ProcessLookupError) when the process ended.
+    """
+    namespace = mount_namespace(pid)
+    root = _root(pid)
+    if root == "/":
+        return _as_points(_read(f"/proc/{pid}/mountinfo"), pid, namespace, "/")
+    with suppress(HoldfastError, OSError):
+        text = in_expendable_child(
+            lambda: _read_inside(pid), _CHILD_SECONDS, "reading the mounts of another namespace"
+        )
+        return _as_points(text, pid, namespace, "/")
+    # Mounts outside of this process's root stay hidden: better some than none.
+    return _as_points(_read(f"/proc/{pid}/mountinfo"), pid, namespace, root)
+
+
+def all_mount_points() -> list[MountPoint]:
+    """Every mount of every mount namespace that a process is in; does not block."""
+    found: list[MountPoint] = []
+    for witness in witnesses().values():
+        with suppress(OSError):
+            found += read_mount_points(witness)
+    return found
+
+
+def witnesses() -> dict[int, int]:
+    """One process (or thread) in each mount namespace, by the namespace's inode number.
+
+    This process stands for its own namespace; elsewhere one that is not chrooted is preferred.
+    """
+    found: dict[int, int] = {mount_namespace(os.getpid()): os.getpid()}
+    chrooted: set[int] = set()
+    for pid in _tasks():
+        with suppress(OSError):
+            namespace = mount_namespace(pid)
+            if namespace in found and namespace not in chrooted:
+                continue
+            whole = _root(pid) == "/"
+            if whole:
+                found[namespace] = pid
+                chrooted.discard(namespace)
+            elif namespace not in found:
+                found[namespace] = pid
+                chrooted.add(namespace)
+    return found
+
+
+def _root(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/root").readlink())
+
+
+def _tasks() -> Iterator[int]:
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names, not paths
+        if name.isdigit():
+            yield int(name)
+            with suppress(OSError):
+                threads = os.listdir(f"/proc/{name}/task")  # noqa: PTH208
+                yield from (int(thread) for thread in threads if thread != name)
+
+
+def _read_inside(pid: int) -> str:
+    """In an expendable child: the mountinfo of one who stands at the namespace's own root."""
+    folder = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    enter_mount_namespace(pid)
+    descriptor = os.open(f"{os.getpid()}/mountinfo", os.O_RDONLY, dir_fd=folder)
+    with open(descriptor, "rb") as stream:
+        return os.fsdecode(stream.read())
+
+
+def _read(path: str) -> str:
+    with open(path, "rb") as stream:
+        return os.fsdecode(stream.read())
+
+
+def _as_points(text: str, pid: int, namespace: int, root: str) -> list[MountPoint]:
+    mounts = parse_mountinfo(text)
+    parents = {each.parent for each in mounts if each.parent != each.identifier}
+    return [
+        as_mount_point(each, pid, namespace, root, each.identifier in parents) for each in mounts
+    ]
+
+
+def as_mount_point(
+    mount: Mount, pid: int, namespace: int, root: str = "/", nested: bool = False
+) -> MountPoint:
+    """A line of the mountinfo of a process whose own root lies at `root`."""
+    groups = dict(tag.partition(":")[::2] for tag in mount.tags)
+    path = mount.path if root == "/" else (root + mount.path).rstrip("/")
+    return MountPoint(
+        id=mount.identifier,
+        namespace=namespace,
+        witness_pid=pid,
+        path=path,
+        inside=mount.root.lstrip("/"),
+        options=mount.options,
+        super_options=mount.super_options,
+        filesystem=mount.filesystem,
+        source=mount.source,
+        device=mount.device_number,
+        propagation=_propagation(groups),
+        peer_group=int(groups.get("shared", "0")),
+        master_group=int(groups.get("master", "0")),
+        nested=nested,
+    )
+
+
+def _propagation(groups: dict[str, str]) -> str:
+    if "shared" in groups:
+        return "shared-slave" if "master" in groups else "shared"
+    if "master" in groups:
+        return "slave"
+    return "unbindable" if "unbindable" in groups else "private"
