@@ -8,16 +8,21 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """`missing` stops Holdfast from working here; `limited` takes something away from it."""
+    """`missing` stops Holdfast from working here; `limited` takes something away from it.
+
+    Of a restoration: `blocks` keeps it from being begun, `needs-force` unless --force is given.
+    """
 
     OK = "ok"
     LIMITED = "limited"
     MISSING = "missing"
+    NEEDS_FORCE = "needs-force"
+    BLOCKS = "blocks"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of `holdfast doctor`. `mend` is empty when there is nothing to do."""
+    """One line of `doctor` or `assess`. `mend` is empty when there is nothing to do."""
 
     subject: str
     verdict: Verdict
