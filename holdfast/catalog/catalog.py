@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from holdfast.catalog.ingest import Ingested, read_spool
+from holdfast.catalog.restorations import Restorations
 from holdfast.catalog.rows import receipt_of_row, row_of_receipt, row_of_volume, volume_of_row
 from holdfast.catalog.schema import BUSY_TIMEOUT_SECONDS, prepare
 from holdfast.catalog.tables import ReceiptRow, VolumeRow
@@ -42,6 +43,8 @@ class Catalog:
             f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
         )
         event.listen(self._engine, "connect", _configure_connection)
+        self.restorations = Restorations(self._transaction)
+        """Restorations in progress, and copies."""
 
     def close(self) -> None:
         """Close the connection. Idempotent."""

@@ -5,8 +5,19 @@ Owns the one place where a column meets a field. Must never query.
 
 from __future__ import annotations
 
-from holdfast.catalog.tables import ReceiptRow, VolumeRow
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from holdfast.catalog.tables import (
+    CopyRow,
+    ReceiptRow,
+    RestorationRow,
+    RestorationStepRow,
+    VolumeRow,
+)
+from holdfast.model.plan import StepName, Strategy
 from holdfast.model.receipt import Receipt, receipt_from_json
+from holdfast.model.restoration import Copy, Restoration, Stage, StepRecord, StepState
 from holdfast.model.volume import JournalMode, MountProperties, Volume
 
 
@@ -73,3 +84,69 @@ def receipt_of_row(row: ReceiptRow) -> Receipt:
     return receipt_from_json(
         {column.name: getattr(row, column.name) for column in ReceiptRow.__table__.columns}
     )
+
+
+def row_of_restoration(restoration: Restoration) -> RestorationRow:
+    """The row that says the same, without the steps' records: they have rows of their own."""
+    return RestorationRow(
+        id=restoration.id,
+        volume=restoration.volume,
+        strategy=str(restoration.strategy),
+        cause=restoration.cause,
+        started=restoration.started,
+        stage=str(restoration.stage),
+        boot_id=restoration.boot_id,
+        deadline_ns=restoration.deadline_ns,
+        step_names=[str(name) for name in restoration.step_names],
+        facts=dict(restoration.facts),
+    )
+
+
+def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]) -> Restoration:
+    """The restoration that these rows describe."""
+    return Restoration(
+        id=row.id,
+        volume=row.volume,
+        strategy=Strategy(row.strategy),
+        cause=row.cause,
+        started=row.started,
+        stage=Stage(row.stage),
+        boot_id=row.boot_id,
+        deadline_ns=row.deadline_ns,
+        step_names=tuple(StepName(name) for name in row.step_names),
+        facts=dict(row.facts),
+        steps=tuple(
+            StepRecord(
+                StepName(step.name),
+                StepState(step.state),
+                step.started,
+                step.seconds,
+                step.outcome,
+            )
+            for step in steps
+        ),
+    )
+
+
+def row_of_step(restoration: str, step: StepRecord, number: int) -> RestorationStepRow:
+    """The row of one step's record."""
+    return RestorationStepRow(
+        restoration=restoration,
+        name=str(step.name),
+        number=number,
+        state=str(step.state),
+        started=step.started,
+        seconds=step.seconds,
+        outcome=step.outcome,
+    )
+
+
+def row_of_copy(copy: Copy) -> CopyRow:
+    """The row that says the same as this copy: columns and fields have the same names."""
+    return CopyRow(**{**asdict(copy), "urls": list(copy.urls)})
+
+
+def copy_of_row(row: CopyRow) -> Copy:
+    """The copy that this row describes."""
+    values = {column.name: getattr(row, column.name) for column in CopyRow.__table__.columns}
+    return Copy(**{**values, "urls": tuple(values["urls"])})

@@ -98,3 +98,71 @@ class ReceiptRow(Base):
     details: Mapped[dict[str, Any]] = mapped_column(
         JSON, comment="Whatever else the strategy records"
     )
+
+
+class RestorationRow(Base):
+    """One restoration that has begun and not ended; removed when its receipt is written."""
+
+    __tablename__ = "restorations"
+    __table_args__ = ({"comment": "Restorations that are to be finished or undone"},)
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True, comment="Also the receipt's id")
+    volume: Mapped[str] = mapped_column(
+        Text, unique=True, comment="Name of the volume: one restoration at a time"
+    )
+    strategy: Mapped[str] = mapped_column(Text, comment="migrate, rewind, remount, detach, ...")
+    cause: Mapped[str] = mapped_column(Text, comment="Why it was begun, for people")
+    started: Mapped[float] = mapped_column(Float, comment="Unix time in seconds, UTC")
+    stage: Mapped[str] = mapped_column(Text, comment="preparing, running, waiting or undoing")
+    boot_id: Mapped[str] = mapped_column(
+        Text, comment="Boot of the host in which it began: nobody stays parked beyond it"
+    )
+    deadline_ns: Mapped[int] = mapped_column(
+        BigInteger, comment="CLOCK_MONOTONIC at which every process runs again; 0 = none waits"
+    )
+    step_names: Mapped[list[str]] = mapped_column(JSON, comment="The steps of its plan, in order")
+    facts: Mapped[dict[str, Any]] = mapped_column(
+        JSON, comment="What its steps need to know and have found out"
+    )
+
+
+class RestorationStepRow(Base):
+    """One step of a restoration: started is written before it acts, the rest after."""
+
+    __tablename__ = "restoration_steps"
+    __table_args__ = ({"comment": "How far each restoration has come"},)
+
+    restoration: Mapped[str] = mapped_column(
+        Text, primary_key=True, comment="Id of the restoration"
+    )
+    name: Mapped[str] = mapped_column(Text, primary_key=True, comment="freeze, capture, ...")
+    number: Mapped[int] = mapped_column(Integer, comment="Place in the order of the steps")
+    state: Mapped[str] = mapped_column(Text, comment="started, finished, undone or failed")
+    started: Mapped[float] = mapped_column(Float, comment="Unix time in seconds, UTC")
+    seconds: Mapped[float] = mapped_column(Float, comment="How long it took")
+    outcome: Mapped[str] = mapped_column(Text, comment="What came of it, for people")
+
+
+class CopyRow(Base):
+    """Storage that holds older contents of a volume and is no part of it any more."""
+
+    __tablename__ = "copies"
+    __table_args__ = (
+        Index("copies_by_volume", "volume", "made"),
+        {"comment": "Copies of volumes, so that nobody has to search for them"},
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True, comment="Given when it was made")
+    volume: Mapped[str] = mapped_column(Text, comment="Name of the volume whose contents it holds")
+    urls: Mapped[list[str]] = mapped_column(
+        JSON, comment="Its container, or the equal legs of a mirror"
+    )
+    filesystem: Mapped[str] = mapped_column(Text, comment="Type of the file system in it")
+    uuid: Mapped[str] = mapped_column(Text, comment="UUID of the file system in it")
+    volume_id: Mapped[str] = mapped_column(
+        Text, comment="Id in its superblocks; empty for a plain file system"
+    )
+    made: Mapped[float] = mapped_column(
+        Float, comment="Unix time in seconds up to which it has everything"
+    )
+    origin: Mapped[str] = mapped_column(Text, comment="How it came about: migrate, restore")

@@ -1,6 +1,6 @@
 """What a restoration will do: one strategy, its steps in the one fixed order, its time.
 
-Values only. Invariant: the steps of a plan are a subsequence of ORDER; a plan that refuses has none.
+Values only. Invariant: the steps of a plan are a subsequence of ORDER; one that refuses has none.
 Must never know how a step is done.
 """
 

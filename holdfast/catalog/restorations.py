@@ -1,0 +1,130 @@
+"""The catalog's part about restorations in progress and the copies they leave.
+
+Owns the records that make a restoration survive the death of its runner. Invariant: every call is
+one transaction, durable when it returns; an entry and its receipt are never both absent: `end`
+writes the one and removes the other at once. Must never decide what is to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from holdfast.catalog.rows import (
+    copy_of_row,
+    restoration_of_rows,
+    row_of_copy,
+    row_of_receipt,
+    row_of_restoration,
+    row_of_step,
+)
+from holdfast.catalog.tables import CopyRow, ReceiptRow, RestorationRow, RestorationStepRow
+from holdfast.errors import InUse, NotFound
+from holdfast.model.receipt import Receipt
+from holdfast.model.restoration import Copy, Restoration, Stage, StepRecord
+
+Transaction = Callable[[], AbstractContextManager[Session]]
+
+
+class Restorations:
+    """Restorations in progress; reached through `Catalog.restorations`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def all(self) -> list[Restoration]:
+        """Every one, oldest first."""
+        with self._transaction() as session:
+            rows = session.scalars(select(RestorationRow).order_by(RestorationRow.started)).all()
+            return [restoration_of_rows(row, _steps(session, row.id)) for row in rows]
+
+    def of(self, volume: str) -> Restoration | None:
+        """The one that is in progress for this volume."""
+        with self._transaction() as session:
+            row = session.scalars(
+                select(RestorationRow).where(RestorationRow.volume == volume)
+            ).one_or_none()
+            return None if row is None else restoration_of_rows(row, _steps(session, row.id))
+
+    def begin(self, restoration: Restoration) -> None:
+        """Enter a new one. Raises InUse while there is another for the same volume."""
+        try:
+            with self._transaction() as session:
+                session.add(row_of_restoration(restoration))
+        except IntegrityError as error:
+            raise InUse(
+                f"a restoration of {restoration.volume} has begun and not ended",
+                "holdfast recover finishes or undoes it; or wait, when it is at work.",
+            ) from error
+
+    def note(
+        self,
+        identifier: str,
+        stage: Stage | None = None,
+        facts: Mapping[str, Any] | None = None,
+        deadline_ns: int | None = None,
+    ) -> None:
+        """Change what is known of it; `facts` are added to those that are there."""
+        with self._transaction() as session:
+            row = _existing(session, identifier)
+            if stage is not None:
+                row.stage = str(stage)
+            if facts is not None:
+                row.facts = {**row.facts, **facts}
+            if deadline_ns is not None:
+                row.deadline_ns = deadline_ns
+
+    def record(self, identifier: str, step: StepRecord) -> None:
+        """Write what became of a step, over what was recorded of it before."""
+        with self._transaction() as session:
+            names = _existing(session, identifier).step_names
+            session.merge(row_of_step(identifier, step, names.index(str(step.name))))
+
+    def end(self, identifier: str, receipt: Receipt | None) -> None:
+        """Forget it and, in the same transaction, keep its receipt. Idempotent."""
+        with self._transaction() as session:
+            if receipt is not None:
+                row = row_of_receipt(receipt)
+                columns = ReceiptRow.__table__.columns
+                values = {column.name: getattr(row, column.name) for column in columns}
+                session.execute(insert(ReceiptRow).values(values).on_conflict_do_nothing())
+            session.execute(
+                delete(RestorationStepRow).where(RestorationStepRow.restoration == identifier)
+            )
+            session.execute(delete(RestorationRow).where(RestorationRow.id == identifier))
+
+    def copies(self, volume: str | None = None) -> list[Copy]:
+        """Copies of one volume, or of all, newest first."""
+        query = select(CopyRow).order_by(CopyRow.made.desc(), CopyRow.id)
+        if volume is not None:
+            query = query.where(CopyRow.volume == volume)
+        with self._transaction() as session:
+            return [copy_of_row(row) for row in session.scalars(query)]
+
+    def add_copy(self, copy: Copy) -> None:
+        """Remember a copy. Idempotent by its id."""
+        with self._transaction() as session:
+            session.merge(row_of_copy(copy))
+
+    def forget_copy(self, identifier: str) -> None:
+        """Forget a copy; its storage is not touched. Idempotent."""
+        with self._transaction() as session:
+            session.execute(delete(CopyRow).where(CopyRow.id == identifier))
+
+
+def _steps(session: Session, identifier: str) -> list[RestorationStepRow]:
+    query = select(RestorationStepRow).where(RestorationStepRow.restoration == identifier)
+    return list(session.scalars(query.order_by(RestorationStepRow.number)))
+
+
+def _existing(session: Session, identifier: str) -> RestorationRow:
+    row = session.get(RestorationRow, identifier)
+    if row is None:
+        raise NotFound(f"there is no restoration {identifier}", "It has ended: see its receipt.")
+    return row
