@@ -1,0 +1,220 @@
+"""Deciding: what was found goes in, a plan or a refusal comes out.
+
+Pure: no clock, no files, no kernel. Invariants (each has a property test): the steps keep the one
+fixed order; who freezes thaws, who locks unlocks; a refusal has no steps; a gated volume whose
+bytes stay the same and whose file system works is never dismounted; damaged contents are never
+taken from a leg or spare, which hold the same damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.plan import (
+    BY_REFLEX,
+    DAMAGED_CONTENTS,
+    ORDER,
+    Cause,
+    Plan,
+    PlannedStep,
+    StepName,
+    Strategy,
+)
+
+GATED = "gated"
+ADOPTED = "adopted"
+
+_MOUNT_BROKEN = frozenset({Cause.READ_ONLY, Cause.DEAD_MOUNT})
+_STAYS_MOUNTED = frozenset({StepName.CAPTURE, StepName.DISMOUNT, StepName.REMOUNT})
+"""Steps that fall away where the bytes below the file system stay the same."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that the decision depends on, as it was found. Times in seconds."""
+
+    volume: str
+    kind: str
+    """gated | adopted."""
+    cause: Cause = Cause.PLANNED
+    asked: Strategy | None = None
+    """None: whatever fits the cause."""
+    same_bytes: bool = True
+    """Whether the blocks below the file system will be what they are now."""
+    source_given: bool = False
+    """Whether other contents or another container was named."""
+    older_contents: bool = False
+    """Whether what was named holds other contents than the volume has now."""
+    in_sync_legs: int = 0
+    spares: int = 0
+    processes: int = 0
+    handles: int = 0
+    mount_points: int = 1
+    findings: tuple[Finding, ...] = ()
+    forced: bool = False
+    deadline_seconds: float = 60.0
+    pause_budget_seconds: float = 30.0
+    predicted_pause_seconds: float = 0.0
+    target: str = ""
+    """What it will be mounted from afterwards, in words; empty: from the same storage."""
+    path: str = ""
+
+
+def make_plan(situation: Situation) -> Plan:
+    """The plan for this situation; one with the strategy `refuse` when it may not be begun."""
+    strategy, reason = choose(situation)
+    findings = (*situation.findings, *_findings_about_time(situation, strategy))
+    if strategy is Strategy.REFUSE:
+        findings = (*findings, Finding("strategy", Verdict.BLOCKS, reason))
+    elif strategy not in BY_REFLEX and is_blocked(findings, situation.forced):
+        strategy, reason = Strategy.REFUSE, _why_blocked(findings, situation.forced)
+    return Plan(
+        volume=situation.volume,
+        strategy=strategy,
+        cause=situation.cause,
+        steps=_steps(situation, strategy),
+        deadline_seconds=situation.deadline_seconds,
+        pause_budget_seconds=situation.pause_budget_seconds,
+        predicted_pause_seconds=situation.predicted_pause_seconds,
+        reason=reason,
+        findings=findings,
+        waits_after=StepName.DISMOUNT if strategy is Strategy.DETACH else None,
+    )
+
+
+def choose(situation: Situation) -> tuple[Strategy, str]:
+    """The strategy that fits, and why, before any finding is looked at."""
+    if situation.cause in DAMAGED_CONTENTS:
+        return _for_damage(situation)
+    if situation.kind == GATED:
+        return _for_gated(situation)
+    if situation.asked in BY_REFLEX:
+        return Strategy.REFUSE, "no gate is below an adopted volume: nothing happens by reflex"
+    if situation.older_contents:
+        return Strategy.REWIND, "other contents take the place of the present ones"
+    if situation.asked is Strategy.REWIND or situation.asked is Strategy.RESTORE:
+        return Strategy.REFUSE, "no copy was named: --from says where the contents come from"
+    return situation.asked or Strategy.REMOUNT, "the file system is mounted anew under its users"
+
+
+def _for_damage(situation: Situation) -> tuple[Strategy, str]:
+    if situation.asked in BY_REFLEX:
+        return Strategy.REFUSE, "every leg and spare holds the same damage"
+    if situation.source_given and situation.older_contents:
+        return Strategy.REWIND, "damaged contents are replaced by older ones"
+    return (
+        Strategy.REFUSE,
+        "every leg holds the same damage: only a copy helps, and none was named (--from)",
+    )
+
+
+def _for_gated(situation: Situation) -> tuple[Strategy, str]:
+    asked = situation.asked
+    if asked is Strategy.DETACH:
+        return Strategy.REFUSE, "users are parked on adopted volumes only; a gated one is held"
+    if situation.older_contents:
+        return Strategy.REWIND, "other contents take the place of the present ones"
+    if asked is Strategy.REWIND or asked is Strategy.RESTORE:
+        return Strategy.REFUSE, "no copy was named: --from says where the contents come from"
+    if not situation.same_bytes:
+        return Strategy.MIGRATE, "another file system takes the place of the present one"
+    if situation.cause in _MOUNT_BROKEN:
+        return Strategy.REMOUNT, "the gate has its storage, and the file system does not work"
+    if situation.source_given:
+        return Strategy.STANDBY, "the gate fills the new container and lets the old one go"
+    return _reflex(situation)
+
+
+def _reflex(situation: Situation) -> tuple[Strategy, str]:
+    """What the gate does by itself. A gated volume with the same bytes stays mounted."""
+    if situation.in_sync_legs > (1 if situation.cause is Cause.PLANNED else 0):
+        return Strategy.FAILOVER, "another leg is in sync: the gate continues on it by itself"
+    if situation.spares:
+        return Strategy.STANDBY, "the gate takes its spare by itself"
+    return Strategy.REATTACH, "the gate holds requests until its storage is back, then continues"
+
+
+def is_blocked(findings: Sequence[Finding], forced: bool) -> bool:
+    """Whether one of them keeps a restoration from being begun."""
+    return bool(blockers(findings, forced))
+
+
+def blockers(findings: Sequence[Finding], forced: bool) -> list[Finding]:
+    """The findings that keep a restoration from being begun."""
+    stopping = {Verdict.BLOCKS, Verdict.MISSING}
+    if not forced:
+        stopping.add(Verdict.NEEDS_FORCE)
+    return [finding for finding in findings if finding.verdict in stopping]
+
+
+def _why_blocked(findings: Sequence[Finding], forced: bool) -> str:
+    first, *more = blockers(findings, forced)
+    others = f" (and {len(more)} more)" if more else ""
+    return f"{first.subject}: {first.found}{others}"
+
+
+def _findings_about_time(situation: Situation, strategy: Strategy) -> tuple[Finding, ...]:
+    if strategy in BY_REFLEX or strategy is Strategy.REFUSE:
+        return ()
+    predicted = situation.predicted_pause_seconds
+    found = f"{predicted:.1f} s are predicted"
+    if predicted >= situation.deadline_seconds:
+        return (
+            Finding(
+                "pause",
+                Verdict.BLOCKS,
+                f"{found}, the deadline is {situation.deadline_seconds:g} s",
+                "it would be undone in the middle",
+                "Give a later --deadline.",
+            ),
+        )
+    if predicted > situation.pause_budget_seconds:
+        return (
+            Finding(
+                "pause",
+                Verdict.NEEDS_FORCE,
+                f"{found}, the budget is {situation.pause_budget_seconds:g} s",
+                "clocks outside (health probes, clients' time-outs) keep running",
+                "Do it when the volume is quieter, or add --force.",
+            ),
+        )
+    return (Finding("pause", Verdict.OK, found),)
+
+
+def _steps(situation: Situation, strategy: Strategy) -> tuple[PlannedStep, ...]:
+    if strategy in BY_REFLEX or strategy is Strategy.REFUSE:
+        return ()
+    leaves_out: set[StepName] = set()
+    if strategy is Strategy.RESTORE and situation.same_bytes and situation.kind == GATED:
+        leaves_out |= _STAYS_MOUNTED
+    if strategy is Strategy.DETACH or (strategy is Strategy.REMOUNT and not situation.target):
+        leaves_out.add(StepName.RESTORE)
+    words = _words(situation, strategy)
+    return tuple(PlannedStep(name, words[name]) for name in ORDER if name not in leaves_out)
+
+
+def _words(situation: Situation, strategy: Strategy) -> dict[StepName, str]:
+    who = f"{situation.processes} process{'' if situation.processes == 1 else 'es'}"
+    handles = f"{situation.handles} handle{'' if situation.handles == 1 else 's'}"
+    points = situation.mount_points
+    places = situation.path if points == 1 else f"{situation.path} and {points - 1} other mounts"
+    target = situation.target or "the same storage"
+    restore = {
+        Strategy.MIGRATE: f"copy to {target} what changed since the online copy",
+        Strategy.REWIND: f"put the contents of {target} in place",
+    }
+    return {
+        StepName.FREEZE: f"stop {who}; they run again after {situation.deadline_seconds:g} s"
+        " at the latest",
+        StepName.CAPTURE: f"record how {places} is mounted",
+        StepName.FLUSH: "write what the page cache has",
+        StepName.LOCK: "take the update lock of volume and container",
+        StepName.DISMOUNT: f"park {handles}, dismount {places}",
+        StepName.RESTORE: restore.get(strategy, f"use {target}"),
+        StepName.REMOUNT: f"mount {target} at {places} with the same options",
+        StepName.REPLAY: f"move {handles} to it; calls that were interrupted run again",
+        StepName.UNLOCK: "give the update lock back",
+        StepName.THAW: f"let {who} go on",
+    }

@@ -1,0 +1,150 @@
+"""Whatever is found, a plan keeps the promises that it is trusted for."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.plan import BY_REFLEX, DAMAGED_CONTENTS, ORDER, Cause, StepName, Strategy
+from holdfast.restoration.plan import ADOPTED, GATED, Situation, is_blocked, make_plan
+
+findings = st.lists(
+    st.builds(
+        Finding, subject=st.just("process 1"), verdict=st.sampled_from(Verdict), found=st.just("x")
+    ),
+    max_size=4,
+).map(tuple)
+seconds = st.floats(0, 100)
+situations = st.builds(
+    Situation,
+    volume=st.just("shop"),
+    kind=st.sampled_from([GATED, ADOPTED]),
+    cause=st.sampled_from(Cause),
+    asked=st.none() | st.sampled_from([each for each in Strategy if each is not Strategy.REFUSE]),
+    same_bytes=st.booleans(),
+    source_given=st.booleans(),
+    older_contents=st.booleans(),
+    in_sync_legs=st.integers(0, 3),
+    spares=st.integers(0, 2),
+    processes=st.integers(0, 3),
+    findings=findings,
+    forced=st.booleans(),
+    deadline_seconds=seconds,
+    pause_budget_seconds=seconds,
+    predicted_pause_seconds=seconds,
+    target=st.sampled_from(["", "file:/new.img"]),
+)
+
+
+@given(situations)
+def test_steps_keep_the_one_order(situation: Situation) -> None:
+    places = [ORDER.index(name) for name in make_plan(situation).step_names]
+    assert places == sorted(set(places))
+
+
+@given(situations)
+def test_who_freezes_thaws_and_who_locks_unlocks(situation: Situation) -> None:
+    names = make_plan(situation).step_names
+    assert (StepName.FREEZE in names) == (StepName.THAW in names)
+    assert (StepName.LOCK in names) == (StepName.UNLOCK in names)
+    assert (StepName.DISMOUNT in names) == (StepName.REMOUNT in names)
+
+
+@given(situations)
+def test_nothing_is_dismounted_that_was_not_frozen_captured_and_flushed(
+    situation: Situation,
+) -> None:
+    names = make_plan(situation).step_names
+    if StepName.DISMOUNT in names:
+        assert {StepName.FREEZE, StepName.CAPTURE, StepName.FLUSH, StepName.LOCK} <= set(names)
+
+
+@given(situations)
+def test_a_refusal_touches_nothing_and_says_why(situation: Situation) -> None:
+    plan = make_plan(situation)
+    if plan.refuses:
+        assert plan.steps == ()
+        assert plan.reason
+        assert is_blocked(plan.findings, situation.forced)
+
+
+@given(situations)
+def test_a_blocker_is_never_overridden(situation: Situation) -> None:
+    plan = make_plan(situation)
+    if plan.steps:
+        assert not is_blocked(plan.findings, situation.forced)
+
+
+@given(situations)
+def test_a_gated_volume_that_works_and_keeps_its_bytes_is_not_dismounted(
+    situation: Situation,
+) -> None:
+    plan = make_plan(situation)
+    broken = situation.cause in (Cause.READ_ONLY, Cause.DEAD_MOUNT)
+    changes = situation.older_contents or not situation.same_bytes
+    if situation.kind == GATED and not changes and not broken:
+        assert StepName.DISMOUNT not in plan.step_names
+
+
+@given(situations)
+def test_damaged_contents_are_never_taken_from_a_mirror(situation: Situation) -> None:
+    plan = make_plan(situation)
+    if situation.cause in DAMAGED_CONTENTS:
+        assert plan.strategy not in BY_REFLEX
+        assert plan.strategy in (Strategy.REWIND, Strategy.REFUSE)
+        if plan.strategy is Strategy.REWIND:
+            assert situation.source_given
+            assert situation.older_contents
+
+
+@given(situations)
+def test_a_pause_is_never_begun_that_would_outlast_its_deadline(situation: Situation) -> None:
+    plan = make_plan(situation)
+    if plan.steps:
+        assert plan.predicted_pause_seconds < plan.deadline_seconds
+
+
+def test_a_mirror_continues_by_reflex() -> None:
+    plan = make_plan(Situation("shop", GATED, Cause.ERRORS, in_sync_legs=1))
+    assert plan.strategy is Strategy.FAILOVER
+    assert plan.steps == ()
+
+
+def test_storage_that_is_away_is_waited_for_and_a_spare_is_taken() -> None:
+    assert make_plan(Situation("shop", GATED, Cause.LOST)).strategy is Strategy.REATTACH
+    assert make_plan(Situation("shop", GATED, Cause.LOST, spares=1)).strategy is Strategy.STANDBY
+
+
+def test_another_file_system_is_a_full_procedure() -> None:
+    plan = make_plan(Situation("shop", GATED, same_bytes=False, target="file:/new.img"))
+    assert plan.strategy is Strategy.MIGRATE
+    assert plan.step_names == ORDER
+
+
+def test_a_remount_from_the_same_storage_restores_nothing() -> None:
+    plan = make_plan(Situation("data", ADOPTED, Cause.READ_ONLY))
+    assert plan.strategy is Strategy.REMOUNT
+    assert plan.step_names == tuple(name for name in ORDER if name is not StepName.RESTORE)
+
+
+def test_a_detached_volumes_users_wait_after_the_dismount() -> None:
+    plan = make_plan(Situation("data", ADOPTED, asked=Strategy.DETACH))
+    assert plan.waits_after is StepName.DISMOUNT
+    assert StepName.THAW in plan.step_names
+
+
+def test_deletion_without_a_copy_is_refused_and_with_one_is_a_rewind() -> None:
+    situation = Situation("data", ADOPTED, Cause.DELETION)
+    assert make_plan(situation).refuses
+    situation = Situation("data", ADOPTED, Cause.DELETION, source_given=True, older_contents=True)
+    assert make_plan(situation).strategy is Strategy.REWIND
+
+
+def test_force_overrides_what_needs_it_and_no_more() -> None:
+    limit = Finding("postgres", Verdict.NEEDS_FORCE, "its memory is ahead of the disk")
+    block = Finding("qemu", Verdict.BLOCKS, "io_uring has registered a file")
+    base = Situation("data", ADOPTED, findings=(limit,))
+    assert make_plan(base).refuses
+    assert not make_plan(Situation("data", ADOPTED, findings=(limit,), forced=True)).refuses
+    assert make_plan(Situation("data", ADOPTED, findings=(limit, block), forced=True)).refuses
