@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 from contextlib import suppress
@@ -94,12 +95,35 @@ def inherit_descriptor(pid: int, descriptor: int) -> int | None:
         with suppress(OSError):
             pidfd = os.pidfd_open(thread_id, _PIDFD_THREAD)
             try:
-                inherited = int(_LIBC.syscall(_SYS_PIDFD_GETFD, pidfd, descriptor, 0))
+                return take_descriptor(pidfd, descriptor)
             finally:
                 os.close(pidfd)
-            if inherited >= 0:
-                return inherited
     return None
+
+
+def take_descriptor(pidfd: int, number: int) -> int:
+    """A copy, in this process, of a descriptor of that one. Raises OSError.
+
+    It shares the open file description. Close-on-exec is set.
+    """
+    descriptor = int(_LIBC.syscall(_SYS_PIDFD_GETFD, pidfd, number, 0))
+    if descriptor < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"descriptor {number}: {os.strerror(code)}")
+    return descriptor
+
+
+def open_thread(thread_id: int) -> int:
+    """A descriptor that names a thread, with its own table of descriptors. Raises OSError.
+
+    Before Linux 6.9 only for the main thread of a process.
+    """
+    try:
+        return os.pidfd_open(thread_id, _PIDFD_THREAD)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    return os.pidfd_open(thread_id)
 
 
 def close_all_except(keep: set[int]) -> None:

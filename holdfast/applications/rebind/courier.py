@@ -1,0 +1,100 @@
+"""Passes descriptors into a stopped process and out of it.
+
+A socket pair is made inside the process, and one end taken from there: so a process that dropped
+its privileges, or lives in other namespaces, is served like any other.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Protocol
+
+from holdfast.system.process import open_thread, take_descriptor
+
+MOST_AT_ONCE = 253
+"""SCM_MAX_FD of include/net/scm.h."""
+
+_MSG_CTRUNC = 0x8
+_MSG_CMSG_CLOEXEC = 0x40000000
+_SOCKET_TYPE = socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
+
+
+class _Callable(Protocol):
+    """A stopped process that makes system calls for us."""
+
+    pid: int
+
+    @property
+    def scratch(self) -> int: ...
+
+    def call(self, name: str, *arguments: int, thread_id: int | None = None) -> int: ...
+    def read(self, address: int, length: int) -> bytes: ...
+    def write(self, address: int, data: bytes) -> None: ...
+
+
+class Courier:
+    """A line into one descriptor table of a stopped process."""
+
+    def __init__(self, target: _Callable, thread_id: int | None) -> None:
+        self._target = target
+        self._thread_id = thread_id
+        base = target.scratch
+        self.pidfd = open_thread(thread_id or target.pid)
+        target.call("socketpair", socket.AF_UNIX, _SOCKET_TYPE, 0, base, thread_id=thread_id)
+        self.inside = struct.unpack("<ii", target.read(base, 8))
+        self._socket = socket.socket(fileno=take_descriptor(self.pidfd, self.inside[1]))
+
+    def take(self, number: int) -> int:
+        """A copy of a descriptor of the process for us; the caller closes it. Raises OSError."""
+        return take_descriptor(self.pidfd, number)
+
+    def give(self, descriptors: Sequence[int]) -> list[int]:
+        """Numbers of these descriptors of ours inside the process, close-on-exec set.
+
+        Raises OSError EMFILE when the process may not have so many.
+        """
+        numbers: list[int] = []
+        for begin in range(0, len(descriptors), MOST_AT_ONCE):
+            numbers += self._give(descriptors[begin : begin + MOST_AT_ONCE])
+        return numbers
+
+    def _give(self, descriptors: Sequence[int]) -> list[int]:
+        count = len(descriptors)
+        ancillary = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+        self._socket.sendmsg([b"d"], [ancillary])
+        base = self._target.scratch
+        vector, payload, control = base + 64, base + 96, base + 128
+        control_bytes = 16 + (4 * count + 7) // 8 * 8  # struct cmsghdr, then the numbers
+        # struct msghdr (64 bits): name, its length, vectors, their number, control, its length
+        header = struct.pack("<QQQQQQQ", 0, 0, vector, 1, control, control_bytes, 0)
+        self._target.write(base, header.ljust(64, b"\0") + struct.pack("<QQ", payload, 1))
+        self._target.call(
+            "recvmsg", self.inside[0], base, _MSG_CMSG_CLOEXEC, thread_id=self._thread_id
+        )
+        answer = self._target.read(base, 128 + control_bytes)
+        received_bytes, flags = struct.unpack_from("<Qi", answer, 40)
+        numbers: list[int] = []
+        if received_bytes >= 16:
+            length = struct.unpack_from("<Q", answer, 128)[0] - 16
+            numbers = list(struct.unpack_from(f"<{length // 4}i", answer, 144))
+        if flags & _MSG_CTRUNC or len(numbers) != count:
+            for number in numbers:
+                self._target.call("close", number, thread_id=self._thread_id)
+            raise OSError(errno.EMFILE, "the process may not have so many descriptors")
+        return numbers
+
+    def close(self) -> None:
+        """Close both ends inside and ours."""
+        for number in self.inside:
+            self._target.call("close", number, thread_id=self._thread_id)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close our end only: the process is gone, or another agent goes on."""
+        self._socket.close()
+        os.close(self.pidfd)

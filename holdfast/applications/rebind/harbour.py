@@ -1,0 +1,218 @@
+"""The harbour: where the threads of a stopped process wait when nobody holds them any more.
+
+Owns the machine code that is put into a process. A thread of a stopped process has registers that
+point into the harbour. As long as it is traced it executes nothing, except for a system call that
+we ask of it; when its tracer dies at any instant, it goes on in the harbour: it waits there until
+the deadline if handles of its process are parked, and then (or at once if none is) it gives itself
+back its own registers and signal mask and goes on where it was. So the death of whoever stopped a
+process can never make it execute anything foreign.
+
+The same self-restoring code, put into unused bytes at the end of an executable mapping (the slack),
+maps the harbour in the beginning and unmaps it in the end.
+
+Layout of the harbour, one mapping: code pages (wait loop, then one exit for each thread), data page
+(is parked, deadline, masks and flags), scratch. x86-64 only: on arm64 a thread cannot jump without
+losing a register, so it needs frames for rt_sigreturn; nobody has tested that, so it is refused.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdfast.system.registers import Registers
+from holdfast.system.syscalls import number_of
+
+PAGE = 4096
+EXIT_BYTES = 256
+SCRATCH_BYTES = 64 << 10
+SLACK_BYTES = 256
+_CODE_START = 128
+"""The exits begin after the call instruction and the wait loop."""
+
+_SYSCALL = b"\x0f\x05"
+_SIG_SETMASK = 2
+_CLOCK_MONOTONIC, _TIMER_ABSTIME = 1, 1
+_EINTR = 4
+
+_LOAD = {
+    "rax": b"\x48\xb8",
+    "rcx": b"\x48\xb9",
+    "rdx": b"\x48\xba",
+    "rbx": b"\x48\xbb",
+    "rsp": b"\x48\xbc",
+    "rbp": b"\x48\xbd",
+    "rsi": b"\x48\xbe",
+    "rdi": b"\x48\xbf",
+    "r8": b"\x49\xb8",
+    "r9": b"\x49\xb9",
+    "r10": b"\x49\xba",
+    "r11": b"\x49\xbb",
+    "r12": b"\x49\xbc",
+    "r13": b"\x49\xbd",
+    "r14": b"\x49\xbe",
+    "r15": b"\x49\xbf",
+}
+"""movabs imm64, register; the flags stay as they are (Intel SDM, MOV)."""
+
+
+def _load(register: str, value: int) -> bytes:
+    return _LOAD[register] + struct.pack("<Q", value)
+
+
+def _jump(address: int) -> bytes:
+    """jmp [rip+0] with the address behind it: changes no register."""
+    return b"\xff\x25\x00\x00\x00\x00" + struct.pack("<Q", address)
+
+
+def _set_mask(mask_address: int) -> bytes:
+    """rt_sigprocmask(SIG_SETMASK, mask, NULL, 8)."""
+    return b"".join(
+        (
+            _load("rax", number_of("rt_sigprocmask", "x86_64")),
+            _load("rdi", _SIG_SETMASK),
+            _load("rsi", mask_address),
+            b"\xba\x00\x00\x00\x00",  # mov edx, 0
+            b"\x41\xba\x08\x00\x00\x00",  # mov r10d, 8
+            _SYSCALL,
+        )
+    )
+
+
+def _restore(registers: Registers) -> bytes:
+    """All general registers but the stack pointer, then on where the thread was."""
+    values = registers.values
+    loads = [_load(name, values[name]) for name in _LOAD if name != "rsp"]
+    return b"".join(loads) + _jump(registers.instruction_pointer)
+
+
+def as_if_restarted(registers: Registers) -> Registers:
+    """Registers with which a thread goes on by itself, without the kernel's help.
+
+    What the kernel would do on the way back to the program, making an interrupted system call
+    again, is in them. A call with a relative time-out begins anew.
+    """
+    own = registers.copy()
+    if own.wants_restart():
+        own.make_call_again()
+    own.forget_call()
+    return own
+
+
+def slack_code(address: int, registers: Registers, mask: int) -> bytes:
+    """Code for the slack at `address`: one system call, then the thread's own state again."""
+    own = as_if_restarted(registers)
+    head = _SYSCALL
+    body = _restore(own)
+    length = len(head) + len(_set_mask(0)) + len(body)
+    code = head + _set_mask(address + length) + body + struct.pack("<Q", mask)
+    assert len(code) <= SLACK_BYTES
+    return code
+
+
+@dataclass(frozen=True)
+class Harbour:
+    """Where everything lies in a process's harbour."""
+
+    address: int
+    thread_ids: tuple[int, ...]
+
+    @property
+    def code_bytes(self) -> int:
+        """Pages with the wait loop and the exits, in bytes."""
+        return _pages(_CODE_START + EXIT_BYTES * len(self.thread_ids))
+
+    @property
+    def size_bytes(self) -> int:
+        """The whole mapping."""
+        return self.code_bytes + _pages(24 + 16 * len(self.thread_ids)) + SCRATCH_BYTES
+
+    @property
+    def call(self) -> int:
+        """Address of a system call instruction, with the wait loop behind it."""
+        return self.address
+
+    @property
+    def wait(self) -> int:
+        """Address of the wait loop. A thread's exit must be in r15."""
+        return self.address + len(_SYSCALL)
+
+    @property
+    def data(self) -> int:
+        """Address of the data: parked (8 bytes), deadline (struct timespec), masks and flags."""
+        return self.address + self.code_bytes
+
+    @property
+    def scratch(self) -> int:
+        """Address of memory for arguments."""
+        return self.address + self.size_bytes - SCRATCH_BYTES
+
+    def exit_of(self, thread_id: int) -> int:
+        """Address of the code that gives this thread its own state again."""
+        return self.address + _CODE_START + EXIT_BYTES * self.thread_ids.index(thread_id)
+
+    def holds(self, address: int) -> bool:
+        """Whether a thread that is there is in the harbour."""
+        return self.address <= address < self.address + self.code_bytes
+
+    def build_code(self, registers: Mapping[int, Registers]) -> bytes:
+        """The code pages."""
+        loop = b"".join(
+            (
+                b"\x48\xa1" + struct.pack("<Q", self.data),  # mov rax, [parked]
+                b"\x85\xc0",  # test eax, eax
+                b"\x74\x00",  # jz leave (filled in below)
+            )
+        )
+        sleep = b"".join(
+            (
+                _load("rax", number_of("clock_nanosleep", "x86_64")),
+                _load("rdi", _CLOCK_MONOTONIC),
+                _load("rsi", _TIMER_ABSTIME),
+                _load("rdx", self.data + 8),
+                b"\x45\x31\xd2",  # xor r10d, r10d
+                _SYSCALL,
+                b"\x83\xf8" + struct.pack("<b", -_EINTR),  # cmp eax, -EINTR
+            )
+        )
+        back = -(len(loop) + len(sleep) + 2)
+        loop = loop[:-1] + struct.pack("<b", len(sleep) + 2)
+        code = _SYSCALL + loop + sleep + b"\x74" + struct.pack("<b", back) + b"\x41\xff\xe7"
+        assert len(code) <= _CODE_START  # ends with jmp r15
+        parts = [code.ljust(_CODE_START, b"\xcc")]
+        for index, thread_id in enumerate(self.thread_ids):
+            parts.append(self._exit(registers[thread_id], self._cells(index)))
+        return b"".join(parts).ljust(self.code_bytes, b"\xcc")
+
+    def _exit(self, registers: Registers, cells: int) -> bytes:
+        own = as_if_restarted(registers)
+        code = b"".join(
+            (
+                _load("rsp", cells + 8),
+                b"\x9d",  # popfq
+                _load("rsp", own.stack_pointer),
+                _set_mask(cells),
+                _restore(own),
+            )
+        )
+        assert len(code) <= EXIT_BYTES
+        return code.ljust(EXIT_BYTES, b"\xcc")
+
+    def build_data(
+        self, deadline_ns: int, registers: Mapping[int, Registers], masks: Mapping[int, int]
+    ) -> bytes:
+        """The data: nothing is parked yet. The deadline is of CLOCK_MONOTONIC."""
+        head = struct.pack("<Qqq", 0, *divmod(deadline_ns, 10**9))
+        cells = [
+            struct.pack("<QQ", masks[thread_id], registers[thread_id].values["eflags"])
+            for thread_id in self.thread_ids
+        ]
+        return head + b"".join(cells)
+
+    def _cells(self, index: int) -> int:
+        return self.data + 24 + 16 * index
+
+
+def _pages(length: int) -> int:
+    return (length + PAGE - 1) // PAGE * PAGE

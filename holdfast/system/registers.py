@@ -1,0 +1,146 @@
+"""The general registers of a stopped thread, behind one interface for each machine.
+
+Layouts as NT_PRSTATUS of PTRACE_GETREGSET returns them. Source: asm/user_64.h `struct
+user_regs_struct` (x86-64), asm/ptrace.h `struct user_pt_regs` (arm64).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+_WORD = (1 << 64) - 1
+
+_RESTART = (-512, -513, -514, -516)
+"""ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK: include/linux/errno.h."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are among the registers."""
+
+    machine: str
+    names: tuple[str, ...]
+    instruction_pointer: str
+    stack_pointer: str
+    number: str
+    """Holds the number of a system call that is about to be made."""
+    result: str
+    arguments: tuple[str, ...]
+    interrupted: str
+    """Holds the number of the system call that the thread is in, or all ones; empty: hidden."""
+    call_bytes: int
+    """Length of the instruction that makes a system call."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the register set."""
+        return 8 * len(self.names)
+
+
+X86_64 = Layout(
+    machine="x86_64",
+    names=(
+        *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8"),
+        *("rax", "rcx", "rdx", "rsi", "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss"),
+        *("fs_base", "gs_base", "ds", "es", "fs", "gs"),
+    ),
+    instruction_pointer="rip",
+    stack_pointer="rsp",
+    number="rax",
+    result="rax",
+    arguments=("rdi", "rsi", "rdx", "r10", "r8", "r9"),
+    interrupted="orig_rax",
+    call_bytes=2,
+)
+
+ARM64 = Layout(
+    machine="aarch64",
+    names=(*(f"x{number}" for number in range(31)), "sp", "pc", "pstate"),
+    instruction_pointer="pc",
+    stack_pointer="sp",
+    number="x8",
+    result="x0",
+    arguments=("x0", "x1", "x2", "x3", "x4", "x5"),
+    interrupted="",  # the kernel has prepared the restart before the thread stops
+    call_bytes=4,
+)
+
+LAYOUTS = {layout.machine: layout for layout in (X86_64, ARM64)}
+
+
+@dataclass
+class Registers:
+    """The values of one thread's registers. Words are unsigned, 64 bits."""
+
+    layout: Layout
+    values: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_bytes(cls, layout: Layout, data: bytes) -> Registers:
+        """From what the kernel returned. Raises struct.error when it is too short."""
+        words = struct.unpack_from(f"<{len(layout.names)}Q", data)
+        return cls(layout, dict(zip(layout.names, words, strict=True)))
+
+    def to_bytes(self) -> bytes:
+        """As the kernel takes them."""
+        words = [self.values[name] & _WORD for name in self.layout.names]
+        return struct.pack(f"<{len(words)}Q", *words)
+
+    def copy(self) -> Registers:
+        """An independent copy."""
+        return Registers(self.layout, dict(self.values))
+
+    @property
+    def instruction_pointer(self) -> int:
+        """Address of the next instruction."""
+        return self.values[self.layout.instruction_pointer]
+
+    @property
+    def stack_pointer(self) -> int:
+        """Address of the top of the stack."""
+        return self.values[self.layout.stack_pointer]
+
+    @property
+    def result(self) -> int:
+        """What a system call returned: negative is an error number."""
+        return _signed(self.values[self.layout.result])
+
+    @property
+    def interrupted_call(self) -> int:
+        """Number of the system call from which the thread is about to return; -1: none."""
+        name = self.layout.interrupted
+        return _signed(self.values[name]) if name else -1
+
+    def argument(self, index: int) -> int:
+        """Argument of the system call that the thread is in."""
+        return self.values[self.layout.arguments[index]]
+
+    def prepare_call(self, address: int, number: int, arguments: tuple[int, ...]) -> None:
+        """Point the thread at a call instruction, with everything that it needs."""
+        layout, values = self.layout, self.values
+        values[layout.instruction_pointer] = address
+        for name, value in zip(layout.arguments, (*arguments, *(0,) * 6), strict=False):
+            values[name] = value & _WORD
+        values[layout.number] = number
+        self.forget_call()
+
+    def forget_call(self) -> None:
+        """Whatever system call the thread was in, the kernel has nothing more to do about it."""
+        if self.layout.interrupted:
+            self.values[self.layout.interrupted] = _WORD
+
+    def wants_restart(self) -> bool:
+        """Whether the kernel would make the interrupted system call again by itself."""
+        return self.interrupted_call >= 0 and self.result in _RESTART
+
+    def make_call_again(self) -> None:
+        """Make the system call again from its beginning when the thread goes on."""
+        layout, values = self.layout, self.values
+        values[layout.number] = self.interrupted_call & _WORD
+        values[layout.instruction_pointer] -= layout.call_bytes
+        self.forget_call()
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word
