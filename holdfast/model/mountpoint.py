@@ -32,3 +32,5 @@ class MountPoint:
     master_group: int = 0
     nested: bool = False
     """Another mount lies below it."""
+    parent: int = 0
+    """The mount (its id) that this one is mounted on."""

@@ -126,6 +126,7 @@ def as_mount_point(
         peer_group=int(groups.get("shared", "0")),
         master_group=int(groups.get("master", "0")),
         nested=nested,
+        parent=mount.parent,
     )
 
 
