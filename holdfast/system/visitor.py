@@ -1,0 +1,139 @@
+"""An expendable child's way through several mount namespaces, one after the other.
+
+Invariant: only a forked child, which has one thread, ever enters; the calling process stays where
+it is. Once inside, paths mean what the namespace's owner made of them, so nothing is imported there
+(that would run the owner's code). Must never enter a namespace that is not the one asked for: pids
+are used again, namespace numbers are compared.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.system.mounts import Mount, parse_mountinfo
+
+_PROC = Path("/proc")
+_CLONE_NEWNS = 0x00020000  # <linux/sched.h>
+_MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18  # <linux/mount.h>
+_NS_GET_USERNS = 0xB701  # <linux/nsfs.h>
+_UMOUNT_NOFOLLOW = 8  # <linux/fs.h>
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def open_namespaces(wanted: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Descriptors of the mount namespaces in these (number, witness pid) pairs, by number.
+
+    Another process that lives there stands in for a witness that ended. A namespace without any
+    process is left out: its mounts are gone too, unless a descriptor or a bind mount keeps them.
+    Caller closes.
+    """
+    found: dict[int, int] = {}
+    missing: set[int] = set()
+    for number, pid in wanted:
+        if number not in found:
+            descriptor = _open_of(str(pid), number)
+            if descriptor is None:
+                missing.add(number)
+            else:
+                found[number] = descriptor
+                missing.discard(number)
+    for entry in _PROC.iterdir() if missing else ():
+        for number in tuple(missing) if entry.name.isdigit() else ():
+            descriptor = _open_of(entry.name, number)
+            if descriptor is not None:
+                found[number] = descriptor
+                missing.discard(number)
+    return found
+
+
+def has_foreign_owner(namespace_descriptor: int) -> bool:
+    """Whether a mount namespace belongs to another user namespace than this process's.
+
+    Mounts that were copied into such a one are locked there (mount_namespaces(7)).
+    """
+    try:
+        owner = fcntl.ioctl(namespace_descriptor, _NS_GET_USERNS)
+    except OSError:
+        return True
+    try:
+        return os.fstat(owner).st_ino != (_PROC / "self/ns/user").stat().st_ino
+    finally:
+        os.close(owner)
+
+
+class Visitor:
+    """Goes through mount namespaces; never used in a process that matters.
+
+    Made before the first entry: it keeps the way to this process's own folder in /proc, where its
+    mount table is read anew in each namespace.
+    """
+
+    def __init__(self) -> None:
+        self._self = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_CLOEXEC)
+
+    def enter(self, namespace_descriptor: int) -> None:
+        """Go into a mount namespace, at its root. Raises OSError (EPERM without the rights)."""
+        _import_nothing()
+        _check(_LIBC.setns(namespace_descriptor, _CLONE_NEWNS))
+
+    def retire(self) -> None:
+        """Go into a new mount namespace: a copy of this one that neither sends nor receives.
+
+        It exists until this process ends, also while it visits others.
+        """
+        _check(_LIBC.unshare(_CLONE_NEWNS))
+        _check(_LIBC.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
+        os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._self)
+
+    def mounts(self) -> list[Mount]:
+        """The mount table of the namespace this process is in; does not touch the mounts."""
+        return parse_mountinfo(self._read("mountinfo"))
+
+    def mount_number(self, descriptor: int) -> int:
+        """The mount (mountinfo, first field) that a descriptor of ours is open on."""
+        for line in self._read(f"fdinfo/{descriptor}").splitlines():
+            if line.startswith("mnt_id:"):
+                return int(line.split()[1])
+        return 0
+
+    def dismount(self, path: str, flags: int = 0) -> None:
+        """umount2(2) of the topmost mount at a path of this namespace. Raises OSError."""
+        _check(_LIBC.umount2(os.fsencode(path), _UMOUNT_NOFOLLOW | flags))
+
+    def mount(self, source: str, path: str, filesystem: str) -> None:
+        """mount(2) of a file system that needs no options. Raises OSError."""
+        kind = os.fsencode(filesystem)
+        _check(_LIBC.mount(os.fsencode(source), os.fsencode(path), kind, ctypes.c_ulong(0), None))
+
+    def _read(self, name: str) -> str:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._self)
+        with open(descriptor, "rb") as stream:
+            return os.fsdecode(stream.read())
+
+
+def _open_of(pid: str, namespace: int) -> int | None:
+    with suppress(OSError):
+        descriptor = os.open(_PROC / pid / "ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        if os.fstat(descriptor).st_ino == namespace:
+            return descriptor
+        os.close(descriptor)
+    return None
+
+
+def _import_nothing() -> None:
+    """From now on an import fails instead of running what lies at our paths in there."""
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path.clear()
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,163 @@
+"""Finding every mount of a file system, on the whole host, and what stands in a dismount's way.
+
+Reads /proc only; touches no storage. Invariant: the order of the answer is one in which the mounts
+can be dismounted one after the other; its reverse is one in which they can be mounted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from holdfast.errors import NotFound
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
+from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.mounts import mount_at
+from holdfast.system.namespace import mount_namespace
+from holdfast.system.visitor import has_foreign_owner, open_namespaces
+
+
+def capture(path: str) -> tuple[MountPoint, ...]:
+    """Every mount of the file system mounted at this path, in all mount namespaces.
+
+    In the order to dismount them. Does not block. Raises NotFound when nothing is mounted there.
+    Out of sight are mounts that were detached lazily, and namespaces that no process is in.
+    """
+    top = mount_at(path)
+    if top is None:
+        raise NotFound(f"nothing is mounted at {path}", "findmnt lists what is mounted.")
+    return capture_device(top.device_number)
+
+
+def capture_device(device: str) -> tuple[MountPoint, ...]:
+    """Every mount of the super block with this MAJOR:MINOR, as `capture` returns them."""
+    return in_dismount_order(point for point in all_mount_points() if point.device == device)
+
+
+def in_dismount_order(points: Iterable[MountPoint]) -> tuple[MountPoint, ...]:
+    """Deeper before shallower, later before earlier; the other namespaces before our own.
+
+    Ours last: where the others receive what happens here, each of them is seen to before.
+    """
+    chosen = {point.id: point for point in points}
+    own = mount_namespace(os.getpid())
+
+    def depth(point: MountPoint) -> int:
+        below = chosen.get(point.parent)
+        return 1 + depth(below) if below is not None and below is not point else 0
+
+    return tuple(
+        sorted(
+            chosen.values(),
+            key=lambda each: (
+                each.namespace == own,
+                each.namespace,
+                -each.path.rstrip("/").count("/"),
+                -depth(each),
+                -each.id,
+            ),
+        )
+    )
+
+
+def nested_mounts(points: Sequence[MountPoint]) -> tuple[MountPoint, ...]:
+    """Mounts of other file systems below these: they must go before. Does not block."""
+    ours = {point.id for point in points}
+    if not any(point.nested for point in points):
+        return ()
+    found: list[MountPoint] = []
+    everything = all_mount_points()
+    pinned = set(ours)
+    while True:
+        more = [each for each in everything if each.parent in pinned and each.id not in pinned]
+        if not more:
+            return tuple(found)
+        found += more
+        pinned.update(each.id for each in more)
+
+
+def obstacles(points: Sequence[MountPoint]) -> list[Finding]:
+    """Why these mounts cannot be dismounted, or not be restored exactly; empty: nothing known.
+
+    A finding that `blocks` makes `dismount` raise InUse. Does not block and touches nothing.
+    """
+    found = [
+        Finding(
+            "nested mount",
+            Verdict.BLOCKS,
+            f"{other.source} ({other.filesystem}) is mounted at {_named(other)}, below this volume",
+            "A file system with others mounted on it cannot be dismounted.",
+            f"umount {other.path}, and mount it again afterwards.",
+        )
+        for other in nested_mounts(points)
+    ]
+    owners = _foreign_namespaces(points)
+    groups = {point.peer_group for point in points}
+    for point in points:
+        found += _obstacles_of(point, owners, groups)
+    return found
+
+
+def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> list[Finding]:
+    found = []
+    if point.path == "/":
+        found.append(
+            Finding(
+                "root of a namespace",
+                Verdict.BLOCKS,
+                f"it is the root directory of the mount namespace of process {point.witness_pid}",
+                "The root of a namespace cannot be dismounted.",
+                "Stop the container or service that has it as its root.",
+            )
+        )
+    if point.namespace in foreign:
+        found.append(
+            Finding(
+                "locked mount",
+                Verdict.LIMITED,
+                f"{_named(point)} belongs to another user namespace",
+                "A mount that was copied into it is locked there; the dismount may be refused.",
+                "Stop what runs there if it is.",
+            )
+        )
+    if point.master_group and point.master_group not in groups:
+        found.append(
+            Finding(
+                "propagation",
+                Verdict.LIMITED,
+                f"{_named(point)} receives mounts from peer group {point.master_group},"
+                " which has no other mount of this volume that can be seen",
+                "It will not receive them after the remount.",
+            )
+        )
+    for option in sorted(UNREPRODUCIBLE_OPTIONS.intersection(point.options.split(","))):
+        found.append(
+            Finding(
+                "mount option",
+                Verdict.BLOCKS,
+                f"{_named(point)} is mounted with {option!r}",
+                "The kernel does not tell what it takes to set it again.",
+                f"umount {point.path} by hand, and mount it again afterwards.",
+            )
+        )
+    return found
+
+
+def _foreign_namespaces(points: Sequence[MountPoint]) -> set[int]:
+    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
+    try:
+        return {number for number, way in ways.items() if has_foreign_owner(way)}
+    finally:
+        for way in ways.values():
+            with suppress(OSError):
+                os.close(way)
+
+
+def _named(point: MountPoint) -> str:
+    """A mount point for people: where, and whose view."""
+    if point.namespace == mount_namespace(os.getpid()):
+        return point.path
+    return f"{point.path} in the mount namespace of process {point.witness_pid}"

@@ -1,0 +1,219 @@
+"""Dismounting a file system for real, everywhere: each of its mounts, in each namespace, or none.
+
+Invariant: when `dismount` returns, the kernel has let go of the storage; when it raises, everything
+is mounted as before. A copy of every mount, detached and out of sight, is what brings them back; it
+vanishes with the expendable child that does the work. Must never dismount lazily.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.errors import InUse, StorageFailed
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system import mount_api
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.loop import loop_devices
+from holdfast.system.mounts import is_under
+from holdfast.system.users import users_of_device
+from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.volumes.capture import nested_mounts
+from holdfast.volumes.placing import Piece, Placed, place
+from holdfast.volumes.remount import remount
+
+SYNC_SECONDS = 120.0
+"""Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""
+
+DISMOUNT_SECONDS = 60.0
+"""After the sync there is little left to write."""
+
+_LET_GO_SECONDS = 2.0
+"""Whoever looks at a block device (udev) lets go of it within milliseconds."""
+
+_POLL_SECONDS = 0.005
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_REFUSALS = (errno.EBUSY, errno.EINVAL, errno.EPERM)
+
+
+def dismount(
+    points: Sequence[MountPoint],
+    sync_seconds: float = SYNC_SECONDS,
+    dismount_seconds: float = DISMOUNT_SECONDS,
+) -> None:
+    """Dismount all of them, in this order; idempotent: those that are gone already are passed over.
+
+    The file system is synced first. Blocks while dirty pages are written. Raises InUse naming who
+    keeps it busy, with everything mounted as before; DeadlinePassed when the storage hangs, and
+    then the mounts may be half gone: `dismount_dead` or `remount` go on from there.
+    """
+    if not points:
+        return
+    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
+    try:
+        sync(points, sync_seconds)
+        refusal = in_expendable_child(
+            lambda: _dismount_all(points, ways), dismount_seconds, _named(points)
+        )
+    finally:
+        for way in ways.values():
+            os.close(way)
+    if refusal is not None:
+        path, words = refusal
+        raise InUse(
+            f"{path} cannot be dismounted ({words}): {users_in_words(points)}",
+            "Let them finish or stop them, then try again.",
+        )
+    try:
+        _check_let_go(points[-1])
+    except InUse:
+        _mount_again(points)
+        raise
+
+
+def sync(points: Sequence[MountPoint], timeout_seconds: float = SYNC_SECONDS) -> None:
+    """Write what the file system has not written yet: syncfs(2) through one of its mounts.
+
+    Raises DeadlinePassed when it takes longer, StorageFailed when it fails.
+    """
+    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
+    try:
+        in_expendable_child(lambda: _sync_any(points, ways), timeout_seconds, _named(points))
+    finally:
+        for way in ways.values():
+            os.close(way)
+
+
+def users_in_words(points: Sequence[MountPoint]) -> str:
+    """Who keeps these mounts busy, for people: processes, other mounts, loop devices."""
+    words = [str(user) for device in {each.device for each in points}
+             for user in users_of_device(device)]  # fmt: skip
+    words += [f"something is mounted at {each.path}" for each in nested_mounts(points)]
+    words += [
+        f"{loop.device} is attached to {loop.backing_file}"
+        for loop in loop_devices()
+        if any(is_under(loop.backing_file, point.path) for point in points)
+    ]
+    return "; ".join(words) or "the kernel names nobody"
+
+
+def _named(points: Sequence[MountPoint]) -> str:
+    return f"the file system at {points[-1].path}"
+
+
+def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
+    """In the child: sync through the first mount that is still there."""
+    visitor = Visitor()
+    for point in reversed(points):
+        if point.namespace not in ways:
+            continue
+        visitor.enter(ways[point.namespace])
+        if all(each.identifier != point.id for each in visitor.mounts()):
+            continue
+        with suppress(OSError):
+            spot = os.open(point.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                if visitor.mount_number(spot) == point.id:
+                    if _LIBC.syncfs(spot) != 0:
+                        words = os.strerror(ctypes.get_errno())
+                        raise StorageFailed(f"{point.path} cannot be synced: {words}")
+                    return
+            finally:
+                os.close(spot)
+
+
+def _dismount_all(points: Sequence[MountPoint], ways: Mapping[int, int]) -> tuple[str, str] | None:
+    """In the child: None when all are gone, else which one refused and why, after the undoing."""
+    visitor = Visitor()
+    pieces: list[Piece] = []
+    for point in points:
+        if point.namespace not in ways:
+            continue
+        visitor.enter(ways[point.namespace])
+        if any(each.identifier == point.id for each in visitor.mounts()):
+            spot = mount_api.open_place(point.path)
+            if visitor.mount_number(spot) != point.id:
+                return point.path, "something is mounted over it"
+            pieces.append(Piece(point, tree := _copy(point, spot), tree))
+            os.close(spot)
+    refusal = None
+    for piece in pieces:
+        point = piece.point
+        visitor.enter(ways[point.namespace])
+        if all(each.identifier != point.id for each in visitor.mounts()):
+            continue  # propagation took it along
+        try:
+            visitor.dismount(point.path)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            refusal = point.path, os.strerror(error.errno)
+            break
+    if refusal is not None:
+        _bring_back(visitor, pieces, ways)
+    for piece in pieces:
+        os.close(piece.tree)
+    return refusal
+
+
+def _copy(point: MountPoint, spot: int) -> int:
+    if point.propagation == "unbindable":  # open_tree(2) refuses to copy one
+        mount_api.set_propagation(spot, "private")
+        try:
+            return mount_api.clone_tree(spot)
+        finally:
+            mount_api.set_propagation(spot, "unbindable")
+    return mount_api.clone_tree(spot)
+
+
+def _bring_back(visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, int]) -> None:
+    """Mount the copies of those that are gone; copies carry options, peers and masters."""
+    gone = []
+    for piece in reversed(pieces):
+        visitor.enter(ways[piece.point.namespace])
+        if all(each.identifier != piece.point.id for each in visitor.mounts()):
+            grouped = piece.point.peer_group or piece.point.master_group
+            gone.append(Piece(piece.point, piece.tree, piece.tree if grouped else None))
+    if gone:
+        placed = Placed()
+        place(visitor, gone, ways, gone[0].point.device, placed)
+        for root in placed.roots.values():
+            os.close(root)
+
+
+def _check_let_go(point: MountPoint) -> None:
+    """Raise InUse when a block device is still in use although every mount in sight is gone."""
+    if not point.source.startswith("/dev/"):
+        return
+    deadline = time.monotonic() + _LET_GO_SECONDS
+    while not in_expendable_child(lambda: _is_free(point.source), doing=point.source):
+        if time.monotonic() > deadline:
+            raise InUse(
+                f"{point.source} is dismounted everywhere in sight, and still in use: a mount"
+                " that was detached lazily, a namespace without processes, or an overlay keeps it",
+                "It is mounted again; end what keeps it (containers, overlays), then try again.",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _mount_again(points: Sequence[MountPoint]) -> None:
+    """The super block lives on: its own options stay what they are."""
+    old = points[-1]
+    read_only = "ro" if "ro" in old.super_options.split(",") else ""
+    for root in remount(points, old.source, old.filesystem, read_only).values():
+        os.close(root)
+
+
+def _is_free(device: str) -> bool:
+    """Whether nobody has claimed it: O_EXCL of a block device (open(2)) asks for the claim."""
+    try:
+        os.close(os.open(Path(device), os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+    return True

@@ -1,0 +1,24 @@
+"""The mount points of a volume: captured, dismounted for real, mounted again exactly.
+
+    capture(path) -> points in the order to dismount them       obstacles(points) -> findings
+    health(point) -> Health                                     properties(points) -> Properties
+    dismount(points)      dismount_dead(points) -> findings     abort(points) -> findings
+    remount(points, source, filesystem, options=None, note=None) -> {old mount id: root descriptor}
+
+Everything that may block runs in expendable children with deadlines.
+"""
+
+from holdfast.volumes.capture import capture, capture_device, nested_mounts, obstacles
+from holdfast.volumes.dismount import dismount, sync, users_in_words
+from holdfast.volumes.remount import remount
+
+__all__ = [
+    "capture",
+    "capture_device",
+    "dismount",
+    "nested_mounts",
+    "obstacles",
+    "remount",
+    "sync",
+    "users_in_words",
+]

@@ -1,0 +1,287 @@
+"""Mounting other storage exactly where a file system was mounted: every point, every namespace.
+
+The new file system is mounted once, in a namespace of an expendable child's own; detached copies of
+that mount go to the old points. So nobody sees anything before it is right, and what a killed child
+leaves is at most some of the points, which the next call takes as they are. Must never make a file
+system, nor choose the storage.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from holdfast.errors import HoldfastError, StorageFailed
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system import mount_api
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.run import run
+from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.volumes.capture import capture_device
+from holdfast.volumes.carrying import carry_options, wanted_super_options
+from holdfast.volumes.placing import MNT_DETACH, Piece, Placed, place, take_back
+
+REMOUNT_SECONDS = 60.0
+"""Replaying the log of a file system that was not dismounted in order takes longest."""
+
+_BENCHES = ("/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security", "/mnt", "/media")
+"""Empty directories that every host has, to mount on where nobody else sees it."""
+
+_DESCRIPTORS_PER_MESSAGE = 200
+"""SCM_MAX_FD (<net/scm.h>) is 253."""
+
+Note = Callable[[Finding], None]
+
+
+def remount(
+    points: Sequence[MountPoint],
+    source: str,
+    filesystem: str,
+    options: str | None = None,
+    note: Note | None = None,
+) -> dict[int, int]:
+    """Mount `source` at all these points, with the binds, options and propagation of each.
+
+    `points` in the order of `capture`. `options` for the file system as mount(8) takes them; None:
+    the old ones that mean something for this type. Returns old mount id → O_PATH descriptor of the
+    root of the mount that replaces it (caller closes); points of namespaces that have ended are
+    left out. `note` is told what could not be as before. Idempotent: points that show this storage
+    already are taken. Raises StorageFailed, DeadlinePassed, CommandFailed; what was mounted is
+    dismounted again then.
+    """
+    if not points:
+        return {}
+    tell = note or (lambda finding: None)
+    if options is None:
+        wanted = wanted_super_options(points)
+        options, dropped = carry_options(wanted, points[-1].filesystem, filesystem)
+        for finding in dropped:
+            tell(finding)
+    before = {_key(point) for point in all_mount_points()}
+    ours, theirs = socket.socketpair()
+    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
+    try:
+        work = partial(_work, points, ways, source, filesystem, options, theirs)
+        ids, findings, device = in_expendable_child(work, REMOUNT_SECONDS, source)
+        descriptors: list[int] = []
+        while len(descriptors) < len(ids):
+            more = socket.recv_fds(ours, 1, _DESCRIPTORS_PER_MESSAGE)[1]
+            if not more:
+                break
+            descriptors += more
+    finally:
+        ours.close()
+        theirs.close()
+        for way in ways.values():
+            os.close(way)
+    for each in descriptors:
+        os.set_inheritable(each, False)
+    for finding in findings:
+        tell(finding)
+    for finding in _remove_surplus(before, device, {_number(each) for each in descriptors}):
+        tell(finding)
+    return dict(zip(ids, descriptors, strict=True))
+
+
+def _work(
+    points: Sequence[MountPoint],
+    ways: Mapping[int, int],
+    source: str,
+    filesystem: str,
+    options: str,
+    channel: socket.socket,
+) -> tuple[list[int], list[Finding], str]:
+    """In the child: mount, copy, place, and send the roots."""
+    visitor = Visitor()
+    base = _mount_base(visitor, source, filesystem, options)
+    number = visitor.mount_number(base)
+    device = next(each.device_number for each in visitor.mounts() if each.identifier == number)
+    placed = Placed()
+    try:
+        groups = _groups(base, points)
+        pieces = [
+            Piece(point, _copy(base, point), groups.get((point.peer_group, point.master_group)))
+            for point in reversed(points)
+            if point.namespace in ways
+        ]
+        place(visitor, pieces, ways, device, placed)
+    except BaseException as error:
+        take_back(visitor, ways, placed)
+        if isinstance(error, OSError):
+            raise StorageFailed(
+                f"{source} cannot be mounted at {error.filename}: {error.strerror}",
+                "The mount point is missing or in another's way; look at it, then try again.",
+            ) from error
+        raise
+    roots = list(placed.roots.values())
+    channel.settimeout(REMOUNT_SECONDS)
+    for start in range(0, len(roots), _DESCRIPTORS_PER_MESSAGE):
+        socket.send_fds(channel, [b"r"], roots[start : start + _DESCRIPTORS_PER_MESSAGE])
+    return list(placed.roots), placed.findings, device
+
+
+def _mount_base(visitor: Visitor, source: str, filesystem: str, options: str) -> int:
+    """The new file system's root, mounted in a namespace of this process alone."""
+    if filesystem == "fuse" or filesystem.startswith("fuse."):
+        tree = _mount_staged(visitor, source, filesystem, options)
+        visitor.retire()
+        spot = mount_api.open_place(_bench())
+        mount_api.attach_tree(tree, spot)
+        return tree
+    visitor.retire()
+    bench = _bench()
+    _mount(source, bench, filesystem, options)
+    return mount_api.open_place(bench)
+
+
+def _mount_staged(visitor: Visitor, source: str, filesystem: str, options: str) -> int:
+    """A FUSE server is started in our own namespace: in the child's it would keep that alive.
+
+    Its mount is taken away from where it was made at once; what a kill leaves there is harmless.
+    """
+    folder = tempfile.mkdtemp(prefix="holdfast-", dir="/run")
+    run(["mount", "--no-mtab", "--bind", "--make-private", "--", folder, folder])
+    try:
+        _mount(source, folder, filesystem, options)
+        spot = mount_api.open_place(folder)
+        tree = mount_api.clone_tree(spot)
+        os.close(spot)
+        visitor.dismount(folder, MNT_DETACH)
+    finally:
+        visitor.dismount(folder, MNT_DETACH)
+        Path(folder).rmdir()
+    return tree
+
+
+def _mount(source: str, path: str, filesystem: str, options: str) -> None:
+    """mount(8): it sorts options into flags and data, and knows the helpers of each type."""
+    words = [word for word in options.split(",") if word]
+    if filesystem == "btrfs":
+        # The top level: subvolumes are directories below it, and each point names its own.
+        names = ("subvol", "subvolid")
+        words = [word for word in words if word.partition("=")[0] not in names] + ["subvolid=5"]
+    command = ["mount", "--no-mtab", "-t", filesystem]
+    if words:
+        command += ["-o", ",".join(words)]
+    run([*command, "--", source, path], deadline_seconds=REMOUNT_SECONDS)
+
+
+def _bench() -> str:
+    for path in _BENCHES:
+        if Path(path).is_dir():
+            return path
+    raise StorageFailed("this host has no directory to mount on", "Make /mnt.")
+
+
+def _copy(base: int, point: MountPoint) -> int:
+    try:
+        return mount_api.clone_tree(base, point.inside)
+    except OSError as error:
+        raise StorageFailed(
+            f"the new file system has no /{point.inside}, which is mounted at {point.path}",
+            "Make it there, or dismount that bind mount before.",
+        ) from error
+
+
+def _groups(base: int, points: Sequence[MountPoint]) -> dict[tuple[int, int], int]:
+    """For each pair of peer group and master a mount with a new pair of the same relations."""
+    wanted = sorted({(each.peer_group, each.master_group) for each in points} - {(0, 0)})
+    made: dict[tuple[int, int], int] = {}
+    masters: dict[int, int] = {}
+    peers = {peer: (peer, master) for peer, master in wanted if peer}
+
+    def make(pair: tuple[int, int]) -> int:
+        if pair in made:
+            return made[pair]
+        peer, master = pair
+        if master:
+            origin = make(peers[master]) if master in peers else masters.get(master)
+            if origin is None:  # its other members are out of sight: capture says so
+                origin = masters[master] = _member(base, base)
+                mount_api.set_propagation(origin, "shared")
+            tree = _member(base, origin)
+            mount_api.set_propagation(tree, "slave")
+        else:
+            tree = _member(base, base)
+        if peer:
+            mount_api.set_propagation(tree, "shared")
+        made[pair] = tree
+        return tree
+
+    for pair in wanted:
+        make(pair)
+    return made
+
+
+def _member(base: int, origin: int) -> int:
+    """A copy of `origin`, mounted over the base, where older kernels too can copy it again."""
+    tree = mount_api.clone_tree(origin)
+    mount_api.attach_tree(tree, base)
+    return tree
+
+
+def _remove_surplus(
+    before: set[tuple[int, int, str]], device: str, taken: set[int]
+) -> list[Finding]:
+    """Take away what propagation put where nothing was before; what it would harm is left, told.
+
+    Dismounting below a shared parent would take the mounts of its peers along.
+    """
+    everything = {each.id: each for each in all_mount_points()}
+    surplus = [
+        each
+        for each in everything.values()
+        if each.device == device and each.id not in taken and _key(each) not in before
+    ]
+    if not surplus:
+        return []
+    free = [
+        each
+        for each in surplus
+        if each.parent in everything and not everything[each.parent].peer_group
+    ]
+    ways = open_namespaces((each.namespace, each.witness_pid) for each in free)
+
+    def dismount_them() -> None:
+        visitor = Visitor()
+        for each in free:
+            if each.namespace in ways:
+                visitor.enter(ways[each.namespace])
+                with suppress(OSError):
+                    visitor.dismount(each.path)
+
+    try:
+        with suppress(HoldfastError):
+            in_expendable_child(dismount_them, doing=device)
+    finally:
+        for way in ways.values():
+            os.close(way)
+    left = [each for each in capture_device(device) if _key(each) in set(map(_key, surplus))]
+    return [
+        Finding(
+            "propagation",
+            Verdict.LIMITED,
+            f"it appeared at {each.path} in the mount namespace of process {each.witness_pid} too",
+            "It was not mounted there before; what propagates mounts to there did it.",
+            "umount it there, if it is in the way.",
+        )
+        for each in left
+    ]
+
+
+def _key(point: MountPoint) -> tuple[int, int, str]:
+    return point.namespace, point.id, point.path
+
+
+def _number(descriptor: int) -> int:
+    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
+        if line.startswith("mnt_id:"):
+            return int(line.split()[1])
+    return 0
