@@ -1,21 +1,29 @@
 """The mount points of a volume: captured, dismounted for real, mounted again exactly.
 
     capture(path) -> points in the order to dismount them       obstacles(points) -> findings
-    health(point) -> Health                                     properties(points) -> Properties
-    dismount(points)      dismount_dead(points) -> findings     abort(points) -> findings
+    health(point) -> Health                                     nested_mounts(points)
+    dismount(points)      abort(points) -> findings             dismount_dead(points) -> findings
     remount(points, source, filesystem, options=None, note=None) -> {old mount id: root descriptor}
 
 Everything that may block runs in expendable children with deadlines.
 """
 
 from holdfast.volumes.capture import capture, capture_device, nested_mounts, obstacles
+from holdfast.volumes.dead import abort, dismount_dead, is_fuse
 from holdfast.volumes.dismount import dismount, sync, users_in_words
+from holdfast.volumes.health import Condition, Health, health
 from holdfast.volumes.remount import remount
 
 __all__ = [
+    "Condition",
+    "Health",
+    "abort",
     "capture",
     "capture_device",
     "dismount",
+    "dismount_dead",
+    "health",
+    "is_fuse",
     "nested_mounts",
     "obstacles",
     "remount",

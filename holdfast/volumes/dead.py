@@ -1,0 +1,153 @@
+"""Getting rid of a mount whose server is dead or hangs: calls in flight return, then it goes.
+
+Invariant: an orderly dismount is tried first, a forced one next; a lazy one is the last resort, and
+the answer says so. Every attempt has a deadline. Must never be used on a file system that serves:
+what its users have not written yet is lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from holdfast.errors import DeadlinePassed, HoldfastError, InUse
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.volumes.dismount import users_in_words
+from holdfast.volumes.placing import MNT_DETACH, MNT_FORCE
+
+ATTEMPT_SECONDS = 5.0
+"""What hangs is not waited for: an attempt that takes longer is given up, and the next one made."""
+
+_CONNECTIONS = "/sys/fs/fuse/connections"
+_MINOR_BITS = 20  # <linux/kdev_t.h>
+_FORCED_TYPES = ("fuse", "nfs", "cifs", "smb3", "ceph", "9p")
+"""Where MNT_FORCE (umount2(2)) ends the requests in flight."""
+
+
+def is_fuse(point: MountPoint) -> bool:
+    """Whether a FUSE server stands behind the mount."""
+    return point.filesystem in ("fuse", "fuseblk") or point.filesystem.startswith(
+        ("fuse.", "fuseblk.")
+    )
+
+
+def abort(points: Sequence[MountPoint]) -> list[Finding]:
+    """Let every call that waits for a FUSE server fail (ECONNABORTED), now and from now on.
+
+    Not to be undone: the connection is dead afterwards. Idempotent; for other file systems it does
+    nothing. Findings say where it could not be done.
+    """
+    findings = []
+    for device, point in {each.device: each for each in points if is_fuse(each)}.items():
+        try:
+            in_expendable_child(partial(_abort, connection_number(device)), ATTEMPT_SECONDS)
+        except (HoldfastError, OSError) as error:
+            findings.append(
+                Finding(
+                    point.path,
+                    Verdict.LIMITED,
+                    f"the FUSE connection {connection_number(device)} cannot be aborted: {error}",
+                    "Calls that wait for its server go on waiting.",
+                    "End the server's processes.",
+                )
+            )
+    return findings
+
+
+def connection_number(device: str) -> int:
+    """The name of a FUSE connection in fusectl: the kernel's dev_t of the super block."""
+    major, _, minor = device.partition(":")
+    return int(major) << _MINOR_BITS | int(minor)
+
+
+def dismount_dead(points: Sequence[MountPoint]) -> list[Finding]:
+    """Dismount all of them whatever it takes, in this order; idempotent.
+
+    Returns what could not be done in order: forced or lazy dismounts. A file system that was
+    detached lazily lives on, unreachable, until its last user lets go. Blocks a few seconds per
+    mount at most. Raises InUse when one is still there, naming its users.
+    """
+    findings = abort(points)
+    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
+    left: list[MountPoint] = []
+    try:
+        for point in points:
+            if point.namespace in ways:
+                finding, gone = _dismount(point, ways)
+                findings += finding
+                left += () if gone else (point,)
+    finally:
+        for way in ways.values():
+            os.close(way)
+    if left:
+        raise InUse(
+            f"{left[0].path} cannot be dismounted, not even lazily: {users_in_words(left)}",
+            "Stop the container or service that has it as its root.",
+        )
+    return findings
+
+
+def _dismount(point: MountPoint, ways: Mapping[int, int]) -> tuple[list[Finding], bool]:
+    """What has to be said of it, and whether it is gone."""
+    attempts = [(0, "")]
+    if point.filesystem.startswith(_FORCED_TYPES):
+        attempts.append((MNT_FORCE, "dismounted by force"))
+    attempts.append((MNT_DETACH, "detached lazily"))
+    why = ""
+    for flags, words in attempts:
+        try:
+            number = in_expendable_child(
+                partial(_attempt, point, ways[point.namespace], flags), ATTEMPT_SECONDS, point.path
+            )
+            if number == 0:
+                return ([_said(point, words, why)] if words else []), True
+            why = os.strerror(number)
+        except DeadlinePassed:
+            why = "no answer"
+    return [], False
+
+
+def _said(point: MountPoint, words: str, why: str) -> Finding:
+    lazily = words == "detached lazily"
+    return Finding(
+        point.path,
+        Verdict.LIMITED,
+        f"{words}, because the orderly dismount was refused ({why})",
+        "The old file system lives on until its last user lets go." if lazily else "",
+        "holdfast users names who still has it, while they are there." if lazily else "",
+    )
+
+
+def _attempt(point: MountPoint, way: int, flags: int) -> int:
+    """In the child: the error number, 0 when the mount is gone."""
+    visitor = Visitor()
+    visitor.enter(way)
+    mounts = visitor.mounts()
+    if all(each.identifier != point.id for each in mounts):
+        return 0
+    if any(each.parent == point.id and each.path == point.path for each in mounts):
+        return errno.EBUSY  # the wrong one would go
+    try:
+        visitor.dismount(point.path, flags)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _abort(number: int) -> None:
+    """In the child: tell fusectl, which is mounted for that where the host has not done it."""
+    switch = Path(_CONNECTIONS, str(number), "abort")
+    if not switch.exists():
+        visitor = Visitor()
+        visitor.retire()
+        with suppress(FileNotFoundError):
+            visitor.mount("fusectl", _CONNECTIONS, "fusectl")
+    if switch.parent.exists():  # otherwise it is aborted already, and nobody has it open
+        switch.write_text("1")

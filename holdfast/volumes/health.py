@@ -1,0 +1,138 @@
+"""Whether a mount still serves: asked of the mount table and, in an expendable child, of itself.
+
+Never blocks the caller beyond the time-out, whatever hangs below. Must never repair anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+from holdfast.errors import DeadlinePassed, HoldfastError
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.mountinfo import all_mount_points, read_mount_points
+from holdfast.system.visitor import Visitor, open_namespaces
+
+ANSWER_SECONDS = 3.0
+"""A server that answers at all answers statfs and stat of its root within this time."""
+
+_DEAD = frozenset({
+    errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ESTALE, errno.EIO, errno.ENODEV,
+    errno.ENXIO, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.EREMOTEIO,
+})  # fmt: skip
+"""FUSE without its server, NFS without its export, a device that left, a file system shut down."""
+
+_REFUSES_WRITES = frozenset({"ro", "emergency_ro"})
+"""Super options after errors=remount-ro; the latter is ext4's since Linux 6.15."""
+
+
+class Condition(StrEnum):
+    """What a mount is good for."""
+
+    OK = "ok"
+    DEAD = "dead"
+    """Whoever served it is gone: every call returns an error."""
+    HUNG = "hung"
+    """No answer in time: calls may wait for ever."""
+    READ_ONLY = "read-only"
+    """Mounted for writing, and refuses to write: after an I/O error."""
+    GONE = "gone"
+    """Not mounted any more."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """The condition of a mount and what it was judged by."""
+
+    condition: Condition
+    finding: Finding
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it serves as it should."""
+        return self.condition is Condition.OK
+
+
+def health(
+    point: MountPoint, wanted_read_only: bool = False, timeout_seconds: float = ANSWER_SECONDS
+) -> Health:
+    """The condition of one mount now; blocks at most `timeout_seconds` and a moment.
+
+    `wanted_read_only`: nobody asked for writing (fstab, catalog), so refusing to is no fault.
+    """
+    now = _present(point)
+    if now is None:
+        return _judged(Condition.GONE, point, "it is not mounted any more")
+    words = set(now.super_options.split(","))
+    if "shutdown" in words:
+        return _judged(Condition.DEAD, point, "its file system was shut down")
+    refused = _ask(now, timeout_seconds)
+    if refused is not None:
+        return refused
+    asked_for = wanted_read_only or "ro" in now.options.split(",")
+    if not asked_for and not _REFUSES_WRITES.isdisjoint(words):
+        return _judged(
+            Condition.READ_ONLY, point, "mounted for writing, and turned read-only after an error"
+        )
+    return _judged(Condition.OK, point, f"{now.filesystem} answers")
+
+
+def _present(point: MountPoint) -> MountPoint | None:
+    """The mount as it is now, also when its witness has ended."""
+    try:
+        found = read_mount_points(point.witness_pid)
+    except OSError:
+        found = all_mount_points()
+    if any(each.namespace == point.namespace for each in found):
+        return next((each for each in found if each.id == point.id), None)
+    return next((each for each in all_mount_points() if each.id == point.id), None)
+
+
+def _ask(point: MountPoint, timeout_seconds: float) -> Health | None:
+    """None when the root of the mount answers."""
+    ways = open_namespaces([(point.namespace, point.witness_pid)])
+
+    def ask() -> int:
+        visitor = Visitor()
+        visitor.enter(ways[point.namespace])
+        try:
+            os.statvfs(point.path)
+            os.stat(point.path)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    try:
+        if point.namespace not in ways:
+            return _judged(Condition.GONE, point, "its mount namespace has ended")
+        number = in_expendable_child(ask, timeout_seconds, point.path)
+    except DeadlinePassed:
+        return _judged(Condition.HUNG, point, f"no answer within {timeout_seconds:g} s")
+    except HoldfastError as error:
+        return _judged(Condition.DEAD, point, error.message)
+    finally:
+        for way in ways.values():
+            os.close(way)
+    if number in _DEAD:
+        return _judged(Condition.DEAD, point, f"every call fails: {os.strerror(number)}")
+    return None
+
+
+_MEANING = {
+    Condition.OK: "",
+    Condition.DEAD: "Processes that use it get errors.",
+    Condition.HUNG: "Processes that use it wait, and cannot be ended.",
+    Condition.READ_ONLY: "Processes that write to it get errors.",
+    Condition.GONE: "Processes find what lies below the mount point.",
+}
+
+
+def _judged(condition: Condition, point: MountPoint, found: str) -> Health:
+    verdict = Verdict.OK if condition is Condition.OK else Verdict.LIMITED
+    mend = "" if condition is Condition.OK else "Mount it again; holdfast users names who uses it."
+    finding = Finding(point.path, verdict, found, _MEANING[condition], mend)
+    return Health(condition, finding)
