@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from holdfast.catalog.tables import (
     CopyRow,
@@ -15,10 +16,11 @@ from holdfast.catalog.tables import (
     RestorationStepRow,
     VolumeRow,
 )
+from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.receipt import Receipt, receipt_from_json
 from holdfast.model.restoration import Copy, Restoration, Stage, StepRecord, StepState
-from holdfast.model.volume import JournalMode, MountProperties, Volume
+from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
 
 
 def row_of_volume(volume: Volume) -> VolumeRow:
@@ -44,6 +46,7 @@ def row_of_volume(volume: Volume) -> VolumeRow:
         hold_timeout_seconds=volume.hold_timeout_seconds,
         hang_timeout_seconds=volume.hang_timeout_seconds,
         attached=volume.attached,
+        adoption=asdict(volume.adoption) if volume.adoption else None,
     )
 
 
@@ -71,7 +74,13 @@ def volume_of_row(row: VolumeRow) -> Volume:
         hold_timeout_seconds=row.hold_timeout_seconds,
         hang_timeout_seconds=row.hang_timeout_seconds,
         attached=row.attached,
+        adoption=_adoption(row.adoption) if row.adoption else None,
     )
+
+
+def _adoption(values: dict[str, Any]) -> Adoption:
+    points = tuple(MountPoint(**each) for each in values["points"])
+    return Adoption(**{**values, "points": points, "swap_files": tuple(values["swap_files"])})
 
 
 def row_of_receipt(receipt: Receipt) -> ReceiptRow:

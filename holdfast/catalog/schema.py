@@ -14,7 +14,7 @@ from pathlib import Path
 
 from holdfast.errors import MissingRights, StorageFailed
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest revision in migrations/versions; a test compares it with Alembic's own opinion."""
 
 BUSY_TIMEOUT_SECONDS = 10.0

@@ -57,6 +57,9 @@ class VolumeRow(Base):
     attached: Mapped[bool] = mapped_column(
         comment="Whether it should be attached, whatever a crash or reboot made of it"
     )
+    adoption: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON, comment="Source and mounts of an adopted volume; null of a gated one"
+    )
 
 
 class ReceiptRow(Base):

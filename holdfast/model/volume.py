@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from holdfast.errors import InvalidName
+from holdfast.model.mountpoint import MountPoint
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
@@ -76,6 +77,36 @@ class MountProperties:
     """The fstab line of the mount path, or empty."""
 
 
+GATED, ADOPTED = "gated", "adopted"
+"""Kinds of volumes: made by Holdfast with a gate below it, or a mount that was there before."""
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What is recorded of a mount that Holdfast did not make, besides its MountProperties."""
+
+    source: str
+    """block:/dev/sda1 | file:/path.img (behind a loop device) | what mount(8) takes, e.g. an NFS
+    export."""
+    super_options: str = ""
+    """Options of the file system as it was asked for, without the per-mount ones."""
+    needs_network: bool = False
+    swap_files: tuple[str, ...] = ()
+    """Swap files that lay on it."""
+    below_uid: int | None = None
+    below_gid: int | None = None
+    below_mode: int | None = None
+    """Owner and mode of the mount point's directory as it is when nothing is mounted there; None:
+    could not be seen."""
+    loop_options: str = ""
+    """How the image was attached: offset=…, sizelimit=… (bytes), sector-size=…, direct-io, ro,
+    autoclear."""
+    points: tuple[MountPoint, ...] = ()
+    """Every mount of it when last looked at, in the order to dismount them."""
+    boot_id: str = ""
+    """The boot in which that was: namespaces do not outlive it."""
+
+
 @dataclass(frozen=True)
 class Volume:
     """A catalog entry: what stays when the volume is detached."""
@@ -92,6 +123,13 @@ class Volume:
     hang_timeout_seconds: float = 5.0
     attached: bool = False
     """Whether the volume should be attached; what a crash or reboot must not change."""
+    adoption: Adoption | None = None
+    """Only of adopted volumes."""
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether it is a mount that Holdfast did not make: no gate, no legs."""
+        return self.kind == ADOPTED
 
 
 @dataclass(frozen=True)
@@ -129,6 +167,21 @@ class GateReport:
 
 
 @dataclass(frozen=True)
+class MountReport:
+    """One mount of an adopted volume in `volume show --json`."""
+
+    path: str
+    inside: str
+    """The directory of the file system that is mounted there; empty: its root."""
+    options: str
+    propagation: str
+    namespace: int
+    """Inode number of the mount namespace."""
+    process: str
+    """A process that is in it, for people; empty: our own namespace."""
+
+
+@dataclass(frozen=True)
 class VolumeReport:
     """`volume show NAME --json`: the fields of DESIGN.md section 9."""
 
@@ -147,3 +200,9 @@ class VolumeReport:
     epoch: int
     legs: tuple[LegReport, ...] = ()
     gate: GateReport | None = None
+    source: str = ""
+    """Of adopted volumes: where the bytes come from, as recorded."""
+    reason: str = ""
+    """Why an adopted volume is failed or detached, for people."""
+    mounts: tuple[MountReport, ...] = ()
+    """Every mount of an adopted volume, in all mount namespaces."""
