@@ -20,6 +20,7 @@ Must never import anything else of Holdfast.
     │   ├── OwnLeg          SELF
     │   ├── StaleLeg        STALE
     │   ├── LastLeg         LASTLEG
+    │   ├── Blocked         BLOCKED
     │   └── NotConfirmed    CONFIRM
     ├── NotFound            exit 4   there is no such thing
     │   ├── NoSuchVolume    NOVOLUME
@@ -153,6 +154,13 @@ class LastLeg(Refused):
     until it is in sync."""
 
     code = "LASTLEG"
+
+
+class Blocked(Refused):
+    """A process keeps the volume busy by something that cannot be moved: holdfast assess names the
+    process, the handle and the reason. End that process, or let go of what it holds."""
+
+    code = "BLOCKED"
 
 
 class NotConfirmed(Refused):
