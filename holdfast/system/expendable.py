@@ -50,18 +50,18 @@ def in_expendable_child(
         answer = _read_until(reading, deadline)
     except BaseException:
         os.kill(child, signal.SIGKILL)
-        _reap(child)
+        reap(child)
         raise
     finally:
         os.close(reading)
     if answer is None:
         os.kill(child, signal.SIGKILL)
-        _reap(child)
+        reap(child)
         raise DeadlinePassed(
             f"{doing} did not answer within {timeout_seconds:g} s",
             "The storage below may hang; see the kernel's log.",
         )
-    _reap(child)
+    reap(child)
     if not answer:
         raise StorageFailed(f"the process that examined {doing} died without an answer")
     succeeded, value = pickle.loads(answer)
@@ -117,7 +117,7 @@ def _read_until(reading: int, deadline: float) -> bytes | None:
         parts.append(part)
 
 
-def _reap(child: int) -> None:
+def reap(child: int) -> None:
     """Collect the child now if it is dead soon, else from a daemon thread whenever it dies."""
     for _ in range(50):
         pid, _status = os.waitpid(child, os.WNOHANG)

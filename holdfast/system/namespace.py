@@ -1,25 +1,31 @@
-"""Entering other processes' mount namespaces, in expendable children only.
+"""Namespaces of other processes: their numbers, and entering them in expendable children only.
 
-setns(2) moves the caller's root and working directory to the namespace's own root; with
-CLONE_NEWNS it refuses processes with several threads, which a forked child never has. Must never
-be called by a process that goes on afterwards.
+For a mount namespace setns(2) moves the caller's root and working directory to the namespace's own
+root; it refuses processes with several threads, which a forked child never has. Entering must never
+be done by a process that goes on afterwards.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
 
 _CLONE_NEWNS = 0x00020000
-"""linux/sched.h; Python has os.setns and its flags from 3.12 on."""
+_CLONE_NEWNET = 0x40000000
+"""linux/sched.h; Python has os.setns and their flags from 3.12 on."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount_namespace(pid: int) -> int:
     """Inode number of the mount namespace that a process or thread is in. Raises OSError."""
-    return int(os.readlink(f"/proc/{pid}/ns/mnt")[len("mnt:[") : -1])  # noqa: PTH115 - often
+    return namespace_of(pid, "mnt")
+
+
+def namespace_of(pid: int, kind: str) -> int:
+    """Inode number of a namespace (`mnt`, `net`, `pid` … of /proc/PID/ns). Raises OSError."""
+    target = os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115 - thousands of times
+    return int(target[target.index("[") + 1 : -1])
 
 
 def enter_mount_namespace(pid: int) -> None:
@@ -27,10 +33,19 @@ def enter_mount_namespace(pid: int) -> None:
 
     Raises OSError: EPERM without CAP_SYS_ADMIN over it, ENOENT or ESRCH when the process ended.
     """
-    descriptor = os.open(Path(f"/proc/{pid}/ns/mnt"), os.O_RDONLY | os.O_CLOEXEC)
+    _enter(f"/proc/{pid}/ns/mnt", _CLONE_NEWNS)
+
+
+def enter_network_namespace(pid: int) -> None:
+    """Move this (expendable) thread there. Raises OSError as for a mount namespace."""
+    _enter(f"/proc/{pid}/ns/net", _CLONE_NEWNET)
+
+
+def _enter(path: str, kind: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _libc.setns(descriptor, _CLONE_NEWNS) != 0:
+        if _libc.setns(descriptor, kind) != 0:
             number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), f"/proc/{pid}/ns/mnt")
+            raise OSError(number, os.strerror(number), path)
     finally:
         os.close(descriptor)

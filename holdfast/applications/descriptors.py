@@ -1,0 +1,175 @@
+"""Handles by descriptor: files, places, directories, sockets, and instances that watch or pin.
+
+Reads links and fdinfo of one table; nothing on storage is touched. What kind of file an ordinary
+descriptor leads to is not known here: it counts as a file until a second look.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from holdfast.applications.fdinfo import (
+    O_DIRECTORY,
+    O_PATH,
+    Information,
+    mount_id_of,
+    parse_information,
+    parse_marks,
+    parse_registered_files,
+    parse_targets,
+    parse_watches,
+)
+from holdfast.applications.places import Places
+from holdfast.applications.sighting import Sighting
+from holdfast.applications.tasks import Table
+from holdfast.model.handle import Handle, HandleKind
+from holdfast.system.mounts import unescape
+from holdfast.system.proc import link, names, read
+from holdfast.system.unix_sockets import BoundSocket
+
+_DIRECTORY_FLAG = O_DIRECTORY.get(os.uname().machine, 0o200000)
+_URING_ATTEMPTS = 5
+
+Sockets = Mapping[int, BoundSocket]
+"""Those that are bound on the volume, by the socket's own inode number."""
+
+
+def descriptors(table: Table, places: Places, sockets: Sockets) -> Iterator[Sighting]:
+    """Every descriptor of a table by which it keeps one of the file systems busy.
+
+    Descriptors that are closed meanwhile are left out. Raises OSError when the table is gone.
+    """
+    for name in names(f"{table.folder}/fd"):
+        with suppress(OSError):
+            target = link(f"{table.folder}/fd/{name}")
+            if target.startswith("/"):
+                yield from _opened(table, int(name), target, places)
+            elif target.startswith("socket:["):
+                bound = sockets.get(int(target[len("socket:[") : -1]))
+                if bound is not None:
+                    yield _socket(table, int(name), bound, places)
+            elif target == "anon_inode:inotify":
+                yield from _watches(table, int(name), places)
+            elif target in _INSTANCES:
+                text = read(f"{table.folder}/fdinfo/{name}")
+                for path, mount_id in _INSTANCES[target](table, int(name), text, places):
+                    yield _pinned(table, int(name), path, mount_id, text)
+
+
+def _opened(table: Table, number: int, target: str, places: Places) -> Iterator[Sighting]:
+    text = read(f"{table.folder}/fdinfo/{number}")
+    if mount_id_of(text) not in places.by_id:
+        return
+    information = parse_information(text)
+    yield Sighting(
+        _handle(table, number, information, _kind(information.flags), target),
+        f"{table.folder}/fd/{number}",
+        table.namespace,
+        mount_known=True,
+    )
+
+
+def _kind(flags: int) -> HandleKind:
+    if flags & O_PATH:
+        return HandleKind.PATH
+    return HandleKind.DIRECTORY if flags & _DIRECTORY_FLAG else HandleKind.FILE
+
+
+def _handle(
+    table: Table, number: int, information: Information, kind: HandleKind, path: str
+) -> Handle:
+    return Handle(
+        kind=kind,
+        pid=table.pid,
+        path=path,
+        mount_id=information.mount_id,
+        mode=information.mode,
+        number=number,
+        thread_id=table.thread_id,
+        offset=information.offset,
+        flags=information.flags,
+        inode=information.inode,
+        locks=information.locks,
+    )
+
+
+def _socket(table: Table, number: int, bound: BoundSocket, places: Places) -> Sighting:
+    mount = places.of_device(bound.device, table.namespace)
+    handle = Handle(
+        kind=HandleKind.SOCKET,
+        pid=table.pid,
+        path=bound.name,
+        mount_id=mount.id if mount else 0,
+        number=number,
+        thread_id=table.thread_id,
+        flags=parse_information(read(f"{table.folder}/fdinfo/{number}")).flags,
+        inode=bound.inode,
+    )
+    return Sighting(handle, "", table.namespace, mount_known=True)
+
+
+def _watches(table: Table, number: int, places: Places) -> Iterator[Sighting]:
+    for watch in parse_watches(read(f"{table.folder}/fdinfo/{number}")):
+        mount = places.of_device(watch.device, table.namespace)
+        if mount is not None:
+            handle = Handle(
+                kind=HandleKind.INOTIFY,
+                pid=table.pid,
+                path="",
+                mount_id=mount.id,
+                number=number,
+                thread_id=table.thread_id,
+                flags=watch.mask,
+                start=watch.number,
+                inode=watch.inode,
+            )
+            yield Sighting(handle, "", table.namespace, mount_known=True, watch=watch)
+
+
+def _pinned(table: Table, number: int, path: str, mount_id: int, text: bytes) -> Sighting:
+    information = replace(parse_information(text), mount_id=mount_id, inode=0)
+    handle = _handle(table, number, information, HandleKind.OTHER, path)
+    return Sighting(handle, "", table.namespace, mount_known=True)
+
+
+Pinned = Iterator[tuple[str, int]]
+"""What pins the file system, in words, and through which mount."""
+
+
+def _fanotify(table: Table, number: int, text: bytes, places: Places) -> Pinned:
+    for mount_id, device in parse_marks(text):
+        mount = places.by_id.get(mount_id)
+        if device in places.devices and device is not None:
+            mount = places.of_device(device, table.namespace)
+        if mount is not None:
+            yield f"fanotify mark on {mount.path}", mount.id
+
+
+def _epoll(table: Table, number: int, text: bytes, places: Places) -> Pinned:
+    for target, device in parse_targets(text):
+        mount = places.of_device(device, table.namespace)
+        if mount is not None:
+            yield f"epoll instance that waits for descriptor {target}", mount.id
+
+
+def _uring(table: Table, number: int, text: bytes, places: Places) -> Pinned:
+    paths = parse_registered_files(text)
+    for _ in range(_URING_ATTEMPTS):
+        if paths is not None:
+            break
+        paths = parse_registered_files(read(f"{table.folder}/fdinfo/{number}"))
+    for written in paths or ():
+        path = unescape(written)
+        mount = places.may_hold(path, table.namespace)
+        if mount is not None and places.is_likely(path, mount, table.namespace):
+            yield f"io_uring registered file {path}", mount.id
+
+
+_INSTANCES: dict[str, Callable[[Table, int, bytes, Places], Pinned]] = {
+    "anon_inode:[fanotify]": _fanotify,
+    "anon_inode:[eventpoll]": _epoll,
+    "anon_inode:[io_uring]": _uring,
+}

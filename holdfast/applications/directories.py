@@ -1,0 +1,45 @@
+"""Handles by place: working directory, root and program of a process.
+
+The links say a path only. Which mount it goes through is certain where no other mount can be
+meant, and otherwise asked of an expendable child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from holdfast.applications.places import Places
+from holdfast.applications.sighting import Sighting
+from holdfast.applications.tasks import Table
+from holdfast.model.handle import Handle, HandleKind
+from holdfast.system.proc import link
+
+_LINKS = (("cwd", HandleKind.WORKING_DIRECTORY), ("root", HandleKind.ROOT))
+
+
+def directories(table: Table, places: Places) -> Iterator[Sighting]:
+    """Working directory and root, where they are on one of these file systems."""
+    for name, kind in _LINKS:
+        yield from _place(table, name, kind, places)
+
+
+def executable(table: Table, places: Places) -> Iterator[Sighting]:
+    """The program that runs, where it lies on one of these file systems."""
+    yield from _place(table, "exe", HandleKind.EXECUTABLE, places)
+
+
+def _place(table: Table, name: str, kind: HandleKind, places: Places) -> Iterator[Sighting]:
+    path = ""
+    with suppress(OSError):
+        path = link(f"{table.folder}/{name}")
+    mount = places.may_hold(path, table.namespace) if path else None
+    if mount is not None:
+        thread_id = table.thread_id if kind is not HandleKind.EXECUTABLE else None
+        handle = Handle(kind=kind, pid=table.pid, path=path, mount_id=mount.id, thread_id=thread_id)
+        yield Sighting(
+            handle,
+            f"{table.folder}/{name}",
+            table.namespace,
+            mount_known=places.is_certain(path, mount, table.namespace),
+        )

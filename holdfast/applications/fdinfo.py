@@ -1,0 +1,166 @@
+"""What /proc/PID/fdinfo says of a descriptor (proc_pid_fdinfo(5)). Pure: text in, values out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from holdfast.model.handle import FileLock, LockKind
+
+O_PATH = 0o10000000
+O_DIRECTORY = {"x86_64": 0o200000, "aarch64": 0o40000}
+"""asm-generic/fcntl.h and arch/arm64/include/uapi/asm/fcntl.h."""
+
+_MODES = {0: "r", 1: "w", 2: "rw"}
+"""O_RDONLY, O_WRONLY, O_RDWR; 3 means: only for ioctl(2)."""
+
+_LOCKS = {
+    b"POSIX": LockKind.POSIX,
+    b"FLOCK": LockKind.FLOCK,
+    b"OFDLCK": LockKind.OPEN_FILE,
+    b"LEASE": LockKind.LEASE,
+}
+"""fs/locks.c, lock_get_status. DELEG belongs to the kernel's NFS server."""
+
+_MINOR_BITS = 20
+"""The kernel's own dev_t, which the watch lines print: linux/kdev_t.h."""
+
+_WATCH = re.compile(
+    rb"^inotify wd:([0-9a-f]+) ino:([0-9a-f]+) sdev:([0-9a-f]+) mask:([0-9a-f]+)"
+    rb".*?fhandle-type:([0-9a-f]+) f_handle:([0-9a-f]*)",
+    re.MULTILINE,
+)
+_WATCH_WITHOUT_FILE_HANDLE = re.compile(
+    rb"^inotify wd:([0-9a-f]+) ino:([0-9a-f]+) sdev:([0-9a-f]+) mask:([0-9a-f]+)", re.MULTILINE
+)
+_MARK = re.compile(
+    rb"^fanotify (?:mnt_id:([0-9a-f]+)|ino:[0-9a-f]+ sdev:([0-9a-f]+)|sdev:([0-9a-f]+))",
+    re.MULTILINE,
+)
+_TARGET = re.compile(rb"^tfd:\s*(\d+) .*?\bsdev:([0-9a-f]+)", re.MULTILINE)
+_REGISTERED = re.compile(rb"^\s*\d+: (/.*)$", re.MULTILINE)
+
+Device = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Information:
+    """The lines that every descriptor has."""
+
+    offset: int
+    flags: int
+    mount_id: int
+    inode: int
+    """0 before Linux 5.14."""
+    locks: tuple[FileLock, ...]
+
+    @property
+    def mode(self) -> str:
+        """r | w | rw, or empty for a place (O_PATH)."""
+        return "" if self.flags & O_PATH else _MODES.get(self.flags & 3, "")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What an inotify instance watches."""
+
+    number: int
+    """Watch descriptor."""
+    inode: int
+    device: Device
+    mask: int
+    file_handle_type: int = 0
+    file_handle: bytes = b""
+    """For open_by_handle_at(2); empty: the file system has none."""
+
+
+def mount_id_of(text: bytes) -> int:
+    """Only the number of the mount, quickly."""
+    start = text.find(b"mnt_id:")
+    return int(text[start + 7 : text.index(b"\n", start)]) if start >= 0 else 0
+
+
+def parse_information(text: bytes) -> Information:
+    """The common lines of a fdinfo text."""
+    values: dict[bytes, bytes] = {}
+    locks = []
+    for line in text.splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"lock":
+            lock = parse_lock(value)
+            if lock is not None:
+                locks.append(lock)
+        else:
+            values.setdefault(name, value)
+    return Information(
+        offset=int(values.get(b"pos", b"0")),
+        flags=int(values.get(b"flags", b"0"), 8),
+        mount_id=int(values.get(b"mnt_id", b"0")),
+        inode=int(values.get(b"ino", b"0")),
+        locks=tuple(locks),
+    )
+
+
+def parse_lock(text: bytes) -> FileLock | None:
+    """A lock as in /proc/locks: `1: POSIX  ADVISORY  WRITE 4711 00:27:258 5 14`."""
+    fields = text.split()
+    kind = _LOCKS.get(fields[1]) if len(fields) >= 8 else None
+    if kind is None:
+        return None
+    return FileLock(
+        kind=kind,
+        mode=fields[3].decode().lower(),
+        start=int(fields[6]),
+        end=None if fields[7] == b"EOF" else int(fields[7]),
+    )
+
+
+def parse_watches(text: bytes) -> list[Watch]:
+    """The watches of an inotify instance."""
+    full = {int(match[1], 16): match for match in _WATCH.finditer(text)}
+    watches = []
+    for match in _WATCH_WITHOUT_FILE_HANDLE.finditer(text):
+        number = int(match[1], 16)
+        handle = full.get(number)
+        watches.append(
+            Watch(
+                number=number,
+                inode=int(match[2], 16),
+                device=_device(match[3]),
+                mask=int(match[4], 16),
+                file_handle_type=int(handle[5], 16) if handle else 0,
+                file_handle=bytes.fromhex(handle[6].decode()) if handle else b"",
+            )
+        )
+    return watches
+
+
+def parse_marks(text: bytes) -> list[tuple[int, Device | None]]:
+    """The marks of a fanotify instance: number of a mount or 0, device of a file system or None."""
+    return [
+        (
+            int(match[1], 16) if match[1] else 0,
+            _device(match[2] or match[3]) if not match[1] else None,
+        )
+        for match in _MARK.finditer(text)
+    ]
+
+
+def parse_targets(text: bytes) -> list[tuple[int, Device]]:
+    """What an epoll instance waits for: number of the descriptor, device of its file."""
+    return [(int(match[1]), _device(match[2])) for match in _TARGET.finditer(text)]
+
+
+def parse_registered_files(text: bytes) -> list[str] | None:
+    """Paths of the files registered with an io_uring instance; None: it was too busy to tell."""
+    start = text.find(b"UserFiles:")
+    if start < 0:
+        return None
+    end = text.find(b"UserBufs:", start)
+    part = text[start : end if end >= 0 else len(text)]
+    return [match[1].decode(errors="surrogateescape") for match in _REGISTERED.finditer(part)]
+
+
+def _device(text: bytes) -> Device:
+    number = int(text, 16)
+    return number >> _MINOR_BITS, number & ((1 << _MINOR_BITS) - 1)

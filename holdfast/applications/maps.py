@@ -1,0 +1,117 @@
+"""Handles by memory map: files of a volume that are mapped into a process.
+
+Reading maps waits for the memory lock of a process, which one that hangs inside storage may hold:
+expendable children read. Lines are chosen by the number of the super block, which btrfs too
+prints there for all its subvolumes (unlike stat(2)).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from holdfast.applications.places import Places
+from holdfast.applications.sighting import Sighting
+from holdfast.applications.tasks import Table
+from holdfast.model.handle import Handle, HandleKind
+from holdfast.system.expendable_batch import ask_each
+from holdfast.system.proc import read
+
+_PORTION = 32
+
+
+@dataclass(frozen=True)
+class Map:
+    """A line of maps (proc_pid_maps(5))."""
+
+    start: int
+    end: int
+    mode: str
+    """As there: `rw-s`."""
+    offset: int
+    inode: int
+    path: str
+    device: tuple[int, int]
+
+
+def maps_of(tables: Sequence[Table], places: Places) -> list[list[Map] | None]:
+    """For each process the maps of files on these file systems; None: it did not answer.
+
+    Blocks for a few seconds at most, when processes hang.
+    """
+    wanted = [f"{major:02x}:{minor:02x}".encode() for major, minor in places.devices]
+    portions = [tables[i : i + _PORTION] for i in range(0, len(tables), _PORTION)]
+    read_all = partial(_read_all, wanted)
+    found: list[list[Map] | None] = []
+    again: list[int] = []
+    for portion, answer in zip(portions, ask_each(read_all, portions), strict=True):
+        if answer is None:
+            again += range(len(found), len(found) + len(portion))
+        found += answer or [None] * len(portion)
+    singly = [tables[index] for index in again]
+    answers = ask_each(partial(_read, wanted), singly, item_seconds=0.2, budget_seconds=2.0)
+    for index, single in zip(again, answers, strict=True):
+        found[index] = single
+    return found
+
+
+def maps(table: Table, places: Places, found: Sequence[Map]) -> Iterator[Sighting]:
+    """The handles that these maps are."""
+    for each in found:
+        mount = places.may_hold(each.path, table.namespace)
+        certain = mount is not None and places.is_certain(each.path, mount, table.namespace)
+        mount = mount or places.of_device(each.device, table.namespace)
+        handle = Handle(
+            kind=HandleKind.MAP,
+            pid=table.pid,
+            path=each.path,
+            mount_id=mount.id if mount else 0,
+            mode=each.mode,
+            offset=each.offset,
+            start=each.start,
+            end=each.end,
+            inode=each.inode,
+        )
+        link = f"/proc/{table.pid}/map_files/{each.start:x}-{each.end:x}"
+        yield Sighting(handle, link, table.namespace, mount_known=certain)
+
+
+def parse_maps(text: bytes, wanted: Sequence[bytes]) -> list[Map]:
+    """The lines of a maps text whose device is one of these (`07:1a`)."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split(maxsplit=5)
+        if len(fields) == 6 and fields[3] in wanted:
+            start, _, end = fields[0].partition(b"-")
+            found.append(
+                Map(
+                    start=int(start, 16),
+                    end=int(end, 16),
+                    mode=fields[1].decode(),
+                    offset=int(fields[2], 16),
+                    inode=int(fields[4]),
+                    path=os.fsdecode(fields[5]).replace("\\012", "\n"),
+                    device=_device(fields[3]),
+                )
+            )
+    return found
+
+
+def _read_all(wanted: Sequence[bytes], tables: Sequence[Table]) -> list[list[Map] | None]:
+    return [_read(wanted, table) for table in tables]
+
+
+def _read(wanted: Sequence[bytes], table: Table) -> list[Map]:
+    """In an expendable child."""
+    try:
+        text = read(f"{table.folder}/maps")
+    except OSError:
+        return []  # ended meanwhile
+    return parse_maps(text, wanted) if any(device in text for device in wanted) else []
+
+
+def _device(text: bytes) -> tuple[int, int]:
+    major, _, minor = text.partition(b":")
+    return int(major, 16), int(minor, 16)

@@ -1,0 +1,149 @@
+"""A handle as /proc shows it at first sight, and the second look that settles what is in doubt.
+
+Whether a descriptor is a file or a FIFO, whether a name really ends in " (deleted)", and which of
+two mounts on top of each other is meant, only the inode knows. Expendable children ask the kernel
+for what it remembers of it; what does not answer keeps the more probable reading.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from holdfast.applications.fdinfo import Watch
+from holdfast.applications.places import DELETED, Places, inside_of
+from holdfast.model.handle import Handle, HandleKind
+from holdfast.system.expendable_batch import ask_each
+from holdfast.system.statx import Attributes, remembered
+
+_PORTION = 128
+"""Links per question; one that hangs leaves its portion to be asked one by one."""
+
+_KINDS = (
+    (stat.S_ISDIR, HandleKind.DIRECTORY),
+    (stat.S_ISFIFO, HandleKind.FIFO),
+    (stat.S_ISCHR, HandleKind.DEVICE),
+    (stat.S_ISBLK, HandleKind.DEVICE),
+)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A handle that was seen, with the link that leads to its inode."""
+
+    handle: Handle
+    """`path` is still as the kernel printed it."""
+    link: str
+    """Below /proc; empty: there is nothing to ask."""
+    namespace: int
+    """Mount namespace of the process."""
+    mount_known: bool
+    """Whether `handle.mount_id` came from the kernel and not from the path."""
+    watch: Watch | None = None
+    """For an inotify watch, whose path is found by other means."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    link: str
+    literal: str
+    """Where the file would be if its name really ended so; empty: no doubt."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    attributes: Attributes
+    literal: bool
+
+
+def settle(sightings: Sequence[Sighting], places: Places) -> list[Handle]:
+    """The handles that are really on one of these mounts, complete.
+
+    Blocks for a few seconds at most, when storage hangs.
+    """
+    asked = [sighting for sighting in sightings if sighting.link]
+    questions = [_question(sighting, places) for sighting in asked]
+    answers = dict(zip((id(each) for each in asked), _ask(questions), strict=True))
+    handles = []
+    for sighting in sightings:
+        handle = _settled(sighting, answers.get(id(sighting)), places)
+        if handle is not None:
+            handles.append(handle)
+    return handles
+
+
+def _question(sighting: Sighting, places: Places) -> _Question:
+    path = sighting.handle.path
+    mount = places.by_id.get(sighting.handle.mount_id)
+    literal = f"/proc/{mount.witness_pid}/root{path}" if mount and path.endswith(DELETED) else ""
+    return _Question(sighting.link, literal)
+
+
+def _ask(questions: list[_Question]) -> list[_Answer | None]:
+    portions = [questions[i : i + _PORTION] for i in range(0, len(questions), _PORTION)]
+    answers: list[_Answer | None] = []
+    again: list[int] = []
+    for portion, answered in zip(portions, ask_each(_look_at_all, portions), strict=True):
+        if answered is None:
+            again += range(len(answers), len(answers) + len(portion))
+        answers += answered or [None] * len(portion)
+    singly = partial(ask_each, _look_at, item_seconds=0.2, budget_seconds=2.0)
+    for index, answer in zip(again, singly([questions[i] for i in again]), strict=True):
+        answers[index] = answer
+    return answers
+
+
+def _look_at_all(questions: list[_Question]) -> list[_Answer | None]:
+    return [_look_at(question) for question in questions]
+
+
+def _look_at(question: _Question) -> _Answer | None:
+    """In an expendable child."""
+    try:
+        attributes = remembered(question.link)
+    except OSError:
+        return None
+    literal = False
+    if question.literal and attributes.links > 0:
+        try:
+            named = remembered(question.literal, follow=False)
+            literal = (named.device, named.inode) == (attributes.device, attributes.inode)
+        except OSError:
+            pass
+    return _Answer(attributes, literal)
+
+
+def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Handle | None:
+    handle = sighting.handle
+    mount = places.by_id.get(handle.mount_id)
+    if not sighting.mount_known and handle.kind is HandleKind.MAP:
+        # On the file system it is for sure; at most the mount is another, or none any more.
+        mount = places.by_id.get(answer.attributes.mount_id if answer else 0, mount)
+    elif not sighting.mount_known:
+        if answer is not None and answer.attributes.mount_id:
+            mount = places.by_id.get(answer.attributes.mount_id)
+        elif mount is not None and not places.is_likely(handle.path, mount, sighting.namespace):
+            mount = None
+    if mount is None:
+        return None
+    literal = answer is not None and answer.literal
+    deleted = handle.path.endswith(DELETED) and not literal
+    path = handle.path.removesuffix(DELETED) if deleted else handle.path
+    kind = handle.kind
+    inode = handle.inode
+    if answer is not None:
+        inode = inode or answer.attributes.inode
+        if kind is HandleKind.FILE:
+            mode = answer.attributes.mode
+            kind = next((each for matches, each in _KINDS if matches(mode)), kind)
+    return replace(
+        handle,
+        kind=kind,
+        path=path,
+        mount_id=mount.id,
+        inside=inside_of(mount, path),
+        inode=inode,
+        deleted=deleted,
+    )

@@ -1,0 +1,145 @@
+"""Who keeps a volume busy, by what: every process of the host that is visible from here.
+
+Reads /proc only, and asks expendable children where that could hang, so a dead or hung volume
+blocks nobody. Processes that end meanwhile are left out. Must never stop or signal anyone. What
+cannot be seen: descriptors that are in flight in a socket's queue, mounts that were detached
+lazily before, and processes that this one has no right to trace.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+
+from holdfast.applications.descriptors import Sockets, descriptors
+from holdfast.applications.directories import directories, executable
+from holdfast.applications.maps import maps, maps_of
+from holdfast.applications.places import Places, places_of
+from holdfast.applications.processes import as_user, commands, examined
+from holdfast.applications.sighting import Sighting, settle
+from holdfast.applications.sockets import settle_sockets, sockets_on
+from holdfast.applications.tasks import Table, tables
+from holdfast.applications.watches import settle_watches
+from holdfast.model.handle import Handle, HandleKind, User
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.proc import ProcessFacts
+
+
+def find_users(mounts: Sequence[MountPoint], *, ourselves: bool = False) -> list[User]:
+    """Every process that uses the file systems of these mounts, with each handle, by pid.
+
+    All their mounts count, in all namespaces, also those that are not given. Does not block on
+    storage: a few seconds at most, when it hangs. `ourselves`: list this process too.
+    """
+    if not mounts:
+        return []
+    places = places_of(mounts)
+    skip = frozenset() if ourselves else frozenset({os.getpid()})
+    processes = list(examined(skip))
+    sockets = sockets_on([facts.pid for facts in processes], places)
+    tables_of = {facts.pid: _tables(facts) for facts in processes}
+    sightings: list[Sighting] = []
+    for facts in processes:
+        sightings += _seen(tables_of[facts.pid], places, sockets)
+    sightings += _mapped([each for each in tables_of.values() if each], places)
+    handles = _settled(sightings, places, sockets)
+    return _users(processes, handles)
+
+
+def busy_processes(mounts: Sequence[MountPoint], skip: Collection[int] = ()) -> list[int]:
+    """The processes that keep these file systems busy, ascending, without those in `skip`.
+
+    For finding newcomers again and again: quicker than `find_users`, and paths are taken at
+    their word where mounts cover each other. An inotify watch alone keeps nothing busy.
+    """
+    if not mounts:
+        return []
+    places = places_of(mounts)
+    processes = list(examined(frozenset(skip) | {os.getpid()}))
+    sockets = sockets_on([facts.pid for facts in processes], places)
+    busy = set()
+    idle = []
+    for facts in processes:
+        table_list = _tables(facts)
+        if any(_keeps_busy(sighting, places) for sighting in _seen(table_list, places, sockets)):
+            busy.add(facts.pid)
+        elif table_list:
+            idle.append(table_list)
+    busy.update(sighting.handle.pid for sighting in _mapped(idle, places))
+    return sorted(busy)
+
+
+def _keeps_busy(sighting: Sighting, places: Places) -> bool:
+    if sighting.watch is not None:
+        return False
+    mount = places.by_id.get(sighting.handle.mount_id)
+    return sighting.mount_known or (
+        mount is not None and places.is_likely(sighting.handle.path, mount, sighting.namespace)
+    )
+
+
+def _tables(facts: ProcessFacts) -> list[Table]:
+    with suppress(OSError):
+        return tables(facts)
+    return []
+
+
+def _seen(table_list: Sequence[Table], places: Places, sockets: Sockets) -> Iterator[Sighting]:
+    """Everything but maps."""
+    for table in table_list:
+        with suppress(OSError):
+            if table is table_list[0]:
+                yield from executable(table, places)
+            if table.directories:
+                yield from directories(table, places)
+            if table.descriptors:
+                yield from descriptors(table, places, sockets)
+
+
+def _mapped(table_lists: Sequence[Sequence[Table]], places: Places) -> Iterator[Sighting]:
+    """Maps; a process that does not answer is named as such, for it may well be a user."""
+    firsts = [table_list[0] for table_list in table_lists]
+    for table, found in zip(firsts, maps_of(firsts, places), strict=True):
+        if found is not None:
+            yield from maps(table, places, found)
+        else:
+            yield _unanswered(table, places)
+
+
+def _unanswered(table: Table, places: Places) -> Sighting:
+    mounts = sorted(places.wanted, key=lambda mount: mount.namespace != table.namespace)
+    handle = Handle(
+        kind=HandleKind.OTHER,
+        pid=table.pid,
+        path="memory maps that cannot be read: the process hangs in the kernel",
+        mount_id=mounts[0].id,
+    )
+    return Sighting(handle, "", table.namespace, mount_known=True)
+
+
+def _settled(sightings: Sequence[Sighting], places: Places, sockets: Sockets) -> list[Handle]:
+    """The handles in the order of their first sight, whatever it took to make them complete."""
+    watched = [each for each in sightings if each.watch is not None]
+    bound = [each.handle for each in sightings if each.handle.kind is HandleKind.SOCKET]
+    plain = [
+        each
+        for each in sightings
+        if each.watch is None and each.handle.kind is not HandleKind.SOCKET
+    ]
+    handles = settle(plain, places)
+    handles += settle_sockets(bound, sockets, places)
+    return handles + settle_watches(watched, places, handles)
+
+
+def _users(processes: Sequence[ProcessFacts], handles: Sequence[Handle]) -> list[User]:
+    by_pid: dict[int, list[Handle]] = {}
+    for handle in handles:
+        by_pid.setdefault(handle.pid, []).append(handle)
+    found = [facts for facts in processes if facts.pid in by_pid]
+    users = []
+    for facts, command in zip(found, commands([facts.pid for facts in found]), strict=True):
+        user = as_user(facts, command, by_pid[facts.pid])
+        if user is not None:
+            users.append(user)
+    return users

@@ -1,0 +1,110 @@
+"""Many small questions to an expendable child: what hangs costs its own answer only.
+
+Invariant: the caller never waits longer than its budget. The child answers item by item; when an
+item hangs, the child is killed, that item stays unanswered, and a new child takes the rest. Same
+conditions as holdfast.system.expendable.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from holdfast.system.expendable import reap
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ITEM_SECONDS = 1.0
+BUDGET_SECONDS = 5.0
+"""A few hung items are survived; a volume where everything hangs is not asked again and again."""
+
+_LENGTH = struct.Struct("=I")
+_PIPE_READ_BYTES = 1 << 16
+
+
+def ask_each(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    item_seconds: float = ITEM_SECONDS,
+    budget_seconds: float = BUDGET_SECONDS,
+) -> list[Result | None]:
+    """The answer for each item, in order; None where it hung, failed or the budget was spent.
+
+    Blocks at most `budget_seconds`, whatever the items do. Answers must be picklable.
+    """
+    answers: list[Result | None] = [None] * len(items)
+    deadline = time.monotonic() + budget_seconds
+    first = 0
+    while first < len(items) and time.monotonic() < deadline:
+        for answer in _answers(function, items[first:], item_seconds, deadline):
+            answers[first] = answer
+            first += 1
+        first += 1  # the one that was asked last got no answer, or there is none left
+    return answers
+
+
+def _answers(
+    function: Callable[[Item], Result], items: Sequence[Item], item_seconds: float, deadline: float
+) -> Iterator[Result | None]:
+    """What one child answers before it is done, dies or hangs."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        _serve(function, items, reading, writing)
+    os.close(writing)
+    try:
+        for frame in _frames(reading, item_seconds, deadline):
+            yield pickle.loads(frame)
+    finally:
+        os.close(reading)
+        os.kill(child, signal.SIGKILL)
+        reap(child)
+
+
+def _serve(
+    function: Callable[[Item], Result], items: Sequence[Item], reading: int, writing: int
+) -> None:
+    """The child: one frame per item, and no exit handlers."""
+    try:
+        os.close(reading)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        for item in items:
+            try:
+                frame = pickle.dumps(function(item))
+            except Exception:
+                frame = pickle.dumps(None)
+            view = memoryview(_LENGTH.pack(len(frame)) + frame)
+            while view:
+                view = view[os.write(writing, view) :]
+    finally:
+        os._exit(0)
+
+
+def _frames(reading: int, item_seconds: float, deadline: float) -> Iterator[bytes]:
+    """Complete frames as they come, until the end, the time-out of one, or the deadline."""
+    poller = select.poll()
+    poller.register(reading, select.POLLIN)
+    data = bytearray()
+    while True:
+        remaining_seconds = min(item_seconds, deadline - time.monotonic())
+        if remaining_seconds <= 0 or not poller.poll(max(1, int(remaining_seconds * 1000))):
+            return
+        part = os.read(reading, _PIPE_READ_BYTES)
+        if not part:
+            return
+        data += part
+        while len(data) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+            if len(data) < end:
+                break
+            yield bytes(data[_LENGTH.size : end])
+            del data[:end]

@@ -1,0 +1,43 @@
+"""Whether two processes or threads share something: kcmp(2).
+
+Compares kernel objects by identity and changes nothing. Needs the right to trace both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from enum import IntEnum
+
+_NUMBERS = {"x86_64": 312, "aarch64": 272, "riscv64": 272}
+"""arch/x86/entry/syscalls/syscall_64.tbl; include/uapi/asm-generic/unistd.h."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Shared(IntEnum):
+    """What is compared: enum kcmp_type, linux/kcmp.h."""
+
+    FILE = 0
+    """The open file descriptions behind two descriptors."""
+    MEMORY = 1
+    DESCRIPTORS = 2
+    """The tables of descriptors."""
+    DIRECTORIES = 3
+    """Working directory and root."""
+
+
+def is_shared(what: Shared, first: int, second: int, one: int = 0, other: int = 0) -> bool:
+    """Whether two processes or threads share it; `one` and `other` are descriptors, for FILE.
+
+    Raises OSError: ESRCH when one has ended, EBADF, EPERM, ENOSYS (kernel without kcmp).
+    """
+    number = _NUMBERS.get(os.uname().machine)
+    if number is None:
+        raise OSError(38, "kcmp is not known on this machine")
+    arguments = [ctypes.c_long(value) for value in (number, first, second, what, one, other)]
+    result = _libc.syscall(*arguments)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), f"kcmp of {first} and {second}")
+    return bool(result == 0)

@@ -1,0 +1,73 @@
+"""Reading /proc quickly: whole files, links and names, by text paths.
+
+What is read here never touches storage, but `maps`, `cmdline` and `environ` wait for the memory
+lock of a process that may itself hang: read those in an expendable child. Every function raises
+OSError (FileNotFoundError, ProcessLookupError) when the process has ended meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+_CHUNK_BYTES = 1 << 16
+
+_KERNEL_THREAD = 0x00200000
+"""PF_KTHREAD, include/linux/sched.h."""
+
+
+def read(path: str) -> bytes:
+    """A whole file of /proc."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        part = os.read(descriptor, _CHUNK_BYTES)
+        whole = part
+        while part:
+            part = os.read(descriptor, _CHUNK_BYTES)
+            whole += part
+        return whole
+    finally:
+        os.close(descriptor)
+
+
+def link(path: str) -> str:
+    """Where a link of /proc points to, in the kernel's words; the target is not looked at."""
+    return os.readlink(path)  # noqa: PTH115 - thousands of times
+
+
+def names(path: str) -> list[str]:
+    """The names in a folder of /proc."""
+    return os.listdir(path)  # noqa: PTH208 - thousands of times
+
+
+def process_ids() -> list[int]:
+    """Every process that is visible from here, kernel threads too."""
+    return [int(name) for name in names("/proc") if name.isdigit()]
+
+
+@dataclass(frozen=True)
+class ProcessFacts:
+    """What /proc/PID/stat says (proc_pid_stat(5))."""
+
+    pid: int
+    name: str
+    state: str
+    kernel_thread: bool
+    threads: int
+    start_time: int
+    """Clock ticks after boot."""
+
+
+def process_facts(pid: int) -> ProcessFacts:
+    """The facts of one process."""
+    text = read(f"/proc/{pid}/stat")
+    opening, closing = text.index(b"("), text.rindex(b")")
+    fields = text[closing + 2 :].split()  # from field 3, the state, on
+    return ProcessFacts(
+        pid=pid,
+        name=os.fsdecode(text[opening + 1 : closing]),
+        state=fields[0].decode(),
+        kernel_thread=bool(int(fields[6]) & _KERNEL_THREAD),
+        threads=int(fields[17]),
+        start_time=int(fields[19]),
+    )
