@@ -1,0 +1,180 @@
+"""Copying one file: contents where they differ, holes as holes, then what belongs to the inode.
+
+Invariant: a file that was written here before is compared and only what differs is written; access
+times of the source are not changed. Must never follow a symbolic link.
+"""
+
+# Paths are bytes here, as the kernel has them.
+# ruff: noqa: PTH101
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+
+from holdfast.restoration.copying.tree import Signature
+
+CHUNK_BYTES = 1 << 20
+_PUNCH_HOLE, _KEEP_SIZE = 2, 1  # <linux/falloc.h>
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, 64 bit
+_KEPT_FLAGS = 0x8 | 0x10 | 0x20 | 0x40 | 0x80
+"""<linux/fs.h>: synchronous, immutable, append only, no dump, no access time."""
+_FROZEN_FLAGS = 0x10 | 0x20
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def copy_contents(source: str | bytes, target: str | bytes, is_new: bool) -> int:
+    """Make the target's contents equal to the source's; bytes that were written.
+
+    Both are regular files. Raises OSError; FileNotFoundError when the source has gone.
+    """
+    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOATIME)
+    try:
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        writing = os.open(target, flags | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o600)
+        try:
+            return _copy_between(reading, writing, is_new)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _copy_between(reading: int, writing: int, is_new: bool) -> int:
+    size_bytes = os.fstat(reading).st_size
+    if os.fstat(writing).st_size > size_bytes:
+        os.ftruncate(writing, size_bytes)
+    written = 0
+    ours, theirs = bytearray(CHUNK_BYTES), bytearray(CHUNK_BYTES)
+    position = 0
+    for start, end in _data_ranges(reading, size_bytes):
+        if not is_new:
+            _punch(writing, position, start)
+        for offset in range(start, end, CHUNK_BYTES):
+            want = min(CHUNK_BYTES, end - offset)
+            got = os.preadv(reading, [memoryview(ours)[:want]], offset)
+            if got == 0:
+                break  # it was truncated meanwhile: the next pass sees it
+            part = memoryview(ours)[:got]
+            if not is_new:
+                same = os.preadv(writing, [memoryview(theirs)[:got]], offset) == got
+                if same and part == memoryview(theirs)[:got]:
+                    continue
+            written += _write(writing, part, offset)
+        position = end
+    if not is_new:
+        _punch(writing, position, size_bytes)
+    if os.fstat(writing).st_size != size_bytes:
+        os.ftruncate(writing, size_bytes)
+    return written
+
+
+def _write(writing: int, part: memoryview, offset: int) -> int:
+    total = len(part)
+    while part:
+        done = os.pwrite(writing, part, offset)
+        part = part[done:]
+        offset += done
+    return total
+
+
+def _data_ranges(reading: int, size_bytes: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of what is no hole; all of it where the file system does not tell."""
+    position = 0
+    while position < size_bytes:
+        try:
+            start = os.lseek(reading, position, os.SEEK_DATA)
+            end = os.lseek(reading, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            if error.errno != errno.EINVAL:
+                raise
+            start, end = position, size_bytes
+        yield start, min(end, size_bytes)
+        position = end
+
+
+def _punch(writing: int, start: int, end: int) -> None:
+    """Make a range read as zeros, within the file's present size."""
+    end = min(end, os.fstat(writing).st_size)
+    if start >= end:
+        return
+    number = ctypes.c_int(_PUNCH_HOLE | _KEEP_SIZE)
+    length = ctypes.c_longlong(end - start)
+    if _LIBC.fallocate(writing, number, ctypes.c_longlong(start), length) == 0:
+        return
+    zeros = bytes(CHUNK_BYTES)
+    for offset in range(start, end, CHUNK_BYTES):
+        _write(writing, memoryview(zeros)[: min(CHUNK_BYTES, end - offset)], offset)
+
+
+def copy_attributes(source: bytes, target: bytes, signature: Signature) -> list[str]:
+    """Owner, mode, extended attributes (ACLs, capabilities) and, last, times; what was not kept.
+
+    Raises OSError for owner, mode and times; an extended attribute that the target's file system
+    refuses is named in the result.
+    """
+    lost = []
+    os.chown(target, signature.user, signature.group, follow_symlinks=False)
+    if signature.kind != stat.S_IFLNK:
+        os.chmod(target, stat.S_IMODE(signature.mode))
+    for name in _attribute_changes(source, target):
+        try:
+            value = os.getxattr(source, name, follow_symlinks=False)
+            os.setxattr(target, name, value, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.ENODATA:
+                with suppress(OSError):
+                    os.removexattr(target, name, follow_symlinks=False)
+            else:
+                lost.append(f"attribute {name}: {error.strerror}")
+    accessed_ns = os.lstat(source).st_atime_ns
+    os.utime(target, ns=(accessed_ns, signature.modified_ns), follow_symlinks=False)
+    return lost
+
+
+def _attribute_changes(source: bytes, target: bytes) -> list[str]:
+    """Names of the extended attributes of either side. Empty where there are none at all."""
+    names: set[str] = set()
+    for path in (source, target):
+        try:
+            names.update(os.listxattr(path, follow_symlinks=False))
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+    return sorted(names)
+
+
+def inode_flags(path: bytes) -> int:
+    """The flags of chattr(1) that a copy keeps; 0 where the file system has none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return 0
+    try:
+        answer = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
+        return int.from_bytes(answer[:4], "little") & _KEPT_FLAGS
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+
+
+def set_inode_flags(path: bytes, flags: int) -> bool:
+    """Give a file or directory these flags besides its own; False where that is impossible."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        answer = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
+        present = int.from_bytes(answer[:4], "little") & ~_KEPT_FLAGS
+        fcntl.ioctl(descriptor, _SET_FLAGS, (present | flags).to_bytes(8, "little"))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
