@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from holdfast.applications.identity import application_of
-from holdfast.applications.tasks import thread_ids
+from holdfast.applications.tasks import Table, thread_ids
 from holdfast.model.handle import Handle, User
 from holdfast.system.expendable_batch import ask_each
-from holdfast.system.namespace import mount_namespace
 from holdfast.system.proc import ProcessFacts, process_facts, process_ids, read
 
 _EFFECTIVE_USER = re.compile(rb"^Uid:\s+\d+\s+(\d+)", re.MULTILINE)
@@ -32,17 +31,19 @@ def examined(skip: frozenset[int]) -> Iterator[ProcessFacts]:
                     yield facts
 
 
-def commands(pids: Sequence[int]) -> list[str]:
+def commands(tables: Sequence[Table]) -> list[str]:
     """Command lines, arguments separated by blanks; empty where the process does not answer."""
-    return [answer or "" for answer in ask_each(_command, pids)]
+    return [answer or "" for answer in ask_each(_command, tables)]
 
 
-def _command(pid: int) -> str:
+def _command(table: Table) -> str:
     """In an expendable child."""
-    return os.fsdecode(read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" "))
+    return os.fsdecode(read(f"{table.folder}/cmdline").rstrip(b"\0").replace(b"\0", b" "))
 
 
-def as_user(facts: ProcessFacts, command: str, handles: Sequence[Handle]) -> User | None:
+def as_user(
+    facts: ProcessFacts, table: Table, command: str, handles: Sequence[Handle]
+) -> User | None:
     """The process with its handles; None when it has ended, or its number is another's now."""
     try:
         now = process_facts(facts.pid)
@@ -58,7 +59,7 @@ def as_user(facts: ProcessFacts, command: str, handles: Sequence[Handle]) -> Use
             user_id=int(owner[1]) if owner else 0,
             application=application_of(facts.pid, command or now.name),
             threads=tuple(thread_ids(facts.pid)),
-            mount_namespace=mount_namespace(facts.pid),
+            mount_namespace=table.namespace,
             handles=tuple(handles),
             state=now.state,
             read_bytes=read_bytes,

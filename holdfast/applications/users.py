@@ -9,7 +9,7 @@ lazily before, and processes that this one has no right to trace.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from holdfast.applications.descriptors import Sockets, descriptors
@@ -44,7 +44,7 @@ def find_users(mounts: Sequence[MountPoint], *, ourselves: bool = False) -> list
         sightings += _seen(tables_of[facts.pid], places, sockets)
     sightings += _mapped([each for each in tables_of.values() if each], places)
     handles = _settled(sightings, places, sockets)
-    return _users(processes, handles)
+    return _users(processes, tables_of, handles)
 
 
 def busy_processes(mounts: Sequence[MountPoint], skip: Collection[int] = ()) -> list[int]:
@@ -132,14 +132,19 @@ def _settled(sightings: Sequence[Sighting], places: Places, sockets: Sockets) ->
     return handles + settle_watches(watched, places, handles)
 
 
-def _users(processes: Sequence[ProcessFacts], handles: Sequence[Handle]) -> list[User]:
+def _users(
+    processes: Sequence[ProcessFacts],
+    tables_of: Mapping[int, Sequence[Table]],
+    handles: Sequence[Handle],
+) -> list[User]:
     by_pid: dict[int, list[Handle]] = {}
     for handle in handles:
         by_pid.setdefault(handle.pid, []).append(handle)
     found = [facts for facts in processes if facts.pid in by_pid]
+    firsts = [tables_of[facts.pid][0] for facts in found]
     users = []
-    for facts, command in zip(found, commands([facts.pid for facts in found]), strict=True):
-        user = as_user(facts, command, by_pid[facts.pid])
+    for facts, table, command in zip(found, firsts, commands(firsts), strict=True):
+        user = as_user(facts, table, command, by_pid[facts.pid])
         if user is not None:
             users.append(user)
     return users

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
-from tests.faults.mounting import mount, unmount
-from tests.kernel.using import handles_of, users_at
+from holdfast.model.handle import FileLock, HandleKind, LockKind
+from tests.kernel.using import handles_of, only, point, users_at
 
-
-@pytest.fixture
-def point(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "a b"
-    folder.mkdir()
-    mount("used", folder, "tmpfs", "size=16777216")
-    yield folder
-    unmount(folder)
-
-
-def only(handles: tuple[Handle, ...]) -> Handle:
-    assert len(handles) == 1, handles
-    return handles[0]
+__all__ = ["point"]
 
 
 def test_a_file_with_offset_mode_and_flags(point: Path) -> None:

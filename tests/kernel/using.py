@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from holdfast.applications.users import find_users
 from holdfast.model.handle import Handle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.mountinfo import all_mount_points
+from tests.faults.mounting import mount, unmount
 
 PREAMBLE = """
 import ctypes, fcntl, mmap, os, select, signal, socket, sys, threading, time
@@ -23,6 +26,22 @@ print('ready', flush=True)
 sys.stdin.read()
 os._exit(0)
 """
+
+
+@pytest.fixture
+def point(tmp_path: Path) -> Iterator[Path]:
+    """A mounted tmpfs whose path has a blank in it."""
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    mount("used", folder, "tmpfs", "size=16777216")
+    yield folder
+    unmount(folder)
+
+
+def only(handles: tuple[Handle, ...]) -> Handle:
+    """The one handle that there is."""
+    assert len(handles) == 1, handles
+    return handles[0]
 
 
 @contextmanager
