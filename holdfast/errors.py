@@ -21,6 +21,7 @@ Must never import anything else of Holdfast.
     │   ├── StaleLeg        STALE
     │   ├── LastLeg         LASTLEG
     │   ├── Blocked         BLOCKED
+    │   ├── CannotFreeze    NOFREEZE
     │   └── NotConfirmed    CONFIRM
     ├── NotFound            exit 4   there is no such thing
     │   ├── NoSuchVolume    NOVOLUME
@@ -34,6 +35,8 @@ Must never import anything else of Holdfast.
     ├── WrongState          exit 6   not now
     │   ├── NotAttached     DETACHED
     │   ├── VolumeHeld      HELD
+    │   ├── AlreadyFrozen   FROZEN
+    │   ├── NotFrozen       THAWED
     │   └── GateGone        GATE
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
@@ -163,6 +166,13 @@ class Blocked(Refused):
     code = "BLOCKED"
 
 
+class CannotFreeze(Refused):
+    """The volume's processes cannot be frozen this way, or those that use it must not be: they
+    serve its storage, or the command runs below them. Nobody is frozen."""
+
+    code = "NOFREEZE"
+
+
 class NotConfirmed(Refused):
     """The command destroys data and was neither confirmed at a terminal nor given --yes."""
 
@@ -241,6 +251,19 @@ class VolumeHeld(WrongState):
     deadline. Release it, bring a leg back, or add one."""
 
     code = "HELD"
+
+
+class AlreadyFrozen(WrongState):
+    """The processes that use the volume are frozen already: holdfast thaw continues them; at the
+    deadline they continue by themselves."""
+
+    code = "FROZEN"
+
+
+class NotFrozen(WrongState):
+    """Nobody is frozen for this volume: thawed before, or at the deadline."""
+
+    code = "THAWED"
 
 
 class GateGone(WrongState):

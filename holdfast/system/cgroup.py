@@ -1,15 +1,29 @@
-"""Control groups: a place of its own for a gate, so that nothing else's end takes it along."""
+"""Control groups (version 2): a place of its own for a gate, and stopping whole groups.
+
+Version 1 hierarchies that are mounted beside are never looked at and never changed. Must never
+move anyone but those it is told to.
+"""
 
 from __future__ import annotations
 
+import os
+import select
+import time
+from contextlib import suppress
 from pathlib import Path
+
+from holdfast.system.mounts import mounts
 
 _MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 
 
 def unified_mount() -> Path | None:
     """Where the version 2 hierarchy is mounted, or None (cgroups(7))."""
-    return next((path for path in _MOUNTS if (path / "cgroup.procs").exists()), None)
+    usual = next((path for path in _MOUNTS if (path / "cgroup.procs").exists()), None)
+    if usual is not None:
+        return usual
+    whole = (each for each in mounts() if each.filesystem == "cgroup2" and each.root == "/")
+    return next((Path(each.path) for each in whole), None)
 
 
 def move_to_own_group(pid: int, name: str) -> bool:
@@ -39,3 +53,99 @@ def remove_group(name: str) -> None:
             group.rmdir()
         except OSError:
             return
+
+
+def group_of(pid: int) -> str | None:
+    """The version 2 group of a process or thread, relative to the mount; `/`: the root.
+
+    None when it is gone, has none, or lies outside of what this host's mount shows.
+    """
+    with suppress(OSError), open(f"/proc/{pid}/cgroup", "rb") as file:
+        for line in file:
+            if line.startswith(b"0::/"):
+                path = os.fsdecode(line[3:].rstrip(b"\n")).removesuffix(" (deleted)")
+                return None if path.startswith("/..") else path
+    return None
+
+
+def members(group: Path) -> list[int]:
+    """Processes directly in a group; empty when it is gone. Threaded groups have none to show."""
+    with suppress(OSError):
+        return [int(word) for word in (group / "cgroup.procs").read_text().split()]
+    return []
+
+
+def members_below(group: Path) -> list[int]:
+    """Processes in a group and in every group below it."""
+    found = members(group)
+    with suppress(OSError):
+        for entry in os.scandir(group):
+            if entry.is_dir(follow_symlinks=False):
+                found += members_below(Path(entry.path))
+    return found
+
+
+def is_domain(group: Path) -> bool:
+    """Whether threads of one process cannot be in different groups here (cgroups(7))."""
+    try:
+        return (group / "cgroup.type").read_text().strip() == "domain"
+    except FileNotFoundError:
+        return not (group / "cgroup.freeze").exists()  # the root has neither
+
+
+def move(pid: int, group: Path) -> bool:
+    """Move a process with all its threads; False when it is gone. Raises OSError."""
+    try:
+        (group / "cgroup.procs").write_text(str(pid))
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def freeze_requested(group: Path) -> bool:
+    """Whether this very group is to be frozen; False for the root, and when it is gone."""
+    with suppress(OSError):
+        return (group / "cgroup.freeze").read_text().strip() == "1"
+    return False
+
+
+def request_freeze(group: Path, frozen: bool) -> bool:
+    """Freeze or thaw a group, all below included; False when it is gone. Does not wait."""
+    try:
+        (group / "cgroup.freeze").write_text("1" if frozen else "0")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_frozen(group: Path) -> bool:
+    """Whether every process of the group stands still now, or the group is gone."""
+    try:
+        return "frozen 1" in (group / "cgroup.events").read_text()
+    except OSError:
+        return True
+
+
+def wait_until_frozen(group: Path, timeout_seconds: float) -> bool:
+    """Wait until every process of the group stands still; False when that takes longer.
+
+    A process that waits inside the kernel (state D) joins when it returns.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        descriptor = os.open(group / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLPRI)
+        while b"frozen 1" not in os.pread(descriptor, 256, 0):
+            remaining_seconds = deadline - time.monotonic()
+            if remaining_seconds <= 0:
+                return False
+            poller.poll(int(remaining_seconds * 1000) + 1)
+        return True
+    except OSError:
+        return True  # ENODEV: the group was removed
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""Giving the memory of another process back to the kernel (process_madvise, MADV_PAGEOUT).
+
+Needs CAP_SYS_NICE and the right to trace that process. May block as storage does: dirty pages of
+files and pages that go to swap are written. Call it in an expendable child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+_SYS_PROCESS_MADVISE = 440
+"""process_madvise(2), Linux 5.10; the same number on every architecture."""
+
+_MADV_PAGEOUT = 21  # <asm-generic/mman-common.h>, Linux 5.4
+_NOT_HERE = frozenset({errno.EINVAL, errno.ENOMEM, errno.EBADF})
+"""Locked, huge or device memory, and ranges that were unmapped meanwhile, are passed over."""
+
+
+class _Range(ctypes.Structure):
+    _fields_ = (("address", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+def page_out(pid: int, descriptor: int) -> int:
+    """Ask for every page of a process to be reclaimed; how many bytes were asked for.
+
+    `descriptor`: of that process. Pages that others map too stay. Without swap only pages of files
+    can go. Raises OSError: ESRCH (gone), EPERM, ENOSYS.
+    """
+    asked = 0
+    for start, end in _ranges(pid):
+        vector = _Range(start, end - start)
+        result = int(
+            _LIBC.syscall(
+                ctypes.c_long(_SYS_PROCESS_MADVISE),
+                ctypes.c_int(descriptor),
+                ctypes.byref(vector),
+                ctypes.c_size_t(1),
+                ctypes.c_int(_MADV_PAGEOUT),
+                ctypes.c_uint(0),
+            )
+        )
+        code = ctypes.get_errno()
+        if result >= 0:
+            asked += result
+        elif code not in _NOT_HERE:
+            raise OSError(code, f"memory of process {pid}: {os.strerror(code)}")
+    return asked
+
+
+def swap_bytes() -> int:
+    """How much swap the host has, used or not; 0: anonymous memory cannot go anywhere."""
+    total = 0
+    for line in Path("/proc/swaps").read_text().splitlines()[1:]:
+        total += int(line.split()[2]) * 1024
+    return total
+
+
+def _ranges(pid: int) -> Iterator[tuple[int, int]]:
+    for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+        addresses, _, rest = line.partition(" ")
+        if rest.endswith(("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]")):
+            continue
+        start, _, end = addresses.partition("-")
+        yield int(start, 16), int(end, 16)
