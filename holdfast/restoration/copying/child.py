@@ -1,0 +1,314 @@
+"""The expendable process that copies, and the side of it that asks.
+
+Owns the private mounts of source and target: nobody else sees them, and they vanish with the
+process, which dies with its parent. Invariant: between commands the process waits on a pipe and
+touches no storage; once told to leave the source it keeps nothing of it. The parent never waits
+longer than it says for the storage below.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from holdfast.errors import (
+    ContainerFailed,
+    DeadlinePassed,
+    HoldfastError,
+    StorageFailed,
+    TooSmall,
+    by_code,
+)
+from holdfast.restoration.copying.passes import PassResult, Replica
+from holdfast.system.filesystem import make_filesystem
+from holdfast.system.private_mount import (
+    attach_private_loop,
+    clone_mount,
+    mount_privately,
+)
+
+START_SECONDS = 330.0
+"""mkfs has 300 s."""
+PASS_SECONDS = 7 * 86400.0
+"""An online pass takes as long as the data is large; it is given up when it stands still."""
+STILL_SECONDS = 120.0
+"""Without a sign of life for so long: the storage hangs."""
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_LET_GO_SECONDS = 10.0
+_NAME = b"holdfast-copy"
+_PR_SET_NAME = 15
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to copy to."""
+
+    path: str
+    """Image file or block device."""
+    size_bytes: int
+    """How much of it belongs to the file system; 0: all."""
+    filesystem: str
+    label: str
+    uuid: str
+    make: bool = True
+    """Whether to make the file system first: what is there is lost."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where to copy from: what is mounted at a path (without mounts below), or a device."""
+
+    path: str = ""
+    device: str = ""
+    filesystem: str = ""
+
+
+class Copying:
+    """The parent's handle on the process. Close it whatever happens."""
+
+    def __init__(self, source: Source, target: Target) -> None:
+        """Start the process, make the file system and mount both sides. Raises HoldfastError."""
+        self._commands, theirs = _pipe_to_child()
+        answers, self_writing = os.pipe2(os.O_CLOEXEC)
+        self._answers = answers
+        self._rest = b""
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._commands)
+            os.close(answers)
+            _serve(theirs, self_writing, parent)
+        os.close(theirs)
+        os.close(self_writing)
+        try:
+            self._ask("start", START_SECONDS, source=asdict(source), target=asdict(target))
+        except BaseException:
+            self.close()
+            raise
+
+    def run_pass(self, progress: Progress | None = None, *, verify: bool = False) -> PassResult:
+        """Copy what changed; blocks as long as that takes. Raises HoldfastError."""
+        answer = self._ask("run", PASS_SECONDS, progress, verify=verify)
+        return PassResult(**answer)
+
+    def room(self) -> dict[str, int]:
+        """`source_used_bytes`, `target_bytes` (free plus used), by statvfs(3)."""
+        return {key: int(value) for key, value in self._ask("room", STILL_SECONDS).items()}
+
+    def leave_source(self) -> None:
+        """Let go of the source, so that it can be dismounted."""
+        self._ask("leave", STILL_SECONDS)
+
+    def take_source(self, source: Source) -> None:
+        """Mount a device as the source, read-only and unseen."""
+        self._ask("source", STILL_SECONDS, source=asdict(source))
+
+    def finish(self) -> int:
+        """Make the copy durable and let go of everything; how many inode flags were refused."""
+        answer = self._ask("finish", STILL_SECONDS)
+        self._wait(_LET_GO_SECONDS)
+        return int(answer["refused_flags"])
+
+    def close(self) -> None:
+        """End the process, whatever it is doing; its mounts and loop devices go. Idempotent."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            self._wait(_LET_GO_SECONDS)
+        for descriptor in (self._commands, self._answers):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._commands = self._answers = -1
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.pid:
+            pid, _ = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+            elif time.monotonic() > deadline:
+                return  # it hangs in the kernel: init collects it
+            else:
+                time.sleep(0.002)
+
+    def _ask(
+        self, verb: str, seconds: float, progress: Progress | None = None, **arguments: Any
+    ) -> dict[str, Any]:
+        _write_line(self._commands, {"verb": verb, **arguments})
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = self._read(min(STILL_SECONDS + START_SECONDS, deadline - time.monotonic()))
+            if "percent" in answer:
+                if progress is not None:
+                    progress(float(answer["percent"]))
+            elif "error" in answer:
+                kind = by_code(answer["code"]) or StorageFailed
+                raise kind(answer["error"], answer["mend"])
+            else:
+                return answer
+
+    def _read(self, seconds: float) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        poller = select.poll()
+        poller.register(self._answers, select.POLLIN)
+        while b"\n" not in self._rest:
+            remaining_seconds = deadline - time.monotonic()
+            if remaining_seconds <= 0 or not poller.poll(int(remaining_seconds * 1000) + 1):
+                raise DeadlinePassed("the copy stands still", "The storage below may hang.")
+            part = os.read(self._answers, 1 << 16)
+            if not part:
+                raise StorageFailed("the process that copies has died")
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\n")
+        return dict(json.loads(line))
+
+
+def _pipe_to_child() -> tuple[int, int]:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    return writing, reading
+
+
+def _write_line(descriptor: int, value: dict[str, Any]) -> None:
+    view = memoryview(json.dumps(value).encode() + b"\n")
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BrokenPipeError:
+        raise StorageFailed("the process that copies has died") from None
+
+
+def _serve(commands: int, answers: int, parent: int) -> None:
+    """The child: one command after the other, until the pipe ends."""
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _LIBC.prctl(_PR_SET_NAME, _NAME, 0, 0, 0)
+        if os.getppid() != parent:
+            return
+        os.chdir("/")
+        worker = _Worker(lambda percent: _write_line(answers, {"percent": percent}))
+        with open(commands, "rb", closefd=False) as lines:
+            for line in lines:
+                arguments = json.loads(line)
+                verb = str(arguments.pop("verb"))
+                _write_line(answers, _answer(worker, verb, arguments))
+                if verb == "finish":
+                    break
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _answer(worker: _Worker, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = getattr(worker, verb)(**arguments)
+        return answer
+    except HoldfastError as error:
+        return {"code": error.code, "error": error.message, "mend": error.mend}
+    except OSError as error:
+        return _os_error(error)
+
+
+def _os_error(error: OSError) -> dict[str, Any]:
+    name = os.fsdecode(error.filename) if error.filename else ""
+    words = f"the copy failed: {error.strerror}{f' ({name})' if name else ''}"
+    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        return {"code": TooSmall.code, "error": words, "mend": "Use a larger container."}
+    return {
+        "code": ContainerFailed.code,
+        "error": words,
+        "mend": "Look at the storage of both sides; nothing was changed for applications.",
+    }
+
+
+class _Worker:
+    """What the child has open, and what it can be told to do; answers are JSON values."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._source = self._target = self._loop = -1
+        self._replica: Replica | None = None
+
+    def start(self, source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+        """Attach, make and mount."""
+        wanted = Target(**target)
+        device, self._loop = attach_private_loop(wanted.path, wanted.size_bytes)
+        if wanted.make:
+            make_filesystem(wanted.filesystem, device, wanted.label, wanted.uuid)
+        self._target = mount_privately(device, wanted.filesystem)
+        self.source(source)
+        return {"device": device}
+
+    def source(self, source: dict[str, Any]) -> dict[str, Any]:
+        """Mount the source, or look at what is mounted."""
+        wanted = Source(**source)
+        if wanted.path:
+            self._source = clone_mount(wanted.path)
+        else:
+            self._source = mount_privately(wanted.device, wanted.filesystem, read_only=True)
+        root = _root(self._source)
+        if self._replica is None:
+            self._replica = Replica(root, _root(self._target), self._sync_source)
+        self._replica.source = root
+        return {}
+
+    def room(self) -> dict[str, Any]:
+        """How much is used here and how much fits there."""
+        ours, theirs = os.statvfs(_root(self._source)), os.statvfs(_root(self._target))
+        return {
+            "source_used_bytes": (ours.f_blocks - ours.f_bfree) * ours.f_frsize,
+            "target_bytes": theirs.f_blocks * theirs.f_frsize,
+        }
+
+    def leave(self) -> dict[str, Any]:
+        """Close the source."""
+        if self._source >= 0:
+            os.close(self._source)
+        self._source = -1
+        return {}
+
+    def finish(self) -> dict[str, Any]:
+        """Flags, sync, and everything closed: the kernel lets go before the answer is sent."""
+        refused = self._replica.set_flags() if self._replica is not None else 0
+        _sync(self._target)
+        self.leave()
+        os.close(self._target)
+        os.close(self._loop)
+        self._target = self._loop = -1
+        return {"refused_flags": refused}
+
+    def _sync_source(self) -> None:
+        _sync(self._source)
+
+    def run(self, verify: bool) -> dict[str, Any]:
+        """One pass."""
+        assert self._replica is not None
+        return asdict(self._replica.run_pass(self._progress, verify=verify))
+
+
+def _root(mount: int) -> bytes:
+    return b"/proc/self/fd/%d/." % mount
+
+
+def _sync(mount: int) -> None:
+    """syncfs(2), which takes no O_PATH descriptor."""
+    root = os.open(_root(mount), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _LIBC.syncfs(root) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(root)
