@@ -22,12 +22,14 @@ Must never import anything else of Holdfast.
     │   ├── LastLeg         LASTLEG
     │   ├── Blocked         BLOCKED
     │   ├── CannotFreeze    NOFREEZE
-    │   └── NotConfirmed    CONFIRM
+    │   ├── NotConfirmed    CONFIRM
+    │   └── CannotAdopt     ADOPT
     ├── NotFound            exit 4   there is no such thing
     │   ├── NoSuchVolume    NOVOLUME
     │   ├── NoSuchLeg       NOLEG
     │   ├── NoSuchReceipt   NORECEIPT
-    │   └── NoSuchContainer NOCONTAINER
+    │   ├── NoSuchContainer NOCONTAINER
+    │   └── NotMounted      NOMOUNT
     ├── HostCannot          exit 5   this host lacks what it takes
     │   ├── MissingRights   RIGHTS
     │   ├── MissingFuse     FUSE
@@ -37,7 +39,8 @@ Must never import anything else of Holdfast.
     │   ├── VolumeHeld      HELD
     │   ├── AlreadyFrozen   FROZEN
     │   ├── NotFrozen       THAWED
-    │   └── GateGone        GATE
+    │   ├── GateGone        GATE
+    │   └── HasNoGate       NOGATE
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
     │   ├── NoSource        NOSOURCE
@@ -179,6 +182,13 @@ class NotConfirmed(Refused):
     code = "CONFIRM"
 
 
+class CannotAdopt(Refused):
+    """This mount cannot be managed: a window into the kernel (proc, sysfs, cgroup), part of the
+    running system, or a gate's own file."""
+
+    code = "ADOPT"
+
+
 class NotFound(HoldfastError):
     """There is no such thing."""
 
@@ -208,6 +218,12 @@ class NoSuchContainer(NotFound):
     """The container's path does not exist and is not to be created here."""
 
     code = "NOCONTAINER"
+
+
+class NotMounted(NotFound):
+    """Nothing is mounted at this path: findmnt lists what is mounted where."""
+
+    code = "NOMOUNT"
 
 
 class HostCannot(HoldfastError):
@@ -271,6 +287,13 @@ class GateGone(WrongState):
     stopped. holdfast recover cleans up; holdfast volume attach starts it again."""
 
     code = "GATE"
+
+
+class HasNoGate(WrongState):
+    """The volume was adopted: there is no gate below it that could hold requests, no legs, no
+    journal. holdfast migrate moves it to a container."""
+
+    code = "NOGATE"
 
 
 class StorageFailed(HoldfastError):
