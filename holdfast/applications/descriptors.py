@@ -22,7 +22,7 @@ from holdfast.applications.fdinfo import (
     parse_targets,
     parse_watches,
 )
-from holdfast.applications.places import Places
+from holdfast.applications.places import Places, inside_of
 from holdfast.applications.sighting import Sighting
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
@@ -61,11 +61,13 @@ def descriptors(table: Table, places: Places, sockets: Sockets) -> Iterator[Sigh
 
 def _opened(table: Table, number: int, target: str, places: Places) -> Iterator[Sighting]:
     text = read(f"{table.folder}/fdinfo/{number}")
-    if mount_id_of(text) not in places.by_id:
+    mount = places.by_id.get(mount_id_of(text))
+    if mount is None:
         return
     information = parse_information(text)
+    inside = inside_of(mount, target)
     yield Sighting(
-        _handle(table, number, information, _kind(information.flags), target),
+        _handle(table, number, information, _kind(information.flags), target, inside),
         f"{table.folder}/fd/{number}",
         table.namespace,
         mount_known=True,
@@ -79,13 +81,19 @@ def _kind(flags: int) -> HandleKind:
 
 
 def _handle(
-    table: Table, number: int, information: Information, kind: HandleKind, path: str
+    table: Table,
+    number: int,
+    information: Information,
+    kind: HandleKind,
+    path: str,
+    inside: str = "",
 ) -> Handle:
     return Handle(
         kind=kind,
         pid=table.pid,
         path=path,
         mount_id=information.mount_id,
+        inside=inside,
         mode=information.mode,
         number=number,
         thread_id=table.thread_id,

@@ -11,12 +11,13 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from holdfast.applications.fdinfo import Watch
 from holdfast.applications.places import DELETED, Places, inside_of
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.expendable_batch import ask_each
-from holdfast.system.statx import Attributes, remembered
+from holdfast.system.statx import remembered
 
 _PORTION = 128
 """Links per question; one that hangs leaves its portion to be asked one by one."""
@@ -52,9 +53,12 @@ class _Question:
     """Where the file would be if its name really ended so; empty: no doubt."""
 
 
-@dataclass(frozen=True)
-class _Answer:
-    attributes: Attributes
+class _Answer(NamedTuple):
+    """Quicker to hand over than a dataclass: there may be ten thousands."""
+
+    mode: int
+    inode: int
+    mount_id: int
     literal: bool
 
 
@@ -112,7 +116,7 @@ def _look_at(question: _Question) -> _Answer | None:
             literal = (named.device, named.inode) == (attributes.device, attributes.inode)
         except OSError:
             pass
-    return _Answer(attributes, literal)
+    return _Answer(attributes.mode, attributes.inode, attributes.mount_id, literal)
 
 
 def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Handle | None:
@@ -120,30 +124,31 @@ def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Hand
     mount = places.by_id.get(handle.mount_id)
     if not sighting.mount_known and handle.kind is HandleKind.MAP:
         # On the file system it is for sure; at most the mount is another, or none any more.
-        mount = places.by_id.get(answer.attributes.mount_id if answer else 0, mount)
+        mount = places.by_id.get(answer.mount_id if answer else 0, mount)
     elif not sighting.mount_known:
-        if answer is not None and answer.attributes.mount_id:
-            mount = places.by_id.get(answer.attributes.mount_id)
+        if answer is not None and answer.mount_id:
+            mount = places.by_id.get(answer.mount_id)
         elif mount is not None and not places.is_likely(handle.path, mount, sighting.namespace):
             mount = None
     if mount is None:
         return None
-    literal = answer is not None and answer.literal
-    deleted = handle.path.endswith(DELETED) and not literal
+    deleted = handle.path.endswith(DELETED) and not (answer is not None and answer.literal)
     path = handle.path.removesuffix(DELETED) if deleted else handle.path
-    kind = handle.kind
-    inode = handle.inode
+    inside = inside_of(mount, path)
+    kind, inode = handle.kind, handle.inode
     if answer is not None:
-        inode = inode or answer.attributes.inode
-        if kind is HandleKind.FILE:
-            mode = answer.attributes.mode
-            kind = next((each for matches, each in _KINDS if matches(mode)), kind)
+        inode = inode or answer.inode
+        if kind is HandleKind.FILE and not stat.S_ISREG(answer.mode):
+            kind = next((each for matches, each in _KINDS if matches(answer.mode)), kind)
+    known = (handle.kind, handle.mount_id, handle.inside, handle.inode, handle.deleted)
+    if known == (kind, mount.id, inside, inode, deleted):
+        return handle  # nearly always; copying costs more than all the rest
     return replace(
         handle,
         kind=kind,
         path=path,
         mount_id=mount.id,
-        inside=inside_of(mount, path),
+        inside=inside,
         inode=inode,
         deleted=deleted,
     )
