@@ -32,6 +32,14 @@ def is_shared(what: Shared, first: int, second: int, one: int = 0, other: int = 
 
     Raises OSError: ESRCH when one has ended, EBADF, EPERM, ENOSYS (kernel without kcmp).
     """
+    return order(what, first, second, one, other) == 0
+
+
+def order(what: Shared, first: int, second: int, one: int = 0, other: int = 0) -> int:
+    """0: shared; -1 or 1: which comes first in an order that lasts as long as both objects do.
+
+    For sorting many, as kcmp(2) recommends. Raises OSError as `is_shared`.
+    """
     number = _NUMBERS.get(os.uname().machine)
     if number is None:
         raise OSError(38, "kcmp is not known on this machine")
@@ -40,4 +48,4 @@ def is_shared(what: Shared, first: int, second: int, one: int = 0, other: int = 
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), f"kcmp of {first} and {second}")
-    return bool(result == 0)
+    return {0: 0, 1: -1, 2: 1}.get(result, 1)
