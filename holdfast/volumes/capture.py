@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from holdfast.errors import NotFound
+from holdfast.errors import NotMounted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
@@ -23,12 +23,12 @@ from holdfast.system.visitor import has_foreign_owner, open_namespaces
 def capture(path: str) -> tuple[MountPoint, ...]:
     """Every mount of the file system mounted at this path, in all mount namespaces.
 
-    In the order to dismount them. Does not block. Raises NotFound when nothing is mounted there.
+    In the order to dismount them. Does not block. Raises NotMounted when nothing is mounted there.
     Out of sight are mounts that were detached lazily, and namespaces that no process is in.
     """
     top = mount_at(path)
     if top is None:
-        raise NotFound(f"nothing is mounted at {path}", "findmnt lists what is mounted.")
+        raise NotMounted(f"nothing is mounted at {path}", "findmnt lists what is mounted.")
     return capture_device(top.device_number)
 
 

@@ -52,6 +52,30 @@ def volumes_below(settings: Settings, path: str) -> list[str]:
     return found
 
 
+def file_systems_below(path: str) -> set[str]:
+    """MAJOR:MINOR of every file system that this path stands on, down to the hardware.
+
+    Through mounts, loop devices and their images, device mapper and RAID. Blocks as storage does.
+    """
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [os.path.realpath(path)]
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current.startswith("/dev/") and (_CLASS_BLOCK / Path(current).name).exists():
+            waiting.extend(os.path.realpath(each) for each in _below_device(current))
+            continue
+        mount = mount_holding(current)
+        if mount is not None:
+            found.add(mount.device_number)
+            if mount.source.startswith("/"):
+                waiting.append(os.path.realpath(mount.source))
+    return found
+
+
 def check_not_own_leg(settings: Settings, name: str, mount_path: str, url: str) -> None:
     """Raise OwnLeg when the container lies on the volume itself or on one that stands on it."""
     place = open_container(url).lies_on()

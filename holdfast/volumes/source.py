@@ -1,0 +1,129 @@
+"""Where an adopted volume's bytes come from: named so that it is found again after a reboot.
+
+Device names change from boot to boot, the file system's UUID does not: a device counts as the
+recorded one only when its UUID does. Must never write to a source.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.errors import CommandFailed, HoldfastError, StorageFailed
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.volume import Adoption, MountProperties
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import Identity, identify
+from holdfast.system.loop import loop_devices
+from holdfast.system.run import run
+
+_SYS_BLOCK = Path("/sys/class/block")
+_SECTOR_BYTES = 512
+"""The unit of sysfs' size and sizelimit files, whatever the device's own sectors are."""
+
+_NOTHING_FOUND = (1, 2)
+"""findfs(8), blkid(8)."""
+
+_ATTACH_SECONDS = 20.0
+
+
+def source_of(point: MountPoint) -> tuple[str, str]:
+    """The source of a mount, and how its image was attached where it is one. Does not block."""
+    if not point.source.startswith("/dev/"):
+        return point.source, ""
+    loop = next((each for each in loop_devices() if each.device == point.source), None)
+    if loop is None:
+        return f"block:{point.source}", ""
+    return f"file:{loop.backing_file}", _loop_options(Path(point.source).name, loop.direct_io)
+
+
+def _loop_options(name: str, direct_io: bool) -> str:
+    folder = _SYS_BLOCK / name
+    offset_bytes = int((folder / "loop/offset").read_text())
+    limit_bytes = int((folder / "loop/sizelimit").read_text())
+    sector_bytes = int((folder / "queue/logical_block_size").read_text())
+    words = [f"offset={offset_bytes}"] if offset_bytes else []
+    words += [f"sizelimit={limit_bytes}"] if limit_bytes else []
+    words += [f"sector-size={sector_bytes}"] if sector_bytes != _SECTOR_BYTES else []
+    words += ["direct-io"] if direct_io else []
+    words += ["ro"] if (folder / "ro").read_text().strip() == "1" else []
+    words += ["autoclear"] if (folder / "loop/autoclear").read_text().strip() == "1" else []
+    return ",".join(words)
+
+
+def device_size_bytes(device: str) -> int:
+    """Size of a block device as sysfs tells it; 0 when it is none. Does not touch the device."""
+    try:
+        return int((_SYS_BLOCK / Path(device).name / "size").read_text()) * _SECTOR_BYTES
+    except (OSError, ValueError):
+        return 0
+
+
+def identity_of(device: str) -> Identity | None:
+    """Type, label and UUID on a device; None when nothing is known or it cannot be read."""
+    try:
+        return identify(device)
+    except HoldfastError:
+        return None
+
+
+def mountable_source(mount: MountProperties, adoption: Adoption) -> tuple[str, str]:
+    """What mount(8) is given now as source, and which options it needs for it.
+
+    Attaches an image to a loop device where none has it. Raises StorageFailed when the recorded
+    file system is not found.
+    """
+    kind, _, path = adoption.source.partition(":")
+    if kind == "file":
+        return _image(path, mount, adoption.loop_options)
+    if kind == "block":
+        return _device(path, mount), ""
+    return adoption.source, ""
+
+
+def _device(path: str, mount: MountProperties) -> str:
+    if not mount.uuid:
+        return path
+    found = identity_of(path)
+    if found is not None and found.uuid == mount.uuid:
+        return path
+    with suppress(CommandFailed):
+        other = run(["findfs", f"UUID={mount.uuid}"], accepted=(0, *_NOTHING_FOUND)).stdout.strip()
+        if other:
+            return other
+    raise StorageFailed(
+        f"{path} does not hold the file system with UUID {mount.uuid}, nor does another device",
+        "Connect the storage it lay on, then attach it again.",
+    )
+
+
+def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, str]:
+    words = dict(word.partition("=")[::2] for word in loop_options.split(",") if word)
+    for loop in loop_devices():
+        same = loop.backing_file == path and not loop.deleted
+        if same and _loop_options(Path(loop.device).name, loop.direct_io) == loop_options:
+            return _checked(loop.device, path, mount), ""
+    if not in_expendable_child(lambda: os.path.isfile(path), doing=path):  # noqa: PTH113 - text
+        raise StorageFailed(f"the image {path} is not there", "Bring it back, then attach again.")
+    if "autoclear" in words:
+        names = ("offset", "sizelimit")
+        options = ["loop", *(f"{name}={words[name]}" for name in names if name in words)]
+        return path, ",".join(options)
+    command = ["losetup", "--find", "--show"]
+    command += [f"--{name}={words[name]}" for name in ("offset", "sizelimit", "sector-size")
+                if name in words]  # fmt: skip
+    command += ["--direct-io=on"] if "direct-io" in words else []
+    command += ["--read-only"] if "ro" in words else []
+    device = run([*command, "--", path], deadline_seconds=_ATTACH_SECONDS).stdout.strip()
+    return _checked(device, path, mount), ""
+
+
+def _checked(device: str, path: str, mount: MountProperties) -> str:
+    found = identity_of(device)
+    if mount.uuid and (found is None or found.uuid != mount.uuid):
+        raise StorageFailed(
+            f"{path} does not hold the file system with UUID {mount.uuid} any more",
+            "Bring the image back that was adopted.",
+        )
+    return device
