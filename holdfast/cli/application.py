@@ -22,6 +22,7 @@ from holdfast.cli import (
     doctor,
     drill,
     explain,
+    freeze,
     leg,
     receipt,
     recover,
@@ -57,6 +58,8 @@ application.add_typer(leg.commands, name="leg")
 application.add_typer(receipt.commands, name="receipt")
 application.command(name="status")(status.status)
 application.command(name="drill")(drill.drill)
+application.command(name="freeze")(freeze.freeze)
+application.command(name="thaw")(freeze.thaw)
 application.command(name="recover")(recover.recover)
 application.command(name="doctor")(doctor.doctor)
 application.command(name="explain")(explain.explain)

@@ -15,6 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
+from holdfast.applications.freezers.freezing import (
+    Frozen,
+    end,
+    frozen,
+    recover_freezes,
+    spool_of,
+)
+from holdfast.applications.freezers.policy import FreezePlan
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import (
@@ -23,8 +31,10 @@ from holdfast.errors import (
     HoldfastError,
     InvalidOption,
     MissingRights,
+    NoSuchReceipt,
     NoSuchVolume,
     NotAttached,
+    NotFrozen,
 )
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
@@ -34,6 +44,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.volume import LegState, Volume, VolumeReport, check_name
 from holdfast.service.doctor import examine
 from holdfast.service.following import Percentage, wait_until_in_sync
+from holdfast.service.freezing import freeze_volume, prepare_freeze
 from holdfast.service.plans import creation, deletion, enlargement, find_leg
 from holdfast.service.turn import turn
 from holdfast.service.wishes import NewVolume, check_socket_path
@@ -222,6 +233,42 @@ class Holdfast:
         self._gate(name).release()
         return self.show_volume(name)
 
+    # Freezing
+
+    def plan_freeze(self, name: str, by: str | None = None) -> FreezePlan:
+        """Whom `freeze` would freeze, and how. Changes nothing. Raises what `freeze` raises."""
+        self._need_root()
+        volume = self.catalog.volume(check_name(name))
+        return prepare_freeze(self.settings, volume, by).plan
+
+    def freeze(self, name: str, seconds: float | None = None, by: str | None = None) -> Frozen:
+        """Freeze the processes that use a volume, for `seconds` (None: 60) at most.
+
+        They stand still on return, and continue at the deadline whatever happens. Raises
+        NotAttached, AlreadyFrozen, CannotFreeze: then nobody is frozen.
+        """
+        self._need_root()
+        volume = self.catalog.volume(check_name(name))
+        with turn(self.settings, name):
+            prepared = prepare_freeze(self.settings, volume, by)
+            return freeze_volume(self.settings, volume, prepared, seconds)
+
+    def thaw(self, name: str) -> Receipt | None:
+        """Continue everybody who is frozen for a volume; the receipt, when it could be written.
+
+        Never waits for another command. Raises NotFrozen.
+        """
+        self._need_root()
+        record = frozen(self.settings.run_directory, check_name(name))
+        if record is None:
+            self.catalog.volume(name)
+            raise NotFrozen(f"{name} is not frozen", f"holdfast freeze {name}")
+        receipt = end(self.settings.run_directory, name)
+        self._ingest()
+        with suppress(NoSuchReceipt):
+            return self.catalog.receipt(record.id)
+        return receipt
+
     # Legs
 
     def plan_add_leg(self, name: str, url: str, spare: bool = False) -> str:
@@ -333,7 +380,8 @@ class Holdfast:
     def recover(self) -> list[str]:
         """Finish or undo what was interrupted; what was done, in words. Idempotent."""
         self._need_root()
-        done = recover(self.settings)
+        done = recover_freezes(self.settings)
+        done += recover(self.settings)
         self._ingest()
         return done
 
@@ -399,7 +447,8 @@ class Holdfast:
         self.catalog.update(volume)
 
     def _ingest(self) -> None:
-        for spool in sorted((self.settings.state_directory / "gates").glob("*/spool")):
+        spools = sorted((self.settings.state_directory / "gates").glob("*/spool"))
+        for spool in (*spools, spool_of(self.settings.state_directory)):
             self.set_aside += self.catalog.ingest(spool).unreadable
 
     @staticmethod

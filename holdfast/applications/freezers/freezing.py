@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.applications.freezers.policy import FreezePlan
 from holdfast.applications.freezers.record import Record, RecordFile, write_durably
@@ -37,6 +37,9 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.system.mounts import is_under
 from holdfast.system.process_state import open_process
+
+if TYPE_CHECKING:
+    from holdfast.config import Settings
 
 START_SECONDS = 30.0
 """A watchdog starts within a second; a loaded host may take longer."""
@@ -98,6 +101,7 @@ def begin(
             id=uuid.uuid4().hex,
             volume=plan.volume,
             freezer=plan.freezer,
+            seconds=seconds,
             deadline_ns=now_ns + int(seconds * 1e9),
             started=time.time(),
             started_ns=now_ns,
@@ -129,7 +133,7 @@ def begin(
         volume=plan.volume,
         id=record.id,
         freezer=plan.freezer,
-        deadline=record.started + seconds,
+        deadline=float(answer["deadline"]),
         processes=tuple(answer["processes"]),
         awake=tuple(answer["awake"]),
         left=tuple(process[0] for process in answer["left"]),
@@ -159,12 +163,13 @@ def frozen(run_directory: Path, volume: str) -> Record | None:
     return _load(RecordFile(run_directory, volume))
 
 
-def recover_freezes(run_directory: Path) -> list[str]:
+def recover_freezes(settings: Settings) -> list[str]:
     """Thaw whoever a dead or hung watchdog left frozen; what was done, in words. Idempotent.
 
     A freeze whose watchdog lives and whose deadline has not passed is left alone.
     """
     done = []
+    run_directory = settings.run_directory
     for path in sorted((run_directory / "freezes").glob("*.json")):
         file = RecordFile(run_directory, path.stem)
         try:

@@ -41,7 +41,10 @@ class Record:
     id: str
     volume: str
     freezer: str
+    seconds: float
+    """For how long, at most."""
     deadline_ns: int
+    """Counted from when the watchdog is ready to begin."""
     started: float
     started_ns: int
     started_ticks: int

@@ -264,6 +264,7 @@ class Watchdog:
             "trouble": trouble,
             "code": getattr(error, "code", ""),
             "mend": getattr(error, "mend", ""),
+            "deadline": time.time() + self._remaining_seconds(),
             "awake": [] if trouble else self._awake(),
             "processes": [] if trouble else processes_of(self._record, time.monotonic_ns()),
             "left": [
@@ -297,6 +298,7 @@ def main(record_path: Path, answer: int, lock: int) -> NoReturn:
     record = file.load()
     if record is None:
         os._exit(1)
+    record.deadline_ns = time.monotonic_ns() + int(record.seconds * 1e9)
     for descriptor in (answer, lock):
         os.set_inheritable(descriptor, False)
     Watchdog(file, record, answer, lock).run()

@@ -1,0 +1,87 @@
+"""Freezing and thawing the processes that use a volume, from its catalog entry.
+
+Brings together what the mount table, the list of users and the freezers say. Must never freeze by
+itself: the watchdog does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.applications.freezers import FREEZERS
+from holdfast.applications.freezers.freezing import Frozen, begin, frozen
+from holdfast.applications.freezers.policy import FreezePlan, plan_freeze
+from holdfast.applications.freezers.protocol import Occasion
+from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
+from holdfast.applications.users import find_users
+from holdfast.config import Settings
+from holdfast.errors import AlreadyFrozen, InvalidOption, NotAttached, NotFound
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.volume import Volume
+from holdfast.volumes.mountpoints import capture
+
+FREEZE_SECONDS = 60.0
+"""Of an administrator who names no time: half of the kernel's hung-task watchdog (120 s)."""
+
+LONGEST_SECONDS = 24 * 3600.0
+"""Nobody means to freeze an application for longer than a day."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A freeze that has been checked and not begun."""
+
+    plan: FreezePlan
+    mounts: tuple[MountPoint, ...]
+    protection: Protection
+
+
+def prepare_freeze(settings: Settings, volume: Volume, wanted: str | None = None) -> Prepared:
+    """Check everything and decide whom to freeze, and how; changes nothing.
+
+    Raises NotAttached, AlreadyFrozen, CannotFreeze, InvalidOption.
+    """
+    if wanted is not None and wanted not in FREEZERS:
+        raise InvalidOption(f"{wanted!r} is no way to freeze", f"Use {', '.join(FREEZERS)}.")
+    if frozen(settings.run_directory, volume.name) is not None:
+        raise AlreadyFrozen(f"{volume.name} is frozen already", f"holdfast thaw {volume.name}")
+    try:
+        mounts = capture(volume.mount.path)
+    except NotFound:
+        raise NotAttached(
+            f"{volume.name} is not mounted at {volume.mount.path}: nobody can use it",
+            f"holdfast volume attach {volume.name}",
+        ) from None
+    containers = [url.partition(":")[2] for url in (*volume.leg_urls, *volume.spare_urls)]
+    protection = Protection(servers_below(mounts, containers), ourselves())
+    gate = settings.gate_run_directory(volume.name) if volume.kind == "gated" else None
+    occasion = Occasion("0" * 32, volume.name, 0, gate_run_directory=gate)
+    freezers = {name: make(occasion) for name, make in FREEZERS.items()}
+    users = find_users(mounts, ourselves=True)
+    plan = plan_freeze(volume.name, volume.kind, users, protection, freezers, wanted)
+    return Prepared(plan, mounts, protection)
+
+
+def freeze_volume(
+    settings: Settings,
+    volume: Volume,
+    prepared: Prepared,
+    seconds: float | None = None,
+    cause: str = "asked for by the administrator",
+) -> Frozen:
+    """Freeze what was prepared, for so long at most; see freezers.freezing.begin."""
+    seconds = FREEZE_SECONDS if seconds is None else seconds
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise InvalidOption(
+            f"{seconds:g} s is no time to freeze for", "Between 1ms and 24h; see --for."
+        )
+    gate = settings.gate_run_directory(volume.name) if volume.kind == "gated" else None
+    return begin(
+        (settings.state_directory, settings.run_directory),
+        prepared.plan,
+        prepared.mounts,
+        prepared.protection,
+        seconds,
+        gate_run_directory=gate,
+        cause=cause,
+    )
