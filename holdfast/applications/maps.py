@@ -51,7 +51,7 @@ def maps_of(tables: Sequence[Table], places: Places) -> list[list[Map] | None]:
             again += range(len(found), len(found) + len(portion))
         found += answer or [None] * len(portion)
     singly = [tables[index] for index in again]
-    answers = ask_each(partial(_read, wanted), singly, item_seconds=0.2, budget_seconds=2.0)
+    answers = ask_each(partial(_read, wanted), singly, item_seconds=1.0, budget_seconds=5.0)
     for index, single in zip(again, answers, strict=True):
         found[index] = single
     return found

@@ -93,7 +93,7 @@ def _ask(questions: list[_Question]) -> list[_Answer | None]:
         if answered is None:
             again += range(len(answers), len(answers) + len(portion))
         answers += answered or [None] * len(portion)
-    singly = partial(ask_each, _look_at, item_seconds=0.2, budget_seconds=2.0)
+    singly = partial(ask_each, _look_at, item_seconds=1.0, budget_seconds=5.0)
     for index, answer in zip(again, singly([questions[i] for i in again]), strict=True):
         answers[index] = answer
     return answers

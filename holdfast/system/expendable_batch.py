@@ -21,8 +21,8 @@ from holdfast.system.expendable import reap
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ITEM_SECONDS = 1.0
-BUDGET_SECONDS = 5.0
+ITEM_SECONDS = 3.0
+BUDGET_SECONDS = 10.0
 """A few hung items are survived; a volume where everything hangs is not asked again and again."""
 
 _LENGTH = struct.Struct("=I")
