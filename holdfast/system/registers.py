@@ -9,9 +9,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from holdfast.system.syscalls import number_of
+
 _WORD = (1 << 64) - 1
 
-_RESTART = (-512, -513, -514, -516)
+_RESTART_BLOCK = -516
+_RESTART = (-512, -513, -514, _RESTART_BLOCK)
 """ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK: include/linux/errno.h."""
 
 
@@ -135,9 +138,16 @@ class Registers:
         return self.interrupted_call >= 0 and self.result in _RESTART
 
     def make_call_again(self) -> None:
-        """Make the system call again from its beginning when the thread goes on."""
+        """Make the interrupted system call again when the thread goes on.
+
+        One with a relative time-out is continued instead (restart_syscall(2)): the kernel knows
+        how much of it is left, as long as the thread makes no call with a time-out meanwhile.
+        """
         layout, values = self.layout, self.values
-        values[layout.number] = self.interrupted_call & _WORD
+        number = self.interrupted_call
+        if self.result == _RESTART_BLOCK:
+            number = number_of("restart_syscall", layout.machine)
+        values[layout.number] = number
         values[layout.instruction_pointer] -= layout.call_bytes
         self.forget_call()
 

@@ -10,9 +10,10 @@ process can never make it execute anything foreign.
 The same self-restoring code, put into unused bytes at the end of an executable mapping (the slack),
 maps the harbour in the beginning and unmaps it in the end.
 
-Layout of the harbour, one mapping: code pages (wait loop, then one exit for each thread), data page
-(is parked, deadline, masks and flags), scratch. x86-64 only: on arm64 a thread cannot jump without
-losing a register, so it needs frames for rt_sigreturn; nobody has tested that, so it is refused.
+Layout of the harbour, one mapping: code pages (wait loop, then one exit for each thread), data
+pages (is anything parked, deadline, cells of each thread), scratch. x86-64 only: on arm64 a thread
+cannot jump without losing a register, so it needs frames for rt_sigreturn; nobody has tested that,
+so it is refused.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ PAGE = 4096
 EXIT_BYTES = 256
 SCRATCH_BYTES = 64 << 10
 SLACK_BYTES = 256
-_CODE_START = 128
+_CODE_START = 256
 """The exits begin after the call instruction and the wait loop."""
+_HEAD_BYTES, _CELLS_BYTES = 32, 32
+_TICK_NS = 50_000_000
+"""How often a thread in the wait loop looks whether it may go."""
 
 _SYSCALL = b"\x0f\x05"
 _SIG_SETMASK = 2
-_CLOCK_MONOTONIC, _TIMER_ABSTIME = 1, 1
-_EINTR = 4
+_CLOCK_MONOTONIC = 1
 
 _LOAD = {
     "rax": b"\x48\xb8",
@@ -91,13 +94,18 @@ def as_if_restarted(registers: Registers) -> Registers:
     """Registers with which a thread goes on by itself, without the kernel's help.
 
     What the kernel would do on the way back to the program, making an interrupted system call
-    again, is in them. A call with a relative time-out begins anew.
+    again, is in them.
     """
     own = registers.copy()
     if own.wants_restart():
         own.make_call_again()
     own.forget_call()
     return own
+
+
+def slack_mark() -> bytes:
+    """How code in the slack begins."""
+    return _SYSCALL + _LOAD["rax"] + struct.pack("<Q", number_of("rt_sigprocmask", "x86_64"))
 
 
 def slack_code(address: int, registers: Registers, mask: int) -> bytes:
@@ -126,7 +134,11 @@ class Harbour:
     @property
     def size_bytes(self) -> int:
         """The whole mapping."""
-        return self.code_bytes + _pages(24 + 16 * len(self.thread_ids)) + SCRATCH_BYTES
+        return (
+            self.code_bytes
+            + _pages(_HEAD_BYTES + _CELLS_BYTES * len(self.thread_ids))
+            + SCRATCH_BYTES
+        )
 
     @property
     def call(self) -> int:
@@ -135,12 +147,12 @@ class Harbour:
 
     @property
     def wait(self) -> int:
-        """Address of the wait loop. A thread's exit must be in r15."""
+        """Address of the wait loop."""
         return self.address + len(_SYSCALL)
 
     @property
     def data(self) -> int:
-        """Address of the data: parked (8 bytes), deadline (struct timespec), masks and flags."""
+        """Address of the data: parked, deadline in ns, token, size; then each thread's cells."""
         return self.address + self.code_bytes
 
     @property
@@ -157,32 +169,54 @@ class Harbour:
         return self.address <= address < self.address + self.code_bytes
 
     def build_code(self, registers: Mapping[int, Registers]) -> bytes:
-        """The code pages."""
-        loop = b"".join(
+        """The code pages. A thread in the wait loop has its cells in r14, its exit in r15.
+
+        The loop makes no call that has the kernel forget an interrupted one: ppoll(2) sleeps,
+        where nanosleep(2) and poll(2) would spoil restart_syscall(2).
+        """
+        is_parked = b"\x48\xa1" + struct.pack("<Q", self.data) + b"\x85\xc0"  # test eax, eax
+        is_late = b"".join(
             (
-                b"\x48\xa1" + struct.pack("<Q", self.data),  # mov rax, [parked]
-                b"\x85\xc0",  # test eax, eax
-                b"\x74\x00",  # jz leave (filled in below)
+                _load("rax", number_of("clock_gettime", "x86_64")),
+                _load("rdi", _CLOCK_MONOTONIC),
+                b"\x49\x8d\x76\x10",  # lea rsi, [r14+16]
+                _SYSCALL,
+                b"\x49\x8b\x46\x10",  # mov rax, [r14+16]
+                b"\x48\x69\xc0" + struct.pack("<i", 10**9),  # imul rax, rax, 10^9
+                b"\x49\x03\x46\x18",  # add rax, [r14+24]
+                _load("rdx", self.data + 8),
+                b"\x48\x3b\x02",  # cmp rax, [rdx]
             )
         )
         sleep = b"".join(
             (
-                _load("rax", number_of("clock_nanosleep", "x86_64")),
-                _load("rdi", _CLOCK_MONOTONIC),
-                _load("rsi", _TIMER_ABSTIME),
-                _load("rdx", self.data + 8),
+                b"\x49\xc7\x46\x10" + struct.pack("<i", 0),  # mov qword [r14+16], 0
+                b"\x49\xc7\x46\x18" + struct.pack("<i", _TICK_NS),  # mov qword [r14+24], tick
+                _load("rax", number_of("ppoll", "x86_64")),
+                b"\x31\xff",  # xor edi, edi
+                b"\x31\xf6",  # xor esi, esi
+                b"\x49\x8d\x56\x10",  # lea rdx, [r14+16]
                 b"\x45\x31\xd2",  # xor r10d, r10d
+                b"\x41\xb8\x08\x00\x00\x00",  # mov r8d, 8
                 _SYSCALL,
-                b"\x83\xf8" + struct.pack("<b", -_EINTR),  # cmp eax, -EINTR
             )
         )
-        back = -(len(loop) + len(sleep) + 2)
-        loop = loop[:-1] + struct.pack("<b", len(sleep) + 2)
-        code = _SYSCALL + loop + sleep + b"\x74" + struct.pack("<b", back) + b"\x41\xff\xe7"
-        assert len(code) <= _CODE_START  # ends with jmp r15
+        after_late, after_parked = len(sleep) + 2, len(is_late) + 2 + len(sleep) + 2
+        loop = b"".join(
+            (
+                is_parked,
+                b"\x74" + struct.pack("<b", after_parked),  # jz leave
+                is_late,
+                b"\x7d" + struct.pack("<b", after_late),  # jge leave
+                sleep,
+            )
+        )
+        again = b"\xeb" + struct.pack("<b", -(len(loop) + 2))
+        code = _SYSCALL + loop + again + b"\x41\xff\xe7"  # leave: jmp r15
+        assert len(code) <= _CODE_START
         parts = [code.ljust(_CODE_START, b"\xcc")]
-        for index, thread_id in enumerate(self.thread_ids):
-            parts.append(self._exit(registers[thread_id], self._cells(index)))
+        for thread_id in self.thread_ids:
+            parts.append(self._exit(registers[thread_id], self.cells_of(thread_id)))
         return b"".join(parts).ljust(self.code_bytes, b"\xcc")
 
     def _exit(self, registers: Registers, cells: int) -> bytes:
@@ -200,18 +234,23 @@ class Harbour:
         return code.ljust(EXIT_BYTES, b"\xcc")
 
     def build_data(
-        self, deadline_ns: int, registers: Mapping[int, Registers], masks: Mapping[int, int]
+        self,
+        registers: Mapping[int, Registers],
+        masks: Mapping[int, int],
+        deadline_ns: int,
+        token: int,
     ) -> bytes:
         """The data: nothing is parked yet. The deadline is of CLOCK_MONOTONIC."""
-        head = struct.pack("<Qqq", 0, *divmod(deadline_ns, 10**9))
+        head = struct.pack("<QqQQ", 0, deadline_ns, token, self.size_bytes)
         cells = [
-            struct.pack("<QQ", masks[thread_id], registers[thread_id].values["eflags"])
+            struct.pack("<QQQQ", masks[thread_id], registers[thread_id].values["eflags"], 0, 0)
             for thread_id in self.thread_ids
         ]
         return head + b"".join(cells)
 
-    def _cells(self, index: int) -> int:
-        return self.data + 24 + 16 * index
+    def cells_of(self, thread_id: int) -> int:
+        """Address of what belongs to one thread: its mask, its flags, a struct timespec."""
+        return self.data + _HEAD_BYTES + _CELLS_BYTES * self.thread_ids.index(thread_id)
 
 
 def _pages(length: int) -> int:

@@ -1,41 +1,55 @@
-"""Finds bytes in a process's executable memory that nothing uses.
+"""Bytes in a process's executable memory that nothing uses, for the first and the last call there.
 
 The zeros behind the last instruction of an executable mapping, up to the end of its page, are never
 executed: they pad the file. The vDSO comes first: every process has it, and it is on no volume.
+The slots are always the same, so what an agent that died has left in one is found again.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Iterator
 
-from holdfast.applications.rebind.harbour import PAGE, SLACK_BYTES
+from holdfast.applications.rebind.harbour import PAGE, SLACK_BYTES, slack_mark
+from holdfast.applications.rebind.threads import Threads
 from holdfast.errors import Refused
 
-_MARGIN_BYTES = 64
 
+def find_slots(threads: Threads, maps: list[str]) -> Iterator[tuple[int, bool]]:
+    """Addresses of SLACK_BYTES each, and whether an agent that died has left code there.
 
-def find_slack(pid: int, memory: int) -> int:
-    """Address of SLACK_BYTES unused executable bytes. Raises Refused when there are none.
-
-    `memory`: a descriptor of /proc/PID/mem of the stopped process.
+    `maps`: lines of /proc/PID/maps.
     """
-    executable = [line for line in _maps(pid) if line.split(" ", 2)[1] == "r-xp"]
+    executable = [line for line in maps if line.split(" ", 2)[1] == "r-xp"]
     for line in sorted(executable, key=lambda line: not line.endswith("[vdso]")):
         end = int(line.split(" ", 1)[0].partition("-")[2], 16)
         try:
-            page = os.pread(memory, PAGE, end - PAGE)
+            page = threads.read(end - PAGE, PAGE)
         except OSError:
             continue  # beyond the end of its file
-        used = len(page.rstrip(b"\0"))
-        start = (used + _MARGIN_BYTES + 15) // 16 * 16
-        if used and start + SLACK_BYTES <= len(page):
-            return end - PAGE + start
+        # one slot stays unused: code that happens to end with zeros is not taken for padding
+        states = [_state(page[start : start + SLACK_BYTES]) for start in _STARTS]
+        for index, state in enumerate(states[:-1]):
+            if state is None or states[index + 1] is None:
+                break
+            yield end - PAGE + _STARTS[index], state
+
+
+_STARTS = range(PAGE - SLACK_BYTES, -1, -SLACK_BYTES)
+
+
+def _state(slot: bytes) -> bool | None:
+    """False: empty; True: code of ours; None: it belongs to the program."""
+    if not any(slot):
+        return False
+    return True if slot.startswith(slack_mark()) else None
+
+
+def choose_slot(threads: Threads, maps: list[str]) -> int:
+    """The address of an empty slot. Raises Refused when there is none."""
+    for address, left_over in find_slots(threads, maps):
+        if not left_over:
+            return address
     raise Refused(
-        f"process {pid} has no room for a system call of ours in its executable memory",
-        "Stop this process, or see holdfast explain.",
+        f"process {threads.pid} has no room for a system call of ours in its executable memory",
+        "Stop this process for the time of the restoration.",
     )
-
-
-def _maps(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/maps").read_text().splitlines()

@@ -1,0 +1,144 @@
+"""What an agent that died has left in a process: harbours that threads leave, code in the slack.
+
+Threads leave both by themselves, within microseconds; but a signal handler may run in between, and
+returns there. Nothing of it may be removed or written over while a thread can still come back.
+"""
+
+from __future__ import annotations
+
+import array
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.applications.rebind.harbour import PAGE, SLACK_BYTES
+from holdfast.applications.rebind.slack import find_slots
+from holdfast.applications.rebind.threads import Threads
+from holdfast.errors import DeadlinePassed, InUse
+
+_STACK_BYTES = 256 << 10
+"""How far above the top of its stack a thread's way back is looked for."""
+
+_USER_CODE_SEGMENT = 0x33
+"""__USER_CS, asm/segment.h."""
+
+_MARK = b"\x0f\x05\x48\xa1"
+_MARK_BYTES = 12
+"""A harbour begins with syscall; mov rax, [its data]."""
+
+_MOST_CODE_BYTES = 64 << 20
+"""A process has at most some 100 000 threads, with 256 bytes each."""
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A harbour without an agent."""
+
+    address: int
+    code_bytes: int
+    size_bytes: int
+    token: int
+    parked: bool
+
+
+def find_strays(threads: Threads, maps: list[str]) -> list[Stray]:
+    """The harbours in a stopped process."""
+    found = []
+    for line in maps:
+        words = line.split()
+        if len(words) != 5 or words[1] != "r-xp" or words[4] != "0":
+            continue
+        stray = stray_at(threads, int(words[0].partition("-")[0], 16))
+        if stray is not None:
+            found.append(stray)
+    return found
+
+
+def stray_at(threads: Threads, address: int) -> Stray | None:
+    """The harbour that begins there, or None."""
+    try:
+        code = threads.read(address, _MARK_BYTES)
+        data = struct.unpack("<Q", code[4:])[0]
+        if code[:4] != _MARK or not PAGE <= data - address <= _MOST_CODE_BYTES:
+            return None
+        parked, _, token, size = struct.unpack("<QqQQ", threads.read(data, 32))
+    except OSError:
+        return None
+    return Stray(address, data - address, size, token, bool(parked))
+
+
+def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -> list[Stray]:
+    """Empty the slots that an agent before us has used; the harbours that can be unmapped.
+
+    What a thread may still come back to stays as it is, for a later time. Raises InUse when handles
+    are parked: that agent's record is needed; DeadlinePassed when a thread does not leave.
+    """
+    strays = find_strays(threads, maps)
+    if any(stray.parked for stray in strays):
+        raise InUse(
+            f"handles of process {threads.pid} are parked by a restoration that was interrupted",
+            "holdfast recover finishes it.",
+        )
+    slots = [address for address, left_over in find_slots(threads, maps) if left_over]
+    ranges = [(stray.address, stray.address + stray.code_bytes) for stray in strays]
+    ranges += [(slot, slot + SLACK_BYTES) for slot in slots]
+    _let_leave(threads, ranges, timeout_seconds)
+    needed = {word for each in threads.registers for word in _ways_back(threads, each, ranges)}
+    for slot in slots:
+        if not any(slot <= word < slot + SLACK_BYTES for word in needed):
+            threads.write(slot, bytes(SLACK_BYTES))
+    return [
+        stray
+        for stray in strays
+        if not any(stray.address <= word < stray.address + stray.code_bytes for word in needed)
+    ]
+
+
+def _let_leave(threads: Threads, ranges: list[tuple[int, int]], timeout_seconds: float) -> None:
+    """Let threads run that are inside one of the ranges, until none is."""
+    deadline = time.monotonic() + timeout_seconds
+    while inside := [
+        thread_id
+        for thread_id, registers in threads.registers.items()
+        if any(start <= registers.instruction_pointer < end for start, end in ranges)
+    ]:
+        if time.monotonic() > deadline:
+            raise DeadlinePassed(
+                f"thread {inside[0]} of process {threads.pid} is still on its way back from a"
+                " rebind that was interrupted",
+                "Try again.",
+            )
+        for thread_id in inside:
+            threads.run_on(thread_id, deadline + timeout_seconds)
+
+
+def _ways_back(threads: Threads, thread_id: int, ranges: list[tuple[int, int]]) -> Iterator[int]:
+    """Addresses inside the ranges to which a signal handler of this thread may return.
+
+    Only a signal puts such an address on a stack: as rip in its frame, with flags and segments
+    behind it (struct sigcontext_64, asm/sigcontext.h).
+    """
+    if not ranges:
+        return
+    words = _stack(threads, threads.registers[thread_id].stack_pointer)
+    for index in range(len(words) - 2):
+        word = words[index]
+        if any(start <= word < end for start, end in ranges):
+            flags, segments = words[index + 1], words[index + 2]
+            if flags & 2 and flags < 1 << 22 and segments & 0xFFFF == _USER_CODE_SEGMENT:
+                yield word
+
+
+def _stack(threads: Threads, top: int) -> array.array[int]:
+    """Words of the stack, as far up as there is memory."""
+    words = array.array("Q")
+    address = top & ~7
+    while address < top + _STACK_BYTES:
+        length = PAGE - address % PAGE
+        try:
+            words.frombytes(threads.read(address, length))
+        except OSError:
+            break
+        address += length
+    return words
