@@ -1,0 +1,191 @@
+"""Doing the steps of a plan: recorded before and after, finished or undone whatever happens.
+
+Owns the order of events and nothing of what a step does. Invariants: a step acts only after its
+start is on disk; when one fails, those that had begun are undone backwards, until the one after
+which there is no way back, from where on everything goes forward; whoever was stopped is released
+at the end, or at the deadline by itself. A runner that dies leaves the record, and `go_on` in
+another process makes the same decisions from it.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
+from holdfast.model.plan import StepName
+from holdfast.model.restoration import Stage, StepRecord, StepState
+from holdfast.restoration.steps.protocol import Step, Work
+
+POINTS_OF_NO_RETURN = (StepName.REPLAY, StepName.UNLOCK, StepName.THAW)
+"""Once handles lead to the new mount, and more so when someone has run on it, only forward is safe:
+what is written there is written nowhere else."""
+
+LONGEST_RESERVE_SECONDS = 10.0
+_RESERVE_SHARE = 0.25
+"""How much of the time until the deadline is kept back for undoing."""
+
+
+class Runner:
+    """Runs the steps of one restoration. `checkpoint` is called around each of them, for tests that
+    kill the runner there."""
+
+    def __init__(
+        self,
+        work: Work,
+        steps: Mapping[StepName, Step],
+        waits_after: StepName | None = None,
+        checkpoint: Callable[[str], None] = lambda place: None,
+    ) -> None:
+        self.work = work
+        self._steps = [steps[name] for name in work.restoration.step_names]
+        self._waits_after = waits_after
+        self._checkpoint = checkpoint
+
+    def run(self) -> Stage | None:
+        """Do what is not done yet. None: it is finished; WAITING: another command goes on.
+
+        Raises what a step raised, after everything was undone; the error says what could not be.
+        """
+        self._note_stage(Stage.RUNNING)
+        for step in self._steps:
+            if self.work.restoration.has_finished(step.name):
+                continue
+            if step.name in POINTS_OF_NO_RETURN:
+                self._go_forward(step)
+                continue
+            try:
+                self._check_time(step)
+                self._do(step)
+            except BaseException as error:
+                self.undo(error)
+                raise
+            if step.name is self._waits_after:
+                self._waits_after = None
+                self._note_stage(Stage.WAITING)
+                return Stage.WAITING
+        return None
+
+    def go_on(self) -> bool:
+        """Finish or undo what a dead runner left; True when it was finished, False when undone."""
+        if self.work.restoration.stage is Stage.UNDOING or not self._past_the_dismount():
+            self.undo(None)
+            return False
+        try:
+            self.run()
+        except HoldfastError:
+            return False
+        return True
+
+    def undo(self, cause: BaseException | None) -> None:
+        """Take back, last first, every step that has begun. Each is tried, whatever the others do.
+
+        What could not be taken back is added to the message of `cause`.
+        """
+        with _undisturbed():
+            failures = self._undo_all()
+        if failures and isinstance(cause, HoldfastError):
+            cause.message += "; it could not be undone entirely: " + "; ".join(failures)
+            cause.args = (cause.message,)
+            cause.mend = f"{cause.mend} Then: holdfast recover.".strip()
+        elif failures and cause is None:
+            raise StorageFailed("it could not be undone entirely: " + "; ".join(failures))
+
+    def _undo_all(self) -> list[str]:
+        with suppress(StorageFailed):
+            self._note_stage(Stage.UNDOING)
+        failures = []
+        for step in reversed(self._steps):
+            record = self.work.restoration.record_of(step.name)
+            if record is None or record.state is StepState.UNDONE:
+                continue
+            begun = time.time()
+            try:
+                self._checkpoint(f"before undoing {step.name}")
+                words = step.undo(self.work)
+            except (HoldfastError, OSError) as failure:
+                failures.append(f"{step.name}: {failure}")
+                self._record_quietly(step, StepState.FAILED, begun, f"undoing: {failure}")
+                continue
+            self._record_quietly(step, StepState.UNDONE, begun, words)
+            self._checkpoint(f"after undoing {step.name}")
+        return failures
+
+    def _past_the_dismount(self) -> bool:
+        """Whether going forward is right: the old storage is gone from sight, or was replaced."""
+        restoration = self.work.restoration
+        names = restoration.step_names
+        decisive = StepName.RESTORE if StepName.RESTORE in names else StepName.DISMOUNT
+        return decisive in names and restoration.has_finished(decisive)
+
+    def _go_forward(self, step: Step) -> None:
+        """A step that is done whatever happens; what went wrong is on its record."""
+        with _undisturbed():
+            begun = time.time()
+            try:
+                self._do(step)
+            except Exception as error:
+                self._record_quietly(step, StepState.FAILED, begun, str(error))
+
+    def _do(self, step: Step) -> None:
+        begun = time.time()
+        self._checkpoint(f"before {step.name}")
+        self._record(step, StepState.STARTED, begun, "")
+        self.work.say(str(step.name))
+        self._checkpoint(f"in {step.name}")
+        words = "was done already" if step.is_done(self.work) else step.do(self.work)
+        self._record(step, StepState.FINISHED, begun, words)
+        self._checkpoint(f"after {step.name}")
+
+    def _check_time(self, step: Step) -> None:
+        """No step may be begun that would leave no time to take it back."""
+        deadline_ns = self.work.restoration.deadline_ns
+        if not deadline_ns or step.name in POINTS_OF_NO_RETURN or step.name is StepName.FREEZE:
+            return
+        whole_seconds = float(self.work.facts.get("deadline_seconds", 0.0))
+        reserve_seconds = min(LONGEST_RESERVE_SECONDS, whole_seconds * _RESERVE_SHARE)
+        left_seconds = (deadline_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) / 1e9
+        if left_seconds < reserve_seconds:
+            raise DeadlinePassed(
+                f"{left_seconds:.1f} s are left before the processes run again: too little for"
+                f" {step.name}",
+                "Everything is as it was. Give a later --deadline.",
+            )
+
+    def _note_stage(self, stage: Stage) -> None:
+        self.work.ledger.note(self.work.restoration.id, stage=stage)
+        self.work.restoration = replace(self.work.restoration, stage=stage)
+
+    def _record(self, step: Step, state: StepState, begun: float, words: str) -> None:
+        seconds = 0.0 if state is StepState.STARTED else time.time() - begun
+        record = StepRecord(step.name, state, begun, seconds, words)
+        self.work.ledger.record(self.work.restoration.id, record)
+        self._keep(record)
+
+    def _record_quietly(self, step: Step, state: StepState, begun: float, words: str) -> None:
+        """While undoing, a catalog that fails must not keep processes stopped."""
+        record = StepRecord(step.name, state, begun, time.time() - begun, words)
+        self._keep(record)
+        with suppress(StorageFailed):
+            self.work.ledger.record(self.work.restoration.id, record)
+
+    def _keep(self, record: StepRecord) -> None:
+        old = self.work.restoration
+        others = tuple(each for each in old.steps if each.name is not record.name)
+        order = {name: place for place, name in enumerate(old.step_names)}
+        steps = tuple(sorted((*others, record), key=lambda each: order[each.name]))
+        self.work.restoration = replace(old, steps=steps)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and the like wait until this is over: it is short, and processes are stopped."""
+    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

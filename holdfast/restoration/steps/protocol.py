@@ -1,0 +1,70 @@
+"""What every step has in common, and what it is given to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from holdfast.config import Settings
+from holdfast.model.plan import StepName
+from holdfast.model.restoration import Restoration
+
+
+class Ledger(Protocol):
+    """Where it is written, durably, how far a restoration has come (catalog.restorations)."""
+
+    def note(
+        self,
+        identifier: str,
+        stage: Any = None,
+        facts: Any = None,
+        deadline_ns: int | None = None,
+    ) -> None:
+        """Change what is known of it."""
+
+    def record(self, identifier: str, step: Any) -> None:
+        """Write what became of a step."""
+
+
+@dataclass
+class Work:
+    """One restoration at work in this process."""
+
+    settings: Settings
+    ledger: Ledger
+    restoration: Restoration
+    say: Callable[[str], None] = lambda words: None
+    percent: Callable[[float], None] = lambda percent: None
+    live: dict[str, Any] = field(default_factory=dict)
+    """What cannot be written down: descriptors, stopped processes, the process that copies."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What has been found out and must survive us; change it with `remember` only."""
+        return self.restoration.facts
+
+    def remember(self, **facts: Any) -> None:
+        """Make facts durable; they are there when this returns."""
+        self.ledger.note(self.restoration.id, facts=facts)
+        self.restoration.facts.update(facts)
+
+
+class Step(Protocol):
+    """One step: what it does, how it is seen that it was done, and how it is taken back.
+
+    Each may be run by another process than the one that began; each may find half of its work done.
+    """
+
+    @property
+    def name(self) -> StepName:
+        """Its place in the order."""
+
+    def is_done(self, work: Work) -> bool:
+        """Whether its effect is there, judged by the world and not by the record."""
+
+    def do(self, work: Work) -> str:
+        """Do it, or the rest of it; what came of it, in words. Idempotent. Raises HoldfastError."""
+
+    def undo(self, work: Work) -> str:
+        """Take it back, also when it was half done; what was done, in words. Idempotent."""

@@ -1,0 +1,185 @@
+"""Whatever a step does and wherever the runner dies: finished or undone, and everybody released."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from holdfast.catalog import Catalog
+from holdfast.config import Settings
+from holdfast.errors import DeadlinePassed, InUse
+from holdfast.model.plan import ORDER, StepName, Strategy
+from holdfast.model.restoration import Restoration, Stage, StepState
+from holdfast.restoration.runner import POINTS_OF_NO_RETURN, Runner
+from holdfast.restoration.steps.protocol import Step, Work
+
+
+@dataclass
+class FileStep:
+    """A step whose effect is that a file exists; the last one instead removes what the first made,
+    as a thaw ends a freeze."""
+
+    name: StepName
+    world: Path
+    fails: bool = False
+
+    @property
+    def _mark(self) -> Path:
+        return self.world / str(self.name)
+
+    def is_done(self, work: Work) -> bool:
+        return self._mark.exists()
+
+    def do(self, work: Work) -> str:
+        if self.fails:
+            raise InUse(f"{self.name} cannot be done")
+        self._mark.touch()
+        if self.name is StepName.THAW:
+            (self.world / "frozen").unlink(missing_ok=True)
+        if self.name is StepName.FREEZE:
+            (self.world / "frozen").touch()
+        return "done"
+
+    def undo(self, work: Work) -> str:
+        self._mark.unlink(missing_ok=True)
+        if self.name is StepName.FREEZE:
+            (self.world / "frozen").unlink(missing_ok=True)
+        return "undone"
+
+
+class Bench:
+    """A catalog, a world of files, and one restoration of all steps."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.world = folder / "world"
+        self.world.mkdir()
+        self.catalog = Catalog(folder / "catalog.sqlite")
+        self.catalog.restorations.begin(
+            Restoration("r", "shop", Strategy.MIGRATE, "planned", 1.0, Stage.PREPARING, "boot",
+                        step_names=ORDER)
+        )  # fmt: skip
+
+    def runner(self, *failing: StepName, **options: object) -> Runner:
+        restoration = self.catalog.restorations.of("shop")
+        assert restoration is not None
+        steps: dict[StepName, Step] = {
+            name: FileStep(name, self.world, name in failing) for name in ORDER
+        }
+        work = Work(Settings(home=self.folder), self.catalog.restorations, restoration)
+        return Runner(work, steps, **options)  # type: ignore[arg-type]
+
+    def made(self) -> list[str]:
+        return sorted(path.name for path in self.world.iterdir())
+
+    def states(self) -> dict[StepName, StepState]:
+        restoration = self.catalog.restorations.of("shop")
+        assert restoration is not None
+        return {step.name: step.state for step in restoration.steps}
+
+
+@pytest.fixture
+def bench(ram_directory: Path) -> Bench:
+    return Bench(ram_directory)
+
+
+def test_every_step_is_done_in_order_and_recorded(bench: Bench) -> None:
+    places: list[str] = []
+    assert bench.runner(checkpoint=places.append).run() is None
+    assert [place for place in places if place.startswith("before")] == [
+        f"before {name}" for name in ORDER
+    ]
+    assert set(bench.states().values()) == {StepState.FINISHED}
+    assert bench.made() == sorted(map(str, ORDER))
+
+
+@pytest.mark.parametrize("failing", [name for name in ORDER if name not in POINTS_OF_NO_RETURN])
+def test_a_step_that_fails_undoes_all_before_it(bench: Bench, failing: StepName) -> None:
+    with pytest.raises(InUse, match=str(failing)):
+        bench.runner(failing).run()
+    assert bench.made() == []
+    assert set(bench.states().values()) == {StepState.UNDONE}
+
+
+@pytest.mark.parametrize("failing", POINTS_OF_NO_RETURN)
+def test_after_the_remount_only_forward(bench: Bench, failing: StepName) -> None:
+    bench.runner(failing).run()
+    assert bench.states()[failing] is StepState.FAILED
+    assert ("frozen" in bench.made()) == (failing is StepName.THAW)
+    assert str(StepName.REMOUNT) in bench.made()
+
+
+def test_interrupting_undoes_as_well(bench: Bench) -> None:
+    def interrupt(place: str) -> None:
+        if place == "in dismount":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.runner(checkpoint=interrupt).run()
+    assert bench.made() == []
+
+
+def killed_at(bench: Bench, place: str, *failing: StepName) -> None:
+    """Run it in a process of its own that dies at this place, as by SIGKILL."""
+
+    def die(here: str) -> None:
+        if here == place:
+            os._exit(9)
+
+    bench.catalog.close()
+    child = os.fork()
+    if child == 0:
+        try:
+            bench.runner(*failing, checkpoint=die).run()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+
+
+@pytest.mark.parametrize("place", ["before", "in", "after"])
+@pytest.mark.parametrize("name", ORDER)
+def test_a_killed_runner_is_finished_or_undone_by_the_next(
+    bench: Bench, place: str, name: StepName
+) -> None:
+    killed_at(bench, f"{place} {name}")
+    finished = bench.runner().go_on()
+    assert "frozen" not in bench.made()
+    if finished:
+        assert bench.made() == sorted(map(str, ORDER))
+    else:
+        assert bench.made() == []
+    past = ORDER.index(name) > ORDER.index(StepName.RESTORE)
+    past = past or (name is StepName.RESTORE and place == "after")
+    assert finished == past
+
+
+@pytest.mark.parametrize("name", ORDER[: ORDER.index(StepName.REPLAY)])
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_killed_while_undoing_it_is_undone_by_the_next(
+    bench: Bench, place: str, name: StepName
+) -> None:
+    killed_at(bench, f"{place} undoing {name}", StepName.REMOUNT)
+    assert not bench.runner().go_on()
+    assert bench.made() == []
+
+
+def test_it_leaves_where_the_plan_says_and_goes_on_from_there(bench: Bench) -> None:
+    assert bench.runner(waits_after=StepName.DISMOUNT).run() is Stage.WAITING
+    assert "frozen" in bench.made()
+    assert str(StepName.RESTORE) not in bench.made()
+    assert bench.runner().run() is None
+    assert "frozen" not in bench.made()
+
+
+def test_a_step_that_leaves_no_time_to_undo_is_not_begun(bench: Bench) -> None:
+    soon_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + 1_000_000_000
+    facts = {"deadline_seconds": 8.0}  # two of them are kept back
+    bench.catalog.restorations.note("r", facts=facts, deadline_ns=soon_ns)
+    with pytest.raises(DeadlinePassed, match="capture"):
+        bench.runner().run()
+    assert bench.made() == []
