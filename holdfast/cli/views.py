@@ -14,6 +14,7 @@ from holdfast.cli.output import (
     time_text,
 )
 from holdfast.model.size import format_size
+from holdfast.model.volume import ADOPTED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,6 +51,8 @@ def print_volumes(reports: Sequence[VolumeReport]) -> None:
 
 def _count(report: VolumeReport) -> str:
     """Legs in sync of all legs, spares left out; how many are recorded when it is detached."""
+    if report.kind == ADOPTED:
+        return ADOPTED
     active = [leg for leg in report.legs if leg.state != "spare"]
     if report.gate is None:
         return f"{len(active)}"
@@ -58,6 +61,9 @@ def _count(report: VolumeReport) -> str:
 
 def print_volume(report: VolumeReport) -> None:
     """Everything about one volume."""
+    if report.kind == ADOPTED:
+        _print_adopted(report)
+        return
     pairs = [
         ("name", report.name),
         ("state", str(report.state)),
@@ -101,6 +107,30 @@ def print_volume(report: VolumeReport) -> None:
     )
 
 
+def _print_adopted(report: VolumeReport) -> None:
+    pairs = [
+        ("name", report.name),
+        ("kind", report.kind),
+        ("state", str(report.state)),
+        ("mount", report.mount),
+        ("file system", f"{report.filesystem} {report.label} {report.uuid}".strip()),
+        ("options", report.options or "defaults"),
+        ("size", f"{format_size(report.size_bytes)} ({report.size_bytes} bytes)"),
+        ("device", report.device or "none"),
+        ("source", report.source),
+    ]
+    if report.reason:
+        pairs.append(("reason", report.reason))
+    print_facts(pairs)
+    if report.mounts:
+        print()
+        rows = [
+            (each.path, f"/{each.inside}", each.options, each.propagation, each.process or "ours")
+            for each in report.mounts
+        ]
+        print_table(("mounted at", "directory", "options", "propagation", "namespace of"), rows)
+
+
 def _hold_text(reason: str, deadline: float | None) -> str:
     if deadline is None:
         return reason
@@ -138,7 +168,7 @@ def _note(report: VolumeReport) -> str:
     for leg in report.legs:
         if leg.reason:
             return f"leg {leg.number}: {leg.reason}"
-    return ""
+    return report.reason
 
 
 def print_receipts(receipts: Sequence[Receipt]) -> None:

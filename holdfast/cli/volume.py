@@ -1,4 +1,4 @@
-"""holdfast volume: create, list, show, resize, attach, detach, delete, hold, release."""
+"""holdfast volume: create, adopt, list, show, resize, attach, detach, delete, hold, release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from holdfast.cli.output import confirm, note, print_error, print_json, steps, t
 from holdfast.cli.session import session
 from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.model.size import format_size, parse_size
-from holdfast.model.volume import JournalMode
+from holdfast.model.volume import ADOPTED, JournalMode
 
 commands = typer.Typer(help="Manage volumes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -105,6 +105,28 @@ def create(
         print_json(report)
     else:
         note(f"created {name}: {format_size(report.size_bytes)} {filesystem} at {report.mount}")
+
+
+@commands.command()
+def adopt(
+    name: VolumeName,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Where it is mounted.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Manage a mount that is there already. Nothing of it is changed, nothing gets in its way."""
+    with session() as holdfast:
+        if dry_run:
+            _print_intentions(holdfast.plan_adopt(name, path), as_json)
+            return
+        report = holdfast.adopt_volume(name, path)
+        limits = holdfast.limits(name)
+    if as_json:
+        print_json(report)
+        return
+    note(f"adopted {name}: {report.filesystem} from {report.source} at {report.mount}")
+    for finding in limits:
+        note(f"note: {finding.found}. {finding.meaning}")
 
 
 @commands.command("list")
@@ -210,19 +232,23 @@ def delete(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Delete a volume and its data: image files are removed, block devices only released."""
+    """Delete a volume and its data: image files are removed, block devices only released.
+
+    An adopted volume is only forgotten: its mount and its data stay.
+    """
     with session() as holdfast:
         intentions = holdfast.plan_delete(name, keep_images)
+        adopted = holdfast.show_volume(name).kind == ADOPTED
         if dry_run:
             _print_intentions(intentions, False)
             return
         what = "keeping its images" if keep_images else "and all its data"
-        confirm(f"Delete {name} {what}?", yes)
+        confirm(f"Forget {name}?" if adopted else f"Delete {name} {what}?", yes)
         with steps(f"deleting {name}") as show:
             left = holdfast.delete_volume(name, keep_images, show)
     for sentence in left:
         note(f"warning: {sentence}")
-    note(f"deleted {name}")
+    note(f"forgot {name}: it stays as it is" if adopted else f"deleted {name}")
 
 
 @commands.command()

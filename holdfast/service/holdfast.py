@@ -28,6 +28,7 @@ from holdfast.config import Settings
 from holdfast.errors import (
     AlreadyExists,
     GateGone,
+    HasNoGate,
     HoldfastError,
     InvalidOption,
     MissingRights,
@@ -45,9 +46,11 @@ from holdfast.model.volume import LegState, Volume, VolumeReport, check_name
 from holdfast.service.doctor import examine
 from holdfast.service.following import Percentage, wait_until_in_sync
 from holdfast.service.freezing import freeze_volume, prepare_freeze
-from holdfast.service.plans import creation, deletion, enlargement, find_leg
+from holdfast.service.plans import adoption, creation, deletion, enlargement, find_leg
 from holdfast.service.turn import turn
 from holdfast.service.wishes import NewVolume, check_socket_path
+from holdfast.volumes.adopt import adopt_volume, limits_of
+from holdfast.volumes.adopted import attach_adopted, detach_adopted, report_adopted
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.checks import check_containers, check_mount_place, check_values
@@ -133,11 +136,31 @@ class Holdfast:
 
     def list_volumes(self) -> list[VolumeReport]:
         """Every volume in the catalog with its present state, by name."""
-        return [report_volume(self.settings, volume) for volume in self.catalog.volumes()]
+        return [self._report(volume) for volume in self.catalog.volumes()]
 
     def show_volume(self, name: str) -> VolumeReport:
         """One volume with its present state. Raises NoSuchVolume."""
-        return report_volume(self.settings, self.catalog.volume(name))
+        return self._report(self.catalog.volume(name))
+
+    def plan_adopt(self, name: str, path: str) -> tuple[str, ...]:
+        """What `adopt_volume` would record, after all its checks, and the limits. No change."""
+        self._need_root()
+        volume = adopt_volume(self.settings, name, path, self.catalog.volumes())
+        return adoption(volume, limits_of(volume))
+
+    def adopt_volume(self, name: str, path: str) -> VolumeReport:
+        """Manage a mount that is there already; durable on return, nothing else is changed.
+
+        Raises NotMounted, CannotAdopt, OwnLeg, AlreadyExists.
+        """
+        self._need_root()
+        with turn(self.settings, check_name(name)):
+            self.catalog.add(adopt_volume(self.settings, name, path, self.catalog.volumes()))
+        return self.show_volume(name)
+
+    def limits(self, name: str) -> list[Finding]:
+        """What will not be possible with an adopted volume, or only with a loss."""
+        return limits_of(self.catalog.volume(name))
 
     def plan_resize(self, name: str, size_bytes: int) -> tuple[str, ...]:
         """What `resize_volume` would do. Changes nothing."""
@@ -172,10 +195,16 @@ class Holdfast:
         self._need_root()
         check_socket_path(self.settings, check_name(name))
         with turn(self.settings, name):
+            if leg_urls:
+                self._refuse_adopted(name)
             if leg_urls and not gate_is_running(self.settings.gate_run_directory(name)):
                 urls = tuple(str(parse_container_url(url)) for url in leg_urls)
                 self._enter(rebuild_volume(self.settings, name, urls))
             volume = self.catalog.volume(name)
+            if volume.is_adopted:
+                mounted = attach_adopted(self.settings, volume, progress)
+                self.catalog.update(replace(mounted, attached=True))
+                return self.show_volume(name)
             attached = attach_volume(self.settings, volume, force=force, progress=progress)
             self.catalog.update(replace(attached, attached=True))
         return self.show_volume(name)
@@ -192,6 +221,10 @@ class Holdfast:
         self._need_root()
         with turn(self.settings, check_name(name)):
             volume = self.catalog.volume(name)
+            if volume.is_adopted:
+                dismounted = detach_adopted(self.settings, volume, progress)
+                self.catalog.update(replace(dismounted, attached=False))
+                return self.show_volume(name)
             detach_volume(self.settings, volume, progress)
             self.catalog.update(replace(volume, attached=False))
             self._note_legs(name)
@@ -208,11 +241,14 @@ class Holdfast:
     ) -> list[str]:
         """Delete a volume and its data; durable on return. What could not be cleaned, in words.
 
-        Its receipts stay. Raises InUse while processes use it. Killed anywhere, the same call
-        finishes.
+        An adopted volume is forgotten: mount and data stay. Receipts stay. Raises InUse while
+        processes use it. Killed anywhere, the same call finishes.
         """
         self._need_root()
         with turn(self.settings, check_name(name)):
+            if self.catalog.volume(name).is_adopted:
+                self.catalog.remove(name)
+                return []
             detach_volume(self.settings, self.catalog.volume(name), progress)
             self._note_legs(name)
             self._ingest()
@@ -397,6 +433,19 @@ class Holdfast:
 
     # How it is done
 
+    def _report(self, volume: Volume) -> VolumeReport:
+        report = report_adopted if volume.is_adopted else report_volume
+        return report(self.settings, volume)
+
+    def _refuse_adopted(self, name: str) -> None:
+        """Raise HasNoGate for an adopted volume; others, also unknown ones, pass."""
+        with suppress(NoSuchVolume):
+            if self.catalog.volume(name).is_adopted:
+                raise HasNoGate(
+                    f"{name} is an adopted volume: it has no gate and no legs",
+                    f"holdfast migrate {name} URL moves it to a container.",
+                )
+
     def _enter(self, found: Volume) -> None:
         """Put a volume that was found from its superblocks into the catalog."""
         try:
@@ -415,6 +464,7 @@ class Holdfast:
         """The gate of an attached volume. Raises NoSuchVolume, NotAttached, GateGone."""
         self._need_root()
         volume = self.catalog.volume(check_name(name))
+        self._refuse_adopted(name)
         run_directory = self.settings.gate_run_directory(name)
         if gate_is_running(run_directory):
             return GateClient(run_directory)

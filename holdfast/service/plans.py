@@ -5,7 +5,10 @@ Pure: values in, sentences out. Must never promise a check that was not made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holdfast.errors import InvalidSize, NoSuchLeg
+from holdfast.model.finding import Finding
 from holdfast.model.size import format_size
 from holdfast.model.volume import LegReport, LegState, Volume, VolumeReport
 
@@ -44,8 +47,23 @@ def enlargement(volume: Volume, size_bytes: int) -> tuple[str, ...]:
     )
 
 
+def adoption(volume: Volume, limits: Sequence[Finding]) -> tuple[str, ...]:
+    """What adopting this mount records, and what will not be possible with it."""
+    adopted = volume.adoption
+    assert adopted is not None
+    count = len(adopted.points)
+    places = "" if count == 1 else f", and its {count - 1} other mounts"
+    return (
+        f"record {volume.mount.filesystem} from {adopted.source} at {volume.mount.path}{places}",
+        "mount nothing, write nothing, put nothing into the data path",
+        *(f"note: {finding.found}: {finding.meaning}" for finding in limits),
+    )
+
+
 def deletion(volume: Volume, keep_images: bool) -> tuple[str, ...]:
     """The steps of deleting this volume."""
+    if volume.is_adopted:
+        return ("forget its catalog entry; its mount, its data and its receipts stay",)
     urls = volume.leg_urls + volume.spare_urls
     images = [url for url in urls if url.startswith("file:")]
     others = [url for url in urls if not url.startswith("file:")]
