@@ -27,6 +27,7 @@ from holdfast.cli import (
     receipt,
     recover,
     status,
+    users,
     volume,
 )
 from holdfast.cli.output import print_error
@@ -58,6 +59,7 @@ application.add_typer(leg.commands, name="leg")
 application.add_typer(receipt.commands, name="receipt")
 application.command(name="status")(status.status)
 application.command(name="drill")(drill.drill)
+application.command(name="users")(users.users)
 application.command(name="freeze")(freeze.freeze)
 application.command(name="thaw")(freeze.thaw)
 application.command(name="recover")(recover.recover)

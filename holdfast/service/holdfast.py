@@ -42,12 +42,14 @@ from holdfast.gate.launch import gate_is_running
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
+from holdfast.model.usage import Usage
 from holdfast.model.volume import LegState, Volume, VolumeReport, check_name
 from holdfast.service.doctor import examine
 from holdfast.service.following import Percentage, wait_until_in_sync
 from holdfast.service.freezing import freeze_volume, prepare_freeze
 from holdfast.service.plans import adoption, creation, deletion, enlargement, find_leg
 from holdfast.service.turn import turn
+from holdfast.service.using import usage_of
 from holdfast.service.wishes import NewVolume, check_socket_path
 from holdfast.volumes.adopt import adopt_volume, limits_of
 from holdfast.volumes.adopted import attach_adopted, detach_adopted, report_adopted
@@ -398,6 +400,14 @@ class Holdfast:
         return self.show_volume(name)
 
     # Looking back, looking around
+
+    def users(self, name: str, watch_seconds: float = 0.0) -> Usage:
+        """Who keeps an attached volume busy, by what; how much they transfer in so many seconds.
+
+        Changes nothing, and never waits for storage or another command. Raises NotAttached.
+        """
+        self._need_root()
+        return usage_of(self.catalog.volume(check_name(name)), watch_seconds)
 
     def receipts(self, volume: str | None = None, limit: int | None = 100) -> list[Receipt]:
         """The newest receipts first, also those that gates have just written."""
