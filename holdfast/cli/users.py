@@ -84,9 +84,7 @@ def _by_application(members: Sequence[User]) -> Iterator[tuple[str, list[User]]]
         yield f"{name}{extra}", group
 
 
-def _add_process(
-    branch: Tree, user: User, transfer: Transfer | None, everything: bool
-) -> None:
+def _add_process(branch: Tree, user: User, transfer: Transfer | None, everything: bool) -> None:
     from rich.text import Text
 
     facts = [f"process {user.pid}", f"user {user.user_id}", f"state {user.state}"]
