@@ -15,6 +15,7 @@ _X86_64 = {
     "mmap": 9,
     "mprotect": 10,
     "munmap": 11,
+    "brk": 12,
     "rt_sigaction": 13,
     "rt_sigprocmask": 14,
     "madvise": 28,
@@ -43,6 +44,7 @@ _X86_64 = {
     "inotify_init1": 294,
     "memfd_create": 319,
     "mlock2": 325,
+    "close_range": 436,
 }
 
 _ARM64 = {
@@ -70,6 +72,7 @@ _ARM64 = {
     "getpid": 172,
     "socketpair": 199,
     "recvmsg": 212,
+    "brk": 214,
     "munmap": 215,
     "clone": 220,
     "mmap": 222,
@@ -79,6 +82,7 @@ _ARM64 = {
     "wait4": 260,
     "memfd_create": 279,
     "mlock2": 284,
+    "close_range": 436,
 }
 
 NUMBERS = {"x86_64": _X86_64, "aarch64": _ARM64}

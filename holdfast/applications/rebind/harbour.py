@@ -27,6 +27,7 @@ from holdfast.system.syscalls import number_of
 
 PAGE = 4096
 EXIT_BYTES = 256
+ROOM_BYTES = 256
 SCRATCH_BYTES = 64 << 10
 SLACK_BYTES = 256
 _CODE_START = 256
@@ -128,8 +129,8 @@ class Harbour:
 
     @property
     def code_bytes(self) -> int:
-        """Pages with the wait loop and the exits, in bytes."""
-        return _pages(_CODE_START + EXIT_BYTES * len(self.thread_ids))
+        """Pages with the wait loop, the exits, and room for code of a moment, in bytes."""
+        return _pages(_CODE_START + EXIT_BYTES * len(self.thread_ids) + ROOM_BYTES)
 
     @property
     def size_bytes(self) -> int:
@@ -159,6 +160,11 @@ class Harbour:
     def scratch(self) -> int:
         """Address of memory for arguments."""
         return self.address + self.size_bytes - SCRATCH_BYTES
+
+    @property
+    def room(self) -> int:
+        """Address of ROOM_BYTES for code that is needed for one call only."""
+        return self.address + _CODE_START + EXIT_BYTES * len(self.thread_ids)
 
     def exit_of(self, thread_id: int) -> int:
         """Address of the code that gives this thread its own state again."""

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.courier import Courier
-from holdfast.applications.rebind.harbour import SCRATCH_BYTES, SLACK_BYTES, Harbour, slack_code
+from holdfast.applications.rebind.harbour import (
+    ROOM_BYTES,
+    SCRATCH_BYTES,
+    SLACK_BYTES,
+    Harbour,
+    slack_code,
+)
 from holdfast.applications.rebind.slack import choose_slot
 from holdfast.applications.rebind.strays import clear_left_over, stray_at
 from holdfast.applications.rebind.threads import LAYOUT, STOP_SECONDS, Threads, start_time
@@ -180,10 +186,32 @@ class Target:
         It must not block, and have no relative time-out (see harbour).
         """
         assert self._harbour is not None
+        return self._call_at(self._harbour.call, name, arguments, thread_id)
+
+    def call_with_code(self, code: bytes, name: str, *arguments: int) -> int:
+        """Make one system call with code of ours behind it, which a child made by it runs.
+
+        The code must lead whoever is not that child to `wait_address`, with r14 and r15 as they
+        are. At most ROOM_BYTES with the call instruction.
+        """
+        assert self._harbour is not None
+        instruction = b"\x0f\x05"
+        assert len(instruction + code) <= ROOM_BYTES
+        self.write(self._harbour.room, instruction + code)
+        return self._call_at(self._harbour.room, name, arguments, None)
+
+    @property
+    def wait_address(self) -> int:
+        """Where a thread of a stopped process belongs when it makes no call."""
+        assert self._harbour is not None
+        return self._harbour.wait
+
+    def _call_at(
+        self, address: int, name: str, arguments: tuple[int, ...], thread_id: int | None
+    ) -> int:
         thread_id = thread_id or self._threads.executor
         registers = self._waiting(thread_id)
-        number = number_of(name, LAYOUT.machine)
-        registers.prepare_call(self._harbour.call, number, arguments)
+        registers.prepare_call(address, number_of(name, LAYOUT.machine), arguments)
         ptrace.set_registers(thread_id, registers)
         result = self._run_call(thread_id)
         if -4096 < result < 0:
