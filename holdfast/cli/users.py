@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SHORT_LIST = 20
 """Handles shown of one process without --all."""
 
+COMMAND_CHARACTERS = 100
+"""Of a command line; --json has all of it."""
+
 _COLUMNS = ("kind", "number", "mode", "offset", "path", "notes")
 
 
@@ -87,7 +90,7 @@ def _by_application(members: Sequence[User]) -> Iterator[tuple[str, list[User]]]
 def _add_process(branch: Tree, user: User, transfer: Transfer | None, everything: bool) -> None:
     from rich.text import Text
 
-    facts = [f"process {user.pid}", f"user {user.user_id}", f"state {user.state}"]
+    facts = [f"user {user.user_id}", f"state {user.state}"]
     if len(user.threads) > 1:
         facts.append(f"{len(user.threads)} threads")
     if user.read_bytes is not None and user.written_bytes is not None:
@@ -95,12 +98,23 @@ def _add_process(branch: Tree, user: User, transfer: Transfer | None, everything
     if transfer is not None:
         reading, writing = transfer.read_bytes_per_second, transfer.written_bytes_per_second
         facts.append(f"now {_amount(reading)}/s read, {_amount(writing)}/s written")
-    leaf = branch.add(Text(f"{user.command}: {', '.join(facts)}"))
+    leaf = branch.add(
+        Text.assemble(
+            (f"{user.name} (process {user.pid})", "bold"),
+            f": {', '.join(facts)}\n",
+            (_on_one_line(user.command), "dim"),
+        )
+    )
     rows = list(_rows(user.handles))
     shown = rows if everything else rows[:SHORT_LIST]
     leaf.add(table(_COLUMNS, shown, right=("number", "offset")))
     if len(shown) < len(rows):
         leaf.add(Text(f"and {len(rows) - len(shown)} more: --all or --json", "dim"))
+
+
+def _on_one_line(command: str) -> str:
+    words = " ".join(command.split())
+    return words if len(words) <= COMMAND_CHARACTERS else words[: COMMAND_CHARACTERS - 1] + "…"
 
 
 def _rows(handles: Sequence[Handle]) -> Iterator[tuple[str, ...]]:

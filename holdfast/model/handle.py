@@ -22,7 +22,7 @@ class HandleKind(StrEnum):
     WORKING_DIRECTORY = "working-directory"
     ROOT = "root"
     INOTIFY = "inotify"
-    """A descriptor of an inotify instance that watches something on the volume."""
+    """A watch of an inotify instance on something on the volume; one handle per watch."""
     FIFO = "fifo"
     DEVICE = "device"
     """A descriptor of a device node that lies on the volume."""
@@ -71,7 +71,8 @@ class Handle:
     inside: str = ""
     """Path below the root of the file system, no leading slash; empty: that root itself."""
     mode: str = ""
-    """r | w | rw for descriptors; rwx and s or p for maps, as in /proc/PID/maps."""
+    """r | w | rw for descriptors; rwx and s or p for maps, as in /proc/PID/maps; `listening` for a
+    socket that accepts connections."""
     number: int | None = None
     """The descriptor's number."""
     thread_id: int | None = None
@@ -79,9 +80,10 @@ class Handle:
     offset: int = 0
     """File position in bytes; of a map: where in the file it begins."""
     flags: int = 0
-    """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it."""
+    """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it; of an inotify watch its
+    mask."""
     start: int = 0
-    """First address of a map."""
+    """First address of a map; of an inotify watch its number."""
     end: int = 0
     """Address after the last of a map."""
     inode: int = 0
