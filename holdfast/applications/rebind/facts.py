@@ -1,0 +1,100 @@
+"""What a process is, as far as it decides whether something in it can be moved.
+
+Reads /proc only, and no file that lies on storage.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from holdfast.system.proc import read
+from holdfast.system.smaps import MapSettings, read_settings
+
+_AT_PHENT = 4  # include/uapi/linux/auxvec.h: size of one program header
+_PROGRAM_HEADER_64_BYTES = 56  # sizeof(Elf64_Phdr)
+
+_CAP_SYS_CHROOT, _CAP_SYS_ADMIN, _CAP_CHECKPOINT_RESTORE = 18, 21, 40  # linux/capability.h
+
+_MACHINES = frozenset({"x86_64"})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of one process."""
+
+    pid: int
+    blocked: str = ""
+    """Why nothing of it can be moved; empty: nothing is in the way."""
+    waiting: str = ""
+    """What keeps it from being stopped at the moment."""
+    capabilities: int = 0
+    """Effective, in its own user namespace."""
+    filtered: bool = False
+    """A seccomp filter is set."""
+    chrooted: bool = False
+    maps: dict[int, MapSettings] | None = None
+
+    @property
+    def may_change_root(self) -> bool:
+        """chroot(2)"""
+        return bool(self.capabilities >> _CAP_SYS_CHROOT & 1)
+
+    @property
+    def may_change_program(self) -> bool:
+        """prctl(2), PR_SET_MM_MAP with exe_fd."""
+        return bool(self.capabilities >> _CAP_CHECKPOINT_RESTORE & 1) or bool(
+            self.capabilities >> _CAP_SYS_ADMIN & 1
+        )
+
+
+def gather(pid: int, map_starts: Collection[int] = ()) -> Facts:
+    """The facts of one process, with the settings of its maps at these addresses."""
+    try:
+        lines = read(f"/proc/{pid}/status").decode(errors="replace").splitlines()
+        status = {name: value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        return Facts(
+            pid=pid,
+            blocked=_blocked(pid, status),
+            waiting=_waiting(pid),
+            capabilities=int(status["CapEff"], 16),
+            filtered=status.get("Seccomp", "0") != "0",
+            chrooted=os.readlink(f"/proc/{pid}/root") != "/",  # noqa: PTH115
+            maps=read_settings(pid, map_starts),
+        )
+    except (FileNotFoundError, ProcessLookupError):
+        return Facts(pid, blocked="")  # it has ended: its handles went with it
+    except (PermissionError, KeyError, ValueError) as error:
+        return Facts(pid, blocked=f"/proc/{pid} cannot be read: {error}")
+
+
+def _blocked(pid: int, status: dict[str, str]) -> str:
+    if pid == os.getpid():
+        return "this is Holdfast itself"
+    tracer = int(status.get("TracerPid", "0"))
+    if tracer not in (0, os.getpid()):
+        return f"process {tracer} traces it: end the debugger or strace"
+    machine = platform.machine()
+    if machine not in _MACHINES:
+        return f"system calls cannot be made inside processes on {machine}"
+    if not _has_64_bits(pid):
+        return "it is a 32-bit process"
+    return ""
+
+
+def _waiting(pid: int) -> str:
+    for name in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+        state = read(f"/proc/{pid}/task/{name}/stat").rpartition(b")")[2].split()[0]
+        if state == b"D":
+            return f"thread {name} waits in the kernel now and cannot be stopped before it returns"
+    return ""
+
+
+def _has_64_bits(pid: int) -> bool:
+    """Told by the auxiliary vector in its memory, not by its program, which lies on storage."""
+    data = read(f"/proc/{pid}/auxv")
+    pairs = dict(struct.iter_unpack("=QQ", data[: len(data) // 16 * 16]))
+    return not data or pairs.get(_AT_PHENT) == _PROGRAM_HEADER_64_BYTES

@@ -1,0 +1,33 @@
+"""The kinds of handles: one file each, one Protocol.
+
+DRIVERS has those that can be moved; whatever is not in it blocks a rebind (see refused).
+"""
+
+from __future__ import annotations
+
+from holdfast.applications.rebind.handles.directory import DirectoryDriver
+from holdfast.applications.rebind.handles.executable import ExecutableDriver
+from holdfast.applications.rebind.handles.file import FileDriver
+from holdfast.applications.rebind.handles.inotify import InotifyDriver
+from holdfast.applications.rebind.handles.map import MapDriver
+from holdfast.applications.rebind.handles.place import PlaceDriver
+from holdfast.applications.rebind.handles.protocol import HandleDriver
+from holdfast.applications.rebind.handles.root import RootDriver
+from holdfast.applications.rebind.handles.working_directory import WorkingDirectoryDriver
+from holdfast.model.handle import HandleKind
+
+DRIVERS: dict[HandleKind, HandleDriver] = {
+    HandleKind.FILE: FileDriver(),
+    HandleKind.DIRECTORY: DirectoryDriver(),
+    HandleKind.PATH: PlaceDriver(),
+    HandleKind.MAP: MapDriver(),
+    HandleKind.EXECUTABLE: ExecutableDriver(),
+    HandleKind.ROOT: RootDriver(),
+    HandleKind.WORKING_DIRECTORY: WorkingDirectoryDriver(),
+    HandleKind.INOTIFY: InotifyDriver(),
+}
+"""In the order in which handles are parked and rebound: the program after its maps (the kernel
+wants that), the working directory after the root; watches last, in a pass of their own, so that
+they do not see what we open."""
+
+__all__ = ["DRIVERS", "HandleDriver"]

@@ -1,0 +1,133 @@
+"""The program that a process runs: /proc/PID/exe keeps its file busy after all maps are gone.
+
+PR_SET_MM_MAP (prctl(2)) changes it, for whoever may checkpoint processes in his own user namespace.
+A process without that right gets a child for an instant that shares its memory and has every right
+in a user namespace of its own. That takes user namespaces, and no chroot.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast.applications.rebind.borrowed_rights import prctl_with_every_right
+from holdfast.applications.rebind.facts import Facts, gather
+from holdfast.applications.rebind.handles.judging import blocks, moved, recreated
+from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.parking import Note
+from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.errors import Blocked
+from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
+from holdfast.system.proc import read
+
+_PR_SET_MM, _PR_SET_MM_MAP = 35, 14  # include/uapi/linux/prctl.h
+_MEMORY_MAP = struct.Struct("=11QQIi")
+"""struct prctl_mm_map: eleven addresses, auxv, auxv_size, exe_fd."""
+
+_NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
+
+
+class ExecutableDriver:
+    """See the module."""
+
+    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+        if not facts.may_change_program:
+            if facts.chrooted:
+                return blocks(handle, "runs a program of the volume in a chroot, without privilege")
+            if _NAMESPACES.read_text().strip() == "0":
+                return blocks(handle, "takes user namespaces, and this host allows none")
+        if handle.deleted:
+            return recreated(handle, "has no name any more: its contents are carried over")
+        return moved(handle, facts)
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        """Tries the way without changing anything: setting what is set already."""
+        values = _values(process)
+        privileged = gather(process.pid).may_change_program
+        try:
+            _set(process, values, -1, privileged=privileged)
+        except OSError as error:
+            raise Blocked(
+                f"process {process.pid} ({process.name}) runs {handles[0].path}, and the"
+                f" kernel does not let it change that: {error.strerror}",
+                "End this process, or give it CAP_CHECKPOINT_RESTORE.",
+            ) from error
+        return [{"values": values, "privileged": privileged} for _ in handles]
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+    ) -> None:
+        for note in notes:
+            _change(process, note, placeholders.program)
+
+    def wants(self, note: Note) -> list[Wanted]:
+        return [
+            Wanted(
+                key=note.details["key"],
+                mount_id=note.handle.mount_id,
+                path=note.details["inside"],
+                flags=os.O_RDONLY,
+                expected=Expected.FILE,
+                contents=note.details.get("contents", ""),
+                deleted=note.handle.deleted,
+            )
+        ]
+
+    def rebind(
+        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+    ) -> list[ReboundHandle]:
+        lines = []
+        for note in notes:
+            opened = openings[note.details["key"]]
+            line = ReboundHandle(note.handle, opened.outcome, opened.note)
+            if opened.descriptor is not None:
+                try:
+                    _change(process, note, opened.descriptor)
+                except OSError as error:
+                    words = f"it is not the process's program any more: {error.strerror}"
+                    line = ReboundHandle(note.handle, HandleOutcome.LOST, words)
+            lines.append(line)
+        return lines
+
+
+def _change(process: StoppedProcess, note: Note, program: int) -> None:
+    number = process.target.give(program)
+    try:
+        values, privileged = note.details["values"], note.details["privileged"]
+        _set(process, values, number, privileged=privileged)
+    finally:
+        process.target.call("close", number)
+
+
+def _values(process: StoppedProcess) -> list[int]:
+    """The addresses of struct prctl_mm_map in its order, as they are."""
+    fields = read(f"/proc/{process.pid}/stat").rpartition(b")")[2].split()
+    stat = {number: int(value) for number, value in enumerate(fields[1:], start=4)}
+    start_brk = stat[47]
+    brk = process.target.call("brk", 0)
+    return [
+        *(stat[26], stat[27]),  # start_code, end_code: proc_pid_stat(5)
+        *(stat[45], stat[46]),  # start_data, end_data
+        *(start_brk, max(brk, start_brk)),
+        stat[28],  # start_stack
+        *(stat[48], stat[49], stat[50], stat[51]),  # arg_start … env_end
+    ]
+
+
+def _set(process: StoppedProcess, values: Sequence[int], number: int, *, privileged: bool) -> None:
+    """Set the addresses, and the program with this descriptor of the process (-1: not that)."""
+    target = process.target
+    address = target.scratch + 512
+    target.write(address, _MEMORY_MAP.pack(*values, 0, 0, number))
+    arguments = (_PR_SET_MM, _PR_SET_MM_MAP, address, _MEMORY_MAP.size, 0)
+    if privileged:
+        target.call("prctl", *arguments)
+    else:
+        prctl_with_every_right(target, arguments)

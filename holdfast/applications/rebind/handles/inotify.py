@@ -1,0 +1,270 @@
+"""Watches of inotify instances: a new instance with the same watches under the same numbers.
+
+A watch cannot be moved, and an instance never gives a number out twice. So a new instance is made
+in the process (it counts for the same user), watches are added and removed until the next number
+is the wanted one, and it takes the place of the old one under all of its descriptors and in the
+epoll instances that wait for it. Events that were not read before the stop are lost; what the
+dismount would say (IN_UNMOUNT, IN_IGNORED) is never seen. There is one handle for each watch on
+the volume; watches elsewhere of the same instance are added again as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from holdfast.applications.fdinfo import Watch, parse_information, parse_watches
+from holdfast.applications.rebind.facts import Facts
+from holdfast.applications.rebind.handles.judging import blocks, lost, recreated
+from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.parking import Note
+from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.polling import add_again, interests
+from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
+from holdfast.system import inotify
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.mounts import mounts
+from holdfast.system.proc import read
+
+MOST_NUMBERS = 200_000
+"""Watch numbers that are gone through; each costs a few microseconds while processes wait."""
+
+WATCH_SECONDS = 5.0
+
+_ANY_EVENT = 0x4  # IN_ATTRIB: on an empty folder of our own, where none ever comes
+_DRAIN_AFTER = 4096
+"""Each number that is skipped leaves an IN_IGNORED event; the queue holds 16384 by default."""
+
+
+class InotifyDriver:
+    """See the module."""
+
+    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+        if handle.start > MOST_NUMBERS:
+            return blocks(handle, f"its watches have numbers up to {handle.start}")
+        if handle.deleted:
+            return lost(handle, "what is watched was removed")
+        return recreated(handle, "same number and mask; events not read by then are lost")
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        found = []
+        for handle in handles:
+            text = read(f"{process.folder(handle.thread_id)}/fdinfo/{handle.number}")
+            assert handle.number is not None
+            unread = 0
+            copy = process.target.courier(handle.thread_id).take(handle.number)
+            try:
+                unread = inotify.unread_bytes(copy)
+            finally:
+                os.close(copy)
+            found.append(
+                {
+                    "instance_flags": parse_information(text).flags,
+                    "watches": [_as_json(watch) for watch in parse_watches(text)],
+                    "unread_bytes": unread,
+                    "interests": interests(process, handle),
+                }
+            )
+        return found
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+    ) -> None:
+        """A new instance without watches: nothing happens that it could tell of."""
+        for instance in _instances(notes):
+            number = process.target.call(
+                "inotify_init1", _flags(instance[0]), thread_id=instance[0].handle.thread_id
+            )
+            _put(process, instance, number)
+
+    def wants(self, note: Note) -> list[Wanted]:
+        return [
+            Wanted(
+                key=_key(note),
+                mount_id=note.handle.mount_id,
+                path=note.details["inside"],
+                flags=os.O_PATH | os.O_NOFOLLOW,
+                expected=Expected.ANYTHING,
+                deleted=note.handle.deleted,
+            )
+        ]
+
+    def rebind(
+        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+    ) -> list[ReboundHandle]:
+        lines = []
+        for instance in _instances(notes):
+            lines += self._rebind(process, instance, openings)
+        return lines
+
+    def _rebind(
+        self, process: StoppedProcess, instance: list[Note], openings: Openings
+    ) -> list[ReboundHandle]:
+        first = instance[0]
+        thread_id = first.handle.thread_id
+        failed: dict[int, str] = {}
+        made = openings.instances.get(first.details["key"])
+        if made is None:
+            number = process.target.call("inotify_init1", _flags(first), thread_id=thread_id)
+            made = process.target.courier(thread_id).take(number)
+            openings.instances[first.details["key"]] = made
+            # Looking up paths may block, the instance is the same in the child.
+            failed = in_expendable_child(
+                partial(_add_watches, made, instance, openings), WATCH_SECONDS, "adding watches"
+            )
+        else:
+            number = process.target.give(made, thread_id)
+        _put(process, instance, number)
+        return [_outcome(note, openings, failed) for note in instance]
+
+
+def _outcome(note: Note, openings: Openings, failed: dict[int, str]) -> ReboundHandle:
+    opened = openings[_key(note)]
+    if opened.descriptor is None:
+        return ReboundHandle(note.handle, opened.outcome, opened.note)
+    if note.handle.start in failed:
+        return ReboundHandle(note.handle, HandleOutcome.LOST, failed[note.handle.start])
+    if note.details["unread_bytes"]:
+        words = f"{note.details['unread_bytes']} bytes of events that were not read are lost"
+        return ReboundHandle(note.handle, HandleOutcome.IDENTICAL, words)
+    return ReboundHandle(note.handle, HandleOutcome.IDENTICAL)
+
+
+def _instances(notes: Sequence[Note]) -> list[list[Note]]:
+    """The notes of each instance: of every watch under every descriptor that it has here."""
+    found: dict[tuple[int | None, str], list[Note]] = {}
+    for note in notes:
+        found.setdefault((note.handle.thread_id, note.details["key"]), []).append(note)
+    return list(found.values())
+
+
+def _put(process: StoppedProcess, instance: Sequence[Note], number: int) -> None:
+    """Let all descriptors of an instance be duplicates of this one, which is closed."""
+    thread_id = instance[0].handle.thread_id
+    flags = {note.handle.number: note.details["instance_flags"] for note in instance}
+    for place, each in flags.items():
+        assert place is not None
+        process.target.call("dup3", number, place, each & os.O_CLOEXEC, thread_id=thread_id)
+    process.target.call("close", number, thread_id=thread_id)
+    unique = {str(note.handle.number): note.details["interests"] for note in instance}
+    for interest in unique.values():
+        add_again(process, interest, thread_id)
+
+
+def _flags(note: Note) -> int:
+    """Of inotify_init1(2)."""
+    return int(note.details["instance_flags"]) & os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def _key(note: Note) -> str:
+    """The same inode watched by the same descriptor is opened once."""
+    return f"watch-{note.handle.mount_id}-{note.details['inside']}"
+
+
+def _add_watches(ours: int, instance: Sequence[Note], openings: Openings) -> dict[int, str]:
+    """Add all watches in the order of their numbers; which ones failed, and why."""
+    on_volume = {note.handle.start: note for note in instance}
+    failed: dict[int, str] = {}
+    filler = _Filler(ours)
+    watches = [_from_json(each) for each in instance[0].details["watches"]]
+    try:
+        for watch in sorted(watches, key=lambda watch: watch.number):
+            filler.fill_up_to(watch.number)
+            note = on_volume.get(watch.number)
+            try:
+                if note is None:
+                    filler.last = _watch_elsewhere(ours, watch)
+                else:
+                    opened = openings[_key(note)].descriptor
+                    if opened is not None:
+                        path = f"/proc/self/fd/{opened}"
+                        filler.last = inotify.add_watch(ours, path, watch.mask)
+            except OSError as error:
+                failed[watch.number] = error.strerror or str(error)
+        filler.drain()
+    finally:
+        filler.close()
+    return failed
+
+
+class _Filler:
+    """Uses up watch numbers on an empty folder that nobody else knows."""
+
+    def __init__(self, ours: int) -> None:
+        self._ours = ours
+        self._placeholders = Placeholders()
+        self._path = f"/proc/self/fd/{self._placeholders.directory}"
+        self._undrained = 0
+        self.last = 0
+        """The number that was given out last."""
+
+    def fill_up_to(self, number: int) -> None:
+        """Use up all numbers before this one."""
+        while self.last < number - 1:
+            self.last = inotify.add_watch(self._ours, self._path, _ANY_EVENT)
+            inotify.remove_watch(self._ours, self.last)
+            self._undrained += 1
+            if self._undrained >= _DRAIN_AFTER:
+                self.drain()
+
+    def drain(self) -> None:
+        """Take the IN_IGNORED events of the used-up numbers out of the queue."""
+        if self._undrained:
+            with suppress(BlockingIOError):
+                waiting = inotify.unread_bytes(self._ours)
+                if waiting:
+                    os.read(self._ours, waiting)
+            self._undrained = 0
+
+    def close(self) -> None:
+        self._placeholders.close()
+
+
+def _watch_elsewhere(ours: int, watch: Watch) -> int:
+    """Watch again what is not on the volume: it is found by its handle on its file system."""
+    device = f"{watch.device[0]}:{watch.device[1]}"
+    for mount in _mounts_of(device):
+        directory = os.open(mount, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            found = inotify.open_by_handle(directory, watch.file_handle_type, watch.file_handle)
+        finally:
+            os.close(directory)
+        try:
+            return inotify.add_watch(ours, f"/proc/self/fd/{found}", watch.mask)
+        finally:
+            os.close(found)
+    raise FileNotFoundError(2, "its file system is not mounted here")
+
+
+def _mounts_of(device: str) -> Iterable[str]:
+    return [mount.path for mount in mounts() if mount.device_number == device]
+
+
+def _as_json(watch: Watch) -> dict[str, Any]:
+    return {
+        "number": watch.number,
+        "inode": watch.inode,
+        "device": list(watch.device),
+        "mask": watch.mask,
+        "type": watch.file_handle_type,
+        "handle": watch.file_handle.hex(),
+    }
+
+
+def _from_json(values: dict[str, Any]) -> Watch:
+    return Watch(
+        number=values["number"],
+        inode=values["inode"],
+        device=(values["device"][0], values["device"][1]),
+        mask=values["mask"],
+        file_handle_type=values["type"],
+        file_handle=bytes.fromhex(values["handle"]),
+    )

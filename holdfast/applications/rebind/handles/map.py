@@ -1,0 +1,192 @@
+"""Memory maps of files: same address, protection, offset, advice; own pages keep their contents.
+
+The pages of a private map that the process has written to (pagemap tells) are saved to the record
+directory before the map is parked, and written back. What a program runs on must not change under
+it: where the contents of a file that is mapped executable differ afterwards, the map goes on with
+the old contents, as it does when a package is upgraded. Not kept: NUMA policies (mbind(2)).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast.applications.rebind.facts import Facts
+from holdfast.applications.rebind.handles.judging import blocks, moved, recreated
+from holdfast.applications.rebind.outcomes import Observed, ReboundHandle
+from holdfast.applications.rebind.parking import Note
+from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.model.handle import Handle, JudgedHandle
+from holdfast.system.pagemap import own_pages
+from holdfast.system.smaps import MapSettings, read_settings
+
+_SHARED, _PRIVATE, _FIXED, _NO_RESERVE = 0x01, 0x02, 0x10, 0x4000  # asm-generic/mman*.h
+_PROTECTIONS = (("r", 1), ("w", 2), ("x", 4))
+
+_ADVICE = {
+    "rr": 1,  # MADV_RANDOM
+    "sr": 2,  # MADV_SEQUENTIAL
+    "dc": 10,  # MADV_DONTFORK
+    "mg": 12,  # MADV_MERGEABLE
+    "hg": 14,  # MADV_HUGEPAGE
+    "nh": 15,  # MADV_NOHUGEPAGE
+    "dd": 16,  # MADV_DONTDUMP
+}
+_LOCK_ON_FAULT = 1  # MLOCK_ONFAULT
+
+_BLOCKING = {
+    "sl": "the map is sealed (mseal): it cannot be replaced",
+    "um": "userfaultfd waits for its pages",
+    "uw": "userfaultfd watches who writes to it",
+    "ui": "userfaultfd watches its pages",
+    "sf": "the map writes through to persistent memory (MAP_SYNC)",
+}
+
+_PAGES_AT_ONCE_BYTES = 1 << 20
+
+
+class MapDriver:
+    """See the module."""
+
+    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+        settings = (facts.maps or {}).get(handle.start)
+        if settings is not None:
+            for flag, reason in _BLOCKING.items():
+                if flag in settings.flags:
+                    return blocks(handle, reason)
+            if settings.protection_key:
+                return blocks(handle, "the map has a protection key (pkeys)")
+        if handle.deleted:
+            return recreated(handle, "has no name any more: its contents are carried over")
+        return moved(handle, facts)
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        settings = read_settings(process.pid, [handle.start for handle in handles])
+        pages = directory / f"pages-{process.pid}"
+        pagemap = os.open(f"/proc/{process.pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with open(pages, "wb") as file:
+                return [
+                    {
+                        "flags": sorted(settings.get(handle.start, _PLAIN).flags),
+                        "pages": _save(process, handle, pagemap, file),
+                    }
+                    for handle in handles
+                ]
+        finally:
+            os.close(pagemap)
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+    ) -> None:
+        number = process.target.give(placeholders.memory)
+        try:
+            for note in notes:
+                handle = note.handle
+                flags = _FIXED | _NO_RESERVE | (_SHARED if _is_shared(handle) else _PRIVATE)
+                length = handle.end - handle.start
+                protection = _protection(handle)
+                if _is_shared(handle) and "mw" not in note.details["flags"]:
+                    protection &= ~2
+                process.target.call("mmap", handle.start, length, protection, flags, number, 0)
+        finally:
+            process.target.call("close", number)
+
+    def wants(self, note: Note) -> list[Wanted]:
+        handle, details = note.handle, note.details
+        before = details.get("before")
+        writable = _is_shared(handle) and "mw" in details["flags"]
+        return [
+            Wanted(
+                key=_key(note),
+                mount_id=handle.mount_id,
+                path=details["inside"],
+                flags=os.O_RDWR if writable else os.O_RDONLY,
+                expected=Expected.FILE,
+                contents=details.get("contents", ""),
+                deleted=handle.deleted,
+                before=Observed(**before) if before else None,
+            )
+        ]
+
+    def rebind(
+        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+    ) -> list[ReboundHandle]:
+        by_key: dict[str, list[Note]] = {}
+        for note in notes:
+            by_key.setdefault(_key(note), []).append(note)
+        with open(directory / f"pages-{process.pid}", "rb") as saved:
+            for key, mine in by_key.items():
+                descriptor = openings[key].descriptor
+                if descriptor is None:
+                    continue
+                number = process.target.give(descriptor)
+                try:
+                    for note in mine:
+                        _map(process, note, number)
+                finally:
+                    process.target.call("close", number)
+                for note in mine:
+                    _write_back(process, note, saved.fileno())
+        return [
+            ReboundHandle(note.handle, openings[_key(note)].outcome, openings[_key(note)].note)
+            for note in notes
+        ]
+
+
+_PLAIN = MapSettings(frozenset({"mw"}))
+
+
+def _key(note: Note) -> str:
+    """Maps of one file need one descriptor, opened as the strictest of them needs it."""
+    writable = _is_shared(note.handle) and "mw" in note.details["flags"]
+    return f"{note.details['key']}-{'rw' if writable else 'r'}"
+
+
+def _is_shared(handle: Handle) -> bool:
+    return handle.mode.endswith("s")
+
+
+def _protection(handle: Handle) -> int:
+    return sum(bit for letter, bit in _PROTECTIONS if letter in handle.mode)
+
+
+def _save(process: StoppedProcess, handle: Handle, pagemap: int, file: Any) -> list[list[int]]:
+    """Append the map's own pages to the file: [address, length, where in the file]."""
+    if _is_shared(handle):
+        return []
+    found = []
+    for start, end in own_pages(pagemap, handle.start, handle.end):
+        found.append([start, end - start, file.tell()])
+        for address in range(start, end, _PAGES_AT_ONCE_BYTES):
+            length = min(_PAGES_AT_ONCE_BYTES, end - address)
+            file.write(process.target.read(address, length))
+    return found
+
+
+def _map(process: StoppedProcess, note: Note, number: int) -> None:
+    handle, flags = note.handle, set(note.details["flags"])
+    target, length = process.target, handle.end - handle.start
+    how = _FIXED | (_SHARED if _is_shared(handle) else _PRIVATE)
+    if "nr" in flags:
+        how |= _NO_RESERVE
+    target.call("mmap", handle.start, length, _protection(handle), how, number, handle.offset)
+    for flag, advice in _ADVICE.items():
+        if flag in flags:
+            target.call("madvise", handle.start, length, advice)
+    if "lo" in flags:
+        on_fault = _LOCK_ON_FAULT if "lf" in flags else 0
+        target.call("mlock2", handle.start, length, on_fault)
+
+
+def _write_back(process: StoppedProcess, note: Note, saved: int) -> None:
+    for address, length, position in note.details["pages"]:
+        for done in range(0, length, _PAGES_AT_ONCE_BYTES):
+            part = os.pread(saved, min(_PAGES_AT_ONCE_BYTES, length - done), position + done)
+            process.target.write(address + done, part)

@@ -1,0 +1,52 @@
+"""What every kind of handle must know: whether it can be moved, how to park and rebind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from holdfast.applications.rebind.facts import Facts
+from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.parking import Note
+from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.applications.rebind.wanted import Openings, Wanted
+from holdfast.model.handle import Handle, JudgedHandle
+
+
+class HandleDriver(Protocol):
+    """One kind of handle. Drivers have no state: what they need later is in the notes.
+
+    `park` and `rebind` may be run again from the beginning after our death at any instant: the
+    process has executed nothing of its own in between.
+    """
+
+    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+        """What a rebind would do with it; reads nothing, changes nothing."""
+        ...
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        """Details of each handle for its note (plain values); `directory` takes larger things.
+
+        The process is stopped and unchanged. Raises OSError.
+        """
+        ...
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+    ) -> None:
+        """Let these handles point to nothing on the old mount. Raises OSError."""
+        ...
+
+    def wants(self, note: Note) -> list[Wanted]:
+        """What must be opened on the new mount for it."""
+        ...
+
+    def rebind(
+        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+    ) -> list[ReboundHandle]:
+        """Let these handles point to what was opened; what became of each. Raises OSError."""
+        ...

@@ -1,0 +1,78 @@
+"""The root directory of a process: chroot(2), which takes CAP_SYS_CHROOT in the process itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast.applications.rebind.facts import Facts
+from holdfast.applications.rebind.handles.judging import blocks, moved
+from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.parking import Note
+from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.model.handle import Handle, JudgedHandle
+
+
+class RootDriver:
+    """See the module."""
+
+    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+        if handle.deleted:
+            return blocks(handle, "its root directory was removed")
+        if not facts.may_change_root:
+            return blocks(handle, "chroot there, and it gave up the right to change that")
+        return moved(handle, facts)
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        return [{} for _ in handles]
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+    ) -> None:
+        for note in notes:
+            _change(process, note, placeholders.directory)
+
+    def wants(self, note: Note) -> list[Wanted]:
+        return [
+            Wanted(
+                key=note.details["key"],
+                mount_id=note.handle.mount_id,
+                path=note.details["inside"],
+                flags=os.O_PATH | os.O_DIRECTORY,
+                expected=Expected.DIRECTORY,
+            )
+        ]
+
+    def rebind(
+        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+    ) -> list[ReboundHandle]:
+        lines = []
+        for note in notes:
+            opened = openings[note.details["key"]]
+            if opened.descriptor is not None:
+                _change(process, note, opened.descriptor)
+            lines.append(ReboundHandle(note.handle, opened.outcome, opened.note))
+        return lines
+
+
+def _change(process: StoppedProcess, note: Note, directory: int) -> None:
+    """Enter the directory, make it the root, and go back to where the process stood."""
+    target, thread_id = process.target, note.handle.thread_id
+    here = os.open(f"{process.folder(thread_id)}/cwd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        new, back = target.courier(thread_id).give([directory, here])
+    finally:
+        os.close(here)
+    try:
+        target.call("fchdir", new, thread_id=thread_id)
+        target.write(target.scratch, b".\0")
+        target.call("chroot", target.scratch, thread_id=thread_id)
+        target.call("fchdir", back, thread_id=thread_id)
+    finally:
+        process.close_numbers((new, back), thread_id)

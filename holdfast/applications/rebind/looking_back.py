@@ -1,0 +1,104 @@
+"""A last look at the old files: what they are, and the contents that must be carried over.
+
+The look itself runs in an expendable child. What has no name is carried over because nobody can
+find it again; what is mapped executable, because a program must not change under its process.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from holdfast.applications.rebind.contents import copy_contents
+from holdfast.applications.rebind.outcomes import Observed, observe
+from holdfast.applications.rebind.parking import Note
+from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.model.handle import Handle, HandleKind
+from holdfast.system.expendable import in_expendable_child
+
+_KINDS = frozenset({HandleKind.FILE, HandleKind.MAP, HandleKind.EXECUTABLE})
+
+
+@dataclass(frozen=True)
+class _Question:
+    link: str
+    copy_to: str
+    """Name in the record directory; empty: the contents are not needed."""
+
+
+def look_back(
+    processes: Sequence[StoppedProcess], directory: Path, deadline_ns: int, digest_limit_bytes: int
+) -> None:
+    """Add what is known of the old files to the notes.
+
+    Blocks until the deadline at most. Raises DeadlinePassed, OSError (no room for contents).
+    """
+    notes: dict[tuple[int, str, bool], list[Note]] = {}
+    links: dict[tuple[int, str, bool], str] = {}
+    for process in processes:
+        for note in process.notes:
+            if note.handle.kind in _KINDS:
+                key = (note.handle.inode, note.handle.inside, note.handle.deleted)
+                notes.setdefault(key, []).append(note)
+                links.setdefault(key, _link(process, note.handle))
+    if not notes:
+        return
+    questions = [
+        _Question(links[key], f"contents-{number}" if _is_needed(notes[key]) else "")
+        for number, key in enumerate(notes)
+    ]
+    answers = in_expendable_child(
+        partial(_look, questions, directory, digest_limit_bytes),
+        max((deadline_ns - time.monotonic_ns()) / 1e9, 0.001),
+        "the old storage",
+    )
+    for key, question, answer in zip(notes, questions, answers, strict=True):
+        for note in notes[key]:
+            if answer is not None:
+                note.details["before"] = answer.as_json()
+                if question.copy_to:
+                    note.details["contents"] = question.copy_to
+
+
+def _is_needed(notes: Sequence[Note]) -> bool:
+    return any(
+        note.handle.deleted
+        or note.handle.kind is HandleKind.EXECUTABLE
+        or (note.handle.kind is HandleKind.MAP and "x" in note.handle.mode)
+        for note in notes
+    )
+
+
+def _link(process: StoppedProcess, handle: Handle) -> str:
+    if handle.kind is HandleKind.MAP:
+        return f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}"
+    if handle.kind is HandleKind.EXECUTABLE:
+        return f"/proc/{process.pid}/exe"
+    return f"{process.folder(handle.thread_id)}/fd/{handle.number}"
+
+
+def _look(
+    questions: Sequence[_Question], directory: Path, digest_limit_bytes: int
+) -> list[Observed | None]:
+    """In an expendable child. A file that cannot be read is not compared, and not carried over."""
+    answers: list[Observed | None] = []
+    for question in questions:
+        observed = None
+        with suppress(OSError):
+            observed = observe(question.link, digest_limit_bytes)
+        if observed is not None and question.copy_to:
+            target = os.open(
+                directory / question.copy_to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+            )
+            try:
+                copy_contents(question.link, target)
+            finally:
+                os.close(target)
+            observed = replace(observed, digest="")  # compared as a whole
+        answers.append(observed)
+    return answers

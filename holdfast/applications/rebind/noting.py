@@ -1,0 +1,100 @@
+"""Turns the handles of stopped processes into notes: everything needed to make them again.
+
+Nothing is changed here. Each handle gets a key: handles with the same key become one thing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.parking import Note
+from holdfast.applications.rebind.sharing import same_descriptions, same_memory, same_table
+from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.model.handle import Handle, HandleKind
+from holdfast.system.kcmp import Shared
+
+_DESCRIPTORS = frozenset({HandleKind.FILE, HandleKind.DIRECTORY, HandleKind.PATH})
+_MEMORY = frozenset({HandleKind.MAP, HandleKind.EXECUTABLE})
+_PLACES = frozenset({HandleKind.WORKING_DIRECTORY, HandleKind.ROOT})
+
+
+def note_handles(
+    processes: Sequence[StoppedProcess],
+    handles: Mapping[int, Sequence[Handle]],
+    roots: Mapping[int, str],
+    directory: Path,
+) -> None:
+    """Fill in the notes of each process.
+
+    `handles`: by process. `roots`: which directory of the file system each mount shows. Raises
+    Blocked for what the kernel does not allow, OSError.
+    """
+    mine = _without_shared(handles)
+    keys = _keys([handle for each in mine.values() for handle in each])
+    for process in processes:
+        by_kind: dict[HandleKind, list[Handle]] = {}
+        for handle in mine.get(process.pid, ()):
+            by_kind.setdefault(handle.kind, []).append(handle)
+        for kind, driver in DRIVERS.items():
+            alike = by_kind.get(kind, [])
+            if not alike:
+                continue
+            details = driver.examine(process, alike, directory)
+            for handle, each in zip(alike, details, strict=True):
+                inside = _relative(handle.inside, roots.get(handle.mount_id, ""))
+                process.notes.append(Note(handle, {**each, "key": keys[handle], "inside": inside}))
+
+
+def _relative(inside: str, root: str) -> str:
+    """A path below the root of the file system, as seen from the root of the mount."""
+    if not root or inside == root:
+        return "" if inside == root else inside
+    return inside.removeprefix(root + "/")
+
+
+def _without_shared(handles: Mapping[int, Sequence[Handle]]) -> dict[int, list[Handle]]:
+    """Each handle once, where processes share memory, tables or directories."""
+    left = {pid: list(each) for pid, each in handles.items()}
+    pids = list(left)
+    for kinds, groups in (
+        (_MEMORY, same_memory(pids)),
+        (_DESCRIPTORS | {HandleKind.INOTIFY}, same_table(Shared.DESCRIPTORS, pids)),
+        (_PLACES, same_table(Shared.DIRECTORIES, pids)),
+    ):
+        for group in groups:
+            for pid in sorted(group)[1:]:
+                left[pid] = [
+                    handle
+                    for handle in left[pid]
+                    if handle.kind not in kinds or handle.thread_id is not None
+                ]
+    return left
+
+
+def _keys(handles: Sequence[Handle]) -> dict[Handle, str]:
+    keys: dict[Handle, str] = {}
+    plain = [handle for handle in handles if handle.kind in _DESCRIPTORS]
+    for number, group in enumerate(same_descriptions(plain)):
+        keys.update(dict.fromkeys(group, f"description-{number}"))
+    watches: dict[Handle, list[Handle]] = {}
+    for handle in handles:
+        if handle.kind is HandleKind.INOTIFY:
+            instance = replace(
+                handle, start=0, inside="", path="", inode=0, flags=0, offset=0, mount_id=0,
+                deleted=False,
+            )  # fmt: skip
+            watches.setdefault(instance, []).append(handle)
+    for number, group in enumerate(same_descriptions(list(watches))):
+        for instance in group:
+            keys.update(dict.fromkeys(watches[instance], f"instance-{number}"))
+    for handle in handles:
+        if handle.kind in _MEMORY:
+            name = "memory" if handle.kind is HandleKind.MAP else "program"
+            state = "deleted" if handle.deleted else "named"
+            keys[handle] = f"{name}-{handle.mount_id}-{handle.inode}-{state}-{handle.inside}"
+        elif handle.kind in _PLACES:
+            keys[handle] = f"place-{handle.mount_id}-{handle.inside}"
+    return keys

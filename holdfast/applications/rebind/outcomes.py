@@ -1,0 +1,105 @@
+"""What became of each handle: compares a file with what it was when its users were stopped.
+
+Pure but for `observe`, which asks the file system and runs in an expendable child only. A file
+counts as identical when size and modification time (nanoseconds) agree; where only the time
+differs and a digest was taken before, when the contents agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from holdfast.model.handle import Handle, HandleOutcome
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A file at one time."""
+
+    device: int
+    inode: int
+    mode: int
+    size_bytes: int
+    modified_ns: int
+    digest: str = ""
+    """Of the whole contents; empty: not taken."""
+    user_id: int = 0
+    group_id: int = 0
+    links: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ReboundHandle:
+    """A line of the receipt."""
+
+    handle: Handle
+    outcome: HandleOutcome
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**self.handle.as_json(), "outcome": self.outcome, "note": self.note}
+
+
+def observe(path: str | int, digest_limit_bytes: int = 0) -> Observed:
+    """Look at a file; takes a digest of files up to that size. Blocks when the storage does."""
+    status = os.stat(path)  # noqa: PTH116 - of a descriptor, too
+    digest = ""
+    if stat.S_ISREG(status.st_mode) and status.st_size <= digest_limit_bytes:
+        digest = digest_of(path if isinstance(path, str) else f"/proc/self/fd/{path}")
+    return Observed(
+        device=status.st_dev,
+        inode=status.st_ino,
+        mode=status.st_mode,
+        size_bytes=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        digest=digest,
+        user_id=status.st_uid,
+        group_id=status.st_gid,
+        links=status.st_nlink,
+    )
+
+
+def digest_of(path: str) -> str:
+    """A digest of a file's contents."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb", buffering=0) as file:
+        while part := file.read(_CHUNK_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def compare(before: Observed | None, after: Observed, same_data: bool) -> tuple[HandleOutcome, str]:
+    """The outcome for a file that is there again, and a word about it.
+
+    `same_data`: the caller knows that the contents are those of before (the same storage again, or
+    a copy that was verified).
+    """
+    if not stat.S_ISREG(after.mode):
+        return HandleOutcome.IDENTICAL, ""
+    if before is None:
+        if same_data:
+            return HandleOutcome.IDENTICAL, ""
+        return HandleOutcome.ROLLED_BACK, "not compared: the old storage did not answer"
+    if before.size_bytes != after.size_bytes:
+        return (
+            HandleOutcome.ROLLED_BACK,
+            f"{after.size_bytes} bytes now, {before.size_bytes} bytes before",
+        )
+    if before.digest and after.digest:
+        if before.digest == after.digest:
+            return HandleOutcome.IDENTICAL, ""
+        return HandleOutcome.ROLLED_BACK, "same size, other contents"
+    if before.modified_ns == after.modified_ns or same_data:
+        return HandleOutcome.IDENTICAL, ""
+    return HandleOutcome.ROLLED_BACK, "same size, modified at another time"

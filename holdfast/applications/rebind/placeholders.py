@@ -1,0 +1,123 @@
+"""What handles point to while nothing is there for them: a dead file, an empty folder, no memory.
+
+An application sees these only when the deadline passes before its handles are rebound. Invariant:
+nothing that is written to a placeholder is accepted (a file answers ENOTCONN to everything, memory
+raises SIGBUS), nothing of it is in any mount table, and it goes away with its last user.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from contextlib import suppress
+from functools import cached_property
+from struct import pack
+
+from holdfast.system import fuse
+from holdfast.system.detached import mount_detached
+
+_OPEN_NO_FLUSH = 1 << 5  # FOPEN_NOFLUSH of <linux/fuse.h>: close(2) succeeds on a dead connection
+_REQUEST_BYTES = fuse.MAXIMUM_TRANSFER_BYTES + 4096  # the kernel refuses to fill less
+_PROGRAM_NAME = "holdfast-parked"
+_EXECUTABLE_MODE = 0o555
+
+
+class Placeholders:
+    """Descriptors of placeholders, made when first asked for; `close` closes ours."""
+
+    def __init__(self) -> None:
+        self._made: list[int] = []
+
+    @cached_property
+    def file(self) -> int:
+        """A descriptor that is open for reading and writing and fails with ENOTCONN."""
+        return self._keep(_dead_file())
+
+    @cached_property
+    def directory(self) -> int:
+        """A descriptor of an empty folder that takes nothing."""
+        root = mount_detached("tmpfs", {"size": "4096", "mode": "0555"}, read_only=True)
+        try:
+            return self._keep(os.open(f"/proc/self/fd/{root}", os.O_RDONLY | os.O_DIRECTORY))
+        finally:
+            os.close(root)
+
+    @cached_property
+    def place(self) -> int:
+        """The same folder, opened with O_PATH."""
+        return self._keep(os.open(f"/proc/self/fd/{self.directory}", os.O_PATH))
+
+    @cached_property
+    def memory(self) -> int:
+        """A file of no bytes to map: whoever touches the map gets SIGBUS."""
+        return self._keep(os.memfd_create("holdfast-parked", os.MFD_CLOEXEC))
+
+    @cached_property
+    def program(self) -> int:
+        """A regular file that may be executed, for /proc/PID/exe."""
+        writable = os.memfd_create(_PROGRAM_NAME, os.MFD_CLOEXEC)
+        try:
+            os.fchmod(writable, _EXECUTABLE_MODE)
+            return self._keep(os.open(f"/proc/self/fd/{writable}", os.O_RDONLY))
+        finally:
+            os.close(writable)  # a file that somebody writes cannot be a program
+
+    def _keep(self, descriptor: int) -> int:
+        self._made.append(descriptor)
+        return descriptor
+
+    def close(self) -> None:
+        """Close our descriptors; those that were given live on. Idempotent."""
+        while self._made:
+            os.close(self._made.pop())
+
+
+def _dead_file() -> int:
+    """Open the one file of a FUSE file system whose server then dies."""
+    connection = fuse.open_connection()
+    server = threading.Thread(target=_serve_until_opened, args=(connection,), daemon=True)
+    root = -1
+    try:
+        root = mount_detached(
+            "fuse",
+            {
+                "fd": str(connection),
+                "rootmode": f"{stat.S_IFREG:o}",
+                "user_id": "0",
+                "group_id": "0",
+                "allow_other": "",
+            },
+        )
+        server.start()  # not earlier: nothing can be read before the mount
+        return os.open(f"/proc/self/fd/{root}", os.O_RDWR | os.O_CLOEXEC)
+    finally:
+        if server.ident is not None:
+            server.join(timeout=5)
+        os.close(connection)  # the last one: the kernel aborts the connection
+        if root >= 0:
+            os.close(root)
+
+
+def _serve_until_opened(connection: int) -> None:
+    """Answer what comes up to and including the first OPEN."""
+    opcode = 0
+    while opcode != fuse.OPEN:
+        try:
+            request = os.read(connection, _REQUEST_BYTES)
+        except OSError:
+            return
+        _, opcode, unique, *_ = fuse.IN_HEADER.unpack_from(request)
+        if opcode == fuse.INIT:
+            reply = fuse.init_reply(unique, memoryview(request)[fuse.IN_HEADER.size :])
+        elif opcode == fuse.OPEN:
+            flags = pack("<QII", 0, _OPEN_NO_FLUSH, 0)
+            reply = fuse.OUT_HEADER.pack(16 + len(flags), 0, unique) + flags
+        elif opcode == fuse.GETATTR:
+            reply = fuse.attributes_reply(unique, 0)
+        elif opcode in fuse.NO_REPLY:
+            continue
+        else:
+            reply = fuse.plain_reply(unique)
+        with suppress(OSError):
+            os.write(connection, reply)

@@ -1,0 +1,388 @@
+"""Stop, park, rebind, release: the moving of all handles of all users of a volume.
+
+Owns the order of things. Invariant: from the first parked handle to the last release the record
+says enough for `regain` to go on, and the threads of all users wait in their harbours when we die.
+Only from `stop` to `park` may a user be let go as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.locks import take_locks
+from holdfast.applications.rebind.looking_back import look_back
+from holdfast.applications.rebind.noting import note_handles
+from holdfast.applications.rebind.opener import Opener
+from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.parking import Act, Note, Record, note_from_json
+from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.scan import blockers, judge
+from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.wanted import Opened, Openings, Wanted
+from holdfast.errors import Blocked
+from holdfast.model.handle import HandleKind, HandleOutcome, JudgedHandle, User
+from holdfast.model.mountpoint import MountPoint
+
+Find = Callable[[], Sequence[User]]
+
+MOST_ROUNDS = 10
+"""Users that appear while others are stopped are stopped as well; this often it is looked again."""
+
+_WORDS_AT_MOST = 3
+
+
+class Rebind:
+    """All users of a volume, moved together. Use from one thread only (ptrace(2))."""
+
+    def __init__(
+        self,
+        record_directory: Path,
+        users: Sequence[User],
+        deadline_ns: int,
+        mounts: Sequence[MountPoint] = (),
+        find: Find | None = None,
+        *,
+        storage_answers: bool = True,
+        digest_limit_bytes: int = 0,
+    ) -> None:
+        """`deadline_ns`: of CLOCK_MONOTONIC; users leave the harbour then, whatever happened.
+
+        `find` lists the users again; without it nobody may begin to use the volume after `users`
+        were found. `storage_answers`: False when the old storage may hang or is dead, then nothing
+        is asked of it, nothing compared and no contents carried over. `digest_limit_bytes`: files
+        up to that size are compared by contents where size agrees and time does not.
+        """
+        self._record = Record(record_directory)
+        self._users = list(users)
+        self._deadline_ns = deadline_ns
+        self._roots = {mount.id: mount.inside for mount in mounts}
+        self._find = find
+        self._storage_answers = storage_answers
+        self._digest_limit_bytes = digest_limit_bytes
+        self._processes: dict[int, StoppedProcess] = {}
+
+    @property
+    def users(self) -> tuple[User, ...]:
+        """Those that were found last."""
+        return tuple(self._users)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Processes that are stopped now and alive as far as is known."""
+        return tuple(self._processes)
+
+    # --- stopping -------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stop every user, those included that appear meanwhile.
+
+        Raises Blocked when a handle of one cannot be moved, Refused or DeadlinePassed when one
+        cannot be stopped; all of them go on as before then.
+        """
+        _raise_limit_of_descriptors()
+        try:
+            for _ in range(MOST_ROUNDS):
+                if not self._stop_all():
+                    break
+                if self._find is None:
+                    break
+                self._users = list(self._find())
+            self._refuse(judge(self._living()))
+        except BaseException:
+            self._let_all_go()
+            raise
+
+    def _living(self) -> list[User]:
+        return [user for user in self._users if user.pid in self._processes]
+
+    def _stop_all(self) -> bool:
+        """Stop those that are not stopped yet; whether there was any."""
+        seized: list[tuple[User, Target]] = []
+        try:
+            for user in self._users:
+                if user.pid not in self._processes:
+                    with suppress(ProcessLookupError):
+                        seized.append((user, Target.seize(user.pid)))
+            found = bool(seized)
+            while seized:
+                user, target = seized[0]
+                with suppress(ProcessLookupError):
+                    target.await_stop()
+                    target.enter_harbour(self._deadline_ns)
+                    self._processes[user.pid] = StoppedProcess(
+                        user.pid, user.name, target, storage_answers=self._storage_answers
+                    )
+                seized.pop(0)
+        except BaseException:
+            for _, target in seized:
+                target.abandon()
+            raise
+        return found
+
+    def _refuse(self, judged: Sequence[JudgedHandle]) -> None:
+        found = blockers(judged)
+        if found:
+            words = "; ".join(
+                f"process {each.handle.pid}: {each.handle.kind} {each.handle.path}: {each.reason}"
+                for each in found[:_WORDS_AT_MOST]
+            )
+            more = len(found) - _WORDS_AT_MOST
+            raise Blocked(
+                f"what keeps the volume busy cannot be moved: {words}"
+                + (f" (and {more} more)" if more > 0 else ""),
+                "End these processes, or close what they hold.",
+            )
+
+    def _let_all_go(self) -> None:
+        for process in self._processes.values():
+            with suppress(ProcessLookupError):
+                process.target.release()
+        self._processes.clear()
+
+    # --- parking --------------------------------------------------------------------------------
+
+    def park(self) -> None:
+        """Let no handle of the users point to the old mounts any more.
+
+        Raises Blocked, DeadlinePassed, OSError. When it fails before anything was parked, all go
+        on as before; afterwards `rebind` to the old mounts and `release` undo it.
+        """
+        self._record.begin(self._deadline_ns)
+        try:
+            self._note()
+        except BaseException:
+            self._let_all_go()
+            self._record.remove()
+            raise
+        self._record.write({"act": Act.PARKING})
+        self._park()
+
+    def _note(self) -> None:
+        handles = {user.pid: user.handles for user in self._living()}
+        processes = list(self._processes.values())
+        note_handles(processes, handles, self._roots, self._record.directory)
+        if self._storage_answers:
+            look_back(
+                processes, self._record.directory, self._deadline_ns, self._digest_limit_bytes
+            )
+        self._record.write(*(_entry(process) for process in processes))
+
+    def _park(self) -> None:
+        placeholders = Placeholders()
+        try:
+            for process in list(self._processes.values()):
+                with self._unless_it_ends(process):
+                    process.target.set_parked(True)
+            for process in list(self._processes.values()):
+                with self._unless_it_ends(process):
+                    for kind, driver in DRIVERS.items():
+                        notes = process.notes_of(kind)
+                        if notes:
+                            driver.park(process, notes, placeholders)
+        finally:
+            placeholders.close()
+        self._record.write({"act": Act.PARKED})
+
+    @contextmanager
+    def _unless_it_ends(self, process: StoppedProcess) -> Iterator[None]:
+        """A process that was killed needs nothing any more."""
+        try:
+            yield
+        except ProcessLookupError:
+            self._processes.pop(process.pid, None)
+            process.target.abandon()
+
+    # --- rebinding ------------------------------------------------------------------------------
+
+    def rebind(self, bases: Mapping[int, int], *, same_data: bool = False) -> list[ReboundHandle]:
+        """Let all handles point to the new mounts; what became of each.
+
+        `bases`: old mount → descriptor of the root of the mount that replaces it. Handles of mounts
+        that are not among them count as missing. `same_data`: the contents are known to be those of
+        before. May be repeated. Raises DeadlinePassed, StorageFailed when the new storage does not
+        answer: everything stays parked then.
+        """
+        self._record.write({"act": Act.REBINDING})
+        processes = list(self._processes.values())
+        wanted = {process.pid: _wanted_by(process) for process in processes}
+        directory = self._record.directory
+        lines: list[ReboundHandle] = []
+        with Opener(bases, directory, self._deadline_ns, same_data=same_data) as opener:
+            opened: dict[str, Opened] = {}
+            openings = Openings(opened)
+            try:
+                self._open_locked(opener, wanted.values(), opened)
+                last = {each.key: pid for pid, all_of in wanted.items() for each in all_of}
+                for process in processes:
+                    mine = wanted[process.pid]
+                    opened.update(opener.open([each for each in mine if each.key not in opened]))
+                    with self._unless_it_ends(process):
+                        lines += self._rebind(process, openings)
+                    _close(opened, [each.key for each in mine if last[each.key] == process.pid])
+                for process in list(self._processes.values()):
+                    with self._unless_it_ends(process):
+                        lines += self._watch(process, opener, openings)
+            finally:
+                _close(opened, list(opened))
+                for instance in openings.instances.values():
+                    os.close(instance)
+        for process in list(self._processes.values()):
+            with self._unless_it_ends(process):
+                lines = _without_locks(lines, take_locks(process))
+        self._record.write({"act": Act.REBOUND})
+        return lines
+
+    def _open_locked(
+        self, opener: Opener, wanted: Iterable[Sequence[Wanted]], opened: dict[str, Opened]
+    ) -> None:
+        """Before anything else, so that nobody takes their locks meanwhile."""
+        locked = {each.key: each for mine in wanted for each in mine if each.locks}
+        opened.update(opener.open(list(locked.values())))
+
+    def _rebind(self, process: StoppedProcess, openings: Openings) -> list[ReboundHandle]:
+        lines: list[ReboundHandle] = []
+        for kind, driver in DRIVERS.items():
+            notes = process.notes_of(kind)
+            if kind is HandleKind.INOTIFY or not notes:
+                continue
+            try:
+                lines += driver.rebind(process, notes, openings, self._record.directory)
+            except ProcessLookupError:
+                raise
+            except OSError as error:
+                lines += _lost(notes, error)
+        return lines
+
+    def _watch(
+        self, process: StoppedProcess, opener: Opener, openings: Openings
+    ) -> list[ReboundHandle]:
+        """Last, when we open and close nothing any more that a watch could tell of."""
+        notes = process.notes_of(HandleKind.INOTIFY)
+        if not notes:
+            return []
+        driver = DRIVERS[HandleKind.INOTIFY]
+        wanted = {each.key: each for note in notes for each in driver.wants(note)}
+        opened = opener.open(list(wanted.values()))
+        try:
+            mine = Openings(opened, openings.instances)
+            return driver.rebind(process, notes, mine, self._record.directory)
+        except ProcessLookupError:
+            raise
+        except OSError as error:
+            return _lost(notes, error)
+        finally:
+            _close(opened, list(opened))
+
+    # --- letting go -----------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """Let all users go on, and remove the record."""
+        self._let_all_go()
+        self._record.remove()
+
+    def leave(self) -> None:
+        """Leave all users parked: they wait until the deadline, or until `regain`."""
+        for process in self._processes.values():
+            process.target.abandon()
+        self._processes.clear()
+
+    # --- going on after a death -----------------------------------------------------------------
+
+    @classmethod
+    def regain(cls, record_directory: Path) -> Rebind | None:
+        """Take over what another agent left parked.
+
+        None when nothing is left to be done; the record is removed then. Parking is finished if it
+        was not: `rebind` and `release` come next. Raises DeadlinePassed, Refused.
+        """
+        record = Record(record_directory)
+        entries = record.read()
+        acts = {entry["act"] for entry in entries}
+        if Act.PARKING not in acts:
+            record.remove()
+            return None
+        _raise_limit_of_descriptors()
+        self = cls(record_directory, (), entries[0]["deadline_ns"])
+        try:
+            for entry in entries:
+                if entry["act"] == Act.PROCESS:
+                    self._regain(entry)
+        except BaseException:
+            self.leave()
+            raise
+        if not self._processes:
+            record.remove()
+            return None
+        if Act.PARKED not in acts:
+            self._park()
+        return self
+
+    def _regain(self, entry: dict[str, object]) -> None:
+        values = entry["target"]
+        assert isinstance(values, dict)
+        target = Target.regain(values)
+        if target is None:
+            return
+        notes = entry["notes"]
+        assert isinstance(notes, list)
+        self._processes[target.pid] = StoppedProcess(
+            target.pid, str(entry["name"]), target, [note_from_json(each) for each in notes]
+        )
+
+
+def _entry(process: StoppedProcess) -> dict[str, object]:
+    return {
+        "act": Act.PROCESS,
+        "pid": process.pid,
+        "name": process.name,
+        "target": process.target.as_json(),
+        "notes": [note.as_json() for note in process.notes],
+    }
+
+
+def _wanted_by(process: StoppedProcess) -> list[Wanted]:
+    """What must be opened for a process, each once, without what its watches need."""
+    found: dict[str, Wanted] = {}
+    for note in process.notes:
+        if note.handle.kind is not HandleKind.INOTIFY:
+            for each in DRIVERS[note.handle.kind].wants(note):
+                found.setdefault(each.key, each)
+    return list(found.values())
+
+
+def _close(opened: Mapping[str, Opened], keys: Iterable[str]) -> None:
+    """Close what is not needed any more; `opened` keeps the outcome."""
+    for key in keys:
+        each = opened[key]
+        if each.descriptor is not None:
+            os.close(each.descriptor)
+            object.__setattr__(each, "descriptor", None)
+
+
+def _lost(notes: Sequence[Note], error: OSError) -> list[ReboundHandle]:
+    words = error.strerror or str(error)
+    return [ReboundHandle(note.handle, HandleOutcome.LOST, words) for note in notes]
+
+
+def _without_locks(
+    lines: list[ReboundHandle], lost: Sequence[tuple[Note, object]]
+) -> list[ReboundHandle]:
+    handles = {note.handle for note, _ in lost}
+    words = "another process has the lock now"
+    return [
+        ReboundHandle(line.handle, HandleOutcome.LOST, words) if line.handle in handles else line
+        for line in lines
+    ]
+
+
+def _raise_limit_of_descriptors() -> None:
+    """As far as we may: everything is opened here before it is passed on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

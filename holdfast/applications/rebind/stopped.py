@@ -1,0 +1,56 @@
+"""A stopped process while it is rebound: its target and its notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from holdfast.applications.rebind.parking import Note
+from holdfast.applications.rebind.target import Target
+from holdfast.model.handle import HandleKind
+
+
+@dataclass
+class StoppedProcess:
+    """Everything a driver may ask of the process it works in."""
+
+    pid: int
+    name: str
+    target: Target
+    notes: list[Note] = field(default_factory=list)
+    storage_answers: bool = True
+    """Whether the old storage may be asked for anything."""
+
+    def notes_of(self, *kinds: HandleKind) -> list[Note]:
+        """The notes of handles of these kinds, in order."""
+        return [note for note in self.notes if note.handle.kind in kinds]
+
+    def folder(self, thread_id: int | None) -> str:
+        """The folder in /proc of the process, or of a thread with a table of its own."""
+        return f"/proc/{self.pid}" + (f"/task/{thread_id}" if thread_id else "")
+
+    def close_numbers(self, numbers: Iterable[int], thread_id: int | None) -> None:
+        """Close descriptors inside; those in a row with one call."""
+        for first, last in _rows(sorted(numbers)):
+            if first == last:
+                self.target.call("close", first, thread_id=thread_id)
+            else:
+                self.target.call("close_range", first, last, 0, thread_id=thread_id)
+
+
+def by_thread(notes: Sequence[Note]) -> dict[int | None, list[Note]]:
+    """The notes of each table of descriptors or directories."""
+    found: dict[int | None, list[Note]] = {}
+    for note in notes:
+        found.setdefault(note.handle.thread_id, []).append(note)
+    return found
+
+
+def _rows(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    rows: list[tuple[int, int]] = []
+    for number in numbers:
+        if rows and rows[-1][1] == number - 1:
+            rows[-1] = (rows[-1][0], number)
+        else:
+            rows.append((number, number))
+    return rows

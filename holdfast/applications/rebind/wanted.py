@@ -1,0 +1,67 @@
+"""What is to be opened on the new mounts, and what came of it. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from holdfast.applications.rebind.outcomes import Observed
+from holdfast.model.handle import FileLock, HandleOutcome
+
+
+class Expected(StrEnum):
+    """What must be found at a path; anything else counts as missing."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    ANYTHING = "anything"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One open file description that is to be made."""
+
+    key: str
+    """Handles with the same key share it."""
+    mount_id: int
+    """The old mount."""
+    path: str
+    """Below the root of that mount; empty: the root itself."""
+    flags: int
+    expected: Expected
+    offset: int = 0
+    locks: tuple[FileLock, ...] = ()
+    """Those that belong to the description: flock and OFD."""
+    owner: tuple[int, int] | None = None
+    """F_GETOWN_EX: type and id of who gets its signals."""
+    signal: int = 0
+    """F_GETSIG."""
+    contents: str = ""
+    """Name of a file in the record directory with the old contents."""
+    deleted: bool = False
+    """Had no name: made again from the contents. Otherwise these are used when the new differ."""
+    before: Observed | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What came of it."""
+
+    descriptor: int | None
+    """Ours; None: there is nothing to put in the handle's place."""
+    outcome: HandleOutcome
+    note: str = ""
+    lost_locks: tuple[FileLock, ...] = ()
+
+
+@dataclass
+class Openings:
+    """What has been opened so far, by key."""
+
+    opened: Mapping[str, Opened] = field(default_factory=dict)
+    instances: dict[str, int] = field(default_factory=dict)
+    """inotify instances that were made for one process and belong to others as well."""
+
+    def __getitem__(self, key: str) -> Opened:
+        return self.opened[key]
