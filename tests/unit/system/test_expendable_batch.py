@@ -1,0 +1,45 @@
+"""What hangs, dies or fails costs its own answer only."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from holdfast.system.expendable_batch import ask_each
+
+
+def answer(item: int) -> int:
+    if item == 3:
+        threading.Event().wait()
+    if item == 5:
+        os._exit(1)
+    if item == 7:
+        raise ValueError
+    return item * item
+
+
+def test_each_item_answers_for_itself() -> None:
+    found = ask_each(answer, range(9), item_seconds=0.5)
+    assert found == [0, 1, 4, None, 16, None, 36, None, 64]
+
+
+def test_nothing_is_asked_of_nobody() -> None:
+    assert ask_each(answer, []) == []
+
+
+def test_the_budget_bounds_the_whole() -> None:
+    begun = time.monotonic()
+    found = ask_each(answer, [3] * 1000, item_seconds=0.1, budget_seconds=0.5)
+    assert found == [None] * 1000
+    assert time.monotonic() - begun < 10
+
+
+def test_answers_larger_than_a_pipe() -> None:
+    assert ask_each(lambda size: b"x" * size, [1 << 20, 3]) == [b"x" * (1 << 20), b"xxx"]
+
+
+def test_no_child_and_no_descriptor_is_left() -> None:
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    ask_each(answer, range(9), item_seconds=0.2)
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
