@@ -75,10 +75,14 @@ def mount_privately(
 
 
 def attach_private_loop(
-    backing_file: str, size_bytes: int = 0, *, read_only: bool = False
+    backing_file: str,
+    size_bytes: int = 0,
+    *,
+    offset_bytes: int = 0,
+    sector_bytes: int = SECTOR_BYTES,
+    read_only: bool = False,
 ) -> tuple[str, int]:
-    """A loop device over the first `size_bytes` bytes of a file or device (0: all), and its
-    descriptor.
+    """A loop device over `size_bytes` bytes of a file or device (0: all), and its descriptor.
 
     Direct I/O where the storage allows it. It detaches by itself when the descriptor is closed and
     nothing is mounted from it. Raises OSError, InUse when no loop device can be had.
@@ -92,7 +96,7 @@ def attach_private_loop(
             device = f"/dev/loop{fcntl.ioctl(control, _CONTROL_GET_FREE)}"
             loop = os.open(device, access | os.O_CLOEXEC)
             try:
-                _configure_loop(loop, backing, size_bytes)
+                _configure_loop(loop, backing, (offset_bytes, size_bytes), sector_bytes)
             except OSError as error:
                 os.close(loop)
                 if error.errno == errno.EBUSY:
@@ -115,13 +119,13 @@ def _open_direct(path: str, access: int) -> int:
         return os.open(path, access | os.O_CLOEXEC)
 
 
-def _configure_loop(loop: int, backing: int, size_bytes: int) -> None:
+def _configure_loop(loop: int, backing: int, part: tuple[int, int], sector_bytes: int) -> None:
     direct = fcntl.fcntl(backing, fcntl.F_GETFL) & os.O_DIRECT
     flags = _FLAG_AUTOCLEAR | (_FLAG_DIRECT_IO if direct else 0)
     # lo_device, lo_inode, lo_rdevice, lo_offset, lo_sizelimit; number, encrypt type, encrypt key
     # size, flags; file name, crypt name, key; init
-    values = (0, 0, 0, 0, size_bytes, 0, 0, 0, flags, b"", b"", b"", 0, 0, *([0] * 8))
-    fcntl.ioctl(loop, _CONFIGURE, _LOOP_CONFIG.pack(backing, SECTOR_BYTES, *values))
+    values = (0, 0, 0, *part, 0, 0, 0, flags, b"", b"", b"", 0, 0, *([0] * 8))
+    fcntl.ioctl(loop, _CONFIGURE, _LOOP_CONFIG.pack(backing, sector_bytes, *values))
 
 
 def _configure(context: int, command: int, key: str, value: str | None) -> None:

@@ -67,11 +67,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Source:
-    """Where to copy from: what is mounted at a path (without mounts below), or a device."""
+    """Where to copy from: what is mounted at a path (without mounts below), or the file system on a
+    device or in an image."""
 
     path: str = ""
     device: str = ""
     filesystem: str = ""
+    is_image: bool = False
+    """Whether `device` is an image, or a device that is to be read in part."""
+    offset_bytes: int = 0
+    size_bytes: int = 0
+    sector_bytes: int = 512
 
 
 class Copying:
@@ -239,7 +245,7 @@ class _Worker:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._source = self._target = self._loop = -1
+        self._source = self._target = self._loop = self._image = -1
         self._replica: Replica | None = None
 
     def start(self, source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
@@ -258,7 +264,16 @@ class _Worker:
         if wanted.path:
             self._source = clone_mount(wanted.path)
         else:
-            self._source = mount_privately(wanted.device, wanted.filesystem, read_only=True)
+            device = wanted.device
+            if wanted.is_image:
+                device, self._image = attach_private_loop(
+                    wanted.device,
+                    wanted.size_bytes,
+                    offset_bytes=wanted.offset_bytes,
+                    sector_bytes=wanted.sector_bytes,
+                    read_only=True,
+                )
+            self._source = mount_privately(device, wanted.filesystem, read_only=True)
         root = _root(self._source)
         if self._replica is None:
             self._replica = Replica(root, _root(self._target), self._sync_source)
@@ -275,9 +290,10 @@ class _Worker:
 
     def leave(self) -> dict[str, Any]:
         """Close the source."""
-        if self._source >= 0:
-            os.close(self._source)
-        self._source = -1
+        for descriptor in (self._source, self._image):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._source = self._image = -1
         return {}
 
     def finish(self) -> dict[str, Any]:
@@ -291,7 +307,8 @@ class _Worker:
         return {"refused_flags": refused}
 
     def _sync_source(self) -> None:
-        _sync(self._source)
+        if not os.statvfs(_root(self._source)).f_flag & os.ST_RDONLY:
+            _sync(self._source)
 
     def run(self, verify: bool) -> dict[str, Any]:
         """One pass."""

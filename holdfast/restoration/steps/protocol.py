@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from holdfast.config import Settings
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Restoration
+from holdfast.model.volume import Volume
+from holdfast.restoration.storage import volume_from_json
 
 
 class Ledger(Protocol):
@@ -48,6 +50,39 @@ class Work:
         """Make facts durable; they are there when this returns."""
         self.ledger.note(self.restoration.id, facts=facts)
         self.restoration.facts.update(facts)
+
+    def begin_waiting(self, deadline_ns: int, **facts: Any) -> None:
+        """Make it known, durably, until when processes may be stopped from now on."""
+        self.ledger.note(self.restoration.id, facts=facts, deadline_ns=deadline_ns)
+        self.restoration.facts.update(facts)
+        self.restoration = replace(self.restoration, deadline_ns=deadline_ns)
+
+    @property
+    def old(self) -> Volume:
+        """The volume as it was before."""
+        return volume_from_json(self.facts["old"])
+
+    @property
+    def new(self) -> Volume | None:
+        """The volume as it will be on other storage; None: it stays on its own."""
+        values = self.facts.get("new")
+        return None if values is None else volume_from_json(values)
+
+    @property
+    def own_pids(self) -> frozenset[int]:
+        """Processes of ours that may be seen on the volume, and must not be stopped."""
+        copying = self.live.get("copying")
+        return frozenset({copying.pid} if copying is not None else ())
+
+    def image_urls(self) -> list[str]:
+        """The containers of both sides that are images, without repetition."""
+        found: list[str] = []
+        for volume in (self.old, self.new):
+            if volume is None:
+                continue
+            source = volume.adoption.source if volume.adoption else ""
+            found += [url for url in (*volume.leg_urls, source) if url.startswith("file:")]
+        return list(dict.fromkeys(found))
 
 
 class Step(Protocol):

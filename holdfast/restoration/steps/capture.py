@@ -1,0 +1,30 @@
+"""Capture: where and how the volume is mounted, in every namespace, written down."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from holdfast.model.plan import StepName
+from holdfast.restoration.steps.protocol import Work
+from holdfast.volumes.mountpoints import capture
+
+
+class Capture:
+    """See the module."""
+
+    name = StepName.CAPTURE
+
+    def is_done(self, work: Work) -> bool:
+        """Never: a moment ago is not now. Costs a look at the mount tables."""
+        return False
+
+    def do(self, work: Work) -> str:
+        """Write down every mount point."""
+        points = capture(work.old.mount.path)
+        work.remember(points=[asdict(point) for point in points])
+        namespaces = len({point.namespace for point in points})
+        return f"{len(points)} mounts in {namespaces} namespaces"
+
+    def undo(self, work: Work) -> str:
+        """Nothing was changed."""
+        return "nothing to undo"

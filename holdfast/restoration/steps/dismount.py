@@ -1,0 +1,51 @@
+"""Dismount: handles are parked, and the file system is dismounted for real, everywhere.
+
+Undoing mounts the old storage again and moves the handles back to it. A dead mount is dismounted
+whatever it takes, which its receipt says.
+"""
+
+from __future__ import annotations
+
+import os
+
+from holdfast.model.plan import StepName
+from holdfast.restoration.steps.mounting import mount_storage
+from holdfast.restoration.steps.parked import parked
+from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.storage import points_from_json
+from holdfast.volumes.mountpoints import dismount, dismount_dead
+
+
+class Dismount:
+    """See the module."""
+
+    name = StepName.DISMOUNT
+
+    def is_done(self, work: Work) -> bool:
+        """Never skipped: mounts that are gone are passed over, handles that are parked too."""
+        return False
+
+    def do(self, work: Work) -> str:
+        """Park, then dismount. Raises InUse when something keeps it busy all the same."""
+        points = points_from_json(work.facts["points"])
+        rebind = parked(work)
+        if rebind is not None:
+            rebind.park()
+        if not work.facts.get("dead"):
+            dismount(points)
+            return f"{len(points)} mounts"
+        findings = dismount_dead(points)
+        work.remember(forced=[finding.as_json() for finding in findings])
+        return "; ".join(finding.found for finding in findings) or f"{len(points)} mounts"
+
+    def undo(self, work: Work) -> str:
+        """Mount the old storage where it was, with the handles on it."""
+        bases = mount_storage(work, work.old)
+        try:
+            rebind = parked(work)
+            if rebind is not None and rebind.pids:
+                rebind.rebind(bases, same_data=True)
+        finally:
+            for base in bases.values():
+                os.close(base)
+        return "mounted again"

@@ -1,0 +1,46 @@
+"""Flush: what the page cache has goes to storage, and what changed since goes to the copy.
+
+Afterwards the process that copies keeps nothing of the source, so that it can be dismounted. A dead
+mount is not flushed: nothing can be written to it any more.
+"""
+
+from __future__ import annotations
+
+from holdfast.errors import StorageFailed
+from holdfast.model.plan import StepName
+from holdfast.restoration.copying.child import Copying
+from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.storage import points_from_json
+from holdfast.volumes.mountpoints import sync
+
+
+class Flush:
+    """See the module."""
+
+    name = StepName.FLUSH
+
+    def is_done(self, work: Work) -> bool:
+        """Never: doing it again costs little and is always right."""
+        return False
+
+    def do(self, work: Work) -> str:
+        """Sync, then the pass that finds everybody stopped."""
+        if work.facts.get("dead"):
+            return "the mount is dead: there is nowhere to write to"
+        copying: Copying | None = work.live.get("copying")
+        if copying is None or not work.facts.get("from_live"):
+            sync(points_from_json(work.facts["points"]))
+            return "synced"
+        result = copying.run_pass(verify=not work.facts.get("device"))
+        if result.differences:
+            raise StorageFailed(
+                f"the copy differs from the volume: {'; '.join(result.differences[:3])}",
+                "Everything is as it was. Try again; report it when it stays.",
+            )
+        copying.leave_source()
+        work.remember(final_pass={"seconds": result.seconds, "bytes": result.written_bytes})
+        return f"{result.copied_files} files, {result.written_bytes} bytes in {result.seconds:.3f}"
+
+    def undo(self, work: Work) -> str:
+        """What was written may stay."""
+        return "nothing to undo"

@@ -1,0 +1,78 @@
+"""Freeze: stop every process that uses the volume, and those that begin to meanwhile.
+
+They are stopped by ptrace and wait in the harbour, from where handles can be moved; a process that
+serves the volume was found by `assess` and is never stopped. Must never leave anybody stopped
+beyond the deadline: the harbour sees to that even when all of us are dead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+
+from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
+from holdfast.applications.rebind.rebind import Rebind
+from holdfast.applications.users import find_users
+from holdfast.errors import Blocked
+from holdfast.model.handle import User
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import StepName
+from holdfast.restoration.steps.parked import keep, parked, record_directory
+from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.storage import points_from_json
+
+
+class Freeze:
+    """See the module."""
+
+    name = StepName.FREEZE
+
+    def is_done(self, work: Work) -> bool:
+        """Whether they are stopped now."""
+        return "parking" in work.facts and parked(work) is not None
+
+    def do(self, work: Work) -> str:
+        """Stop them all; which and how many, in words. Raises Blocked with nobody stopped."""
+        points = points_from_json(work.facts["points"])
+        protection = Protection(servers_below(points), ourselves())
+
+        def find() -> list[User]:
+            return users_of(points, work.own_pids, protection)
+
+        seconds = float(work.facts["deadline_seconds"])
+        users = find()
+        deadline_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(seconds * 1e9)
+        directory = record_directory(work)
+        work.begin_waiting(deadline_ns, parking=str(directory), frozen_at=time.time())
+        alive = not work.facts.get("dead")
+        rebind = Rebind(directory, users, deadline_ns, points, find, storage_answers=alive)
+        rebind.stop()
+        keep(work, rebind)
+        stopped = [user for user in rebind.users if user.pid in rebind.pids]
+        work.live["users"] = stopped
+        work.remember(frozen=[[user.pid, user.name] for user in stopped])
+        handles = sum(len(user.handles) for user in stopped)
+        return f"{len(stopped)} processes, {handles} handles"
+
+    def undo(self, work: Work) -> str:
+        """Let them go on, with what they had."""
+        rebind = parked(work)
+        if rebind is not None:
+            rebind.release()
+        keep(work, None)
+        return "released"
+
+
+def users_of(
+    points: Sequence[MountPoint], own_pids: Collection[int], protection: Protection
+) -> list[User]:
+    """Who is to be stopped. Raises Blocked for one who must not be."""
+    users = [user for user in find_users(points) if user.pid not in own_pids]
+    for user in users:
+        reason = protection.reason(user.pid)
+        if reason and reason != "has ended":
+            raise Blocked(
+                f"{user.name} (process {user.pid}) uses the volume and {reason}",
+                "Let it use another volume.",
+            )
+    return users

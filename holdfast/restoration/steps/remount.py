@@ -1,0 +1,36 @@
+"""Remount: the storage of the new side at every place, with the options and relations of each."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from holdfast.errors import NotFound
+from holdfast.model.plan import StepName
+from holdfast.restoration.steps.mounting import mount_storage
+from holdfast.restoration.steps.protocol import Work
+from holdfast.volumes.mountpoints import capture, dismount
+
+
+class Remount:
+    """See the module."""
+
+    name = StepName.REMOUNT
+
+    def is_done(self, work: Work) -> bool:
+        """Never skipped: the roots of the mounts are needed, and mounting again changes nothing."""
+        return False
+
+    def do(self, work: Work) -> str:
+        """Mount it; the roots stay open for the handles that move to it."""
+        volume = work.new or work.old
+        work.live["bases"] = mount_storage(work, volume)
+        return f"{volume.mount.filesystem} at {len(work.live['bases'])} mounts"
+
+    def undo(self, work: Work) -> str:
+        """Dismount it again. Nobody has run on it yet."""
+        for base in work.live.pop("bases", {}).values():
+            os.close(base)
+        with suppress(NotFound):
+            dismount(capture(work.old.mount.path))
+        return "dismounted"

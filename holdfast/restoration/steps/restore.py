@@ -1,0 +1,81 @@
+"""Restore: the new contents become complete, and their container takes the old one's place.
+
+The old storage is dismounted by now, so nobody can change it: the copy is compared with it once
+more, which also brings over what a newcomer wrote in the last instant.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from holdfast.errors import StorageFailed
+from holdfast.model.plan import StepName
+from holdfast.restoration.copying.child import Copying, Source
+from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.storage import (
+    gate_volume_id,
+    put_new_gate_in_place,
+    put_old_gate_back,
+    take_down,
+)
+
+
+class Restore:
+    """See the module."""
+
+    name = StepName.RESTORE
+
+    def is_done(self, work: Work) -> bool:
+        """Never judged from outside; each part finds out by itself."""
+        return False
+
+    def do(self, work: Work) -> str:
+        """Complete the copy, let go of the old storage, put the new gate's state in place."""
+        words = self._complete_copy(work)
+        take_down(work.settings, work.old)
+        new = work.new
+        if new is not None and new.adoption is None:
+            put_new_gate_in_place(work.settings, work.restoration.id, new.name)
+        work.remember(copied_until=time.time())
+        return words
+
+    def undo(self, work: Work) -> str:
+        """Let go of the new storage; the old one is brought up when it is mounted."""
+        copying: Copying | None = work.live.pop("copying", None)
+        if copying is not None:
+            copying.close()
+        new = work.new
+        if new is None:
+            return "nothing to undo"
+        if new.adoption is not None:
+            take_down(work.settings, new)
+        elif gate_volume_id(work.settings, new.name) == new.id:
+            take_down(work.settings, new)
+            put_old_gate_back(work.settings, work.restoration.id, new.name)
+        return "the old storage is back"
+
+    def _complete_copy(self, work: Work) -> str:
+        copying: Copying | None = work.live.get("copying")
+        if copying is None:
+            return "complete"
+        if work.facts.get("from_live") and work.facts.get("device"):
+            copying.take_source(Source(**work.facts["device"]))
+            result = copying.run_pass(verify=True)
+            if result.differences:
+                raise StorageFailed(
+                    f"the copy differs from the volume: {'; '.join(result.differences[:3])}",
+                    "Everything is as it was. Try again; report it when it stays.",
+                )
+            words: dict[str, Any] = {
+                "entries": result.entries,
+                "late_bytes": result.written_bytes,
+                "lost": result.lost,
+            }
+            work.remember(verified=words)
+        refused = copying.finish()
+        copying.close()
+        del work.live["copying"]
+        if refused:
+            work.remember(refused_flags=refused)
+        return "complete and compared"

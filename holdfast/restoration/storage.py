@@ -1,0 +1,142 @@
+"""The storage on either side of a restoration: bringing it up below the mount, taking it down.
+
+Both sides are written down as whole Volume values, so that a later process can go on. Invariant:
+the old storage is not changed, only let go of. Must never mount: that is the step's, through every
+namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from holdfast.config import Settings
+from holdfast.errors import HoldfastError, StorageFailed
+from holdfast.gate.configuration import load_configuration
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.loop import attach_loop, detach_loop, loop_devices_of
+from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.source import mountable_source
+from holdfast.volumes.stack import device_file_of
+from holdfast.volumes.starting import start
+
+_LOOP_SECONDS = 30.0
+RESTORATIONS = "restorations"
+NEW_GATE, OLD_GATE = "new-gate", "old-gate"
+
+
+def directory_of(settings: Settings, identifier: str) -> Path:
+    """Where one restoration keeps what must survive it: parking record, gates' states."""
+    return settings.state_directory / RESTORATIONS / identifier
+
+
+def points_from_json(values: list[dict[str, Any]]) -> tuple[MountPoint, ...]:
+    """The mount points that `asdict` described."""
+    return tuple(MountPoint(**value) for value in values)
+
+
+def volume_from_json(values: dict[str, Any]) -> Volume:
+    """The volume that `asdict` described."""
+    adoption = values.get("adoption")
+    return Volume(
+        **{
+            **values,
+            "mount": MountProperties(**values["mount"]),
+            "leg_urls": tuple(values["leg_urls"]),
+            "spare_urls": tuple(values["spare_urls"]),
+            "journal": JournalMode(values["journal"]),
+            "adoption": None if adoption is None else _adoption_from_json(adoption),
+        }
+    )
+
+
+def _adoption_from_json(values: dict[str, Any]) -> Adoption:
+    return Adoption(
+        **{
+            **values,
+            "swap_files": tuple(values["swap_files"]),
+            "points": points_from_json(values["points"]),
+        }
+    )
+
+
+def volume_as_json(volume: Volume) -> dict[str, Any]:
+    """Plain values."""
+    return asdict(volume)
+
+
+def bring_up(settings: Settings, volume: Volume) -> tuple[str, str]:
+    """What can be mounted as this volume's file system, and which options that needs. Idempotent.
+
+    Starts a gate, attaches a loop device: whatever is below the mount. Raises HoldfastError.
+    """
+    if volume.adoption is not None:
+        return mountable_source(volume.mount, volume.adoption)
+    start(settings, volume.name)
+    device_file = device_file_of(settings, volume.name)
+    device = in_expendable_child(lambda: attach_loop(device_file), _LOOP_SECONDS, "the gate")
+    return device, ""
+
+
+def take_down(settings: Settings, volume: Volume) -> None:
+    """Let go of the storage of a volume that is mounted nowhere; durable. Idempotent."""
+    if volume.adoption is None:
+        detach_volume(settings, volume)
+        return
+    kind, _, path = volume.adoption.source.partition(":")
+    if kind == "file":
+        for loop in loop_devices_of(path):
+            with suppress(HoldfastError):  # somebody else looks at it: it is freed with them
+                detach_loop(loop.device)
+
+
+def put_new_gate_in_place(settings: Settings, identifier: str, name: str) -> None:
+    """Let the gate's state that was prepared take the place of the present one. Idempotent."""
+    place = settings.gate_state_directory(name)
+    folder = directory_of(settings, identifier)
+    new, old = folder / NEW_GATE, folder / OLD_GATE
+    if new.exists():
+        if place.exists() and not old.exists():
+            place.rename(old)
+        new.rename(place)
+    _sync(folder)
+    _sync(place.parent)
+
+
+def put_old_gate_back(settings: Settings, identifier: str, name: str) -> None:
+    """The other way round. Idempotent."""
+    place = settings.gate_state_directory(name)
+    folder = directory_of(settings, identifier)
+    new, old = folder / NEW_GATE, folder / OLD_GATE
+    if old.exists():
+        if place.exists():
+            if new.exists():
+                raise StorageFailed(f"{place} and {new} both exist", f"Look at {folder}.")
+            place.rename(new)
+        old.rename(place)
+        _sync(folder)
+        _sync(place.parent)
+
+
+def gate_volume_id(settings: Settings, name: str) -> str:
+    """Whose gate's state is in place."""
+    return load_configuration(settings.gate_state_directory(name)).volume_id
+
+
+def forget_directory(settings: Settings, identifier: str) -> None:
+    """The restoration has ended: nothing of it is needed any more. Idempotent."""
+    shutil.rmtree(directory_of(settings, identifier), ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

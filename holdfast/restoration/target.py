@@ -1,0 +1,281 @@
+"""The container that a volume moves to: checked, made, and described as the volume it will be.
+
+Invariant: nothing that holds data is ever overwritten; `remove` takes away only what `prepare`
+made. Must never touch the volume's present storage.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from holdfast.config import Settings
+from holdfast.containers import open_container
+from holdfast.errors import InUse, InvalidOption, TooSmall
+from holdfast.gate.provision import provision
+from holdfast.gate.superblock import container_bytes_needed
+from holdfast.model.container import parse_container_url
+from holdfast.model.finding import Finding
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
+from holdfast.model.volume import Volume
+from holdfast.restoration.copying.child import Target
+from holdfast.restoration.storage import (
+    NEW_GATE,
+    directory_of,
+    volume_as_json,
+    volume_from_json,
+)
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import fitting_label, kind_of
+from holdfast.volumes.carrying import carry_options, wanted_super_options
+from holdfast.volumes.chain import check_not_own_leg
+from holdfast.volumes.checks import ContainerPlace, check_containers
+from holdfast.volumes.create import configuration_of
+from holdfast.volumes.erase import clear_container
+
+ROOM_SHARE = 1.1
+"""A new file system needs more than the bytes in use: its own structures, and some air."""
+
+_LOOP_OPTIONS = "sector-size=4096,direct-io"
+_CONTAINER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class NewStorage:
+    """What a volume will be after the restoration, and where that is kept."""
+
+    volume: Volume
+    existed: bool
+    """Whether the container was there before: then it is emptied, never deleted."""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """The container."""
+        source = self.volume.adoption.source if self.volume.adoption else ""
+        return source or self.volume.leg_urls[0]
+
+
+def design(
+    settings: Settings,
+    volume: Volume,
+    points: Sequence[MountPoint],
+    url: str,
+    filesystem: str,
+    others: Sequence[Volume],
+    size_bytes: int = 0,
+) -> NewStorage:
+    """What the volume would be on this container; every check, no change.
+
+    Raises InvalidUrl, InvalidOption, OwnLeg, HoldsData, InUse, TooSmall, ContainerFailed.
+    """
+    kind = kind_of(filesystem)
+    url = str(parse_container_url(url))
+    taken = {each: other.name for other in others for each in _urls(other)}
+    if url in taken:
+        raise InUse(f"{url} belongs to the volume {taken[url]} already", "Name another container.")
+    smallest_bytes = max(MINIMUM_VOLUME_BYTES, kind.minimum_bytes)
+    wanted_bytes = size_bytes or max(volume.size_bytes, smallest_bytes)
+    wanted_bytes = -(-wanted_bytes // BLOCK_BYTES) * BLOCK_BYTES
+    draft = replace(
+        volume,
+        id=str(uuid.uuid4()),
+        size_bytes=wanted_bytes,
+        leg_urls=(url,),
+        spare_urls=(),
+        mount=replace(
+            volume.mount,
+            filesystem=filesystem,
+            uuid=str(uuid.uuid4()),
+            label=fitting_label(filesystem, volume.mount.label),
+        ),
+    )
+    place = _check(settings, draft, url, others)
+    if place.exists:
+        own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
+        usable_bytes = own_bytes if volume.is_adopted else _gate_bytes(own_bytes)
+        if usable_bytes < smallest_bytes:
+            raise TooSmall(
+                f"{url} has {format_size(own_bytes)}, too little for {filesystem}",
+                f"It needs {format_size(smallest_bytes)}.",
+            )
+        draft = replace(draft, size_bytes=usable_bytes)
+    words, dropped = carry_options(
+        wanted_super_options(points), volume.mount.filesystem, filesystem
+    )
+    if volume.adoption is not None:
+        is_file = url.startswith("file:")
+        adoption = replace(
+            volume.adoption,
+            source=url,
+            super_options=words,
+            loop_options=_LOOP_OPTIONS if is_file else "",
+            needs_network=False,
+        )
+        draft = replace(draft, leg_urls=(), adoption=adoption)
+    elif filesystem != volume.mount.filesystem:
+        kept = _general_options(volume.mount.options)
+        draft = replace(draft, mount=replace(draft.mount, options=kept))
+    return NewStorage(draft, place.exists, tuple(dropped))
+
+
+def _check(settings: Settings, draft: Volume, url: str, others: Sequence[Volume]) -> ContainerPlace:
+    """Free, with room, and not on the volume itself."""
+    probe = replace(draft, size_bytes=MINIMUM_VOLUME_BYTES) if _exists(url) else draft
+    check_not_own = partial(check_not_own_leg, settings, draft.name, draft.mount.path, url)
+    in_expendable_child(check_not_own, doing=url)
+    return check_containers(settings, probe, draft.mount.path, others)[0]
+
+
+def _exists(url: str) -> bool:
+    return in_expendable_child(lambda: open_container(url).exists(), doing=url)
+
+
+def _size_of(url: str) -> int:
+    container = open_container(url)
+    descriptor = container.open()
+    try:
+        return container.size_bytes(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _gate_bytes(own_bytes: int) -> int:
+    """The largest volume whose leg fits into a container of this size."""
+    tail_bytes = container_bytes_needed(own_bytes) - own_bytes
+    return max(0, (own_bytes - tail_bytes) // BLOCK_BYTES * BLOCK_BYTES)
+
+
+def _urls(volume: Volume) -> tuple[str, ...]:
+    sources = (volume.adoption.source,) if volume.adoption else ()
+    return (*volume.leg_urls, *volume.spare_urls, *sources)
+
+
+_GENERAL = frozenset(
+    [
+        "ro",
+        "rw",
+        "nosuid",
+        "suid",
+        "nodev",
+        "dev",
+        "noexec",
+        "exec",
+        "noatime",
+        "atime",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nodiratime",
+        "diratime",
+        "sync",
+        "async",
+        "dirsync",
+        "lazytime",
+        "nolazytime",
+        "nosymfollow",
+        "defaults",
+    ]
+)
+"""mount(8), FILESYSTEM-INDEPENDENT MOUNT OPTIONS."""
+
+
+def _general_options(options: str) -> str:
+    return ",".join(word for word in options.split(",") if word in _GENERAL)
+
+
+def check_room(storage: NewStorage, used_bytes: int) -> None:
+    """Raise TooSmall when what is in use does not fit."""
+    if used_bytes * ROOM_SHARE > storage.volume.size_bytes:
+        raise TooSmall(
+            f"{format_size(used_bytes)} are in use, {storage.url} has"
+            f" {format_size(storage.volume.size_bytes)}",
+            "Use a larger container.",
+        )
+
+
+def prepare(settings: Settings, identifier: str, storage: NewStorage) -> Target:
+    """Make the container, and the state of its gate; what the copy is told. Durable. Idempotent.
+
+    Killed anywhere, `remove` takes back what was made. Raises HoldfastError.
+    """
+    volume = storage.volume
+    gated = volume.adoption is None
+    needed_bytes = container_bytes_needed(volume.size_bytes) if gated else volume.size_bytes
+    container = open_container(storage.url)
+    create = partial(container.create, needed_bytes)
+    in_expendable_child(create, _CONTAINER_SECONDS, storage.url)
+    if gated:
+        folder = directory_of(settings, identifier) / NEW_GATE
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        work = partial(provision, folder, configuration_of(volume), create=False)
+        in_expendable_child(work, _CONTAINER_SECONDS, storage.url)
+    return Target(
+        path=parse_container_url(storage.url).path,
+        size_bytes=volume.size_bytes if gated else 0,
+        filesystem=volume.mount.filesystem,
+        label=volume.mount.label,
+        uuid=volume.mount.uuid,
+    )
+
+
+def remove(storage: NewStorage) -> str:
+    """Take back `prepare`: delete the image that was made, or empty what was there. Idempotent."""
+
+    def work() -> str:
+        container = open_container(storage.url)
+        if not container.exists():
+            return f"{storage.url} was not made"
+        if storage.existed:
+            clear_container(storage.url)
+            return f"{storage.url} is empty again"
+        container.check_unused()
+        container.remove()
+        return f"{storage.url} was deleted again"
+
+    return in_expendable_child(work, _CONTAINER_SECONDS, storage.url)
+
+
+def as_json(storage: NewStorage) -> dict[str, Any]:
+    """Plain values, for the catalog."""
+    return {"volume": volume_as_json(storage.volume), "existed": storage.existed}
+
+
+def from_json(values: dict[str, Any]) -> NewStorage:
+    """What `as_json` described."""
+    return NewStorage(volume_from_json(values["volume"]), bool(values["existed"]))
+
+
+def place_beside(volume: Volume, identifier: str) -> str:
+    """An image beside the volume's present one, for contents that are to replace it.
+
+    Raises InvalidOption when it does not lie in an image.
+    """
+    for url in _urls(volume):
+        if url.startswith("file:"):
+            path = Path(parse_container_url(url).path)
+            stem = path.stem.partition(".restored-")[0]
+            return f"file:{path.with_name(f'{stem}.restored-{identifier[:8]}{path.suffix}')}"
+    raise InvalidOption(
+        f"{volume.name} does not lie in an image: there is no place beside it",
+        "Name a container for the new contents with --to.",
+    )
+
+
+def is_directory(path: str) -> bool:
+    """Whether there is a directory at the path, asked in an expendable child."""
+
+    def ask() -> bool:
+        try:
+            return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - a plain system call
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    return in_expendable_child(ask, doing=path)

@@ -1,0 +1,207 @@
+"""The update lock of a container that is an image: seen by every host that mounts its folder.
+
+A small file beside the image, `IMAGE.holdfast-lock`. Who may change the image is decided by two
+things together: an open-file-description lock on that file (the kernel gives it back when the
+holder dies; NFS and CephFS carry it to other hosts), and what is written in it (owner, host, boot,
+lease, fencing token). Rule, when the kernel's lock can be had:
+
+- written by this host in an earlier boot, or by a process that has ended, or given back: taken;
+- written by another host: taken only when its lease has run out, judged by the storage's own
+  clock (modification times of this file and of a fresh one), never by ours.
+
+Each holder gets a higher token, so that something an earlier holder sent late can be told from
+ours. For a block device there is no place for such a file: there only the exclusive claim of the
+kernel protects, on this host alone. Blocks as the storage does, in an expendable child; the lock
+itself is held by this process.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import random
+import struct
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import ContainerFailed, InUse
+from holdfast.model.container import parse_container_url
+
+SUFFIX = ".holdfast-lock"
+LEASE_SECONDS = 120.0
+"""Longer than any pause: a holder renews when it takes the lock, and the pause has a deadline."""
+WAIT_SECONDS = 15.0
+_RETRY_SECONDS = (0.01, 0.1)
+"""Bounds of the random pause between attempts: two hosts do not move in step."""
+_SET_LOCK, _GET_LOCK = 37, 36  # F_OFD_SETLK, F_OFD_GETLK, <linux/fcntl.h>
+_FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64 bit: type, whence, start, len, pid
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MACHINE = Path("/etc/machine-id")
+
+_held: dict[str, tuple[int, int]] = {}
+"""Path → (descriptor, token) of the locks that this process holds."""
+
+
+class UpdateLock:
+    """The lock of one container for one restoration."""
+
+    def __init__(self, url: str, volume: str, owner: str) -> None:
+        self.path = parse_container_url(url).path + SUFFIX
+        self._volume = volume
+        self._owner = owner
+
+    @property
+    def token(self) -> int:
+        """Of the lock as we hold it; 0: we do not."""
+        return _held.get(self.path, (-1, 0))[1]
+
+    def take(self, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Take it, waiting a bounded time. Idempotent for the same owner. Raises InUse."""
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            refusal = self._attempt()
+            if not refusal:
+                return
+            if time.monotonic() >= deadline:
+                raise InUse(
+                    f"{self.path} says that {refusal}",
+                    "Wait until it has ended; its lease runs out by itself when it has died.",
+                )
+            time.sleep(random.uniform(*_RETRY_SECONDS))
+
+    def give_back(self) -> None:
+        """Give it back, when it is ours. The file stays: it remembers the token. Idempotent."""
+        descriptor, _ = _held.pop(self.path, (-1, 0))
+        try:
+            if descriptor < 0:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return
+        try:
+            found = _read(descriptor)
+            if found.get("owner") == self._owner:
+                _write(descriptor, {"token": found.get("token", 0), "owner": ""})
+        finally:
+            os.close(descriptor)
+
+    def _attempt(self) -> str:
+        """Why it cannot be taken now, in words; empty when it was taken."""
+        if self.path in _held:
+            return ""
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise ContainerFailed(
+                f"{self.path} cannot be made: {error.strerror}",
+                "The folder of the image must be writable: the update lock lies in it.",
+            ) from error
+        try:
+            if not _lock(descriptor):
+                refusal = f"{_words(_read(descriptor))} is at work on it"
+            elif not _is_still(descriptor, self.path):
+                refusal = "it was replaced just now"
+            else:
+                refusal = self._claim(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if refusal:
+            os.close(descriptor)
+        return refusal
+
+    def _claim(self, descriptor: int) -> str:
+        found = _read(descriptor)
+        if not self._may_take(found, descriptor):
+            return f"{_words(found)} holds it, and its lease has not run out"
+        token = int(found.get("token", 0)) + 1
+        _write(
+            descriptor,
+            {
+                "token": token,
+                "owner": self._owner,
+                "volume": self._volume,
+                "host": host_id(),
+                "boot": _BOOT.read_text().strip(),
+                "pid": os.getpid(),
+                "lease_seconds": LEASE_SECONDS,
+            },
+        )
+        _held[self.path] = (descriptor, token)
+        return ""
+
+    def _may_take(self, found: dict[str, Any], descriptor: int) -> bool:
+        """We have the kernel's lock: whether what is written allows it, too."""
+        if not found.get("owner") or found["owner"] == self._owner:
+            return True
+        if found.get("host") == host_id():
+            return True  # a holder on this host would have the kernel's lock
+        age_seconds = _storage_now(self.path) - os.fstat(descriptor).st_mtime
+        return age_seconds > float(found.get("lease_seconds", LEASE_SECONDS))
+
+
+def host_id() -> str:
+    """What this host is called in locks: its machine id, else its name."""
+    with suppress(OSError):
+        found = _MACHINE.read_text().strip()
+        if found:
+            return found
+    return os.uname().nodename
+
+
+def _lock(descriptor: int) -> bool:
+    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        fcntl.fcntl(descriptor, _SET_LOCK, request)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _is_still(descriptor: int, path: str) -> bool:
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _storage_now(path: str) -> float:
+    """The time as the storage's own clock has it: of a file that is made now."""
+    probe = f"{path}.{os.getpid()}"
+    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, b"x")
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+        Path(probe).unlink(missing_ok=True)
+
+
+def _read(descriptor: int) -> dict[str, Any]:
+    try:
+        values = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
+    except ValueError:
+        return {}  # torn: its writer died, and has no lock any more
+    return values if isinstance(values, dict) else {}
+
+
+def _write(descriptor: int, values: dict[str, Any]) -> None:
+    data = json.dumps(values).encode()
+    os.pwrite(descriptor, data, 0)
+    os.ftruncate(descriptor, len(data))
+    os.fsync(descriptor)
+
+
+def _words(found: dict[str, Any]) -> str:
+    here = found.get("host") == host_id()
+    where = "this host" if here else f"host {found.get('host', 'unknown')}"
+    return f"process {found.get('pid', 'unknown')} of {where}"
