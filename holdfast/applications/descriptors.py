@@ -32,6 +32,8 @@ from holdfast.system.unix_sockets import BoundSocket
 
 _DIRECTORY_FLAG = O_DIRECTORY.get(os.uname().machine, 0o200000)
 _URING_ATTEMPTS = 5
+_NEVER_MOUNTED = ("/memfd:", "/dmabuf:", "/SYSV", "/anon_hugepage", "/[aio]", "/dev/zero")
+"""Files on mounts of the kernel's own, which no namespace has."""
 
 Sockets = Mapping[int, BoundSocket]
 """Those that are bound on the volume, by the socket's own inode number."""
@@ -61,8 +63,11 @@ def descriptors(table: Table, places: Places, sockets: Sockets) -> Iterator[Sigh
 
 def _opened(table: Table, number: int, target: str, places: Places) -> Iterator[Sighting]:
     text = read(f"{table.folder}/fdinfo/{number}")
-    mount = places.by_id.get(mount_id_of(text))
+    mount_id = mount_id_of(text)
+    mount = places.by_id.get(mount_id)
     if mount is None:
+        if mount_id not in places.other_ids and not target.startswith(_NEVER_MOUNTED):
+            yield _detached(table, number, text, target)
         return
     information = parse_information(text)
     inside = inside_of(mount, target)
@@ -71,6 +76,15 @@ def _opened(table: Table, number: int, target: str, places: Places) -> Iterator[
         f"{table.folder}/fd/{number}",
         table.namespace,
         mount_known=True,
+    )
+
+
+def _detached(table: Table, number: int, text: bytes, target: str) -> Sighting:
+    """Through a mount that no namespace has (any more); a second look tells of what."""
+    path = f"descriptor on a mount that was detached lazily: {target}"
+    handle = _handle(table, number, parse_information(text), HandleKind.OTHER, path)
+    return Sighting(
+        handle, f"{table.folder}/fd/{number}", table.namespace, mount_known=False, detached=True
     )
 
 

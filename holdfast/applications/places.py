@@ -24,11 +24,13 @@ class Places:
     wanted: tuple[MountPoint, ...]
     others: tuple[MountPoint, ...] = ()
     by_id: dict[int, MountPoint] = field(init=False)
+    other_ids: frozenset[int] = field(init=False)
     devices: frozenset[tuple[int, int]] = field(init=False)
     """Major and minor numbers of the super blocks, as mountinfo, maps and fdinfo have them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_id", {mount.id: mount for mount in self.wanted})
+        object.__setattr__(self, "other_ids", frozenset(mount.id for mount in self.others))
         numbers = (mount.device.split(":") for mount in self.wanted)
         devices = frozenset((int(major), int(minor)) for major, minor in numbers)
         object.__setattr__(self, "devices", devices)

@@ -42,6 +42,8 @@ class Sighting:
     """Mount namespace of the process."""
     mount_known: bool
     """Whether `handle.mount_id` came from the kernel and not from the path."""
+    detached: bool = False
+    """Whether the mount is in no namespace (any more), and only the device can tell of what."""
     watch: Watch | None = None
     """For an inotify watch, whose path is found by other means."""
 
@@ -58,6 +60,7 @@ class _Answer(NamedTuple):
 
     mode: int
     inode: int
+    device: tuple[int, int]
     mount_id: int
     literal: bool
 
@@ -116,11 +119,15 @@ def _look_at(question: _Question) -> _Answer | None:
             literal = (named.device, named.inode) == (attributes.device, attributes.inode)
         except OSError:
             pass
-    return _Answer(attributes.mode, attributes.inode, attributes.mount_id, literal)
+    return _Answer(
+        attributes.mode, attributes.inode, attributes.device, attributes.mount_id, literal
+    )
 
 
 def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Handle | None:
     handle = sighting.handle
+    if sighting.detached:
+        return handle if answer is not None and answer.device in places.devices else None
     mount = places.by_id.get(handle.mount_id)
     if not sighting.mount_known and handle.kind is HandleKind.MAP:
         # On the file system it is for sure; at most the mount is another, or none any more.

@@ -2,8 +2,8 @@
 
 Reads /proc only, and asks expendable children where that could hang, so a dead or hung volume
 blocks nobody. Processes that end meanwhile are left out. Must never stop or signal anyone. What
-cannot be seen: descriptors that are in flight in a socket's queue, mounts that were detached
-lazily before, and processes that this one has no right to trace.
+cannot be seen: descriptors that are in flight in a socket's queue, working directories on mounts
+that were detached lazily before, and processes that this one has no right to trace.
 """
 
 from __future__ import annotations
