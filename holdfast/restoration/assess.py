@@ -1,0 +1,310 @@
+"""Assessing: everything that speaks for or against a restoration, found without touching anything.
+
+Reads /proc, /sys and mount tables; asks storage in expendable children only. Invariant: what is
+found here as a blocker keeps a restoration from being begun; nothing is stopped, made or changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
+from holdfast.applications.kernel_users import held_by_kernel
+from holdfast.applications.rebind.scan import judge
+from holdfast.applications.users import find_users
+from holdfast.config import Settings
+from holdfast.errors import BadInput, Blocked, HoldfastError, NotAttached, NotFound
+from holdfast.model.container import KINDS
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.handle import HandleKind, HandleVerdict, JudgedHandle, User
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import Cause, Plan, Strategy
+from holdfast.model.volume import ADOPTED, LegState, Volume, VolumeReport
+from holdfast.restoration.databases import databases_among
+from holdfast.restoration.plan import Situation, make_plan
+from holdfast.restoration.prediction import pause_seconds
+from holdfast.restoration.target import NewStorage, check_room, design
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import kind_of
+from holdfast.system.run import find_tool
+from holdfast.volumes.adopt import MEMORY_TYPES
+from holdfast.volumes.chain import file_systems_below
+from holdfast.volumes.health import Condition, health
+from holdfast.volumes.mountpoints import capture, obstacles
+
+_ANSWER_SECONDS = 5.0
+_DEAD = {Condition.DEAD: Cause.DEAD_MOUNT, Condition.HUNG: Cause.HANG}
+_BY_CONDITION = {**_DEAD, Condition.READ_ONLY: Cause.READ_ONLY}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. Times in seconds."""
+
+    volume: Volume
+    strategy: Strategy | None = None
+    cause: Cause = Cause.PLANNED
+    url: str = ""
+    """The container that is to take the place of the present storage."""
+    filesystem: str = ""
+    """Its type; empty: as now."""
+    size_bytes: int = 0
+    contents: str = ""
+    """Directory or container that the contents come from; empty: the volume itself."""
+    deadline_seconds: float = 60.0
+    pause_budget_seconds: float = 30.0
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was found, and what would be done."""
+
+    request: Request
+    plan: Plan
+    points: tuple[MountPoint, ...] = ()
+    users: tuple[User, ...] = ()
+    judged: tuple[JudgedHandle, ...] = ()
+    new: NewStorage | None = None
+    dead: bool = False
+    """Whether the mount is to be got rid of whatever it takes."""
+    refusal: HoldfastError | None = None
+    """The error behind a finding about the container, for a command that was asked to act."""
+    verdicts: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Handles by verdict, for each process."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as `assess --json` prints them."""
+        names = {user.pid: user.name for user in self.users}
+        return {
+            "volume": self.plan.volume,
+            "plan": self.plan.as_json(),
+            "possible": not self.plan.refuses,
+            "processes": [
+                {"pid": pid, "name": names.get(pid, ""), "handles": counts}
+                for pid, counts in self.verdicts.items()
+            ],
+            "mounts": len(self.points),
+        }
+
+
+def assess(
+    settings: Settings, request: Request, report: VolumeReport, others: Sequence[Volume]
+) -> Assessment:
+    """Find out everything, decide, change nothing. Blocks some seconds where storage hangs.
+
+    Raises NotAttached when it is not mounted, BadInput for what cannot be meant.
+    """
+    volume = request.volume
+    try:
+        points = capture(volume.mount.path)
+    except NotFound:
+        raise NotAttached(
+            f"{volume.name} is not mounted at {volume.mount.path}",
+            f"holdfast volume attach {volume.name}",
+        ) from None
+    condition = health(points[-1])
+    cause = request.cause
+    if cause is Cause.PLANNED:
+        cause = _BY_CONDITION.get(condition.condition, cause)
+    dead = condition.condition in _DEAD
+    findings = [] if condition.is_ok else [_told(condition.finding)]
+    users = tuple(find_users(points))
+    judged = tuple(judge(users))
+    findings += obstacles(points)
+    findings += _about_users(users, judged, points)
+    findings += _about_us(settings, points)
+    new, refusal = None, None
+    if request.url:
+        new, refusal = _design(settings, request, points, others, dead)
+    if refusal is not None:
+        words = Finding(request.url, Verdict.BLOCKS, refusal.message, "", refusal.mend)
+        findings.append(words)
+    if new is not None:
+        findings += new.findings
+        findings += _about_tools(new.volume.mount.filesystem)
+    older = bool(request.contents)
+    if older:
+        findings += databases_among(users)
+    if volume.mount.filesystem in MEMORY_TYPES:
+        findings.append(_in_memory(volume))
+    situation = Situation(
+        volume=volume.name,
+        kind=volume.kind,
+        cause=cause,
+        asked=request.strategy,
+        same_bytes=new is None or new.volume.mount.filesystem == volume.mount.filesystem,
+        source_given=bool(request.url or request.contents),
+        older_contents=older,
+        in_sync_legs=sum(leg.state is LegState.IN_SYNC for leg in report.legs),
+        spares=sum(leg.state is LegState.SPARE for leg in report.legs),
+        processes=len(users),
+        handles=len(judged),
+        mount_points=len(points),
+        findings=tuple(findings),
+        forced=request.forced,
+        deadline_seconds=request.deadline_seconds,
+        pause_budget_seconds=request.pause_budget_seconds,
+        predicted_pause_seconds=pause_seconds(
+            len(users), len(judged), len(points), gate=volume.kind != ADOPTED
+        ),
+        target=_target_words(request, new),
+        path=volume.mount.path,
+    )
+    return Assessment(
+        request=request,
+        plan=make_plan(situation),
+        points=points,
+        users=users,
+        judged=judged,
+        new=new,
+        dead=dead,
+        refusal=refusal,
+        verdicts=_counted(users, judged),
+    )
+
+
+def _target_words(request: Request, new: NewStorage | None) -> str:
+    if new is None:
+        return ""
+    words = f"{new.volume.mount.filesystem} on {new.url}"
+    return f"{words} with the contents of {request.contents}" if request.contents else words
+
+
+def _told(finding: Finding) -> Finding:
+    """That a mount is broken is why we act, and keeps nobody from it."""
+    return Finding(finding.subject, Verdict.LIMITED, finding.found, finding.meaning, finding.mend)
+
+
+def _about_users(
+    users: Sequence[User], judged: Sequence[JudgedHandle], points: Sequence[MountPoint]
+) -> list[Finding]:
+    names = {user.pid: f"{user.name} (process {user.pid})" for user in users}
+    found = []
+    for each in judged:
+        if each.verdict in (HandleVerdict.BLOCKS, HandleVerdict.LOST):
+            blocks = each.verdict is HandleVerdict.BLOCKS
+            found.append(
+                Finding(
+                    names.get(each.handle.pid, str(each.handle.pid)),
+                    Verdict.BLOCKS if blocks else Verdict.NEEDS_FORCE,
+                    f"{each.handle.kind} {each.handle.path}: {each.reason}",
+                    "It cannot be moved." if blocks else "It would be lost.",
+                    "End this process, or let it close that.",
+                )
+            )
+    protection = Protection(servers_below(points), ourselves())
+    for user in users:
+        reason = protection.reason(user.pid)
+        if reason and reason != "has ended":
+            found.append(
+                Finding(
+                    names[user.pid], Verdict.BLOCKS, f"uses the volume and {reason}",
+                    "Stopping it would stop the volume itself, or the command.",
+                    "Let it use another volume; run the command from a shell outside of it.",
+                )
+            )  # fmt: skip
+    for handle in held_by_kernel(points):
+        if handle.kind is not HandleKind.MOUNT:  # obstacles() has told of those
+            found.append(
+                Finding(
+                    f"the kernel's {handle.kind}", Verdict.BLOCKS, handle.path,
+                    "It keeps the file system busy, and no process can be stopped for it.",
+                    "Let it go: losetup --detach, swapoff, umount.",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _about_us(settings: Settings, points: Sequence[MountPoint]) -> list[Finding]:
+    """Holdfast's own state must not lie on what is dismounted."""
+    devices = {point.device for point in points}
+    found = []
+    for folder in (settings.state_directory, settings.run_directory):
+        try:
+            ask = partial(file_systems_below, str(folder))
+            below = in_expendable_child(ask, _ANSWER_SECONDS, str(folder))
+        except (HoldfastError, OSError) as error:
+            found.append(Finding(str(folder), Verdict.BLOCKS, f"cannot be examined: {error}"))
+            continue
+        if not devices.isdisjoint(below):
+            found.append(
+                Finding(
+                    "Holdfast's own state", Verdict.BLOCKS, f"{folder} lies on this volume",
+                    "What is parked could not be found again.", "Move it with HOLDFAST_HOME.",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _about_tools(filesystem: str) -> list[Finding]:
+    return [
+        Finding(tool, Verdict.BLOCKS, "is not installed", "", "holdfast doctor names its package.")
+        for tool in kind_of(filesystem).tool_names[:1]
+        if find_tool(tool) is None
+    ]
+
+
+def _in_memory(volume: Volume) -> Finding:
+    return Finding(
+        "contents in memory", Verdict.BLOCKS,
+        f"{volume.mount.filesystem} keeps its files in memory, and loses them with the dismount",
+        "", "Copy them to another file system by hand.",
+    )  # fmt: skip
+
+
+def _design(
+    settings: Settings,
+    request: Request,
+    points: Sequence[MountPoint],
+    others: Sequence[Volume],
+    dead: bool,
+) -> tuple[NewStorage | None, HoldfastError | None]:
+    volume = request.volume
+    filesystem = request.filesystem or volume.mount.filesystem
+    try:
+        new = design(settings, volume, points, request.url, filesystem, others, request.size_bytes)
+        if not dead and not request.contents:
+            check_room(new, _used_bytes(volume.mount.path))
+    except BadInput:
+        raise
+    except HoldfastError as error:
+        return None, error
+    return new, None
+
+
+def _used_bytes(path: str) -> int:
+    def ask() -> int:
+        found = os.statvfs(path)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+    return in_expendable_child(ask, _ANSWER_SECONDS, path)
+
+
+def _counted(users: Sequence[User], judged: Sequence[JudgedHandle]) -> dict[int, dict[str, int]]:
+    counts: dict[int, Counter[str]] = {user.pid: Counter() for user in users}
+    for each in judged:
+        counts.setdefault(each.handle.pid, Counter())[str(each.verdict)] += 1
+    return {pid: dict(counter) for pid, counter in counts.items()}
+
+
+def is_container(text: str) -> bool:
+    """Whether a source of contents is a container and not a directory."""
+    return text.partition(":")[0] in KINDS
+
+
+def refuse(assessment: Assessment) -> None:
+    """Raise what keeps it from being begun: the container's own error, else Blocked."""
+    if not assessment.plan.refuses:
+        return
+    if assessment.refusal is not None:
+        raise assessment.refusal
+    raise Blocked(
+        f"{assessment.plan.volume} was not touched: {assessment.plan.reason}",
+        f"holdfast assess {assessment.plan.volume} shows every finding.",
+    )

@@ -1,0 +1,63 @@
+"""The part of a migration that nobody notices: passes of the copy while applications run.
+
+Ends when a pass is so short that the next, with everybody stopped, costs little, or when passes do
+not get shorter any more. Must never stop anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from holdfast.restoration.copying.child import Copying
+from holdfast.restoration.copying.passes import PassResult
+
+SHORT_SECONDS = 0.25
+"""A pass that took no longer is followed by the final one."""
+STOPS_SHRINKING = 0.7
+"""A pass that took more than this share of the one before: another would not help."""
+MOST_PASSES = 12
+
+
+@dataclass(frozen=True)
+class OnlineCopy:
+    """What the passes came to."""
+
+    passes: tuple[PassResult, ...]
+
+    @property
+    def final_pass_seconds(self) -> float:
+        """What the final pass is predicted to take: as long as the last one."""
+        return self.passes[-1].seconds if self.passes else 0.0
+
+    @property
+    def entries(self) -> int:
+        """Names in the tree."""
+        return self.passes[-1].entries if self.passes else 0
+
+    @property
+    def written_bytes(self) -> int:
+        """Over all passes."""
+        return sum(each.written_bytes for each in self.passes)
+
+
+def copy_online(
+    copying: Copying,
+    say: Callable[[str], None],
+    percent: Callable[[float], None],
+    *,
+    is_live: bool,
+) -> OnlineCopy:
+    """Bring the copy as near as passes can; one pass where the source does not change.
+
+    Blocks as long as the data is large. Raises HoldfastError.
+    """
+    passes: list[PassResult] = []
+    while len(passes) < MOST_PASSES:
+        say(f"copy, pass {len(passes) + 1}")
+        passes.append(copying.run_pass(percent, verify=not is_live))
+        if not is_live or passes[-1].seconds <= SHORT_SECONDS:
+            break
+        if len(passes) > 1 and passes[-1].seconds > STOPS_SHRINKING * passes[-2].seconds:
+            break
+    return OnlineCopy(tuple(passes))
