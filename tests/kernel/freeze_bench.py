@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,6 @@ class FreezeBench:
         threads: int = 2,
         place: Path | None = None,
         *options: str,
-        before: Callable[[], object] | None = None,
     ) -> Counter:
         """Start a counting program; it counts when this returns."""
         file = self.outside / f"cells-{len(self.counters)}"
@@ -108,9 +107,7 @@ class FreezeBench:
         with file.open("r+b") as stream:
             cells = mmap.mmap(stream.fileno(), 0)
         command = [sys.executable, str(PROGRAM), str(file), str(processes), str(threads), *options]
-        process = subprocess.Popen(
-            command, cwd=place or self.mount, stdin=subprocess.DEVNULL, preexec_fn=before
-        )
+        process = subprocess.Popen(command, cwd=place or self.mount, stdin=subprocess.DEVNULL)
         counter = Counter(process, cells, size)
         self.counters.append(counter)
         wait_until(lambda: all(counter.values()))

@@ -21,6 +21,8 @@ from holdfast.system.process_state import ancestors_of, read_state
 
 _CLASS_BLOCK = Path("/sys/class/block")
 _NUMBERS = Path("/sys/dev/block")
+_DEVICES = ("/dev", "/")
+"""A name below /dev on one of these mounts, not on one below (/dev/shm), is asked without harm."""
 _MINOR_BITS = 20
 """<linux/kdev_t.h>: how a FUSE connection's number is made of its device number."""
 
@@ -85,11 +87,11 @@ def servers_below(points: Sequence[MountPoint], containers: Sequence[str] = ()) 
             connections.add(int(current.partition(":")[2]))
         elif current.startswith("device:"):
             waiting += _below_number(current.partition(":")[2])
-        elif current.startswith("/dev/") and (_CLASS_BLOCK / _block_name(current)).exists():
-            waiting += _below_block(_block_name(current), pids)
         elif current.startswith("/"):
             mount = mount_holding(current)
-            if mount is not None:
+            if mount is not None and current.startswith("/dev/") and mount.path in _DEVICES:
+                waiting += _below_block(_block_name(current), pids)
+            elif mount is not None:
                 words = (mount.device_number, mount.filesystem, mount.source, mount.super_options)
                 waiting += _below(*words)
     return Servers(frozenset(connections), frozenset(pids))
@@ -126,6 +128,8 @@ def _block_name(device: str) -> str:
 
 def _below_block(name: str, pids: set[int]) -> list[str]:
     folder = _CLASS_BLOCK / name
+    if not folder.exists():
+        return []
     found = [loop.backing_file for loop in loop_devices() if loop.device == f"/dev/{name}"]
     with suppress(OSError):
         found += [f"/dev/{slave.name}" for slave in (folder / "slaves").iterdir()]
