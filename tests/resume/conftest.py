@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from tests.kernel.target.steadfast import compile_steadfast
 
 
 @pytest.fixture
@@ -18,3 +21,9 @@ def record_figure(
         print(f"\n{request.node.name}: {text}")
 
     return record
+
+
+@pytest.fixture(scope="session")
+def steadfast_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that notices whatever was changed about it."""
+    return compile_steadfast(tmp_path_factory.mktemp("steadfast"))

@@ -40,6 +40,7 @@ class Stray:
     size_bytes: int
     token: int
     parked: bool
+    """Threads wait in it. False once its deadline has passed: they leave it."""
 
 
 def find_strays(threads: Threads, maps: list[str]) -> list[Stray]:
@@ -62,10 +63,11 @@ def stray_at(threads: Threads, address: int) -> Stray | None:
         data = struct.unpack("<Q", code[4:])[0]
         if code[:4] != _MARK or not PAGE <= data - address <= _MOST_CODE_BYTES:
             return None
-        parked, _, token, size = struct.unpack("<QqQQ", threads.read(data, 32))
+        parked, deadline_ns, token, size = struct.unpack("<QqQQ", threads.read(data, 32))
     except OSError:
         return None
-    return Stray(address, data - address, size, token, bool(parked))
+    waits = bool(parked) and time.monotonic_ns() < deadline_ns
+    return Stray(address, data - address, size, token, waits)
 
 
 def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -> list[Stray]:

@@ -149,13 +149,18 @@ class Threads:
         """Read memory of the process. Raises OSError."""
         data = os.pread(self._memory, length, address)
         if len(data) != length:
-            raise OSError(errno.EFAULT, f"no memory at {address:#x}")
+            raise self._no_memory(address)
         return data
 
     def write(self, address: int, data: bytes) -> None:
         """Write memory of the process, read-only memory as well. Raises OSError."""
         if os.pwrite(self._memory, data, address) != len(data):
-            raise OSError(errno.EFAULT, f"no memory at {address:#x}")
+            raise self._no_memory(address)
+
+    def _no_memory(self, address: int) -> OSError:
+        if ptrace.has_ended(self.pid):
+            return ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended")
+        return OSError(errno.EFAULT, f"no memory at {address:#x}")
 
     def let_go(self) -> None:
         """Let go of everything as it is: what our death would do. Idempotent."""

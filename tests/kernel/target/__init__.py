@@ -1,0 +1,1 @@
+"""Stopping a process and letting it go on: one behaviour per file."""

@@ -1,0 +1,61 @@
+"""What cannot be stopped is refused, and is what it was before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from holdfast.applications.rebind.target import Target
+from holdfast.errors import InUse, Refused
+from holdfast.system.ptrace import tracer_of
+from tests.kernel.target.steadfast import Steadfast, wait_until
+
+
+def test_traced_by_another(steadfast_program: Path, ram_directory: Path) -> None:
+    """A debugger is there already: refused, naming it; the program goes on."""
+    with Steadfast((str(steadfast_program),), ram_directory) as program:
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-p", str(program.pid)], stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_until(lambda: tracer_of(program.pid) != 0, "strace does not attach")
+            with pytest.raises(Refused, match=str(tracer.pid)):
+                Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+        finally:
+            tracer.terminate()
+            tracer.wait()
+        program.goes_on()
+
+
+def test_parked_by_another(steadfast_program: Path, ram_directory: Path) -> None:
+    """Somebody else's restoration was interrupted: its record is needed, not a second stop."""
+    with Steadfast((str(steadfast_program),), ram_directory) as program:
+        target = Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+        record = target.as_json()
+        target.set_parked(True)
+        target.abandon()
+        with pytest.raises(InUse, match="parked"):
+            Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+        assert program.stands_still()
+        regained = Target.regain(record)
+        assert regained is not None
+        regained.release()
+        program.goes_on()
+
+
+def test_stopped_before(steadfast_program: Path, ram_directory: Path) -> None:
+    """A process that its user has stopped is stopped afterwards, and goes on when he says so."""
+    with Steadfast((str(steadfast_program),), ram_directory) as program:
+        os.kill(program.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, program.pid, os.WSTOPPED)
+        before = program.condition()
+        Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9).release()
+        assert program.stands_still()
+        wait_until(lambda: program.condition() == before, "it is not as it was")
+        os.kill(program.pid, signal.SIGCONT)
+        program.goes_on()
