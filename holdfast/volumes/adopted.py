@@ -54,8 +54,8 @@ def detach_adopted(settings: Settings, volume: Volume, progress: Progress | None
     mount, adoption = properties(points, volume.mount.path)
     kept = replace(volume, mount=_merged(volume.mount, mount), adoption=adoption)
     say("dismount")
-    dismount(points)
-    return kept
+    points = dismount(points)
+    return replace(kept, adoption=replace(adoption, points=points))
 
 
 def attach_adopted(

@@ -15,7 +15,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
 from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts import Mount, mount_at
 from holdfast.system.namespace import mount_namespace
 from holdfast.system.visitor import has_foreign_owner, open_namespaces
 
@@ -38,9 +38,10 @@ def capture_device(device: str) -> tuple[MountPoint, ...]:
 
 
 def in_dismount_order(points: Iterable[MountPoint]) -> tuple[MountPoint, ...]:
-    """Deeper before shallower, later before earlier; the other namespaces before our own.
+    """Deeper before shallower, what lies on top before what it hides; our own namespace last.
 
-    Ours last: where the others receive what happens here, each of them is seen to before.
+    Levels go before namespaces: mounted in the reverse order, each mount finds those that the
+    kernel's propagation has made for it still in sight.
     """
     chosen = {point.id: point for point in points}
     own = mount_namespace(os.getpid())
@@ -53,13 +54,23 @@ def in_dismount_order(points: Iterable[MountPoint]) -> tuple[MountPoint, ...]:
         sorted(
             chosen.values(),
             key=lambda each: (
-                each.namespace == own,
-                each.namespace,
                 -each.path.rstrip("/").count("/"),
                 -depth(each),
+                each.namespace == own,
+                each.namespace,
                 -each.id,
             ),
         )
+    )
+
+
+def is_there(point: MountPoint, mounts: Iterable[Mount]) -> bool:
+    """Whether a mount table of its namespace still has it; numbers alone are used again."""
+    return any(
+        each.identifier == point.id
+        and each.path == point.path
+        and each.device_number == point.device
+        for each in mounts
     )
 
 

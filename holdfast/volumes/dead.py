@@ -19,6 +19,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.volumes.capture import is_there
 from holdfast.volumes.dismount import users_in_words
 from holdfast.volumes.placing import MNT_DETACH, MNT_FORCE
 
@@ -130,7 +131,7 @@ def _attempt(point: MountPoint, way: int, flags: int) -> int:
     visitor = Visitor()
     visitor.enter(way)
     mounts = visitor.mounts()
-    if all(each.identifier != point.id for each in mounts):
+    if not is_there(point, mounts):
         return 0
     if any(each.parent == point.id and each.path == point.path for each in mounts):
         return errno.EBUSY  # the wrong one would go

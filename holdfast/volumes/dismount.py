@@ -23,7 +23,12 @@ from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import is_under
 from holdfast.system.users import users_of_device
 from holdfast.system.visitor import Visitor, open_namespaces
-from holdfast.volumes.capture import nested_mounts
+from holdfast.volumes.capture import (
+    capture_device,
+    in_dismount_order,
+    is_there,
+    nested_mounts,
+)
 from holdfast.volumes.placing import Piece, Placed, place
 from holdfast.volumes.remount import remount
 
@@ -45,20 +50,48 @@ def dismount(
     points: Sequence[MountPoint],
     sync_seconds: float = SYNC_SECONDS,
     dismount_seconds: float = DISMOUNT_SECONDS,
-) -> None:
+) -> tuple[MountPoint, ...]:
     """Dismount all of them, in this order; idempotent: those that are gone already are passed over.
 
-    The file system is synced first. Blocks while dirty pages are written. Raises InUse naming who
-    keeps it busy, with everything mounted as before; DeadlinePassed when the storage hangs, and
-    then the mounts may be half gone: `dismount_dead` or `remount` go on from there.
+    The file system is synced first. Returns every point that is to be mounted again: those given,
+    and copies in namespaces that somebody made meanwhile. Blocks while dirty pages are written.
+    Raises InUse naming who keeps it busy, with everything mounted as before; DeadlinePassed when
+    the storage hangs, and then the mounts may be half gone: `dismount_dead` or `remount` go on.
     """
     if not points:
-        return
+        return ()
+    sync(points, sync_seconds)
+    _dismount_some(points, dismount_seconds)
+    done = tuple(points)
+    deadline = time.monotonic() + _LET_GO_SECONDS
+    try:
+        while not _is_let_go(points[-1]):
+            known = {(each.namespace, each.id) for each in done}
+            new = [each for each in capture_device(points[-1].device)
+                   if (each.namespace, each.id) not in known]  # fmt: skip
+            if new:
+                _dismount_some(new, dismount_seconds)
+                done = in_dismount_order((*done, *new))
+            elif time.monotonic() > deadline:
+                raise InUse(
+                    f"{points[-1].source} is dismounted everywhere in sight, and still in use: a"
+                    " mount that was detached lazily, a namespace without processes, or an"
+                    " overlay keeps it",
+                    "It is mounted again; end what keeps it, then try again.",
+                )
+            else:
+                time.sleep(_POLL_SECONDS)
+    except InUse:
+        _mount_again(done)
+        raise
+    return done
+
+
+def _dismount_some(points: Sequence[MountPoint], timeout_seconds: float) -> None:
     ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
     try:
-        sync(points, sync_seconds)
         refusal = in_expendable_child(
-            lambda: _dismount_all(points, ways), dismount_seconds, _named(points)
+            lambda: _dismount_all(points, ways), timeout_seconds, _named(points)
         )
     finally:
         for way in ways.values():
@@ -69,11 +102,6 @@ def dismount(
             f"{path} cannot be dismounted ({words}): {users_in_words(points)}",
             "Let them finish or stop them, then try again.",
         )
-    try:
-        _check_let_go(points[-1])
-    except InUse:
-        _mount_again(points)
-        raise
 
 
 def sync(points: Sequence[MountPoint], timeout_seconds: float = SYNC_SECONDS) -> None:
@@ -113,7 +141,7 @@ def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
         if point.namespace not in ways:
             continue
         visitor.enter(ways[point.namespace])
-        if all(each.identifier != point.id for each in visitor.mounts()):
+        if not is_there(point, visitor.mounts()):
             continue
         with suppress(OSError):
             spot = os.open(point.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -130,23 +158,17 @@ def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
 def _dismount_all(points: Sequence[MountPoint], ways: Mapping[int, int]) -> tuple[str, str] | None:
     """In the child: None when all are gone, else which one refused and why, after the undoing."""
     visitor = Visitor()
-    pieces: list[Piece] = []
-    for point in points:
-        if point.namespace not in ways:
-            continue
-        visitor.enter(ways[point.namespace])
-        if any(each.identifier == point.id for each in visitor.mounts()):
-            spot = mount_api.open_place(point.path)
-            if visitor.mount_number(spot) != point.id:
-                return point.path, "something is mounted over it"
-            pieces.append(Piece(point, tree := _copy(point, spot), tree))
-            os.close(spot)
+    wanted = [point for point in points if point.namespace in ways]
+    copies: dict[int, Piece] = {}
+    _copy_visible(visitor, wanted, ways, copies)
     refusal = None
-    for piece in pieces:
-        point = piece.point
+    for point in wanted:
         visitor.enter(ways[point.namespace])
-        if all(each.identifier != point.id for each in visitor.mounts()):
+        if not is_there(point, visitor.mounts()):
             continue  # propagation took it along
+        if point.id not in copies:
+            refusal = point.path, "something is mounted over it"
+            break
         try:
             visitor.dismount(point.path)
         except OSError as error:
@@ -154,31 +176,58 @@ def _dismount_all(points: Sequence[MountPoint], ways: Mapping[int, int]) -> tupl
                 raise
             refusal = point.path, os.strerror(error.errno)
             break
+        if len(copies) < len(wanted):
+            _copy_visible(visitor, wanted, ways, copies)
     if refusal is not None:
-        _bring_back(visitor, pieces, ways)
-    for piece in pieces:
+        mountable = [copies[point.id] for point in reversed(wanted) if point.id in copies]
+        _bring_back(visitor, mountable, ways)
+    for piece in copies.values():  # not left to the end of the child: that would answer too early
         os.close(piece.tree)
+        if piece.group is not None:
+            os.close(piece.group)
     return refusal
 
 
-def _copy(point: MountPoint, spot: int) -> int:
+def _copy_visible(
+    visitor: Visitor,
+    points: Sequence[MountPoint],
+    ways: Mapping[int, int],
+    copies: dict[int, Piece],
+) -> None:
+    """Copy what was not copied yet and is not hidden by another mount of the same file system."""
+    for point in points:
+        if point.id in copies:
+            continue
+        visitor.enter(ways[point.namespace])
+        if not is_there(point, visitor.mounts()):
+            continue
+        spot = mount_api.open_place(point.path)
+        if visitor.mount_number(spot) == point.id:
+            copies[point.id] = _copy(point, spot)
+        os.close(spot)
+
+
+def _copy(point: MountPoint, spot: int) -> Piece:
+    """A private copy to be mounted again, and one that keeps the place among the peers."""
     if point.propagation == "unbindable":  # open_tree(2) refuses to copy one
         mount_api.set_propagation(spot, "private")
-        try:
-            return mount_api.clone_tree(spot)
-        finally:
+    try:
+        group = mount_api.clone_tree(spot) if point.peer_group or point.master_group else None
+        tree = mount_api.clone_tree(spot)
+    finally:
+        if point.propagation == "unbindable":
             mount_api.set_propagation(spot, "unbindable")
-    return mount_api.clone_tree(spot)
+    mount_api.set_propagation(tree, "private")
+    return Piece(point, tree, group)
 
 
 def _bring_back(visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, int]) -> None:
-    """Mount the copies of those that are gone; copies carry options, peers and masters."""
+    """Mount the copies of those that are gone."""
     gone = []
-    for piece in reversed(pieces):
+    for piece in pieces:
         visitor.enter(ways[piece.point.namespace])
-        if all(each.identifier != piece.point.id for each in visitor.mounts()):
-            grouped = piece.point.peer_group or piece.point.master_group
-            gone.append(Piece(piece.point, piece.tree, piece.tree if grouped else None))
+        if not is_there(piece.point, visitor.mounts()):
+            gone.append(piece)
     if gone:
         placed = Placed()
         place(visitor, gone, ways, gone[0].point.device, placed)
@@ -186,19 +235,11 @@ def _bring_back(visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, in
             os.close(root)
 
 
-def _check_let_go(point: MountPoint) -> None:
-    """Raise InUse when a block device is still in use although every mount in sight is gone."""
+def _is_let_go(point: MountPoint) -> bool:
+    """Whether the kernel has let go of a block device; other sources cannot be asked."""
     if not point.source.startswith("/dev/"):
-        return
-    deadline = time.monotonic() + _LET_GO_SECONDS
-    while not in_expendable_child(lambda: _is_free(point.source), doing=point.source):
-        if time.monotonic() > deadline:
-            raise InUse(
-                f"{point.source} is dismounted everywhere in sight, and still in use: a mount"
-                " that was detached lazily, a namespace without processes, or an overlay keeps it",
-                "It is mounted again; end what keeps it (containers, overlays), then try again.",
-            )
-        time.sleep(_POLL_SECONDS)
+        return True
+    return in_expendable_child(lambda: _is_free(point.source), doing=point.source)
 
 
 def _mount_again(points: Sequence[MountPoint]) -> None:

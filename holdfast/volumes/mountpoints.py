@@ -2,7 +2,8 @@
 
     capture(path) -> points in the order to dismount them       obstacles(points) -> findings
     health(point) -> Health                                     nested_mounts(points)
-    dismount(points)      abort(points) -> findings             dismount_dead(points) -> findings
+    dismount(points) -> points                                  abort(points) -> findings
+    dismount_dead(points) -> findings
     remount(points, source, filesystem, options=None, note=None) -> {old mount id: root descriptor}
 
 Everything that may block runs in expendable children with deadlines.

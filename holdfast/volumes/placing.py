@@ -1,8 +1,9 @@
 """Putting detached mounts where others were: the part of a remount that every namespace gets.
 
 Works inside an expendable child that a Visitor leads. Invariant: where the kernel's own propagation
-has put the right mount already, that one is taken instead of a second one. Afterwards each place
-has the per-mount options and the propagation that its MountPoint says.
+has put the right mount already, that one is taken instead of a second one. The pieces join their
+peers only when all are in place: until then what is mounted below one must not reach the others.
+Afterwards each place has the per-mount options and the propagation that its MountPoint says.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ class Piece:
     tree: int
     """A detached mount of what the point shows."""
     group: int | None
-    """A mount that has the peers and the master the point had; None: it had none. The tree itself
-    when it has them."""
+    """A mount that has the peers and the master the point had; None: it had none."""
 
 
 @dataclass
@@ -50,23 +50,23 @@ def place(
     Raises OSError, with the path as its filename.
     """
     claimed: set[int] = set()
-    taken: list[tuple[Piece, bool]] = []
     for piece in pieces:
         point = piece.point
         if point.namespace not in ways:
             continue
         try:
             visitor.enter(ways[point.namespace])
-            root, ours = _take(visitor, piece, device, claimed, placed)
+            root = _take(visitor, piece, device, claimed, placed)
         except OSError as error:
             raise OSError(error.errno, error.strerror, point.path) from error
         placed.roots[point.id] = root
-        taken.append((piece, ours))
-    for piece, ours in taken:
+    for piece in pieces:
+        root = placed.roots.get(piece.point.id, -1)
+        if root < 0:
+            continue
         visitor.enter(ways[piece.point.namespace])
-        root = placed.roots[piece.point.id]
         mount_api.set_attributes(root, mount_api.attributes_of(piece.point.options))
-        _set_propagation(piece, root, ours, placed)
+        _set_propagation(piece, root, placed)
 
 
 def take_back(visitor: Visitor, ways: Mapping[int, int], placed: Placed) -> None:
@@ -88,10 +88,8 @@ MNT_FORCE, MNT_DETACH = 1, 2
 """umount2(2), <linux/fs.h>."""
 
 
-def _take(
-    visitor: Visitor, piece: Piece, device: str, claimed: set[int], placed: Placed
-) -> tuple[int, bool]:
-    """The root of the mount at the point, and whether it is the piece's own tree."""
+def _take(visitor: Visitor, piece: Piece, device: str, claimed: set[int], placed: Placed) -> int:
+    """The root of the mount at the point: the one that is there already, or the piece's own."""
     point = piece.point
     spot = mount_api.open_place(point.path)
     number = visitor.mount_number(spot)
@@ -104,7 +102,7 @@ def _take(
         and there.root.lstrip("/") == point.inside
     ):
         claimed.add(number)
-        return spot, False
+        return spot
     try:
         mount_api.attach_tree(piece.tree, spot)
     finally:
@@ -112,15 +110,13 @@ def _take(
     placed.attached.append(point)
     root = mount_api.open_place(point.path)
     claimed.add(visitor.mount_number(root))
-    return root, True
+    return root
 
 
-def _set_propagation(piece: Piece, root: int, ours: bool, placed: Placed) -> None:
+def _set_propagation(piece: Piece, root: int, placed: Placed) -> None:
     point = piece.point
     if piece.group is None:
         mount_api.set_propagation(root, point.propagation)
-        return
-    if ours and piece.group == piece.tree:
         return
     mount_api.set_propagation(root, "private")
     try:
