@@ -18,14 +18,18 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import (
+    assess,
     demo,
     doctor,
     drill,
     explain,
     freeze,
     leg,
+    migrate,
+    rebind,
     receipt,
     recover,
+    restore,
     status,
     users,
     volume,
@@ -62,6 +66,10 @@ application.command(name="drill")(drill.drill)
 application.command(name="users")(users.users)
 application.command(name="freeze")(freeze.freeze)
 application.command(name="thaw")(freeze.thaw)
+application.command(name="assess")(assess.assess)
+application.command(name="migrate")(migrate.migrate)
+application.command(name="restore")(restore.restore)
+application.command(name="rebind")(rebind.rebind)
 application.command(name="recover")(recover.recover)
 application.command(name="doctor")(doctor.doctor)
 application.command(name="explain")(explain.explain)

@@ -186,6 +186,30 @@ def progress(description: str) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
+def stepped_progress(
+    description: str,
+) -> Iterator[tuple[Callable[[str], None], Callable[[float], None]]]:
+    """A progress bar that also says what is at work; yields who is told which, and how far.
+
+    Silent when standard error is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda step: None, lambda percent: None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console(sys.stderr), transient=True
+    ) as bar:
+        task = bar.add_task(description, total=100.0)
+        yield (
+            lambda step: bar.update(task, description=f"{description}: {step}"),
+            lambda percent: bar.update(task, completed=percent),
+        )
+
+
+@contextmanager
 def steps(description: str) -> Iterator[Callable[[str], None] | None]:
     """Shows which step is at work, on a terminal; yields the function that is told."""
     if not sys.stderr.isatty():

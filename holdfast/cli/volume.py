@@ -216,11 +216,31 @@ def _attach_wanted(force: bool) -> None:
 
 
 @commands.command()
-def detach(name: VolumeName) -> None:
-    """Dismount a volume and stop its gate; the data stays in its legs."""
+def detach(
+    name: VolumeName,
+    park: Annotated[
+        float | None,
+        typer.Option(
+            "--park",
+            metavar="TIME",
+            parser=positive_duration,
+            help="Adopted volumes: let running users wait so long for attach.",
+        ),
+    ] = None,
+) -> None:
+    """Dismount a volume and stop its gate; the data stays in its legs.
+
+    With --park the users of an adopted volume wait, with everything they have open, until it is
+    attached again; when the time has passed they go on with errors in place of their files.
+    """
     with session() as holdfast, steps(f"detaching {name}") as show:
-        holdfast.detach_volume(name, show)
+        if park is None:
+            holdfast.detach_volume(name, show)
+        else:
+            holdfast.restorations.park(name, park, show or silent)
     note(f"{name} is detached")
+    if park is not None:
+        note(f"its users wait at most {park:g} s: holdfast volume attach {name}")
 
 
 @commands.command()
@@ -281,6 +301,10 @@ def release(name: VolumeName) -> None:
     with session() as holdfast:
         holdfast.release(name)
     note(f"{name} is released")
+
+
+def silent(step: str) -> None:
+    """For those who watch no terminal."""
 
 
 def _print_intentions(intentions: tuple[str, ...], as_json: bool) -> None:

@@ -48,6 +48,7 @@ from holdfast.service.doctor import examine
 from holdfast.service.following import Percentage, wait_until_in_sync
 from holdfast.service.freezing import freeze_volume, prepare_freeze
 from holdfast.service.plans import adoption, creation, deletion, enlargement, find_leg
+from holdfast.service.restorations import Restorations
 from holdfast.service.turn import turn
 from holdfast.service.using import usage_of
 from holdfast.service.wishes import NewVolume, check_socket_path
@@ -59,7 +60,7 @@ from holdfast.volumes.checks import check_containers, check_mount_place, check_v
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.progress import Progress
+from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import recover
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.resize import resize_volume
@@ -82,6 +83,11 @@ class Holdfast:
     def catalog(self) -> Catalog:
         """Opened when it is needed for the first time."""
         return Catalog(self.settings.catalog_path)
+
+    @cached_property
+    def restorations(self) -> Restorations:
+        """Assess, migrate, restore, and whatever else replaces storage under its users."""
+        return Restorations(self)
 
     def close(self) -> None:
         """Close the catalog. Idempotent."""
@@ -203,6 +209,9 @@ class Holdfast:
                 urls = tuple(str(parse_container_url(url)) for url in leg_urls)
                 self._enter(rebuild_volume(self.settings, name, urls))
             volume = self.catalog.volume(name)
+            if self.restorations.waiting(name):
+                self.restorations.go_on(name, progress or silent)
+                return self.show_volume(name)
             if volume.is_adopted:
                 mounted = attach_adopted(self.settings, volume, progress)
                 self.catalog.update(replace(mounted, attached=True))
@@ -427,6 +436,7 @@ class Holdfast:
         """Finish or undo what was interrupted; what was done, in words. Idempotent."""
         self._need_root()
         done = recover_freezes(self.settings)
+        done += self.restorations.recover()
         done += recover(self.settings)
         self._ingest()
         return done

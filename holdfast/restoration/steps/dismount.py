@@ -31,6 +31,8 @@ class Dismount:
         rebind = parked(work)
         if rebind is not None:
             rebind.park()
+        if "stale" in work.facts:
+            return "the old mount is gone already"
         if not work.facts.get("dead"):
             dismount(points)
             return f"{len(points)} mounts"

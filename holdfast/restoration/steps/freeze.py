@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.rebind.rebind import Rebind
@@ -33,11 +34,12 @@ class Freeze:
 
     def do(self, work: Work) -> str:
         """Stop them all; which and how many, in words. Raises Blocked with nobody stopped."""
-        points = points_from_json(work.facts["points"])
+        stale = "stale" in work.facts
+        points = points_from_json(work.facts["stale" if stale else "points"])
         protection = Protection(servers_below(points), ourselves())
 
         def find() -> list[User]:
-            return users_of(points, work.own_pids, protection)
+            return users_of(points, work.own_pids, protection, stale=stale)
 
         seconds = float(work.facts["deadline_seconds"])
         users = find()
@@ -64,10 +66,25 @@ class Freeze:
 
 
 def users_of(
-    points: Sequence[MountPoint], own_pids: Collection[int], protection: Protection
+    points: Sequence[MountPoint],
+    own_pids: Collection[int],
+    protection: Protection,
+    *,
+    stale: bool = False,
 ) -> list[User]:
-    """Who is to be stopped. Raises Blocked for one who must not be."""
+    """Who is to be stopped. Raises Blocked for one who must not be.
+
+    `stale`: only handles that lead through these very mounts count; the file system may be mounted
+    elsewhere, too.
+    """
     users = [user for user in find_users(points) if user.pid not in own_pids]
+    if stale:
+        ids = {point.id for point in points}
+        users = [
+            replace(user, handles=tuple(each for each in user.handles if each.mount_id in ids))
+            for user in users
+        ]
+        users = [user for user in users if user.handles]
     for user in users:
         reason = protection.reason(user.pid)
         if reason and reason != "has ended":

@@ -1,0 +1,118 @@
+"""holdfast assess: what a restoration would do, and what is in its way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.options import AsJson, VolumeName, positive_duration
+from holdfast.cli.output import note, print_facts, print_json, print_table
+from holdfast.cli.session import session
+from holdfast.errors import Blocked, InvalidOption
+from holdfast.model.plan import Strategy
+
+if TYPE_CHECKING:
+    from holdfast.restoration.assess import Assessment
+
+Deadline = Annotated[
+    float,
+    typer.Option(
+        "--deadline",
+        metavar="TIME",
+        parser=positive_duration,
+        help="When every process runs again, whatever has happened.",
+        show_default="60s",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Also where a finding says that it needs it.")]
+
+
+def assess(
+    name: VolumeName,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="STRATEGY",
+            help=f"{', '.join(each for each in Strategy if each is not Strategy.REFUSE)}.",
+        ),
+    ] = None,
+    url: Annotated[str, typer.Option("--to", metavar="URL", help="A container to move to.")] = "",
+    filesystem: Annotated[
+        str, typer.Option("--fs", metavar="TYPE", help="The type of file system in it.")
+    ] = "",
+    contents: Annotated[
+        str, typer.Option("--from", metavar="SOURCE", help="A directory or container.")
+    ] = "",
+    deadline: Deadline = 60.0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Assess whether storage can be replaced under its users, and say why not.
+
+    Nothing is touched. Exit status 3 when it would be refused.
+    """
+    with session() as holdfast:
+        found = holdfast.restorations.assess(
+            name, _strategy(strategy), url, filesystem, contents, deadline, force
+        )
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print_assessment(found)
+    if found.plan.refuses:
+        raise typer.Exit(Blocked.exit_status)
+
+
+def _strategy(text: str | None) -> Strategy | None:
+    if text is None:
+        return None
+    try:
+        return Strategy(text)
+    except ValueError:
+        names = ", ".join(each for each in Strategy if each is not Strategy.REFUSE)
+        raise InvalidOption(f"{text!r} is no strategy", f"Use {names}.") from None
+
+
+def print_assessment(found: Assessment) -> None:
+    """Findings, users and steps."""
+    plan = found.plan
+    pairs = [
+        ("volume", plan.volume),
+        ("strategy", str(plan.strategy)),
+        ("cause", str(plan.cause)),
+        ("because", plan.reason),
+    ]
+    if plan.steps:
+        pairs.append(("predicted pause", f"{plan.predicted_pause_seconds:.1f} s and the copy"))
+        pairs.append(("deadline", f"{plan.deadline_seconds:g} s"))
+    print_facts(pairs)
+    if plan.findings:
+        print()
+        rows = [(each.subject, str(each.verdict), each.found, each.mend) for each in plan.findings]
+        print_table(("finding", "verdict", "found", "mend"), rows)
+    if found.verdicts:
+        print()
+        names = {user.pid: user.name for user in found.users}
+        columns = ("pid", "process", "moved", "recreated", "lost", "blocks")
+        print_table(
+            columns,
+            [
+                (
+                    str(pid),
+                    names.get(pid, ""),
+                    *(str(counts.get(column, 0)) for column in columns[2:]),
+                )
+                for pid, counts in found.verdicts.items()
+            ],
+            right=("pid", *columns[2:]),
+        )
+    if plan.steps:
+        print()
+        steps = [
+            (str(number), str(step.name), step.words) for number, step in enumerate(plan.steps, 1)
+        ]
+        print_table(("#", "step", "what it will do"), steps, right=("#",))
+    elif plan.refuses:
+        note("nothing would be touched")

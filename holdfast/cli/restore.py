@@ -1,0 +1,55 @@
+"""holdfast restore: put other contents under running applications, or mend a broken mount."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.assess import Deadline, Force
+from holdfast.cli.migrate import show_intention, show_receipt
+from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
+from holdfast.cli.output import confirm, stepped_progress
+from holdfast.cli.session import session
+
+
+def restore(
+    name: VolumeName,
+    contents: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="A directory, file:/path.img or block:/dev/name with the contents.",
+        ),
+    ] = "",
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="URL", help="Container for them; beside the present image without it."
+        ),
+    ] = "",
+    deadline: Deadline = 60.0,
+    dry_run: DryRun = False,
+    force: Force = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Restore a volume under its users.
+
+    With --from its contents are replaced; the present ones stay in their container, as a copy.
+    Without, a dead, hung or read-only mount is mounted anew from its own storage.
+    """
+    with session() as holdfast:
+        if dry_run:
+            found = holdfast.restorations.assess_restore(name, contents, to, deadline, force)
+            show_intention(found, as_json)
+            return
+        question = f"the contents of {contents}" if contents else "a new mount of its storage"
+        confirm(f"Replace what {name} shows by {question}, under its users?", yes)
+        with stepped_progress(f"restoring {name}") as (say, percent):
+            receipt = holdfast.restorations.restore(
+                name, contents, to, deadline, force, say, percent
+            )
+    if receipt is not None:
+        show_receipt(receipt, as_json, f"{name} is restored")

@@ -1,0 +1,98 @@
+"""Handles on a mount that is gone from sight, moved to the one that is at its place now.
+
+For what happened without us: somebody dismounted lazily and mounted again, or mounted over it.
+Only adopted volumes are remembered well enough: the numbers of their mounts are in the catalog.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
+from holdfast.applications.rebind.scan import blockers, judge
+from holdfast.catalog import Catalog
+from holdfast.config import Settings
+from holdfast.errors import Blocked, NotAttached, NotFound
+from holdfast.model.handle import User
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import StepName, Strategy
+from holdfast.model.restoration import Restoration, Stage
+from holdfast.model.volume import Volume
+from holdfast.restoration.performing import finish, undone
+from holdfast.restoration.runner import Runner
+from holdfast.restoration.steps import STEPS, Work
+from holdfast.restoration.steps.freeze import users_of
+from holdfast.restoration.storage import directory_of, volume_as_json
+from holdfast.volumes.mountpoints import capture
+from holdfast.volumes.properties import boot_id
+
+
+def rebind_stale(
+    settings: Settings, catalog: Catalog, volume: Volume, deadline_seconds: float, dry_run: bool
+) -> tuple[str, ...]:
+    """Move them; one sentence per process. Raises Blocked, NotAttached with nothing touched."""
+    now = _present(volume)
+    recorded = volume.adoption.points if volume.adoption else ()
+    ids = {point.id for point in now}
+    old = [point for point in recorded if point.id not in ids]
+    users = users_of(old, (), Protection(servers_below(now), ourselves()), stale=True)
+    _refuse(users)
+    words = tuple(_words(user) for user in users)
+    if dry_run or not users:
+        return words
+    restoration = Restoration(
+        id=uuid.uuid4().hex,
+        volume=volume.name,
+        strategy=Strategy.REMOUNT,
+        cause="handles lead to a mount that is gone",
+        started=time.time(),
+        stage=Stage.RUNNING,
+        boot_id=boot_id(),
+        step_names=(StepName.FREEZE, StepName.DISMOUNT, StepName.REPLAY, StepName.THAW),
+        facts={
+            "old": volume_as_json(volume),
+            "points": [asdict(point) for point in now],
+            "stale": [asdict(point) for point in old],
+            "deadline_seconds": deadline_seconds,
+            "dead": True,
+        },
+    )
+    directory_of(settings, restoration.id).mkdir(mode=0o700, parents=True)
+    catalog.restorations.begin(restoration)
+    work = Work(settings, catalog.restorations, restoration)
+    try:
+        Runner(work, STEPS).run()
+    except BaseException as error:
+        undone(settings, catalog, work, str(error) or type(error).__name__)
+        raise
+    finish(settings, catalog, work)
+    return words
+
+
+def _present(volume: Volume) -> tuple[MountPoint, ...]:
+    try:
+        return capture(volume.mount.path)
+    except NotFound:
+        raise NotAttached(
+            f"nothing is mounted at {volume.mount.path}", f"holdfast volume attach {volume.name}"
+        ) from None
+
+
+def _refuse(users: Sequence[User]) -> None:
+    found = blockers(judge(users))
+    if found:
+        first = found[0]
+        raise Blocked(
+            f"process {first.handle.pid}: {first.handle.kind} {first.handle.path}: {first.reason}",
+            "End this process, or let it close that.",
+        )
+
+
+def _words(user: User) -> str:
+    counts = Counter(str(handle.kind) for handle in user.handles)
+    handles = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    return f"{user.name} (process {user.pid}): {handles}"

@@ -1,0 +1,291 @@
+"""What one can ask of Holdfast about restorations: assess, migrate, restore, park and go on.
+
+Reached through `Holdfast.restorations`. Owns the way only: rights, the turn on the volume, and that
+what a dead runner left is settled before something new begins. Must never decide what is possible:
+`restoration.assess` does.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from holdfast.errors import (
+    Blocked,
+    HoldfastError,
+    InvalidOption,
+    MissingRights,
+    NoSuchContainer,
+    VolumeHeld,
+)
+from holdfast.model.container import parse_container_url
+from holdfast.model.plan import BY_REFLEX, Cause, Strategy
+from holdfast.model.receipt import Receipt
+from holdfast.model.restoration import Copy, Restoration, Stage
+from holdfast.model.volume import VolumeReport, VolumeState, check_name
+from holdfast.restoration.assess import Assessment, Request, assess, is_container
+from holdfast.restoration.performing import Percent, Say, perform
+from holdfast.restoration.recovery import go_on, recover_one
+from holdfast.restoration.stale import rebind_stale
+from holdfast.restoration.target import is_directory, place_beside
+from holdfast.service.turn import turn
+from holdfast.system.filesystem import kind_of
+
+if TYPE_CHECKING:
+    from holdfast.service.holdfast import Holdfast
+
+DEADLINE_SECONDS = 60.0
+"""Half of the kernel's hung-task watchdog (120 s): nobody stays stopped longer."""
+BUDGET_SHARE = 0.5
+"""A pause that is predicted to take more of the deadline than this is not begun without --force."""
+
+
+class Restorations:
+    """Restorations on this host."""
+
+    def __init__(self, holdfast: Holdfast) -> None:
+        self._holdfast = holdfast
+        self._settings = holdfast.settings
+
+    # Asking
+
+    def assess(
+        self,
+        name: str,
+        strategy: Strategy | None = None,
+        url: str = "",
+        filesystem: str = "",
+        contents: str = "",
+        deadline_seconds: float = DEADLINE_SECONDS,
+        forced: bool = False,
+    ) -> Assessment:
+        """What would happen, and what is in the way. Changes nothing. Raises NotAttached."""
+        _need_root()
+        request = self._request(name, strategy, url, filesystem, contents, deadline_seconds, forced)
+        others = [each for each in self._holdfast.catalog.volumes() if each.name != name]
+        report = self._holdfast.show_volume(name)
+        return assess(self._settings, request, report, others)
+
+    def copies(self, name: str | None = None) -> list[Copy]:
+        """Copies of a volume, or of all, newest first."""
+        return self._holdfast.catalog.restorations.copies(name)
+
+    def in_progress(self, name: str) -> Restoration | None:
+        """The restoration of this volume that has begun and not ended."""
+        return self._holdfast.catalog.restorations.of(name)
+
+    # Doing
+
+    def migrate(
+        self,
+        name: str,
+        url: str,
+        filesystem: str = "",
+        deadline_seconds: float = DEADLINE_SECONDS,
+        forced: bool = False,
+        say: Say = lambda words: None,
+        percent: Percent = lambda percent: None,
+    ) -> Receipt | None:
+        """Move a volume to another container under its users; durable on return.
+
+        A gated volume that keeps its type of file system is not dismounted: the gate fills the new
+        container and lets the old ones go (None is returned: its receipts are the gate's own).
+        Raises what keeps it from being begun, with nothing touched.
+        """
+        url = str(parse_container_url(url))
+        found = self._settled(name, say)
+        assessment = self.assess(
+            name, Strategy.MIGRATE, url, filesystem, "", deadline_seconds, forced
+        )
+        if assessment.plan.strategy in BY_REFLEX:
+            self._replace_legs(found, url, percent)
+            return None
+        return self._perform(name, assessment, say, percent)
+
+    def restore(
+        self,
+        name: str,
+        contents: str = "",
+        to: str = "",
+        deadline_seconds: float = DEADLINE_SECONDS,
+        forced: bool = False,
+        say: Say = lambda words: None,
+        percent: Percent = lambda percent: None,
+    ) -> Receipt | None:
+        """Put contents in place of the present ones, or mount a broken volume anew.
+
+        The present storage stays as it is, and is remembered as a copy. Raises as `migrate`.
+        """
+        self._settled(name, say)
+        assessment = self.assess_restore(name, contents, to, deadline_seconds, forced)
+        if assessment.plan.strategy in BY_REFLEX:
+            raise Blocked(
+                f"nothing is to be restored: {assessment.plan.reason}",
+                "Name other contents with --from DIRECTORY or --from CONTAINER.",
+            )
+        return self._perform(name, assessment, say, percent)
+
+    def assess_restore(
+        self,
+        name: str,
+        contents: str = "",
+        to: str = "",
+        deadline_seconds: float = DEADLINE_SECONDS,
+        forced: bool = False,
+    ) -> Assessment:
+        """What `restore` would do. Changes nothing."""
+        _need_root()
+        volume = self._holdfast.catalog.volume(check_name(name))
+        if not contents:
+            assessment = self.assess(name, None, "", "", "", deadline_seconds, forced)
+            if assessment.plan.cause is Cause.PLANNED:
+                raise InvalidOption(
+                    f"{name} is healthy, and no other contents were named",
+                    "Say where they are: --from DIRECTORY or --from CONTAINER.",
+                )
+            return assessment
+        contents = _checked_contents(contents)
+        url = to or place_beside(volume, os.urandom(4).hex())
+        return self.assess(name, Strategy.REWIND, url, "", contents, deadline_seconds, forced)
+
+    def rebind(
+        self,
+        name: str,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        dry_run: bool = False,
+    ) -> tuple[str, ...]:
+        """Move handles that lead to a mount which is gone to the one that is there now.
+
+        What was, or would be, moved, in words. Raises Blocked with nothing touched.
+        """
+        _need_root()
+        with turn(self._settings, check_name(name)):
+            volume = self._holdfast.catalog.volume(name)
+            catalog = self._holdfast.catalog
+            return rebind_stale(self._settings, catalog, volume, deadline_seconds, dry_run)
+
+    # An adopted volume that is away while its users wait
+
+    def park(
+        self, name: str, deadline_seconds: float, say: Say = lambda words: None
+    ) -> VolumeReport:
+        """Dismount an adopted volume under its users, who wait for `go_on` until the deadline.
+
+        Raises Blocked with nothing touched. After the deadline they run on with errors in place of
+        their files.
+        """
+        self._settled(name, say)
+        assessment = self.assess(name, Strategy.DETACH, deadline_seconds=deadline_seconds)
+        self._perform(name, assessment, say, lambda percent: None)
+        volume = self._holdfast.catalog.volume(name)
+        self._holdfast.catalog.update(replace(volume, attached=False))
+        return self._holdfast.show_volume(name)
+
+    def waiting(self, name: str) -> bool:
+        """Whether its users are parked and wait for it to be attached again."""
+        found = self.in_progress(name)
+        return found is not None and found.stage is Stage.WAITING
+
+    def go_on(self, name: str, say: Say = lambda words: None) -> Receipt:
+        """Mount a parked volume again and let its users go on. The caller has the turn."""
+        found = self.in_progress(name)
+        assert found is not None
+        return go_on(self._settings, self._holdfast.catalog, found, say)
+
+    # After a death
+
+    def recover(self) -> list[str]:
+        """Finish or undo what killed runners left; what was done, in words. Idempotent.
+
+        What another command is at work on is left to it.
+        """
+        done = []
+        for found in self._holdfast.catalog.restorations.all():
+            try:
+                with turn(self._settings, found.volume, wait_seconds=0.5):
+                    now = self._holdfast.catalog.restorations.of(found.volume)
+                    if now is not None and now.id == found.id:
+                        done.append(recover_one(self._settings, self._holdfast.catalog, now))
+            except HoldfastError as error:
+                done.append(f"the {found.strategy} of {found.volume} was left: {error}")
+        return done
+
+    # How it is done
+
+    def _perform(
+        self, name: str, assessment: Assessment, say: Say, percent: Percent
+    ) -> Receipt | None:
+        with turn(self._settings, name):
+            return perform(self._settings, self._holdfast.catalog, assessment, say, percent)
+
+    def _settled(self, name: str, say: Say) -> VolumeReport:
+        """The volume, after what a dead runner left of it was finished or undone."""
+        _need_root()
+        found = self.in_progress(check_name(name))
+        if found is not None:
+            with turn(self._settings, name):
+                now = self.in_progress(name)
+                if now is not None and now.stage is not Stage.WAITING:
+                    say(recover_one(self._settings, self._holdfast.catalog, now))
+        report = self._holdfast.show_volume(name)
+        if report.state is VolumeState.HELD:
+            raise VolumeHeld(
+                f"{name} is held: its dirty data cannot be written",
+                f"Bring a leg back or add one, or holdfast volume release {name}.",
+            )
+        return report
+
+    def _replace_legs(self, report: VolumeReport, url: str, percent: Percent) -> None:
+        """The gate's own way: fill one more leg, then let the others go."""
+        first, *others = [leg for leg in report.legs if leg.state != "spare"]
+        self._holdfast.replace_leg(report.name, first.id, url, percentage=percent)
+        for leg in others:
+            self._holdfast.remove_leg(report.name, leg.id)
+
+    def _request(
+        self,
+        name: str,
+        strategy: Strategy | None,
+        url: str,
+        filesystem: str,
+        contents: str,
+        deadline_seconds: float,
+        forced: bool,
+    ) -> Request:
+        volume = self._holdfast.catalog.volume(check_name(name))
+        if filesystem:
+            kind_of(filesystem)
+        if contents:
+            contents = _checked_contents(contents)
+            url = url or place_beside(volume, os.urandom(4).hex())
+        return Request(
+            volume=volume,
+            strategy=strategy,
+            url=url,
+            filesystem=filesystem,
+            contents=contents,
+            deadline_seconds=deadline_seconds,
+            pause_budget_seconds=deadline_seconds * BUDGET_SHARE,
+            forced=forced,
+        )
+
+
+def _checked_contents(text: str) -> str:
+    """A container's URL, normalised, or an absolute directory. Raises BadInput, NotFound."""
+    if is_container(text):
+        return str(parse_container_url(text))
+    path = os.path.abspath(text)  # noqa: PTH100 - links stay as they are
+    if not is_directory(path):
+        raise NoSuchContainer(
+            f"{text} is neither a directory nor a container",
+            "Write a directory, file:/path.img or block:/dev/name.",
+        )
+    return path
+
+
+def _need_root() -> None:
+    if os.geteuid() != 0:
+        raise MissingRights(
+            "mounts and other users' processes belong to root", "Run the command with sudo."
+        )
