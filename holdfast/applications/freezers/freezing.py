@@ -93,7 +93,7 @@ def begin(
     if lock is None:
         raise _already(plan.volume)
     try:
-        left_over = file.load()
+        left_over = _load(file)
         if left_over is not None:
             finish(file, left_over, "thawed: its watchdog was dead")
         now_ns = time.monotonic_ns()
