@@ -16,7 +16,7 @@ _PART_BYTES = 1 << 20
 
 def copy_contents(source: str | Path, target: int) -> None:
     """Fill an empty file with what is in another one. Raises OSError."""
-    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    reading = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         size = os.fstat(reading).st_size
         for start, end in _data(reading, size):

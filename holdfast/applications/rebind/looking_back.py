@@ -18,7 +18,7 @@ from holdfast.applications.rebind.contents import copy_contents
 from holdfast.applications.rebind.outcomes import Observed, observe
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.model.handle import Handle, HandleKind
+from holdfast.model.handle import Handle, HandleKind, LockKind
 from holdfast.system.expendable import in_expendable_child
 
 _KINDS = frozenset({HandleKind.FILE, HandleKind.MAP, HandleKind.EXECUTABLE})
@@ -29,6 +29,7 @@ class _Question:
     link: str
     copy_to: str
     """Name in the record directory; empty: the contents are not needed."""
+    digest_limit_bytes: int
 
 
 def look_back(
@@ -49,11 +50,16 @@ def look_back(
     if not notes:
         return
     questions = [
-        _Question(links[key], f"contents-{number}" if _is_needed(notes[key]) else "")
+        _Question(
+            links[key],
+            f"contents-{number}" if _is_needed(notes[key]) else "",
+            # Whoever opens a file breaks its leases.
+            -1 if _is_leased(notes[key]) else digest_limit_bytes,
+        )
         for number, key in enumerate(notes)
     ]
     answers = in_expendable_child(
-        partial(_look, questions, directory, digest_limit_bytes),
+        partial(_look, questions, directory),
         max((deadline_ns - time.monotonic_ns()) / 1e9, 0.001),
         "the old storage",
     )
@@ -74,6 +80,10 @@ def _is_needed(notes: Sequence[Note]) -> bool:
     )
 
 
+def _is_leased(notes: Sequence[Note]) -> bool:
+    return any(lock.kind is LockKind.LEASE for note in notes for lock in note.handle.locks)
+
+
 def _link(process: StoppedProcess, handle: Handle) -> str:
     if handle.kind is HandleKind.MAP:
         return f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}"
@@ -82,15 +92,13 @@ def _link(process: StoppedProcess, handle: Handle) -> str:
     return f"{process.folder(handle.thread_id)}/fd/{handle.number}"
 
 
-def _look(
-    questions: Sequence[_Question], directory: Path, digest_limit_bytes: int
-) -> list[Observed | None]:
+def _look(questions: Sequence[_Question], directory: Path) -> list[Observed | None]:
     """In an expendable child. A file that cannot be read is not compared, and not carried over."""
     answers: list[Observed | None] = []
     for question in questions:
         observed = None
         with suppress(OSError):
-            observed = observe(question.link, digest_limit_bytes)
+            observed = observe(question.link, question.digest_limit_bytes)
         if observed is not None and question.copy_to:
             target = os.open(
                 directory / question.copy_to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600

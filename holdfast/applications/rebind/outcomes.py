@@ -51,7 +51,7 @@ class ReboundHandle:
         return {**self.handle.as_json(), "outcome": self.outcome, "note": self.note}
 
 
-def observe(path: str | int, digest_limit_bytes: int = 0) -> Observed:
+def observe(path: str | int, digest_limit_bytes: int = -1) -> Observed:
     """Look at a file; takes a digest of files up to that size. Blocks when the storage does."""
     status = os.stat(path)  # noqa: PTH116 - of a descriptor, too
     digest = ""

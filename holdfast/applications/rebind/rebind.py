@@ -49,7 +49,7 @@ class Rebind:
         find: Find | None = None,
         *,
         storage_answers: bool = True,
-        digest_limit_bytes: int = 0,
+        digest_limit_bytes: int = -1,
     ) -> None:
         """`deadline_ns`: of CLOCK_MONOTONIC; users leave the harbour then, whatever happened.
 

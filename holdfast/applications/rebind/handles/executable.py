@@ -16,7 +16,7 @@ from typing import Any
 from holdfast.applications.rebind.borrowed_rights import prctl_with_every_right
 from holdfast.applications.rebind.facts import Facts, gather
 from holdfast.applications.rebind.handles.judging import blocks, moved, recreated
-from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.outcomes import Observed, ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.placeholders import Placeholders
 from holdfast.applications.rebind.stopped import StoppedProcess
@@ -68,6 +68,7 @@ class ExecutableDriver:
             _change(process, note, placeholders.program)
 
     def wants(self, note: Note) -> list[Wanted]:
+        before = note.details.get("before")
         return [
             Wanted(
                 key=note.details["key"],
@@ -77,6 +78,7 @@ class ExecutableDriver:
                 expected=Expected.FILE,
                 contents=note.details.get("contents", ""),
                 deleted=note.handle.deleted,
+                before=Observed(**before) if before else None,
             )
         ]
 

@@ -1,0 +1,618 @@
+/* Holds one or more kinds of handles below a directory and verifies, whenever asked, that it still
+ * has them: same offsets, flags, sharing, contents, locks, maps, watches.
+ *
+ * holder DIRECTORY WORD...   words: kinds (see below), "threads", "seccomp"
+ * Says "ready", then for each line of input "ok" or what is wrong.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *base;
+static char wrong[4096];
+
+static int fail(const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    vsnprintf(wrong, sizeof wrong, format, list);
+    va_end(list);
+    return -1;
+}
+
+#define EXPECT(condition) \
+    do { if (!(condition)) return fail("line %d: %s (errno %d)", __LINE__, #condition, errno); } while (0)
+
+static char *at(const char *name) {
+    static char paths[8][PATH_MAX];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, PATH_MAX, "%s/%s", base, name);
+    return path;
+}
+
+static int same_inode(int descriptor, const char *path) {
+    struct stat one, other;
+    return fstat(descriptor, &one) == 0 && stat(path, &other) == 0 && one.st_ino == other.st_ino &&
+           one.st_dev == other.st_dev;
+}
+
+/* --- file: offset, flags, close-on-exec, contents ------------------------------------------- */
+
+static int file_rw, file_ro, file_flags;
+static off_t file_offset;
+
+static int file_begin(void) {
+    file_rw = open(at("file"), O_RDWR | O_CREAT | O_TRUNC | O_NOATIME | O_NONBLOCK | O_CLOEXEC, 0600);
+    EXPECT(file_rw >= 0 && write(file_rw, "first\n", 6) == 6);
+    file_ro = open(at("file"), O_RDONLY);
+    char byte;
+    EXPECT(read(file_ro, &byte, 1) == 1 && byte == 'f');
+    file_flags = fcntl(file_rw, F_GETFL);
+    file_offset = 6;
+    return 0;
+}
+
+static int file_verify(void) {
+    EXPECT(lseek(file_rw, 0, SEEK_CUR) == file_offset);
+    EXPECT(lseek(file_ro, 0, SEEK_CUR) == 1);
+    EXPECT(fcntl(file_rw, F_GETFL) == file_flags);
+    EXPECT(fcntl(file_rw, F_GETFD) == FD_CLOEXEC && fcntl(file_ro, F_GETFD) == 0);
+    EXPECT(same_inode(file_rw, at("file")) && same_inode(file_ro, at("file")));
+    char text[6];
+    EXPECT(pread(file_ro, text, 6, 0) == 6 && memcmp(text, "first\n", 6) == 0);
+    EXPECT(write(file_rw, "again\n", 6) == 6);
+    file_offset += 6;
+    EXPECT(pread(file_ro, text, 6, file_offset - 6) == 6 && memcmp(text, "again\n", 6) == 0);
+    EXPECT(write(file_ro, "x", 1) == -1 && errno == EBADF);
+    return 0;
+}
+
+/* --- append: write only, at the end --------------------------------------------------------- */
+
+static int append_fd;
+static off_t append_size;
+
+static int append_begin(void) {
+    append_fd = open(at("append"), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_SYNC, 0600);
+    EXPECT(append_fd >= 0 && write(append_fd, "line\n", 5) == 5);
+    append_size = 5;
+    return 0;
+}
+
+static int append_verify(void) {
+    struct stat status;
+    char byte;
+    EXPECT(lseek(append_fd, 0, SEEK_SET) == 0);
+    EXPECT(write(append_fd, "line\n", 5) == 5);
+    append_size += 5;
+    EXPECT(stat(at("append"), &status) == 0 && status.st_size == append_size);
+    EXPECT(read(append_fd, &byte, 1) == -1 && errno == EBADF);
+    EXPECT((fcntl(append_fd, F_GETFL) & (O_SYNC | O_APPEND)) == (O_SYNC | O_APPEND));
+    return 0;
+}
+
+/* --- direct: O_DIRECT ----------------------------------------------------------------------- */
+
+static int direct_fd;
+static char *direct_buffer;
+
+static int direct_begin(void) {
+    direct_fd = open(at("direct"), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600);
+    EXPECT(direct_fd >= 0 && posix_memalign((void **)&direct_buffer, 4096, 4096) == 0);
+    memset(direct_buffer, 'd', 4096);
+    EXPECT(write(direct_fd, direct_buffer, 4096) == 4096);
+    return 0;
+}
+
+static int direct_verify(void) {
+    EXPECT(fcntl(direct_fd, F_GETFL) & O_DIRECT);
+    memset(direct_buffer, 0, 4096);
+    EXPECT(pread(direct_fd, direct_buffer, 4096, 0) == 4096 && direct_buffer[4095] == 'd');
+    EXPECT(write(direct_fd, direct_buffer, 4096) == 4096);
+    return 0;
+}
+
+/* --- dup: one description under three numbers, another one of the same file beside ----------- */
+
+static int dup_first, dup_second, dup_high = 700, dup_other;
+
+static int dup_begin(void) {
+    dup_first = open(at("dup"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    EXPECT(dup_first >= 0 && write(dup_first, "0123456789", 10) == 10);
+    dup_second = dup(dup_first);
+    EXPECT(dup3(dup_first, dup_high, O_CLOEXEC) == dup_high);
+    dup_other = open(at("dup"), O_RDWR);
+    EXPECT(lseek(dup_other, 10, SEEK_SET) == 10);
+    return 0;
+}
+
+static int dup_verify(void) {
+    off_t before = lseek(dup_first, 0, SEEK_CUR);
+    off_t other = lseek(dup_other, 0, SEEK_CUR);
+    EXPECT(write(dup_high, "x", 1) == 1);
+    EXPECT(lseek(dup_first, 0, SEEK_CUR) == before + 1 && lseek(dup_second, 0, SEEK_CUR) == before + 1);
+    EXPECT(lseek(dup_other, 0, SEEK_CUR) == other);
+    EXPECT(fcntl(dup_high, F_GETFD) == FD_CLOEXEC && fcntl(dup_second, F_GETFD) == 0);
+    EXPECT(fcntl(dup_second, F_SETFL, O_APPEND) == 0 && (fcntl(dup_first, F_GETFL) & O_APPEND));
+    EXPECT(!(fcntl(dup_other, F_GETFL) & O_APPEND));
+    EXPECT(fcntl(dup_second, F_SETFL, 0) == 0);
+    return 0;
+}
+
+/* --- fork: one description in two processes --------------------------------------------------- */
+
+static int fork_fd, fork_ask, fork_answer;
+
+static int fork_begin(void) {
+    int ask[2], answer[2];
+    fork_fd = open(at("fork"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    EXPECT(fork_fd >= 0 && pipe(ask) == 0 && pipe(answer) == 0);
+    if (fork() == 0) {
+        char byte;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(ask[1]);
+        while (read(ask[0], &byte, 1) == 1) {
+            byte = write(fork_fd, "c", 1) == 1 ? 'y' : 'n';
+            if (write(answer[1], &byte, 1) != 1)
+                break;
+        }
+        _exit(0);
+    }
+    close(ask[0]);
+    fork_ask = ask[1];
+    fork_answer = answer[0];
+    return 0;
+}
+
+static int fork_verify(void) {
+    char byte = 0;
+    off_t before = lseek(fork_fd, 0, SEEK_CUR);
+    EXPECT(write(fork_ask, "?", 1) == 1 && read(fork_answer, &byte, 1) == 1 && byte == 'y');
+    EXPECT(lseek(fork_fd, 0, SEEK_CUR) == before + 1);
+    EXPECT(write(fork_fd, "p", 1) == 1);
+    return 0;
+}
+
+/* --- directory, path, cwd ---------------------------------------------------------------------- */
+
+static int directory_fd;
+static DIR *directory_stream;
+
+static int directory_begin(void) {
+    EXPECT(mkdir(at("directory"), 0700) == 0);
+    for (int i = 0; i < 20; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "directory/%d", i);
+        int fd = open(at(name), O_WRONLY | O_CREAT, 0600);
+        EXPECT(fd >= 0);
+        close(fd);
+    }
+    directory_fd = open(at("directory"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    EXPECT(directory_fd >= 0);
+    directory_stream = opendir(at("directory"));
+    EXPECT(directory_stream != NULL && readdir(directory_stream) != NULL);
+    return 0;
+}
+
+static int directory_verify(void) {
+    int seen = 0;
+    EXPECT(same_inode(directory_fd, at("directory")));
+    int fd = openat(directory_fd, "19", O_RDWR);
+    EXPECT(fd >= 0 && write(fd, "x", 1) == 1);
+    close(fd);
+    rewinddir(directory_stream);
+    while (readdir(directory_stream) != NULL)
+        seen++;
+    EXPECT(seen == 22);
+    return 0;
+}
+
+static int path_file, path_directory, path_link;
+
+static int path_begin(void) {
+    close(open(at("path"), O_WRONLY | O_CREAT, 0600));
+    EXPECT(symlink("path", at("path-link")) == 0);
+    path_file = open(at("path"), O_PATH);
+    path_directory = open(base, O_PATH | O_DIRECTORY);
+    path_link = open(at("path-link"), O_PATH | O_NOFOLLOW);
+    EXPECT(path_file >= 0 && path_directory >= 0 && path_link >= 0);
+    return 0;
+}
+
+static int path_verify(void) {
+    char target[16] = "";
+    EXPECT(same_inode(path_file, at("path")) && same_inode(path_directory, base));
+    EXPECT(fcntl(path_file, F_GETFL) & O_PATH);
+    EXPECT(readlinkat(path_link, "", target, sizeof target) == 4 && memcmp(target, "path", 4) == 0);
+    EXPECT(faccessat(path_directory, "path", F_OK, 0) == 0);
+    return 0;
+}
+
+static int cwd_begin(void) {
+    EXPECT(mkdir(at("cwd"), 0700) == 0 && chdir(at("cwd")) == 0);
+    return 0;
+}
+
+static int cwd_verify(void) {
+    char here[PATH_MAX];
+    EXPECT(getcwd(here, sizeof here) != NULL && strcmp(here, at("cwd")) == 0);
+    int fd = open("made-here", O_WRONLY | O_CREAT, 0600);
+    EXPECT(fd >= 0);
+    close(fd);
+    EXPECT(access(at("cwd/made-here"), F_OK) == 0);
+    return 0;
+}
+
+static int root_begin(void) {
+    EXPECT(mkdir(at("root"), 0700) == 0 && mkdir(at("root/inner"), 0700) == 0);
+    EXPECT(chroot(at("root")) == 0 && chdir("/inner") == 0);
+    return 0;
+}
+
+static int root_verify(void) {
+    char here[PATH_MAX];
+    EXPECT(getcwd(here, sizeof here) != NULL && strcmp(here, "/inner") == 0);
+    int fd = open("/inner/made", O_WRONLY | O_CREAT, 0600);
+    EXPECT(fd >= 0);
+    close(fd);
+    EXPECT(access("made", F_OK) == 0);
+    return 0;
+}
+
+/* --- maps -------------------------------------------------------------------------------------- */
+
+enum { MAP_BYTES = 64 << 10 };
+static char *shared_map, *read_map, *private_map, *locked_map;
+static int private_round;
+
+static int shared_map_begin(void) {
+    int fd = open(at("shared"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    EXPECT(fd >= 0 && ftruncate(fd, MAP_BYTES) == 0);
+    shared_map = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    read_map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 4096);
+    EXPECT(shared_map != MAP_FAILED && read_map != MAP_FAILED);
+    EXPECT(madvise(shared_map, MAP_BYTES, MADV_DONTFORK) == 0);
+    close(fd);
+    strcpy(shared_map + 5000, "written through the map");
+    return 0;
+}
+
+static int shared_map_verify(void) {
+    char text[32] = "";
+    EXPECT(strcmp(shared_map + 5000, "written through the map") == 0);
+    EXPECT(strcmp(read_map + 5000 - 4096, "written through the map") == 0);
+    int fd = open(at("shared"), O_RDONLY);
+    shared_map[0]++;
+    EXPECT(pread(fd, text, 1, 0) == 1 && text[0] == shared_map[0]);
+    EXPECT(pread(fd, text, 23, 5000) == 23 && memcmp(text, "written through the map", 23) == 0);
+    EXPECT(msync(shared_map, MAP_BYTES, MS_SYNC) == 0);
+    close(fd);
+    return 0;
+}
+
+static int private_map_begin(void) {
+    char text[MAP_BYTES];
+    int fd = open(at("private"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    memset(text, 'f', sizeof text);
+    EXPECT(fd >= 0 && write(fd, text, sizeof text) == sizeof text);
+    private_map = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    EXPECT(private_map != MAP_FAILED);
+    close(fd);
+    memcpy(private_map + 3 * 4096, "own", 3);
+    EXPECT(mprotect(private_map + 3 * 4096, 4096, PROT_READ) == 0);
+    locked_map = private_map + 8 * 4096;
+    EXPECT(mlock(locked_map, 4096) == 0);
+    return 0;
+}
+
+static int private_map_verify(void) {
+    char text[4] = "";
+    EXPECT(memcmp(private_map + 3 * 4096, "ownf", 4) == 0);
+    EXPECT(private_map[0] == 'f' || private_round);
+    EXPECT(private_map[MAP_BYTES - 1] == 'f');
+    private_round++;
+    private_map[0] = 'p';
+    int fd = open(at("private"), O_RDONLY);
+    EXPECT(pread(fd, text, 3, 3 * 4096) == 3 && memcmp(text, "fff", 3) == 0);
+    close(fd);
+    char line[256];
+    int locked = 0;
+    unsigned long start = 0;
+    FILE *smaps = fopen("/proc/self/smaps", "r");
+    while (smaps && fgets(line, sizeof line, smaps)) {
+        unsigned long first, last;
+        if (sscanf(line, "%lx-%lx ", &first, &last) == 2)
+            start = first;
+        if (strncmp(line, "VmFlags:", 8) == 0 && start == (unsigned long)locked_map)
+            locked = strstr(line, " lo") != NULL;
+    }
+    if (smaps)
+        fclose(smaps);
+    EXPECT(locked);
+    return 0;
+}
+
+/* --- program: runs from the volume, with its libraries ------------------------------------------ */
+
+static char program_path[PATH_MAX];
+static int program_state = 42;
+
+static int program_begin(void) {
+    ssize_t length = readlink("/proc/self/exe", program_path, sizeof program_path - 1);
+    EXPECT(length > 0 && strncmp(program_path, base, strlen(base)) == 0);
+    program_state = 43;
+    return 0;
+}
+
+static int program_verify(void) {
+    char now[PATH_MAX] = "";
+    EXPECT(readlink("/proc/self/exe", now, sizeof now - 1) > 0 && strcmp(now, program_path) == 0);
+    EXPECT(program_state++ >= 43);
+    double value = strtod("1.5", NULL); /* something of the library that ran never before */
+    EXPECT(value == 1.5);
+    return 0;
+}
+
+/* --- locks: tried by a child, which is another process ------------------------------------------ */
+
+static int in_child(int (*attempt)(void)) {
+    int status;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(attempt() ? 0 : 1);
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static int flock_fd, posix_fd, ofd_fd, lease_fd;
+static volatile sig_atomic_t lease_broken;
+
+static int flock_begin(void) {
+    flock_fd = open(at("flock"), O_RDWR | O_CREAT, 0600);
+    EXPECT(flock_fd >= 0 && flock(flock_fd, LOCK_EX) == 0);
+    return 0;
+}
+static int flock_refused(void) {
+    int fd = open(at("flock"), O_RDWR);
+    return flock(fd, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK;
+}
+static int flock_verify(void) {
+    EXPECT(in_child(flock_refused));
+    return 0;
+}
+
+static struct flock range(short type, off_t start, off_t length) {
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+}
+static int posix_begin(void) {
+    struct flock some = range(F_WRLCK, 100, 50), rest = range(F_RDLCK, 1000, 0);
+    posix_fd = open(at("posix"), O_RDWR | O_CREAT, 0600);
+    EXPECT(posix_fd >= 0 && fcntl(posix_fd, F_SETLK, &some) == 0 && fcntl(posix_fd, F_SETLK, &rest) == 0);
+    return 0;
+}
+static int posix_refused(void) {
+    int fd = open(at("posix"), O_RDWR);
+    struct flock inside = range(F_WRLCK, 149, 1), after = range(F_WRLCK, 150, 1);
+    struct flock far = range(F_WRLCK, 1 << 20, 1), far_read = range(F_RDLCK, 1 << 20, 1);
+    return fcntl(fd, F_SETLK, &inside) == -1 && fcntl(fd, F_SETLK, &after) == 0 &&
+           fcntl(fd, F_SETLK, &far) == -1 && fcntl(fd, F_SETLK, &far_read) == 0;
+}
+static int posix_verify(void) {
+    EXPECT(in_child(posix_refused));
+    return 0;
+}
+
+static int ofd_begin(void) {
+    struct flock some = range(F_WRLCK, 10, 10);
+    ofd_fd = open(at("ofd"), O_RDWR | O_CREAT, 0600);
+    EXPECT(ofd_fd >= 0 && fcntl(ofd_fd, F_OFD_SETLK, &some) == 0);
+    return 0;
+}
+static int ofd_refused(void) {
+    struct flock inside = range(F_RDLCK, 19, 1), after = range(F_WRLCK, 20, 1);
+    int fd = open(at("ofd"), O_RDWR);
+    return fcntl(fd, F_OFD_SETLK, &inside) == -1 && fcntl(fd, F_OFD_SETLK, &after) == 0;
+}
+static int ofd_verify(void) {
+    EXPECT(in_child(ofd_refused));
+    return 0;
+}
+
+static void on_lease(int number) { (void)number; lease_broken = 1; }
+static int lease_begin(void) {
+    struct sigaction action = {.sa_handler = on_lease};
+    sigaction(SIGUSR2, &action, NULL);
+    lease_fd = open(at("lease"), O_RDWR | O_CREAT, 0600);
+    EXPECT(lease_fd >= 0 && fcntl(lease_fd, F_SETSIG, SIGUSR2) == 0);
+    EXPECT(fcntl(lease_fd, F_SETLEASE, F_WRLCK) == 0);
+    return 0;
+}
+static int lease_refused(void) {
+    return open(at("lease"), O_RDONLY | O_NONBLOCK) == -1 && errno == EWOULDBLOCK;
+}
+static int lease_verify(void) {
+    EXPECT(fcntl(lease_fd, F_GETLEASE) == F_WRLCK && fcntl(lease_fd, F_GETSIG) == SIGUSR2);
+    lease_broken = 0;
+    EXPECT(in_child(lease_refused));
+    EXPECT(lease_broken);
+    EXPECT(fcntl(lease_fd, F_SETLEASE, F_UNLCK) == 0 && fcntl(lease_fd, F_SETSIG, SIGUSR2) == 0);
+    EXPECT(fcntl(lease_fd, F_SETLEASE, F_WRLCK) == 0);
+    return 0;
+}
+
+/* --- deleted: contents live on without a name ---------------------------------------------------- */
+
+static int deleted_fd, deleted_second;
+static char *deleted_map;
+
+static int deleted_begin(void) {
+    deleted_fd = open(at("deleted"), O_RDWR | O_CREAT | O_TRUNC, 0640);
+    deleted_second = open(at("deleted"), O_RDONLY);
+    EXPECT(deleted_fd >= 0 && ftruncate(deleted_fd, 1 << 20) == 0);
+    EXPECT(pwrite(deleted_fd, "far away", 8, 900000) == 8 && write(deleted_fd, "near", 4) == 4);
+    deleted_map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, deleted_fd, 0);
+    EXPECT(deleted_map != MAP_FAILED);
+    EXPECT(unlink(at("deleted")) == 0);
+    return 0;
+}
+
+static int deleted_verify(void) {
+    char text[8];
+    struct stat status;
+    EXPECT(fstat(deleted_fd, &status) == 0 && status.st_nlink == 0 && status.st_size == 1 << 20);
+    EXPECT((status.st_mode & 0777) == 0640);
+    EXPECT(pread(deleted_second, text, 8, 900000) == 8 && memcmp(text, "far away", 8) == 0);
+    EXPECT(lseek(deleted_fd, 0, SEEK_CUR) == 4 && memcmp(deleted_map, "near", 4) == 0);
+    deleted_map[100]++;
+    EXPECT(pread(deleted_second, text, 1, 100) == 1 && text[0] == deleted_map[100]);
+    EXPECT(access(at("deleted"), F_OK) == -1 && errno == ENOENT);
+    return 0;
+}
+
+/* --- inotify: same numbers, also within epoll ------------------------------------------------------ */
+
+static int inotify_fd, inotify_second, inotify_epoll, inotify_wd, inotify_other, inotify_round;
+
+static int inotify_begin(void) {
+    EXPECT(mkdir(at("watched"), 0700) == 0);
+    close(open(at("watched/file"), O_WRONLY | O_CREAT, 0600));
+    inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    EXPECT(inotify_fd >= 0);
+    int gone = inotify_add_watch(inotify_fd, base, IN_CREATE);
+    EXPECT(gone == 1 && inotify_rm_watch(inotify_fd, gone) == 0);
+    inotify_other = inotify_add_watch(inotify_fd, "/tmp", IN_DELETE_SELF);
+    inotify_wd = inotify_add_watch(inotify_fd, at("watched"), IN_CREATE | IN_ALL_EVENTS);
+    EXPECT(inotify_other == 2 && inotify_wd == 3);
+    inotify_second = dup(inotify_fd);
+    char events[4096];
+    while (read(inotify_fd, events, sizeof events) > 0)
+        ;
+    inotify_epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x123456789abcULL};
+    EXPECT(epoll_ctl(inotify_epoll, EPOLL_CTL_ADD, inotify_fd, &event) == 0);
+    return 0;
+}
+
+static int inotify_verify(void) {
+    char name[64], events[4096], file[32];
+    struct epoll_event event = {0};
+    EXPECT(epoll_wait(inotify_epoll, &event, 1, 0) == 0); /* nothing happened that it may see */
+    snprintf(file, sizeof file, "new-%d", inotify_round++);
+    snprintf(name, sizeof name, "watched/%s", file);
+    int fd = open(at(name), O_WRONLY | O_CREAT, 0600);
+    close(fd);
+    EXPECT(epoll_wait(inotify_epoll, &event, 1, 1000) == 1 && event.data.u64 == 0x123456789abcULL);
+    ssize_t length = read(inotify_second, events, sizeof events);
+    struct inotify_event *first = (struct inotify_event *)events;
+    EXPECT(length > 0 && first->wd == inotify_wd && (first->mask & IN_CREATE));
+    EXPECT(strcmp(first->name, file) == 0);
+    EXPECT(inotify_add_watch(inotify_fd, at("watched"), IN_ALL_EVENTS) == inotify_wd);
+    EXPECT(inotify_add_watch(inotify_fd, "/tmp", IN_DELETE_SELF) == inotify_other);
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------------------------------- */
+
+struct kind {
+    const char *name;
+    int (*begin)(void), (*verify)(void);
+};
+
+#define KIND(name) {#name, name##_begin, name##_verify}
+static const struct kind kinds[] = {
+    KIND(file), KIND(append), KIND(direct), KIND(dup), KIND(fork), KIND(directory), KIND(path),
+    KIND(cwd), KIND(root), KIND(shared_map), KIND(private_map), KIND(program), KIND(flock),
+    KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify),
+};
+
+static volatile unsigned long counter;
+
+static void *count(void *unused) {
+    (void)unused;
+    for (;;) {
+        counter++;
+        usleep(500);
+    }
+    return NULL;
+}
+
+static void *wait_for_ever(void *unused) {
+    (void)unused;
+    for (;;)
+        poll(NULL, 0, -1);
+    return NULL;
+}
+
+/* Calls that are made inside of us when handles are moved, and that we never make again. */
+static void filter(void) {
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socketpair, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_recvmsg, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_dup3, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    struct sock_fprog whole = {sizeof program / sizeof *program, program};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) != 0)
+        perror("seccomp");
+}
+
+int main(int count_of_words, char **words) {
+    char line[64];
+    const struct kind *held[32];
+    int number = 0;
+    base = words[1];
+    for (int i = 2; i < count_of_words; i++) {
+        pthread_t thread;
+        if (strcmp(words[i], "threads") == 0)
+            for (int j = 0; j < 4; j++)
+                pthread_create(&thread, NULL, j % 2 ? count : wait_for_ever, NULL);
+        else if (strcmp(words[i], "seccomp") == 0)
+            filter();
+        for (size_t j = 0; j < sizeof kinds / sizeof *kinds; j++)
+            if (strcmp(words[i], kinds[j].name) == 0) {
+                held[number++] = &kinds[j];
+                if (kinds[j].begin() != 0) {
+                    printf("%s: %s\n", kinds[j].name, wrong);
+                    return 1;
+                }
+            }
+    }
+    puts("ready");
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        int bad = 0;
+        for (int i = 0; i < number && !bad; i++)
+            if (held[i]->verify() != 0) {
+                printf("%s: %s\n", held[i]->name, wrong);
+                bad = 1;
+            }
+        if (!bad)
+            puts("ok");
+        fflush(stdout);
+    }
+    return 0;
+}
