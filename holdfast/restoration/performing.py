@@ -61,12 +61,10 @@ def perform(
         runner = Runner(work, STEPS, assessment.plan.waits_after, checkpoint)
         stage = runner.run()
     except BaseException as error:
+        _end_copying(work)
         _abandon(catalog, work, error)
         raise
-    finally:
-        copying: Copying | None = work.live.pop("copying", None)
-        if copying is not None:
-            copying.close()
+    _end_copying(work)
     if stage is Stage.WAITING:
         stopped = parked(work)
         if stopped is not None:
@@ -224,6 +222,12 @@ def _check_prediction(assessment: Assessment, predicted: float) -> None:
             f" {plan.pause_budget_seconds:g} s",
             "Try again when less is written, or add --force.",
         )
+
+
+def _end_copying(work: Work) -> None:
+    copying: Copying | None = work.live.pop("copying", None)
+    if copying is not None:
+        copying.close()
 
 
 def _abandon(catalog: Catalog, work: Work, error: BaseException) -> None:
