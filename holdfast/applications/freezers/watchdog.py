@@ -80,7 +80,7 @@ class Watchdog:
                 self._begin()
         except Exception as error:
             self._end(f"not frozen: {error}", error)
-        while not self._thaw_wanted and self._remaining_seconds() > 0:
+        while not self._is_over():
             began = time.monotonic()
             try:
                 self._look()
@@ -149,6 +149,9 @@ class Watchdog:
                 os.close(watch)
                 self._start_guard()
 
+    def _is_over(self) -> bool:
+        return self._thaw_wanted or self._remaining_seconds() <= 0
+
     def _remaining_seconds(self) -> float:
         return (self._record.deadline_ns - time.monotonic_ns()) / 1e9
 
@@ -162,7 +165,7 @@ class Watchdog:
         if first or self._record.freezer == "hold":
             self._freeze(first)
         for _ in range(_ROUNDS):
-            if self._thaw_wanted or not self._look():
+            if self._is_over() or not self._look():
                 break
         self._record.answered = True
         self._file.save(self._record)
@@ -188,7 +191,8 @@ class Watchdog:
             if (pid, state.start_time) not in known or pid in woken:
                 found.append(Process(pid, state.start_time, state.name))
         for process in found:
-            self._freeze_newcomer(process)
+            if not self._is_over():
+                self._freeze_newcomer(process)
         return bool(found)
 
     def _known(self) -> set[tuple[int, int]]:
