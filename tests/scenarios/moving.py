@@ -1,0 +1,255 @@
+"""A volume that is moved from file system to file system while applications run on it.
+
+Two movers with one interface. `StoppedCopy` is the bare mechanism: stop, park, copy, dismount,
+mount, rebind, release, in this process. `Migration` is the command, `holdfast migrate`, on an
+adopted volume. Both dismount for real and alternate between ext4, xfs and btrfs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from holdfast.applications.rebind.rebind import Rebind
+from holdfast.applications.users import find_users
+from holdfast.model.handle import HandleOutcome
+from holdfast.model.mountpoint import MountPoint
+from holdfast.volumes.mountpoints import capture, dismount, remount
+from tests.soak import rounds
+
+SHORT, LONG = 3, 10
+SEQUENCE = ("xfs", "ext4", "btrfs", "ext4")
+"""From ext4 on."""
+
+DEADLINE_SECONDS = 60.0
+_LOAD_BETWEEN_SECONDS = 0.3
+_COMMAND_SECONDS = 60.0
+_MAKE = {
+    "ext4": ("mkfs.ext4", "-q", "-F"),
+    "xfs": ("mkfs.xfs", "-q", "-f"),
+    "btrfs": ("mkfs.btrfs", "-q", "-f"),
+}
+
+
+@dataclass
+class Moved:
+    """What one move did."""
+
+    filesystem: str
+    processes: tuple[str, ...]
+    """Names of those that were stopped."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Handles by outcome."""
+    pause_seconds: float = 0.0
+
+
+class Mover(Protocol):
+    """A mounted volume that can be moved."""
+
+    path: Path
+
+    def move(self, filesystem: str) -> Moved: ...
+
+
+class _Images:
+    """Images with file systems, one after the other; the one before the last is thrown away."""
+
+    def __init__(self, folder: Path, size_bytes: int) -> None:
+        self.folder = folder
+        self.size_bytes = size_bytes
+        self._made: list[Path] = []
+
+    def next(self, filesystem: str) -> Path:
+        """A new image, without anything in it."""
+        image = self.folder / f"{len(self._made)}-{filesystem}.img"
+        self._made.append(image)
+        for old in self._made[:-2]:
+            old.unlink(missing_ok=True)
+        return image
+
+    def make(self, filesystem: str) -> str:
+        """A loop device with a new file system; it goes with its last user, see `let_go`."""
+        image = self.next(filesystem)
+        with image.open("wb") as file:
+            file.truncate(self.size_bytes)
+        run(*_MAKE[filesystem], image)
+        return run("losetup", "--find", "--show", image)
+
+
+class StoppedCopy:
+    """Moves with the bare mechanism; everything is copied while the users stand."""
+
+    def __init__(self, folder: Path, path: Path, size_bytes: int) -> None:
+        self._images = _Images(folder, size_bytes)
+        self._folder = folder
+        self._numbers = itertools.count()
+        self.path = path
+        device = self._images.make("ext4")
+        run("mount", device, path)
+        run("losetup", "--detach", device)
+
+    def move(self, filesystem: str) -> Moved:
+        """Fails the test when a handle is not what it was."""
+        device = self._images.make(filesystem)
+        points = capture(str(self.path))
+        deadline_ns = time.monotonic_ns() + int(DEADLINE_SECONDS * 1e9)
+        record = self._folder / f"record-{next(self._numbers)}"
+        rebind = Rebind(record, find_users(points), deadline_ns, points, lambda: find_users(points))
+        begun = time.monotonic()
+        rebind.stop()
+        try:
+            names = tuple(user.name for user in rebind.users if user.pid in rebind.pids)
+            rebind.park()
+            self._copy_to(device)
+            lines = self._exchange(rebind, points, device, filesystem)
+        finally:
+            rebind.release()
+            run("losetup", "--detach", device)
+        pause_seconds = time.monotonic() - begun
+        bad = [line for line in lines if line.outcome is not HandleOutcome.IDENTICAL]
+        assert not bad, bad
+        outcomes = Counter(str(line.outcome) for line in lines)
+        return Moved(filesystem, names, outcomes, pause_seconds)
+
+    def _copy_to(self, device: str) -> None:
+        other = self._folder / "other"
+        other.mkdir(exist_ok=True)
+        run("mount", device, other)
+        try:
+            run("cp", "--archive", f"{self.path}/.", other)
+        finally:
+            run("umount", other)
+
+    def _exchange(
+        self, rebind: Rebind, points: Sequence[MountPoint], device: str, filesystem: str
+    ) -> list[Any]:
+        back = dismount(points)
+        bases = remount(back, device, filesystem)
+        try:
+            return rebind.rebind(bases, same_data=True)
+        finally:
+            for descriptor in bases.values():
+                os.close(descriptor)
+
+
+class Migration:
+    """Moves with the command."""
+
+    def __init__(
+        self, folder: Path, path: Path, size_bytes: int, holdfast: Callable[..., Any]
+    ) -> None:
+        self._images = _Images(folder, size_bytes)
+        self._holdfast = holdfast
+        self.path = path
+        self.name = f"moved-{path.parent.name}"
+        device = self._images.make("ext4")
+        run("mount", device, path)
+        run("losetup", "--detach", device)
+        holdfast("volume", "adopt", self.name, path)
+
+    def move(self, filesystem: str) -> Moved:
+        """Fails the test when a handle is not what it was, or the receipt tells of an error."""
+        url = f"file:{self._images.next(filesystem)}"
+        receipt = self._holdfast(
+            *("migrate", self.name, url, "--fs", filesystem, "--yes"),
+            *("--deadline", DEADLINE_SECONDS),
+            json=True,
+        )
+        assert receipt["outcome"] == "done", receipt
+        assert receipt["errors_returned"] == 0, receipt
+        outcomes: Counter[str] = Counter()
+        for process in receipt["processes"]:
+            for kind in process["handles"].values():
+                outcomes.update(kind)
+        assert set(outcomes) <= {str(HandleOutcome.IDENTICAL)}, receipt
+        return Moved(
+            filesystem,
+            tuple(process["name"] for process in receipt["processes"]),
+            outcomes,
+            receipt["longest_wait_ms"] / 1000,
+        )
+
+
+@contextmanager
+def stopped_copy(folder: Path, size_bytes: int = 512 << 20) -> Iterator[StoppedCopy]:
+    """A volume for the bare mechanism; dismounted at the end."""
+    with _mount_point(folder) as path:
+        yield StoppedCopy(folder, path, size_bytes)
+
+
+@contextmanager
+def migration(
+    folder: Path, holdfast: Callable[..., Any], size_bytes: int = 512 << 20
+) -> Iterator[Migration]:
+    """An adopted volume for the command; dismounted at the end."""
+    with _mount_point(folder) as path:
+        yield Migration(folder, path, size_bytes, holdfast)
+
+
+@contextmanager
+def _mount_point(folder: Path) -> Iterator[Path]:
+    path = folder / "mnt"
+    path.mkdir()
+    folder.chmod(0o711)
+    folder.parent.chmod(0o711)  # the folder of this run is closed to other users
+    with ExitStack() as clean:
+        clean.callback(_dismount_at_the_end, path)
+        yield path
+        assert path.is_mount()
+
+
+def _dismount_at_the_end(path: Path) -> None:
+    """When the test has failed its processes may still be there: the run's own check names them."""
+    subprocess.run(["umount", path], check=False, capture_output=True)
+
+
+def move_in_turn(
+    mover: Mover, working: Callable[[], object], short: int = SHORT, long: int = LONG
+) -> list[Moved]:
+    """Move again and again; `working` returns when the load has got on since the last move."""
+    moves = []
+    kinds = itertools.cycle(SEQUENCE)
+    for _ in range(rounds(short, long)):
+        working()
+        device_before = mover.path.stat().st_dev
+        begun = time.monotonic()
+        moves.append(mover.move(next(kinds)))
+        print(moves[-1], round(time.monotonic() - begun, 2))
+        found = run("findmnt", "--noheadings", "--output", "FSTYPE", mover.path)
+        assert found == moves[-1].filesystem
+        assert device_before is not None
+        assert moves[-1].processes, "nobody was there to be moved"
+    working()
+    return moves
+
+
+@contextmanager
+def started(command: Sequence[object], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A program in a session of its own; it and what it started are killed at the end."""
+    words = [str(word) for word in command]
+    process = subprocess.Popen(words, **{"start_new_session": True, **options})
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=20)
+
+
+def run(*command: object) -> str:
+    """A command that must succeed; its standard output."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, timeout=_COMMAND_SECONDS
+    )
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stdout} {done.stderr}"
+    return done.stdout.strip()
