@@ -33,6 +33,8 @@ SLACK_BYTES = 256
 _CODE_START = 256
 """The exits begin after the call instruction and the wait loop."""
 _HEAD_BYTES, _CELLS_BYTES = 32, 32
+_GAP_BYTES = 1 << 20
+"""Room that is left below a harbour for what grows."""
 _TICK_NS = 50_000_000
 """How often a thread in the wait loop looks whether it may go."""
 
@@ -109,15 +111,20 @@ def slack_mark() -> bytes:
     return _SYSCALL + _LOAD["rax"] + struct.pack("<Q", number_of("rt_sigprocmask", "x86_64"))
 
 
-def slack_code(address: int, registers: Registers, mask: int) -> bytes:
-    """Code for the slack at `address`: one system call, then the thread's own state again."""
+def slack_code(slot: int, registers: Registers, mask: int, harbour: Harbour) -> bytes:
+    """Code for the slack at `slot`: one system call, then the thread's own state again.
+
+    The slot ends with the place of the harbour that the call maps or unmaps.
+    """
     own = as_if_restarted(registers)
     head = _SYSCALL
     body = _restore(own)
     length = len(head) + len(_set_mask(0)) + len(body)
-    code = head + _set_mask(address + length) + body + struct.pack("<Q", mask)
-    assert len(code) <= SLACK_BYTES
-    return code
+    code = head + _set_mask(slot + length) + body + struct.pack("<Q", mask)
+    assert len(code) <= SLACK_BYTES - 16
+    return code.ljust(SLACK_BYTES - 16, b"\0") + struct.pack(
+        "<QQ", harbour.address, harbour.size_bytes
+    )
 
 
 @dataclass(frozen=True)
@@ -257,6 +264,18 @@ class Harbour:
     def cells_of(self, thread_id: int) -> int:
         """Address of what belongs to one thread: its mask, its flags, a struct timespec."""
         return self.data + _HEAD_BYTES + _CELLS_BYTES * self.thread_ids.index(thread_id)
+
+
+def choose_place(maps: list[str], size_bytes: int) -> int:
+    """An address where a harbour can be mapped: nothing is near it. 0: there is none."""
+    mappings = [line for line in maps if not line.endswith("[vsyscall]")]  # in the kernel's half
+    ranges = [[int(word, 16) for word in line.split(" ", 1)[0].split("-")] for line in mappings]
+    for index in range(len(mappings) - 1, 0, -1):
+        start, end_before = ranges[index][0], ranges[index - 1][1]
+        if start - end_before < size_bytes + _GAP_BYTES or mappings[index].endswith("[stack]"):
+            continue
+        return start - PAGE - size_bytes
+    return 0
 
 
 def _pages(length: int) -> int:

@@ -76,13 +76,14 @@ def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -
     What a thread may still come back to stays as it is, for a later time. Raises InUse when handles
     are parked: that agent's record is needed; DeadlinePassed when a thread does not leave.
     """
+    slots = [address for address, left_over in find_slots(threads, maps) if left_over]
     strays = find_strays(threads, maps)
+    strays += [empty for slot in slots if (empty := _empty_harbour(threads, maps, slot))]
     if any(stray.parked for stray in strays):
         raise InUse(
             f"handles of process {threads.pid} are parked by a restoration that was interrupted",
             "holdfast recover finishes it.",
         )
-    slots = [address for address, left_over in find_slots(threads, maps) if left_over]
     ranges = [(stray.address, stray.address + stray.code_bytes) for stray in strays]
     ranges += [(slot, slot + SLACK_BYTES) for slot in slots]
     _let_leave(threads, ranges, timeout_seconds)
@@ -95,6 +96,17 @@ def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -
         for stray in strays
         if not any(stray.address <= word < stray.address + stray.code_bytes for word in needed)
     ]
+
+
+def _empty_harbour(threads: Threads, maps: list[str], slot: int) -> Stray | None:
+    """The harbour that was mapped from this slot, when its agent died before it wrote anything."""
+    address, size = struct.unpack("<QQ", threads.read(slot + SLACK_BYTES - 16, 16))
+    line = f"{address:08x}-{address + size:08x} r-xp 00000000 00:00 0"
+    if not any(each.strip() == line for each in maps):
+        return None
+    if stray_at(threads, address) is not None or any(threads.read(address, PAGE)):
+        return None
+    return Stray(address, size, size, 0, False)
 
 
 def _let_leave(threads: Threads, ranges: list[tuple[int, int]], timeout_seconds: float) -> None:

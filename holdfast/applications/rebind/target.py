@@ -20,6 +20,7 @@ from holdfast.applications.rebind.harbour import (
     SCRATCH_BYTES,
     SLACK_BYTES,
     Harbour,
+    choose_place,
     slack_code,
 )
 from holdfast.applications.rebind.slack import choose_slot
@@ -32,7 +33,8 @@ from holdfast.system.registers import Registers
 from holdfast.system.syscalls import number_of
 
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
-_MAP_PRIVATE_ANONYMOUS = 0x22
+_MAP_FIXED_NOREPLACE = 0x100022
+"""With MAP_PRIVATE and MAP_ANONYMOUS, asm-generic/mman-common.h; Linux 4.17."""
 
 DEAD_MOUNT_ERRORS = frozenset(
     (
@@ -111,15 +113,15 @@ class Target:
         for thread_id in self.threads:
             if thread_id == executor or not is_shared(Shared.DESCRIPTORS, executor, thread_id):
                 self._descriptors[thread_id] = _descriptors(self.pid, thread_id)
-        harbour = Harbour(0, tuple(self.threads))
-        address = self._call_from_slack(
-            "mmap",
-            (0, harbour.size_bytes, _PROT_READ | _PROT_EXEC, _MAP_PRIVATE_ANONYMOUS, -1, 0),
-        )
-        self._harbour = harbour = Harbour(address, harbour.thread_ids)
+        size_bytes = Harbour(0, tuple(self.threads)).size_bytes
+        harbour = Harbour(choose_place(maps, size_bytes), tuple(self.threads))
+        protection = _PROT_READ | _PROT_EXEC
+        arguments = (harbour.address, size_bytes, protection, _MAP_FIXED_NOREPLACE, -1, 0)
+        self._call_from_slack(harbour, "mmap", arguments)
+        self._harbour = harbour
         data = harbour.build_data(self.threads, self._threads.masks, deadline_ns, self._token)
         self.write(harbour.data, data)
-        self.write(address, harbour.build_code(self.threads))
+        self.write(harbour.address, harbour.build_code(self.threads))
         for thread_id in self.threads:
             ptrace.set_registers(thread_id, self._waiting(thread_id))
             ptrace.set_signal_mask(thread_id, EVERY_SIGNAL)
@@ -132,11 +134,11 @@ class Target:
     def _maps(self) -> list[str]:
         return Path(f"/proc/{self.pid}/maps").read_text().splitlines()
 
-    def _call_from_slack(self, name: str, arguments: tuple[int, ...]) -> int:
+    def _call_from_slack(self, harbour: Harbour, name: str, arguments: tuple[int, ...]) -> None:
         """One system call through self-restoring code: the harbour is not there (any more)."""
         executor = self._threads.executor
         registers = self.threads[executor]
-        code = slack_code(self._slack, registers, self._threads.masks[executor])
+        code = slack_code(self._slack, registers, self._threads.masks[executor], harbour)
         self.write(self._slack, code)
         calling = registers.copy()
         calling.prepare_call(self._slack, number_of(name, LAYOUT.machine), arguments)
@@ -147,7 +149,6 @@ class Target:
             self._restore(executor)
             self.write(self._slack, bytes(SLACK_BYTES))
             raise OSError(-result, f"{name} in process {self.pid}: {os.strerror(-result)}")
-        return result
 
     def _waiting(self, thread_id: int) -> Registers:
         """Registers of a thread that waits in the harbour when nobody holds it."""
@@ -284,7 +285,8 @@ class Target:
         for thread_id in self.threads:
             if thread_id != executor:
                 self._restore(thread_id)
-        self._call_from_slack("munmap", (self._harbour.address, self._harbour.size_bytes))
+        harbour = self._harbour
+        self._call_from_slack(harbour, "munmap", (harbour.address, harbour.size_bytes))
         self._restore(executor)
         self.write(self._slack, bytes(SLACK_BYTES))
         self._harbour = None

@@ -101,6 +101,6 @@ class Steadfast:
             }
             for thread_id in threads
         }
-        maps = Path(f"/proc/{self.pid}/maps").read_text()
+        maps = Path(f"/proc/{self.pid}/maps").read_text().splitlines()
         descriptors = sorted(path.name for path in Path(f"/proc/{self.pid}/fd").iterdir())
         return {"threads": status, "maps": maps, "descriptors": descriptors}
