@@ -26,6 +26,9 @@ from holdfast.volumes.placing import MNT_DETACH, MNT_FORCE
 ATTEMPT_SECONDS = 5.0
 """What hangs is not waited for: an attempt that takes longer is given up, and the next one made."""
 
+_ABORT_SECONDS = 20.0
+"""It waits for nobody but the processor."""
+
 _CONNECTIONS = "/sys/fs/fuse/connections"
 _MINOR_BITS = 20  # <linux/kdev_t.h>
 _FORCED_TYPES = ("fuse", "nfs", "cifs", "smb3", "ceph", "9p")
@@ -48,7 +51,7 @@ def abort(points: Sequence[MountPoint]) -> list[Finding]:
     findings = []
     for device, point in {each.device: each for each in points if is_fuse(each)}.items():
         try:
-            in_expendable_child(partial(_abort, connection_number(device)), ATTEMPT_SECONDS)
+            in_expendable_child(partial(_abort, connection_number(device)), _ABORT_SECONDS)
         except (HoldfastError, OSError) as error:
             findings.append(
                 Finding(

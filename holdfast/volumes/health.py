@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +21,9 @@ from holdfast.system.visitor import Visitor, open_namespaces
 
 ANSWER_SECONDS = 3.0
 """A server that answers at all answers statfs and stat of its root within this time."""
+
+_PATIENCE = 4
+"""How much longer a host that is short of processor time gets."""
 
 _DEAD = frozenset({
     errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ESTALE, errno.EIO, errno.ENODEV,
@@ -60,7 +65,8 @@ class Health:
 def health(
     point: MountPoint, wanted_read_only: bool = False, timeout_seconds: float = ANSWER_SECONDS
 ) -> Health:
-    """The condition of one mount now; blocks at most `timeout_seconds` and a moment.
+    """The condition of one mount now; blocks at most `timeout_seconds` and a moment, on a
+    host without processor time to spare five times that.
 
     `wanted_read_only`: nobody asked for writing (fstab, catalog), so refusing to is no fault.
     """
@@ -118,7 +124,12 @@ def _ask(point: MountPoint, timeout_seconds: float) -> Health | None:
     try:
         if point.namespace not in ways:
             return _judged(Condition.GONE, point, "its mount namespace has ended")
-        number = in_expendable_child(ask, timeout_seconds, point.path)
+        try:
+            number = in_expendable_child(ask, timeout_seconds, point.path)
+        except DeadlinePassed:
+            if not _is_overloaded(timeout_seconds):
+                raise
+            number = in_expendable_child(ask, _PATIENCE * timeout_seconds, point.path)
     except DeadlinePassed:
         return _judged(Condition.HUNG, point, f"no answer within {timeout_seconds:g} s")
     except HoldfastError as error:
@@ -129,6 +140,14 @@ def _ask(point: MountPoint, timeout_seconds: float) -> Health | None:
     if number in _DEAD:
         return _judged(Condition.DEAD, point, f"every call fails: {os.strerror(number)}")
     return None
+
+
+def _is_overloaded(timeout_seconds: float) -> bool:
+    """Whether a child that asks nothing is slow as well: then silence proves nothing yet."""
+    began = time.monotonic()
+    with suppress(DeadlinePassed):
+        in_expendable_child(lambda: None, timeout_seconds)
+    return time.monotonic() - began > timeout_seconds / _PATIENCE
 
 
 _MEANING = {

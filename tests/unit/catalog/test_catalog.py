@@ -10,8 +10,9 @@ import pytest
 
 from holdfast.catalog import Catalog
 from holdfast.errors import AlreadyExists, NoSuchReceipt, NoSuchVolume, StorageFailed
+from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt, Step
-from holdfast.model.volume import JournalMode, MountProperties, Volume
+from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
 
 
 def make_volume(name: str = "bank", identifier: str = "id-1") -> Volume:
@@ -47,6 +48,22 @@ def test_a_volume_comes_back_as_it_was(catalog: Catalog) -> None:
     catalog.add(make_volume())
     assert catalog.volume("bank") == make_volume()
     assert catalog.volumes() == [make_volume()]
+
+
+def test_an_adopted_volume_comes_back_with_its_mounts(catalog: Catalog) -> None:
+    point = MountPoint(
+        id=7, namespace=4026531840, witness_pid=12, path="/a b", inside="sub", options="ro",
+        super_options="rw", filesystem="nfs4", source="host:/a", device="0:40",
+        propagation="shared-slave", peer_group=3, master_group=1, nested=True, parent=5,
+    )  # fmt: skip
+    adoption = Adoption(
+        source="host:/a", super_options="rw,vers=4.2", needs_network=True, swap_files=("/a/s",),
+        below_uid=1, below_gid=2, below_mode=0o711, points=(point,), boot_id="b",
+    )  # fmt: skip
+    volume = replace(make_volume(), kind="adopted", leg_urls=(), adoption=adoption)
+    catalog.add(volume)
+    assert catalog.volume("bank") == volume
+    assert volume.is_adopted
 
 
 def test_volumes_outlive_the_process_that_added_them(catalog: Catalog, tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""Per-mount options as mountinfo writes them become the flags of mount_setattr(2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.system.mount_api import attributes_of
+
+ACCESS_TIME = 0x70
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ("rw,relatime", 0),
+        ("rw", 0x20),
+        ("ro,nosuid,nodev,noexec,noatime", 0x1 | 0x2 | 0x4 | 0x8 | 0x10),
+        ("rw,nodiratime,relatime,nosymfollow", 0x80 | 0x200000),
+    ],
+)
+def test_options_become_flags_and_all_others_are_cleared(options: str, flags: int) -> None:
+    found = attributes_of(options)
+    assert found.set_flags == flags
+    assert found.clear_flags & ACCESS_TIME == ACCESS_TIME, "else the kernel refuses with EINVAL"
+    assert found.clear_flags & ~ACCESS_TIME & found.set_flags == 0
+    assert found.clear_flags | found.set_flags == 0x2000FF
