@@ -1,0 +1,75 @@
+"""A gated volume gets another file system on another container under an application that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.model.volume import VolumeReport, VolumeState
+from holdfast.service import Holdfast, NewVolume
+from holdfast.system.mounts import mount_at
+from tests.kernel.restoration_bench import SIZE_BYTES, application
+
+
+@pytest.fixture
+def gated(settings: Settings, ram_directory: Path) -> Iterator[tuple[Holdfast, VolumeReport]]:
+    with Holdfast(settings) as holdfast:
+        wanted = NewVolume(
+            name="shop",
+            size_bytes=SIZE_BYTES,
+            mount_path=str(ram_directory / "mnt"),
+            leg_urls=(f"file:{ram_directory}/1.img", f"file:{ram_directory}/2.img"),
+        )
+        report = holdfast.create_volume(wanted)
+        try:
+            yield holdfast, report
+        finally:
+            holdfast.delete_volume("shop")
+
+
+def test_ext4_to_xfs_on_another_container(
+    gated: tuple[Holdfast, VolumeReport], ram_directory: Path
+) -> None:
+    holdfast, before = gated
+    path = Path(before.mount)
+    with application(path, ram_directory / "record") as running:
+        receipt = holdfast.restorations.migrate("shop", f"file:{ram_directory}/3.img", "xfs")
+        assert receipt is not None
+        assert receipt.outcome == "done"
+        mounted = mount_at(path)
+        assert mounted is not None
+        assert mounted.filesystem == "xfs"
+        running.wait_for_more()
+        assert running.verify() > 0
+    after = holdfast.show_volume("shop")
+    assert after.kind == "gated"
+    assert after.state is VolumeState.HEALTHY
+    assert after.filesystem == "xfs"
+    assert [leg.url for leg in after.legs] == [f"file:{ram_directory}/3.img"]
+    assert after.id != before.id
+    copy = holdfast.restorations.copies("shop")[0]
+    assert copy.urls == tuple(leg.url for leg in before.legs)
+    assert copy.volume_id == before.id
+    # It is a volume like any other now.
+    holdfast.add_leg("shop", f"file:{ram_directory}/4.img")
+    holdfast.detach_volume("shop")
+    assert holdfast.attach_volume("shop").state is VolumeState.HEALTHY
+    assert (path / "log").exists()
+
+
+def test_the_same_type_moves_without_a_dismount(
+    gated: tuple[Holdfast, VolumeReport], ram_directory: Path
+) -> None:
+    holdfast, before = gated
+    path = Path(before.mount)
+    mounted = mount_at(path)
+    with application(path, ram_directory / "record") as running:
+        assert holdfast.restorations.migrate("shop", f"file:{ram_directory}/3.img") is None
+        running.wait_for_more()
+        assert running.verify() > 0
+    assert mount_at(path) == mounted
+    after = holdfast.show_volume("shop")
+    assert [leg.url for leg in after.legs] == [f"file:{ram_directory}/3.img"]
