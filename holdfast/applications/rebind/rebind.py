@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from holdfast.applications.rebind.dead_calls import is_to_be_made_again
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.locks import take_locks
 from holdfast.applications.rebind.looking_back import look_back
@@ -50,13 +51,17 @@ class Rebind:
         *,
         storage_answers: bool = True,
         digest_limit_bytes: int = -1,
+        seized: Callable[[], object] | None = None,
     ) -> None:
         """`deadline_ns`: of CLOCK_MONOTONIC; users leave the harbour then, whatever happened.
 
         `find` lists the users again; without it nobody may begin to use the volume after `users`
         were found. `storage_answers`: False when the old storage may hang or is dead, then nothing
         is asked of it, nothing compared and no contents carried over. `digest_limit_bytes`: files
-        up to that size are compared by contents where size agrees and time does not.
+        up to that size are compared by contents where size agrees and time does not. `seized` is
+        called when users are told to stop, and before they are waited for: the place to abort a
+        dead mount, so that calls which wait inside return; with it, those that fail because of that
+        are made again on the new mount.
         """
         self._record = Record(record_directory)
         self._users = list(users)
@@ -65,6 +70,9 @@ class Rebind:
         self._find = find
         self._storage_answers = storage_answers
         self._digest_limit_bytes = digest_limit_bytes
+        self._seized = seized
+        self.calls_made_again = 0
+        """System calls that had failed because of the dead mount."""
         self._processes: dict[int, StoppedProcess] = {}
 
     @property
@@ -110,6 +118,8 @@ class Rebind:
                     with suppress(ProcessLookupError):
                         seized.append((user, Target.seize(user.pid)))
             found = bool(seized)
+            if found and self._seized is not None:
+                self._seized()
             while seized:
                 user, target = seized[0]
                 with suppress(ProcessLookupError):
@@ -118,12 +128,23 @@ class Rebind:
                     self._processes[user.pid] = StoppedProcess(
                         user.pid, user.name, target, storage_answers=self._storage_answers
                     )
+                    if self._seized is not None:
+                        self._make_calls_again(user, target)
                 seized.pop(0)
         except BaseException:
             for _, target in seized:
                 target.abandon()
             raise
         return found
+
+    def _make_calls_again(self, user: User, target: Target) -> None:
+        """What failed because the mount was aborted has not happened, as the program sees it."""
+        numbers = {each.number for each in user.handles if each.number is not None}
+        for thread_id, (call, error) in target.failed_calls().items():
+            descriptor = target.threads[thread_id].argument(0)
+            if is_to_be_made_again(call, error, descriptor, numbers):
+                target.make_call_again(thread_id)
+                self.calls_made_again += 1
 
     def _refuse(self, judged: Sequence[JudgedHandle]) -> None:
         found = blockers(judged)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.rebind.rebind import Rebind
@@ -21,6 +22,7 @@ from holdfast.model.plan import StepName
 from holdfast.restoration.steps.parked import keep, parked, record_directory
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
+from holdfast.volumes.mountpoints import abort
 
 
 class Freeze:
@@ -47,12 +49,23 @@ class Freeze:
         directory = record_directory(work)
         work.begin_waiting(deadline_ns, parking=str(directory), frozen_at=time.time())
         alive = not work.facts.get("dead")
-        rebind = Rebind(directory, users, deadline_ns, points, find, storage_answers=alive)
+        rebind = Rebind(
+            directory,
+            users,
+            deadline_ns,
+            points,
+            find,
+            storage_answers=alive,
+            seized=None if alive or stale else partial(abort, points),
+        )
         rebind.stop()
         keep(work, rebind)
         stopped = [user for user in rebind.users if user.pid in rebind.pids]
         work.live["users"] = stopped
-        work.remember(frozen=[[user.pid, user.name] for user in stopped])
+        work.remember(
+            frozen=[[user.pid, user.name] for user in stopped],
+            calls_made_again=rebind.calls_made_again,
+        )
         handles = sum(len(user.handles) for user in stopped)
         return f"{len(stopped)} processes, {handles} handles"
 

@@ -1,0 +1,43 @@
+"""Which system calls that failed because their mount died are to be made again on the new one.
+
+Pure. Only calls that are known to be about a file: their descriptor must be one of the handles that
+are moved, and one with a path must have ended with an error that nothing but a dead file system
+gives. Socket calls, which know some of these errors too, are never touched.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection
+
+_X86_64_BY_DESCRIPTOR = frozenset({
+    0, 1, 5, 8, 17, 18, 19, 20, 74, 75, 77, 78, 81, 91, 93, 187, 190, 193, 196, 199, 217, 221, 277,
+    285, 295, 296, 306, 327, 328,
+})  # fmt: skip
+"""read write fstat lseek pread64 pwrite64 readv writev fsync fdatasync ftruncate getdents fchdir
+fchmod fchown readahead fsetxattr fgetxattr flistxattr fremovexattr getdents64 fadvise64
+sync_file_range fallocate preadv pwritev syncfs preadv2 pwritev2 (asm/unistd_64.h)."""
+
+_X86_64_BY_PATH = frozenset({
+    2, 4, 6, 21, 76, 80, 82, 83, 84, 85, 86, 87, 88, 89, 90, 92, 94, 132, 133, 137, 188, 189, 191,
+    192, 194, 195, 197, 198, 235, 257, 258, 259, 260, 261, 262, 263, 264, 265, 266, 267, 268, 269,
+    280, 316, 332, 437, 439,
+})  # fmt: skip
+"""open stat lstat access truncate chdir rename mkdir rmdir creat link unlink symlink readlink chmod
+chown lchown utime mknod statfs [gsl]etxattr … utimes openat … utimensat renameat2 statx openat2
+faccessat2 (asm/unistd_64.h)."""
+
+_ONLY_OF_DEAD_FILE_SYSTEMS = frozenset(
+    {errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.ESHUTDOWN}
+)
+
+
+def is_to_be_made_again(
+    call: int, error: int, descriptor: int, handles: Collection[int], machine: str = "x86_64"
+) -> bool:
+    """Whether a call that failed so is made again. `descriptor`: its first argument."""
+    if machine != "x86_64":
+        return False
+    if call in _X86_64_BY_DESCRIPTOR:
+        return descriptor in handles
+    return call in _X86_64_BY_PATH and error in _ONLY_OF_DEAD_FILE_SYSTEMS
