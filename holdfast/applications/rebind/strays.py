@@ -77,8 +77,9 @@ def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -
     are parked: that agent's record is needed; DeadlinePassed when a thread does not leave.
     """
     slots = [address for address, left_over in find_slots(threads, maps) if left_over]
+    for slot in slots:
+        _mark_empty_harbour(threads, maps, slot)
     strays = find_strays(threads, maps)
-    strays += [empty for slot in slots if (empty := _empty_harbour(threads, maps, slot))]
     if any(stray.parked for stray in strays):
         raise InUse(
             f"handles of process {threads.pid} are parked by a restoration that was interrupted",
@@ -98,15 +99,17 @@ def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -
     ]
 
 
-def _empty_harbour(threads: Threads, maps: list[str], slot: int) -> Stray | None:
-    """The harbour that was mapped from this slot, when its agent died before it wrote anything."""
+def _mark_empty_harbour(threads: Threads, maps: list[str], slot: int) -> None:
+    """Mark the harbour that was mapped from this slot, if its agent died before it wrote to it.
+
+    Then it is found although the slot is emptied, however often agents die.
+    """
     address, size = struct.unpack("<QQ", threads.read(slot + SLACK_BYTES - 16, 16))
     line = f"{address:08x}-{address + size:08x} r-xp 00000000 00:00 0"
-    if not any(each.strip() == line for each in maps):
-        return None
-    if stray_at(threads, address) is not None or any(threads.read(address, PAGE)):
-        return None
-    return Stray(address, size, size, 0, False)
+    if any(each.strip() == line for each in maps) and not any(threads.read(address, PAGE)):
+        data = address + PAGE
+        threads.write(data, struct.pack("<QqQQ", 0, 0, 0, size))
+        threads.write(address, _MARK + struct.pack("<Q", data))
 
 
 def _let_leave(threads: Threads, ranges: list[tuple[int, int]], timeout_seconds: float) -> None:
