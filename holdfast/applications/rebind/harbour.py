@@ -270,8 +270,9 @@ def choose_place(maps: list[str], size_bytes: int) -> int:
     """An address where a harbour can be mapped: nothing is near it. 0: there is none."""
     mappings = [line for line in maps if not line.endswith("[vsyscall]")]  # in the kernel's half
     ranges = [[int(word, 16) for word in line.split(" ", 1)[0].split("-")] for line in mappings]
-    for index in range(len(mappings) - 1, 0, -1):
-        start, end_before = ranges[index][0], ranges[index - 1][1]
+    for index in reversed(range(len(mappings))):
+        start = ranges[index][0]
+        end_before = ranges[index - 1][1] if index else _GAP_BYTES
         if start - end_before < size_bytes + _GAP_BYTES or mappings[index].endswith("[stack]"):
             continue
         return start - PAGE - size_bytes
