@@ -11,6 +11,7 @@ import itertools
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,9 @@ from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import HandleOutcome
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.loop import loop_devices
 from holdfast.volumes.mountpoints import capture, dismount, remount
+from tests.scenarios.stories import Story
 from tests.soak import rounds
 
 SHORT, LONG = 3, 10
@@ -192,7 +195,10 @@ def migration(
 ) -> Iterator[Migration]:
     """An adopted volume for the command; dismounted at the end."""
     with _mount_point(folder) as path:
-        yield Migration(folder, path, size_bytes, holdfast)
+        mover = Migration(folder, path, size_bytes, holdfast)
+        yield mover
+        holdfast("volume", "detach", mover.name)
+        assert not path.is_mount()
 
 
 @contextmanager
@@ -204,12 +210,30 @@ def _mount_point(folder: Path) -> Iterator[Path]:
     with ExitStack() as clean:
         clean.callback(_dismount_at_the_end, path)
         yield path
-        assert path.is_mount()
 
 
 def _dismount_at_the_end(path: Path) -> None:
-    """When the test has failed its processes may still be there: the run's own check names them."""
+    """After a failure, too; what keeps it busy then is named by the check of the run."""
     subprocess.run(["umount", path], check=False, capture_output=True)
+    for loop in loop_devices():
+        if Path(loop.backing_file).parent == path.parent:
+            subprocess.run(["losetup", "--detach", loop.device], check=False)
+
+
+def move_under_load(
+    mover: Mover, load: Callable[[Callable[[], bool]], None], working: Callable[[], object]
+) -> list[Moved]:
+    """Move in turn while `load` runs beside; it ends when what it is given says so."""
+    done = threading.Event()
+    telling = Story(lambda: load(done.is_set))
+    telling.start()
+    try:
+        moves = move_in_turn(mover, working)
+    finally:
+        done.set()
+        telling.join()
+    telling.finish()
+    return moves
 
 
 def move_in_turn(

@@ -1,4 +1,4 @@
-"""`tail -F` follows a growing file while the volume below both is moved: no line lost or doubled."""
+"""`tail -F` follows a growing file while the volume below is moved: no line lost or doubled."""
 
 from __future__ import annotations
 

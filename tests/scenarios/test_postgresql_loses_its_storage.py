@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,27 +15,7 @@ from tests.kernel.volume_stack import volume, wait_until, wish
 from tests.resume.killing import Killer, assert_nobody_noticed, keeper, worker
 from tests.resume.verifying import check_filesystem
 from tests.scenarios.postgresql import Cluster
-
-
-class Story(threading.Thread):
-    """Something that happens while the load runs; `finish` raises what went wrong."""
-
-    def __init__(self, tell: Callable[[], None]) -> None:
-        super().__init__(daemon=True)
-        self.tell = tell
-        self.problem: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.tell()
-        except BaseException as error:
-            self.problem = error
-
-    def finish(self) -> None:
-        """Wait for the end."""
-        self.join()
-        if self.problem is not None:
-            raise self.problem
+from tests.scenarios.stories import Story
 
 
 @pytest.mark.timeout(300)
