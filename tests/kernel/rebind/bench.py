@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import User
-from holdfast.model.mountpoint import MountPoint
-from holdfast.system.mountinfo import read_mount_points
+from holdfast.volumes.mountpoints import capture, dismount, remount
 
 SIZES = {"ext4": 64 << 20, "xfs": 300 << 20, "btrfs": 128 << 20}
 _MAKE = {
@@ -35,8 +36,8 @@ class Bench:
         self._next.mkdir()
         self._images = 0
         self.record = folder / "record"
-        self.image = self.make(filesystem)
-        self.mount(self.image)
+        self._attach(self.make(filesystem), self.path)
+        self.path.chmod(0o777)
 
     def make(self, filesystem: str) -> Path:
         """A new file system in an image."""
@@ -47,70 +48,73 @@ class Bench:
         run(*_MAKE[filesystem], image)
         return image
 
-    def mount(self, image: Path, path: Path | None = None) -> None:
-        """Mount an image."""
-        run("mount", "-o", "loop", image, path or self.path)
-
-    def dismount(self) -> None:
-        """A real umount; fails when anything keeps it busy."""
-        run("umount", self.path)
-
-    def points(self) -> list[MountPoint]:
-        """Where the file system is mounted now."""
-        mine = [point for point in read_mount_points(os.getpid()) if point.path == str(self.path)]
-        return [
-            point for point in read_mount_points(os.getpid()) if point.device == mine[-1].device
-        ]
+    def _attach(self, image: Path, path: Path) -> None:
+        run("mount", "-o", "loop", image, path)
 
     def users(self) -> list[User]:
         """Who uses it."""
-        return find_users(self.points())
+        return find_users(capture(str(self.path)))
 
-    def rebind(self) -> Rebind:
+    def rebind(self, seconds: float = DEADLINE_SECONDS) -> Rebind:
         """All users, nothing done yet."""
-        points = self.points()
-        deadline_ns = time.monotonic_ns() + int(DEADLINE_SECONDS * 1e9)
+        points = capture(str(self.path))
+        deadline_ns = time.monotonic_ns() + int(seconds * 1e9)
         return Rebind(
             self.record, find_users(points), deadline_ns, points, lambda: find_users(points)
         )
 
-    def copy_to(self, image: Path) -> None:
-        """Everything that is on the file system to a new one."""
-        self.mount(image, self._next)
+    @contextmanager
+    def prepared(self, filesystem: str) -> Iterator[Path]:
+        """A new image with everything that is on the file system; a folder to change it in."""
+        image = self.make(filesystem)
+        self._attach(image, self._next)
         try:
             run("cp", "-a", f"{self.path}/.", self._next)
+            yield image
         finally:
             run("umount", self._next)
 
-    def move(self, filesystem: str, *, same_data: bool = False) -> list[ReboundHandle]:
-        """Put a copy on another file system in its place, under everybody who uses it."""
-        image = self.make(filesystem)
+    def move(
+        self, filesystem: str, change: Callable[[Path], None] | None = None
+    ) -> list[ReboundHandle]:
+        """Put a copy on another file system in its place, under everybody who uses it.
+
+        `change` alters the copy before it takes the place of the original.
+        """
         rebind = self.rebind()
         rebind.stop()
         try:
             run("sync", "--file-system", self.path)
             rebind.park()
-            self.copy_to(image)
-            base = self.exchange(image)
-            try:
-                return rebind.rebind(base, same_data=same_data)
-            finally:
-                for descriptor in base.values():
-                    os.close(descriptor)
+            with self.prepared(filesystem) as image:
+                if change is not None:
+                    change(self._next)
+            with self.exchanged(image) as bases:
+                return rebind.rebind(bases)
         finally:
             rebind.release()
 
-    def exchange(self, image: Path) -> dict[int, int]:
+    @contextmanager
+    def exchanged(self, image: Path) -> Iterator[dict[int, int]]:
         """Dismount what is there, mount this instead; the new root for each old mount."""
-        old = self.points()
-        self.dismount()
-        self.mount(image)
-        self.image = image
-        return {point.id: os.open(self.path, os.O_PATH) for point in old}
+        points = capture(str(self.path))
+        dismount(points)
+        device = subprocess.check_output(["losetup", "--find", "--show", image], text=True).strip()
+        try:
+            bases = remount(points, device, image.stem.partition("-")[2])
+        finally:
+            run("losetup", "--detach", device)  # with the last mount
+        try:
+            yield bases
+        finally:
+            for descriptor in bases.values():
+                os.close(descriptor)
 
     def close(self) -> None:
         """Take it away."""
-        subprocess.run(["umount", self.path], check=False, capture_output=True)
+        with suppress(OSError):
+            for point in reversed(capture(str(self.path))):
+                subprocess.run(["umount", point.path], check=False, capture_output=True)
 
 
 def run(*command: str | Path) -> None:
@@ -122,35 +126,38 @@ def run(*command: str | Path) -> None:
 class Program:
     """A program under test: says `ready`, waits, verifies itself when asked, says `ok`."""
 
-    def __init__(self, command: Sequence[str | Path], **options: object) -> None:
+    def __init__(self, command: Sequence[str | Path], **options: Any) -> None:
         self.process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            **options,  # type: ignore[call-overload]
+            **options,
         )
-        assert self._line() == "ready"
+        answer = self._line()
+        assert answer == "ready", answer
 
     @property
     def pid(self) -> int:
         """Its number."""
-        return int(self.process.pid)
+        return self.process.pid
 
     def _line(self) -> str:
-        line: str = self.process.stdout.readline()
-        return line.strip()
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
 
     def ask(self, what: str = "verify") -> str:
         """What it answers."""
+        assert self.process.stdin is not None
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
         return self._line()
 
     def verify(self) -> None:
-        """Let it verify itself."""
-        answer = self.ask()
-        assert answer == "ok", f"{answer} (exit status {self.process.poll()})"
+        """Let it verify itself, twice: what it does the first time must not spoil anything."""
+        for _ in range(2):
+            answer = self.ask()
+            assert answer == "ok", f"{answer} (exit status {self.process.poll()})"
 
     def close(self) -> None:
         """End it."""

@@ -1,0 +1,34 @@
+"""Every kind of handle survives a move from ext4 to xfs and back, with one thread and with many."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.model.handle import HandleOutcome
+from tests.kernel.rebind.bench import Bench
+from tests.kernel.rebind.conftest import Hold
+
+KINDS = (
+    *("file", "append", "direct", "dup", "fork", "directory", "path", "cwd", "root"),
+    *("shared_map", "private_map", "program", "flock", "posix", "ofd", "lease", "deleted"),
+    "inotify",
+)
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["one-thread", "threads"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_moved(bench: Bench, hold: Hold, kind: str, threads: bool) -> None:
+    program = hold(kind, *(["threads"] if threads else []))
+    for filesystem in ("xfs", "ext4"):
+        lines = bench.move(filesystem)
+        assert lines
+        assert {line.outcome for line in lines} == {HandleOutcome.IDENTICAL}
+        program.verify()
+
+
+def test_all_at_once_to_btrfs_and_back(bench: Bench, hold: Hold) -> None:
+    kinds = [kind for kind in KINDS if kind != "root"]
+    program = hold(*kinds, "threads")
+    for filesystem in ("btrfs", "ext4", "xfs"):
+        assert {line.outcome for line in bench.move(filesystem)} == {HandleOutcome.IDENTICAL}
+        program.verify()
