@@ -56,7 +56,8 @@ def test_the_watchdog_matters_when_volumes_are_held_longer_than_it_waits(tmp_pat
 
 
 def test_only_what_is_missing_makes_a_host_insufficient(tmp_path: Path) -> None:
-    ok, limited, missing = (Finding("x", verdict, "y") for verdict in Verdict)
+    levels = (Verdict.OK, Verdict.LIMITED, Verdict.MISSING)
+    ok, limited, missing = (Finding("x", verdict, "y") for verdict in levels)
     assert is_sufficient([ok, limited])
     assert not is_sufficient([ok, limited, missing])
 
