@@ -25,6 +25,9 @@ _SECTOR_BYTES = 512
 _NOTHING_FOUND = (1, 2)
 """findfs(8), blkid(8)."""
 
+_AMBIVALENT = 8
+"""blkid(8): several signatures at once."""
+
 _ATTACH_SECONDS = 20.0
 
 
@@ -106,6 +109,12 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
             return _checked(loop.device, path, mount), ""
     if not in_expendable_child(lambda: os.path.isfile(path), doing=path):  # noqa: PTH113 - text
         raise StorageFailed(f"the image {path} is not there", "Bring it back, then attach again.")
+    found = _uuid_in(path, words.get("offset", "0"))
+    if mount.uuid and found != mount.uuid:
+        raise StorageFailed(
+            f"{path} holds no file system with UUID {mount.uuid} any more",
+            "Bring the image back that was adopted.",
+        )
     if "autoclear" in words:
         names = ("offset", "sizelimit")
         options = ["loop", *(f"{name}={words[name]}" for name in names if name in words)]
@@ -116,7 +125,17 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
     command += ["--direct-io=on"] if "direct-io" in words else []
     command += ["--read-only"] if "ro" in words else []
     device = run([*command, "--", path], deadline_seconds=_ATTACH_SECONDS).stdout.strip()
-    return _checked(device, path, mount), ""
+    return device, ""
+
+
+def _uuid_in(image: str, offset_bytes: str) -> str:
+    """The UUID of the file system at that place of an image; empty when there is none."""
+    command = ["blkid", "--probe", "--offset", offset_bytes, "--output", "value"]
+    return run(
+        [*command, "--match-tag", "UUID", image],
+        deadline_seconds=_ATTACH_SECONDS,
+        accepted=(0, *_NOTHING_FOUND, _AMBIVALENT),
+    ).stdout.strip()
 
 
 def _checked(device: str, path: str, mount: MountProperties) -> str:
