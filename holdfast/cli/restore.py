@@ -29,6 +29,9 @@ def restore(
             "--to", metavar="URL", help="Container for them; beside the present image without it."
         ),
     ] = "",
+    filesystem: Annotated[
+        str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")
+    ] = "",
     deadline: Deadline = 60.0,
     dry_run: DryRun = False,
     force: Force = False,
@@ -42,14 +45,16 @@ def restore(
     """
     with session() as holdfast:
         if dry_run:
-            found = holdfast.restorations.assess_restore(name, contents, to, deadline, force)
+            found = holdfast.restorations.assess_restore(
+                name, contents, to, filesystem, deadline, force
+            )
             show_intention(found, as_json)
             return
         question = f"the contents of {contents}" if contents else "a new mount of its storage"
         confirm(f"Replace what {name} shows by {question}, under its users?", yes)
         with stepped_progress(f"restoring {name}") as (say, percent):
             receipt = holdfast.restorations.restore(
-                name, contents, to, deadline, force, say, percent
+                name, contents, to, filesystem, deadline, force, say, percent
             )
     if receipt is not None:
         show_receipt(receipt, as_json, f"{name} is restored")

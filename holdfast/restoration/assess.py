@@ -30,6 +30,7 @@ from holdfast.restoration.plan import Situation, make_plan
 from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.target import NewStorage, check_room, design
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
 from holdfast.system.filesystem import kind_of
 from holdfast.system.run import find_tool
 from holdfast.volumes.adopt import MEMORY_TYPES
@@ -72,7 +73,9 @@ class Assessment:
     judged: tuple[JudgedHandle, ...] = ()
     new: NewStorage | None = None
     dead: bool = False
-    """Whether the mount is to be got rid of whatever it takes."""
+    """Whether nothing can be read from the mount: its server is gone, or hangs."""
+    broken: bool = False
+    """Whether nothing can be written to it: dead, or turned read-only."""
     refusal: HoldfastError | None = None
     """The error behind a finding about the container, for a command that was asked to act."""
     verdicts: dict[int, dict[str, int]] = field(default_factory=dict)
@@ -164,6 +167,7 @@ def assess(
         judged=judged,
         new=new,
         dead=dead,
+        broken=condition.condition in _BY_CONDITION,
         refusal=refusal,
         verdicts=_counted(users, judged),
     )
@@ -266,7 +270,8 @@ def _design(
     dead: bool,
 ) -> tuple[NewStorage | None, HoldfastError | None]:
     volume = request.volume
-    filesystem = request.filesystem or volume.mount.filesystem
+    present = volume.mount.filesystem
+    filesystem = request.filesystem or (present if present in KINDS_OF_FILE_SYSTEMS else "ext4")
     try:
         new = design(settings, volume, points, request.url, filesystem, others, request.size_bytes)
         if not dead and not request.contents:

@@ -131,6 +131,7 @@ def _begin(
         "deadline_seconds": plan.deadline_seconds,
         "predicted_pause_seconds": round(plan.predicted_pause_seconds, 3),
         "dead": assessment.dead,
+        "broken": assessment.broken,
         "same_data": not request.contents,
         "from": _where(volume),
         "filesystem": volume.mount.filesystem,

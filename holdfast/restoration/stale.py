@@ -59,6 +59,7 @@ def rebind_stale(
             "stale": [asdict(point) for point in old],
             "deadline_seconds": deadline_seconds,
             "dead": True,
+            "broken": True,
         },
     )
     directory_of(settings, restoration.id).mkdir(mode=0o700, parents=True)

@@ -108,6 +108,7 @@ class Restorations:
         name: str,
         contents: str = "",
         to: str = "",
+        filesystem: str = "",
         deadline_seconds: float = DEADLINE_SECONDS,
         forced: bool = False,
         say: Say = lambda words: None,
@@ -118,7 +119,7 @@ class Restorations:
         The present storage stays as it is, and is remembered as a copy. Raises as `migrate`.
         """
         self._settled(name, say)
-        assessment = self.assess_restore(name, contents, to, deadline_seconds, forced)
+        assessment = self.assess_restore(name, contents, to, filesystem, deadline_seconds, forced)
         if assessment.plan.strategy in BY_REFLEX:
             raise Blocked(
                 f"nothing is to be restored: {assessment.plan.reason}",
@@ -131,6 +132,7 @@ class Restorations:
         name: str,
         contents: str = "",
         to: str = "",
+        filesystem: str = "",
         deadline_seconds: float = DEADLINE_SECONDS,
         forced: bool = False,
     ) -> Assessment:
@@ -147,7 +149,9 @@ class Restorations:
             return assessment
         contents = _checked_contents(contents)
         url = to or place_beside(volume, os.urandom(4).hex())
-        return self.assess(name, Strategy.REWIND, url, "", contents, deadline_seconds, forced)
+        return self.assess(
+            name, Strategy.REWIND, url, filesystem, contents, deadline_seconds, forced
+        )
 
     def rebind(
         self,

@@ -25,6 +25,7 @@ class Application:
     process: subprocess.Popen[bytes]
     directory: Path
     record: Path
+    simple: bool = False
 
     @property
     def pid(self) -> int:
@@ -49,6 +50,8 @@ class Application:
         directory = files or self.directory
         written = (directory / "log").read_text().split("\n")[:-1]
         assert written == [str(number) for number in range(lines)]
+        if self.simple:
+            return lines
         counter = (directory / "counter").read_bytes()
         for place in (0, 4096):
             assert int.from_bytes(counter[place : place + 8], "little") == lines
@@ -56,10 +59,11 @@ class Application:
 
 
 @contextmanager
-def application(directory: Path, record: Path) -> Iterator[Application]:
+def application(directory: Path, record: Path, simple: bool = False) -> Iterator[Application]:
     """One that has written some lines already; killed afterwards."""
     program = Path(__file__).with_name("restored_application.py")
     command = [sys.executable, str(program), str(directory), str(record)]
+    command += ["simple"] if simple else []
     process = subprocess.Popen(
         command,
         cwd="/",
@@ -67,7 +71,7 @@ def application(directory: Path, record: Path) -> Iterator[Application]:
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    running = Application(process, directory, record)
+    running = Application(process, directory, record, simple)
     try:
         running.wait_for_more()
         yield running

@@ -54,7 +54,7 @@ def test_after_the_deadline_they_run_with_errors(settings: Settings, ram_directo
     image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         holdfast.adopt_volume("data", str(path))
-        with application(path, ram_directory / "record") as running:
+        with application(path, ram_directory / "record", simple=True) as running:
             done = command("volume", "detach", "data", "--park", "3s")
             assert done.returncode == 0, done.stderr
             wait_until(lambda: running.progress()[1] > 0)

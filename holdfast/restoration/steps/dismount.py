@@ -1,6 +1,6 @@
 """Dismount: handles are parked, and the file system is dismounted for real, everywhere.
 
-Undoing mounts the old storage again and moves the handles back to it. A dead mount is dismounted
+Undoing mounts the old storage again and moves the handles back to it. A broken mount is dismounted
 whatever it takes, which its receipt says.
 """
 
@@ -33,7 +33,7 @@ class Dismount:
             rebind.park()
         if "stale" in work.facts:
             return "the old mount is gone already"
-        if not work.facts.get("dead"):
+        if not work.facts.get("broken"):
             dismount(points)
             return f"{len(points)} mounts"
         findings = dismount_dead(points)

@@ -1,7 +1,7 @@
 """Flush: what the page cache has goes to storage, and what changed since goes to the copy.
 
-Afterwards the process that copies keeps nothing of the source, so that it can be dismounted. A dead
-mount is not flushed: nothing can be written to it any more.
+Afterwards the process that copies keeps nothing of the source, so that it can be dismounted. A mount
+that is dead or turned read-only is not flushed: nothing can be written to it any more.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Flush:
 
     def do(self, work: Work) -> str:
         """Sync, then the pass that finds everybody stopped."""
-        if work.facts.get("dead"):
-            return "the mount is dead: there is nowhere to write to"
+        if work.facts.get("broken"):
+            return "the mount is broken: nothing can be written to it"
         copying: Copying | None = work.live.get("copying")
         if copying is None or not work.facts.get("from_live"):
             sync(points_from_json(work.facts["points"]))

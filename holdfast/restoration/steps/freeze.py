@@ -56,7 +56,7 @@ class Freeze:
             points,
             find,
             storage_answers=alive,
-            seized=None if alive or stale else partial(abort, points),
+            seized=partial(abort, points) if work.facts.get("broken") and not stale else None,
         )
         rebind.stop()
         keep(work, rebind)

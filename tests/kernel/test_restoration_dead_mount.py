@@ -1,0 +1,89 @@
+"""A mount whose server is dead or hangs, or that turned read-only, is replaced under its users."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from holdfast.config import Settings
+from holdfast.model.plan import Cause
+from holdfast.service import Holdfast
+from holdfast.system.mounts import mount_at
+from tests.faults.fuse_tree import FuseTree
+from tests.kernel.restoration_bench import application, detach_loops_in, make_image, mounted
+from tests.kernel.volume_stack import wait_until
+
+
+def test_a_hung_server_is_replaced_and_its_calls_are_made_again(
+    settings: Settings, ram_directory: Path
+) -> None:
+    served = ram_directory / "served"
+    served.mkdir()
+    path = ram_directory / "mnt"
+    with FuseTree(served, path) as tree, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        with application(path, ram_directory / "record", simple=True) as running:
+            tree.stop()
+            wait_until(lambda: (Path(f"/proc/{running.pid}/wchan").read_text()) != "0")
+            assert holdfast.restorations.assess("data").plan.cause is Cause.HANG
+            receipt = holdfast.restorations.restore(
+                "data", str(served), f"file:{ram_directory}/new.img", "ext4"
+            )
+            assert receipt is not None
+            assert receipt.requests_held == 1, "the call that waited was not made again"
+            mount = mount_at(path)
+            assert mount is not None
+            assert mount.filesystem == "ext4"
+            running.wait_for_more()
+            assert running.verify() > 0
+        subprocess.run(["umount", str(path)], check=True)
+        detach_loops_in(ram_directory)
+
+
+def test_a_dead_server_is_replaced_and_its_users_go_on(
+    settings: Settings, ram_directory: Path
+) -> None:
+    served = ram_directory / "served"
+    served.mkdir()
+    path = ram_directory / "mnt"
+    with FuseTree(served, path) as tree, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        with application(path, ram_directory / "record", simple=True) as running:
+            tree.kill()
+            wait_until(lambda: running.progress()[1] > 0)
+            assert holdfast.restorations.assess("data").plan.cause is Cause.DEAD_MOUNT
+            holdfast.restorations.restore(
+                "data", str(served), f"file:{ram_directory}/new.img", "xfs"
+            )
+            before = running.progress()
+            running.wait_for_more()
+            assert running.progress()[1] <= before[1] + 1, "errors go on"
+            assert running.process.poll() is None
+        written = (path / "log").read_text().split("\n")[:-1]
+        assert written == [str(number) for number in range(len(written))]
+        subprocess.run(["umount", str(path)], check=True)
+        detach_loops_in(ram_directory)
+
+
+def test_a_file_system_that_turned_read_only_is_mounted_anew(
+    settings: Settings, ram_directory: Path
+) -> None:
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with (
+        mounted(image, ram_directory / "mnt", "errors=remount-ro") as path,
+        Holdfast(settings) as holdfast,
+    ):
+        holdfast.adopt_volume("data", str(path))
+        with application(path, ram_directory / "record", simple=True) as running:
+            mount = mount_at(path)
+            assert mount is not None
+            trigger = Path(f"/sys/fs/ext4/{Path(mount.source).name}/trigger_fs_error")
+            trigger.write_text("by a test")
+            wait_until(lambda: running.progress()[1] > 0)
+            assert holdfast.restorations.assess("data").plan.cause is Cause.READ_ONLY
+            receipt = holdfast.restorations.restore("data")
+            assert receipt is not None
+            assert receipt.strategy == "remount"
+            before = running.progress()
+            running.wait_for_more()
+            assert running.progress()[1] <= before[1] + 1, "errors go on"
