@@ -381,7 +381,8 @@ static int in_child(int (*attempt)(void)) {
     pid_t child = fork();
     if (child == 0)
         _exit(attempt() ? 0 : 1);
-    waitpid(child, &status, 0);
+    while (waitpid(child, &status, 0) == -1 && errno == EINTR)
+        ;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
