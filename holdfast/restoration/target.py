@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.config import Settings
 from holdfast.containers import open_container
-from holdfast.errors import InUse, InvalidOption, TooSmall
+from holdfast.errors import InUse, InvalidOption, OwnLeg, TooSmall
 from holdfast.gate.provision import provision
 from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.container import parse_container_url
@@ -34,6 +34,7 @@ from holdfast.restoration.storage import (
 )
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import fitting_label, kind_of
+from holdfast.system.mounts import is_under
 from holdfast.volumes.carrying import carry_options, wanted_super_options
 from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.checks import ContainerPlace, check_containers
@@ -129,9 +130,20 @@ def design(
 def _check(settings: Settings, draft: Volume, url: str, others: Sequence[Volume]) -> ContainerPlace:
     """Free, with room, and not on the volume itself."""
     probe = replace(draft, size_bytes=MINIMUM_VOLUME_BYTES) if _exists(url) else draft
-    check_not_own = partial(check_not_own_leg, settings, draft.name, draft.mount.path, url)
-    in_expendable_child(check_not_own, doing=url)
-    return check_containers(settings, probe, draft.mount.path, others)[0]
+    check_place = partial(_check_place, settings, draft, url)
+    in_expendable_child(check_place, doing=url)
+    return check_containers(settings, probe, "", others)[0]
+
+
+def _check_place(settings: Settings, draft: Volume, url: str) -> None:
+    """Not on the volume itself. Its path is as the mount table has it: it may hang, and is not
+    looked at."""
+    if is_under(open_container(url).lies_on(), draft.mount.path):
+        raise OwnLeg(
+            f"{url} lies under {draft.mount.path}, where {draft.name} itself is mounted",
+            "Use storage outside the volume.",
+        )
+    check_not_own_leg(settings, draft.name, "", url)
 
 
 def _exists(url: str) -> bool:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,9 +77,11 @@ def application(directory: Path, record: Path, simple: bool = False) -> Iterator
         yield running
     finally:
         process.kill()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):  # inside a server that hangs, until that ends
+            process.wait(10)
         assert process.stderr is not None
-        complaints = process.stderr.read().decode()
+        os.set_blocking(process.stderr.fileno(), False)
+        complaints = (process.stderr.read() or b"").decode()
         process.stderr.close()
         print(complaints)
 

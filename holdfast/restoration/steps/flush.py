@@ -1,7 +1,7 @@
 """Flush: what the page cache has goes to storage, and what changed since goes to the copy.
 
-Afterwards the process that copies keeps nothing of the source, so that it can be dismounted. A mount
-that is dead or turned read-only is not flushed: nothing can be written to it any more.
+Afterwards the process that copies keeps nothing of the source, so that it can be dismounted. What
+is dead or turned read-only is not flushed: nothing can be written to it any more.
 """
 
 from __future__ import annotations
