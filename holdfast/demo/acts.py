@@ -1,4 +1,4 @@
-"""The six acts: each breaks the storage in one way, waits until it is overcome, and tells it.
+"""The acts: each breaks or moves the storage in one way, waits for the end of it, and tells it.
 
 An act is a function of the stage; it raises ActFailed when what it promises does not come true. How
 long the applications waited is measured around it by the story.
@@ -18,10 +18,12 @@ from holdfast.demo.storage import Storage
 from holdfast.model.receipt import Receipt
 from holdfast.model.size import format_size
 from holdfast.model.volume import VolumeState
+from holdfast.system.mounts import mount_at, mounts_from
 
 KILLS = 20
 KILLS_PER_LINE = 5
 HELD_SECONDS = 2.0
+TARGET_FILESYSTEM = "xfs"
 
 QUIET_SECONDS = 3.0
 """After that a gate has cleared the write-intent bits of all that is not being written, so that a
@@ -187,6 +189,40 @@ def replace_a_leg(stage: Stage) -> None:
     _say_waits(stage)
 
 
+def move_to_another_file_system(stage: Stage) -> None:
+    """The volume is dismounted under the applications and comes back from other storage, as XFS."""
+    before = mount_at(stage.mount)
+    stage.timeline.event(f"the volume is to move from {stage.c} and {stage.d} to {stage.e}, as XFS")
+    name = stage.show().name
+    receipt = stage.holdfast.restorations.migrate(
+        name, stage.e.url, TARGET_FILESYSTEM, say=stage.timeline.move
+    )
+    after = mount_at(stage.mount)
+    if receipt is None or before is None or after is None:
+        raise ActFailed("the volume was not moved by dismounting it")
+    if after.filesystem != TARGET_FILESYSTEM or any(
+        each.filesystem == before.filesystem for each in mounts_from(before.source)
+    ):
+        raise ActFailed(f"{after.filesystem} is mounted, and {before.filesystem} may still be")
+    for step in receipt.steps:
+        if step.name in _MOVE_IN_WORDS:
+            ago = max(0.0, time.time() - step.started - step.seconds)
+            stage.timeline.event(_MOVE_IN_WORDS[step.name].format(step.outcome), ago)
+    stage.progress()
+    _say_waits(stage)
+
+
+_MOVE_IN_WORDS = {
+    "prepare": "everything is copied while they work",
+    "freeze": "its users are stopped, and nobody else: {}",
+    "dismount": "their files, maps and locks are parked; umount: ext4 is gone",
+    "restore": "what changed since then is copied, and all of it compared",
+    "remount": "XFS is mounted in the same place",
+    "replay": "their files, maps and locks lead there now",
+    "thaw": "they go on",
+}
+"""Steps of the receipt, as the audience reads them; {}: what came of it."""
+
 ACTS = (
     Act("A leg is destroyed", "leg truncated, failover", destroy_a_leg),
     Act("The spare takes its place", "spare resynchronised", take_in_the_spare),
@@ -199,4 +235,5 @@ ACTS = (
     ),
     Act("Both legs are gone, one returns", f"held {HELD_SECONDS:g} s, replayed", lose_both_legs),
     Act("A leg is replaced on purpose", "leg replaced", replace_a_leg),
+    Act("From ext4 to XFS under open files", "dismounted, now XFS", move_to_another_file_system),
 )

@@ -55,6 +55,7 @@ class Stage:
         self.b = ServedStorage(home, "B", container_bytes)
         self.c = ServedStorage(home, "C", container_bytes)
         self.d = Storage(home, "D")
+        self.e = Storage(home, "E")
         self.applications: list[RunningApplication] = []
         self.at_rest: dict[str, str] = {}
         self._receipts_seen: set[str] = set()

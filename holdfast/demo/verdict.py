@@ -63,8 +63,9 @@ def examine(stage: Stage, verdict: Verdict) -> None:
     stage.holdfast.detach_volume(report.name)
     stage.timeline.event("the applications have ended, the volume is detached")
     urls = {leg.url for leg in report.legs}
-    for storage in (each for each in (stage.a, stage.b, stage.c, stage.d) if each.url in urls):
-        faults = _judge(stage, storage, verdict)
+    storages = (stage.a, stage.b, stage.c, stage.d, stage.e)
+    for storage in (each for each in storages if each.url in urls):
+        faults = _judge(stage, storage, report.filesystem, verdict)
         verdict.faults += faults
         if not faults:
             verdict.legs.append(storage.url)
@@ -75,18 +76,18 @@ def examine(stage: Stage, verdict: Verdict) -> None:
             stage.timeline.result(fault, good=False)
 
 
-def _judge(stage: Stage, storage: Storage, verdict: Verdict) -> list[str]:
+def _judge(stage: Stage, storage: Storage, filesystem: str, verdict: Verdict) -> list[str]:
     """Check one leg's image as what it is: a plain file system."""
     faults = []
     stage.check_interruption()
     stage.timeline.move(f"checking {storage}")
-    checked = check_filesystem("ext4", str(storage.image))
+    checked = check_filesystem(filesystem, str(storage.image))
     if not checked.clean:
         faults.append(f"{storage}: the file system is not clean: {checked.words}")
     point = stage.home / "plain"
     copy = stage.home / f"copy-{storage.letter}"
     point.mkdir(exist_ok=True)
-    mount(str(storage.image), str(point), "ext4", f"ro,loop,sizelimit={VOLUME_BYTES}")
+    mount(str(storage.image), str(point), filesystem, f"ro,loop,sizelimit={VOLUME_BYTES}")
     try:
         for name in APPLICATIONS:
             # SQLite cannot open a database in WAL mode on a read-only file system.
