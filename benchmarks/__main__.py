@@ -8,16 +8,17 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import rebind, report
 from benchmarks.commands import BenchmarkError
 from benchmarks.comparison import Comparison, compare, say
 from benchmarks.front_end import front_end
 from benchmarks.latency import LATENCIES, Latency
 from benchmarks.subjects import ONE_LEG, SUBJECTS, TWO_LEGS
 from benchmarks.workloads import FILE_WORKLOADS, PGBENCH
+from holdfast.errors import HoldfastError
 
 PLACES = {"ram": Path("/dev/shm"), "disk": Path("/var/tmp")}
-PARTS = (*PLACES, "pgbench", "front-end", *LATENCIES)
+PARTS = (*PLACES, "pgbench", "front-end", *LATENCIES, "rebind")
 
 
 def main() -> int:
@@ -68,15 +69,26 @@ def main() -> int:
         except (BenchmarkError, TimeoutError, RuntimeError, OSError) as error:
             say(f"{name} does not run: {error}")
             failed = True
+    exchanges: list[rebind.Exchange] = []
+    if "rebind" in parts:
+        try:
+            exchanges = rebind.measure(arguments.ram, 2 if arguments.quick else 7)
+        except (BenchmarkError, HoldfastError, OSError) as error:
+            say(f"rebind does not run: {error}")
+            failed = True
     for comparison in comparisons:
         print(f"\nOn {comparison.place}")
         print(report.aligned(report.comparison_table(comparison)))
     if latencies:
         print()
         print(report.aligned(report.latency_table(latencies)))
-    print()
-    print("\n".join(report.notes(comparisons)))
-    report.write(arguments.output, comparisons, latencies, report.host())
+    if exchanges:
+        print(f"\n{rebind.show(exchanges)}")
+        rebind.write(arguments.output, exchanges, report.host())
+    if comparisons or latencies:
+        print()
+        print("\n".join(report.notes(comparisons)))
+        report.write(arguments.output, comparisons, latencies, report.host())
     return 1 if failed else 0
 
 
