@@ -12,14 +12,14 @@ import signal
 import sys
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> int:
     """Ends, and ends its children, when its input does."""
     folder, processes, descriptors = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    children = [_fork(folder, number, descriptors) for number in range(processes)]
+    children: list[tuple[int, int, int]] = []
     try:
+        for number in range(processes):
+            children.append(_fork(folder, number, descriptors, children))
         _ask(children)
         print("ready", flush=True)
         while sys.stdin.readline():
@@ -44,7 +44,9 @@ def _ask(children: list[tuple[int, int, int]]) -> None:
             raise EOFError
 
 
-def _fork(folder: Path, number: int, descriptors: int) -> tuple[int, int, int]:
+def _fork(
+    folder: Path, number: int, descriptors: int, others: list[tuple[int, int, int]]
+) -> tuple[int, int, int]:
     """Process, where it is asked, where it answers."""
     questions, answers = os.pipe(), os.pipe()
     pid = os.fork()
@@ -52,8 +54,8 @@ def _fork(folder: Path, number: int, descriptors: int) -> tuple[int, int, int]:
         os.close(questions[0])
         os.close(answers[1])
         return pid, questions[1], answers[0]
-    os.close(questions[1])
-    os.close(answers[0])
+    for descriptor in (questions[1], answers[0], *(each for pair in others for each in pair[1:])):
+        os.close(descriptor)
     try:
         names = [f"{number}-{each}" for each in range(descriptors)]
         files = [os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600) for name in names]
