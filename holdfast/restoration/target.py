@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ ROOM_SHARE = 1.1
 
 _LOOP_OPTIONS = "sector-size=4096,direct-io"
 _CONTAINER_SECONDS = 60.0
+_LET_GO_SECONDS = 10.0
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -248,7 +251,15 @@ def remove(storage: NewStorage) -> str:
         if storage.existed:
             clear_container(storage.url)
             return f"{storage.url} is empty again"
-        container.check_unused()
+        deadline = time.monotonic() + _LET_GO_SECONDS
+        while True:
+            try:
+                container.check_unused()
+                break
+            except InUse:  # the process that copied is just ending, and its loop device with it
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
         container.remove()
         return f"{storage.url} was deleted again"
 

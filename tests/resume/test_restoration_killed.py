@@ -1,0 +1,107 @@
+"""The runner is killed before, in and after every step: the next command finishes or undoes it, and
+the application goes on with everything it had, without an error."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.model.plan import ORDER
+from holdfast.model.volume import VolumeState
+from holdfast.restoration.performing import perform
+from holdfast.service import Holdfast, NewVolume
+from holdfast.system.mounts import mount_at
+from tests.kernel.conftest import settings  # noqa: F401 - a fixture
+from tests.kernel.restoration_bench import application, is_settled, make_image, mounted
+
+PLACES = [
+    *("before prepare", "in prepare", "after prepare"),
+    *(f"{when} {name}" for name in ORDER for when in ("before", "in", "after")),
+]
+
+
+def die_at(place: str, home: Settings, name: str, url: str, filesystem: str) -> None:
+    """Migrate in a process that ends at this place, as by SIGKILL."""
+    child = os.fork()
+    if child == 0:
+        try:
+
+            def checkpoint(here: str) -> None:
+                if here == place:
+                    os._exit(9)
+
+            with Holdfast(home) as holdfast:
+                found = holdfast.restorations.assess(name, None, url, filesystem)
+                perform(home, holdfast.catalog, found, checkpoint=checkpoint)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9, f"it did not come to {place}"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_killed_there_it_is_finished_or_undone(
+    settings: Settings,  # noqa: F811
+    ram_directory: Path,
+    place: str,
+) -> None:
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path:
+        with Holdfast(settings) as holdfast:
+            holdfast.adopt_volume("data", str(path))
+        with application(path, ram_directory / "record") as running:
+            die_at(place, settings, "data", f"file:{ram_directory}/2.img", "btrfs")
+            with Holdfast(settings) as holdfast:
+                done = holdfast.recover()
+                assert len(done) == 1, done
+                mount = mount_at(path)
+                assert mount is not None
+                finished = done[0].endswith("finished")
+                assert mount.filesystem == ("btrfs" if finished else "ext4")
+                assert (ram_directory / "2.img").exists() == finished
+                assert is_settled(running.pid)
+                running.wait_for_more()
+                assert running.verify() > 0
+                assert holdfast.restorations.in_progress("data") is None
+                assert holdfast.recover() == []
+                assert not any((settings.state_directory / "restorations").iterdir())
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("in prepare", "in freeze", "after dismount", "in restore", "after restore"),
+        *("in remount", "after remount", "in replay", "after replay", "after thaw"),
+    ],
+)
+def test_a_gated_volume_keeps_or_changes_its_gate(
+    settings: Settings,  # noqa: F811
+    ram_directory: Path,
+    place: str,
+) -> None:
+    with Holdfast(settings) as holdfast:
+        url = f"file:{ram_directory}/1.img"
+        path = ram_directory / "mnt"
+        wanted = NewVolume(name="shop", size_bytes=128 << 20, mount_path=str(path), leg_urls=(url,))
+        holdfast.create_volume(wanted)
+        try:
+            with application(path, ram_directory / "record") as running:
+                die_at(place, settings, "shop", f"file:{ram_directory}/2.img", "btrfs")
+                done = holdfast.recover()
+                finished = done[0].endswith("finished")
+                report = holdfast.show_volume("shop")
+                assert report.state is VolumeState.HEALTHY
+                assert report.filesystem == ("btrfs" if finished else "ext4")
+                assert len(report.legs) == 1
+                assert report.legs[0].url.endswith("2.img" if finished else "1.img")
+                assert is_settled(running.pid)
+                running.wait_for_more()
+                assert running.verify() > 0
+            holdfast.detach_volume("shop")
+            assert holdfast.attach_volume("shop").state is VolumeState.HEALTHY
+            assert (path / "log").exists()
+        finally:
+            holdfast.delete_volume("shop")
