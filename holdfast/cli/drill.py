@@ -37,5 +37,5 @@ def drill(
     What happened is on the volume's receipts: holdfast receipt list NAME.
     """
     with session() as holdfast:
-        holdfast.drill(name, fault, seconds=seconds, leg=leg)
+        holdfast.legs.drill(name, fault, seconds=seconds, leg=leg)
     note(f"{fault} on {name}: holdfast status --watch, then holdfast receipt list {name}")

@@ -43,11 +43,11 @@ def freeze(
     happened to Holdfast.
     """
     with session() as holdfast:
-        plan = holdfast.plan_freeze(name, by)
+        plan = holdfast.freezes.plan(name, by)
         if dry_run:
             _print_plan(plan, as_json)
             return
-        done = holdfast.freeze(name, seconds, plan.freezer)
+        done = holdfast.freezes.freeze(name, seconds, plan.freezer)
     if as_json:
         print_json(done)
     for finding in plan.findings:
@@ -67,7 +67,7 @@ def freeze(
 def thaw(name: VolumeName, as_json: AsJson = False) -> None:
     """Continue the processes that were frozen, exactly as they were."""
     with session() as holdfast:
-        receipt = holdfast.thaw(name)
+        receipt = holdfast.freezes.thaw(name)
     if as_json:
         print_json(receipt)
         return

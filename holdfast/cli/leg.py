@@ -36,14 +36,14 @@ def add(
     """
     with session() as holdfast:
         if dry_run:
-            print(f"Would {holdfast.plan_add_leg(name, url, spare)}")
+            print(f"Would {holdfast.legs.plan_add(name, url, spare)}")
             return
         if spare:
-            holdfast.add_leg(name, url, spare=True)
+            holdfast.legs.add(name, url, spare=True)
             note(f"{url} is a spare of {name}")
             return
         with progress(f"bringing {url} up to date") as show:
-            holdfast.add_leg(name, url, wait=wait, percentage=show)
+            holdfast.legs.add(name, url, wait=wait, percentage=show)
     note(f"{url} is {'in sync' if wait else 'being brought up to date: holdfast status'}")
 
 
@@ -51,12 +51,12 @@ def add(
 def remove(name: VolumeName, leg: LegName, dry_run: DryRun = False, yes: Yes = False) -> None:
     """Remove a leg or a spare from a volume; its container keeps its bytes."""
     with session() as holdfast:
-        intention = holdfast.plan_remove_leg(name, leg)
+        intention = holdfast.legs.plan_remove(name, leg)
         if dry_run:
             print(f"Would {intention}")
             return
         confirm(f"{intention[:1].upper()}{intention[1:]}?", yes)
-        holdfast.remove_leg(name, leg)
+        holdfast.legs.remove(name, leg)
     note(f"removed leg {leg} from {name}")
 
 
@@ -74,8 +74,8 @@ def replace(
     """
     with session() as holdfast:
         if dry_run:
-            print(f"Would {holdfast.plan_replace_leg(name, leg, url)}")
+            print(f"Would {holdfast.legs.plan_replace(name, leg, url)}")
             return
         with progress(f"bringing {url} up to date") as show:
-            holdfast.replace_leg(name, leg, url, wait=wait, percentage=show)
+            holdfast.legs.replace(name, leg, url, wait=wait, percentage=show)
     note(f"{url} {'has replaced' if wait else 'is replacing'} leg {leg} of {name}")

@@ -146,7 +146,7 @@ def _kill_worker(stage: Stage) -> float:
     stage.pause(random.uniform(0.02, 0.08))
     stage.begin_window()
     victim = stage.worker_pid()
-    stage.holdfast.drill(stage.show().name, "worker-kill")
+    stage.holdfast.legs.drill(stage.show().name, "worker-kill")
     stage.until(lambda: stage.worker_pid() != victim, "another worker serves")
     stage.progress(5)
     return max(stage.waits_ms().values())
@@ -181,7 +181,7 @@ def replace_a_leg(stage: Stage) -> None:
     """Planned work: a leg moves to other storage while it is in use."""
     number = stage.number(stage.b)
     stage.timeline.event(f"leg {number} is to move from {stage.b} to {stage.d}, {stage.d.kind}")
-    stage.holdfast.replace_leg(stage.show().name, str(number), stage.d.url, wait=False)
+    stage.holdfast.legs.replace(stage.show().name, str(number), stage.d.url, wait=False)
     stage.until_healthy(stage.c, stage.d)
     receipt = stage.receipt("replacement", "leg ")
     _tell(stage, f"{stage.d} is in sync, {stage.b} has left: {_took(receipt)}", receipt)

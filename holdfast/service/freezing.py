@@ -6,19 +6,34 @@ itself: the watchdog does.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from holdfast.applications.freezers import FREEZERS
-from holdfast.applications.freezers.freezing import Frozen, begin, frozen
+from holdfast.applications.freezers.freezing import Frozen, begin, end, frozen
 from holdfast.applications.freezers.policy import FreezePlan, plan_freeze
 from holdfast.applications.freezers.protocol import Occasion
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.users import find_users
 from holdfast.config import Settings
-from holdfast.errors import AlreadyFrozen, InvalidOption, NotAttached, NotFound
+from holdfast.errors import (
+    AlreadyFrozen,
+    InvalidOption,
+    NoSuchReceipt,
+    NotAttached,
+    NotFound,
+    NotFrozen,
+)
 from holdfast.model.mountpoint import MountPoint
-from holdfast.model.volume import Volume
+from holdfast.model.receipt import Receipt
+from holdfast.model.volume import Volume, check_name
+from holdfast.service.rights import need_root
+from holdfast.service.turn import turn
 from holdfast.volumes.mountpoints import capture
+
+if TYPE_CHECKING:
+    from holdfast.service.holdfast import Holdfast
 
 FREEZE_SECONDS = 60.0
 """Of an administrator who names no time: half of the kernel's hung-task watchdog (120 s)."""
@@ -85,3 +100,44 @@ def freeze_volume(
         gate_run_directory=gate,
         cause=cause,
     )
+
+
+class Freezes:
+    """Freezing and thawing on this host. Reached through `Holdfast.freezes`."""
+
+    def __init__(self, holdfast: Holdfast) -> None:
+        self._holdfast = holdfast
+
+    def plan(self, name: str, by: str | None = None) -> FreezePlan:
+        """Whom `freeze` would freeze, and how. Changes nothing. Raises what `freeze` raises."""
+        need_root()
+        volume = self._holdfast.catalog.volume(check_name(name))
+        return prepare_freeze(self._holdfast.settings, volume, by).plan
+
+    def freeze(self, name: str, seconds: float | None = None, by: str | None = None) -> Frozen:
+        """Freeze the processes that use a volume, for `seconds` (None: 60) at most.
+
+        They stand still on return, and continue at the deadline whatever happens. Raises
+        NotAttached, AlreadyFrozen, CannotFreeze: then nobody is frozen.
+        """
+        need_root()
+        volume = self._holdfast.catalog.volume(check_name(name))
+        with turn(self._holdfast.settings, name):
+            prepared = prepare_freeze(self._holdfast.settings, volume, by)
+            return freeze_volume(self._holdfast.settings, volume, prepared, seconds)
+
+    def thaw(self, name: str) -> Receipt | None:
+        """Continue everybody who is frozen for a volume; the receipt, when it could be written.
+
+        Never waits for another command. Raises NotFrozen.
+        """
+        need_root()
+        record = frozen(self._holdfast.settings.run_directory, check_name(name))
+        if record is None:
+            self._holdfast.catalog.volume(name)
+            raise NotFrozen(f"{name} is not frozen", f"holdfast freeze {name}")
+        receipt = end(self._holdfast.settings.run_directory, name)
+        self._holdfast.ingest()
+        with suppress(NoSuchReceipt):
+            return self._holdfast.catalog.receipt(record.id)
+        return receipt

@@ -15,7 +15,6 @@ from holdfast.errors import (
     Blocked,
     HoldfastError,
     InvalidOption,
-    MissingRights,
     NoSuchContainer,
     VolumeHeld,
 )
@@ -29,6 +28,7 @@ from holdfast.restoration.performing import Percent, Say, perform
 from holdfast.restoration.recovery import go_on, recover_one
 from holdfast.restoration.stale import rebind_stale
 from holdfast.restoration.target import is_directory, place_beside
+from holdfast.service.rights import need_root
 from holdfast.service.turn import turn
 from holdfast.system.filesystem import kind_of
 
@@ -61,7 +61,7 @@ class Restorations:
         forced: bool = False,
     ) -> Assessment:
         """What would happen, and what is in the way. Changes nothing. Raises NotAttached."""
-        _need_root()
+        need_root()
         request = self._request(name, strategy, url, filesystem, contents, deadline_seconds, forced)
         others = [each for each in self._holdfast.catalog.volumes() if each.name != name]
         report = self._holdfast.show_volume(name)
@@ -137,7 +137,7 @@ class Restorations:
         forced: bool = False,
     ) -> Assessment:
         """What `restore` would do. Changes nothing."""
-        _need_root()
+        need_root()
         volume = self._holdfast.catalog.volume(check_name(name))
         if not contents:
             assessment = self.assess(name, None, "", "", "", deadline_seconds, forced)
@@ -163,7 +163,7 @@ class Restorations:
 
         What was, or would be, moved, in words. Raises Blocked with nothing touched.
         """
-        _need_root()
+        need_root()
         with turn(self._settings, check_name(name)):
             volume = self._holdfast.catalog.volume(name)
             catalog = self._holdfast.catalog
@@ -225,7 +225,7 @@ class Restorations:
 
     def _settled(self, name: str, say: Say) -> VolumeReport:
         """The volume, after what a dead runner left of it was finished or undone."""
-        _need_root()
+        need_root()
         found = self.in_progress(check_name(name))
         if found is not None:
             with turn(self._settings, name):
@@ -243,9 +243,9 @@ class Restorations:
     def _replace_legs(self, report: VolumeReport, url: str, percent: Percent) -> None:
         """The gate's own way: fill one more leg, then let the others go."""
         first, *others = [leg for leg in report.legs if leg.state != "spare"]
-        self._holdfast.replace_leg(report.name, first.id, url, percentage=percent)
+        self._holdfast.legs.replace(report.name, first.id, url, percentage=percent)
         for leg in others:
-            self._holdfast.remove_leg(report.name, leg.id)
+            self._holdfast.legs.remove(report.name, leg.id)
 
     def _request(
         self,
@@ -286,10 +286,3 @@ def _checked_contents(text: str) -> str:
             "Write a directory, file:/path.img or block:/dev/name.",
         )
     return path
-
-
-def _need_root() -> None:
-    if os.geteuid() != 0:
-        raise MissingRights(
-            "mounts and other users' processes belong to root", "Run the command with sudo."
-        )

@@ -36,7 +36,7 @@ def holdfast(settings: Settings, ram_directory: Path) -> Iterator[Holdfast]:
             yield holdfast
         finally:
             with suppress(HoldfastError):
-                holdfast.thaw("bank")
+                holdfast.freezes.thaw("bank")
             holdfast.delete_volume("bank")
 
 
@@ -47,9 +47,9 @@ def held(holdfast: Holdfast) -> bool:
 
 def test_requests_wait_until_the_thaw(holdfast: Holdfast, ram_directory: Path) -> None:
     """The default for a gated volume; the receipt is in the catalog."""
-    assert holdfast.plan_freeze("bank").freezer == "hold"
+    assert holdfast.freezes.plan("bank").freezer == "hold"
     assert not held(holdfast)
-    done = holdfast.freeze("bank", 30.0)
+    done = holdfast.freezes.freeze("bank", 30.0)
     assert done.freezer == "hold"
     assert held(holdfast)
     written = threading.Event()
@@ -64,7 +64,7 @@ def test_requests_wait_until_the_thaw(holdfast: Holdfast, ram_directory: Path) -
     writer = threading.Thread(target=write)
     writer.start()
     assert not written.wait(0.3)
-    receipt = holdfast.thaw("bank")
+    receipt = holdfast.freezes.thaw("bank")
     assert written.wait(20)
     writer.join()
     assert not held(holdfast)
@@ -75,7 +75,7 @@ def test_requests_wait_until_the_thaw(holdfast: Holdfast, ram_directory: Path) -
 
 def test_the_deadline_ends_it(holdfast: Holdfast) -> None:
     """By itself, with a receipt that says so."""
-    done = holdfast.freeze("bank", 0.5)
+    done = holdfast.freezes.freeze("bank", 0.5)
     wait_until(lambda: not held(holdfast))
 
     def thawed() -> bool:
@@ -84,7 +84,7 @@ def test_the_deadline_ends_it(holdfast: Holdfast) -> None:
     wait_until(thawed)
     assert holdfast.receipt(done.id).outcome == "thawed at the deadline"
     with pytest.raises(NotFrozen):
-        holdfast.thaw("bank")
+        holdfast.freezes.thaw("bank")
     assert holdfast.recover() == []
 
 
@@ -92,7 +92,7 @@ def test_an_administrator_s_hold_is_not_ours(holdfast: Holdfast) -> None:
     """It is refused, and the hold stays."""
     holdfast.hold("bank", 60.0, "maintenance")
     with pytest.raises(CannotFreeze, match="maintenance"):
-        holdfast.freeze("bank")
+        holdfast.freezes.freeze("bank")
     assert held(holdfast)
     holdfast.release("bank")
 
@@ -100,24 +100,24 @@ def test_an_administrator_s_hold_is_not_ours(holdfast: Holdfast) -> None:
 def test_what_is_refused(holdfast: Holdfast) -> None:
     """Each with an error of its own, and nothing is changed."""
     with pytest.raises(NoSuchVolume):
-        holdfast.freeze("nobody")
+        holdfast.freezes.freeze("nobody")
     with pytest.raises(NoSuchVolume):
-        holdfast.thaw("nobody")
+        holdfast.freezes.thaw("nobody")
     with pytest.raises(NotFrozen):
-        holdfast.thaw("bank")
+        holdfast.freezes.thaw("bank")
     with pytest.raises(InvalidOption):
-        holdfast.freeze("bank", by="magic")
+        holdfast.freezes.freeze("bank", by="magic")
     with pytest.raises(InvalidOption):
-        holdfast.freeze("bank", 0.0)
+        holdfast.freezes.freeze("bank", 0.0)
     with pytest.raises(InvalidOption):
-        holdfast.freeze("bank", 9 * 86400.0)
+        holdfast.freezes.freeze("bank", 9 * 86400.0)
     with pytest.raises(CannotFreeze, match="no process uses"):
-        holdfast.freeze("bank", by="signal")
+        holdfast.freezes.freeze("bank", by="signal")
     assert not held(holdfast)
-    holdfast.freeze("bank")
+    holdfast.freezes.freeze("bank")
     with pytest.raises(AlreadyFrozen):
-        holdfast.freeze("bank")
-    holdfast.thaw("bank")
+        holdfast.freezes.freeze("bank")
+    holdfast.freezes.thaw("bank")
     holdfast.detach_volume("bank")
     with pytest.raises(NotAttached):
-        holdfast.freeze("bank")
+        holdfast.freezes.freeze("bank")

@@ -54,7 +54,7 @@ def test_ext4_to_xfs_on_another_container(
     assert copy.urls == tuple(leg.url for leg in before.legs)
     assert copy.volume_id == before.id
     # It is a volume like any other now.
-    holdfast.add_leg("shop", f"file:{ram_directory}/4.img")
+    holdfast.legs.add("shop", f"file:{ram_directory}/4.img")
     holdfast.detach_volume("shop")
     assert holdfast.attach_volume("shop").state is VolumeState.HEALTHY
     assert (path / "log").exists()

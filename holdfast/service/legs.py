@@ -1,0 +1,152 @@
+"""What one can ask of Holdfast about the legs of a gated volume, and drills.
+
+Reached through `Holdfast.legs`. Owns the way only: each method takes its turn on the volume, asks
+the gate, and notes in the catalog which containers belong to the volume now.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from holdfast.errors import InvalidOption
+from holdfast.model.container import parse_container_url
+from holdfast.model.volume import LegState, VolumeReport
+from holdfast.service.following import Percentage, wait_until_in_sync
+from holdfast.service.plans import find_leg
+from holdfast.service.turn import turn
+from holdfast.volumes.chain import check_not_own_leg
+
+if TYPE_CHECKING:
+    from holdfast.service.holdfast import Holdfast
+
+DRILLS = ("leg-eio", "leg-hang", "leg-gone", "worker-kill")
+
+
+class Legs:
+    """The legs of the volumes on this host."""
+
+    def __init__(self, holdfast: Holdfast) -> None:
+        self._holdfast = holdfast
+
+    def plan_add(self, name: str, url: str, spare: bool = False) -> str:
+        """What `add` would do, in words. Changes nothing. Raises OwnLeg."""
+        self._holdfast.gate(name)
+        url = self._url(name, url)
+        if spare:
+            return f"keep {url} as a spare of {name}"
+        return f"add {url} to {name} and bring it up to date"
+
+    def add(
+        self,
+        name: str,
+        url: str,
+        spare: bool = False,
+        wait: bool = True,
+        percentage: Percentage | None = None,
+    ) -> VolumeReport:
+        """Add a container; durable on return, in sync on return when `wait` and not a spare."""
+        with turn(self._holdfast.settings, name):
+            gate = self._holdfast.gate(name)
+            url = self._url(name, url)
+            gate.add_leg(url, spare=spare)
+            self.note(name)
+        if wait and not spare:
+            wait_until_in_sync(lambda: self._holdfast.show_volume(name), url, percentage)
+        return self._holdfast.show_volume(name)
+
+    def plan_remove(self, name: str, leg: str) -> str:
+        """What `remove` would do, in words. Changes nothing. Raises NoSuchLeg."""
+        self._holdfast.gate(name)
+        found = find_leg(self._holdfast.show_volume(name), leg)
+        what = "the spare" if found.state is LegState.SPARE else f"leg {found.number}"
+        return f"remove {what} ({found.url}) from {name}"
+
+    def remove(self, name: str, leg: str) -> VolumeReport:
+        """Remove a leg or spare; durable on return. Raises LastLeg when it holds the only data."""
+        with turn(self._holdfast.settings, name):
+            self._holdfast.gate(name).remove_leg(self._word(name, leg))
+            self.note(name)
+        return self._holdfast.show_volume(name)
+
+    def plan_replace(self, name: str, leg: str, url: str) -> str:
+        """What `replace` would do, in words. Changes nothing. Raises NoSuchLeg, OwnLeg."""
+        self._holdfast.gate(name)
+        found = find_leg(self._holdfast.show_volume(name), leg)
+        url = self._url(name, url)
+        return f"bring {url} up to date, then remove leg {found.number} ({found.url}) from {name}"
+
+    def replace(
+        self,
+        name: str,
+        leg: str,
+        url: str,
+        wait: bool = True,
+        percentage: Percentage | None = None,
+    ) -> VolumeReport:
+        """Replace a leg by another container, which is in sync on return when `wait`.
+
+        The old leg serves until then; when the new one fails before, the old one stays.
+        """
+        with turn(self._holdfast.settings, name):
+            gate = self._holdfast.gate(name)
+            url = self._url(name, url)
+            gate.replace_leg(self._word(name, leg), url)
+            self.note(name)
+        if wait:
+            wait_until_in_sync(lambda: self._holdfast.show_volume(name), url, percentage)
+            with turn(self._holdfast.settings, name):
+                self.note(name)
+        return self._holdfast.show_volume(name)
+
+    def drill(
+        self, name: str, fault: str, seconds: float = 10.0, leg: str | None = None
+    ) -> VolumeReport:
+        """Rehearse a fault on an attached volume. Returns when it is in place, not when it ends.
+
+        `leg` is the one it happens to; None: the first that is in sync.
+        """
+        if fault not in DRILLS:
+            raise InvalidOption(f"{fault!r} is no drill", f"Use {', '.join(DRILLS)}.")
+        gate = self._holdfast.gate(name)
+        if fault == "worker-kill":
+            if leg is not None:
+                raise InvalidOption("worker-kill concerns no leg", "Leave out --leg.")
+            _kill(gate.show()["worker_pid"])
+        else:
+            legs = self._holdfast.show_volume(name).legs
+            first = next((known.id for known in legs if known.state is LegState.IN_SYNC), "1")
+            gate.fault(fault, self._word(name, leg or first), seconds)
+        return self._holdfast.show_volume(name)
+
+    def _url(self, name: str, url: str) -> str:
+        """The normalised URL of a container that does not stand on the volume itself."""
+        normal = str(parse_container_url(url))
+        check_not_own_leg(
+            self._holdfast.settings, name, self._holdfast.catalog.volume(name).mount.path, normal
+        )
+        return normal
+
+    def _word(self, name: str, leg: str) -> str:
+        """How the gate names the leg that a person named."""
+        found = find_leg(self._holdfast.show_volume(name), leg)
+        return found.url if found.state is LegState.SPARE else str(found.number)
+
+    def note(self, name: str) -> None:
+        """Keep in the catalog which containers belong to the volume now."""
+        legs = self._holdfast.show_volume(name).legs
+        volume = replace(
+            self._holdfast.catalog.volume(name),
+            leg_urls=tuple(leg.url for leg in legs if leg.state is not LegState.SPARE),
+            spare_urls=tuple(leg.url for leg in legs if leg.state is LegState.SPARE),
+        )
+        self._holdfast.catalog.update(volume)
+
+
+def _kill(pid: int) -> None:
+    """Kill a process as the out-of-memory killer would; nothing when it has just ended."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
