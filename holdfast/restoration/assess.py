@@ -7,6 +7,7 @@ found here as a blocker keeps a restoration from being begun; nothing is stopped
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,8 @@ class Assessment:
     users: tuple[User, ...] = ()
     judged: tuple[JudgedHandle, ...] = ()
     new: NewStorage | None = None
+    look_seconds: float = 0.0
+    """How long it took to find the users and judge their handles."""
     dead: bool = False
     """Whether nothing can be read from the mount: its server is gone, or hangs."""
     broken: bool = False
@@ -117,8 +120,10 @@ def assess(
         cause = _BY_CONDITION.get(condition.condition, cause)
     dead = condition.condition in _DEAD
     findings = [] if condition.is_ok else [_told(condition.finding)]
+    begun = time.monotonic()
     users = tuple(find_users(points))
     judged = tuple(judge(users))
+    look_seconds = time.monotonic() - begun
     findings += obstacles(points)
     findings += _about_users(users, judged, points)
     findings += _about_us(settings, points)
@@ -154,7 +159,7 @@ def assess(
         deadline_seconds=request.deadline_seconds,
         pause_budget_seconds=request.pause_budget_seconds,
         predicted_pause_seconds=pause_seconds(
-            len(users), len(judged), len(points), gate=volume.kind != ADOPTED
+            len(users), len(judged), len(points), look_seconds, gate=volume.kind != ADOPTED
         ),
         target=_target_words(request, new),
         path=volume.mount.path,
@@ -166,6 +171,7 @@ def assess(
         users=users,
         judged=judged,
         new=new,
+        look_seconds=look_seconds,
         dead=dead,
         broken=condition.condition in _BY_CONDITION,
         refusal=refusal,

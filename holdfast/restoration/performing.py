@@ -191,6 +191,7 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
         len(assessment.users),
         len(assessment.judged),
         len(assessment.points),
+        assessment.look_seconds,
         gate=not new.volume.is_adopted,
         final_pass_seconds=online.final_pass_seconds if not request.contents else 0.0,
         entries=online.entries,

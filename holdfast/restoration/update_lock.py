@@ -42,8 +42,8 @@ _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64 bit: type, whence, star
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MACHINE = Path("/etc/machine-id")
 
-_held: dict[str, tuple[int, int]] = {}
-"""Path → (descriptor, token) of the locks that this process holds."""
+_held: dict[tuple[str, str], tuple[int, int]] = {}
+"""(Path, owner) → (descriptor, token) of the locks that this process holds."""
 
 
 class UpdateLock:
@@ -57,7 +57,7 @@ class UpdateLock:
     @property
     def token(self) -> int:
         """Of the lock as we hold it; 0: we do not."""
-        return _held.get(self.path, (-1, 0))[1]
+        return _held.get((self.path, self._owner), (-1, 0))[1]
 
     def take(self, wait_seconds: float = WAIT_SECONDS) -> None:
         """Take it, waiting a bounded time. Idempotent for the same owner. Raises InUse."""
@@ -75,7 +75,7 @@ class UpdateLock:
 
     def give_back(self) -> None:
         """Give it back, when it is ours. The file stays: it remembers the token. Idempotent."""
-        descriptor, _ = _held.pop(self.path, (-1, 0))
+        descriptor, _ = _held.pop((self.path, self._owner), (-1, 0))
         try:
             if descriptor < 0:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -90,7 +90,7 @@ class UpdateLock:
 
     def _attempt(self) -> str:
         """Why it cannot be taken now, in words; empty when it was taken."""
-        if self.path in _held:
+        if (self.path, self._owner) in _held:
             return ""
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -131,7 +131,7 @@ class UpdateLock:
                 "lease_seconds": LEASE_SECONDS,
             },
         )
-        _held[self.path] = (descriptor, token)
+        _held[(self.path, self._owner)] = (descriptor, token)
         return ""
 
     def _may_take(self, found: dict[str, Any], descriptor: int) -> bool:

@@ -1,0 +1,120 @@
+"""The update lock of an image: one holder at a time, whoever dies, on whichever host."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import ContainerFailed, InUse
+from holdfast.restoration.update_lock import SUFFIX, UpdateLock
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return tmp_path / "shop.img"
+
+
+def lock(image: Path, owner: str = "r1") -> UpdateLock:
+    return UpdateLock(f"file:{image}", "shop", owner)
+
+
+def written(image: Path) -> dict[str, object]:
+    values = json.loads(Path(f"{image}{SUFFIX}").read_text())
+    assert isinstance(values, dict)
+    return values
+
+
+def in_another_process(image: Path, then: str) -> int:
+    """Take it there; the number of the process, which waits, or has ended."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            lock(image, "other").take(0.0)
+            os.write(writing, b"x")
+            if then == "wait":
+                time.sleep(60)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    assert os.read(reading, 1) == b"x"
+    os.close(reading)
+    if then == "die":
+        os.waitpid(child, 0)
+    return child
+
+
+def test_tokens_grow_and_the_file_remembers_them(image: Path) -> None:
+    tokens = []
+    for owner in ("a", "b", "c"):
+        held = lock(image, owner)
+        held.take()
+        tokens.append(held.token)
+        held.give_back()
+        assert written(image)["owner"] == ""
+    assert tokens == [1, 2, 3]
+
+
+def test_another_process_waits_and_is_refused(image: Path) -> None:
+    child = in_another_process(image, "wait")
+    try:
+        with pytest.raises(InUse, match=str(child)):
+            lock(image).take(0.2)
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    held = lock(image)
+    held.take(5.0)
+    assert held.token == 2
+    held.give_back()
+
+
+def test_a_holder_of_this_host_that_died_holds_nothing(image: Path) -> None:
+    in_another_process(image, "die")
+    held = lock(image)
+    held.take(0.0)
+    assert held.token == 2
+    held.give_back()
+
+
+def test_a_holder_of_another_host_keeps_it_until_its_lease_has_run_out(image: Path) -> None:
+    path = Path(f"{image}{SUFFIX}")
+    path.write_text(
+        json.dumps({"token": 7, "owner": "x", "host": "elsewhere", "lease_seconds": 100, "pid": 1})
+    )
+    with pytest.raises(InUse, match="elsewhere"):
+        lock(image).take(0.0)
+    assert written(image)["token"] == 7
+    os.utime(path, (time.time() - 200, time.time() - 200))
+    held = lock(image)
+    held.take(0.0)
+    assert held.token == 8
+    held.give_back()
+
+
+def test_a_torn_file_is_nobodys(image: Path) -> None:
+    Path(f"{image}{SUFFIX}").write_text('{"token": 7, "own')
+    held = lock(image)
+    held.take(0.0)
+    held.give_back()
+
+
+def test_giving_back_what_is_not_ours_does_nothing(image: Path) -> None:
+    lock(image).give_back()
+    held = lock(image)
+    held.take()
+    before = written(image)
+    lock(image, "other").give_back()
+    assert written(image) == before
+    with pytest.raises(InUse):
+        lock(image, "other").take(0.0)
+    held.give_back()
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ContainerFailed, match="cannot be made"):
+        UpdateLock(f"file:{tmp_path}/gone/shop.img", "shop", "r1").take(0.0)
