@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.system.loop import loop_devices_of
 from tests.conftest import REPOSITORY
 
 MOUNT = Path("/srv/notes")
@@ -28,8 +29,15 @@ def nothing_there(holdfast_home: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(MOUNT)], check=False)
     if MOUNT.exists() and not MOUNT.is_mount():
         MOUNT.rmdir()
+    for device in attached():
+        subprocess.run(["losetup", "--detach", device], check=False)
     for path in Path("/var/tmp").glob("notes-*.img*"):
         path.unlink()
+
+
+def attached() -> list[str]:
+    """Loop devices of the images, which may be deleted by now."""
+    return [device.device for image in IMAGES for device in loop_devices_of(image)]
 
 
 def block() -> str:
@@ -58,6 +66,7 @@ def test_adopt_look_move(nothing_there: Path) -> None:
     assert "date: " not in shown.stderr, "the application saw an error"
     assert not MOUNT.exists()
     assert not list(Path("/var/tmp").glob("notes-*"))
+    assert not attached(), "an image is still attached to a loop device"
 
 
 def test_it_takes_four_commands() -> None:
