@@ -41,11 +41,11 @@ from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.checks import ContainerPlace, check_containers
 from holdfast.volumes.create import configuration_of
 from holdfast.volumes.erase import clear_container
+from holdfast.volumes.source import OWN_LOOP_OPTIONS
 
 ROOM_SHARE = 1.1
 """A new file system needs more than the bytes in use: its own structures, and some air."""
 
-_LOOP_OPTIONS = "sector-size=4096,direct-io"
 _CONTAINER_SECONDS = 60.0
 _LET_GO_SECONDS = 10.0
 _POLL_SECONDS = 0.02
@@ -120,7 +120,7 @@ def design(
             volume.adoption,
             source=url,
             super_options=words,
-            loop_options=_LOOP_OPTIONS if is_file else "",
+            loop_options=OWN_LOOP_OPTIONS if is_file else "",
             needs_network=False,
         )
         draft = replace(draft, leg_urls=(), adoption=adoption)

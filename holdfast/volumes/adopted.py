@@ -33,7 +33,7 @@ from holdfast.volumes.health import health
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.properties import boot_id, primary, properties
 from holdfast.volumes.remount import Note, remount
-from holdfast.volumes.source import identity_of, mountable_source
+from holdfast.volumes.source import identity_of, let_go_of_source, mountable_source
 
 
 def detach_adopted(settings: Settings, volume: Volume, progress: Progress | None = None) -> Volume:
@@ -55,6 +55,7 @@ def detach_adopted(settings: Settings, volume: Volume, progress: Progress | None
     kept = replace(volume, mount=_merged(volume.mount, mount), adoption=adoption)
     say("dismount")
     points = dismount(points)
+    let_go_of_source(adoption)
     return replace(kept, adoption=replace(adoption, points=points))
 
 

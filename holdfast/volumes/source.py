@@ -15,7 +15,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import Identity, identify
-from holdfast.system.loop import loop_devices
+from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.run import run
 
 _SYS_BLOCK = Path("/sys/class/block")
@@ -69,6 +69,19 @@ def identity_of(device: str) -> Identity | None:
         return identify(device)
     except HoldfastError:
         return None
+
+
+OWN_LOOP_OPTIONS = "sector-size=4096,direct-io"
+"""Of loop devices that Holdfast attaches for images which it made, as `loop_options` has them."""
+
+
+def let_go_of_source(adoption: Adoption) -> None:
+    """Detach the loop device of an image that Holdfast made; others' devices stay. Idempotent."""
+    kind, _, path = adoption.source.partition(":")
+    if kind == "file" and adoption.loop_options == OWN_LOOP_OPTIONS:
+        for loop in loop_devices():
+            if loop.backing_file == path and not loop.deleted:
+                detach_loop(loop.device)
 
 
 def mountable_source(mount: MountProperties, adoption: Adoption) -> tuple[str, str]:

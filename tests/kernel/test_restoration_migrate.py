@@ -6,6 +6,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.service import Holdfast
+from holdfast.system.loop import loop_devices_of
 from holdfast.system.mounts import mount_at
 from tests.kernel.restoration_bench import (
     SIZE_BYTES,
@@ -43,6 +44,7 @@ def test_round_trip_through_all_file_systems(settings: Settings, ram_directory: 
         assert first.stat().st_size == SIZE_BYTES
         holdfast.detach_volume("data")
         assert not path.is_mount()
+        assert not loop_devices_of(ram_directory / "4.img"), "nobody else would let it go"
         assert holdfast.attach_volume("data").filesystem == "ext4"
         assert (path / "log").exists()
 
