@@ -67,8 +67,12 @@ def _put_each(
         for descriptor, notes in pairs:
             _put(process, thread_id, descriptor, notes)
         return
-    for number, (_, notes) in zip(numbers, pairs, strict=True):
-        _duplicate(process, thread_id, number, notes)
+    calls = [
+        _dup3(number, note)
+        for number, (_, notes) in zip(numbers, pairs, strict=True)
+        for note in notes
+    ]
+    _call(process, thread_id, calls)
     process.close_numbers(numbers, thread_id)
 
 
@@ -97,10 +101,20 @@ def _put(
 def _duplicate(
     process: StoppedProcess, thread_id: int | None, number: int, notes: Sequence[Note]
 ) -> None:
-    for note in notes:
-        flags = note.handle.flags & os.O_CLOEXEC
-        assert note.handle.number is not None
-        process.target.call("dup3", number, note.handle.number, flags, thread_id=thread_id)
+    _call(process, thread_id, [_dup3(number, note) for note in notes])
+
+
+def _dup3(number: int, note: Note) -> tuple[str, tuple[int, ...]]:
+    assert note.handle.number is not None
+    return "dup3", (number, note.handle.number, note.handle.flags & os.O_CLOEXEC)
+
+
+def _call(
+    process: StoppedProcess, thread_id: int | None, calls: Sequence[tuple[str, tuple[int, ...]]]
+) -> None:
+    for result in process.target.call_many(calls, thread_id):
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
 
 
 def _set_close_on_exec(process: StoppedProcess, thread_id: int | None, note: Note) -> None:

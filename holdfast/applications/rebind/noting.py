@@ -45,7 +45,7 @@ def note_handles(
             details = driver.examine(process, alike, directory)
             for handle, each in zip(alike, details, strict=True):
                 inside = _relative(handle.inside, roots.get(handle.mount_id, ""))
-                process.notes.append(Note(handle, {**each, "key": keys[handle], "inside": inside}))
+                process.notes.append(Note(handle, {"key": keys[handle], "inside": inside, **each}))
 
 
 def _relative(inside: str, root: str) -> str:

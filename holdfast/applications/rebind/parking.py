@@ -44,7 +44,9 @@ class Note:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"handle": self.handle.as_json(), "details": self.details}
+        handle = dict(vars(self.handle))  # many times quicker than dataclasses.asdict
+        handle["locks"] = [vars(lock) for lock in self.handle.locks]
+        return {"handle": handle, "details": self.details}
 
 
 def handle_from_json(values: dict[str, Any]) -> Handle:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from holdfast.applications.rebind.births import is_being_born, parents_first
 from holdfast.applications.rebind.dead_calls import is_to_be_made_again
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.locks import take_locks
@@ -113,8 +114,8 @@ class Rebind:
         """Stop those that are not stopped yet; whether there was any."""
         seized: list[tuple[User, Target]] = []
         try:
-            for user in self._users:
-                if user.pid not in self._processes:
+            for user in parents_first(self._users):
+                if user.pid not in self._processes and not self._comes_later(user, seized):
                     with suppress(ProcessLookupError):
                         seized.append((user, Target.seize(user.pid)))
             found = bool(seized)
@@ -136,6 +137,10 @@ class Rebind:
                 target.abandon()
             raise
         return found
+
+    def _comes_later(self, user: User, seized: Sequence[tuple[User, Target]]) -> bool:
+        """One whose parent cannot stop before it has run on: the next look finds it."""
+        return self._find is not None and is_being_born(user.pid, [each.pid for each, _ in seized])
 
     def _make_calls_again(self, user: User, target: Target) -> None:
         """What failed because the mount was aborted has not happened, as the program sees it."""
@@ -319,8 +324,9 @@ class Rebind:
     def regain(cls, record_directory: Path) -> Rebind | None:
         """Take over what another agent left parked.
 
-        None when nothing is left to be done; the record is removed then. Parking is finished if it
-        was not: `rebind` and `release` come next. Raises DeadlinePassed, Refused.
+        None when nothing is left to be done: users whose handles were all rebound are let go, the
+        record is removed. Otherwise everything is parked, whatever was begun, and `rebind` and
+        `release` come next. Raises DeadlinePassed, Refused.
         """
         record = Record(record_directory)
         entries = record.read()
@@ -337,11 +343,11 @@ class Rebind:
         except BaseException:
             self.leave()
             raise
-        if not self._processes:
-            record.remove()
+        if not self._processes or Act.REBOUND in acts:
+            self.release()
             return None
-        if Act.PARKED not in acts:
-            self._park()
+        if Act.PARKED not in acts or Act.REBINDING in acts:
+            self._park()  # also what was rebound: its new locks would be in the way of new ones
         return self
 
     def _regain(self, entry: dict[str, object]) -> None:
@@ -394,6 +400,8 @@ def _lost(notes: Sequence[Note], error: OSError) -> list[ReboundHandle]:
 def _without_locks(
     lines: list[ReboundHandle], lost: Sequence[tuple[Note, object]]
 ) -> list[ReboundHandle]:
+    if not lost:
+        return lines
     handles = {note.handle for note, _ in lost}
     words = "another process has the lock now"
     return [

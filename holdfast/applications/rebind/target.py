@@ -11,9 +11,19 @@ import errno
 import os
 import secrets
 import struct
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.applications.rebind.batch import (
+    MOST_CALLS,
+    batch_code,
+    is_done,
+    results_of,
+    table_bytes,
+    table_of,
+)
 from holdfast.applications.rebind.courier import Courier
 from holdfast.applications.rebind.harbour import (
     ROOM_BYTES,
@@ -35,6 +45,9 @@ from holdfast.system.syscalls import number_of
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_FIXED_NOREPLACE = 0x100022
 """With MAP_PRIVATE and MAP_ANONYMOUS, asm-generic/mman-common.h; Linux 4.17."""
+
+_TURNS, _TURN_SECONDS = 200, 0.0002
+"""How often it is looked whether calls have been made, before and while sleeping in between."""
 
 DEAD_MOUNT_ERRORS = frozenset(
     (
@@ -61,6 +74,7 @@ class Target:
         """Tells this harbour from any other: a record belongs to one."""
         self._slack = 0
         self._couriers: dict[int | None, Courier] = {}
+        self._filtered: dict[int, bool] = {}
         self._descriptors: dict[int, set[int]] = {}
         """Numbers in each table of descriptors when the process stopped: later ones are ours."""
 
@@ -200,6 +214,73 @@ class Target:
         assert len(instruction + code) <= ROOM_BYTES
         self.write(self._harbour.room, instruction + code)
         return self._call_at(self._harbour.room, name, arguments, None)
+
+    def call_many(
+        self, calls: Sequence[tuple[str, tuple[int, ...]]], thread_id: int | None = None
+    ) -> list[int]:
+        """Make system calls one after another; their raw results (negative: an error number).
+
+        As `call`, with one stop for hundreds of them. All are made, whatever becomes of those
+        before; when we die, the thread may go through the rest of them by itself. So they must be
+        such that it does no harm to make them again. With a seccomp filter, which is only kept
+        away as long as we live, they are made one by one.
+        """
+        thread_id = thread_id or self._threads.executor
+        if self._is_filtered(thread_id):
+            return [self._call_raw(name, arguments, thread_id) for name, arguments in calls]
+        results: list[int] = []
+        for begin in range(0, len(calls), MOST_CALLS):
+            results += self._call_batch(calls[begin : begin + MOST_CALLS], thread_id)
+        return results
+
+    def _is_filtered(self, thread_id: int) -> bool:
+        if thread_id not in self._filtered:
+            status = ptrace.status_fields(thread_id, ("Seccomp",))
+            self._filtered[thread_id] = status["Seccomp"] not in ("", "0")
+        return self._filtered[thread_id]
+
+    def _call_raw(self, name: str, arguments: tuple[int, ...], thread_id: int) -> int:
+        try:
+            return self.call(name, *arguments, thread_id=thread_id)
+        except ProcessLookupError:
+            raise
+        except OSError as error:
+            return -(error.errno or errno.EIO)
+
+    def _call_batch(
+        self, calls: Sequence[tuple[str, tuple[int, ...]]], thread_id: int
+    ) -> list[int]:
+        assert self._harbour is not None
+        table = self.scratch + SCRATCH_BYTES // 4
+        numbered = [(number_of(name, LAYOUT.machine), arguments) for name, arguments in calls]
+        self.write(table, table_of(numbered))
+        self.write(self._harbour.room, batch_code(table, self._harbour.wait))
+        registers = self._waiting(thread_id)
+        registers.values["rip"] = self._harbour.room
+        ptrace.set_registers(thread_id, registers)
+        ptrace.run(thread_id)
+        turns = 0
+        while not is_done(self.read(table, 8)):
+            turns += 1
+            if turns < _TURNS:
+                os.sched_yield()
+                continue
+            time.sleep(_TURN_SECONDS)
+            stop = ptrace.wait_for_stop(thread_id, time.monotonic())
+            if stop is not None and stop.ended:
+                raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended")
+            if stop is not None:
+                ptrace.run(thread_id, stop.signal)
+        ptrace.interrupt(thread_id)
+        while True:
+            stop = ptrace.wait_for_call(thread_id)
+            if stop.ended:
+                raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended")
+            if stop.interrupted:
+                break
+            ptrace.run(thread_id, stop.signal)
+        ptrace.set_registers(thread_id, self._waiting(thread_id))
+        return results_of(self.read(table, table_bytes(len(calls))))
 
     @property
     def wait_address(self) -> int:

@@ -112,8 +112,11 @@ class Bench:
 
     def close(self) -> None:
         """Take it away."""
-        while os.path.ismount(self.path):
-            run("umount", self.path)
+        deadline = time.monotonic() + 10
+        while os.path.ismount(self.path):  # until those who were killed have gone
+            if subprocess.run(["umount", self.path], check=False, capture_output=True).returncode:
+                assert time.monotonic() < deadline, f"{self.path} is busy"
+                time.sleep(0.01)
 
 
 def run(*command: str | Path) -> None:
@@ -151,6 +154,11 @@ class Program:
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
         return self._line()
+
+    def settle(self) -> None:
+        """Wait until it waits for input."""
+        while not Path(f"/proc/{self.pid}/syscall").read_text().startswith("0 0x0 "):
+            time.sleep(0.001)
 
     def verify(self) -> None:
         """Let it verify itself, twice: what it does the first time must not spoil anything."""

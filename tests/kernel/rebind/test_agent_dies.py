@@ -89,7 +89,7 @@ def test_killed_at_many_points(
 ) -> None:
     """Between any two acts: the process goes on by itself, or can be rebound by another agent."""
     program = hold(*KINDS)
-    rounds = soak_rounds(12, 300)
+    rounds = soak_rounds(12, 150)
     for number in range(rounds):
         child = os.fork()
         if child == 0:

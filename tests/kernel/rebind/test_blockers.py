@@ -37,6 +37,8 @@ def hold_blocker(start: Hold, bench: Bench, what: str) -> Program:
 def test_nothing_is_touched(bench: Bench, start: Hold, what: str) -> None:
     blocker = hold_blocker(start, bench, what)
     other = start("sh", "-c", "cd $0; exec 5>log; echo ready; read x; echo ok", bench.path)
+    for program in (blocker, other):
+        program.settle()
     before = [Traces.of(program.pid) for program in (blocker, other)]
     found = blockers(judge(bench.users()))
     assert {each.handle.kind for each in found} == {HandleKind(what)}

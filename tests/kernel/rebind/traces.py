@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STATUS = (
-    *("TracerPid", "Seccomp", "SigQ", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"),
+    *("TracerPid", "Seccomp", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"),
     *("CapEff", "Uid", "Threads"),
 )
 

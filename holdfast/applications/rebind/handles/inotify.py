@@ -50,6 +50,8 @@ class InotifyDriver:
             return blocks(handle, f"its watches have numbers up to {handle.start}")
         if handle.deleted:
             return lost(handle, "what is watched was removed")
+        if not handle.path:
+            return lost(handle, "what is watched cannot be found: its file system does not answer")
         return recreated(handle, "same number and mask; events not read by then are lost")
 
     def examine(
@@ -71,6 +73,8 @@ class InotifyDriver:
                     "watches": [_as_json(watch) for watch in parse_watches(text)],
                     "unread_bytes": unread,
                     "interests": interests(process, handle),
+                    # Without a path the empty `inside` would mean the root of the file system.
+                    "known": bool(handle.path),
                 }
             )
         return found
@@ -93,7 +97,7 @@ class InotifyDriver:
                 path=note.details["inside"],
                 flags=os.O_PATH | os.O_NOFOLLOW,
                 expected=Expected.ANYTHING,
-                deleted=note.handle.deleted,
+                deleted=note.handle.deleted or not note.details["known"],
             )
         ]
 
@@ -166,7 +170,8 @@ def _flags(note: Note) -> int:
 
 def _key(note: Note) -> str:
     """The same inode watched by the same descriptor is opened once."""
-    return f"watch-{note.handle.mount_id}-{note.details['inside']}"
+    state = "known" if note.details["known"] and not note.handle.deleted else "unknown"
+    return f"watch-{note.handle.mount_id}-{state}-{note.details['inside']}"
 
 
 def _add_watches(ours: int, instance: Sequence[Note], openings: Openings) -> dict[int, str]:

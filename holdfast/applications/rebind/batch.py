@@ -1,0 +1,76 @@
+"""Many system calls with one stop: a loop in the harbour's room goes through a table of them.
+
+The table lies in the scratch memory: a head whose first word becomes 1 at the end, then one entry
+for each call: its number, six arguments, its result; a number of -1 ends it. Then the thread goes
+to the wait loop of the harbour, like after any call. x86-64 only. Pure.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+MOST_CALLS = 500
+"""What 48 KiB of scratch memory hold, with room to spare."""
+
+_WORD = (1 << 64) - 1
+_HEAD = struct.Struct("<8Q")
+_ENTRY = struct.Struct("<7Qq")
+
+
+def table_bytes(count: int) -> int:
+    """Size of a table of so many calls."""
+    return _HEAD.size + _ENTRY.size * (count + 1)
+
+
+def table_of(calls: Sequence[tuple[int, tuple[int, ...]]]) -> bytes:
+    """The table of these calls, by number and arguments."""
+    parts = [_HEAD.pack(*(0,) * 8)]
+    for number, arguments in calls:
+        values = [value & _WORD for value in (*arguments, *(0,) * 6)[:6]]
+        parts.append(_ENTRY.pack(number, *values, 0))
+    parts.append(_ENTRY.pack(_WORD, *(0,) * 7))
+    return b"".join(parts)
+
+
+def results_of(table: bytes) -> list[int]:
+    """The results in a table whose calls were made."""
+    entries = list(_ENTRY.iter_unpack(table[_HEAD.size :]))
+    return [entry[7] for entry in entries[:-1]]
+
+
+def is_done(head: bytes) -> bool:
+    """Whether all calls of the table have been made, by its first word."""
+    return head != bytes(8)
+
+
+def batch_code(table: int, wait: int) -> bytes:
+    """Code that goes through the table at this address and then to the wait loop."""
+    body = b"".join(
+        (
+            b"\x48\x8b\x03",  # mov rax, [rbx]
+            b"\x48\x85\xc0",  # test rax, rax
+            b"\x78\x24",  # js end
+            b"\x48\x8b\x7b\x08",  # mov rdi, [rbx+8]
+            b"\x48\x8b\x73\x10",  # mov rsi, [rbx+16]
+            b"\x48\x8b\x53\x18",  # mov rdx, [rbx+24]
+            b"\x4c\x8b\x53\x20",  # mov r10, [rbx+32]
+            b"\x4c\x8b\x43\x28",  # mov r8, [rbx+40]
+            b"\x4c\x8b\x4b\x30",  # mov r9, [rbx+48]
+            b"\x0f\x05",  # syscall
+            b"\x48\x89\x43\x38",  # mov [rbx+56], rax
+            b"\x48\x83\xc3\x40",  # add rbx, 64
+        )
+    )
+    back = struct.pack("<b", -(len(body) + 2))
+    assert body[7] == len(body) + 2 - 8
+    return b"".join(
+        (
+            b"\x48\xbb" + struct.pack("<Q", table + _HEAD.size),  # movabs rbx, …
+            body,
+            b"\xeb" + back,  # jmp to the first instruction of body
+            b"\x48\xbb" + struct.pack("<Q", table),  # end: movabs rbx, …
+            b"\x48\xc7\x03\x01\x00\x00\x00",  # mov qword [rbx], 1
+            b"\xff\x25\x00\x00\x00\x00" + struct.pack("<Q", wait),  # jmp wait
+        )
+    )
