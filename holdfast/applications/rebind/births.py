@@ -1,0 +1,38 @@
+"""Processes that are being born: a child that borrows its parent's memory until it calls execve(2).
+
+The parent waits in the kernel meanwhile (vfork(2), posix_spawn(3)) where nothing can stop it, so a
+child that is stopped first would keep its parent from ever stopping. Reads /proc only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from holdfast.model.handle import User
+from holdfast.system.kcmp import Shared, is_shared
+from holdfast.system.process_state import ancestors_of, read_state, threads_of
+
+_UNINTERRUPTIBLE = "D"
+"""How wait_for_vfork_done() of kernel/fork.c shows in proc_pid_stat(5)."""
+
+
+def parents_first(users: Sequence[User]) -> list[User]:
+    """The same users, each behind those it descends from."""
+    return sorted(users, key=lambda user: len(ancestors_of(user.pid)))
+
+
+def is_being_born(pid: int, others: Collection[int]) -> bool:
+    """Whether one of the others waits for this process to run a program of its own, or to end.
+
+    Ask when that one was told to stop: then it cannot begin to wait afterwards.
+    """
+    state = read_state(pid)
+    if state is None or state.parent not in others:
+        return False
+    with suppress(OSError):
+        if not is_shared(Shared.MEMORY, pid, state.parent):
+            return False
+        states = [read_state(state.parent, thread_id) for thread_id in threads_of(state.parent)]
+        return any(each is not None and each.state == _UNINTERRUPTIBLE for each in states)
+    return False
