@@ -77,4 +77,7 @@ def show_receipt(receipt: Receipt, as_json: bool, words: str) -> None:
         f"{words}: {count} process{'' if count == 1 else 'es'} waited"
         f" {milliseconds_text(receipt.longest_wait_ms)}; {receipt.verification}"
     )
+    for finding in receipt.details.get("findings", ()):
+        if finding["verdict"] == "limited":
+            note(f"note: {finding['subject']}: {finding['found']}. {finding['meaning']}")
     note(f"holdfast receipt show {receipt.id[:8]}")

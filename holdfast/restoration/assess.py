@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from holdfast.applications.freezers.freezing import frozen
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.kernel_users import held_by_kernel
 from holdfast.applications.rebind.scan import judge
@@ -125,6 +126,8 @@ def assess(
     judged = tuple(judge(users))
     look_seconds = time.monotonic() - begun
     findings += obstacles(points)
+    if frozen(settings.run_directory, volume.name) is not None:
+        findings.append(_is_frozen(volume))
     findings += _about_users(users, judged, points)
     findings += _about_us(settings, points)
     new, refusal = None, None
@@ -135,6 +138,8 @@ def assess(
         findings.append(words)
     if new is not None:
         findings += new.findings
+        if volume.mount.fstab:
+            findings.append(_in_fstab(volume))
         findings += _about_tools(new.volume.mount.filesystem)
     older = bool(request.contents)
     if older:
@@ -265,6 +270,21 @@ def _in_memory(volume: Volume) -> Finding:
         "contents in memory", Verdict.BLOCKS,
         f"{volume.mount.filesystem} keeps its files in memory, and loses them with the dismount",
         "", "Copy them to another file system by hand.",
+    )  # fmt: skip
+
+
+def _is_frozen(volume: Volume) -> Finding:
+    return Finding(
+        "frozen", Verdict.BLOCKS, f"the users of {volume.name} are frozen",
+        "A frozen process cannot be moved: it must run a little.", f"holdfast thaw {volume.name}",
+    )  # fmt: skip
+
+
+def _in_fstab(volume: Volume) -> Finding:
+    return Finding(
+        "fstab", Verdict.LIMITED, f"it says: {volume.mount.fstab}",
+        "After a restart of the host the old storage would be mounted.",
+        "Take that line out: holdfast volume attach --wanted mounts the new one at boot.",
     )  # fmt: skip
 
 

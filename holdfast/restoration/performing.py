@@ -30,7 +30,12 @@ from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
-from holdfast.restoration.storage import directory_of, forget_directory, volume_as_json
+from holdfast.restoration.storage import (
+    OLD_GATE,
+    directory_of,
+    forget_directory,
+    volume_as_json,
+)
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.volumes.mountpoints import capture
@@ -73,17 +78,21 @@ def perform(
     return finish(settings, catalog, work)
 
 
-def finish(settings: Settings, catalog: Catalog, work: Work) -> Receipt:
-    """Keep the volume as it is now, the old storage as a copy, and the receipt. Idempotent."""
+def finish(settings: Settings, catalog: Catalog, work: Work, *, mounted: bool = True) -> Receipt:
+    """Keep the volume as it is now, the old storage as a copy, and the receipt. Idempotent.
+
+    `mounted`: it is mounted, not only recorded; after a restart of the host it is not.
+    """
     old, new = work.old, work.new
     now = new or old
-    if now.adoption is not None:
+    if now.adoption is not None and mounted:
         with suppress(NotFound, HoldfastError):
             now = _as_mounted(now)
     if catalog_has(catalog, now.name):
         catalog.update(replace(now, attached=True))
     if new is not None:
         catalog.restorations.add_copy(_copy_of(work, old))
+    catalog.ingest(directory_of(settings, work.restoration.id) / OLD_GATE / "spool")
     failed = [step for step in work.restoration.steps if step.state == "failed"]
     work.remember(verification=_verification(work))
     outcome = "done" if not failed else f"done, but {failed[0].name} failed: {failed[0].outcome}"

@@ -10,13 +10,15 @@ import time
 
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
-from holdfast.errors import HoldfastError
+from holdfast.errors import StorageFailed
+from holdfast.model.plan import StepName
 from holdfast.model.receipt import Receipt
-from holdfast.model.restoration import Restoration, Stage
+from holdfast.model.restoration import Restoration, Stage, StepState
 from holdfast.restoration.performing import Say, finish, undone
 from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.storage import put_old_gate_back
 from holdfast.volumes.properties import boot_id
 
 
@@ -33,10 +35,9 @@ def recover_one(
         undone(settings, catalog, work, "interrupted while it was prepared")
         return f"{name} had not begun to stop anybody: what was prepared was removed"
     if restoration.boot_id != boot_id():
-        undone(settings, catalog, work, "the host was restarted meanwhile")
-        return f"{name} ended with a restart of the host: holdfast volume attach mounts it"
+        return f"{name} {_after_restart(settings, catalog, work)}"
     if restoration.stage is Stage.WAITING:
-        if _nanoseconds() < restoration.deadline_ns:
+        if not has_passed(restoration):
             return f"{name} waits on purpose: holdfast volume attach {restoration.volume}"
         undone(settings, catalog, work, "its deadline passed while it waited to be attached")
         return f"{name} waited beyond its deadline: its users run with errors in place of files"
@@ -44,8 +45,32 @@ def recover_one(
     if runner.go_on():
         finish(settings, catalog, runner.work)
         return f"{name} was finished"
+    left = [step for step in runner.work.restoration.steps if step.state is StepState.FAILED]
+    if left:
+        undone(settings, catalog, runner.work, "its runner died", keep_record=True)
+        raise StorageFailed(
+            f"it could not be undone entirely: {left[0].name}: {left[0].outcome}",
+            "See to what is in the way, then: holdfast recover.",
+        )
     undone(settings, catalog, runner.work, "its runner died")
     return f"{name} was undone"
+
+
+def _after_restart(settings: Settings, catalog: Catalog, work: Work) -> str:
+    """Of the old and the new storage the one that has everything is the volume; in words.
+
+    Complete is the new one as soon as Restore has finished, and from the next step on somebody may
+    have written to it: it must never be taken back then. Before, nobody has run on it.
+    """
+    restoration, new = work.restoration, work.new
+    complete = new is not None and restoration.has_finished(StepName.RESTORE)
+    if complete and restoration.stage is not Stage.UNDOING:
+        finish(settings, catalog, work, mounted=False)
+        return "was complete when the host was restarted: holdfast volume attach mounts it"
+    if new is not None and new.adoption is None:
+        put_old_gate_back(settings, restoration.id, new.name)
+    undone(settings, catalog, work, "the host was restarted meanwhile")
+    return "ended with a restart of the host: holdfast volume attach mounts it"
 
 
 def go_on(
@@ -58,8 +83,7 @@ def go_on(
     return finish(settings, catalog, runner.work)
 
 
-def _nanoseconds() -> int:
-    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-
-
-__all__ = ["HoldfastError", "go_on", "recover_one"]
+def has_passed(restoration: Restoration) -> bool:
+    """Whether nobody can be parked any more: the deadline has passed, or the host was restarted."""
+    now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return restoration.boot_id != boot_id() or now_ns >= restoration.deadline_ns

@@ -24,6 +24,7 @@ from holdfast.errors import (
     GateGone,
     HasNoGate,
     HoldfastError,
+    InUse,
     NoSuchVolume,
     NotAttached,
 )
@@ -206,6 +207,7 @@ class Holdfast:
             if leg_urls and not gate_is_running(self.settings.gate_run_directory(name)):
                 urls = tuple(str(parse_container_url(url)) for url in leg_urls)
                 self._enter(rebuild_volume(self.settings, name, urls))
+            self.restorations.settle(name, progress or silent)
             volume = self.catalog.volume(name)
             if self.restorations.waiting(name):
                 self.restorations.go_on(name, progress or silent)
@@ -229,6 +231,7 @@ class Holdfast:
         """
         need_root()
         with turn(self.settings, check_name(name)):
+            self.restorations.settle(name, progress or silent)
             volume = self.catalog.volume(name)
             if volume.is_adopted:
                 dismounted = detach_adopted(self.settings, volume, progress)
@@ -255,6 +258,12 @@ class Holdfast:
         """
         need_root()
         with turn(self.settings, check_name(name)):
+            self.restorations.settle(name, progress or silent)
+            if self.restorations.waiting(name):
+                raise InUse(
+                    f"users of {name} are parked, and wait for it to be attached",
+                    f"holdfast volume attach {name}, then delete it.",
+                )
             if self.catalog.volume(name).is_adopted:
                 self.catalog.remove(name)
                 return []

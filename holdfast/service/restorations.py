@@ -8,6 +8,7 @@ what a dead runner left is settled before something new begins. Must never decid
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,13 @@ from holdfast.model.restoration import Copy, Restoration, Stage
 from holdfast.model.volume import VolumeReport, VolumeState, check_name
 from holdfast.restoration.assess import Assessment, Request, assess, is_container
 from holdfast.restoration.performing import Percent, Say, perform
-from holdfast.restoration.recovery import go_on, recover_one
+from holdfast.restoration.recovery import go_on, has_passed, recover_one
 from holdfast.restoration.stale import rebind_stale
 from holdfast.restoration.target import is_directory, place_beside
 from holdfast.service.rights import need_root
 from holdfast.service.turn import turn
 from holdfast.system.filesystem import kind_of
+from holdfast.volumes.properties import boot_id
 
 if TYPE_CHECKING:
     from holdfast.service.holdfast import Holdfast
@@ -101,7 +103,14 @@ class Restorations:
         if assessment.plan.strategy in BY_REFLEX:
             self._replace_legs(found, url, percent)
             return None
-        return self._perform(name, assessment, say, percent)
+        return self._perform(
+            name,
+            lambda: self.assess(
+                name, Strategy.MIGRATE, url, filesystem, "", deadline_seconds, forced
+            ),
+            say,
+            percent,
+        )
 
     def restore(
         self,
@@ -125,7 +134,13 @@ class Restorations:
                 f"nothing is to be restored: {assessment.plan.reason}",
                 "Name other contents with --from DIRECTORY or --from CONTAINER.",
             )
-        return self._perform(name, assessment, say, percent)
+        to = assessment.request.url or to
+        return self._perform(
+            name,
+            lambda: self.assess_restore(name, contents, to, filesystem, deadline_seconds, forced),
+            say,
+            percent,
+        )
 
     def assess_restore(
         self,
@@ -180,16 +195,26 @@ class Restorations:
         their files.
         """
         self._settled(name, say)
-        assessment = self.assess(name, Strategy.DETACH, deadline_seconds=deadline_seconds)
-        self._perform(name, assessment, say, lambda percent: None)
+        self._perform(
+            name,
+            lambda: self.assess(name, Strategy.DETACH, deadline_seconds=deadline_seconds),
+            say,
+            lambda percent: None,
+        )
         volume = self._holdfast.catalog.volume(name)
         self._holdfast.catalog.update(replace(volume, attached=False))
         return self._holdfast.show_volume(name)
 
     def waiting(self, name: str) -> bool:
-        """Whether its users are parked and wait for it to be attached again."""
+        """Whether its users are parked and wait for it to be attached again. Settles one whose
+        deadline has passed. The caller has the turn."""
         found = self.in_progress(name)
-        return found is not None and found.stage is Stage.WAITING
+        if found is None or found.stage is not Stage.WAITING:
+            return False
+        if has_passed(found):
+            recover_one(self._settings, self._holdfast.catalog, found)
+            return False
+        return True
 
     def go_on(self, name: str, say: Say = lambda words: None) -> Receipt:
         """Mount a parked volume again and let its users go on. The caller has the turn."""
@@ -218,10 +243,23 @@ class Restorations:
     # How it is done
 
     def _perform(
-        self, name: str, assessment: Assessment, say: Say, percent: Percent
+        self, name: str, look: Callable[[], Assessment], say: Say, percent: Percent
     ) -> Receipt | None:
+        """What `look` finds when nobody else can change the volume any more is carried out."""
         with turn(self._settings, name):
-            return perform(self._settings, self._holdfast.catalog, assessment, say, percent)
+            return perform(self._settings, self._holdfast.catalog, look(), say, percent)
+
+    def settle(self, name: str, say: Say = lambda words: None) -> None:
+        """Finish or undo what a dead runner left of this volume; the caller has the turn.
+
+        One that waits on purpose is left, in the boot of the host in which it began to. Raises
+        what keeps it from being finished or undone.
+        """
+        found = self.in_progress(name)
+        if found is None:
+            return
+        if found.stage is not Stage.WAITING or found.boot_id != boot_id():
+            say(recover_one(self._settings, self._holdfast.catalog, found))
 
     def _settled(self, name: str, say: Say) -> VolumeReport:
         """The volume, after what a dead runner left of it was finished or undone."""
@@ -229,9 +267,7 @@ class Restorations:
         found = self.in_progress(check_name(name))
         if found is not None:
             with turn(self._settings, name):
-                now = self.in_progress(name)
-                if now is not None and now.stage is not Stage.WAITING:
-                    say(recover_one(self._settings, self._holdfast.catalog, now))
+                self.settle(name, say)
         report = self._holdfast.show_volume(name)
         if report.state is VolumeState.HELD:
             raise VolumeHeld(

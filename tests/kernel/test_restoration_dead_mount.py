@@ -7,7 +7,8 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.model.plan import Cause
-from holdfast.service import Holdfast
+from holdfast.model.volume import VolumeState
+from holdfast.service import Holdfast, NewVolume
 from holdfast.system.mounts import mount_at
 from tests.faults.fuse_tree import FuseTree
 from tests.kernel.restoration_bench import application, detach_loops_in, make_image, mounted
@@ -87,3 +88,32 @@ def test_a_file_system_that_turned_read_only_is_mounted_anew(
             before = running.progress()
             running.wait_for_more()
             assert running.progress()[1] <= before[1] + 1, "errors go on"
+
+
+def test_a_gated_volume_whose_file_system_turned_read_only(
+    settings: Settings, ram_directory: Path
+) -> None:
+    path = ram_directory / "mnt"
+    with Holdfast(settings) as holdfast:
+        wanted = NewVolume(
+            name="shop",
+            size_bytes=64 << 20,
+            mount_path=str(path),
+            leg_urls=(f"file:{ram_directory}/1.img",),
+            options="errors=remount-ro",
+        )
+        report = holdfast.create_volume(wanted)
+        try:
+            with application(path, ram_directory / "record", simple=True) as running:
+                trigger = Path(f"/sys/fs/ext4/{Path(report.device).name}/trigger_fs_error")
+                trigger.write_text("by a test")
+                wait_until(lambda: running.progress()[1] > 0)
+                receipt = holdfast.restorations.restore("shop")
+                assert receipt is not None
+                assert receipt.strategy == "remount"
+                before = running.progress()
+                running.wait_for_more()
+                assert running.progress()[1] <= before[1] + 1, "errors go on"
+                assert holdfast.show_volume("shop").state is VolumeState.HEALTHY
+        finally:
+            holdfast.delete_volume("shop")

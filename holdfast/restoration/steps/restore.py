@@ -7,9 +7,10 @@ more, which also brings over what a newcomer wrote in the last instant.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
-from holdfast.errors import StorageFailed
+from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.restoration.copying.child import Copying, Source
 from holdfast.restoration.steps.protocol import Work
@@ -50,8 +51,10 @@ class Restore:
             return "nothing to undo"
         if new.adoption is not None:
             take_down(work.settings, new)
-        elif gate_volume_id(work.settings, new.name) == new.id:
-            take_down(work.settings, new)
+        else:
+            with suppress(NoSuchVolume):  # killed between two renames: none is in place
+                if gate_volume_id(work.settings, new.name) == new.id:
+                    take_down(work.settings, new)
             put_old_gate_back(work.settings, work.restoration.id, new.name)
         return "the old storage is back"
 
