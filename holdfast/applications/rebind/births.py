@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from holdfast.model.handle import User
 from holdfast.system.kcmp import Shared, is_shared
-from holdfast.system.process_state import ancestors_of, read_state, threads_of
+from holdfast.system.process_state import read_state, threads_of
 
 _UNINTERRUPTIBLE = "D"
 """How wait_for_vfork_done() of kernel/fork.c shows in proc_pid_stat(5)."""
@@ -19,7 +19,15 @@ _UNINTERRUPTIBLE = "D"
 
 def parents_first(users: Sequence[User]) -> list[User]:
     """The same users, each behind those it descends from."""
-    return sorted(users, key=lambda user: len(ancestors_of(user.pid)))
+    states = {user.pid: read_state(user.pid) for user in users}
+
+    def depth(pid: int) -> int:
+        levels, state = 0, states.get(pid)
+        while state is not None and levels <= len(users):
+            levels, state = levels + 1, states.get(state.parent)
+        return levels
+
+    return sorted(users, key=lambda user: depth(user.pid))
 
 
 def is_being_born(pid: int, others: Collection[int]) -> bool:
