@@ -101,13 +101,15 @@ class Assessment:
 
 
 def assess(
-    settings: Settings, request: Request, report: VolumeReport, others: Sequence[Volume]
+    settings: Settings, request: Request, report: VolumeReport | None, others: Sequence[Volume]
 ) -> Assessment:
     """Find out everything, decide, change nothing. Blocks some seconds where storage hangs.
 
+    `report`: of a gated volume, what its gate says; `others`: the other volumes of this host.
     Raises NotAttached when it is not mounted, BadInput for what cannot be meant.
     """
     volume = request.volume
+    legs = report.legs if report is not None else ()
     try:
         points = capture(volume.mount.path)
     except NotFound:
@@ -154,8 +156,8 @@ def assess(
         same_bytes=new is None or new.volume.mount.filesystem == volume.mount.filesystem,
         source_given=bool(request.url or request.contents),
         older_contents=older,
-        in_sync_legs=sum(leg.state is LegState.IN_SYNC for leg in report.legs),
-        spares=sum(leg.state is LegState.SPARE for leg in report.legs),
+        in_sync_legs=sum(leg.state is LegState.IN_SYNC for leg in legs),
+        spares=sum(leg.state is LegState.SPARE for leg in legs),
         processes=len(users),
         handles=len(judged),
         mount_points=len(points),

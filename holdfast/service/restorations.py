@@ -66,7 +66,8 @@ class Restorations:
         need_root()
         request = self._request(name, strategy, url, filesystem, contents, deadline_seconds, forced)
         others = [each for each in self._holdfast.catalog.volumes() if each.name != name]
-        report = self._holdfast.show_volume(name)
+        adopted = request.volume.is_adopted
+        report = None if adopted else self._holdfast.show_volume(name)
         return assess(self._settings, request, report, others)
 
     def copies(self, name: str | None = None) -> list[Copy]:
@@ -97,20 +98,16 @@ class Restorations:
         """
         url = str(parse_container_url(url))
         found = self._settled(name, say)
-        assessment = self.assess(
-            name, Strategy.MIGRATE, url, filesystem, "", deadline_seconds, forced
-        )
-        if assessment.plan.strategy in BY_REFLEX:
+
+        def look() -> Assessment:
+            return self.assess(
+                name, Strategy.MIGRATE, url, filesystem, "", deadline_seconds, forced
+            )
+
+        if found is not None and look().plan.strategy in BY_REFLEX:
             self._replace_legs(found, url, percent)
             return None
-        return self._perform(
-            name,
-            lambda: self.assess(
-                name, Strategy.MIGRATE, url, filesystem, "", deadline_seconds, forced
-            ),
-            say,
-            percent,
-        )
+        return self._perform(name, look, say, percent)
 
     def restore(
         self,
@@ -128,19 +125,17 @@ class Restorations:
         The present storage stays as it is, and is remembered as a copy. Raises as `migrate`.
         """
         self._settled(name, say)
-        assessment = self.assess_restore(name, contents, to, filesystem, deadline_seconds, forced)
-        if assessment.plan.strategy in BY_REFLEX:
-            raise Blocked(
-                f"nothing is to be restored: {assessment.plan.reason}",
-                "Name other contents with --from DIRECTORY or --from CONTAINER.",
-            )
-        to = assessment.request.url or to
-        return self._perform(
-            name,
-            lambda: self.assess_restore(name, contents, to, filesystem, deadline_seconds, forced),
-            say,
-            percent,
-        )
+
+        def look() -> Assessment:
+            found = self.assess_restore(name, contents, to, filesystem, deadline_seconds, forced)
+            if found.plan.strategy in BY_REFLEX:
+                raise Blocked(
+                    f"nothing is to be restored: {found.plan.reason}",
+                    "Name other contents with --from DIRECTORY or --from CONTAINER.",
+                )
+            return found
+
+        return self._perform(name, look, say, percent)
 
     def assess_restore(
         self,
@@ -261,13 +256,15 @@ class Restorations:
         if found.stage is not Stage.WAITING or found.boot_id != boot_id():
             say(recover_one(self._settings, self._holdfast.catalog, found))
 
-    def _settled(self, name: str, say: Say) -> VolumeReport:
-        """The volume, after what a dead runner left of it was finished or undone."""
+    def _settled(self, name: str, say: Say) -> VolumeReport | None:
+        """After what a dead runner left was finished or undone: a gated volume; None: adopted."""
         need_root()
         found = self.in_progress(check_name(name))
         if found is not None:
             with turn(self._settings, name):
                 self.settle(name, say)
+        if self._holdfast.catalog.volume(name).is_adopted:
+            return None
         report = self._holdfast.show_volume(name)
         if report.state is VolumeState.HELD:
             raise VolumeHeld(
