@@ -1,0 +1,85 @@
+"""Claim: what cannot be moved is named beforehand, and then nothing at all is touched."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import Blocked
+from holdfast.service import Holdfast
+from tests.kernel.rebind.bench import Bench
+from tests.kernel.rebind.conftest import Hold
+from tests.kernel.rebind.traces import Traces
+
+IN_THE_WAY = {
+    "fifo": "os.mkfifo('x'); held = os.open('x', os.O_RDWR)",
+    "socket": "held = socket.socket(socket.AF_UNIX); held.bind('x')",
+    "device": "os.mknod('x', 0o20600, os.makedev(1, 3)); held = open('x')",
+    "root": "os.chroot('.'); os.setresuid(65534, 65534, 65534)",
+    "other io_uring": "ring = libc.syscall(425, 8, ctypes.create_string_buffer(120));"
+    "f = os.open('x', os.O_CREAT | os.O_RDWR);"
+    "assert libc.syscall(427, ring, 2, (ctypes.c_int * 1)(f), 1) == 0; os.close(f)",
+}
+"""Code that holds it, by the words that the refusal uses."""
+
+SMALL_PROGRAM = """
+void _start(void) {
+    for (const char *word = "ready\\n";;) {
+        int ignored;
+        __asm__ volatile("int $0x80"
+                         : "=a"(ignored) : "a"(4), "b"(1), "c"(word), "d"(6) : "memory");
+        for (;;)
+            __asm__ volatile("int $0x80" : "=a"(ignored) : "a"(29));
+    }
+}
+"""
+"""write(2), then pause(2) for ever, by their numbers on i386."""
+
+
+def state_of_everything(bench: Bench, pids: tuple[int, ...]) -> object:
+    """Of the processes, the mounts, and the files beside the volume."""
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines()
+              if str(bench.folder) in line]  # fmt: skip
+    files = sorted(str(path) for path in bench.folder.glob("*"))
+    return [Traces.of(pid) for pid in pids], mounts, files
+
+
+def is_refused(adopted: Holdfast, bench: Bench, pid: int, other: int, word: str) -> None:
+    before = state_of_everything(bench, (pid, other))
+    with pytest.raises(Blocked) as caught:
+        adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    assert caught.value.exit_status == 3
+    assert str(pid) in caught.value.message
+    assert word in caught.value.message
+    assert state_of_everything(bench, (pid, other)) == before
+    assert adopted.restorations.in_progress("data") is None
+    assert adopted.receipts("data") == []
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_nothing_is_touched(adopted: Holdfast, bench: Bench, start: Hold, what: str) -> None:
+    code = (
+        f"import ctypes, os, socket, sys; libc = ctypes.CDLL(None); os.chdir({str(bench.path)!r});"
+        f"{IN_THE_WAY[what]}; print('ready', flush=True); sys.stdin.readline()"
+    )
+    holder = start(sys.executable, "-c", code)
+    other = start("sh", "-c", "cd $0; exec 5>log; echo ready; read x; echo ok", bench.path)
+    is_refused(adopted, bench, holder.pid, other.pid, what.split()[-1])
+    assert other.ask() == "ok"
+
+
+def test_a_32_bit_process(adopted: Holdfast, bench: Bench, start: Hold) -> None:
+    source, program = bench.folder / "small.c", bench.folder / "small"
+    source.write_text(SMALL_PROGRAM)
+    options = ["-m32", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector", "-w"]
+    if subprocess.run(["gcc", *options, "-o", program, source], check=False).returncode:
+        pytest.skip("this compiler makes no 32-bit programs")
+    try:
+        small = start(program, cwd=bench.path)
+    except OSError as error:
+        pytest.skip(f"this kernel runs no 32-bit programs: {error.strerror}")
+    other = start("sh", "-c", "cd $0; exec 5>log; echo ready; read x; echo ok", bench.path)
+    is_refused(adopted, bench, small.pid, other.pid, "32-bit")

@@ -1,0 +1,42 @@
+"""Claim: a process whose storage was exchanged cannot tell, except by the time."""
+
+from __future__ import annotations
+
+from holdfast.service import Holdfast
+from holdfast.system.loop import loop_devices_of
+from holdfast.system.mounts import mount_at
+from tests.kernel.rebind.bench import Bench
+from tests.kernel.rebind.conftest import Hold
+from tests.kernel.rebind.traces import Traces
+from tests.kernel.restoration_bench import mounted
+
+KINDS = (
+    *("file", "append", "dup", "fork", "directory", "path", "cwd", "shared_map", "private_map"),
+    *("program", "flock", "posix", "ofd", "inotify", "threads"),
+)
+
+
+def test_nothing_is_different(adopted: Holdfast, bench: Bench, hold: Hold) -> None:
+    """It verifies offsets, locks against a third process, maps and watches by itself."""
+    first = bench.folder / "1-ext4.img"
+    program = hold(*KINDS)
+    before = Traces.of(program.pid)
+    receipt = adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    assert Traces.of(program.pid) == before
+    program.verify()
+    mount = mount_at(bench.path)
+    assert mount is not None
+    assert mount.filesystem == "xfs"
+    assert loop_devices_of(first) == [], "the old file system was not really dismounted"
+    assert receipt is not None
+    told = {each["pid"]: each for each in receipt.processes}
+    kinds = told[program.pid]["handles"]
+    assert {outcome for counts in kinds.values() for outcome in counts} == {"identical"}
+
+
+def test_the_old_storage_has_all_up_to_the_move(adopted: Holdfast, bench: Bench) -> None:
+    (bench.path / "kept").write_text("kept")
+    adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    (bench.path / "kept").write_text("changed")
+    with mounted(bench.folder / "1-ext4.img", bench.folder / "old", "ro") as old:
+        assert (old / "kept").read_text() == "kept"

@@ -1,0 +1,48 @@
+"""Claim: a mount of the volume in another mount namespace is exchanged too, or it is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import Blocked
+from holdfast.service import Holdfast
+from tests.kernel.rebind.bench import Bench
+from tests.kernel.rebind.conftest import Hold
+from tests.kernel.rebind.traces import Traces
+
+PRIVATE = ("unshare", "--mount", "--propagation", "private")
+
+
+def type_of_mount(pid: int, path: object) -> str:
+    """The file system at a path, as the mount namespace of a process has it."""
+    with open(f"/proc/{pid}/mountinfo") as file:
+        lines = [line.split() for line in file if line.split()[4] == str(path)]
+    return lines[-1][lines[-1].index("-") + 1]
+
+
+def test_its_processes_are_moved(adopted: Holdfast, bench: Bench, start: Hold) -> None:
+    """Its mount there is another one, which the dismount here would not have taken away."""
+    code = "cd $0; exec 5>log; echo ready; while read x; do echo $x >&5 && cat log | wc -l; done"
+    program = start(*PRIVATE, "sh", "-c", code, bench.path)
+    there = Path(f"/proc/{program.pid}/ns/mnt").readlink()
+    assert there != Path("/proc/self/ns/mnt").readlink()
+    assert program.ask() == "1"
+    adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    assert type_of_mount(program.pid, bench.path) == "xfs"
+    assert program.ask() == "2"
+    assert (bench.path / "log").read_text() == "verify\nverify\n"
+
+
+def test_what_is_in_the_way_there_is_reported(adopted: Holdfast, bench: Bench, start: Hold) -> None:
+    """Something is mounted below it, where only that namespace sees it."""
+    (bench.path / "inner").mkdir()
+    code = "mount -t tmpfs inner $0/inner && echo ready && read x && echo ok"
+    program = start(*PRIVATE, "sh", "-c", code, bench.path)
+    before = Traces.of(program.pid)
+    with pytest.raises(Blocked, match="inner"):
+        adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    assert Traces.of(program.pid) == before
+    assert not (bench.folder / "new.img").exists()
+    assert program.ask() == "ok"
