@@ -28,6 +28,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Plan, Strategy
 from holdfast.model.volume import ADOPTED, LegState, Volume, VolumeReport
 from holdfast.restoration.databases import databases_among
+from holdfast.restoration.inode_numbers import about_inode_numbers
 from holdfast.restoration.plan import Situation, make_plan
 from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.target import NewStorage, check_room, design
@@ -146,6 +147,9 @@ def assess(
     older = bool(request.contents)
     if older:
         findings += databases_among(users)
+    same_bytes = new is None or new.volume.mount.filesystem == volume.mount.filesystem
+    if new is not None and (older or volume.is_adopted or not same_bytes):
+        findings += about_inode_numbers(users, answers=not dead)
     if volume.mount.filesystem in MEMORY_TYPES:
         findings.append(_in_memory(volume))
     situation = Situation(
@@ -153,7 +157,7 @@ def assess(
         kind=volume.kind,
         cause=cause,
         asked=request.strategy,
-        same_bytes=new is None or new.volume.mount.filesystem == volume.mount.filesystem,
+        same_bytes=same_bytes,
         source_given=bool(request.url or request.contents),
         older_contents=older,
         in_sync_legs=sum(leg.state is LegState.IN_SYNC for leg in legs),
