@@ -20,6 +20,11 @@ from dataclasses import dataclass
 SETTLE_NS = 50_000_000
 """Change times come from a clock that ticks every 1 to 10 ms (CONFIG_HZ) on kernels before 6.13."""
 
+COARSE_SETTLE_NS = 3_000_000_000
+"""FAT counts in steps of 2 s, ext4 with inodes of 128 bytes and HFS+ in seconds, exFAT in 10 ms."""
+_COARSE_STEP_NS = 10_000_000
+"""A change time without a remainder is taken for one of those: at worst a file is read again."""
+
 
 Inode = tuple[bytes, int]
 """Path of the subvolume (btrfs; empty: the root's), and the number in it: stays what it is when the
@@ -47,7 +52,8 @@ class Signature:
 
     def is_settled(self, now_ns: int) -> bool:
         """Whether a change from now on is certain to show in the change time."""
-        return self.changed_ns < now_ns - SETTLE_NS
+        is_coarse = self.changed_ns % _COARSE_STEP_NS == 0
+        return self.changed_ns < now_ns - (COARSE_SETTLE_NS if is_coarse else SETTLE_NS)
 
 
 Tree = dict[bytes, Signature]
