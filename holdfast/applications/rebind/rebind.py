@@ -7,28 +7,26 @@ Only from `stop` to `park` may a user be let go as if nothing had happened.
 
 from __future__ import annotations
 
-import os
 import resource
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.applications.rebind.births import is_being_born, parents_first
 from holdfast.applications.rebind.dead_calls import is_to_be_made_again
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.locks import take_locks
 from holdfast.applications.rebind.looking_back import look_back
 from holdfast.applications.rebind.noting import note_handles
 from holdfast.applications.rebind.opener import Opener
 from holdfast.applications.rebind.outcomes import ReboundHandle
-from holdfast.applications.rebind.parking import Act, Note, Record, note_from_json
+from holdfast.applications.rebind.parking import Act, Record, note_from_json
 from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.putting_back import put_back
 from holdfast.applications.rebind.scan import blockers, judge
-from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.applications.rebind.stopped import StoppedProcess, unless_it_ends
 from holdfast.applications.rebind.target import Target
-from holdfast.applications.rebind.wanted import Opened, Openings, Wanted
 from holdfast.errors import Blocked
-from holdfast.model.handle import HandleKind, HandleOutcome, JudgedHandle, User
+from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 
 Find = Callable[[], Sequence[User]]
@@ -203,10 +201,10 @@ class Rebind:
         placeholders = Placeholders()
         try:
             for process in list(self._processes.values()):
-                with self._unless_it_ends(process):
+                with unless_it_ends(self._processes, process):
                     process.target.set_parked(True)
             for process in list(self._processes.values()):
-                with self._unless_it_ends(process):
+                with unless_it_ends(self._processes, process):
                     for kind, driver in DRIVERS.items():
                         notes = process.notes_of(kind)
                         if notes:
@@ -214,15 +212,6 @@ class Rebind:
         finally:
             placeholders.close()
         self._record.write({"act": Act.PARKED})
-
-    @contextmanager
-    def _unless_it_ends(self, process: StoppedProcess) -> Iterator[None]:
-        """A process that was killed needs nothing any more."""
-        try:
-            yield
-        except ProcessLookupError:
-            self._processes.pop(process.pid, None)
-            process.target.abandon()
 
     # --- rebinding ------------------------------------------------------------------------------
 
@@ -235,75 +224,11 @@ class Rebind:
         answer: everything stays parked then.
         """
         self._record.write({"act": Act.REBINDING})
-        processes = list(self._processes.values())
-        wanted = {process.pid: _wanted_by(process) for process in processes}
-        directory = self._record.directory
-        lines: list[ReboundHandle] = []
-        with Opener(bases, directory, self._deadline_ns, same_data=same_data) as opener:
-            opened: dict[str, Opened] = {}
-            openings = Openings(opened)
-            try:
-                self._open_locked(opener, wanted.values(), opened)
-                last = {each.key: pid for pid, all_of in wanted.items() for each in all_of}
-                for process in processes:
-                    mine = wanted[process.pid]
-                    opened.update(opener.open([each for each in mine if each.key not in opened]))
-                    with self._unless_it_ends(process):
-                        lines += self._rebind(process, openings)
-                    _close(opened, [each.key for each in mine if last[each.key] == process.pid])
-                for process in list(self._processes.values()):
-                    with self._unless_it_ends(process):
-                        lines += self._watch(process, opener, openings)
-            finally:
-                _close(opened, list(opened))
-                for instance in openings.instances.values():
-                    os.close(instance)
-        for process in list(self._processes.values()):
-            with self._unless_it_ends(process):
-                lines = _without_locks(lines, take_locks(process))
+        opener = Opener(bases, self._record.directory, self._deadline_ns, same_data=same_data)
+        with opener:
+            lines = put_back(self._processes, opener, self._record.directory)
         self._record.write({"act": Act.REBOUND})
         return lines
-
-    def _open_locked(
-        self, opener: Opener, wanted: Iterable[Sequence[Wanted]], opened: dict[str, Opened]
-    ) -> None:
-        """Before anything else, so that nobody takes their locks meanwhile."""
-        locked = {each.key: each for mine in wanted for each in mine if each.locks}
-        opened.update(opener.open(list(locked.values())))
-
-    def _rebind(self, process: StoppedProcess, openings: Openings) -> list[ReboundHandle]:
-        lines: list[ReboundHandle] = []
-        for kind, driver in DRIVERS.items():
-            notes = process.notes_of(kind)
-            if kind is HandleKind.INOTIFY or not notes:
-                continue
-            try:
-                lines += driver.rebind(process, notes, openings, self._record.directory)
-            except ProcessLookupError:
-                raise
-            except OSError as error:
-                lines += _lost(notes, error)
-        return lines
-
-    def _watch(
-        self, process: StoppedProcess, opener: Opener, openings: Openings
-    ) -> list[ReboundHandle]:
-        """Last, when we open and close nothing any more that a watch could tell of."""
-        notes = process.notes_of(HandleKind.INOTIFY)
-        if not notes:
-            return []
-        driver = DRIVERS[HandleKind.INOTIFY]
-        wanted = {each.key: each for note in notes for each in driver.wants(note)}
-        opened = opener.open(list(wanted.values()))
-        try:
-            mine = Openings(opened, openings.instances)
-            return driver.rebind(process, notes, mine, self._record.directory)
-        except ProcessLookupError:
-            raise
-        except OSError as error:
-            return _lost(notes, error)
-        finally:
-            _close(opened, list(opened))
 
     # --- letting go -----------------------------------------------------------------------------
 
@@ -371,43 +296,6 @@ def _entry(process: StoppedProcess) -> dict[str, object]:
         "target": process.target.as_json(),
         "notes": [note.as_json() for note in process.notes],
     }
-
-
-def _wanted_by(process: StoppedProcess) -> list[Wanted]:
-    """What must be opened for a process, each once, without what its watches need."""
-    found: dict[str, Wanted] = {}
-    for note in process.notes:
-        if note.handle.kind is not HandleKind.INOTIFY:
-            for each in DRIVERS[note.handle.kind].wants(note):
-                found.setdefault(each.key, each)
-    return list(found.values())
-
-
-def _close(opened: Mapping[str, Opened], keys: Iterable[str]) -> None:
-    """Close what is not needed any more; `opened` keeps the outcome."""
-    for key in keys:
-        each = opened[key]
-        if each.descriptor is not None:
-            os.close(each.descriptor)
-            object.__setattr__(each, "descriptor", None)
-
-
-def _lost(notes: Sequence[Note], error: OSError) -> list[ReboundHandle]:
-    words = error.strerror or str(error)
-    return [ReboundHandle(note.handle, HandleOutcome.LOST, words) for note in notes]
-
-
-def _without_locks(
-    lines: list[ReboundHandle], lost: Sequence[tuple[Note, object]]
-) -> list[ReboundHandle]:
-    if not lost:
-        return lines
-    handles = {note.handle for note, _ in lost}
-    words = "another process has the lock now"
-    return [
-        ReboundHandle(line.handle, HandleOutcome.LOST, words) if line.handle in handles else line
-        for line in lines
-    ]
 
 
 def _raise_limit_of_descriptors() -> None:

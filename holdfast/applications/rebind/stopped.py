@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from holdfast.applications.rebind.parking import Note
@@ -36,6 +37,16 @@ class StoppedProcess:
                 self.target.call("close", first, thread_id=thread_id)
             else:
                 self.target.call("close_range", first, last, 0, thread_id=thread_id)
+
+
+@contextmanager
+def unless_it_ends(processes: dict[int, StoppedProcess], process: StoppedProcess) -> Iterator[None]:
+    """Work in a process; one that is killed meanwhile needs nothing any more and is taken out."""
+    try:
+        yield
+    except ProcessLookupError:
+        processes.pop(process.pid, None)
+        process.target.abandon()
 
 
 def by_thread(notes: Sequence[Note]) -> dict[int | None, list[Note]]:

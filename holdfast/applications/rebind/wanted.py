@@ -44,7 +44,7 @@ class Wanted:
     before: Observed | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Opened:
     """What came of it."""
 
