@@ -89,9 +89,11 @@ class Rebind:
     def stop(self) -> None:
         """Stop every user, those included that appear meanwhile.
 
-        Raises Blocked when a handle of one cannot be moved, Refused or DeadlinePassed when one
-        cannot be stopped; all of them go on as before then.
+        Raises Blocked when a handle of one cannot be moved: nobody is stopped then, unless it
+        appeared meanwhile. Raises Refused or DeadlinePassed when one cannot be stopped. All go on
+        as before then.
         """
+        self._refuse(judge(self._users))
         _raise_limit_of_descriptors()
         try:
             for _ in range(MOST_ROUNDS):
