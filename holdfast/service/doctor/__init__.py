@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from holdfast.config import Settings
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.volume import Volume
-from holdfast.service.doctor import clock, kernel, loop, place, processes, tools
+from holdfast.service.doctor import clock, kernel, loop, moving, place, processes, tools
 
 Examination = Callable[[], Iterable[Finding]]
 
@@ -33,6 +33,11 @@ def examine(settings: Settings, volumes: Iterable[Volume] = ()) -> list[Finding]
         "state directory": lambda: place.state_directory(settings),
         "memory lock": processes.memory_lock,
         "control groups": processes.control_groups,
+        "moving handles": moving.machine,
+        "tracing": moving.tracing,
+        "kcmp": moving.comparison,
+        "user namespaces": moving.user_namespaces,
+        "freezer": moving.freezer,
         "hung-task watchdog": lambda: kernel.hung_task_watchdog(known),
         "clock": clock.clock,
         "later storage kinds": kernel.later_storage_kinds,
