@@ -58,7 +58,8 @@ def rebind_stale(
             "points": [asdict(point) for point in now],
             "stale": [asdict(point) for point in old],
             "deadline_seconds": deadline_seconds,
-            "dead": True,
+            # The same super block is mounted again: what is stale is the mount alone.
+            "dead": not {each.device for each in old} <= {each.device for each in now},
             "broken": True,
         },
     )

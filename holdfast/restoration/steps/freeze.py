@@ -13,10 +13,11 @@ from dataclasses import replace
 from functools import partial
 
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
+from holdfast.applications.places import is_below
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.errors import Blocked
-from holdfast.model.handle import User
+from holdfast.model.handle import Handle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName
 from holdfast.restoration.steps.parked import keep, parked, record_directory
@@ -92,9 +93,16 @@ def users_of(
     """
     users = [user for user in find_users(points) if user.pid not in own_pids]
     if stale:
-        ids = {point.id for point in points}
+        gone = {point.id: point for point in points}
         users = [
-            replace(user, handles=tuple(each for each in user.handles if each.mount_id in ids))
+            replace(
+                user,
+                handles=tuple(
+                    _through(gone[each.mount_id], each)
+                    for each in user.handles
+                    if each.mount_id in gone
+                ),
+            )
             for user in users
         ]
         users = [user for user in users if user.handles]
@@ -106,3 +114,12 @@ def users_of(
                 "Let it use another volume.",
             )
     return users
+
+
+def _through(point: MountPoint, handle: Handle) -> Handle:
+    """A handle on a mount that is in no table any more: the kernel shows its path from the root of
+    that mount, not from the place where it was."""
+    if is_below(handle.path, point.path):
+        return handle
+    inside = "/".join(filter(None, (point.inside, handle.path.strip("/"))))
+    return replace(handle, inside=inside)
