@@ -1,4 +1,4 @@
-"""Claim: a process whose storage was exchanged cannot tell, except by the time."""
+"""Claim: a process whose storage was exchanged cannot tell, but by the time and inode numbers."""
 
 from __future__ import annotations
 
