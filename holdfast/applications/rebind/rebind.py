@@ -121,16 +121,21 @@ class Rebind:
             found = bool(seized)
             if found and self._seized is not None:
                 self._seized()
+            for _, target in seized:
+                with suppress(ProcessLookupError):  # it is told below
+                    target.await_stop()
+            # Not before all of them stand: some may share memory or descriptors.
             while seized:
                 user, target = seized[0]
-                with suppress(ProcessLookupError):
-                    target.await_stop()
+                try:
                     target.enter_harbour(self._deadline_ns)
                     self._processes[user.pid] = StoppedProcess(
                         user.pid, user.name, target, storage_answers=self._storage_answers
                     )
                     if self._seized is not None:
                         self._make_calls_again(user, target)
+                except ProcessLookupError:
+                    target.abandon()
                 seized.pop(0)
         except BaseException:
             for _, target in seized:
