@@ -92,8 +92,19 @@ def take_down(settings: Settings, volume: Volume) -> None:
     kind, _, path = volume.adoption.source.partition(":")
     if kind == "file":
         for loop in loop_devices_of(path):
+            # One that detaches by itself may be another file's by the time we come to it.
+            if detaches_by_itself(loop.device):
+                continue
             with suppress(HoldfastError):  # somebody else looks at it: it is freed with them
                 detach_loop(loop.device)
+
+
+def detaches_by_itself(device: str) -> bool:
+    """Whether a loop device is let go of with its last user, or was already."""
+    try:
+        return Path(f"/sys/block/{Path(device).name}/loop/autoclear").read_text().strip() == "1"
+    except OSError:
+        return True
 
 
 def put_new_gate_in_place(settings: Settings, identifier: str, name: str) -> None:

@@ -137,6 +137,8 @@ def detach_loops_in(folder: Path) -> None:
     for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
             file = entry.read_text().rstrip("\n")
+            if entry.with_name("autoclear").read_text().strip() == "1":
+                continue  # it goes by itself, and may be somebody else's in the next moment
         except OSError:
             continue
         if file.startswith(f"{folder}/"):
