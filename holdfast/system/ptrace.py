@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ _OPTION_SUSPEND_SECCOMP = 1 << 21
 
 _NT_PRSTATUS = 1
 _WALL = 0x40000000
+_ENDS = (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED)
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _EVENT_STOP = 128
 
@@ -180,6 +182,18 @@ def wait_for_call(thread_id: int) -> Stop:
             return stop
         if has_ended(thread_id):
             return Stop(thread_id, ended=True)
+
+
+def bury(thread_id: int) -> None:
+    """Take note that a traced thread has ended, if it has; its stops are left to be waited for.
+
+    Any thread of ours may do this. Does not block.
+    """
+    options = os.WEXITED | os.WNOHANG | _WALL
+    with suppress(ChildProcessError):
+        found = os.waitid(os.P_PID, thread_id, options | os.WNOWAIT)  # it tells of stops as well
+        if found is not None and found.si_code in _ENDS:
+            os.waitid(os.P_PID, thread_id, options)
 
 
 def has_ended(thread_id: int) -> bool:

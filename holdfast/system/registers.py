@@ -6,6 +6,7 @@ user_regs_struct` (x86-64), asm/ptrace.h `struct user_pt_regs` (arm64).
 
 from __future__ import annotations
 
+import errno
 import struct
 from dataclasses import dataclass, field
 
@@ -16,6 +17,25 @@ _WORD = (1 << 64) - 1
 _RESTART_BLOCK = -516
 _RESTART = (-512, -513, -514, _RESTART_BLOCK)
 """ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK: include/linux/errno.h."""
+
+
+_RESTART_UNLESS_HANDLED = -514
+"""ERESTARTNOHAND"""
+
+_INT = (1 << 32) - 1
+_WAITS = {
+    "x86_64": {
+        65: (2, 0, 0),  # semop: index of an argument, its bits that count, what they are
+        128: (2, _WORD, 0),  # rt_sigtimedwait without a time-out
+        208: (4, _WORD, 0),  # io_getevents
+        220: (3, _WORD, 0),  # semtimedop
+        232: (3, _INT, _INT),  # epoll_wait(…, -1)
+        281: (3, _INT, _INT),  # epoll_pwait
+        441: (3, _WORD, 0),  # epoll_pwait2
+    }
+}
+"""Calls that fail with EINTR when their thread is stopped, even if no signal handler runs; when
+they wait without an end (signal(7); asm/unistd_64.h)."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +152,17 @@ class Registers:
         """Whatever system call the thread was in, the kernel has nothing more to do about it."""
         if self.layout.interrupted:
             self.values[self.layout.interrupted] = _WORD
+
+    def undo_interruption(self) -> None:
+        """Let a call that waits without a time-out be made again if no signal handler runs.
+
+        Being stopped made it end with EINTR; after a signal handler it still does.
+        """
+        waits = _WAITS.get(self.layout.machine, {})
+        if self.result == -errno.EINTR and self.interrupted_call in waits:
+            index, mask, endless = waits[self.interrupted_call]
+            if self.argument(index) & mask == endless:
+                self.values[self.layout.result] = _RESTART_UNLESS_HANDLED & _WORD
 
     def wants_restart(self) -> bool:
         """Whether the kernel would make the interrupted system call again by itself."""

@@ -121,9 +121,12 @@ class Rebind:
             found = bool(seized)
             if found and self._seized is not None:
                 self._seized()
-            for _, target in seized:
-                with suppress(ProcessLookupError):  # it is told below
-                    target.await_stop()
+            for each in list(seized):
+                try:
+                    each[1].await_stop()
+                except ProcessLookupError:
+                    each[1].abandon()
+                    seized.remove(each)
             # Not before all of them stand: some may share memory or descriptors.
             while seized:
                 user, target = seized[0]

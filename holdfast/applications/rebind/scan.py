@@ -14,6 +14,7 @@ from holdfast.applications.rebind.handles.refused import judge as judge_refused
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict, JudgedHandle, User
 
 _ENDED = frozenset("ZX")
+_HEADLESS = "its main thread ended before the others"
 
 
 def judge(users: Sequence[User]) -> list[JudgedHandle]:
@@ -21,6 +22,10 @@ def judge(users: Sequence[User]) -> list[JudgedHandle]:
     found = []
     for user in users:
         if user.state[:1] in _ENDED:
+            # its main thread; what others have that go on can neither be moved nor be forgotten
+            found += [
+                blocks(each, _HEADLESS) for each in user.handles if each.thread_id is not None
+            ]
             continue
         starts = [handle.start for handle in user.handles if handle.kind is HandleKind.MAP]
         facts = gather(user.pid, starts)

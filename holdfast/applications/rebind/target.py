@@ -14,7 +14,7 @@ import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from holdfast.applications.rebind.batch import (
     MOST_CALLS,
@@ -65,6 +65,8 @@ class Target:
     """
 
     scratch_bytes = SCRATCH_BYTES
+    _living: ClassVar[set[int]] = set()
+    """Tokens of the harbours of all our targets: two of them may be in the same memory."""
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
@@ -121,7 +123,11 @@ class Target:
         What an agent before us has left is removed. Raises InUse when it has parked something.
         """
         maps = self._maps()
-        strays = clear_left_over(self._threads, maps, STOP_SECONDS)
+        strays = [
+            stray
+            for stray in clear_left_over(self._threads, maps, STOP_SECONDS)
+            if stray.token not in self._living
+        ]
         self._slack = choose_slot(self._threads, maps)
         executor = self._threads.executor
         for thread_id in self.threads:
@@ -133,6 +139,7 @@ class Target:
         arguments = (harbour.address, size_bytes, protection, _MAP_FIXED_NOREPLACE, -1, 0)
         self._call_from_slack(harbour, "mmap", arguments)
         self._harbour = harbour
+        self._living.add(self._token)
         data = harbour.build_data(self.threads, self._threads.masks, deadline_ns, self._token)
         self.write(harbour.data, data)
         self.write(harbour.address, harbour.build_code(self.threads))
@@ -146,7 +153,10 @@ class Target:
             self.call("munmap", stray.address, stray.size_bytes)
 
     def _maps(self) -> list[str]:
-        return Path(f"/proc/{self.pid}/maps").read_text().splitlines()
+        try:
+            return Path(f"/proc/{self.pid}/maps").read_text().splitlines()
+        except FileNotFoundError as error:
+            raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended") from error
 
     def _call_from_slack(self, harbour: Harbour, name: str, arguments: tuple[int, ...]) -> None:
         """One system call through self-restoring code: the harbour is not there (any more)."""
@@ -389,6 +399,7 @@ class Target:
         for courier in self._couriers.values():
             courier.forget()
         self._couriers.clear()
+        self._living.discard(self._token)
         self._threads.let_go()
 
     # --- what a later agent needs ---------------------------------------------------------------
@@ -456,6 +467,7 @@ class Target:
         if stray is None or stray.token != record["token"]:
             return False
         self._harbour, self._token = harbour, stray.token
+        self._living.add(self._token)
         self._slack = choose_slot(self._threads, self._maps())
         for thread_id in list(self.threads):
             own = Registers(LAYOUT, dict(saved[thread_id]["registers"]))

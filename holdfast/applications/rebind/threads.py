@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import DeadlinePassed, Refused
@@ -22,6 +24,15 @@ STOP_SECONDS = 2.0
 """How long a thread may take to stop; one inside storage that does not answer takes longer."""
 
 LAYOUT = X86_64
+
+_LET_GO_SECONDS = 0.2
+"""How long a thread that has not stopped yet is waited for, to be let go, while others stand."""
+
+_SEIZE_SECONDS = 0.02
+"""A thread that takes longer to be seized is likely to be in a process that runs a new program."""
+
+_EXECUTE_SECONDS = 0.2
+"""The main thread of a process that runs a new program from another thread is dead meanwhile."""
 
 _reluctant: set[int] = set()
 """Threads that did not stop in time and may do so later: they are let go then."""
@@ -37,7 +48,8 @@ class Threads:
         """Of each stopped thread, as it will go on."""
         self.masks: dict[int, int] = {}
         """Blocked signals of each stopped thread."""
-        self._seized: list[int] = []
+        self._seized: dict[int, None] = {}
+        self._leader: Registers | None = None
         self._memory = -1
 
     @property
@@ -49,17 +61,29 @@ class Threads:
         """Begin to stop all threads; those in system calls are told now.
 
         Raises ProcessLookupError when the process has ended, Refused when another process traces
-        it; everything is let go then.
+        it, or when its main thread has ended before the others; everything is let go then.
         """
         tend_reluctant()
+        if self._has_lost_its_leader():
+            # nothing in /proc/PID tells of its memory any more
+            raise Refused(
+                f"process {self.pid} cannot be stopped: its main thread ended before the others",
+                "Stop this process for the time of the restoration.",
+            )
         try:
-            self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
             self._seize_all()
-        except FileNotFoundError as error:
-            raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended") from error
         except BaseException:
             self.let_go()
             raise
+
+    def _has_lost_its_leader(self) -> bool:
+        """Whether the main thread ended before the others: for longer than execve(2) takes."""
+        patience = time.monotonic() + _EXECUTE_SECONDS
+        while ptrace.has_ended(self.pid) and len(ptrace.thread_ids(self.pid)) > 1:
+            if time.monotonic() > patience:
+                return True
+            time.sleep(_SEIZE_SECONDS)
+        return False
 
     def await_stop(self, timeout_seconds: float = STOP_SECONDS) -> None:
         """Wait until every thread stands, those included that were born meanwhile.
@@ -67,12 +91,52 @@ class Threads:
         Raises DeadlinePassed naming a thread that does not, ProcessLookupError.
         """
         deadline = time.monotonic() + timeout_seconds
+        self._await_all(deadline)
+        while self._runs_another_program():
+            self.let_go()
+            if time.monotonic() > deadline:
+                raise DeadlinePassed(
+                    f"process {self.pid} does not stop: it runs one program after the other",
+                    "Try again.",
+                )
+            self.registers.clear()
+            self.masks.clear()
+            self._leader = None
+            self.seize()
+            self._await_all(deadline)
+        if not self.registers:
+            raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended")
+        self._open_memory()
+        for thread_id, registers in self.registers.items():
+            self._leave_restartable_sequence(thread_id, registers)
+
+    def _open_memory(self) -> None:
+        """Not earlier: a descriptor of it stays with the memory of a program that was left."""
+        try:
+            self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended") from error
+
+    def _await_all(self, deadline: float) -> None:
         while waiting := [each for each in self._seized if each not in self.registers]:
             for thread_id in waiting:
                 self._await(thread_id, deadline)
             self._seize_all()
-        if not self.registers:
-            raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended")
+
+    def _runs_another_program(self) -> bool:
+        """Whether threads that stopped are not there any more, or another one has taken the number
+        of the main thread.
+
+        That is what execve(2) does, which ends all other threads, stopped or not.
+        """
+        if not self.registers.keys() <= set(ptrace.thread_ids(self.pid)):
+            return True
+        if self._leader is None:
+            return False
+        try:
+            return ptrace.get_registers(self.pid, LAYOUT).values != self._leader.values
+        except ProcessLookupError:
+            return True
 
     def run_on(self, thread_id: int, deadline: float) -> None:
         """Let a stopped thread run a little, and stop it again."""
@@ -80,53 +144,76 @@ class Threads:
         ptrace.run(thread_id)
         ptrace.interrupt(thread_id)
         self._await(thread_id, deadline)
+        if thread_id in self.registers:
+            self._leave_restartable_sequence(thread_id, self.registers[thread_id])
 
     def _seize_all(self) -> None:
         """Seize and interrupt each thread that is not seized yet."""
-        for thread_id in ptrace.thread_ids(self.pid):
-            if thread_id in self._seized:
-                continue
-            try:
-                status = ptrace.status_fields(thread_id, ("State", "Seccomp"))
-                if status["State"][:1] in "ZX":
-                    continue
-                ptrace.seize(thread_id, suspend_seccomp=status["Seccomp"] not in ("", "0"))
-                self._seized.append(thread_id)
-                ptrace.interrupt(thread_id)
-            except ProcessLookupError:
-                continue
-            except PermissionError as error:
-                if ptrace.has_ended(thread_id):
-                    continue
-                tracer = ptrace.tracer_of(thread_id)
-                raise Refused(
-                    f"process {self.pid} cannot be stopped:"
-                    + (f" process {tracer} traces it" if tracer else f" {error.strerror}"),
-                    "End the debugger or strace that is attached to it.",
-                ) from error
+        new = [each for each in ptrace.thread_ids(self.pid) if each not in self._seized]
+        if new and not self._seized:
+            self._seize(new.pop(0))
+        if new:
+            with _burying(self._seized):
+                for thread_id in new:
+                    self._seize(thread_id)
+
+    def _seize(self, thread_id: int, attempts: int = 5) -> None:
+        try:
+            status = ptrace.status_fields(thread_id, ("State", "Seccomp"))
+            if status["State"][:1] in "ZX":
+                return
+            ptrace.seize(thread_id, suspend_seccomp=status["Seccomp"] not in ("", "0"))
+            self._seized[thread_id] = None
+            ptrace.interrupt(thread_id)
+        except ProcessLookupError:
+            return
+        except PermissionError as error:
+            if ptrace.has_ended(thread_id):
+                return
+            tracer = ptrace.tracer_of(thread_id)
+            if tracer == os.getpid():
+                return  # another thread, which we have seized, has taken its number
+            if not tracer and attempts > 1:  # or one that we have not
+                self._seize(thread_id, attempts - 1)
+                return
+            raise Refused(
+                f"process {self.pid} cannot be stopped:"
+                + (f" process {tracer} traces it" if tracer else f" {error.strerror}"),
+                "End the debugger or strace that is attached to it.",
+            ) from error
 
     def _await(self, thread_id: int, deadline: float) -> None:
         while True:
-            stop = ptrace.wait_for_stop(thread_id, deadline)
+            soon = min(deadline, time.monotonic() + _SEIZE_SECONDS)
+            stop = ptrace.wait_for_stop(thread_id, soon)
             if stop is None and not ptrace.has_ended(thread_id):
+                if soon < deadline:
+                    self._bury()  # it may run a new program, and wait for that
+                    continue
                 raise DeadlinePassed(
                     f"thread {thread_id} of process {self.pid} does not stop: it is inside a"
                     " system call that cannot be interrupted",
                     "See what its storage is waiting for, then try again.",
                 )
             if stop is None or stop.ended:
-                self._seized.remove(thread_id)
+                del self._seized[thread_id]
                 return
             if stop.interrupted:
                 break
             ptrace.run(thread_id, stop.signal)
         with suppress(ProcessLookupError):  # it is told of at the next look
             registers = ptrace.get_registers(thread_id, LAYOUT)
-            self._leave_restartable_sequence(thread_id, registers)
+            if thread_id == self.pid:
+                self._leader = registers.copy()
+            registers.undo_interruption()
             self.masks[thread_id] = ptrace.get_signal_mask(thread_id)
             self.registers[thread_id] = registers
             return
-        self._seized.remove(thread_id)
+        del self._seized[thread_id]
+
+    def _bury(self) -> None:
+        for thread_id in list(self._seized):
+            ptrace.bury(thread_id)
 
     def _leave_restartable_sequence(self, thread_id: int, registers: Registers) -> None:
         """A thread inside a critical section (rseq(2)) starts that again: it was interrupted."""
@@ -164,8 +251,11 @@ class Threads:
 
     def let_go(self) -> None:
         """Let go of everything as it is: what our death would do. Idempotent."""
-        for thread_id in sorted(self._seized, key=lambda each: each == self.pid):
-            if not _let_go(thread_id, STOP_SECONDS):
+        standing = sorted(self._seized, key=lambda each: each == self.pid)
+        late = [each for each in standing if not _let_go(each, 0.0)]  # nobody waits for another
+        deadline = time.monotonic() + _LET_GO_SECONDS
+        for thread_id in late:
+            if not _let_go(thread_id, max(deadline - time.monotonic(), 0.0)):
                 _reluctant.add(thread_id)
         self._seized.clear()
         if self._memory >= 0:
@@ -189,6 +279,29 @@ def _let_go(thread_id: int, timeout_seconds: float) -> bool:
             return True
         if stop.signal:
             ptrace.run(thread_id, stop.signal)
+
+
+@contextmanager
+def _burying(seized: dict[int, None]) -> Iterator[None]:
+    """Let threads of ours be buried that end while another one is seized.
+
+    A process that runs a new program lets nobody seize a thread before all its other ones are
+    buried; those that we have seized wait for us (ptrace(2), execve(2)).
+    """
+    over = threading.Event()
+
+    def bury() -> None:
+        while not over.wait(_SEIZE_SECONDS):
+            for thread_id in list(seized):
+                ptrace.bury(thread_id)
+
+    helper = threading.Thread(target=bury, daemon=True)
+    helper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        helper.join()
 
 
 def tend_reluctant() -> None:
