@@ -29,9 +29,11 @@ from holdfast.volumes.mountpoints import capture, dismount, remount
 from tests.scenarios.stories import Story
 from tests.soak import rounds
 
-SHORT, LONG = 3, 10
+SHORT, SHORT_WITH_COMMANDS, LONG = 3, 2, 10
 SEQUENCE = ("xfs", "ext4", "btrfs", "ext4")
 """From ext4 on."""
+
+SEQUENCE_FROM_BTRFS = (*SEQUENCE[2:], *SEQUENCE[:2])
 
 DEADLINE_SECONDS = 60.0
 _COMMAND_SECONDS = 60.0
@@ -222,14 +224,18 @@ def _dismount_at_the_end(path: Path) -> None:
 
 
 def move_under_load(
-    mover: Mover, load: Callable[[Callable[[], bool]], None], working: Callable[[], object]
+    mover: Mover,
+    load: Callable[[Callable[[], bool]], None],
+    working: Callable[[], object],
+    short: int = SHORT,
+    sequence: Sequence[str] = SEQUENCE,
 ) -> list[Moved]:
     """Move in turn while `load` runs beside; it ends when what it is given says so."""
     done = threading.Event()
     telling = Story(lambda: load(done.is_set))
     telling.start()
     try:
-        moves = move_in_turn(mover, working)
+        moves = move_in_turn(mover, working, short, sequence)
     finally:
         done.set()
         telling.join()
@@ -238,20 +244,23 @@ def move_under_load(
 
 
 def move_in_turn(
-    mover: Mover, working: Callable[[], object], short: int = SHORT, long: int = LONG
+    mover: Mover,
+    working: Callable[[], object],
+    short: int = SHORT,
+    sequence: Sequence[str] = SEQUENCE,
 ) -> list[Moved]:
-    """Move again and again; `working` returns when the load has got on since the last move."""
+    """Move again and again; `working` returns when the load has got on since it was called.
+
+    `short`: how often without a soak run; LONG times with it.
+    """
     moves = []
-    kinds = itertools.cycle(SEQUENCE)
-    for _ in range(rounds(short, long)):
+    kinds = itertools.cycle(sequence)
+    for _ in range(rounds(short, LONG)):
         working()
-        device_before = mover.path.stat().st_dev
-        begun = time.monotonic()
         moves.append(mover.move(next(kinds)))
-        print(moves[-1], round(time.monotonic() - begun, 2))
+        print(moves[-1])
         found = run("findmnt", "--noheadings", "--output", "FSTYPE", mover.path)
         assert found == moves[-1].filesystem
-        assert device_before is not None
         assert moves[-1].processes, "nobody was there to be moved"
     working()
     return moves

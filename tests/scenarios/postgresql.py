@@ -106,14 +106,19 @@ class Cluster:
         """The server's log."""
         return self.outside / "server.log"
 
-    def load(self, until: Callable[[], bool], seconds: int = 2) -> Load:
-        """Run pgbench again and again until it is time; the sum. Fails the test on any error."""
+    def load(self, until: Callable[[], bool], seconds: int = 2, rate: int | None = None) -> Load:
+        """Run pgbench again and again until it is time; the sum. Fails the test on any error.
+
+        `rate`: transactions per second; None: as many as it can.
+        """
+        pace = [] if rate is None else [f"--rate={rate}"]
         transactions = failed = 0
         while True:
             done = until()
             output = self._run(
                 *self._client("pgbench"),
                 *(f"--client={CLIENTS}", "--jobs=2", f"--time={seconds}", "--no-vacuum"),
+                *pace,
             )
             transactions += _number(r"number of transactions actually processed: (\d+)", output)
             failed += _number(r"number of failed transactions: (\d+)", output)

@@ -16,9 +16,15 @@ from typing import Any
 import pytest
 
 from tests.kernel.volume_stack import wait_until
-from tests.scenarios.moving import migration, move_under_load, started
+from tests.scenarios.moving import (
+    SEQUENCE_FROM_BTRFS,
+    SHORT_WITH_COMMANDS,
+    migration,
+    move_under_load,
+    started,
+)
 
-CLIENTS = 3
+CLIENTS = 2
 FILES = 20
 REQUESTS_BETWEEN = 50
 CONFIGURATION = """
@@ -114,7 +120,9 @@ def test_every_answer_is_right(ram_directory: Path, run_holdfast: Callable[..., 
                 before = clients.count
                 wait_until(lambda: clients.count >= before + REQUESTS_BETWEEN)
 
-            moves = move_under_load(mover, clients.load, working)
+            moves = move_under_load(
+                mover, clients.load, working, SHORT_WITH_COMMANDS, SEQUENCE_FROM_BTRFS
+            )
             assert all(moved.processes.count("nginx") == 3 for moved in moves), moves
             server.terminate()
             assert server.wait(timeout=20) == 0

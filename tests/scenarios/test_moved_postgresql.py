@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.kernel.volume_stack import wait_until
-from tests.scenarios.moving import Mover, migration, move_under_load
+from tests.scenarios.moving import SHORT_WITH_COMMANDS, Mover, migration, move_under_load
 from tests.scenarios.postgresql import Cluster, Load
 
 TRANSACTIONS_BETWEEN = 50
+TRANSACTIONS_PER_SECOND = 300
 
 
 @pytest.mark.timeout(300)
@@ -34,7 +35,12 @@ def move_cluster(mover: Mover, outside: Path) -> None:
             before = committed()
             wait_until(lambda: committed() >= before + TRANSACTIONS_BETWEEN)
 
-        moves = move_under_load(mover, lambda done: loads.append(cluster.load(until=done)), working)
+        moves = move_under_load(
+            mover,
+            lambda done: loads.append(cluster.load(until=done, rate=TRANSACTIONS_PER_SECOND)),
+            working,
+            SHORT_WITH_COMMANDS,
+        )
         assert all("postgres" in moved.processes for moved in moves), moves
         cluster.check(loads[0])
     with Cluster(directory, outside) as cluster:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.kernel.volume_stack import wait_until
-from tests.scenarios.moving import migration, move_in_turn, started
+from tests.scenarios.moving import SHORT_WITH_COMMANDS, migration, move_in_turn, started
 
 PROCESSES = 4
 TRANSACTIONS_BETWEEN = 20
 
 WORKER = """
-import signal, sqlite3, sys
+import signal, sqlite3, sys, time
 going = True
 def stop(*_):
     global going
@@ -42,6 +42,7 @@ while going:
     if rows != done or total != 4000:
         sys.exit(f"{rows} rows of {done}, {total} in all")
     print(done, flush=True)
+    time.sleep(0.002)
 base.close()
 """
 
@@ -75,7 +76,7 @@ def test_no_statement_fails(ram_directory: Path, run_holdfast: Callable[..., Any
             before = sum(counts())
             wait_until(lambda: sum(counts()) >= before + TRANSACTIONS_BETWEEN)
 
-        moves = move_in_turn(mover, working)
+        moves = move_in_turn(mover, working, SHORT_WITH_COMMANDS)
         assert all(len(moved.processes) == PROCESSES for moved in moves), moves
         for worker in workers:
             worker.terminate()
