@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 
 MOUNT = Path("/srv/notes")
 IMAGES = (Path("/var/tmp/notes-old.img"), Path("/var/tmp/notes-new.img"))
-BLOCK_SECONDS = 120.0
+BLOCK_SECONDS = 300.0
 
 
 @pytest.fixture
