@@ -19,8 +19,8 @@ from holdfast.applications.rebind.outcomes import Observed, ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.placeholders import Placeholders
 from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
-from holdfast.model.handle import Handle, JudgedHandle
+from holdfast.applications.rebind.wanted import Expected, Opened, Openings, Wanted
+from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.pagemap import own_pages
 from holdfast.system.smaps import MapSettings, read_settings
 
@@ -121,6 +121,8 @@ class MapDriver:
         by_key: dict[str, list[Note]] = {}
         for note in notes:
             by_key.setdefault(_key(note), []).append(note)
+        failed: dict[int, str] = {}
+        unlocked: dict[int, str] = {}
         with open(directory / f"pages-{process.pid}", "rb") as saved:
             for key, mine in by_key.items():
                 descriptor = openings[key].descriptor
@@ -129,15 +131,26 @@ class MapDriver:
                 number = process.target.give(descriptor)
                 try:
                     for note in mine:
-                        _map(process, note, number)
+                        try:
+                            unlocked[note.handle.start] = _map(process, note, number)
+                            _write_back(process, note, saved.fileno())
+                        except ProcessLookupError:
+                            raise
+                        except OSError as error:  # the others must not suffer for it
+                            failed[note.handle.start] = error.strerror or str(error)
                 finally:
                     process.target.call("close", number)
-                for note in mine:
-                    _write_back(process, note, saved.fileno())
-        return [
-            ReboundHandle(note.handle, openings[_key(note)].outcome, openings[_key(note)].note)
-            for note in notes
-        ]
+        return [_outcome(note, openings[_key(note)], failed, unlocked) for note in notes]
+
+
+def _outcome(
+    note: Note, opened: Opened, failed: dict[int, str], unlocked: dict[int, str]
+) -> ReboundHandle:
+    start = note.handle.start
+    if start in failed:
+        return ReboundHandle(note.handle, HandleOutcome.LOST, failed[start])
+    words = "; ".join(filter(None, (opened.note, unlocked.get(start))))
+    return ReboundHandle(note.handle, opened.outcome, words)
 
 
 _PLAIN = MapSettings(frozenset({"mw"}))
@@ -170,7 +183,8 @@ def _save(process: StoppedProcess, handle: Handle, pagemap: int, file: Any) -> l
     return found
 
 
-def _map(process: StoppedProcess, note: Note, number: int) -> None:
+def _map(process: StoppedProcess, note: Note, number: int) -> str:
+    """Map it as it was; in words what could not be kept. Raises OSError when there is no map."""
     handle, flags = note.handle, set(note.details["flags"])
     target, length = process.target, handle.end - handle.start
     how = _FIXED | (_SHARED if _is_shared(handle) else _PRIVATE)
@@ -179,10 +193,21 @@ def _map(process: StoppedProcess, note: Note, number: int) -> None:
     target.call("mmap", handle.start, length, _protection(handle), how, number, handle.offset)
     for flag, advice in _ADVICE.items():
         if flag in flags:
-            target.call("madvise", handle.start, length, advice)
+            try:
+                target.call("madvise", handle.start, length, advice)
+            except ProcessLookupError:
+                raise
+            except OSError:  # advice: it works without
+                continue
     if "lo" in flags:
         on_fault = _LOCK_ON_FAULT if "lf" in flags else 0
-        target.call("mlock2", handle.start, length, on_fault)
+        try:
+            target.call("mlock2", handle.start, length, on_fault)
+        except ProcessLookupError:
+            raise
+        except OSError as error:  # a right that it has given up since
+            return f"not locked in memory any more: {error.strerror}"
+    return ""
 
 
 def _write_back(process: StoppedProcess, note: Note, saved: int) -> None:
