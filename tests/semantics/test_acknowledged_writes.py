@@ -12,6 +12,8 @@ from tests.kernel.fault_bench import fuse_leg
 from tests.kernel.volume_stack import volume, wish
 from tests.semantics.writing import prepare, read, write
 
+ATTEMPTS = 20
+
 
 @pytest.mark.parametrize("survival", [0.0, 0.5])
 def test_it_is_replayed_onto_the_leg(
@@ -21,8 +23,11 @@ def test_it_is_replayed_onto_the_leg(
         file = Path(made.mount.path) / "file"
         prepare(file, 8)
         leg.volatile()
-        for number in range(8):
-            assert write(file, number, 50 + number).wait() == 0
+        for _ in range(ATTEMPTS):  # ext4 commits every five seconds, which flushes the leg
+            for number in range(8):
+                assert write(file, number, 50 + number).wait() == 0
+            if leg.unflushed_blocks() >= 8:
+                break
         assert leg.unflushed_blocks() >= 8
         leg.crash(survival, seed=2)
         leg.start()
