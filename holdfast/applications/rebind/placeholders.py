@@ -19,7 +19,8 @@ from holdfast.system.detached import mount_detached
 
 _OPEN_NO_FLUSH = 1 << 5  # FOPEN_NOFLUSH of <linux/fuse.h>: close(2) succeeds on a dead connection
 _REQUEST_BYTES = fuse.MAXIMUM_TRANSFER_BYTES + 4096  # the kernel refuses to fill less
-_PROGRAM_NAME = "holdfast-parked"
+MEMORY_NAME = "holdfast-parked"
+"""Of the files in memory that take the place of maps and programs."""
 _EXECUTABLE_MODE = 0o555
 
 
@@ -51,12 +52,12 @@ class Placeholders:
     @cached_property
     def memory(self) -> int:
         """A file of no bytes to map: whoever touches the map gets SIGBUS."""
-        return self._keep(os.memfd_create("holdfast-parked", os.MFD_CLOEXEC))
+        return self._keep(os.memfd_create(MEMORY_NAME, os.MFD_CLOEXEC))
 
     @cached_property
     def program(self) -> int:
         """A regular file that may be executed, for /proc/PID/exe."""
-        writable = os.memfd_create(_PROGRAM_NAME, os.MFD_CLOEXEC)
+        writable = os.memfd_create(MEMORY_NAME, os.MFD_CLOEXEC)
         try:
             os.fchmod(writable, _EXECUTABLE_MODE)
             return self._keep(os.open(f"/proc/self/fd/{writable}", os.O_RDONLY))

@@ -8,13 +8,16 @@ Only from `stop` to `park` may a user be let go as if nothing had happened.
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from holdfast.applications.rebind.births import is_being_born, parents_first
 from holdfast.applications.rebind.dead_calls import is_to_be_made_again
 from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.late import still_parked
 from holdfast.applications.rebind.looking_back import look_back
 from holdfast.applications.rebind.noting import note_handles
 from holdfast.applications.rebind.opener import Opener
@@ -25,6 +28,7 @@ from holdfast.applications.rebind.putting_back import put_back
 from holdfast.applications.rebind.scan import blockers, judge
 from holdfast.applications.rebind.stopped import StoppedProcess, unless_it_ends
 from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.threads import start_time
 from holdfast.errors import Blocked
 from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
@@ -33,6 +37,9 @@ Find = Callable[[], Sequence[User]]
 
 MOST_ROUNDS = 10
 """Users that appear while others are stopped are stopped as well; this often it is looked again."""
+
+_LATE_SECONDS = 10.0
+"""How long those may stand once more that have left the harbour at their deadline."""
 
 _WORDS_AT_MOST = 3
 
@@ -259,9 +266,10 @@ class Rebind:
     def regain(cls, record_directory: Path) -> Rebind | None:
         """Take over what another agent left parked.
 
-        None when nothing is left to be done: users whose handles were all rebound are let go, the
-        record is removed. Otherwise everything is parked, whatever was begun, and `rebind` and
-        `release` come next. Raises DeadlinePassed, Refused.
+        Those that have left the harbour at their deadline are stopped once more, if any of their
+        handles are placeholders still. None when nothing is left to be done: users whose handles
+        were all rebound are let go, the record is removed. Otherwise everything is parked, whatever
+        was begun, and `rebind` and `release` come next. Raises DeadlinePassed, Refused.
         """
         record = Record(record_directory)
         entries = record.read()
@@ -288,14 +296,34 @@ class Rebind:
     def _regain(self, entry: dict[str, object]) -> None:
         values = entry["target"]
         assert isinstance(values, dict)
-        target = Target.regain(values)
-        if target is None:
-            return
         notes = entry["notes"]
         assert isinstance(notes, list)
-        self._processes[target.pid] = StoppedProcess(
+        target = Target.regain(values)
+        late = target is None
+        if target is None:
+            target = self._stop_late(values)
+        if target is None:
+            return
+        process = StoppedProcess(
             target.pid, str(entry["name"]), target, [note_from_json(each) for each in notes]
         )
+        self._processes[target.pid] = process
+        if late:
+            process.notes = still_parked(process)
+            if not process.notes:
+                self._processes.pop(target.pid).target.release()
+
+    def _stop_late(self, values: dict[str, Any]) -> Target | None:
+        """Stop one that has left the harbour, as its deadline had passed; None when it has ended.
+
+        It has placeholders in place of handles, for ever if nobody puts that right.
+        """
+        now_ns = time.monotonic_ns()
+        self._deadline_ns = max(self._deadline_ns, now_ns + int(_LATE_SECONDS * 1e9))
+        with suppress(ProcessLookupError):
+            if start_time(values["pid"]) == values["start_time"]:
+                return Target.stop(values["pid"], self._deadline_ns)
+        return None
 
 
 def _entry(process: StoppedProcess) -> dict[str, object]:
