@@ -254,6 +254,13 @@ class Rebind:
         self._let_all_go()
         self._record.remove()
 
+    def set_deadline(self, deadline_ns: int) -> None:
+        """When the users continue by themselves: ns of CLOCK_MONOTONIC, instead of as before."""
+        self._deadline_ns = deadline_ns
+        for process in list(self._processes.values()):
+            with unless_it_ends(self._processes, process):
+                process.target.set_deadline(deadline_ns)
+
     def leave(self) -> None:
         """Leave all users parked: they wait until the deadline, or until `regain`."""
         for process in self._processes.values():
