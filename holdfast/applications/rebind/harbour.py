@@ -188,12 +188,17 @@ class Harbour:
         where nanosleep(2) and poll(2) would spoil restart_syscall(2).
         """
         is_parked = b"\x48\xa1" + struct.pack("<Q", self.data) + b"\x85\xc0"  # test eax, eax
-        is_late = b"".join(
+        look = b"".join(
             (
                 _load("rax", number_of("clock_gettime", "x86_64")),
                 _load("rdi", _CLOCK_MONOTONIC),
                 b"\x49\x8d\x76\x10",  # lea rsi, [r14+16]
                 _SYSCALL,
+                b"\x85\xc0",  # test eax, eax: a filter may forbid it, and it must not wait for ever
+            )
+        )
+        compare = b"".join(
+            (
                 b"\x49\x8b\x46\x10",  # mov rax, [r14+16]
                 b"\x48\x69\xc0" + struct.pack("<i", 10**9),  # imul rax, rax, 10^9
                 b"\x49\x03\x46\x18",  # add rax, [r14+24]
@@ -214,6 +219,8 @@ class Harbour:
                 _SYSCALL,
             )
         )
+        after_look = len(compare) + 2 + len(sleep) + 2
+        is_late = look + b"\x75" + struct.pack("<b", after_look) + compare  # jnz leave
         after_late, after_parked = len(sleep) + 2, len(is_late) + 2 + len(sleep) + 2
         loop = b"".join(
             (

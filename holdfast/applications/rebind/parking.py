@@ -75,13 +75,22 @@ class Record:
         self.write({"act": Act.BEGIN, "boot": _boot(), "deadline_ns": deadline_ns})
 
     def write(self, *entries: dict[str, Any]) -> None:
-        """Append entries; they survive our death when this returns."""
+        """Append entries; they survive our death when this returns.
+
+        Raises OSError with none of them appended.
+        """
         data = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            size = _whole_lines_bytes(descriptor)
+            os.ftruncate(descriptor, size)  # what a dead agent has torn must not spoil this one
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
         finally:
             os.close(descriptor)
 
@@ -104,6 +113,19 @@ class Record:
         """The directory goes, the journal first: without it the rest means nothing. Idempotent."""
         self._path.unlink(missing_ok=True)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _whole_lines_bytes(descriptor: int) -> int:
+    """Size of a file without a last line that has no end."""
+    size = os.fstat(descriptor).st_size
+    end = size
+    while end:
+        begin = max(end - 4096, 0)
+        found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
 
 
 def _boot() -> str:

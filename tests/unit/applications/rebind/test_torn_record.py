@@ -1,0 +1,16 @@
+"""A line of the record that its writer could not end spoils nothing that comes after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.applications.rebind.parking import Act, Record
+
+
+def test_next_entry_is_read(tmp_path: Path) -> None:
+    record = Record(tmp_path / "record")
+    record.begin(1)
+    with (tmp_path / "record" / "journal").open("ab") as file:
+        file.write(b'{"act": "proc' + b"x" * 10_000)
+    record.write({"act": Act.PARKING})
+    assert [entry["act"] for entry in record.read()] == [Act.BEGIN, Act.PARKING]
