@@ -24,10 +24,6 @@ POINTS_OF_NO_RETURN = (StepName.REPLAY, StepName.UNLOCK, StepName.THAW)
 """Once handles lead to the new mount, and more so when someone has run on it, only forward is safe:
 what is written there is written nowhere else."""
 
-LONGEST_RESERVE_SECONDS = 10.0
-_RESERVE_SHARE = 0.25
-"""How much of the time until the deadline is kept back for undoing."""
-
 
 class Runner:
     """Runs the steps of one restoration. `checkpoint` is called around each of them, for tests that
@@ -142,16 +138,12 @@ class Runner:
 
     def _check_time(self, step: Step) -> None:
         """No step may be begun that would leave no time to take it back."""
-        deadline_ns = self.work.restoration.deadline_ns
-        if not deadline_ns or step.name in POINTS_OF_NO_RETURN or step.name is StepName.FREEZE:
+        if step.name in POINTS_OF_NO_RETURN or step.name is StepName.FREEZE:
             return
-        whole_seconds = float(self.work.facts.get("deadline_seconds", 0.0))
-        reserve_seconds = min(LONGEST_RESERVE_SECONDS, whole_seconds * _RESERVE_SHARE)
-        left_seconds = (deadline_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) / 1e9
-        if left_seconds < reserve_seconds:
+        left_seconds = self.work.seconds_left()
+        if left_seconds < 0:
             raise DeadlinePassed(
-                f"{left_seconds:.1f} s are left before the processes run again: too little for"
-                f" {step.name}",
+                f"too little time is left for {step.name} before the processes run again",
                 "Everything is as it was. Give a later --deadline.",
             )
 

@@ -33,6 +33,7 @@ from holdfast.restoration.storage import (
     volume_as_json,
     volume_from_json,
 )
+from holdfast.restoration.update_lock import forget
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import fitting_label, kind_of
 from holdfast.system.mounts import is_under
@@ -261,6 +262,7 @@ def remove(storage: NewStorage) -> str:
                     raise
                 time.sleep(_POLL_SECONDS)
         container.remove()
+        forget(storage.url)
         return f"{storage.url} was deleted again"
 
     return in_expendable_child(work, _CONTAINER_SECONDS, storage.url)

@@ -144,6 +144,12 @@ class UpdateLock:
         return age_seconds > float(found.get("lease_seconds", LEASE_SECONDS))
 
 
+def forget(url: str) -> None:
+    """Remove the lock file of an image that is not there any more. Idempotent."""
+    with suppress(OSError):
+        Path(parse_container_url(url).path + SUFFIX).unlink()
+
+
 def host_id() -> str:
     """What this host is called in locks: its machine id, else its name."""
     with suppress(OSError):

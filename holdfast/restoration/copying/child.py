@@ -103,9 +103,16 @@ class Copying:
             self.close()
             raise
 
-    def run_pass(self, progress: Progress | None = None, *, verify: bool = False) -> PassResult:
-        """Copy what changed; blocks as long as that takes. Raises HoldfastError."""
-        answer = self._ask("run", PASS_SECONDS, progress, verify=verify)
+    def run_pass(
+        self,
+        progress: Progress | None = None,
+        *,
+        verify: bool = False,
+        seconds: float = PASS_SECONDS,
+    ) -> PassResult:
+        """Copy what changed, and write it to storage; blocks as long as that takes, at most
+        `seconds`. Raises HoldfastError."""
+        answer = self._ask("run", min(seconds, PASS_SECONDS), progress, verify=verify)
         return PassResult(**answer)
 
     def room(self) -> dict[str, int]:
@@ -120,9 +127,9 @@ class Copying:
         """Mount a device as the source, read-only and unseen."""
         self._ask("source", STILL_SECONDS, source=asdict(source))
 
-    def finish(self) -> int:
+    def finish(self, seconds: float = STILL_SECONDS) -> int:
         """Make the copy durable and let go of everything; how many inode flags were refused."""
-        answer = self._ask("finish", STILL_SECONDS)
+        answer = self._ask("finish", min(seconds, STILL_SECONDS))
         self._wait(_LET_GO_SECONDS)
         return int(answer["refused_flags"])
 
@@ -311,9 +318,14 @@ class _Worker:
             _sync(self._source)
 
     def run(self, verify: bool) -> dict[str, Any]:
-        """One pass."""
+        """One pass. Written to storage at once: not left to the time when everybody waits, and
+        what storage refuses is known before."""
         assert self._replica is not None
-        return asdict(self._replica.run_pass(self._progress, verify=verify))
+        begun = time.monotonic()
+        result = self._replica.run_pass(self._progress, verify=verify)
+        _sync(self._target)
+        result.seconds = time.monotonic() - begun
+        return asdict(result)
 
 
 def _root(mount: int) -> bytes:

@@ -31,7 +31,7 @@ class Flush:
         if copying is None or not work.facts.get("from_live"):
             sync(points_from_json(work.facts["points"]))
             return "synced"
-        result = copying.run_pass(verify=not work.facts.get("device"))
+        result = copying.run_pass(verify=not work.facts.get("device"), seconds=work.seconds_left())
         if result.differences:
             raise StorageFailed(
                 f"the copy differs from the volume: {'; '.join(result.differences[:3])}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -11,6 +12,10 @@ from holdfast.model.plan import StepName
 from holdfast.model.restoration import Restoration
 from holdfast.model.volume import Volume
 from holdfast.restoration.storage import volume_from_json
+
+LONGEST_RESERVE_SECONDS = 10.0
+_RESERVE_SHARE = 0.25
+"""How much of the time until the deadline is kept back for undoing."""
 
 
 class Ledger(Protocol):
@@ -56,6 +61,17 @@ class Work:
         self.ledger.note(self.restoration.id, facts=facts, deadline_ns=deadline_ns)
         self.restoration.facts.update(facts)
         self.restoration = replace(self.restoration, deadline_ns=deadline_ns)
+
+    def seconds_left(self) -> float:
+        """Until undoing must begin, so that it ends before processes run by themselves; infinite
+        while nobody is stopped."""
+        deadline_ns = self.restoration.deadline_ns
+        if not deadline_ns:
+            return float("inf")
+        whole_seconds = float(self.facts.get("deadline_seconds", 0.0))
+        reserve_seconds = min(LONGEST_RESERVE_SECONDS, whole_seconds * _RESERVE_SHARE)
+        left_ns = deadline_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        return left_ns / 1e9 - reserve_seconds
 
     @property
     def old(self) -> Volume:

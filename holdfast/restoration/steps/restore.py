@@ -64,7 +64,7 @@ class Restore:
             return "complete"
         if work.facts.get("from_live") and work.facts.get("device"):
             copying.take_source(Source(**work.facts["device"]))
-            result = copying.run_pass(verify=True)
+            result = copying.run_pass(verify=True, seconds=work.seconds_left())
             if result.differences:
                 raise StorageFailed(
                     f"the copy differs from the volume: {'; '.join(result.differences[:3])}",
@@ -76,7 +76,7 @@ class Restore:
                 "lost": result.lost,
             }
             work.remember(verified=words)
-        refused = copying.finish()
+        refused = copying.finish(work.seconds_left())
         copying.close()
         del work.live["copying"]
         if refused:
