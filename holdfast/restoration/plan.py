@@ -170,7 +170,7 @@ def _findings_about_time(situation: Situation, strategy: Strategy) -> tuple[Find
                 "Give a later --deadline.",
             ),
         )
-    if predicted > situation.pause_budget_seconds:
+    if predicted > situation.pause_budget_seconds and strategy is not Strategy.DETACH:
         return (
             Finding(
                 "pause",

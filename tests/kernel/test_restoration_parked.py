@@ -55,7 +55,7 @@ def test_after_the_deadline_they_run_with_errors(settings: Settings, ram_directo
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         holdfast.adopt_volume("data", str(path))
         with application(path, ram_directory / "record", simple=True) as running:
-            done = command("volume", "detach", "data", "--park", "3s")
+            done = command("volume", "detach", "data", "--park", "8s")
             assert done.returncode == 0, done.stderr
             wait_until(lambda: running.progress()[1] > 0)
             assert running.process.poll() is None, "it must not crash"
