@@ -39,7 +39,7 @@ from holdfast.restoration.storage import (
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.volumes.mountpoints import capture
-from holdfast.volumes.properties import boot_id, properties
+from holdfast.volumes.properties import boot_id, primary, properties
 
 Say = Callable[[str], None]
 Percent = Callable[[float], None]
@@ -252,7 +252,7 @@ def _abandon(catalog: Catalog, work: Work, error: BaseException) -> None:
 def _source(assessment: Assessment) -> Source:
     request = assessment.request
     if not request.contents:
-        return Source(path=request.volume.mount.path)
+        return _whole(assessment)
     if not is_container(request.contents):
         return Source(path=request.contents)
     url = parse_container_url(request.contents)
@@ -269,22 +269,48 @@ def _source(assessment: Assessment) -> Source:
     )
 
 
+def _whole(assessment: Assessment) -> Source:
+    """The whole file system, also where only a directory or subvolume of it is mounted."""
+    path = assessment.request.volume.mount.path
+    point = primary(assessment.points, path)
+    if not point.inside:
+        return Source(path=path)
+    if not point.source.startswith("/dev/"):
+        raise Blocked(
+            f"only /{point.inside} of {point.source} is mounted at {path}",
+            "Mount all of it somewhere, and adopt that.",
+        )
+    return Source(
+        device=point.source,
+        filesystem=point.filesystem,
+        options=_top_level(point.filesystem),
+        read_only="ro" in point.super_options.split(","),
+    )
+
+
+def _top_level(filesystem: str) -> str:
+    """The option that shows all of a file system, whatever its default is (btrfs(5))."""
+    return "subvolid=5" if filesystem == "btrfs" else ""
+
+
 def _device_of(volume: Volume, assessment: Assessment) -> Source | None:
     """The volume's own block device, for the look at it after the dismount; None: it has none."""
     point = assessment.points[-1]
     if not point.source.startswith("/dev/"):
         return None
     filesystem = volume.mount.filesystem
+    options = _top_level(filesystem)
     if volume.adoption is None or not volume.adoption.source.startswith("file:"):
-        return Source(device=point.source, filesystem=filesystem)
+        return Source(device=point.source, filesystem=filesystem, options=options)
     words = dict(
         word.partition("=")[::2] for word in volume.adoption.loop_options.split(",") if word
     )
     if "autoclear" not in words:
-        return Source(device=point.source, filesystem=filesystem)
+        return Source(device=point.source, filesystem=filesystem, options=options)
     return Source(
         device=parse_container_url(volume.adoption.source).path,
         filesystem=filesystem,
+        options=options,
         is_image=True,
         offset_bytes=int(words.get("offset", 0)),
         size_bytes=int(words.get("sizelimit", 0)),

@@ -73,6 +73,10 @@ class Source:
     path: str = ""
     device: str = ""
     filesystem: str = ""
+    options: str = ""
+    """Of the file system on `device`."""
+    read_only: bool = True
+    """As the kernel has it when it is mounted elsewhere, too: both must agree."""
     is_image: bool = False
     """Whether `device` is an image, or a device that is to be read in part."""
     offset_bytes: int = 0
@@ -280,7 +284,9 @@ class _Worker:
                     sector_bytes=wanted.sector_bytes,
                     read_only=True,
                 )
-            self._source = mount_privately(device, wanted.filesystem, read_only=True)
+            self._source = mount_privately(
+                device, wanted.filesystem, read_only=wanted.read_only, options=wanted.options
+            )
         root = _root(self._source)
         if self._replica is None:
             self._replica = Replica(root, _root(self._target), self._sync_source)
