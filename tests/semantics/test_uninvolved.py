@@ -22,13 +22,13 @@ def look(pid):
 seen = {pid: set() for pid in sys.argv[1:]}
 looks = 0
 print("ready", flush=True)
-while not select.select([sys.stdin], [], [], 0)[0]:
+while not select.select([sys.stdin], [], [], 0.001)[0]:
     for pid in seen:
         seen[pid].add(look(pid))
     looks += 1
 print(json.dumps([looks, {pid: sorted(found) for pid, found in seen.items()}]), flush=True)
 """
-"""Looks at processes as often as it can, and says in the end in which states it saw them."""
+"""Looks at processes some hundred times a second, and says in the end in which states it saw them."""
 
 BUSY = "import sys, threading; print('ready', flush=True)\nwhile True: sum(range(1000))"
 
@@ -41,7 +41,7 @@ def observed(adopted: Holdfast, bench: Bench, start: Hold) -> dict[str, dict[str
     roles = {
         "user": start("sh", "-c", "cd $0; exec 5>log; echo ready; read x", bench.path).pid,
         "neighbour": start("sh", "-c", uses_another, elsewhere).pid,
-        "busy": start(sys.executable, "-c", BUSY, cwd="/").pid,
+        "busy": start("nice", "-n", "19", sys.executable, "-c", BUSY, cwd="/").pid,
         "parent": start("sh", "-c", "sh -c 'echo ready; cd $0; read x' $0", bench.path).pid,
     }
     watching = start(sys.executable, "-c", OBSERVER, *map(str, roles.values()))
