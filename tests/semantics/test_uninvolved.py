@@ -28,9 +28,9 @@ while not select.select([sys.stdin], [], [], 0.001)[0]:
     looks += 1
 print(json.dumps([looks, {pid: sorted(found) for pid, found in seen.items()}]), flush=True)
 """
-"""Looks at processes some hundred times a second, and says in the end in which states it saw them."""
+"""Looks at processes some hundred times a second, and says in the end how it saw them."""
 
-BUSY = "import sys, threading; print('ready', flush=True)\nwhile True: sum(range(1000))"
+BUSY = "print('ready', flush=True)\nwhile True: sum(range(1000))"
 
 
 def observed(adopted: Holdfast, bench: Bench, start: Hold) -> dict[str, dict[str, set[str]]]:
