@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands import BenchmarkError, run
+from benchmarks.commands import BenchmarkError, run, wait_until
 from benchmarks.comparison import say
 from benchmarks.report import Table, aligned, markdown
 from benchmarks.subjects import remove_folder
@@ -152,7 +152,12 @@ def _device(folder: Path, number: int) -> str:
 
 
 def _dismount(path: Path) -> None:
-    subprocess.run(["umount", path], check=False, capture_output=True)
+    """The processes that were killed last may still be ending."""
+    if path.is_mount():
+        wait_until(
+            lambda: subprocess.call(["umount", path], stderr=subprocess.DEVNULL) == 0,
+            f"umount {path}",
+        )
 
 
 def _let_go_of_devices(folder: Path) -> None:
