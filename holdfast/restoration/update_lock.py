@@ -145,9 +145,11 @@ class UpdateLock:
 
 
 def forget(url: str) -> None:
-    """Remove the lock file of an image that is not there any more. Idempotent."""
+    """Remove the lock file of an image, when that is not there any more. Idempotent."""
+    container = parse_container_url(url)
     with suppress(OSError):
-        Path(parse_container_url(url).path + SUFFIX).unlink()
+        if container.kind == "file" and not Path(container.path).exists():
+            Path(container.path + SUFFIX).unlink()
 
 
 def host_id() -> str:

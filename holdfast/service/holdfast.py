@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 
@@ -35,6 +35,7 @@ from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
 from holdfast.model.usage import Usage
 from holdfast.model.volume import Volume, VolumeReport, check_name
+from holdfast.restoration.update_lock import forget as forget_lock
 from holdfast.service.doctor import examine
 from holdfast.service.freezing import Freezes
 from holdfast.service.legs import Legs
@@ -44,6 +45,7 @@ from holdfast.service.rights import need_root
 from holdfast.service.turn import turn
 from holdfast.service.using import usage_of
 from holdfast.service.wishes import NewVolume, check_socket_path
+from holdfast.system.expendable import in_expendable_child
 from holdfast.volumes.adopt import adopt_volume, limits_of
 from holdfast.volumes.adopted import attach_adopted, detach_adopted, report_adopted
 from holdfast.volumes.attach import attach_volume, rebuild_volume
@@ -272,6 +274,9 @@ class Holdfast:
             self.ingest()
             volume = self.catalog.volume(name)
             left = delete_volume(self.settings, volume, keep_images=keep_images, progress=progress)
+            for url in () if keep_images else (*volume.leg_urls, *volume.spare_urls):
+                with suppress(HoldfastError):
+                    in_expendable_child(partial(forget_lock, url), doing=url)
             self.catalog.remove(name)
         return left
 
