@@ -45,7 +45,7 @@ def receipt_of(restoration: Restoration, outcome: str, thawed_at: float | None =
             for pid, name in facts.get("frozen", ())
         ),
         requests_held=int(facts.get("calls_made_again", 0)),
-        errors_returned=0,
+        errors_returned=len(facts.get("calls_failed", ())),
         longest_wait_ms=round(pause_ms, 3),
         bytes_replayed=int(facts.get("final_pass", {}).get("bytes", 0)),
         verification=str(facts.get("verification", "")),

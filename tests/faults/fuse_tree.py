@@ -165,6 +165,10 @@ class FuseTree:
         self.server.send_signal(signal.SIGSTOP)
         wait_until_stopped(self.server.pid)
 
+    def resume(self) -> None:
+        """It goes on where it was."""
+        self.server.send_signal(signal.SIGCONT)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from holdfast.config import Settings
 from holdfast.model.plan import Cause
 from holdfast.model.volume import VolumeState
@@ -20,29 +22,57 @@ from tests.kernel.restoration_bench import (
 )
 from tests.kernel.volume_stack import wait_until
 
+WRITE, FSYNC = 1, 74
+"""asm/unistd_64.h."""
 
+
+def call_of(pid: int) -> int:
+    """Number of the system call that a process waits in; -1: it waits in none."""
+    word = Path(f"/proc/{pid}/syscall").read_text().split()[0]
+    return -1 if word == "running" else int(word)
+
+
+def hang_in(tree: FuseTree, pid: int, call: int) -> None:
+    """Stop the server at a moment when this process waits for it in that call."""
+
+    def waits_in_it() -> bool:
+        tree.stop()
+        wait_until(lambda: call_of(pid) in (WRITE, FSYNC))
+        if call_of(pid) == call:
+            return True
+        tree.resume()
+        return False
+
+    wait_until(waits_in_it)
+
+
+@pytest.mark.parametrize("call", [WRITE, FSYNC], ids=["write", "fsync"])
 def test_a_hung_server_is_replaced_and_its_calls_are_made_again(
-    settings: Settings, ram_directory: Path
+    settings: Settings, ram_directory: Path, call: int
 ) -> None:
+    """A flush is not: what it was to make durable may not be in the other contents."""
     served = ram_directory / "served"
     served.mkdir()
     path = ram_directory / "mnt"
     with FuseTree(served, path) as tree, Holdfast(settings) as holdfast:
         holdfast.adopt_volume("data", str(path))
         with application(path, ram_directory / "record", simple=True) as running:
-            tree.stop()
-            wait_until(lambda: (Path(f"/proc/{running.pid}/wchan").read_text()) != "0")
+            hang_in(tree, running.pid, call)
             assert holdfast.restorations.assess("data").plan.cause is Cause.HANG
             receipt = holdfast.restorations.restore(
                 "data", str(served), f"file:{ram_directory}/new.img", "ext4"
             )
             assert receipt is not None
-            assert receipt.requests_held == 1, "the call that waited was not made again"
             mount = mount_at(path)
             assert mount is not None
             assert mount.filesystem == "ext4"
             running.wait_for_more()
-            assert running.verify(in_doubt=1) > 0
+            if call == FSYNC:
+                assert receipt.errors_returned == 1
+                assert running.progress()[1] == 1, "the program is told of what may be lost"
+            else:
+                assert receipt.requests_held == 1, "the call that waited was not made again"
+                assert running.verify(in_doubt=1) > 0
         subprocess.run(["umount", str(path)], check=True)
         detach_loops_in(ram_directory)
 

@@ -7,6 +7,7 @@ Only from `stop` to `park` may a user be let go as if nothing had happened.
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.births import is_being_born, parents_first
-from holdfast.applications.rebind.dead_calls import is_to_be_made_again
+from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_made_again
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.late import still_parked
 from holdfast.applications.rebind.looking_back import look_back
@@ -58,6 +59,7 @@ class Rebind:
         storage_answers: bool = True,
         digest_limit_bytes: int = -1,
         seized: Callable[[], object] | None = None,
+        written_through: bool = False,
     ) -> None:
         """`deadline_ns`: of CLOCK_MONOTONIC; users leave the harbour then, whatever happened.
 
@@ -67,7 +69,8 @@ class Rebind:
         up to that size are compared by contents where size agrees and time does not. `seized` is
         called when users are told to stop, and before they are waited for: the place to abort a
         dead mount, so that calls which wait inside return; with it, those that fail because of that
-        are made again on the new mount.
+        are made again on the new mount; flushes only if `written_through` says that what they were
+        to make durable is not lost.
         """
         self._record = Record(record_directory)
         self._users = list(users)
@@ -77,8 +80,11 @@ class Rebind:
         self._storage_answers = storage_answers
         self._digest_limit_bytes = digest_limit_bytes
         self._seized = seized
+        self._written_through = written_through
         self.calls_made_again = 0
         """System calls that had failed because of the dead mount."""
+        self.calls_failed: list[str] = []
+        """Those whose errors their programs see: the writes that they were to flush are lost."""
         self._processes: dict[int, StoppedProcess] = {}
 
     @property
@@ -162,9 +168,14 @@ class Rebind:
         numbers = {each.number for each in user.handles if each.number is not None}
         for thread_id, (call, error) in target.failed_calls().items():
             descriptor = target.threads[thread_id].argument(0)
-            if is_to_be_made_again(call, error, descriptor, numbers):
+            if is_to_be_made_again(
+                call, error, descriptor, numbers, written_through=self._written_through
+            ):
                 target.make_call_again(thread_id)
                 self.calls_made_again += 1
+            elif flush := flush_that_failed(call, descriptor, numbers):
+                words = f"{flush} of descriptor {descriptor} in {user.name} (process {user.pid})"
+                self.calls_failed.append(f"{words}: {os.strerror(error)}")
 
     def _refuse(self, judged: Sequence[JudgedHandle]) -> None:
         found = blockers(judged)

@@ -58,6 +58,7 @@ class Freeze:
             find,
             storage_answers=alive,
             seized=partial(abort, points) if work.facts.get("broken") and not stale else None,
+            written_through=work.new is None and is_fuse(work.old.mount.filesystem),
         )
         rebind.stop()
         keep(work, rebind)
@@ -66,6 +67,7 @@ class Freeze:
         work.remember(
             frozen=[[user.pid, user.name] for user in stopped],
             calls_made_again=rebind.calls_made_again,
+            calls_failed=rebind.calls_failed,
         )
         handles = sum(len(user.handles) for user in stopped)
         return f"{len(stopped)} processes, {handles} handles"
@@ -77,6 +79,12 @@ class Freeze:
             rebind.release()
         keep(work, None)
         return "released"
+
+
+def is_fuse(filesystem: str) -> bool:
+    """A FUSE server has everything that was written, unless it asked for a write-back cache, which
+    few do and nobody outside can see."""
+    return filesystem == "fuse" or filesystem.startswith("fuse.")
 
 
 def users_of(
