@@ -366,6 +366,13 @@ class Target:
 
     def release(self) -> None:
         """Give every thread its own state again, unmap the harbour, let them go on."""
+        try:
+            self._release()
+        except ProcessLookupError:
+            self.abandon()  # or its parent would not hear of its end
+            raise
+
+    def _release(self) -> None:
         assert self._harbour is not None
         for courier in self._couriers.values():
             courier.close()

@@ -197,6 +197,8 @@ class Threads:
                 )
             if stop is None or stop.ended:
                 del self._seized[thread_id]
+                if stop is None:
+                    _reluctant.add(thread_id)  # it is buried after the others
                 return
             if stop.interrupted:
                 break
@@ -271,11 +273,11 @@ def _let_go(thread_id: int, timeout_seconds: float) -> bool:
             ptrace.detach(thread_id)
             return True
         stop = ptrace.wait_for_stop(thread_id, min(deadline, time.monotonic() + 0.05))
-        if stop is None and not ptrace.has_ended(thread_id):
+        if stop is None:  # or it is a main thread, which is buried after the others
             if time.monotonic() >= deadline:
                 return False
             continue
-        if stop is None or stop.ended:
+        if stop.ended:
             return True
         if stop.signal:
             ptrace.run(thread_id, stop.signal)
