@@ -49,6 +49,9 @@ _MAP_FIXED_NOREPLACE = 0x100022
 _TURNS, _TURN_SECONDS = 200, 0.0002
 """How often it is looked whether calls have been made, before and while sleeping in between."""
 
+_BATCH_NS = 10 * 10**9
+"""How long a thread that has made its calls waits at least to be interrupted."""
+
 DEAD_MOUNT_ERRORS = frozenset(
     (
         *(errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ECONNABORTED),
@@ -267,6 +270,10 @@ class Target:
         self.write(self._harbour.room, batch_code(table, self._harbour.wait))
         registers = self._waiting(thread_id)
         registers.values["rip"] = self._harbour.room
+        # In the end it is in the wait loop until it is interrupted, and must not leave meanwhile.
+        head = self.read(self._harbour.data, 16)
+        later_ns = max(struct.unpack("<Qq", head)[1], time.monotonic_ns() + _BATCH_NS)
+        self.write(self._harbour.data, struct.pack("<Qq", 1, later_ns))
         ptrace.set_registers(thread_id, registers)
         ptrace.run(thread_id)
         turns = 0
@@ -289,8 +296,23 @@ class Target:
             if stop.interrupted:
                 break
             ptrace.run(thread_id, stop.signal)
+        self._keep_what_left(thread_id)
         ptrace.set_registers(thread_id, self._waiting(thread_id))
+        self.write(self._harbour.data, head)
         return results_of(self.read(table, table_bytes(len(calls))))
+
+    def _keep_what_left(self, thread_id: int) -> None:
+        """If we were so slow that the thread left the harbour: what it did since is not undone."""
+        assert self._harbour is not None
+        registers = ptrace.get_registers(thread_id, LAYOUT)
+        if self._harbour.holds(registers.instruction_pointer):
+            return
+        self.threads[thread_id] = registers
+        self._threads.masks[thread_id] = ptrace.get_signal_mask(thread_id)
+        ptrace.set_signal_mask(thread_id, EVERY_SIGNAL)
+        self.write(self._harbour.address, self._harbour.build_code(self.threads))
+        cells = struct.pack("<QQ", self._threads.masks[thread_id], registers.values["eflags"])
+        self.write(self._harbour.cells_of(thread_id), cells)
 
     @property
     def wait_address(self) -> int:
