@@ -22,6 +22,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.system import mount_api
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.private_mount import attach_private_loop
 from holdfast.system.run import run
 from holdfast.system.visitor import Visitor, open_namespaces
 from holdfast.volumes.capture import capture_device
@@ -33,6 +34,9 @@ REMOUNT_SECONDS = 60.0
 
 _BENCHES = ("/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security", "/mnt", "/media")
 """Empty directories that every host has, to mount on where nobody else sees it."""
+
+_SECTOR_BYTES = 512
+"""What mount(8) gives the loop devices that it makes."""
 
 _DESCRIPTORS_PER_MESSAGE = 200
 """SCM_MAX_FD (<net/scm.h>) is 253."""
@@ -135,10 +139,44 @@ def _mount_base(visitor: Visitor, source: str, filesystem: str, options: str) ->
         spot = mount_api.open_place(_bench())
         mount_api.attach_tree(tree, spot)
         return tree
+    device, loop, options = _attached(source, options)
     visitor.retire()
     bench = _bench()
-    _mount(source, bench, filesystem, options)
+    _mount(device, bench, filesystem, options)
+    if loop >= 0:
+        os.close(loop)  # it detaches by itself after the last dismount from now on
     return mount_api.open_place(bench)
+
+
+def _attached(source: str, options: str) -> tuple[str, int, str]:
+    """What to mount of an image with the option `loop`, the loop device's descriptor, and the
+    options that are left.
+
+    Before this process leaves our mount namespace: the kernel names the image by the mount that it
+    was opened through, and one that nobody else has would be named wrongly.
+    """
+    words = dict(word.partition("=")[::2] for word in options.split(",") if word)
+    if "loop" not in words:
+        return source, -1, options
+    try:
+        device, loop = attach_private_loop(
+            source,
+            int(words.get("sizelimit") or 0),
+            offset_bytes=int(words.get("offset") or 0),
+            sector_bytes=_SECTOR_BYTES,
+            read_only="ro" in words,
+        )
+    except OSError as error:
+        raise StorageFailed(
+            f"{source} cannot be attached to a loop device: {error.strerror}",
+            "Look at the image, and at its rights.",
+        ) from error
+    left = [
+        word
+        for word in options.split(",")
+        if word and word.partition("=")[0] not in ("loop", "offset", "sizelimit")
+    ]
+    return device, loop, ",".join(left)
 
 
 def _mount_staged(visitor: Visitor, source: str, filesystem: str, options: str) -> int:
