@@ -126,6 +126,9 @@ def _look_at(question: _Question) -> _Answer | None:
 
 def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Handle | None:
     handle = sighting.handle
+    told = sighting.mount_known or sighting.detached
+    if told and answer is not None and answer.mount_id not in (0, handle.mount_id):
+        return None  # closed since the first look, and its number was given to something else
     if sighting.detached:
         return handle if answer is not None and answer.device in places.devices else None
     mount = places.by_id.get(handle.mount_id)
