@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from holdfast.applications.rebind.alarm import Alarm
 from holdfast.applications.rebind.births import is_being_born, parents_first
 from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_made_again
 from holdfast.applications.rebind.handles import DRIVERS
@@ -86,6 +87,7 @@ class Rebind:
         self.calls_failed: list[str] = []
         """Those whose errors their programs see: the writes that they were to flush are lost."""
         self._processes: dict[int, StoppedProcess] = {}
+        self._alarm: Alarm | None = None
 
     @property
     def users(self) -> tuple[User, ...]:
@@ -108,6 +110,7 @@ class Rebind:
         """
         self._refuse(judge(self._users))
         _raise_limit_of_descriptors()
+        self._set_alarm()
         try:
             for _ in range(MOST_ROUNDS):
                 if not self._stop_all():
@@ -196,6 +199,16 @@ class Rebind:
             with suppress(ProcessLookupError):
                 process.target.release()
         self._processes.clear()
+        self._cancel_alarm()
+
+    def _set_alarm(self) -> None:
+        self._cancel_alarm()
+        self._alarm = Alarm(self._deadline_ns)
+
+    def _cancel_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     # --- parking --------------------------------------------------------------------------------
 
@@ -268,6 +281,7 @@ class Rebind:
     def set_deadline(self, deadline_ns: int) -> None:
         """When the users continue by themselves: ns of CLOCK_MONOTONIC, instead of as before."""
         self._deadline_ns = deadline_ns
+        self._set_alarm()
         for process in list(self._processes.values()):
             with unless_it_ends(self._processes, process):
                 process.target.set_deadline(deadline_ns)
@@ -277,6 +291,7 @@ class Rebind:
         for process in self._processes.values():
             process.target.abandon()
         self._processes.clear()
+        self._cancel_alarm()
 
     # --- going on after a death -----------------------------------------------------------------
 
@@ -297,6 +312,7 @@ class Rebind:
             return None
         _raise_limit_of_descriptors()
         self = cls(record_directory, (), entries[0]["deadline_ns"])
+        self._set_alarm()
         try:
             for entry in entries:
                 if entry["act"] == Act.PROCESS:

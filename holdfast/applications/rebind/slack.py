@@ -7,6 +7,7 @@ The slots are always the same, so what an agent that died has left in one is fou
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 from holdfast.applications.rebind.harbour import PAGE, SLACK_BYTES, slack_mark
@@ -24,6 +25,8 @@ def find_slots(threads: Threads, maps: list[str]) -> Iterator[tuple[int, bool]]:
         end = int(line.split(" ", 1)[0].partition("-")[2], 16)
         try:
             page = threads.read(end - PAGE, PAGE)
+        except ProcessLookupError:
+            raise
         except OSError:
             continue  # beyond the end of its file
         # one slot stays unused: code that happens to end with zeros is not taken for padding
@@ -45,10 +48,12 @@ def _state(slot: bytes) -> bool | None:
 
 
 def choose_slot(threads: Threads, maps: list[str]) -> int:
-    """The address of an empty slot. Raises Refused when there is none."""
+    """The address of an empty slot. Raises Refused when there is none, ProcessLookupError."""
     for address, left_over in find_slots(threads, maps):
         if not left_over:
             return address
+    if not maps:
+        raise ProcessLookupError(errno.ESRCH, f"process {threads.pid} has ended")
     raise Refused(
         f"process {threads.pid} has no room for a system call of ours in its executable memory",
         "Stop this process for the time of the restoration.",

@@ -238,16 +238,17 @@ class Threads:
         """Read memory of the process. Raises OSError."""
         data = os.pread(self._memory, length, address)
         if len(data) != length:
-            raise self._no_memory(address)
+            raise self._no_memory(address, len(data))
         return data
 
     def write(self, address: int, data: bytes) -> None:
         """Write memory of the process, read-only memory as well. Raises OSError."""
-        if os.pwrite(self._memory, data, address) != len(data):
-            raise self._no_memory(address)
+        written = os.pwrite(self._memory, data, address)
+        if written != len(data):
+            raise self._no_memory(address, written)
 
-    def _no_memory(self, address: int) -> OSError:
-        if ptrace.has_ended(self.pid):
+    def _no_memory(self, address: int, done_bytes: int) -> OSError:
+        if not done_bytes or ptrace.has_ended(self.pid):  # 0: its memory is gone, it is ending
             return ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended")
         return OSError(errno.EFAULT, f"no memory at {address:#x}")
 
