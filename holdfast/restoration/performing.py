@@ -34,6 +34,7 @@ from holdfast.restoration.storage import (
     OLD_GATE,
     directory_of,
     forget_directory,
+    make_directory,
     volume_as_json,
 )
 from holdfast.system.expendable import in_expendable_child
@@ -167,7 +168,7 @@ def _begin(
         step_names=plan.step_names,
         facts=facts,
     )
-    directory_of(settings, restoration.id).mkdir(mode=0o700, parents=True)
+    make_directory(settings, restoration.id)
     catalog.restorations.begin(restoration)
     return Work(settings, catalog.restorations, restoration, say, percent)
 

@@ -18,7 +18,7 @@ from holdfast.restoration.performing import Say, finish, undone
 from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.protocol import Work
-from holdfast.restoration.storage import put_old_gate_back
+from holdfast.restoration.storage import may_finish, put_old_gate_back
 from holdfast.volumes.properties import boot_id
 
 
@@ -64,6 +64,7 @@ def _after_restart(settings: Settings, catalog: Catalog, work: Work) -> str:
     """
     restoration, new = work.restoration, work.new
     complete = new is not None and restoration.has_finished(StepName.RESTORE)
+    complete = complete and may_finish(settings, restoration.id)
     if complete and restoration.stage is not Stage.UNDOING:
         finish(settings, catalog, work, mounted=False)
         return "was complete when the host was restarted: holdfast volume attach mounts it"

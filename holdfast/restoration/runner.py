@@ -19,6 +19,7 @@ from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Stage, StepRecord, StepState
 from holdfast.restoration.steps.protocol import Step, Work
+from holdfast.restoration.storage import forbid_finish, may_finish
 
 POINTS_OF_NO_RETURN = (StepName.REPLAY, StepName.UNLOCK, StepName.THAW)
 """Once handles lead to the new mount, and more so when someone has run on it, only forward is safe:
@@ -67,7 +68,9 @@ class Runner:
 
     def go_on(self) -> bool:
         """Finish or undo what a dead runner left; True when it was finished, False when undone."""
-        if self.work.restoration.stage is Stage.UNDOING or not self._past_the_dismount():
+        allowed = may_finish(self.work.settings, self.work.restoration.id)
+        undoing = self.work.restoration.stage is Stage.UNDOING or not allowed
+        if undoing or not self._past_the_dismount():
             self.undo(None)
             return False
         try:
@@ -91,6 +94,7 @@ class Runner:
             raise StorageFailed("it could not be undone entirely: " + "; ".join(failures))
 
     def _undo_all(self) -> list[str]:
+        forbid_finish(self.work.settings, self.work.restoration.id)
         with suppress(StorageFailed):
             self._note_stage(Stage.UNDOING)
         failures = []

@@ -26,7 +26,7 @@ from holdfast.restoration.performing import finish, undone
 from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS, Work
 from holdfast.restoration.steps.freeze import users_of
-from holdfast.restoration.storage import directory_of, volume_as_json
+from holdfast.restoration.storage import make_directory, volume_as_json
 from holdfast.volumes.mountpoints import capture
 from holdfast.volumes.properties import boot_id
 
@@ -63,7 +63,7 @@ def rebind_stale(
             "broken": True,
         },
     )
-    directory_of(settings, restoration.id).mkdir(mode=0o700, parents=True)
+    make_directory(settings, restoration.id)
     catalog.restorations.begin(restoration)
     work = Work(settings, catalog.restorations, restoration)
     try:

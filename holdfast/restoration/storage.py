@@ -29,11 +29,38 @@ from holdfast.volumes.starting import start
 _LOOP_SECONDS = 30.0
 RESTORATIONS = "restorations"
 NEW_GATE, OLD_GATE = "new-gate", "old-gate"
+_MAY_FINISH = "may-finish"
 
 
 def directory_of(settings: Settings, identifier: str) -> Path:
     """Where one restoration keeps what must survive it: parking record, gates' states."""
     return settings.state_directory / RESTORATIONS / identifier
+
+
+def make_directory(settings: Settings, identifier: str) -> None:
+    """Make it, durably, with the file that allows to finish the restoration after a death."""
+    folder = directory_of(settings, identifier)
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / _MAY_FINISH).touch(mode=0o600)
+    _sync(folder)
+    _sync(folder.parent)
+
+
+def forbid_finish(settings: Settings, identifier: str) -> None:
+    """From now on it can only be undone: durable also where the catalog has no room to say so.
+
+    Removing a file needs no room. Idempotent.
+    """
+    folder = directory_of(settings, identifier)
+    with suppress(OSError):
+        (folder / _MAY_FINISH).unlink()
+        _sync(folder)
+
+
+def may_finish(settings: Settings, identifier: str) -> bool:
+    """Whether nobody has begun to undo it."""
+    folder = directory_of(settings, identifier)
+    return not folder.exists() or (folder / _MAY_FINISH).exists()
 
 
 def points_from_json(values: list[dict[str, Any]]) -> tuple[MountPoint, ...]:
