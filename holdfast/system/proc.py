@@ -7,6 +7,7 @@ OSError (FileNotFoundError, ProcessLookupError) when the process has ended meanw
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 
@@ -71,3 +72,20 @@ def process_facts(pid: int) -> ProcessFacts:
         threads=int(fields[17]),
         start_time=int(fields[19]),
     )
+
+
+def descriptor_limit(pid: int) -> tuple[int, int]:
+    """How many descriptors a process may have: soft and hard limit, proc_pid_limits(5).
+
+    Raises ProcessLookupError when it has ended.
+    """
+    for line in read(f"/proc/{pid}/limits").decode().splitlines():
+        if line.startswith("Max open files"):
+            soft, hard = (_limit(word) for word in line.split()[3:5])
+            return soft, hard
+    raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended")
+
+
+def _limit(word: str) -> int:
+    """RLIM_INFINITY as prlimit(2) takes it."""
+    return (1 << 64) - 1 if word == "unlimited" else int(word)

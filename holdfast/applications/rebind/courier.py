@@ -35,6 +35,7 @@ class _Callable(Protocol):
     def call(self, name: str, *arguments: int, thread_id: int | None = None) -> int: ...
     def read(self, address: int, length: int) -> bytes: ...
     def write(self, address: int, data: bytes) -> None: ...
+    def allow_more_descriptors(self) -> bool: ...
 
 
 class Courier:
@@ -43,11 +44,24 @@ class Courier:
     def __init__(self, target: _Callable, thread_id: int | None) -> None:
         self._target = target
         self._thread_id = thread_id
-        base = target.scratch
         self.pidfd = open_thread(thread_id or target.pid)
-        target.call("socketpair", socket.AF_UNIX, _SOCKET_TYPE, 0, base, thread_id=thread_id)
-        self.inside = struct.unpack("<ii", target.read(base, 8))
-        self._socket = socket.socket(fileno=take_descriptor(self.pidfd, self.inside[1]))
+        self.inside: tuple[int, ...] = ()
+        """Numbers of the socket pair in the process, from the first time that one is needed."""
+        self._socket: socket.socket | None = None
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            base, thread_id = self._target.scratch, self._thread_id
+            arguments = (socket.AF_UNIX, _SOCKET_TYPE, 0, base)
+            try:
+                self._target.call("socketpair", *arguments, thread_id=thread_id)
+            except OSError as error:
+                if error.errno != errno.EMFILE or not self._target.allow_more_descriptors():
+                    raise
+                self._target.call("socketpair", *arguments, thread_id=thread_id)
+            self.inside = struct.unpack("<ii", self._target.read(base, 8))
+            self._socket = socket.socket(fileno=take_descriptor(self.pidfd, self.inside[1]))
+        return self._socket
 
     def take(self, number: int) -> int:
         """A copy of a descriptor of the process for us; the caller closes it. Raises OSError."""
@@ -66,7 +80,7 @@ class Courier:
     def _give(self, descriptors: Sequence[int]) -> list[int]:
         count = len(descriptors)
         ancillary = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-        self._socket.sendmsg([b"d"], [ancillary])
+        self._connected().sendmsg([b"d"], [ancillary])
         base = self._target.scratch
         vector, payload, control = base + 64, base + 96, base + 128
         control_bytes = 16 + (4 * count + 7) // 8 * 8  # struct cmsghdr, then the numbers
@@ -96,5 +110,6 @@ class Courier:
 
     def forget(self) -> None:
         """Close our end only: the process is gone, or another agent goes on."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         os.close(self.pidfd)

@@ -11,13 +11,16 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from holdfast.system.proc import read
+from holdfast.system.proc import descriptor_limit, read
 from holdfast.system.smaps import MapSettings, read_settings
 
 _AT_PHENT = 4  # include/uapi/linux/auxvec.h: size of one program header
 _PROGRAM_HEADER_64_BYTES = 56  # sizeof(Elf64_Phdr)
 
 _CAP_SYS_CHROOT, _CAP_SYS_ADMIN, _CAP_CHECKPOINT_RESTORE = 18, 21, 40  # linux/capability.h
+
+_NEEDED_DESCRIPTORS = 3
+"""A socket pair, and what comes through it."""
 
 _MACHINES = frozenset({"x86_64"})
 
@@ -82,6 +85,9 @@ def _blocked(pid: int, status: dict[str, str]) -> str:
         return f"system calls cannot be made inside processes on {machine}"
     if not _has_64_bits(pid):
         return "it is a 32-bit process"
+    most = descriptor_limit(pid)[1]
+    if len(os.listdir(f"/proc/{pid}/fd")) + _NEEDED_DESCRIPTORS > most:  # noqa: PTH208
+        return f"it has as many descriptors as it may have ({most}): none is left to work with"
     return ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import secrets
 import struct
 import time
@@ -38,6 +39,7 @@ from holdfast.applications.rebind.strays import clear_left_over, stray_at
 from holdfast.applications.rebind.threads import LAYOUT, STOP_SECONDS, Threads, start_time
 from holdfast.system import ptrace
 from holdfast.system.kcmp import Shared, is_shared
+from holdfast.system.proc import descriptor_limit
 from holdfast.system.ptrace import EVERY_SIGNAL
 from holdfast.system.registers import Registers
 from holdfast.system.syscalls import number_of
@@ -79,6 +81,7 @@ class Target:
         """Tells this harbour from any other: a record belongs to one."""
         self._slack = 0
         self._couriers: dict[int | None, Courier] = {}
+        self._descriptor_limit = (0, 0)
         self._filtered: dict[int, bool] = {}
         self._descriptors: dict[int, set[int]] = {}
         """Numbers in each table of descriptors when the process stopped: later ones are ours."""
@@ -137,6 +140,7 @@ class Target:
             if thread_id == executor or not is_shared(Shared.DESCRIPTORS, executor, thread_id):
                 self._descriptors[thread_id] = _descriptors(self.pid, thread_id)
         size_bytes = Harbour(0, tuple(self.threads)).size_bytes
+        self._descriptor_limit = descriptor_limit(self.pid)
         harbour = Harbour(choose_place(maps, size_bytes), tuple(self.threads))
         protection = _PROT_READ | _PROT_EXEC
         arguments = (harbour.address, size_bytes, protection, _MAP_FIXED_NOREPLACE, -1, 0)
@@ -368,6 +372,22 @@ class Target:
         """A copy of a descriptor of the process for us; the caller closes it."""
         return self.courier(thread_id).take(number)
 
+    def allow_more_descriptors(self) -> bool:
+        """Raise the process's soft limit of descriptors until it is released; whether it could be.
+
+        What it had is in `as_json`, so that a later agent puts it back.
+        """
+        soft, hard = self._descriptor_limit
+        if soft == hard:
+            return False
+        self._limit_descriptors(hard, hard)
+        return True
+
+    def _limit_descriptors(self, soft: int, hard: int) -> None:
+        """As the process itself: others' limits are not even root's everywhere."""
+        self.write(self.scratch, struct.pack("<QQ", soft, hard))
+        self.call("prlimit64", 0, resource.RLIMIT_NOFILE, self.scratch, 0)
+
     # --- calls that failed because their mount died ---------------------------------------------
 
     def failed_calls(self) -> dict[int, tuple[int, int]]:
@@ -400,6 +420,8 @@ class Target:
             courier.close()
         self._couriers.clear()
         self._close_left_over()
+        if descriptor_limit(self.pid) != self._descriptor_limit:
+            self._limit_descriptors(*self._descriptor_limit)
         self.set_parked(False)
         executor = self._threads.executor
         for thread_id in self.threads:
@@ -452,6 +474,7 @@ class Target:
                 }
                 for thread_id, registers in self.threads.items()
             ],
+            "descriptor_limit": list(self._descriptor_limit),
             "descriptors": [
                 [thread_id, sorted(numbers)] for thread_id, numbers in self._descriptors.items()
             ],
@@ -504,6 +527,8 @@ class Target:
             self._threads.masks[thread_id] = saved[thread_id]["mask"]
             ptrace.set_registers(thread_id, self._waiting(thread_id))
             ptrace.set_signal_mask(thread_id, EVERY_SIGNAL)
+        soft, hard = record["descriptor_limit"]
+        self._descriptor_limit = (soft, hard)
         self._descriptors = {
             thread_id: set(numbers)
             for thread_id, numbers in record["descriptors"]
