@@ -10,6 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.errors import HoldfastError
+from holdfast.system.loop import detach_loop
+
 RUN_VARIABLE = "HOLDFAST_TEST_RUN"
 END_TIMEOUT_SECONDS = 10.0
 
@@ -41,13 +44,15 @@ class Leftovers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
             time.sleep(0.01)
-        devices = [device for device, _ in self.loop_devices()]
+        loops = list(self.loop_devices())
+        devices = [device for device, _ in loops]
         for source, target in reversed(self.mounts()):
             if source in devices:
                 _unmount(target)
         # Before the file below it goes: a lazy unmount would hide whose loop device it is.
-        for device in devices:
-            _run("losetup", "--detach", device)
+        for device, file in loops:
+            with contextlib.suppress(HoldfastError):
+                detach_loop(device, file.removesuffix(" (deleted)"))
         for _, target in reversed(self.mounts()):
             _unmount(target)
 

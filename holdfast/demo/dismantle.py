@@ -74,7 +74,7 @@ def dismantle(home: Path) -> None:
     remove_group(VOLUME)
     for loop in _loops(home):
         with suppress(HoldfastError):
-            detach_loop(loop.device)
+            detach_loop(loop.device, loop.backing_file)
     for mount in reversed(mounts_under(home)):
         with suppress(InUse, CommandFailed):
             unmount(mount.path, lazy=True)

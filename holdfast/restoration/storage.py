@@ -123,7 +123,7 @@ def take_down(settings: Settings, volume: Volume) -> None:
             if detaches_by_itself(loop.device):
                 continue
             with suppress(HoldfastError):  # somebody else looks at it: it is freed with them
-                detach_loop(loop.device)
+                detach_loop(loop.device, loop.backing_file)
 
 
 def detaches_by_itself(device: str) -> bool:

@@ -7,6 +7,7 @@ did not name.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -17,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import CommandFailed, InUse
+from holdfast.system.expendable import in_expendable_child
 from holdfast.system.run import run
 
 SECTOR_BYTES = 4096
 """Logical sector of our loop devices: what direct I/O below them needs, and the page size."""
 
-_LOOP_GET_STATUS64 = 0x4C05  # linux/loop.h
+_LOOP_CLR_FD = 0x4C01  # linux/loop.h
+_LOOP_GET_STATUS64 = 0x4C05
 _LOOP_INFO64_BYTES = 232  # sizeof(struct loop_info64)
 _SYS_BLOCK = Path("/sys/block")
 _DELETED = " (deleted)"
@@ -103,7 +106,7 @@ def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SEC
     )
     device = found.stdout.strip()
     if (_SYS_BLOCK / Path(device).name / "loop/dio").read_text().strip() != "1":
-        detach_loop(device)
+        detach_loop(device, path)
         raise CommandFailed(
             f"{path} does not allow direct I/O under a loop device",
             "The file system below it lacks O_DIRECT: use another one.",
@@ -111,22 +114,18 @@ def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SEC
     return device
 
 
-def detach_loop(device: str) -> bool:
-    """Detach a loop device; False when nothing was attached to it.
+def detach_loop(device: str, backing_file: str | os.PathLike[str]) -> bool:
+    """Detach this file from a loop device; False when it is not attached to it (any more).
 
-    Returns only when the kernel has let go of the backing file. Raises InUse while somebody has
-    the device open; the kernel detaches it by itself then, when the last user closes it.
+    Never detaches another file that got the device meanwhile. Returns only when the kernel has let
+    go of the file. Raises InUse while somebody has the device open; the kernel detaches it by
+    itself then, when the last user closes it.
     """
-    backing = _SYS_BLOCK / Path(device).name / "loop/backing_file"
-    if not backing.exists():
+    wanted = os.path.normpath(os.fspath(backing_file))
+    if not in_expendable_child(lambda: _clear(device, wanted), _ATTACH_SECONDS, device):
         return False
-    try:
-        run(["losetup", "--detach", device], deadline_seconds=_ATTACH_SECONDS)
-    except CommandFailed:
-        if backing.exists():
-            raise
     deadline = time.monotonic() + _DETACH_SECONDS
-    while backing.exists():
+    while _backing_of(device) == wanted:
         if time.monotonic() > deadline:
             raise InUse(
                 f"{device} is still open",
@@ -134,6 +133,34 @@ def detach_loop(device: str) -> bool:
             )
         time.sleep(_POLL_SECONDS)
     return True
+
+
+def _clear(device: str, wanted: str) -> bool:
+    """While we have it open, nobody can give the device another file."""
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if _backing_of(device) != wanted:
+            return False
+        fcntl.ioctl(descriptor, _LOOP_CLR_FD)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return False
+        raise
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _backing_of(device: str) -> str | None:
+    """Path of the backing file, None when there is none."""
+    try:
+        text = os.fsdecode((_SYS_BLOCK / Path(device).name / "loop/backing_file").read_bytes())
+    except OSError:
+        return None
+    return text.rstrip("\n").removesuffix(_DELETED)
 
 
 def set_loop_capacity(device: str) -> None:

@@ -61,7 +61,7 @@ def detach_loops(stack: Stack, name: str) -> None:
     """Detach the stack's loop devices. Raises InUse while another mount namespace has them."""
     for loop in stack.loops:
         try:
-            detach_loop(loop.device)
+            detach_loop(loop.device, loop.backing_file)
         except InUse as error:
             others = [
                 str(user)

@@ -113,7 +113,7 @@ def _detach(stack: Stack) -> list[str]:
     done = []
     for loop in stack.loops:
         try:
-            detach_loop(loop.device)
+            detach_loop(loop.device, loop.backing_file)
             done.append(f"detached {loop.device} from the dead {stack.device_file}")
         except InUse:
             done.append(f"{loop.device} detaches when its last user closes it")

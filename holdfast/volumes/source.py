@@ -81,7 +81,7 @@ def let_go_of_source(adoption: Adoption) -> None:
     if kind == "file" and adoption.loop_options == OWN_LOOP_OPTIONS:
         for loop in loop_devices():
             if loop.backing_file == path and not loop.deleted:
-                detach_loop(loop.device)
+                detach_loop(loop.device, loop.backing_file)
 
 
 def mountable_source(mount: MountProperties, adoption: Adoption) -> tuple[str, str]:

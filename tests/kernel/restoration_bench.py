@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.errors import InUse
+from holdfast.system.loop import detach_loop, loop_devices
 from tests.kernel.restored_application import RECORD
 from tests.kernel.volume_stack import wait_until
 
@@ -134,15 +136,10 @@ def _answers(path: Path) -> bool:
 
 def detach_loops_in(folder: Path) -> None:
     """Detach loop devices whose images lie in this folder."""
-    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            file = entry.read_text().rstrip("\n")
-            if entry.with_name("autoclear").read_text().strip() == "1":
-                continue  # it goes by itself, and may be somebody else's in the next moment
-        except OSError:
-            continue
-        if file.startswith(f"{folder}/"):
-            subprocess.run(["losetup", "--detach", f"/dev/{entry.parts[3]}"], check=False)
+    for loop in loop_devices():
+        if Path(loop.backing_file).parent == folder:
+            with suppress(InUse):
+                detach_loop(loop.device, loop.backing_file)
 
 
 class Heartbeat:

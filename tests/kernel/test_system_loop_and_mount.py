@@ -45,20 +45,22 @@ def test_attaching_twice_gives_the_same_device(tmp_path: Path) -> None:
         (found,) = loop_devices_of(image)
         assert found.deleted
     finally:
-        assert detach_loop(device)
-    assert not detach_loop(device)
+        assert not detach_loop(device, tmp_path / "another"), "it has another file"
+        assert detach_loop(device, image)
+    assert not detach_loop(device, image)
     assert not loop_devices_of(image)
 
 
 def test_an_open_device_is_not_detached_silently(tmp_path: Path) -> None:
-    device = attach_loop(sparse(tmp_path / "image", 16 << 20))
+    image = sparse(tmp_path / "image", 16 << 20)
+    device = attach_loop(image)
     descriptor = os.open(device, os.O_RDONLY)
     try:
         with pytest.raises(InUse, match="still open"):
-            detach_loop(device)
+            detach_loop(device, image)
     finally:
         os.close(descriptor)
-    assert not detach_loop(device)
+    assert not detach_loop(device, image)
 
 
 def test_an_absent_file_is_an_error_in_losetups_words(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_a_mounted_file_system_grows_online(tmp_path: Path, name: str) -> None:
         assert not unmount(point)
         assert check_filesystem(name, device).clean
     finally:
-        detach_loop(device)
+        detach_loop(device, image)
 
 
 def test_an_unmounted_ext4_grows_too(tmp_path: Path) -> None:
@@ -122,4 +124,4 @@ def test_an_unmounted_ext4_grows_too(tmp_path: Path) -> None:
             unmount(tmp_path)
         assert check_filesystem("ext4", device).clean
     finally:
-        detach_loop(device)
+        detach_loop(device, image)

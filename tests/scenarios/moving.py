@@ -22,9 +22,10 @@ from typing import Any, Protocol
 
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
+from holdfast.errors import InUse
 from holdfast.model.handle import HandleOutcome
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.loop import loop_devices
+from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.volumes.mountpoints import capture, dismount, remount
 from tests.scenarios.stories import Story
 from tests.soak import rounds
@@ -220,7 +221,8 @@ def _dismount_at_the_end(path: Path) -> None:
     subprocess.run(["umount", path], check=False, capture_output=True)
     for loop in loop_devices():
         if Path(loop.backing_file).parent == path.parent:
-            subprocess.run(["losetup", "--detach", loop.device], check=False)
+            with suppress(InUse):
+                detach_loop(loop.device, loop.backing_file)
 
 
 def move_under_load(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
-from holdfast.system.loop import SECTOR_BYTES
+from holdfast.system.loop import SECTOR_BYTES, detach_loop
 from holdfast.system.run import run
 
 _CONTROL = Path("/dev/loop-control")
@@ -59,4 +59,4 @@ def _try_one(state_directory: Path) -> bool:
             dio = Path("/sys/block", Path(device).name, "loop/dio")
             return dio.read_text().strip() == "1"
         finally:
-            run(["losetup", "--detach", device], deadline_seconds=10)
+            detach_loop(device, file.name)
