@@ -21,6 +21,9 @@ from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import may_finish, put_old_gate_back
 from holdfast.volumes.properties import boot_id
 
+_LATE_SECONDS = 10.0
+"""As long as late users stand at most, see Rebind.regain."""
+
 
 def recover_one(
     settings: Settings, catalog: Catalog, restoration: Restoration, say: Say = lambda words: None
@@ -37,10 +40,13 @@ def recover_one(
     if restoration.boot_id != boot_id():
         return f"{name} {_after_restart(settings, catalog, work)}"
     if restoration.stage is Stage.WAITING:
+        attach = f"holdfast volume attach {restoration.volume}"
         if not has_passed(restoration):
-            return f"{name} waits on purpose: holdfast volume attach {restoration.volume}"
-        undone(settings, catalog, work, "its deadline passed while it waited to be attached")
-        return f"{name} waited beyond its deadline: its users run with errors in place of files"
+            return f"{name} waits on purpose: {attach}"
+        return (
+            f"{name} waited beyond its deadline: its users run with errors in place of files,"
+            f" until {attach} gives them back"
+        )
     runner = Runner(work, STEPS)
     if runner.go_on():
         finish(settings, catalog, runner.work)
@@ -77,8 +83,15 @@ def _after_restart(settings: Settings, catalog: Catalog, work: Work) -> str:
 def go_on(
     settings: Settings, catalog: Catalog, restoration: Restoration, say: Say = lambda words: None
 ) -> Receipt:
-    """Finish one that waits on purpose (attach). Raises HoldfastError after undoing."""
+    """Finish one that waits on purpose (attach). Raises HoldfastError after undoing.
+
+    Users who have run on at the deadline are stopped once more, for some seconds, and get their
+    handles back.
+    """
     work = Work(settings, catalog.restorations, restoration, say)
+    if has_passed(restoration):
+        deadline_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(_LATE_SECONDS * 1e9)
+        work.begin_waiting(deadline_ns, deadline_seconds=_LATE_SECONDS)
     runner = Runner(work, STEPS)
     runner.run()
     return finish(settings, catalog, runner.work)

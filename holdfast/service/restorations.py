@@ -26,7 +26,7 @@ from holdfast.model.restoration import Copy, Restoration, Stage
 from holdfast.model.volume import VolumeReport, VolumeState, check_name
 from holdfast.restoration.assess import Assessment, Request, assess, is_container
 from holdfast.restoration.performing import Percent, Say, perform
-from holdfast.restoration.recovery import go_on, has_passed, recover_one
+from holdfast.restoration.recovery import go_on, recover_one
 from holdfast.restoration.stale import rebind_stale
 from holdfast.restoration.target import is_directory, place_beside
 from holdfast.service.rights import need_root
@@ -201,15 +201,12 @@ class Restorations:
         return self._holdfast.show_volume(name)
 
     def waiting(self, name: str) -> bool:
-        """Whether its users are parked and wait for it to be attached again. Settles one whose
-        deadline has passed. The caller has the turn."""
+        """Whether its users were parked and it waits to be attached again, in time or not.
+
+        The caller has the turn, and has settled what is of an earlier boot.
+        """
         found = self.in_progress(name)
-        if found is None or found.stage is not Stage.WAITING:
-            return False
-        if has_passed(found):
-            recover_one(self._settings, self._holdfast.catalog, found)
-            return False
-        return True
+        return found is not None and found.stage is Stage.WAITING
 
     def go_on(self, name: str, say: Say = lambda words: None) -> Receipt:
         """Mount a parked volume again and let its users go on. The caller has the turn."""

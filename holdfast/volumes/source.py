@@ -16,6 +16,7 @@ from holdfast.model.volume import Adoption, MountProperties
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import Identity, identify
 from holdfast.system.loop import detach_loop, loop_devices
+from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.run import run
 
 _SYS_BLOCK = Path("/sys/class/block")
@@ -53,6 +54,14 @@ def _loop_options(name: str, direct_io: bool) -> str:
     words += ["ro"] if (folder / "ro").read_text().strip() == "1" else []
     words += ["autoclear"] if (folder / "loop/autoclear").read_text().strip() == "1" else []
     return ",".join(words)
+
+
+def _part(loop_options: str) -> set[str]:
+    """The words that say which bytes of the image a loop device shows, and whether to be written.
+
+    Not the others: how it was attached may differ when it was attached anew."""
+    names = ("offset", "sizelimit", "ro")
+    return {word for word in loop_options.split(",") if word.partition("=")[0] in names}
 
 
 def device_size_bytes(device: str) -> int:
@@ -116,9 +125,14 @@ def _device(path: str, mount: MountProperties) -> str:
 
 def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, str]:
     words = dict(word.partition("=")[::2] for word in loop_options.split(",") if word)
+    in_use = {point.source for point in all_mount_points()}
     for loop in loop_devices():
-        same = loop.backing_file == path and not loop.deleted
-        if same and _loop_options(Path(loop.device).name, loop.direct_io) == loop_options:
+        if loop.backing_file != path or loop.deleted:
+            continue
+        present = _loop_options(Path(loop.device).name, loop.direct_io)
+        # A second device on an image that is mounted would be a second cache of the same bytes.
+        mounted = loop.device in in_use and _part(present) == _part(loop_options)
+        if mounted or present == loop_options:
             return _checked(loop.device, path, mount), ""
     if not in_expendable_child(lambda: os.path.isfile(path), doing=path):  # noqa: PTH113 - text
         raise StorageFailed(f"the image {path} is not there", "Bring it back, then attach again.")

@@ -50,7 +50,9 @@ def test_users_wait_until_it_is_attached(settings: Settings, ram_directory: Path
         assert holdfast.receipts("data")[0].strategy == "detach"
 
 
-def test_after_the_deadline_they_run_with_errors(settings: Settings, ram_directory: Path) -> None:
+def test_after_the_deadline_they_run_with_errors_until_it_is_attached(
+    settings: Settings, ram_directory: Path
+) -> None:
     image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         holdfast.adopt_volume("data", str(path))
@@ -60,5 +62,6 @@ def test_after_the_deadline_they_run_with_errors(settings: Settings, ram_directo
             wait_until(lambda: running.progress()[1] > 0)
             assert running.process.poll() is None, "it must not crash"
             assert "beyond its deadline" in command("recover").stdout
-        assert command("volume", "attach", "data").returncode == 0
+            assert command("volume", "attach", "data").returncode == 0
+            running.wait_for_more()  # what it has open leads to its files again
         assert (path / "log").exists()
