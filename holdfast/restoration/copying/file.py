@@ -132,6 +132,8 @@ def copy_attributes(source: bytes, target: bytes, signature: Signature) -> list[
             if error.errno == errno.ENODATA:
                 with suppress(OSError):
                     os.removexattr(target, name, follow_symlinks=False)
+            elif error.errno in (errno.ENOSPC, errno.EDQUOT) and not os.statvfs(target).f_bavail:
+                raise  # it is the room that is lacking, not the type that refuses
             else:
                 lost.append(f"attribute {name}: {error.strerror}")
     accessed_ns = os.lstat(source).st_atime_ns
