@@ -122,13 +122,20 @@ class Runner:
         return decisive in names and restoration.has_finished(decisive)
 
     def _go_forward(self, step: Step) -> None:
-        """A step that is done whatever happens; what went wrong is on its record."""
+        """A step that is done whatever happens, also when the catalog cannot say so: processes are
+        stopped. What went wrong is on its record."""
         with _undisturbed():
             begun = time.time()
+            self._checkpoint(f"before {step.name}")
+            self._record_quietly(step, StepState.STARTED, begun, "")
+            self._checkpoint(f"in {step.name}")
             try:
-                self._do(step)
+                words = "was done already" if step.is_done(self.work) else step.do(self.work)
             except Exception as error:
                 self._record_quietly(step, StepState.FAILED, begun, str(error))
+                return
+            self._record_quietly(step, StepState.FINISHED, begun, words)
+            self._checkpoint(f"after {step.name}")
 
     def _do(self, step: Step) -> None:
         begun = time.time()
@@ -162,7 +169,7 @@ class Runner:
         self._keep(record)
 
     def _record_quietly(self, step: Step, state: StepState, begun: float, words: str) -> None:
-        """While undoing, a catalog that fails must not keep processes stopped."""
+        """A catalog that fails must not keep processes stopped."""
         record = StepRecord(step.name, state, begun, time.time() - begun, words)
         self._keep(record)
         with suppress(StorageFailed):

@@ -4,6 +4,8 @@ the application goes on with everything it had, without an error."""
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,8 @@ def die_at(place: str, home: Settings, name: str, url: str, filesystem: str) -> 
             with Holdfast(home) as holdfast:
                 found = holdfast.restorations.assess(name, None, url, filesystem)
                 perform(home, holdfast.catalog, found, checkpoint=checkpoint)
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)

@@ -34,7 +34,7 @@ def test_recover_goes_on_where_there_is_room_again(
         with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
             holdfast.adopt_volume("data", str(path))
             with application(path, ram_directory / "record") as running:
-                for room_bytes in range(200_000, 240_000, 8_192):
+                for room_bytes in range(200_000, 264_000, 8_192):
                     filler = fill(home, room_bytes)
                     before = mount_at(path)
                     assert before is not None

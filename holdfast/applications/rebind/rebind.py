@@ -252,7 +252,7 @@ class Rebind:
                             driver.park(process, notes, placeholders)
         finally:
             placeholders.close()
-        self._record.write({"act": Act.PARKED})
+        self._tell(Act.PARKED)
 
     # --- rebinding ------------------------------------------------------------------------------
 
@@ -264,12 +264,18 @@ class Rebind:
         before. May be repeated. Raises DeadlinePassed, StorageFailed when the new storage does not
         answer: everything stays parked then.
         """
-        self._record.write({"act": Act.REBINDING})
+        self._tell(Act.REBINDING)
         opener = Opener(bases, self._record.directory, self._deadline_ns, same_data=same_data)
         with opener:
             lines = put_back(self._processes, opener, self._record.directory)
-        self._record.write({"act": Act.REBOUND})
+        self._tell(Act.REBOUND)
         return lines
+
+    def _tell(self, act: str) -> None:
+        """Note how far it came. Without it a later agent repeats what was done, so a full disk is
+        no reason to leave anybody without handles."""
+        with suppress(OSError):
+            self._record.write({"act": act})
 
     # --- letting go -----------------------------------------------------------------------------
 
