@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfast.errors import InvalidOption
+from holdfast.errors import CommandFailed, InvalidOption
 from holdfast.system.capability import CAP_SYS_RESOURCE, has_capability
 from holdfast.system.run import run
 
@@ -130,10 +130,20 @@ def kind_of(name: str) -> FileSystemKind:
         ) from None
 
 
+_MAKE_ATTEMPTS = 3
+"""mkfs.btrfs looks at every block device of the host, and fails when one goes at that instant."""
+
+
 def make_filesystem(name: str, device: str, label: str, uuid: str) -> None:
     """Make a file system, overwriting the device; a label that is too long is cut."""
-    kind = kind_of(name)
-    run(kind.make(device, fitting_label(name, label), uuid), deadline_seconds=_MAKE_SECONDS)
+    command = kind_of(name).make(device, fitting_label(name, label), uuid)
+    for left in reversed(range(_MAKE_ATTEMPTS if name == "btrfs" else 1)):
+        try:
+            run(command, deadline_seconds=_MAKE_SECONDS)
+            return
+        except CommandFailed:
+            if not left:
+                raise
 
 
 def fitting_label(name: str, label: str) -> str:
