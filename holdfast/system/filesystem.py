@@ -8,6 +8,7 @@ did not check to be free.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -130,20 +131,24 @@ def kind_of(name: str) -> FileSystemKind:
         ) from None
 
 
-_MAKE_ATTEMPTS = 3
-"""mkfs.btrfs looks at every block device of the host, and fails when one goes at that instant."""
+_PATIENCE_SECONDS = 6.0
+_PAUSE_SECONDS = 0.1
+"""mkfs.btrfs looks at every mounted loop device of the host, and fails when one goes just then
+or has its file on a mount that is dead: often only until somebody has dealt with that."""
 
 
 def make_filesystem(name: str, device: str, label: str, uuid: str) -> None:
     """Make a file system, overwriting the device; a label that is too long is cut."""
     command = kind_of(name).make(device, fitting_label(name, label), uuid)
-    for left in reversed(range(_MAKE_ATTEMPTS if name == "btrfs" else 1)):
+    patient_until = time.monotonic() + (_PATIENCE_SECONDS if name == "btrfs" else 0.0)
+    while True:
         try:
             run(command, deadline_seconds=_MAKE_SECONDS)
             return
         except CommandFailed:
-            if not left:
+            if time.monotonic() >= patient_until:
                 raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 def fitting_label(name: str, label: str) -> str:

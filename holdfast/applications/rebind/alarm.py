@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 from holdfast.system.process import close_all_except
 
@@ -36,8 +37,10 @@ class Alarm:
     def cancel(self) -> None:
         """Take it away. Idempotent."""
         if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
             self._pid = 0
 
 
