@@ -6,6 +6,7 @@ The table is read here from /proc/PID/mountinfo, without the code under test.
 from __future__ import annotations
 
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-MAKERS = {
-    "ext4": (["mkfs.ext4", "-q", "-F"], 32 << 20),
-    "xfs": (["mkfs.xfs", "-q", "-f"], 300 << 20),
-    "btrfs": (["mkfs.btrfs", "-q", "-f"], 109 << 20),
+from holdfast.system.filesystem import make_filesystem
+
+SIZES = {
+    "ext4": 32 << 20,
+    "xfs": 300 << 20,
+    "btrfs": 109 << 20,
 }
 
 
@@ -50,11 +53,11 @@ class MountBench:
 
     def device(self, name: str, filesystem: str = "ext4") -> str:
         """A loop device with a new file system on it."""
-        command, size_bytes = MAKERS[filesystem]
+        size_bytes = SIZES[filesystem]
         image = self.folder / f"{name}.img"
         with image.open("wb") as file:
             file.truncate(size_bytes)
-        run(*command, image)
+        make_filesystem(filesystem, str(image), "", str(uuid.uuid4()))
         device = run("losetup", "--find", "--show", image)
         self._clean.callback(run, "losetup", "--detach", device)
         return device

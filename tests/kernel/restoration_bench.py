@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import InUse
+from holdfast.system.filesystem import make_filesystem
 from holdfast.system.loop import detach_loop, loop_devices
 from tests.kernel.restored_application import RECORD
 from tests.kernel.volume_stack import wait_until
@@ -104,8 +106,7 @@ def make_image(path: Path, filesystem: str = "ext4", size_bytes: int = SIZE_BYTE
     """A sparse image with a file system."""
     with path.open("wb") as file:
         file.truncate(size_bytes)
-    force = ["-q", "-F"] if filesystem == "ext4" else ["-q", "-f"]
-    subprocess.run([f"mkfs.{filesystem}", *force, str(path)], check=True, capture_output=True)
+    make_filesystem(filesystem, str(path), "", str(uuid.uuid4()))
     return path
 
 

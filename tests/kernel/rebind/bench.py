@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +15,10 @@ from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import User
+from holdfast.system.filesystem import make_filesystem
 from holdfast.volumes.mountpoints import capture, dismount, remount
 
 SIZES = {"ext4": 64 << 20, "xfs": 300 << 20, "btrfs": 128 << 20}
-_MAKE = {
-    "ext4": ["mkfs.ext4", "-q", "-F"],
-    "xfs": ["mkfs.xfs", "-q", "-f"],
-    "btrfs": ["mkfs.btrfs", "-q", "-f"],
-}
 DEADLINE_SECONDS = 60.0
 
 
@@ -45,7 +42,7 @@ class Bench:
         image = self.folder / f"{self._images}-{filesystem}.img"
         with image.open("wb") as file:
             file.truncate(SIZES[filesystem])
-        run(*_MAKE[filesystem], image)
+        make_filesystem(filesystem, str(image), "", str(uuid.uuid4()))
         return image
 
     def _attach(self, image: Path, path: Path) -> None:
