@@ -52,7 +52,10 @@ def test_every_mount_in_every_namespace_comes_back_from_other_storage(
             ]
             assert {point.id for point in points} >= set(roots)
             assert len(roots) >= len(before)
-            assert not findings
+            ours = [os.getpid(), *(process.pid for process in bench.namespaces)]
+            words = [finding.found for finding in findings]
+            words = [each for each in words if not _is_of_others(each, ours)]
+            assert not words
             for root in roots.values():
                 assert os.listdir(f"/proc/self/fd/{root}")  # noqa: PTH208
             first = next(point for point in points if point.path == str(read_only))
@@ -61,6 +64,11 @@ def test_every_mount_in_every_namespace_comes_back_from_other_storage(
         finally:
             for root in roots.values():
                 os.close(root)
+
+
+def _is_of_others(words: str, ours: list[int]) -> bool:
+    """Another test made a namespace just now, and the mount propagated to there."""
+    return "it appeared at" in words and not any(f"process {pid} " in words for pid in ours)
 
 
 def _fill(bench: MountBench, device: str) -> None:
