@@ -30,7 +30,8 @@ _LOOP_INFO64_BYTES = 232  # sizeof(struct loop_info64)
 _SYS_BLOCK = Path("/sys/block")
 _DELETED = " (deleted)"
 _ATTACH_SECONDS = 20.0
-_DETACH_SECONDS = 2.0
+_DETACH_SECONDS = 8.0
+"""Another mount namespace that has a copy of the mount often ends soon."""
 _POLL_SECONDS = 0.01
 
 
