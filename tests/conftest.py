@@ -26,6 +26,7 @@ if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
 from tests.leftovers import RUN_VARIABLE, Leftovers, orphaned_loop_devices  # noqa: E402
+from tests.own_mounts import leave_shared_mounts  # noqa: E402
 
 COMMAND_TIMEOUT_SECONDS = 120.0
 LATE_DETACH_SECONDS = 3.0
@@ -43,6 +44,8 @@ _orphans: set[str] | None = None
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Whose orphaned loop devices are cannot be told: they count where nobody else works."""
     global _orphans  # noqa: PLW0603 - one session per process
+    if os.geteuid() == 0:
+        leave_shared_mounts()
     if os.environ.get("CI") and "PYTEST_XDIST_WORKER" not in os.environ:
         _orphans = orphaned_loop_devices()
 
