@@ -34,7 +34,8 @@ from holdfast.volumes.detach import detach_volume
 from tests.faults import FuseLeg, copy_image, stopped
 from tests.kernel.activities import Activity, prepare
 from tests.kernel.fault_cells import FLUSHING, IDLE, Cell
-from tests.kernel.volume_stack import SIZE, wait_until, wish
+from tests.kernel.volume_stack import SIZE, wish
+from tests.waiting import wait_until
 
 HANG_SECONDS = 0.5
 CHECKS = {
@@ -141,7 +142,7 @@ class Bench:
     def wait_for_leg(self, number: int, *states: str) -> None:
         """Until the leg is in one of these states (default: failed)."""
         wanted = states or ("failed",)
-        wait_until(lambda: self.leg_states().get(number) in wanted, 45.0)
+        wait_until(lambda: self.leg_states().get(number) in wanted)
 
     def wait_until_healthy(self, legs: int | None = None) -> None:
         """Until every leg is in sync (and there are so many), and nothing is held."""
@@ -152,7 +153,7 @@ class Bench:
             in_sync = all(leg["state"] == "in-sync" for leg in shown["legs"])
             return in_sync and enough and not shown["held"]
 
-        wait_until(healthy, 20.0)
+        wait_until(healthy)
 
     def held(self) -> bool:
         """Whether requests are withheld; does not ask the worker."""
@@ -174,7 +175,7 @@ class Bench:
         def found() -> list[dict[str, Any]]:
             return [each for each in self.receipts() if each["strategy"] == strategy]
 
-        wait_until(lambda: bool(found()), 45.0)
+        wait_until(lambda: bool(found()))
         return found()[0]
 
     def kill_everything(self) -> None:
@@ -187,7 +188,7 @@ class Bench:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
-        wait_until(lambda: not gate_is_running(self.run_directory), 20.0)
+        wait_until(lambda: not gate_is_running(self.run_directory))
 
     def copy(self, image: Path, destination: Path) -> Path:
         """A copy of an image as it was at one instant: nobody writes to it meanwhile."""

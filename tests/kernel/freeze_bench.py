@@ -27,7 +27,7 @@ from holdfast.errors import HoldfastError
 from holdfast.system.process_state import read_state, threads_of
 from holdfast.volumes.mountpoints import capture
 from tests.kernel.counting import CELL
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 PROGRAM = Path(__file__).with_name("counting.py")
 STANDSTILL_BEATS = 40

@@ -16,7 +16,7 @@ from holdfast.errors import InUse
 from holdfast.system.filesystem import make_filesystem
 from holdfast.system.loop import detach_loop, loop_devices
 from tests.kernel.restored_application import RECORD
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 SIZE_BYTES = 400 << 20
 """Enough for every file system (xfs needs 300 MiB)."""

@@ -13,6 +13,7 @@ from holdfast.service import Holdfast
 from tests.conftest import RunHoldfast
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.mount_bench import MountBench, held_open, run
+from tests.waiting import wait_until
 
 
 def test_adopting_records_everything_and_changes_nothing(
@@ -114,6 +115,7 @@ def test_it_is_found_by_its_uuid_when_the_loop_device_is_gone(
         run_holdfast("volume", "attach", "--wanted")
         assert (path / "file").read_text() == "kept"
         run("umount", path)
+        wait_until(lambda: not run("losetup", "--associated", image), "the loop device is gone")
         run("mkfs.ext4", "-q", "-F", image)
         refused = run_holdfast("volume", "attach", "data", check=False)
         assert refused.returncode == 7

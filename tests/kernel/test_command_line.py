@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_until
+
 Run = Callable[..., Any]
 
 
@@ -59,13 +61,6 @@ def mount(run_holdfast: Run, ram_directory: Path, disk_directory: Path) -> Itera
         run_holdfast("volume", "delete", "bank", "--yes")
 
 
-def wait_for(look: Callable[[], bool], timeout_seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not look():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def test_legs_come_and_go_under_a_writer(
     run_holdfast: Run, mount: Path, ram_directory: Path
 ) -> None:
@@ -97,7 +92,7 @@ def test_a_hold_withholds_and_its_receipt_says_for_how_long(run_holdfast: Run, m
     assert refused.returncode == 6 and refused.stderr.startswith("error[HELD]")
     run_holdfast("volume", "release", "bank")
     writer.stop()
-    wait_for(lambda: len(run_holdfast("receipt", "list", "bank", json=True)) == 1)
+    wait_until(lambda: len(run_holdfast("receipt", "list", "bank", json=True)) == 1)
     (listed,) = run_holdfast("receipt", "list", "bank", json=True)
     receipt = run_holdfast("receipt", "show", listed["id"][:6], json=True)
     assert receipt == listed
@@ -118,7 +113,7 @@ def test_a_drill_leaves_a_receipt_and_no_error(run_holdfast: Run, mount: Path, f
         shown = run_holdfast("volume", "show", "bank", json=True)
         return shown["state"] == "healthy" and wanted in {entry["strategy"] for entry in receipts}
 
-    wait_for(finished)
+    wait_until(finished)
     writer.stop()
     for receipt in run_holdfast("receipt", "list", json=True):
         assert receipt["errors_returned"] == 0

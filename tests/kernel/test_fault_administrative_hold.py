@@ -11,7 +11,7 @@ import pytest
 from holdfast.config import Settings
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import FLUSHING, IDLE, Cell, cells
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 
 def wait_until_withheld(bench: Bench, cell: Cell) -> None:

@@ -10,7 +10,7 @@ import pytest
 from holdfast.config import Settings
 from tests.kernel.fault_bench import Bench, fuse_leg
 from tests.kernel.fault_cells import FLUSHING, IDLE, READING, Cell, cells
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 EIO = re.compile(r"\[Errno 5\]")
 AFTER_EIO = re.compile(r"\[Errno (5|30)\]")

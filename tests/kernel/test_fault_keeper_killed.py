@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING, IDLE, ONE, Cell, cells
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 KILLS = 3
 

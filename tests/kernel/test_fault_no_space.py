@@ -10,7 +10,7 @@ from holdfast.config import Settings
 from tests.faults import SmallDisk
 from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import IDLE, ONE, READING, WRITING, Cell, cells
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 
 @cells()

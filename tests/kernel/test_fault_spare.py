@@ -12,7 +12,7 @@ from holdfast.config import Settings
 from tests.faults import truncate_to_zero
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import TWO, Cell, cells
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 
 @cells(legs=(TWO,))
@@ -28,7 +28,7 @@ def test_spare(settings: Settings, ram_directory: Path, cell: Cell, killed: bool
             if killed:
                 wait_until(lambda: 3 in bench.leg_states())
                 os.kill(bench.gate.show()["worker_pid"], signal.SIGKILL)
-            wait_until(lambda: bench.leg_states() == {2: "in-sync", 3: "in-sync"}, 45.0)
+            wait_until(lambda: bench.leg_states() == {2: "in-sync", 3: "in-sync"})
         assert bench.gate.show()["spares"] == []
         assert bench.url(3) == spare
         bench.check(2)

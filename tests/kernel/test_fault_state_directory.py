@@ -20,7 +20,7 @@ from holdfast.model.volume import JournalFailurePolicy
 from tests.faults import SmallDisk, truncate_to_zero
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import ONE, TWO, WRITING, Cell, cells
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 EXT4_IOC_SHUTDOWN = 0x8004587D  # <linux/ext4.h>: every later access fails, as after a lost disk
 STATE_BYTES = 80 << 20

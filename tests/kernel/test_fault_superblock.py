@@ -14,7 +14,8 @@ from holdfast.gate.superblock import tail_bytes
 from tests.faults import copy_image, destroy_superblock
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import FLUSHING, Cell, cells
-from tests.kernel.volume_stack import SIZE, wait_until
+from tests.kernel.volume_stack import SIZE
+from tests.waiting import wait_until
 
 TAIL_BYTES = tail_bytes(SIZE)
 

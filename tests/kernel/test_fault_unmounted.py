@@ -8,7 +8,7 @@ from holdfast.config import Settings
 from tests.faults.mounting import unmount
 from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import IDLE, ONE, Cell, cells
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 
 @cells()

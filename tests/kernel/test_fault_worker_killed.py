@@ -13,7 +13,8 @@ from holdfast.gate.superblock import container_bytes_needed
 from tests.faults import LoopLeg
 from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING, IDLE, ONE, TWO, Cell, cells
-from tests.kernel.volume_stack import SIZE, wait_until
+from tests.kernel.volume_stack import SIZE
+from tests.waiting import wait_until
 
 KILLS = 5
 

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.applications.freezers.freezing import frozen
 from tests.kernel.freeze_bench import freeze_bench
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 SECONDS = 1.5
 

@@ -22,7 +22,7 @@ from holdfast.errors import (
 )
 from holdfast.service import Holdfast
 from holdfast.service.wishes import NewVolume
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.system.process_state import read_state
 from tests.kernel.freeze_bench import freeze_bench
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 PROGRAM = """
 import ctypes, os, sys

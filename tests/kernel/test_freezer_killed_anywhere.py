@@ -15,7 +15,7 @@ import pytest
 from holdfast.applications.freezers.record import RecordFile
 from holdfast.system.scheduling import read_urgency
 from tests.kernel.freeze_bench import FreezeBench, freeze_bench
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 SECONDS = 0.8
 LONGEST_START_SECONDS = 0.9

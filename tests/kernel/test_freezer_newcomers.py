@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.system.process_state import read_state
 from tests.kernel.freeze_bench import freeze_bench
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 PROGRAM = "import os, sys, time\nos.chdir(sys.argv[1])\nprint('in', flush=True)\nn = 0\n" + (
     "while True:\n    n += 1\n    print(n, flush=True)\n    time.sleep(0.005)\n"

@@ -14,7 +14,7 @@ import pytest
 from holdfast.system import cgroup
 from holdfast.system.scheduling import Urgency, read_urgency, set_urgency
 from tests.kernel.freeze_bench import Counter, freeze_bench, states
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 BATCH, ROUND_ROBIN = os.SCHED_BATCH, os.SCHED_RR
 BEST_EFFORT_6 = 2 << 13 | 6

@@ -13,7 +13,7 @@ from holdfast.applications.freezers.freezing import frozen, recover_freezes
 from holdfast.config import Settings
 from holdfast.system.process_state import read_state
 from tests.kernel.freeze_bench import FreezeBench, freeze_bench
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 
 def kill_both(bench: FreezeBench) -> None:

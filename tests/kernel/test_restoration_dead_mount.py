@@ -20,7 +20,7 @@ from tests.kernel.restoration_bench import (
     mounted,
     read_lines,
 )
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 WRITE, FSYNC = 1, 74
 """asm/unistd_64.h."""

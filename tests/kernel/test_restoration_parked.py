@@ -12,7 +12,7 @@ from holdfast.config import Settings
 from holdfast.errors import InUse
 from holdfast.service import Holdfast
 from tests.kernel.restoration_bench import application, make_image, mounted
-from tests.kernel.volume_stack import wait_until
+from tests.waiting import wait_until
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

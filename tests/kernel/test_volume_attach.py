@@ -23,7 +23,8 @@ from holdfast.volumes.recover import recover
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack import examine_stack
 from tests.faults import SmallDisk
-from tests.kernel.volume_stack import volume, wait_until, wish
+from tests.kernel.volume_stack import volume, wish
+from tests.waiting import wait_until
 
 
 @pytest.fixture

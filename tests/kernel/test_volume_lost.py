@@ -23,7 +23,8 @@ from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack import examine_stack
 from tests.faults import truncate_to_zero
-from tests.kernel.volume_stack import wait_until, wish
+from tests.kernel.volume_stack import wish
+from tests.waiting import wait_until
 
 SIZE = 320 << 20
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,14 +14,6 @@ from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 
 SIZE = 64 << 20
-
-
-def wait_until(condition: Callable[[], bool], timeout_seconds: float = 45.0) -> None:
-    """Poll until the condition holds; fails the test when it does not in time."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def wish(

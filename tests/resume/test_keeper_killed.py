@@ -13,7 +13,7 @@ from holdfast.config import Settings
 from holdfast.gate.client import GateClient
 from holdfast.model.volume import JournalMode
 from holdfast.volumes.detach import detach_volume
-from tests.kernel.volume_stack import volume, wait_until, wish
+from tests.kernel.volume_stack import volume, wish
 from tests.resume.killing import (
     Killer,
     assert_nobody_noticed,
@@ -26,6 +26,7 @@ from tests.resume.killing import (
 )
 from tests.resume.verifying import check_filesystem, verified_writes
 from tests.soak import rounds
+from tests.waiting import wait_until
 
 Record = Callable[[str], None]
 

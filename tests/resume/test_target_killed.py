@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from holdfast.applications.rebind.target import Target
-from tests.kernel.target.steadfast import Steadfast, wait_until
+from tests.kernel.target.steadfast import Steadfast
 from tests.soak import rounds
+from tests.waiting import wait_until
 
 AGENT = """
 import ctypes, json, os, signal, sys, threading, time

@@ -22,10 +22,11 @@ from holdfast.gate.client import GateClient
 from holdfast.model.volume import JournalMode
 from holdfast.system.memory import resident_bytes
 from tests.faults import MemoryHog
-from tests.kernel.volume_stack import volume, wait_until, wish
+from tests.kernel.volume_stack import volume, wish
 from tests.resume.killing import assert_nobody_noticed, counters, is_whole, kill_worker
 from tests.scenarios.memory_group import MemoryGroup
 from tests.soak import rounds
+from tests.waiting import wait_until
 
 MEBIBYTE = 1 << 20
 LIMIT_BYTES = 160 * MEBIBYTE

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel.volume_stack import wait_until
 from tests.scenarios.moving import move_under_load, run, stopped_copy
+from tests.waiting import wait_until
 
 SOURCES = 40
 SLOW_EVERY, SLOW_FUNCTIONS = 8, 400

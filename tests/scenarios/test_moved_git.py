@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel.volume_stack import wait_until
 from tests.scenarios.moving import move_under_load, run, stopped_copy
+from tests.waiting import wait_until
 
 FILES = 1500
 COMMITS = 30

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.volume_stack import wait_until
 from tests.scenarios.moving import (
     SEQUENCE_FROM_BTRFS,
     SHORT_WITH_COMMANDS,
@@ -23,6 +22,7 @@ from tests.scenarios.moving import (
     move_under_load,
     started,
 )
+from tests.waiting import wait_until
 
 CLIENTS = 2
 FILES = 20

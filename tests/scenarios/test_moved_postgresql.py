@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.volume_stack import wait_until
 from tests.scenarios.moving import SHORT_WITH_COMMANDS, Mover, migration, move_under_load
 from tests.scenarios.postgresql import Cluster, Load
+from tests.waiting import wait_until
 
 TRANSACTIONS_BETWEEN = 50
 TRANSACTIONS_PER_SECOND = 300

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.volume_stack import wait_until
 from tests.scenarios.moving import move_under_load, run, started, stopped_copy
+from tests.waiting import wait_until
 
 ANSWER_SECONDS = 60.0
 REQUESTS_BETWEEN = 100

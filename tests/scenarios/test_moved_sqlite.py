@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from tests.kernel.volume_stack import wait_until
 from tests.scenarios.moving import SHORT_WITH_COMMANDS, migration, move_in_turn, started
+from tests.waiting import wait_until
 
 PROCESSES = 4
 TRANSACTIONS_BETWEEN = 20

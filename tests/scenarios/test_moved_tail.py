@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.kernel.volume_stack import wait_until
 from tests.scenarios.moving import move_in_turn, started, stopped_copy
+from tests.waiting import wait_until
 
 WRITER = """
 import signal, sys, time

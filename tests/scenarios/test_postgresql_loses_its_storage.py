@@ -11,11 +11,12 @@ from holdfast.gate.client import GateClient
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
 from tests.faults import truncate_to_zero
-from tests.kernel.volume_stack import volume, wait_until, wish
+from tests.kernel.volume_stack import volume, wish
 from tests.resume.killing import Killer, assert_nobody_noticed, keeper, worker
 from tests.resume.verifying import check_filesystem
 from tests.scenarios.postgresql import Cluster
 from tests.scenarios.stories import Story
+from tests.waiting import wait_until
 
 
 @pytest.mark.timeout(300)
@@ -30,14 +31,22 @@ def test_no_transaction_fails(holdfast_home: Path, ram_directory: Path) -> None:
 
         def story() -> None:
             truncate_to_zero(images[0])
-            wait_until(lambda: first not in [leg["url"] for leg in gate.show()["legs"]], 60.0)
-            wait_until(lambda: all(leg["state"] == "in-sync" for leg in gate.show()["legs"]), 60.0)
+            wait_until(
+                lambda: first not in [leg["url"] for leg in gate.show()["legs"]],
+            )
+            wait_until(
+                lambda: all(leg["state"] == "in-sync" for leg in gate.show()["legs"]),
+            )
             killer = Killer(run_directory, 6, (keeper, worker), seed=5)
             killer.start()
             killer.finish()
             gate.fault("leg-eio", second, 0.5)
-            wait_until(lambda: any(leg["state"] == "failed" for leg in gate.show()["legs"]), 30.0)
-            wait_until(lambda: all(leg["state"] == "in-sync" for leg in gate.show()["legs"]), 60.0)
+            wait_until(
+                lambda: any(leg["state"] == "failed" for leg in gate.show()["legs"]),
+            )
+            wait_until(
+                lambda: all(leg["state"] == "in-sync" for leg in gate.show()["legs"]),
+            )
 
         cluster_directory = Path(made.mount.path) / "cluster"
         with Cluster(cluster_directory, ram_directory / "pg") as cluster:

@@ -32,9 +32,10 @@ from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.recover import recover
 from tests.conftest import RunHoldfast
 from tests.faults import PowerCut
-from tests.kernel.volume_stack import volume, wait_until, wish
+from tests.kernel.volume_stack import volume, wish
 from tests.resume.verifying import check_filesystem
 from tests.soak import rounds
+from tests.waiting import wait_until
 
 LOAD = ("appender", "bank")
 LONGEST_PAUSE_SECONDS = 0.4
@@ -85,7 +86,9 @@ class Elsewhere:
         try:
             check_applications(Path(self.volume.mount.path), self.instant.acknowledged)
             gate = GateClient(self.settings.gate_run_directory(self.volume.name))
-            wait_until(lambda: all(leg["state"] == "in-sync" for leg in gate.show()["legs"]), 30.0)
+            wait_until(
+                lambda: all(leg["state"] == "in-sync" for leg in gate.show()["legs"]),
+            )
             assert gate.show()["errors_returned"] == 0
         finally:
             detach_volume(self.settings, self.volume)
@@ -151,7 +154,7 @@ class Host:
             for pid in pids:
                 os.kill(pid, number)
         run_directory = self.settings.gate_run_directory(self.made.name)
-        wait_until(lambda: not gate_is_running(run_directory), 20.0)
+        wait_until(lambda: not gate_is_running(run_directory))
         for running in self.applications:
             running.process.kill()
         recover(self.settings)
@@ -206,7 +209,9 @@ def test_the_command_finds_the_volume_on_the_copies(
         try:
             check_applications(Path(made.mount.path), instant.acknowledged)
             gate = GateClient(Settings(home=home).gate_run_directory(made.name))
-            wait_until(lambda: all(leg["state"] == "in-sync" for leg in gate.show()["legs"]), 30.0)
+            wait_until(
+                lambda: all(leg["state"] == "in-sync" for leg in gate.show()["legs"]),
+            )
         finally:
             run_holdfast("volume", "detach", made.name, HOLDFAST_HOME=str(home))
         check_legs(instant.legs, made)

@@ -9,8 +9,9 @@ from holdfast.config import Settings
 from holdfast.gate.client import GateClient
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.fault_bench import fuse_leg
-from tests.kernel.volume_stack import volume, wait_until, wish
+from tests.kernel.volume_stack import volume, wish
 from tests.semantics.writing import prepare, read, write
+from tests.waiting import wait_until
 
 HANG_SECONDS = 0.5
 

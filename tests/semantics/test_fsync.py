@@ -18,8 +18,9 @@ from holdfast.model.volume import JournalMode
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.fault_bench import fuse_leg
-from tests.kernel.volume_stack import volume, wait_until, wish
+from tests.kernel.volume_stack import volume, wish
 from tests.semantics.writing import prepare, read, write
+from tests.waiting import wait_until
 
 HANG_SECONDS = 1.0
 

@@ -13,9 +13,10 @@ from holdfast.errors import HoldfastError
 from holdfast.gate.client import GateClient
 from holdfast.volumes.stack import examine_stack
 from tests.faults import copy_image, replace_by_copy, stopped, truncate_to_zero
-from tests.kernel.volume_stack import volume, wait_until, wish
+from tests.kernel.volume_stack import volume, wish
 from tests.leftovers import process_state
 from tests.semantics.writing import prepare, write
+from tests.waiting import wait_until
 
 DEADLINE_SECONDS = 2.0
 SLACK_SECONDS = 3.0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from holdfast.system.ptrace import status_fields
+from tests.waiting import wait_until
 
 KEPT = ("SigBlk", "SigIgn", "SigCgt", "Seccomp", "Threads", "CapEff", "State", "TracerPid")
 
@@ -22,14 +23,6 @@ def compile_steadfast(folder: Path) -> Path:
     for path in (folder, *folder.parents[:3]):
         path.chmod(path.stat().st_mode | 0o055)
     return program
-
-
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
-    """Poll until the condition holds; fails the test when it does not in time."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.001)
 
 
 class Steadfast:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from holdfast.applications.rebind.target import Target
-from tests.kernel.target.steadfast import wait_until
+from tests.waiting import wait_until
 
 SOURCE = """
 #include <errno.h>
@@ -51,7 +51,9 @@ def test_it_goes_on(ram_directory: Path) -> None:
         target.set_parked(True)
         size = output.stat().st_size
         target.abandon()
-        wait_until(lambda: output.stat().st_size > size + 10, "it does not go on", 10)
+        wait_until(
+            lambda: output.stat().st_size > size + 10, "it does not go on", timeout_seconds=10
+        )
     finally:
         process.kill()
         process.wait()

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.applications.rebind.target import Target
 from holdfast.system.ptrace import thread_ids
-from tests.kernel.target.steadfast import wait_until
+from tests.waiting import wait_until
 
 
 def test_its_parent_hears_of_it(steadfast_program: Path) -> None:

@@ -14,7 +14,7 @@ from holdfast.applications.users import find_users
 from holdfast.errors import Refused
 from holdfast.system.ptrace import has_ended
 from holdfast.volumes.mountpoints import capture
-from tests.kernel.target.steadfast import wait_until
+from tests.waiting import wait_until
 
 SOURCE = """
 #include <fcntl.h>

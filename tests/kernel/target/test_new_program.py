@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.applications.rebind.target import Target
 from holdfast.errors import DeadlinePassed, Refused
-from tests.kernel.target.steadfast import wait_until
+from tests.waiting import wait_until
 
 SOURCE = """
 #include <pthread.h>

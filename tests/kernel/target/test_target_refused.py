@@ -13,7 +13,8 @@ import pytest
 from holdfast.applications.rebind.target import Target
 from holdfast.errors import InUse, Refused
 from holdfast.system.ptrace import tracer_of
-from tests.kernel.target.steadfast import Steadfast, wait_until
+from tests.kernel.target.steadfast import Steadfast
+from tests.waiting import wait_until
 
 
 def test_traced_by_another(steadfast_program: Path, ram_directory: Path) -> None:
