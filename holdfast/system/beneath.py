@@ -6,8 +6,8 @@ import ctypes
 import os
 import struct
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.syscall.restype = ctypes.c_long
+from holdfast.system.raw_call import raw_call
+
 _OPENAT2 = 437  # <asm-generic/unistd.h>
 # <linux/openat2.h>
 _NO_MAGIC_LINKS, _NO_SYMBOLIC_LINKS, _BENEATH = 0x02, 0x04, 0x08
@@ -26,8 +26,4 @@ def open_beneath(base: int, path: str, flags: int) -> int:
         return os.open(f"/proc/self/fd/{base}", flags & ~os.O_NOFOLLOW)
     how = struct.pack("=QQQ", flags, 0, _NO_MAGIC_LINKS | _NO_SYMBOLIC_LINKS | _BENEATH)
     size = ctypes.c_size_t(len(how))
-    result = int(_LIBC.syscall(ctypes.c_long(_OPENAT2), base, os.fsencode(path), how, size))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), path)
-    return result
+    return raw_call(_OPENAT2, base, os.fsencode(path), how, size, about=path)

@@ -9,10 +9,10 @@ import ctypes
 import os
 from enum import IntEnum
 
+from holdfast.system.raw_call import raw_call
+
 _NUMBERS = {"x86_64": 312, "aarch64": 272, "riscv64": 272}
 """arch/x86/entry/syscalls/syscall_64.tbl; include/uapi/asm-generic/unistd.h."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Shared(IntEnum):
@@ -43,9 +43,6 @@ def order(what: Shared, first: int, second: int, one: int = 0, other: int = 0) -
     number = _NUMBERS.get(os.uname().machine)
     if number is None:
         raise OSError(38, "kcmp is not known on this machine")
-    arguments = [ctypes.c_long(value) for value in (number, first, second, what, one, other)]
-    result = _libc.syscall(*arguments)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), f"kcmp of {first} and {second}")
+    arguments = [ctypes.c_long(value) for value in (first, second, what, one, other)]
+    result = raw_call(number, *arguments, about=f"kcmp of {first} and {second}")
     return {0: 0, 1: -1, 2: 1}.get(result, 1)

@@ -24,9 +24,15 @@ from holdfast.system.run import run
 SECTOR_BYTES = 4096
 """Logical sector of our loop devices: what direct I/O below them needs, and the page size."""
 
-_LOOP_CLR_FD = 0x4C01  # linux/loop.h
-_LOOP_GET_STATUS64 = 0x4C05
+# <linux/loop.h>; LOOP_CONFIGURE is there since Linux 5.8
+_LOOP_CLR_FD, _LOOP_GET_STATUS64, _LOOP_CONFIGURE, _LOOP_CTL_GET_FREE = (
+    0x4C01, 0x4C05, 0x4C0A, 0x4C82
+)  # fmt: skip
 _LOOP_INFO64_BYTES = 232  # sizeof(struct loop_info64)
+_LOOP_CONFIG = struct.Struct("=II5Q4I64s64s32s2Q8Q")
+"""struct loop_config: fd, block_size, struct loop_info64, reserved."""
+_AUTOCLEAR, _DIRECT_IO = 4, 16  # LO_FLAGS_…
+_ATTEMPTS = 100
 _SYS_BLOCK = Path("/sys/block")
 _DELETED = " (deleted)"
 _ATTACH_SECONDS = 20.0
@@ -113,6 +119,60 @@ def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SEC
             "The file system below it lacks O_DIRECT: use another one.",
         )
     return device
+
+
+def attach_private_loop(
+    backing_file: str,
+    size_bytes: int = 0,
+    *,
+    offset_bytes: int = 0,
+    sector_bytes: int = SECTOR_BYTES,
+    read_only: bool = False,
+) -> tuple[str, int]:
+    """A loop device over `size_bytes` bytes of a file or device (0: all), and its descriptor.
+
+    Direct I/O where the storage allows it. It detaches by itself when the descriptor is closed and
+    nothing is mounted from it. Raises OSError, InUse when no loop device can be had.
+    """
+    access = os.O_RDONLY if read_only else os.O_RDWR
+    backing = _open_direct(backing_file, access)
+    control = -1
+    try:
+        control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+        for _ in range(_ATTEMPTS):
+            device = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
+            loop = os.open(device, access | os.O_CLOEXEC)
+            try:
+                _configure(loop, backing, (offset_bytes, size_bytes), sector_bytes)
+            except OSError as error:
+                os.close(loop)
+                if error.errno == errno.EBUSY:
+                    continue  # somebody was faster
+                raise
+            return device, loop
+    finally:
+        os.close(backing)
+        if control >= 0:
+            os.close(control)
+    raise InUse("every free loop device was taken by somebody else", "Try again.")
+
+
+def _open_direct(path: str, access: int) -> int:
+    try:
+        return os.open(path, access | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.open(path, access | os.O_CLOEXEC)
+
+
+def _configure(loop: int, backing: int, part: tuple[int, int], sector_bytes: int) -> None:
+    direct = fcntl.fcntl(backing, fcntl.F_GETFL) & os.O_DIRECT
+    flags = _AUTOCLEAR | (_DIRECT_IO if direct else 0)
+    # lo_device, lo_inode, lo_rdevice, lo_offset, lo_sizelimit; number, encrypt type, encrypt key
+    # size, flags; file name, crypt name, key; init
+    values = (0, 0, 0, *part, 0, 0, 0, flags, b"", b"", b"", 0, 0, *([0] * 8))
+    fcntl.ioctl(loop, _LOOP_CONFIGURE, _LOOP_CONFIG.pack(backing, sector_bytes, *values))
 
 
 def detach_loop(device: str, backing_file: str | os.PathLike[str]) -> bool:

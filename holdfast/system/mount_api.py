@@ -12,8 +12,7 @@ import os
 from dataclasses import dataclass
 from struct import pack
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.syscall.restype = ctypes.c_long
+from holdfast.system.raw_call import raw_call
 
 # <asm-generic/unistd.h>; the same on every architecture since Linux 5.1
 _OPEN_TREE, _MOVE_MOUNT, _OPENAT2, _MOUNT_SETATTR = 428, 429, 437, 442
@@ -87,7 +86,7 @@ def clone_tree(descriptor: int, path: str = "") -> int:
     """
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_NO_AUTOMOUNT
     flags |= _AT_SYMLINK_NOFOLLOW if path else _AT_EMPTY_PATH
-    return _call(_OPEN_TREE, descriptor, os.fsencode(path), ctypes.c_uint(flags))
+    return raw_call(_OPEN_TREE, descriptor, os.fsencode(path), ctypes.c_uint(flags))
 
 
 def attach_tree(tree: int, place: int) -> None:
@@ -96,7 +95,7 @@ def attach_tree(tree: int, place: int) -> None:
     The place must belong to this process's mount namespace. Propagates as the mount below the
     place does. Raises OSError.
     """
-    _call(_MOVE_MOUNT, tree, b"", place, b"", ctypes.c_uint(_FROM_EMPTY_PATH | _TO_EMPTY_PATH))
+    raw_call(_MOVE_MOUNT, tree, b"", place, b"", ctypes.c_uint(_FROM_EMPTY_PATH | _TO_EMPTY_PATH))
 
 
 def join_group(source: int, target: int) -> None:
@@ -106,7 +105,7 @@ def join_group(source: int, target: int) -> None:
     must contain what `target` shows. Linux 5.15. Raises OSError.
     """
     flags = _SET_GROUP | _FROM_EMPTY_PATH | _TO_EMPTY_PATH
-    _call(_MOVE_MOUNT, source, b"", target, b"", ctypes.c_uint(flags))
+    raw_call(_MOVE_MOUNT, source, b"", target, b"", ctypes.c_uint(flags))
 
 
 def set_attributes(mount: int, attributes: Attributes) -> None:
@@ -127,19 +126,11 @@ def open_place(path: str, directory: int | None = None) -> int:
     """
     how = pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS)
     start = _AT_FDCWD if directory is None else directory
-    return _call(_OPENAT2, start, os.fsencode(path), how, ctypes.c_size_t(len(how)))
+    return raw_call(_OPENAT2, start, os.fsencode(path), how, ctypes.c_size_t(len(how)))
 
 
 def _set(mount: int, set_flags: int, clear_flags: int, propagation: int) -> None:
     # struct mount_attr: attr_set, attr_clr, propagation, userns_fd
     how = pack("=QQQQ", set_flags, clear_flags, propagation, 0)
     flags = ctypes.c_uint(_AT_EMPTY_PATH)
-    _call(_MOUNT_SETATTR, mount, b"", flags, how, ctypes.c_size_t(len(how)))
-
-
-def _call(number: int, *arguments: object) -> int:
-    result = int(_LIBC.syscall(ctypes.c_long(number), *arguments))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
+    raw_call(_MOUNT_SETATTR, mount, b"", flags, how, ctypes.c_size_t(len(how)))

@@ -9,6 +9,8 @@ import select
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast.system.raw_call import raw_call
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYS_PIDFD_GETFD = 438
 """pidfd_getfd(2), Linux 5.6; the same number on every architecture."""
@@ -106,11 +108,7 @@ def take_descriptor(pidfd: int, number: int) -> int:
 
     It shares the open file description. Close-on-exec is set.
     """
-    descriptor = int(_LIBC.syscall(_SYS_PIDFD_GETFD, pidfd, number, 0))
-    if descriptor < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"descriptor {number}: {os.strerror(code)}")
-    return descriptor
+    return raw_call(_SYS_PIDFD_GETFD, pidfd, number, 0, about=f"descriptor {number}")
 
 
 def open_thread(thread_id: int) -> int:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.syscall.restype = ctypes.c_long
+from holdfast.system.raw_call import raw_call
+
 _SYS_PROCESS_MADVISE = 440
 """process_madvise(2), Linux 5.10; the same number on every architecture."""
 
@@ -35,21 +34,15 @@ def page_out(pid: int, descriptor: int) -> int:
     asked = 0
     for start, end in _ranges(pid):
         vector = _Range(start, end - start)
-        result = int(
-            _LIBC.syscall(
-                ctypes.c_long(_SYS_PROCESS_MADVISE),
-                ctypes.c_int(descriptor),
-                ctypes.byref(vector),
-                ctypes.c_size_t(1),
-                ctypes.c_int(_MADV_PAGEOUT),
-                ctypes.c_uint(0),
-            )
-        )
-        code = ctypes.get_errno()
-        if result >= 0:
-            asked += result
-        elif code not in _NOT_HERE:
-            raise OSError(code, f"memory of process {pid}: {os.strerror(code)}")
+        address, length = ctypes.byref(vector), ctypes.c_size_t(1)
+        try:
+            asked += raw_call(
+                _SYS_PROCESS_MADVISE, descriptor, address, length, _MADV_PAGEOUT, ctypes.c_uint(0),
+                about=f"memory of process {pid}",
+            )  # fmt: skip
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
     return asked
 
 

@@ -12,7 +12,7 @@ import os
 import platform
 from dataclasses import dataclass
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from holdfast.system.raw_call import raw_call
 
 _NUMBERS = {"x86_64": (251, 252), "aarch64": (30, 31)}
 """ioprio_set, ioprio_get: asm/unistd_64.h; asm-generic/unistd.h."""
@@ -82,8 +82,4 @@ def set_urgency(thread_id: int, urgency: Urgency) -> None:
 def _ioprio(which: int, thread_id: int, *value: int) -> int:
     number = _NUMBERS[platform.machine()][which]
     arguments = [ctypes.c_long(each) for each in (_IOPRIO_WHO_PROCESS, thread_id, *value)]
-    result = int(_LIBC.syscall(ctypes.c_long(number), *arguments))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"I/O priority of thread {thread_id}: {os.strerror(code)}")
-    return result
+    return raw_call(number, *arguments, about=f"I/O priority of thread {thread_id}")

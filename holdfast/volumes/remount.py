@@ -21,8 +21,8 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system import mount_api
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.loop import attach_private_loop
 from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.private_mount import attach_private_loop
 from holdfast.system.run import run
 from holdfast.system.visitor import Visitor, open_namespaces
 from holdfast.volumes.capture import capture_device

@@ -27,12 +27,10 @@ from holdfast.errors import (
     by_code,
 )
 from holdfast.restoration.copying.passes import PassResult, Replica
+from holdfast.system.detached import mount_detached
 from holdfast.system.filesystem import make_filesystem
-from holdfast.system.private_mount import (
-    attach_private_loop,
-    clone_mount,
-    mount_privately,
-)
+from holdfast.system.loop import attach_private_loop
+from holdfast.system.mount_api import clone_tree
 
 START_SECONDS = 330.0
 """mkfs has 300 s."""
@@ -265,7 +263,7 @@ class _Worker:
         device, self._loop = attach_private_loop(wanted.path, wanted.size_bytes)
         if wanted.make:
             make_filesystem(wanted.filesystem, device, wanted.label, wanted.uuid)
-        self._target = mount_privately(device, wanted.filesystem)
+        self._target = mount_detached(wanted.filesystem, {}, source=device)
         self.source(source)
         return {"device": device}
 
@@ -273,7 +271,7 @@ class _Worker:
         """Mount the source, or look at what is mounted."""
         wanted = Source(**source)
         if wanted.path:
-            self._source = clone_mount(wanted.path)
+            self._source = _clone(wanted.path)
         else:
             device = wanted.device
             if wanted.is_image:
@@ -284,8 +282,9 @@ class _Worker:
                     sector_bytes=wanted.sector_bytes,
                     read_only=True,
                 )
-            self._source = mount_privately(
-                device, wanted.filesystem, read_only=wanted.read_only, options=wanted.options
+            options = dict(word.partition("=")[::2] for word in wanted.options.split(",") if word)
+            self._source = mount_detached(
+                wanted.filesystem, options, source=device, read_only=wanted.read_only
             )
         root = _root(self._source)
         if self._replica is None:
@@ -332,6 +331,15 @@ class _Worker:
         _sync(self._target)
         result.seconds = time.monotonic() - begun
         return asdict(result)
+
+
+def _clone(path: str) -> int:
+    """A view of what is mounted at the path, without the mounts below; caller closes."""
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return clone_tree(place)
+    finally:
+        os.close(place)
 
 
 def _root(mount: int) -> bytes:
