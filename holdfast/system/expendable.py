@@ -25,6 +25,9 @@ Result = TypeVar("Result")
 DEADLINE_SECONDS = 10.0
 """Storage that does not answer a probe within this time counts as hanging."""
 
+_SOON_MILLISECONDS = 100
+"""How long the end of a child is waited for that has answered or was killed."""
+
 _PIPE_READ_BYTES = 1 << 16
 
 
@@ -119,12 +122,22 @@ def _read_until(reading: int, deadline: float) -> bytes | None:
 
 def reap(child: int) -> None:
     """Collect the child now if it is dead soon, else from a daemon thread whenever it dies."""
-    for _ in range(50):
-        pid, _status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return
-        time.sleep(0.002)
-    threading.Thread(target=_wait, args=(child,), name="reaper", daemon=True).start()
+    _await_end(child)
+    pid, _status = os.waitpid(child, os.WNOHANG)
+    if not pid:
+        threading.Thread(target=_wait, args=(child,), name="reaper", daemon=True).start()
+
+
+def _await_end(child: int) -> None:
+    """Wait a little for its end, without sleeping any longer than that takes."""
+    with contextlib.suppress(OSError):  # no descriptor is left for it: the thread waits
+        watched = os.pidfd_open(child)
+        try:
+            poller = select.poll()
+            poller.register(watched, select.POLLIN)
+            poller.poll(_SOON_MILLISECONDS)
+        finally:
+            os.close(watched)
 
 
 def _wait(child: int) -> None:
