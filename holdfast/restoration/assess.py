@@ -20,7 +20,7 @@ from holdfast.applications.kernel_users import held_by_kernel
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.users import find_users
 from holdfast.config import Settings
-from holdfast.errors import BadInput, Blocked, HoldfastError, NotAttached, NotFound
+from holdfast.errors import BadInput, Blocked, HoldfastError
 from holdfast.model.container import KINDS
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict, JudgedHandle, User
@@ -39,7 +39,7 @@ from holdfast.system.run import find_tool
 from holdfast.volumes.adopt import MEMORY_TYPES
 from holdfast.volumes.chain import file_systems_below
 from holdfast.volumes.health import Condition, health
-from holdfast.volumes.mountpoints import capture, obstacles
+from holdfast.volumes.mountpoints import mounts_of, obstacles
 
 _ANSWER_SECONDS = 5.0
 _DEAD = {Condition.DEAD: Cause.DEAD_MOUNT, Condition.HUNG: Cause.HANG}
@@ -111,13 +111,7 @@ def assess(
     """
     volume = request.volume
     legs = report.legs if report is not None else ()
-    try:
-        points = capture(volume.mount.path)
-    except NotFound:
-        raise NotAttached(
-            f"{volume.name} is not mounted at {volume.mount.path}",
-            f"holdfast volume attach {volume.name}",
-        ) from None
+    points = mounts_of(volume)
     condition = health(points[-1])
     cause = request.cause
     if cause is Cause.PLANNED:

@@ -21,8 +21,6 @@ from holdfast.errors import (
     AlreadyFrozen,
     InvalidOption,
     NoSuchReceipt,
-    NotAttached,
-    NotFound,
     NotFrozen,
 )
 from holdfast.model.mountpoint import MountPoint
@@ -30,7 +28,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.volume import Volume, check_name
 from holdfast.service.rights import need_root
 from holdfast.service.turn import turn
-from holdfast.volumes.mountpoints import capture
+from holdfast.volumes.mountpoints import mounts_of
 
 if TYPE_CHECKING:
     from holdfast.service.holdfast import Holdfast
@@ -60,13 +58,7 @@ def prepare_freeze(settings: Settings, volume: Volume, wanted: str | None = None
         raise InvalidOption(f"{wanted!r} is no way to freeze", f"Use {', '.join(FREEZERS)}.")
     if frozen(settings.run_directory, volume.name) is not None:
         raise AlreadyFrozen(f"{volume.name} is frozen already", f"holdfast thaw {volume.name}")
-    try:
-        mounts = capture(volume.mount.path)
-    except NotFound:
-        raise NotAttached(
-            f"{volume.name} is not mounted at {volume.mount.path}: nobody can use it",
-            f"holdfast volume attach {volume.name}",
-        ) from None
+    mounts = mounts_of(volume)
     containers = [url.partition(":")[2] for url in (*volume.leg_urls, *volume.spare_urls)]
     protection = Protection(servers_below(mounts, containers), ourselves())
     gate = settings.gate_run_directory(volume.name) if volume.kind == "gated" else None

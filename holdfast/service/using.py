@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from holdfast.applications.kernel_users import held_by_kernel
 from holdfast.applications.processes import transferred
 from holdfast.applications.users import find_users
-from holdfast.errors import NotAttached, NotFound
 from holdfast.model.handle import User
 from holdfast.model.usage import Transfer, Usage
 from holdfast.model.volume import Volume
-from holdfast.volumes.mountpoints import capture
+from holdfast.volumes.mountpoints import mounts_of
 
 
 def usage_of(volume: Volume, watch_seconds: float = 0.0) -> Usage:
@@ -20,13 +19,7 @@ def usage_of(volume: Volume, watch_seconds: float = 0.0) -> Usage:
 
     Blocks so long, and a few seconds more where storage hangs. Raises NotAttached.
     """
-    try:
-        mounts = capture(volume.mount.path)
-    except NotFound:
-        raise NotAttached(
-            f"{volume.name} is not mounted at {volume.mount.path}: nobody can use it",
-            f"holdfast volume attach {volume.name}",
-        ) from None
+    mounts = mounts_of(volume)
     users = find_users(mounts)
     return Usage(
         volume=volume.name,

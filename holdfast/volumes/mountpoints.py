@@ -1,6 +1,7 @@
 """The mount points of a volume: captured, dismounted for real, mounted again exactly.
 
     capture(path) -> points in the order to dismount them       obstacles(points) -> findings
+    mounts_of(volume) -> points, or NotAttached
     health(point) -> Health                                     nested_mounts(points)
     dismount(points) -> points                                  abort(points) -> findings
     dismount_dead(points) -> findings
@@ -13,6 +14,7 @@ from holdfast.volumes.capture import capture, capture_device, nested_mounts, obs
 from holdfast.volumes.dead import abort, dismount_dead, is_fuse
 from holdfast.volumes.dismount import dismount, sync, users_in_words
 from holdfast.volumes.health import Condition, Health, health
+from holdfast.volumes.mounted import mounts_of
 from holdfast.volumes.remount import remount
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "dismount_dead",
     "health",
     "is_fuse",
+    "mounts_of",
     "nested_mounts",
     "obstacles",
     "remount",
