@@ -24,7 +24,7 @@ _MSG_CMSG_CLOEXEC = 0x40000000
 _SOCKET_TYPE = socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
 
 
-class _Callable(Protocol):
+class CallableProcess(Protocol):
     """A stopped process that makes system calls for us."""
 
     pid: int
@@ -41,7 +41,7 @@ class _Callable(Protocol):
 class Courier:
     """A line into one descriptor table of a stopped process."""
 
-    def __init__(self, target: _Callable, thread_id: int | None) -> None:
+    def __init__(self, target: CallableProcess, thread_id: int | None) -> None:
         self._target = target
         self._thread_id = thread_id
         self.pidfd = open_thread(thread_id or target.pid)

@@ -105,7 +105,7 @@ class Threads:
             self.seize()
             self._await_all(deadline)
         if not self.registers:
-            raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended")
+            raise gone(self.pid)
         self._open_memory()
         for thread_id, registers in self.registers.items():
             self._leave_restartable_sequence(thread_id, registers)
@@ -115,7 +115,7 @@ class Threads:
         try:
             self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended") from error
+            raise gone(self.pid) from error
 
     def _await_all(self, deadline: float) -> None:
         while waiting := [each for each in self._seized if each not in self.registers]:
@@ -249,7 +249,7 @@ class Threads:
 
     def _no_memory(self, address: int, done_bytes: int) -> OSError:
         if not done_bytes or ptrace.has_ended(self.pid):  # 0: its memory is gone, it is ending
-            return ProcessLookupError(errno.ESRCH, f"process {self.pid} has ended")
+            return gone(self.pid)
         return OSError(errno.EFAULT, f"no memory at {address:#x}")
 
     def let_go(self) -> None:
@@ -319,5 +319,10 @@ def start_time(pid: int) -> int:
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended") from error
+        raise gone(pid) from error
     return int(text.rpartition(b")")[2].split()[19])
+
+
+def gone(pid: int) -> ProcessLookupError:
+    """What is raised when a process has ended."""
+    return ProcessLookupError(errno.ESRCH, f"process {pid} has ended")
