@@ -9,12 +9,12 @@ run again from the beginning.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.locks import take_locks
-from holdfast.applications.rebind.opener import Opener
+from holdfast.applications.rebind.opener import Opener, close_opened
 from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.stopped import StoppedProcess, unless_it_ends
@@ -36,19 +36,20 @@ def put_back(
     opened: dict[str, Opened] = {}
     openings = Openings(opened)
     try:
-        opened.update(opener.open(_locked(wanted.values())))
+        turns = _turns(_locked(wanted.values()), wanted.values())
+        opened.update(opener.open(turns[0], then=turns[1]))
         last = {each.key: pid for pid, mine in wanted.items() for each in mine}
-        for process in all_of:
-            mine = wanted[process.pid]
-            opened.update(opener.open([each for each in mine if each.key not in opened]))
+        for turn, process in enumerate(all_of, 1):
+            opened.update(opener.open(turns[turn], then=turns[turn + 1]))
             with unless_it_ends(processes, process):
                 lines += _put(process, openings, directory)
-            _close(opened, [each.key for each in mine if last[each.key] == process.pid])
+            keys = [each.key for each in wanted[process.pid] if last[each.key] == process.pid]
+            close_opened(opened[key] for key in keys)
         for process in list(processes.values()):
             with unless_it_ends(processes, process):
                 lines += _watch(process, opener, openings, directory)
     finally:
-        _close(opened, list(opened))
+        close_opened(opened.values())
         for instance in openings.instances.values():
             os.close(instance)
     for process in list(processes.values()):
@@ -59,6 +60,16 @@ def put_back(
 
 def _locked(wanted: Iterable[Sequence[Wanted]]) -> list[Wanted]:
     return list({each.key: each for mine in wanted for each in mine if each.locks}.values())
+
+
+def _turns(first: list[Wanted], wanted: Iterable[Sequence[Wanted]]) -> list[list[Wanted]]:
+    """What is opened in which turn, each once: those at first, then what each process needs."""
+    turns = [first]
+    keys = {each.key for each in first}
+    for mine in wanted:
+        turns.append([each for each in mine if each.key not in keys])
+        keys.update(each.key for each in mine)
+    return [*turns, []]
 
 
 def _put(process: StoppedProcess, openings: Openings, directory: Path) -> list[ReboundHandle]:
@@ -92,7 +103,7 @@ def _watch(
     except OSError as error:
         return _lost(notes, error)
     finally:
-        _close(opened, list(opened))
+        close_opened(opened.values())
 
 
 def _wanted_by(process: StoppedProcess) -> list[Wanted]:
@@ -103,15 +114,6 @@ def _wanted_by(process: StoppedProcess) -> list[Wanted]:
             for each in DRIVERS[note.handle.kind].wants(note):
                 found.setdefault(each.key, each)
     return list(found.values())
-
-
-def _close(opened: Mapping[str, Opened], keys: Iterable[str]) -> None:
-    """Close what is not needed any more; `opened` keeps the outcome."""
-    for key in keys:
-        each = opened[key]
-        if each.descriptor is not None:
-            os.close(each.descriptor)
-            each.descriptor = None
 
 
 def _lost(notes: Sequence[Note], error: OSError) -> list[ReboundHandle]:
