@@ -25,9 +25,10 @@ LEAST_SECONDS = 12.0
 class Alarm:
     """Strikes some seconds after a deadline, unless it is cancelled; ends with this process."""
 
-    def __init__(self, deadline_ns: int) -> None:
+    def __init__(self, deadline_ns: int, least_seconds: float = LEAST_SECONDS) -> None:
+        """`least_seconds`: it never strikes earlier than so long from now."""
         left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
-        wait_seconds = max(left_seconds + GRACE_SECONDS, LEAST_SECONDS)
+        wait_seconds = max(left_seconds + GRACE_SECONDS, least_seconds)
         agent = os.pidfd_open(os.getpid())
         self._pid = os.fork()
         if self._pid == 0:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.alarm import Alarm
+from holdfast.applications.rebind.alarm import LEAST_SECONDS, Alarm
 from holdfast.applications.rebind.births import is_being_born, parents_first
 from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_made_again
 from holdfast.applications.rebind.handles import DRIVERS
@@ -61,6 +61,7 @@ class Rebind:
         digest_limit_bytes: int = -1,
         seized: Callable[[], object] | None = None,
         written_through: bool = False,
+        alarm_seconds: float = LEAST_SECONDS,
     ) -> None:
         """`deadline_ns`: of CLOCK_MONOTONIC; users leave the harbour then, whatever happened.
 
@@ -71,7 +72,8 @@ class Rebind:
         called when users are told to stop, and before they are waited for: the place to abort a
         dead mount, so that calls which wait inside return; with it, those that fail because of that
         are made again on the new mount; flushes only if `written_through` says that what they were
-        to make durable is not lost.
+        to make durable is not lost. `alarm_seconds`: if we hang past the deadline, and for so long
+        at least, we are killed (see alarm).
         """
         self._record = Record(record_directory)
         self._users = list(users)
@@ -88,6 +90,7 @@ class Rebind:
         """Those whose errors their programs see: the writes that they were to flush are lost."""
         self._processes: dict[int, StoppedProcess] = {}
         self._alarm: Alarm | None = None
+        self._alarm_seconds = alarm_seconds
 
     @property
     def users(self) -> tuple[User, ...]:
@@ -203,7 +206,7 @@ class Rebind:
 
     def _set_alarm(self) -> None:
         self._cancel_alarm()
-        self._alarm = Alarm(self._deadline_ns)
+        self._alarm = Alarm(self._deadline_ns, self._alarm_seconds)
 
     def _cancel_alarm(self) -> None:
         if self._alarm is not None:

@@ -52,12 +52,17 @@ class Bench:
         """Who uses it."""
         return find_users(capture(str(self.path)))
 
-    def rebind(self, seconds: float = DEADLINE_SECONDS) -> Rebind:
+    def rebind(self, seconds: float = DEADLINE_SECONDS, **options: Any) -> Rebind:
         """All users, nothing done yet."""
         points = capture(str(self.path))
         deadline_ns = time.monotonic_ns() + int(seconds * 1e9)
         return Rebind(
-            self.record, find_users(points), deadline_ns, points, lambda: find_users(points)
+            self.record,
+            find_users(points),
+            deadline_ns,
+            points,
+            lambda: find_users(points),
+            **options,
         )
 
     @contextmanager

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from holdfast.applications.rebind import alarm
+from holdfast.applications.rebind.alarm import Alarm
 from holdfast.applications.rebind.rebind import Rebind
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
@@ -17,8 +17,7 @@ def test_it_is_killed_and_another_one_finishes(bench: Bench, hold: Hold) -> None
     child = os.fork()
     if child == 0:
         try:
-            alarm.LEAST_SECONDS = 0.5
-            rebind = bench.rebind(1.0)
+            rebind = bench.rebind(1.0, alarm_seconds=0.5)
             rebind.stop()
             rebind.park()
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
@@ -38,12 +37,12 @@ def test_it_is_killed_and_another_one_finishes(bench: Bench, hold: Hold) -> None
 
 
 def test_it_ends_with_the_agent_and_when_it_is_cancelled() -> None:
-    cancelled = alarm.Alarm(time.monotonic_ns())
+    cancelled = Alarm(time.monotonic_ns())
     cancelled.cancel()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        started = alarm.Alarm(time.monotonic_ns() + 60 * 10**9)
+        started = Alarm(time.monotonic_ns() + 60 * 10**9)
         os.write(writing, str(started._pid).encode())
         os._exit(0)
     os.waitpid(child, 0)
