@@ -44,7 +44,6 @@ Must never import anything else of Holdfast.
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
     │   ├── NoSource        NOSOURCE
-    │   ├── JournalFailed   JOURNAL
     │   └── CommandFailed   COMMAND
     └── DeadlinePassed      exit 8   TIMEOUT
 """
@@ -314,12 +313,6 @@ class NoSource(StorageFailed):
     --force."""
 
     code = "NOSOURCE"
-
-
-class JournalFailed(StorageFailed):
-    """The journal cannot be written or read. The legs are not affected."""
-
-    code = "JOURNAL"
 
 
 class CommandFailed(StorageFailed):
