@@ -118,10 +118,6 @@ class Catalog:
                 )
             return receipt_of_row(rows[0])
 
-    def add_receipt(self, receipt: Receipt) -> bool:
-        """Add a receipt; durable on return. False when its id is there already (no change)."""
-        return self._add_receipts([receipt]) == 1
-
     def ingest(self, spool_directory: Path) -> Ingested:
         """Take in the receipts that a gate left in its spool, then delete the files.
 

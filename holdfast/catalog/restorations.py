@@ -112,11 +112,6 @@ class Restorations:
         with self._transaction() as session:
             session.merge(row_of_copy(copy))
 
-    def forget_copy(self, identifier: str) -> None:
-        """Forget a copy; its storage is not touched. Idempotent."""
-        with self._transaction() as session:
-            session.execute(delete(CopyRow).where(CopyRow.id == identifier))
-
 
 def _steps(session: Session, identifier: str) -> list[RestorationStepRow]:
     query = select(RestorationStepRow).where(RestorationStepRow.restoration == identifier)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from holdfast.catalog import Catalog
+from holdfast.catalog import Catalog, Ingested
 from holdfast.errors import AlreadyExists, NoSuchReceipt, NoSuchVolume, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt, Step
@@ -37,6 +38,15 @@ def make_receipt(identifier: str = "r-1", started: float = 1000.25) -> Receipt:
         requests_held=3, errors_returned=0, longest_wait_ms=12.5, bytes_replayed=1 << 40,
         verification="none", details={"leg": 1, "nested": {"list": [1, 2]}},
     )  # fmt: skip
+
+
+def ingest(catalog: Catalog, tmp_path: Path, *receipts: Receipt) -> None:
+    """Add receipts in the way of a gate: as files in a spool."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    for receipt in receipts:
+        (spool / f"{receipt.id}.json").write_text(json.dumps(receipt.as_json()))
+    assert catalog.ingest(spool) == Ingested(len(receipts))
 
 
 @pytest.fixture
@@ -101,27 +111,26 @@ def test_what_is_not_there_cannot_be_read_changed_or_removed(catalog: Catalog) -
             ask()
 
 
-def test_receipts_outlive_their_volume(catalog: Catalog) -> None:
+def test_receipts_outlive_their_volume(catalog: Catalog, tmp_path: Path) -> None:
     catalog.add(make_volume())
-    catalog.add_receipt(make_receipt())
+    ingest(catalog, tmp_path, make_receipt())
     catalog.remove("bank")
     assert catalog.volumes() == []
     assert catalog.receipts("bank") == [make_receipt()]
 
 
-def test_receipts_come_newest_first_and_by_volume(catalog: Catalog) -> None:
+def test_receipts_come_newest_first_and_by_volume(catalog: Catalog, tmp_path: Path) -> None:
     old, new = make_receipt("old", 1.0), make_receipt("new", 2.0)
     stranger = replace(make_receipt("stranger", 3.0), volume="other")
-    for receipt in (old, new, stranger):
-        assert catalog.add_receipt(receipt)
+    ingest(catalog, tmp_path, old, new, stranger)
     assert catalog.receipts() == [stranger, new, old]
     assert catalog.receipts("bank") == [new, old]
     assert catalog.receipts(limit=1) == [stranger]
 
 
-def test_a_receipt_is_found_by_a_prefix_that_is_unique(catalog: Catalog) -> None:
-    for identifier in ("ab_1", "ab_2", "abX3", "ab"):
-        catalog.add_receipt(make_receipt(identifier))
+def test_a_receipt_is_found_by_a_prefix_that_is_unique(catalog: Catalog, tmp_path: Path) -> None:
+    identifiers = ("ab_1", "ab_2", "abX3", "ab")
+    ingest(catalog, tmp_path, *(make_receipt(identifier) for identifier in identifiers))
     assert catalog.receipt("ab_1").id == "ab_1"
     assert catalog.receipt("ab").id == "ab"
     assert catalog.receipt("abX").id == "abX3"

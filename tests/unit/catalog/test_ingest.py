@@ -42,8 +42,9 @@ def test_files_become_receipts_and_are_deleted(catalog: Catalog, tmp_path: Path)
 def test_a_receipt_that_was_committed_before_a_crash_is_not_doubled(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    catalog.add_receipt(make_receipt("a"))
     path = drop(tmp_path / "spool", make_receipt("a"))
+    catalog.ingest(path.parent)
+    drop(path.parent, make_receipt("a"))
     assert catalog.ingest(path.parent) == Ingested(0)
     assert catalog.receipts() == [make_receipt("a")]
     assert not path.exists()

@@ -96,5 +96,3 @@ def test_copies_are_listed_by_volume_newest_first(catalog: Catalog) -> None:
         catalog.restorations.add_copy(copy)
     assert catalog.restorations.copies("shop") == [new, old]
     assert len(catalog.restorations.copies()) == 3
-    catalog.restorations.forget_copy("1")
-    assert catalog.restorations.copies("shop") == [new]
