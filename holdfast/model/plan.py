@@ -116,8 +116,3 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `assess --json` prints them and the catalog keeps them."""
         return asdict(self)
-
-
-def steps_of_json(values: list[dict[str, Any]]) -> tuple[PlannedStep, ...]:
-    """The steps that `as_json` described."""
-    return tuple(PlannedStep(StepName(step["name"]), str(step["words"])) for step in values)
