@@ -64,7 +64,6 @@ class Watchdog:
         self._given_up: set[tuple[int, int]] = set()
         servers = Servers(frozenset(record.connections), frozenset(record.server_pids))
         self._protection = Protection(servers, frozenset(record.spared))
-        self._freezer = FREEZERS[record.freezer](record.occasion)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._on_terminate)
