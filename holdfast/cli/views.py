@@ -65,13 +65,7 @@ def print_volume(report: VolumeReport) -> None:
         _print_adopted(report)
         return
     pairs = [
-        ("name", report.name),
-        ("state", str(report.state)),
-        ("mount", report.mount),
-        ("file system", f"{report.filesystem} {report.label} {report.uuid}".strip()),
-        ("options", report.options or "defaults"),
-        ("size", f"{format_size(report.size_bytes)} ({report.size_bytes} bytes)"),
-        ("device", report.device or "none"),
+        *_common_facts(report),
         ("journal", report.journal),
         ("epoch", str(report.epoch)),
     ]
@@ -107,8 +101,8 @@ def print_volume(report: VolumeReport) -> None:
     )
 
 
-def _print_adopted(report: VolumeReport) -> None:
-    pairs = [
+def _common_facts(report: VolumeReport) -> list[tuple[str, str]]:
+    return [
         ("name", report.name),
         ("kind", report.kind),
         ("state", str(report.state)),
@@ -117,8 +111,11 @@ def _print_adopted(report: VolumeReport) -> None:
         ("options", report.options or "defaults"),
         ("size", f"{format_size(report.size_bytes)} ({report.size_bytes} bytes)"),
         ("device", report.device or "none"),
-        ("source", report.source),
     ]
+
+
+def _print_adopted(report: VolumeReport) -> None:
+    pairs = [*_common_facts(report), ("source", report.source)]
     if report.reason:
         pairs.append(("reason", report.reason))
     print_facts(pairs)

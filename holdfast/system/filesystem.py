@@ -17,6 +17,9 @@ from holdfast.system.capability import CAP_SYS_RESOURCE, has_capability
 from holdfast.system.run import run
 
 _MAKE_SECONDS = 300.0
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 6.0, 0.1
+"""mkfs.btrfs looks at every mounted loop device of the host, and fails when one goes just then
+or has its file on a mount that is dead: often only until somebody has dealt with that."""
 _GROW_SECONDS = 600.0
 _CHECK_SECONDS = 3600.0
 _PROBE_SECONDS = 20.0
@@ -80,14 +83,7 @@ KINDS: dict[str, FileSystemKind] = {
         label_bytes=255,
         tool_names=("mkfs.btrfs", "btrfs"),
         make=lambda device, label, uuid: [
-            "mkfs.btrfs",
-            "-q",
-            "-f",
-            "-L",
-            label,
-            "-U",
-            uuid,
-            device,
+            *("mkfs.btrfs", "-q", "-f", "-L", label, "-U", uuid, device)
         ],
         grow=lambda device, path: ["btrfs", "filesystem", "resize", "max", path],
         check=lambda device: ["btrfs", "check", "--readonly", device],
@@ -129,12 +125,6 @@ def kind_of(name: str) -> FileSystemKind:
         raise InvalidOption(
             f"{name!r} is not a file system that Holdfast makes", f"Use {', '.join(KINDS)}."
         ) from None
-
-
-_PATIENCE_SECONDS = 6.0
-_PAUSE_SECONDS = 0.1
-"""mkfs.btrfs looks at every mounted loop device of the host, and fails when one goes just then
-or has its file on a mount that is dead: often only until somebody has dealt with that."""
 
 
 def make_filesystem(name: str, device: str, label: str, uuid: str) -> None:

@@ -35,11 +35,9 @@ _FORCED_TYPES = ("fuse", "nfs", "cifs", "smb3", "ceph", "9p")
 """Where MNT_FORCE (umount2(2)) ends the requests in flight."""
 
 
-def is_fuse(point: MountPoint) -> bool:
-    """Whether a FUSE server stands behind the mount."""
-    return point.filesystem in ("fuse", "fuseblk") or point.filesystem.startswith(
-        ("fuse.", "fuseblk.")
-    )
+def is_fuse(filesystem: str) -> bool:
+    """Whether a FUSE server stands behind mounts of this type (`fuse.sshfs`, `fuseblk`)."""
+    return filesystem.partition(".")[0] in ("fuse", "fuseblk")
 
 
 def abort(points: Sequence[MountPoint]) -> list[Finding]:
@@ -49,7 +47,7 @@ def abort(points: Sequence[MountPoint]) -> list[Finding]:
     nothing. Findings say where it could not be done.
     """
     findings = []
-    for device, point in {each.device: each for each in points if is_fuse(each)}.items():
+    for device, point in {each.device: each for each in points if is_fuse(each.filesystem)}.items():
         try:
             in_expendable_child(partial(_abort, connection_number(device)), _ABORT_SECONDS)
         except (HoldfastError, OSError) as error:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,6 +26,7 @@ from holdfast.applications.users import find_users
 from holdfast.errors import InUse
 from holdfast.model.handle import HandleOutcome
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.filesystem import make_filesystem
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.volumes.mountpoints import capture, dismount, remount
 from tests.scenarios.stories import Story
@@ -38,12 +40,6 @@ SEQUENCE_FROM_BTRFS = (*SEQUENCE[2:], *SEQUENCE[:2])
 
 DEADLINE_SECONDS = 60.0
 _COMMAND_SECONDS = 60.0
-_MOST_TRIES = 5
-_MAKE = {
-    "ext4": ("mkfs.ext4", "-q", "-F"),
-    "xfs": ("mkfs.xfs", "-q", "-f"),
-    "btrfs": ("mkfs.btrfs", "-q", "-f"),
-}
 
 
 @dataclass
@@ -87,7 +83,7 @@ class _Images:
         image = self.next(filesystem)
         with image.open("wb") as file:
             file.truncate(self.size_bytes)
-        make_filesystem(filesystem, image)
+        make_filesystem(filesystem, str(image), "", str(uuid.uuid4()))
         return run("losetup", "--find", "--show", image)
 
 
@@ -279,17 +275,6 @@ def started(command: Sequence[object], **options: Any) -> Iterator[subprocess.Po
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=20)
-
-
-def make_filesystem(filesystem: str, image: Path) -> None:
-    """mkfs.btrfs looks at every loop device of the host, and fails when one goes that instant."""
-    words = [*_MAKE[filesystem], str(image)]
-    for _ in range(_MOST_TRIES):
-        done = subprocess.run(words, check=False, capture_output=True, text=True)
-        if done.returncode == 0:
-            return
-        assert "cannot check mount status" in done.stderr, done.stderr
-    raise AssertionError(done.stderr)
 
 
 def run(*command: object) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from holdfast.applications.rebind.outcomes import Observed
+from holdfast.applications.rebind.parking import Note
 from holdfast.model.handle import FileLock, HandleOutcome
 
 
@@ -42,6 +44,18 @@ class Wanted:
     deleted: bool = False
     """Had no name: made again from the contents. Otherwise these are used when the new differ."""
     before: Observed | None = None
+
+    @classmethod
+    def directory(cls, note: Note) -> Wanted:
+        """A place to stand in, as a working directory or a root."""
+        return cls(
+            key=note.details["key"],
+            mount_id=note.handle.mount_id,
+            path=note.details["inside"],
+            flags=os.O_PATH | os.O_DIRECTORY,
+            expected=Expected.DIRECTORY,
+            deleted=note.handle.deleted,
+        )
 
 
 @dataclass

@@ -23,7 +23,7 @@ from holdfast.model.plan import StepName
 from holdfast.restoration.steps.parked import keep, parked, record_directory
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
-from holdfast.volumes.mountpoints import abort
+from holdfast.volumes.mountpoints import abort, is_fuse
 
 
 class Freeze:
@@ -58,6 +58,8 @@ class Freeze:
             find,
             storage_answers=alive,
             seized=partial(abort, points) if work.facts.get("broken") and not stale else None,
+            # A FUSE server has all that was written, unless it asked for a write-back cache, which
+            # few do and nobody outside can see.
             written_through=work.new is None and is_fuse(work.old.mount.filesystem),
         )
         rebind.stop()
@@ -79,12 +81,6 @@ class Freeze:
             rebind.release()
         keep(work, None)
         return "released"
-
-
-def is_fuse(filesystem: str) -> bool:
-    """A FUSE server has everything that was written, unless it asked for a write-back cache, which
-    few do and nobody outside can see."""
-    return filesystem == "fuse" or filesystem.startswith("fuse.")
 
 
 def users_of(

@@ -13,7 +13,7 @@ from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.placeholders import Placeholders
 from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.applications.rebind.wanted import Openings, Wanted
 from holdfast.model.handle import Handle, JudgedHandle
 
 
@@ -39,15 +39,7 @@ class RootDriver:
             _change(process, note, placeholders.directory)
 
     def wants(self, note: Note) -> list[Wanted]:
-        return [
-            Wanted(
-                key=note.details["key"],
-                mount_id=note.handle.mount_id,
-                path=note.details["inside"],
-                flags=os.O_PATH | os.O_DIRECTORY,
-                expected=Expected.DIRECTORY,
-            )
-        ]
+        return [Wanted.directory(note)]
 
     def rebind(
         self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path

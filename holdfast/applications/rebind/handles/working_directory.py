@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.placeholders import Placeholders
 from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.applications.rebind.wanted import Openings, Wanted
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 
 
@@ -37,16 +36,7 @@ class WorkingDirectoryDriver:
             _change(process, note, placeholders.directory)
 
     def wants(self, note: Note) -> list[Wanted]:
-        return [
-            Wanted(
-                key=note.details["key"],
-                mount_id=note.handle.mount_id,
-                path=note.details["inside"],
-                flags=os.O_PATH | os.O_DIRECTORY,
-                expected=Expected.DIRECTORY,
-                deleted=note.handle.deleted,
-            )
-        ]
+        return [Wanted.directory(note)]
 
     def rebind(
         self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
