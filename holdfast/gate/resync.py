@@ -82,7 +82,9 @@ class Resync(threading.Thread):
         except OSError as error:
             self.mirror.roster.fail(self.leg, f"resynchronisation: {error.strerror}")
         except (GivenUp, HoldExpired):
-            pass  # the leg stays unfinished: recovery goes on with the rest when it can
+            # The source in which it hung was failed, and a hold that ends has a receipt of its own:
+            # nothing to say here. The leg stays unfinished; recovery does the rest when it can.
+            pass
         finally:
             self.mirror.hands.put_back(hand)
             self.mirror.wake()

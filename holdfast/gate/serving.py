@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from time import monotonic_ns
 from typing import NoReturn
 
@@ -37,6 +38,8 @@ from holdfast.system.memory import aligned_buffer
 
 SERVING_THREADS = 2
 _PAGE = 4096
+_UNMOUNTED = (errno.ENODEV, errno.ECONNABORTED)
+"""What the kernel says of a connection that was unmounted, or aborted (fs/fuse/dev.c)."""
 
 # Bound once: these are looked up for every request.
 _READ, _WRITE, _FSYNC, _RESEND = fuse.READ, fuse.WRITE, fuse.FSYNC, fuse.UNIQUE_RESEND
@@ -79,10 +82,13 @@ class Server:
         if thread is not None:
             self.add_thread(thread)
 
-    def connection_ended(self) -> None:
-        """The device was unmounted: nothing more will come."""
+    def connection_ended(self, error: OSError) -> None:
+        """The device was unmounted, nothing more will come; whatever else it is goes to the log."""
         self.stopped.set()
         self.mirror.wake()
+        if error.errno not in _UNMOUNTED:
+            with suppress(OSError):  # no room for the log is no defect of ours
+                print(f"worker: the connection to the kernel ended: {error}", file=sys.stderr)
 
 
 class ServingThread(threading.Thread):
@@ -105,7 +111,7 @@ class ServingThread(threading.Thread):
                 self._take_over(self.predecessor)
             self._serve()
         except GivenUp:
-            pass  # a successor has the request; this thread only has to end
+            pass  # a successor has the request, its leg was failed with a receipt: this only ends
         except BaseException:
             _end_worker()
         finally:
@@ -140,7 +146,7 @@ class ServingThread(threading.Thread):
             except OSError as error:
                 if error.errno in (errno.EINTR, errno.EAGAIN, errno.ENOENT):
                     continue  # ENOENT: the request was interrupted before it was read
-                self.server.connection_ended()
+                self.server.connection_ended(error)
                 return
             self.busy_since = cells[BUSY_SINCE] = monotonic_ns()
             self.working = True
@@ -191,7 +197,7 @@ class ServingThread(threading.Thread):
             os.writev(self.server.connection, reply)
         except OSError as error:
             if error.errno != errno.ENOENT:  # ENOENT: the kernel has this answer already
-                self.server.connection_ended()
+                self.server.connection_ended(error)
                 return
             cells[LATE_REPLIES] += 1
         waited = monotonic_ns() - self.busy_since
