@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from holdfast.applications.freezers.protocol import Note, Occasion, Process, State, processes_in
 from holdfast.model.finding import Finding, Verdict
@@ -120,8 +121,7 @@ def _send(process: Process, number: signal.Signals) -> None:
     if descriptor is None:
         return
     try:
-        signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        pass
+        with suppress(ProcessLookupError):  # it ended just now: nobody stands still, none is left
+            signal.pidfd_send_signal(descriptor, number)
     finally:
         os.close(descriptor)
