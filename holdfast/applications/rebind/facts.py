@@ -54,14 +54,17 @@ class Facts:
         )
 
 
-def gather(pid: int, map_starts: Collection[int] = ()) -> Facts:
-    """The facts of one process, with the settings of its maps at these addresses."""
+def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Facts:
+    """The facts of one process, with the settings of its maps at these addresses.
+
+    `machine` (uname -m): the kind of processor; empty: that of this host.
+    """
     try:
         lines = read(f"/proc/{pid}/status").decode(errors="replace").splitlines()
         status = {name: value.strip() for name, _, value in (x.partition(":") for x in lines)}
         return Facts(
             pid=pid,
-            blocked=_blocked(pid, status),
+            blocked=_blocked(pid, status, machine or platform.machine()),
             waiting=_waiting(pid),
             capabilities=int(status["CapEff"], 16),
             filtered=status.get("Seccomp", "0") != "0",
@@ -74,13 +77,12 @@ def gather(pid: int, map_starts: Collection[int] = ()) -> Facts:
         return Facts(pid, blocked=f"/proc/{pid} cannot be read: {error}")
 
 
-def _blocked(pid: int, status: dict[str, str]) -> str:
+def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
     if pid == os.getpid():
         return "this is Holdfast itself"
     tracer = int(status.get("TracerPid", "0"))
     if tracer not in (0, os.getpid()):
         return f"process {tracer} traces it: end the debugger or strace"
-    machine = platform.machine()
     if machine not in _MACHINES:
         return f"system calls cannot be made inside processes on {machine}"
     if not _has_64_bits(pid):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 from pathlib import Path
 
@@ -32,12 +31,11 @@ def test_one_kind_of_processor() -> None:
     assert there.mend
 
 
-def test_what_doctor_says_of_arm64_is_what_a_scan_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_doctor_says_of_arm64_is_what_a_scan_says() -> None:
     """Every handle blocks there: migrate and restore end with BLOCKED, nothing touched."""
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         handle = Handle(HandleKind.FILE, process.pid, "/srv/x/file")
-        judged = judge_handle(handle, gather(process.pid))
+        judged = judge_handle(handle, gather(process.pid, machine="aarch64"))
     assert judged.verdict is HandleVerdict.BLOCKS
     assert "aarch64" in judged.reason
 
