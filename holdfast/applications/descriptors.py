@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 from holdfast.applications.fdinfo import (
@@ -27,7 +26,7 @@ from holdfast.applications.sighting import Sighting
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.mounts import unescape
-from holdfast.system.proc import link, names, read
+from holdfast.system.proc import opened_folder, read, read_record
 from holdfast.system.unix_sockets import BoundSocket
 
 _DIRECTORY_FLAG = O_DIRECTORY.get(os.uname().machine, 0o200000)
@@ -44,39 +43,52 @@ def descriptors(table: Table, places: Places, sockets: Sockets) -> Iterator[Sigh
 
     Descriptors that are closed meanwhile are left out. Raises OSError when the table is gone.
     """
-    for name in names(f"{table.folder}/fd"):
-        with suppress(OSError):
-            target = link(f"{table.folder}/fd/{name}")
-            if target.startswith("/"):
-                yield from _opened(table, int(name), target, places)
-            elif target.startswith("socket:["):
-                bound = sockets.get(int(target[len("socket:[") : -1]))
-                if bound is not None:
-                    yield _socket(table, int(name), bound, places)
-            elif target == "anon_inode:inotify":
-                yield from _watches(table, int(name), places)
-            elif target in _INSTANCES:
-                text = read(f"{table.folder}/fdinfo/{name}")
-                for path, mount_id in _INSTANCES[target](table, int(name), text, places):
-                    yield _pinned(table, int(name), path, mount_id, text)
+    with (
+        opened_folder(f"{table.folder}/fd") as links,
+        opened_folder(f"{table.folder}/fdinfo") as texts,
+    ):
+        for name in os.listdir(links):  # noqa: PTH208 - thousands of times
+            try:
+                target = os.readlink(name, dir_fd=links)
+                if target.startswith("/"):
+                    sighting = _opened(table, int(name), target, texts, places)
+                    if sighting is not None:
+                        yield sighting
+                elif target.startswith(("socket:", "anon_inode:")):
+                    yield from _special(table, int(name), target, places, sockets)
+            except OSError:
+                pass  # closed meanwhile
 
 
-def _opened(table: Table, number: int, target: str, places: Places) -> Iterator[Sighting]:
-    text = read(f"{table.folder}/fdinfo/{number}")
+def _special(
+    table: Table, number: int, target: str, places: Places, sockets: Sockets
+) -> Iterator[Sighting]:
+    """What has no path, and may belong to the file systems nevertheless."""
+    if target.startswith("socket:["):
+        bound = sockets.get(int(target[len("socket:[") : -1]))
+        if bound is not None:
+            yield _socket(table, number, bound, places)
+    elif target == "anon_inode:inotify":
+        yield from _watches(table, number, places)
+    elif target in _INSTANCES:
+        text = read(f"{table.folder}/fdinfo/{number}")
+        for path, mount_id in _INSTANCES[target](table, number, text, places):
+            yield _pinned(table, number, path, mount_id, text)
+
+
+def _opened(table: Table, number: int, target: str, texts: int, places: Places) -> Sighting | None:
+    text = read_record(str(number), texts)
     mount_id = mount_id_of(text)
     mount = places.by_id.get(mount_id)
     if mount is None:
-        if mount_id not in places.other_ids and not target.startswith(_NEVER_MOUNTED):
-            yield _detached(table, number, text, target)
-        return
+        if mount_id in places.other_ids or target.startswith(_NEVER_MOUNTED):
+            return None
+        return _detached(table, number, text, target)
     information = parse_information(text)
-    inside = inside_of(mount, target)
-    yield Sighting(
-        _handle(table, number, information, _kind(information.flags), target, inside),
-        f"{table.folder}/fd/{number}",
-        table.namespace,
-        mount_known=True,
+    handle = _handle(
+        table, number, information, _kind(information.flags), target, inside_of(mount, target)
     )
+    return Sighting(handle, f"{table.folder}/fd/{number}", table.namespace, mount_known=True)
 
 
 def _detached(table: Table, number: int, text: bytes, target: str) -> Sighting:

@@ -25,6 +25,9 @@ _LOCKS = {
 _MINOR_BITS = 20
 """The kernel's own dev_t, which the watch lines print: linux/kdev_t.h."""
 
+_COMMON = re.compile(rb"pos:\t(-?\d+)\nflags:\t0*([0-7]+)\nmnt_id:\t(\d+)\n(?:ino:\t(\d+)\n)?")
+"""What a text begins with: seq_show() of fs/proc/fd.c."""
+
 _WATCH = re.compile(
     rb"^inotify wd:([0-9a-f]+) ino:([0-9a-f]+) sdev:([0-9a-f]+) mask:([0-9a-f]+)"
     rb".*?fhandle-type:([0-9a-f]+) f_handle:([0-9a-f]*)",
@@ -82,6 +85,10 @@ def mount_id_of(text: bytes) -> int:
 
 def parse_information(text: bytes) -> Information:
     """The common lines of a fdinfo text."""
+    common = _COMMON.match(text)
+    if common is not None and common[4] and b"\nlock:" not in text:  # nearly always
+        offset, flags, mount_id, inode = common.groups()
+        return Information(int(offset), int(flags, 8), int(mount_id), int(inode), ())
     values: dict[bytes, bytes] = {}
     locks = []
     for line in text.splitlines():

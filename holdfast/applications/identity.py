@@ -11,7 +11,7 @@ import os
 import re
 
 from holdfast.model.handle import Application
-from holdfast.system.proc import read
+from holdfast.system.proc import read_record
 
 _UNIT = re.compile(r".+\.(service|scope|socket|mount|swap)")
 
@@ -35,8 +35,12 @@ _SHORT_ID = 12
 
 def application_of(pid: int, command: str) -> Application:
     """The application that a process is part of. Raises OSError when it has ended."""
-    text = os.fsdecode(read(f"/proc/{pid}/cgroup"))
-    return application_in(text, command)
+    return application_in(control_groups_of(pid), command)
+
+
+def control_groups_of(pid: int) -> str:
+    """The text of /proc/PID/cgroup. Raises OSError when the process has ended."""
+    return os.fsdecode(read_record(f"/proc/{pid}/cgroup"))
 
 
 def application_in(text: str, command: str) -> Application:

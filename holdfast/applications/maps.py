@@ -8,7 +8,8 @@ prints there for all its subvolumes (unlike stat(2)).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +17,7 @@ from holdfast.applications.places import Places
 from holdfast.applications.sighting import Sighting
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
-from holdfast.system.expendable_batch import ask_each
+from holdfast.system.expendable_batch import ask_each, asking
 from holdfast.system.proc import read
 
 _PORTION = 32
@@ -36,25 +37,33 @@ class Map:
     device: tuple[int, int]
 
 
-def maps_of(tables: Sequence[Table], places: Places) -> list[list[Map] | None]:
+@contextmanager
+def asking_maps(
+    tables: Sequence[Table], places: Places
+) -> Iterator[Callable[[], list[list[Map] | None]]]:
     """For each process the maps of files on these file systems; None: it did not answer.
 
-    Blocks for a few seconds at most, when processes hang.
+    A child reads while the caller works. Fetching blocks for a few seconds at most, when processes
+    hang.
     """
     wanted = [f"{major:02x}:{minor:02x}".encode() for major, minor in places.devices]
     portions = [tables[i : i + _PORTION] for i in range(0, len(tables), _PORTION)]
-    read_all = partial(_read_all, wanted)
-    found: list[list[Map] | None] = []
-    again: list[int] = []
-    for portion, answer in zip(portions, ask_each(read_all, portions), strict=True):
-        if answer is None:
-            again += range(len(found), len(found) + len(portion))
-        found += answer or [None] * len(portion)
-    singly = [tables[index] for index in again]
-    answers = ask_each(partial(_read, wanted), singly, item_seconds=1.0, budget_seconds=5.0)
-    for index, single in zip(again, answers, strict=True):
-        found[index] = single
-    return found
+    with asking(partial(_read_all, wanted), portions) as answers:
+
+        def maps_of_each() -> list[list[Map] | None]:
+            found: list[list[Map] | None] = []
+            again: list[int] = []
+            for portion, answer in zip(portions, answers(), strict=True):
+                if answer is None:
+                    again += range(len(found), len(found) + len(portion))
+                found += answer or [None] * len(portion)
+            singly = [tables[index] for index in again]
+            late = ask_each(partial(_read, wanted), singly, item_seconds=1.0, budget_seconds=5.0)
+            for index, single in zip(again, late, strict=True):
+                found[index] = single
+            return found
+
+        yield maps_of_each
 
 
 def maps(table: Table, places: Places, found: Sequence[Map]) -> Iterator[Sighting]:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from holdfast.applications.fdinfo import Watch
 from holdfast.applications.places import DELETED, Places, inside_of
@@ -48,20 +48,16 @@ class Sighting:
     """For an inotify watch, whose path is found by other means."""
 
 
-@dataclass(frozen=True)
-class _Question:
-    link: str
-    literal: str
-    """Where the file would be if its name really ended so; empty: no doubt."""
+_Question = tuple[str, str]
+"""A link, and where its file would be if its name really ended so; empty: no doubt. Plain values:
+there may be ten thousands."""
 
 
 class _Answer(NamedTuple):
-    """Quicker to hand over than a dataclass: there may be ten thousands."""
-
     mode: int
     inode: int
-    device: tuple[int, int]
     mount_id: int
+    device: tuple[int, int]
     literal: bool
 
 
@@ -83,14 +79,15 @@ def settle(sightings: Sequence[Sighting], places: Places) -> list[Handle]:
 
 def _question(sighting: Sighting, places: Places) -> _Question:
     path = sighting.handle.path
+    if not path.endswith(DELETED):
+        return sighting.link, ""
     mount = places.by_id.get(sighting.handle.mount_id)
-    literal = f"/proc/{mount.witness_pid}/root{path}" if mount and path.endswith(DELETED) else ""
-    return _Question(sighting.link, literal)
+    return sighting.link, f"/proc/{mount.witness_pid}/root{path}" if mount else ""
 
 
 def _ask(questions: list[_Question]) -> list[_Answer | None]:
     portions = [questions[i : i + _PORTION] for i in range(0, len(questions), _PORTION)]
-    answers: list[_Answer | None] = []
+    answers: list[tuple[Any, ...] | None] = []
     again: list[int] = []
     for portion, answered in zip(portions, ask_each(_look_at_all, portions), strict=True):
         if answered is None:
@@ -99,29 +96,28 @@ def _ask(questions: list[_Question]) -> list[_Answer | None]:
     singly = partial(ask_each, _look_at, item_seconds=1.0, budget_seconds=5.0)
     for index, answer in zip(again, singly([questions[i] for i in again]), strict=True):
         answers[index] = answer
-    return answers
+    return [None if answer is None else _Answer(*answer) for answer in answers]
 
 
-def _look_at_all(questions: list[_Question]) -> list[_Answer | None]:
+def _look_at_all(questions: list[_Question]) -> list[tuple[Any, ...] | None]:
     return [_look_at(question) for question in questions]
 
 
-def _look_at(question: _Question) -> _Answer | None:
-    """In an expendable child."""
+def _look_at(question: _Question) -> tuple[Any, ...] | None:
+    """In an expendable child: what an _Answer consists of, which is quicker to hand over."""
+    link, named = question
     try:
-        attributes = remembered(question.link)
+        mode, links, inode, device, mount_id = remembered(link)
     except OSError:
         return None
     literal = False
-    if question.literal and attributes.links > 0:
+    if named and links > 0:
         try:
-            named = remembered(question.literal, follow=False)
-            literal = (named.device, named.inode) == (attributes.device, attributes.inode)
+            other = remembered(named, follow=False)
+            literal = (other.device, other.inode) == (device, inode)
         except OSError:
             pass
-    return _Answer(
-        attributes.mode, attributes.inode, attributes.device, attributes.mount_id, literal
-    )
+    return mode, inode, mount_id, device, literal
 
 
 def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Handle | None:
@@ -129,6 +125,8 @@ def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Hand
     told = sighting.mount_known or sighting.detached
     if told and answer is not None and answer.mount_id not in (0, handle.mount_id):
         return None  # closed since the first look, and its number was given to something else
+    if sighting.mount_known and answer is not None and _is_plain(handle, answer):
+        return handle if handle.mount_id in places.by_id else None
     if sighting.detached:
         return handle if answer is not None and answer.device in places.devices else None
     mount = places.by_id.get(handle.mount_id)
@@ -152,7 +150,7 @@ def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Hand
             kind = next((each for matches, each in _KINDS if matches(answer.mode)), kind)
     known = (handle.kind, handle.mount_id, handle.inside, handle.inode, handle.deleted)
     if known == (kind, mount.id, inside, inode, deleted):
-        return handle  # nearly always; copying costs more than all the rest
+        return handle  # copying costs more than all the rest
     return replace(
         handle,
         kind=kind,
@@ -161,4 +159,14 @@ def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Hand
         inside=inside,
         inode=inode,
         deleted=deleted,
+    )
+
+
+def _is_plain(handle: Handle, answer: _Answer) -> bool:
+    """Whether a file is as it looked, with a name: nearly always."""
+    return (
+        handle.kind is HandleKind.FILE
+        and handle.inode != 0
+        and stat.S_ISREG(answer.mode)
+        and not handle.path.endswith(DELETED)
     )

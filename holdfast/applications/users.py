@@ -9,14 +9,14 @@ that were detached lazily before, and processes that this one has no right to tr
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from holdfast.applications.descriptors import Sockets, descriptors
 from holdfast.applications.directories import directories, executable
-from holdfast.applications.maps import maps, maps_of
+from holdfast.applications.maps import asking_maps, maps
 from holdfast.applications.places import Places, places_of
-from holdfast.applications.processes import as_user, commands, examined
+from holdfast.applications.processes import as_user, asking_commands, examined, told_of
 from holdfast.applications.sighting import Sighting, settle
 from holdfast.applications.sockets import settle_sockets, sockets_on
 from holdfast.applications.tasks import Table, tables
@@ -36,14 +36,17 @@ def find_users(mounts: Sequence[MountPoint], *, ourselves: bool = False) -> list
         return []
     places = places_of(mounts)
     skip = frozenset() if ourselves else frozenset({os.getpid()})
-    processes = list(examined(skip))
-    sockets = sockets_on([facts.pid for facts in processes], places)
-    tables_of = {facts.pid: _tables(facts) for facts in processes}
-    sightings: list[Sighting] = []
-    for facts in processes:
-        sightings += _seen(tables_of[facts.pid], places, sockets)
-    sightings += _mapped([each for each in tables_of.values() if each], places)
-    handles = _settled(sightings, places, sockets)
+    processes, tables_of, sockets = _looked_at(skip, places)
+    seen: list[Sighting] = []
+    for table_list in tables_of.values():
+        seen += _seen(table_list, places, sockets)
+    # After the descriptors: a file is opened, mapped and closed in this order.
+    with _asking_mapped([each for each in tables_of.values() if each], places) as mapped:
+        handles = settle(_plain(seen), places)
+        handles += settle(list(mapped()), places)
+    bound = [each.handle for each in seen if each.handle.kind is HandleKind.SOCKET]
+    handles += settle_sockets(bound, sockets, places)
+    handles += settle_watches([each for each in seen if each.watch is not None], places, handles)
     return _users(processes, tables_of, handles)
 
 
@@ -56,18 +59,26 @@ def busy_processes(mounts: Sequence[MountPoint], skip: Collection[int] = ()) -> 
     if not mounts:
         return []
     places = places_of(mounts)
-    processes = list(examined(frozenset(skip) | {os.getpid()}))
-    sockets = sockets_on([facts.pid for facts in processes], places)
+    _, tables_of, sockets = _looked_at(frozenset(skip) | {os.getpid()}, places)
     busy = set()
     idle = []
-    for facts in processes:
-        table_list = _tables(facts)
+    for pid, table_list in tables_of.items():
         if any(_keeps_busy(sighting, places) for sighting in _seen(table_list, places, sockets)):
-            busy.add(facts.pid)
+            busy.add(pid)
         elif table_list:
             idle.append(table_list)
-    busy.update(sighting.handle.pid for sighting in _mapped(idle, places))
+    with _asking_mapped(idle, places) as mapped:
+        busy.update(sighting.handle.pid for sighting in mapped())
     return sorted(busy)
+
+
+def _looked_at(
+    skip: frozenset[int], places: Places
+) -> tuple[list[ProcessFacts], dict[int, list[Table]], Sockets]:
+    """The processes, the tables of each, and the sockets that are bound there."""
+    processes = list(examined(skip))
+    sockets = sockets_on([facts.pid for facts in processes], places)
+    return processes, {facts.pid: _tables(facts) for facts in processes}, sockets
 
 
 def _keeps_busy(sighting: Sighting, places: Places) -> bool:
@@ -97,14 +108,22 @@ def _seen(table_list: Sequence[Table], places: Places, sockets: Sockets) -> Iter
                 yield from descriptors(table, places, sockets)
 
 
-def _mapped(table_lists: Sequence[Sequence[Table]], places: Places) -> Iterator[Sighting]:
+@contextmanager
+def _asking_mapped(
+    table_lists: Sequence[Sequence[Table]], places: Places
+) -> Iterator[Callable[[], Iterator[Sighting]]]:
     """Maps; a process that does not answer is named as such, for it may well be a user."""
     firsts = [table_list[0] for table_list in table_lists]
-    for table, found in zip(firsts, maps_of(firsts, places), strict=True):
-        if found is not None:
-            yield from maps(table, places, found)
-        else:
-            yield _unanswered(table, places)
+    with asking_maps(firsts, places) as answers:
+
+        def mapped() -> Iterator[Sighting]:
+            for table, found in zip(firsts, answers(), strict=True):
+                if found is not None:
+                    yield from maps(table, places, found)
+                else:
+                    yield _unanswered(table, places)
+
+        yield mapped
 
 
 def _unanswered(table: Table, places: Places) -> Sighting:
@@ -118,18 +137,13 @@ def _unanswered(table: Table, places: Places) -> Sighting:
     return Sighting(handle, "", table.namespace, mount_known=True)
 
 
-def _settled(sightings: Sequence[Sighting], places: Places, sockets: Sockets) -> list[Handle]:
-    """The handles in the order of their first sight, whatever it took to make them complete."""
-    watched = [each for each in sightings if each.watch is not None]
-    bound = [each.handle for each in sightings if each.handle.kind is HandleKind.SOCKET]
-    plain = [
+def _plain(sightings: Sequence[Sighting]) -> list[Sighting]:
+    """Those that need no more than the look at their inodes to be complete."""
+    return [
         each
         for each in sightings
         if each.watch is None and each.handle.kind is not HandleKind.SOCKET
     ]
-    handles = settle(plain, places)
-    handles += settle_sockets(bound, sockets, places)
-    return handles + settle_watches(watched, places, handles)
 
 
 def _users(
@@ -142,9 +156,10 @@ def _users(
         by_pid.setdefault(handle.pid, []).append(handle)
     found = [facts for facts in processes if facts.pid in by_pid]
     firsts = [tables_of[facts.pid][0] for facts in found]
-    users = []
-    for facts, table, command in zip(found, firsts, commands(firsts), strict=True):
-        user = as_user(facts, table, command, by_pid[facts.pid])
-        if user is not None:
-            users.append(user)
-    return users
+    with asking_commands(firsts) as commands:
+        told = [told_of(facts) for facts in found]
+        return [
+            as_user(each, table, command, by_pid[table.pid])
+            for each, table, command in zip(told, firsts, commands(), strict=True)
+            if each is not None
+        ]

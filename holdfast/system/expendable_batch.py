@@ -14,6 +14,7 @@ import signal
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from holdfast.system.expendable import reap
@@ -40,33 +41,62 @@ def ask_each(
 
     Blocks at most `budget_seconds`, whatever the items do. Answers must be picklable.
     """
-    answers: list[Result | None] = [None] * len(items)
-    deadline = time.monotonic() + budget_seconds
-    first = 0
-    while first < len(items) and time.monotonic() < deadline:
-        for answer in _answers(function, items[first:], item_seconds, deadline):
-            answers[first] = answer
-            first += 1
-        first += 1  # the one that was asked last got no answer, or there is none left
-    return answers
+    with asking(
+        function, items, item_seconds=item_seconds, budget_seconds=budget_seconds
+    ) as answers:
+        return answers()
 
 
-def _answers(
-    function: Callable[[Item], Result], items: Sequence[Item], item_seconds: float, deadline: float
-) -> Iterator[Result | None]:
-    """What one child answers before it is done, dies or hangs."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        _serve(function, items, reading, writing)
-    os.close(writing)
+@contextmanager
+def asking(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    item_seconds: float = ITEM_SECONDS,
+    budget_seconds: float = BUDGET_SECONDS,
+) -> Iterator[Callable[[], list[Result | None]]]:
+    """As `ask_each`, but the child begins at once: fetch the answers, once, when they are needed.
+
+    The times count from then on. Leaving the context ends the child.
+    """
+    child = _Child(function, items) if items else None
+
+    def answers() -> list[Result | None]:
+        nonlocal child
+        found: list[Result | None] = [None] * len(items)
+        deadline = time.monotonic() + budget_seconds
+        first = 0
+        while first < len(items) and time.monotonic() < deadline:
+            child = child or _Child(function, items[first:])
+            for frame in _frames(child.reading, item_seconds, deadline):
+                found[first] = pickle.loads(frame)
+                first += 1
+            child.end()
+            child = None
+            first += 1  # the one that was asked last got no answer, or there is none left
+        return found
+
     try:
-        for frame in _frames(reading, item_seconds, deadline):
-            yield pickle.loads(frame)
+        yield answers
     finally:
-        os.close(reading)
-        os.kill(child, signal.SIGKILL)
-        reap(child)
+        if child is not None:
+            child.end()
+
+
+class _Child:
+    """Answers item by item through a pipe, until it is done, dies or hangs."""
+
+    def __init__(self, function: Callable[[Item], object], items: Sequence[Item]) -> None:
+        self.reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._pid = os.fork()
+        if self._pid == 0:
+            _serve(function, items, self.reading, writing)
+        os.close(writing)
+
+    def end(self) -> None:
+        os.close(self.reading)
+        os.kill(self._pid, signal.SIGKILL)
+        reap(self._pid)
 
 
 def _serve(

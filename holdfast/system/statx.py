@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _AT_FDCWD = -100
 _AT_NO_AUTOMOUNT = 0x800
@@ -20,11 +20,17 @@ _STATX_MNT_ID = 0x1000
 """linux/fcntl.h, linux/stat.h; the mount's number since Linux 5.8."""
 
 _STRUCTURE_BYTES = 256
+_STRUCTURE = struct.Struct("=I12xI8xH2xQ96xIIQ")
+"""Of struct statx, linux/stat.h: mask, links, mode, inode, device (major, minor), mount."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.statx.argtypes = (
+    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint),
+    ctypes.c_char_p,
+)
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What is remembered of an inode, and through which mount it was reached."""
 
     mode: int
@@ -43,7 +49,5 @@ def remembered(path: str, *, follow: bool = True) -> Attributes:
     if _libc.statx(_AT_FDCWD, os.fsencode(path), flags, wanted, buffer) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
-    mask = struct.unpack_from("=I", buffer, 0)[0]
-    links, mode, inode = struct.unpack_from("=I8xHxxQ", buffer, 16)
-    major, minor, mount_id = struct.unpack_from("=IIQ", buffer, 136)
+    mask, links, mode, inode, major, minor, mount_id = _STRUCTURE.unpack_from(buffer)
     return Attributes(mode, links, inode, (major, minor), mount_id if mask & _STATX_MNT_ID else 0)
