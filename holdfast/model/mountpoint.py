@@ -25,7 +25,7 @@ class MountPoint:
     filesystem: str
     source: str
     device: str
-    """MAJOR:MINOR of the super block."""
+    """MAJOR:MINOR of the super block. The kernel gives it to another one when this is gone."""
     propagation: str = "private"
     """shared | slave | shared-slave | private | unbindable."""
     peer_group: int = 0
@@ -34,3 +34,16 @@ class MountPoint:
     """Another mount lies below it."""
     parent: int = 0
     """The mount (its id) that this one is mounted on."""
+    disk_sequence: int = 0
+    """Of the block device it is on: tells a number that was used again. 0: not known, or none."""
+
+    def is_same_mount(self, other: MountPoint) -> bool:
+        """Whether both are one mount, seen at different times; its options may have changed."""
+        mine = self.id, self.namespace, self.path, self.device
+        return mine == (other.id, other.namespace, other.path, other.device)
+
+    def is_on_same_as(self, other: MountPoint) -> bool:
+        """Whether both show the same super block, seen at different times of one boot."""
+        numbers = {self.disk_sequence, other.disk_sequence} - {0}
+        mine = self.device, self.filesystem
+        return mine == (other.device, other.filesystem) and len(numbers) < 2

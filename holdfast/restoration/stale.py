@@ -59,7 +59,7 @@ def rebind_stale(
             "stale": [asdict(point) for point in old],
             "deadline_seconds": deadline_seconds,
             # The same super block is mounted again: what is stale is the mount alone.
-            "dead": not {each.device for each in old} <= {each.device for each in now},
+            "dead": not all(any(map(each.is_on_same_as, now)) for each in old),
             "broken": True,
         },
     )

@@ -32,6 +32,19 @@ def device_number(path: str | os.PathLike[str]) -> str:
     return f"{os.major(number)}:{os.minor(number)}"
 
 
+def disk_sequence(number: str) -> int:
+    """Which disk, or image in a loop device, is behind this `major:minor` now; 0 when unknown.
+
+    The kernel never gives the same number twice in one boot (sysfs diskseq, Linux 5.15), as it does
+    with device numbers. A partition has its disk's. Does not touch the device.
+    """
+    folder = Path(os.path.realpath(_SYS_DEV_BLOCK / number))
+    for place in (folder, folder.parent):
+        with suppress(OSError, ValueError):
+            return int((place / "diskseq").read_text())
+    return 0
+
+
 def mounted_at(path: str | os.PathLike[str]) -> str | None:
     """Where this block device is mounted (one place), or None."""
     wanted = device_number(path)

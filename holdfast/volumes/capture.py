@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from holdfast.errors import NotMounted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.block import device_number, disk_sequence
 from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
 from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.mounts import Mount, mount_at
@@ -34,7 +36,28 @@ def capture(path: str) -> tuple[MountPoint, ...]:
 
 def capture_device(device: str) -> tuple[MountPoint, ...]:
     """Every mount of the super block with this MAJOR:MINOR, as `capture` returns them."""
-    return in_dismount_order(point for point in all_mount_points() if point.device == device)
+    before = _sequences([device])
+    while True:
+        found = [point for point in all_mount_points() if point.device == device]
+        disks = {point.source: disk_of(point) for point in found}
+        now = _sequences(disks.values())
+        if now == before or not any(now.values()):
+            return in_dismount_order(
+                replace(point, disk_sequence=now[disks[point.source]]) for point in found
+            )
+        before = now  # it changed hands while we looked, or was not known
+
+
+def disk_of(point: MountPoint) -> str:
+    """MAJOR:MINOR of the block device; btrfs has a number of its own for the super block."""
+    if point.device.startswith("0:") and point.source.startswith("/dev/"):
+        with suppress(OSError):
+            return device_number(point.source)
+    return point.device
+
+
+def _sequences(numbers: Iterable[str]) -> dict[str, int]:
+    return {number: disk_sequence(number) for number in numbers}
 
 
 def in_dismount_order(points: Iterable[MountPoint]) -> tuple[MountPoint, ...]:

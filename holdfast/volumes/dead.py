@@ -18,6 +18,7 @@ from holdfast.errors import DeadlinePassed, HoldfastError, InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.visitor import Visitor, open_namespaces
 from holdfast.volumes.capture import is_there
 from holdfast.volumes.dismount import users_in_words
@@ -44,10 +45,14 @@ def abort(points: Sequence[MountPoint]) -> list[Finding]:
     """Let every call that waits for a FUSE server fail (ECONNABORTED), now and from now on.
 
     Not to be undone: the connection is dead afterwards. Idempotent; for other file systems it does
-    nothing. Findings say where it could not be done.
+    nothing, nor for mounts that are gone: their number may be another connection's by now.
+    Findings say where it could not be done.
     """
     findings = []
-    for device, point in {each.device: each for each in points if is_fuse(each.filesystem)}.items():
+    served = [point for point in points if is_fuse(point.filesystem)]
+    there = all_mount_points() if served else []
+    connections = {point.device: point for point in served if any(map(point.is_same_mount, there))}
+    for device, point in connections.items():
         try:
             in_expendable_child(partial(_abort, connection_number(device)), _ABORT_SECONDS)
         except (HoldfastError, OSError) as error:

@@ -18,6 +18,7 @@ from pathlib import Path
 from holdfast.errors import InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system import mount_api
+from holdfast.system.block import disk_sequence
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import is_under
@@ -25,6 +26,7 @@ from holdfast.system.users import users_of_device
 from holdfast.system.visitor import Visitor, open_namespaces
 from holdfast.volumes.capture import (
     capture_device,
+    disk_of,
     in_dismount_order,
     is_there,
     nested_mounts,
@@ -58,8 +60,8 @@ def dismount(
     Raises InUse naming who keeps it busy, with everything mounted as before; DeadlinePassed when
     the storage hangs, and then the mounts may be half gone: `dismount_dead` or `remount` go on.
     """
-    if not points:
-        return ()
+    if not points or _has_changed_hands(points[-1]):
+        return tuple(points)
     sync(points, sync_seconds)
     _dismount_some(points, dismount_seconds)
     done = tuple(points)
@@ -68,7 +70,8 @@ def dismount(
         while not _is_let_go(points[-1]):
             known = {(each.namespace, each.id) for each in done}
             new = [each for each in capture_device(points[-1].device)
-                   if (each.namespace, each.id) not in known]  # fmt: skip
+                   if (each.namespace, each.id) not in known
+                   and each.is_on_same_as(points[-1])]  # fmt: skip
             if new:
                 _dismount_some(new, dismount_seconds)
                 done = in_dismount_order((*done, *new))
@@ -239,7 +242,14 @@ def _is_let_go(point: MountPoint) -> bool:
     """Whether the kernel has let go of a block device; other sources cannot be asked."""
     if not point.source.startswith("/dev/"):
         return True
+    if _has_changed_hands(point):
+        return True
     return in_expendable_child(lambda: _is_free(point.source), doing=point.source)
+
+
+def _has_changed_hands(point: MountPoint) -> bool:
+    """Whether its loop device shows another image by now, so that nothing of ours is there."""
+    return point.disk_sequence not in (0, disk_sequence(disk_of(point)))
 
 
 def _mount_again(points: Sequence[MountPoint]) -> None:

@@ -94,17 +94,8 @@ def _present(point: MountPoint) -> MountPoint | None:
     except OSError:
         found = all_mount_points()
     if any(each.namespace == point.namespace for each in found):
-        return next((each for each in found if _is_same(each, point)), None)
-    return next((each for each in all_mount_points() if _is_same(each, point)), None)
-
-
-def _is_same(one: MountPoint, other: MountPoint) -> bool:
-    return (one.id, one.namespace, one.path, one.device) == (
-        other.id,
-        other.namespace,
-        other.path,
-        other.device,
-    )
+        return next((each for each in found if each.is_same_mount(point)), None)
+    return next((each for each in all_mount_points() if each.is_same_mount(point)), None)
 
 
 def _ask(point: MountPoint, timeout_seconds: float) -> Health | None:
