@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from holdfast.applications.places import Places, inside_of
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.expendable_batch import ask_each
-from holdfast.system.namespace import enter_network_namespace, namespace_of
+from holdfast.system.namespace import enter_network_namespace, namespace_of, open_namespace
 from holdfast.system.proc import link
 from holdfast.system.statx import remembered
 from holdfast.system.unix_sockets import BoundSocket, bound_sockets
@@ -40,24 +40,30 @@ _NOWHERE = _Place("", 0)
 def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
     """The sockets bound on these file systems, by their own inode number.
 
-    One process of each network namespace shows the way in. Namespaces without a process, and
-    kernels without sock_diag for Unix sockets, stay unseen.
+    Network namespaces without a process, and kernels without sock_diag for Unix sockets, stay
+    unseen.
     """
     ways: dict[int, int] = {}
-    for pid in pids:
-        with suppress(OSError):
-            ways.setdefault(namespace_of(pid, "net"), pid)
     found: dict[int, BoundSocket] = {}
-    for answer in ask_each(_sockets_seen_by, list(ways.values())):
-        for bound in answer or ():
-            if bound.device in places.devices:
-                found[bound.inode] = bound
+    try:
+        for pid in pids:
+            with suppress(OSError):  # it has ended: another shows the way
+                number = namespace_of(pid, "net")
+                if number not in ways:
+                    ways[number] = open_namespace(pid, "net")
+        for answer in ask_each(_sockets_in, list(ways.values())):
+            for bound in answer or ():
+                if bound.device in places.devices:
+                    found[bound.inode] = bound
+    finally:
+        for way in ways.values():
+            os.close(way)
     return found
 
 
-def _sockets_seen_by(pid: int) -> list[BoundSocket]:
+def _sockets_in(network_namespace: int) -> list[BoundSocket]:
     """In an expendable child."""
-    enter_network_namespace(pid)
+    enter_network_namespace(network_namespace)
     return bound_sockets()
 
 

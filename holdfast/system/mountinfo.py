@@ -19,6 +19,7 @@ from holdfast.system.mounts import Mount, parse_mountinfo
 from holdfast.system.namespace import enter_mount_namespace, mount_namespace
 
 _CHILD_SECONDS = 5.0
+_LOOKS = 5
 
 
 def read_mount_points(pid: int) -> list[MountPoint]:
@@ -41,11 +42,19 @@ def read_mount_points(pid: int) -> list[MountPoint]:
 
 def all_mount_points() -> list[MountPoint]:
     """Every mount of every mount namespace that a process is in; does not block."""
-    found: list[MountPoint] = []
-    for witness in witnesses().values():
-        with suppress(OSError):
-            found += read_mount_points(witness)
-    return found
+    found: dict[int, list[MountPoint]] = {}
+    for _ in range(_LOOKS):
+        missed = False
+        for namespace, witness in witnesses().items():
+            if namespace in found:
+                continue
+            try:
+                found[namespace] = read_mount_points(witness)
+            except OSError:  # the witness has ended: is there another?
+                missed = True
+        if not missed:
+            break
+    return [point for points in found.values() for point in points]
 
 
 def witnesses() -> dict[int, int]:

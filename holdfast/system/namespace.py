@@ -33,19 +33,24 @@ def enter_mount_namespace(pid: int) -> None:
 
     Raises OSError: EPERM without CAP_SYS_ADMIN over it, ENOENT or ESRCH when the process ended.
     """
-    _enter(f"/proc/{pid}/ns/mnt", _CLONE_NEWNS)
-
-
-def enter_network_namespace(pid: int) -> None:
-    """Move this (expendable) thread there. Raises OSError as for a mount namespace."""
-    _enter(f"/proc/{pid}/ns/net", _CLONE_NEWNET)
-
-
-def _enter(path: str, kind: int) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_namespace(pid, "mnt")
     try:
-        if _libc.setns(descriptor, kind) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
+        _enter(descriptor, _CLONE_NEWNS)
     finally:
         os.close(descriptor)
+
+
+def open_namespace(pid: int, kind: str) -> int:
+    """A descriptor of a namespace, which keeps it and its number; caller closes. Raises OSError."""
+    return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def enter_network_namespace(descriptor: int) -> None:
+    """Move this (expendable) thread there. Raises OSError as for a mount namespace."""
+    _enter(descriptor, _CLONE_NEWNET)
+
+
+def _enter(descriptor: int, kind: int) -> None:
+    if _libc.setns(descriptor, kind) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "setns")
