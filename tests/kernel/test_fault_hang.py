@@ -14,7 +14,7 @@ def test_hang(settings: Settings, ram_directory: Path, cell: Cell) -> None:
     """The watchdog gives the hung request to the other leg; nothing late lands on data in use."""
     with fuse_leg(ram_directory) as leg:
         urls = [leg.url, *plain_legs(ram_directory, 2, cell.legs)]
-        with Bench(settings, ram_directory, urls) as bench:
+        with Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench:
             bench.images[leg.url] = leg.image
             with bench.during(cell) as goes_on:
                 leg.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.config import Settings
-from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
+from tests.kernel.fault_bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING, IDLE, ONE, Cell, cells
 
 
@@ -15,7 +15,7 @@ def test_hang_for_good(settings: Settings, ram_directory: Path, cell: Cell) -> N
     copy = ram_directory / "copy.img"
     with fuse_leg(ram_directory) as leg:
         urls = [leg.url, *plain_legs(ram_directory, 2, cell.legs)]
-        with Bench(settings, ram_directory, urls) as bench:
+        with Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench:
             with bench.during(cell) as goes_on:
                 bench.copy(leg.image, copy)
                 leg.hang()

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed
-from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
+from tests.kernel.fault_bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING
 
 
@@ -18,7 +18,12 @@ def test_leg_add_hangs(settings: Settings, ram_directory: Path, spare: bool) -> 
     with (
         fuse_leg(ram_directory) as leg,
         fuse_leg(ram_directory, "new") as new,
-        Bench(settings, ram_directory, [leg.url, *plain_legs(ram_directory, 2, 2)]) as bench,
+        Bench(
+            settings,
+            ram_directory,
+            [leg.url, *plain_legs(ram_directory, 2, 2)],
+            hang_timeout_seconds=HANG_SECONDS,
+        ) as bench,
     ):
         bench.images[leg.url] = leg.image
         activity = bench.start(FLUSHING)

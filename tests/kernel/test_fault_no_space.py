@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from tests.faults import SmallDisk
-from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
+from tests.kernel.fault_bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import IDLE, ONE, READING, WRITING, Cell, cells
 from tests.waiting import wait_until
 
@@ -18,7 +18,7 @@ def test_no_space(settings: Settings, ram_directory: Path, cell: Cell) -> None:
     """Full is not broken: held for room; with another leg not longer than for a hang."""
     with fuse_leg(ram_directory) as leg:
         urls = [leg.url, *plain_legs(ram_directory, 2, cell.legs)]
-        with Bench(settings, ram_directory, urls) as bench:
+        with Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench:
             bench.images[leg.url] = leg.image
             with bench.during(cell) as goes_on:
                 leg.error(errno.ENOSPC, on=("write",))

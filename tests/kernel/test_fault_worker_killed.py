@@ -11,7 +11,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.gate.superblock import container_bytes_needed
 from tests.faults import LoopLeg
-from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
+from tests.kernel.fault_bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING, IDLE, ONE, TWO, Cell, cells
 from tests.kernel.volume_stack import SIZE
 from tests.waiting import wait_until
@@ -95,7 +95,9 @@ def test_while_a_leg_hangs(settings: Settings, ram_directory: Path, cell: Cell, 
         LoopLeg(ram_directory / "disk.img", container_bytes_needed(SIZE)) as disk,
     ):
         other = disk.url if kind == "disk" else plain_legs(ram_directory, 2, 2)[0]
-        with Bench(settings, ram_directory, [leg.url, other]) as bench:
+        with Bench(
+            settings, ram_directory, [leg.url, other], hang_timeout_seconds=HANG_SECONDS
+        ) as bench:
             bench.images = {leg.url: leg.image, disk.url: disk.image}
             with bench.during(cell) as goes_on:
                 leg.hang()
@@ -117,7 +119,7 @@ def test_at_the_moment_a_leg_hangs(settings: Settings, ram_directory: Path, cell
     """
     with fuse_leg(ram_directory) as leg:
         urls = [leg.url, *plain_legs(ram_directory, 2, 2)]
-        with Bench(settings, ram_directory, urls) as bench:
+        with Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench:
             bench.images[leg.url] = leg.image
             with bench.during(cell) as goes_on:
                 leg.stop()
