@@ -21,7 +21,6 @@ from holdfast.applications.rebind.scan import judge
 from holdfast.applications.users import find_users
 from holdfast.config import Settings
 from holdfast.errors import BadInput, Blocked, HoldfastError
-from holdfast.model.container import KINDS
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict, JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
@@ -29,6 +28,8 @@ from holdfast.model.plan import Cause, Plan, Strategy
 from holdfast.model.volume import ADOPTED, LegState, Volume, VolumeReport
 from holdfast.restoration.databases import databases_among
 from holdfast.restoration.inode_numbers import about_inode_numbers
+from holdfast.restoration.not_kept import about_the_copy
+from holdfast.restoration.origin import about_mounts_below, origin_of_contents, origin_of_mount
 from holdfast.restoration.plan import Situation, make_plan
 from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.target import NewStorage, check_room, design
@@ -144,6 +145,8 @@ def assess(
     same_bytes = new is None or new.volume.mount.filesystem == volume.mount.filesystem
     if new is not None and (older or volume.is_adopted or not same_bytes):
         findings += about_inode_numbers(users, answers=not dead)
+        if older or not dead:
+            findings += _about_origin(request, points, new)
     if volume.mount.filesystem in MEMORY_TYPES:
         findings.append(_in_memory(volume))
     situation = Situation(
@@ -257,6 +260,18 @@ def _about_us(settings: Settings, points: Sequence[MountPoint]) -> list[Finding]
     return found
 
 
+def _about_origin(request: Request, points: Sequence[MountPoint], new: NewStorage) -> list[Finding]:
+    """What files lose on their way to the new file system."""
+    if not request.contents:
+        origin = origin_of_mount(points[-1], request.volume.mount.path)
+        return about_the_copy(origin, new.volume.mount.filesystem)
+    try:
+        origin = origin_of_contents(request.contents)
+    except (HoldfastError, OSError) as error:
+        return [Finding(request.contents, Verdict.BLOCKS, f"cannot be examined: {error}")]
+    return about_mounts_below(origin) + about_the_copy(origin, new.volume.mount.filesystem)
+
+
 def _about_tools(filesystem: str) -> list[Finding]:
     return [
         Finding(tool, Verdict.BLOCKS, "is not installed", "", "holdfast doctor names its package.")
@@ -322,11 +337,6 @@ def _counted(users: Sequence[User], judged: Sequence[JudgedHandle]) -> dict[int,
     for each in judged:
         counts.setdefault(each.handle.pid, Counter())[str(each.verdict)] += 1
     return {pid: dict(counter) for pid, counter in counts.items()}
-
-
-def is_container(text: str) -> bool:
-    """Whether a source of contents is a container and not a directory."""
-    return text.partition(":")[0] in KINDS
 
 
 def refuse(assessment: Assessment) -> None:

@@ -21,9 +21,10 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Copy, Restoration, Stage
 from holdfast.model.volume import Volume
 from holdfast.restoration import target
-from holdfast.restoration.assess import Assessment, is_container, refuse
+from holdfast.restoration.assess import Assessment, refuse
 from holdfast.restoration.copying.child import Copying, Source
 from holdfast.restoration.online import copy_online
+from holdfast.restoration.origin import is_container
 from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.receipts import receipt_of
 from holdfast.restoration.runner import Runner
@@ -189,10 +190,9 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
     online = copy_online(copying, work.say, work.percent, is_live=not request.contents)
     checkpoint("after prepare")
     if request.contents:
-        refused = copying.finish()
+        work.remember(not_kept=copying.finish())
         copying.close()
         del work.live["copying"]
-        work.remember(refused_flags=refused)
     passes = [
         {"seconds": round(each.seconds, 3), "bytes": each.written_bytes, "files": each.copied_files}
         for each in online.passes

@@ -10,10 +10,11 @@ from typing import Any
 
 from holdfast.model.receipt import Receipt, Step
 from holdfast.model.restoration import Restoration, StepState
+from holdfast.restoration.not_kept import in_words
 
 _DETAILS = (
     "from", "to", "filesystem", "online", "final_pass", "verified", "forced", "notes", "lost",
-    "refused_flags", "fencing", "predicted_pause_seconds", "pause_ms", "findings", "removed",
+    "not_kept", "fencing", "predicted_pause_seconds", "pause_ms", "findings", "removed",
 )  # fmt: skip
 
 
@@ -24,6 +25,9 @@ def receipt_of(restoration: Restoration, outcome: str, thawed_at: float | None =
     frozen_at = float(facts.get("frozen_at", 0.0))
     pause_ms = max(0.0, (thawed_at or now) - frozen_at) * 1000 if frozen_at else 0.0
     details: dict[str, Any] = {key: facts[key] for key in _DETAILS if key in facts}
+    if facts.get("not_kept"):
+        lacking = in_words(facts["not_kept"]).as_json()
+        details["findings"] = [*details.get("findings", ()), lacking]
     if frozen_at:
         details["pause_ms"] = round(pause_ms, 3)
     return Receipt(

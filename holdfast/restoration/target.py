@@ -22,7 +22,7 @@ from holdfast.errors import InUse, InvalidOption, OwnLeg, TooSmall
 from holdfast.gate.provision import provision
 from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.container import parse_container_url
-from holdfast.model.finding import Finding
+from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume
@@ -115,6 +115,9 @@ def design(
     words, dropped = carry_options(
         wanted_super_options(points), volume.mount.filesystem, filesystem
     )
+    if filesystem == "ext4" and "prjquota" in words.split(","):
+        words = ",".join(word for word in words.split(",") if word != "prjquota")
+        dropped.append(_WITHOUT_PROJECTS)
     if volume.adoption is not None:
         is_file = url.startswith("file:")
         adoption = replace(
@@ -173,6 +176,16 @@ def _urls(volume: Volume) -> tuple[str, ...]:
     sources = (volume.adoption.source,) if volume.adoption else ()
     return (*volume.leg_urls, *volume.spare_urls, *sources)
 
+
+_WITHOUT_PROJECTS = Finding(
+    "mount options",
+    Verdict.LIMITED,
+    "prjquota: ext4 without the feature project cannot be mounted with it",
+    "The new ext4 is made with the features that mkfs sets by itself, and mounted without it.",
+)
+
+_STORING = frozenset({"compress", "compress-force", "nodatacow", "nodatasum"})
+"""Options of btrfs(5) that decide how what is written is stored."""
 
 _GENERAL = frozenset(
     [
@@ -239,7 +252,15 @@ def prepare(settings: Settings, identifier: str, storage: NewStorage) -> Target:
         filesystem=volume.mount.filesystem,
         label=volume.mount.label,
         uuid=volume.mount.uuid,
+        options=_storing_options(volume),
     )
+
+
+def _storing_options(volume: Volume) -> str:
+    options = volume.adoption.super_options if volume.adoption else volume.mount.options
+    if volume.mount.filesystem != "btrfs":
+        return ""
+    return ",".join(word for word in options.split(",") if word.partition("=")[0] in _STORING)
 
 
 def remove(storage: NewStorage) -> str:

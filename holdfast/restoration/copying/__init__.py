@@ -2,6 +2,8 @@
 
     tree       what a tree consists of, by signatures that no write can leave as they were
     file       the contents and attributes of one file
+    inode      its flags and project id
+    sharing    what it has in common with others
     passes     Replica: one pass after the other, each only with what changed
     child      the expendable process that does it, and who asks it
 

@@ -61,6 +61,8 @@ class Target:
     uuid: str
     make: bool = True
     """Whether to make the file system first: what is there is lost."""
+    options: str = ""
+    """Of the file system, where they decide how what is copied is stored."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,12 @@ class Copying:
         """Mount a device as the source, read-only and unseen."""
         self._ask("source", STILL_SECONDS, source=asdict(source))
 
-    def finish(self, seconds: float = STILL_SECONDS) -> int:
-        """Make the copy durable and let go of everything; how many inode flags were refused."""
+    def finish(self, seconds: float = STILL_SECONDS) -> dict[str, int]:
+        """Make the copy durable and let go of everything; what it lacks, and how many
+        files lack it."""
         answer = self._ask("finish", min(seconds, STILL_SECONDS))
         self._wait(_LET_GO_SECONDS)
-        return int(answer["refused_flags"])
+        return dict(answer["not_kept"])
 
     def close(self) -> None:
         """End the process, whatever it is doing; its mounts and loop devices go. Idempotent."""
@@ -263,7 +266,8 @@ class _Worker:
         device, self._loop = attach_private_loop(wanted.path, wanted.size_bytes)
         if wanted.make:
             make_filesystem(wanted.filesystem, device, wanted.label, wanted.uuid)
-        self._target = mount_detached(wanted.filesystem, {}, source=device)
+        options = _by_name(wanted.options)
+        self._target = mount_detached(wanted.filesystem, options, source=device)
         self.source(source)
         return {"device": device}
 
@@ -282,7 +286,7 @@ class _Worker:
                     sector_bytes=wanted.sector_bytes,
                     read_only=True,
                 )
-            options = dict(word.partition("=")[::2] for word in wanted.options.split(",") if word)
+            options = _by_name(wanted.options)
             self._source = mount_detached(
                 wanted.filesystem, options, source=device, read_only=wanted.read_only
             )
@@ -310,13 +314,14 @@ class _Worker:
 
     def finish(self) -> dict[str, Any]:
         """Flags, sync, and everything closed: the kernel lets go before the answer is sent."""
-        refused = self._replica.set_flags() if self._replica is not None else 0
+        assert self._replica is not None
+        self._replica.set_late_flags()
         _sync(self._target)
         self.leave()
         os.close(self._target)
         os.close(self._loop)
         self._target = self._loop = -1
-        return {"refused_flags": refused}
+        return {"not_kept": self._replica.not_kept()}
 
     def _sync_source(self) -> None:
         if not os.statvfs(_root(self._source)).f_flag & os.ST_RDONLY:
@@ -340,6 +345,10 @@ def _clone(path: str) -> int:
         return clone_tree(place)
     finally:
         os.close(place)
+
+
+def _by_name(options: str) -> dict[str, str]:
+    return dict(word.partition("=")[::2] for word in options.split(",") if word)
 
 
 def _root(mount: int) -> bytes:

@@ -11,38 +11,62 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
+from holdfast.restoration.copying.inode import Properties, give, properties_of
+from holdfast.restoration.copying.sharing import shared_bytes
 from holdfast.restoration.copying.tree import Signature
 
 CHUNK_BYTES = 1 << 20
 _PUNCH_HOLE, _KEEP_SIZE = 2, 1  # <linux/falloc.h>
-_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, 64 bit
-_KEPT_FLAGS = 0x8 | 0x10 | 0x20 | 0x40 | 0x80
-"""<linux/fs.h>: synchronous, immutable, append only, no dump, no access time."""
-_FROZEN_FLAGS = 0x10 | 0x20
+_COMPRESSION = "btrfs.compression"  # btrfs-property(8)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def copy_contents(source: str | bytes, target: str | bytes, is_new: bool) -> int:
-    """Make the target's contents equal to the source's; bytes that were written.
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What one file came to."""
 
-    Both are regular files. Raises OSError; FileNotFoundError when the source has gone.
+    written_bytes: int
+    shared_bytes: int
+    """Of the source, in extents that other files have as well; 0 when it was not asked for."""
+    properties: Properties
+    lost: list[str]
+    """Properties that the target's file system could not keep."""
+
+
+def copy_contents(source: bytes, target: bytes, is_new: bool, sharing: bool = False) -> Copied:
+    """Make the target's contents and properties (but the late flags) equal to the source's.
+
+    Both are regular files. `sharing`: whether to find out what the source shares with others.
+    Raises OSError; FileNotFoundError when the source has gone.
     """
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOATIME)
     try:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         writing = os.open(target, flags | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o600)
         try:
-            return _copy_between(reading, writing, is_new)
+            properties = properties_of(reading)
+            lost = give(writing, properties)
+            if is_new:
+                _choose_compression(reading, writing)
+            written_bytes = _copy_between(reading, writing, is_new)
+            shared = shared_bytes(reading) if sharing else 0
+            return Copied(written_bytes, shared, properties, lost)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
+
+
+def _choose_compression(reading: int, writing: int) -> None:
+    """On btrfs what is written next is compressed as the source's contents are."""
+    with suppress(OSError):
+        os.setxattr(writing, _COMPRESSION, os.getxattr(reading, _COMPRESSION))
 
 
 def _copy_between(reading: int, writing: int, is_new: bool) -> int:
@@ -151,32 +175,3 @@ def _attribute_changes(source: bytes, target: bytes) -> list[str]:
             if error.errno != errno.EOPNOTSUPP:
                 raise
     return sorted(names)
-
-
-def inode_flags(path: bytes) -> int:
-    """The flags of chattr(1) that a copy keeps; 0 where the file system has none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return 0
-    try:
-        answer = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
-        return int.from_bytes(answer[:4], "little") & _KEPT_FLAGS
-    except OSError:
-        return 0
-    finally:
-        os.close(descriptor)
-
-
-def set_inode_flags(path: bytes, flags: int) -> bool:
-    """Give a file or directory these flags besides its own; False where that is impossible."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        answer = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
-        present = int.from_bytes(answer[:4], "little") & ~_KEPT_FLAGS
-        fcntl.ioctl(descriptor, _SET_FLAGS, (present | flags).to_bytes(8, "little"))
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True

@@ -14,16 +14,14 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from holdfast.restoration.copying.file import (
-    copy_attributes,
-    copy_contents,
-    inode_flags,
-    set_inode_flags,
-)
+from holdfast.restoration.copying.file import copy_attributes, copy_contents
+from holdfast.restoration.copying.inode import copy_properties, give_late
+from holdfast.restoration.copying.sharing import can_share
 from holdfast.restoration.copying.tree import (
     Inode,
     Signature,
@@ -40,6 +38,11 @@ MADE_BY_MKFS = b"lost+found"
 """Of ext4, at the root: stays where the source has none."""
 
 _LOST_SHOWN = 20
+_KINDS_SHOWN = 30
+SHARED_FILES = "files with shared extents"
+SHARED_BYTES = "bytes of shared extents"
+_SUBVOLUME_ROOT = 256
+"""The inode number of every subvolume's root: BTRFS_FIRST_FREE_OBJECTID of <linux/btrfs_tree.h>."""
 
 File = tuple[Inode, int]
 """An inode and its kind: numbers are used again."""
@@ -76,7 +79,12 @@ class Replica:
     _touched: set[bytes] = field(default_factory=set)
     _files: dict[File, bytes] = field(default_factory=dict)
     """Where in the target the file of a source inode is."""
-    _flags: dict[bytes, int] = field(default_factory=dict)
+    _late_flags: dict[bytes, int] = field(default_factory=dict)
+    _lost: dict[bytes, list[str]] = field(default_factory=dict)
+    """What the target could not keep of a name, in words."""
+    _shared: dict[File, int] = field(default_factory=dict)
+    """Bytes of a source file that other files have as well."""
+    _sharing: bool = False
 
     def run_pass(
         self, progress: Callable[[float], None] = lambda percent: None, *, verify: bool = False
@@ -89,6 +97,7 @@ class Replica:
         self.passes += 1
         result = PassResult(self.passes)
         begun = time.monotonic()
+        self._sharing = can_share(self.source)
         if not self.known:
             self._clear_target()
         wanted = walk(self.source)
@@ -106,14 +115,33 @@ class Replica:
         progress(100.0)
         return result
 
-    def set_flags(self) -> int:
-        """Give the copies the inode flags (immutable, append only, …) of their sources; how many
-        could not. The last thing that is done: afterwards such files cannot be changed."""
-        refused = 0
-        for path, flags in self._flags.items():
-            if flags and not set_inode_flags(self._to(path), flags):
-                refused += 1
-        return refused
+    def set_late_flags(self) -> None:
+        """Give the copies the inode flags (immutable, append only, …) of their sources.
+
+        The last thing that is done: afterwards such files cannot be changed.
+        """
+        for path, flags in self._late_flags.items():
+            lost = give_late(self._to(path), flags)
+            if lost:
+                self._lost[path] = [*self._lost.get(path, ()), *lost]
+
+    def not_kept(self) -> dict[str, int]:
+        """What the copy, as it is now, lacks: how many files have lost what, in words."""
+        counts: Counter[str] = Counter()
+        counted: set[tuple[File, str]] = set()
+        for path, lost in self._lost.items():
+            for words in lost if path in self.known else ():
+                each = (_file(self.known[path]), words)
+                if each not in counted:  # a file may have many names
+                    counted.add(each)
+                    counts[words] += 1
+        shown = dict(counts.most_common(_KINDS_SHOWN))
+        if len(counts) > len(shown):
+            shown["other attributes"] = counts.total() - sum(shown.values())
+        shared = [self._shared[file] for file in self._shared.keys() & self._files.keys()]
+        if shared:
+            shown[SHARED_FILES], shown[SHARED_BYTES] = len(shared), sum(shared)
+        return shown
 
     def _clear_target(self) -> None:
         """A container that an interrupted migration had begun to fill starts from nothing."""
@@ -145,7 +173,8 @@ class Replica:
                 result.removed += 1
             self._touch_parent(path)
             del self.known[path]
-            self._flags.pop(path, None)
+            self._late_flags.pop(path, None)
+            self._lost.pop(path, None)
 
     def _copy(
         self,
@@ -204,16 +233,22 @@ class Replica:
             if place is not None and self._is_same_special(path, place, new):
                 os.link(self._to(place), target, follow_symlinks=False)
                 exists = True
+        lost: list[str] = []
         if new.kind == stat.S_IFREG:
-            written = copy_contents(self._from(path), target, is_new=not exists)
-            result.written_bytes += written
+            sharing = self._sharing and not exists
+            done = copy_contents(self._from(path), target, not exists, sharing)
+            result.written_bytes += done.written_bytes
             result.copied_files += 1
-            self._flags[path] = inode_flags(self._from(path))
+            self._note_late_flags(path, done.properties.late_flags)
+            if done.shared_bytes:
+                self._shared[_file(new)] = done.shared_bytes
+            lost = done.lost
         elif not exists:
             self._make_special(path, new)
             result.copied_files += 1
         self._files[_file(new)] = path
-        self._note_lost(path, copy_attributes(self._from(path), target, new), result)
+        lost = lost + copy_attributes(self._from(path), target, new)
+        self._note_lost(path, lost, result)
 
     def _is_same_special(self, path: bytes, place: bytes, new: Signature) -> bool:
         """Whether what cannot be written to (link, device) is already as it must be."""
@@ -237,9 +272,12 @@ class Replica:
             if new is None or path not in self.known or new.kind != stat.S_IFDIR:
                 continue
             with suppress(FileNotFoundError):
-                lost = copy_attributes(self._from(path), self._to(path), new)
+                properties, lost = copy_properties(self._from(path), self._to(path))
+                self._note_late_flags(path, properties.late_flags)
+                if path and new.inode == (path, _SUBVOLUME_ROOT):
+                    lost.append("btrfs subvolume (a directory now)")
+                lost += copy_attributes(self._from(path), self._to(path), new)
                 self._note_lost(path, lost, result)
-                self._flags[path] = inode_flags(self._from(path))
         self._touched.clear()
 
     def _compare(self, wanted: Tree) -> list[str]:
@@ -262,7 +300,17 @@ class Replica:
     def _touch_parent(self, path: bytes) -> None:
         self._touched.add(path.rpartition(b"/")[0])
 
+    def _note_late_flags(self, path: bytes, flags: int) -> None:
+        if flags:
+            self._late_flags[path] = flags
+        else:
+            self._late_flags.pop(path, None)
+
     def _note_lost(self, path: bytes, lost: list[str], result: PassResult) -> None:
+        if lost:
+            self._lost[path] = lost
+        else:
+            self._lost.pop(path, None)
         for words in lost[: _LOST_SHOWN - len(result.lost)]:
             result.lost.append(f"{os.fsdecode(path)}: {words}")
 

@@ -76,9 +76,9 @@ class Restore:
                 "lost": result.lost,
             }
             work.remember(verified=words)
-        refused = copying.finish(work.seconds_left())
+        not_kept = copying.finish(work.seconds_left())
         copying.close()
         del work.live["copying"]
-        if refused:
-            work.remember(refused_flags=refused)
+        if not_kept:
+            work.remember(not_kept=not_kept)
         return "complete and compared"

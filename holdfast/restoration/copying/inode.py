@@ -1,0 +1,173 @@
+"""What an inode has besides contents and attributes: the flags of chattr(1), and a project id.
+
+Invariant: what a source has is there in the copy afterwards, or is named in the answer. Flags that
+would be in the way of a later pass (immutable and the like) are given at the very end. Symbolic
+links and devices have flags and project ids on some file systems, which cannot be asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from dataclasses import dataclass
+
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, 64 bit
+_GET_MORE, _SET_MORE = 0x801C581F, 0x401C5820  # FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR
+_MORE = struct.Struct("=5I8x")
+"""struct fsxattr of <linux/fs.h>: flags, extent size, extents, project id, extent size of copies"""
+
+_IMMUTABLE, _APPEND, _ENCRYPTED, _VERITY = 0x10, 0x20, 0x800, 0x100000
+_FLAGS = {
+    0x1: "chattr flag s",
+    0x2: "chattr flag u",
+    0x4: "chattr flag c (compressed)",
+    0x8: "chattr flag S (synchronous)",
+    0x40: "chattr flag d",
+    0x80: "chattr flag A",
+    0x400: "chattr flag m (not compressed)",
+    0x4000: "chattr flag j (data journalled)",
+    0x8000: "chattr flag t",
+    0x10000: "chattr flag D (synchronous directory)",
+    0x20000: "chattr flag T",
+    0x800000: "chattr flag C (not copied on write)",
+    0x2000000: "chattr flag x (DAX)",
+    0x20000000: "chattr flag P (project id inherited)",
+    0x40000000: "chattr flag F (names in any case)",
+    _APPEND: "chattr flag a (append only)",
+    _IMMUTABLE: "chattr flag i (immutable)",
+}
+"""<linux/fs.h>, FS_…_FL, with the letters of chattr(1). Those after which a file cannot be changed
+come last."""
+_STATES = {_ENCRYPTED: "encryption", _VERITY: "fs-verity"}
+"""Flags that tell of something and cannot be set as such."""
+_SETTABLE = sum(_FLAGS)
+_LATE = _IMMUTABLE | _APPEND | 0x8 | 0x10000 | 0x20000000
+"""No file can be changed, each write waits, or names cannot be moved between projects."""
+
+_HINTS = 0x1 | 0x100 | 0x400 | 0x800 | 0x1000 | 0x2000 | 0x4000 | 0x10000
+"""<linux/fs.h>, FS_XFLAG_… of XFS alone: real-time, no symbolic links, extent sizes, streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """Of one file or directory."""
+
+    flags: int = 0
+    project: int = 0
+    has_hints: bool = False
+    """Whether XFS was told where and in which portions to put it."""
+
+    @property
+    def late_flags(self) -> int:
+        """Those that `give_late` is for."""
+        return self.flags & _LATE
+
+
+def properties_of(descriptor: int) -> Properties:
+    """What it has; nothing where the file system knows no such things."""
+    try:
+        flags = _flags(descriptor)
+        hints, _, _, project, _ = _more(descriptor)
+    except OSError:
+        return Properties()
+    return Properties(flags & (_SETTABLE | sum(_STATES)), project, bool(hints & _HINTS))
+
+
+def give(descriptor: int, wanted: Properties) -> list[str]:
+    """Make a copy's properties equal, but for the late flags; what could not be kept, in words.
+
+    Best before anything is written: some flags only a file without contents takes.
+    """
+    lost = _set_flags(descriptor, wanted.flags, _SETTABLE & ~_LATE)
+    lost += [words for flag, words in _STATES.items() if wanted.flags & flag]
+    if wanted.has_hints:
+        lost.append("allocation hints of XFS")
+    if not _set_project(descriptor, wanted.project):
+        lost.append("project id")
+    return lost
+
+
+def give_late(path: bytes, flags: int) -> list[str]:
+    """The flags after which a file can no more be changed; what could not be kept, in words."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return _set_flags(descriptor, flags, _LATE)
+    finally:
+        os.close(descriptor)
+
+
+def copy_properties(source: bytes, target: bytes) -> tuple[Properties, list[str]]:
+    """As `give`, of a directory; nothing when there is no directory any more. Raises OSError."""
+    access = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
+    try:
+        ours = os.open(source, access)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return Properties(), []  # the next pass sees what is there instead
+        raise
+    try:
+        wanted = properties_of(ours)
+        theirs = os.open(target, access)
+        try:
+            return wanted, give(theirs, wanted)
+        finally:
+            os.close(theirs)
+    finally:
+        os.close(ours)
+
+
+def _set_flags(descriptor: int, wanted: int, among: int) -> list[str]:
+    """Set and take away `among` these flags; the words for what is not there afterwards."""
+    wanted &= among
+    try:
+        present = _flags(descriptor)
+        if present & among != wanted:
+            present = _change(descriptor, present, present & ~among | wanted)
+    except OSError:
+        present = 0
+    return [words for flag, words in _FLAGS.items() if wanted & flag & ~present]
+
+
+def _change(descriptor: int, present: int, wanted: int) -> int:
+    """All at once, or one after the other where some are refused; those that are there then."""
+    try:
+        _set(descriptor, wanted)
+    except OSError:
+        for flag in _FLAGS:
+            if (present ^ wanted) & flag:
+                try:
+                    _set(descriptor, present ^ flag)
+                    present ^= flag
+                except OSError:
+                    continue
+    # Some are taken without a complaint, and without effect: asked again.
+    return _flags(descriptor)
+
+
+def _set_project(descriptor: int, project: int) -> bool:
+    try:
+        flags, extent_bytes, extents, present, copied_bytes = _more(descriptor)
+        if present != project:
+            words = _MORE.pack(flags, extent_bytes, extents, project, copied_bytes)
+            fcntl.ioctl(descriptor, _SET_MORE, words)
+    except OSError:
+        return project == 0
+    return True
+
+
+def _flags(descriptor: int) -> int:
+    answer = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
+    return int.from_bytes(answer[:4], "little")
+
+
+def _set(descriptor: int, flags: int) -> None:
+    fcntl.ioctl(descriptor, _SET_FLAGS, flags.to_bytes(8, "little"))
+
+
+def _more(descriptor: int) -> tuple[int, int, int, int, int]:
+    found: tuple[int, int, int, int, int] = _MORE.unpack(
+        fcntl.ioctl(descriptor, _GET_MORE, bytes(_MORE.size))
+    )
+    return found

@@ -1,0 +1,74 @@
+"""Where the files of a copy come from: a mounted file system, a directory of one, a container.
+
+Asks storage in expendable children only.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from holdfast.model.container import KINDS, parse_container_url
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import identify
+from holdfast.system.mounts import mount_holding, mounts_under
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file system that files are copied from."""
+
+    filesystem: str
+    device: str
+    path: str = ""
+    """Where it, or the directory that is copied, is mounted; empty: nowhere."""
+    super_options: str = ""
+
+    def options_among(self, names: frozenset[str]) -> list[str]:
+        """Those of its options that have these names."""
+        words = self.super_options.split(",")
+        return [word for word in words if word.partition("=")[0] in names]
+
+
+def is_container(text: str) -> bool:
+    """Whether a source of contents is a container and not a directory."""
+    return text.partition(":")[0] in KINDS
+
+
+def origin_of_mount(point: MountPoint, path: str) -> Origin:
+    """A volume that is copied as a whole. Does not block."""
+    return Origin(point.filesystem, point.source, path, point.super_options)
+
+
+def origin_of_contents(contents: str) -> Origin:
+    """A directory or container. Raises HoldfastError, OSError where storage hangs or is gone."""
+    if is_container(contents):
+        device = parse_container_url(contents).path
+        found = in_expendable_child(lambda: identify(device), doing=contents)
+        return Origin(found.type if found is not None else "", device)
+    path = in_expendable_child(lambda: os.path.realpath(contents), doing=contents)
+    mount = mount_holding(path)
+    if mount is None:
+        return Origin("", "", path)
+    return Origin(mount.filesystem, mount.source, path, mount.super_options)
+
+
+def about_mounts_below(origin: Origin) -> list[Finding]:
+    """Other file systems that are mounted below a directory whose contents are copied: each file
+    system is copied by itself. Does not block."""
+    if not origin.path:
+        return []
+    below = sorted({mount.path for mount in mounts_under(origin.path)} - {origin.path})
+    if not below:
+        return []
+    return [
+        Finding(
+            "mounts below the source",
+            Verdict.NEEDS_FORCE,
+            ", ".join(below),
+            "What is mounted there is not copied, and the directory is empty afterwards.",
+            "Copy it by hand, or dismount it when what lies beneath is meant.",
+        )
+    ]

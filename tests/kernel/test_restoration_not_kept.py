@@ -1,0 +1,116 @@
+"""What a new file system will not have is told before anything is touched, and counted after."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.errors import Blocked
+from holdfast.model.finding import Finding, Verdict
+from holdfast.restoration.assess import Assessment
+from holdfast.service import Holdfast
+from tests.kernel.restoration_bench import make_image, mounted
+
+OTHERS = {"pause", "mount options"}
+
+
+def subjects(found: Assessment) -> set[str]:
+    return {each.subject for each in found.plan.findings} - OTHERS
+
+
+def finding(found: Assessment, subject: str) -> Finding:
+    return next(each for each in found.plan.findings if each.subject == subject)
+
+
+def test_subvolumes_and_compression_of_btrfs(settings: Settings, ram_directory: Path) -> None:
+    image = make_image(ram_directory / "1.img", "btrfs")
+    options = "compress=zstd:1"
+    with mounted(image, ram_directory / "mnt", options) as path, Holdfast(settings) as holdfast:
+        for command in (["create", "part"], ["snapshot", "-r", "part", "before"]):
+            subprocess.run(["btrfs", "-q", "subvolume", *command], cwd=path, check=True)
+        subprocess.run(["btrfs", "quota", "enable", str(path)], check=True)
+        (path / "part/file").write_bytes(b"x" * 1_000_000)
+        holdfast.adopt_volume("data", str(path))
+        url = f"file:{ram_directory}/2.img"
+        found = holdfast.restorations.assess("data", url=url, filesystem="ext4")
+        assert subjects(found) == {"btrfs subvolumes", "compression", "quota"}
+        assert finding(found, "btrfs subvolumes").found == "2, 1 of them snapshots"
+        assert {each.verdict for each in found.plan.findings} <= {Verdict.LIMITED, Verdict.OK}
+        receipt = holdfast.restorations.migrate("data", url, "ext4")
+        assert receipt is not None
+        assert receipt.details["not_kept"] == {"btrfs subvolume (a directory now)": 2}
+        told = receipt.details["findings"][-1]
+        assert told["subject"] == "not kept by the copy"
+        assert told["found"] == "btrfs subvolume (a directory now): 2"
+        assert (path / "part/file").stat().st_size == 1_000_000
+
+
+def test_a_copy_is_compressed_as_its_source(settings: Settings, ram_directory: Path) -> None:
+    image = make_image(ram_directory / "1.img", "btrfs")
+    options = "compress=zstd:1"
+    with mounted(image, ram_directory / "mnt", options) as path, Holdfast(settings) as holdfast:
+        (path / "text").write_bytes(b"compressible " * 1_000_000)
+        holdfast.adopt_volume("data", str(path))
+        url = f"file:{ram_directory}/2.img"
+        found = holdfast.restorations.assess("data", url=url, filesystem="btrfs")
+        assert subjects(found) == set()
+        receipt = holdfast.restorations.migrate("data", url, "btrfs")
+        assert receipt is not None
+        assert "not_kept" not in receipt.details
+        extents = subprocess.run(
+            ["filefrag", "-v", str(path / "text")], check=True, capture_output=True, text=True
+        ).stdout
+        assert "encoded" in extents
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+def test_nothing_is_told_of_what_mkfs_sets_by_itself(
+    settings: Settings, ram_directory: Path, filesystem: str
+) -> None:
+    image = make_image(ram_directory / "1.img", filesystem)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        for number, other in enumerate(("ext4", "xfs", "btrfs"), 2):
+            url = f"file:{ram_directory}/{number}.img"
+            found = holdfast.restorations.assess("data", url=url, filesystem=other)
+            assert subjects(found) == set()
+
+
+def test_features_of_ext4(settings: Settings, ram_directory: Path) -> None:
+    image = make_image(ram_directory / "1.img")
+    subprocess.run(["tune2fs", "-O", "verity,encrypt", str(image)], check=True)
+    options = "usrquota"
+    with mounted(image, ram_directory / "mnt", options) as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        url = f"file:{ram_directory}/2.img"
+        found = holdfast.restorations.assess("data", url=url, filesystem="ext4")
+        assert subjects(found) == {"fs-verity", "encryption", "quota"}
+        assert found.plan.refuses
+        with pytest.raises(Blocked, match="encryption"):
+            holdfast.restorations.migrate("data", url, "ext4")
+        assert not (ram_directory / "2.img").exists()
+        forced = holdfast.restorations.assess("data", url=url, filesystem="ext4", forced=True)
+        assert not forced.plan.refuses
+
+
+def test_what_is_mounted_below_a_directory_is_not_passed_over_in_silence(
+    settings: Settings, ram_directory: Path
+) -> None:
+    image = make_image(ram_directory / "1.img")
+    backup = ram_directory / "backup"
+    (backup / "more").mkdir(parents=True)
+    (backup / "file").write_bytes(b"x")
+    subprocess.run(["mount", "-t", "tmpfs", "more", str(backup / "more")], check=True)
+    try:
+        with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+            holdfast.adopt_volume("data", str(path))
+            with pytest.raises(Blocked, match="mounts below the source"):
+                holdfast.restorations.restore("data", str(backup))
+            receipt = holdfast.restorations.restore("data", str(backup), forced=True)
+            assert receipt is not None
+            assert sorted(each.name for each in path.iterdir()) == ["file", "lost+found", "more"]
+    finally:
+        subprocess.run(["umount", str(backup / "more")], check=True)

@@ -1,0 +1,38 @@
+"""What a copy lacks, in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.restoration.copying.passes import SHARED_BYTES, SHARED_FILES
+from holdfast.restoration.not_kept import about_the_copy, in_words
+from holdfast.restoration.origin import Origin
+
+
+@pytest.mark.parametrize(
+    ("options", "filesystem", "subjects"),
+    [
+        ("rw,attr2,noquota", "ext4", []),
+        ("rw,usrquota,grpquota", "xfs", ["quota"]),
+        ("rw,prjquota", "xfs", ["quota"]),
+        ("rw,prjquota", "ext4", ["quota", "project ids"]),
+        ("rw,pqnoenforce", "btrfs", ["quota", "project ids"]),
+    ],
+)
+def test_quotas_of_xfs(options: str, filesystem: str, subjects: list[str]) -> None:
+    origin = Origin("xfs", "", super_options=options)
+    assert [each.subject for each in about_the_copy(origin, filesystem)] == subjects
+
+
+def test_a_source_of_an_unknown_type_says_nothing() -> None:
+    assert about_the_copy(Origin("nfs4", "server:/data"), "ext4") == []
+
+
+def test_what_cannot_be_asked_is_said() -> None:
+    found = about_the_copy(Origin("ext4", "/nonexistent"), "ext4")
+    assert [each.subject for each in found] == ["properties of ext4"]
+
+
+def test_counts_in_words() -> None:
+    finding = in_words({"project id": 3, SHARED_FILES: 2, SHARED_BYTES: 2 << 20, "fs-verity": 1})
+    assert finding.found == "project id: 3, fs-verity: 1, 2.0 MiB that 2 files shared with others"
