@@ -18,13 +18,13 @@ import errno
 import fcntl
 import mmap
 import os
-import struct
 import threading
 import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from holdfast.gate.journal_hint import Hint
 from holdfast.gate.segment import (
     CHECKSUM,
     PAGE_BYTES,
@@ -53,14 +53,6 @@ small enough that a few of them are no burden to a host."""
 RECYCLED_SEGMENTS = 2
 """Trimmed files that are kept, so that appends overwrite blocks the file system has allocated."""
 
-_HINT_NAME = "hint"
-_HINT = struct.Struct("<16sQQ")
-"""Boot id, segment number, position of a record. Saves `open` the reading of everything before it;
-believed in the same boot only, and only when a valid record is there."""
-
-HINT_INTERVAL_BYTES = 256 << 10
-"""Distance of hints: a takeover reads at most about this much (well under a millisecond)."""
-
 
 class Journal:
     """The journal in `directory`. Call `open` first; then it can be used until `close`."""
@@ -80,9 +72,7 @@ class Journal:
         """Held while a descriptor is closed and while `flush` uses one."""
         self._previous = 0
         self._flush_errno = 0
-        self._hint_position = 0
-        self._hint_descriptor = -1
-        self._boot = b""
+        self._hint: Hint | None = None
         self._header = mmap.mmap(-1, PAGE_BYTES)
         self._covered = memoryview(self._header)[: RECORD_COVERED.size]
         self._copy: mmap.mmap | None = None
@@ -98,15 +88,11 @@ class Journal:
         process that wrote before may still have a write under way. Raises OSError.
         """
         self.close()
-        self._boot = _boot_id()
         if not self.directory.is_dir():
             self.directory.mkdir(parents=True, mode=0o700)
             _sync_directory(self.directory.parent)
         try:
-            with contextlib.suppress(OSError):
-                self._hint_descriptor = os.open(
-                    self.directory / _HINT_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-                )
+            self._hint = Hint(self.directory)
             for path in sorted(self.directory.glob(PREFIX + "*")):
                 self._recycled.append(open_segment(path))
             self._segments = chain(self._recycled)
@@ -130,9 +116,9 @@ class Journal:
             for segment in (*self._segments, *self._recycled):
                 os.close(segment.descriptor)
             self._segments, self._recycled = [], []
-            if self._hint_descriptor >= 0:
-                os.close(self._hint_descriptor)
-                self._hint_descriptor = -1
+            if self._hint is not None:
+                self._hint.close()
+                self._hint = None
 
     def destroy(self) -> None:
         """Close and remove the journal with its directory. Idempotent. Raises OSError."""
@@ -196,8 +182,8 @@ class Journal:
         self._write(segment, PAGE_BYTES + position - header.base, payload, total)
         self._previous = checksum
         self.position = position + total
-        if position - self._hint_position >= HINT_INTERVAL_BYTES:
-            self._write_hint(header.number, position)
+        if self._hint is not None:
+            self._hint.offer(header.number, position)
         return self.position
 
     def flush(self) -> None:
@@ -282,33 +268,17 @@ class Journal:
         header = newest.used_header
         self.begin = self._segments[0].used_header.base
         self.position, self._previous = header.base, header.checksum
-        hint = self._read_hint(header)
-        if hint is not None:
-            for record in scan(newest, hint, newest.limit, None):
+        assert self._hint is not None
+        near = self._hint.read(header)
+        if near is not None:
+            for record in scan(newest, near, newest.limit, None):
                 self.position, self._previous = record.end, record.checksum
         if self.position == header.base:
             for record in scan(newest, header.base, newest.limit, header.checksum):
                 self.position, self._previous = record.end, record.checksum
         self.flushed = header.base
         self._flush_errno = 0
-        self._hint_position = self.position - HINT_INTERVAL_BYTES
-
-    def _read_hint(self, header: SegmentHeader) -> int | None:
-        try:
-            values = os.pread(self._hint_descriptor, _HINT.size, 0)
-        except OSError:
-            return None
-        if len(values) != _HINT.size:
-            return None
-        boot, number, position = _HINT.unpack(values)
-        usable = boot == self._boot and number == header.number and position >= header.base
-        return position if usable and position % PAGE_BYTES == header.base % PAGE_BYTES else None
-
-    def _write_hint(self, number: int, position: int) -> None:
-        """Remember that a record is at `position`. Failing costs time at the next open, no more."""
-        self._hint_position = position
-        with contextlib.suppress(OSError):
-            os.pwrite(self._hint_descriptor, _HINT.pack(self._boot, number, position), 0)
+        self._hint.expect_from(self.position)
 
     def _write(self, segment: Segment, at: int, payload: memoryview | None, total: int) -> None:
         """Write header and payload at a file offset. Raises OSError after erasing the header."""
@@ -363,7 +333,8 @@ class Journal:
         self.begin = self._segments[0].used_header.base
         self.position = self.flushed = base
         self._previous = header.checksum
-        self._hint_position = base - HINT_INTERVAL_BYTES
+        if self._hint is not None:
+            self._hint.expect_from(base)
         self._flush_errno = 0
 
     def _create_segment(self) -> Segment:
@@ -410,11 +381,6 @@ class Journal:
         except OSError as error:
             self._flush_errno = error.errno or errno.EIO
             raise
-
-
-def _boot_id() -> bytes:
-    text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    return bytes.fromhex(text.strip().replace("-", ""))
 
 
 def _sync_directory(directory: Path) -> None:

@@ -22,6 +22,7 @@ from holdfast.gate.configuration import GateConfiguration, LegEntry, save_config
 from holdfast.gate.leg import LegDevice
 from holdfast.gate.superblock import Member, Superblock
 from holdfast.model.volume import LegState
+from holdfast.system.boot import boot_id
 
 
 class Roster:
@@ -51,7 +52,7 @@ class Roster:
         """Legs that are not used any more; the main loop closes them."""
         self.on_last_lost: Callable[[LegDevice, str], None] = lambda leg, reason: None
         self.on_failed: Callable[[LegDevice, str], None] = lambda leg, reason: None
-        self._owner = f"{platform.node()} {_boot_id()} {os.getpid()}"
+        self._owner = f"{platform.node()} {boot_id()} {os.getpid()}"
 
     # --- memory only ------------------------------------------------------------------------
 
@@ -365,8 +366,3 @@ class Roster:
                 return False
             hand.leave()
         return True
-
-
-def _boot_id() -> str:
-    """proc_sys_kernel(5), random/boot_id."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

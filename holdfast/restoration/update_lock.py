@@ -30,6 +30,7 @@ from typing import Any
 
 from holdfast.errors import ContainerFailed, InUse
 from holdfast.model.container import parse_container_url
+from holdfast.system.boot import boot_id
 
 SUFFIX = ".holdfast-lock"
 LEASE_SECONDS = 120.0
@@ -39,7 +40,6 @@ _RETRY_SECONDS = (0.01, 0.1)
 """Bounds of the random pause between attempts: two hosts do not move in step."""
 _SET_LOCK, _GET_LOCK = 37, 36  # F_OFD_SETLK, F_OFD_GETLK, <linux/fcntl.h>
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64 bit: type, whence, start, len, pid
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MACHINE = Path("/etc/machine-id")
 
 _held: dict[tuple[str, str], tuple[int, int]] = {}
@@ -126,7 +126,7 @@ class UpdateLock:
                 "owner": self._owner,
                 "volume": self._volume,
                 "host": host_id(),
-                "boot": _BOOT.read_text().strip(),
+                "boot": boot_id(),
                 "pid": os.getpid(),
                 "lease_seconds": LEASE_SECONDS,
             },

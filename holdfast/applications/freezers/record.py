@@ -18,8 +18,7 @@ from typing import Any
 
 from holdfast.applications.freezers.protocol import Occasion, State
 from holdfast.model.mountpoint import MountPoint
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+from holdfast.system.boot import boot_id
 
 
 @dataclass
@@ -67,7 +66,7 @@ class Record:
     """What did not succeed, in words."""
     answered: bool = False
     """Everyone who was there at the beginning is frozen, and the command knows it."""
-    boot_id: str = field(default_factory=lambda: _BOOT_ID.read_text().strip())
+    boot_id: str = field(default_factory=boot_id)
 
     @property
     def occasion(self) -> Occasion:
@@ -83,7 +82,7 @@ class Record:
     @property
     def of_this_boot(self) -> bool:
         """Whether anybody can still be frozen by it."""
-        return self.boot_id == _BOOT_ID.read_text().strip()
+        return self.boot_id == boot_id()
 
 
 class RecordFile:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
-
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+from holdfast.system.boot import boot_id
 
 
 class Act:
@@ -72,7 +71,7 @@ class Record:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
-        self.write({"act": Act.BEGIN, "boot": _boot(), "deadline_ns": deadline_ns})
+        self.write({"act": Act.BEGIN, "boot": boot_id(), "deadline_ns": deadline_ns})
 
     def write(self, *entries: dict[str, Any]) -> None:
         """Append entries; they survive our death when this returns.
@@ -97,7 +96,7 @@ class Record:
     def read(self) -> list[dict[str, Any]]:
         """All entries, without a last one that was torn; empty when they are of another boot."""
         entries = list(self._entries())
-        if not entries or entries[0].get("boot") != _boot():
+        if not entries or entries[0].get("boot") != boot_id():
             return []
         return entries
 
@@ -126,7 +125,3 @@ def _whole_lines_bytes(descriptor: int) -> int:
             return begin + found + 1
         end = begin
     return 0
-
-
-def _boot() -> str:
-    return _BOOT.read_text().strip()
