@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,10 +19,12 @@ from holdfast.cli.output import (
 )
 from holdfast.cli.session import session
 from holdfast.errors import Blocked
+from holdfast.model.finding import Verdict
 
 if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
     from holdfast.restoration.assess import Assessment
+    from holdfast.service import Holdfast
 
 
 def migrate(
@@ -42,10 +46,15 @@ def migrate(
     files. The old container stays as it is.
     """
     with session() as holdfast:
+
+        def look() -> Assessment:
+            return holdfast.restorations.assess(name, None, url, filesystem, "", deadline, force)
+
         if dry_run:
-            found = holdfast.restorations.assess(name, None, url, filesystem, "", deadline, force)
-            show_intention(found, as_json)
+            show_intention(look(), as_json)
             return
+        if not yes:
+            tell_limits(holdfast, name, look)
         confirm(f"Move {name} to {url} under its users?", yes)
         with stepped_progress(f"migrating {name}") as (say, percent):
             receipt = holdfast.restorations.migrate(
@@ -67,6 +76,12 @@ def show_intention(found: Assessment, as_json: bool) -> None:
         raise typer.Exit(Blocked.exit_status)
 
 
+def tell_limits(holdfast: Holdfast, name: str, look: Callable[[], Assessment]) -> None:
+    """Before somebody is asked whether to do it: what the volume will not have afterwards."""
+    if sys.stdin.isatty() and holdfast.restorations.in_progress(name) is None:
+        _note_limits(finding.as_json() for finding in look().plan.findings)
+
+
 def show_receipt(receipt: Receipt, as_json: bool, words: str) -> None:
     """How it went: one line for people, everything as JSON."""
     if as_json:
@@ -77,7 +92,11 @@ def show_receipt(receipt: Receipt, as_json: bool, words: str) -> None:
         f"{words}: {count} process{'' if count == 1 else 'es'} waited"
         f" {milliseconds_text(receipt.longest_wait_ms)}; {receipt.verification}"
     )
-    for finding in receipt.details.get("findings", ()):
-        if finding["verdict"] == "limited":
-            note(f"note: {finding['subject']}: {finding['found']}. {finding['meaning']}")
+    _note_limits(receipt.details.get("findings", ()))
     note(f"holdfast receipt show {receipt.id[:8]}")
+
+
+def _note_limits(findings: Iterable[Mapping[str, str]]) -> None:
+    for finding in findings:
+        if finding["verdict"] in (Verdict.LIMITED, Verdict.NEEDS_FORCE):
+            note(f"note: {finding['subject']}: {finding['found']}. {finding['meaning']}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli.assess import Deadline, Force
-from holdfast.cli.migrate import show_intention, show_receipt
+from holdfast.cli.migrate import show_intention, show_receipt, tell_limits
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
 from holdfast.cli.output import confirm, stepped_progress
 from holdfast.cli.session import session
+
+if TYPE_CHECKING:
+    from holdfast.restoration.assess import Assessment
 
 
 def restore(
@@ -44,12 +47,17 @@ def restore(
     Without, a dead, hung or read-only mount is mounted anew from its own storage.
     """
     with session() as holdfast:
-        if dry_run:
-            found = holdfast.restorations.assess_restore(
+
+        def look() -> Assessment:
+            return holdfast.restorations.assess_restore(
                 name, contents, to, filesystem, deadline, force
             )
-            show_intention(found, as_json)
+
+        if dry_run:
+            show_intention(look(), as_json)
             return
+        if not yes:
+            tell_limits(holdfast, name, look)
         question = f"the contents of {contents}" if contents else "a new mount of its storage"
         confirm(f"Replace what {name} shows by {question}, under its users?", yes)
         with stepped_progress(f"restoring {name}") as (say, percent):

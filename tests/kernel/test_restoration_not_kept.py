@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from holdfast.errors import Blocked
 from holdfast.model.finding import Finding, Verdict
 from holdfast.restoration.assess import Assessment
 from holdfast.service import Holdfast
+from tests.conftest import RunHoldfast
 from tests.kernel.restoration_bench import make_image, mounted
 
 OTHERS = {"pause", "mount options"}
@@ -46,6 +50,33 @@ def test_subvolumes_and_compression_of_btrfs(settings: Settings, ram_directory: 
         assert told["subject"] == "not kept by the copy"
         assert told["found"] == "btrfs subvolume (a directory now): 2"
         assert (path / "part/file").stat().st_size == 1_000_000
+
+
+def test_it_is_told_before_the_question(
+    run_holdfast: RunHoldfast, ram_directory: Path, holdfast_home: Path
+) -> None:
+    image = make_image(ram_directory / "1.img")
+    with mounted(image, ram_directory / "mnt", "usrquota") as path:
+        run_holdfast("volume", "adopt", "data", path)
+        terminal, theirs = pty.openpty()
+        command = [Path(sys.executable).with_name("holdfast"), "migrate", "data"]
+        asked = subprocess.Popen(
+            [*command, f"file:{ram_directory}/2.img", "--fs", "xfs"], stdin=theirs, stderr=theirs
+        )
+        try:
+            os.close(theirs)
+            told = b""
+            while b"[y/N]" not in told:
+                told += os.read(terminal, 4096)
+            os.write(terminal, b"n\n")
+            assert asked.wait(30) == 3
+        finally:
+            asked.kill()
+            asked.wait()
+            os.close(terminal)
+        assert b"note: quota: usrquota" in told
+        assert not (ram_directory / "2.img").exists()
+        run_holdfast("volume", "delete", "data", "--yes")
 
 
 def test_a_copy_is_compressed_as_its_source(settings: Settings, ram_directory: Path) -> None:
