@@ -1,6 +1,7 @@
 """Restoration: assess, plan, then do the ordered steps, and undo them when one fails.
 
     assess.assess(...)  -> what was found, read-only          prediction   how long a pause will be
+    seen, looks         what is found out for it, what is looked at
     plan.make_plan(situation) -> Plan                          pure: facts in, plan or refusal out
     runner.Runner       the steps of a plan, recorded before and after, finished or undone
     steps/              one file per step

@@ -134,21 +134,21 @@ def catalog_has(catalog: Catalog, name: str) -> bool:
 def _begin(
     settings: Settings, catalog: Catalog, assessment: Assessment, say: Say, percent: Percent
 ) -> Work:
-    request, plan = assessment.request, assessment.plan
+    request, plan = assessment.seen.request, assessment.plan
     volume = request.volume
     facts: dict[str, Any] = {
         "old": volume_as_json(_with_points(volume, assessment)),
-        "points": [asdict(point) for point in assessment.points],
+        "points": [asdict(point) for point in assessment.seen.points],
         "deadline_seconds": plan.deadline_seconds,
         "predicted_pause_seconds": round(plan.predicted_pause_seconds, 3),
-        "dead": assessment.dead,
-        "broken": assessment.broken,
+        "dead": assessment.seen.is_dead,
+        "broken": assessment.seen.is_broken,
         "same_data": not request.contents,
         "from": _where(volume),
         "filesystem": volume.mount.filesystem,
         "findings": [finding.as_json() for finding in plan.findings if finding.verdict != "ok"],
     }
-    new = assessment.new
+    new = assessment.seen.new
     if new is not None:
         facts["new"] = volume_as_json(new.volume)
         facts["storage"] = target.as_json(new)
@@ -176,7 +176,7 @@ def _begin(
 
 def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None:
     """Make and fill the new container while everybody runs."""
-    new = assessment.new
+    new = assessment.seen.new
     if new is None:
         return
     begun = time.time()
@@ -184,7 +184,7 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
     work.say("prepare the container")
     place = target.prepare(work.settings, work.restoration.id, new)
     checkpoint("in prepare")
-    request = assessment.request
+    request = assessment.seen.request
     copying = Copying(_source(assessment), place)
     work.live["copying"] = copying
     online = copy_online(copying, work.say, work.percent, is_live=not request.contents)
@@ -198,10 +198,10 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
         for each in online.passes
     ]
     predicted = pause_seconds(
-        len(assessment.users),
-        len(assessment.judged),
-        len(assessment.points),
-        assessment.look_seconds,
+        len(assessment.seen.users),
+        len(assessment.seen.judged),
+        len(assessment.seen.points),
+        assessment.seen.look_seconds,
         gate=not new.volume.is_adopted,
         final_pass_seconds=online.final_pass_seconds if not request.contents else 0.0,
         entries=online.entries,
@@ -221,7 +221,7 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
 
 
 def _check_prediction(assessment: Assessment, predicted: float) -> None:
-    plan, request = assessment.plan, assessment.request
+    plan, request = assessment.plan, assessment.seen.request
     if predicted >= plan.deadline_seconds:
         raise Blocked(
             f"a pause of {predicted:.1f} s is predicted, the deadline is"
@@ -251,7 +251,7 @@ def _abandon(catalog: Catalog, work: Work, error: BaseException) -> None:
 
 
 def _source(assessment: Assessment) -> Source:
-    request = assessment.request
+    request = assessment.seen.request
     if not request.contents:
         return _whole(assessment)
     if not is_container(request.contents):
@@ -272,8 +272,8 @@ def _source(assessment: Assessment) -> Source:
 
 def _whole(assessment: Assessment) -> Source:
     """The whole file system, also where only a directory or subvolume of it is mounted."""
-    path = assessment.request.volume.mount.path
-    point = primary(assessment.points, path)
+    path = assessment.seen.request.volume.mount.path
+    point = primary(assessment.seen.points, path)
     if not point.inside:
         return Source(path=path)
     if not point.source.startswith("/dev/"):
@@ -296,7 +296,7 @@ def _top_level(filesystem: str) -> str:
 
 def _device_of(volume: Volume, assessment: Assessment) -> Source | None:
     """The volume's own block device, for the look at it after the dismount; None: it has none."""
-    point = assessment.points[-1]
+    point = assessment.seen.points[-1]
     if not point.source.startswith("/dev/"):
         return None
     filesystem = volume.mount.filesystem
@@ -323,7 +323,7 @@ def _with_points(volume: Volume, assessment: Assessment) -> Volume:
     """What is recorded of an adopted volume, with its mounts as they are now."""
     if volume.adoption is None:
         return volume
-    adoption = replace(volume.adoption, points=assessment.points, boot_id=boot_id())
+    adoption = replace(volume.adoption, points=assessment.seen.points, boot_id=boot_id())
     return replace(volume, adoption=adoption)
 
 

@@ -24,10 +24,11 @@ from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Copy, Restoration, Stage
 from holdfast.model.volume import VolumeReport, VolumeState, check_name
-from holdfast.restoration.assess import Assessment, Request, assess
+from holdfast.restoration.assess import Assessment, assess
 from holdfast.restoration.origin import is_container
 from holdfast.restoration.performing import Percent, Say, perform
 from holdfast.restoration.recovery import go_on, recover_one
+from holdfast.restoration.seen import Request
 from holdfast.restoration.stale import rebind_stale
 from holdfast.restoration.target import is_directory, place_beside
 from holdfast.service.rights import need_root

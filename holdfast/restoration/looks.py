@@ -1,0 +1,220 @@
+"""Everything that is looked at before a restoration, one function for each.
+
+Each says what speaks against it, or what is taken away by it; most have nothing to say. Must never
+stop, make or change anything; storage is asked in expendable children only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from holdfast.applications.freezers.freezing import frozen
+from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
+from holdfast.applications.kernel_users import held_by_kernel
+from holdfast.config import Settings
+from holdfast.errors import HoldfastError
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.handle import HandleKind, HandleVerdict
+from holdfast.restoration.databases import databases_among
+from holdfast.restoration.inode_numbers import about_inode_numbers
+from holdfast.restoration.not_kept import about_the_copy
+from holdfast.restoration.origin import about_mounts_below, origin_of_contents, origin_of_mount
+from holdfast.restoration.seen import ANSWER_SECONDS, Seen
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import kind_of
+from holdfast.system.run import find_tool
+from holdfast.volumes.adopt import MEMORY_TYPES
+from holdfast.volumes.chain import file_systems_below
+from holdfast.volumes.mountpoints import obstacles
+
+Look = Callable[[Settings, Seen], Sequence[Finding]]
+
+
+def look_at_everything(settings: Settings, seen: Seen) -> tuple[Finding, ...]:
+    """What was found, in the order of LOOKS. Blocks some seconds where storage hangs."""
+    return tuple(finding for look in LOOKS for finding in look(settings, seen))
+
+
+def _condition(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """That a mount is broken is why we act, and keeps nobody from it."""
+    if seen.health.is_ok:
+        return ()
+    told = seen.health.finding
+    return [Finding(told.subject, Verdict.LIMITED, told.found, told.meaning, told.mend)]
+
+
+def _mounts(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    return obstacles(seen.points)
+
+
+def _freeze(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    name = seen.request.volume.name
+    if frozen(settings.run_directory, name) is None:
+        return ()
+    return [
+        Finding(
+            "frozen", Verdict.BLOCKS, f"the users of {name} are frozen",
+            "A frozen process cannot be moved: it must run a little.", f"holdfast thaw {name}",
+        )
+    ]  # fmt: skip
+
+
+def _handles(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    names = _names(seen)
+    found = []
+    for each in seen.judged:
+        if each.verdict in (HandleVerdict.BLOCKS, HandleVerdict.LOST):
+            blocks = each.verdict is HandleVerdict.BLOCKS
+            found.append(
+                Finding(
+                    names.get(each.handle.pid, str(each.handle.pid)),
+                    Verdict.BLOCKS if blocks else Verdict.NEEDS_FORCE,
+                    f"{each.handle.kind} {each.handle.path}: {each.reason}",
+                    "It cannot be moved." if blocks else "It would be lost.",
+                    "End this process, or let it close that.",
+                )
+            )
+    return found
+
+
+def _protected_users(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    names = _names(seen)
+    protection = Protection(servers_below(seen.points), ourselves())
+    reasons = {user.pid: protection.reason(user.pid) for user in seen.users}
+    return [
+        Finding(
+            names[pid], Verdict.BLOCKS, f"uses the volume and {reason}",
+            "Stopping it would stop the volume itself, or the command.",
+            "Let it use another volume; run the command from a shell outside of it.",
+        )
+        for pid, reason in reasons.items()
+        if reason and reason != "has ended"
+    ]  # fmt: skip
+
+
+def _names(seen: Seen) -> dict[int, str]:
+    return {user.pid: f"{user.name} (process {user.pid})" for user in seen.users}
+
+
+def _kernel(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    return [
+        Finding(
+            f"the kernel's {handle.kind}", Verdict.BLOCKS, handle.path,
+            "It keeps the file system busy, and no process can be stopped for it.",
+            "Let it go: losetup --detach, swapoff, umount.",
+        )
+        for handle in held_by_kernel(seen.points)
+        if handle.kind is not HandleKind.MOUNT  # obstacles() has told of those
+    ]  # fmt: skip
+
+
+def _own_state(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """Holdfast's own state must not lie on what is dismounted."""
+    devices = {point.device for point in seen.points}
+    found = []
+    for folder in (settings.state_directory, settings.run_directory):
+        try:
+            ask = partial(file_systems_below, str(folder))
+            below = in_expendable_child(ask, ANSWER_SECONDS, str(folder))
+        except (HoldfastError, OSError) as error:
+            found.append(Finding(str(folder), Verdict.BLOCKS, f"cannot be examined: {error}"))
+            continue
+        if not devices.isdisjoint(below):
+            found.append(
+                Finding(
+                    "Holdfast's own state", Verdict.BLOCKS, f"{folder} lies on this volume",
+                    "What is parked could not be found again.", "Move it with HOLDFAST_HOME.",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _container(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    if seen.refusal is not None:
+        words, mend = seen.refusal.message, seen.refusal.mend
+        return [Finding(seen.request.url, Verdict.BLOCKS, words, "", mend)]
+    return seen.new.findings if seen.new is not None else ()
+
+
+def _fstab(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    line = seen.request.volume.mount.fstab
+    if seen.new is None or not line:
+        return ()
+    return [
+        Finding(
+            "fstab", Verdict.LIMITED, f"it says: {line}",
+            "After a restart of the host the old storage would be mounted.",
+            "Take that line out: holdfast volume attach --wanted mounts the new one at boot.",
+        )
+    ]  # fmt: skip
+
+
+def _tools(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    if seen.new is None:
+        return ()
+    return [
+        Finding(tool, Verdict.BLOCKS, "is not installed", "", "holdfast doctor names its package.")
+        for tool in kind_of(seen.new.volume.mount.filesystem).tool_names[:1]
+        if find_tool(tool) is None
+    ]
+
+
+def _databases(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    return databases_among(seen.users) if seen.request.contents else ()
+
+
+def _inode_numbers(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    if not seen.copies_files:
+        return ()
+    return about_inode_numbers(seen.users, answers=not seen.is_dead)
+
+
+def _properties(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """What files lose on their way to the new file system."""
+    request = seen.request
+    if not seen.copies_files or seen.new is None:
+        return ()
+    filesystem = seen.new.volume.mount.filesystem
+    if not request.contents:
+        if seen.is_dead:
+            return ()
+        origin = origin_of_mount(seen.points[-1], request.volume.mount.path)
+        return about_the_copy(origin, filesystem)
+    try:
+        origin = origin_of_contents(request.contents)
+    except (HoldfastError, OSError) as error:
+        return [Finding(request.contents, Verdict.BLOCKS, f"cannot be examined: {error}")]
+    return about_mounts_below(origin) + about_the_copy(origin, filesystem)
+
+
+def _memory(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    filesystem = seen.request.volume.mount.filesystem
+    if filesystem not in MEMORY_TYPES:
+        return ()
+    return [
+        Finding(
+            "contents in memory", Verdict.BLOCKS,
+            f"{filesystem} keeps its files in memory, and loses them with the dismount",
+            "", "Copy them to another file system by hand.",
+        )
+    ]  # fmt: skip
+
+
+LOOKS: tuple[Look, ...] = (
+    _condition,
+    _mounts,
+    _freeze,
+    _handles,
+    _protected_users,
+    _kernel,
+    _own_state,
+    _container,
+    _fstab,
+    _tools,
+    _databases,
+    _inode_numbers,
+    _properties,
+    _memory,
+)
+"""What is looked at, in the order in which it is told: a refusal names the first that blocks."""
