@@ -38,10 +38,11 @@ from holdfast.restoration.storage import (
     make_directory,
     volume_as_json,
 )
+from holdfast.system.boot import boot_id
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.volumes.mountpoints import capture
-from holdfast.volumes.properties import boot_id, primary, properties
+from holdfast.volumes.properties import primary, properties
 
 Say = Callable[[str], None]
 Percent = Callable[[float], None]

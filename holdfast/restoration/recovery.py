@@ -19,7 +19,7 @@ from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import may_finish, put_old_gate_back
-from holdfast.volumes.properties import boot_id
+from holdfast.system.boot import boot_id
 
 _LATE_SECONDS = 10.0
 """As long as late users stand at most, see Rebind.regain."""

@@ -27,8 +27,8 @@ from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS, Work
 from holdfast.restoration.steps.freeze import users_of
 from holdfast.restoration.storage import make_directory, volume_as_json
+from holdfast.system.boot import boot_id
 from holdfast.volumes.mountpoints import capture
-from holdfast.volumes.properties import boot_id
 
 
 def rebind_stale(

@@ -33,8 +33,8 @@ from holdfast.restoration.stale import rebind_stale
 from holdfast.restoration.target import is_directory, place_beside
 from holdfast.service.rights import need_root
 from holdfast.service.turn import turn
+from holdfast.system.boot import boot_id
 from holdfast.system.filesystem import kind_of
-from holdfast.volumes.properties import boot_id
 
 if TYPE_CHECKING:
     from holdfast.service.holdfast import Holdfast

@@ -23,6 +23,7 @@ from holdfast.model.volume import (
     VolumeReport,
     VolumeState,
 )
+from holdfast.system.boot import boot_id
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mounts import Mount, mount_at
 from holdfast.system.namespace import mount_namespace
@@ -31,7 +32,7 @@ from holdfast.volumes.capture import capture
 from holdfast.volumes.dismount import dismount
 from holdfast.volumes.health import health
 from holdfast.volumes.progress import Progress, silent
-from holdfast.volumes.properties import boot_id, primary, properties
+from holdfast.volumes.properties import primary, properties
 from holdfast.volumes.remount import Note, remount
 from holdfast.volumes.source import identity_of, let_go_of_source, mountable_source
 

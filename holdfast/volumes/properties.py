@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
 from holdfast.system.block import swap_paths
+from holdfast.system.boot import boot_id
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mounts import fstab_line, is_under
 from holdfast.system.visitor import Visitor
@@ -23,7 +23,6 @@ from holdfast.volumes.placing import MNT_DETACH
 from holdfast.volumes.source import identity_of, source_of
 
 _ANSWER_SECONDS = 5.0
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 NETWORK_TYPES = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "afs", "gfs2", "ocfs2", "lustre", "glusterfs",
@@ -33,11 +32,6 @@ NETWORK_TYPES = frozenset({
 """File systems whose bytes are on other hosts."""
 
 _NETWORK_DEVICES = ("/dev/nbd", "/dev/rbd", "/dev/drbd")
-
-
-def boot_id() -> str:
-    """What this boot of the host is called."""
-    return _BOOT_ID.read_text().strip()
 
 
 def primary(points: Sequence[MountPoint], path: str) -> MountPoint:
