@@ -22,7 +22,7 @@ from holdfast.applications.rebind.batch import (
     table_of,
 )
 from holdfast.applications.rebind.harbour import ROOM_BYTES, SCRATCH_BYTES, Harbour
-from holdfast.applications.rebind.threads import LAYOUT, Threads, gone
+from holdfast.applications.rebind.threads import LAYOUT, Threads, gone, run_and_interrupt
 from holdfast.system import ptrace
 from holdfast.system.ptrace import EVERY_SIGNAL
 from holdfast.system.registers import Registers
@@ -188,7 +188,7 @@ class Calls:
                 raise gone(self._threads.pid)
             if stop.interrupted:
                 return
-            ptrace.run(thread_id, stop.signal)
+            run_and_interrupt(thread_id, stop.signal)
 
     def _keep_what_left(self, thread_id: int) -> None:
         """If we were so slow that the thread left the harbour: what it did since is not undone."""

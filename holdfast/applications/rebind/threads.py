@@ -202,7 +202,7 @@ class Threads:
                 return
             if stop.interrupted:
                 break
-            ptrace.run(thread_id, stop.signal)
+            run_and_interrupt(thread_id, stop.signal)
         with suppress(ProcessLookupError):  # it is told of at the next look
             registers = ptrace.get_registers(thread_id, LAYOUT)
             if thread_id == self.pid:
@@ -281,7 +281,14 @@ def _let_go(thread_id: int, timeout_seconds: float) -> bool:
         if stop.ended:
             return True
         if stop.signal:
-            ptrace.run(thread_id, stop.signal)
+            run_and_interrupt(thread_id, stop.signal)
+
+
+def run_and_interrupt(thread_id: int, deliver: int) -> None:
+    """Let a thread run that stopped for something else: any stop takes an interruption away."""
+    ptrace.run(thread_id, deliver)
+    with suppress(ProcessLookupError):  # it is told of at the next look
+        ptrace.interrupt(thread_id)
 
 
 @contextmanager
