@@ -18,7 +18,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
 from holdfast.restoration.databases import databases_among
 from holdfast.restoration.inode_numbers import about_inode_numbers
-from holdfast.restoration.not_kept import about_the_copy
+from holdfast.restoration.not_kept import about_the_files, about_the_replaced
 from holdfast.restoration.origin import about_mounts_below, origin_of_contents, origin_of_mount
 from holdfast.restoration.seen import ANSWER_SECONDS, Seen
 from holdfast.system.expendable import in_expendable_child
@@ -171,21 +171,23 @@ def _inode_numbers(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _properties(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    """What files lose on their way to the new file system."""
-    request = seen.request
+    """What the new file system will not have."""
+    contents = seen.request.contents
     if not seen.copies_files or seen.new is None:
         return ()
     filesystem = seen.new.volume.mount.filesystem
-    if not request.contents:
-        if seen.is_dead:
-            return ()
-        origin = origin_of_mount(seen.points[-1], request.volume.mount.path)
-        return about_the_copy(origin, filesystem)
-    try:
-        origin = origin_of_contents(request.contents)
-    except (HoldfastError, OSError) as error:
-        return [Finding(request.contents, Verdict.BLOCKS, f"cannot be examined: {error}")]
-    return about_mounts_below(origin) + about_the_copy(origin, filesystem)
+    found = []
+    if not seen.is_dead:
+        present = origin_of_mount(seen.points[-1], seen.request.volume.mount.path)
+        found += about_the_replaced(present, filesystem)
+        found += about_the_files(present, filesystem) if not contents else []
+    if contents:
+        try:
+            origin = origin_of_contents(contents)
+        except (HoldfastError, OSError) as error:
+            return [Finding(contents, Verdict.BLOCKS, f"cannot be examined: {error}")]
+        found += about_mounts_below(origin) + about_the_files(origin, filesystem)
+    return list(dict.fromkeys(found))
 
 
 def _memory(settings: Settings, seen: Seen) -> Sequence[Finding]:

@@ -9,6 +9,7 @@ through commands with deadlines.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
@@ -17,6 +18,8 @@ from holdfast.model.size import format_size
 from holdfast.restoration.copying.passes import SHARED_BYTES, SHARED_FILES
 from holdfast.restoration.origin import Origin
 from holdfast.system.run import run
+
+_Looks = Mapping[str, tuple[Callable[[Origin, str], list[Finding]], ...]]
 
 _ANSWER_SECONDS = 5.0
 _SYSFS = Path("/sys/fs/btrfs")
@@ -30,13 +33,22 @@ _PROJECT_OPTIONS = frozenset({"prjquota", "pqnoenforce"})
 _COMPRESSION_OPTIONS = frozenset({"compress", "compress-force"})
 
 
-def about_the_copy(origin: Origin, filesystem: str) -> list[Finding]:
-    """What will be missing from a copy on a new file system of this type; asks the storage.
+def about_the_files(origin: Origin, filesystem: str) -> list[Finding]:
+    """What files lose on their way to a new file system of this type; asks the storage.
 
     Blocks some seconds where that hangs: what cannot be asked is said.
     """
+    return _looked(_OF_FILES, origin, filesystem)
+
+
+def about_the_replaced(present: Origin, filesystem: str) -> list[Finding]:
+    """What the present file system is set up for and a new one in its place is not; as above."""
+    return _looked(_OF_THE_WHOLE, present, filesystem)
+
+
+def _looked(looks: _Looks, origin: Origin, filesystem: str) -> list[Finding]:
     found = []
-    for look in _LOOKS.get(origin.filesystem, ()):
+    for look in looks.get(origin.filesystem, ()):
         try:
             found += look(origin, filesystem)
         except (HoldfastError, OSError) as error:
@@ -97,14 +109,25 @@ def _project_ids(found: str, filesystem: str) -> Finding:
 
 def _features(origin: Origin, filesystem: str) -> list[Finding]:
     """Of ext4: those that mkfs does not set by itself."""
-    answer = run(["dumpe2fs", "-h", origin.device], deadline_seconds=_ANSWER_SECONDS).stdout
-    line = next((line for line in answer.splitlines() if line.startswith("Filesystem feat")), "")
-    features = set(line.partition(":")[2].split())
+    features = _features_of(origin)
     found = [finding for feature, finding in _BY_FEATURE.items() if feature in features]
+    if origin.inside:  # perhaps in use elsewhere in that file system
+        found = [replace(finding, verdict=Verdict.LIMITED) for finding in found]
     told = origin.options_among(_PROJECT_OPTIONS)
     if "project" in features and filesystem != "xfs" and not told:
         found.append(_project_ids("the feature is switched on", filesystem))
     return found
+
+
+def _lasting_features(present: Origin, filesystem: str) -> list[Finding]:
+    """Those that were made use of whatever the contents are."""
+    return [_BY_FEATURE[name] for name in ("casefold", "encrypt") if name in _features_of(present)]
+
+
+def _features_of(origin: Origin) -> set[str]:
+    answer = run(["dumpe2fs", "-h", origin.device], deadline_seconds=_ANSWER_SECONDS).stdout
+    line = next((line for line in answer.splitlines() if line.startswith("Filesystem feat")), "")
+    return set(line.partition(":")[2].split())
 
 
 _BY_FEATURE = {
@@ -133,12 +156,10 @@ _BY_FEATURE = {
 
 
 def _subvolumes(origin: Origin, filesystem: str) -> list[Finding]:
-    if not origin.path:
-        return []
-    count = _listed(origin.path)
+    count = _listed(origin) if origin.path else 0
     if not count:
         return []
-    snapshots = _listed(origin.path, "-s")
+    snapshots = _listed(origin, "-s")
     of_them = f", {snapshots} of them snapshots" if snapshots else ""
     return [
         Finding(
@@ -152,9 +173,12 @@ def _subvolumes(origin: Origin, filesystem: str) -> list[Finding]:
     ]
 
 
-def _listed(path: str, *options: str) -> int:
-    command = ["btrfs", "subvolume", "list", *options, path]
-    return len(run(command, deadline_seconds=_ANSWER_SECONDS).stdout.splitlines())
+def _listed(origin: Origin, *options: str) -> int:
+    """How many are below what is copied; their paths are those from the top of the file system."""
+    command = ["btrfs", "subvolume", "list", *options, origin.path]
+    lines = run(command, deadline_seconds=_ANSWER_SECONDS).stdout.splitlines()
+    below = f"{origin.inside}/" if origin.inside else ""
+    return sum(line.partition(" path ")[2].startswith(below) for line in lines)
 
 
 def _quota_groups(origin: Origin, filesystem: str) -> list[Finding]:
@@ -180,9 +204,16 @@ def _compression(origin: Origin, filesystem: str) -> list[Finding]:
     ]
 
 
-_LOOKS: Mapping[str, tuple[Callable[[Origin, str], list[Finding]], ...]] = {
-    "ext4": (_quota, _projects, _features),
-    "xfs": (_quota, _projects),
-    "btrfs": (_quota_groups, _subvolumes, _compression),
+_OF_FILES: _Looks = {
+    "ext4": (_projects, _features),
+    "xfs": (_projects,),
+    "btrfs": (_subvolumes, _compression),
 }
 """What is looked at, by the type of the file system that files come from."""
+
+_OF_THE_WHOLE: _Looks = {
+    "ext4": (_quota, _projects, _lasting_features),
+    "xfs": (_quota, _projects),
+    "btrfs": (_quota_groups,),
+}
+"""What is looked at, by the type of the file system that is replaced."""

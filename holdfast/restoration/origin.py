@@ -25,6 +25,8 @@ class Origin:
     path: str = ""
     """Where it, or the directory that is copied, is mounted; empty: nowhere."""
     super_options: str = ""
+    inside: str = ""
+    """Which directory of the file system is copied; empty: all of it."""
 
     def options_among(self, names: frozenset[str]) -> list[str]:
         """Those of its options that have these names."""
@@ -52,7 +54,8 @@ def origin_of_contents(contents: str) -> Origin:
     mount = mount_holding(path)
     if mount is None:
         return Origin("", "", path)
-    return Origin(mount.filesystem, mount.source, path, mount.super_options)
+    inside = os.path.normpath(f"{mount.root}/{os.path.relpath(path, mount.path)}").strip("/")
+    return Origin(mount.filesystem, mount.source, path, mount.super_options, inside)
 
 
 def about_mounts_below(origin: Origin) -> list[Finding]:

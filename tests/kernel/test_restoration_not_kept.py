@@ -127,6 +127,34 @@ def test_features_of_ext4(settings: Settings, ram_directory: Path) -> None:
         assert not forced.plan.refuses
 
 
+def test_only_what_is_below_a_directory_is_told_of_it(
+    settings: Settings, ram_directory: Path
+) -> None:
+    backups = make_image(ram_directory / "backups.img", "btrfs")
+    (ram_directory / "volume").mkdir()
+    image = make_image(ram_directory / "volume/1.img")
+    with (
+        mounted(backups, ram_directory / "backups") as place,
+        mounted(image, ram_directory / "volume/mnt", "usrquota") as path,
+        Holdfast(settings) as holdfast,
+    ):
+        (place / "data").mkdir()
+        for name in ("data/below", "elsewhere", "data-not-this"):
+            subprocess.run(["btrfs", "-q", "subvolume", "create", name], cwd=place, check=True)
+        (place / "data/below/file").write_bytes(b"x")
+        holdfast.adopt_volume("data", str(path))
+        found = holdfast.restorations.assess_restore("data", str(place / "data"))
+        assert subjects(found) == {"btrfs subvolumes", "quota"}, "the volume's own quota, too"
+        assert finding(found, "btrfs subvolumes").found == "1"
+        assert subjects(holdfast.restorations.assess_restore("data", str(place / "elsewhere"))) == {
+            "quota"
+        }
+        receipt = holdfast.restorations.restore("data", str(place / "data"))
+        assert receipt is not None
+        assert (path / "below/file").read_bytes() == b"x"
+        assert receipt.details["not_kept"]["btrfs subvolume (a directory now)"] == 1
+
+
 def test_what_is_mounted_below_a_directory_is_not_passed_over_in_silence(
     settings: Settings, ram_directory: Path
 ) -> None:

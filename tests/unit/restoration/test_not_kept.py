@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.restoration.copying.passes import SHARED_BYTES, SHARED_FILES
-from holdfast.restoration.not_kept import about_the_copy, in_words
+from holdfast.restoration.not_kept import about_the_files, about_the_replaced, in_words
 from holdfast.restoration.origin import Origin
 
 
@@ -21,15 +21,16 @@ from holdfast.restoration.origin import Origin
 )
 def test_quotas_of_xfs(options: str, filesystem: str, subjects: list[str]) -> None:
     origin = Origin("xfs", "", super_options=options)
-    assert [each.subject for each in about_the_copy(origin, filesystem)] == subjects
+    assert [each.subject for each in about_the_replaced(origin, filesystem)] == subjects
 
 
 def test_a_source_of_an_unknown_type_says_nothing() -> None:
-    assert about_the_copy(Origin("nfs4", "server:/data"), "ext4") == []
+    assert about_the_files(Origin("nfs4", "server:/data"), "ext4") == []
+    assert about_the_replaced(Origin("nfs4", "server:/data"), "ext4") == []
 
 
 def test_what_cannot_be_asked_is_said() -> None:
-    found = about_the_copy(Origin("ext4", "/nonexistent"), "ext4")
+    found = about_the_files(Origin("ext4", "/nonexistent"), "ext4")
     assert [each.subject for each in found] == ["properties of ext4"]
 
 
