@@ -315,9 +315,9 @@ class Recovery:
             superblock.volume_id != self.roster.configuration.volume_id
             or superblock.leg_id != entry.id
         ):
+            name = superblock.descriptor.get("name", superblock.volume_id)
             raise ForeignLeg(
-                f"{entry.url} holds another leg now"
-                f" ({superblock.descriptor.get('name', superblock.volume_id)})",
+                f"{entry.url} holds another leg now (number {superblock.leg_number} of {name})",
                 "Put the right container back, or replace the leg.",
             )
 

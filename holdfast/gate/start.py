@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from time import monotonic, monotonic_ns
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import ForeignLeg, HoldfastError
 from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import LegEntry
 from holdfast.gate.leg import LegDevice
-from holdfast.gate.membership import FoundLeg, Standing, judge
+from holdfast.gate.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
 from holdfast.gate.recovery import Recovery, host_memory, resync_cursor
 from holdfast.gate.shared import failed_legs, remembered_container
 from holdfast.gate.superblock import Superblock
@@ -89,22 +90,30 @@ def _open(recovery: Recovery, hand: Hand, entry: LegEntry, predecessor_pid: int)
 
 
 def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
-    """Judge the legs and begin with those that are current. Raises NoSource, OSError."""
+    """Judge the legs and begin with those that are current.
+
+    Raises NoSource, ForeignLeg when those are in other legs' places, OSError.
+    """
     roster, mirror = recovery.roster, recovery.mirror
     opened = open_members(recovery, list(roster.configuration.legs))
     found = [FoundLeg(leg.url, superblock) for leg, superblock in opened.values()]
     verdict = judge(host_memory(mirror), found, force)
-    sources = {leg.number: leg for leg in verdict.start_from if leg.number is not None}
+    sources = _sources(recovery, opened, verdict)
     for number, (leg, _) in opened.items():
         if number not in sources:
             leg.discard()
     verdict.check()
+    if not sources:
+        urls = ", ".join(judged.url for judged in verdict.start_from)
+        raise ForeignLeg(
+            f"the newest data is in {urls}, where another leg belongs: containers were exchanged",
+            "Put each into its place again; block:/dev/disk/by-id/… names a disk for good.",
+        )
     roster.rise_above(verdict.epoch)
     for number, judged in sources.items():
-        leg, superblock = opened[number]
-        assert superblock is not None
+        leg = opened[number][0]
         if judged.standing is Standing.REPLAYABLE:
-            mirror.replay(hand, leg, superblock.position)
+            mirror.replay(hand, leg, judged.position)
         roster.start_with(leg)
         recovery.take_bits(hand, leg)
     roster.exclude_absent()
@@ -119,6 +128,28 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     roster.settle(hand)
     if mirror.log.active:
         mirror.checkpoint(hand, flush=True)
+
+
+def _sources(
+    recovery: Recovery, opened: Mapping[int, Opened], verdict: Verdict
+) -> dict[int, LegVerdict]:
+    """Whom to start from, by the numbers of the places where they are.
+
+    One that lies in another leg's place is left out, with a note: its superblock names the other,
+    and whatever is written of either would be taken for the wrong one.
+    """
+    sources = {}
+    places = {leg.url: number for number, (leg, _) in opened.items()}
+    for judged in verdict.start_from:
+        number = places[judged.url]
+        entry = recovery.roster.entry(number)
+        try:
+            recovery.check_identity(entry, opened[number][1])
+        except HoldfastError as error:
+            recovery.roster.note(number, entry.state, error.message)
+        else:
+            sources[number] = judged
+    return sources
 
 
 def _equalise(recovery: Recovery, hand: Hand) -> None:
