@@ -57,7 +57,6 @@ class PassResult:
     entries: int = 0
     copied_files: int = 0
     written_bytes: int = 0
-    removed: int = 0
     lost: list[str] = field(default_factory=list)
     """What the target's file system could not keep, first ones only."""
     differences: list[str] = field(default_factory=list)
@@ -104,7 +103,7 @@ class Replica:
         walked_ns = now_ns()
         self.sync_source()
         result.entries = len(wanted)
-        self._remove_and_set_aside(wanted, result)
+        self._remove_and_set_aside(wanted)
         self._copy(wanted, walked_ns, result, progress)
         self._finish_directories(wanted, result)
         if verify:
@@ -149,7 +148,7 @@ class Replica:
             if path and path != MADE_BY_MKFS:
                 self._unlink(path, stat.S_ISDIR(os.lstat(self._to(path)).st_mode))
 
-    def _remove_and_set_aside(self, wanted: Tree, result: PassResult) -> None:
+    def _remove_and_set_aside(self, wanted: Tree) -> None:
         """Take names away that are gone or lead elsewhere; files that live on wait aside."""
         files = {_file(each) for each in wanted.values() if each.kind != stat.S_IFDIR}
         aside = self._to(ASIDE)
@@ -170,7 +169,6 @@ class Replica:
                 self._unlink(path, is_directory)
                 if self._files.get(file) == path:
                     del self._files[file]
-                result.removed += 1
             self._touch_parent(path)
             del self.known[path]
             self._late_flags.pop(path, None)
