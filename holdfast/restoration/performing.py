@@ -23,6 +23,7 @@ from holdfast.model.volume import Volume
 from holdfast.restoration import target
 from holdfast.restoration.assess import Assessment, refuse
 from holdfast.restoration.copying.child import Copying, Source
+from holdfast.restoration.hidden import about_hidden
 from holdfast.restoration.online import copy_online
 from holdfast.restoration.origin import is_container
 from holdfast.restoration.prediction import pause_seconds
@@ -36,6 +37,7 @@ from holdfast.restoration.storage import (
     directory_of,
     forget_directory,
     make_directory,
+    points_from_json,
     volume_as_json,
 )
 from holdfast.system.boot import boot_id
@@ -98,6 +100,8 @@ def finish(settings: Settings, catalog: Catalog, work: Work, *, mounted: bool = 
     catalog.ingest(directory_of(settings, work.restoration.id) / OLD_GATE / "spool")
     failed = [step for step in work.restoration.steps if step.state == "failed"]
     work.remember(verification=_verification(work))
+    if mounted:
+        _tell_hidden(work)
     outcome = "done" if not failed else f"done, but {failed[0].name} failed: {failed[0].outcome}"
     receipt = receipt_of(work.restoration, outcome, work.live.get("thawed_at"))
     catalog.restorations.end(work.restoration.id, receipt)
@@ -116,11 +120,21 @@ def undone(
     if values is not None and not keep_record:
         with suppress(HoldfastError, OSError):
             work.facts["removed"] = target.remove(target.from_json(values))
+    _tell_hidden(work)
     receipt = receipt_of(work.restoration, f"undone: {why}")
     if not keep_record:
         catalog.restorations.end(work.restoration.id, receipt)
         forget_directory(settings, work.restoration.id)
     return receipt
+
+
+def _tell_hidden(work: Work) -> None:
+    """Add to the findings what newcomers made below the mounts. Not durable: for the receipt."""
+    if "frozen_at" in work.facts:
+        points = points_from_json(work.facts["points"])
+        found = about_hidden(points, float(work.facts["frozen_at"]))
+        told = [finding.as_json() for finding in found]
+        work.facts["findings"] = [*work.facts.get("findings", ()), *told]
 
 
 def catalog_has(catalog: Catalog, name: str) -> bool:

@@ -1,0 +1,69 @@
+"""What somebody made in the directories below the mounts while those were away.
+
+Between dismount and remount a process that is none of the volume's users sees these directories, as
+with any dismount. What it makes there is hidden by the mount afterwards: it is not moved, only told
+of. Looks at it through a view of the directory above that has no mounts in it; changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from holdfast.errors import HoldfastError
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.mount_api import clone_tree
+from holdfast.system.namespace import mount_namespace
+
+_ANSWER_SECONDS = 5.0
+_SHOWN = 5
+
+
+def about_hidden(points: Sequence[MountPoint], since_seconds: float) -> list[Finding]:
+    """What was made or changed below these mounts since then (Unix seconds), in our namespace.
+
+    Blocks a few seconds where the storage around hangs; nothing is said of what cannot be seen.
+    """
+    own = mount_namespace(os.getpid())
+    ids = {point.id for point in points}
+    # What is mounted on the volume itself has nothing else beneath it.
+    paths = {
+        point.path: None for point in points if point.namespace == own and point.parent not in ids
+    }
+    found = []
+    for path in paths:
+        try:
+            names = in_expendable_child(partial(_made, path, since_seconds), _ANSWER_SECONDS, path)
+        except (HoldfastError, OSError):
+            continue
+        if names:
+            found.append(_told(path, names))
+    return found
+
+
+def _made(path: str, since_seconds: float) -> list[str]:
+    above, name = os.path.split(path)
+    place = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    view = clone_tree(place)
+    with os.scandir(f"/proc/self/fd/{view}/{name}") as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.stat(follow_symlinks=False).st_ctime >= since_seconds
+        )
+
+
+def _told(path: str, names: Sequence[str]) -> Finding:
+    shown = ", ".join(names[:_SHOWN])
+    more = len(names) - _SHOWN
+    above, name = os.path.split(path)
+    return Finding(
+        "made while it was away",
+        Verdict.LIMITED,
+        f"{shown}{f' and {more} more' if more > 0 else ''} in the directory below {path}",
+        "A process that did not use the volume before found it empty. The mount hides that now.",
+        f"mount --bind {above} DIRECTORY shows it, as DIRECTORY/{name}.",
+    )
