@@ -104,12 +104,24 @@ class Courier:
 
     def close(self) -> None:
         """Close both ends inside and ours."""
-        for number in self.inside:
-            self._target.call("close", number, thread_id=self._thread_id)
-        self.forget()
+        try:
+            for number in self.inside:
+                close_inside(self._target, number, self._thread_id)
+        finally:
+            self.forget()
 
     def forget(self) -> None:
         """Close our end only: the process is gone, or another agent goes on."""
         if self._socket is not None:
             self._socket.close()
         os.close(self.pidfd)
+
+
+def close_inside(process: CallableProcess, number: int, thread_id: int | None) -> None:
+    """Close a descriptor inside. An error is of what was written to it: it is closed, close(2)."""
+    try:
+        process.call("close", number, thread_id=thread_id)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        pass
