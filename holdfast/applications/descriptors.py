@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 from holdfast.applications.fdinfo import (
     O_DIRECTORY,
@@ -51,7 +50,7 @@ def descriptors(table: Table, places: Places, sockets: Sockets) -> Iterator[Sigh
             try:
                 target = os.readlink(name, dir_fd=links)
                 if target.startswith("/"):
-                    sighting = _opened(table, int(name), target, texts, places)
+                    sighting = _opened(table, name, target, texts, places)
                     if sighting is not None:
                         yield sighting
                 elif target.startswith(("socket:", "anon_inode:")):
@@ -76,19 +75,18 @@ def _special(
             yield _pinned(table, number, path, mount_id, text)
 
 
-def _opened(table: Table, number: int, target: str, texts: int, places: Places) -> Sighting | None:
-    text = read_record(str(number), texts)
+def _opened(table: Table, name: str, target: str, texts: int, places: Places) -> Sighting | None:
+    text = read_record(name, texts)
     mount_id = mount_id_of(text)
     mount = places.by_id.get(mount_id)
     if mount is None:
         if mount_id in places.other_ids or target.startswith(_NEVER_MOUNTED):
             return None
-        return _detached(table, number, text, target)
+        return _detached(table, int(name), text, target)
     information = parse_information(text)
-    handle = _handle(
-        table, number, information, _kind(information.flags), target, inside_of(mount, target)
-    )
-    return Sighting(handle, f"{table.folder}/fd/{number}", table.namespace, mount_known=True)
+    kind = _kind(information.flags)
+    handle = _handle(table, int(name), information, kind, target, inside_of(mount, target))
+    return Sighting(handle, f"{table.folder}/fd/{name}", table.namespace, mount_known=True)
 
 
 def _detached(table: Table, number: int, text: bytes, target: str) -> Sighting:
@@ -164,7 +162,7 @@ def _watches(table: Table, number: int, places: Places) -> Iterator[Sighting]:
 
 
 def _pinned(table: Table, number: int, path: str, mount_id: int, text: bytes) -> Sighting:
-    information = replace(parse_information(text), mount_id=mount_id, inode=0)
+    information = parse_information(text)._replace(mount_id=mount_id, inode=0)
     handle = _handle(table, number, information, HandleKind.OTHER, path)
     return Sighting(handle, "", table.namespace, mount_known=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from holdfast.model.handle import FileLock, LockKind
 
@@ -46,9 +47,8 @@ _REGISTERED = re.compile(rb"^\s*\d+: (/.*)$", re.MULTILINE)
 Device = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Information:
-    """The lines that every descriptor has."""
+class Information(NamedTuple):
+    """The lines that every descriptor has. Made for each descriptor of the host."""
 
     offset: int
     flags: int

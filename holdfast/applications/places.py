@@ -88,7 +88,7 @@ def inside_of(mount: MountPoint, path: str) -> str:
     if not is_below(path, mount.path):
         return mount.inside
     rest = path[len(mount.path.rstrip("/")) :].strip("/")
-    return "/".join(part for part in (mount.inside, rest) if part)
+    return f"{mount.inside}/{rest}" if mount.inside and rest else mount.inside or rest
 
 
 def is_below(path: str, folder: str) -> bool:

@@ -8,15 +8,15 @@ for what it remembers of it; what does not answer keeps the more probable readin
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from holdfast.applications.fdinfo import Watch
 from holdfast.applications.places import DELETED, Places, inside_of
 from holdfast.model.handle import Handle, HandleKind
-from holdfast.system.expendable_batch import ask_each
+from holdfast.system.expendable_batch import ask_each, asking
 from holdfast.system.statx import remembered
 
 _PORTION = 128
@@ -66,15 +66,22 @@ def settle(sightings: Sequence[Sighting], places: Places) -> list[Handle]:
 
     Blocks for a few seconds at most, when storage hangs.
     """
+    with settling(sightings, places) as handles:
+        return handles()
+
+
+@contextmanager
+def settling(sightings: Sequence[Sighting], places: Places) -> Iterator[Callable[[], list[Handle]]]:
+    """As `settle`; a child looks at the inodes while the caller does something else."""
     asked = [sighting for sighting in sightings if sighting.link]
-    questions = [_question(sighting, places) for sighting in asked]
-    answers = dict(zip((id(each) for each in asked), _ask(questions), strict=True))
-    handles = []
-    for sighting in sightings:
-        handle = _settled(sighting, answers.get(id(sighting)), places)
-        if handle is not None:
-            handles.append(handle)
-    return handles
+    with _asking([_question(sighting, places) for sighting in asked]) as answers:
+
+        def handles() -> list[Handle]:
+            found = dict(zip((id(each) for each in asked), answers(), strict=True))
+            settled = (_settled(each, found.get(id(each)), places) for each in sightings)
+            return [handle for handle in settled if handle is not None]
+
+        yield handles
 
 
 def _question(sighting: Sighting, places: Places) -> _Question:
@@ -85,18 +92,25 @@ def _question(sighting: Sighting, places: Places) -> _Question:
     return sighting.link, f"/proc/{mount.witness_pid}/root{path}" if mount else ""
 
 
-def _ask(questions: list[_Question]) -> list[_Answer | None]:
+@contextmanager
+def _asking(questions: list[_Question]) -> Iterator[Callable[[], list[_Answer | None]]]:
     portions = [questions[i : i + _PORTION] for i in range(0, len(questions), _PORTION)]
-    answers: list[tuple[Any, ...] | None] = []
-    again: list[int] = []
-    for portion, answered in zip(portions, ask_each(_look_at_all, portions), strict=True):
-        if answered is None:
-            again += range(len(answers), len(answers) + len(portion))
-        answers += answered or [None] * len(portion)
-    singly = partial(ask_each, _look_at, item_seconds=1.0, budget_seconds=5.0)
-    for index, answer in zip(again, singly([questions[i] for i in again]), strict=True):
-        answers[index] = answer
-    return [None if answer is None else _Answer(*answer) for answer in answers]
+    with asking(_look_at_all, portions) as answers_of_portions:
+
+        def answers() -> list[_Answer | None]:
+            found: list[tuple[Any, ...] | None] = []
+            again: list[int] = []
+            for portion, answered in zip(portions, answers_of_portions(), strict=True):
+                if answered is None:
+                    again += range(len(found), len(found) + len(portion))
+                found += answered or [None] * len(portion)
+            singly = [questions[index] for index in again]
+            late = ask_each(_look_at, singly, item_seconds=1.0, budget_seconds=5.0)
+            for index, answer in zip(again, late, strict=True):
+                found[index] = answer
+            return [None if answer is None else _Answer(*answer) for answer in found]
+
+        yield answers
 
 
 def _look_at_all(questions: list[_Question]) -> list[tuple[Any, ...] | None]:

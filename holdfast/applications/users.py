@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from holdfast.applications.descriptors import Sockets, descriptors
 from holdfast.applications.directories import directories, executable
 from holdfast.applications.maps import asking_maps, maps
 from holdfast.applications.places import Places, places_of
 from holdfast.applications.processes import as_user, asking_commands, examined, told_of
-from holdfast.applications.sighting import Sighting, settle
+from holdfast.applications.sighting import Sighting, settle, settling
 from holdfast.applications.sockets import settle_sockets, sockets_on
 from holdfast.applications.tasks import Table, tables
 from holdfast.applications.watches import settle_watches
 from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.proc import ProcessFacts
+
+_AT_ONCE = 500
+"""Sightings at least that are worth a child which looks at their inodes while others are read; with
+more of them the portions grow, so that the children remain few."""
 
 
 def find_users(mounts: Sequence[MountPoint], *, ourselves: bool = False) -> list[User]:
@@ -38,11 +42,20 @@ def find_users(mounts: Sequence[MountPoint], *, ourselves: bool = False) -> list
     skip = frozenset() if ourselves else frozenset({os.getpid()})
     processes, tables_of, sockets = _looked_at(skip, places)
     seen: list[Sighting] = []
-    for table_list in tables_of.values():
-        seen += _seen(table_list, places, sockets)
-    # After the descriptors: a file is opened, mapped and closed in this order.
-    with _asking_mapped([each for each in tables_of.values() if each], places) as mapped:
-        handles = settle(_plain(seen), places)
+    begun = 0
+    parts: list[Callable[[], list[Handle]]] = []
+    with ExitStack() as stack:
+        for table_list in tables_of.values():
+            seen += _seen(table_list, places, sockets)
+            if len(seen) - begun >= max(_AT_ONCE, begun // 2):  # looked into meanwhile
+                parts.append(stack.enter_context(settling(_plain(seen[begun:]), places)))
+                begun = len(seen)
+        # After the descriptors: a file is opened, mapped and closed in this order.
+        mapped = stack.enter_context(
+            _asking_mapped([each for each in tables_of.values() if each], places)
+        )
+        parts.append(stack.enter_context(settling(_plain(seen[begun:]), places)))
+        handles = [handle for part in parts for handle in part()]
         handles += settle(list(mapped()), places)
     bound = [each.handle for each in seen if each.handle.kind is HandleKind.SOCKET]
     handles += settle_sockets(bound, sockets, places)
