@@ -8,10 +8,13 @@ to the wait loop of the harbour, like after any call. x86-64 only. Pure.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 MOST_CALLS = 500
 """What 48 KiB of scratch memory hold, with room to spare."""
+
+Call = tuple[str, tuple[int, ...]]
+"""The name of a system call, and its arguments."""
 
 _WORD = (1 << 64) - 1
 _HEAD = struct.Struct("<8Q")
@@ -37,6 +40,24 @@ def results_of(table: bytes) -> list[int]:
     """The results in a table whose calls were made."""
     entries = list(_ENTRY.iter_unpack(table[_HEAD.size :]))
     return [entry[7] for entry in entries[:-1]]
+
+
+def closing(numbers: Iterable[int]) -> list[Call]:
+    """The calls that close descriptors inside a process; those in a row with one."""
+    return [
+        ("close", (first,)) if first == last else ("close_range", (first, last, 0))
+        for first, last in _rows(sorted(numbers))
+    ]
+
+
+def _rows(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    rows: list[tuple[int, int]] = []
+    for number in numbers:
+        if rows and rows[-1][1] == number - 1:
+            rows[-1] = (rows[-1][0], number)
+        else:
+            rows.append((number, number))
+    return rows
 
 
 def is_done(head: bytes) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from holdfast.applications.rebind.batch import Call, closing
 from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.stopped import StoppedProcess, by_thread
@@ -72,8 +73,7 @@ def _put_each(
         for number, (_, notes) in zip(numbers, pairs, strict=True)
         for note in notes
     ]
-    _call(process, thread_id, calls)
-    process.close_numbers(numbers, thread_id)
+    _duplicate(process, thread_id, calls, numbers)
 
 
 def _put(
@@ -92,27 +92,22 @@ def _put(
         number = courier.give([descriptor])[0]
         if number == first:
             _set_close_on_exec(process, thread_id, notes[0])
-            _duplicate(process, thread_id, number, notes[1:])
+            _duplicate(process, thread_id, [_dup3(number, note) for note in notes[1:]], [])
             return
-    _duplicate(process, thread_id, number, notes)
-    process.target.call("close", number, thread_id=thread_id)
+    _duplicate(process, thread_id, [_dup3(number, note) for note in notes], [number])
 
 
-def _duplicate(
-    process: StoppedProcess, thread_id: int | None, number: int, notes: Sequence[Note]
-) -> None:
-    _call(process, thread_id, [_dup3(number, note) for note in notes])
-
-
-def _dup3(number: int, note: Note) -> tuple[str, tuple[int, ...]]:
+def _dup3(number: int, note: Note) -> Call:
     assert note.handle.number is not None
     return "dup3", (number, note.handle.number, note.handle.flags & os.O_CLOEXEC)
 
 
-def _call(
-    process: StoppedProcess, thread_id: int | None, calls: Sequence[tuple[str, tuple[int, ...]]]
+def _duplicate(
+    process: StoppedProcess, thread_id: int | None, calls: Sequence[Call], numbers: Iterable[int]
 ) -> None:
-    for result in process.target.call_many(calls, thread_id):
+    """Make these calls, then close the numbers: what close(2) says of that is of no interest."""
+    results = process.target.call_many([*calls, *closing(numbers)], thread_id)
+    for result in results[: len(calls)]:
         if result < 0:
             raise OSError(-result, os.strerror(-result))
 

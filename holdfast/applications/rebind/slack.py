@@ -15,10 +15,10 @@ from holdfast.applications.rebind.threads import Threads
 from holdfast.errors import Refused
 
 
-def find_slots(threads: Threads, maps: list[str]) -> Iterator[tuple[int, bool]]:
+def find_slots(threads: Threads, maps: list[str], mark: bytes = b"") -> Iterator[tuple[int, bool]]:
     """Addresses of SLACK_BYTES each, and whether an agent that died has left code there.
 
-    `maps`: lines of /proc/PID/maps.
+    `maps`: lines of /proc/PID/maps. `mark`: pages in which this is not are passed over.
     """
     executable = [line for line in maps if line.split(" ", 2)[1] == "r-xp"]
     for line in sorted(executable, key=lambda line: not line.endswith("[vdso]")):
@@ -29,6 +29,8 @@ def find_slots(threads: Threads, maps: list[str]) -> Iterator[tuple[int, bool]]:
             raise
         except OSError:
             continue  # beyond the end of its file
+        if mark not in page:
+            continue
         # one slot stays unused: code that happens to end with zeros is not taken for padding
         states = [_state(page[start : start + SLACK_BYTES]) for start in _STARTS]
         for index, state in enumerate(states[:-1]):
@@ -45,6 +47,11 @@ def _state(slot: bytes) -> bool | None:
     if not any(slot):
         return False
     return True if slot.startswith(slack_mark()) else None
+
+
+def find_left_over(threads: Threads, maps: list[str]) -> list[int]:
+    """Addresses of the slots in which an agent that died has left code."""
+    return [address for address, left_over in find_slots(threads, maps, slack_mark()) if left_over]
 
 
 def choose_slot(threads: Threads, maps: list[str]) -> int:

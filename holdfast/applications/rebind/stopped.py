@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from holdfast.applications.rebind.batch import closing
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.target import Target
 from holdfast.model.handle import HandleKind
@@ -32,11 +33,8 @@ class StoppedProcess:
 
     def close_numbers(self, numbers: Iterable[int], thread_id: int | None) -> None:
         """Close descriptors inside; those in a row with one call."""
-        for first, last in _rows(sorted(numbers)):
-            if first == last:
-                self.target.call("close", first, thread_id=thread_id)
-            else:
-                self.target.call("close_range", first, last, 0, thread_id=thread_id)
+        for name, arguments in closing(numbers):
+            self.target.call(name, *arguments, thread_id=thread_id)
 
 
 @contextmanager
@@ -55,13 +53,3 @@ def by_thread(notes: Sequence[Note]) -> dict[int | None, list[Note]]:
     for note in notes:
         found.setdefault(note.handle.thread_id, []).append(note)
     return found
-
-
-def _rows(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    rows: list[tuple[int, int]] = []
-    for number in numbers:
-        if rows and rows[-1][1] == number - 1:
-            rows[-1] = (rows[-1][0], number)
-        else:
-            rows.append((number, number))
-    return rows

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.applications.rebind.harbour import PAGE, SLACK_BYTES
-from holdfast.applications.rebind.slack import find_slots
+from holdfast.applications.rebind.slack import find_left_over
 from holdfast.applications.rebind.threads import Threads
 from holdfast.errors import DeadlinePassed, InUse
 
@@ -76,7 +76,7 @@ def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -
     What a thread may still come back to stays as it is, for a later time. Raises InUse when handles
     are parked: that agent's record is needed; DeadlinePassed when a thread does not leave.
     """
-    slots = [address for address, left_over in find_slots(threads, maps) if left_over]
+    slots = find_left_over(threads, maps)
     for slot in slots:
         _mark_empty_harbour(threads, maps, slot)
     strays = find_strays(threads, maps)
