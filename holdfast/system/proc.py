@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ _CHUNK_BYTES = 1 << 16
 
 _RECORD_BYTES = 1 << 12
 """Most are shorter; whatever is not is read further."""
+
+_MOST_DESCRIPTORS = re.compile(rb"^Max open files\s+(\w+)\s+(\w+)", re.MULTILINE)
 
 _KERNEL_THREAD = 0x00200000
 """PF_KTHREAD, include/linux/sched.h."""
@@ -115,13 +118,12 @@ def descriptor_limit(pid: int) -> tuple[int, int]:
 
     Raises ProcessLookupError when it has ended.
     """
-    for line in read_record(f"/proc/{pid}/limits").decode().splitlines():
-        if line.startswith("Max open files"):
-            soft, hard = (_limit(word) for word in line.split()[3:5])
-            return soft, hard
+    found = _MOST_DESCRIPTORS.search(read_record(f"/proc/{pid}/limits"))
+    if found is not None:
+        return _limit(found[1]), _limit(found[2])
     raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended")
 
 
-def _limit(word: str) -> int:
+def _limit(word: bytes) -> int:
     """RLIM_INFINITY as prlimit(2) takes it."""
-    return (1 << 64) - 1 if word == "unlimited" else int(word)
+    return (1 << 64) - 1 if word == b"unlimited" else int(word)

@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
+from holdfast.system.proc import names, read_record
 from holdfast.system.registers import Layout, Registers
 
 _CONT = 7
@@ -207,7 +207,7 @@ def has_ended(thread_id: int) -> bool:
 def thread_ids(pid: int) -> list[int]:
     """The threads of a process, now. Raises ProcessLookupError when it has ended."""
     try:
-        return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
+        return [int(name) for name in names(f"/proc/{pid}/task")]
     except FileNotFoundError as error:
         raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended") from error
 
@@ -217,14 +217,14 @@ def tracer_of(pid: int) -> int:
     return int(status_fields(pid, ("TracerPid",))["TracerPid"])
 
 
-def status_fields(pid: int, names: Iterable[str]) -> dict[str, str]:
+def status_fields(pid: int, wanted: Iterable[str]) -> dict[str, str]:
     """Fields of proc_pid_status(5). Raises ProcessLookupError when it has ended."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = os.fsdecode(read_record(f"/proc/{pid}/status")).splitlines()
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended") from error
     found = dict(line.split(":", 1) for line in lines)
-    return {name: found.get(name, "").strip() for name in names}
+    return {name: found.get(name, "").strip() for name in wanted}
 
 
 def _stop_of(thread_id: int, status: int) -> Stop:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from holdfast.system.proc import descriptor_limit, read
+from holdfast.system.proc import descriptor_limit, read, read_record
 from holdfast.system.smaps import MapSettings, read_settings
 
 _AT_PHENT = 4  # include/uapi/linux/auxvec.h: size of one program header
@@ -21,6 +22,9 @@ _CAP_SYS_CHROOT, _CAP_SYS_ADMIN, _CAP_CHECKPOINT_RESTORE = 18, 21, 40  # linux/c
 
 _NEEDED_DESCRIPTORS = 3
 """A socket pair, and what comes through it."""
+
+_STATUS = re.compile(rb"^(TracerPid|CapEff|Seccomp):\s*(\w+)$", re.MULTILINE)
+"""What of proc_pid_status(5) matters here."""
 
 _MACHINES = frozenset({"x86_64"})
 
@@ -60,8 +64,8 @@ def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Fac
     `machine` (uname -m): the kind of processor; empty: that of this host.
     """
     try:
-        lines = read(f"/proc/{pid}/status").decode(errors="replace").splitlines()
-        status = {name: value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        found = _STATUS.findall(read_record(f"/proc/{pid}/status"))
+        status = {name.decode(): value.decode() for name, value in found}
         return Facts(
             pid=pid,
             blocked=_blocked(pid, status, machine or platform.machine()),
@@ -88,14 +92,17 @@ def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
     if not _has_64_bits(pid):
         return "it is a 32-bit process"
     most = descriptor_limit(pid)[1]
-    if len(os.listdir(f"/proc/{pid}/fd")) + _NEEDED_DESCRIPTORS > most:  # noqa: PTH208
+    folder = f"/proc/{pid}/fd"
+    # The size is how many there are, from Linux 6.2 on; 0 before.
+    count = os.stat(folder).st_size or len(os.listdir(folder))  # noqa: PTH116, PTH208
+    if count + _NEEDED_DESCRIPTORS > most:
         return f"it has as many descriptors as it may have ({most}): none is left to work with"
     return ""
 
 
 def _waiting(pid: int) -> str:
     for name in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-        state = read(f"/proc/{pid}/task/{name}/stat").rpartition(b")")[2].split()[0]
+        state = read_record(f"/proc/{pid}/task/{name}/stat").rpartition(b")")[2].split()[0]
         if state == b"D":
             return f"thread {name} waits in the kernel now and cannot be stopped before it returns"
     return ""

@@ -45,7 +45,9 @@ def note_handles(
             details = driver.examine(process, alike, directory)
             for handle, each in zip(alike, details, strict=True):
                 inside = _relative(handle.inside, roots.get(handle.mount_id, ""))
-                process.notes.append(Note(handle, {"key": keys[handle], "inside": inside, **each}))
+                process.notes.append(
+                    Note(handle, {"key": keys[id(handle)], "inside": inside, **each})
+                )
 
 
 def _relative(inside: str, root: str) -> str:
@@ -74,11 +76,12 @@ def _without_shared(handles: Mapping[int, Sequence[Handle]]) -> dict[int, list[H
     return left
 
 
-def _keys(handles: Sequence[Handle]) -> dict[Handle, str]:
-    keys: dict[Handle, str] = {}
+def _keys(handles: Sequence[Handle]) -> dict[int, str]:
+    """By id(): to hash ten thousands of handles costs more than all the rest."""
+    keys: dict[int, str] = {}
     plain = [handle for handle in handles if handle.kind in _DESCRIPTORS]
     for number, group in enumerate(same_descriptions(plain)):
-        keys.update(dict.fromkeys(group, f"description-{number}"))
+        keys.update(dict.fromkeys(map(id, group), f"description-{number}"))
     watches: dict[Handle, list[Handle]] = {}
     for handle in handles:
         if handle.kind is HandleKind.INOTIFY:
@@ -89,12 +92,12 @@ def _keys(handles: Sequence[Handle]) -> dict[Handle, str]:
             watches.setdefault(instance, []).append(handle)
     for number, group in enumerate(same_descriptions(list(watches))):
         for instance in group:
-            keys.update(dict.fromkeys(watches[instance], f"instance-{number}"))
+            keys.update(dict.fromkeys(map(id, watches[instance]), f"instance-{number}"))
     for handle in handles:
         if handle.kind in _MEMORY:
             name = "memory" if handle.kind is HandleKind.MAP else "program"
             state = "deleted" if handle.deleted else "named"
-            keys[handle] = f"{name}-{handle.mount_id}-{handle.inode}-{state}-{handle.inside}"
+            keys[id(handle)] = f"{name}-{handle.mount_id}-{handle.inode}-{state}-{handle.inside}"
         elif handle.kind in _PLACES:
-            keys[handle] = f"place-{handle.mount_id}-{handle.inside}"
+            keys[id(handle)] = f"place-{handle.mount_id}-{handle.inside}"
     return keys

@@ -37,6 +37,11 @@ class Observed:
         """Plain values."""
         return dict(vars(self))
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Of its fields, in the order in which `vars` has them."""
+        return tuple(cls.__dataclass_fields__)
+
 
 @dataclass(frozen=True)
 class ReboundHandle:
