@@ -198,11 +198,20 @@ class Rebind:
             )
 
     def _let_all_go(self) -> None:
-        for process in self._processes.values():
-            with suppress(ProcessLookupError):
+        """Let each go, whatever becomes of the others. Raises OSError afterwards."""
+        failed: list[OSError] = []
+        while self._processes:
+            pid, process = next(iter(self._processes.items()))
+            try:
                 process.target.release()
-        self._processes.clear()
+            except ProcessLookupError:
+                pass
+            except OSError as error:
+                failed.append(error)
+            del self._processes[pid]
         self._cancel_alarm()
+        if failed:
+            raise failed[0]
 
     def _set_alarm(self) -> None:
         self._cancel_alarm()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.courier import CallableProcess, Courier
+from holdfast.applications.rebind.courier import CallableProcess, Courier, close_inside
 from holdfast.applications.rebind.threads import Threads, gone
 from holdfast.system.kcmp import Shared, is_shared
 from holdfast.system.proc import descriptor_limit
@@ -66,13 +66,12 @@ class Tables:
 
     def clear(self) -> None:
         """Close whatever was opened inside for us, and put the limit back."""
-        for courier in self._couriers.values():
-            courier.close()
-        self._couriers.clear()
+        while self._couriers:
+            self._couriers.popitem()[1].close()
         for thread_id, before in self._before.items():
             # Nobody else could open any while all threads stood.
             for number in sorted(_numbers(self._process.pid, thread_id) - before):
-                self._process.call("close", number, thread_id=thread_id)
+                close_inside(self._process, number, thread_id)
         if self._limit_now() != self._limit:
             self._set_limit(*self._limit)
 

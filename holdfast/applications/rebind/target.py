@@ -12,6 +12,7 @@ import errno
 import secrets
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -260,20 +261,28 @@ class Target:
     # --- letting go -----------------------------------------------------------------------------
 
     def release(self) -> None:
-        """Give every thread its own state again, unmap the harbour, let them go on."""
-        try:
-            self._release()
-        except ProcessLookupError:
-            self.abandon()  # or its parent would not hear of its end
-            raise
+        """Give every thread its own state again, unmap the harbour, let them go on. Idempotent.
 
-    def _release(self) -> None:
+        Raises OSError when something of ours could not be removed; they go on all the same.
+        """
+        try:
+            if self._inside is not None:
+                self._leave_harbour(self._inside)
+        except OSError:
+            if self._inside is not None:
+                with suppress(OSError):
+                    self.set_parked(False)
+            self._inside = None
+            self.abandon()  # they leave by themselves; of one that has ended its parent hears now
+            raise
+        self.abandon()
+
+    def _leave_harbour(self, calls: Calls) -> None:
         assert self._passage is not None
         self._tables.clear()
         self.set_parked(False)
-        self._passage.leave(self._calls)
-        self._inside = None
-        self.abandon()
+        self._inside = None  # whatever interrupts us now, no call may be made any more
+        self._passage.leave(calls)
 
     def abandon(self) -> None:
         """Let go of everything as it is: what our death would do. Idempotent."""
