@@ -75,6 +75,10 @@ def _strategy(text: str | None) -> Strategy | None:
         raise InvalidOption(f"{text!r} is no strategy", f"Use {names}.") from None
 
 
+def _found(found: str, meaning: str) -> str:
+    return f"{found}. {meaning}" if meaning else found
+
+
 def print_assessment(found: Assessment) -> None:
     """Findings, users and steps."""
     plan = found.plan
@@ -90,7 +94,10 @@ def print_assessment(found: Assessment) -> None:
     print_facts(pairs)
     if plan.findings:
         print()
-        rows = [(each.subject, str(each.verdict), each.found, each.mend) for each in plan.findings]
+        rows = [
+            (each.subject, str(each.verdict), _found(each.found, each.meaning), each.mend)
+            for each in plan.findings
+        ]
         print_table(("finding", "verdict", "found", "mend"), rows)
     if found.verdicts:
         print()

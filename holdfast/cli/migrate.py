@@ -20,6 +20,7 @@ from holdfast.cli.output import (
 from holdfast.cli.session import session
 from holdfast.errors import Blocked
 from holdfast.model.finding import Verdict
+from holdfast.model.plan import Strategy
 
 if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
@@ -48,7 +49,9 @@ def migrate(
     with session() as holdfast:
 
         def look() -> Assessment:
-            return holdfast.restorations.assess(name, None, url, filesystem, "", deadline, force)
+            return holdfast.restorations.assess(
+                name, Strategy.MIGRATE, url, filesystem, "", deadline, force
+            )
 
         if dry_run:
             show_intention(look(), as_json)
