@@ -115,9 +115,9 @@ def design(
     words, dropped = carry_options(
         wanted_super_options(points), volume.mount.filesystem, filesystem
     )
-    if filesystem == "ext4" and "prjquota" in words.split(","):
-        words = ",".join(word for word in words.split(",") if word != "prjquota")
-        dropped.append(_WITHOUT_PROJECTS)
+    if filesystem == "ext4":
+        words, more = without_projects(words)
+        dropped += more
     if volume.adoption is not None:
         is_file = url.startswith("file:")
         adoption = replace(
@@ -177,12 +177,19 @@ def _urls(volume: Volume) -> tuple[str, ...]:
     return (*volume.leg_urls, *volume.spare_urls, *sources)
 
 
-_WITHOUT_PROJECTS = Finding(
-    "mount options",
-    Verdict.LIMITED,
-    "prjquota: ext4 without the feature project cannot be mounted with it",
-    "The new ext4 is made with the features that mkfs sets by itself, and mounted without it.",
-)
+def without_projects(options: str) -> tuple[str, list[Finding]]:
+    """Options that an ext4 as mkfs makes it can be mounted with, and what was dropped. Pure."""
+    words = options.split(",")
+    if "prjquota" not in words:
+        return options, []
+    finding = Finding(
+        "mount options",
+        Verdict.LIMITED,
+        "prjquota: ext4 without the feature project cannot be mounted with it",
+        "The new ext4 is made with the features that mkfs sets by itself, and mounted without it.",
+    )
+    return ",".join(word for word in words if word != "prjquota"), [finding]
+
 
 _STORING = frozenset({"compress", "compress-force", "nodatacow", "nodatasum"})
 """Options of btrfs(5) that decide how what is written is stored."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.model.finding import Verdict
 from holdfast.restoration.copying.passes import SHARED_BYTES, SHARED_FILES
 from holdfast.restoration.not_kept import about_the_files, about_the_replaced, in_words
 from holdfast.restoration.origin import Origin
+from holdfast.restoration.target import without_projects
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,13 @@ from holdfast.restoration.origin import Origin
 def test_quotas_of_xfs(options: str, filesystem: str, subjects: list[str]) -> None:
     origin = Origin("xfs", "", super_options=options)
     assert [each.subject for each in about_the_replaced(origin, filesystem)] == subjects
+
+
+def test_a_new_ext4_is_not_mounted_with_what_it_was_not_made_for() -> None:
+    options, dropped = without_projects("rw,usrquota,prjquota,discard")
+    assert options == "rw,usrquota,discard"
+    assert [each.verdict for each in dropped] == [Verdict.LIMITED]
+    assert without_projects("rw,usrquota") == ("rw,usrquota", [])
 
 
 def test_a_source_of_an_unknown_type_says_nothing() -> None:
