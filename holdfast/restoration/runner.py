@@ -106,9 +106,9 @@ class Runner:
             try:
                 self._checkpoint(f"before undoing {step.name}")
                 words = step.undo(self.work)
-            except (HoldfastError, OSError) as failure:
-                failures.append(f"{step.name}: {failure}")
-                self._record_quietly(step, StepState.FAILED, begun, f"undoing: {failure}")
+            except Exception as failure:  # a mistake of ours is no reason to leave the rest, either
+                failures.append(f"{step.name}: {_words(failure)}")
+                self._record_quietly(step, StepState.FAILED, begun, f"undoing: {_words(failure)}")
                 continue
             self._record_quietly(step, StepState.UNDONE, begun, words)
             self._checkpoint(f"after undoing {step.name}")
@@ -132,7 +132,7 @@ class Runner:
             try:
                 words = "was done already" if step.is_done(self.work) else step.do(self.work)
             except Exception as error:
-                self._record_quietly(step, StepState.FAILED, begun, str(error))
+                self._record_quietly(step, StepState.FAILED, begun, _words(error))
                 return
             self._record_quietly(step, StepState.FINISHED, begun, words)
             self._checkpoint(f"after {step.name}")
@@ -181,6 +181,13 @@ class Runner:
         order = {name: place for place, name in enumerate(old.step_names)}
         steps = tuple(sorted((*others, record), key=lambda each: order[each.name]))
         self.work.restoration = replace(old, steps=steps)
+
+
+def _words(error: Exception) -> str:
+    """What a person can make something of, also when it is a mistake of ours."""
+    if isinstance(error, (HoldfastError, OSError)):
+        return str(error)
+    return f"a mistake in Holdfast itself: {type(error).__name__}: {error}"
 
 
 @contextmanager

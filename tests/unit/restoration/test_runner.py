@@ -26,6 +26,8 @@ class FileStep:
     name: StepName
     world: Path
     fails: bool = False
+    is_broken: bool = False
+    """Has a mistake in its undoing."""
 
     @property
     def _mark(self) -> Path:
@@ -45,6 +47,8 @@ class FileStep:
         return "done"
 
     def undo(self, work: Work) -> str:
+        if self.is_broken:
+            raise KeyError("mistake")
         self._mark.unlink(missing_ok=True)
         if self.name is StepName.FREEZE:
             (self.world / "frozen").unlink(missing_ok=True)
@@ -111,6 +115,18 @@ def test_after_the_remount_only_forward(bench: Bench, failing: StepName) -> None
     assert bench.states()[failing] is StepState.FAILED
     assert ("frozen" in bench.made()) == (failing is StepName.THAW)
     assert str(StepName.REMOUNT) in bench.made()
+
+
+def test_a_mistake_in_one_step_keeps_no_other_from_being_undone(bench: Bench) -> None:
+    runner = bench.runner(StepName.RESTORE)
+    for step in runner._steps:
+        assert isinstance(step, FileStep)
+        step.is_broken = step.name is StepName.DISMOUNT
+    with pytest.raises(InUse, match=r"restore.*not be undone entirely: dismount.*KeyError"):
+        runner.run()
+    assert bench.made() == [StepName.DISMOUNT]
+    assert bench.states()[StepName.DISMOUNT] is StepState.FAILED
+    assert bench.states()[StepName.FREEZE] is StepState.UNDONE
 
 
 def test_interrupting_undoes_as_well(bench: Bench) -> None:
