@@ -59,7 +59,7 @@ class ControlGroup:
     def freeze(self, processes: Sequence[Process], note: Note, wait_seconds: float) -> State:
         """Freeze or gather, then wait for `frozen 1` of every group."""
         if self._mount is None:
-            raise MissingTool("control groups version 2 are not mounted", "Use --by signal.")
+            raise _not_mounted()
         state = self._decide(processes)
         note(state)
         deadline = time.monotonic() + wait_seconds
@@ -170,17 +170,24 @@ class ControlGroup:
 
     def _stands_still(self, place: str) -> bool:
         """Whether this group, or one above it, is frozen already: by us before, or by others."""
-        assert self._mount is not None
-        folder = self._folder(place)
-        while folder != self._mount:
+        folder, top = self._folder(place), self._folder("/")
+        while folder != top:
             if cgroup.freeze_requested(folder):
                 return True
             folder = folder.parent
         return False
 
     def _folder(self, place: str) -> Path:
-        assert self._mount is not None
+        if self._mount is None:
+            raise _not_mounted()
         return self._mount / place.lstrip("/")
+
+
+def _not_mounted() -> MissingTool:
+    return MissingTool(
+        "control groups version 2 are not mounted",
+        "Use --by signal. To thaw: mount them, then write 0 to cgroup.freeze of the users' groups.",
+    )
 
 
 def _is_at_work(pid: int) -> bool:
