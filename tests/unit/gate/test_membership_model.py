@@ -159,6 +159,8 @@ class Histories(RuleBasedStateMachine):
                 self.raise_epoch(self.active, die_after)
             except KilledError:
                 self.stop()
+                if loses_cache and self.mode is JournalMode.NONE:
+                    self.kept = self.flushed  # both at once: nobody is left who knows of it
 
     @precondition(lambda self: self.active)
     @rule(which=st.sampled_from(LEGS), finishes=st.booleans(), die_after=st.integers(0, 8))
