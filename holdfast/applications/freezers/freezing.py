@@ -91,36 +91,16 @@ def begin(
     file = RecordFile(run_directory, plan.volume)
     lock = file.lock()
     if lock is None:
-        raise _already(plan.volume)
+        raise AlreadyFrozen(f"{plan.volume} is frozen already", f"holdfast thaw {plan.volume}")
     try:
         left_over = _load(file)
         if left_over is not None:
             finish(file, left_over, "thawed: its watchdog was dead")
-        now_ns = time.monotonic_ns()
-        record = Record(
-            id=uuid.uuid4().hex,
-            volume=plan.volume,
-            freezer=plan.freezer,
-            seconds=seconds,
-            deadline_ns=now_ns + int(seconds * 1e9),
-            started=time.time(),
-            started_ns=now_ns,
-            started_ticks=_now_ticks(),
-            cause=cause,
-            spool=str(spool_of(state_directory)),
-            gate_run_directory=str(gate_run_directory or ""),
-            processes=[process.as_json() for process in plan.processes],
-            mounts=[asdict(point) for point in mounts],
-            spared=sorted(protection.spared),
-            connections=sorted(protection.servers.connections),
-            server_pids=sorted(protection.servers.pids),
-        )
+        record = _new_record(plan, mounts, protection, seconds, cause, spool_of(state_directory))
+        record.gate_run_directory = str(gate_run_directory or "")
         file.save(record)
         try:
             answer = _start(file, lock)
-            if answer["trouble"]:
-                error = by_code(answer["code"]) or CannotFreeze
-                raise error(answer["trouble"], answer["mend"] or "Nobody is frozen.")
         except BaseException:
             os.close(lock)  # what is left of it belongs to the watchdog
             lock = None
@@ -129,10 +109,44 @@ def begin(
     finally:
         if lock is not None:
             os.close(lock)
-    return Frozen(
+    return _frozen(record, answer)
+
+
+def _new_record(
+    plan: FreezePlan,
+    mounts: Sequence[MountPoint],
+    protection: Protection,
+    seconds: float,
+    cause: str,
+    spool: Path,
+) -> Record:
+    """Nobody is frozen yet; the deadline counts from now on."""
+    now_ns = time.monotonic_ns()
+    return Record(
+        id=uuid.uuid4().hex,
         volume=plan.volume,
-        id=record.id,
         freezer=plan.freezer,
+        seconds=seconds,
+        deadline_ns=now_ns + int(seconds * 1e9),
+        started=time.time(),
+        started_ns=now_ns,
+        started_ticks=_now_ticks(),
+        cause=cause,
+        spool=str(spool),
+        processes=[process.as_json() for process in plan.processes],
+        mounts=[asdict(point) for point in mounts],
+        spared=sorted(protection.spared),
+        connections=sorted(protection.servers.connections),
+        server_pids=sorted(protection.servers.pids),
+    )
+
+
+def _frozen(record: Record, answer: dict[str, Any]) -> Frozen:
+    """What the watchdog's word says."""
+    return Frozen(
+        volume=record.volume,
+        id=record.id,
+        freezer=record.freezer,
         deadline=float(answer["deadline"]),
         processes=tuple(answer["processes"]),
         awake=tuple(answer["awake"]),
@@ -198,7 +212,10 @@ def spool_of(state_directory: Path) -> Path:
 
 
 def _start(file: RecordFile, lock: int) -> dict[str, Any]:
-    """Start the watchdog with its share of the lock, and wait for its word."""
+    """Start the watchdog with its share of the lock, and wait for its word.
+
+    Raises what it says went wrong.
+    """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         with open(file.log_path, "ab") as log:
@@ -214,9 +231,13 @@ def _start(file: RecordFile, lock: int) -> dict[str, Any]:
             )
         os.close(writing)
         process.wait()  # it forks at once and leaves
-        return _answer(reading, file)
+        answer = _answer(reading, file)
     finally:
         os.close(reading)
+    if answer["trouble"]:
+        error = by_code(answer["code"]) or CannotFreeze
+        raise error(answer["trouble"], answer["mend"] or "Nobody is frozen.")
+    return answer
 
 
 def _answer(reading: int, file: RecordFile) -> dict[str, Any]:
@@ -349,10 +370,6 @@ def _check_place(directories: tuple[Path, Path], volume: str, mounts: Sequence[M
                     f"{folder}, where Holdfast keeps its records, lies on {volume} itself",
                     "Move it with HOLDFAST_HOME to other storage.",
                 )
-
-
-def _already(volume: str) -> AlreadyFrozen:
-    return AlreadyFrozen(f"{volume} is frozen already", f"holdfast thaw {volume}")
 
 
 def _now_ticks() -> int:
