@@ -31,6 +31,7 @@ from holdfast.applications.rebind.scan import blockers, judge
 from holdfast.applications.rebind.stopped import StoppedProcess, unless_it_ends
 from holdfast.applications.rebind.target import Target
 from holdfast.applications.rebind.threads import start_time
+from holdfast.applications.rebind.urgency import urgently
 from holdfast.errors import Blocked
 from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
@@ -104,6 +105,7 @@ class Rebind:
 
     # --- stopping -------------------------------------------------------------------------------
 
+    @urgently()
     def stop(self) -> None:
         """Stop every user, those included that appear meanwhile.
 
@@ -133,8 +135,9 @@ class Rebind:
         """Stop those that are not stopped yet; whether there was any."""
         seized: list[tuple[User, Target]] = []
         try:
-            for user in parents_first(self._users):
-                if user.pid not in self._processes and not self._comes_later(user, seized):
+            new = [user for user in self._users if user.pid not in self._processes]
+            for user in parents_first(new):
+                if not self._comes_later(user, seized):
                     with suppress(ProcessLookupError):
                         seized.append((user, Target.seize(user.pid)))
             found = bool(seized)
@@ -224,6 +227,7 @@ class Rebind:
 
     # --- parking --------------------------------------------------------------------------------
 
+    @urgently()
     def park(self) -> None:
         """Let no handle of the users point to the old mounts any more.
 
@@ -268,6 +272,7 @@ class Rebind:
 
     # --- rebinding ------------------------------------------------------------------------------
 
+    @urgently()
     def rebind(self, bases: Mapping[int, int], *, same_data: bool = False) -> list[ReboundHandle]:
         """Let all handles point to the new mounts; what became of each.
 
@@ -291,6 +296,7 @@ class Rebind:
 
     # --- letting go -----------------------------------------------------------------------------
 
+    @urgently()
     def release(self) -> None:
         """Let all users go on, and remove the record."""
         self._let_all_go()
@@ -314,6 +320,7 @@ class Rebind:
     # --- going on after a death -----------------------------------------------------------------
 
     @classmethod
+    @urgently()
     def regain(cls, record_directory: Path) -> Rebind | None:
         """Take over what another agent left parked.
 
