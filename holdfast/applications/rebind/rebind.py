@@ -18,6 +18,7 @@ from typing import Any
 from holdfast.applications.rebind.alarm import LEAST_SECONDS, Alarm
 from holdfast.applications.rebind.births import is_being_born, parents_first
 from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_made_again
+from holdfast.applications.rebind.garbage import without_collection
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.late import still_parked
 from holdfast.applications.rebind.looking_back import look_back
@@ -31,7 +32,6 @@ from holdfast.applications.rebind.scan import blockers, judge
 from holdfast.applications.rebind.stopped import StoppedProcess, unless_it_ends
 from holdfast.applications.rebind.target import Target
 from holdfast.applications.rebind.threads import start_time
-from holdfast.applications.rebind.urgency import urgently
 from holdfast.errors import Blocked
 from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
@@ -105,7 +105,7 @@ class Rebind:
 
     # --- stopping -------------------------------------------------------------------------------
 
-    @urgently()
+    @without_collection()
     def stop(self) -> None:
         """Stop every user, those included that appear meanwhile.
 
@@ -227,7 +227,7 @@ class Rebind:
 
     # --- parking --------------------------------------------------------------------------------
 
-    @urgently()
+    @without_collection()
     def park(self) -> None:
         """Let no handle of the users point to the old mounts any more.
 
@@ -272,7 +272,7 @@ class Rebind:
 
     # --- rebinding ------------------------------------------------------------------------------
 
-    @urgently()
+    @without_collection()
     def rebind(self, bases: Mapping[int, int], *, same_data: bool = False) -> list[ReboundHandle]:
         """Let all handles point to the new mounts; what became of each.
 
@@ -296,7 +296,7 @@ class Rebind:
 
     # --- letting go -----------------------------------------------------------------------------
 
-    @urgently()
+    @without_collection()
     def release(self) -> None:
         """Let all users go on, and remove the record."""
         self._let_all_go()
@@ -320,7 +320,7 @@ class Rebind:
     # --- going on after a death -----------------------------------------------------------------
 
     @classmethod
-    @urgently()
+    @without_collection()
     def regain(cls, record_directory: Path) -> Rebind | None:
         """Take over what another agent left parked.
 
