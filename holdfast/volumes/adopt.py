@@ -63,8 +63,7 @@ def adopt_volume(settings: Settings, name: str, path: str, others: Sequence[Volu
         raise AlreadyExists(f"there is a volume named {name!r} already", "Choose another name.")
     points = capture(place)
     own = mount_at(place)
-    assert own is not None  # capture found it
-    point = next((each for each in points if each.id == own.identifier), None)
+    point = None if own is None else next((p for p in points if p.id == own.identifier), None)
     if point is None:
         raise NotMounted(f"{place} was dismounted just now", "Mount it, then adopt it.")
     _check_kind(point, place)

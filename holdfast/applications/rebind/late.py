@@ -38,26 +38,30 @@ def still_parked(process: StoppedProcess) -> list[Note]:
 
 
 def _is_dead_file(process: StoppedProcess, note: Note) -> bool:
-    if not _is_detached(process, _descriptor(process, note), _information(process, note)):
-        return False
-    copy = _copy(process, note)
-    try:
-        os.pread(copy, 1, 0)
-    except OSError as error:
-        return error.errno == errno.ENOTCONN
-    finally:
-        os.close(copy)
-    return False
+    return _leads_to(process, note, _is_not_connected)
 
 
 def _is_empty_directory(process: StoppedProcess, note: Note) -> bool:
+    return _leads_to(process, note, _is_ours)
+
+
+def _leads_to(process: StoppedProcess, note: Note, what: Callable[[int], bool]) -> bool:
+    """Whether a descriptor is open on a mount that is attached nowhere, and on such a thing."""
     if not _is_detached(process, _descriptor(process, note), _information(process, note)):
         return False
     copy = _copy(process, note)
     try:
-        return _is_ours(copy)
+        return what(copy)
     finally:
         os.close(copy)
+
+
+def _is_not_connected(file: int) -> bool:
+    try:
+        os.pread(file, 1, 0)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
 
 
 def _stands_in_empty_directory(process: StoppedProcess, note: Note) -> bool:
