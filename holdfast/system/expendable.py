@@ -15,7 +15,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
@@ -43,35 +43,52 @@ def in_expendable_child(
     cannot die (uninterruptible sleep) it is reaped in the background as soon as it can. Raises
     StorageFailed when it died without an answer. Changes that `function` makes to memory are lost.
     """
+    with begun_in_expendable_child(function, timeout_seconds, doing) as result:
+        return result()
+
+
+@contextlib.contextmanager
+def begun_in_expendable_child(
+    function: Callable[[], Result],
+    timeout_seconds: float = DEADLINE_SECONDS,
+    doing: str = "the storage",
+) -> Iterator[Callable[[], Result]]:
+    """As `in_expendable_child`, but the child works while the caller does something else.
+
+    The result is fetched, once, by calling what this gives. Leaving the context ends the child.
+    """
     deadline = time.monotonic() + timeout_seconds
     reading, writing = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         _serve(function, reading, writing)
     os.close(writing)
-    try:
+    answered = False
+
+    def result() -> Result:
+        nonlocal answered
         answer = _read_until(reading, deadline)
-    except BaseException:
-        os.kill(child, signal.SIGKILL)
-        reap(child)
-        raise
+        if answer is None:
+            raise DeadlinePassed(
+                f"{doing} did not answer within {timeout_seconds:g} s",
+                "The storage below may hang; see the kernel's log.",
+            )
+        answered = True  # it ends by itself
+        if not answer:
+            raise StorageFailed(f"the process that examined {doing} died without an answer")
+        succeeded, value = pickle.loads(answer)
+        if succeeded:
+            found: Result = value
+            return found
+        raise value
+
+    try:
+        yield result
     finally:
         os.close(reading)
-    if answer is None:
-        os.kill(child, signal.SIGKILL)
+        if not answered:
+            os.kill(child, signal.SIGKILL)
         reap(child)
-        raise DeadlinePassed(
-            f"{doing} did not answer within {timeout_seconds:g} s",
-            "The storage below may hang; see the kernel's log.",
-        )
-    reap(child)
-    if not answer:
-        raise StorageFailed(f"the process that examined {doing} died without an answer")
-    succeeded, value = pickle.loads(answer)
-    if succeeded:
-        result: Result = value
-        return result
-    raise value
 
 
 def _serve(function: Callable[[], object], reading: int, writing: int) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,13 @@ from holdfast.applications.rebind.outcomes import Observed, observe
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.stopped import StoppedProcess
 from holdfast.model.handle import Handle, HandleKind, LockKind
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.expendable import begun_in_expendable_child
 
 _KINDS = frozenset({HandleKind.FILE, HandleKind.MAP, HandleKind.EXECUTABLE})
+
+
+_Key = tuple[int, str, bool]
+"""What tells a file from another one: inode, path and whether that is gone."""
 
 
 @dataclass(frozen=True)
@@ -32,56 +36,77 @@ class _Question:
     digest_limit_bytes: int
 
 
-def look_back(
-    processes: Sequence[StoppedProcess], directory: Path, deadline_ns: int, digest_limit_bytes: int
-) -> None:
-    """Add what is known of the old files to the notes.
+@contextmanager
+def looking_back(
+    processes: Sequence[StoppedProcess],
+    handles: Mapping[int, Sequence[Handle]],
+    directory: Path,
+    deadline_ns: int,
+    digest_limit_bytes: int,
+) -> Iterator[Callable[[], None]]:
+    """A child looks at the old files while the caller notes the handles of the processes.
 
-    Blocks until the deadline at most. Raises DeadlinePassed, OSError (no room for contents).
+    Calling what this gives adds what is known of the files to the notes; it blocks until the
+    deadline at most. Raises DeadlinePassed, OSError (no room for contents).
     """
-    notes: dict[tuple[int, str, bool], list[Note]] = {}
-    links: dict[tuple[int, str, bool], str] = {}
+    alike: dict[_Key, list[Handle]] = {}
+    links: dict[_Key, str] = {}
     for process in processes:
-        for note in process.notes:
-            if note.handle.kind in _KINDS:
-                key = (note.handle.inode, note.handle.inside, note.handle.deleted)
-                notes.setdefault(key, []).append(note)
-                links.setdefault(key, _link(process, note.handle))
-    if not notes:
+        for handle in handles.get(process.pid, ()):
+            if handle.kind in _KINDS:
+                key = _key(handle)
+                alike.setdefault(key, []).append(handle)
+                links.setdefault(key, _link(process, handle))
+    if not alike:
+        yield lambda: None
         return
     questions = [
         _Question(
             links[key],
-            f"contents-{number}" if _is_needed(notes[key]) else "",
+            f"contents-{number}" if _is_needed(alike[key]) else "",
             # Whoever opens a file breaks its leases.
-            -1 if _is_leased(notes[key]) else digest_limit_bytes,
+            -1 if _is_leased(alike[key]) else digest_limit_bytes,
         )
-        for number, key in enumerate(notes)
+        for number, key in enumerate(alike)
     ]
-    answers = in_expendable_child(
+    with begun_in_expendable_child(
         partial(_look, questions, directory),
         max((deadline_ns - time.monotonic_ns()) / 1e9, 0.001),
         "the old storage",
-    )
-    for key, question, answer in zip(notes, questions, answers, strict=True):
-        for note in notes[key]:
-            if answer is not None:
-                note.details["before"] = dict(zip(Observed.names(), answer, strict=True))
-                if question.copy_to:
-                    note.details["contents"] = question.copy_to
+    ) as answers:
+
+        def add() -> None:
+            found = dict(zip(alike, zip(questions, answers(), strict=True), strict=True))
+            for process in processes:
+                for note in process.notes:
+                    if note.handle.kind in _KINDS:
+                        _add(note, *found[_key(note.handle)])
+
+        yield add
 
 
-def _is_needed(notes: Sequence[Note]) -> bool:
+def _key(handle: Handle) -> _Key:
+    return handle.inode, handle.inside, handle.deleted
+
+
+def _add(note: Note, question: _Question, answer: tuple[int | str, ...] | None) -> None:
+    if answer is not None:
+        note.details["before"] = dict(zip(Observed.names(), answer, strict=True))
+        if question.copy_to:
+            note.details["contents"] = question.copy_to
+
+
+def _is_needed(handles: Sequence[Handle]) -> bool:
     return any(
-        note.handle.deleted
-        or note.handle.kind is HandleKind.EXECUTABLE
-        or (note.handle.kind is HandleKind.MAP and "x" in note.handle.mode)
-        for note in notes
+        handle.deleted
+        or handle.kind is HandleKind.EXECUTABLE
+        or (handle.kind is HandleKind.MAP and "x" in handle.mode)
+        for handle in handles
     )
 
 
-def _is_leased(notes: Sequence[Note]) -> bool:
-    return any(lock.kind is LockKind.LEASE for note in notes for lock in note.handle.locks)
+def _is_leased(handles: Sequence[Handle]) -> bool:
+    return any(lock.kind is LockKind.LEASE for handle in handles for lock in handle.locks)
 
 
 def _link(process: StoppedProcess, handle: Handle) -> str:

@@ -21,7 +21,7 @@ from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_
 from holdfast.applications.rebind.garbage import without_collection
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.late import still_parked
-from holdfast.applications.rebind.looking_back import look_back
+from holdfast.applications.rebind.looking_back import looking_back
 from holdfast.applications.rebind.noting import note_handles
 from holdfast.applications.rebind.opener import Opener
 from holdfast.applications.rebind.outcomes import ReboundHandle
@@ -247,11 +247,13 @@ class Rebind:
     def _note(self) -> None:
         handles = {user.pid: user.handles for user in self._living()}
         processes = list(self._processes.values())
-        note_handles(processes, handles, self._roots, self._record.directory)
-        if self._storage_answers:
-            look_back(
-                processes, self._record.directory, self._deadline_ns, self._digest_limit_bytes
-            )
+        directory = self._record.directory
+        asked = handles if self._storage_answers else {}
+        with looking_back(
+            processes, asked, directory, self._deadline_ns, self._digest_limit_bytes
+        ) as add:
+            note_handles(processes, handles, self._roots, directory)
+            add()
         self._record.write(*(_entry(process) for process in processes))
 
     def _park(self) -> None:
