@@ -6,7 +6,9 @@ import os
 import threading
 import time
 
-from holdfast.system.expendable_batch import ask_each
+import pytest
+
+from holdfast.system.expendable_batch import ask_each, asking
 
 
 def answer(item: int) -> int:
@@ -43,3 +45,21 @@ def test_no_child_and_no_descriptor_is_left() -> None:
     before = os.listdir("/proc/self/fd")  # noqa: PTH208
     ask_each(answer, range(9), item_seconds=0.2)
     assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+
+
+def test_the_child_begins_before_its_answers_are_fetched() -> None:
+    reading, writing = os.pipe()
+    with asking(lambda item: os.write(writing, b"x" * item), [3, 4]) as answers:
+        os.close(writing)
+        assert os.read(reading, 3) == b"xxx"
+        assert answers() == [3, 4]
+    os.close(reading)
+
+
+def test_a_child_that_nobody_asks_is_ended() -> None:
+    begun = time.monotonic()
+    with asking(answer, [3]):
+        pass
+    assert time.monotonic() - begun < 5
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -7,6 +7,7 @@ import struct
 from holdfast.applications.rebind.batch import (
     MOST_CALLS,
     batch_code,
+    closing,
     is_done,
     results_of,
     table_bytes,
@@ -37,3 +38,9 @@ def test_results_are_signed() -> None:
 def test_there_is_room() -> None:
     assert table_bytes(MOST_CALLS) <= SCRATCH_BYTES * 3 // 4
     assert len(batch_code(1 << 46, 1 << 45)) <= ROOM_BYTES
+
+
+def test_descriptors_in_a_row_are_closed_with_one_call() -> None:
+    rows = [("close_range", (3, 5, 0)), ("close", (7,)), ("close_range", (9, 10, 0))]
+    assert closing([10, 4, 3, 5, 9, 7]) == rows
+    assert closing([]) == []
