@@ -48,7 +48,7 @@ def test_is_put_right(bench: Bench, start: Hold) -> None:
     child = os.fork()
     if child == 0:
         try:
-            rebind = bench.rebind(3.0)
+            rebind = bench.rebind(5.0)
             rebind.stop()
             rebind.park()
             os.kill(os.getpid(), signal.SIGKILL)
