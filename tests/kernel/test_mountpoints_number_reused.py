@@ -57,11 +57,11 @@ def test_another_image_in_the_same_loop_device_stays_mounted(
 
 
 def test_another_fuse_connection_with_the_same_number_is_not_aborted(ram_directory: Path) -> None:
-    with FuseLeg(ram_directory / "image", ram_directory / "served", 1 << 20) as leg:
-        points = capture(str(leg.path))
     with ExitStack() as others:
-        for count in range(_MOST_MOUNTS):
-            image, path = ram_directory / f"image-{count}", ram_directory / f"served-{count}"
+        for count in range(_MOST_MOUNTS):  # somebody else may get the number first
+            image, path = ram_directory / "image", ram_directory / f"served-{count}"
+            with FuseLeg(image, ram_directory / "gone", 1 << 20) as leg:
+                points = capture(str(leg.path))
             other = others.enter_context(FuseLeg(image, path, 1 << 20))
             mounted = mount_at(other.path)
             assert mounted is not None
