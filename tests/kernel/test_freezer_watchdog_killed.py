@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from holdfast.applications.freezers.freezing import frozen, recover_freezes
+from holdfast.applications.freezers.record import RecordFile
 from holdfast.config import Settings
 from holdfast.system.process_state import read_state
 from tests.kernel.freeze_bench import FreezeBench, freeze_bench
@@ -66,6 +69,25 @@ def test_recover_thaws_what_both_left(
         assert values["strategy"] == "freeze"
         assert {each["pid"] for each in values["processes"]} == set(counter.pids)
         assert all(each["frozen_ms"] > 0 for each in values["processes"])
+
+
+def test_recover_waits_for_children_that_the_dead_have_left(
+    ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the lock a moment longer."""
+    with freeze_bench(ram_directory) as bench:
+        monkeypatch.setenv("HOLDFAST_HOME", str(ram_directory / "home"))
+        counter = bench.count()
+        bench.freeze("signal")
+        kill_both(bench)
+        file = RecordFile(bench.run, bench.name)
+        lock = os.open(file.lock_path, os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        timer = threading.Timer(0.3, os.close, (lock,))
+        timer.start()
+        assert len(recover_freezes(Settings())) == 1
+        timer.join()
+        counter.wait_for_progress()
 
 
 def test_thaw_does_it_as_well(ram_directory: Path) -> None:

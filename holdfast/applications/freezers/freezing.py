@@ -193,7 +193,7 @@ def recover_freezes(settings: Settings) -> list[str]:
             lock = file.lock()
             if lock is not None:
                 os.close(lock)
-            elif time.monotonic_ns() < record.deadline_ns + _LATE_SECONDS * 1e9:
+            elif not _is_forsaken(record):
                 continue
             receipt = _end(file, record)
         except HoldfastError as error:
@@ -338,6 +338,14 @@ def _alive(record: Record) -> bool:
             os.close(descriptor)
             return True
     return False
+
+
+def _is_forsaken(record: Record) -> bool:
+    """Whether somebody else than a working watchdog has the lock: children of one that died have it
+    a moment longer. Without keepers the freeze is being begun."""
+    if record.keepers and not _alive(record):
+        return True
+    return time.monotonic_ns() >= record.deadline_ns + _LATE_SECONDS * 1e9
 
 
 def _wait_for_end(record: Record) -> None:
