@@ -8,13 +8,13 @@ storage that is not managed. Replaced atomically and durably, so it is never hal
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.volume import JournalFailurePolicy, JournalMode, LegState
+from holdfast.system.durable import replace_durably
 
 FILE_NAME = "gate.json"
 
@@ -93,18 +93,6 @@ def load_configuration(state_directory: Path) -> GateConfiguration:
 
 
 def save_configuration(state_directory: Path, configuration: GateConfiguration) -> None:
-    """Replace gate.json; durable when it returns (file and directory are synced)."""
-    path = state_directory / FILE_NAME
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, json.dumps(asdict(configuration), indent=1).encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
-    directory = os.open(state_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    """Replace gate.json; durable when it returns. Raises OSError; the old one is there then."""
+    text = json.dumps(asdict(configuration), indent=1)
+    replace_durably(state_directory / FILE_NAME, text)

@@ -8,11 +8,9 @@ into the spool directory, from where the catalog takes them.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns, time
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 from holdfast.gate.attended import Hand
 from holdfast.gate.shared import BUSY_SINCE
 from holdfast.model.receipt import Receipt, Step
+from holdfast.system.durable import replace_durably
 
 GRAVITY = (
     *("resync", "replacement", "takeover", "keeper-takeover"),
@@ -160,16 +159,9 @@ class Incidents:
     def _write(self, receipt: Receipt) -> bool:
         """Put a receipt into the spool, durably; False when there is no room."""
         path = self._spool / f"{receipt.started:.6f}-{receipt.id}.json"
-        temporary = path.with_suffix(".new")
         try:
             self._spool.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "w") as file:
-                json.dump(receipt.as_json(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            replace_durably(path, json.dumps(receipt.as_json()))
         except OSError:
-            with suppress(OSError):  # the state directory may be as broken as the legs
-                temporary.unlink()
-            return False
+            return False  # the state directory may be as broken as the legs
         return True

@@ -31,6 +31,7 @@ from typing import Any
 from holdfast.errors import ContainerFailed, InUse
 from holdfast.model.container import parse_container_url
 from holdfast.system.boot import boot_id
+from holdfast.system.durable import write_whole
 
 SUFFIX = ".holdfast-lock"
 LEASE_SECONDS = 120.0
@@ -204,7 +205,7 @@ def _read(descriptor: int) -> dict[str, Any]:
 
 def _write(descriptor: int, values: dict[str, Any]) -> None:
     data = json.dumps(values).encode()
-    os.pwrite(descriptor, data, 0)
+    write_whole(descriptor, data, 0)
     os.ftruncate(descriptor, len(data))
     os.fsync(descriptor)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.applications.freezers.policy import FreezePlan
-from holdfast.applications.freezers.record import Record, RecordFile, write_durably
+from holdfast.applications.freezers.record import Record, RecordFile
 from holdfast.applications.freezers.servers import Protection
 from holdfast.applications.freezers.undo import finish
 from holdfast.errors import (
@@ -35,6 +35,7 @@ from holdfast.errors import (
 )
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
+from holdfast.system.durable import replace_durably
 from holdfast.system.mounts import is_under
 from holdfast.system.process_state import open_process
 
@@ -169,7 +170,7 @@ def end(run_directory: Path, volume: str) -> Receipt | None:
 def follow(run_directory: Path, volume: str, mounts: Sequence[MountPoint]) -> None:
     """From now on freeze those who begin to use these mounts: after a remount. Durable."""
     text = json.dumps([asdict(point) for point in mounts])
-    write_durably(RecordFile(run_directory, volume).mounts_path, text)
+    replace_durably(RecordFile(run_directory, volume).mounts_path, text)
 
 
 def frozen(run_directory: Path, volume: str) -> Record | None:

@@ -19,6 +19,7 @@ from typing import Any
 from holdfast.applications.freezers.protocol import Occasion, State
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.boot import boot_id
+from holdfast.system.durable import replace_durably
 
 
 @dataclass
@@ -110,7 +111,7 @@ class RecordFile:
 
     def save(self, record: Record) -> None:
         """Replace the record; durable on return. Raises OSError."""
-        write_durably(self.path, json.dumps(asdict(record)))
+        replace_durably(self.path, json.dumps(asdict(record)))
 
     def remove(self) -> None:
         """Forget the freeze: everyone is thawed. Idempotent."""
@@ -128,22 +129,3 @@ class RecordFile:
             os.close(descriptor)
             return None
         return descriptor
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Replace a file; durable on return (file and directory are synced). Raises OSError."""
-    temporary = path.with_name(f"{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(text.encode())
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -13,8 +13,9 @@ from typing import Any
 
 from holdfast.applications.freezers import FREEZERS
 from holdfast.applications.freezers.protocol import processes_in
-from holdfast.applications.freezers.record import Record, RecordFile, write_durably
+from holdfast.applications.freezers.record import Record, RecordFile
 from holdfast.model.receipt import Receipt, Step
+from holdfast.system.durable import replace_durably
 
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.05
@@ -52,7 +53,7 @@ def finish(file: RecordFile, record: Record, outcome: str) -> Receipt:
     spool = Path(record.spool)
     with suppress(OSError):
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(spool / f"{record.id}.json", _as_text(receipt))
+        replace_durably(spool / f"{record.id}.json", _as_text(receipt))
     file.remove()
     return receipt
 
