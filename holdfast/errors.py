@@ -23,7 +23,8 @@ Must never import anything else of Holdfast.
     │   ├── Blocked         BLOCKED
     │   ├── CannotFreeze    NOFREEZE
     │   ├── NotConfirmed    CONFIRM
-    │   └── CannotAdopt     ADOPT
+    │   ├── CannotAdopt     ADOPT
+    │   └── Untrusted       TRUST
     ├── NotFound            exit 4   there is no such thing
     │   ├── NoSuchVolume    NOVOLUME
     │   ├── NoSuchLeg       NOLEG
@@ -186,6 +187,14 @@ class CannotAdopt(Refused):
     running system, or a gate's own file."""
 
     code = "ADOPT"
+
+
+class Untrusted(Refused):
+    """A file or directory that Holdfast would believe could have been made, exchanged or written by
+    somebody else than root: its owner, mode, kind or number of names, or a directory above it. What
+    lies in Holdfast's own places decides what root deletes and mounts."""
+
+    code = "TRUST"
 
 
 class NotFound(HoldfastError):

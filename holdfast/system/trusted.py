@@ -1,0 +1,215 @@
+"""Whether a file or directory that claims to be ours is ours: owner, mode, kind, links, way to it.
+
+Holdfast is root among people it does not trust. What they can make, exchange or write into is never
+believed. Invariant: a path is entered one component at a time through descriptors, so what was
+judged is what is used. "Ours" is what root owns, or whoever runs this process. A directory that
+others may write to is passed only where it is sticky (/tmp): there nobody can rename or remove what
+is root's, and the next component must be root's.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from holdfast.errors import Untrusted
+
+_MOST_LINKS = 40
+"""As the kernel follows (path_resolution(7))."""
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS_ANYTHING = stat.S_IRWXG | stat.S_IRWXO
+
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFCHR: "a character device",
+}
+
+
+def fault_of(
+    status: os.stat_result, kind: int = stat.S_IFREG, *, private: bool = False, links: int = 1
+) -> str:
+    """What speaks against believing this file, in words; empty: it is ours. Pure.
+
+    `kind`: what it must be (S_IFREG, S_IFDIR, S_IFSOCK …). `private`: nobody else may even read it.
+    `links`: how many names a file may have: one more, and somebody else can reach it by theirs.
+    """
+    found = stat.S_IFMT(status.st_mode)
+    if found != kind:
+        return f"it is {_KINDS.get(found, 'of an unknown kind')}, not {_KINDS[kind]}"
+    if not _is_ours(status.st_uid):
+        return f"it belongs to user {status.st_uid}, not to root"
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & (_OTHERS_ANYTHING if private else _OTHERS_WRITE):
+        return f"others may {'read or write' if private else 'write'} it (mode {mode:04o})"
+    if kind != stat.S_IFDIR and status.st_nlink > links:
+        return f"it has {status.st_nlink} names (hard links)"
+    return ""
+
+
+def open_file(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
+    """Open a file of ours; with O_CREAT it is made. Its parents are judged by `open_parent`.
+
+    Neither follows a link nor waits for a FIFO. A file that others may read is made private when it
+    was opened for writing. Raises Untrusted, OSError.
+    """
+    with open_parent(path) as (folder, name):
+        try:
+            descriptor = os.open(
+                name, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=folder
+            )
+        except OSError:
+            with suppress(FileNotFoundError):  # rather say what it is than that it cannot be opened
+                believe(path, fault_of(os.stat(name, dir_fd=folder, follow_symlinks=False)))
+            raise
+    try:
+        status = os.fstat(descriptor)
+        believe(path, fault_of(status))
+        if flags & os.O_ACCMODE != os.O_RDONLY and status.st_mode & _OTHERS_ANYTHING & ~mode:
+            os.fchmod(descriptor, mode)
+        os.set_blocking(descriptor, not flags & os.O_NONBLOCK)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def own_directory(path: str | os.PathLike[str], *, private: bool = True) -> None:
+    """See to it that a directory is there and ours, 0700 where it is `private`.
+
+    Made when missing, parents too. One that others could only read is made private; one into which
+    others could write is refused: what is in it may be theirs. Raises Untrusted, OSError.
+    """
+    parent = _absolute(path).parent
+    if not os.path.lexists(parent):
+        own_directory(parent, private=False)
+    with open_parent(path) as (folder, name):
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700 if private else 0o755, dir_fd=folder)
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        status = os.fstat(place)
+        believe(path, fault_of(status, stat.S_IFDIR))
+        if private and status.st_mode & _OTHERS_ANYTHING:
+            Path(f"/proc/self/fd/{place}").chmod(0o700)
+    finally:
+        os.close(place)
+
+
+def is_own_directory(path: str | os.PathLike[str], *, private: bool = True) -> bool:
+    """Whether a directory is ours as it stands, and so is the way to it. Changes nothing."""
+    try:
+        with open_parent(path) as (folder, name):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except (OSError, Untrusted):
+        return False
+    return not fault_of(status, stat.S_IFDIR, private=private)
+
+
+@contextmanager
+def open_parent(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """The directory that a path's last name is in, as a descriptor, and that name.
+
+    Every directory on the way is one that strangers cannot exchange; a symbolic link is followed
+    only where it is root's, and what it names is judged likewise. Raises Untrusted, OSError.
+    """
+    whole = _absolute(path)
+    descriptor = _enter(str(whole.parent))
+    try:
+        yield descriptor, whole.name or "."
+    finally:
+        os.close(descriptor)
+
+
+def believe(path: str | os.PathLike[str], fault: str) -> None:
+    """Raise Untrusted, naming the file and what to do, unless there is no fault."""
+    if fault:
+        raise Untrusted(
+            f"{os.fspath(path)} is not to be trusted: {fault}",
+            "Find out who made it and what they put there. Then remove it, name another place"
+            " (HOLDFAST_HOME for Holdfast's own), or make it root's alone: chown root:root and"
+            " chmod go-w, for every directory above it too.",
+        )
+
+
+def _enter(path: str) -> int:
+    """Walk to a directory, judging each component. Caller closes the O_PATH descriptor."""
+    pending = _names(path)
+    links = 0
+    here, shown = _root(), "/"
+    try:
+        believe(shown, _fault_on_the_way(os.fstat(here)))
+        while pending:
+            seen = f"{shown.rstrip('/')}/{pending[-1]}"
+            step = os.open(pending.pop(), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            target = _judged(step, seen)
+            if target is None:
+                here, shown = _exchange(here, step), seen
+                continue
+            os.close(step)
+            links += 1
+            if links > _MOST_LINKS:
+                believe(path, "too many symbolic links lead to it")
+            pending += _names(target)
+            if target.startswith("/"):
+                here, shown = _exchange(here, _root()), "/"
+    except BaseException:
+        os.close(here)
+        raise
+    return here
+
+
+def _judged(step: int, seen: str) -> str | None:
+    """Judge a component; what a link says, None for a directory. Closes it when it is refused."""
+    try:
+        status = os.fstat(step)
+        believe(seen, _fault_on_the_way(status))
+        if stat.S_ISLNK(status.st_mode):
+            return os.fsdecode(os.readlink(b"", dir_fd=step))
+    except BaseException:
+        os.close(step)
+        raise
+    return None
+
+
+def _fault_on_the_way(status: os.stat_result) -> str:
+    if not _is_ours(status.st_uid):
+        return f"it belongs to user {status.st_uid}, who may exchange what is below it"
+    if stat.S_ISLNK(status.st_mode):
+        return ""
+    if not stat.S_ISDIR(status.st_mode):
+        return fault_of(status, stat.S_IFDIR)
+    if status.st_mode & _OTHERS_WRITE and not status.st_mode & stat.S_ISVTX:
+        return f"others may exchange what is below it (mode {stat.S_IMODE(status.st_mode):04o})"
+    return ""
+
+
+def _is_ours(user: int) -> bool:
+    return user in (0, os.geteuid())
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    """As the kernel will read it: `..` is kept, since it may follow a link."""
+    return Path(path).absolute()
+
+
+def _names(path: str) -> list[str]:
+    """The components of a path, last one first."""
+    return [name for name in path.split("/") if name not in ("", ".")][::-1]
+
+
+def _root() -> int:
+    return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _exchange(old: int, new: int) -> int:
+    os.close(old)
+    return new
