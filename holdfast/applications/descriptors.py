@@ -24,7 +24,6 @@ from holdfast.applications.places import Places, inside_of
 from holdfast.applications.sighting import Sighting
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
-from holdfast.system.mounts import unescape
 from holdfast.system.proc import opened_folder, read, read_record
 from holdfast.system.unix_sockets import BoundSocket
 
@@ -193,8 +192,7 @@ def _uring(table: Table, number: int, text: bytes, places: Places) -> Pinned:
         if paths is not None:
             break
         paths = parse_registered_files(read(f"{table.folder}/fdinfo/{number}"))
-    for written in paths or ():
-        path = unescape(written)
+    for path in paths or ():
         mount = places.may_hold(path, table.namespace)
         if mount is not None and places.is_likely(path, mount, table.namespace):
             yield f"io_uring registered file {path}", mount.id

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from holdfast.model.handle import FileLock, LockKind
+from holdfast.system.proc_text import lines, unescaped
 
 O_PATH = 0o10000000
 O_DIRECTORY = {"x86_64": 0o200000, "aarch64": 0o40000}
@@ -91,7 +92,7 @@ def parse_information(text: bytes) -> Information:
         return Information(int(offset), int(flags, 8), int(mount_id), int(inode), ())
     values: dict[bytes, bytes] = {}
     locks = []
-    for line in text.splitlines():
+    for line in lines(text):
         name, _, value = line.partition(b":")
         if name == b"lock":
             lock = parse_lock(value)
@@ -165,7 +166,7 @@ def parse_registered_files(text: bytes) -> list[str] | None:
         return None
     end = text.find(b"UserBufs:", start)
     part = text[start : end if end >= 0 else len(text)]
-    return [match[1].decode(errors="surrogateescape") for match in _REGISTERED.finditer(part)]
+    return [unescaped(match[1]) for match in _REGISTERED.finditer(part)]
 
 
 def _device(text: bytes) -> Device:

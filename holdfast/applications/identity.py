@@ -12,6 +12,7 @@ import re
 
 from holdfast.model.handle import Application
 from holdfast.system.proc import read_record
+from holdfast.system.proc_text import parse_control_groups
 
 _UNIT = re.compile(r".+\.(service|scope|socket|mount|swap)")
 
@@ -58,9 +59,7 @@ def application_in(text: str, command: str) -> Application:
 def _group(text: str) -> str:
     """The control group: of the unified hierarchy, else of systemd's own, else of any."""
     groups = {}
-    for line in text.splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
+    for number, controllers, path in parse_control_groups(os.fsencode(text)):
         groups["" if number == "0" else controllers] = path
     for path in (groups.get("", "/"), groups.get("name=systemd", "/"), *groups.values()):
         if path != "/":

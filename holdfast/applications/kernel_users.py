@@ -16,9 +16,9 @@ from holdfast.applications.places import Places, inside_of, places_of
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import unescape
 from holdfast.system.namespace import mount_namespace
 from holdfast.system.proc import read
+from holdfast.system.proc_text import parse_swaps, unescaped
 
 _LAYER = re.compile(r"(?:^|,)(?:lowerdir\+?|datadir\+?|upperdir|workdir)=((?:\\.|[^,\\])*)")
 """Options of overlayfs (Documentation/filesystems/overlayfs.rst)."""
@@ -44,7 +44,7 @@ def _layers(places: Places) -> Iterator[Handle]:
     """An overlay keeps the super blocks of its layers, though not their mounts."""
     for mount in places.others:
         if mount.filesystem == "overlay":
-            for layers in _LAYER.findall(unescape(mount.super_options)):
+            for layers in _LAYER.findall(unescaped(os.fsencode(mount.super_options))):
                 for layer in _SEPARATOR.split(layers):
                     below = _on(layer.replace("\\", ""), mount.namespace, places)
                     if below is not None:
@@ -65,13 +65,10 @@ def _swaps(places: Places) -> Iterator[Handle]:
     """proc_swaps(5): path, `file` or `partition`, …"""
     here = mount_namespace(os.getpid())
     with suppress(OSError):
-        for line in os.fsdecode(read("/proc/swaps")).splitlines()[1:]:
-            fields = line.split()
-            if len(fields) >= 2 and fields[1] == "file":
-                path = unescape(fields[0])
-                below = _on(path, here, places)
-                if below is not None:
-                    yield _handle(HandleKind.SWAP, path, path, below)
+        for swap in parse_swaps(read("/proc/swaps")):
+            below = _on(swap.path, here, places) if swap.is_file else None
+            if below is not None:
+                yield _handle(HandleKind.SWAP, swap.path, swap.path, below)
 
 
 def _on(path: str, namespace: int, places: Places) -> MountPoint | None:

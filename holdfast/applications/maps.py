@@ -7,10 +7,8 @@ prints there for all its subvolumes (unlike stat(2)).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from holdfast.applications.places import Places
@@ -19,22 +17,9 @@ from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.expendable_batch import ask_each, asking
 from holdfast.system.proc import read
+from holdfast.system.proc_text import Map, parse_maps
 
 _PORTION = 32
-
-
-@dataclass(frozen=True)
-class Map:
-    """A line of maps (proc_pid_maps(5))."""
-
-    start: int
-    end: int
-    mode: str
-    """As there: `rw-s`."""
-    offset: int
-    inode: int
-    path: str
-    device: tuple[int, int]
 
 
 @contextmanager
@@ -87,27 +72,6 @@ def maps(table: Table, places: Places, found: Sequence[Map]) -> Iterator[Sightin
         yield Sighting(handle, link, table.namespace, mount_known=certain)
 
 
-def parse_maps(text: bytes, wanted: Sequence[bytes]) -> list[Map]:
-    """The lines of a maps text whose device is one of these (`07:1a`)."""
-    found = []
-    for line in text.splitlines():
-        fields = line.split(maxsplit=5)
-        if len(fields) == 6 and fields[3] in wanted:
-            start, _, end = fields[0].partition(b"-")
-            found.append(
-                Map(
-                    start=int(start, 16),
-                    end=int(end, 16),
-                    mode=fields[1].decode(),
-                    offset=int(fields[2], 16),
-                    inode=int(fields[4]),
-                    path=os.fsdecode(fields[5]).replace("\\012", "\n"),
-                    device=_device(fields[3]),
-                )
-            )
-    return found
-
-
 def _read_all(wanted: Sequence[bytes], tables: Sequence[Table]) -> list[list[Map] | None]:
     return [_read(wanted, table) for table in tables]
 
@@ -119,8 +83,3 @@ def _read(wanted: Sequence[bytes], table: Table) -> list[Map]:
     except OSError:
         return []  # ended meanwhile
     return parse_maps(text, wanted) if any(device in text for device in wanted) else []
-
-
-def _device(text: bytes) -> tuple[int, int]:
-    major, _, minor = text.partition(b":")
-    return int(major, 16), int(minor, 16)

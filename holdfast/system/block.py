@@ -12,11 +12,12 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.system.mounts import mounts, unescape
+from holdfast.system.mounts import mounts
+from holdfast.system.proc import read
+from holdfast.system.proc_text import parse_swaps
 
 _BLKGETSIZE64 = 0x80081272  # linux/fs.h
 _SYS_DEV_BLOCK = Path("/sys/dev/block")
-_SWAPS = Path("/proc/swaps")
 
 
 def device_size_bytes(descriptor: int) -> int:
@@ -60,8 +61,7 @@ def mounted_at(path: str | os.PathLike[str]) -> str | None:
 
 def swap_paths() -> list[str]:
     """Paths of the devices and files that the kernel swaps to."""
-    lines = _SWAPS.read_text(errors="surrogateescape").splitlines()[1:]
-    return [unescape(line.split()[0]) for line in lines if line.split()]
+    return [swap.path for swap in parse_swaps(read("/proc/swaps"))]
 
 
 def is_swap(path: str | os.PathLike[str]) -> bool:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import number_of
 
 CAP_SYS_ADMIN = 21
 CAP_SYS_RESOURCE = 24
 """Numbers from linux/capability.h."""
 
-_STATUS = Path("/proc/self/status")
-
 
 def has_capability(number: int) -> bool:
     """Whether this process may use the capability now."""
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> number & 1)
-    return False
+    effective = number_of(read_record("/proc/self/status"), b"CapEff", 16) or 0
+    return bool(effective >> number & 1)

@@ -62,7 +62,7 @@ def loop_devices() -> list[LoopDevice]:
 def _read_devices() -> Iterator[LoopDevice]:
     for folder in sorted(_SYS_BLOCK.glob("loop*")):
         with suppress(OSError):
-            backing = os.fsdecode((folder / "loop/backing_file").read_bytes()).rstrip("\n")
+            backing = os.fsdecode((folder / "loop/backing_file").read_bytes()).removesuffix("\n")
             direct_io = (folder / "loop/dio").read_text().strip() == "1"
             yield LoopDevice(
                 device=f"/dev/{folder.name}",
@@ -221,7 +221,7 @@ def _backing_of(device: str) -> str | None:
         text = os.fsdecode((_SYS_BLOCK / Path(device).name / "loop/backing_file").read_bytes())
     except OSError:
         return None
-    return text.rstrip("\n").removesuffix(_DELETED)
+    return text.removesuffix("\n").removesuffix(_DELETED)
 
 
 def set_loop_capacity(device: str) -> None:

@@ -17,6 +17,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mounts import Mount, parse_mountinfo
 from holdfast.system.namespace import enter_mount_namespace, mount_namespace
+from holdfast.system.proc import read
 
 _CHILD_SECONDS = 5.0
 _LOOKS = 5
@@ -30,14 +31,14 @@ def read_mount_points(pid: int) -> list[MountPoint]:
     namespace = mount_namespace(pid)
     root = _root(pid)
     if root == "/":
-        return _as_points(_read(f"/proc/{pid}/mountinfo"), pid, namespace, "/")
+        return _as_points(read(f"/proc/{pid}/mountinfo"), pid, namespace, "/")
     with suppress(HoldfastError, OSError):
         text = in_expendable_child(
             lambda: _read_inside(pid), _CHILD_SECONDS, "reading the mounts of another namespace"
         )
         return _as_points(text, pid, namespace, "/")
     # Mounts outside of this process's root stay hidden: better some than none.
-    return _as_points(_read(f"/proc/{pid}/mountinfo"), pid, namespace, root)
+    return _as_points(read(f"/proc/{pid}/mountinfo"), pid, namespace, root)
 
 
 def all_mount_points() -> list[MountPoint]:
@@ -92,21 +93,16 @@ def _tasks() -> Iterator[int]:
                 yield from (int(thread) for thread in threads if thread != name)
 
 
-def _read_inside(pid: int) -> str:
+def _read_inside(pid: int) -> bytes:
     """In an expendable child: the mountinfo of one who stands at the namespace's own root."""
     folder = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     enter_mount_namespace(pid)
     descriptor = os.open(f"{os.getpid()}/mountinfo", os.O_RDONLY, dir_fd=folder)
     with open(descriptor, "rb") as stream:
-        return os.fsdecode(stream.read())
+        return stream.read()
 
 
-def _read(path: str) -> str:
-    with open(path, "rb") as stream:
-        return os.fsdecode(stream.read())
-
-
-def _as_points(text: str, pid: int, namespace: int, root: str) -> list[MountPoint]:
+def _as_points(text: bytes, pid: int, namespace: int, root: str) -> list[MountPoint]:
     mounts = parse_mountinfo(text)
     parents = {each.parent for each in mounts if each.parent != each.identifier}
     return [

@@ -9,16 +9,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import CommandFailed, InUse
+from holdfast.system.proc_text import lines, unescaped
 from holdfast.system.run import run
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _FSTAB = Path("/etc/fstab")
-_OCTAL = re.compile(r"\\([0-7]{3})")
 _REFUSING = frozenset({"ro", "emergency_ro", "shutdown"})
 """Super options of a file system that takes no writes; the latter two are ext4's since 6.15."""
 
@@ -54,31 +53,26 @@ class Mount:
         )
 
 
-def unescape(text: str) -> str:
-    r"""A path as mountinfo and fstab write it (`\040` for a space), made plain."""
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
-
-
-def parse_mountinfo(text: str) -> list[Mount]:
+def parse_mountinfo(text: bytes) -> list[Mount]:
     """The mounts of a mountinfo text, in mount order; lines of unknown shape are skipped."""
     mounts = []
-    for line in text.splitlines():
-        before, separator, after = line.partition(" - ")
-        left, right = before.split(" "), after.split(" ")
+    for line in lines(text):
+        before, separator, after = line.partition(b" - ")
+        left, right = before.split(b" "), after.split(b" ")
         if not separator or len(left) < 6 or len(right) < 2:
             continue
         mounts.append(
             Mount(
                 identifier=int(left[0]),
                 parent=int(left[1]),
-                device_number=left[2],
-                root=unescape(left[3]),
-                path=unescape(left[4]),
-                options=left[5],
-                filesystem=right[0],
-                source=unescape(right[1]),
-                super_options=right[2] if len(right) > 2 else "",
-                tags=tuple(left[6:]),
+                device_number=left[2].decode(),
+                root=unescaped(left[3]),
+                path=unescaped(left[4]),
+                options=os.fsdecode(left[5]),
+                filesystem=unescaped(right[0]),
+                source=unescaped(right[1]),
+                super_options=os.fsdecode(right[2]) if len(right) > 2 else "",
+                tags=tuple(os.fsdecode(tag) for tag in left[6:]),
             )
         )
     return mounts
@@ -86,7 +80,7 @@ def parse_mountinfo(text: str) -> list[Mount]:
 
 def mounts() -> list[Mount]:
     """Every mount of this mount namespace, oldest first; does not block."""
-    return parse_mountinfo(os.fsdecode(_MOUNTINFO.read_bytes()))
+    return parse_mountinfo(_MOUNTINFO.read_bytes())
 
 
 def mount_at(path: str | os.PathLike[str]) -> Mount | None:
@@ -157,13 +151,13 @@ def fstab_line(path: str | os.PathLike[str], fstab: Path = _FSTAB) -> str:
     """The fstab line whose mount point is this path, or an empty string."""
     wanted = os.path.normpath(os.fspath(path))
     try:
-        lines = fstab.read_text(errors="surrogateescape").splitlines()
+        text = fstab.read_bytes()
     except OSError:
         return ""
-    for line in lines:
+    for line in lines(text):
         fields = line.split()
-        if len(fields) >= 2 and not fields[0].startswith("#"):
-            point = os.path.normpath(unescape(fields[1]))
+        if len(fields) >= 2 and not fields[0].startswith(b"#"):
+            point = os.path.normpath(unescaped(fields[1]))
             if point == wanted:
-                return line.strip()
+                return os.fsdecode(line.strip())
     return ""

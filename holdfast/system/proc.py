@@ -14,15 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from holdfast.system.proc_text import parse_stat
+
 _CHUNK_BYTES = 1 << 16
 
 _RECORD_BYTES = 1 << 12
 """Most are shorter; whatever is not is read further."""
 
 _MOST_DESCRIPTORS = re.compile(rb"^Max open files\s+(\w+)\s+(\w+)", re.MULTILINE)
-
-_KERNEL_THREAD = 0x00200000
-"""PF_KTHREAD, include/linux/sched.h."""
 
 
 def read(path: str) -> bytes:
@@ -100,17 +99,20 @@ class ProcessFacts:
 
 def process_facts(pid: int) -> ProcessFacts:
     """The facts of one process."""
-    text = read_record(f"/proc/{pid}/stat")
-    opening, closing = text.index(b"("), text.rindex(b")")
-    fields = text[closing + 2 :].split()  # from field 3, the state, on
+    stat = parse_stat(read_record(f"/proc/{pid}/stat"))
     return ProcessFacts(
         pid=pid,
-        name=os.fsdecode(text[opening + 1 : closing]),
-        state=fields[0].decode(),
-        kernel_thread=bool(int(fields[6]) & _KERNEL_THREAD),
-        threads=int(fields[17]),
-        start_time=int(fields[19]),
+        name=stat.name,
+        state=stat.state,
+        kernel_thread=stat.kernel_thread,
+        threads=stat.threads,
+        start_time=stat.start_time,
     )
+
+
+def name_of(pid: int) -> str:
+    """The name of a process or thread, up to 15 bytes that it chooses itself. Raises OSError."""
+    return os.fsdecode(read_record(f"/proc/{pid}/comm").removesuffix(b"\n"))
 
 
 def descriptor_limit(pid: int) -> tuple[int, int]:

@@ -10,7 +10,8 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-_PF_KTHREAD = 0x00200000  # <linux/sched.h>
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import number_of, parse_stat
 
 STOPPED = "T"
 TRACED = "t"
@@ -37,20 +38,17 @@ def read_state(pid: int, thread_id: int | None = None) -> ProcessState | None:
     """A process as it is now, or one of its threads; None when it is gone. Does not block."""
     path = f"/proc/{pid}/stat" if thread_id is None else f"/proc/{pid}/task/{thread_id}/stat"
     try:
-        with open(path, "rb") as file:
-            text = os.fsdecode(file.read())
-        before, _, after = text.rpartition(")")
-        fields = after.split()
+        stat = parse_stat(read_record(path))
         return ProcessState(
             pid=pid,
-            name=before.partition("(")[2],
-            state=fields[0],
-            parent=int(fields[1]),
-            session=int(fields[3]),
-            kernel_thread=bool(int(fields[6]) & _PF_KTHREAD),
-            start_time=int(fields[19]),
+            name=stat.name,
+            state=stat.state,
+            parent=stat.parent,
+            session=stat.session,
+            kernel_thread=stat.kernel_thread,
+            start_time=stat.start_time,
         )
-    except (OSError, IndexError, ValueError):
+    except (OSError, ValueError):
         return None
 
 
@@ -85,10 +83,8 @@ def open_process(pid: int, start_time: int) -> int | None:
 
 def tracer_of(pid: int) -> int:
     """Who traces the process (ptrace(2)); 0: nobody, or it is gone."""
-    with suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"TracerPid:"):
-                return int(line.split()[1])
+    with suppress(OSError, ValueError):
+        return number_of(read_record(f"/proc/{pid}/status"), b"TracerPid") or 0
     return 0
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.system.proc import names, read_record
+from holdfast.system.proc_text import field
 from holdfast.system.registers import Layout, Registers
 
 _CONT = 7
@@ -220,11 +221,10 @@ def tracer_of(pid: int) -> int:
 def status_fields(pid: int, wanted: Iterable[str]) -> dict[str, str]:
     """Fields of proc_pid_status(5). Raises ProcessLookupError when it has ended."""
     try:
-        lines = os.fsdecode(read_record(f"/proc/{pid}/status")).splitlines()
+        text = read_record(f"/proc/{pid}/status")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended") from error
-    found = dict(line.split(":", 1) for line in lines)
-    return {name: found.get(name, "").strip() for name in wanted}
+    return {name: os.fsdecode(field(text, name.encode()) or b"") for name in wanted}
 
 
 def _stop_of(thread_id: int, status: int) -> Stop:

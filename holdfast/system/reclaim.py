@@ -9,8 +9,9 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Iterator
-from pathlib import Path
 
+from holdfast.system.proc import read
+from holdfast.system.proc_text import parse_maps, parse_swaps
 from holdfast.system.raw_call import raw_call
 
 _SYS_PROCESS_MADVISE = 440
@@ -19,6 +20,9 @@ _SYS_PROCESS_MADVISE = 440
 _MADV_PAGEOUT = 21  # <asm-generic/mman-common.h>, Linux 5.4
 _NOT_HERE = frozenset({errno.EINVAL, errno.ENOMEM, errno.EBADF})
 """Locked, huge or device memory, and ranges that were unmapped meanwhile, are passed over."""
+
+
+_OF_THE_KERNEL = ("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]")
 
 
 class _Range(ctypes.Structure):
@@ -48,16 +52,10 @@ def page_out(pid: int, descriptor: int) -> int:
 
 def swap_bytes() -> int:
     """How much swap the host has, used or not; 0: anonymous memory cannot go anywhere."""
-    total = 0
-    for line in Path("/proc/swaps").read_text().splitlines()[1:]:
-        total += int(line.split()[2]) * 1024
-    return total
+    return sum(swap.size_bytes for swap in parse_swaps(read("/proc/swaps")))
 
 
 def _ranges(pid: int) -> Iterator[tuple[int, int]]:
-    for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
-        addresses, _, rest = line.partition(" ")
-        if rest.endswith(("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]")):
-            continue
-        start, _, end = addresses.partition("-")
-        yield int(start, 16), int(end, 16)
+    for each in parse_maps(read(f"/proc/{pid}/maps")):
+        if each.path not in _OF_THE_KERNEL:
+            yield each.start, each.end

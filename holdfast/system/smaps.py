@@ -26,15 +26,15 @@ def read_settings(pid: int, starts: Collection[int]) -> dict[int, MapSettings]:
     current = key = 0
     if not wanted:
         return found
-    with open(f"/proc/{pid}/smaps", errors="replace") as lines:
+    with open(f"/proc/{pid}/smaps", "rb") as lines:
         for line in lines:
-            if line.startswith("VmFlags:"):
+            if line.startswith(b"VmFlags:"):
                 if current in wanted:
-                    found[current] = MapSettings(frozenset(line.split()[1:]), key)
+                    found[current] = MapSettings(frozenset(line.decode().split()[1:]), key)
                     if len(found) == len(wanted):
                         break
-            elif line.startswith("ProtectionKey:"):
+            elif line.startswith(b"ProtectionKey:"):
                 key = int(line.split()[1])
-            elif not line[0].isupper():
-                current, key = int(line.partition("-")[0], 16), 0
+            elif not line[:1].isupper():
+                current, key = int(line.partition(b"-")[0], 16), 0
     return found

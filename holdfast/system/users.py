@@ -13,7 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.system.mounts import Mount, parse_mountinfo
+from holdfast.system.mounts import parse_mountinfo
+from holdfast.system.proc import name_of, read, read_record
+from holdfast.system.proc_text import number_of, parse_maps
 
 _PROC = Path("/proc")
 
@@ -54,8 +56,7 @@ def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> 
             if foreign_namespaces and first and numbers and namespace != own:
                 handles += ("mount namespace",)
             if handles:
-                name = (entry / "comm").read_text(errors="replace").strip()
-                found.append(User(pid, name, handles))
+                found.append(User(pid, name_of(pid), handles))
     return sorted(found, key=lambda user: user.pid)
 
 
@@ -66,8 +67,7 @@ def _namespace(pid: int) -> str:
 
 
 def _mount_numbers(pid: int, device_number: str) -> frozenset[int]:
-    text = os.fsdecode((_PROC / str(pid) / "mountinfo").read_bytes())
-    entries: list[Mount] = parse_mountinfo(text)
+    entries = parse_mountinfo(read(f"/proc/{pid}/mountinfo"))
     return frozenset(each.identifier for each in entries if each.device_number == device_number)
 
 
@@ -84,18 +84,14 @@ def _handles(process: Path, device_number: str, mount_numbers: frozenset[int]) -
         if _mount_number_of_link(process / "exe") in mount_numbers:
             yield "program"
     with suppress(OSError):
-        for line in (process / "maps").read_text(errors="replace").splitlines():
-            fields = line.split(maxsplit=5)
-            if len(fields) >= 5 and _decimal(fields[3]) == device_number:
-                yield "map"
-                break
+        major, _, minor = device_number.partition(":")
+        here = f"{int(major):02x}:{int(minor):02x}".encode()  # mountinfo writes it in decimal
+        if parse_maps(read(f"{process}/maps"), (here,)):
+            yield "map"
 
 
 def _mount_number(information: Path) -> int | None:
-    for line in information.read_text().splitlines():
-        if line.startswith("mnt_id:"):
-            return int(line.split()[1])
-    return None
+    return number_of(read_record(str(information)), b"mnt_id")
 
 
 def _mount_number_of_link(link: Path) -> int | None:
@@ -108,9 +104,3 @@ def _mount_number_of_link(link: Path) -> int | None:
         return _mount_number(Path(f"/proc/self/fdinfo/{descriptor}"))
     finally:
         os.close(descriptor)
-
-
-def _decimal(device_number: str) -> str:
-    """maps writes the device in hexadecimal (`07:1a`), mountinfo in decimal (`7:26`)."""
-    major, _, minor = device_number.partition(":")
-    return f"{int(major, 16)}:{int(minor, 16)}"

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.system.mounts import Mount, parse_mountinfo
+from holdfast.system.proc_text import number_of
 
 _PROC = Path("/proc")
 _CLONE_NEWNS = 0x00020000  # <linux/sched.h>
@@ -97,10 +98,7 @@ class Visitor:
 
     def mount_number(self, descriptor: int) -> int:
         """The mount (mountinfo, first field) that a descriptor of ours is open on."""
-        for line in self._read(f"fdinfo/{descriptor}").splitlines():
-            if line.startswith("mnt_id:"):
-                return int(line.split()[1])
-        return 0
+        return number_of(self._read(f"fdinfo/{descriptor}"), b"mnt_id") or 0
 
     def dismount(self, path: str, flags: int = 0) -> None:
         """umount2(2) of the topmost mount at a path of this namespace. Raises OSError."""
@@ -111,10 +109,10 @@ class Visitor:
         kind = os.fsencode(filesystem)
         _check(_LIBC.mount(os.fsencode(source), os.fsencode(path), kind, ctypes.c_ulong(0), None))
 
-    def _read(self, name: str) -> str:
+    def _read(self, name: str) -> bytes:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._self)
         with open(descriptor, "rb") as stream:
-            return os.fsdecode(stream.read())
+            return stream.read()
 
 
 def _open_of(pid: str, namespace: int) -> int | None:

@@ -27,6 +27,7 @@ from holdfast.system.boot import boot_id
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mounts import Mount, mount_at
 from holdfast.system.namespace import mount_namespace
+from holdfast.system.proc import name_of
 from holdfast.volumes.adopt import MEMORY_TYPES
 from holdfast.volumes.capture import capture
 from holdfast.volumes.dismount import dismount
@@ -234,7 +235,7 @@ def _mount_report(point: MountPoint) -> MountReport:
     if point.namespace != mount_namespace(os.getpid()):
         name = ""
         with suppress(OSError):
-            name = Path(f"/proc/{point.witness_pid}/comm").read_text(errors="replace").strip()
+            name = name_of(point.witness_pid)
         process = f"{name} (process {point.witness_pid})" if name else str(point.witness_pid)
     return MountReport(
         path=point.path,

@@ -23,6 +23,8 @@ from holdfast.system import mount_api
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import attach_private_loop
 from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import number_of
 from holdfast.system.run import run
 from holdfast.system.visitor import Visitor, open_namespaces
 from holdfast.volumes.capture import capture_device
@@ -319,7 +321,4 @@ def _key(point: MountPoint) -> tuple[int, int, str]:
 
 
 def _number(descriptor: int) -> int:
-    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
-        if line.startswith("mnt_id:"):
-            return int(line.split()[1])
-    return 0
+    return number_of(read_record(f"/proc/self/fdinfo/{descriptor}"), b"mnt_id") or 0

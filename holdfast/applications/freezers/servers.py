@@ -17,6 +17,8 @@ from pathlib import Path
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import mount_holding
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import number_of
 from holdfast.system.process_state import ancestors_of, read_state
 
 _CLASS_BLOCK = Path("/sys/class/block")
@@ -151,8 +153,5 @@ def _serves(pid: int) -> Iterator[int]:
 
 
 def _connection(path: str) -> Iterator[int]:
-    for line in Path(path).read_text().splitlines():
-        if line.startswith("fuse_connection:"):
-            yield int(line.split()[1])
-            return
-    yield ANY
+    connection = number_of(read_record(path), b"fuse_connection")
+    yield ANY if connection is None else connection

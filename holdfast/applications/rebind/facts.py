@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from holdfast.system.proc import descriptor_limit, read, read_record
+from holdfast.system.proc_text import parse_stat
 from holdfast.system.smaps import MapSettings, read_settings
 
 _AT_PHENT = 4  # include/uapi/linux/auxvec.h: size of one program header
@@ -102,8 +103,8 @@ def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
 
 def _waiting(pid: int) -> str:
     for name in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-        state = read_record(f"/proc/{pid}/task/{name}/stat").rpartition(b")")[2].split()[0]
-        if state == b"D":
+        state = parse_stat(read_record(f"/proc/{pid}/task/{name}/stat")).state
+        if state == "D":
             return f"thread {name} waits in the kernel now and cannot be stopped before it returns"
     return ""
 

@@ -22,6 +22,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from holdfast.system.proc_text import Map
 from holdfast.system.registers import Registers
 from holdfast.system.syscalls import number_of
 
@@ -273,14 +274,13 @@ class Harbour:
         return self.data + _HEAD_BYTES + _CELLS_BYTES * self.thread_ids.index(thread_id)
 
 
-def choose_place(maps: list[str], size_bytes: int) -> int:
+def choose_place(maps: list[Map], size_bytes: int) -> int:
     """An address where a harbour can be mapped: nothing is near it. 0: there is none."""
-    mappings = [line for line in maps if not line.endswith("[vsyscall]")]  # in the kernel's half
-    ranges = [[int(word, 16) for word in line.split(" ", 1)[0].split("-")] for line in mappings]
+    mappings = [each for each in maps if each.path != "[vsyscall]"]  # in the kernel's half
     for index in reversed(range(len(mappings))):
-        start = ranges[index][0]
-        end_before = ranges[index - 1][1] if index else _GAP_BYTES
-        if start - end_before < size_bytes + _GAP_BYTES or mappings[index].endswith("[stack]"):
+        start = mappings[index].start
+        end_before = mappings[index - 1].end if index else _GAP_BYTES
+        if start - end_before < size_bytes + _GAP_BYTES or mappings[index].path == "[stack]":
             continue
         return start - PAGE - size_bytes
     return 0

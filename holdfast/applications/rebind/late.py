@@ -12,13 +12,13 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from holdfast.applications.fdinfo import parse_information, parse_watches
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.placeholders import MEMORY_NAME
 from holdfast.applications.rebind.stopped import StoppedProcess
 from holdfast.model.handle import HandleKind
+from holdfast.system.mounts import parse_mountinfo
 from holdfast.system.proc import link, read
 
 _MEMORY_LINK = f"/memfd:{MEMORY_NAME} (deleted)"
@@ -103,8 +103,8 @@ def _is_detached(process: StoppedProcess, path: str, information: bytes) -> bool
     """Whether a link in /proc leads to the root of a mount that is not in the mount table."""
     if link(path) != _DETACHED_LINK:
         return False
-    lines = Path(f"/proc/{process.pid}/mountinfo").read_bytes().splitlines()
-    return parse_information(information).mount_id not in {int(line.split()[0]) for line in lines}
+    there = parse_mountinfo(read(f"/proc/{process.pid}/mountinfo"))
+    return parse_information(information).mount_id not in {each.identifier for each in there}
 
 
 def _descriptor(process: StoppedProcess, note: Note) -> str:

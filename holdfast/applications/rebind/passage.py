@@ -12,6 +12,7 @@ from holdfast.applications.rebind.harbour import SLACK_BYTES, Harbour, choose_pl
 from holdfast.applications.rebind.slack import choose_slot
 from holdfast.applications.rebind.threads import LAYOUT, Threads
 from holdfast.system import ptrace
+from holdfast.system.proc_text import Map
 from holdfast.system.ptrace import EVERY_SIGNAL
 from holdfast.system.syscalls import number_of
 
@@ -23,11 +24,11 @@ _MAP_FIXED_NOREPLACE = 0x100022
 class Passage:
     """Through one slot of the slack of one process. Raises Refused when there is none."""
 
-    def __init__(self, threads: Threads, maps: list[str]) -> None:
+    def __init__(self, threads: Threads, maps: list[Map]) -> None:
         self._threads = threads
         self._slot = choose_slot(threads, maps)
 
-    def enter(self, maps: list[str], deadline_ns: int, token: int) -> Calls:
+    def enter(self, maps: list[Map], deadline_ns: int, token: int) -> Calls:
         """Make a harbour and point every thread into it. Nothing is parked. Raises OSError."""
         threads = self._threads
         thread_ids = tuple(threads.registers)

@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from holdfast.applications.rebind.harbour import PAGE, SLACK_BYTES, slack_mark
 from holdfast.applications.rebind.threads import Threads
 from holdfast.errors import Refused
+from holdfast.system.proc_text import Map
 
 
-def find_slots(threads: Threads, maps: list[str], mark: bytes = b"") -> Iterator[tuple[int, bool]]:
+def find_slots(threads: Threads, maps: list[Map], mark: bytes = b"") -> Iterator[tuple[int, bool]]:
     """Addresses of SLACK_BYTES each, and whether an agent that died has left code there.
 
-    `maps`: lines of /proc/PID/maps. `mark`: pages in which this is not are passed over.
+    `maps`: of the process. `mark`: pages in which this is not are passed over.
     """
-    executable = [line for line in maps if line.split(" ", 2)[1] == "r-xp"]
-    for line in sorted(executable, key=lambda line: not line.endswith("[vdso]")):
-        end = int(line.split(" ", 1)[0].partition("-")[2], 16)
+    executable = [each for each in maps if each.mode == "r-xp"]
+    for each in sorted(executable, key=lambda each: each.path != "[vdso]"):
+        end = each.end
         try:
             page = threads.read(end - PAGE, PAGE)
         except ProcessLookupError:
@@ -49,12 +50,12 @@ def _state(slot: bytes) -> bool | None:
     return True if slot.startswith(slack_mark()) else None
 
 
-def find_left_over(threads: Threads, maps: list[str]) -> list[int]:
+def find_left_over(threads: Threads, maps: list[Map]) -> list[int]:
     """Addresses of the slots in which an agent that died has left code."""
     return [address for address, left_over in find_slots(threads, maps, slack_mark()) if left_over]
 
 
-def choose_slot(threads: Threads, maps: list[str]) -> int:
+def choose_slot(threads: Threads, maps: list[Map]) -> int:
     """The address of an empty slot. Raises Refused when there is none, ProcessLookupError."""
     for address, left_over in find_slots(threads, maps):
         if not left_over:

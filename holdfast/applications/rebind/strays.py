@@ -16,6 +16,7 @@ from holdfast.applications.rebind.harbour import PAGE, SLACK_BYTES
 from holdfast.applications.rebind.slack import find_left_over
 from holdfast.applications.rebind.threads import Threads
 from holdfast.errors import DeadlinePassed, InUse
+from holdfast.system.proc_text import Map
 
 _STACK_BYTES = 256 << 10
 """How far above the top of its stack a thread's way back is looked for."""
@@ -43,14 +44,13 @@ class Stray:
     """Threads wait in it. False once its deadline has passed: they leave it."""
 
 
-def find_strays(threads: Threads, maps: list[str]) -> list[Stray]:
+def find_strays(threads: Threads, maps: list[Map]) -> list[Stray]:
     """The harbours in a stopped process."""
     found = []
-    for line in maps:
-        words = line.split()
-        if len(words) != 5 or words[1] != "r-xp" or words[4] != "0":
+    for each in maps:
+        if each.mode != "r-xp" or each.inode or each.path:
             continue
-        stray = stray_at(threads, int(words[0].partition("-")[0], 16))
+        stray = stray_at(threads, each.start)
         if stray is not None:
             found.append(stray)
     return found
@@ -70,7 +70,7 @@ def stray_at(threads: Threads, address: int) -> Stray | None:
     return Stray(address, data - address, size, token, waits)
 
 
-def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -> list[Stray]:
+def clear_left_over(threads: Threads, maps: list[Map], timeout_seconds: float) -> list[Stray]:
     """Empty the slots that an agent before us has used; the harbours that can be unmapped.
 
     What a thread may still come back to stays as it is, for a later time. Raises InUse when handles
@@ -99,14 +99,14 @@ def clear_left_over(threads: Threads, maps: list[str], timeout_seconds: float) -
     ]
 
 
-def _mark_empty_harbour(threads: Threads, maps: list[str], slot: int) -> None:
+def _mark_empty_harbour(threads: Threads, maps: list[Map], slot: int) -> None:
     """Mark the harbour that was mapped from this slot, if its agent died before it wrote to it.
 
     Then it is found although the slot is emptied, however often agents die.
     """
     address, size = struct.unpack("<QQ", threads.read(slot + SLACK_BYTES - 16, 16))
-    line = f"{address:08x}-{address + size:08x} r-xp 00000000 00:00 0"
-    if any(each.strip() == line for each in maps) and not any(threads.read(address, PAGE)):
+    harbour = Map(address, address + size, "r-xp", 0, 0, "", (0, 0))
+    if harbour in maps and not any(threads.read(address, PAGE)):
         data = address + PAGE
         threads.write(data, struct.pack("<QqQQ", 0, 0, 0, size))
         threads.write(address, _MARK + struct.pack("<Q", data))

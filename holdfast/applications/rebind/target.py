@@ -13,7 +13,6 @@ import secrets
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, ClassVar
 
 from holdfast.applications.rebind import taking_over
@@ -24,6 +23,8 @@ from holdfast.applications.rebind.passage import Passage
 from holdfast.applications.rebind.strays import clear_left_over
 from holdfast.applications.rebind.tables import Tables
 from holdfast.applications.rebind.threads import STOP_SECONDS, Threads, gone, start_time
+from holdfast.system.proc import read
+from holdfast.system.proc_text import Map, parse_maps
 from holdfast.system.registers import Registers
 
 DEAD_MOUNT_ERRORS = frozenset(
@@ -108,10 +109,10 @@ class Target:
         for stray in strays:
             self.call("munmap", stray.address, stray.size_bytes)
 
-    def _maps(self) -> list[str]:
+    def _maps(self) -> list[Map]:
         try:
-            return Path(f"/proc/{self.pid}/maps").read_text().splitlines()
-        except FileNotFoundError as error:
+            return parse_maps(read(f"/proc/{self.pid}/maps"))
+        except (FileNotFoundError, ProcessLookupError) as error:
             raise gone(self.pid) from error
 
     # --- going on after a death -----------------------------------------------------------------

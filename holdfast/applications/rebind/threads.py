@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from holdfast.errors import DeadlinePassed, Refused
 from holdfast.system import ptrace
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import parse_stat
 from holdfast.system.registers import X86_64, Registers
 
 STOP_SECONDS = 2.0
@@ -324,10 +325,9 @@ def tend_reluctant() -> None:
 def start_time(pid: int) -> int:
     """proc_pid_stat(5), field 22. Raises ProcessLookupError when the process has ended."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        return parse_stat(read_record(f"/proc/{pid}/stat")).start_time
     except (FileNotFoundError, ProcessLookupError) as error:
         raise gone(pid) from error
-    return int(text.rpartition(b")")[2].split()[19])
 
 
 def gone(pid: int) -> ProcessLookupError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.volume import Volume
+from holdfast.system.proc_text import lines
 from holdfast.system.run import find_tool, run
 
 _TAKEOVER_KERNEL = (6, 9)
@@ -106,8 +107,8 @@ def hung_task_watchdog(
 
 def kernel_has_file_system(name: str) -> bool:
     """Whether the kernel knows a file system, loaded already or as a module that is installed."""
-    known = {line.split()[-1] for line in _FILE_SYSTEMS.read_text().splitlines() if line.strip()}
-    return name in known or _module_exists(name)
+    known = {line.split()[-1] for line in lines(_FILE_SYSTEMS.read_bytes()) if line.strip()}
+    return name.encode() in known or _module_exists(name)
 
 
 def _module_exists(name: str) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
-from pathlib import Path
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
 from holdfast.system.cgroup import unified_mount
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import number_of
 
 _CAP_IPC_LOCK = 14  # linux/capability.h
 _CAP_SYS_ADMIN = 21
@@ -20,10 +21,7 @@ _GATE_LOCKED_BYTES = 256 << 20
 
 
 def _capabilities() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
+    return number_of(read_record("/proc/self/status"), b"CapEff", 16) or 0
 
 
 def _has(capability: int) -> bool:

@@ -13,10 +13,10 @@ from holdfast.applications.fdinfo import (
     parse_watches,
 )
 from holdfast.applications.identity import application_in
-from holdfast.applications.maps import parse_maps
 from holdfast.applications.places import Places, inside_of
 from holdfast.model.handle import FileLock, LockKind
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.proc_text import parse_maps
 
 INFORMATION = b"""pos:\t4096
 flags:\t02102002
@@ -82,7 +82,7 @@ def test_epoll_targets() -> None:
 
 def test_registered_files() -> None:
     text = b"UserFiles:\t3\n    0: /tmp/a\\040b\n    2: /x\nUserBufs:\t1\n    0: 0x1/4096\n"
-    assert parse_registered_files(text) == ["/tmp/a\\040b", "/x"]
+    assert parse_registered_files(text) == ["/tmp/a b", "/x"]
     assert parse_registered_files(b"SqMask:\t0x7\n") is None
 
 

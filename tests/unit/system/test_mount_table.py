@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.system.mounts import fstab_line, is_under, mounts, parse_mountinfo, unescape
+from holdfast.system.mounts import fstab_line, is_under, mounts, parse_mountinfo
 
-TEXT = r"""23 28 0:21 / /proc rw,relatime shared:13 master:1 - proc proc rw
+TEXT = rb"""23 28 0:21 / /proc rw,relatime shared:13 master:1 - proc proc rw
 28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
 42 28 7:0 / /srv/two\040words\011and\134more rw,noatime - xfs /dev/loop0 ro,inode64
 43 28 0:55 /sub /srv/b rw - btrfs /dev/loop1 rw,subvol=/sub
@@ -34,10 +34,6 @@ def test_a_file_system_that_turned_read_only_is_seen() -> None:
 
 def test_own_mount_table_has_a_root() -> None:
     assert any(entry.path == "/" for entry in mounts())
-
-
-def test_unescape_leaves_plain_text_alone() -> None:
-    assert unescape("/srv/für\\040alle") == "/srv/für alle"
 
 
 def test_is_under_goes_by_whole_names() -> None:

@@ -24,6 +24,7 @@ from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.proc import read
+from holdfast.system.proc_text import parse_stat
 
 _PR_SET_MM, _PR_SET_MM_MAP = 35, 14  # include/uapi/linux/prctl.h
 _MEMORY_MAP = struct.Struct("=11QQIi")
@@ -110,7 +111,7 @@ def _change(process: StoppedProcess, note: Note, program: int) -> None:
 
 def _values(process: StoppedProcess) -> list[int]:
     """The addresses of struct prctl_mm_map in its order, as they are."""
-    fields = read(f"/proc/{process.pid}/stat").rpartition(b")")[2].split()
+    fields = parse_stat(read(f"/proc/{process.pid}/stat")).fields
     stat = {number: int(value) for number, value in enumerate(fields[1:], start=4)}
     start_brk = stat[47]
     brk = process.target.call("brk", 0)
