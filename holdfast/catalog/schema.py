@@ -13,6 +13,7 @@ import sqlite3
 from pathlib import Path
 
 from holdfast.errors import MissingRights, StorageFailed
+from holdfast.system.trusted import open_file, own_directory
 
 HEAD = "0003"
 """Newest revision in migrations/versions; a test compares it with Alembic's own opinion."""
@@ -67,13 +68,8 @@ def _owner_only(path: str, flags: int) -> int:
 
 
 def _make_private(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+    own_directory(path.parent)
+    os.close(open_file(path, os.O_RDWR | os.O_CREAT))
 
 
 def _refuse_newer(path: Path, revision: str | None) -> None:

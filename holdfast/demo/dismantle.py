@@ -17,11 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.errors import CommandFailed, HoldfastError, InUse, NoSuchVolume
+from holdfast.errors import CommandFailed, HoldfastError, InUse, NoSuchVolume, Untrusted
 from holdfast.service import Holdfast
 from holdfast.system.cgroup import remove_group
 from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
 from holdfast.system.mounts import is_under, mounts_under, unmount
+from holdfast.system.proc import read
+from holdfast.system.trusted import is_own_directory, open_file, own_directory
 from holdfast.volumes.dismounting import abandon_gate
 
 PREFIX = "holdfast-demo-"
@@ -43,11 +45,13 @@ def lock(home: Path) -> int:
 
 
 def abandoned(parent: Path) -> list[Path]:
-    """Folders of demos whose process was killed."""
+    """Folders of demos whose process was killed. Anybody may make such a name: ours are root's."""
     found = []
     for home in sorted(parent.glob(f"{PREFIX}*")):
-        with suppress(OSError):
-            descriptor = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+        if not is_own_directory(home):
+            continue
+        with suppress(OSError, Untrusted):
+            descriptor = open_file(home / LOCK_FILE, os.O_RDWR)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 found.append(home)
@@ -57,7 +61,8 @@ def abandoned(parent: Path) -> list[Path]:
 
 
 def dismantle(home: Path) -> None:
-    """Take everything away. Idempotent. Raises InUse naming what could not be."""
+    """Take everything away. Idempotent. Raises InUse naming what could not be, Untrusted."""
+    own_directory(home)
     settings = Settings(home=home)
     _signal(home, APPLICATION, signal.SIGKILL)
     _signal(home, SERVER, signal.SIGCONT)
@@ -97,9 +102,9 @@ def processes(home: Path, module: str = "") -> list[tuple[int, str]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):
-                words = (
-                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-                )
+                if entry.stat().st_uid != os.geteuid():
+                    continue  # whoever names our folder is none of ours
+                words = os.fsdecode(read(f"{entry}/cmdline").replace(b"\0", b" "))
                 if f" {home}/" in words.replace("=", " ") and module in words:
                     found.append((int(entry.name), words.strip()))
     return found

@@ -39,6 +39,7 @@ from holdfast.restoration.update_lock import forget as forget_lock
 from holdfast.service.doctor import examine
 from holdfast.service.freezing import Freezes
 from holdfast.service.legs import Legs
+from holdfast.service.places import judge_places
 from holdfast.service.plans import adoption, creation, deletion, enlargement
 from holdfast.service.restorations import Restorations
 from holdfast.service.rights import need_root
@@ -66,9 +67,15 @@ class Holdfast:
     """Holdfast on this host. Use it as a context manager, or call `close`."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
+        self._unjudged_settings = settings or Settings()
         self.set_aside: tuple[Path, ...] = ()
         """Receipts of gates that could not be read, under the names they have now."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Where things are; judged when it is asked for the first time. Raises Untrusted."""
+        judge_places(self._unjudged_settings)
+        return self._unjudged_settings
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -329,11 +336,11 @@ class Holdfast:
         """What this host can and cannot do. Works without rights and without a catalog."""
         volumes: list[Volume] = []
         try:
-            if self.settings.catalog_path.exists():
+            if self._unjudged_settings.catalog_path.exists():
                 volumes = self.catalog.volumes()
         except (OSError, HoldfastError):
             volumes = []  # an unreadable catalog is no reason to say nothing about the host
-        return examine(self.settings, volumes)
+        return examine(self._unjudged_settings, volumes)
 
     # How it is done
 

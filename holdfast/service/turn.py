@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from holdfast.config import Settings
 from holdfast.errors import InUse
+from holdfast.system.trusted import open_file, own_directory
 
 WAIT_SECONDS = 15.0
 """Longer than any command takes on storage that answers; creating a large volume may exceed it."""
@@ -32,10 +33,9 @@ def turn(settings: Settings, volume: str, wait_seconds: float = WAIT_SECONDS) ->
     Raises InUse, naming the process that is at work, when it does not end in time.
     """
     directory = settings.run_directory / "locks"
-    settings.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    path = directory / f"{volume}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for place in (settings.run_directory, directory):
+        own_directory(place)
+    descriptor = open_file(directory / f"{volume}.lock", os.O_RDWR | os.O_CREAT)
     try:
         deadline = time.monotonic() + wait_seconds
         while not _take(descriptor):

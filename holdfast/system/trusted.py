@@ -9,6 +9,7 @@ is root's, and the next component must be root's.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -97,11 +98,20 @@ def own_directory(path: str | os.PathLike[str], *, private: bool = True) -> None
         place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         status = os.fstat(place)
-        believe(path, fault_of(status, stat.S_IFDIR))
+        _believe_directory(path, status)
         if private and status.st_mode & _OTHERS_ANYTHING:
             Path(f"/proc/self/fd/{place}").chmod(0o700)
     finally:
         os.close(place)
+
+
+def judge_directory(path: str | os.PathLike[str]) -> None:
+    """Raise Untrusted unless a directory is ours, or could be made by nobody else. Changes nothing.
+
+    Raises OSError when it, or something above it, is not there or is no directory.
+    """
+    with open_parent(path) as (folder, name):
+        _believe_directory(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
 
 def is_own_directory(path: str | os.PathLike[str], *, private: bool = True) -> bool:
@@ -138,6 +148,12 @@ def believe(path: str | os.PathLike[str], fault: str) -> None:
             " (HOLDFAST_HOME for Holdfast's own), or make it root's alone: chown root:root and"
             " chmod go-w, for every directory above it too.",
         )
+
+
+def _believe_directory(path: str | os.PathLike[str], status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode) and _is_ours(status.st_uid):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
+    believe(path, fault_of(status, stat.S_IFDIR))
 
 
 def _enter(path: str) -> int:

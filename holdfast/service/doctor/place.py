@@ -6,13 +6,16 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.config import Settings
+from holdfast.errors import Untrusted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
 from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import is_under, mount_holding
+from holdfast.system.trusted import judge_directory
 
 _FREE_BYTES = 1 << 30
 """Below this, journals of a few busy volumes could fill it: each keeps what is not flushed yet."""
@@ -24,6 +27,7 @@ _VOLATILE = ("tmpfs", "ramfs")
 def state_directory(settings: Settings) -> Iterator[Finding]:
     """Where it lies, what room it has, and whether journals can be written without the cache."""
     directory = settings.state_directory
+    yield from _trust(settings)
     existing = _nearest_existing(directory)
     mount = mount_holding(os.path.realpath(existing))
     kind = mount.filesystem if mount else "an unknown file system"
@@ -51,6 +55,24 @@ def state_directory(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("state directory", Verdict.OK, found)
     yield _direct_io(existing)
+
+
+def _trust(settings: Settings) -> Iterator[Finding]:
+    """What others could have made is not believed: every command that needs it is refused."""
+    places = (settings.home, settings.state_directory, settings.run_directory)
+    for place in filter(None, places):
+        with suppress(OSError):
+            try:
+                judge_directory(place)
+            except Untrusted as error:
+                yield Finding(
+                    "own places",
+                    Verdict.MISSING,
+                    error.message,
+                    "Whoever made it could say what root deletes, mounts and kills: Holdfast"
+                    " believes nothing that lies there.",
+                    error.mend,
+                )
 
 
 def _nearest_existing(path: Path) -> Path:

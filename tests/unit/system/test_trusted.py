@@ -66,14 +66,14 @@ def _dangling(path: Path) -> None:
     path.symlink_to(path.with_name("nowhere"))
 
 
-def _file(path: Path) -> None:
-    path.touch(0o600)
+def _fifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
 
 
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(
     "prepare",
-    [_writable, _group_writable, _sticky, _somebody_elses, _link, _dangling, _file],
+    [_writable, _group_writable, _sticky, _somebody_elses, _link, _dangling, _fifo],
 )
 def test_a_directory_that_may_be_somebody_elses_is_refused(
     tmp_path: Path, prepare: Callable[[Path], None]
@@ -120,6 +120,12 @@ def test_links_without_end_are_refused(tmp_path: Path) -> None:
         open_file(tmp_path / "one" / "file", os.O_RDONLY)
 
 
+def test_a_file_in_its_place_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "place").touch(0o600)
+    with pytest.raises(NotADirectoryError):
+        own_directory(tmp_path / "place")
+
+
 def test_a_file_is_made_and_opened_again(tmp_path: Path) -> None:
     os.close(open_file(tmp_path / "file", os.O_RDWR | os.O_CREAT))
     descriptor = open_file(tmp_path / "file", os.O_RDWR)
@@ -141,10 +147,6 @@ def _world_writable(path: Path) -> None:
 def _strangers_file(path: Path) -> None:
     path.touch(0o600)
     os.chown(path, STRANGER, STRANGER)
-
-
-def _fifo(path: Path) -> None:
-    os.mkfifo(path, 0o600)
 
 
 @pytest.mark.usefixtures("as_root")
