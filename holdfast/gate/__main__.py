@@ -1,23 +1,73 @@
 """The processes of a gate.
 
     python -m holdfast.gate start STATE_DIRECTORY RUN_DIRECTORY READY_FD [--force]
-    python -m holdfast.gate resume STATE_DIRECTORY RUN_DIRECTORY CONNECTION LISTENER CHANNEL PID FDS
+    python -m holdfast.gate resume STATE_DIRECTORY RUN_DIRECTORY CONNECTION LISTENER CHANNEL PAGE
+                                   PID FDS
 
 Started by launch and by restoring, not by people.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from holdfast.gate.keeper import main, resume
+from holdfast.errors import HoldfastError
+from holdfast.gate import shared
+from holdfast.gate.channel import make_channel
+from holdfast.gate.keeper import Keeper, serve
+from holdfast.gate.post import Post, clean_up, open_post, unmount_device
+from holdfast.system.process import watch_leader
 
 
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
+def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool) -> None:
+    """Life of the first keeper: set everything up, start the worker, watch it."""
+    post = None
+    try:
+        post = open_post(state_directory, run_directory, force=force)
+        keeper = Keeper(post, make_channel()[0])
+        keeper.start_worker(ready)
+    except (HoldfastError, OSError) as error:
+        answer = {"code": "IO", "message": str(error), "mend": ""}
+        if isinstance(error, HoldfastError):
+            answer = {"code": error.code, "message": error.message, "mend": error.mend}
+        if post is not None:
+            unmount_device(post)
+            clean_up(post)
+        os.write(ready, json.dumps(answer).encode())
+        return
+    serve(keeper)
+
+
+def resume(
+    state_directory: Path,
+    run_directory: Path,
+    connection: int,
+    listener: int,
+    channel: int,
+    page: int,
+    worker_pid: int,
+) -> None:
+    """Life of a keeper that a worker started because the one before died."""
+    cells = shared.map_page(page)
+    cells[shared.KEEPER_GENERATION] += 1
+    listening = socket.socket(fileno=listener)
+    listening.setblocking(False)
+    post = Post(state_directory, run_directory, cells, page, connection, listening)
+    end = socket.socket(fileno=channel)
+    end.setblocking(False)
+    watch = watch_leader(worker_pid) if os.getppid() == worker_pid else None
+    serve(Keeper(post, end, worker_pid, watch))
+
+
+def _close(descriptor: int) -> None:
+    """On a thread of its own: one that hangs must not keep the others, and their locks, open."""
+    with suppress(OSError):
         os.close(descriptor)
 
 
@@ -26,11 +76,12 @@ if __name__ == "__main__":
     if verb == "start":
         if os.fork():
             os._exit(0)  # the gate belongs to nobody: the command that asked for it may end
-        main(Path(state), Path(run), int(rest[0]), force="--force" in rest)
+        start(Path(state), Path(run), int(rest[0]), force="--force" in rest)
     else:
-        connection, listener, channel, worker_pid = (int(value) for value in rest[:4])
-        closing = [int(value) for value in rest[4].split(",") if value]
-        threading.Thread(target=_close, args=(closing,), daemon=True).start()
-        for descriptor in (connection, listener, channel):
+        handed = [int(value) for value in rest[:4]]
+        for descriptor in (int(value) for value in rest[5].split(",") if value):
+            threading.Thread(target=_close, args=(descriptor,), daemon=True).start()
+        for descriptor in handed:
             os.set_inheritable(descriptor, False)
-        resume(Path(state), Path(run), connection, listener, channel, worker_pid)
+        connection, listener, channel, page = handed
+        resume(Path(state), Path(run), connection, listener, channel, page, int(rest[4]))

@@ -107,9 +107,11 @@ class Hands:
         self._hands: dict[int, Hand] = {}
 
     def take(self) -> Hand:
-        """A hand on a free slot."""
+        """A hand on a free slot. Raises RuntimeError when hung threads have all of them."""
         with self._lock:
-            slot = next(slot for slot in range(SLOTS) if slot not in self._hands)
+            slot = next((slot for slot in range(SLOTS) if slot not in self._hands), None)
+            if slot is None:
+                raise RuntimeError(f"{SLOTS} threads hang or work at once")
             hand = Hand(self._cells, slot)
             self._hands[slot] = hand
             return hand

@@ -161,7 +161,10 @@ class Changes:
                 container.remove()
             raise
         blank = url.startswith("file:")
-        self.recovery.join(hand, leg, entry, None, blank=blank, strategy=strategy)
+        try:
+            self.recovery.join(hand, leg, entry, None, blank=blank, strategy=strategy)
+        finally:
+            leg.discard()  # does nothing when it was taken in
         if not self.roster.is_member(number):
             raise StorageFailed(
                 f"{url} is no leg: the last leg in sync failed before it could join",
@@ -201,9 +204,9 @@ class Changes:
         try:
             leg.erase()
         finally:
+            self.roster.retire(leg)
+            self.mirror.wake()
             hand.leave()
-        self.roster.retire(leg)
-        self.mirror.wake()
 
     def _wait_until_unused(self, leg: LegDevice) -> None:
         """Wait until no request that began before the removal is inside the leg."""

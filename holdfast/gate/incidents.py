@@ -49,7 +49,7 @@ class Incident:
         self.resolved_ns = 0
         self.last_answer_ns = 0
         self.manual = False
-        """Begun by an administrator, and so resolved."""
+        """Resolved only by whoever began it: an administrator, or the guard of the keeper."""
 
     def step(self, name: str, outcome: str = "done", since_ns: int | None = None) -> None:
         """Add a step that ended now and began at `since_ns` (default: an instant)."""

@@ -2,13 +2,14 @@
 
 Everything is imported before the first fork, so a new worker costs a fork and not a Python start.
 The keeper opens no leg and holds no lock. When it dies, the worker starts another one (see
-restoring); when the worker dies, this one forks another. Who stops on purpose says so in the page.
+restoring); when the worker dies or stands still, this one forks another. An error in the main loop
+is a death like any other, and the worker mends it. Invariant: nothing of the gate is taken away
+unless the page says that it ended on purpose, and the last of the pair never ends by itself.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import socket
@@ -16,22 +17,32 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
-from holdfast.errors import HoldfastError
 from holdfast.gate import shared
 from holdfast.gate.channel import Probe, make_channel, receive, send, wait
-from holdfast.gate.post import DEVICE_FILE, SOCKET_FILE, Post
+from holdfast.gate.partner import (
+    BEAT_SECONDS,
+    Ending,
+    Silence,
+    hang_timeout_seconds,
+    judge_silence,
+)
+from holdfast.gate.post import Post, clean_up, unmount_device
+from holdfast.gate.refusing import VainStarts
 from holdfast.gate.worker import Worker
-from holdfast.system import cgroup, fuse
 from holdfast.system.memory import never_kill_for_memory
-from holdfast.system.process import watch_leader, watch_thread
+from holdfast.system.process import has_ended, watch_leader, watch_thread
+from holdfast.system.process_state import read_state, start_time
 
-LONGEST_DELAY_SECONDS = 1.0
-"""Workers that die before they serve, again and again, are started with a growing delay."""
+PAUSE_SECONDS = 0.2
+"""After an error in the main loop of the last of the pair."""
+
+_KILLED_SECONDS = 1.0
+"""A killed worker that has not ended after that time hangs in the kernel: nothing of it runs."""
 
 
 @dataclass
@@ -44,23 +55,39 @@ class Keeper:
     watch: int | None = None
     sentinel: int | None = None
     """A thread of the worker that touches nothing, so that it ends when the worker is killed."""
-    vain_starts: int = 0
+    probes: list[Probe] = field(default_factory=list)
     unburied: dict[int, int] = field(default_factory=dict)
     """Probes whose process has not ended (it may hang inside the kernel): process to leg."""
 
+    def __post_init__(self) -> None:
+        self.silence = Silence(self.post.cells, shared.WORKER_BEAT)
+        self.vain = VainStarts(self.post)
+        self.killed = 0.0
+        """When the worker was killed because it stood still, 0: it was not."""
+
     def start_worker(self, ready: int | None = None) -> None:
-        """Fork a worker."""
+        """Fork a worker. Raises OSError, with everything as it was."""
         cells = self.post.cells
-        self.channel.close()
-        self.channel, worker_end = make_channel()
+        channel, worker_end = make_channel()
         predecessor = self.worker_pid
-        cells[shared.GENERATION] += 1
         keeper_pid = os.getpid()
-        pid = os.fork()
+        cells[shared.GENERATION] += 1
+        cells[shared.WORKER_STARTED] = 0
+        cells[shared.WORKER_BEAT] = monotonic_ns()
+        try:
+            pid = os.fork()
+        except OSError:
+            cells[shared.GENERATION] -= 1
+            for end in (channel, worker_end):
+                end.close()
+            raise
         if pid == 0:
+            channel.close()
             self.channel.close()
             post = replace(self.post, keeper_pid=keeper_pid, predecessor_pid=predecessor)
-            _become(lambda: Worker(post, worker_end, ready).run())
+            _become(lambda: Worker(post, worker_end, ready).run(), cells)
+        self.channel.close()
+        self.channel = channel
         worker_end.close()
         if ready is not None:
             os.close(ready)
@@ -68,6 +95,8 @@ class Keeper:
         if self.watch is not None:
             os.close(self.watch)
         self.watch = watch_leader(pid)
+        self.killed = 0.0
+        self.silence.forgive()
         self._watch_sentinel(None)
 
     def _watch_sentinel(self, thread_id: int | None) -> None:
@@ -77,54 +106,97 @@ class Keeper:
         self.sentinel = watch_thread(self.worker_pid, thread_id) if thread_id else None
 
     def run(self) -> None:
-        """Watch the worker until the gate stops on purpose."""
-        probes: list[Probe] = []
-        while True:
-            descriptors = [self.channel.fileno(), *(probe.pipe for probe in probes)]
-            watches = {each for each in (self.watch, self.sentinel) if each is not None}
-            descriptors += watches
-            pending = min((probe.deadline - monotonic() for probe in probes), default=3600.0)
-            readable = wait(descriptors, pending)
-            if self.watch is None or readable & watches:
-                if self.post.cells[shared.STOPPED] or not self.post.cells[shared.SERVING]:
-                    return  # ended on purpose, or never began: whoever started it was told
-                self._worker_died()
-                continue
-            while (message := receive(self.channel)) is not None:
-                if "sentinel" in message:
-                    self._watch_sentinel(message["sentinel"])
-                else:
-                    self._probe(message, probes)
-            for probe in list(probes):
-                answer = probe.answer()
-                if answer is not None:
-                    send(self.channel, answer)
-                    probe.close()
-                    probes.remove(probe)
-            self._reap()
+        """Watch the worker until the gate stops on purpose.
 
-    def _probe(self, message: dict[str, Any], probes: list[Probe]) -> None:
+        Raises what is a defect or a lack of something, while the worker lives to mend that.
+        """
+        while True:
+            try:
+                if self._look_after():
+                    return
+            except Exception:
+                if self._has_worker():
+                    raise
+                with suppress(OSError):
+                    traceback.print_exc()
+                threading.Event().wait(PAUSE_SECONDS)
+
+    def _look_after(self) -> bool:
+        """Wait for something to do, and do it; True when the gate has ended."""
+        self.post.cells[shared.KEEPER_BEAT] = monotonic_ns()
+        descriptors = [self.channel.fileno(), *(probe.pipe for probe in self.probes)]
+        watches = {each for each in (self.watch, self.sentinel) if each is not None}
+        descriptors += watches
+        pending = min((probe.deadline - monotonic() for probe in self.probes), default=3600.0)
+        readable = wait(descriptors, max(0.0, min(pending, BEAT_SECONDS)))
+        if self.watch is None or readable & watches or self._stands_still():
+            cells = self.post.cells
+            if cells[shared.STOPPED] or not cells[shared.SERVING]:
+                return True  # ended on purpose, or never began: whoever started it was told
+            self._worker_died()
+            return False
+        while (message := receive(self.channel)) is not None:
+            if "sentinel" in message:
+                self._watch_sentinel(message["sentinel"])
+            else:
+                self._probe(message)
+        for probe in list(self.probes):
+            answer = probe.answer()
+            if answer is not None:
+                send(self.channel, answer)
+                probe.close()
+                self.probes.remove(probe)
+        self._reap()
+        return False
+
+    def _has_worker(self) -> bool:
+        """Whether the worker lives, and so starts another keeper when this one ends."""
+        watches = [each for each in (self.watch, self.sentinel) if each is not None]
+        return self.watch is not None and not self.killed and not any(map(has_ended, watches))
+
+    def _stands_still(self) -> bool:
+        """Whether the worker was killed, as it did not come round, and may be succeeded now."""
+        if self.killed:
+            return monotonic() - self.killed > _KILLED_SECONDS
+        silent_seconds = self.silence.look()
+        if silent_seconds < 2 * BEAT_SECONDS or self.watch is None:
+            return False
+        cells = self.post.cells
+        limit = hang_timeout_seconds(cells)
+        ending = judge_silence(read_state(self.worker_pid), silent_seconds, limit)
+        if ending is None:
+            return False
+        cells[shared.WORKER_END] = ending
+        cells[shared.WORKER_SILENT_SINCE] = cells[shared.WORKER_BEAT]
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.watch, signal.SIGKILL)
+        self.killed = monotonic()
+        return False
+
+    def _probe(self, message: dict[str, Any]) -> None:
         """Start the probe that the worker asks for, unless one is under way or hangs."""
         number, url = message["probe"], message["url"]
         self._reap()
-        if any(probe.number == number for probe in probes):
+        if any(probe.number == number for probe in self.probes):
             return
         if number in self.unburied.values():
             send(self.channel, {"probe": number, "url": url, "error": "the last probe hangs"})
             return
-        probe = Probe(number, url, message["timeout_seconds"])
+        try:
+            probe = Probe(number, url, message["timeout_seconds"])
+        except OSError as error:
+            reason = f"this host has no room for a probe: {error.strerror}"
+            send(self.channel, {"probe": number, "url": url, "error": reason})
+            return
         self.unburied[probe.pid] = number
-        probes.append(probe)
+        self.probes.append(probe)
 
     def _worker_died(self) -> None:
-        self.post.cells[shared.WORKER_DIED] = monotonic_ns()
         cells = self.post.cells
-        if cells[shared.SERVING] == cells[shared.GENERATION]:
-            self.vain_starts = 0
-        else:
-            self.vain_starts += 1
-            delay = min(LONGEST_DELAY_SECONDS, 0.005 * 2**self.vain_starts)
-            threading.Event().wait(delay)
+        cells[shared.WORKER_DIED] = monotonic_ns()
+        if not self.killed and cells[shared.WORKER_END] != Ending.DEFECT:
+            cells[shared.WORKER_END] = Ending.DIED
+        self.vain.wait()
         self.start_worker()
         self._reap()
 
@@ -137,51 +209,39 @@ class Keeper:
             return
 
 
-def resume(
-    state_directory: Path,
-    run_directory: Path,
-    connection: int,
-    listener: int,
-    channel: int,
-    worker_pid: int,
-) -> None:
-    """Life of a keeper that a worker started because the one before died."""
-    cells = shared.open_page(run_directory)
-    cells[shared.KEEPER_GENERATION] += 1
-    post = Post(state_directory, run_directory, cells, connection, socket.socket(fileno=listener))
-    post.listener.setblocking(False)
-    end = socket.socket(fileno=channel)
-    end.setblocking(False)
-    watch = watch_leader(worker_pid) if os.getppid() == worker_pid else None
-    serve(Keeper(post, end, worker_pid, watch))
-
-
 def serve(keeper: Keeper) -> None:
-    """Watch until the gate stops, then remove what it leaves."""
-    _enter_service(keeper.post)
-    try:
-        keeper.run()
-    finally:
-        fuse.unmount_file(keeper.post.run_directory / DEVICE_FILE, lazy=True)
-        clean_up(keeper.post)
+    """Watch until the gate stops, then remove what it leaves.
+
+    What `run` raises ends this process and nothing else: the worker serves, and starts another.
+    """
+    enter_service(keeper.post)
+    keeper.run()
+    unmount_device(keeper.post)
+    clean_up(keeper.post)
 
 
-def _become(run: Callable[[], None]) -> NoReturn:
+def _become(run: Callable[[], None], cells: memoryview) -> NoReturn:
     """Run a forked child's whole life."""
     status = 1
     try:
         run()
         status = 0
     except BaseException:  # the last thing it can do is to say why
+        cells[shared.WORKER_END] = Ending.DEFECT
         traceback.print_exc()
     finally:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
         os._exit(status)
 
 
-def _enter_service(post: Post) -> None:
+def enter_service(post: Post) -> None:
     """What every keeper does first."""
-    post.cells[shared.KEEPER_PID] = os.getpid()
+    cells = post.cells
+    cells[shared.KEEPER_STARTED] = 0
+    cells[shared.KEEPER_BEAT] = monotonic_ns()
+    cells[shared.KEEPER_PID] = os.getpid()
+    cells[shared.KEEPER_STARTED] = start_time(os.getpid())
     gc.collect()
     gc.freeze()  # workers share these pages, and never look through them
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -189,44 +249,5 @@ def _enter_service(post: Post) -> None:
     try:
         never_kill_for_memory()
     except OSError as error:
-        print(f"keeper: oom_score_adj: {error}", file=sys.stderr)
-
-
-def clean_up(post: Post) -> None:
-    """Remove what a gate leaves in the run directory; the device is unmounted already."""
-    for name in (SOCKET_FILE, shared.FILE_NAME, DEVICE_FILE):
-        (post.run_directory / name).unlink(missing_ok=True)
-    cgroup.remove_group(post.run_directory.name)
-
-
-def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Post:
-    """Make what all processes of the gate share: device, connection, socket, page."""
-    device = run_directory / DEVICE_FILE
-    if device.is_mount():
-        fuse.unmount_file(device)  # left by a gate that is gone
-    device.touch(mode=0o600)
-    socket_path = run_directory / SOCKET_FILE
-    socket_path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(socket_path))
-    socket_path.chmod(0o600)
-    listener.listen(64)
-    listener.setblocking(False)
-    cells = shared.create_page(run_directory)
-    cells[shared.KEEPER_GENERATION] = 1
-    connection = fuse.open_connection()
-    fuse.mount_file(connection, device)
-    return Post(state_directory, run_directory, cells, connection, listener, force=force)
-
-
-def main(state_directory: Path, run_directory: Path, ready: int, *, force: bool) -> None:
-    """Life of the first keeper: set everything up, start the worker, watch it."""
-    try:
-        post = open_post(state_directory, run_directory, force=force)
-    except HoldfastError as error:
-        answer = {"code": error.code, "message": error.message, "mend": error.mend}
-        os.write(ready, json.dumps(answer).encode())
-        return
-    keeper = Keeper(post, make_channel()[0])
-    keeper.start_worker(ready)
-    serve(keeper)
+        with suppress(OSError):
+            print(f"keeper: oom_score_adj: {error}", file=sys.stderr)

@@ -1,8 +1,9 @@
 """One leg in use: an open container whose first bytes are the volume's data.
 
-Owns the descriptor. Every call may block for ever when storage hangs, so it is made by a thread
-that has said so (see attended). Nothing is ever retried here: a failed leg is judged elsewhere.
-A leg that comes back is a new Leg with a new descriptor.
+Owns the descriptor, and is ended by one owner: by whoever opened it until the roster takes it in,
+by its retirement from then on. Every call may block for ever when storage hangs, so it is made by a
+thread that has said so (see attended). Nothing is ever retried here: a failed leg is judged
+elsewhere. A leg that comes back is a new Leg with a new descriptor.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class LegDevice(Protocol):
     descriptor: int
     container_bytes: int
     identity: int
+    taken: bool
 
     def read(self, view: memoryview, offset: int) -> None: ...
     def write(self, view: memoryview, offset: int) -> None: ...
@@ -90,6 +92,8 @@ class Leg:
     is_file: bool
     identity: int
     """Tells this container from another one of the same name, on this host since its boot."""
+    taken: bool = False
+    """The roster took it in, which ends it from then on: other threads may know it."""
 
     def _check_whole(self) -> None:
         """A truncated image would be extended again by the next write, and read as zeros."""
@@ -196,16 +200,26 @@ class Leg:
         The descriptor is made to point to nothing, so that a late thread gets EBADF, EINVAL or a
         short read instead of somebody else's file. Blocks when storage hangs; idempotent.
         """
-        os.dup2(_NOTHING, self.descriptor, inheritable=False)
+        if self.descriptor >= 0:
+            os.dup2(_NOTHING, self.descriptor, inheritable=False)
 
     def forget(self) -> None:
-        """Give the descriptor's number back; no thread may know this object any more."""
-        os.close(self.descriptor)
+        """Give the descriptor's number back; no thread may know this object any more. Idempotent.
+
+        The number may belong to another file at once: who uses this object later gets EBADF.
+        """
+        number, self.descriptor = self.descriptor, -1
+        if number >= 0:
+            os.close(number)
 
     def discard(self) -> None:
-        """Close a leg that was never taken in, so that only the caller knows it."""
-        self.close()
-        self.forget()
+        """Close a leg whose only owner is the caller; one that was taken in is left to the roster.
+
+        Blocks when storage hangs; idempotent.
+        """
+        if not self.taken:
+            self.close()
+            self.forget()
 
 
 def _identity(descriptor: int) -> int:

@@ -118,7 +118,7 @@ class Recovery:
         if running is None or not running.is_alive():
             known = entry
             self._returning[number] = LegTask(
-                self.mirror.hands, lambda hand: self._return_quietly(hand, known)
+                self.mirror.hands, lambda hand: self._return_quietly(hand, known), awaited=False
             )
 
     def _tend_resyncs(self) -> None:
@@ -139,7 +139,7 @@ class Recovery:
         if replaced and (self._leaving is None or not self._leaving.is_alive()):
             number = replaced[0]
             self._leaving = LegTask(
-                self.mirror.hands, lambda hand: self.finish_replacement(hand, number)
+                self.mirror.hands, lambda hand: self.finish_replacement(hand, number), awaited=False
             )
         return 1.0 if replaced else 60.0
 
@@ -157,7 +157,9 @@ class Recovery:
         if failed and configuration.spare_urls and self.roster.readers:
             url = configuration.spare_urls[0]
             self.roster.use_spare(url)
-            LegTask(self.mirror.hands, lambda hand: self.take_spare(hand, url, failed[0]))
+            LegTask(
+                self.mirror.hands, lambda hand: self.take_spare(hand, url, failed[0]), awaited=False
+            )
 
     # --- legs that come back --------------------------------------------------------------------
 
@@ -196,8 +198,7 @@ class Recovery:
             else:
                 self._resume(hand, leg, entry, superblock)
         except BaseException:
-            if self.roster.present.get(leg.number) is not leg:
-                leg.discard()
+            leg.discard()
             raise
 
     def _resume(self, hand: Hand, leg: LegDevice, entry: LegEntry, superblock: Superblock) -> None:

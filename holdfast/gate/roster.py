@@ -88,6 +88,7 @@ class Roster:
         shared.mark_failed(self._cells, leg.number, failed=False)
         shared.remember_container(self._cells, leg.number, leg.identity, leg.descriptor)
         self.arrived_ns[leg.number] = monotonic_ns()
+        leg.taken = True
         self.present[leg.number] = leg
 
     def _change(self, configuration: GateConfiguration) -> None:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import threading
-import traceback
-from contextlib import suppress
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import NoReturn
 
@@ -47,22 +45,17 @@ _UNPACK_TRANSFER = fuse.IN_TRANSFER.unpack_from
 _PACK_HEADER, _PACK_WRITTEN = fuse.OUT_HEADER.pack, fuse.OUT_WRITE.pack
 
 
-def _end_worker() -> NoReturn:
-    """A defect of ours: the request in hand would wait for ever. The next worker gets it again."""
-    try:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(1)
-
-
 class Server:
     """What all serving threads of a worker share."""
 
-    def __init__(self, connection: int, mirror: Mirror) -> None:
+    def __init__(self, connection: int, mirror: Mirror, end: Callable[[], NoReturn]) -> None:
         self.connection = connection
         self.mirror = mirror
+        self.end = end
+        """Ends the worker because of a defect: the next one gets the request in hand again."""
         self.stopped = threading.Event()
+        self.ended_by = 0
+        """The error that ended the connection."""
         self.threads: dict[int, ServingThread] = {}
 
     def start(self) -> None:
@@ -83,12 +76,15 @@ class Server:
             self.add_thread(thread)
 
     def connection_ended(self, error: OSError) -> None:
-        """The device was unmounted, nothing more will come; whatever else it is goes to the log."""
+        """The device was unmounted, or the connection aborted: nothing more will come.
+
+        Any other error is not the end of the gate but of this worker.
+        """
+        if error.errno not in _UNMOUNTED:
+            raise error
+        self.ended_by = error.errno
         self.stopped.set()
         self.mirror.wake()
-        if error.errno not in _UNMOUNTED:
-            with suppress(OSError):  # no room for the log is no defect of ours
-                print(f"worker: the connection to the kernel ended: {error}", file=sys.stderr)
 
 
 class ServingThread(threading.Thread):
@@ -113,7 +109,7 @@ class ServingThread(threading.Thread):
         except GivenUp:
             pass  # a successor has the request, its leg was failed with a receipt: this only ends
         except BaseException:
-            _end_worker()
+            self.server.end()
         finally:
             self.server.threads.pop(self.hand.slot, None)
             self.server.mirror.hands.put_back(self.hand)

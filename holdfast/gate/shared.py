@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from holdfast.system.boot import boot_id
 
 FILE_NAME = "counters"
 MAGIC = 0x486F6C6466617374  # "Holdfast"
@@ -34,6 +38,18 @@ RESYNC_LEG: Final = 11  # leg that gets every region in order, and the next regi
 RESYNC_CURSOR: Final = 12
 STORAGE_HOLD_SPACE: Final = 13  # 1: held because a leg is full
 SERVING: Final = 14  # generation of the last worker that began to serve
+KEEPER_BEAT: Final = 15  # when the main loop last came round
+WORKER_BEAT: Final = 16
+WORKER_END: Final = 17  # how the last worker ended (partner.Ending), and from when it was silent
+WORKER_SILENT_SINCE: Final = 18
+KEEPER_STARTED: Final = 19  # start time of the process in clock ticks after boot, 0: not known yet
+WORKER_STARTED: Final = 20
+HANG_TIMEOUT: Final = 21  # nanoseconds
+HOLD_TIMEOUT: Final = 22
+KEEPER_ERRORS: Final = 23  # requests that the keeper answered with EIO, as no worker could start
+UNTOLD_ERRORS: Final = 24  # those of them that no receipt has told yet
+END_RECORDED: Final = 25  # 1 when a receipt tells that all processes were killed
+BOOT: Final = 26  # the boot to which all times belong, two cells
 
 FIRST_CONTAINER: Final = 32  # triples: number of a leg in use, its container's identity, descriptor
 _CONTAINERS: Final = range(FIRST_CONTAINER, 93, 3)
@@ -56,6 +72,7 @@ WRITTEN_BYTES: Final = 10
 LATE_REPLIES: Final = 11  # answers that the kernel did not want any more
 RESENT: Final = 12  # requests that the kernel had sent before
 
+_BOOT_PAIR = struct.Struct("=QQ")
 _CELLS = HEAD_CELLS + SLOT_CELLS * SLOTS
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
@@ -82,26 +99,37 @@ class Counters:
     resent: int
 
 
-def create_page(run_directory: Path) -> memoryview:
-    """A fresh page for a gate that starts; replaces the one of a gate that is gone."""
+def create_page(run_directory: Path) -> tuple[int, memoryview]:
+    """A fresh page for a gate that starts, and its descriptor; replaces that of one that is gone.
+
+    Raises OSError.
+    """
     path = run_directory / FILE_NAME
     temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, SIZE_BYTES)
-        cells = memoryview(mmap.mmap(descriptor, SIZE_BYTES)).cast("Q")
-    finally:
+        cells = map_page(descriptor)
+        cells[BOOT], cells[BOOT + 1] = _BOOT_PAIR.unpack(uuid.UUID(boot_id()).bytes)
+        cells[MAGIC_CELL] = MAGIC
+        temporary.replace(path)
+    except BaseException:
         os.close(descriptor)
-    cells[MAGIC_CELL] = MAGIC
-    temporary.replace(path)
-    return cells
+        raise
+    return descriptor, cells
+
+
+def map_page(descriptor: int) -> memoryview:
+    """The page behind a descriptor that another process of the gate has handed over."""
+    return memoryview(mmap.mmap(descriptor, SIZE_BYTES)).cast("Q")
 
 
 def open_page(run_directory: Path) -> memoryview:
-    """The page of a gate that runs, for another process of it."""
+    """The page of a gate, by its name. Raises OSError."""
     descriptor = os.open(run_directory / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)
     try:
-        return memoryview(mmap.mmap(descriptor, SIZE_BYTES)).cast("Q")
+        return map_page(descriptor)
     finally:
         os.close(descriptor)
 
@@ -173,7 +201,7 @@ def count(cells: memoryview) -> Counters:
         read_bytes=total(READ_BYTES),
         written_bytes=total(WRITTEN_BYTES),
         longest_wait_ms=max(cells[start + LONGEST_WAIT] for start in starts) / 1e6,
-        errors_returned=total(ERRORS),
+        errors_returned=total(ERRORS) + cells[KEEPER_ERRORS],
         late_replies=total(LATE_REPLIES),
         resent=total(RESENT),
     )

@@ -6,29 +6,47 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from holdfast.errors import DeadlinePassed
+from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate.attended import GivenUp, Hand, Hands
+from holdfast.gate.hold import HoldExpired
 
 Result = TypeVar("Result")
 
+_EXPECTED = (GivenUp, HoldExpired, HoldfastError, OSError)
+"""What storage, a deadline, or what an administrator wants can bring about."""
+
 
 class LegTask(threading.Thread, Generic[Result]):
-    """Runs `function(hand)`; the watchdog sees the hand like any other."""
+    """Runs `function(hand)`; the watchdog sees the hand like any other.
 
-    def __init__(self, hands: Hands, function: Callable[[Hand], Result]) -> None:
+    `awaited`: somebody asks for the result. Otherwise what storage or an administrator can cause is
+    dropped, and anything else is a defect, left to threading.excepthook. Raises RuntimeError when
+    there is no room for a thread.
+    """
+
+    def __init__(
+        self, hands: Hands, function: Callable[[Hand], Result], *, awaited: bool = True
+    ) -> None:
         super().__init__(name="leg-task", daemon=True)
         self._hands = hands
         self._function = function
+        self._awaited = awaited
         self._result: Result | None = None
         self._error: BaseException | None = None
         self.hand = hands.take()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            hands.put_back(self.hand)
+            raise
 
     def run(self) -> None:
         try:
             self._result = self._function(self.hand)
         except BaseException as error:  # handed to whoever waits
             self._error = error
+            if not self._awaited and not isinstance(error, _EXPECTED):
+                raise
         finally:
             self._hands.put_back(self.hand)
 

@@ -2,7 +2,9 @@
 
 The main thread touches no leg. It watches: threads that hang, deadlines, the keeper, probes, the
 control socket. Everything it must know again after a kill is on the legs, in gate.json or in the
-shared page. It ends on purpose only when the device was unmounted.
+shared page. It ends on purpose only when the device was unmounted: an error in the main loop, or in
+any thread, is a death like any other, which the keeper mends; where there is none, not before there
+is one.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import signal
 import socket
 import sys
 import threading
+import traceback
+from contextlib import suppress
 from time import monotonic, monotonic_ns
-from typing import Any
+from typing import Any, NoReturn
 
 from holdfast.errors import HoldfastError
 from holdfast.gate import shared
@@ -24,29 +28,28 @@ from holdfast.gate.changes import Changes
 from holdfast.gate.channel import receive, send, wait
 from holdfast.gate.configuration import load_configuration
 from holdfast.gate.control import Control
-from holdfast.gate.hold import HoldExpired
 from holdfast.gate.incidents import Incident, Incidents
 from holdfast.gate.mirror import Mirror
+from holdfast.gate.partner import BEAT_SECONDS, Ending
 from holdfast.gate.post import Post
 from holdfast.gate.recovery import Recovery
-from holdfast.gate.restoring import start_keeper
+from holdfast.gate.restoring import KeeperGuard
 from holdfast.gate.retirement import Retirement
 from holdfast.gate.serving import Server
 from holdfast.gate.start import start_first, take_over
 from holdfast.gate.task import LegTask
 from holdfast.system import fuse, memory
-from holdfast.system.process import (
-    has_ended,
-    part_with_descriptors,
-    watch_leader,
-    watch_process,
-)
+from holdfast.system.process import has_ended, part_with_descriptors, watch_process
+from holdfast.system.process_state import start_time
 
 STACK_BYTES = 512 << 10
 """Stack of a thread. All of it is locked in memory and must be present before the thread runs."""
 
 CHECKPOINT_SECONDS = 1.0
 """How often positions are recorded on the legs and idle bits are cleared."""
+
+PAUSE_SECONDS = 0.1
+"""After an error in the main loop while there is no keeper."""
 
 RESEND_SECONDS = 0.05
 """How long after asking for unanswered requests the last of them is surely read."""
@@ -57,21 +60,29 @@ class Worker:
 
     def __init__(self, post: Post, channel: socket.socket, ready: int | None) -> None:
         self.post = post
-        self.channel = channel
         self.ready = ready
-        self.keeper_watch = watch_leader(post.keeper_pid)
+        post.cells[shared.WORKER_STARTED] = start_time(os.getpid())
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         configuration = load_configuration(post.state_directory)
         self.hang_timeout_seconds = configuration.hang_timeout_seconds
+        post.cells[shared.HANG_TIMEOUT] = int(configuration.hang_timeout_seconds * 1e9)
+        post.cells[shared.HOLD_TIMEOUT] = int(configuration.hold_timeout_seconds * 1e9)
         self.hands = Hands(post.cells)
         self.incidents = Incidents(configuration.name, post.state_directory / "spool")
         self.mirror = Mirror(
             post.state_directory, configuration, post.cells, self.hands, self.incidents
         )
         self.mirror.wake = self.wake
-        self.recovery = Recovery(self.mirror, lambda question: send(self.channel, question))
+        self.guard = KeeperGuard(
+            post,
+            channel,
+            self.incidents,
+            lambda: [leg.descriptor for leg in self.mirror.roster.writers],
+            self._on_new_keeper,
+        )
+        self.recovery = Recovery(self.mirror, lambda question: send(self.guard.channel, question))
         self.changes = Changes(self.mirror, self.recovery)
-        self.server = Server(post.connection, self.mirror)
+        self.server = Server(post.connection, self.mirror, self.end)
         self.control = Control(self)
         self.upkeep: LegTask[None] | None = None
         self.next_upkeep = monotonic() + CHECKPOINT_SECONDS
@@ -85,7 +96,7 @@ class Worker:
 
     def _tell_sentinel(self) -> None:
         """Give the keeper a thread to watch that never hangs inside storage."""
-        send(self.channel, {"sentinel": self.sentinel.native_id})
+        send(self.guard.channel, {"sentinel": self.sentinel.native_id})
 
     def wake(self) -> None:
         """Make the main loop look at everything once; never blocks."""
@@ -98,6 +109,7 @@ class Worker:
         """Start, serve until the device is unmounted, stop."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        threading.excepthook = self._thread_failed
         self.sentinel.start()
         self.apart.wait()
         self._tell_sentinel()
@@ -112,11 +124,31 @@ class Worker:
         self.post.cells[shared.SERVING] = generation
         self._report_ready({"ok": True})
         self._lock_memory()
+        while not self.server.stopped.is_set():
+            self._look_after()
+        self._stop()
+
+    # --- ending because of a defect -----------------------------------------------------------
+
+    def end(self) -> NoReturn:
+        """End because of the exception in hand: the next worker goes on. Any thread may call it.
+
+        Not before there is a keeper that would start one: the other threads serve meanwhile.
+        """
+        with suppress(OSError):
+            traceback.print_exc()
+            sys.stderr.flush()
+        while not self.guard.in_service():
+            threading.Event().wait(PAUSE_SECONDS)
+        self.post.cells[shared.WORKER_END] = Ending.DEFECT
+        os._exit(1)
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        """A thread ended with what nobody expected."""
         try:
-            while not self.server.stopped.is_set():
-                self._look_after()
-        finally:
-            self._stop()
+            raise failure.exc_value or RuntimeError("a thread failed")
+        except BaseException:
+            self.end()
 
     # --- starting ---------------------------------------------------------------------------
 
@@ -141,7 +173,16 @@ class Worker:
         """Go on where the worker before was killed, then ask the kernel for what is unanswered."""
         cells = self.post.cells
         died = cells[shared.WORKER_DIED] or monotonic_ns()
-        incident = self.incidents.begin("takeover", "the worker died", died)
+        ending = Ending(cells[shared.WORKER_END])
+        if ending in (Ending.STOPPED, Ending.TRACED, Ending.SILENT):
+            died, since = cells[shared.WORKER_SILENT_SINCE], died
+            cause = ending.words("worker", (since - died) / 1e9)
+        else:
+            cause = ending.words("worker")
+        incident = self.incidents.begin("takeover", cause, died)
+        cells[shared.WORKER_END] = Ending.DIED
+        incident.requests_held = incident.errors_returned = cells[shared.UNTOLD_ERRORS]
+        cells[shared.UNTOLD_ERRORS] = 0
         ended = self._predecessor_ended()
         try:
             self.mirror.open_journal(seal=not ended)
@@ -171,9 +212,14 @@ class Worker:
     def _attend(self, task: LegTask[None]) -> None:
         """Wait for a task of the start, watching over hands meanwhile."""
         while task.is_alive():
+            self._beat()
             task.join(min(0.05, self.hang_timeout_seconds))
             self._give_up_hanging()
         task.result()
+
+    def _beat(self) -> None:
+        """Say that the main thread is at work."""
+        self.post.cells[shared.WORKER_BEAT] = monotonic_ns()
 
     def _discipline(self) -> None:
         """What a process that serves write-back owes to the kernel's memory management."""
@@ -202,26 +248,37 @@ class Worker:
     # --- the main loop ----------------------------------------------------------------------
 
     def _look_after(self) -> None:
+        """One round of the main loop. Raises what is a defect, while a keeper is there for it."""
+        try:
+            self._round()
+        except Exception:
+            if self.guard.in_service():
+                raise
+            with suppress(OSError):
+                traceback.print_exc()
+            self._beat()
+            self.guard.tend()
+            threading.Event().wait(PAUSE_SECONDS)
+
+    def _round(self) -> None:
         """Wait for something to do, and do all that is due."""
+        self._beat()
         timeout = min(
+            BEAT_SECONDS,
+            self.guard.tend(),
             self._give_up_hanging(),
             self.recovery.tick(),
             self._tend_upkeep(),
             self._tend_hold(),
             self._tend_incidents(),
         )
-        descriptors = [self.wake_read, self.post.listener.fileno(), self.channel.fileno()]
-        if self.keeper_watch is not None:
-            descriptors.append(self.keeper_watch)
-        readable = wait(descriptors, timeout)
+        listener = self.post.listener.fileno()
+        readable = wait([self.wake_read, listener, *self.guard.descriptors()], timeout)
         if self.wake_read in readable:
             os.read(self.wake_read, 4096)
-        if self.keeper_watch is None or self.keeper_watch in readable:
-            self._restore_keeper()
-        if self.channel.fileno() in readable:
-            while (answer := receive(self.channel)) is not None:
-                self.recovery.probed(answer)
-        if self.post.listener.fileno() in readable:
+        while (answer := receive(self.guard.channel)) is not None:
+            self.recovery.probed(answer)
+        if listener in readable:
             self.control.accept(self.post.listener)
         self._close_retired()
 
@@ -267,14 +324,8 @@ class Worker:
         if not running and now >= self.next_upkeep and self.mirror.roster.readers:
             self.next_upkeep = now + CHECKPOINT_SECONDS
             if self.mirror.written or self.mirror.roster.unsaved:
-                self.upkeep = LegTask(self.hands, self._checkpoint)
+                self.upkeep = LegTask(self.hands, self.mirror.checkpoint, awaited=False)
         return CHECKPOINT_SECONDS if running else max(0.01, self.next_upkeep - now)
-
-    def _checkpoint(self, hand: Hand) -> None:
-        try:
-            self.mirror.checkpoint(hand)
-        except HoldExpired:
-            return
 
     def _tend_hold(self) -> float:
         """Enforce the deadlines of holds; seconds until the next one."""
@@ -309,19 +360,10 @@ class Worker:
             return 0.05
         return 1.0 if self.incidents.unwritten else 60.0
 
-    def _restore_keeper(self) -> None:
-        """The keeper died: start another one, which watches this worker from now on."""
-        incident = self.incidents.begin("keeper-takeover", "the keeper died")
-        self.channel.close()
-        descriptors = [leg.descriptor for leg in self.mirror.roster.writers]
-        self.channel, pid = start_keeper(self.post, descriptors)
-        if self.keeper_watch is not None:
-            os.close(self.keeper_watch)
-        self.keeper_watch = watch_leader(pid)
+    def _on_new_keeper(self) -> None:
+        """Another keeper watches this worker from now on."""
         self._tell_sentinel()
         self.recovery.forget_questions()
-        incident.step("keeper started")
-        incident.resolve("continued")
         self._reap()
 
     def _reap(self) -> None:

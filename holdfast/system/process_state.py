@@ -96,3 +96,9 @@ def ancestors_of(pid: int) -> list[int]:
         found.append(state.parent)
         state = read_state(state.parent)
     return found
+
+
+def start_time(pid: int) -> int:
+    """When a process began, in clock ticks after boot; 0 when it is gone."""
+    found = read_state(pid)
+    return found.start_time if found else 0
