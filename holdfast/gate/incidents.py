@@ -48,6 +48,8 @@ class Incident:
         self.details: dict[str, Any] = {}
         self.resolved_ns = 0
         self.last_answer_ns = 0
+        self.backlog_until_ns = 0
+        """Requests that are read until then have waited since this incident began."""
         self.manual = False
         """Resolved only by whoever began it: an administrator, or the guard of the keeper."""
 
@@ -130,10 +132,10 @@ class Incidents:
         """
         for incident in self.open:
             end = incident.resolved_ns
-            if end and since_ns > end:
-                continue
+            if (end and since_ns > end) or incident.strategy == "keeper-takeover":
+                continue  # serving does not stop for a keeper
             if incident.strategy == "takeover":
-                if not resent:
+                if not resent and since_ns > incident.backlog_until_ns:
                     continue
                 incident.last_answer_ns = since_ns + waited_ns
                 waited_ns = max(waited_ns, incident.last_answer_ns - incident.started_ns)

@@ -110,15 +110,18 @@ class Keeper:
 
         Raises what is a defect or a lack of something, while the worker lives to mend that.
         """
+        words = ""
         while True:
             try:
                 if self._look_after():
                     return
-            except Exception:
+            except Exception as error:
                 if self._has_worker():
                     raise
-                with suppress(OSError):
-                    traceback.print_exc()
+                if str(error) != words:  # not five times a second
+                    words = str(error)
+                    with suppress(OSError):
+                        traceback.print_exc()
                 threading.Event().wait(PAUSE_SECONDS)
 
     def _look_after(self) -> bool:

@@ -194,6 +194,8 @@ class Worker:
         incident.step("legs opened", f"{len(self.mirror.roster.readers)} in sync", died)
         os.write(self.post.connection, fuse.NOTIFY_RESEND)
         self.resend_ns = monotonic_ns()
+        if ending in (Ending.STOPPED, Ending.TRACED, Ending.SILENT):
+            incident.backlog_until_ns = self.resend_ns + int(RESEND_SECONDS * 1e9)
         self.takeover = incident
         incident.step("unanswered requests asked for again")
 

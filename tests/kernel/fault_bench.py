@@ -23,7 +23,7 @@ from holdfast.errors import GateGone
 from holdfast.gate.client import GateClient
 from holdfast.gate.configuration import load_configuration
 from holdfast.gate.launch import gate_is_running
-from holdfast.gate.shared import read_counters
+from holdfast.gate.shared import Counters, read_counters
 from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.volume import JournalMode, LegState, Volume
 from holdfast.system.loop import loop_devices
@@ -157,6 +157,12 @@ class Bench:
             return in_sync and enough and not shown["held"]
 
         wait_until(healthy)
+
+    def counters(self) -> Counters:
+        """The gate's counters; does not ask the worker."""
+        found = read_counters(self.run_directory)
+        assert found is not None, "the gate is gone"
+        return found
 
     def held(self) -> bool:
         """Whether requests are withheld; does not ask the worker."""
