@@ -2,12 +2,15 @@
 
 Owned by the gate while it runs (the worker rewrites it when its legs or its epoch change); written
 by `provision` before the gate starts for the first time. Lives in the volume's state directory, on
-storage that is not managed. Replaced atomically and durably, so it is never half written.
+storage that is not managed. Replaced atomically and durably, so it is never half written. While the
+gate runs, a second copy lies in its run directory, in memory: a worker that takes over goes on with
+that when the state directory's disk is full, fails, or has a damaged file.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,3 +99,30 @@ def save_configuration(state_directory: Path, configuration: GateConfiguration) 
     """Replace gate.json; durable when it returns. Raises OSError; the old one is there then."""
     text = json.dumps(asdict(configuration), indent=1)
     replace_durably(state_directory / FILE_NAME, text)
+
+
+def load_running(state_directory: Path, run_directory: Path) -> tuple[GateConfiguration, str]:
+    """What a worker goes on with, and why gate.json is behind that; empty when it is not.
+
+    Raises as `load_configuration` does when there is no copy either.
+    """
+    try:
+        copy = load_configuration(run_directory)
+    except (NoSuchVolume, StorageFailed):
+        return load_configuration(state_directory), ""
+    try:
+        saved = load_configuration(state_directory)
+    except (NoSuchVolume, StorageFailed) as error:
+        return copy, error.message
+    if saved.volume_id != copy.volume_id or saved.epoch < copy.epoch:
+        return copy, "it is older than what the gate had"
+    return saved, ""
+
+
+def keep_copy(run_directory: Path, configuration: GateConfiguration) -> None:
+    """Put the copy in its place; where that is impossible, remove the outdated one. Never fails."""
+    try:
+        save_configuration(run_directory, configuration)
+    except OSError:
+        with suppress(OSError):
+            (run_directory / FILE_NAME).unlink()

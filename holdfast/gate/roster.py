@@ -44,6 +44,8 @@ class Roster:
         self.unsettled = False
         self.unsaved = ""
         """Why gate.json could not be written, while it is behind the legs."""
+        self.keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None
+        """Told before gate.json is written; must not fail."""
         self.on_unsaved: Callable[[str], None] = lambda reason: None
         self.arrived_ns: dict[int, int] = {}
         """When the container that stands for a leg was taken in (CLOCK_MONOTONIC): a thread that
@@ -325,6 +327,11 @@ class Roster:
             self._save(configuration)
         return True
 
+    def save_soon(self, reason: str) -> None:
+        """gate.json is not what the gate goes on with: that is told, and mended soon."""
+        self.unsaved = reason
+        self.on_unsaved(reason)
+
     def save_again(self, hand: Hand) -> None:
         """Write gate.json when that failed before."""
         if self.unsaved:
@@ -339,6 +346,7 @@ class Roster:
         It is told, shown, and tried again every second: until then this host's memory is behind,
         and a start that finds only a leg that was excluded meanwhile would not notice.
         """
+        self.keep_copy(configuration)
         try:
             save_configuration(self._state_directory, configuration)
         except OSError as error:

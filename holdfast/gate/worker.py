@@ -26,7 +26,7 @@ from holdfast.gate import shared
 from holdfast.gate.attended import Hand, Hands
 from holdfast.gate.changes import Changes
 from holdfast.gate.channel import receive, send, wait
-from holdfast.gate.configuration import load_configuration
+from holdfast.gate.configuration import keep_copy, load_running
 from holdfast.gate.control import Control
 from holdfast.gate.incidents import Incident, Incidents
 from holdfast.gate.mirror import Mirror
@@ -63,7 +63,7 @@ class Worker:
         self.ready = ready
         post.cells[shared.WORKER_STARTED] = start_time(os.getpid())
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        configuration = load_configuration(post.state_directory)
+        configuration, behind = load_running(post.state_directory, post.run_directory)
         self.hang_timeout_seconds = configuration.hang_timeout_seconds
         post.cells[shared.HANG_TIMEOUT] = int(configuration.hang_timeout_seconds * 1e9)
         post.cells[shared.HOLD_TIMEOUT] = int(configuration.hold_timeout_seconds * 1e9)
@@ -73,6 +73,10 @@ class Worker:
             post.state_directory, configuration, post.cells, self.hands, self.incidents
         )
         self.mirror.wake = self.wake
+        self.mirror.roster.keep_copy = lambda now: keep_copy(post.run_directory, now)
+        keep_copy(post.run_directory, configuration)
+        if behind:
+            self.mirror.roster.save_soon(behind)
         self.guard = KeeperGuard(
             post,
             channel,
