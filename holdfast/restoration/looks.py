@@ -14,18 +14,24 @@ from holdfast.applications.freezers.servers import Protection, ourselves, server
 from holdfast.applications.kernel_users import held_by_kernel
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
+from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
 from holdfast.restoration.databases import databases_among
 from holdfast.restoration.inode_numbers import about_inode_numbers
 from holdfast.restoration.not_kept import about_the_files, about_the_replaced
-from holdfast.restoration.origin import about_mounts_below, origin_of_contents, origin_of_mount
+from holdfast.restoration.origin import (
+    about_mounts_below,
+    is_container,
+    origin_of_contents,
+    origin_of_mount,
+)
 from holdfast.restoration.seen import ANSWER_SECONDS, Seen
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import kind_of
 from holdfast.system.run import find_tool
 from holdfast.volumes.adopt import MEMORY_TYPES
-from holdfast.volumes.chain import file_systems_below
+from holdfast.volumes.chain import file_systems_below, stands_on
 from holdfast.volumes.mountpoints import obstacles
 
 Look = Callable[[Settings, Seen], Sequence[Finding]]
@@ -115,7 +121,7 @@ def _own_state(settings: Settings, seen: Seen) -> Sequence[Finding]:
     found = []
     for folder in (settings.state_directory, settings.run_directory):
         try:
-            ask = partial(file_systems_below, str(folder))
+            ask = partial(file_systems_below, settings, str(folder))
             below = in_expendable_child(ask, ANSWER_SECONDS, str(folder))
         except (HoldfastError, OSError) as error:
             found.append(Finding(str(folder), Verdict.BLOCKS, f"cannot be examined: {error}"))
@@ -135,6 +141,27 @@ def _container(settings: Settings, seen: Seen) -> Sequence[Finding]:
         words, mend = seen.refusal.message, seen.refusal.mend
         return [Finding(seen.request.url, Verdict.BLOCKS, words, "", mend)]
     return seen.new.findings if seen.new is not None else ()
+
+
+def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """Contents that would be read from the volume which they are to replace."""
+    contents, volume = seen.request.contents, seen.request.volume
+    if not contents or not (seen.is_dead or is_container(contents)):
+        return ()  # a directory on a volume that answers is read before anybody is stopped
+    place = parse_container_url(contents).path if is_container(contents) else contents
+    ask = partial(stands_on, settings, volume.name, volume.mount.path, place)
+    try:
+        words = in_expendable_child(ask, ANSWER_SECONDS, contents)
+    except (HoldfastError, OSError) as error:
+        return [Finding(contents, Verdict.BLOCKS, f"cannot be examined: {error}")]
+    if not words:
+        return ()
+    return [
+        Finding(
+            contents, Verdict.BLOCKS, words, "It would be read from what it is to replace.",
+            "Copy it to storage that does not stand on this volume.",
+        )
+    ]  # fmt: skip
 
 
 def _fstab(settings: Settings, seen: Seen) -> Sequence[Finding]:
@@ -212,6 +239,7 @@ LOOKS: tuple[Look, ...] = (
     _kernel,
     _own_state,
     _container,
+    _contents,
     _fstab,
     _tools,
     _databases,

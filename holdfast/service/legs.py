@@ -10,6 +10,7 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.errors import InvalidOption
@@ -18,6 +19,7 @@ from holdfast.model.volume import LegState, VolumeReport
 from holdfast.service.following import Percentage, wait_until_in_sync
 from holdfast.service.plans import find_leg
 from holdfast.service.turn import turn
+from holdfast.system.expendable import in_expendable_child
 from holdfast.volumes.chain import check_not_own_leg
 
 if TYPE_CHECKING:
@@ -125,9 +127,9 @@ class Legs:
     def _url(self, name: str, url: str) -> str:
         """The normalised URL of a container that does not stand on the volume itself."""
         normal = str(parse_container_url(url))
-        check_not_own_leg(
-            self._holdfast.settings, name, self._holdfast.catalog.volume(name).mount.path, normal
-        )
+        settings, path = self._holdfast.settings, self._holdfast.catalog.volume(name).mount.path
+        check = partial(check_not_own_leg, settings, name, path, normal)
+        in_expendable_child(check, doing=normal)
         return normal
 
     def _word(self, name: str, leg: str) -> str:

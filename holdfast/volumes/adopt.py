@@ -198,7 +198,7 @@ def _check_not_below_us(settings: Settings, points: Sequence[MountPoint], path: 
     package = Path(__file__).parent
     for place in (settings.state_directory, settings.run_directory, program, package):
         try:
-            ask = partial(file_systems_below, str(place))
+            ask = partial(file_systems_below, settings, str(place))
             below = in_expendable_child(ask, _ANSWER_SECONDS, str(place))
         except OSError as error:
             raise CannotAdopt(

@@ -1,103 +1,113 @@
-"""What a path stands on: the managed volumes below it, through loop devices, mounts and legs.
+"""What a path stands on, all the way down: managed volumes and file systems.
 
 Owns the rule that a volume is never below itself (DESIGN.md section 8, 7): a write to such a
-volume would wait for itself. Resolving a path asks its file system: call from an expendable child.
+volume would wait for itself. Each single step is `system.standing`'s; the gates' are ours.
+Resolving a path asks its file system: call from an expendable child.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import NoSuchVolume, OwnLeg, StorageFailed
 from holdfast.gate.configuration import load_configuration
-from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import is_under, mount_holding
+from holdfast.system.mounts import is_under, mount_holding, mounts
+from holdfast.system.standing import below_block_device, below_mount, block_device_name
 from holdfast.volumes.stack import volume_of_device_file
 
-_CLASS_BLOCK = Path("/sys/class/block")
+JOURNAL_DIRECTORY = "journal"
+"""In the gate's state directory (see gate/mirror.py)."""
+
 _GATE_TYPE = "fuse.holdfast"
 """How the mount table names every gate's device file (see system/fuse.py)."""
 
 
-def volumes_below(settings: Settings, path: str) -> list[str]:
-    """Names of the managed volumes that this folder, file or device stands on, nearest first.
+@dataclass
+class Foundation:
+    """Everything that a place stands on, directly or through others."""
 
-    Follows mounts to their devices, loop devices to their files, device mapper and RAID to their
-    members, partitions to their disks, and gates to their legs. Blocks as the storage does.
-    """
-    found: list[str] = []
+    volumes: list[str] = field(default_factory=list)
+    """Names of managed volumes, nearest first."""
+    file_systems: set[str] = field(default_factory=set)
+    """MAJOR:MINOR, down to the hardware."""
+
+
+def foundation_of(settings: Settings, path: str, *, swap: bool = True) -> Foundation:
+    """What this folder, file or device stands on: through mounts, overlays, devices, servers and
+    gates. Blocks as the storage does. `swap` as `standing.below_mount` has it."""
+    found = Foundation()
     seen: set[str] = set()
-    waiting = [os.path.realpath(path)]
+    waiting = [path]
     while waiting:
-        current = waiting.pop(0)
+        current = os.path.realpath(waiting.pop(0))
         if current in seen:
             continue
         seen.add(current)
-        volume = volume_of_device_file(settings, current)
-        if volume is not None:
-            if volume not in found:
-                found.append(volume)
-                waiting.extend(_legs(settings, volume))
-        elif current.startswith("/dev/") and (_CLASS_BLOCK / Path(current).name).exists():
-            waiting.extend(_below_device(current))
-        else:
-            mount = mount_holding(current)
-            if mount is not None and mount.filesystem == _GATE_TYPE:
-                found.append(Path(mount.path).parent.name)  # of another HOLDFAST_HOME
-            elif mount is not None and mount.source.startswith("/"):
-                waiting.append(os.path.realpath(mount.source))
-    return found
-
-
-def file_systems_below(path: str) -> set[str]:
-    """MAJOR:MINOR of every file system that this path stands on, down to the hardware.
-
-    Through mounts, loop devices and their images, device mapper and RAID. Blocks as storage does.
-    """
-    found: set[str] = set()
-    seen: set[str] = set()
-    waiting = [os.path.realpath(path)]
-    while waiting:
-        current = waiting.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if current.startswith("/dev/") and (_CLASS_BLOCK / Path(current).name).exists():
-            waiting.extend(os.path.realpath(each) for each in _below_device(current))
+        device = block_device_name(current)
+        if device:
+            waiting += below_block_device(device)
             continue
         mount = mount_holding(current)
-        if mount is not None:
-            found.add(mount.device_number)
-            if mount.source.startswith("/"):
-                waiting.append(os.path.realpath(mount.source))
+        if mount is None:
+            continue
+        found.file_systems.add(mount.device_number)
+        volume = volume_of_device_file(settings, current)
+        if volume is not None:
+            found.volumes += [volume] if volume not in found.volumes else []
+            waiting += _legs(settings, volume)
+            continue
+        if mount.filesystem == _GATE_TYPE:  # of another HOLDFAST_HOME
+            found.volumes.append(Path(mount.path).parent.name)
+        waiting += below_mount(mount, swap=swap)
     return found
+
+
+def volumes_below(settings: Settings, path: str) -> list[str]:
+    """Names of the managed volumes that this folder, file or device stands on, nearest first."""
+    return foundation_of(settings, path).volumes
+
+
+def file_systems_below(settings: Settings, path: str) -> set[str]:
+    """MAJOR:MINOR of every file system that this path stands on, down to the hardware."""
+    return foundation_of(settings, path).file_systems
+
+
+def stands_on(settings: Settings, name: str, mount_path: str, place: str) -> str:
+    """How this place stands on the volume of that name or on what is mounted there, in words.
+
+    Empty: it does not. The mount path is compared with the mount table and never looked at: it may
+    hang. Blocks as the storage of `place` does.
+    """
+    if mount_path and is_under(place, mount_path):
+        return f"lies under {mount_path}, where {name} itself is mounted"
+    below = foundation_of(settings, place)
+    if name in below.volumes:
+        way = " → ".join(below.volumes[: below.volumes.index(name) + 1])
+        return f"stands on {way}: {name} would be below itself"
+    own = {mount.device_number for mount in mounts() if mount_path and mount.path == mount_path}
+    if not own.isdisjoint(below.file_systems):
+        return f"stands on the file system at {mount_path}: {name} would be below itself"
+    return ""
 
 
 def check_not_own_leg(settings: Settings, name: str, mount_path: str, url: str) -> None:
     """Raise OwnLeg when the container lies on the volume itself or on one that stands on it."""
-    place = open_container(url).lies_on()
-    if mount_path and is_under(place, os.path.realpath(mount_path)):
-        raise OwnLeg(
-            f"{url} lies under {mount_path}, where {name} itself is mounted",
-            "Use storage outside the volume.",
-        )
-    below = volumes_below(settings, place)
-    if name in below:
-        way = " → ".join(below[: below.index(name) + 1])
-        raise OwnLeg(
-            f"{url} stands on {way}: {name} would be a leg of itself",
-            "Use storage that does not stand on this volume.",
-        )
+    words = stands_on(settings, name, mount_path, open_container(url).lies_on())
+    if words:
+        raise OwnLeg(f"{url} {words}", "Use storage that does not stand on this volume.")
 
 
 def check_state_directory(settings: Settings, name: str, mount_path: str) -> None:
     """Raise OwnLeg when catalog and journals would lie on a managed volume."""
-    for folder in (settings.state_directory, settings.run_directory):
+    journal = settings.gate_state_directory(name) / JOURNAL_DIRECTORY  # may be a link to elsewhere
+    for folder in (settings.state_directory, settings.run_directory, journal):
         place = os.path.realpath(folder)
-        below = volumes_below(settings, place)
+        in_memory = folder == settings.run_directory  # what is used of it is locked there
+        below = foundation_of(settings, place, swap=not in_memory).volumes
         if below:
             raise OwnLeg(
                 f"{folder} lies on the volume {below[0]}: its journal would wait for itself",
@@ -108,17 +118,6 @@ def check_state_directory(settings: Settings, name: str, mount_path: str) -> Non
                 f"{mount_path} is in the way of {folder}, where Holdfast keeps its state",
                 f"Mount {name} elsewhere.",
             )
-
-
-def _below_device(device: str) -> list[str]:
-    folder = _CLASS_BLOCK / Path(device).name
-    below = [loop.backing_file for loop in loop_devices() if loop.device == device]
-    slaves = folder / "slaves"
-    if slaves.is_dir():
-        below.extend(f"/dev/{slave.name}" for slave in slaves.iterdir())
-    if (folder / "partition").exists():
-        below.append(f"/dev/{folder.resolve().parent.name}")
-    return below
 
 
 def _legs(settings: Settings, volume: str) -> list[str]:

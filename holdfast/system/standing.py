@@ -1,0 +1,160 @@
+"""What a path or block device stands on, one step down, as far as the kernel and servers say.
+
+Owns every way in which storage lies on other storage: a mount on its device, or on all of them
+(btrfs, bcachefs, ZFS); an overlay on its layers; a FUSE file system on the paths that its source
+names, and on what its server has open; an NFS mount of this very host on the exported directory;
+tmpfs on swap; a loop device on its file; device mapper, RAID and bcache on their members; a
+partition on its disk; zram on its backing device; nbd on what its server has open. Out of sight:
+servers on other hosts, and those that open files only when asked. Resolves names, so it blocks as
+storage does: call it from an expendable child. Must never change anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.system.block import swap_paths
+from holdfast.system.loop import loop_devices
+from holdfast.system.mounts import Mount
+from holdfast.system.proc_text import unescape
+
+_CLASS_BLOCK = Path("/sys/class/block")
+_BTRFS = Path("/sys/fs/btrfs")
+_LAYERS = frozenset({"lowerdir", "upperdir", "workdir", "lowerdir+", "datadir+"})
+"""Options of overlayfs that name directories (Documentation/filesystems/overlayfs.rst)."""
+_NETWORK = re.compile(r"(?:[^@/]*@)?(\[[^\]]+\]|[^:/]+):(/.*)")
+"""`host:/path`, `user@host:/path`, `[address]:/path`."""
+_MINOR_BITS = 20
+"""<linux/kdev_t.h>: how a FUSE connection's number is made of its device number."""
+
+
+def block_device_name(path: str) -> str:
+    """Name in /sys/class/block of a device node (links resolved before), empty: it is none."""
+    name = Path(path).name
+    return name if path.startswith("/dev/") and (_CLASS_BLOCK / name).exists() else ""
+
+
+def below_block_device(name: str) -> list[str]:
+    """Files and devices that this block device stands on directly."""
+    folder = _CLASS_BLOCK / name
+    found = [loop.backing_file for loop in loop_devices() if loop.device == f"/dev/{name}"]
+    with suppress(OSError):
+        found += [f"/dev/{slave.name}" for slave in (folder / "slaves").iterdir()]
+    if (folder / "partition").exists():
+        found.append(f"/dev/{folder.resolve().parent.name}")
+    with suppress(OSError):
+        backing = (folder / "backing_dev").read_text().strip()  # zram
+        found += [backing] if backing.startswith("/") else []
+    with suppress(OSError, ValueError):
+        found += _opened_by(int((folder / "pid").read_text()))  # nbd: who brought the connection
+    return found
+
+
+def below_mount(mount: Mount, *, swap: bool = True) -> list[str]:
+    """Paths and devices that what is mounted there stands on directly.
+
+    `swap`: whether what is kept in memory stands on swap (not where it is locked in memory).
+    """
+    kind = mount.filesystem.partition(".")[0]
+    if kind == "overlay":
+        return overlay_layers(mount.super_options)
+    if kind == "tmpfs":
+        return swap_paths() if swap else []
+    found = _named_paths(mount)
+    if kind == "btrfs":
+        found += _btrfs_members(found)
+    if kind in ("fuse", "fuseblk"):
+        for pid in _servers_of(mount.device_number):
+            found += _opened_by(pid)
+    return found
+
+
+def overlay_layers(super_options: str) -> list[str]:
+    """The layers of an overlay that are named absolutely. Pure.
+
+    The kernel escapes twice: `:` and `,` within a name by a backslash, and that, octally, as any
+    unusual character in mountinfo.
+    """
+    text = super_options.replace("\\134:", "\\072").replace("\\134,", "\\054")
+    found = []
+    for word in text.split(","):
+        name, _, value = word.partition("=")
+        if name in _LAYERS:
+            for part in value.split(":"):
+                path = os.fsdecode(unescape(os.fsencode(part)))
+                if path.startswith("/"):
+                    found.append(path)
+    return found
+
+
+def _named_paths(mount: Mount) -> list[str]:
+    """What the source of a mount names: one path, several (`/a:/b`, `/a=RW:/b`), or this host's."""
+    source = mount.source
+    network = _NETWORK.fullmatch(source)
+    if network is not None:
+        addresses = [network[1].strip("[]")]
+        words = dict(word.partition("=")[::2] for word in mount.super_options.split(","))
+        addresses += [words["addr"]] if "addr" in words else []
+        return [network[2]] if any(_is_this_host(each) for each in addresses) else []
+    if not source.startswith("/"):
+        return []
+    if os.path.lexists(source):
+        return [source]
+    parts = [part.partition("=")[0] for part in source.split(":")]
+    return [part for part in parts if part.startswith("/")]
+
+
+def _is_this_host(address: str) -> bool:
+    """Whether an address or name is one of ours; names are only compared, never looked up."""
+    if address in ("localhost", os.uname().nodename):
+        return True
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            socket.inet_pton(family, address)
+            probe.bind((address, 0))
+            return True
+    return False
+
+
+def _btrfs_members(sources: list[str]) -> list[str]:
+    """All devices of the btrfs that these are some of."""
+    names = {Path(os.path.realpath(source)).name for source in sources}
+    for folder in _BTRFS.glob("*/devices"):
+        members = {entry.name for entry in folder.iterdir()}
+        if not names.isdisjoint(members):
+            return [f"/dev/{member}" for member in sorted(members)]
+    return []
+
+
+def _servers_of(device_number: str) -> Iterator[int]:
+    """Processes that hold the connection of the FUSE file system with this MAJOR:MINOR."""
+    major, _, minor = device_number.partition(":")
+    wanted = b"fuse_connection:\t%d\n" % (int(major) << _MINOR_BITS | int(minor))
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with suppress(OSError):
+            for entry in (process / "fd").iterdir():
+                with suppress(OSError):
+                    is_connection = os.readlink(entry) == "/dev/fuse"  # noqa: PTH115
+                    if is_connection and wanted in (process / "fdinfo" / entry.name).read_bytes():
+                        yield int(process.name)
+                        break
+
+
+def _opened_by(pid: int) -> list[str]:
+    """Paths of the files and directories that a process has open."""
+    found = []
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                path = os.readlink(entry)  # noqa: PTH115
+                device = path.startswith("/dev/") and not block_device_name(path)
+                if path.startswith("/") and not path.startswith("/proc/") and not device:
+                    found.append(path)
+    return found
