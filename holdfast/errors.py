@@ -156,8 +156,10 @@ class StaleLeg(Refused):
 
 
 class LastLeg(Refused):
-    """This is the only leg that holds the volume's current data. Add another one first and wait
-    until it is in sync."""
+    """This is the only leg that holds the volume's current data, or the only one that can still be
+    found by its name. Add another one first and wait until it is in sync. A deleted image cannot be
+    given a name again (linkat(2) refuses a file without one); while the gate runs, its data can
+    be copied: holdfast leg add, also under the old name."""
 
     code = "LASTLEG"
 

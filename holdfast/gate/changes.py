@@ -67,12 +67,13 @@ class Changes:
         with hand.holding(self.recovery.changing):
             url = open_container(url).url
             configuration = self.roster.configuration
-            if any(
-                leg.url == url and leg.number in self.roster.present for leg in configuration.legs
-            ):
-                raise AlreadyExists(
-                    f"{url} is a leg of this volume already", "Use another container."
-                )
+            for leg in configuration.legs:
+                if leg.url == url and leg.number in self.roster.nameless:
+                    replaces = replaces or leg.number  # what is at its name now is not this leg
+                elif leg.url == url and leg.number in self.roster.present:
+                    raise AlreadyExists(
+                        f"{url} is a leg of this volume already", "Use another container."
+                    )
             known = self._examine(hand, url)
             if known is not None:
                 self.recovery.bring_back(hand, known)
@@ -178,7 +179,13 @@ class Changes:
             self._remove(hand, self.find(name))
 
     def _remove(self, hand: Hand, entry: LegEntry) -> None:
-        others = [leg for leg in self.roster.readers if leg.number != entry.number]
+        nameless = self.roster.nameless
+        others = [
+            leg
+            for leg in self.roster.readers
+            if leg.number != entry.number
+            and (leg.number not in nameless or entry.number in nameless)
+        ]
         if not others:
             raise LastLeg(
                 f"leg {entry.number} is the only one in sync",

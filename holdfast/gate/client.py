@@ -52,6 +52,10 @@ class GateClient:
         """Add a container that takes a leg's place once it is in sync."""
         return self._call("replace_leg", leg=leg, url=url)
 
+    def look(self) -> dict[str, Any]:
+        """As `show`, after another look at whether the legs still have their names."""
+        return self._call("look")
+
     def resize(self, size_bytes: int) -> dict[str, Any]:
         """Grow legs and device."""
         return self._call("resize", size_bytes=size_bytes)

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import NoSuchVolume, StorageFailed
-from holdfast.model.volume import JournalFailurePolicy, JournalMode, LegState
+from holdfast.model.volume import (
+    DEFAULT_SECTOR_BYTES,
+    SECTOR_SIZES,
+    JournalFailurePolicy,
+    JournalMode,
+    LegState,
+)
 from holdfast.system.durable import replace_durably
 
 FILE_NAME = "gate.json"
@@ -61,6 +67,17 @@ class GateConfiguration:
     """The highest number that any leg had, so that the next one gets another."""
     descriptor: dict[str, Any] = field(default_factory=dict)
     """Volume properties repeated in every superblock, for attach without a catalog."""
+
+    @property
+    def sector_bytes(self) -> int:
+        """The smallest request that the volume's block device makes."""
+        found = self.descriptor.get("sector_bytes", DEFAULT_SECTOR_BYTES)
+        if found not in SECTOR_SIZES:
+            raise StorageFailed(
+                f"the superblocks of {self.name} name sectors of {found!r} bytes",
+                "They are damaged: mount a leg by itself (mount -o loop,ro).",
+            )
+        return int(found)
 
     def with_leg(self, leg: LegEntry) -> GateConfiguration:
         """The same with this leg added, or replaced where its number exists."""

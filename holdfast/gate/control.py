@@ -47,6 +47,7 @@ class Control:
         self._hold_incident: Incident | None = None
         self._verbs: dict[str, Callable[..., Any]] = {
             "show": self.show,
+            "look": self.look,
             "hold": self.hold,
             "release": self.release,
             "add_leg": self.add_leg,
@@ -169,22 +170,32 @@ class Control:
             "size_bytes": configuration.size_bytes,
             "legs": [self._leg(entry.number) for entry in configuration.legs],
             "spares": list(configuration.spare_urls),
+            "nameless": sorted(roster.nameless),
         }
+
+    def look(self, hand: Hand) -> dict[str, Any]:
+        """Everything about the gate, after another look at the names of its legs."""
+        timeout = 2 * self._worker.hang_timeout_seconds
+        self._worker.names.look_again(timeout)
+        return self.show(hand)
 
     def _leg(self, number: int) -> dict[str, Any]:
         roster = self._worker.mirror.roster
         entry = roster.entry(number)
         resync = self._worker.recovery.resyncs.get(number)
         state = entry.state
-        if state is LegState.IN_SYNC and number not in roster.present:
-            state = LegState.FAILED  # the last one, away: nothing can be ahead of it
+        if state in (LegState.IN_SYNC, LegState.RESYNCING) and number not in roster.present:
+            state = LegState.FAILED  # away: the last one, or one that a takeover did not find
+        nameless = roster.nameless.get(number, "")
+        if nameless:
+            state = LegState.FAILED  # in use, and gone with the gate
         return {
             "number": number,
             "id": entry.id,
             "url": entry.url,
             "state": str(state),
             "resync_percent": round(resync.percent, 1) if resync else None,
-            "reason": entry.reason,
+            "reason": nameless or entry.reason,
         }
 
     def hold(self, hand: Hand, seconds: float | None = None, reason: str = "") -> dict[str, Any]:

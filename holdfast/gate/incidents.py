@@ -22,7 +22,7 @@ from holdfast.system.durable import replace_durably
 
 GRAVITY = (
     *("resync", "replacement", "takeover", "keeper-takeover"),
-    *("state", "journal", "failover", "hold"),
+    *("state", "journal", "failover", "name", "hold"),
 )
 """Strategies, the gravest last."""
 

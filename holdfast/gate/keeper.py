@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from holdfast.gate import shared
 from holdfast.gate.channel import Probe, make_channel, receive, send, wait
+from holdfast.gate.looking import Look, Lookout
 from holdfast.gate.partner import (
     BEAT_SECONDS,
     Ending,
@@ -58,6 +59,7 @@ class Keeper:
     probes: list[Probe] = field(default_factory=list)
     unburied: dict[int, int] = field(default_factory=dict)
     """Probes whose process has not ended (it may hang inside the kernel): process to leg."""
+    lookout: Lookout = field(default_factory=Lookout)
 
     def __post_init__(self) -> None:
         self.silence = Silence(self.post.cells, shared.WORKER_BEAT)
@@ -84,7 +86,12 @@ class Keeper:
         if pid == 0:
             channel.close()
             self.channel.close()
-            post = replace(self.post, keeper_pid=keeper_pid, predecessor_pid=predecessor)
+            post = replace(
+                self.post,
+                keeper_pid=keeper_pid,
+                predecessor_pid=predecessor,
+                kept=dict(self.lookout.kept),
+            )
             _become(lambda: Worker(post, worker_end, ready).run(), cells)
         self.channel.close()
         self.channel = channel
@@ -127,10 +134,11 @@ class Keeper:
     def _look_after(self) -> bool:
         """Wait for something to do, and do it; True when the gate has ended."""
         self.post.cells[shared.KEEPER_BEAT] = monotonic_ns()
-        descriptors = [self.channel.fileno(), *(probe.pipe for probe in self.probes)]
+        work: list[Probe | Look] = [*self.probes, *self.lookout.looks]
+        descriptors = [self.channel.fileno(), *(each.pipe for each in work)]
         watches = {each for each in (self.watch, self.sentinel) if each is not None}
         descriptors += watches
-        pending = min((probe.deadline - monotonic() for probe in self.probes), default=3600.0)
+        pending = min((each.deadline - monotonic() for each in work), default=3600.0)
         readable = wait(descriptors, max(0.0, min(pending, BEAT_SECONDS)))
         if self.watch is None or readable & watches or self._stands_still():
             cells = self.post.cells
@@ -141,6 +149,13 @@ class Keeper:
         while (message := receive(self.channel)) is not None:
             if "sentinel" in message:
                 self._watch_sentinel(message["sentinel"])
+            elif "look" in message:
+                self._reap()
+                self.lookout.begin(message, self.worker_pid, self.unburied)
+            elif "keep" in message:
+                self.lookout.keep(message["keep"], self.watch, message["descriptor"])
+            elif "let_go" in message:
+                self.lookout.let_go(message["let_go"])
             else:
                 self._probe(message)
         for probe in list(self.probes):
@@ -149,6 +164,9 @@ class Keeper:
                 send(self.channel, answer)
                 probe.close()
                 self.probes.remove(probe)
+        seen = self.lookout.answer(self.unburied)
+        if seen is not None:
+            send(self.channel, seen)
         self._reap()
         return False
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import stat
@@ -28,7 +29,8 @@ from holdfast.gate.superblock import (
     read_superblock,
     write_superblock,
 )
-from holdfast.model.volume import LegState
+from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState
+from holdfast.system.block import direct_io_unit
 from holdfast.system.fuse import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, fallocate
 from holdfast.system.memory import aligned_buffer
 from holdfast.system.statfs import file_system_type
@@ -222,9 +224,8 @@ class Leg:
             self.forget()
 
 
-def _identity(descriptor: int) -> int:
+def identity_of(status: os.stat_result) -> int:
     """Device and inode of an image; device and the kernel's sequence number of a disk."""
-    status = os.fstat(descriptor)
     device, number = status.st_dev, status.st_ino
     if stat.S_ISBLK(status.st_mode):
         device = status.st_rdev
@@ -240,11 +241,18 @@ def _is_local(descriptor: int) -> bool:
 
 
 def open_leg(
-    entry: LegEntry, size_bytes: int, *, whole: bool = True, inherited: int | None = None
+    entry: LegEntry,
+    size_bytes: int,
+    *,
+    whole: bool = True,
+    inherited: int | None = None,
+    sector_bytes: int = DEFAULT_SECTOR_BYTES,
 ) -> tuple[Leg, Superblock | None]:
     """Open a leg's container and read its superblock. Blocks as long as storage does.
 
     `inherited`: a descriptor of it, with its lock, that an earlier worker had; owned from now on.
+    `sector_bytes`: the smallest request that the volume makes; where the storage's direct I/O takes
+    larger ones only, it goes through the page cache.
     Raises ContainerFailed when it cannot be opened or, with `whole`, is too small for the volume;
     BlockingIOError (an OSError) when another gate, or an earlier worker, still has it.
     """
@@ -259,6 +267,9 @@ def open_leg(
             "See that the storage is there.",
         ) from error
     try:
+        if direct_io_unit(descriptor) > sector_bytes:
+            flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
         container_bytes = container.size_bytes(descriptor)
         superblock = read_superblock(descriptor, container_bytes)
         needed = container_bytes_needed(size_bytes)
@@ -289,6 +300,6 @@ def open_leg(
         sequence=superblock.sequence if superblock else 0,
         watch_size=is_file and _is_local(descriptor),
         is_file=is_file,
-        identity=_identity(descriptor),
+        identity=identity_of(os.fstat(descriptor)),
     )
     return leg, superblock

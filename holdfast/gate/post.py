@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.errors import InUse
@@ -40,6 +41,8 @@ class Post:
     """The worker before, 0 for the first one."""
     force: bool = False
     """Start from what is there although a newer leg may be away."""
+    kept: Mapping[int, int] = field(default_factory=dict)
+    """Descriptors, in a worker that takes over, of legs that cannot be found by their names."""
 
 
 def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Post:

@@ -150,9 +150,11 @@ class Recovery:
         failed = [
             entry.number
             for entry in configuration.legs
-            if entry.state in (LegState.FAILED, LegState.STALE)
-            and entry.number not in self.roster.present
-            and entry.number not in taken
+            if entry.number not in taken
+            and (
+                entry.number in self.roster.nameless
+                or (entry.state is not LegState.IN_SYNC and entry.number not in self.roster.present)
+            )
         ]
         if failed and configuration.spare_urls and self.roster.readers:
             url = configuration.spare_urls[0]
@@ -292,8 +294,12 @@ class Recovery:
             raise ContainerFailed(f"{entry.url}: a drill is on")
         hand.enter(entry.number)
         try:
+            configuration = self.roster.configuration
             leg, superblock = open_leg(
-                entry, self.roster.configuration.size_bytes, inherited=inherited
+                entry,
+                configuration.size_bytes,
+                inherited=inherited,
+                sector_bytes=configuration.sector_bytes,
             )
         except BaseException:
             hand.leave()

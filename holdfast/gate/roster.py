@@ -50,6 +50,9 @@ class Roster:
         self.arrived_ns: dict[int, int] = {}
         """When the container that stands for a leg was taken in (CLOCK_MONOTONIC): a thread that
         went into this leg before is inside another container."""
+        self.nameless: dict[int, str] = {}
+        """Legs in use whose container is not found by its name any more, and why. Replaced, never
+        changed; see names."""
         self.retired: list[LegDevice] = []
         """Legs that are not used any more; the main loop closes them."""
         self.on_last_lost: Callable[[LegDevice, str], None] = lambda leg, reason: None
@@ -91,6 +94,9 @@ class Roster:
         shared.remember_container(self._cells, leg.number, leg.identity, leg.descriptor)
         self.arrived_ns[leg.number] = monotonic_ns()
         leg.taken = True
+        self.nameless = {
+            number: why for number, why in self.nameless.items() if number != leg.number
+        }
         self.present[leg.number] = leg
 
     def _change(self, configuration: GateConfiguration) -> None:
@@ -102,17 +108,20 @@ class Roster:
         self.unsettled = True
         self._arrange()
 
-    def fail(self, leg: LegDevice, reason: str) -> None:
+    def fail(self, leg: LegDevice, reason: str, *, unless_last: bool = False) -> None:
         """A leg did not do what it must. It is not used again before it was brought up to date."""
         with self.lock:
             if self.present.get(leg.number) is not leg:
                 return  # another thread was faster
+            was_in_sync = leg.state is LegState.IN_SYNC
+            others = (other for other in self.present.values() if other is not leg)
+            staying = any(other.state is LegState.IN_SYNC for other in others)
+            last = was_in_sync and not staying
+            if last and unless_last:
+                return
             shared.mark_failed(self._cells, leg.number, failed=True)
             del self.present[leg.number]
             self.retired.append(leg)
-            was_in_sync = leg.state is LegState.IN_SYNC
-            staying = any(other.state is LegState.IN_SYNC for other in self.present.values())
-            last = was_in_sync and not staying
             if last:
                 if self.unsettled:  # nothing was answered since: the others are not behind
                     position = self.configuration.recorded_position
@@ -143,6 +152,17 @@ class Roster:
                 shared.mark_failed(self._cells, other.number, failed=other.number in states)
                 del self.present[other.number]
                 self.retired.append(other)
+
+    def set_nameless(self, nameless: dict[int, str]) -> None:
+        """Take what was found out about names, of legs that are still in use."""
+        with self.lock:
+            self.nameless = {
+                number: words for number, words in nameless.items() if number in self.present
+            }
+
+    def named_readers(self) -> list[LegDevice]:
+        """The legs in sync that somebody else than this gate can find."""
+        return [leg for leg in self.readers if leg.number not in self.nameless]
 
     def note(self, number: int, state: LegState, reason: str) -> None:
         """Remember why a leg that is not present cannot be used; nothing becomes durable."""

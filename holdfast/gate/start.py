@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from time import monotonic, monotonic_ns
 
 from holdfast.errors import ForeignLeg, HoldfastError
@@ -29,8 +29,21 @@ from holdfast.system.process import inherit_descriptor
 Opened = tuple[LegDevice, Superblock | None]
 
 
+@dataclass(frozen=True)
+class Predecessor:
+    """The worker before, and what the keeper kept of its legs for the one that takes over."""
+
+    pid: int = 0
+    kept: Mapping[int, int] = field(default_factory=dict)
+    """Descriptors by leg, with their locks, of containers that are not found by their names."""
+
+
+FIRST = Predecessor()
+"""Of a worker that none came before."""
+
+
 def open_members(
-    recovery: Recovery, entries: list[LegEntry], predecessor_pid: int = 0
+    recovery: Recovery, entries: list[LegEntry], before: Predecessor
 ) -> dict[int, Opened]:
     """Open legs side by side, for at most the hang time-out; those that cannot be are left out.
 
@@ -43,7 +56,7 @@ def open_members(
     tasks = {
         entry.number: LegTask(
             recovery.mirror.hands,
-            lambda hand, entry=entry: _open(recovery, hand, entry, predecessor_pid),  # type: ignore[misc]
+            lambda hand, entry=entry: _open(recovery, hand, entry, before),  # type: ignore[misc]
         )
         for entry in entries
     }
@@ -68,12 +81,14 @@ def _opened_in_time(task: LegTask[Opened], deadline: float) -> Opened:
     return task.result(0.0)
 
 
-def _open(recovery: Recovery, hand: Hand, entry: LegEntry, predecessor_pid: int) -> Opened:
+def _open(recovery: Recovery, hand: Hand, entry: LegEntry, before: Predecessor) -> Opened:
+    if entry.number in before.kept:
+        return recovery.open(hand, entry, os.dup(before.kept[entry.number]))
     try:
         return recovery.open(hand, entry)
     except BlockingIOError:
         _, descriptor = remembered_container(recovery.mirror.cells, entry.number)
-        inherited = inherit_descriptor(predecessor_pid, descriptor) if descriptor else None
+        inherited = inherit_descriptor(before.pid, descriptor) if descriptor else None
         if inherited is None:
             raise
     hand.enter(entry.number)
@@ -95,7 +110,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     Raises NoSource, ForeignLeg when those are in other legs' places, OSError.
     """
     roster, mirror = recovery.roster, recovery.mirror
-    opened = open_members(recovery, list(roster.configuration.legs))
+    opened = open_members(recovery, list(roster.configuration.legs), FIRST)
     found = [FoundLeg(leg.url, superblock) for leg, superblock in opened.values()]
     verdict = judge(host_memory(mirror), found, force)
     sources = _sources(recovery, opened, verdict)
@@ -193,7 +208,7 @@ def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
             leg.discard()
 
 
-def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int = 0) -> None:
+def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> None:
     """Go on with the predecessor's legs; what is away is held for, excluded, or probed later."""
     roster, mirror = recovery.roster, recovery.mirror
     failed = failed_legs(mirror.cells)
@@ -205,7 +220,7 @@ def take_over(recovery: Recovery, hand: Hand, predecessor_pid: int = 0) -> None:
     ]
     if mirror.hold.storage_lost and not mirror.hold.for_room:
         return  # nobody was left: whoever comes back is judged and brought up to date first
-    opened = open_members(recovery, usable, predecessor_pid)
+    opened = open_members(recovery, usable, before)
     _leave_out_others(recovery, opened)
     for entry in usable:
         if entry.number not in opened or entry.state is not LegState.IN_SYNC:

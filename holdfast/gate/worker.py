@@ -30,13 +30,14 @@ from holdfast.gate.configuration import keep_copy, load_running
 from holdfast.gate.control import Control
 from holdfast.gate.incidents import Incident, Incidents
 from holdfast.gate.mirror import Mirror
+from holdfast.gate.names import Names
 from holdfast.gate.partner import BEAT_SECONDS, Ending
 from holdfast.gate.post import Post
 from holdfast.gate.recovery import Recovery
 from holdfast.gate.restoring import KeeperGuard
 from holdfast.gate.retirement import Retirement
 from holdfast.gate.serving import Server
-from holdfast.gate.start import start_first, take_over
+from holdfast.gate.start import Predecessor, start_first, take_over
 from holdfast.gate.task import LegTask
 from holdfast.system import fuse, memory
 from holdfast.system.process import has_ended, part_with_descriptors, watch_process
@@ -86,6 +87,7 @@ class Worker:
         )
         self.recovery = Recovery(self.mirror, lambda question: send(self.guard.channel, question))
         self.changes = Changes(self.mirror, self.recovery)
+        self.names = Names(self.mirror, lambda question: send(self.guard.channel, question))
         self.server = Server(post.connection, self.mirror, self.end)
         self.control = Control(self)
         self.upkeep: LegTask[None] | None = None
@@ -192,9 +194,11 @@ class Worker:
             self.mirror.open_journal(seal=not ended)
         except OSError as error:
             self.mirror.journal_failed(f"it cannot be opened: {error.strerror}")
-        predecessor_pid = self.post.predecessor_pid
-        task = LegTask(self.hands, lambda hand: take_over(self.recovery, hand, predecessor_pid))
+        before = Predecessor(self.post.predecessor_pid, self.post.kept)
+        task = LegTask(self.hands, lambda hand: take_over(self.recovery, hand, before))
         self._attend(task)
+        if self.post.kept:
+            self.names.took_over(self.post.kept)
         incident.step("legs opened", f"{len(self.mirror.roster.readers)} in sync", died)
         os.write(self.post.connection, fuse.NOTIFY_RESEND)
         self.resend_ns = monotonic_ns()
@@ -274,6 +278,7 @@ class Worker:
             self.guard.tend(),
             self._give_up_hanging(),
             self.recovery.tick(),
+            self.names.tick(),
             self._tend_upkeep(),
             self._tend_hold(),
             self._tend_incidents(),
@@ -283,7 +288,10 @@ class Worker:
         if self.wake_read in readable:
             os.read(self.wake_read, 4096)
         while (answer := receive(self.guard.channel)) is not None:
-            self.recovery.probed(answer)
+            if "look" in answer:
+                self.names.looked(answer)
+            else:
+                self.recovery.probed(answer)
         if listener in readable:
             self.control.accept(self.post.listener)
         self._close_retired()
@@ -370,6 +378,7 @@ class Worker:
         """Another keeper watches this worker from now on."""
         self._tell_sentinel()
         self.recovery.forget_questions()
+        self.names.keeper_changed()
         self._reap()
 
     def _reap(self) -> None:

@@ -58,6 +58,12 @@ class JournalFailurePolicy(StrEnum):
     HOLD = "hold"
 
 
+DEFAULT_SECTOR_BYTES = 4096
+"""Of volumes that Holdfast makes: the page size, and what every disk takes."""
+
+SECTOR_SIZES = (512, 1024, 2048, 4096)
+"""What a loop device can have (losetup(8)), up to the page size."""
+
 FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
 
 
@@ -100,7 +106,7 @@ class Adoption:
     could not be seen."""
     loop_options: str = ""
     """How the image was attached: offset=…, sizelimit=… (bytes), sector-size=…, direct-io, ro,
-    autoclear."""
+    autoclear, own (the image was made by Holdfast)."""
     points: tuple[MountPoint, ...] = ()
     """Every mount of it when last looked at, in the order to dismount them."""
     boot_id: str = ""
@@ -125,6 +131,9 @@ class Volume:
     """Whether the volume should be attached; what a crash or reboot must not change."""
     adoption: Adoption | None = None
     """Only of adopted volumes."""
+    sector_bytes: int = DEFAULT_SECTOR_BYTES
+    """Smallest unit of the block device that applications see: what they may write with O_DIRECT.
+    Kept for the volume's life, whatever it lies on. Of an adopted one its loop_options say it."""
 
     @property
     def is_adopted(self) -> bool:

@@ -276,7 +276,7 @@ class Holdfast:
             if self.catalog.volume(name).is_adopted:
                 self.catalog.remove(name)
                 return []
-            detach_volume(self.settings, self.catalog.volume(name), progress)
+            detach_volume(self.settings, self.catalog.volume(name), progress, may_end=True)
             self.legs.note(name)
             self.ingest()
             volume = self.catalog.volume(name)

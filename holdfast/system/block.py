@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +16,11 @@ from pathlib import Path
 from holdfast.system.mounts import mounts
 from holdfast.system.proc import read
 from holdfast.system.proc_text import parse_swaps
+from holdfast.system.statx import direct_io_offset_unit
 
 _BLKGETSIZE64 = 0x80081272  # linux/fs.h
 _SYS_DEV_BLOCK = Path("/sys/dev/block")
+_SYS_CLASS_BLOCK = Path("/sys/class/block")
 
 
 def device_size_bytes(descriptor: int) -> int:
@@ -90,3 +93,29 @@ def partitions(path: str | os.PathLike[str]) -> list[str]:
         return sorted(entry.name for entry in folder.iterdir() if (entry / "partition").exists())
     except FileNotFoundError:
         return []
+
+
+def sector_bytes(device: str) -> int:
+    """Logical sector of a block device, as sysfs tells it without touching it; 0: it is none."""
+    return _sector_bytes(_SYS_CLASS_BLOCK / Path(os.path.realpath(device)).name)
+
+
+def _sector_bytes(folder: Path) -> int:
+    for place in (folder, folder.resolve().parent):  # a partition has its disk's
+        with suppress(OSError, ValueError):
+            return int((place / "queue/logical_block_size").read_text())
+    return 0
+
+
+def direct_io_unit(descriptor: int) -> int:
+    """What offsets and lengths of direct I/O on this file or device must be a multiple of.
+
+    1 where nothing is known to forbid anything. Asks the kernel, which remembers (statx(2) since
+    Linux 6.1), else the disk that the file lies on.
+    """
+    unit = direct_io_offset_unit(f"/proc/self/fd/{descriptor}")
+    if unit:
+        return unit
+    status = os.fstat(descriptor)
+    number = status.st_rdev if stat.S_ISBLK(status.st_mode) else status.st_dev
+    return _sector_bytes(_SYS_DEV_BLOCK / f"{os.major(number)}:{os.minor(number)}") or 1

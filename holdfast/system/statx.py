@@ -19,6 +19,11 @@ _STATX_BASIC_STATS = 0x7FF
 _STATX_MNT_ID = 0x1000
 """linux/fcntl.h, linux/stat.h; the mount's number since Linux 5.8."""
 
+_STATX_DIOALIGN = 0x2000
+"""Linux 6.1."""
+_DIRECT_IO_AT_BYTES = 152
+"""Offset of stx_dio_mem_align and stx_dio_offset_align."""
+
 _STRUCTURE_BYTES = 256
 _STRUCTURE = struct.Struct("=I12xI8xH2xQ96xIIQ")
 """Of struct statx, linux/stat.h: mask, links, mode, inode, device (major, minor), mount."""
@@ -51,3 +56,18 @@ def remembered(path: str, *, follow: bool = True) -> Attributes:
         raise OSError(number, os.strerror(number), path)
     mask, links, mode, inode, major, minor, mount_id = _STRUCTURE.unpack_from(buffer)
     return Attributes(mode, links, inode, (major, minor), mount_id if mask & _STATX_MNT_ID else 0)
+
+
+def direct_io_offset_unit(path: str) -> int:
+    """What offsets and lengths of direct I/O must be a multiple of; 0: not told, or not possible.
+
+    Raises OSError; may block while resolving the path.
+    """
+    buffer = ctypes.create_string_buffer(_STRUCTURE_BYTES)
+    flags = _AT_STATX_DONT_SYNC | _AT_NO_AUTOMOUNT
+    if _libc.statx(_AT_FDCWD, os.fsencode(path), flags, _STATX_DIOALIGN, buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    mask = struct.unpack_from("=I", buffer)[0]
+    unit: int = struct.unpack_from("=II", buffer, _DIRECT_IO_AT_BYTES)[1]
+    return unit if mask & _STATX_DIOALIGN else 0

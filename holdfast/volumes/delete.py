@@ -36,7 +36,7 @@ def delete_volume(
     """
     say = progress or silent
     _give_up_lost_storage(settings, volume, say)
-    detach_volume(settings, volume, progress)
+    detach_volume(settings, volume, progress, may_end=True)
     state_directory = settings.gate_state_directory(volume.name)
     left = []
     for url in _urls(settings, volume):

@@ -8,21 +8,28 @@ from __future__ import annotations
 import shutil
 
 from holdfast.config import Settings
-from holdfast.errors import GateGone, VolumeHeld
+from holdfast.errors import GateGone, LastLeg, VolumeHeld
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
-from holdfast.model.volume import Volume
+from holdfast.model.volume import LegState, Volume
 from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack import examine_stack
 
 
-def detach_volume(settings: Settings, volume: Volume, progress: Progress | None = None) -> None:
+def detach_volume(
+    settings: Settings,
+    volume: Volume,
+    progress: Progress | None = None,
+    *,
+    may_end: bool = False,
+) -> None:
     """Take the volume's stack down; durable and clean when it returns. Idempotent.
 
     Blocks while dirty pages are written. Raises InUse naming who uses it, VolumeHeld while it is
-    held, DeadlinePassed.
+    held, LastLeg when nobody could find its data afterwards (unless it `may_end` with the gate),
+    DeadlinePassed.
     """
     say = progress or silent
     name = volume.name
@@ -32,6 +39,8 @@ def detach_volume(settings: Settings, volume: Volume, progress: Progress | None 
         shutil.rmtree(run_directory, ignore_errors=True)
         return
     _refuse_held(settings, name)
+    if not may_end:
+        _refuse_nameless(settings, name)
     say("unmount")
     stack = examine_stack(settings, name)
     for mount in reversed(stack.mounts):
@@ -53,3 +62,21 @@ def _refuse_held(settings: Settings, name: str) -> None:
             f"{name} is held ({shown['hold_reason']}): its dirty data cannot be written",
             f"Bring a leg back or add one, or holdfast volume release {name}.",
         )
+
+
+def _refuse_nameless(settings: Settings, name: str) -> None:
+    """The current data must be found by a name when the gate has let go of it."""
+    try:
+        shown = GateClient(settings.gate_run_directory(name)).look()
+    except GateGone:
+        return
+    if any(leg["state"] == LegState.IN_SYNC for leg in shown["legs"]):
+        return
+    for leg in shown["legs"]:
+        if leg["number"] in shown["nameless"]:
+            raise LastLeg(
+                f"leg {leg['number']} of {name} ({leg['url']}) has the only current data, and"
+                f" {leg['reason']}: nobody would find it again",
+                f"Give it its name back where it has another one now (mv); or: holdfast leg add"
+                f" {name} {leg['url']}, or any other URL, and wait until that is in sync.",
+            )

@@ -79,6 +79,8 @@ def _state(
     asked_for_read_only = "ro" in volume.mount.options.split(",")
     members = [leg for leg in legs if leg.state is not LegState.SPARE]
     in_sync = [leg for leg in members if leg.state is LegState.IN_SYNC]
+    if shown["nameless"] and not mounted.read_only:
+        return VolumeState.DEGRADED
     if not in_sync or (mounted.read_only and not asked_for_read_only):
         return VolumeState.FAILED
     return VolumeState.HEALTHY if len(in_sync) == len(members) else VolumeState.DEGRADED
