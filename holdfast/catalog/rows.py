@@ -47,6 +47,7 @@ def row_of_volume(volume: Volume) -> VolumeRow:
         hang_timeout_seconds=volume.hang_timeout_seconds,
         attached=volume.attached,
         adoption=asdict(volume.adoption) if volume.adoption else None,
+        sector_bytes=volume.sector_bytes,
     )
 
 
@@ -75,6 +76,7 @@ def volume_of_row(row: VolumeRow) -> Volume:
         hang_timeout_seconds=row.hang_timeout_seconds,
         attached=row.attached,
         adoption=_adoption(row.adoption) if row.adoption else None,
+        sector_bytes=row.sector_bytes,
     )
 
 

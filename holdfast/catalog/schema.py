@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.errors import MissingRights, StorageFailed
 from holdfast.system.trusted import open_file, own_directory
 
-HEAD = "0003"
+HEAD = "0004"
 """Newest revision in migrations/versions; a test compares it with Alembic's own opinion."""
 
 BUSY_TIMEOUT_SECONDS = 10.0

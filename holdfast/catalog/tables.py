@@ -60,6 +60,9 @@ class VolumeRow(Base):
     adoption: Mapped[dict[str, Any] | None] = mapped_column(
         JSON, comment="Source and mounts of an adopted volume; null of a gated one"
     )
+    sector_bytes: Mapped[int] = mapped_column(
+        Integer, server_default="4096", comment="Logical sector of a gated volume's block device"
+    )
 
 
 class ReceiptRow(Base):

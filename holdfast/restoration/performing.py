@@ -281,7 +281,7 @@ def _source(assessment: Assessment) -> Source:
         device=url.path,
         filesystem=found.type,
         is_image=url.kind == "file",
-        sector_bytes=4096 if url.kind == "file" else 512,
+        sector_bytes=512,  # every file system can be mounted from smaller sectors than its own
     )
 
 

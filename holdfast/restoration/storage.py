@@ -11,6 +11,7 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def bring_up(settings: Settings, volume: Volume) -> tuple[str, str]:
         return mountable_source(volume.mount, volume.adoption)
     start(settings, volume.name)
     device_file = device_file_of(settings, volume.name)
-    device = in_expendable_child(lambda: attach_loop(device_file), _LOOP_SECONDS, "the gate")
+    configuration = load_configuration(settings.gate_state_directory(volume.name))
+    attach = partial(attach_loop, device_file, sector_bytes=configuration.sector_bytes)
+    device = in_expendable_child(attach, _LOOP_SECONDS, "the gate")
     return device, ""
 
 

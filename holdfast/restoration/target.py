@@ -18,14 +18,14 @@ from typing import Any
 
 from holdfast.config import Settings
 from holdfast.containers import open_container
-from holdfast.errors import InUse, InvalidOption, OwnLeg, TooSmall
+from holdfast.errors import InUse, InvalidOption, TooSmall
 from holdfast.gate.provision import provision
 from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
-from holdfast.model.volume import Volume
+from holdfast.model.volume import DEFAULT_SECTOR_BYTES, Volume
 from holdfast.restoration.copying.child import Target
 from holdfast.restoration.storage import (
     NEW_GATE,
@@ -34,15 +34,15 @@ from holdfast.restoration.storage import (
     volume_from_json,
 )
 from holdfast.restoration.update_lock import forget
+from holdfast.system.block import sector_bytes
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import fitting_label, kind_of
-from holdfast.system.mounts import is_under
 from holdfast.volumes.carrying import carry_options, wanted_super_options
 from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.checks import ContainerPlace, check_containers
 from holdfast.volumes.create import configuration_of
 from holdfast.volumes.erase import clear_container
-from holdfast.volumes.source import OWN_LOOP_OPTIONS
+from holdfast.volumes.source import own_loop_options
 
 ROOM_SHARE = 1.1
 """A new file system needs more than the bytes in use: its own structures, and some air."""
@@ -112,6 +112,7 @@ def design(
                 f"It needs {format_size(smallest_bytes)}.",
             )
         draft = replace(draft, size_bytes=usable_bytes)
+    draft, larger = _with_sectors(draft, points[-1].source, url)
     words, dropped = carry_options(
         wanted_super_options(points), volume.mount.filesystem, filesystem
     )
@@ -124,14 +125,39 @@ def design(
             volume.adoption,
             source=url,
             super_options=words,
-            loop_options=OWN_LOOP_OPTIONS if is_file else "",
+            loop_options=own_loop_options(draft.sector_bytes) if is_file else "",
             needs_network=False,
         )
         draft = replace(draft, leg_urls=(), adoption=adoption)
     elif filesystem != volume.mount.filesystem:
         kept = _general_options(volume.mount.options)
         draft = replace(draft, mount=replace(draft.mount, options=kept))
-    return NewStorage(draft, place.exists, tuple(dropped))
+    return NewStorage(draft, place.exists, (*larger, *dropped))
+
+
+SMALLEST_SECTOR_BYTES = 512
+
+
+def _with_sectors(draft: Volume, source: str, url: str) -> tuple[Volume, list[Finding]]:
+    """The volume with the sector size that its users have now, or cannot keep on this device."""
+    present_bytes = sector_bytes(source) if source.startswith("/dev/") else 0
+    wanted_bytes = present_bytes or SMALLEST_SECTOR_BYTES  # what no disk limits is not limited
+    own_bytes = 0
+    if draft.is_adopted and url.startswith("block:"):
+        own_bytes = sector_bytes(parse_container_url(url).path)
+    draft = replace(draft, sector_bytes=own_bytes or min(wanted_bytes, DEFAULT_SECTOR_BYTES))
+    if own_bytes <= wanted_bytes:
+        return draft, []
+    return draft, [
+        Finding(
+            "sectors",
+            Verdict.NEEDS_FORCE if present_bytes else Verdict.LIMITED,
+            f"{url} has sectors of {own_bytes} bytes, {source} has {wanted_bytes}",
+            f"Programs that write less than {own_bytes} bytes with O_DIRECT (MariaDB's log) get"
+            " EINVAL.",
+            "Use an image on that device, or a device with smaller sectors.",
+        )
+    ]
 
 
 def _check(settings: Settings, draft: Volume, url: str, others: Sequence[Volume]) -> ContainerPlace:
@@ -143,14 +169,8 @@ def _check(settings: Settings, draft: Volume, url: str, others: Sequence[Volume]
 
 
 def _check_place(settings: Settings, draft: Volume, url: str) -> None:
-    """Not on the volume itself. Its path is as the mount table has it: it may hang, and is not
-    looked at."""
-    if is_under(open_container(url).lies_on(), draft.mount.path):
-        raise OwnLeg(
-            f"{url} lies under {draft.mount.path}, where {draft.name} itself is mounted",
-            "Use storage outside the volume.",
-        )
-    check_not_own_leg(settings, draft.name, "", url)
+    """Not on the volume itself, in whatever way."""
+    check_not_own_leg(settings, draft.name, draft.mount.path, url)
 
 
 def _exists(url: str) -> bool:
@@ -260,6 +280,7 @@ def prepare(settings: Settings, identifier: str, storage: NewStorage) -> Target:
         label=volume.mount.label,
         uuid=volume.mount.uuid,
         options=_storing_options(volume),
+        sector_bytes=volume.sector_bytes,
     )
 
 

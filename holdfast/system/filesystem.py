@@ -41,7 +41,10 @@ class FileSystemKind:
     tool_names: tuple[str, ...]
     """Programs that must be installed."""
     make: Callable[[str, str, str], list[str]]
-    """(device, label, uuid) → command; overwrites what is there."""
+    """(device, label, uuid) → command; overwrites what is there.
+
+    With blocks and sectors of 4096 bytes also on a device of smaller ones, so that it can be
+    attached with larger ones; what applications may write directly is decided by the device."""
     grow: Callable[[str, str], list[str]]
     """(device, mount path) → command that fills the device, while mounted."""
     check: Callable[[str], list[str]]
@@ -60,7 +63,9 @@ KINDS: dict[str, FileSystemKind] = {
         minimum_bytes=16 << 20,
         label_bytes=16,
         tool_names=("mkfs.ext4", "resize2fs", "e2fsck"),
-        make=lambda device, label, uuid: ["mkfs.ext4", "-q", "-F", "-L", label, "-U", uuid, device],
+        make=lambda device, label, uuid: [
+            *("mkfs.ext4", "-q", "-F", "-b", "4096", "-L", label, "-U", uuid, device)
+        ],
         grow=lambda device, path: ["resize2fs", device],
         check=lambda device: ["e2fsck", "-f", "-n", device],
         grow_unmounted=lambda device: [["e2fsck", "-f", "-p", device], ["resize2fs", device]],
@@ -72,7 +77,7 @@ KINDS: dict[str, FileSystemKind] = {
         label_bytes=12,
         tool_names=("mkfs.xfs", "xfs_growfs", "xfs_repair"),
         make=lambda device, label, uuid: [
-            *("mkfs.xfs", "-q", "-f", "-L", label, "-m", f"uuid={uuid}", device)
+            *("mkfs.xfs", "-q", "-f", "-s", "size=4096", "-L", label, "-m", f"uuid={uuid}", device)
         ],
         grow=lambda device, path: ["xfs_growfs", "-d", path],
         check=lambda device: ["xfs_repair", "-n", device],

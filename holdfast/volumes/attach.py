@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -83,7 +84,8 @@ def attach_volume(
         say("attach the loop device")
         undo.add("detach", lambda: detach_loops(examine_stack(settings, name), name))
         device_file = device_file_of(settings, name)
-        device = in_expendable_child(lambda: attach_loop(device_file), _LOOP_SECONDS, "the gate")
+        attach = partial(attach_loop, device_file, sector_bytes=configuration.sector_bytes)
+        device = in_expendable_child(attach, _LOOP_SECONDS, "the gate")
         _check_identity(volume, device)
         say("mount")
         undo.add("unmount", lambda: _unmount_all(settings, name))

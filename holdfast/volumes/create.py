@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -155,7 +156,11 @@ def _build(
     say("attach the loop device")
     undo.add("detach", lambda: detach_loops(examine_stack(settings, name), name))
     device_file = device_file_of(settings, name)
-    device = in_expendable_child(lambda: attach_loop(device_file), _LOOP_SECONDS, "the gate")
+    device = in_expendable_child(
+        partial(attach_loop, device_file, sector_bytes=volume.sector_bytes),
+        _LOOP_SECONDS,
+        "the gate",
+    )
 
     say(f"make the {volume.mount.filesystem} file system")
     properties = volume.mount

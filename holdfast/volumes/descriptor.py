@@ -18,6 +18,7 @@ def describe(volume: Volume) -> dict[str, Any]:
         "name": volume.name,
         "kind": volume.kind,
         "mount": mount,
+        "sector_bytes": volume.sector_bytes,
         "journal": str(volume.journal),
         "hang_timeout_seconds": volume.hang_timeout_seconds,
         "hold_timeout_seconds": volume.hold_timeout_seconds,
@@ -39,6 +40,7 @@ def volume_of(configuration: GateConfiguration) -> Volume:
         id=configuration.volume_id,
         kind=kind,
         size_bytes=configuration.size_bytes,
+        sector_bytes=configuration.sector_bytes,
         mount=mount,
         leg_urls=tuple(leg.url for leg in configuration.legs),
         spare_urls=configuration.spare_urls,
@@ -53,6 +55,7 @@ def with_configuration(volume: Volume, configuration: GateConfiguration) -> Volu
     return replace(
         volume,
         size_bytes=configuration.size_bytes,
+        sector_bytes=configuration.sector_bytes,
         leg_urls=tuple(leg.url for leg in configuration.legs),
         spare_urls=configuration.spare_urls,
     )

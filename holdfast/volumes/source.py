@@ -80,14 +80,26 @@ def identity_of(device: str) -> Identity | None:
         return None
 
 
-OWN_LOOP_OPTIONS = "sector-size=4096,direct-io"
-"""Of loop devices that Holdfast attaches for images which it made, as `loop_options` has them."""
+_OWN = "own"
+"""In `loop_options`: the image was made by Holdfast, and so is its loop device."""
+_OWN_BEFORE = "sector-size=4096,direct-io"
+"""The same, as it was recorded before sector sizes were kept."""
+
+
+def own_loop_options(sector_bytes: int) -> str:
+    """How Holdfast attaches an image that it made, as `loop_options` has it."""
+    size = [] if sector_bytes == _SECTOR_BYTES else [f"sector-size={sector_bytes}"]
+    return ",".join([*size, "direct-io", _OWN])
+
+
+def _is_own(loop_options: str) -> bool:
+    return loop_options == _OWN_BEFORE or _OWN in loop_options.split(",")
 
 
 def let_go_of_source(adoption: Adoption) -> None:
     """Detach the loop device of an image that Holdfast made; others' devices stay. Idempotent."""
     kind, _, path = adoption.source.partition(":")
-    if kind == "file" and adoption.loop_options == OWN_LOOP_OPTIONS:
+    if kind == "file" and _is_own(adoption.loop_options):
         for loop in loop_devices():
             if loop.backing_file == path and not loop.deleted:
                 detach_loop(loop.device, loop.backing_file)
@@ -132,7 +144,7 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
         present = _loop_options(Path(loop.device).name, loop.direct_io)
         # A second device on an image that is mounted would be a second cache of the same bytes.
         mounted = loop.device in in_use and _part(present) == _part(loop_options)
-        if mounted or present == loop_options:
+        if mounted or present == loop_options.removesuffix(f",{_OWN}"):
             return _checked(loop.device, path, mount), ""
     if not in_expendable_child(lambda: os.path.isfile(path), doing=path):  # noqa: PTH113 - text
         raise StorageFailed(f"the image {path} is not there", "Bring it back, then attach again.")
@@ -149,10 +161,16 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
     command = ["losetup", "--find", "--show"]
     command += [f"--{name}={words[name]}" for name in ("offset", "sizelimit", "sector-size")
                 if name in words]  # fmt: skip
-    command += ["--direct-io=on"] if "direct-io" in words else []
     command += ["--read-only"] if "ro" in words else []
-    device = run([*command, "--", path], deadline_seconds=_ATTACH_SECONDS).stdout.strip()
-    return device, ""
+    direct = ["--direct-io=on"] if "direct-io" in words else []
+    try:
+        done = run([*command, *direct, "--", path], deadline_seconds=_ATTACH_SECONDS)
+    except CommandFailed:
+        if not direct:
+            raise
+        # The disk below has larger sectors: through the page cache, a flush is fsync all the same.
+        done = run([*command, "--", path], deadline_seconds=_ATTACH_SECONDS)
+    return done.stdout.strip(), ""
 
 
 def _uuid_in(image: str, offset_bytes: str) -> str:

@@ -26,6 +26,7 @@ from holdfast.errors import (
     TooSmall,
     by_code,
 )
+from holdfast.model.volume import DEFAULT_SECTOR_BYTES
 from holdfast.restoration.copying.passes import PassResult, Replica
 from holdfast.system.detached import mount_detached
 from holdfast.system.filesystem import make_filesystem
@@ -63,6 +64,8 @@ class Target:
     """Whether to make the file system first: what is there is lost."""
     options: str = ""
     """Of the file system, where they decide how what is copied is stored."""
+    sector_bytes: int = DEFAULT_SECTOR_BYTES
+    """As the device will have it from which it is mounted for applications."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +266,9 @@ class _Worker:
     def start(self, source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
         """Attach, make and mount."""
         wanted = Target(**target)
-        device, self._loop = attach_private_loop(wanted.path, wanted.size_bytes)
+        device, self._loop = attach_private_loop(
+            wanted.path, wanted.size_bytes, sector_bytes=wanted.sector_bytes
+        )
         if wanted.make:
             make_filesystem(wanted.filesystem, device, wanted.label, wanted.uuid)
         options = _by_name(wanted.options)
