@@ -7,11 +7,11 @@ never lose one that cannot be read: it is moved aside, for people to look at.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.model.bounded import read_object
 from holdfast.model.receipt import Receipt, receipt_from_json
 
 BAD_SUFFIX = ".bad"
@@ -48,7 +48,7 @@ def read_spool(directory: Path) -> tuple[list[tuple[Path, Receipt]], tuple[Path,
 
 
 def _read(path: Path) -> Receipt:
-    receipt = receipt_from_json(json.loads(path.read_text()))
+    receipt = receipt_from_json(read_object(path.read_bytes()))
     for name in ("id", "volume", "strategy", "cause", "outcome", "verification"):
         if not isinstance(getattr(receipt, name), str):
             raise TypeError(f"{name} is not text")

@@ -34,7 +34,7 @@ from holdfast.cli import (
     users,
     volume,
 )
-from holdfast.cli.output import print_error
+from holdfast.cli.output import note, print_error, take_every_character
 from holdfast.errors import HoldfastError, InvalidOption
 
 INTERRUPTED = 130
@@ -99,6 +99,7 @@ def _options(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status as docs/exit-status.md lists them."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    take_every_character()
     with _ending_in_order() as signals:
         status = _run(given)
     return 128 + signals[0] if signals and status == INTERRUPTED else status
@@ -176,9 +177,8 @@ def _report_unexpected(error: Exception) -> int:
 
         traceback.print_exception(error)
     else:
-        print(
+        note(
             f"error: a mistake in Holdfast itself: {type(error).__name__}: {error}\n"
-            "  mend: run it again with HOLDFAST_DEBUG=1 and report what it prints.",
-            file=sys.stderr,
+            "  mend: run it again with HOLDFAST_DEBUG=1 and report what it prints."
         )
     return UNEXPECTED

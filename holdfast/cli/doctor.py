@@ -11,6 +11,7 @@ from holdfast.cli.output import console, print_json
 from holdfast.cli.session import session
 from holdfast.errors import HostCannot
 from holdfast.model.finding import Verdict
+from holdfast.system.printable import printable
 
 if TYPE_CHECKING:
     from holdfast.model.finding import Finding
@@ -39,10 +40,10 @@ def _print(findings: list[Finding], missing: int) -> None:
         mark = f"{finding.verdict:<8}"
         style = {"ok": "green", "limited": "yellow", "missing": "bold red"}[finding.verdict]
         out.print(mark, style=style, end="")
-        out.print(f"{finding.subject}: {finding.found}")
+        out.print(printable(f"{finding.subject}: {finding.found}"))
         for line in (finding.meaning, finding.mend and f"mend: {finding.mend}"):
             if line:
-                out.print(f"        {line}", style="dim")
+                out.print(f"        {printable(line)}", style="dim")
     limited = sum(finding.verdict is Verdict.LIMITED for finding in findings)
     end = "Holdfast works here" if not missing else f"Holdfast cannot work here: {missing} missing"
     out.print(f"\n{end}{f', {limited} limits' if limited else ''}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.options import AsJson, DryRun, VolumeName, positive_duration
-from holdfast.cli.output import milliseconds_text, note, print_json, print_table, time_text
+from holdfast.cli.output import milliseconds_text, note, print_json, print_table, say, time_text
 from holdfast.cli.session import session
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ def _print_plan(plan: FreezePlan, as_json: bool) -> None:
     if as_json:
         print_json({"dry_run": True, "would": plan})
         return
-    print(f"Would freeze {plan.volume} by {plan.freezer}:")
+    say(f"Would freeze {plan.volume} by {plan.freezer}:")
     if plan.processes:
         print_table(
             ("PID", "NAME"), [(str(each.pid), each.name) for each in plan.processes], right=("PID",)
         )
     for finding in plan.findings:
-        print(f"{finding.subject}: {finding.found}. {finding.meaning}")
+        say(f"{finding.subject}: {finding.found}. {finding.meaning}")

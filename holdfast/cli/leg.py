@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import DryRun, LegName, LegUrl, VolumeName, Yes
-from holdfast.cli.output import confirm, note, progress
+from holdfast.cli.output import confirm, note, progress, say
 from holdfast.cli.session import session
 
 commands = typer.Typer(
@@ -36,7 +36,7 @@ def add(
     """
     with session() as holdfast:
         if dry_run:
-            print(f"Would {holdfast.legs.plan_add(name, url, spare)}")
+            say(f"Would {holdfast.legs.plan_add(name, url, spare)}")
             return
         if spare:
             holdfast.legs.add(name, url, spare=True)
@@ -53,7 +53,7 @@ def remove(name: VolumeName, leg: LegName, dry_run: DryRun = False, yes: Yes = F
     with session() as holdfast:
         intention = holdfast.legs.plan_remove(name, leg)
         if dry_run:
-            print(f"Would {intention}")
+            say(f"Would {intention}")
             return
         confirm(f"{intention[:1].upper()}{intention[1:]}?", yes)
         holdfast.legs.remove(name, leg)
@@ -74,7 +74,7 @@ def replace(
     """
     with session() as holdfast:
         if dry_run:
-            print(f"Would {holdfast.legs.plan_replace(name, leg, url)}")
+            say(f"Would {holdfast.legs.plan_replace(name, leg, url)}")
             return
         with progress(f"bringing {url} up to date") as show:
             holdfast.legs.replace(name, leg, url, wait=wait, percentage=show)

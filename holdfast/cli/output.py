@@ -1,7 +1,8 @@
 """How things look: JSON, tables, errors, questions and progress.
 
-Owns the decision between terminal and pipe. Must never print anything but plain JSON to standard
-output when JSON was asked for.
+Owns the decision between terminal and pipe, and is the only place of the commands that prints: what
+strangers chose (names of files, processes, mounts) is escaped here. Must never print anything but
+plain JSON to standard output when JSON was asked for.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from holdfast.errors import HoldfastError, NotConfirmed
+from holdfast.system.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +60,27 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, indented, to standard output."""
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    say(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that loses nothing and that every terminal, pipe and parser takes.
+
+    Letters stay; what does not simply stand there is escaped as JSON does it, also bytes that were
+    no UTF-8: as the lone surrogates (`\\udce9`) by which Python's os.fsencode gets them back.
+    """
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=ascii_only)
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text
+    )
+
+
+def say(text: str) -> None:
+    """Print a text of ours to standard output; what strangers chose in it is escaped."""
+    print(printable(text, keep="\n"))
 
 
 def print_error(error: HoldfastError) -> None:
@@ -65,14 +88,24 @@ def print_error(error: HoldfastError) -> None:
     head = f"error[{error.code}]" if error.code else "error"
     if sys.stderr.isatty():
         head = f"\x1b[1;31m{head}\x1b[0m"
-    print(f"{head}: {error.message}", file=sys.stderr)
+    print(f"{head}: {printable_lines(error.message)}", file=sys.stderr)
     if error.mend:
-        print(f"  mend: {error.mend}", file=sys.stderr)
+        print(f"  mend: {printable_lines(error.mend)}", file=sys.stderr)
 
 
 def note(text: str) -> None:
     """Say what was done, to standard error: standard output carries values only."""
-    print(text, file=sys.stderr)
+    print(printable(text, keep="\n"), file=sys.stderr)
+
+
+def take_every_character() -> None:
+    """Whatever the locale: a character that an output cannot show is escaped, not a traceback.
+
+    Progress and tables have signs of their own that are not in ASCII.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -152,7 +185,7 @@ def _cell(text: str, cut: bool = False) -> Any:
     from rich.text import Text
 
     style = STATE_STYLES.get(text, "")
-    return Text(text, style, no_wrap=cut or None, overflow="ellipsis" if cut else None)
+    return Text(printable(text), style, no_wrap=cut or None, overflow="ellipsis" if cut else None)
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -161,7 +194,7 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise NotConfirmed(question.rstrip("?") + ": not confirmed", "Add --yes to do it.")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmed("not confirmed, nothing was changed", "Answer y, or add --yes.")
 
@@ -204,7 +237,7 @@ def stepped_progress(
     ) as bar:
         task = bar.add_task(description, total=100.0)
         yield (
-            lambda step: bar.update(task, description=f"{description}: {step}"),
+            lambda step: bar.update(task, description=printable(f"{description}: {step}")),
             lambda percent: bar.update(task, completed=percent),
         )
 
@@ -215,8 +248,8 @@ def steps(description: str) -> Iterator[Callable[[str], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    with console(sys.stderr).status(description) as line:
-        yield lambda step: line.update(f"{description}: {step}")
+    with console(sys.stderr).status(printable(description)) as line:
+        yield lambda step: line.update(printable(f"{description}: {step}"))
 
 
 def time_text(seconds: float) -> str:

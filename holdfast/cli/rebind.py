@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.cli.assess import Deadline
 from holdfast.cli.options import AsJson, DryRun, VolumeName
-from holdfast.cli.output import note, print_json
+from holdfast.cli.output import note, print_json, say
 from holdfast.cli.session import session
 
 
@@ -21,6 +21,6 @@ def rebind(
         print_json({"processes": list(words), "moved": not dry_run and bool(words)})
         return
     for line in words:
-        print(f"would move {line}" if dry_run else line)
+        say(f"would move {line}" if dry_run else line)
     if not words:
         note(f"no process has a handle on a stale mount of {name}")

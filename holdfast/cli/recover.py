@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.cli.options import AsJson
-from holdfast.cli.output import print_json
+from holdfast.cli.output import print_json, say
 from holdfast.cli.session import session
 
 
@@ -19,6 +19,6 @@ def recover(as_json: AsJson = False) -> None:
         print_json({"actions": done})
     elif done:
         for action in done:
-            print(action)
+            say(action)
     else:
-        print("Nothing to recover.")
+        say("Nothing to recover.")

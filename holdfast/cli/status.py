@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.options import AsJson, positive_duration
-from holdfast.cli.output import console, note, plain, print_grid, print_json
+from holdfast.cli.output import console, json_text, note, print_grid, print_json, say
 from holdfast.cli.session import session
 
 if TYPE_CHECKING:
@@ -62,7 +61,8 @@ def _repeat(holdfast: Holdfast, interval_seconds: float, as_json: bool) -> None:
     while True:
         reports = holdfast.status()
         if as_json:
-            print(json.dumps(plain(reports), ensure_ascii=False), flush=True)
+            say(json_text(reports))
+            sys.stdout.flush()
         else:
             print_grid(status_table(reports))
             sys.stdout.flush()

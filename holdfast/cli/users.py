@@ -10,6 +10,7 @@ from holdfast.cli.options import AsJson, VolumeName, positive_duration
 from holdfast.cli.output import console, note, print_json, table
 from holdfast.cli.session import session
 from holdfast.model.size import format_size
+from holdfast.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,10 +64,10 @@ def _print(usage: Usage, everything: bool) -> None:
     from rich.tree import Tree
 
     out = console()
-    tree = Tree(Text(f"{usage.volume} at {usage.mount}", "bold"), guide_style="dim")
+    tree = Tree(Text(printable(f"{usage.volume} at {usage.mount}"), "bold"), guide_style="dim")
     transfers = {transfer.pid: transfer for transfer in usage.transfers}
     for title, members in _by_application(usage.users):
-        branch = tree.add(Text(title, "cyan"))
+        branch = tree.add(Text(printable(title), "cyan"))
         for user in members:
             _add_process(branch, user, transfers.get(user.pid), everything)
     if usage.kernel:
@@ -100,7 +101,7 @@ def _add_process(branch: Tree, user: User, transfer: Transfer | None, everything
         facts.append(f"now {_amount(reading)}/s read, {_amount(writing)}/s written")
     leaf = branch.add(
         Text.assemble(
-            (f"{user.name} (process {user.pid})", "bold"),
+            (f"{printable(user.name)} (process {user.pid})", "bold"),
             f": {', '.join(facts)}\n",
             (_on_one_line(user.command), "dim"),
         )
@@ -113,7 +114,7 @@ def _add_process(branch: Tree, user: User, transfer: Transfer | None, everything
 
 
 def _on_one_line(command: str) -> str:
-    words = " ".join(command.split())
+    words = printable(" ".join(command.split()))
     return words if len(words) <= COMMAND_CHARACTERS else words[: COMMAND_CHARACTERS - 1] + "…"
 
 

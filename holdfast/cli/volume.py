@@ -15,7 +15,7 @@ from holdfast.cli.options import (
     parse_duration,
     positive_duration,
 )
-from holdfast.cli.output import confirm, note, print_error, print_json, steps, time_text
+from holdfast.cli.output import confirm, note, print_error, print_json, say, steps, time_text
 from holdfast.cli.session import session
 from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.model.size import format_size, parse_size
@@ -181,19 +181,29 @@ def attach(
         bool,
         typer.Option("--wanted", help="Every volume that was not detached on purpose: at boot."),
     ] = False,
+    mount: Annotated[
+        str, typer.Option(help="Where, for a volume that only its superblocks describe.")
+    ] = "",
+    options: Annotated[
+        str | None, typer.Option(help="How, for such a volume.", show_default="nosuid,nodev")
+    ] = None,
 ) -> None:
     """Attach and mount a volume, also after a reboot or a crash.
 
     With --leg it is found from its legs' superblocks, when the catalog was lost or the legs come
-    from another host. Attaching an attached volume changes nothing.
+    from another host; --mount then says where, because an image may have been made by anybody.
+    Attaching an attached volume changes nothing.
     """
     if wanted == (name is not None):
         raise InvalidOption("name one volume, or say --wanted", "holdfast volume list names them.")
     if name is None:
         _attach_wanted(force)
         return
+    from holdfast.service.wishes import MountWish
+
     with session() as holdfast, steps(f"attaching {name}") as show:
-        report = holdfast.attach_volume(name, tuple(leg or ()), force, show)
+        wish = MountWish(mount, options)
+        report = holdfast.attach_volume(name, tuple(leg or ()), force, show, wish)
     note(f"{name} is {report.state} at {report.mount}")
 
 
@@ -311,6 +321,6 @@ def _print_intentions(intentions: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({"dry_run": True, "would": intentions})
         return
-    print("Would, in this order:")
+    say("Would, in this order:")
     for intention in intentions:
-        print(f"  {intention}")
+        say(f"  {intention}")

@@ -11,11 +11,15 @@ from typing import Any
 from holdfast.errors import CommandFailed, GateGone, by_code
 from holdfast.gate.post import SOCKET_FILE
 from holdfast.gate.shared import Counters, read_counters
+from holdfast.model.bounded import read_object
 
 __all__ = ["Counters", "GateClient", "read_counters"]
 
 ATTEMPTS = 3
 """A worker that is killed while it answers is succeeded by one that can be asked again."""
+
+REPLY_BYTES = 1 << 20
+"""The longest reply tells of some 60 legs with their URLs and reasons."""
 
 
 class GateClient:
@@ -96,11 +100,16 @@ class GateClient:
                 if not more:
                     raise EOFError("the worker ended before it answered")
                 data += more
-        reply = json.loads(data)
-        if reply["ok"]:
-            return dict(reply["result"])
-        error = by_code(reply["code"]) or CommandFailed
-        raise error(reply["message"], reply["mend"])
+                if len(data) > REPLY_BYTES:
+                    raise self._gone("it answers without end")
+        try:
+            reply = read_object(data, REPLY_BYTES)
+            if reply.get("ok") is True:
+                return dict(reply.get("result") or {})
+            error = by_code(str(reply.get("code"))) or CommandFailed
+        except (ValueError, TypeError) as wrong:
+            raise self._gone(f"it answers nonsense ({wrong})") from wrong
+        raise error(str(reply.get("message")), str(reply.get("mend") or ""))
 
     def _gone(self, why: str) -> GateGone:
         return GateGone(

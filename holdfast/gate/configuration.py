@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import NoSuchVolume, StorageFailed
+from holdfast.model.bounded import read_json, seconds, typed, whole
+from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,
     SECTOR_SIZES,
@@ -95,21 +97,23 @@ def load_configuration(state_directory: Path) -> GateConfiguration:
     """Read gate.json. Raises NoSuchVolume when there is none, StorageFailed when unreadable."""
     path = state_directory / FILE_NAME
     try:
-        values = json.loads(path.read_text())
+        found = typed(GateConfiguration, read_json(path.read_bytes()))
+        whole(found.size_bytes, "size_bytes", 1, MAXIMUM_VOLUME_BYTES)
+        for number in (found.epoch, found.recorded_position, found.clean_epoch, found.last_number):
+            whole(number, "an epoch, position or number")
+        for duration in (found.hang_timeout_seconds, found.hold_timeout_seconds):
+            seconds(duration, "a time-out")
     except FileNotFoundError as error:
         raise NoSuchVolume(
             f"there is no gate at {state_directory}",
             "holdfast volume attach NAME --leg URL rebuilds it from a leg's superblock.",
         ) from error
     except (OSError, ValueError) as error:
-        raise StorageFailed(f"{path} cannot be read: {error}") from error
-    values["legs"] = tuple(
-        LegEntry(**{**leg, "state": LegState(leg["state"])}) for leg in values["legs"]
-    )
-    values["spare_urls"] = tuple(values["spare_urls"])
-    values["journal"] = JournalMode(values["journal"])
-    values["journal_failure"] = JournalFailurePolicy(values["journal_failure"])
-    return GateConfiguration(**values)
+        raise StorageFailed(
+            f"{path} cannot be read: {error}",
+            "holdfast volume attach NAME --leg URL rebuilds it from a leg's superblock.",
+        ) from error
+    return found
 
 
 def save_configuration(state_directory: Path, configuration: GateConfiguration) -> None:

@@ -24,6 +24,7 @@ from holdfast.gate.drill import FAULTS, DrilledLeg
 from holdfast.gate.incidents import Incident
 from holdfast.gate.shared import count
 from holdfast.gate.task import LegTask
+from holdfast.model.bounded import read_object
 from holdfast.model.volume import LegState
 from holdfast.system import fuse
 from holdfast.system.memory import resident_bytes
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from holdfast.gate.worker import Worker
 
 REQUEST_BYTES = 1 << 16
+_OTHER_VERSION = "It may be of another version: detach the volume and attach it again."
 DRAIN_SECONDS = 10.0
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
 
@@ -107,8 +109,8 @@ class Control:
             try:
                 if _CREDENTIALS.unpack(credentials)[1] not in (0, os.geteuid()):
                     raise MissingRights("only the owner of the gate may talk to it", "Use root.")
-                request = json.loads(_read_line(connection))
-                verb = self._verbs.get(request.pop("verb", ""))
+                request = read_object(_read_line(connection), REQUEST_BYTES)
+                verb = self._verbs.get(str(request.pop("verb", "")))
                 if verb is None:
                     raise InvalidOption("the gate does not know this verb")
                 reply = {"ok": True, "result": verb(hand, **request)}
@@ -118,8 +120,8 @@ class Control:
                 return
             except OSError as error:
                 reply = _refusal("IO", str(error), "See the kernel's log for the storage below.")
-            except (TypeError, ValueError) as error:
-                reply = _refusal("OPTION", str(error), "")
+            except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+                reply = _refusal("OPTION", f"the gate cannot do this: {error}", _OTHER_VERSION)
             if self._unanswered.pop(hand.slot, None) is not connection:
                 return
             connection.settimeout(5.0)

@@ -11,6 +11,7 @@ from holdfast.gate.configuration import GateConfiguration, LegEntry, save_config
 from holdfast.gate.leg import open_leg
 from holdfast.gate.membership import FoundLeg, HostMemory, judge
 from holdfast.gate.superblock import Member, Superblock, container_bytes_needed
+from holdfast.model.bounded import seconds
 from holdfast.model.volume import JournalMode
 
 
@@ -77,6 +78,15 @@ def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
         raise NoSource(verdict.reason, "Name the legs of one volume.")
     here = {superblock.leg_id: url for url, superblock in found}
     descriptor = newest.descriptor
+    try:
+        journal = JournalMode(descriptor.get("journal", JournalMode.UNFLUSHED))
+        hang_seconds = seconds(descriptor.get("hang_timeout_seconds", 5.0), "the hang time-out")
+        hold_seconds = seconds(descriptor.get("hold_timeout_seconds", 600.0), "the hold time-out")
+    except ValueError as error:
+        raise NoSource(
+            f"the superblocks say something that cannot be: {error}",
+            "Whoever wrote them is not to be trusted: mount nothing from there.",
+        ) from error
     return GateConfiguration(
         name=str(descriptor.get("name", "")),
         volume_id=newest.volume_id,
@@ -86,9 +96,9 @@ def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
             LegEntry(member.number, member.id, here.get(member.id, member.url), member.state)
             for member in newest.members
         ),
-        journal=JournalMode(descriptor.get("journal", JournalMode.UNFLUSHED)),
-        hang_timeout_seconds=float(descriptor.get("hang_timeout_seconds", 5.0)),
-        hold_timeout_seconds=float(descriptor.get("hold_timeout_seconds", 600.0)),
+        journal=journal,
+        hang_timeout_seconds=hang_seconds,
+        hold_timeout_seconds=hold_seconds,
         recorded_position=newest.position,
         clean_epoch=newest.epoch,
         descriptor=descriptor,

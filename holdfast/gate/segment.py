@@ -19,6 +19,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from holdfast.model.bounded import MOST_NUMBER
+from holdfast.model.size import MAXIMUM_VOLUME_BYTES
+
 PAGE_BYTES = 4096
 """Unit of every transfer and offset (O_DIRECT), of headers and of padding."""
 
@@ -102,6 +105,8 @@ def decode_segment_header(page: bytes) -> SegmentHeader | None:
         return None
     if checksum != zlib.crc32(page[: SEGMENT_COVERED.size]):
         return None
+    if number > MOST_NUMBER or base > MOST_NUMBER:
+        return None  # the next one could not be written
     return SegmentHeader(number, base, bool(chained), salt)
 
 
@@ -199,6 +204,8 @@ def scan(segment: Segment, start: int, end: int, previous: int | None) -> Iterat
             RECORD_COVERED.unpack_from(buffer, place)
         )
         if magic != RECORD_MAGIC or in_segment != number or at != position:
+            return
+        if offset + length > MAXIMUM_VOLUME_BYTES:
             return
         if previous is not None and before != previous:
             return

@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from holdfast.errors import InvalidUrl
+from holdfast.model.bounded import read_object, typed, whole
+from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import LegState
 
 PAGE_BYTES = 4096
@@ -34,6 +36,9 @@ SLOT_BYTES = 16 << 10
 """Room for about 60 members with URLs of 200 bytes, and still one small transfer."""
 
 SLOTS = 2
+
+MOST_LEG_NUMBER = 1 << 31
+"""Counts the legs that a volume ever had; for people, on terminals."""
 
 MAGIC = b"HOLDFAST-LEG\r\n\x1a\n"
 VERSION = 1
@@ -137,18 +142,27 @@ def decode(slot: bytes | bytearray | memoryview) -> Superblock | None:
     if checksum != zlib.crc32(body, zlib.crc32(slot[: _COVERED.size])):
         return None
     try:
-        return _superblock(json.loads(body), sequence)
-    except (ValueError, TypeError, KeyError):
+        return _superblock(read_object(body, SLOT_BYTES), sequence)
+    except ValueError:
         return None
 
 
 def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
-    """The superblock of a body that has passed its checksum. Raises on any other shape."""
-    values["state"] = LegState(values["state"])
-    values["members"] = tuple(
-        Member(**{**member, "state": LegState(member["state"])}) for member in values["members"]
-    )
-    return Superblock(**values, sequence=sequence)
+    """The superblock of a body that has passed its checksum, which anybody can compute.
+
+    Raises ValueError for another shape, and for numbers that no volume has.
+    """
+    if "sequence" in values:
+        raise ValueError("the sequence stands in the header")
+    found = typed(Superblock, {**values, "sequence": sequence})
+    whole(found.size_bytes, "size_bytes", 1, MAXIMUM_VOLUME_BYTES)
+    whole(found.epoch, "epoch")
+    whole(found.position, "position")
+    for member in (found.leg_number, *(each.number for each in found.members)):
+        whole(member, "number of a leg", 0, MOST_LEG_NUMBER)
+    if found.resync_cursor is not None:
+        whole(found.resync_cursor, "resync_cursor", 0, found.size_bytes)
+    return found
 
 
 def read_superblock(descriptor: int, container_bytes: int) -> Superblock | None:

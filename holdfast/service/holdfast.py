@@ -34,7 +34,7 @@ from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
 from holdfast.model.usage import Usage
-from holdfast.model.volume import Volume, VolumeReport, check_name
+from holdfast.model.volume import MountProperties, Volume, VolumeReport, check_name
 from holdfast.restoration.update_lock import forget as forget_lock
 from holdfast.service.doctor import examine
 from holdfast.service.freezing import Freezes
@@ -45,7 +45,7 @@ from holdfast.service.restorations import Restorations
 from holdfast.service.rights import need_root
 from holdfast.service.turn import turn
 from holdfast.service.using import usage_of
-from holdfast.service.wishes import NewVolume, check_socket_path
+from holdfast.service.wishes import MountWish, NewVolume, check_socket_path, check_wish
 from holdfast.system.expendable import in_expendable_child
 from holdfast.volumes.adopt import adopt_volume, limits_of
 from holdfast.volumes.adopted import attach_adopted, detach_adopted, report_adopted
@@ -203,9 +203,11 @@ class Holdfast:
         leg_urls: tuple[str, ...] = (),
         force: bool = False,
         progress: Progress | None = None,
+        mount: MountWish = MountWish(),  # noqa: B008 - frozen
     ) -> VolumeReport:
         """Attach and mount a volume; idempotent. With `leg_urls` the superblocks say what it is.
 
+        Where this host has recorded nothing of the volume, `mount` says where to mount it.
         `force` accepts a leg although one that is away may be newer. Raises NoSource otherwise.
         """
         need_root()
@@ -215,7 +217,11 @@ class Holdfast:
                 self._refuse_adopted(name)
             if leg_urls and not gate_is_running(self.settings.gate_run_directory(name)):
                 urls = tuple(str(parse_container_url(url)) for url in leg_urls)
-                self._enter(rebuild_volume(self.settings, name, urls))
+                self._enter(
+                    rebuild_volume(self.settings, name, urls, partial(self._mounted, mount))
+                )
+            elif mount.is_given:
+                check_wish(mount, self.catalog.volume(name))
             self.restorations.settle(name, progress or silent)
             volume = self.catalog.volume(name)
             if self.restorations.waiting(name):
@@ -357,6 +363,25 @@ class Holdfast:
                     f"holdfast migrate {name} URL moves it to a container.",
                 )
 
+    def _mounted(self, wish: MountWish, found: Volume, ours: bool) -> MountProperties:
+        """Where and how a volume is mounted that was found from its superblocks.
+
+        As recorded on this host, else as the administrator says: never as an image says. Raises
+        AlreadyExists, InvalidOption, HoldsData.
+        """
+        others = self.catalog.volumes()
+        known = next((other for other in others if other.name == found.name), None)
+        if known is not None or ours:
+            recorded = known or found
+            if known is not None and known.id != found.id:
+                raise _another(found.name)
+            if wish.is_given:
+                check_wish(wish, recorded)
+            return recorded.mount
+        wanted = replace(found, mount=wish.applied_to(found))
+        place = check_mount_place(self.settings, wanted, others)
+        return replace(wanted.mount, path=place.path)
+
     def _enter(self, found: Volume) -> None:
         """Put a volume that was found from its superblocks into the catalog."""
         try:
@@ -365,10 +390,7 @@ class Holdfast:
             self.catalog.add(found)
             return
         if known.id != found.id:
-            raise AlreadyExists(
-                f"there is another volume named {found.name!r} already",
-                "Delete that one, or attach the legs on another host.",
-            )
+            raise _another(found.name)
         self.catalog.update(found)
 
     def gate(self, name: str) -> GateClient:
@@ -391,3 +413,10 @@ class Holdfast:
         spools = sorted((self.settings.state_directory / "gates").glob("*/spool"))
         for spool in (*spools, spool_of(self.settings.state_directory)):
             self.set_aside += self.catalog.ingest(spool).unreadable
+
+
+def _another(name: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"there is another volume named {name!r} already",
+        "Delete that one, or attach the legs on another host.",
+    )

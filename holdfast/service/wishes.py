@@ -69,6 +69,55 @@ class NewVolume:
         )
 
 
+@dataclass(frozen=True)
+class MountWish:
+    """Where and how the administrator wants a volume mounted of which this host knows nothing."""
+
+    path: str = ""
+    options: str | None = None
+    """None: HARMLESS_OPTIONS."""
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything was said."""
+        return bool(self.path) or self.options is not None
+
+    def applied_to(self, found: Volume) -> MountProperties:
+        """The mount of a volume that only its superblocks describe. Raises InvalidOption."""
+        if not self.path:
+            raise InvalidOption(
+                f"only the superblocks say where {found.name} was mounted ({found.mount.path}), and"
+                " whoever made the image wrote them",
+                f"Say where to mount it: holdfast volume attach {found.name} --leg … --mount PATH"
+                f" (it gets {HARMLESS_OPTIONS}, or what --options says).",
+            )
+        options = HARMLESS_OPTIONS if self.options is None else self.options
+        return MountProperties(
+            path=_checked_mount_path(self.path),
+            filesystem=found.mount.filesystem,
+            options=_checked_words("--options", options),
+            label=found.mount.label,
+            uuid=found.mount.uuid,
+        )
+
+
+HARMLESS_OPTIONS = "nosuid,nodev"
+"""On a file system from elsewhere nobody becomes root by a program or a device node in it."""
+
+
+def check_wish(wish: MountWish, volume: Volume) -> None:
+    """Raise InvalidOption when a volume that this host knows is wanted elsewhere or otherwise."""
+    recorded = volume.mount
+    path = _checked_mount_path(wish.path) if wish.path else recorded.path
+    options = recorded.options if wish.options is None else wish.options
+    if (path, options) != (recorded.path, recorded.options):
+        raise InvalidOption(
+            f"{volume.name} is known here: it is mounted at {recorded.path} with"
+            f" {recorded.options or 'defaults'}",
+            "Leave --mount and --options out.",
+        )
+
+
 def check_socket_path(settings: Settings, name: str) -> None:
     """Raise InvalidOption when the gate's socket would have a path that the kernel refuses."""
     path = settings.gate_run_directory(name) / SOCKET_FILE

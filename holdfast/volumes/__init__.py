@@ -2,7 +2,7 @@
 
     create.create_volume(settings, volume, others=(), progress=None) -> Volume
     attach.attach_volume(settings, volume, *, force=False, progress=None) -> Volume
-    attach.rebuild_volume(settings, name, leg_urls) -> Volume          (no catalog entry needed)
+    attach.rebuild_volume(settings, name, leg_urls, mounted) -> Volume (no catalog entry needed)
     detach.detach_volume(settings, volume, progress=None) -> None
     resize.resize_volume(settings, volume, size_bytes, progress=None) -> Volume
     delete.delete_volume(settings, volume, *, keep_images=False, progress=None) -> list[str]

@@ -7,7 +7,7 @@ error leaves half done is taken back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,13 +30,13 @@ from holdfast.gate.configuration import (
 )
 from holdfast.gate.launch import gate_is_running
 from holdfast.gate.provision import rediscover
-from holdfast.model.volume import Volume
+from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.system.loop import attach_loop
 from holdfast.system.mounts import Mount, mount, mount_at
 from holdfast.volumes.chain import check_state_directory
-from holdfast.volumes.descriptor import volume_of, with_configuration
+from holdfast.volumes.descriptor import describe, volume_of, with_configuration
 from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
@@ -93,11 +93,19 @@ def attach_volume(
     return replace(with_configuration(volume, configuration), attached=True)
 
 
-def rebuild_volume(settings: Settings, name: str, leg_urls: Sequence[str]) -> Volume:
+def rebuild_volume(
+    settings: Settings,
+    name: str,
+    leg_urls: Sequence[str],
+    mounted: Callable[[Volume, bool], MountProperties] | None = None,
+) -> Volume:
     """The volume that the superblocks of these legs describe, when the catalog is lost.
 
-    Saves the gate's state, so that `attach_volume` finds it; changes nothing else. Raises
-    NoSuchVolume when they carry none or another name's superblocks, and as `rediscover` does.
+    `mounted` says where and how it is to be mounted: it gets what is described, and whether this
+    host recorded that itself (gate.json); superblocks are what whoever wrote the image says, and
+    without `mounted` they are believed. Saves the gate's state, so that `attach_volume` finds it;
+    changes nothing else. Raises NoSuchVolume when they carry none or another name's superblocks,
+    and as `rediscover` and `mounted` do.
     """
     state_directory = settings.gate_state_directory(name)
     configuration = in_expendable_child(
@@ -108,10 +116,18 @@ def rebuild_volume(settings: Settings, name: str, leg_urls: Sequence[str]) -> Vo
             f"these are legs of the volume {configuration.name}, not of {name}",
             f"holdfast volume attach {configuration.name} --leg …",
         )
-    if _saved_configuration(settings, name) is None:
+    saved = _saved_configuration(settings, name)
+    ours = saved is not None and saved.volume_id == configuration.volume_id
+    if saved is not None and ours:
+        configuration = replace(configuration, descriptor=saved.descriptor)
+    volume = volume_of(configuration)
+    if mounted is not None:
+        volume = replace(volume, mount=mounted(volume, ours))
+        configuration = replace(configuration, descriptor=describe(volume))
+    if saved is None:
         state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         save_configuration(state_directory, configuration)
-    return volume_of(configuration)
+    return volume
 
 
 def _saved_configuration(settings: Settings, name: str) -> GateConfiguration | None:
@@ -128,7 +144,7 @@ def _configuration(settings: Settings, volume: Volume, say: Progress) -> GateCon
     configuration = _saved_configuration(settings, volume.name)
     if configuration is None:
         say("read the superblocks")
-        rebuild_volume(settings, volume.name, volume.leg_urls)
+        rebuild_volume(settings, volume.name, volume.leg_urls, lambda *_: volume.mount)
         configuration = load_configuration(state_directory)
     if configuration.volume_id != volume.id:
         raise StaleLeg(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from holdfast.errors import StorageFailed
+from holdfast.errors import NoSource
 from holdfast.gate.configuration import GateConfiguration
-from holdfast.model.volume import MountProperties, Volume
+from holdfast.model.bounded import typed
+from holdfast.model.volume import FILE_SYSTEMS, GATED, MountProperties, Volume, check_name
 
 
 def describe(volume: Volume) -> dict[str, Any]:
@@ -26,19 +27,21 @@ def describe(volume: Volume) -> dict[str, Any]:
 
 
 def volume_of(configuration: GateConfiguration) -> Volume:
-    """The volume that a gate's configuration describes. Raises StorageFailed on another shape."""
+    """The volume that a gate's configuration describes. Raises NoSource on another shape."""
     try:
-        mount = MountProperties(**configuration.descriptor["mount"])
-        kind = str(configuration.descriptor["kind"])
-    except (KeyError, TypeError) as error:
-        raise StorageFailed(
+        mount = typed(MountProperties, configuration.descriptor.get("mount"))
+        if mount.filesystem not in FILE_SYSTEMS or configuration.descriptor.get("kind") != GATED:
+            raise ValueError("it is no volume of a kind that this version makes")
+        name = check_name(configuration.name)
+    except ValueError as error:
+        raise NoSource(
             f"the superblocks of {configuration.name} do not say how it was mounted",
             "It was written by another version of Holdfast: mount a leg by itself (mount -o loop).",
         ) from error
     return Volume(
-        name=configuration.name,
+        name=name,
         id=configuration.volume_id,
-        kind=kind,
+        kind=GATED,
         size_bytes=configuration.size_bytes,
         sector_bytes=configuration.sector_bytes,
         mount=mount,

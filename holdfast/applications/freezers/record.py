@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.freezers.protocol import Occasion, State
+from holdfast.model.bounded import read_json, typed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.boot import boot_id
 from holdfast.system.durable import replace_durably
@@ -78,7 +79,7 @@ class Record:
     @property
     def mount_points(self) -> tuple[MountPoint, ...]:
         """The mounts that are watched."""
-        return tuple(MountPoint(**values) for values in self.mounts)
+        return tuple(typed(MountPoint, values) for values in self.mounts)
 
     @property
     def of_this_boot(self) -> bool:
@@ -101,12 +102,10 @@ class RecordFile:
     def load(self) -> Record | None:
         """The record, or None when nothing is frozen. Raises ValueError when it is garbled."""
         try:
-            values = json.loads(self.path.read_text())
-            batches = [Batch(**each) for each in values.pop("batches")]
-            return Record(**values, batches=batches)
+            return typed(Record, read_json(self.path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
 
     def save(self, record: Record) -> None:

@@ -91,12 +91,8 @@ class Courier:
             "recvmsg", self.inside[0], base, _MSG_CMSG_CLOEXEC, thread_id=self._thread_id
         )
         answer = self._target.read(base, 128 + control_bytes)
-        received_bytes, flags = struct.unpack_from("<Qi", answer, 40)
-        numbers: list[int] = []
-        if received_bytes >= 16:
-            length = struct.unpack_from("<Q", answer, 128)[0] - 16
-            numbers = list(struct.unpack_from(f"<{length // 4}i", answer, 144))
-        if flags & _MSG_CTRUNC or len(numbers) != count:
+        numbers, complete = received_numbers(answer, count)
+        if not complete:
             for number in numbers:
                 self._target.call("close", number, thread_id=self._thread_id)
             raise OSError(errno.EMFILE, "the process may not have so many descriptors")
@@ -115,6 +111,21 @@ class Courier:
         if self._socket is not None:
             self._socket.close()
         os.close(self.pidfd)
+
+
+def received_numbers(answer: bytes, most: int) -> tuple[list[int], bool]:
+    """Which descriptors recvmsg(2) says it received, and whether they are all of so many. Pure.
+
+    `answer`: struct msghdr, and struct cmsghdr with the numbers at 128. They lay in memory that
+    others may write: what they say is bounded by what was sent.
+    """
+    if len(answer) < 144:
+        return [], False
+    received_bytes, flags = struct.unpack_from("<Qi", answer, 40)
+    length = struct.unpack_from("<Q", answer, 128)[0] - 16 if received_bytes >= 16 else 0
+    count = min(max(0, length) // 4, most, (len(answer) - 144) // 4)
+    numbers = [each for each in struct.unpack_from(f"<{count}i", answer, 144) if each >= 0]
+    return numbers, not flags & _MSG_CTRUNC and len(numbers) == most
 
 
 def close_inside(process: CallableProcess, number: int, thread_id: int | None) -> None:

@@ -17,7 +17,9 @@ from holdfast.model.volume import LegState
 
 BASE = sb.Superblock("volume", "leg", 1, 16 << 20, epoch=1, sequence=0)
 
-NUMBERS = st.integers(0, 2**63 - 1)
+NUMBERS = st.integers(0, 2**62 - 1)
+SIZES = st.integers(1 << 40, 16 << 40)
+LEG_NUMBERS = st.integers(0, 1 << 31)
 TEXT = st.text(max_size=30)
 STATES = st.sampled_from(LegState)
 JSON = st.recursive(
@@ -29,15 +31,15 @@ SUPERBLOCKS = st.builds(
     sb.Superblock,
     volume_id=TEXT,
     leg_id=TEXT,
-    leg_number=NUMBERS,
-    size_bytes=NUMBERS,
+    leg_number=LEG_NUMBERS,
+    size_bytes=SIZES,
     epoch=NUMBERS,
     sequence=NUMBERS,
     position=NUMBERS,
     state=STATES,
     resync_from=st.none() | NUMBERS,
-    resync_cursor=st.none() | NUMBERS,
-    members=st.lists(st.builds(sb.Member, NUMBERS, TEXT, TEXT, STATES), max_size=4).map(tuple),
+    resync_cursor=st.none() | st.integers(0, 1 << 40),
+    members=st.lists(st.builds(sb.Member, LEG_NUMBERS, TEXT, TEXT, STATES), max_size=4).map(tuple),
     descriptor=st.dictionaries(TEXT, JSON, max_size=4),
     owner=TEXT,
 )

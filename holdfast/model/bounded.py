@@ -1,0 +1,173 @@
+"""Values that come from a file, a leg or a socket, bounded before they are used.
+
+Whoever wrote them may be a stranger, another version, or a disk that failed. Invariant: what comes
+out has exactly the types that a dataclass names, numbers fit where the kernel and the formats want
+them, and every refusal is a ValueError, whatever was fed in. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+MOST_BYTES = 16 << 20
+"""Of a JSON text: the longest that we write, a record of many processes, has a tenth of it."""
+
+MOST_NUMBER = (1 << 62) - 1
+"""Sizes, offsets, positions and epochs: twice of it still fits into 64 bits with a sign."""
+
+MOST_CHARACTERS = 64 << 10
+"""Of one text: paths have 4096, options a page."""
+
+MOST_DEPTH = 16
+"""How deep a value may be nested; our own have six levels."""
+
+T = TypeVar("T")
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def read_json(text: bytes | str, most_bytes: int = MOST_BYTES) -> Any:
+    """A JSON value of bounded length and depth. Raises ValueError, whatever the text is."""
+    if len(text) > most_bytes:
+        raise ValueError(f"{len(text)} bytes where {most_bytes} are enough")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    _check_depth(value, MOST_DEPTH)
+    return value
+
+
+def read_object(text: bytes | str, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+    """As `read_json`, for an object. Raises ValueError."""
+    value = read_json(text, most_bytes)
+    if not isinstance(value, dict):
+        raise ValueError(f"{_called(value)} where an object must be")
+    return value
+
+
+def typed(kind: type[T], values: object) -> T:
+    """The dataclass that these plain values describe; unknown and missing fields are refused.
+
+    Raises ValueError that names the field.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{_called(values)} where {kind.__name__} must be")
+    hints = _HINTS.get(kind) or _HINTS.setdefault(kind, get_type_hints(kind))
+    unknown = sorted(str(name) for name in values if name not in hints)
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no {unknown[0][:40]!r}")
+    found: dict[str, Any] = {}
+    for each in fields(kind):  # type: ignore[arg-type]
+        if each.name in values:
+            found[each.name] = _converted(hints[each.name], values[each.name], each.name)
+        elif each.default is MISSING and each.default_factory is MISSING:
+            raise ValueError(f"{kind.__name__} lacks {each.name}")
+    return kind(**found)
+
+
+def whole(value: object, name: str, least: int = 0, most: int = MOST_NUMBER) -> int:
+    """A whole number within bounds. Raises ValueError that names it."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name}: {_called(value)} where a whole number must be")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be from {least} to {most}")
+    return value
+
+
+def seconds(value: object, name: str, most: float = 1e9) -> float:
+    """A duration. Raises ValueError that names it."""
+    number = _number(value, name)
+    if not 0 <= number <= most:
+        raise ValueError(f"{name} must be from 0 to {most:g} seconds")
+    return number
+
+
+def _converted(hint: Any, value: Any, name: str) -> Any:
+    """The value as this type. Raises ValueError."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _one_of(arguments, value, name)
+    if origin in (list, tuple):
+        return _sequence(origin, arguments, value, name)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{name}: {_called(value)} where an object must be")
+        return {key: _converted(arguments[1], each, name) for key, each in value.items()}
+    if is_dataclass(hint):
+        return typed(hint, value)  # type: ignore[arg-type]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(_converted(str, value, name))
+    return _plain(hint, value, name)
+
+
+def _plain(hint: Any, value: Any, name: str) -> Any:
+    if hint is float:
+        return _number(value, name)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{name}: {_called(value)} where {hint.__name__} must be")
+    if hint is int and not -MOST_NUMBER <= value <= MOST_NUMBER:
+        raise ValueError(f"{name} is beyond every bound")
+    if hint is str and len(value) > MOST_CHARACTERS:
+        raise ValueError(f"{name} has {len(value)} characters")
+    return value
+
+
+def _number(value: object, name: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{name}: {_called(value)} where a number must be")
+    if isinstance(value, int):
+        return float(whole(value, name, -MOST_NUMBER))
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is not finite")
+    return value
+
+
+def _one_of(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
+    if value is None and types.NoneType in kinds:
+        return None
+    for kind in kinds:
+        if kind is not types.NoneType:
+            try:
+                return _converted(kind, value, name)
+            except ValueError as error:
+                refusal = error
+    raise refusal
+
+
+def _sequence(kind: type, arguments: tuple[Any, ...], value: Any, name: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name}: {_called(value)} where a list must be")
+    if kind is list or arguments[1:] == (...,):
+        return kind(_converted(arguments[0], each, name) for each in value)
+    if len(value) != len(arguments):
+        raise ValueError(f"{name} must have {len(arguments)} entries")
+    pairs = zip(arguments, value, strict=True)
+    return tuple(_converted(each, entry, name) for each, entry in pairs)
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is not finite")
+    if isinstance(value, dict | list):
+        if left == 0:
+            raise ValueError("nested too deeply")
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_depth(each, left - 1)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _called(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "yes or no", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "something")

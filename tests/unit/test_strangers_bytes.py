@@ -1,0 +1,287 @@
+"""A fuzzer for every parser of what strangers, disks and other versions may have written.
+
+Each gets any bytes, and texts of ours that were changed in a few places. It gives a value of the
+right type, or refuses with the error that its callers expect; it does not crash, hang or allocate
+what a number says. Seconds in CI, long with HOLDFAST_SOAK=1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.applications.fdinfo import (
+    parse_information,
+    parse_lock,
+    parse_marks,
+    parse_registered_files,
+    parse_targets,
+    parse_watches,
+)
+from holdfast.applications.freezers.record import Record, RecordFile
+from holdfast.applications.identity import application_in
+from holdfast.applications.rebind.courier import received_numbers
+from holdfast.catalog.ingest import read_spool
+from holdfast.errors import NoSource, StorageFailed
+from holdfast.gate import segment, superblock
+from holdfast.gate.configuration import FILE_NAME, GateConfiguration, LegEntry, load_configuration
+from holdfast.model.bounded import MOST_NUMBER, read_json, read_object, typed
+from holdfast.model.receipt import Receipt
+from holdfast.model.size import MAXIMUM_VOLUME_BYTES
+from holdfast.system.mounts import parse_mountinfo
+from holdfast.system.proc_text import (
+    field,
+    lines,
+    number_of,
+    parse_control_groups,
+    parse_maps,
+    parse_stat,
+    parse_swaps,
+)
+from holdfast.volumes.descriptor import volume_of
+from tests.soak import rounds
+
+FUZZ = settings(
+    max_examples=rounds(40, 20_000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+PIECES = st.sampled_from(
+    [b"", b"-1", b"1" * 5000, b"18446744073709551615", b"1e999", b"[" * 9000, b'{"a":' * 500,
+     b"null", b'"x"', b"\xff", b"\0", b"\n", b" ", b"NaN", b"true", b"0.5", b"\xc2\x85"]
+)  # fmt: skip
+
+
+@st.composite
+def changed(draw: st.DrawFn, text: bytes) -> bytes:
+    """A text of ours in which a few pieces were put in the place of others."""
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(len(text), start + 12)))
+        text = text[:start] + draw(PIECES | st.binary(max_size=8)) + text[end:]
+    return text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=12,
+)
+
+
+@st.composite
+def mistyped(draw: st.DrawFn, values: dict[str, Any]) -> dict[str, Any]:
+    """An object of ours in which fields have another type, are missing, or are too many."""
+    values = dict(values)
+    for _ in range(draw(st.integers(1, 3))):
+        name = draw(st.sampled_from(sorted(values)) | st.text(max_size=4))
+        if draw(st.booleans()):
+            values[name] = draw(JSON)
+        else:
+            values.pop(name, None)
+        if not values:
+            break
+    return values
+
+
+BLOCK = superblock.Superblock(
+    volume_id="v", leg_id="l", leg_number=1, size_bytes=32 << 20, epoch=3,
+    sequence=7, position=4096,
+    members=(superblock.Member(1, "l", "file:/a.img", superblock.LegState.IN_SYNC),),
+    descriptor={"name": "shop", "kind": "gated",
+                "mount": {"path": "/srv/shop", "filesystem": "ext4", "mode": 493}},
+)  # fmt: skip
+GATE = GateConfiguration("shop", "v", 32 << 20, 3, (LegEntry(1, "l", "file:/a.img"),),
+                         descriptor=BLOCK.descriptor)  # fmt: skip
+RECEIPT = Receipt("id", "shop", "hold", "planned", 1.0, 2.0, "done")
+FREEZE = Record(id="0" * 32, volume="shop", freezer="signal", seconds=1.0, deadline_ns=1,
+                started=1.0, started_ns=1, started_ticks=1, cause="planned",
+                spool="/s", boot_id="b")  # fmt: skip
+
+
+def with_checksum(body: bytes, sequence: int) -> bytes:
+    """A slot whose checksum is right, whatever its body is: anybody can compute it."""
+    body = body[: superblock.SLOT_BYTES - superblock.HEADER_BYTES]
+    covered = superblock._COVERED.pack(superblock.MAGIC, 1, len(body), sequence)
+    checksum = superblock._CHECKSUM.pack(zlib.crc32(body, zlib.crc32(covered)))
+    return ((covered + checksum).ljust(64, b"\0") + body).ljust(superblock.SLOT_BYTES, b"\0")
+
+
+def _body() -> dict[str, Any]:
+    values = asdict(BLOCK)
+    del values["sequence"]
+    return values
+
+
+BODIES = (
+    changed(json.dumps(_body()).encode())
+    | mistyped(_body()).map(lambda values: json.dumps(values).encode())
+    | st.binary(max_size=200)
+)
+
+
+@FUZZ
+@given(BODIES, st.integers(0, (1 << 64) - 1))
+def test_superblock(body: bytes, sequence: int) -> None:
+    found = superblock.decode(with_checksum(body, sequence))
+    if found is not None:
+        assert 0 < found.size_bytes <= MAXIMUM_VOLUME_BYTES
+        assert 0 <= found.epoch <= MOST_NUMBER
+        assert 0 <= found.sequence <= MOST_NUMBER
+        superblock.encode(replace(found, sequence=found.sequence + 1, descriptor={}, members=()))
+
+
+@FUZZ
+@given(mistyped(BLOCK.descriptor) | mistyped(BLOCK.descriptor["mount"]).map(lambda m: {"mount": m}))
+def test_what_a_superblock_says_of_the_volume(descriptor: dict[str, Any]) -> None:
+    try:
+        found = volume_of(replace(GATE, descriptor={**BLOCK.descriptor, **descriptor}))
+    except NoSource:
+        return
+    assert isinstance(found.mount.path, str)
+    assert isinstance(found.mount.mode, int)
+
+
+@FUZZ
+@given(changed(segment.SegmentHeader(5, 4096, True, b"s" * 16).encode()[:80]) | st.binary())
+def test_segment_header(page: bytes) -> None:
+    segment.decode_segment_header(page)
+    covered = page[: segment.SEGMENT_COVERED.size].ljust(segment.SEGMENT_COVERED.size, b"\xff")
+    for start in (segment.SEGMENT_MAGIC + struct.pack("<I", segment.VERSION), b""):
+        body = start + covered[len(start) :]
+        found = segment.decode_segment_header(body + segment.CHECKSUM.pack(zlib.crc32(body)))
+        if found is not None:
+            replace(found, number=found.number + 1, base=found.base + (1 << 40)).encode()
+
+
+@FUZZ
+@given(
+    st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 64) - 1),
+    st.integers(0, (1 << 32) - 1), st.binary(max_size=64),
+)  # fmt: skip
+def test_records_of_a_segment(
+    kind: int, offset: int, length: int, payload_bytes: int, payload: bytes
+) -> None:
+    header = segment.SegmentHeader(5, 0, False, b"s" * 16)
+    covered = segment.RECORD_COVERED.pack(
+        segment.RECORD_MAGIC, kind, header.checksum, 5, 0, 1, offset, length, payload_bytes
+    )
+    checksum = segment.CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(covered)))
+    page = (covered + checksum).ljust(segment.PAGE_BYTES, b"\0")
+    with tempfile.TemporaryFile() as file:
+        file.write(header.encode() + page + payload.ljust(segment.PAGE_BYTES, b"\0"))
+        file.flush()
+        part = segment.Segment(Path("segment-5"), file.fileno(), 1 << 20, header)
+        for record in segment.scan(part, 0, part.limit, header.checksum):
+            assert record.offset + record.length <= MAXIMUM_VOLUME_BYTES
+
+
+@FUZZ
+@given(changed(json.dumps(asdict(GATE)).encode()) | mistyped(asdict(GATE)) | st.binary())
+def test_gate_json(content: bytes | dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        Path(folder, FILE_NAME).write_bytes(data)
+        try:
+            found = load_configuration(Path(folder))
+        except StorageFailed as error:
+            assert error.mend
+            return
+        assert 0 < found.size_bytes <= MAXIMUM_VOLUME_BYTES
+        assert all(isinstance(leg.number, int) for leg in found.legs)
+
+
+@FUZZ
+@given(changed(json.dumps(asdict(FREEZE)).encode()) | mistyped(asdict(FREEZE)))
+def test_record_of_a_freeze(content: bytes | dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = RecordFile(Path(folder), "shop")
+        file.path.parent.mkdir()
+        file.path.write_bytes(
+            content if isinstance(content, bytes) else json.dumps(content).encode()
+        )
+        try:
+            found = file.load()
+        except ValueError as error:
+            assert str(file.path) in str(error)
+            return
+        assert found is not None
+        assert isinstance(found.deadline_ns, int)
+
+
+@FUZZ
+@given(changed(json.dumps(asdict(RECEIPT)).encode()) | mistyped(asdict(RECEIPT)))
+def test_receipts_that_were_left(content: bytes | dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        Path(folder, "r.json").write_bytes(data)
+        readable, aside = read_spool(Path(folder))
+        assert len(readable) + len(aside) == 1
+
+
+@FUZZ
+@given(changed(b'{"verb": "hold", "seconds": 5.0, "reason": "x"}\n') | st.binary())
+def test_messages_of_the_control_socket(message: bytes) -> None:
+    for read in (read_json, read_object):
+        try:
+            value = read(message, 1 << 16)
+        except ValueError:
+            continue
+        json.dumps(value, allow_nan=False)
+
+
+@FUZZ
+@given(st.binary(max_size=300), st.integers(0, 253))
+def test_messages_of_a_courier(answer: bytes, count: int) -> None:
+    numbers, complete = received_numbers(answer, count)
+    assert len(numbers) <= count
+    assert all(0 <= number < 1 << 31 for number in numbers)
+    assert complete is (len(numbers) == count) or not complete
+
+
+@FUZZ
+@given(text=st.binary(max_size=300) | changed(b"7f-80 rw-s 00001000 00:27 257   /m/a b\n" * 3))
+@pytest.mark.parametrize(
+    "parse",
+    [
+        lines, parse_maps, parse_stat, parse_mountinfo, parse_swaps, parse_control_groups,
+        parse_information, parse_lock, parse_watches, parse_marks, parse_targets,
+        parse_registered_files,
+        lambda text: field(text, b"CapEff"), lambda text: number_of(text, b"CapEff", 16),
+        lambda text: application_in(os.fsdecode(text), ""),
+    ],
+)  # fmt: skip
+def test_texts_of_proc(text: bytes, parse: Callable[[bytes], object]) -> None:
+    """Lines are the kernel's; what cannot be one is a ValueError or is left out."""
+    with suppress(ValueError, IndexError):
+        parse(text)
+
+
+def test_a_value_that_is_nested_without_end_is_refused_quickly() -> None:
+    for text in ("[" * 100_000, '{"a":' * 100_000, "[" * 17 + "]" * 17):
+        with pytest.raises(ValueError, match="deep"):
+            read_json(text)
+
+
+def test_a_dataclass_says_which_field_is_wrong() -> None:
+    with pytest.raises(ValueError, match="lacks id"):
+        typed(LegEntry, {"number": 1, "url": "x"})
+    with pytest.raises(ValueError, match="number: text where int must be"):
+        typed(LegEntry, {"number": "1", "id": "", "url": "x"})
+    with pytest.raises(ValueError, match="beyond every bound"):
+        typed(LegEntry, {"number": 1 << 63, "id": "", "url": "x"})
+    with pytest.raises(ValueError, match="no 'x'"):
+        typed(LegEntry, {"number": 1, "id": "", "url": "x", "x": 1})
