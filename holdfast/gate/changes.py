@@ -25,6 +25,7 @@ from holdfast.errors import (
 )
 from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import LegEntry
+from holdfast.gate.intent import Bitmap
 from holdfast.gate.leg import LegDevice, open_leg
 from holdfast.gate.mirror import Mirror
 from holdfast.gate.recovery import Recovery
@@ -123,7 +124,12 @@ class Changes:
         with hand.inside(ELSEWHERE):
             if not open_container(url).exists():
                 return None
-            leg, superblock = open_leg(LegEntry(0, "", url), configuration.size_bytes, whole=False)
+            leg, superblock = open_leg(
+                LegEntry(0, "", url),
+                configuration.size_bytes,
+                whole=False,
+                places=[entry.container_bytes for entry in configuration.legs],
+            )
             leg.discard()
         if superblock is None:
             return None
@@ -163,7 +169,7 @@ class Changes:
             raise
         blank = url.startswith("file:")
         try:
-            self.recovery.join(hand, leg, entry, None, blank=blank, strategy=strategy)
+            self.recovery.join(hand, leg, entry, blank=blank, strategy=strategy)
         finally:
             leg.discard()  # does nothing when it was taken in
         if not self.roster.is_member(number):
@@ -277,27 +283,44 @@ class Changes:
             self._move_tails(hand, size_bytes)
 
     def _move_tails(self, hand: Hand, size_bytes: int) -> None:
-        """Write bitmap and superblock at the new ends, then zero the old ones."""
+        """Write bitmap and superblock at the new ends, then zero the old ones.
+
+        No bit is set before the superblocks say durably where the bits are now: a write that comes
+        meanwhile waits for the bitmap's lock.
+        """
         mirror, roster = self.mirror, self.roster
-        with hand.holding(mirror.bitmap.lock), hand.holding(roster.persist_lock):
+        old_size = roster.configuration.size_bytes
+        with hand.holding(mirror.bitmap_lock):
             old_ends = {leg.number: leg.container_bytes for leg in roster.writers}
-            old_size = roster.configuration.size_bytes
             grown = mirror.bitmap.resized(size_bytes)
-            for leg in roster.writers:
-                hand.enter(leg.number)
-                try:
-                    leg.resize(size_bytes)
-                    for page in grown.pages():
-                        leg.write_bitmap(grown.page(page), page)
-                    leg.flush()
-                finally:
-                    hand.leave()
-            mirror.use_bitmap(grown)
-            roster.configure(replace(roster.configuration, size_bytes=size_bytes))
-        roster.settle(hand)
+            with hand.holding(roster.persist_lock):
+                for leg in roster.writers:
+                    self._move_tail(hand, leg, size_bytes, grown)
+                if not roster.readers:
+                    raise StorageFailed(
+                        "the last leg failed while its tail was moved: the volume keeps its size",
+                        "Repeat it when a leg is back.",
+                    )
+                mirror.use_bitmap(grown)
+                roster.resize(size_bytes)
+            roster.settle(hand)
         for leg in roster.writers:
-            hand.enter(leg.number)
-            try:
+            with hand.inside(leg.number):
                 leg.clear_old_tail(old_ends[leg.number], old_size)
-            finally:
-                hand.leave()
+
+    def _move_tail(self, hand: Hand, leg: LegDevice, size_bytes: int, bitmap: Bitmap) -> None:
+        """One leg's; it fails when it cannot be written. The caller holds the bitmap's lock."""
+        hand.enter(leg.number)
+        try:
+            leg.resize(size_bytes)
+            for page in bitmap.pages():
+                leg.write_bitmap(bitmap.page(page), page)
+            leg.flush()
+        except OSError as error:
+            hand.leave()
+            self.roster.fail(leg, f"resize: {error.strerror}")
+        except BaseException:
+            hand.leave()
+            raise
+        else:
+            hand.leave()

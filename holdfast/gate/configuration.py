@@ -43,6 +43,11 @@ class LegEntry:
     """Recorded position when the leg failed: what it certainly holds."""
     replaces: int = 0
     """Number of the leg that leaves when this one is in sync, 0: none. It may have left."""
+    container_bytes: int = 0
+    """Where its tail ends, which stays when the container is enlarged. 0: not known yet."""
+    excluded_epoch: int = 0
+    """The epoch that went on without it: a container that carries this one or a later one was used
+    apart from us. 0: not known."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 A region's bit is durable on every in-sync leg before the region's data is written, and is cleared
 lazily, long after the data was flushed on all legs. So after a crash, or when a failed leg returns,
 only regions with a bit need to be copied. While any member is away no bit is cleared.
+
+There is one bitmap at a time and a lock of it, the mirror's `bitmap_lock`: whoever changes bits
+asks for the bitmap when it has the lock, because a growth puts another in its place meanwhile.
 """
 
 from __future__ import annotations
-
-import threading
 
 from holdfast.gate.ranges import Ranges
 from holdfast.gate.superblock import PAGE_BYTES, REGION_BYTES, bitmap_bytes
@@ -26,7 +27,6 @@ class Bitmap:
         self.bits = memoryview(aligned_buffer(bitmap_bytes(size_bytes)))
         self.durable = bytearray(self.regions)
         self.touched = bytearray(self.regions)
-        self.lock = threading.Lock()
 
     def covers(self, offset: int, length: int) -> bool:
         """Note a write; whether all its regions have durable bits already."""
@@ -60,7 +60,8 @@ class Bitmap:
 
     def merge(self, other: bytes) -> None:
         """Add the bits that a leg has; they are not taken for durable on the others."""
-        merged = int.from_bytes(self.bits, "little") | int.from_bytes(other, "little")
+        own = other[: len(self.bits)]
+        merged = int.from_bytes(self.bits, "little") | int.from_bytes(own, "little")
         self.bits[:] = merged.to_bytes(len(self.bits), "little")
 
     def dirty(self) -> list[int]:
@@ -91,7 +92,12 @@ class Bitmap:
         return changed
 
     def resized(self, size_bytes: int) -> Bitmap:
-        """A bitmap for the grown volume with the same bits; nothing counts as durable yet."""
+        """A bitmap for another size with the same bits; nothing counts as durable yet.
+
+        Nor as idle: a writer that looked at this one may not have written yet.
+        """
         other = Bitmap(size_bytes)
-        other.bits[: len(self.bits)] = self.bits
+        shared_bytes = min(len(self.bits), len(other.bits))
+        other.bits[:shared_bytes] = self.bits[:shared_bytes]
+        other.touched[:] = b"\2" * other.regions
         return other

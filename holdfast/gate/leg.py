@@ -14,6 +14,7 @@ import fcntl
 import mmap
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -26,7 +27,8 @@ from holdfast.gate.superblock import (
     bitmap_offset,
     container_bytes_needed,
     erase_superblocks,
-    read_superblock,
+    find_superblock,
+    search_superblock,
     write_superblock,
 )
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState
@@ -58,6 +60,7 @@ class LegDevice(Protocol):
     url: str
     state: LegState
     descriptor: int
+    size_bytes: int
     container_bytes: int
     identity: int
     taken: bool
@@ -88,6 +91,7 @@ class Leg:
     state: LegState
     descriptor: int
     size_bytes: int
+    """The volume's size for which its tail was laid out, at the end of `container_bytes`."""
     container_bytes: int
     sequence: int
     watch_size: bool
@@ -247,8 +251,14 @@ def open_leg(
     whole: bool = True,
     inherited: int | None = None,
     sector_bytes: int = DEFAULT_SECTOR_BYTES,
+    places: Iterable[int] = (),
+    search_seconds: float = 0.0,
 ) -> tuple[Leg, Superblock | None]:
     """Open a leg's container and read its superblock. Blocks as long as storage does.
+
+    Its tail is looked for at the container's end, where it was remembered (the entry, `places`),
+    and where a container of just the size that is needed has it; then, for so many seconds,
+    everywhere.
 
     `inherited`: a descriptor of it, with its lock, that an earlier worker had; owned from now on.
     `sector_bytes`: the smallest request that the volume makes; where the storage's direct I/O takes
@@ -271,13 +281,23 @@ def open_leg(
             flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
             fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
         container_bytes = container.size_bytes(descriptor)
-        superblock = read_superblock(descriptor, container_bytes)
         needed = container_bytes_needed(size_bytes)
-        if superblock is None and container_bytes > needed:
-            # A growth was cut short: the tail is still where it was.
-            superblock = read_superblock(descriptor, needed)
-            container_bytes = needed if superblock else container_bytes
-        if whole and container_bytes < needed:
+        too_small = whole and container_bytes < needed
+        # Enlarged by somebody, or a growth was cut short: the tail is still where it was.
+        remembered = (entry.container_bytes, *places, needed if size_bytes else 0)
+        known = [place for place in remembered if 0 < place <= container_bytes]
+        found = find_superblock(descriptor, [container_bytes, *known], entry.id)
+        if found is None and search_seconds:
+            found = search_superblock(descriptor, container_bytes, search_seconds)
+        place = entry.container_bytes if entry.container_bytes in known else container_bytes
+        superblock, tail_end = found or (None, place)
+        if superblock and container_bytes_needed(superblock.size_bytes) > tail_end:
+            raise ContainerFailed(
+                f"{entry.url} says that it is a leg of {superblock.size_bytes} bytes, and has not"
+                " that many",
+                "Use another container.",
+            )
+        if too_small:
             raise ContainerFailed(
                 f"{entry.url} has {container_bytes} bytes instead of {needed}: it was truncated",
                 "Put the whole container back, or an empty one in its place.",
@@ -295,8 +315,8 @@ def open_leg(
         url=entry.url,
         state=entry.state,
         descriptor=descriptor,
-        size_bytes=size_bytes,
-        container_bytes=container_bytes,
+        size_bytes=superblock.size_bytes if superblock else size_bytes,
+        container_bytes=tail_end,
         sequence=superblock.sequence if superblock else 0,
         watch_size=is_file and _is_local(descriptor),
         is_file=is_file,

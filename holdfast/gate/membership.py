@@ -15,6 +15,9 @@ What the gate does, and the rules rest on
      is overwritten, and `in-sync` only in the epoch in which it joins.
   4. A superblock's position is written after the leg and the journal are durable up to there;
      `recorded_position` is raised after all in-sync legs have theirs, the journal trimmed after it.
+  5. A start whose verdict did not use the journal (`Verdict.journal_used`) begins it anew above
+     every leg's position, durably, before it raises the epoch: what the journal held belongs to
+     another history of the volume (somebody else used it meanwhile), never to be replayed over it.
 
 The rules
   * The highest epoch known anywhere (host included) names the in-sync legs. A leg is current if it
@@ -111,6 +114,9 @@ class Verdict:
     reason: str = ""
     """Why there is no source, or what was accepted by force."""
     forced: bool = False
+    journal_used: bool = False
+    """The journal that the host has belongs to what the legs hold: whoever is behind is replayed
+    from it. Else it is of another time, whatever its positions are."""
 
     @property
     def start_from(self) -> tuple[LegVerdict, ...]:
@@ -178,7 +184,8 @@ def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) ->
 
     legs = [_found_verdict(leg, volume_id, stands) for leg in found]
     legs += _missing(memory, ours, epoch, {sb.leg_id for sb in ours})
-    verdict = Verdict(volume_id, epoch, tuple(legs), problem)
+    used = not problem and _journal_counts(memory, epoch, newest_position)
+    verdict = Verdict(volume_id, epoch, tuple(legs), problem, journal_used=used)
     if verdict.may_start:
         return verdict
     reason = problem or "no leg that is here is current: " + "; ".join(
@@ -242,13 +249,8 @@ def _by_position(
     position = superblock.position
     floor = max(memory.recorded_position, newest_position)
     begin, end = memory.journal_begin, memory.journal_end
-    if (
-        memory.journal is JournalMode.UNFLUSHED
-        and memory.epoch == epoch
-        and begin is not None
-        and end is not None
-        and floor <= end
-    ):
+    if _journal_counts(memory, epoch, newest_position):
+        assert begin is not None
         if position < begin:
             return Standing.STALE, (
                 f"it is an older copy: it ends at {position}, the journal begins at {begin}"
@@ -259,6 +261,17 @@ def _by_position(
             f"it is an older copy: it ends at position {position}, {floor} was recorded"
         )
     return Standing.SOURCE, ""
+
+
+def _journal_counts(memory: HostMemory, epoch: int, newest_position: int) -> bool:
+    """Whether the host's journal belongs to this epoch and reaches up to every position."""
+    return (
+        memory.journal is JournalMode.UNFLUSHED
+        and memory.epoch == epoch
+        and memory.journal_begin is not None
+        and memory.journal_end is not None
+        and max(memory.recorded_position, newest_position) <= memory.journal_end
+    )
 
 
 def _found_verdict(leg: FoundLeg, volume_id: str | None, stands: _Stands) -> LegVerdict:
@@ -319,4 +332,6 @@ def _forced(
     reason = (
         f"by force, from epoch {best.epoch}, position {best.position}, although {verdict.reason}"
     )
-    return Verdict(verdict.volume_id, verdict.epoch, legs, reason, forced=True)
+    return Verdict(
+        verdict.volume_id, verdict.epoch, legs, reason, forced=True, journal_used=covered
+    )

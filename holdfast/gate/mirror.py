@@ -51,6 +51,7 @@ class Mirror:
         self.hold = Hold(cells, configuration.hold_timeout_seconds)
         self.ranges = Ranges()
         self.bitmap = Bitmap(configuration.size_bytes)
+        self.bitmap_lock = threading.Lock()
         self.journal_directory = state_directory / "journal"
         self.log: WriteLog = Unjournalled()
         self.written = True
@@ -202,7 +203,7 @@ class Mirror:
     def secure_bits(self, hand: Hand) -> None:
         """Make every bit durable on the legs in sync."""
         if self.roster.has_siblings:
-            with hand.holding(self.bitmap.lock):
+            with hand.holding(self.bitmap_lock):
                 self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
 
     # --- upkeep -----------------------------------------------------------------------------
@@ -232,18 +233,17 @@ class Mirror:
             return
         self.checkpoint(hand, flush=True)
         if len(self.roster.readers) == len(self.roster.configuration.legs):
-            with hand.holding(self.bitmap.lock):
+            with hand.holding(self.bitmap_lock):
                 self.bitmap.bits[:] = bytes(len(self.bitmap.bits))
                 self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
         self.roster.settle(hand)
 
     def _intend(self, hand: Hand, offset: int, length: int) -> None:
         """Make the bits of a range durable on every in-sync leg before its data is written."""
-        bitmap = self.bitmap
-        with hand.holding(bitmap.lock):
-            pages = bitmap.mark(offset, length)
+        with hand.holding(self.bitmap_lock):
+            pages = self.bitmap.mark(offset, length)
             self._write_bitmap(hand, set(pages), flush=True)
-            bitmap.confirm(offset, length)
+            self.bitmap.confirm(offset, length)
 
     def _write_bitmap(self, hand: Hand, pages: set[int], *, flush: bool) -> None:
         """Write bitmap pages to the in-sync legs; the caller holds the bitmap's lock."""
@@ -265,7 +265,7 @@ class Mirror:
         if len(self.roster.readers) != len(self.roster.configuration.legs):
             return
         self.flush(hand)
-        with hand.holding(self.bitmap.lock):
+        with hand.holding(self.bitmap_lock):
             pages = self.bitmap.clear_idle(self.ranges)
             if pages:
                 self._write_bitmap(hand, pages, flush=False)
@@ -273,8 +273,7 @@ class Mirror:
             self.written = True  # come again until all bits are cleared
 
     def use_bitmap(self, bitmap: Bitmap) -> None:
-        """Go on with the bitmap of a grown volume; the caller holds the old one's lock."""
-        bitmap.lock = self.bitmap.lock
+        """Go on with the bitmap of a grown volume; the caller holds the bitmap's lock."""
         self.bitmap = bitmap
 
     def promote(self, hand: Hand, leg: LegDevice) -> bool:
@@ -282,7 +281,7 @@ class Mirror:
 
         False when it failed meanwhile. Raises OSError when it fails now.
         """
-        with hand.holding(self.bitmap.lock):
+        with hand.holding(self.bitmap_lock):
             hand.enter(leg.number)
             try:
                 for page in self.bitmap.pages():
@@ -293,6 +292,18 @@ class Mirror:
             promoted = self.roster.promote(leg)
         self.roster.settle(hand)
         return promoted
+
+    def begin_journal_anew(self, above: int) -> None:
+        """What the journal holds belongs to another history of the volume: it is never replayed.
+
+        Positions go on above that one, on the legs with the next epoch. Durable in the journal when
+        it returns.
+        """
+        self.log.begin_anew(above)
+        configuration = self.roster.configuration  # changed, when the journal failed at it
+        position = max(above, self.log.position, configuration.recorded_position)
+        self.flushed_position = max(self.flushed_position, position)
+        self.roster.configure(replace(configuration, recorded_position=position))
 
     # --- what goes wrong --------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.containers import open_container
@@ -13,6 +14,10 @@ from holdfast.gate.membership import FoundLeg, HostMemory, judge
 from holdfast.gate.superblock import Member, Superblock, container_bytes_needed
 from holdfast.model.bounded import seconds
 from holdfast.model.volume import JournalMode
+
+SEARCH_SECONDS = 15.0
+"""How long the tail of an enlarged container is looked for when nobody remembers its place; a few
+gigabytes on a hard disk, and less than the command that asks waits for all legs."""
 
 
 def provision(state_directory: Path, configuration: GateConfiguration, create: bool) -> None:
@@ -27,11 +32,13 @@ def provision(state_directory: Path, configuration: GateConfiguration, create: b
     members = tuple(
         Member(entry.number, entry.id, entry.url, entry.state) for entry in configuration.legs
     )
+    ends: dict[int, int] = {}
     for entry in configuration.legs:
         try:
             leg, found = open_leg(entry, configuration.size_bytes)
         except BlockingIOError as error:
             raise ContainerFailed(f"{entry.url} is locked by another process") from error
+        ends[entry.number] = leg.container_bytes
         try:
             if found is not None:
                 raise AlreadyExists(f"{entry.url} is a leg already", "Use an empty container.")
@@ -53,7 +60,8 @@ def provision(state_directory: Path, configuration: GateConfiguration, create: b
         finally:
             leg.discard()
     state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    save_configuration(state_directory, configuration)
+    legs = tuple(replace(leg, container_bytes=ends[leg.number]) for leg in configuration.legs)
+    save_configuration(state_directory, replace(configuration, legs=legs))
 
 
 def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
@@ -65,18 +73,23 @@ def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
     found = []
     for url in leg_urls:
         try:
-            leg, superblock = open_leg(LegEntry(0, "", open_container(url).url), 0, whole=False)
+            leg, superblock = open_leg(
+                LegEntry(0, "", open_container(url).url),
+                0,
+                whole=False,
+                search_seconds=SEARCH_SECONDS,
+            )
         except BlockingIOError as error:
             raise ContainerFailed(f"{url} is locked: its volume is attached") from error
         leg.discard()
         if superblock is None:
             raise ContainerFailed(f"{url} carries no Holdfast superblock", "Name another leg.")
-        found.append((leg.url, superblock))
+        found.append((leg, superblock))
     newest = max((superblock for _, superblock in found), key=lambda sb: (sb.epoch, sb.position))
-    verdict = judge(HostMemory(), [FoundLeg(url, superblock) for url, superblock in found])
+    verdict = judge(HostMemory(), [FoundLeg(leg.url, superblock) for leg, superblock in found])
     if len({superblock.volume_id for _, superblock in found}) > 1:
         raise NoSource(verdict.reason, "Name the legs of one volume.")
-    here = {superblock.leg_id: url for url, superblock in found}
+    here = {superblock.leg_id: leg for leg, superblock in found}
     descriptor = newest.descriptor
     try:
         journal = JournalMode(descriptor.get("journal", JournalMode.UNFLUSHED))
@@ -93,7 +106,13 @@ def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
         size_bytes=newest.size_bytes,
         epoch=0,
         legs=tuple(
-            LegEntry(member.number, member.id, here.get(member.id, member.url), member.state)
+            LegEntry(
+                member.number,
+                member.id,
+                here[member.id].url if member.id in here else member.url,
+                member.state,
+                container_bytes=here[member.id].container_bytes if member.id in here else 0,
+            )
             for member in newest.members
         ),
         journal=journal,

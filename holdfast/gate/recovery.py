@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 
 from holdfast.errors import ContainerFailed, ForeignLeg, HoldfastError, StaleLeg
-from holdfast.gate import shared
 from holdfast.gate.attended import GivenUp, Hand
 from holdfast.gate.configuration import GateConfiguration, LegEntry
 from holdfast.gate.drill import Drills
@@ -22,7 +21,7 @@ from holdfast.gate.leg import LegDevice, open_leg
 from holdfast.gate.membership import FoundLeg, HostMemory, Standing, judge
 from holdfast.gate.mirror import Mirror
 from holdfast.gate.resync import Resync
-from holdfast.gate.superblock import Member, Superblock
+from holdfast.gate.superblock import MEDIUM_ERRORS, Member, Superblock, bitmap_bytes
 from holdfast.gate.task import LegTask
 from holdfast.gate.unflushed import Unflushed
 from holdfast.model.volume import LegState
@@ -196,7 +195,8 @@ class Recovery:
             self.check_identity(entry, superblock)
             assert superblock is not None
             if self.roster.readers:
-                self.join(hand, leg, entry, superblock, blank=False)
+                unchanged = self.unchanged(entry, superblock)
+                self.join(hand, leg, entry, first_region=None if unchanged else 0)
             else:
                 self._resume(hand, leg, entry, superblock)
         except BaseException:
@@ -205,6 +205,12 @@ class Recovery:
 
     def _resume(self, hand: Hand, leg: LegDevice, entry: LegEntry, superblock: Superblock) -> None:
         """The last leg is back: replay what it lacks, exclude the others, end the hold."""
+        if self.roster.is_stranger(superblock):
+            raise StaleLeg(
+                f"{entry.url} was used elsewhere meanwhile ({superblock.owner}): what is mounted"
+                " here is older",
+                "Detach the volume here, then attach it where the newest data shall be used.",
+            )
         memory = host_memory(self.mirror)
         if self.roster.configuration.epoch < superblock.epoch <= self.roster.highest_epoch:
             memory = replace(memory, epoch=superblock.epoch)  # a raise that nobody relied on
@@ -217,6 +223,9 @@ class Recovery:
         replayed = 0
         if self.mirror.log.active:
             replayed = self.mirror.replay(hand, leg, superblock.position)
+        if leg.size_bytes > self.roster.configuration.size_bytes:
+            self.grow_to(hand, leg.size_bytes)
+        self.fit(hand, leg)
         self.take_bits(hand, leg)
         self.roster.start_with(leg)
         self.roster.exclude_absent()
@@ -230,55 +239,83 @@ class Recovery:
         """Add a leg's bitmap to ours; from now on bits must be made durable on it, too."""
         if not self.roster.has_siblings:
             return
-        bitmap = self.mirror.bitmap
-        with hand.holding(bitmap.lock):
-            hand.enter(leg.number)
-            try:
-                bits = leg.read_bitmap()
-            finally:
-                hand.leave()
-            bitmap.merge(bits)
-            bitmap.durable[:] = bytes(bitmap.regions)
+        with hand.holding(self.mirror.bitmap_lock):
+            bits = self._bits_of(hand, leg)
+            self.mirror.bitmap.merge(bits)
+            self.mirror.bitmap.durable[:] = bytes(self.mirror.bitmap.regions)
+
+    def _bits_of(self, hand: Hand, leg: LegDevice) -> bytes:
+        """A leg's bitmap; where it has a bad place, every region may differ."""
+        hand.enter(leg.number)
+        try:
+            return leg.read_bitmap()
+        except OSError as error:
+            if error.errno not in MEDIUM_ERRORS:
+                raise
+            return b"\xff" * bitmap_bytes(leg.size_bytes)
+        finally:
+            hand.leave()
 
     def join(
         self,
         hand: Hand,
         leg: LegDevice,
         entry: LegEntry,
-        superblock: Superblock | None,
         *,
-        blank: bool,
+        blank: bool = False,
         strategy: str = "resync",
-        first_region: int = 0,
+        first_region: int | None = 0,
     ) -> None:
         """Let a leg take part in writes and copy to it what it lacks.
 
-        Only what was written meanwhile is copied when the leg is what it was when it failed.
+        From `first_region` on; None: only what has a bit, of a leg that is what it was when it
+        failed (`unchanged`), whose own bits count, too.
         """
-        configuration = self.roster.configuration
-        partial = (
-            superblock is not None
-            and superblock.state is LegState.IN_SYNC
-            and entry.state is not LegState.RESYNCING
-            and superblock.epoch >= configuration.clean_epoch
-            and superblock.position >= entry.position
-            and self.roster.has_siblings
-        )
         incident = self.mirror.incidents.begin(strategy, f"leg {leg.number} ({leg.url}) joins")
+        if first_region is None:
+            self.take_bits(hand, leg)
+        old_end, old_size = leg.container_bytes, leg.size_bytes
+        self.fit(hand, leg)
         self.roster.join(leg, entry)
         self.roster.settle(hand)
+        if old_size != leg.size_bytes:
+            with hand.inside(leg.number):
+                leg.clear_old_tail(old_end, old_size)
         bitmap = self.mirror.bitmap
-        regions = bitmap.dirty() if partial else list(range(first_region, bitmap.regions))
+        whole = first_region is not None
+        regions = list(range(first_region or 0, bitmap.regions)) if whole else bitmap.dirty()
         incident.step("joined", f"{len(regions)} of {bitmap.regions} regions to copy")
         self.start_resync(
-            Resync(
-                self.mirror,
-                leg,
-                regions,
-                blank=blank,
-                incident=incident,
-            )
+            Resync(self.mirror, leg, regions, blank=blank, whole=whole, incident=incident)
         )
+
+    def unchanged(self, entry: LegEntry, superblock: Superblock) -> bool:
+        """Whether a leg that returns is what it was when it failed, and lacks only what has a bit.
+
+        One that carries the epoch which excluded it, or a later one, was used apart from us: what
+        was written to it there has no bit here.
+        """
+        return (
+            self.roster.has_siblings
+            and superblock.state is LegState.IN_SYNC
+            and entry.state is not LegState.RESYNCING
+            and superblock.epoch >= self.roster.configuration.clean_epoch
+            and superblock.epoch < entry.excluded_epoch
+            and superblock.position >= entry.position
+        )
+
+    def fit(self, hand: Hand, leg: LegDevice) -> None:
+        """Give a leg of the time before a growth the place of the present size for its tail."""
+        size_bytes = self.roster.configuration.size_bytes
+        if leg.size_bytes != size_bytes:
+            with hand.inside(leg.number):
+                leg.resize(size_bytes)
+
+    def grow_to(self, hand: Hand, size_bytes: int) -> None:
+        """Go on with a growth that a leg knows of and gate.json does not; the caller settles."""
+        with hand.holding(self.mirror.bitmap_lock):
+            self.mirror.use_bitmap(self.mirror.bitmap.resized(size_bytes))
+            self.roster.resize(size_bytes)
 
     def start_resync(self, resync: Resync) -> None:
         """Start copying in the background."""
@@ -347,8 +384,3 @@ def host_memory(mirror: Mirror) -> HostMemory:
 def members_of(configuration: GateConfiguration) -> tuple[Member, ...]:
     """The legs as superblocks name them."""
     return tuple(Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs)
-
-
-def resync_cursor(cells: memoryview, number: int) -> int:
-    """First region that a worker before this one had not copied to the leg."""
-    return cells[shared.RESYNC_CURSOR] if cells[shared.RESYNC_LEG] == number else 0

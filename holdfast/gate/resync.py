@@ -33,6 +33,7 @@ class Resync(threading.Thread):
         regions: list[int],
         *,
         blank: bool,
+        whole: bool,
         incident: Incident,
     ) -> None:
         super().__init__(name=f"resync-{leg.number}", daemon=True)
@@ -44,7 +45,8 @@ class Resync(threading.Thread):
         self.incident = incident
         self.done = 0
         self.total = len(regions)
-        self.all_regions = len(regions) == mirror.bitmap.regions
+        self.whole = whole
+        """All regions before these are copied already: what is left is worth remembering."""
         self.stopping = threading.Event()
         self.hand = mirror.hands.take()
 
@@ -67,9 +69,10 @@ class Resync(threading.Thread):
             self.leg,
             self.regions[self.done :],
             blank=self.blank,
+            whole=self.whole,
             incident=self.incident,
         )
-        rest.total, rest.all_regions = self.total, self.all_regions
+        rest.total = self.total
         return rest
 
     def run(self) -> None:
@@ -103,13 +106,18 @@ class Resync(threading.Thread):
                 self.stopping.wait(max(0.0, copied / rate - (monotonic() - started)))
 
     def _remember(self) -> None:
-        """Note in the shared page how far a whole copy is, for the worker after this one."""
-        cells = self.mirror.cells
-        if self.all_regions and self.done < len(self.regions):
-            cells[shared.RESYNC_CURSOR] = self.regions[self.done]
-            cells[shared.RESYNC_LEG] = self.leg.number
-        elif cells[shared.RESYNC_LEG] == self.leg.number:
-            cells[shared.RESYNC_LEG] = 0
+        """Note in the shared page how far this attempt is, for the worker after this one.
+
+        Only as long as the leg is the one that joined: a later attempt begins at its own beginning.
+        """
+        roster, number = self.mirror.roster, self.leg.number
+        with roster.lock:
+            if roster.present.get(number) is not self.leg:
+                return
+            if self.whole and self.done < len(self.regions):
+                shared.remember_copied(self.mirror.cells, number, self.regions[self.done])
+            else:
+                shared.forget_copied(self.mirror.cells, number)
 
     def _copy(self, hand: Hand, region: int, buffer: memoryview) -> int:
         """Copy one region; bytes that took storage time."""

@@ -8,7 +8,6 @@ Memory changes under `lock`, without I/O; what must be durable is written by `se
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 from collections.abc import Callable
@@ -57,7 +56,8 @@ class Roster:
         """Legs that are not used any more; the main loop closes them."""
         self.on_last_lost: Callable[[LegDevice, str], None] = lambda leg, reason: None
         self.on_failed: Callable[[LegDevice, str], None] = lambda leg, reason: None
-        self._owner = f"{platform.node()} {boot_id()} {os.getpid()}"
+        self.owner = f"{platform.node()} {boot_id()} {shared.gate_token(cells):x}"
+        """Whoever wrote a superblock with this was a worker of this gate since its start."""
 
     # --- memory only ------------------------------------------------------------------------
 
@@ -91,6 +91,7 @@ class Roster:
 
     def _arrive(self, leg: LegDevice) -> None:
         shared.mark_failed(self._cells, leg.number, failed=False)
+        shared.forget_copied(self._cells, leg.number)
         shared.remember_container(self._cells, leg.number, leg.identity, leg.descriptor)
         self.arrived_ns[leg.number] = monotonic_ns()
         leg.taken = True
@@ -102,7 +103,16 @@ class Roster:
     def _change(self, configuration: GateConfiguration) -> None:
         """Take a new membership: a new epoch, not durable yet."""
         self._highest_epoch += 1
-        self.configuration = replace(configuration, epoch=self._highest_epoch)
+        self.configuration = replace(
+            configuration,
+            epoch=self._highest_epoch,
+            legs=tuple(
+                replace(leg, excluded_epoch=self._highest_epoch)
+                if leg.state is LegState.FAILED and not leg.excluded_epoch
+                else leg
+                for leg in configuration.legs
+            ),
+        )
         if all(leg.state is LegState.IN_SYNC for leg in configuration.legs):
             self.configuration = replace(self.configuration, clean_epoch=self._highest_epoch)
         self.unsettled = True
@@ -179,8 +189,20 @@ class Roster:
             leg.state = LegState.RESYNCING
             self._arrive(leg)
             self._change(
-                self.configuration.with_leg(replace(entry, state=LegState.RESYNCING, reason=""))
+                self.configuration.with_leg(
+                    replace(
+                        entry,
+                        state=LegState.RESYNCING,
+                        reason="",
+                        container_bytes=leg.container_bytes,
+                        excluded_epoch=0,
+                    )
+                )
             )
+
+    def is_stranger(self, superblock: Superblock) -> bool:
+        """Whether somebody else used the leg since: its epoch is none of ours."""
+        return superblock.epoch > self._durable.epoch and superblock.owner != self.owner
 
     def promote(self, leg: LegDevice) -> bool:
         """A resynchronised leg has all data: it becomes a source. False when it has failed.
@@ -200,7 +222,14 @@ class Roster:
         with self.lock:
             leg.state = LegState.IN_SYNC
             self._arrive(leg)
-            entry = replace(self.entry(leg.number), url=leg.url, state=LegState.IN_SYNC, reason="")
+            entry = replace(
+                self.entry(leg.number),
+                url=leg.url,
+                state=LegState.IN_SYNC,
+                reason="",
+                container_bytes=leg.container_bytes,
+                excluded_epoch=0,
+            )
             self.configuration = self.configuration.with_leg(entry)
             self._arrange()
 
@@ -248,6 +277,35 @@ class Roster:
         with self.lock:
             self._highest_epoch = max(self._highest_epoch, epoch)
 
+    def adopt(self, newest: Superblock) -> None:
+        """Take over what the legs say of the volume: they went on without this host.
+
+        How large it is, who belongs to it and who is in sync; for the bitmap's sake also that none
+        of the others can be brought up to date by parts of it: bits of that time are not ours.
+        """
+        with self.lock:
+            known = {leg.id: leg for leg in self.configuration.legs}
+            self.configuration = replace(
+                self.configuration,
+                size_bytes=newest.size_bytes,
+                legs=tuple(
+                    LegEntry(
+                        member.number,
+                        member.id,
+                        known[member.id].url if member.id in known else member.url,
+                        member.state,
+                        container_bytes=(
+                            known[member.id].container_bytes if member.id in known else 0
+                        ),
+                    )
+                    for member in newest.members
+                ),
+                clean_epoch=newest.epoch,
+                last_number=max(
+                    self.configuration.last_number, *(each.number for each in newest.members)
+                ),
+            )
+
     def outgrow(self) -> None:
         """Raise the epoch above every one that a leg may carry of a raise that did not end.
 
@@ -287,6 +345,16 @@ class Roster:
         with self.lock:
             self._change(configuration)
 
+    def resize(self, size_bytes: int) -> None:
+        """The volume has grown, and the tails of the legs that are present have moved."""
+        with self.lock:
+            ends = {leg.number: leg.container_bytes for leg in self.present.values()}
+            legs = tuple(
+                replace(leg, container_bytes=ends.get(leg.number, leg.container_bytes))
+                for leg in self.configuration.legs
+            )
+            self._change(replace(self.configuration, size_bytes=size_bytes, legs=legs))
+
     # --- durable ----------------------------------------------------------------------------
 
     def superblock(self, configuration: GateConfiguration) -> Superblock:
@@ -303,7 +371,7 @@ class Roster:
                 Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs
             ),
             descriptor=configuration.descriptor,
-            owner=self._owner,
+            owner=self.owner,
         )
 
     def settle(self, hand: Hand) -> None:
@@ -359,6 +427,23 @@ class Roster:
                 with self.lock:
                     configuration = self._durable
                 self._save(configuration)
+
+    def remember_places(self, hand: Hand) -> None:
+        """See that gate.json says where each leg's tail ends; durable."""
+        with hand.holding(self.persist_lock):
+            with self.lock:
+                ends = {leg.number: leg.container_bytes for leg in self.present.values()}
+                known = {leg.number: leg.container_bytes for leg in self._durable.legs}
+                if self.unsettled or all(known.get(each) == ends[each] for each in ends):
+                    return
+                self._durable = configuration = replace(
+                    self._durable,
+                    legs=tuple(
+                        replace(leg, container_bytes=ends.get(leg.number, leg.container_bytes))
+                        for leg in self._durable.legs
+                    ),
+                )
+            self._save(configuration)
 
     def _save(self, configuration: GateConfiguration) -> None:
         """Write gate.json. The legs know the epoch already, so a failure does not stop the volume.

@@ -34,7 +34,7 @@ STORAGE_HOLD_SINCE: Final = 7  # 0: storage is there
 STORAGE_HOLD_DEADLINE: Final = 8
 STOPPED: Final = 9  # 1 when the gate ends on purpose: nobody restores anything
 WORKER_DIED: Final = 10  # when the keeper noticed the last death
-RESYNC_LEG: Final = 11  # leg that gets every region in order, and the next region
+RESYNC_LEG: Final = 11  # leg that gets every region in order since it joined, and the next region
 RESYNC_CURSOR: Final = 12
 STORAGE_HOLD_SPACE: Final = 13  # 1: held because a leg is full
 SERVING: Final = 14  # generation of the last worker that began to serve
@@ -50,6 +50,7 @@ KEEPER_ERRORS: Final = 23  # requests that the keeper answered with EIO, as no w
 UNTOLD_ERRORS: Final = 24  # those of them that no receipt has told yet
 END_RECORDED: Final = 25  # 1 when a receipt tells that all processes were killed
 BOOT: Final = 26  # the boot to which all times belong, two cells
+GATE_TOKEN: Final = 28  # random, of this gate since its start: which superblocks are its own
 
 FIRST_CONTAINER: Final = 32  # triples: number of a leg in use, its container's identity, descriptor
 _CONTAINERS: Final = range(FIRST_CONTAINER, 93, 3)
@@ -152,6 +153,31 @@ def mark_failed(cells: memoryview, number: int, *, failed: bool) -> None:
             return
         if not failed and cells[index] == number:
             cells[index] = 0
+
+
+def gate_token(cells: memoryview) -> int:
+    """The number by which this gate knows its own superblocks; drawn by its first worker."""
+    if not cells[GATE_TOKEN]:
+        cells[GATE_TOKEN] = int.from_bytes(os.urandom(8), "little") or 1
+    return int(cells[GATE_TOKEN])
+
+
+def remember_copied(cells: memoryview, number: int, region: int) -> None:
+    """A leg that joined has every region before this one; of one leg at a time."""
+    cells[RESYNC_LEG] = 0  # never the place of one leg beside the number of another
+    cells[RESYNC_CURSOR] = region
+    cells[RESYNC_LEG] = number
+
+
+def forget_copied(cells: memoryview, number: int) -> None:
+    """A leg joins, or is complete: whatever was copied before is of another attempt."""
+    if cells[RESYNC_LEG] == number:
+        cells[RESYNC_LEG] = 0
+
+
+def copied(cells: memoryview, number: int) -> int:
+    """First region that the attempt of the worker before had not copied to the leg."""
+    return cells[RESYNC_CURSOR] if cells[RESYNC_LEG] == number else 0
 
 
 def remember_container(cells: memoryview, number: int, identity: int, descriptor: int) -> None:

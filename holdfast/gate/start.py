@@ -11,16 +11,18 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic, monotonic_ns
 
-from holdfast.errors import ForeignLeg, HoldfastError
+from holdfast.errors import ForeignLeg, HoldfastError, NoSource
 from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import LegEntry
+from holdfast.gate.hold import HoldExpired
+from holdfast.gate.intent import Bitmap
 from holdfast.gate.leg import LegDevice
 from holdfast.gate.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
-from holdfast.gate.recovery import Recovery, host_memory, resync_cursor
-from holdfast.gate.shared import failed_legs, remembered_container
+from holdfast.gate.recovery import Recovery, host_memory
+from holdfast.gate.shared import copied, failed_legs, remembered_container
 from holdfast.gate.superblock import Superblock
 from holdfast.gate.task import LegTask
 from holdfast.model.volume import LegState
@@ -107,12 +109,44 @@ def _open(recovery: Recovery, hand: Hand, entry: LegEntry, before: Predecessor) 
 def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     """Judge the legs and begin with those that are current.
 
-    Raises NoSource, ForeignLeg when those are in other legs' places, OSError.
+    Nobody waits for the volume yet: when its last leg fails here, the start has failed. Raises
+    NoSource, ForeignLeg when those are in other legs' places, OSError.
     """
+    hold = recovery.mirror.hold
+    hold.set_timeout(0.0)
+    try:
+        _start_first(recovery, hand, force=force)
+    except HoldExpired:
+        pass
+    finally:
+        hold.set_timeout(recovery.roster.configuration.hold_timeout_seconds)
+    if not recovery.roster.readers:
+        raise NoSource(
+            f"it failed while the volume was started: {hold.reason}",
+            "See that the storage works, then attach again.",
+        )
+
+
+def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     roster, mirror = recovery.roster, recovery.mirror
-    opened = open_members(recovery, list(roster.configuration.legs), FIRST)
+    memory, known = host_memory(mirror), roster.configuration
+    opened = open_members(recovery, list(known.legs), FIRST)
+    ahead = [
+        superblock
+        for _, superblock in opened.values()
+        if superblock and superblock.volume_id == known.volume_id and superblock.epoch > known.epoch
+    ]
+    if ahead:  # they went on without this host: it asks the members that they name, too
+        roster.adopt(max(ahead, key=lambda superblock: (superblock.epoch, superblock.position)))
+        numbers = {leg.number for leg in known.legs}
+        strangers = [leg for leg in roster.configuration.legs if leg.number not in numbers]
+        opened |= open_members(recovery, strangers, FIRST)
     found = [FoundLeg(leg.url, superblock) for leg, superblock in opened.values()]
-    verdict = judge(host_memory(mirror), found, force)
+    verdict = judge(memory, found, force)
+    newest = _newest(verdict, found)
+    if newest is not None and newest.epoch > known.epoch:
+        roster.adopt(newest)
+        mirror.use_bitmap(Bitmap(newest.size_bytes))
     sources = _sources(recovery, opened, verdict)
     for number, (leg, _) in opened.items():
         if number not in sources:
@@ -125,8 +159,13 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
             "Put each into its place again; block:/dev/disk/by-id/… names a disk for good.",
         )
     roster.rise_above(verdict.epoch)
+    behind = verdict.epoch > known.epoch
+    if not verdict.journal_used and (mirror.log.active or behind):
+        # Before anything durable could make it look like ours.
+        mirror.begin_journal_anew(max(sb.position for leg in found if (sb := leg.superblock)))
     for number, judged in sources.items():
         leg = opened[number][0]
+        recovery.fit(hand, leg)
         if judged.standing is Standing.REPLAYABLE:
             mirror.replay(hand, leg, judged.position)
         roster.start_with(leg)
@@ -143,6 +182,13 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     roster.settle(hand)
     if mirror.log.active:
         mirror.checkpoint(hand, flush=True)
+    roster.remember_places(hand)
+
+
+def _newest(verdict: Verdict, found: list[FoundLeg]) -> Superblock | None:
+    """The superblock that says most of the volume: of the best leg to start from."""
+    best = next(iter(verdict.start_from), None)
+    return next((leg.superblock for leg in found if best and leg.url == best.url), None)
 
 
 def _sources(
@@ -157,6 +203,8 @@ def _sources(
     places = {leg.url: number for number, (leg, _) in opened.items()}
     for judged in verdict.start_from:
         number = places[judged.url]
+        if not recovery.roster.is_member(number):
+            continue
         entry = recovery.roster.entry(number)
         try:
             recovery.check_identity(entry, opened[number][1])
@@ -173,14 +221,7 @@ def _equalise(recovery: Recovery, hand: Hand) -> None:
     if len(roster.readers) < 2 or not recovery.mirror.bitmap.dirty():
         return
     for leg in roster.readers[1:]:
-        entry = roster.entry(leg.number)
-        superblock = replace(
-            roster.superblock(roster.configuration),
-            state=LegState.IN_SYNC,
-            epoch=roster.highest_epoch,
-            position=max(entry.position, roster.configuration.recorded_position),
-        )
-        recovery.join(hand, leg, entry, superblock, blank=False)
+        recovery.join(hand, leg, roster.entry(leg.number), first_region=None)
 
 
 def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
@@ -202,6 +243,8 @@ def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
                 recovery.check_identity(entry, superblock)
             except HoldfastError as error:
                 reason = error.message
+            if roster.is_stranger(superblock):
+                reason = f"{leg.url} was used elsewhere meanwhile ({superblock.owner})"
         if reason:
             roster.note(number, entry.state, reason)
             del opened[number]
@@ -229,7 +272,11 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
         roster.start_with(leg)
         if superblock is not None:
             roster.rise_above(superblock.epoch)
+    grown = max((leg.size_bytes for leg in roster.readers), default=0)
+    if grown > roster.configuration.size_bytes:  # the predecessor died while it moved the tails
+        recovery.grow_to(hand, grown)
     for leg in roster.readers:
+        recovery.fit(hand, leg)
         recovery.take_bits(hand, leg)
     if not roster.readers:
         mirror.hold.lose_storage("no leg can be opened")
@@ -241,12 +288,5 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
     roster.settle(hand)
     for entry in usable:
         if entry.state is LegState.RESYNCING and entry.number in opened:
-            leg, superblock = opened[entry.number]
-            recovery.join(
-                hand,
-                leg,
-                entry,
-                superblock,
-                blank=False,
-                first_region=resync_cursor(mirror.cells, entry.number),
-            )
+            leg, _ = opened[entry.number]
+            recovery.join(hand, leg, entry, first_region=copied(mirror.cells, entry.number))

@@ -17,7 +17,9 @@ import mmap
 import os
 import struct
 import zlib
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 from holdfast.errors import InvalidUrl
@@ -39,6 +41,15 @@ SLOTS = 2
 
 MOST_LEG_NUMBER = 1 << 31
 """Counts the legs that a volume ever had; for people, on terminals."""
+
+MEDIUM_ERRORS = frozenset(
+    (errno.EIO, errno.ENODATA, errno.EILSEQ, errno.EBADMSG, errno.EUCLEAN, errno.EREMOTEIO)
+)
+"""What Linux answers when one place of a medium is bad (blk_errors in block/blk-core.c: ENODATA for
+a medium error, EILSEQ for a failed protection check, EREMOTEIO for one of the target; EBADMSG and
+EUCLEAN are checksums of the file system below). EIO says it, too, and everything else besides."""
+
+_SEARCH_BYTES = 1 << 20
 
 MAGIC = b"HOLDFAST-LEG\r\n\x1a\n"
 VERSION = 1
@@ -84,6 +95,10 @@ class Superblock:
     """The volume's properties (JSON values), for an attach without a catalog."""
     owner: str = ""
     """Host and boot that has the leg attached; for people, it decides nothing."""
+    container_bytes: int = 0
+    """Where this superblock lies: the end of the container when its tail was written, a multiple of
+    4096. A container that was enlarged since still has its tail there. 0: written before this field
+    was; then only the places that need no memory are believed."""
 
 
 def bitmap_bytes(size_bytes: int) -> int:
@@ -104,7 +119,7 @@ def container_bytes_needed(size_bytes: int) -> int:
 
 def slot_offset(container_bytes: int, slot: int) -> int:
     """Offset of a superblock slot; `container_bytes` is rounded down to 4096 here."""
-    return container_bytes // PAGE_BYTES * PAGE_BYTES - (SLOTS - slot) * SLOT_BYTES
+    return _end(container_bytes) - (SLOTS - slot) * SLOT_BYTES
 
 
 def bitmap_offset(container_bytes: int, size_bytes: int) -> int:
@@ -158,6 +173,7 @@ def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
     whole(found.size_bytes, "size_bytes", 1, MAXIMUM_VOLUME_BYTES)
     whole(found.epoch, "epoch")
     whole(found.position, "position")
+    whole(found.container_bytes, "container_bytes")
     for member in (found.leg_number, *(each.number for each in found.members)):
         whole(member, "number of a leg", 0, MOST_LEG_NUMBER)
     if found.resync_cursor is not None:
@@ -168,14 +184,82 @@ def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
 def read_superblock(descriptor: int, container_bytes: int) -> Superblock | None:
     """The valid slot with the highest (epoch, sequence), or None when there is no valid one.
 
-    Blocks on the storage. Raises OSError when either slot cannot be read: an older slot must not
-    be believed while a newer one may exist.
+    Blocks on the storage. Raises OSError when a slot cannot be read, unless the medium has a bad
+    place in exactly one of them and the other is valid: that one may be older, and is judged like
+    an older copy of the leg (by its epoch, and by its position). The next write repairs the place.
     """
     if slot_offset(container_bytes, 0) < 0:
         return None
-    found = [decode(_read_slot(descriptor, container_bytes, slot)) for slot in range(SLOTS)]
-    valid = [superblock for superblock in found if superblock is not None]
+    valid: list[Superblock] = []
+    unreadable: list[OSError] = []
+    for slot in range(SLOTS):
+        try:
+            superblock = decode(_read_slot(descriptor, container_bytes, slot))
+        except OSError as error:
+            unreadable.append(error)
+            continue
+        if superblock is not None and superblock.container_bytes in (0, _end(container_bytes)):
+            valid.append(superblock)
+    if unreadable and not (valid and unreadable[0].errno in MEDIUM_ERRORS):
+        raise unreadable[0]
     return max(valid, key=lambda each: (each.epoch, each.sequence), default=None)
+
+
+def find_superblock(
+    descriptor: int, places: Iterable[int], leg_id: str = ""
+) -> tuple[Superblock, int] | None:
+    """The newest superblock among these container sizes, and the one at which it lies.
+
+    Of several legs' superblocks (a disk that had another life) that leg's count. Blocks on the
+    storage. Raises OSError when none is found, and a place could not be read.
+    """
+    found: list[tuple[Superblock, int]] = []
+    unreadable: OSError | None = None
+    for place in dict.fromkeys(places):
+        try:
+            superblock = read_superblock(descriptor, place)
+        except OSError as error:
+            unreadable = error
+            continue
+        if superblock is not None:
+            found.append((superblock, place))
+    if unreadable is not None and not found:
+        raise unreadable
+    own = [each for each in found if each[0].leg_id == leg_id]
+    return max(own or found, key=lambda each: (each[0].epoch, each[0].sequence), default=None)
+
+
+def search_superblock(
+    descriptor: int, container_bytes: int, seconds: float
+) -> tuple[Superblock, int] | None:
+    """Look for the tail of a container that was enlarged, from its end backwards, for that long.
+
+    Only what says itself that it lies there is believed, so the image of a leg that is a file
+    inside of the volume is not. For when nobody remembers where the tail was. Raises OSError.
+    """
+    deadline = monotonic() + seconds
+    end = _end(container_bytes)
+    chunk = mmap.mmap(-1, _SEARCH_BYTES)
+    while end > 0 and monotonic() < deadline:
+        start = max(0, end - _SEARCH_BYTES)
+        with memoryview(chunk) as view:
+            done = os.preadv(descriptor, [view[: end - start]], start)
+        at = chunk.rfind(MAGIC, 0, done)
+        while at >= 0:
+            for slot in range(SLOTS):
+                place = start + at + (SLOTS - slot) * SLOT_BYTES
+                if at % PAGE_BYTES == 0 and place <= container_bytes:
+                    superblock = read_superblock(descriptor, place)
+                    if superblock is not None and superblock.container_bytes == place:
+                        return superblock, place
+            at = chunk.rfind(MAGIC, 0, at)
+        end = start
+    return None
+
+
+def _end(container_bytes: int) -> int:
+    """Where the last slot of a container of that size ends."""
+    return container_bytes // PAGE_BYTES * PAGE_BYTES
 
 
 def write_superblock(descriptor: int, container_bytes: int, superblock: Superblock) -> None:
@@ -185,6 +269,7 @@ def write_superblock(descriptor: int, container_bytes: int, superblock: Superblo
     leg while an earlier one (perhaps hanging) may still land. Raises OSError; the other slot is
     valid then as it was.
     """
+    superblock = replace(superblock, container_bytes=_end(container_bytes))
     _write_slot(descriptor, container_bytes, superblock.sequence % SLOTS, encode(superblock))
     os.fdatasync(descriptor)
 

@@ -18,6 +18,7 @@ from typing import Protocol
 from holdfast.gate.attended import Hand
 from holdfast.gate.journal import Journal, Kind
 from holdfast.gate.leg import LegDevice
+from holdfast.gate.segment import PAGE_BYTES
 from holdfast.system.memory import aligned_buffer
 
 JOURNAL = 1 << 32
@@ -51,6 +52,10 @@ class WriteLog(Protocol):
 
     def trim(self, position: int) -> None:
         """All legs say durably that they hold everything up to there."""
+        ...
+
+    def begin_anew(self, above: int) -> None:
+        """Forget every record: positions go on above that one. Durable. A failure is told."""
         ...
 
     def replay(
@@ -96,6 +101,9 @@ class Unjournalled:
         return
 
     def trim(self, position: int) -> None:
+        return
+
+    def begin_anew(self, above: int) -> None:
         return
 
     def replay(
@@ -196,6 +204,14 @@ class Unflushed:
                 self._journal.trim(position)
             except OSError as error:
                 self.fail(f"trim: {error.strerror}")
+
+    def begin_anew(self, above: int) -> None:
+        """Forget every record; when that fails, the journal has failed, and is used no more."""
+        with self._lock:
+            try:
+                self._journal.restart(above + PAGE_BYTES)
+            except OSError as error:
+                self.fail(f"it cannot begin anew: {error.strerror}")
 
     def replay(
         self, hand: Hand, leg: LegDevice, position: int, note: Callable[[int, int], object]

@@ -12,9 +12,12 @@ import stat
 from holdfast.containers import Container, open_container
 from holdfast.containers.contents import EDGE_BYTES
 from holdfast.errors import ContainerFailed, ForeignLeg, Refused
-from holdfast.gate.superblock import erase_superblocks, read_superblock
+from holdfast.gate.superblock import erase_superblocks, find_superblock, search_superblock
 from holdfast.model.container import parse_container_url
 from holdfast.system.run import run
+
+_SEARCH_SECONDS = 3.0
+"""How long to look for the tail of a container that was enlarged."""
 
 
 def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
@@ -31,7 +34,10 @@ def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
         descriptor = container.open()
         try:
             container_bytes = container.size_bytes(descriptor)
-            superblock = read_superblock(descriptor, container_bytes)
+            found = find_superblock(descriptor, [container_bytes]) or search_superblock(
+                descriptor, container_bytes, _SEARCH_SECONDS
+            )
+            superblock, container_bytes = found or (None, container_bytes)
             if superblock is not None and superblock.volume_id != volume_id:
                 raise ForeignLeg(
                     f"{url} is a leg of the volume with id {superblock.volume_id}", "It was kept."

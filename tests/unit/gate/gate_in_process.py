@@ -12,11 +12,13 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from holdfast.containers import open_container
 from holdfast.gate import shared
 from holdfast.gate.attended import Hand, Hands
 from holdfast.gate.changes import Changes
@@ -24,15 +26,16 @@ from holdfast.gate.configuration import (
     GateConfiguration,
     LegEntry,
     load_configuration,
+    save_configuration,
 )
 from holdfast.gate.hold import HoldExpired
 from holdfast.gate.incidents import Incidents
 from holdfast.gate.leg import Leg, LegDevice
 from holdfast.gate.mirror import Mirror
-from holdfast.gate.provision import provision
+from holdfast.gate.provision import provision, rediscover
 from holdfast.gate.recovery import Recovery
 from holdfast.gate.start import start_first, take_over
-from holdfast.gate.superblock import Superblock
+from holdfast.gate.superblock import Superblock, search_superblock
 from holdfast.gate.task import LegTask
 from holdfast.gate.unflushed import Unflushed
 from holdfast.model.volume import JournalMode, LegState
@@ -89,9 +92,10 @@ class Storages:
 class FaultyStorage:
     """A leg on a disk with a volatile cache; every call may be the last one of this process."""
 
-    def __init__(self, leg: Leg, storages: Storages) -> None:
+    def __init__(self, leg: Leg, storages: Storages, opened: list[LegDevice]) -> None:
         self._leg = leg
         self._storages = storages
+        self._opened = opened
         self._path = leg.url.removeprefix("file:")
 
     def _remember(self, offset: int, length: int) -> None:
@@ -134,6 +138,11 @@ class FaultyStorage:
         self._leg.write_superblock(superblock)
         self._storages.durable.pop(self._path, None)  # it flushes the whole disk
 
+    def discard(self) -> None:
+        if not self._leg.taken and self in self._opened:
+            self._leg.discard()
+            self._opened.remove(self)  # its descriptor's number may be another file's soon
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._leg, name)
 
@@ -159,8 +168,11 @@ class InProcessGate:
         self.directory = directory
         self.state_directory = directory / "state"
         self.storages = Storages()
+        self.journal = journal
         self.cells = new_page()
         self.opened: list[LegDevice] = []
+        self.hosts = 0
+        """How often it went to another host."""
         self.mirror: Mirror
         self.recovery: Recovery
         self.changes: Changes
@@ -188,13 +200,13 @@ class InProcessGate:
 
     # --- lives ------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, *, force: bool = False) -> None:
         """The first worker of a gate. Raises NoSource; the gate is down then."""
         self.cells = new_page()
         self._new_worker()
         try:
             self._open_journal()
-            self.run(lambda hand: start_first(self.recovery, hand, force=False))
+            self.run(lambda hand: start_first(self.recovery, hand, force=force))
         except BaseException:
             self.die()
             raise
@@ -204,6 +216,30 @@ class InProcessGate:
         self._new_worker()
         self._open_journal()
         self.run(lambda hand: take_over(self.recovery, hand))
+
+    def move_to(self, host: str) -> None:
+        """The next start is on that host, which remembers what it did itself, or nothing.
+
+        Raises HoldfastError when it knows nothing, and cannot find the volume on the legs.
+        """
+        state_directory = self.directory / host
+        if not (state_directory / "gate.json").exists():
+            urls = [f"file:{path}" for path in sorted(self.directory.glob("[0-9].img"))]
+            found = replace(
+                rediscover(legs_not_in_use(urls)), resync_bytes_per_second=0, journal=self.journal
+            )
+            state_directory.mkdir(exist_ok=True)
+            save_configuration(state_directory, found)
+        self.state_directory = state_directory
+        self.hosts += 1
+
+    def beside(self, host: str) -> InProcessGate:
+        """A gate of the same containers on another host, while this one lives."""
+        other = InProcessGate.__new__(InProcessGate)
+        other.__dict__.update(self.__dict__)
+        other.opened, other.storages = [], Storages()
+        other.move_to(host)
+        return other
 
     def die(self) -> None:
         """Nothing of this life does anything any more; all its descriptors are closed."""
@@ -224,7 +260,7 @@ class InProcessGate:
         for leg in self.opened:
             leg.close()
             leg.forget()
-        self.opened.clear()
+        del self.opened[:]
         self.mirror.log.close()
 
     def close_cleanly(self) -> None:
@@ -249,7 +285,7 @@ class InProcessGate:
                 raise KilledError
             leg, superblock = really_open(hand, entry, inherited)
             assert isinstance(leg, Leg)
-            faulty = FaultyStorage(leg, self.storages)
+            faulty = FaultyStorage(leg, self.storages, self.opened)
             self.opened.append(faulty)
             return faulty, superblock
 
@@ -339,6 +375,18 @@ class InProcessGate:
     def _at_work(self) -> list[Hand]:
         """The threads that do something, or wait."""
         return [hand for hand in self.mirror.hands.all() if hand is not self.hand]
+
+
+def legs_not_in_use(urls: list[str]) -> list[str]:
+    """Those whose containers are legs that nobody has locked."""
+    free = []
+    for url in urls:
+        with suppress(BlockingIOError):
+            descriptor = open_container(url).open()
+            if search_superblock(descriptor, os.fstat(descriptor).st_size, 10.0):
+                free.append(url)
+            os.close(descriptor)
+    return free
 
 
 def new_page() -> memoryview:

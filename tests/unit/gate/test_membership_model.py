@@ -50,6 +50,8 @@ class Histories(RuleBasedStateMachine):
         self.flushed: Content = ()
         self.journal: list[tuple[int, int]] = []
         self.journal_begin = self.journal_end = self.journal_flushed = 0
+        self.elsewhere: tuple[HostMemory, list[tuple[int, int]], int, int, int] | None = None
+        """What the other host has: its memory, and its journal."""
         self.untold = False
         """The evidence is gone: memory lost while an old copy took a leg's place."""
         self.copy_in_place = False
@@ -73,7 +75,7 @@ class Histories(RuleBasedStateMachine):
             for letter in sorted(known)
         )
 
-    def raise_epoch(self, in_sync: set[str], die_after: int) -> None:
+    def raise_epoch(self, in_sync: set[str], die_after: int, begins_at: int = 0) -> None:
         """Statement 1: superblocks first, then the host; may die after some of them."""
         self.highest_tried = 1 + max(
             [self.highest_tried, self.memory.epoch or 0]
@@ -87,11 +89,16 @@ class Histories(RuleBasedStateMachine):
                 epoch=self.highest_tried,
                 state=LegState.IN_SYNC,
                 members=self.members(in_sync),
+                position=max(begins_at, self.storage[letter].superblock.position),
             )
         if die_after == len(in_sync):
             raise KilledError
         self.memory = replace(
-            self.memory, volume_id="v", epoch=self.highest_tried, members=self.members(in_sync)
+            self.memory,
+            volume_id="v",
+            epoch=self.highest_tried,
+            members=self.members(in_sync),
+            recorded_position=max(begins_at, self.memory.recorded_position),
         )
 
     def write_superblock(self, letter: str, **changes: object) -> None:
@@ -240,11 +247,35 @@ class Histories(RuleBasedStateMachine):
         self.journal_flushed = self.journal_begin = self.journal_end
         self.untold |= self.copy_in_place
 
+    @precondition(lambda self: not self.active)
+    @rule()
+    def other_host(self) -> None:
+        """The next start is on another host, which has a memory and a journal of its own."""
+        mine = (
+            self.memory,
+            self.journal,
+            self.journal_begin,
+            self.journal_end,
+            self.journal_flushed,
+        )
+        there = self.elsewhere or (HostMemory(), [], 0, 0, 0)
+        self.memory, self.journal, self.journal_begin, self.journal_end, self.journal_flushed = (
+            there
+        )
+        self.elsewhere = mine
+        self.kept = self.flushed
+        self.untold |= self.copy_in_place
+
     # The judgement
 
     @precondition(lambda self: not self.active)
-    @rule(present=SUBSETS, die_after=st.integers(0, 8), twin=st.booleans())
-    def attach(self, present: set[str], die_after: int, twin: bool) -> None:
+    @rule(
+        present=SUBSETS,
+        die_after=st.integers(0, 8),
+        die_recording=st.integers(0, 8),
+        twin=st.booleans(),
+    )
+    def attach(self, present: set[str], die_after: int, die_recording: int, twin: bool) -> None:
         memory = self.memory
         if memory.epoch is not None and self.mode is JournalMode.UNFLUSHED:
             memory = replace(
@@ -268,7 +299,10 @@ class Histories(RuleBasedStateMachine):
         if not self.untold:
             for content in results:
                 assert set(self.kept) <= set(content), (verdict, self.storage, self.kept)
-        self.start({leg.url for leg in verdict.start_from}, results[0], die_after)
+                newest = self.kept[-1:] <= content[-1:]  # all writes are to the same block
+                assert newest, (verdict, self.storage, self.kept)
+        sources = {leg.url for leg in verdict.start_from}
+        self.start(sources, results[0], verdict.journal_used, (die_after, die_recording))
 
     def after_replay(self, letter: str, standing: Standing) -> Content:
         content = self.storage[letter].content
@@ -276,25 +310,29 @@ class Histories(RuleBasedStateMachine):
             position = self.storage[letter].superblock.position
             assert position >= self.journal_begin
             replayed = tuple(write for at, write in self.journal if at > position)
-            content = tuple(dict.fromkeys((*content, *replayed)))
+            content = (*(write for write in content if write not in replayed), *replayed)
         return content
 
-    def start(self, sources: set[str], content: Content, die_after: int) -> None:
-        """Make the sources alike, durable; raise the epoch; record the position; go on."""
+    def start(
+        self, sources: set[str], content: Content, journal_used: bool, deaths: tuple[int, int]
+    ) -> None:
+        """Make the sources alike, durable; statement 5; raise the epoch; record the position."""
         for letter in sources:
             self.storage[letter] = replace(self.storage[letter], content=content, durable=content)
-        # Positions continue above every one that was ever handed out (Journal.open's minimum).
-        highest = max(storage.superblock.position for storage in self.storage.values())
-        self.active = set(sources)
         self.kept = self.flushed = content
+        if not journal_used:
+            highest = max(storage.superblock.position for storage in self.storage.values())
+            self.journal_end = 1 + max(self.journal_end, highest)
+            self.journal_begin = self.journal_flushed = self.journal_end
+            self.journal = []
+        self.active = set(sources)
         try:
-            self.raise_epoch(sources, die_after)
+            self.raise_epoch(sources, deaths[0], begins_at=self.journal_begin)
         except KilledError:
             self.stop()
             return
         self.untold = self.copy_in_place = False
-        self.journal_end = 1 + max(self.journal_end, highest)
-        self.record(die_after=8)
+        self.record(die_after=deaths[1])
 
 
 Histories.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)

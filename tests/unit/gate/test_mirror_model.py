@@ -6,7 +6,7 @@ by a first one after a crash or a power cut. Whatever was answered must be read 
 flushed must be there after a power cut; legs in sync must be equal.
 
 Left out, because no gate can see it (docs/semantics.md): without a journal, a copy taken after the
-last recorded position.
+last recorded position; copies in a leg's place on a host that does not know the volume.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from holdfast.errors import HoldfastError, NoSource
 from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import load_configuration
-from holdfast.gate.superblock import read_superblock
+from holdfast.gate.superblock import search_superblock
 from holdfast.model.volume import JournalMode, LegState
 from holdfast.system.memory import aligned_buffer
 from tests.soak import rounds
@@ -375,7 +375,34 @@ class MirrorModel:
         if self.attempt(bring_back) and number in self.gate.mirror.roster.present:
             self.saved.pop(number, None)
 
-    @step(lambda self: self.up, pick=PICKS)
+    @step(
+        lambda self: self.serving,
+        pick=PICKS,
+        calls=st.integers(0, 9),
+        start=st.sampled_from(STARTS),
+        lives=st.integers(0, 9),
+    )
+    def return_twice(self, pick: int, calls: int, start: int, lives: int) -> None:
+        """A leg fails while it is brought up to date, returns again, and the worker may die."""
+        number = picked(pick, self.members)
+        if number in self.gate.mirror.roster.present or number in self.saved:
+            return
+        self.gate.storages.error_after[number] = calls
+        self.probe(number)
+        if self.serving:
+            self.write(start, 1, False)
+        if self.up:
+            self.gate.storages.calls_to_live = lives
+            self.probe(number)
+
+    @step(lambda self: True, pick=PICKS, extra=st.integers(1, 3))
+    def enlarge(self, pick: int, extra: int) -> None:
+        """Somebody gives a container more room than it needs."""
+        image = self.gate.image(picked(pick, self.members))
+        if image.exists() and image.stat().st_size > SIZE_BYTES:
+            os.truncate(image, image.stat().st_size + extra * (40 << 10))
+
+    @step(lambda self: self.up and not self.gate.hosts, pick=PICKS)
     def copy(self, pick: int) -> None:
         """Somebody copies a leg's image."""
         number = picked(pick, self.members)
@@ -455,6 +482,17 @@ class MirrorModel:
         """All processes died, perhaps with the power of everything."""
         if power_cut:
             self.cut_power()
+        self.start()
+
+    @step(lambda self: not self.up and not self.saved and not self.copies)
+    def start_elsewhere(self) -> None:
+        """Another host attaches the legs: what is only in the journal of this one is not there."""
+        host = "B" if self.gate.state_directory.name == "state" else "state"
+        try:
+            self.gate.move_to(host)
+        except HoldfastError:
+            return
+        self.forget_unflushed()
         self.start()
 
     @step(lambda self: self.serving and not self.gate.mirror.roster.unsettled)
@@ -550,7 +588,7 @@ def has_superblock(image: Path) -> bool:
     """Whether the image says that it is a leg."""
     descriptor = os.open(image, os.O_RDONLY)
     try:
-        return read_superblock(descriptor, image.stat().st_size) is not None
+        return search_superblock(descriptor, image.stat().st_size, 10.0) is not None
     finally:
         os.close(descriptor)
 
