@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
-from holdfast.restoration.copying.passes import SHARED_BYTES, SHARED_FILES
+from holdfast.restoration.copying.losses import SHARED_BYTES, SHARED_FILES
 from holdfast.restoration.origin import Origin
 from holdfast.system.run import run
 

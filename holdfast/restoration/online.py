@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from holdfast.errors import Blocked
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.copying.passes import PassResult
+from holdfast.system.printable import printable
 
 SHORT_SECONDS = 0.25
 """A pass that took no longer is followed by the final one."""
 STOPS_SHRINKING = 0.7
 """A pass that took more than this share of the one before: another would not help."""
 MOST_PASSES = 12
+_SHOWN = 3
+SLOW_BYTES_PER_SECOND = 50 << 20
+"""What is counted on where nothing faster has been seen."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,14 @@ class OnlineCopy:
 
     @property
     def final_pass_seconds(self) -> float:
-        """What the final pass is predicted to take: as long as the last one."""
-        return self.passes[-1].seconds if self.passes else 0.0
+        """What the final pass is predicted to take: as long as the last one, and what could not
+        be read before."""
+        if not self.passes:
+            return 0.0
+        last = self.passes[-1]
+        seconds = sum(each.seconds for each in self.passes)
+        rate = max(SLOW_BYTES_PER_SECOND, self.written_bytes / seconds if seconds else 0)
+        return last.seconds + last.leased_bytes / rate
 
     @property
     def entries(self) -> int:
@@ -47,17 +58,31 @@ def copy_online(
     percent: Callable[[float], None],
     *,
     is_live: bool,
+    waits_for_leases: bool,
 ) -> OnlineCopy:
     """Bring the copy as near as passes can; one pass where the source does not change.
 
-    Blocks as long as the data is large. Raises HoldfastError.
+    `waits_for_leases`: whether files with leases are copied later, when nobody has them open.
+    Blocks as long as the data is large. Raises HoldfastError; Blocked for leases otherwise.
     """
     passes: list[PassResult] = []
     while len(passes) < MOST_PASSES:
         say(f"copy, pass {len(passes) + 1}")
         passes.append(copying.run_pass(percent, verify=not is_live))
+        if passes[-1].leased_files and not waits_for_leases:
+            raise leased(passes[-1])
         if not is_live or passes[-1].seconds <= SHORT_SECONDS:
             break
         if len(passes) > 1 and passes[-1].seconds > STOPS_SHRINKING * passes[-2].seconds:
             break
     return OnlineCopy(tuple(passes))
+
+
+def leased(result: PassResult) -> Blocked:
+    """Why a pass that left files out cannot be the last one."""
+    names = ", ".join(printable(name) for name in result.leased[:_SHOWN])
+    return Blocked(
+        f"{result.leased_files} files have a lease (fcntl F_SETLEASE, NFS delegation): {names}",
+        "To read them would send a signal to the programs that hold the leases, which ends most."
+        " End those programs first.",
+    )

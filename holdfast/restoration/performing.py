@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from holdfast.catalog import Catalog
@@ -202,7 +203,13 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
     request = assessment.seen.request
     copying = Copying(_source(assessment), place)
     work.live["copying"] = copying
-    online = copy_online(copying, work.say, work.percent, is_live=not request.contents)
+    online = copy_online(
+        copying,
+        work.say,
+        work.percent,
+        is_live=not request.contents,
+        waits_for_leases="device" in work.facts,
+    )
     checkpoint("after prepare")
     if request.contents:
         work.remember(not_kept=copying.finish())
@@ -270,7 +277,10 @@ def _source(assessment: Assessment) -> Source:
     if not request.contents:
         return _whole(assessment)
     if not is_container(request.contents):
-        return Source(path=request.contents)
+        place = Path(request.contents)
+        return Source(
+            path=in_expendable_child(lambda: str(place.resolve()), doing=request.contents)
+        )
     url = parse_container_url(request.contents)
     found = in_expendable_child(lambda: identify(url.path), doing=request.contents)
     if found is None or not found.type:

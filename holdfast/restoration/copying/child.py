@@ -31,7 +31,7 @@ from holdfast.restoration.copying.passes import PassResult, Replica
 from holdfast.system.detached import mount_detached
 from holdfast.system.filesystem import make_filesystem
 from holdfast.system.loop import attach_private_loop
-from holdfast.system.mount_api import clone_tree
+from holdfast.system.mount_api import attributes_of, clone_tree, open_place, set_attributes
 
 START_SECONDS = 330.0
 """mkfs has 300 s."""
@@ -45,6 +45,11 @@ _LET_GO_SECONDS = 10.0
 _NAME = b"holdfast-copy"
 _PR_SET_NAME = 15
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+_PRIVATE = attributes_of("rw,nosuid,nodev,noexec,noatime,nosymfollow")
+_UNTOUCHED = attributes_of("ro,nosuid,nodev,noexec,noatime,nosymfollow")
+"""The views through which we see either side: nothing is run from them, no link leads anywhere, and
+looking at the source leaves no trace in it."""
 
 Progress = Callable[[float], None]
 
@@ -241,6 +246,12 @@ def _answer(worker: _Worker, verb: str, arguments: dict[str, Any]) -> dict[str, 
         return {"code": error.code, "error": error.message, "mend": error.mend}
     except OSError as error:
         return _os_error(error)
+    except MemoryError:
+        return {
+            "code": StorageFailed.code,
+            "error": "the copy ran out of memory",
+            "mend": "Each name takes some hundred bytes. Nothing was changed for applications.",
+        }
 
 
 def _os_error(error: OSError) -> dict[str, Any]:
@@ -262,6 +273,8 @@ class _Worker:
         self._progress = progress
         self._source = self._target = self._loop = self._image = -1
         self._replica: Replica | None = None
+        self._filesystem = ""
+        self._is_read_only = False
 
     def start(self, source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
         """Attach, make and mount."""
@@ -273,6 +286,8 @@ class _Worker:
             make_filesystem(wanted.filesystem, device, wanted.label, wanted.uuid)
         options = _by_name(wanted.options)
         self._target = mount_detached(wanted.filesystem, options, source=device)
+        set_attributes(self._target, _PRIVATE)
+        self._filesystem = wanted.filesystem
         self.source(source)
         return {"device": device}
 
@@ -295,10 +310,14 @@ class _Worker:
             self._source = mount_detached(
                 wanted.filesystem, options, source=device, read_only=wanted.read_only
             )
+        self._is_read_only = bool(os.fstatvfs(self._source).f_flag & os.ST_RDONLY)
+        set_attributes(self._source, _UNTOUCHED)
         root = _root(self._source)
         if self._replica is None:
-            self._replica = Replica(root, _root(self._target), self._sync_source)
-        self._replica.source = root
+            target = _root(self._target)
+            self._replica = Replica(root, target, self._sync_source, self._filesystem)
+        else:
+            self._replica.take_source(root)
         return {}
 
     def room(self) -> dict[str, Any]:
@@ -329,7 +348,7 @@ class _Worker:
         return {"not_kept": self._replica.not_kept()}
 
     def _sync_source(self) -> None:
-        if not os.statvfs(_root(self._source)).f_flag & os.ST_RDONLY:
+        if not self._is_read_only:
             _sync(self._source)
 
     def run(self, verify: bool) -> dict[str, Any]:
@@ -344,8 +363,11 @@ class _Worker:
 
 
 def _clone(path: str) -> int:
-    """A view of what is mounted at the path, without the mounts below; caller closes."""
-    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    """A view of what is mounted at the path, without the mounts below; caller closes.
+
+    The path has no links in it: whoever puts one there now cannot lead us elsewhere.
+    """
+    place = open_place(path)
     try:
         return clone_tree(place)
     finally:

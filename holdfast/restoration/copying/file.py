@@ -1,25 +1,20 @@
-"""Copying one file: contents where they differ, holes as holes, then what belongs to the inode.
+"""Copying the contents of one file: where they differ, holes as holes.
 
 Invariant: a file that was written here before is compared and only what differs is written; access
-times of the source are not changed. Must never follow a symbolic link.
+times of the source are not changed. Must never look a name up: both sides are open already.
 """
-
-# Paths are bytes here, as the kernel has them.
-# ruff: noqa: PTH101
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.restoration.copying.inode import Properties, give, properties_of
 from holdfast.restoration.copying.sharing import shared_bytes
-from holdfast.restoration.copying.tree import Signature
 
 CHUNK_BYTES = 1 << 20
 _PUNCH_HOLE, _KEEP_SIZE = 2, 1  # <linux/falloc.h>
@@ -39,28 +34,21 @@ class Copied:
     """Properties that the target's file system could not keep."""
 
 
-def copy_contents(source: bytes, target: bytes, is_new: bool, sharing: bool = False) -> Copied:
+def copy_contents(reading: int, writing: int, is_new: bool, sharing: bool = False) -> Copied:
     """Make the target's contents and properties (but the late flags) equal to the source's.
 
-    Both are regular files. `sharing`: whether to find out what the source shares with others.
-    Raises OSError; FileNotFoundError when the source has gone.
+    Both are descriptors of regular files. Meanwhile the target is root's alone, and no set-id bit
+    counts. `sharing`: whether to find out what the source shares with others. Raises OSError.
     """
-    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOATIME)
-    try:
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-        writing = os.open(target, flags | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o600)
-        try:
-            properties = properties_of(reading)
-            lost = give(writing, properties)
-            if is_new:
-                _choose_compression(reading, writing)
-            written_bytes = _copy_between(reading, writing, is_new)
-            shared = shared_bytes(reading) if sharing else 0
-            return Copied(written_bytes, shared, properties, lost)
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
+    if not is_new:
+        os.fchmod(writing, 0o600)
+    properties = properties_of(reading)
+    lost = give(writing, properties)
+    if is_new:
+        _choose_compression(reading, writing)
+    written_bytes = _copy_between(reading, writing, is_new)
+    shared = shared_bytes(reading) if sharing else 0
+    return Copied(written_bytes, shared, properties, lost)
 
 
 def _choose_compression(reading: int, writing: int) -> None:
@@ -74,7 +62,8 @@ def _copy_between(reading: int, writing: int, is_new: bool) -> int:
     if os.fstat(writing).st_size > size_bytes:
         os.ftruncate(writing, size_bytes)
     written = 0
-    ours, theirs = bytearray(CHUNK_BYTES), bytearray(CHUNK_BYTES)
+    chunk_bytes = min(CHUNK_BYTES, size_bytes)
+    ours, theirs = bytearray(chunk_bytes), bytearray(0 if is_new else chunk_bytes)
     position = 0
     for start, end in _data_ranges(reading, size_bytes):
         if not is_new:
@@ -120,6 +109,8 @@ def _data_ranges(reading: int, size_bytes: int) -> Iterator[tuple[int, int]]:
             if error.errno != errno.EINVAL:
                 raise
             start, end = position, size_bytes
+        if start < position or end <= start:  # a server of FUSE may say anything
+            start, end = position, size_bytes
         yield start, min(end, size_bytes)
         position = end
 
@@ -136,42 +127,3 @@ def _punch(writing: int, start: int, end: int) -> None:
     zeros = bytes(CHUNK_BYTES)
     for offset in range(start, end, CHUNK_BYTES):
         _write(writing, memoryview(zeros)[: min(CHUNK_BYTES, end - offset)], offset)
-
-
-def copy_attributes(source: bytes, target: bytes, signature: Signature) -> list[str]:
-    """Owner, mode, extended attributes (ACLs, capabilities) and, last, times; what was not kept.
-
-    Raises OSError for owner, mode and times; an extended attribute that the target's file system
-    refuses is named in the result.
-    """
-    lost = []
-    os.chown(target, signature.user, signature.group, follow_symlinks=False)
-    if signature.kind != stat.S_IFLNK:
-        os.chmod(target, stat.S_IMODE(signature.mode))
-    for name in _attribute_changes(source, target):
-        try:
-            value = os.getxattr(source, name, follow_symlinks=False)
-            os.setxattr(target, name, value, follow_symlinks=False)
-        except OSError as error:
-            if error.errno == errno.ENODATA:
-                with suppress(OSError):
-                    os.removexattr(target, name, follow_symlinks=False)
-            elif error.errno in (errno.ENOSPC, errno.EDQUOT) and not os.statvfs(target).f_bavail:
-                raise  # it is the room that is lacking, not the type that refuses
-            else:
-                lost.append(f"attribute {name}: {error.strerror}")
-    accessed_ns = os.lstat(source).st_atime_ns
-    os.utime(target, ns=(accessed_ns, signature.modified_ns), follow_symlinks=False)
-    return lost
-
-
-def _attribute_changes(source: bytes, target: bytes) -> list[str]:
-    """Names of the extended attributes of either side. Empty where there are none at all."""
-    names: set[str] = set()
-    for path in (source, target):
-        try:
-            names.update(os.listxattr(path, follow_symlinks=False))
-        except OSError as error:
-            if error.errno != errno.EOPNOTSUPP:
-                raise
-    return sorted(names)

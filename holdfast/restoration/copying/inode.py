@@ -7,9 +7,7 @@ links and devices have flags and project ids on some file systems, which cannot 
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import os
 import struct
 from dataclasses import dataclass
 
@@ -89,33 +87,9 @@ def give(descriptor: int, wanted: Properties) -> list[str]:
     return lost
 
 
-def give_late(path: bytes, flags: int) -> list[str]:
+def give_late(descriptor: int, flags: int) -> list[str]:
     """The flags after which a file can no more be changed; what could not be kept, in words."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        return _set_flags(descriptor, flags, _LATE)
-    finally:
-        os.close(descriptor)
-
-
-def copy_properties(source: bytes, target: bytes) -> tuple[Properties, list[str]]:
-    """As `give`, of a directory; nothing when there is no directory any more. Raises OSError."""
-    access = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
-    try:
-        ours = os.open(source, access)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return Properties(), []  # the next pass sees what is there instead
-        raise
-    try:
-        wanted = properties_of(ours)
-        theirs = os.open(target, access)
-        try:
-            return wanted, give(theirs, wanted)
-        finally:
-            os.close(theirs)
-    finally:
-        os.close(ours)
+    return _set_flags(descriptor, flags, _LATE)
 
 
 def _set_flags(descriptor: int, wanted: int, among: int) -> list[str]:

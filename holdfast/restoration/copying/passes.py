@@ -3,49 +3,57 @@
 Invariant: after a pass during which nothing wrote to the source, the copy equals it: names, links,
 contents, holes, owners, modes, extended attributes, times. A name of the copy always leads to the
 file that belongs to the inode its source had, so hard links and renames cost no copying. What lies
-in the target and not in the source is removed. Must never write to the source.
+in the target and not in the source is removed. Contents and attributes of a file come from one
+descriptor, of the inode that was walked; when something else is there by then, or somebody has a
+lease on it, it is left to a later pass. Must never write to the source, nor open anything in it
+that is no regular file or directory.
 """
-
-# Paths are bytes here, as the kernel has them.
-# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH115, PTH118, PTH208, PTH211
 
 from __future__ import annotations
 
 import os
 import stat
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 
-from holdfast.restoration.copying.file import copy_attributes, copy_contents
-from holdfast.restoration.copying.inode import copy_properties, give_late
+from holdfast.restoration.copying.attributes import copy_attributes
+from holdfast.restoration.copying.file import copy_contents
+from holdfast.restoration.copying.folders import Folders
+from holdfast.restoration.copying.inode import give, give_late, properties_of
+from holdfast.restoration.copying.limits import check_limits
+from holdfast.restoration.copying.losses import File, Losses, file_of
+from holdfast.restoration.copying.moves import moves
 from holdfast.restoration.copying.sharing import can_share
+from holdfast.restoration.copying.target_names import MADE_BY_MKFS, TargetNames
 from holdfast.restoration.copying.tree import (
-    Inode,
+    GONE,
+    SUBVOLUME_ROOT,
     Signature,
     Tree,
+    Walked,
     differences,
     now_ns,
     walk,
 )
-
-ASIDE = b".holdfast-renamed"
-"""Folder in the target where files wait that have another name in the source now."""
-
-MADE_BY_MKFS = b"lost+found"
-"""Of ext4, at the root: stays where the source has none."""
+from holdfast.system.beneath import open_beneath, reopen
+from holdfast.system.leases import Leases
 
 _LOST_SHOWN = 20
-_KINDS_SHOWN = 30
-SHARED_FILES = "files with shared extents"
-SHARED_BYTES = "bytes of shared extents"
-_SUBVOLUME_ROOT = 256
-"""The inode number of every subvolume's root: BTRFS_FIRST_FREE_OBJECTID of <linux/btrfs_tree.h>."""
+_ENTRY_BYTES = 4096
+"""What a name counts in the progress beside its bytes."""
+_PROGRESS_SECONDS = 0.1
+_READ = os.O_RDONLY | os.O_NOATIME | os.O_NONBLOCK
+"""Without waiting: for a lease that was taken after we looked."""
 
-File = tuple[Inode, int]
-"""An inode and its kind: numbers are used again."""
+
+class _Elsewhere(Exception):
+    """At this path is not what was walked: a later pass finds out what."""
+
+
+class _Leased(Exception):
+    """Reading it would break somebody's lease: a later pass does, when everybody stands still."""
 
 
 @dataclass
@@ -57,6 +65,11 @@ class PassResult:
     entries: int = 0
     copied_files: int = 0
     written_bytes: int = 0
+    leased_files: int = 0
+    """Not read, because somebody has a lease on them."""
+    leased_bytes: int = 0
+    leased: list[str] = field(default_factory=list)
+    """First ones only."""
     lost: list[str] = field(default_factory=list)
     """What the target's file system could not keep, first ones only."""
     differences: list[str] = field(default_factory=list)
@@ -64,115 +77,141 @@ class PassResult:
     verified: bool = False
 
 
-@dataclass
 class Replica:
-    """A copy of `source` in `target`; both are roots of private mounts."""
+    """A copy of what is below one root in another; both are roots of private mounts."""
 
-    source: bytes
-    target: bytes
-    sync_source: Callable[[], None]
-    """Writes the source's dirty pages; see `tree` for why before reading."""
-    known: Tree = field(default_factory=dict)
-    """What the copy was made from: the signatures that were valid when it was read."""
-    passes: int = 0
-    _touched: set[bytes] = field(default_factory=set)
-    _files: dict[File, bytes] = field(default_factory=dict)
-    """Where in the target the file of a source inode is."""
-    _late_flags: dict[bytes, int] = field(default_factory=dict)
-    _lost: dict[bytes, list[str]] = field(default_factory=dict)
-    """What the target could not keep of a name, in words."""
-    _shared: dict[File, int] = field(default_factory=dict)
-    """Bytes of a source file that other files have as well."""
-    _sharing: bool = False
+    def __init__(
+        self, source: bytes, target: bytes, sync_source: Callable[[], None], filesystem: str = ""
+    ) -> None:
+        """`sync_source` writes the source's dirty pages: see `tree` for why before reading.
+
+        `filesystem`: the target's type, where it is known.
+        """
+        self.known: Tree = {}
+        """What the copy was made from: the signatures that were valid when it was read; parents
+        first."""
+        self.passes = 0
+        self.source, self.target = source, target
+        self._sync_source = sync_source
+        self._filesystem = filesystem
+        self._leases = Leases()
+        self._losses = Losses()
+        self._touched: set[bytes] = set()
+        self._files: dict[File, bytes] = {}
+        """Where in the target the file of a source inode is."""
+        self._walked = Walked({}, {})
+        self._sharing = False
+        self._source: Folders
+        self._target: Folders
+        self._names: TargetNames
+
+    def take_source(self, source: bytes) -> None:
+        """Go on from another view of the same files, where nobody has any of them open."""
+        self.source = source
+        self._leases = Leases()
 
     def run_pass(
         self, progress: Callable[[float], None] = lambda percent: None, *, verify: bool = False
     ) -> PassResult:
         """Bring the copy up to date with the source as it was when this was called.
 
-        With `verify` the two trees are compared afterwards. Raises OSError (ENOSPC and the like);
-        files that vanish while they are read are left to the next pass.
+        With `verify` the two trees are compared afterwards. Raises OSError (ENOSPC and the like),
+        Blocked or TooSmall for what the target's file system cannot hold, before anything is
+        copied; files that vanish or change their kind meanwhile are left to the next pass.
         """
         self.passes += 1
         result = PassResult(self.passes)
         begun = time.monotonic()
-        self._sharing = can_share(self.source)
-        if not self.known:
-            self._clear_target()
-        wanted = walk(self.source)
-        walked_ns = now_ns()
-        self.sync_source()
-        result.entries = len(wanted)
-        self._remove_and_set_aside(wanted)
-        self._copy(wanted, walked_ns, result, progress)
-        self._finish_directories(wanted, result)
-        if verify:
-            # Setting times may not have been the last thing that changed a directory.
-            result.differences = self._compare(wanted)
-            result.verified = True
+        with self._opened():
+            self._sharing = can_share(self._source.root)
+            self._walked = walk(self._source.root)
+            wanted = self._walked.tree
+            walked_ns = now_ns()
+            check_limits(wanted, self._target.root, self._filesystem)
+            self._touched.add(b"")
+            self._sync_source()
+            result.entries = len(wanted)
+            if not self.known:
+                self._names.clear(walk(self._target.root).tree, wanted)
+            self._make_directories(wanted, self._move(wanted))
+            self._copy(wanted, walked_ns, result, progress)
+            self._finish_directories(wanted, result)
+            if verify:
+                # Setting times may not have been the last thing that changed a directory.
+                result.differences = self._compare(wanted)
+                result.verified = True
         result.seconds = time.monotonic() - begun
         progress(100.0)
         return result
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Nothing of either side is held between two passes."""
+        with closing(Folders(self.source)) as source, closing(Folders(self.target)) as target:
+            self._source, self._target = source, target
+            self._names = TargetNames(target)
+            yield
 
     def set_late_flags(self) -> None:
         """Give the copies the inode flags (immutable, append only, …) of their sources.
 
         The last thing that is done: afterwards such files cannot be changed.
         """
-        for path, flags in self._late_flags.items():
-            lost = give_late(self._to(path), flags)
-            if lost:
-                self._lost[path] = [*self._lost.get(path, ()), *lost]
+        with closing(Folders(self.target)) as folders:
+            self._give_late_flags(folders)
+
+    def _give_late_flags(self, folders: Folders) -> None:
+        for path, flags in self._losses.late_flags.items():
+            with folders.opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+                self._losses.note_more(path, give_late(descriptor, flags))
 
     def not_kept(self) -> dict[str, int]:
         """What the copy, as it is now, lacks: how many files have lost what, in words."""
-        counts: Counter[str] = Counter()
-        counted: set[tuple[File, str]] = set()
-        for path, lost in self._lost.items():
-            for words in lost if path in self.known else ():
-                each = (_file(self.known[path]), words)
-                if each not in counted:  # a file may have many names
-                    counted.add(each)
-                    counts[words] += 1
-        shown = dict(counts.most_common(_KINDS_SHOWN))
-        if len(counts) > len(shown):
-            shown["other attributes"] = counts.total() - sum(shown.values())
-        shared = [self._shared[file] for file in self._shared.keys() & self._files.keys()]
-        if shared:
-            shown[SHARED_FILES], shown[SHARED_BYTES] = len(shared), sum(shared)
-        return shown
+        return self._losses.count(self.known)
 
-    def _clear_target(self) -> None:
-        """A container that an interrupted migration had begun to fill starts from nothing."""
-        for path in reversed(list(walk(self.target))):
-            if path and path != MADE_BY_MKFS:
-                self._unlink(path, stat.S_ISDIR(os.lstat(self._to(path)).st_mode))
+    def _move(self, wanted: Tree) -> dict[bytes, bytes]:
+        """Take names away that are gone or lead elsewhere; what lives on waits aside.
 
-    def _remove_and_set_aside(self, wanted: Tree) -> None:
-        """Take names away that are gone or lead elsewhere; files that live on wait aside."""
-        files = {_file(each) for each in wanted.values() if each.kind != stat.S_IFDIR}
-        aside = self._to(ASIDE)
-        # Children before their parents: a directory must be empty to go.
-        for path in reversed(list(self.known)):
-            old, new = self.known[path], wanted.get(path)
-            if new is not None and new.inode == old.inode and new.kind == old.kind:
-                continue
-            is_directory = old.kind == stat.S_IFDIR
-            file = _file(old)
-            if not is_directory and file in files and self._files.get(file) == path:
-                with suppress(FileExistsError):
-                    os.mkdir(aside, 0o700)
-                place = ASIDE + b"/%d" % len(os.listdir(aside))
-                os.rename(self._to(path), self._to(place))
-                self._files[file] = place
-            else:
-                self._unlink(path, is_directory)
-                if self._files.get(file) == path:
-                    del self._files[file]
+        Where the directories wait, by the path they are to have.
+        """
+        plan = moves(self.known, wanted)
+        aside = {path: self._names.set_aside(path, wanted) for path, _ in plan.renamed}
+        for path, place in plan.renamed:
             self._touch_parent(path)
-            del self.known[path]
-            self._late_flags.pop(path, None)
-            self._lost.pop(path, None)
+            self._touched.add(place)
+        files = {file_of(each) for each in wanted.values() if each.kind != stat.S_IFDIR}
+        self._files = {
+            file_of(self.known[path]): place
+            for path, place in plan.after.items()
+            if self.known[path].kind != stat.S_IFDIR
+        }
+        for path, carrier in plan.gone:
+            old = self.known[path]
+            place = aside[carrier] + path[len(carrier) :] if carrier else path
+            file = file_of(old)
+            if old.kind != stat.S_IFDIR and file in files and file not in self._files:
+                self._files[file] = self._names.set_aside(place, wanted)
+            else:
+                self._names.remove(place, old.kind == stat.S_IFDIR)
+            self._touch_parent(path)
+        self.known = {place: self.known[path] for path, place in plan.after.items()}
+        self._losses.rename(plan.after)
+        return {place: aside[path] for path, place in plan.renamed}
+
+    def _make_directories(self, wanted: Tree, waiting: dict[bytes, bytes]) -> None:
+        """New ones are made, those that were renamed get their place."""
+        for path, new in wanted.items():
+            if new.kind != stat.S_IFDIR or not path:
+                continue
+            if path in waiting:
+                self._names.rename(waiting[path], path)
+            elif path not in self.known:
+                self._names.make_directory(path)
+                self.known[path] = _unsettled(new)
+            else:
+                continue
+            self._touch_parent(path)
+            self._touched.add(path)
 
     def _copy(
         self,
@@ -181,87 +220,149 @@ class Replica:
         result: PassResult,
         progress: Callable[[float], None],
     ) -> None:
-        changed = {path: new for path, new in wanted.items() if self._is_changed(path, new)}
+        changed = {path: new for path, new in wanted.items() if self.known.get(path) != new}
         total = sum(each.size_bytes for each in changed.values()) + len(changed) * _ENTRY_BYTES
         done = 0
         shown = time.monotonic()
         for path, new in changed.items():
             try:
-                self._copy_one(path, new, result)
-                if new.is_settled(walked_ns) or new.kind == stat.S_IFLNK:
+                if new.kind == stat.S_IFDIR:
+                    self._touched.add(path)
+                    is_same = True
+                else:
+                    is_same = self._copy_one(path, new, result)
+                if is_same and (new.is_settled(walked_ns) or new.kind == stat.S_IFLNK):
                     self.known[path] = new
                 else:
                     self.known[path] = _unsettled(new)
-            except FileNotFoundError:
-                # Gone since the walk, or its parent: the next pass finds out which.
-                if path in wanted and os.path.lexists(self._from(path)):
-                    raise
-                self.known.setdefault(path, _unsettled(new))
-                if not os.path.lexists(self._to(path)):
-                    del self.known[path]
+            except _Elsewhere:
+                pass
+            except _Leased:
+                result.leased_files += 1
+                result.leased_bytes += new.size_bytes
+                if len(result.leased) < _LOST_SHOWN:
+                    result.leased.append(os.fsdecode(path))
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from error
             done += new.size_bytes + _ENTRY_BYTES
             if time.monotonic() - shown > _PROGRESS_SECONDS:
                 shown = time.monotonic()
                 progress(100.0 * done / total)
-        if os.path.lexists(self._to(ASIDE)):
-            self._empty_aside()
-        self._files = {
-            _file(each): path for path, each in self.known.items() if each.kind != stat.S_IFDIR
-        }
+        if self._names.end_waiting():
+            self._touched.add(b"")
+        self.known = {path: self.known[path] for path in wanted if path in self.known}
 
-    def _is_changed(self, path: bytes, new: Signature) -> bool:
-        return self.known.get(path) != new
+    def _copy_one(self, path: bytes, new: Signature, result: PassResult) -> bool:
+        """Whether it is as it was when it was walked. Raises _Elsewhere, _Leased, OSError.
 
-    def _copy_one(self, path: bytes, new: Signature, result: PassResult) -> None:
-        target = self._to(path)
-        exists = path in self.known
-        if new.kind == stat.S_IFDIR:
-            if path and not exists:
-                with suppress(FileExistsError):  # lost+found
-                    os.mkdir(target, 0o700)
+        Whenever this is left, `known` says which names are in the copy.
+        """
+        with self._found(path, new) as (source, before):
+            is_same = self._walked.signature_of(before) == new
+            leads_to = os.readlink(b"", dir_fd=source) if new.kind == stat.S_IFLNK else b""
+            if path in self.known and not self._is_same_special(path, new, leads_to):
+                self._names.remove(path, False)  # the inode number was used again
+                del self.known[path]
+            if path not in self.known:
+                self._names.make_room(path)
+            exists = path in self.known or self._link(path, new, leads_to)
+            if new.kind == stat.S_IFREG:
+                return self._copy_file(path, new, source, before, exists, result) and is_same
+            if not exists:
                 self._touch_parent(path)
-            self._touched.add(path)
-            return
-        if exists and not self._is_same_special(path, path, new):
-            os.unlink(target)  # the inode number was used again
-            exists = False
-        if not exists:
-            self._touch_parent(path)
-            place = self._files.get(_file(new))
-            if place is not None and self._is_same_special(path, place, new):
-                os.link(self._to(place), target, follow_symlinks=False)
-                exists = True
-        lost: list[str] = []
-        if new.kind == stat.S_IFREG:
-            sharing = self._sharing and not exists
-            done = copy_contents(self._from(path), target, not exists, sharing)
-            result.written_bytes += done.written_bytes
-            result.copied_files += 1
-            self._note_late_flags(path, done.properties.late_flags)
-            if done.shared_bytes:
-                self._shared[_file(new)] = done.shared_bytes
-            lost = done.lost
-        elif not exists:
-            self._make_special(path, new)
-            result.copied_files += 1
-        self._files[_file(new)] = path
-        lost = lost + copy_attributes(self._from(path), target, new)
-        self._note_lost(path, lost, result)
+                if new.kind == stat.S_IFLNK:
+                    self._names.make_link(path, leads_to)
+                else:
+                    self._names.make_special(path, new.kind, new.device_number)
+                self._note_name(path, new)
+                result.copied_files += 1
+            with self._target.opened(path, os.O_PATH) as target:
+                lost = copy_attributes(source, target, before, new.modified_ns, with_rights=True)
+            self._note_lost(path, lost, result)
+            return is_same
 
-    def _is_same_special(self, path: bytes, place: bytes, new: Signature) -> bool:
-        """Whether what cannot be written to (link, device) is already as it must be."""
-        if new.kind == stat.S_IFLNK:
-            return os.readlink(self._from(path)) == os.readlink(self._to(place))
-        if new.kind in (stat.S_IFBLK, stat.S_IFCHR):
-            return os.lstat(self._to(place)).st_rdev == new.device_number
+    def _copy_file(
+        self,
+        path: bytes,
+        new: Signature,
+        source: int,
+        before: os.stat_result,
+        exists: bool,
+        result: PassResult,
+    ) -> bool:
+        with self._reading(source, before) as reading:
+            flags = os.O_RDWR | (0 if exists else os.O_CREAT | os.O_EXCL)
+            with self._target.opened(path, flags, 0 if exists else 0o600) as writing:
+                if not exists:
+                    self._touch_parent(path)
+                    self._note_name(path, new)
+                sharing = self._sharing and not exists
+                done = copy_contents(reading, writing, not exists, sharing)
+                # Rights belong to contents: only to those that were there all the time.
+                is_same = os.fstat(reading).st_ctime_ns == before.st_ctime_ns
+                lost = copy_attributes(
+                    reading, writing, before, new.modified_ns, with_rights=is_same
+                )
+        result.written_bytes += done.written_bytes
+        result.copied_files += 1
+        self._losses.note_late_flags(path, done.properties.late_flags)
+        if done.shared_bytes:
+            self._losses.shared[file_of(new)] = done.shared_bytes
+        self._note_lost(path, done.lost + lost, result)
+        return is_same
+
+    @contextmanager
+    def _found(self, path: bytes, new: Signature) -> Iterator[tuple[int, os.stat_result]]:
+        """An O_PATH descriptor of the inode that was walked, and what stat says of it now."""
+        try:
+            folder, name = self._source.parent_of(path)
+            source = open_beneath(folder, name, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in GONE:
+                raise _Elsewhere from None
+            raise
+        try:
+            status = os.fstat(source)
+            if not self._walked.is_same(status, new):
+                raise _Elsewhere
+            yield source, status
+        finally:
+            os.close(source)
+
+    @contextmanager
+    def _reading(self, source: int, status: os.stat_result) -> Iterator[int]:
+        if self._leases.forbid_reading(status):
+            raise _Leased
+        try:
+            reading = reopen(source, _READ)
+        except BlockingIOError:
+            raise _Leased from None
+        try:
+            yield reading
+        finally:
+            os.close(reading)
+
+    def _link(self, path: bytes, new: Signature, leads_to: bytes) -> bool:
+        """Give a file that is in the copy already this name; whether there was one."""
+        place = self._files.get(file_of(new))
+        if place is None or not self._is_same_special(place, new, leads_to):
+            return False
+        self._names.link(place, path)
+        self._touch_parent(path)
+        self._note_name(path, new)
         return True
 
-    def _make_special(self, path: bytes, new: Signature) -> None:
-        target = self._to(path)
+    def _note_name(self, path: bytes, new: Signature) -> None:
+        self.known[path] = _unsettled(new)
+        self._files[file_of(new)] = path
+
+    def _is_same_special(self, place: bytes, new: Signature, leads_to: bytes) -> bool:
+        """Whether what cannot be written to (link, device) is already as it must be."""
         if new.kind == stat.S_IFLNK:
-            os.symlink(os.readlink(self._from(path)), target)
-        else:
-            os.mknod(target, new.kind | 0o600, new.device_number)
+            return self._names.read_link(place) == leads_to
+        if new.kind in (stat.S_IFBLK, stat.S_IFCHR):
+            return self._target.status_of(place).st_rdev == new.device_number
+        return True
 
     def _finish_directories(self, wanted: Tree, result: PassResult) -> None:
         """Attributes of the directories in which anything changed, the deepest first."""
@@ -269,68 +370,50 @@ class Replica:
             new = wanted.get(path)
             if new is None or path not in self.known or new.kind != stat.S_IFDIR:
                 continue
-            with suppress(FileNotFoundError):
-                properties, lost = copy_properties(self._from(path), self._to(path))
-                self._note_late_flags(path, properties.late_flags)
-                if path and new.inode == (path, _SUBVOLUME_ROOT):
-                    lost.append("btrfs subvolume (a directory now)")
-                lost += copy_attributes(self._from(path), self._to(path), new)
-                self._note_lost(path, lost, result)
+            try:
+                self._finish_directory(path, new, result)
+            except _Elsewhere:
+                self.known[path] = _unsettled(new)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from error
         self._touched.clear()
 
+    def _finish_directory(self, path: bytes, new: Signature, result: PassResult) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        with self._found(path, new) as (source, before):
+            reading = reopen(source, flags | os.O_NOATIME)
+            try:
+                properties = properties_of(reading)
+            finally:
+                os.close(reading)
+            with self._target.opened(path, flags) as target:
+                lost = give(target, properties)
+                self._losses.note_late_flags(path, properties.late_flags)
+                if self._is_subvolume(path, new):
+                    lost.append("btrfs subvolume (a directory now)")
+                lost += copy_attributes(source, target, before, new.modified_ns, with_rights=True)
+        self._note_lost(path, lost, result)
+
+    def _is_subvolume(self, path: bytes, new: Signature) -> bool:
+        above = self._walked.tree.get(path.rpartition(b"/")[0])
+        is_other = above is not None and above.inode[0] != new.inode[0]
+        return bool(path) and is_other and new.inode[1] == SUBVOLUME_ROOT
+
     def _compare(self, wanted: Tree) -> list[str]:
-        copy = walk(self.target)
+        copy = walk(self._target.root).tree
         if MADE_BY_MKFS not in wanted:
             copy.pop(MADE_BY_MKFS, None)
-        return differences(wanted, copy)
-
-    def _empty_aside(self) -> None:
-        folder = self._to(ASIDE)
-        for entry in os.listdir(folder):
-            os.unlink(os.path.join(folder, entry))
-        os.rmdir(folder)
-        self._touched.add(b"")
-
-    def _unlink(self, path: bytes, is_directory: bool) -> None:
-        with suppress(FileNotFoundError):
-            (os.rmdir if is_directory else os.unlink)(self._to(path))
+        return differences(wanted, copy, self._losses.with_other_times())
 
     def _touch_parent(self, path: bytes) -> None:
         self._touched.add(path.rpartition(b"/")[0])
 
-    def _note_late_flags(self, path: bytes, flags: int) -> None:
-        if flags:
-            self._late_flags[path] = flags
-        else:
-            self._late_flags.pop(path, None)
-
     def _note_lost(self, path: bytes, lost: list[str], result: PassResult) -> None:
-        if lost:
-            self._lost[path] = lost
-        else:
-            self._lost.pop(path, None)
+        self._losses.note(path, lost)
         for words in lost[: _LOST_SHOWN - len(result.lost)]:
             result.lost.append(f"{os.fsdecode(path)}: {words}")
-
-    def _from(self, path: bytes) -> bytes:
-        return self.source + b"/" + path if path else self.source
-
-    def _to(self, path: bytes) -> bytes:
-        return self.target + b"/" + path if path else self.target
-
-
-_ENTRY_BYTES = 4096
-"""What a name counts in the progress beside its bytes."""
-_PROGRESS_SECONDS = 0.1
-
-
-def _file(signature: Signature) -> File:
-    return signature.inode, signature.kind
 
 
 def _unsettled(signature: Signature) -> Signature:
     """The signature with a change time that no file has: it counts as changed in the next pass."""
-    return Signature(
-        signature.inode, signature.mode, signature.user, signature.group, signature.size_bytes,
-        signature.modified_ns, -1, signature.links, signature.device_number,
-    )  # fmt: skip
+    return replace(signature, changed_ns=-1)

@@ -7,10 +7,10 @@ reads no data.
 from __future__ import annotations
 
 import fcntl
-import os
 import struct
 from collections.abc import Iterator
 
+from holdfast.system.beneath import path_to
 from holdfast.system.statfs import file_system_type
 
 _FILE_SYSTEMS = frozenset({0x9123683E, 0x58465342, 0xCA451A4E})
@@ -24,9 +24,9 @@ _LAST, _SHARED = 0x1, 0x2000
 _AT_ONCE = 512
 
 
-def can_share(root: bytes) -> bool:
-    """Whether files of this file system can have extents in common."""
-    return file_system_type(os.fsdecode(root)) in _FILE_SYSTEMS
+def can_share(root: int) -> bool:
+    """Whether files of the file system below this descriptor can have extents in common."""
+    return file_system_type(path_to(root)) in _FILE_SYSTEMS
 
 
 def shared_bytes(descriptor: int) -> int:

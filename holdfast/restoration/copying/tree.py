@@ -4,31 +4,48 @@ A signature is taken *before* the file system is synced and the file is read. Th
 pages clean, so that the next store through a memory map goes through a fault, which sets the change
 time: whatever changes a file after its signature changes the signature. A change time so young
 that a later change could get the same one (clock granularity) counts as changed (`is_settled`).
-Never follows symbolic links, never leaves the file system that it was given.
+Never follows symbolic links, never leaves the file system that it was given, opens no file.
 """
 
 # Paths are bytes here, as the kernel has them.
-# ruff: noqa: PTH118
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
+import struct
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from holdfast.errors import Blocked
+from holdfast.system.beneath import names_in, open_beneath
 
 SETTLE_NS = 50_000_000
 """Change times come from a clock that ticks every 1 to 10 ms (CONFIG_HZ) on kernels before 6.13."""
 
 COARSE_SETTLE_NS = 3_000_000_000
 """FAT counts in steps of 2 s, ext4 with inodes of 128 bytes and HFS+ in seconds, exFAT in 10 ms."""
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ESTALE})
+"""What a path says that leads to something else since it was found."""
+SUBVOLUME_ROOT = 256
+"""The inode number of every subvolume's root: BTRFS_FIRST_FREE_OBJECTID of <linux/btrfs_tree.h>."""
+
+_PATH_BYTES = 1 << 15
+"""Eight times what a program can use as a path; each name of the tree is kept with its own."""
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME
+_INODE_LOOKUP = 0xD0009412  # BTRFS_IOC_INO_LOOKUP
+_LOOKUP = struct.Struct("=QQ4080x")
+"""struct btrfs_ioctl_ino_lookup_args: the subvolume's number (0: that of the descriptor), inode."""
 _COARSE_STEP_NS = 10_000_000
 """A change time without a remainder is taken for one of those: at worst a file is read again."""
 
 
 Inode = tuple[bytes, int]
-"""Path of the subvolume (btrfs; empty: the root's), and the number in it: stays what it is when the
-file system is mounted anew, as st_dev does not."""
+"""The subvolume (btrfs; empty: the root's), and the number in it: stays what it is when the file
+system is mounted anew, as st_dev does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +95,89 @@ def signature_of(status: os.stat_result, subvolume: bytes = b"") -> Signature:
 _NODES = (stat.S_IFBLK, stat.S_IFCHR)
 
 
-def walk(root: bytes) -> Tree:
+@dataclass
+class Walked:
+    """What was found below a root, and what its devices stand for."""
+
+    tree: Tree
+    devices: dict[int, bytes]
+    """By st_dev: the subvolume, as in `Inode`."""
+
+    def is_same(self, status: os.stat_result, signature: Signature) -> bool:
+        """Whether this is the inode that was walked, whatever else may have changed in it."""
+        subvolume = self.devices.get(status.st_dev)
+        kind = stat.S_IFMT(status.st_mode)
+        return ((subvolume, status.st_ino), kind) == (signature.inode, signature.kind)
+
+    def signature_of(self, status: os.stat_result) -> Signature:
+        """The signature by which it would have been found."""
+        return signature_of(status, self.devices[status.st_dev])
+
+
+def walk(root: int) -> Walked:
     """Every name below the root, parents before children; what vanishes meanwhile is left out.
 
-    `root` must show one file system alone (a private mount): mounts are not told from directories.
-    Raises OSError.
+    `root` (O_PATH) must show one file system alone (a private mount): mounts are not told from
+    directories. Access times are left as they are. Raises OSError, Blocked for a path that is too
+    long.
     """
-    status = os.lstat(root)
-    found: Tree = {b"": signature_of(status)}
-    subvolumes = {status.st_dev: b""}
+    status = os.fstat(root)
+    walked = Walked({b"": signature_of(status)}, {status.st_dev: b""})
     waiting = [b""]
     while waiting:
         folder = waiting.pop()
+        if len(folder) > _PATH_BYTES:
+            raise Blocked(
+                f"a path has more than {_PATH_BYTES} bytes: {os.fsdecode(folder[:100])}…",
+                "Move that directory further up, or delete it: nothing can use such a path.",
+            )
         try:
-            entries = list(os.scandir(os.path.join(root, folder) if folder else root))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for entry in entries:
-            name = entry.name
-            path = folder + b"/" + name if folder else name
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
+            descriptor = open_beneath(root, folder, _FOLDER_FLAGS)
+        except OSError as error:
+            if error.errno in GONE:
                 continue
-            found[path] = signature_of(status, subvolumes.setdefault(status.st_dev, path))
-            if stat.S_ISDIR(status.st_mode):
-                waiting.append(path)
-    return found
+            raise
+        try:
+            _list(descriptor, folder, walked, waiting)
+        finally:
+            os.close(descriptor)
+    return walked
+
+
+def _list(descriptor: int, folder: bytes, walked: Walked, waiting: list[bytes]) -> None:
+    """Add what lies in one directory; nothing when it is not the one that was found."""
+    if not walked.is_same(os.fstat(descriptor), walked.tree[folder]):
+        return
+    for name in names_in(descriptor):
+        path = folder + b"/" + name if folder else name
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if status.st_dev not in walked.devices:
+            walked.devices[status.st_dev] = _subvolume(descriptor, name, path)
+        walked.tree[path] = walked.signature_of(status)
+        if stat.S_ISDIR(status.st_mode):
+            waiting.append(path)
+
+
+def _subvolume(folder: int, name: bytes, path: bytes) -> bytes:
+    """What stands for a part of the file system that has a device of its own.
+
+    On btrfs the number that it keeps when it is renamed; elsewhere (overlay) the first path there.
+    """
+    try:
+        descriptor = open_beneath(folder, name, _FOLDER_FLAGS)
+    except OSError:
+        return path
+    try:
+        answer = bytearray(_LOOKUP.pack(0, SUBVOLUME_ROOT))
+        fcntl.ioctl(descriptor, _INODE_LOOKUP, answer)
+    except OSError:
+        return path
+    finally:
+        os.close(descriptor)
+    return b"/%d" % _LOOKUP.unpack(answer)[0]
 
 
 def now_ns() -> int:
@@ -112,11 +185,13 @@ def now_ns() -> int:
     return time.time_ns()
 
 
-def differences(source: Tree, copy: Tree) -> list[str]:
+def differences(
+    source: Tree, copy: Tree, other_times: Collection[bytes] = frozenset()
+) -> list[str]:
     """In what a finished copy is not like its source: names, kinds, owners, sizes, times, links.
 
-    Pure. Sizes and link counts of directories, and the sizes of links on file systems that round
-    them, are the file system's own affair.
+    Pure. `other_times`: paths whose times the copy's file system cannot have. Sizes and link counts
+    of directories are the file system's own affair.
     """
     found = []
     for path in sorted(source.keys() | copy.keys()):
@@ -127,17 +202,18 @@ def differences(source: Tree, copy: Tree) -> list[str]:
         elif theirs is None:
             found.append(f"{name} is missing")
         else:
-            found += [f"{name}: {word}" for word in _differences(ours, theirs)]
+            words = _differences(ours, theirs, path not in other_times)
+            found += [f"{name}: {word}" for word in words]
     return found
 
 
-def _differences(ours: Signature, theirs: Signature) -> list[str]:
+def _differences(ours: Signature, theirs: Signature, has_time: bool) -> list[str]:
     words = []
     if ours.mode != theirs.mode:
         words.append(f"mode {theirs.mode:o} instead of {ours.mode:o}")
     if (ours.user, ours.group) != (theirs.user, theirs.group):
         words.append("another owner")
-    if ours.modified_ns != theirs.modified_ns:
+    if has_time and ours.modified_ns != theirs.modified_ns:
         words.append("another time of modification")
     if ours.device_number != theirs.device_number:
         words.append("another device number")

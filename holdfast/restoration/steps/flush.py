@@ -9,6 +9,7 @@ from __future__ import annotations
 from holdfast.errors import StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.restoration.copying.child import Copying
+from holdfast.restoration.online import leased
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
 from holdfast.volumes.mountpoints import sync
@@ -31,7 +32,10 @@ class Flush:
         if copying is None or not work.facts.get("from_live"):
             sync(points_from_json(work.facts["points"]))
             return "synced"
-        result = copying.run_pass(verify=not work.facts.get("device"), seconds=work.seconds_left())
+        has_device = bool(work.facts.get("device"))
+        result = copying.run_pass(verify=not has_device, seconds=work.seconds_left())
+        if result.leased_files and not has_device:
+            raise leased(result)
         if result.differences:
             raise StorageFailed(
                 f"the copy differs from the volume: {'; '.join(result.differences[:3])}",

@@ -13,6 +13,7 @@ from typing import Any
 from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.restoration.copying.child import Copying, Source
+from holdfast.restoration.online import leased
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import (
     gate_volume_id,
@@ -65,6 +66,8 @@ class Restore:
         if work.facts.get("from_live") and work.facts.get("device"):
             copying.take_source(Source(**work.facts["device"]))
             result = copying.run_pass(verify=True, seconds=work.seconds_left())
+            if result.leased_files:  # an NFS server's, or of somebody who mounted it meanwhile
+                raise leased(result)
             if result.differences:
                 raise StorageFailed(
                     f"the copy differs from the volume: {'; '.join(result.differences[:3])}",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from holdfast.restoration.copying.passes import Replica
-from holdfast.restoration.copying.tree import differences, signature_of, walk
+from holdfast.restoration.copying.tree import Tree, differences, signature_of, walk
 
 names = st.sampled_from(["a", "b", "c", "d/a", "d/b", "d/e/a", "f/a"])
 folders = st.sampled_from(["d", "d/e", "f"])
@@ -22,7 +22,15 @@ contents = st.binary(max_size=64) | st.sampled_from([b"x" * 5000, bytes(300_000)
 
 
 def replica(source: Path, target: Path) -> Replica:
-    return Replica(os.fsencode(source), os.fsencode(target), sync_source=os.sync)
+    return Replica(os.fsencode(source), os.fsencode(target), sync_source=lambda: None)
+
+
+def walked(root: Path) -> Tree:
+    descriptor = os.open(root, os.O_PATH)
+    try:
+        return walk(descriptor).tree
+    finally:
+        os.close(descriptor)
 
 
 def read_tree(root: Path) -> dict[str, object]:
@@ -247,10 +255,10 @@ def test_a_difference_is_named(trees: tuple[Path, Path]) -> None:
         (folder / "file").write_bytes(b"12")
     os.utime(source / "file", ns=(1, 1))
     os.utime(target / "file", ns=(1, 1))
-    ours, theirs = walk(os.fsencode(source)), walk(os.fsencode(target))
+    ours, theirs = walked(source), walked(target)
     ours[b""] = theirs[b""] = signature_of(source.stat())
     assert differences(ours, theirs) == []
     (target / "file").write_bytes(b"123")
-    theirs = walk(os.fsencode(target))
+    theirs = walked(target)
     theirs[b""] = ours[b""]
     assert "3 bytes instead of 2" in "\n".join(differences(ours, theirs))

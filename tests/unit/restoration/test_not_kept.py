@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model.finding import Verdict
-from holdfast.restoration.copying.passes import SHARED_BYTES, SHARED_FILES
+from holdfast.restoration.copying.losses import SHARED_BYTES, SHARED_FILES
 from holdfast.restoration.not_kept import about_the_files, about_the_replaced, in_words
 from holdfast.restoration.origin import Origin
 from holdfast.restoration.target import without_projects

@@ -1,0 +1,140 @@
+"""The names of the copy: made, renamed and taken away as those of the source are.
+
+Owns the folder in which files and directories wait between two names: its name cannot be guessed,
+it is made for one pass and goes with it. Everything is relative to directories that are held open.
+Invariant: what waits is put in its place or removed before the pass ends. Must never touch the
+source.
+"""
+
+# Names are bytes relative to descriptors here.
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+
+from holdfast.restoration.copying.folders import Folders
+from holdfast.restoration.copying.tree import Tree
+from holdfast.system.beneath import names_in, reopen
+
+MADE_BY_MKFS = b"lost+found"
+"""Of ext4, at the root: stays where the source has none."""
+
+
+class TargetNames:
+    """What can be done to the names below a target's root."""
+
+    def __init__(self, folders: Folders) -> None:
+        self.folders = folders
+        self._aside = b""
+        self._waiting = 0
+
+    def set_aside(self, path: bytes, taken: Tree) -> bytes:
+        """Let what has this name wait; where it is now. `taken`: names that the source has."""
+        if not self._aside:
+            self._aside = self._make_aside(taken)
+        place = b"%s/%d" % (self._aside, self._waiting)
+        self._waiting += 1
+        self.rename(path, place)
+        return place
+
+    def _make_aside(self, taken: Tree) -> bytes:
+        while True:
+            name = b".holdfast-%s" % secrets.token_hex(16).encode()
+            if name not in taken:
+                os.mkdir(name, 0o700, dir_fd=self.folders.root)
+                return name
+
+    def end_waiting(self) -> bool:
+        """Remove what nobody needs any more, and the folder; whether there was one."""
+        if not self._aside:
+            return False
+        self.folders.forget()
+        self._empty(self._aside)
+        os.rmdir(self._aside, dir_fd=self.folders.root)
+        self._aside, self._waiting = b"", 0
+        return True
+
+    def _empty(self, path: bytes) -> None:
+        with self.folders.opened(path, os.O_PATH | os.O_DIRECTORY) as folder:
+            listed = reopen(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                for name in names_in(listed):
+                    os.unlink(name, dir_fd=folder)
+            finally:
+                os.close(listed)
+
+    def rename(self, path: bytes, place: bytes) -> None:
+        """Give it another name; whatever lies below goes with it."""
+        folder, name = self.folders.parent_of(path)
+        source = os.dup(folder)
+        try:
+            folder, new_name = self.folders.parent_of(place)
+            os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=folder)
+        finally:
+            os.close(source)
+        self.folders.forget()
+
+    def link(self, place: bytes, path: bytes) -> None:
+        """A second name for the same file, whatever its kind."""
+        folder, name = self.folders.parent_of(place)
+        source = os.dup(folder)
+        try:
+            folder, new_name = self.folders.parent_of(path)
+            os.link(name, new_name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+        finally:
+            os.close(source)
+
+    def remove(self, path: bytes, is_directory: bool) -> None:
+        """Take the name away; a directory must be empty. One that is not there is no error."""
+        with suppress(FileNotFoundError):
+            folder, name = self.folders.parent_of(path)
+            if is_directory:
+                os.rmdir(name, dir_fd=folder)
+                self.folders.forget()
+            else:
+                os.unlink(name, dir_fd=folder)
+
+    def make_directory(self, path: bytes) -> None:
+        """One that root alone can enter until it gets its attributes."""
+        folder, name = self.folders.parent_of(path)
+        try:
+            os.mkdir(name, 0o700, dir_fd=folder)
+        except FileExistsError:
+            if path != MADE_BY_MKFS or not stat.S_ISDIR(self.folders.status_of(path).st_mode):
+                raise
+
+    def make_room(self, path: bytes) -> None:
+        """What mkfs made there goes; it is empty."""
+        if path == MADE_BY_MKFS:
+            with suppress(NotADirectoryError):
+                self.remove(path, True)
+
+    def make_special(self, path: bytes, kind: int, device_number: int) -> None:
+        """A FIFO, a socket, a device."""
+        folder, name = self.folders.parent_of(path)
+        os.mknod(name, kind | 0o600, device_number, dir_fd=folder)
+
+    def make_link(self, path: bytes, leads_to: bytes) -> None:
+        """A symbolic link."""
+        folder, name = self.folders.parent_of(path)
+        os.symlink(leads_to, name, dir_fd=folder)
+
+    def read_link(self, path: bytes) -> bytes:
+        """Where a symbolic link leads to."""
+        folder, name = self.folders.parent_of(path)
+        return os.readlink(name, dir_fd=folder)
+
+    def clear(self, present: Tree, wanted: Tree) -> None:
+        """Remove everything that an interrupted migration had begun to fill it with.
+
+        Of `present`, what is there. mkfs's own directory stays where the source has none or one.
+        """
+        kept = wanted.get(MADE_BY_MKFS)
+        keep = kept is None or kept.kind == stat.S_IFDIR
+        for path in reversed(list(present)):
+            is_directory = present[path].kind == stat.S_IFDIR
+            if path and not (path == MADE_BY_MKFS and is_directory and keep):
+                self.remove(path, is_directory)
