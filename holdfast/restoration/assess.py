@@ -79,6 +79,7 @@ def assess(
         handles=len(seen.judged),
         mount_points=len(seen.points),
         findings=look_at_everything(settings, seen),
+        target_refused=seen.refusal is not None,
         forced=request.forced,
         deadline_seconds=request.deadline_seconds,
         pause_budget_seconds=request.pause_budget_seconds,

@@ -53,6 +53,8 @@ class Situation:
     handles: int = 0
     mount_points: int = 1
     findings: tuple[Finding, ...] = ()
+    target_refused: bool = False
+    """Whether the container that was named cannot be taken, by whoever would fill it."""
     forced: bool = False
     deadline_seconds: float = 60.0
     pause_budget_seconds: float = 30.0
@@ -68,7 +70,9 @@ def make_plan(situation: Situation) -> Plan:
     findings = (*situation.findings, *_findings_about_time(situation, strategy))
     if strategy is Strategy.REFUSE:
         findings = (*findings, Finding("strategy", Verdict.BLOCKS, reason))
-    elif strategy not in BY_REFLEX and is_blocked(findings, situation.forced):
+    elif situation.target_refused or (
+        strategy not in BY_REFLEX and is_blocked(findings, situation.forced)
+    ):
         strategy, reason = Strategy.REFUSE, _why_blocked(findings, situation.forced)
     return Plan(
         volume=situation.volume,

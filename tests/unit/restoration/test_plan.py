@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +111,16 @@ def test_a_mirror_continues_by_reflex() -> None:
     plan = make_plan(Situation("shop", GATED, Cause.ERRORS, in_sync_legs=1))
     assert plan.strategy is Strategy.FAILOVER
     assert plan.steps == ()
+
+
+def test_a_container_that_cannot_be_taken_is_refused_by_reflex_too() -> None:
+    block = Finding("file:/full.img", Verdict.BLOCKS, "it holds an ext4 file system")
+    other = Finding("qemu", Verdict.BLOCKS, "stays where it is when nothing is dismounted")
+    base = Situation("shop", GATED, source_given=True, in_sync_legs=1, findings=(block, other))
+    assert make_plan(base).strategy is Strategy.STANDBY
+    plan = make_plan(replace(base, target_refused=True))
+    assert plan.refuses
+    assert "it holds an ext4 file system" in plan.reason
 
 
 def test_storage_that_is_away_is_waited_for_and_a_spare_is_taken() -> None:
