@@ -20,8 +20,9 @@ from holdfast.errors import HoldfastError, NotConfirmed
 from holdfast.system.printable import printable, printable_lines
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.table import Table
+    from rich.text import Text
 
 PIPE_WIDTH_COLUMNS = 1000
 """In a pipe nothing is folded or cut: one row, one line."""
@@ -121,12 +122,24 @@ def table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     right: Sequence[str] = (),
-    cut: Sequence[str] = (),
-) -> Table:
+    below: Sequence[str] = (),
+) -> Table | Group:
     """A table without lines; states are coloured, the columns in `right` align right.
 
-    Where a terminal is too narrow, long columns are folded, those in `cut` are cut.
+    Where a terminal is too narrow, the columns in `below` go to lines of their own below each row,
+    the first one first, as many as it takes; without any, long columns are folded.
     """
+    out = console()
+    if below and out.is_terminal:
+        kept = _fitting(columns, rows, below, out.width)
+        if len(kept) < len(columns):
+            return _with_lines_below(columns, rows, kept, right)
+    return _grid(columns, rows, right)
+
+
+def _grid(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
+) -> Table:
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -134,23 +147,74 @@ def table(
         grid.add_column(
             column,
             justify="right" if column in right else "left",
-            overflow="ellipsis" if column in cut else "fold",
+            overflow="fold",
             no_wrap=max((len(row[index]) for row in rows), default=0) <= SHORT_CHARACTERS,
         )
-    cutting = [column in cut for column in columns]
     for row in rows:
-        grid.add_row(*map(_cell, row, cutting))
+        grid.add_row(*map(_cell, row))
     return grid
+
+
+def _fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], below: Sequence[str], width: int
+) -> list[str]:
+    """The columns that fit beside each other when these may leave, the first one first."""
+    from rich.cells import cell_len
+
+    widths = {
+        column: 2 + max(cell_len(printable(text)) for text in (column, *cells))
+        for column, *cells in zip(columns, *rows, strict=True)
+    }
+    kept = list(columns)
+    for column in below:
+        if sum(widths[each] for each in kept) - 2 <= width:
+            break
+        kept.remove(column)
+    return kept
+
+
+def _with_lines_below(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    kept: Sequence[str],
+    right: Sequence[str],
+) -> Group:
+    """Rows of the columns that fit; what else a row has to say stands below it, name first."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    pairs = [list(zip(columns, row, strict=True)) for row in rows]
+    shown = [[cell for name, cell in row if name in kept] for row in pairs]
+    lines = _lines_of(_grid(kept, shown, right))
+    parts: list[Any] = list(lines[: len(lines) - len(rows)])
+    for line, row in zip(lines[len(lines) - len(rows) :], pairs, strict=True):
+        parts.append(line)
+        for name, cell in row:
+            if name not in kept and cell:
+                words = Text.assemble((f"{name}: ", "dim"), _cell(cell))
+                parts.append(Padding(words, (0, 0, 0, 4)))
+    return Group(*parts)
+
+
+def _lines_of(grid: Table) -> list[Any]:
+    """The lines of a table, one for each row, however wide; each can be printed by itself."""
+    from rich.segment import Segment, Segments
+
+    out = console()
+    options = out.options.update(width=PIPE_WIDTH_COLUMNS, no_wrap=True)
+    rendered = out.render_lines(grid, options, pad=False)
+    return [Segments([*line, Segment.line()]) for line in rendered]
 
 
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     right: Sequence[str] = (),
-    cut: Sequence[str] = (),
+    below: Sequence[str] = (),
 ) -> None:
     """Print such a table to standard output."""
-    print_grid(table(columns, rows, right, cut))
+    print_grid(table(columns, rows, right, below))
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Table:
@@ -170,7 +234,7 @@ def print_facts(pairs: Sequence[tuple[str, str]]) -> None:
     print_grid(facts(pairs))
 
 
-def print_grid(grid: Table) -> None:
+def print_grid(grid: Table | Group) -> None:
     """Print a table to standard output, without the blanks that Rich puts at ends of lines."""
     out = console()
     if out.is_terminal:
@@ -181,11 +245,10 @@ def print_grid(grid: Table) -> None:
     print("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
-def _cell(text: str, cut: bool = False) -> Any:
+def _cell(text: str) -> Text:
     from rich.text import Text
 
-    style = STATE_STYLES.get(text, "")
-    return Text(printable(text), style, no_wrap=cut or None, overflow="ellipsis" if cut else None)
+    return Text(printable(text), STATE_STYLES.get(text, ""))
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -17,6 +17,7 @@ from holdfast.model.size import format_size
 from holdfast.model.volume import ADOPTED
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from holdfast.model.receipt import Receipt
@@ -46,7 +47,7 @@ def print_volumes(reports: Sequence[VolumeReport]) -> None:
         )
         for report in reports
     ]
-    print_table(columns, rows, right=("size", "spares"))
+    print_table(columns, rows, right=("size", "spares"), below=("mount", "spares", "fs", "size"))
 
 
 def _count(report: VolumeReport) -> str:
@@ -98,6 +99,7 @@ def print_volume(report: VolumeReport) -> None:
             for leg in report.legs
         ],
         right=("leg", "synced"),
+        below=("reason", "id", "url"),
     )
 
 
@@ -135,7 +137,7 @@ def _hold_text(reason: str, deadline: float | None) -> str:
     return f"{reason}; {milliseconds_text(remaining_seconds * 1000)} left"
 
 
-def status_table(reports: Sequence[VolumeReport]) -> Table:
+def status_table(reports: Sequence[VolumeReport]) -> Table | Group:
     """What `status` shows: state and figures of every volume, one line each."""
     columns = (
         "name", "state", "mount", "legs", "in flight", "takeovers", "errors", "longest wait", "note"
@@ -153,7 +155,9 @@ def status_table(reports: Sequence[VolumeReport]) -> Table:
             )
         legs = _count(report)
         rows.append((report.name, str(report.state), report.mount, legs, *figures, _note(report)))
-    return table(columns, rows, right=("in flight", "takeovers", "errors", "longest wait"))
+    figures = ("in flight", "takeovers", "errors", "longest wait")
+    below = ("note", "takeovers", "in flight", "errors", "longest wait", "mount")
+    return table(columns, rows, figures, below)
 
 
 def _note(report: VolumeReport) -> str:
@@ -185,7 +189,8 @@ def print_receipts(receipts: Sequence[Receipt]) -> None:
         )
         for receipt in receipts
     ]
-    print_table(columns, rows, right=("longest wait", "errors"), cut=("outcome", "cause"))
+    below = ("cause", "outcome", "started (UTC)")
+    print_table(columns, rows, right=("longest wait", "errors"), below=below)
 
 
 def print_receipt(receipt: Receipt) -> None:
