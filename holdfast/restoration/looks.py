@@ -6,12 +6,14 @@ stop, make or change anything; storage is asked in expendable children only.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from holdfast.applications.freezers.freezing import frozen
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.kernel_users import held_by_kernel
+from holdfast.applications.rebind.facts import gather
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
 from holdfast.model.container import parse_container_url
@@ -33,6 +35,9 @@ from holdfast.system.run import find_tool
 from holdfast.volumes.adopt import MEMORY_TYPES
 from holdfast.volumes.chain import file_systems_below, stands_on
 from holdfast.volumes.mountpoints import obstacles
+
+_MOMENT_SECONDS = 0.3
+"""An ordinary wait for a disk is over by then."""
 
 Look = Callable[[Settings, Seen], Sequence[Finding]]
 
@@ -81,6 +86,25 @@ def _handles(settings: Settings, seen: Seen) -> Sequence[Finding]:
                     "End this process, or let it close that.",
                 )
             )
+    return found
+
+
+def _waits(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """Who waits in the kernel, now and a moment later; if he still does then, nothing is begun."""
+    before = {
+        each.handle.pid: each.reason
+        for each in seen.judged
+        if each.verdict is HandleVerdict.MOVED and each.reason
+    }
+    if before:
+        time.sleep(_MOMENT_SECONDS)
+    names = _names(seen)
+    found = []
+    for pid, reason in before.items():
+        words, _, mend = gather(pid).waiting.partition(". ")
+        if reason.startswith(words) and words:
+            meaning = "If it still does when all are to be stopped, all go on as before."
+            found.append(Finding(names.get(pid, str(pid)), Verdict.LIMITED, words, meaning, mend))
     return found
 
 
@@ -235,6 +259,7 @@ LOOKS: tuple[Look, ...] = (
     _mounts,
     _freeze,
     _handles,
+    _waits,
     _protected_users,
     _kernel,
     _own_state,

@@ -1,7 +1,7 @@
 """Control groups (version 2): a place of its own for a gate, and stopping whole groups.
 
-Version 1 hierarchies that are mounted beside are never looked at and never changed. Must never
-move anyone but those it is told to.
+Version 1 hierarchies that are mounted beside are never changed; only whether somebody is frozen by
+one is looked at. Must never move anyone but those it is told to.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import select
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from holdfast.system.mounts import mounts
@@ -66,6 +67,48 @@ def group_of(pid: int) -> str | None:
                 path = os.fsdecode(line[3:].rstrip(b"\n")).removesuffix(" (deleted)")
                 return None if path.startswith("/..") else path
     return None
+
+
+def frozen_by(pid: int, thread_id: int | None = None) -> str | None:
+    """The frozen group that a process or thread is in, of either version; None: it is in none.
+
+    Asked of a process that is gone, or lies outside of what this host's mounts show: None.
+    """
+    place = f"/proc/{pid}" + ("" if thread_id is None else f"/task/{thread_id}")
+    lines: list[bytes] = []
+    with suppress(OSError), open(f"{place}/cgroup", "rb") as file:
+        lines = file.read().split(b"\n")
+    for line in lines:
+        number, _, rest = line.partition(b":")
+        controllers, _, path = rest.partition(b":")
+        group = os.fsdecode(path).removesuffix(" (deleted)").strip("/")
+        if group.startswith(".."):
+            continue
+        if number == b"0":
+            mount = unified_mount()
+            folders = [] if mount is None else [mount / group, *(mount / group).parents]
+            for folder in folders:
+                if folder == mount:
+                    break
+                if freeze_requested(folder):
+                    return str(folder)
+        elif b"freezer" in controllers.split(b","):
+            old = _freezer_mount()
+            with suppress(OSError):
+                if old is not None and (old / group / "freezer.state").read_text() != "THAWED\n":
+                    return str(old / group)
+    return None
+
+
+@cache
+def _freezer_mount() -> Path | None:
+    """Where the hierarchy of version 1 that freezes is mounted (cgroups(7))."""
+    found = (
+        each
+        for each in mounts()
+        if each.filesystem == "cgroup" and each.root == "/" and "freezer" in each.super_options
+    )
+    return next((Path(each.path) for each in found), None)
 
 
 def members(group: Path) -> list[int]:

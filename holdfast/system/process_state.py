@@ -88,6 +88,15 @@ def tracer_of(pid: int) -> int:
     return 0
 
 
+def user_of(pid: int) -> int:
+    """The real user id of the process, as this user namespace knows it; -1: it is gone."""
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"Uid:"):
+                return int(line.split()[1])
+    return -1
+
+
 def ancestors_of(pid: int) -> list[int]:
     """The process's parent, its parent, and so on, up to the first process of all."""
     found: list[int] = []

@@ -163,8 +163,8 @@ def wait_for_stop(thread_id: int, deadline: float) -> Stop | None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def wait_for_call(thread_id: int) -> Stop:
-    """Wait for a stop of a thread that makes a call of ours, which does not block.
+def wait_for_call(thread_id: int, deadline: float) -> Stop | None:
+    """Wait for a stop of a thread that makes a call of ours; None: not by time.monotonic().
 
     A main thread that was killed is not told of as long as other threads of it are traced, so its
     state is looked at, too.
@@ -178,11 +178,14 @@ def wait_for_call(thread_id: int) -> Stop:
             return _stop_of(thread_id, status)
         os.sched_yield()
     while True:
-        stop = wait_for_stop(thread_id, time.monotonic() + _DEAD_LOOK_SECONDS)
+        soon = min(deadline, time.monotonic() + _DEAD_LOOK_SECONDS)
+        stop = wait_for_stop(thread_id, soon)
         if stop is not None:
             return stop
         if has_ended(thread_id):
             return Stop(thread_id, ended=True)
+        if soon >= deadline:
+            return None
 
 
 def bury(thread_id: int) -> None:
@@ -195,6 +198,14 @@ def bury(thread_id: int) -> None:
         found = os.waitid(os.P_PID, thread_id, options | os.WNOWAIT)  # it tells of stops as well
         if found is not None and found.si_code in _ENDS:
             os.waitid(os.P_PID, thread_id, options)
+
+
+def is_stopped(thread_id: int) -> bool:
+    """Whether a thread that we trace stands now. Its registers can be set then."""
+    try:
+        return status_fields(thread_id, ("State",))["State"][:1] == "t"
+    except ProcessLookupError:
+        return False
 
 
 def has_ended(thread_id: int) -> bool:

@@ -148,6 +148,15 @@ class Registers:
         values[layout.number] = number
         self.forget_call()
 
+    def enters(self, wanted: Registers) -> bool:
+        """Whether a thread at the entry of a call is in the very one that `wanted` prepared."""
+        layout = self.layout
+        return (
+            self.interrupted_call == _signed(wanted.values[layout.number])
+            and self.instruction_pointer == wanted.instruction_pointer + layout.call_bytes
+            and all(self.values[name] == wanted.values[name] for name in layout.arguments)
+        )
+
     def forget_call(self) -> None:
         """Whatever system call the thread was in, the kernel has nothing more to do about it."""
         if self.layout.interrupted:

@@ -12,6 +12,7 @@ import errno
 import os
 import struct
 
+from holdfast.applications.rebind.calls import LEAST_RESULT
 from holdfast.applications.rebind.target import Target
 from holdfast.system.syscalls import number_of
 
@@ -46,5 +47,7 @@ def prctl_with_every_right(target: Target, arguments: tuple[int, ...]) -> None:
     child = target.call_with_code(code, "clone", flags, 0, 0, 0, 0)
     target.call("wait4", child, 0, _WALL, 0)
     answer = struct.unpack("<q", target.read(result, 8))[0]
+    if answer < LEAST_RESULT:
+        raise target.give_up("say what became of a system call")
     if answer < 0:
         raise OSError(-answer, os.strerror(-answer))

@@ -12,6 +12,7 @@ import os
 import struct
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from holdfast.applications.rebind.batch import (
     MOST_CALLS,
@@ -22,8 +23,9 @@ from holdfast.applications.rebind.batch import (
     table_of,
 )
 from holdfast.applications.rebind.harbour import ROOM_BYTES, SCRATCH_BYTES, Harbour
-from holdfast.applications.rebind.threads import LAYOUT, Threads, gone, run_and_interrupt
+from holdfast.applications.rebind.threads import LAYOUT, LET_GO_SECONDS, Threads, gone
 from holdfast.system import ptrace
+from holdfast.system.proc import read_record
 from holdfast.system.ptrace import EVERY_SIGNAL
 from holdfast.system.registers import Registers
 from holdfast.system.syscalls import number_of
@@ -34,32 +36,74 @@ _TURNS, _TURN_SECONDS = 200, 0.0002
 _BATCH_NS = 10 * 10**9
 """How long a thread that has made its calls waits at least to be interrupted."""
 
+_LOOK_SECONDS, _MOST_COMPUTED_NS = 0.05, 20_000_000
+"""How often a thread that does not enter the kernel is looked at, and how much it may compute."""
+
+_NO_CALL = (1 << 64) - 1
+"""In orig_rax at the entry of a call: it is not made (ptrace(2))."""
+
 _INSTRUCTION = b"\x0f\x05"
-_LEAST_RESULT = -4095
+LEAST_RESULT = -4095
 """MAX_ERRNO of linux/err.h: results from here to -1 are errors."""
 
 
-def make_call(threads: Threads, thread_id: int) -> int:
-    """Let a thread make the system call that its registers point at; the raw result.
+def make_call(threads: Threads, thread_id: int, wanted: Registers) -> int:
+    """Let a thread make the system call for which its registers were prepared; the raw result.
 
-    Raises ProcessLookupError when the process has ended.
+    Raises ProcessLookupError when the process has ended; Unruly when the thread does anything
+    else, or does not come to an end in time. Only this very call is made: whoever writes to the
+    code gets no other one out of it.
     """
+    threads.check()
+    begun = time.monotonic()
+    deadline = begun + threads.patience.limit_seconds
     entered = False
+    computing = _Computing(thread_id)
     ptrace.go_on(thread_id)
-    while True:
-        stop = ptrace.wait_for_call(thread_id)
-        if stop.ended:
-            raise gone(threads.pid)
-        if stop.at_call:
-            if entered:
-                return ptrace.get_registers(thread_id, LAYOUT).result
-            entered = True
-        ptrace.go_on(thread_id, stop.signal)
+    try:
+        while True:
+            now = time.monotonic()
+            stop = ptrace.wait_for_call(thread_id, min(deadline, now + _LOOK_SECONDS))
+            if stop is not None and stop.ended:
+                raise gone(threads.pid)
+            if now >= deadline or (stop is None and not entered and computing.goes_on()):
+                raise threads.give_up(thread_id, f"make a system call in {now - begun:.1f} s")
+            if stop is None:
+                continue
+            if stop.at_call:
+                found = ptrace.get_registers(thread_id, LAYOUT)
+                if entered:
+                    return found.result
+                if not found.enters(wanted):
+                    found.values[LAYOUT.interrupted] = _NO_CALL
+                    ptrace.set_registers(thread_id, found)
+                    raise threads.give_up(thread_id, "make the system call that it was to make")
+                entered = True
+            ptrace.go_on(thread_id, stop.signal)
+    finally:
+        threads.patience.spend(time.monotonic() - begun)
+
+
+class _Computing:
+    """Whether a thread computes, which none of ours has to before it enters the kernel."""
+
+    def __init__(self, thread_id: int) -> None:
+        self._path = f"/proc/{thread_id}/schedstat"
+        self._before_ns = -1
+
+    def goes_on(self) -> bool:
+        """Whether it has computed since the first time that this was asked, and for long."""
+        with suppress(OSError, ValueError, IndexError):
+            used_ns = int(read_record(self._path).split()[0])
+            if self._before_ns < 0:
+                self._before_ns = used_ns
+            return used_ns - self._before_ns > _MOST_COMPUTED_NS
+        return False
 
 
 def failure(threads: Threads, name: str, result: int) -> OSError | None:
     """What the raw result of a system call says went wrong."""
-    if not _LEAST_RESULT <= result < 0:
+    if not LEAST_RESULT <= result < 0:
         return None
     return OSError(-result, f"{name} in process {threads.pid}: {os.strerror(-result)}")
 
@@ -106,11 +150,12 @@ class Calls:
     def _call_at(
         self, address: int, name: str, arguments: tuple[int, ...], thread_id: int | None
     ) -> int:
+        self._threads.check()
         thread_id = thread_id or self._threads.executor
         registers = self._waiting(thread_id)
         registers.prepare_call(address, number_of(name, LAYOUT.machine), arguments)
         ptrace.set_registers(thread_id, registers)
-        result = make_call(self._threads, thread_id)
+        result = make_call(self._threads, thread_id, registers)
         error = failure(self._threads, name, result)
         if error is not None:
             raise error
@@ -149,6 +194,7 @@ class Calls:
         self, calls: Sequence[tuple[str, tuple[int, ...]]], thread_id: int
     ) -> list[int]:
         threads, harbour = self._threads, self.harbour
+        threads.check()
         table = harbour.scratch + SCRATCH_BYTES // 4
         numbered = [(number_of(name, LAYOUT.machine), arguments) for name, arguments in calls]
         threads.write(table, table_of(numbered))
@@ -165,10 +211,25 @@ class Calls:
         self._keep_what_left(thread_id)
         ptrace.set_registers(thread_id, self._waiting(thread_id))
         threads.write(harbour.data, head)
-        return results_of(threads.read(table, table_bytes(len(calls))))
+        results = results_of(threads.read(table, table_bytes(len(calls))))
+        if any(result < LEAST_RESULT for result in results):
+            raise threads.give_up(thread_id, "say what became of its system calls")
+        return results
 
     def _await_batch(self, table: int, thread_id: int) -> None:
         """Wait until a thread has gone through the table, and stop it."""
+        begun = time.monotonic()
+        try:
+            self._await_table(table, thread_id, begun + self._threads.patience.limit_seconds)
+        finally:
+            self._threads.patience.spend(time.monotonic() - begun)
+        patience_seconds = max(self._threads.patience.limit_seconds, LET_GO_SECONDS)
+        if not self._threads.take_back(thread_id, patience_seconds):
+            raise self._threads.give_up(thread_id, "stop after the calls that it was to make")
+        if ptrace.has_ended(thread_id):
+            raise gone(self._threads.pid)
+
+    def _await_table(self, table: int, thread_id: int, deadline: float) -> None:
         turns = 0
         while not is_done(self._threads.read(table, 8)):
             turns += 1
@@ -176,19 +237,14 @@ class Calls:
                 os.sched_yield()
                 continue
             time.sleep(_TURN_SECONDS)
-            stop = ptrace.wait_for_stop(thread_id, time.monotonic())
+            now = time.monotonic()
+            stop = ptrace.wait_for_stop(thread_id, now)
             if stop is not None and stop.ended:
                 raise gone(self._threads.pid)
+            if now > deadline:
+                raise self._threads.give_up(thread_id, "make many system calls in time")
             if stop is not None:
                 ptrace.run(thread_id, stop.signal)
-        ptrace.interrupt(thread_id)
-        while True:
-            stop = ptrace.wait_for_call(thread_id)
-            if stop.ended:
-                raise gone(self._threads.pid)
-            if stop.interrupted:
-                return
-            run_and_interrupt(thread_id, stop.signal)
 
     def _keep_what_left(self, thread_id: int) -> None:
         """If we were so slow that the thread left the harbour: what it did since is not undone."""

@@ -2,6 +2,10 @@
 
 A socket pair is made inside the process, and one end taken from there: so a process that dropped
 its privileges, or lives in other namespaces, is served like any other.
+
+Whatever is read from the memory of the process is data from a stranger: its user may write to it.
+Invariant: we wait for nothing here, take nothing but a socket on the word of that memory, and send
+into it only what the process is to have anyway.
 """
 
 from __future__ import annotations
@@ -14,13 +18,15 @@ import struct
 from collections.abc import Sequence
 from typing import Protocol
 
+from holdfast.system.proc import link
 from holdfast.system.process import open_thread, take_descriptor
 
 MOST_AT_ONCE = 253
 """SCM_MAX_FD of include/net/scm.h."""
 
 _MSG_CTRUNC = 0x8
-_MSG_CMSG_CLOEXEC = 0x40000000
+_RECEIVE_FLAGS = 0x40000000 | socket.MSG_DONTWAIT
+"""MSG_CMSG_CLOEXEC: the message is there already."""
 _SOCKET_TYPE = socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
 
 
@@ -36,6 +42,7 @@ class CallableProcess(Protocol):
     def read(self, address: int, length: int) -> bytes: ...
     def write(self, address: int, data: bytes) -> None: ...
     def allow_more_descriptors(self) -> bool: ...
+    def give_up(self, what: str) -> ProcessLookupError: ...
 
 
 class Courier:
@@ -59,9 +66,23 @@ class Courier:
                 if error.errno != errno.EMFILE or not self._target.allow_more_descriptors():
                     raise
                 self._target.call("socketpair", *arguments, thread_id=thread_id)
-            self.inside = struct.unpack("<ii", self._target.read(base, 8))
-            self._socket = socket.socket(fileno=take_descriptor(self.pidfd, self.inside[1]))
+            self._socket = self._other_end(struct.unpack("<ii", self._target.read(base, 8)))
         return self._socket
+
+    def _other_end(self, inside: tuple[int, ...]) -> socket.socket:
+        """Ours of the pair that the process says it has made. To close a copy of anything but a
+        socket might wait for whoever is behind it (close(2))."""
+        folder = f"/proc/{self._thread_id or self._target.pid}/fd"
+        try:
+            if all(link(f"{folder}/{number}").startswith("socket:") for number in inside):
+                end = socket.socket(fileno=take_descriptor(self.pidfd, inside[1]))
+                if (end.family, end.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+                    self.inside = inside
+                    return end
+                end.close()
+        except OSError as error:
+            raise self._target.give_up("make a socket pair") from error
+        raise self._target.give_up("make a socket pair")
 
     def take(self, number: int) -> int:
         """A copy of a descriptor of the process for us; the caller closes it. Raises OSError."""
@@ -80,16 +101,22 @@ class Courier:
     def _give(self, descriptors: Sequence[int]) -> list[int]:
         count = len(descriptors)
         ancillary = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-        self._connected().sendmsg([b"d"], [ancillary])
+        try:
+            self._connected().sendmsg([b"d"], [ancillary], socket.MSG_DONTWAIT)
+        except (BlockingIOError, ConnectionError) as error:
+            raise self._target.give_up("take descriptors") from error
         base = self._target.scratch
         vector, payload, control = base + 64, base + 96, base + 128
         control_bytes = 16 + (4 * count + 7) // 8 * 8  # struct cmsghdr, then the numbers
         # struct msghdr (64 bits): name, its length, vectors, their number, control, its length
         header = struct.pack("<QQQQQQQ", 0, 0, vector, 1, control, control_bytes, 0)
         self._target.write(base, header.ljust(64, b"\0") + struct.pack("<QQ", payload, 1))
-        self._target.call(
-            "recvmsg", self.inside[0], base, _MSG_CMSG_CLOEXEC, thread_id=self._thread_id
-        )
+        try:
+            self._target.call(
+                "recvmsg", self.inside[0], base, _RECEIVE_FLAGS, thread_id=self._thread_id
+            )
+        except BlockingIOError as error:  # somebody else has taken it out
+            raise self._target.give_up("take descriptors") from error
         answer = self._target.read(base, 128 + control_bytes)
         numbers, complete = received_numbers(answer, count)
         if not complete:

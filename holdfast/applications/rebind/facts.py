@@ -12,6 +12,7 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from holdfast.applications.rebind.hindrances import frozen, hindrance
 from holdfast.system.proc import descriptor_limit, read, read_record
 from holdfast.system.proc_text import parse_stat
 from holdfast.system.smaps import MapSettings, read_settings
@@ -92,6 +93,9 @@ def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
         return f"system calls cannot be made inside processes on {machine}"
     if not _has_64_bits(pid):
         return "it is a 32-bit process"
+    standing = frozen(pid)
+    if standing is not None:
+        return f"{standing.words}. {standing.mend}"
     most = descriptor_limit(pid)[1]
     folder = f"/proc/{pid}/fd"
     # The size is how many there are, from Linux 6.2 on; 0 before.
@@ -105,7 +109,8 @@ def _waiting(pid: int) -> str:
     for name in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
         state = parse_stat(read_record(f"/proc/{pid}/task/{name}/stat")).state
         if state == "D":
-            return f"thread {name} waits in the kernel now and cannot be stopped before it returns"
+            found = hindrance(pid, int(name))
+            return f"thread {name} cannot be stopped now: {found.words}. {found.mend}"
     return ""
 
 

@@ -43,7 +43,7 @@ class Passage:
         calls.write_exits()
         for thread_id in thread_ids:
             calls.wait(thread_id)
-        self._clear()
+        self.clear()
         data_bytes = size_bytes - harbour.code_bytes
         calls.call("mprotect", (harbour.data, data_bytes, _PROT_READ | _PROT_WRITE))
         return calls
@@ -56,7 +56,7 @@ class Passage:
                 self._restore(thread_id)
         self._call(harbour, "munmap", (harbour.address, harbour.size_bytes))
         self._restore(threads.executor)
-        self._clear()
+        self.clear()
 
     def _call(self, harbour: Harbour, name: str, arguments: tuple[int, ...]) -> None:
         """One system call through self-restoring code: the harbour is not there (any more)."""
@@ -68,10 +68,10 @@ class Passage:
         calling.prepare_call(self._slot, number_of(name, LAYOUT.machine), arguments)
         ptrace.set_registers(executor, calling)
         ptrace.set_signal_mask(executor, EVERY_SIGNAL)
-        error = failure(threads, name, make_call(threads, executor))
+        error = failure(threads, name, make_call(threads, executor, calling))
         if error is not None:
             self._restore(executor)
-            self._clear()
+            self.clear()
             raise error
 
     def _restore(self, thread_id: int) -> None:
@@ -79,5 +79,6 @@ class Passage:
         ptrace.set_signal_mask(thread_id, self._threads.masks[thread_id])
         ptrace.set_registers(thread_id, self._threads.registers[thread_id])
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Take our code out of the slack. Raises OSError."""
         self._threads.write(self._slot, bytes(SLACK_BYTES))

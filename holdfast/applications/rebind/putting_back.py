@@ -17,18 +17,17 @@ from holdfast.applications.rebind.locks import take_locks
 from holdfast.applications.rebind.opener import Opener, close_opened
 from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.stopped import StoppedProcess, unless_it_ends
+from holdfast.applications.rebind.stopped import Processes, StoppedProcess
 from holdfast.applications.rebind.wanted import Opened, Openings, Wanted
 from holdfast.model.handle import HandleKind, HandleOutcome
 
 
-def put_back(
-    processes: dict[int, StoppedProcess], opener: Opener, directory: Path
-) -> list[ReboundHandle]:
+def put_back(processes: Processes, opener: Opener, directory: Path) -> list[ReboundHandle]:
     """Let all handles of these processes point to the new mounts; what became of each.
 
-    Processes that have ended are taken out. Raises DeadlinePassed, StorageFailed when the new
-    storage does not answer: then some handles point there and some are parked.
+    Processes that have ended are taken out, and those that do not do what is asked. Raises
+    DeadlinePassed, StorageFailed when the new storage does not answer: then some handles point
+    there and some are parked.
     """
     all_of = list(processes.values())
     wanted = {process.pid: _wanted_by(process) for process in all_of}
@@ -41,19 +40,19 @@ def put_back(
         last = {each.key: pid for pid, mine in wanted.items() for each in mine}
         for turn, process in enumerate(all_of, 1):
             opened.update(opener.open(turns[turn], then=turns[turn + 1]))
-            with unless_it_ends(processes, process):
+            with processes.unless_it_ends(process):
                 lines += _put(process, openings, directory)
             keys = [each.key for each in wanted[process.pid] if last[each.key] == process.pid]
             close_opened(opened[key] for key in keys)
         for process in list(processes.values()):
-            with unless_it_ends(processes, process):
+            with processes.unless_it_ends(process):
                 lines += _watch(process, opener, openings, directory)
     finally:
         close_opened(opened.values())
         for instance in openings.instances.values():
             os.close(instance)
     for process in list(processes.values()):
-        with unless_it_ends(processes, process):
+        with processes.unless_it_ends(process):
             lines = _without_locks(lines, take_locks(process))
     return lines
 

@@ -10,30 +10,33 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.alarm import LEAST_SECONDS, Alarm
+from holdfast.applications.rebind.alarm import LEAST_SECONDS, STOPPING_SECONDS, Alarm
 from holdfast.applications.rebind.births import is_being_born, parents_first
 from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_made_again
+from holdfast.applications.rebind.file_servers import clients_first, serving
 from holdfast.applications.rebind.garbage import without_collection
 from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.hindrances import hindrance
 from holdfast.applications.rebind.late import still_parked
 from holdfast.applications.rebind.looking_back import looking_back
 from holdfast.applications.rebind.noting import note_handles
 from holdfast.applications.rebind.opener import Opener
 from holdfast.applications.rebind.outcomes import ReboundHandle
-from holdfast.applications.rebind.parking import Act, Record, note_from_json
+from holdfast.applications.rebind.parking import Act, Note, Record, note_from_json
+from holdfast.applications.rebind.patience import Patience, Patiences
 from holdfast.applications.rebind.placeholders import Placeholders
 from holdfast.applications.rebind.putting_back import put_back
 from holdfast.applications.rebind.scan import blockers, judge
-from holdfast.applications.rebind.stopped import StoppedProcess, unless_it_ends
+from holdfast.applications.rebind.stopped import Processes, StoppedProcess
 from holdfast.applications.rebind.target import Target
-from holdfast.applications.rebind.threads import start_time
-from holdfast.errors import Blocked
-from holdfast.model.handle import JudgedHandle, User
+from holdfast.applications.rebind.threads import Unruly, start_time
+from holdfast.errors import Blocked, DeadlinePassed, Refused
+from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 
 Find = Callable[[], Sequence[User]]
@@ -89,7 +92,11 @@ class Rebind:
         """System calls that had failed because of the dead mount."""
         self.calls_failed: list[str] = []
         """Those whose errors their programs see: the writes that they were to flush are lost."""
-        self._processes: dict[int, StoppedProcess] = {}
+        self._processes = Processes()
+        left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
+        self._patiences = Patiences(left_seconds if left_seconds > 1 else _LATE_SECONDS)
+        self._servers: set[int] = set()
+        """Those that serve file systems, which others may wait for."""
         self._alarm: Alarm | None = None
         self._alarm_seconds = alarm_seconds
 
@@ -115,7 +122,9 @@ class Rebind:
         """
         self._refuse(judge(self._users))
         _raise_limit_of_descriptors()
-        self._set_alarm()
+        self._servers = serving(self._users)
+        stopped_ns = time.monotonic_ns() + int(STOPPING_SECONDS * 1e9)
+        self._set_alarm(min(self._deadline_ns, stopped_ns))
         try:
             for _ in range(MOST_ROUNDS):
                 if not self._stop_all():
@@ -127,6 +136,7 @@ class Rebind:
         except BaseException:
             self._let_all_go()
             raise
+        self._set_alarm(self._deadline_ns)
 
     def _living(self) -> list[User]:
         return [user for user in self._users if user.pid in self._processes]
@@ -136,19 +146,9 @@ class Rebind:
         seized: list[tuple[User, Target]] = []
         try:
             new = [user for user in self._users if user.pid not in self._processes]
-            for user in parents_first(new):
-                if not self._comes_later(user, seized):
-                    with suppress(ProcessLookupError):
-                        seized.append((user, Target.seize(user.pid)))
+            for turn in clients_first(parents_first(new), self._servers):
+                self._stop_turn(turn, seized)
             found = bool(seized)
-            if found and self._seized is not None:
-                self._seized()
-            for each in list(seized):
-                try:
-                    each[1].await_stop()
-                except ProcessLookupError:
-                    each[1].abandon()
-                    seized.remove(each)
             # Not before all of them stand: some may share memory or descriptors.
             while seized:
                 user, target = seized[0]
@@ -159,6 +159,8 @@ class Rebind:
                     )
                     if self._seized is not None:
                         self._make_calls_again(user, target)
+                except Unruly as error:
+                    raise _cannot_be_moved(user, target, error) from error
                 except ProcessLookupError:
                     target.abandon()
                 seized.pop(0)
@@ -167,6 +169,24 @@ class Rebind:
                 target.abandon()
             raise
         return found
+
+    def _stop_turn(self, users: Sequence[User], seized: list[tuple[User, Target]]) -> None:
+        """Seize these and wait until they stand; they are added to `seized`."""
+        mine: list[tuple[User, Target]] = []
+        for user in users:
+            if not self._comes_later(user, seized):
+                with suppress(ProcessLookupError):
+                    patience = self._patiences.with_user_of(user.pid)
+                    mine.append((user, Target.seize(user.pid, patience)))
+                    seized.append(mine[-1])
+        if mine and self._seized is not None:
+            self._seized()
+        for each in mine:
+            try:
+                each[1].await_stop()
+            except ProcessLookupError:
+                each[1].abandon()
+                seized.remove(each)
 
     def _comes_later(self, user: User, seized: Sequence[tuple[User, Target]]) -> bool:
         """One whose parent cannot stop before it has run on: the next look finds it."""
@@ -216,9 +236,11 @@ class Rebind:
         if failed:
             raise failed[0]
 
-    def _set_alarm(self) -> None:
-        self._cancel_alarm()
-        self._alarm = Alarm(self._deadline_ns, self._alarm_seconds)
+    def _set_alarm(self, deadline_ns: int) -> None:
+        if self._alarm is None:
+            self._alarm = Alarm(deadline_ns, self._alarm_seconds)
+        else:
+            self._alarm.move(deadline_ns)
 
     def _cancel_alarm(self) -> None:
         if self._alarm is not None:
@@ -260,10 +282,10 @@ class Rebind:
         placeholders = Placeholders()
         try:
             for process in list(self._processes.values()):
-                with unless_it_ends(self._processes, process):
+                with self._processes.unless_it_ends(process):
                     process.target.set_parked(True)
             for process in list(self._processes.values()):
-                with unless_it_ends(self._processes, process):
+                with self._processes.unless_it_ends(process):
                     for kind, driver in DRIVERS.items():
                         notes = process.notes_of(kind)
                         if notes:
@@ -288,7 +310,16 @@ class Rebind:
         with opener:
             lines = put_back(self._processes, opener, self._record.directory)
         self._tell(Act.REBOUND)
-        return lines
+        return [*lines, *self._unmoved({line.handle for line in lines})]
+
+    def _unmoved(self, told: Collection[Handle]) -> list[ReboundHandle]:
+        """The handles of those that did not do what they were asked, but for those told of."""
+        return [
+            ReboundHandle(note.handle, HandleOutcome.LOST, words)
+            for notes, words in self._processes.unruly
+            for note in notes
+            if note.handle not in told
+        ]
 
     def _tell(self, act: str) -> None:
         """Note how far it came. Without it a later agent repeats what was done, so a full disk is
@@ -307,9 +338,9 @@ class Rebind:
     def set_deadline(self, deadline_ns: int) -> None:
         """When the users continue by themselves: ns of CLOCK_MONOTONIC, instead of as before."""
         self._deadline_ns = deadline_ns
-        self._set_alarm()
+        self._set_alarm(deadline_ns)
         for process in list(self._processes.values()):
-            with unless_it_ends(self._processes, process):
+            with self._processes.unless_it_ends(process):
                 process.target.set_deadline(deadline_ns)
 
     def leave(self) -> None:
@@ -339,11 +370,9 @@ class Rebind:
             return None
         _raise_limit_of_descriptors()
         self = cls(record_directory, (), entries[0]["deadline_ns"])
-        self._set_alarm()
+        self._set_alarm(self._deadline_ns)
         try:
-            for entry in entries:
-                if entry["act"] == Act.PROCESS:
-                    self._regain(entry)
+            self._regain_all([entry for entry in entries if entry["act"] == Act.PROCESS])
         except BaseException:
             self.leave()
             raise
@@ -354,37 +383,78 @@ class Rebind:
             self._park()  # also what was rebound: its new locks would be in the way of new ones
         return self
 
-    def _regain(self, entry: dict[str, object]) -> None:
+    def _regain_all(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Take over every process; one that cannot be keeps nobody else from being finished.
+
+        Raises DeadlinePassed, Refused when it is the only one: it stays parked then.
+        """
+        left_out: list[dict[str, Any]] = []
+        for entry in entries:
+            try:
+                self._regain(entry)
+            except (DeadlinePassed, Refused):
+                left_out.append(entry)
+        for entry in left_out:
+            try:
+                self._regain(entry)
+            except (DeadlinePassed, Refused) as error:
+                if not self._processes:
+                    raise
+                self._processes.unruly.append((_notes(entry), str(error)))
+
+    def _regain(self, entry: dict[str, Any]) -> None:
         values = entry["target"]
-        assert isinstance(values, dict)
-        notes = entry["notes"]
-        assert isinstance(notes, list)
-        target = Target.regain(values)
-        late = target is None
-        if target is None:
-            target = self._stop_late(values)
+        patience = self._patiences.with_user_of(values["pid"])
+        try:
+            target = Target.regain(values, patience=patience)
+            late = target is None
+            if target is None:
+                target = self._stop_late(values, patience)
+        except Unruly as error:
+            self._processes.unruly.append((_notes(entry), error.strerror or str(error)))
+            return
         if target is None:
             return
-        process = StoppedProcess(
-            target.pid, str(entry["name"]), target, [note_from_json(each) for each in notes]
-        )
+        process = StoppedProcess(target.pid, str(entry["name"]), target, _notes(entry))
         self._processes[target.pid] = process
         if late:
-            process.notes = still_parked(process)
-            if not process.notes:
-                self._processes.pop(target.pid).target.release()
+            with self._processes.unless_it_ends(process):
+                process.notes = still_parked(process)
+                if not process.notes:
+                    self._processes.pop(target.pid).target.release()
 
-    def _stop_late(self, values: dict[str, Any]) -> Target | None:
+    def _stop_late(self, values: dict[str, Any], patience: Patience) -> Target | None:
         """Stop one that has left the harbour, as its deadline had passed; None when it has ended.
 
         It has placeholders in place of handles, for ever if nobody puts that right.
         """
         now_ns = time.monotonic_ns()
         self._deadline_ns = max(self._deadline_ns, now_ns + int(_LATE_SECONDS * 1e9))
-        with suppress(ProcessLookupError):
+        try:
             if start_time(values["pid"]) == values["start_time"]:
-                return Target.stop(values["pid"], self._deadline_ns)
+                token = values["token"]
+                return Target.stop(
+                    values["pid"], self._deadline_ns, patience=patience, left_by=token
+                )
+        except Unruly:
+            raise
+        except ProcessLookupError:
+            pass
         return None
+
+
+def _notes(entry: dict[str, Any]) -> list[Note]:
+    """What the record says of the handles of a process."""
+    return [note_from_json(each) for each in entry["notes"]]
+
+
+def _cannot_be_moved(user: User, target: Target, error: Unruly) -> Refused:
+    """Said of one that stands, and does not do what it is asked."""
+    found = hindrance(user.pid, target.executor)
+    return Refused(
+        f"{user.name} (process {user.pid}) cannot be moved: {error.strerror}: {found.words}",
+        found.mend,
+    )
 
 
 def _entry(process: StoppedProcess) -> dict[str, object]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from holdfast.applications.rebind.batch import closing
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.threads import Unruly
 from holdfast.model.handle import HandleKind
 
 
@@ -37,14 +38,27 @@ class StoppedProcess:
             self.target.call(name, *arguments, thread_id=thread_id)
 
 
-@contextmanager
-def unless_it_ends(processes: dict[int, StoppedProcess], process: StoppedProcess) -> Iterator[None]:
-    """Work in a process; one that is killed meanwhile needs nothing any more and is taken out."""
-    try:
-        yield
-    except ProcessLookupError:
-        processes.pop(process.pid, None)
-        process.target.abandon()
+class Processes(dict[int, StoppedProcess]):
+    """Those that are stopped, by number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unruly: list[tuple[Sequence[Note], str]] = []
+        """What those had that run on although they were to be moved, and what they did not do."""
+
+    @contextmanager
+    def unless_it_ends(self, process: StoppedProcess) -> Iterator[None]:
+        """Work in a process; one that is killed meanwhile needs nothing any more and is taken out.
+
+        So is one that does not do what is asked of it: nobody else may suffer for that.
+        """
+        try:
+            yield
+        except ProcessLookupError as error:
+            self.pop(process.pid, None)
+            if isinstance(error, Unruly):
+                self.unruly.append((process.notes, error.strerror or str(error)))
+            process.target.abandon()
 
 
 def by_thread(notes: Sequence[Note]) -> dict[int | None, list[Note]]:

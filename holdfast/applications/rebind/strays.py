@@ -70,17 +70,23 @@ def stray_at(threads: Threads, address: int) -> Stray | None:
     return Stray(address, data - address, size, token, waits)
 
 
-def clear_left_over(threads: Threads, maps: list[Map], timeout_seconds: float) -> list[Stray]:
+def clear_left_over(
+    threads: Threads, maps: list[Map], timeout_seconds: float, known: int | None = None
+) -> list[Stray]:
     """Empty the slots that an agent before us has used; the harbours that can be unmapped.
 
     What a thread may still come back to stays as it is, for a later time. Raises InUse when handles
-    are parked: that agent's record is needed; DeadlinePassed when a thread does not leave.
+    are parked: that agent's record is needed, which `known` is the token of; DeadlinePassed when a
+    thread does not leave.
     """
     slots = find_left_over(threads, maps)
     for slot in slots:
         _mark_empty_harbour(threads, maps, slot)
     strays = find_strays(threads, maps)
-    if any(stray.parked for stray in strays):
+    for stray in strays:
+        if stray.token == known:  # some thread has left it before its time: let the others
+            threads.write(stray.address + stray.code_bytes, bytes(8))
+    if any(stray.parked and stray.token != known for stray in strays):
         raise InUse(
             f"handles of process {threads.pid} are parked by a restoration that was interrupted",
             "holdfast recover finishes it.",

@@ -20,6 +20,7 @@ from holdfast.applications.rebind.calls import Calls
 from holdfast.applications.rebind.courier import Courier
 from holdfast.applications.rebind.harbour import SCRATCH_BYTES
 from holdfast.applications.rebind.passage import Passage
+from holdfast.applications.rebind.patience import Patience
 from holdfast.applications.rebind.strays import clear_left_over
 from holdfast.applications.rebind.tables import Tables
 from holdfast.applications.rebind.threads import STOP_SECONDS, Threads, gone, start_time
@@ -61,29 +62,42 @@ class Target:
         """Registers of each thread, as it will go on."""
         return self._threads.registers
 
+    @property
+    def executor(self) -> int:
+        """The thread that makes its calls."""
+        return self._threads.executor
+
     # --- stopping -------------------------------------------------------------------------------
 
     @classmethod
-    def stop(cls, pid: int, deadline_ns: int, timeout_seconds: float = STOP_SECONDS) -> Target:
+    def stop(
+        cls,
+        pid: int,
+        deadline_ns: int,
+        timeout_seconds: float = STOP_SECONDS,
+        patience: Patience | None = None,
+        left_by: int | None = None,
+    ) -> Target:
         """Stop all threads of a process and bring them into the harbour.
 
         `deadline_ns` (CLOCK_MONOTONIC): when they leave it by themselves if nobody lets them go.
         Raises DeadlinePassed when a thread does not stop in time, Refused when it cannot be done;
-        nothing is changed then.
+        nothing is changed then. `patience`: how long its calls may take. `left_by`: see
+        `enter_harbour`.
         """
-        target = cls.seize(pid)
+        target = cls.seize(pid, patience)
         try:
             target.await_stop(timeout_seconds)
-            target.enter_harbour(deadline_ns)
+            target.enter_harbour(deadline_ns, left_by)
         except BaseException:
             target.abandon()
             raise
         return target
 
     @classmethod
-    def seize(cls, pid: int) -> Target:
+    def seize(cls, pid: int, patience: Patience | None = None) -> Target:
         """Begin to stop a process. A thread in a system call is told now."""
-        threads = Threads(pid)
+        threads = Threads(pid, patience)
         threads.seize()
         return cls(threads)
 
@@ -91,15 +105,16 @@ class Target:
         """Wait until every thread stands. Raises DeadlinePassed."""
         self._threads.await_stop(timeout_seconds)
 
-    def enter_harbour(self, deadline_ns: int) -> None:
+    def enter_harbour(self, deadline_ns: int, left_by: int | None = None) -> None:
         """Make the harbour and point every thread into it. Nothing is parked yet.
 
-        What an agent before us has left is removed. Raises InUse when it has parked something.
+        What an agent before us has left is removed. Raises InUse when it has parked something,
+        unless that is the harbour with the token `left_by`: we know what was parked there.
         """
         maps = self._maps()
         strays = [
             stray
-            for stray in clear_left_over(self._threads, maps, STOP_SECONDS)
+            for stray in clear_left_over(self._threads, maps, STOP_SECONDS, left_by)
             if stray.token not in self._living
         ]
         self._passage = Passage(self._threads, maps)
@@ -126,7 +141,12 @@ class Target:
         return record | self._tables.as_json()
 
     @classmethod
-    def regain(cls, record: dict[str, Any], timeout_seconds: float = STOP_SECONDS) -> Target | None:
+    def regain(
+        cls,
+        record: dict[str, Any],
+        timeout_seconds: float = STOP_SECONDS,
+        patience: Patience | None = None,
+    ) -> Target | None:
         """Seize again what an agent left in the harbour; None when it is gone or has left it.
 
         What is left of a harbour that the threads have left is removed. Raises DeadlinePassed,
@@ -135,14 +155,14 @@ class Target:
         try:
             if start_time(record["pid"]) != record["start_time"]:
                 return None
-            target = cls.seize(record["pid"])
+            target = cls.seize(record["pid"], patience)
         except ProcessLookupError:
             return None
         try:
             target.await_stop(timeout_seconds)
             if target._take_over(record):
                 return target
-            target.enter_harbour(0)
+            target.enter_harbour(0, record["token"])
             target.release()
         except ProcessLookupError:
             target.abandon()
@@ -244,6 +264,10 @@ class Target:
         """
         return self._tables.allow_more()
 
+    def give_up(self, what: str) -> ProcessLookupError:
+        """What is raised when the process did not do this: nothing more is asked of it then."""
+        return self._threads.give_up(self.executor, what)
+
     # --- calls that failed because their mount died ---------------------------------------------
 
     def failed_calls(self) -> dict[int, tuple[int, int]]:
@@ -286,7 +310,16 @@ class Target:
         self._passage.leave(calls)
 
     def abandon(self) -> None:
-        """Let go of everything as it is: what our death would do. Idempotent."""
+        """Let go of everything as it is: what our death would do. Idempotent.
+
+        One that did not do what it was asked gets its threads back as they were: what it was to
+        wait with may lead anywhere.
+        """
         self._tables.forget()
         self._living.discard(self._token)
+        if self._threads.unruly is not None:
+            self._threads.restore()
+            if self._passage is not None:
+                with suppress(OSError):
+                    self._passage.clear()
         self._threads.let_go()

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from holdfast.applications.rebind.hindrances import hindrance, runs_program
+from holdfast.applications.rebind.patience import Patience, Patiences
 from holdfast.errors import DeadlinePassed, Refused
 from holdfast.system import ptrace
 from holdfast.system.proc import read_record
@@ -26,7 +28,7 @@ STOP_SECONDS = 2.0
 
 LAYOUT = X86_64
 
-_LET_GO_SECONDS = 0.2
+LET_GO_SECONDS = 0.2
 """How long a thread that has not stopped yet is waited for, to be let go, while others stand."""
 
 _SEIZE_SECONDS = 0.02
@@ -42,8 +44,11 @@ _reluctant: set[int] = set()
 class Threads:
     """All threads of a process. `seize` begins, `await_stop` ends the stopping."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, patience: Patience | None = None) -> None:
         self.pid = pid
+        self.patience = patience or Patiences().with_user_of(pid)
+        self.unruly: Unruly | None = None
+        """What it did not do when it was asked; nothing more is asked of it then."""
         self.start_time = start_time(pid)
         self.registers: dict[int, Registers] = {}
         """Of each stopped thread, as it will go on."""
@@ -71,11 +76,28 @@ class Threads:
                 f"process {self.pid} cannot be stopped: its main thread ended before the others",
                 "Stop this process for the time of the restoration.",
             )
+        self._await_programs()
         try:
             self._seize_all()
         except BaseException:
             self.let_go()
             raise
+
+    def _await_programs(self) -> None:
+        """Wait until no thread is about to run another program: nobody can be seized meanwhile.
+
+        Whoever tries waits with it, for ever when the storage of that program does not answer
+        (cred_guard_mutex of include/linux/sched/signal.h). Raises DeadlinePassed.
+        """
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread_id in ptrace.thread_ids(self.pid):
+            while runs_program(thread_id):
+                if time.monotonic() > deadline:
+                    found = hindrance(self.pid, thread_id)
+                    raise DeadlinePassed(
+                        f"process {self.pid} cannot be stopped: {found.words}", found.mend
+                    )
+                time.sleep(_SEIZE_SECONDS / 10)
 
     def _has_lost_its_leader(self) -> bool:
         """Whether the main thread ended before the others: for longer than execve(2) takes."""
@@ -120,6 +142,11 @@ class Threads:
 
     def _await_all(self, deadline: float) -> None:
         while waiting := [each for each in self._seized if each not in self.registers]:
+            if time.monotonic() > deadline + STOP_SECONDS:
+                raise DeadlinePassed(
+                    f"process {self.pid} does not stop: it starts one thread after the other",
+                    "Try again, or end it.",
+                )
             for thread_id in waiting:
                 self._await(thread_id, deadline)
             self._seize_all()
@@ -191,10 +218,10 @@ class Threads:
                 if soon < deadline:
                     self._bury()  # it may run a new program, and wait for that
                     continue
+                found = hindrance(self.pid, thread_id)
                 raise DeadlinePassed(
-                    f"thread {thread_id} of process {self.pid} does not stop: it is inside a"
-                    " system call that cannot be interrupted",
-                    "See what its storage is waiting for, then try again.",
+                    f"thread {thread_id} of process {self.pid} does not stop: {found.words}",
+                    found.mend,
                 )
             if stop is None or stop.ended:
                 del self._seized[thread_id]
@@ -253,11 +280,49 @@ class Threads:
             return gone(self.pid)
         return OSError(errno.EFAULT, f"no memory at {address:#x}")
 
+    def give_up(self, thread_id: int, what: str) -> Unruly:
+        """What is raised when a thread does not do what it was asked to, now and ever after."""
+        if self.unruly is None:
+            self.unruly = Unruly(
+                errno.ESRCH, f"thread {thread_id} of process {self.pid} did not {what}"
+            )
+        return self.unruly
+
+    def check(self) -> None:
+        """Raises Unruly when nothing can be asked of the process any more."""
+        if self.unruly is not None:
+            raise self.unruly
+
+    def take_back(self, thread_id: int, timeout_seconds: float = LET_GO_SECONDS) -> bool:
+        """Stop a thread that was let run for a call; whether it stands, or has ended."""
+        deadline = time.monotonic() + timeout_seconds
+        with suppress(ProcessLookupError):
+            ptrace.interrupt(thread_id)
+        while (stop := ptrace.wait_for_call(thread_id, deadline)) is not None:
+            if stop.ended or stop.interrupted:
+                return True
+            run_and_interrupt(thread_id, stop.signal)
+            if time.monotonic() > deadline:
+                break
+        return False
+
+    def restore(self) -> None:
+        """Give each thread its own state again, wherever it is now; they stay stopped.
+
+        For a process in which no call can be made any more. A thread that cannot be stopped leaves
+        the harbour by itself, at the deadline.
+        """
+        for thread_id, registers in self.registers.items():
+            with suppress(OSError):
+                if ptrace.is_stopped(thread_id) or self.take_back(thread_id):
+                    ptrace.set_signal_mask(thread_id, self.masks[thread_id])
+                    ptrace.set_registers(thread_id, registers)
+
     def let_go(self) -> None:
         """Let go of everything as it is: what our death would do. Idempotent."""
         standing = sorted(self._seized, key=lambda each: each == self.pid)
         late = [each for each in standing if not _let_go(each, 0.0)]  # nobody waits for another
-        deadline = time.monotonic() + _LET_GO_SECONDS
+        deadline = time.monotonic() + LET_GO_SECONDS
         for thread_id in late:
             if not _let_go(thread_id, max(deadline - time.monotonic(), 0.0)):
                 _reluctant.add(thread_id)
@@ -328,6 +393,13 @@ def start_time(pid: int) -> int:
         return parse_stat(read_record(f"/proc/{pid}/stat")).start_time
     except (FileNotFoundError, ProcessLookupError) as error:
         raise gone(pid) from error
+
+
+class Unruly(ProcessLookupError):
+    """A process lives and does not do what is asked of it: for us it is as good as gone.
+
+    Whoever may write to its memory can bring that about. Nobody else may suffer for it.
+    """
 
 
 def gone(pid: int) -> ProcessLookupError:

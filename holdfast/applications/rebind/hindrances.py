@@ -1,0 +1,134 @@
+"""Why a thread cannot be stopped, or does not run when it is asked to: in plain words, with a mend.
+
+Reads /proc, /sys and control groups only. Invariant: nothing is asked of storage, and whatever is
+read here is data from a stranger: it is shown, never followed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from holdfast.system.cgroup import frozen_by
+from holdfast.system.kcmp import Shared, is_shared
+from holdfast.system.mounts import mounts
+from holdfast.system.proc import link, read_record
+from holdfast.system.process_state import read_state
+
+_DISTURBED = "See what it waits for, or end it, then try again."
+
+_BIRTHS, _PROGRAMS = frozenset({56, 58, 435}), frozenset({59, 322})
+"""clone, vfork, clone3; execve, execveat (asm/unistd_64.h)."""
+
+_BY_DESCRIPTOR = frozenset({0, 1, 17, 18, 19, 20, 74, 75, 77, 285, 295, 296, 327, 328})
+"""read, write, pread64, …, fsync, ftruncate, fallocate, preadv, …: of their first argument."""
+
+_FROZEN_FILE_SYSTEM = (b"percpu_rwsem_wait", b"sb_start_write", b"__sb_start_write")
+"""Where fs/super.c lets those wait that write to a file system which is frozen (FIFREEZE)."""
+
+_FUSE = (b"request_wait_answer", b"fuse_")
+
+
+@dataclass(frozen=True)
+class Hindrance:
+    """What is in the way, as the end of a sentence about a process, and what to do about it."""
+
+    words: str
+    mend: str
+
+
+def frozen(pid: int, thread_id: int | None = None) -> Hindrance | None:
+    """The frozen control group that a process (or one thread of it) is in."""
+    group = frozen_by(pid, thread_id)
+    if group is None:
+        return None
+    return Hindrance(
+        f"its control group {group} is frozen",
+        f"Let it run: docker unpause, systemctl thaw, or whatever froze {group}.",
+    )
+
+
+def hindrance(pid: int, thread_id: int) -> Hindrance:
+    """What keeps this thread from standing still, or from running, now."""
+    found = frozen(pid, thread_id)
+    if found is not None:
+        return found
+    call, descriptor = call_of(thread_id)
+    if call in _PROGRAMS:
+        return Hindrance(
+            "it is about to run another program, whose storage does not answer", _DISTURBED
+        )
+    state = read_state(pid, thread_id)
+    if state is None or state.state != "D":
+        return Hindrance("it does not come to a stop", _DISTURBED)
+    where = _record(f"/proc/{pid}/task/{thread_id}/wchan").strip() or b"0"
+    if call in _BIRTHS and (child := _unborn_child(pid, thread_id)):
+        return Hindrance(
+            f"it waits (vfork) for its child {child}, which has not run a program of its own yet",
+            f"Let process {child} go on, or end it.",
+        )
+    place = _place(thread_id, descriptor) if call in _BY_DESCRIPTOR else ""
+    of_place = f" of {place}" if place else ""
+    if where.startswith(_FROZEN_FILE_SYSTEM):
+        return Hindrance(
+            f"it writes to a file system that is frozen{of_place and f': that{of_place}'}",
+            "Let the backup that froze it end, or: fsfreeze --unfreeze PATH.",
+        )
+    if where.startswith(_FUSE):
+        waiting = ", ".join(_unanswered()) or place
+        return Hindrance(
+            "it waits for a FUSE server that does not answer" + (f": {waiting}" if waiting else ""),
+            "Let that server go on, or unmount what it serves, then try again.",
+        )
+    word = where.decode(errors="replace")
+    return Hindrance(
+        "it is inside a system call that cannot be interrupted"
+        + (f" ({word})" if word.isidentifier() else "") + of_place,
+        "See what its storage is waiting for, then try again.",
+    )  # fmt: skip
+
+
+def runs_program(thread_id: int) -> bool:
+    """Whether a thread waits within execve(2), before anything of its process has changed."""
+    return call_of(thread_id)[0] in _PROGRAMS
+
+
+def call_of(thread_id: int) -> tuple[int, int]:
+    """The number of the system call that a thread is in, and its first argument; -1: none."""
+    words = _record(f"/proc/{thread_id}/syscall").split()
+    with suppress(ValueError, IndexError):
+        return int(words[0]), int(words[1], 16)
+    return -1, -1
+
+
+def _unborn_child(pid: int, thread_id: int) -> int:
+    """The child that borrows its memory; 0: none is found (proc_pid_task_children(5))."""
+    for word in _record(f"/proc/{pid}/task/{thread_id}/children").split():
+        with suppress(OSError):
+            if is_shared(Shared.MEMORY, pid, int(word)):
+                return int(word)
+    return 0
+
+
+def _place(thread_id: int, descriptor: int) -> str:
+    with suppress(OSError):
+        return link(f"/proc/{thread_id}/fd/{descriptor & 0xFFFFFFFF}")
+    return ""
+
+
+def _unanswered() -> list[str]:
+    """Where FUSE file systems are mounted that have requests without an answer."""
+    found = []
+    for mount in mounts():
+        if mount.filesystem.partition(".")[0] in ("fuse", "fuseblk"):
+            number = mount.device_number.partition(":")[2]
+            waiting = _record(f"/sys/fs/fuse/connections/{number}/waiting").strip()
+            if waiting not in (b"", b"0"):
+                found.append(mount.path)
+    return found
+
+
+def _record(path: str) -> bytes:
+    with suppress(OSError):
+        return read_record(path)
+    return b""
