@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from tests.faults.mounting import MS_NODEV, MS_NOSUID, mount, unmount
 from tests.faults.power_cut import wait_until_stopped
@@ -134,9 +134,11 @@ class Server:
 class FuseTree:
     """`with FuseTree(folder, mountpoint) as tree:` … `tree.kill()` or `tree.stop()`."""
 
-    def __init__(self, folder: Path, mountpoint: Path) -> None:
+    def __init__(self, folder: Path, mountpoint: Path, kept: IO[bytes] | None = None) -> None:
+        """`kept`: a file that the server has open all the time."""
         self.folder = folder
         self.mountpoint = mountpoint
+        self.kept = kept
 
     def __enter__(self) -> Self:
         self.mountpoint.mkdir(exist_ok=True)
@@ -149,6 +151,7 @@ class FuseTree:
                 str(self.mountpoint),
             ],
             cwd=Path(__file__).parents[2],
+            stdin=self.kept,
             stdout=subprocess.PIPE,
         )
         assert self.server.stdout is not None

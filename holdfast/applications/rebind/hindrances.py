@@ -102,12 +102,16 @@ def call_of(thread_id: int) -> tuple[int, int]:
 
 
 def _unborn_child(pid: int, thread_id: int) -> int:
-    """The child that borrows its memory; 0: none is found (proc_pid_task_children(5))."""
-    for word in _record(f"/proc/{pid}/task/{thread_id}/children").split():
+    """The child that it waits for: the one that borrows its memory, or the last one.
+
+    0: none is found (proc_pid_task_children(5)).
+    """
+    children = _record(f"/proc/{pid}/task/{thread_id}/children").split()
+    for word in children:
         with suppress(OSError):
             if is_shared(Shared.MEMORY, pid, int(word)):
                 return int(word)
-    return 0
+    return int(children[-1]) if children else 0
 
 
 def _place(thread_id: int, descriptor: int) -> str:

@@ -138,7 +138,7 @@ class Program:
             text=True,
             **options,
         )
-        answer = self._line()
+        answer = self.answer()
         assert answer == "ready", answer
 
     @property
@@ -146,7 +146,8 @@ class Program:
         """Its number."""
         return self.process.pid
 
-    def _line(self) -> str:
+    def answer(self) -> str:
+        """The next line that it says."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
@@ -155,7 +156,7 @@ class Program:
         assert self.process.stdin is not None
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
-        return self._line()
+        return self.answer()
 
     def settle(self) -> None:
         """Wait until it waits for input."""

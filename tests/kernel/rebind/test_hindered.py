@@ -1,0 +1,172 @@
+"""One that cannot stand still is found at once, and named: the others go on as before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.applications.rebind.threads import tend_reluctant
+from holdfast.errors import Blocked, DeadlinePassed, Refused
+from holdfast.model.handle import HandleOutcome
+from holdfast.system import ptrace
+from holdfast.system.cgroup import frozen_by, request_freeze, unified_mount
+from tests.faults.fuse_tree import FuseTree
+from tests.kernel.rebind.bench import Bench, Program, run
+from tests.kernel.rebind.conftest import Hold
+from tests.waiting import wait_until
+
+DEADLINE_SECONDS = 60.0
+SOON_SECONDS = 30.0
+"""Half of the deadline: far more than it takes on a busy machine, and less than to the end."""
+
+OPENS = """
+import os, sys
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_APPEND)
+print("ready", flush=True)
+"""
+HANDS_ON = """
+for line in sys.stdin:
+    os.write(file, b"x")
+    print("ok", flush=True)
+"""
+WAITS_FOR_CHILD = """
+import ctypes, signal
+CLONE_VFORK, CLONE = 0x4000, 56
+if ctypes.CDLL(None).syscall(CLONE, CLONE_VFORK | signal.SIGCHLD, 0, 0, 0, 0) == 0:
+    sys.stdin.readline()
+    os._exit(0)
+"""
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group of version 2; what is in it is thawed and moved away in the end."""
+    mount = unified_mount()
+    if mount is None:
+        pytest.skip("no control groups of version 2")
+    made = mount / f"holdfast-test-{uuid.uuid4().hex[:8]}"
+    try:
+        made.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    yield made
+    request_freeze(made, False)
+    for word in (made / "cgroup.procs").read_text().split():
+        (mount / "cgroup.procs").write_text(word)
+    made.rmdir()
+
+
+def _in_state(pid: int, states: str) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in states
+
+
+def _goes_on(program: Program) -> None:
+    """Our end would let it go; we live on."""
+
+    def is_free() -> bool:
+        tend_reluctant()
+        return not ptrace.tracer_of(program.pid)
+
+    wait_until(is_free, "we hold it")
+
+
+def _is_refused(bench: Bench, words: str, kind: type[Exception], **options: object) -> None:
+    begun = time.monotonic()
+    with pytest.raises(kind, match=words):
+        bench.rebind(DEADLINE_SECONDS, **options).stop()
+    assert time.monotonic() - begun < SOON_SECONDS
+
+
+def test_in_a_frozen_group(bench: Bench, hold: Hold, start: Hold, group: Path) -> None:
+    """Nobody is stopped; once it runs again it is moved."""
+    frozen = start(sys.executable, "-c", OPENS + HANDS_ON, bench.path / "frozen")
+    other = hold("file", "cwd")
+    (group / "cgroup.procs").write_text(str(frozen.pid))
+    request_freeze(group, True)
+    assert frozen_by(frozen.pid) == str(group)
+    _is_refused(bench, "is frozen", Blocked)
+    other.verify()
+    request_freeze(group, False)
+    assert {line.outcome for line in bench.move("xfs")} == {HandleOutcome.IDENTICAL}
+    frozen.verify()
+
+
+def test_frozen_at_the_last_moment(bench: Bench, hold: Hold, start: Hold, group: Path) -> None:
+    """When everybody was looked at and nobody stands yet."""
+    frozen = start(sys.executable, "-c", OPENS + HANDS_ON, bench.path / "frozen")
+    other = hold("file", "cwd")
+    (group / "cgroup.procs").write_text(str(frozen.pid))
+    _is_refused(bench, "is frozen", Refused, seized=lambda: request_freeze(group, True))
+    other.verify()
+    request_freeze(group, False)
+    frozen.verify()
+
+
+def test_waits_for_its_child(bench: Bench, hold: Hold, start: Hold) -> None:
+    code = OPENS + WAITS_FOR_CHILD + HANDS_ON
+    parent = start(sys.executable, "-c", code, bench.path / "parent")
+    other = hold("file", "cwd")
+    wait_until(lambda: _in_state(parent.pid, "D"), "it has no child")
+    child = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()[0]
+    _is_refused(bench, f"waits .vfork. for its child {child}", DeadlinePassed)
+    other.verify()
+    os.kill(int(child), signal.SIGKILL)
+    _goes_on(parent)
+    parent.verify()
+
+
+def test_writes_to_a_frozen_file_system(bench: Bench, start: Hold) -> None:
+    writer = start(sys.executable, "-c", OPENS + HANDS_ON, bench.path / "file")
+    run("fsfreeze", "--freeze", bench.path)
+    try:
+        assert writer.process.stdin is not None
+        writer.process.stdin.write("write\n")
+        writer.process.stdin.flush()
+        wait_until(lambda: _in_state(writer.pid, "D"), "it does not wait")
+        _is_refused(bench, f"frozen: that of {bench.path}/file", DeadlinePassed)
+    finally:
+        run("fsfreeze", "--unfreeze", bench.path)
+    _goes_on(writer)
+    assert writer.answer() == "ok"
+    writer.verify()
+
+
+CLIENT = """
+import os, sys, threading
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+served = os.open(sys.argv[2], os.O_RDWR)
+def work():
+    while True:
+        os.pwrite(served, b"x", 0)
+        os.fsync(served)
+threading.Thread(target=work, daemon=True).start()
+print("ready", flush=True)
+"""
+
+
+def test_clients_stop_before_their_server(bench: Bench, start: Hold, ram_directory: Path) -> None:
+    """A user of the volume serves a file system that other users wait for all the time."""
+    folder, mountpoint = ram_directory / "folder", ram_directory / "served"
+    folder.mkdir()
+    (folder / "file").write_bytes(bytes(4096))
+    with (bench.path / "kept").open("wb") as kept, FuseTree(folder, mountpoint, kept) as tree:
+        kept.close()
+        files = [bench.path / str(number) for number in range(3)]
+        clients = [
+            start(sys.executable, "-c", CLIENT + HANDS_ON, file, mountpoint / "file")
+            for file in files
+        ]
+        for filesystem in ("xfs", "ext4"):
+            lines = bench.move(filesystem)
+            assert tree.server.pid in {line.handle.pid for line in lines}
+            assert {line.outcome for line in lines} == {HandleOutcome.IDENTICAL}
+        for client in clients:
+            client.verify()
+            client.close()
