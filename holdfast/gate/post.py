@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.errors import InUse
 from holdfast.gate import shared
 from holdfast.gate.configuration import FILE_NAME
+from holdfast.gate.remains import record_end
 from holdfast.system import cgroup, fuse
 from holdfast.system.mounts import mount_at
 
@@ -50,8 +52,10 @@ def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Pos
 
     Raises HoldfastError, OSError.
     """
+    with suppress(OSError):  # a full disk keeps nobody from starting
+        record_end(state_directory, run_directory)
     device = run_directory / DEVICE_FILE
-    if _is_mounted(run_directory):
+    if is_mounted(run_directory):
         try:
             fuse.unmount_file(device)  # left by a gate that is gone
         except OSError as error:
@@ -102,12 +106,12 @@ def clean_up(post: Post) -> None:
     run_directory = post.run_directory
     (run_directory / SOCKET_FILE).unlink(missing_ok=True)
     (run_directory / FILE_NAME).unlink(missing_ok=True)
-    if not _is_mounted(run_directory):
+    if not is_mounted(run_directory):
         (run_directory / shared.FILE_NAME).unlink(missing_ok=True)
         (run_directory / DEVICE_FILE).unlink(missing_ok=True)
     cgroup.remove_group(run_directory.name)
 
 
-def _is_mounted(run_directory: Path) -> bool:
-    """Asks the mount table: the device itself may be dead, or hang."""
+def is_mounted(run_directory: Path) -> bool:
+    """Whether the device is mounted; asks the mount table, as the device may be dead, or hang."""
     return mount_at(run_directory.resolve() / DEVICE_FILE) is not None

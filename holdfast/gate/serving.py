@@ -54,8 +54,6 @@ class Server:
         self.end = end
         """Ends the worker because of a defect: the next one gets the request in hand again."""
         self.stopped = threading.Event()
-        self.ended_by = 0
-        """The error that ended the connection."""
         self.threads: dict[int, ServingThread] = {}
 
     def start(self) -> None:
@@ -82,7 +80,6 @@ class Server:
         """
         if error.errno not in _UNMOUNTED:
             raise error
-        self.ended_by = error.errno
         self.stopped.set()
         self.mirror.wake()
 

@@ -8,6 +8,7 @@ the page is gone after a reboot.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -128,11 +129,18 @@ def map_page(descriptor: int) -> memoryview:
 
 def open_page(run_directory: Path) -> memoryview:
     """The page of a gate, by its name. Raises OSError."""
-    descriptor = os.open(run_directory / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(run_directory / FILE_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
+        if os.fstat(descriptor).st_size != SIZE_BYTES:
+            raise OSError(errno.EINVAL, "not the page of a gate of this version")
         return map_page(descriptor)
     finally:
         os.close(descriptor)
+
+
+def boot_of(cells: memoryview) -> str:
+    """The boot of the host in which the page was made: proc_sys_kernel(5)."""
+    return str(uuid.UUID(bytes=_BOOT_PAIR.pack(cells[BOOT], cells[BOOT + 1])))
 
 
 def slot_offset(slot: int) -> int:

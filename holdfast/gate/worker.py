@@ -32,8 +32,9 @@ from holdfast.gate.incidents import Incident, Incidents
 from holdfast.gate.mirror import Mirror
 from holdfast.gate.names import Names
 from holdfast.gate.partner import BEAT_SECONDS, Ending
-from holdfast.gate.post import Post
+from holdfast.gate.post import Post, is_mounted
 from holdfast.gate.recovery import Recovery
+from holdfast.gate.remains import STRATEGY
 from holdfast.gate.restoring import KeeperGuard
 from holdfast.gate.retirement import Retirement
 from holdfast.gate.serving import Server
@@ -398,6 +399,9 @@ class Worker:
     def _stop(self) -> None:
         """The device is unmounted: leave the legs clean, for at most twice the hang time-out."""
         self.post.cells[shared.STOPPED] = 1
+        if is_mounted(self.post.run_directory):
+            cause = "somebody aborted the connection to the kernel (umount -f, or fusectl)"
+            self.incidents.begin(STRATEGY, cause).resolve("applications got errors (EIO)")
         task = LegTask(self.hands, self.mirror.close_cleanly)
         deadline = monotonic() + 2 * self.hang_timeout_seconds
         while task.is_alive() and monotonic() < deadline:

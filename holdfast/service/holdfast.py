@@ -55,7 +55,7 @@ from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.progress import Progress, silent
-from holdfast.volumes.recover import recover
+from holdfast.volumes.recover import record_ends, recover
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.resize import resize_volume
 
@@ -410,6 +410,7 @@ class Holdfast:
 
     def ingest(self) -> None:
         """Take in the receipts that gates and watchdogs have left. Idempotent."""
+        record_ends(self.settings)
         spools = sorted((self.settings.state_directory / "gates").glob("*/spool"))
         for spool in (*spools, spool_of(self.settings.state_directory)):
             self.set_aside += self.catalog.ingest(spool).unreadable

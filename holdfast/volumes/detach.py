@@ -12,6 +12,8 @@ from holdfast.errors import GateGone, LastLeg, VolumeHeld
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
 from holdfast.model.volume import LegState, Volume
+from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
+from holdfast.system.mounts import mount_at
 from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
@@ -36,6 +38,7 @@ def detach_volume(
     run_directory = settings.gate_run_directory(name)
     if not gate_is_running(run_directory):
         clean_volume(settings, name)
+        _dismount_orphans(volume)
         shutil.rmtree(run_directory, ignore_errors=True)
         return
     _refuse_held(settings, name)
@@ -45,6 +48,7 @@ def detach_volume(
     stack = examine_stack(settings, name)
     for mount in reversed(stack.mounts):
         dismount(mount, name)
+    _dismount_orphans(volume)
     say("detach the loop device")
     detach_loops(stack, name)
     say("stop the gate")
@@ -80,3 +84,24 @@ def _refuse_nameless(settings: Settings, name: str) -> None:
                 f"Give it its name back where it has another one now (mv); or: holdfast leg add"
                 f" {name} {leg['url']}, or any other URL, and wait until that is in sync.",
             )
+
+
+def _dismount_orphans(volume: Volume) -> None:
+    """Dismount what is still mounted at the volume's place from a device whose file has no name.
+
+    Somebody detached the gate's device file lazily: the loop device names it no more, and the stack
+    does not show it. Raises InUse.
+    """
+    path = volume.mount.path
+    while (mount := mount_at(path)) is not None:
+        loops = [loop for loop in loop_devices() if loop.device == mount.source]
+        if not any(_is_nameless(loop) for loop in loops):
+            return  # somebody else's
+        dismount(mount, volume.name)
+        for loop in loops:
+            detach_loop(loop.device, loop.backing_file)
+
+
+def _is_nameless(loop: LoopDevice) -> bool:
+    """Whether the kernel shows the root of a file system that is mounted nowhere as its file."""
+    return loop.backing_file in ("", "/")

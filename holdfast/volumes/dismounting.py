@@ -15,6 +15,7 @@ from contextlib import suppress
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.gate import launch
+from holdfast.gate.shared import STOPPED, open_page
 from holdfast.system.cgroup import remove_group
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
@@ -96,11 +97,13 @@ def abandon_gate(settings: Settings, name: str, pids: Sequence[int]) -> None:
     For a volume that is to be destroyed and whose storage is gone. Both are stopped before either
     is killed, or the one would restore the other. Raises DeadlinePassed.
     """
+    run_directory = settings.gate_run_directory(name)
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-    run_directory = settings.gate_run_directory(name)
+    with suppress(OSError):
+        open_page(run_directory)[STOPPED] = 1  # its end needs no receipt: it was wanted
     deadline = time.monotonic() + STOP_SECONDS
     while launch.gate_is_running(run_directory):
         if time.monotonic() > deadline:

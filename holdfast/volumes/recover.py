@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, InUse
 from holdfast.gate.launch import gate_is_running
+from holdfast.gate.remains import living_processes, record_end, wake
 from holdfast.system.cgroup import remove_group
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
@@ -23,6 +26,8 @@ from holdfast.volumes.stack import Stack, examine_stack, volume_of_device_file
 
 _PROBE_SECONDS = 3.0
 _DISMOUNT_SECONDS = 20.0
+_ENDING_SECONDS = 3.0
+_POLL_SECONDS = 0.01
 _SERVER_GONE = (errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNABORTED, errno.EIO)
 
 
@@ -52,19 +57,65 @@ def clean_volume(settings: Settings, name: str) -> list[str]:
     Does nothing while the gate runs. Raises GateGone when the gate seems dead and its device file
     does not say so.
     """
-    if gate_is_running(settings.gate_run_directory(name)):
+    run_directory = settings.gate_run_directory(name)
+    if gate_is_running(run_directory):
         return []
+    done = _wake(settings, name)
+    if done and gate_is_running(run_directory):
+        return done
+    living = _still_living(run_directory)
+    if living:
+        raise GateGone(
+            f"the gate of {name} does not answer, and lives: processes {_listed(living)}",
+            "Look what they do (/proc/PID/stack); killed, the volume gets errors until attached.",
+        )
+    if _record_end(settings, name):
+        done.append(f"recorded that all processes of the gate of {name} were killed")
     remove_group(name)
     stack = examine_stack(settings, name)
     if stack.is_empty:
-        return []
+        return done
     if stack.device_mount is not None:
         _check_dead(stack.device_file, name)
-    done = _dismount_file_systems(stack)
+    done += _dismount_file_systems(stack)
     done += _detach(stack)
     while mount_at(stack.device_file) is not None:
         done.append(_dismount(str(stack.device_file)))
     return done
+
+
+def _wake(settings: Settings, name: str) -> list[str]:
+    """Let a gate go on both processes of which somebody stopped."""
+    woken = wake(settings.gate_run_directory(name))
+    return [f"let the gate of {name} go on: {_listed(woken)} stood still"] if woken else []
+
+
+def _still_living(run_directory: Path) -> list[int]:
+    """Which processes of a gate do not end; those that were killed just now are about to."""
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while (living := living_processes(run_directory)) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return living
+
+
+def _listed(pids: list[int]) -> str:
+    return " and ".join(map(str, pids))
+
+
+def _record_end(settings: Settings, name: str) -> bool:
+    try:
+        return record_end(settings.gate_state_directory(name), settings.gate_run_directory(name))
+    except OSError:
+        return False  # no room for a receipt must not keep anyone from cleaning up
+
+
+def record_ends(settings: Settings) -> None:
+    """Write the receipts of gates that ended without a word. Never fails."""
+    gates = settings.run_directory / "gates"
+    with suppress(OSError):
+        for entry in list(gates.iterdir()):
+            if settings.gate_state_directory(entry.name).is_dir():
+                _record_end(settings, entry.name)
 
 
 def _check_dead(device_file: Path, name: str) -> None:
