@@ -6,6 +6,7 @@ has none, so expendable children are cheap and clean there. One datagram per mes
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -39,13 +40,33 @@ def send(end: socket.socket, message: dict[str, Any]) -> bool:
     return True
 
 
-def receive(end: socket.socket) -> dict[str, Any] | None:
-    """The next message, or None when there is none."""
+def send_descriptor(end: socket.socket, name: str, descriptor: int) -> bool:
+    """Send a descriptor; the other side receives it under that name. As `send`."""
     try:
-        data = end.recv(_MESSAGE_BYTES)
+        socket.send_fds(end, [json.dumps({name: 0}).encode()], [descriptor])
+    except OSError:
+        return False
+    return True
+
+
+def receive(end: socket.socket) -> dict[str, Any] | None:
+    """The next message, or None when there is none. A descriptor in it belongs to the caller.
+
+    Raises OSError when there was no room for that.
+    """
+    try:
+        data, descriptors, flags, _ = socket.recv_fds(end, _MESSAGE_BYTES, 1)
     except OSError:
         return None
-    return dict(json.loads(data)) if data else None
+    if flags & socket.MSG_CTRUNC:
+        raise OSError(errno.EMFILE, "no room for a descriptor that was sent")
+    if not data:
+        return None
+    message: dict[str, Any] = json.loads(data)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+        message = dict.fromkeys(message, descriptor)
+    return message
 
 
 class Probe:
@@ -73,7 +94,10 @@ class Probe:
                 return None
             os.kill(self.pid, signal.SIGKILL)
             data = b'{"error": "no answer"}'
-        found: dict[str, Any] = json.loads(data or b'{"error": "the probe died"}')
+        try:
+            found: dict[str, Any] = json.loads(data or b'{"error": "the probe died"}')
+        except ValueError:
+            found = {"error": "the probe's answer is cut off"}
         return {"probe": self.number, "url": self.url, **found}
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from holdfast.errors import CommandFailed, GateGone, by_code
+from holdfast.errors import CommandFailed, GateGone, StorageFailed, by_code
+from holdfast.gate.configuration import GateConfiguration, configuration_from
 from holdfast.gate.post import SOCKET_FILE
 from holdfast.gate.shared import Counters, read_counters
 from holdfast.model.bounded import read_object
@@ -35,6 +36,16 @@ class GateClient:
     def show(self) -> dict[str, Any]:
         """State of the gate, its legs and its counters."""
         return self._call("show")
+
+    def describe(self) -> GateConfiguration:
+        """What the gate has in place of gate.json. Raises StorageFailed on another version's."""
+        try:
+            return configuration_from(self._call("describe"))
+        except ValueError as error:
+            raise StorageFailed(
+                f"the gate at {self._path.parent} is of another version of Holdfast: {error}",
+                "Use that version, or detach the volume first.",
+            ) from error
 
     def hold(self, seconds: float | None, reason: str) -> dict[str, Any]:
         """Withhold requests, for at most that long; none is under way when it returns."""

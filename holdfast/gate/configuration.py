@@ -102,12 +102,7 @@ def load_configuration(state_directory: Path) -> GateConfiguration:
     """Read gate.json. Raises NoSuchVolume when there is none, StorageFailed when unreadable."""
     path = state_directory / FILE_NAME
     try:
-        found = typed(GateConfiguration, read_json(path.read_bytes()))
-        whole(found.size_bytes, "size_bytes", 1, MAXIMUM_VOLUME_BYTES)
-        for number in (found.epoch, found.recorded_position, found.clean_epoch, found.last_number):
-            whole(number, "an epoch, position or number")
-        for duration in (found.hang_timeout_seconds, found.hold_timeout_seconds):
-            seconds(duration, "a time-out")
+        return configuration_from(read_json(path.read_bytes()))
     except FileNotFoundError as error:
         raise NoSuchVolume(
             f"there is no gate at {state_directory}",
@@ -116,8 +111,18 @@ def load_configuration(state_directory: Path) -> GateConfiguration:
     except (OSError, ValueError) as error:
         raise StorageFailed(
             f"{path} cannot be read: {error}",
-            "holdfast volume attach NAME --leg URL rebuilds it from a leg's superblock.",
+            "Move it away: holdfast volume attach NAME --leg URL rebuilds it from a superblock.",
         ) from error
+
+
+def configuration_from(values: object) -> GateConfiguration:
+    """What gate.json, or a running gate, says; every number within bounds. Raises ValueError."""
+    found = typed(GateConfiguration, values)
+    whole(found.size_bytes, "size_bytes", 1, MAXIMUM_VOLUME_BYTES)
+    for number in (found.epoch, found.recorded_position, found.clean_epoch, found.last_number):
+        whole(number, "an epoch, position or number")
+    for duration in (found.hang_timeout_seconds, found.hold_timeout_seconds):
+        seconds(duration, "a time-out")
     return found
 
 

@@ -1,7 +1,8 @@
 """The gate's control socket: one request and one reply per connection, as lines of JSON.
 
-Owner-only: the socket's mode and the peer's credentials are both checked. A command that is cut off
-because the worker was killed can be sent again; every verb is idempotent or says that it is done.
+Root only: the socket lies in a directory of root's, and the kernel is asked who connects. A command
+that is cut off because the worker was killed can be sent again; every verb is idempotent or says
+that it is done.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError, InUse, InvalidOption, MissingRights
 from holdfast.gate import shared
 from holdfast.gate.attended import GivenUp, Hand
+from holdfast.gate.configuration import LegEntry
 from holdfast.gate.drill import FAULTS, DrilledLeg
+from holdfast.gate.hold import HoldExpired
 from holdfast.gate.incidents import Incident
+from holdfast.gate.request import parse, read_line
 from holdfast.gate.shared import count
 from holdfast.gate.task import LegTask
-from holdfast.model.bounded import read_object
 from holdfast.model.volume import LegState
 from holdfast.system import fuse
 from holdfast.system.memory import resident_bytes
@@ -32,14 +34,19 @@ from holdfast.system.memory import resident_bytes
 if TYPE_CHECKING:
     from holdfast.gate.worker import Worker
 
-REQUEST_BYTES = 1 << 16
-_OTHER_VERSION = "It may be of another version: detach the volume and attach it again."
+CONVERSATIONS = 16
+"""Connections served at once. Each has a hand, of which the serving threads need some as well."""
+
+PAUSE_SECONDS = 0.1
+"""When this process has no room for another connection."""
+
+REPLY_SECONDS = 5.0
 DRAIN_SECONDS = 10.0
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
 
 
 class Control:
-    """Verbs of one worker. Each connection has a thread of its own, with a hand."""
+    """Verbs of one worker (see request.VERBS). Each connection has a thread, with a hand."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -47,34 +54,34 @@ class Control:
         self._unanswered: dict[int, socket.socket] = {}
         """Connections by the slot of the hand that serves them."""
         self._hold_incident: Incident | None = None
-        self._verbs: dict[str, Callable[..., Any]] = {
-            "show": self.show,
-            "look": self.look,
-            "hold": self.hold,
-            "release": self.release,
-            "add_leg": self.add_leg,
-            "remove_leg": self.remove_leg,
-            "replace_leg": self.replace_leg,
-            "resize": self.resize,
-            "fault": self.fault,
-            "configure": self.configure,
-            "stop": self.stop,
-        }
+        self._not_before = 0.0
+
+    def has_room(self) -> bool:
+        """Whether another connection would be taken now; others wait in the kernel's queue."""
+        self._tasks = [task for task in self._tasks if task.is_alive()]
+        return len(self._tasks) < CONVERSATIONS and monotonic() >= self._not_before
 
     def accept(self, listener: socket.socket) -> None:
-        """Take every waiting connection; never blocks."""
-        self._tasks = [task for task in self._tasks if task.is_alive()]
-        while True:
+        """Take the connections that wait, as many as there is room for; never blocks."""
+        while self.has_room():
             try:
                 connection, _ = listener.accept()
-            except OSError:
+            except BlockingIOError:
                 return
-            self._tasks.append(
-                LegTask(
+            except OSError:
+                self._not_before = monotonic() + PAUSE_SECONDS
+                return
+            try:
+                task = LegTask(
                     self._worker.hands,
                     lambda hand, connection=connection: self._converse(hand, connection),  # type: ignore[misc]
+                    awaited=False,
                 )
-            )
+            except RuntimeError:  # no room for a thread: it may ask again
+                connection.close()
+                self._not_before = monotonic() + PAUSE_SECONDS
+                return
+            self._tasks.append(task)
 
     def finish(self) -> None:
         """Let replies that are under way leave."""
@@ -99,33 +106,40 @@ class Control:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _converse(self, hand: Hand, connection: socket.socket) -> None:
+        """Answer one request. What is neither refused nor caused by storage is a defect.
+
+        It is answered, and then left to end the worker: what it left half done in memory is gone.
+        """
         with connection:
             self._unanswered[hand.slot] = connection
-            connection.settimeout(5.0)
+            reply = _refusal("COMMAND", "the gate met a defect of its own", "See gate.log.")
+            try:
+                reply = self._answer(hand, connection)
+            except GivenUp:
+                return
+            finally:
+                if self._unanswered.pop(hand.slot, None) is connection:
+                    with suppress(OSError):  # it does not wait for an answer
+                        connection.settimeout(REPLY_SECONDS)
+                        connection.sendall(json.dumps(reply).encode() + b"\n")
+
+    def _answer(self, hand: Hand, connection: socket.socket) -> dict[str, Any]:
+        try:
             credentials = connection.getsockopt(
                 socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
             )
-            reply: dict[str, Any]
-            try:
-                if _CREDENTIALS.unpack(credentials)[1] not in (0, os.geteuid()):
-                    raise MissingRights("only the owner of the gate may talk to it", "Use root.")
-                request = read_object(_read_line(connection), REQUEST_BYTES)
-                verb = self._verbs.get(str(request.pop("verb", "")))
-                if verb is None:
-                    raise InvalidOption("the gate does not know this verb")
-                reply = {"ok": True, "result": verb(hand, **request)}
-            except HoldfastError as error:
-                reply = _refusal(error.code, error.message, error.mend)
-            except GivenUp:
-                return
-            except OSError as error:
-                reply = _refusal("IO", str(error), "See the kernel's log for the storage below.")
-            except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-                reply = _refusal("OPTION", f"the gate cannot do this: {error}", _OTHER_VERSION)
-            if self._unanswered.pop(hand.slot, None) is not connection:
-                return
-            connection.settimeout(5.0)
-            connection.sendall(json.dumps(reply).encode() + b"\n")
+            if _CREDENTIALS.unpack(credentials)[1] != 0:
+                raise MissingRights("only root may talk to a gate", "Use root.")
+            verb, arguments = parse(read_line(connection))
+            return {"ok": True, "result": getattr(self, verb)(hand, **arguments)}
+        except HoldfastError as error:
+            return _refusal(error.code, error.message, error.mend)
+        except HoldExpired:
+            return _refusal("NOSOURCE", "no leg is left, past the deadline", "Bring one back.")
+        except TimeoutError as error:
+            return _refusal("TIMEOUT", str(error), "")
+        except OSError as error:
+            return _refusal("IO", str(error), "See the kernel's log for the storage below.")
 
     # --- verbs ------------------------------------------------------------------------------
 
@@ -170,7 +184,7 @@ class Control:
             "epoch": configuration.epoch,
             "unsaved": roster.unsaved,
             "size_bytes": configuration.size_bytes,
-            "legs": [self._leg(entry.number) for entry in configuration.legs],
+            "legs": [self._leg(entry) for entry in configuration.legs],
             "spares": list(configuration.spare_urls),
             "nameless": sorted(roster.nameless),
         }
@@ -181,9 +195,16 @@ class Control:
         self._worker.names.look_again(timeout)
         return self.show(hand)
 
-    def _leg(self, number: int) -> dict[str, Any]:
-        roster = self._worker.mirror.roster
-        entry = roster.entry(number)
+    def describe(self, hand: Hand) -> dict[str, Any]:
+        """What gate.json says, for a catalog that was lost."""
+        return asdict(self._worker.mirror.roster.configuration)
+
+    def _leg_of(self, number: int) -> dict[str, Any]:
+        """Raises NoSuchLeg when it has left meanwhile."""
+        return self._leg(self._worker.changes.find(str(number)))
+
+    def _leg(self, entry: LegEntry) -> dict[str, Any]:
+        number, roster = entry.number, self._worker.mirror.roster
         resync = self._worker.recovery.resyncs.get(number)
         state = entry.state
         if state in (LegState.IN_SYNC, LegState.RESYNCING) and number not in roster.present:
@@ -229,7 +250,7 @@ class Control:
         if spare:
             changes.add_spare(hand, url)
             return self.show(hand)
-        return self._leg(changes.add(hand, url))
+        return self._leg_of(changes.add(hand, url))
 
     def remove_leg(self, hand: Hand, leg: str) -> dict[str, Any]:
         """Take a leg, or a spare, out of the volume."""
@@ -244,7 +265,7 @@ class Control:
 
     def replace_leg(self, hand: Hand, leg: str, url: str) -> dict[str, Any]:
         """Put a container in a leg's place, once it is in sync."""
-        return self._leg(self._worker.changes.replace(hand, leg, url))
+        return self._leg_of(self._worker.changes.replace(hand, leg, url))
 
     def resize(self, hand: Hand, size_bytes: int) -> dict[str, Any]:
         """Grow the volume's legs and the device."""
@@ -279,12 +300,13 @@ class Control:
             raise InvalidOption(f"{kind!r} is no fault of a leg", f"Use {', '.join(FAULTS)}.")
         worker = self._worker
         roster = worker.mirror.roster
-        if leg is None and not roster.readers:
+        readers = roster.readers
+        if leg is None and not readers:
             raise InvalidOption("no leg is in sync: there is nothing to rehearse")
-        number = worker.changes.find(leg).number if leg else roster.readers[0].number
+        number = worker.changes.find(leg).number if leg else readers[0].number
         worker.recovery.drills.start(number, seconds)
         roster.filter(number, lambda device: DrilledLeg(device, kind, seconds))
-        return self._leg(number)
+        return self._leg_of(number)
 
     def stop(self, hand: Hand) -> dict[str, Any]:
         """Unmount the device; the gate ends when nothing uses it any more. Raises InUse."""
@@ -298,16 +320,6 @@ class Control:
                 "Dismount the file system and detach the loop device first.",
             ) from error
         return answer
-
-
-def _read_line(connection: socket.socket) -> bytes:
-    data = b""
-    while not data.endswith(b"\n") and len(data) < REQUEST_BYTES:
-        more = connection.recv(REQUEST_BYTES)
-        if not more:
-            break
-        data += more
-    return data
 
 
 def _refusal(code: str, message: str, mend: str) -> dict[str, Any]:

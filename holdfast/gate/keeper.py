@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
-from holdfast.gate import shared
+from holdfast.gate import doorway, shared
 from holdfast.gate.channel import Probe, make_channel, receive, send, wait
 from holdfast.gate.looking import Look, Lookout
 from holdfast.gate.partner import (
@@ -168,6 +168,7 @@ class Keeper:
         if seen is not None:
             send(self.channel, seen)
         self._reap()
+        doorway.tend(self.post, self.channel)
         return False
 
     def _has_worker(self) -> bool:

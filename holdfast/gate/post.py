@@ -68,6 +68,7 @@ def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Pos
     listener = listen(run_directory)
     page, cells = shared.create_page(run_directory)
     cells[shared.KEEPER_GENERATION] = 1
+    cells[shared.SOCKET_INODE] = (run_directory / SOCKET_FILE).lstat().st_ino
     connection = fuse.open_connection()
     fuse.mount_file(connection, device)
     return Post(state_directory, run_directory, cells, page, connection, listener, force=force)

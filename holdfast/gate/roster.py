@@ -177,6 +177,8 @@ class Roster:
     def note(self, number: int, state: LegState, reason: str) -> None:
         """Remember why a leg that is not present cannot be used; nothing becomes durable."""
         with self.lock:
+            if not self.is_member(number):
+                return  # it has left meanwhile
             entry = self.entry(number)
             if number not in self.present:
                 self.configuration = self.configuration.with_leg(

@@ -28,6 +28,8 @@ from holdfast.gate.changes import Changes
 from holdfast.gate.channel import receive, send, wait
 from holdfast.gate.configuration import keep_copy, load_running
 from holdfast.gate.control import Control
+from holdfast.gate.doorway import LISTENER
+from holdfast.gate.doorway import take_over as take_over_listener
 from holdfast.gate.incidents import Incident, Incidents
 from holdfast.gate.mirror import Mirror
 from holdfast.gate.names import Names
@@ -274,6 +276,13 @@ class Worker:
     def _round(self) -> None:
         """Wait for something to do, and do all that is due."""
         self._beat()
+        while (message := receive(self.guard.channel)) is not None:
+            if LISTENER in message:
+                take_over_listener(self.post.listener, message[LISTENER])
+            elif "look" in message:
+                self.names.looked(message)
+            else:
+                self.recovery.probed(message)
         timeout = min(
             BEAT_SECONDS,
             self.guard.tend(),
@@ -285,14 +294,10 @@ class Worker:
             self._tend_incidents(),
         )
         listener = self.post.listener.fileno()
-        readable = wait([self.wake_read, listener, *self.guard.descriptors()], timeout)
+        doors = [listener] if self.control.has_room() else []
+        readable = wait([self.wake_read, *doors, *self.guard.descriptors()], timeout)
         if self.wake_read in readable:
             os.read(self.wake_read, 4096)
-        while (answer := receive(self.guard.channel)) is not None:
-            if "look" in answer:
-                self.names.looked(answer)
-            else:
-                self.recovery.probed(answer)
         if listener in readable:
             self.control.accept(self.post.listener)
         self._close_retired()

@@ -30,6 +30,7 @@ from holdfast.errors import (
 )
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
+from holdfast.gate.remains import living_processes
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
@@ -58,6 +59,7 @@ from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import record_ends, recover
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.resize import resize_volume
+from holdfast.volumes.running import running_volume, running_volumes
 
 LONGEST_HOLD_SECONDS = 600.0
 """Of an administrator who names no time, on a volume that fails at once when its storage goes."""
@@ -79,8 +81,14 @@ class Holdfast:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """Opened when it is needed for the first time."""
-        return Catalog(self.settings.catalog_path)
+        """Opened when it is needed for the first time; one that was lost gets what runs."""
+        was_there = self.settings.catalog_path.exists()
+        catalog = Catalog(self.settings.catalog_path)
+        if not was_there:
+            for volume in running_volumes(self.settings, ()):
+                with suppress(AlreadyExists):  # by another command, just now
+                    catalog.add(volume)
+        return catalog
 
     @cached_property
     def legs(self) -> Legs:
@@ -125,6 +133,7 @@ class Holdfast:
             raise AlreadyExists(
                 f"there is a volume named {volume.name!r} already", "Choose another name."
             )
+        self._refuse_running(volume.name)
         check_values(volume)
         place = check_mount_place(self.settings, volume, others)
         check_containers(self.settings, volume, place.path, others)
@@ -141,6 +150,7 @@ class Holdfast:
         check_socket_path(self.settings, volume.name)
         with turn(self.settings, volume.name):
             others = self.catalog.volumes()
+            self._refuse_running(volume.name)
             self.catalog.add(volume)
             try:
                 made = create_volume(self.settings, volume, others, progress)
@@ -151,8 +161,10 @@ class Holdfast:
         return self.show_volume(volume.name)
 
     def list_volumes(self) -> list[VolumeReport]:
-        """Every volume in the catalog with its present state, by name."""
-        return [self._report(volume) for volume in self.catalog.volumes()]
+        """Every volume with its present state, by name; also one that only its gate knows."""
+        volumes = self.catalog.volumes()
+        volumes += running_volumes(self.settings, {volume.name for volume in volumes})
+        return [self._report(volume) for volume in sorted(volumes, key=lambda each: each.name)]
 
     def show_volume(self, name: str) -> VolumeReport:
         """One volume with its present state. Raises NoSuchVolume."""
@@ -215,7 +227,10 @@ class Holdfast:
         with turn(self.settings, name):
             if leg_urls:
                 self._refuse_adopted(name)
-            if leg_urls and not gate_is_running(self.settings.gate_run_directory(name)):
+            running = running_volume(self.settings, name) if not self._knows(name) else None
+            if running is not None:
+                self._enter(running)
+            elif leg_urls and not gate_is_running(self.settings.gate_run_directory(name)):
                 urls = tuple(str(parse_container_url(url)) for url in leg_urls)
                 self._enter(
                     rebuild_volume(self.settings, name, urls, partial(self._mounted, mount))
@@ -335,6 +350,10 @@ class Holdfast:
         done = recover_freezes(self.settings)
         done += self.restorations.recover()
         done += recover(self.settings)
+        known = {volume.name for volume in self.catalog.volumes()}
+        for volume in running_volumes(self.settings, known):
+            self._enter(volume)
+            done.append(f"entered {volume.name}, whose gate runs, into the catalog again")
         self.ingest()
         return done
 
@@ -381,6 +400,21 @@ class Holdfast:
         wanted = replace(found, mount=wish.applied_to(found))
         place = check_mount_place(self.settings, wanted, others)
         return replace(wanted.mount, path=place.path)
+
+    def _knows(self, name: str) -> bool:
+        """Whether the catalog has a volume of that name."""
+        return any(volume.name == name for volume in self.catalog.volumes())
+
+    def _refuse_running(self, name: str) -> None:
+        """Raise AlreadyExists for a name whose gate runs, although the catalog does not know it."""
+        run_directory = self.settings.gate_run_directory(name)
+        if self._knows(name):
+            return
+        if living_processes(run_directory) or running_volume(self.settings, name):
+            raise AlreadyExists(
+                f"the gate of a volume named {name!r} runs, which the catalog does not know",
+                "holdfast recover enters it into the catalog again.",
+            )
 
     def _enter(self, found: Volume) -> None:
         """Put a volume that was found from its superblocks into the catalog."""

@@ -158,6 +158,18 @@ class Bench:
 
         wait_until(healthy)
 
+    def answers(self) -> bool:
+        """Whether a command gets an answer."""
+        try:
+            self.gate.show()
+        except GateGone:
+            return False
+        return True
+
+    def kill(self, pid: int) -> None:
+        """Kill a process of the gate."""
+        os.kill(pid, signal.SIGKILL)
+
     def counters(self) -> Counters:
         """The gate's counters; does not ask the worker."""
         found = read_counters(self.run_directory)
