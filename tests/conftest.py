@@ -26,14 +26,27 @@ if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
 from tests.leftovers import RUN_VARIABLE, Leftovers, orphaned_loop_devices  # noqa: E402
+from tests.once_more import OnceMore  # noqa: E402
 from tests.own_mounts import leave_shared_mounts  # noqa: E402
+from tests.signals import let_children_hear_signals  # noqa: E402
 
 COMMAND_TIMEOUT_SECONDS = 120.0
 LATE_DETACH_SECONDS = 3.0
 SMALLEST_RAM_DISK_BYTES = 1 << 30
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--once-more",
+        action="store_true",
+        help="run a test that failed once more, alone; one that passes then is named: unsteady",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    let_children_hear_signals()
+    if config.getoption("--once-more") and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(OnceMore(config), "once-more")
     config.addinivalue_line("markers", "root: needs root and the real kernel (FUSE, loop, mount)")
     config.addinivalue_line("markers", "leaves_nothing: leftovers are looked for after the test")
 
