@@ -28,6 +28,7 @@ from holdfast.system.proc import opened_folder, read, read_record
 from holdfast.system.unix_sockets import BoundSocket
 
 _DIRECTORY_FLAG = O_DIRECTORY.get(os.uname().machine, 0o200000)
+_TEMPORARY_FLAG = 0o20000000  # __O_TMPFILE, asm-generic/fcntl.h: O_TMPFILE is O_DIRECTORY as well
 _URING_ATTEMPTS = 5
 _NEVER_MOUNTED = ("/memfd:", "/dmabuf:", "/SYSV", "/anon_hugepage", "/[aio]", "/dev/zero")
 """Files on mounts of the kernel's own, which no namespace has."""
@@ -100,6 +101,8 @@ def _detached(table: Table, number: int, text: bytes, target: str) -> Sighting:
 def _kind(flags: int) -> HandleKind:
     if flags & O_PATH:
         return HandleKind.PATH
+    if flags & _TEMPORARY_FLAG:
+        return HandleKind.FILE
     return HandleKind.DIRECTORY if flags & _DIRECTORY_FLAG else HandleKind.FILE
 
 

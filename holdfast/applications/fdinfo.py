@@ -120,6 +120,7 @@ def parse_lock(text: bytes) -> FileLock | None:
         mode=fields[3].decode().lower(),
         start=int(fields[6]),
         end=None if fields[7] == b"EOF" else int(fields[7]),
+        holder_pid=max(int(fields[4]), 0),
     )
 
 

@@ -121,7 +121,7 @@ def _look_at(question: _Question) -> tuple[Any, ...] | None:
     """In an expendable child: what an _Answer consists of, which is quicker to hand over."""
     link, named = question
     try:
-        mode, links, inode, device, mount_id = remembered(link)
+        mode, links, inode, device, mount_id, *_ = remembered(link)
     except OSError:
         return None
     literal = False
@@ -160,7 +160,9 @@ def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Hand
     kind, inode = handle.kind, handle.inode
     if answer is not None:
         inode = inode or answer.inode
-        if kind is HandleKind.FILE and not stat.S_ISREG(answer.mode):
+        if kind is HandleKind.DIRECTORY and stat.S_ISREG(answer.mode):
+            kind = HandleKind.FILE
+        elif kind is HandleKind.FILE and not stat.S_ISREG(answer.mode):
             kind = next((each for matches, each in _KINDS if matches(answer.mode)), kind)
     known = (handle.kind, handle.mount_id, handle.inside, handle.inode, handle.deleted)
     if known == (kind, mount.id, inside, inode, deleted):

@@ -56,6 +56,8 @@ class FileLock:
     start: int = 0
     end: int | None = None
     """Last byte that is locked; None: to the end of the file, however it grows."""
+    holder_pid: int = 0
+    """Who has taken it, as our /proc counts; 0: not told, or nobody in particular (OFD)."""
 
 
 @dataclass(frozen=True)

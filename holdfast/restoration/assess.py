@@ -97,6 +97,7 @@ def _pause_seconds(seen: Seen) -> float:
         len(seen.points),
         seen.look_seconds,
         gate=seen.request.volume.kind != ADOPTED,
+        carried_bytes=seen.carried.total_bytes,
     )
 
 

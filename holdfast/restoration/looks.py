@@ -19,6 +19,7 @@ from holdfast.errors import HoldfastError
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
+from holdfast.restoration.carried import about_room
 from holdfast.restoration.databases import databases_among
 from holdfast.restoration.inode_numbers import about_inode_numbers
 from holdfast.restoration.not_kept import about_the_files, about_the_replaced
@@ -160,6 +161,12 @@ def _own_state(settings: Settings, seen: Seen) -> Sequence[Finding]:
     return found
 
 
+def _room(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    if seen.is_dead:
+        return ()
+    return about_room(seen.carried, seen.users, str(settings.state_directory))
+
+
 def _container(settings: Settings, seen: Seen) -> Sequence[Finding]:
     if seen.refusal is not None:
         words, mend = seen.refusal.message, seen.refusal.mend
@@ -263,6 +270,7 @@ LOOKS: tuple[Look, ...] = (
     _protected_users,
     _kernel,
     _own_state,
+    _room,
     _container,
     _contents,
     _fstab,

@@ -227,6 +227,7 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
         gate=not new.volume.is_adopted,
         final_pass_seconds=online.final_pass_seconds if not request.contents else 0.0,
         entries=online.entries,
+        carried_bytes=assessment.seen.carried.total_bytes,
     )
     work.remember(
         online={"passes": passes, "bytes": online.written_bytes, "entries": online.entries},

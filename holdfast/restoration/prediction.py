@@ -20,6 +20,9 @@ GATE_SECONDS = 1.5
 ENTRY_SECONDS = 0.00002
 """Comparing one name of the copy with its source, after the dismount."""
 
+CARRIED_BYTES_PER_SECOND = 200 << 20
+"""Contents without a name, which are read, written to our state, read again and written."""
+
 
 def pause_seconds(
     processes: int,
@@ -30,6 +33,7 @@ def pause_seconds(
     gate: bool = False,
     final_pass_seconds: float = 0.0,
     entries: int = 0,
+    carried_bytes: int = 0,
 ) -> float:
     """Predicted time from the first process that stops to the last that goes on, in seconds."""
     return (
@@ -40,4 +44,5 @@ def pause_seconds(
         + (GATE_SECONDS if gate else 0.0)
         + final_pass_seconds
         + entries * ENTRY_SECONDS
+        + carried_bytes / CARRIED_BYTES_PER_SECOND
     )

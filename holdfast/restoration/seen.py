@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.users import find_users
@@ -19,6 +19,7 @@ from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
 from holdfast.model.volume import Volume
+from holdfast.restoration.carried import Carried, what_is_carried
 from holdfast.restoration.target import NewStorage, check_room, design
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
@@ -63,6 +64,8 @@ class Seen:
     new: NewStorage | None
     refusal: HoldfastError | None
     """Why there is no new storage although a container was named."""
+    carried: Carried = field(default_factory=Carried)
+    """What goes through our own state."""
 
     @property
     def is_dead(self) -> bool:
@@ -109,7 +112,8 @@ def see(settings: Settings, request: Request, others: Sequence[Volume]) -> Seen:
     if request.url:
         dead = condition.condition in _DEAD
         new, refusal = _design(settings, request, points, others, dead)
-    return Seen(request, points, condition, users, judged, look_seconds, new, refusal)
+    carried = Carried() if condition.condition in _DEAD else what_is_carried(users)
+    return Seen(request, points, condition, users, judged, look_seconds, new, refusal, carried)
 
 
 def _design(

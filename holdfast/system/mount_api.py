@@ -113,6 +113,12 @@ def set_attributes(mount: int, attributes: Attributes) -> None:
     _set(mount, attributes.set_flags, attributes.clear_flags, 0)
 
 
+def forbid_execution(mount: int, *, forbidden: bool) -> None:
+    """Give a mount of this namespace the option `noexec`, or take it. Linux 5.12. Raises OSError:
+    EINVAL when it belongs to another namespace."""
+    _set(mount, _NO_EXECUTION if forbidden else 0, 0 if forbidden else _NO_EXECUTION, 0)
+
+
 def set_propagation(mount: int, propagation: str) -> None:
     """Make it shared, slave, private or unbindable, as `mount --make-…` does. Linux 5.12."""
     _set(mount, 0, 0, _PROPAGATION[propagation])

@@ -25,8 +25,9 @@ _DIRECT_IO_AT_BYTES = 152
 """Offset of stx_dio_mem_align and stx_dio_offset_align."""
 
 _STRUCTURE_BYTES = 256
-_STRUCTURE = struct.Struct("=I12xI8xH2xQ96xIIQ")
-"""Of struct statx, linux/stat.h: mask, links, mode, inode, device (major, minor), mount."""
+_STRUCTURE = struct.Struct("=I12xIIIH2xQ96xIIQ")
+"""Of struct statx, linux/stat.h: mask, links, user, group, mode, inode, device (major, minor),
+mount."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.statx.argtypes = (
@@ -44,6 +45,8 @@ class Attributes(NamedTuple):
     device: tuple[int, int]
     mount_id: int
     """0: not told."""
+    user_id: int = 0
+    group_id: int = 0
 
 
 def remembered(path: str, *, follow: bool = True) -> Attributes:
@@ -54,8 +57,9 @@ def remembered(path: str, *, follow: bool = True) -> Attributes:
     if _libc.statx(_AT_FDCWD, os.fsencode(path), flags, wanted, buffer) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
-    mask, links, mode, inode, major, minor, mount_id = _STRUCTURE.unpack_from(buffer)
-    return Attributes(mode, links, inode, (major, minor), mount_id if mask & _STATX_MNT_ID else 0)
+    mask, links, user, group, mode, inode, major, minor, mount_id = _STRUCTURE.unpack_from(buffer)
+    told_mount = mount_id if mask & _STATX_MNT_ID else 0
+    return Attributes(mode, links, inode, (major, minor), told_mount, user, group)
 
 
 def direct_io_offset_unit(path: str) -> int:

@@ -101,11 +101,17 @@ class _Computing:
         return False
 
 
+class NobodyThere(OSError):
+    """A call said ESRCH: of whom it was about. Python would make a ProcessLookupError of it, which
+    says here that the process which makes the calls has ended."""
+
+
 def failure(threads: Threads, name: str, result: int) -> OSError | None:
     """What the raw result of a system call says went wrong."""
     if not LEAST_RESULT <= result < 0:
         return None
-    return OSError(-result, f"{name} in process {threads.pid}: {os.strerror(-result)}")
+    kind = NobodyThere if result == -errno.ESRCH else OSError
+    return kind(-result, f"{name} in process {threads.pid}: {os.strerror(-result)}")
 
 
 class Calls:

@@ -18,16 +18,21 @@ def copy_contents(source: str | Path, target: int) -> None:
     """Fill an empty file with what is in another one. Raises OSError."""
     reading = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        size = os.fstat(reading).st_size
-        for start, end in _data(reading, size):
-            for position in range(start, end, _PART_BYTES):
-                part = os.pread(reading, min(_PART_BYTES, end - position), position)
-                written = 0
-                while written < len(part):
-                    written += os.pwrite(target, part[written:], position + written)
-        os.ftruncate(target, size)
+        copy_between(reading, target)
     finally:
         os.close(reading)
+
+
+def copy_between(reading: int, target: int) -> None:
+    """As `copy_contents`, from an open file, whose offset stays what it is. Raises OSError."""
+    size = os.fstat(reading).st_size
+    for start, end in _data(reading, size):
+        for position in range(start, end, _PART_BYTES):
+            part = os.pread(reading, min(_PART_BYTES, end - position), position)
+            written = 0
+            while written < len(part):
+                written += os.pwrite(target, part[written:], position + written)
+    os.ftruncate(target, size)
 
 
 def same_contents(descriptor: int, other: Path) -> bool:

@@ -1,20 +1,81 @@
-"""Locks that belong to a process, and leases: taken again when all descriptors are in place.
+"""Locks, and leases, taken again by whom they belong to.
 
-Locks of open file descriptions (flock, OFD) are taken where those are opened. POSIX locks come
-last of all: closing any descriptor of the file in the process would drop them.
+OFD locks belong to nobody and are taken where descriptions are opened. A flock belongs to the
+description, but the kernel says who took it: that process takes it again, as soon as its
+description is open, so that nobody comes first. POSIX locks come last of all: closing any
+descriptor of the file in the process would drop them; so do leases, which nobody else may have
+open.
 """
 
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Mapping, Sequence
 
 from holdfast.applications.rebind.opening import lock_structure
 from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.model.handle import FileLock, HandleKind, LockKind
+from holdfast.applications.rebind.stopped import Processes, StoppedProcess
+from holdfast.applications.rebind.wanted import Opened
+from holdfast.model.handle import FileLock, HandleKind, HandleOutcome, LockKind
+
+_TAKEN = "another process has the lock now"
 
 _SET_LOCK, _SET_LEASE = 6, 1024  # F_SETLK, F_SETLEASE: asm-generic/fcntl.h, linux/fcntl.h
 _LEASE_TYPES = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}
+"""Not `unlck`: one that is being taken away, whose holder has been told."""
+
+
+def take_flocks(processes: Processes, opened: Mapping[str, Opened]) -> None:
+    """Let whoever has taken a flock take it again, else anybody who shares its description.
+
+    Says in `opened` where somebody else has it now.
+    """
+    sharers: dict[str, list[tuple[StoppedProcess, Note]]] = {}
+    for process in processes.values():
+        for note in process.notes_of(HandleKind.FILE, HandleKind.DIRECTORY):
+            if any(lock.kind is LockKind.FLOCK for lock in note.handle.locks):
+                sharers.setdefault(note.details["key"], []).append((process, note))
+    for key, mine in sharers.items():
+        found = opened[key]
+        if found.descriptor is None:
+            continue
+        for lock in mine[0][1].handle.locks:
+            if lock.kind is not LockKind.FLOCK:
+                continue
+            mine.sort(key=lambda each: each[0].pid != lock.holder_pid)
+            if not _taken_by_any(processes, mine, found.descriptor, lock):
+                found.outcome, found.note = HandleOutcome.LOST, _TAKEN
+
+
+def _taken_by_any(
+    processes: Processes,
+    sharers: Sequence[tuple[StoppedProcess, Note]],
+    descriptor: int,
+    lock: FileLock,
+) -> bool:
+    for process, note in sharers:
+        if process.pid in processes:
+            with processes.unless_it_ends(process):
+                return _take_flock(process, note.handle.thread_id, descriptor, lock)
+    return True  # nobody is left who would have it
+
+
+def _take_flock(
+    process: StoppedProcess, thread_id: int | None, descriptor: int, lock: FileLock
+) -> bool:
+    """Through a number that is there for an instant; False when somebody else has it."""
+    how = (fcntl.LOCK_SH if lock.mode == "read" else fcntl.LOCK_EX) | fcntl.LOCK_NB
+    try:
+        number = process.target.give(descriptor, thread_id)
+        try:
+            process.target.call("flock", number, how, thread_id=thread_id)
+        finally:
+            process.target.call("close", number, thread_id=thread_id)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def take_locks(process: StoppedProcess) -> list[tuple[Note, FileLock]]:
@@ -41,5 +102,5 @@ def _take(process: StoppedProcess, note: Note, lock: FileLock) -> None:
     if lock.kind is LockKind.POSIX:
         target.write(target.scratch, lock_structure(lock))
         target.call("fcntl", number, _SET_LOCK, target.scratch, thread_id=thread_id)
-    elif lock.kind is LockKind.LEASE:
+    elif lock.kind is LockKind.LEASE and lock.mode in _LEASE_TYPES:
         target.call("fcntl", number, _SET_LEASE, _LEASE_TYPES[lock.mode], thread_id=thread_id)

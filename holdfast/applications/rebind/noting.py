@@ -5,7 +5,7 @@ Nothing is changed here. Each handle gets a key: handles with the same key becom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from holdfast.system.kcmp import Shared
 
 _DESCRIPTORS = frozenset({HandleKind.FILE, HandleKind.DIRECTORY, HandleKind.PATH})
 _MEMORY = frozenset({HandleKind.MAP, HandleKind.EXECUTABLE})
+_WATCH = HandleKind.INOTIFY
 _PLACES = frozenset({HandleKind.WORKING_DIRECTORY, HandleKind.ROOT})
 
 
@@ -26,11 +27,13 @@ def note_handles(
     handles: Mapping[int, Sequence[Handle]],
     roots: Mapping[int, str],
     directory: Path,
+    lasting: Collection[int] = (),
 ) -> None:
     """Fill in the notes of each process.
 
-    `handles`: by process. `roots`: which directory of the file system each mount shows. Raises
-    Blocked for what the kernel does not allow, OSError.
+    `handles`: by process. `roots`: which directory of the file system each mount shows. `lasting`:
+    mounts whose file system gives out identities that last. Raises Blocked for what the kernel does
+    not allow, OSError.
     """
     mine = _without_shared(handles)
     keys = _keys([handle for each in mine.values() for handle in each])
@@ -45,9 +48,22 @@ def note_handles(
             details = driver.examine(process, alike, directory)
             for handle, each in zip(alike, details, strict=True):
                 inside = _relative(handle.inside, roots.get(handle.mount_id, ""))
+                known = {"lasting": handle.mount_id in lasting} if kind is _WATCH else {}
                 process.notes.append(
-                    Note(handle, {"key": keys[id(handle)], "inside": inside, **each})
+                    Note(handle, {"key": keys[id(handle)], "inside": inside, **known, **each})
                 )
+
+
+def note_execution(processes: Sequence[StoppedProcess], mounts: Collection[int]) -> None:
+    """Note what runs from mounts that do not permit that any more."""
+    for process in processes:
+        for note in process.notes:
+            handle = note.handle
+            runs = handle.kind is HandleKind.EXECUTABLE or (
+                handle.kind is HandleKind.MAP and "x" in handle.mode
+            )
+            if runs and handle.mount_id in mounts:
+                note.details["noexec"] = True
 
 
 def _relative(inside: str, root: str) -> str:
@@ -99,5 +115,5 @@ def _keys(handles: Sequence[Handle]) -> dict[int, str]:
             state = "deleted" if handle.deleted else "named"
             keys[id(handle)] = f"{name}-{handle.mount_id}-{handle.inode}-{state}-{handle.inside}"
         elif handle.kind in _PLACES:
-            keys[id(handle)] = f"place-{handle.mount_id}-{handle.inside}"
+            keys[id(handle)] = f"place-{handle.mount_id}-{handle.inode}-{handle.inside}"
     return keys

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.applications.rebind.opening import Opening
+from holdfast.applications.rebind.places import Carrying
 from holdfast.applications.rebind.wanted import Opened, Wanted
 from holdfast.errors import DeadlinePassed, StorageFailed
 from holdfast.system.expendable import reap
@@ -33,7 +34,13 @@ class Opener:
     """The child. Use as a context; `open` may be called any number of times."""
 
     def __init__(
-        self, bases: Mapping[int, int], directory: Path, deadline_ns: int, *, same_data: bool
+        self,
+        bases: Mapping[int, int],
+        directory: Path,
+        deadline_ns: int,
+        carrying: Carrying,
+        *,
+        same_data: bool,
     ) -> None:
         self._deadline_ns = deadline_ns
         self._asked: Sequence[Wanted] = ()
@@ -42,7 +49,7 @@ class Opener:
         self._child = os.fork()
         if self._child == 0:
             self._socket.close()
-            _serve(Opening(bases, directory, same_data), inside)
+            _serve(Opening(bases, directory, same_data, carrying), inside)
         inside.close()
 
     def __enter__(self) -> Opener:
@@ -154,6 +161,7 @@ def _serve(opening: Opening, channel: socket.socket) -> None:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        opening.give_back()
         while True:
             head = _receive(channel, _LENGTH.size)
             wanted = pickle.loads(_receive(channel, _LENGTH.unpack(head)[0]))

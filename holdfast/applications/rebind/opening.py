@@ -1,8 +1,9 @@
 """Opens files on the new mounts as they were open on the old ones.
 
 Runs in an expendable child (see opener.py): everything here may block when the new storage does.
-Never creates, truncates or follows a link; writes only what had no name on the old storage, into
-a file that has no name on the new one.
+Which file it is, and whether the process may have it, `finding` says. Never creates, truncates or
+follows a link; writes only what had no name on the old storage, into a file that has no name on
+the new one.
 """
 
 from __future__ import annotations
@@ -19,23 +20,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.applications.rebind.contents import copy_contents, same_contents
+from holdfast.applications.rebind.finding import Found, Missing, find
 from holdfast.applications.rebind.outcomes import compare, observe
+from holdfast.applications.rebind.places import Carrying, Unknown
+from holdfast.applications.rebind.set_aside import give_back, without_protection
 from holdfast.applications.rebind.wanted import Expected, Opened, Wanted
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
-from holdfast.system.beneath import open_beneath
+from holdfast.system.beneath import open_beneath, reopen
 
 _TEMPORARY_FLAG = os.O_TMPFILE & ~os.O_DIRECTORY
 DROPPED_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC | _TEMPORARY_FLAG
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EXDEV,
                       errno.ENXIO})  # fmt: skip
-_KINDS = {Expected.FILE: stat.S_ISREG, Expected.DIRECTORY: stat.S_ISDIR}
-_SET_OWNER, _SET_SIGNAL = 15, 10  # F_SETOWN_EX, F_SETSIG: asm-generic/fcntl.h
 _SET_OPEN_FILE_LOCK = 37  # F_OFD_SETLK
 _LOCK_TYPES = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}
-
-
-class _Missing(Exception):
-    """There is no such file any more."""
 
 
 @dataclass
@@ -47,41 +45,47 @@ class Opening:
     directory: Path
     """The record directory, with the contents that are carried over."""
     same_data: bool = False
+    carrying: Carrying = field(default_factory=Unknown)
     carried: dict[str, int] = field(default_factory=dict)
+    _proven: bool = False
+    """Of what was opened last."""
+
+    def give_back(self) -> None:
+        """What an opening that was killed had taken from files. Raises OSError."""
+        give_back(self.bases, self.directory)
 
     def open(self, wanted: Wanted) -> Opened:
-        """One description, at its offset, with its locks. Never raises OSError."""
+        """One description, at its offset, with its OFD locks. Never raises OSError."""
+        self._proven = False
         try:
             descriptor, outcome, note = self._open(wanted)
-        except _Missing as error:
+        except Missing as error:
             return Opened(None, HandleOutcome.FILE_MISSING, str(error))
         except OSError as error:
             return Opened(None, HandleOutcome.LOST, error.strerror or str(error))
         try:
             if wanted.offset and not wanted.flags & (os.O_PATH | os.O_DIRECTORY):
                 os.lseek(descriptor, wanted.offset, os.SEEK_SET)
-            if wanted.owner is not None and not wanted.flags & os.O_PATH:
-                with suppress(OSError):  # who was to be told is gone
-                    fcntl.fcntl(descriptor, _SET_OWNER, struct.pack("=ii", *wanted.owner))
-                    fcntl.fcntl(descriptor, _SET_SIGNAL, wanted.signal)
             lost = tuple(lock for lock in wanted.locks if not _take(descriptor, lock))
         except OSError as error:
             os.close(descriptor)
             return Opened(None, HandleOutcome.LOST, error.strerror or str(error))
         if lost:
             return Opened(descriptor, HandleOutcome.LOST, "another process has the lock now", lost)
-        return Opened(descriptor, outcome, note)
+        return Opened(descriptor, outcome, note, is_proven=self._proven)
 
     def _open(self, wanted: Wanted) -> tuple[int, HandleOutcome, str]:
         flags = wanted.flags & ~DROPPED_FLAGS
-        if wanted.deleted:
+        if wanted.is_nameless:
             return self._reopen(wanted, flags), HandleOutcome.IDENTICAL, ""
         try:
             descriptor, note = self._open_named(wanted, flags)
-        except _Missing:
+        except Missing as error:
             if not wanted.contents:
                 raise
-            note = "has no name any more: the file is missing"
+            if wanted.deleted:
+                return self._reopen(wanted, flags), HandleOutcome.IDENTICAL, ""
+            note = f"goes on with the old contents: {error}"
             return self._reopen(wanted, flags), HandleOutcome.ROLLED_BACK, note
         if wanted.contents and not same_contents(descriptor, self.directory / wanted.contents):
             os.close(descriptor)
@@ -94,32 +98,61 @@ class Opening:
         return descriptor, outcome, "; ".join(filter(None, (note, words)))
 
     def _open_named(self, wanted: Wanted, flags: int) -> tuple[int, str]:
-        base = self.bases.get(wanted.mount_id)
-        if base is None:
-            raise _Missing("its mount was not mounted again")
-        note = ""
-        # A FIFO that took the file's place must not make us wait for its other end.
-        without_waiting = 0 if flags & os.O_PATH else os.O_NONBLOCK
         try:
+            found = find(self.bases, self.carrying, wanted)
+            self._proven = found.is_proven
             try:
-                descriptor = open_beneath(base, wanted.path, flags | without_waiting)
-            except OSError as error:
-                if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
-                    raise
-                descriptor = open_beneath(base, wanted.path, flags & ~os.O_DIRECT | without_waiting)
-                note = "without O_DIRECT, which the new file system refuses"
+                return self._open_found(found, wanted, flags)
+            finally:
+                found.close()
         except OSError as error:
             if error.errno in _MISSING:
-                raise _Missing(error.strerror) from error
+                raise Missing(error.strerror) from error
             raise
-        is_right = _KINDS.get(wanted.expected)
-        if is_right is not None and not is_right(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise _Missing("something else is at its path now")
-        if not flags & (os.O_NONBLOCK | os.O_PATH):
+
+    def _open_found(self, found: Found, wanted: Wanted, flags: int) -> tuple[int, str]:
+        if flags & os.O_PATH:
+            return self._place(found, wanted, flags), ""
+        descriptor = self._reopened(found, wanted, flags)
+        if flags & os.O_NOFOLLOW and found.path is not None:
+            descriptor = self._by_name(descriptor, found.path, wanted, flags)
+        note = ""
+        if flags & os.O_DIRECT and not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            note = "without O_DIRECT, which the new file system refuses"
+        if not flags & os.O_NONBLOCK:
             now = fcntl.fcntl(descriptor, fcntl.F_GETFL)
             fcntl.fcntl(descriptor, fcntl.F_SETFL, now & ~os.O_NONBLOCK)
         return descriptor, note
+
+    def _place(self, found: Found, wanted: Wanted, flags: int) -> int:
+        """The O_PATH descriptor with the flags that it had."""
+        if found.path is None or (
+            flags & os.O_NOFOLLOW == os.O_NOFOLLOW and not flags & os.O_DIRECTORY
+        ):
+            return os.dup(found.place)
+        return self._by_name(os.dup(found.place), found.path, wanted, flags)
+
+    def _by_name(self, descriptor: int, path: str, wanted: Wanted, flags: int) -> int:
+        """The same file opened by its name, for flags that only this keeps; else `descriptor`."""
+        with suppress(OSError):
+            waiting = 0 if flags & os.O_PATH else os.O_NONBLOCK
+            other = open_beneath(self.bases[wanted.mount_id], path, flags | waiting)
+            same = os.path.samestat(os.fstat(other), os.fstat(descriptor))
+            os.close(descriptor if same else other)
+            return other if same else descriptor
+        return descriptor
+
+    def _reopened(self, found: Found, wanted: Wanted, flags: int) -> int:
+        """Opened as it was open. Without waiting: who has the other end of a lease is not asked."""
+        try:
+            return _reopen_directly(found.place, flags | os.O_NONBLOCK)
+        except PermissionError:
+            if found.lent is not None:
+                return os.dup(found.lent)
+            if not found.is_proven:
+                raise
+        with without_protection(found.place, wanted.mount_id, self.directory):
+            return _reopen_directly(found.place, flags | os.O_NONBLOCK)
 
     def _reopen(self, wanted: Wanted, flags: int) -> int:
         """Another description of the file without a name that has the old contents."""
@@ -127,14 +160,8 @@ class Opening:
             raise OSError(errno.ENODATA, "its contents could not be read before")
         if wanted.contents not in self.carried:
             self.carried[wanted.contents] = self._carry_over(wanted)
-        path = f"/proc/self/fd/{self.carried[wanted.contents]}"
         flags &= ~(os.O_NOFOLLOW | os.O_DIRECTORY)
-        try:
-            return os.open(path, flags | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
-                raise
-            return os.open(path, flags & ~os.O_DIRECT | os.O_CLOEXEC)
+        return _reopen_directly(self.carried[wanted.contents], flags)
 
     def _carry_over(self, wanted: Wanted) -> int:
         source = self.directory / wanted.contents
@@ -153,9 +180,19 @@ class Opening:
             os.fchmod(made, stat.S_IMODE(before.mode))
             os.utime(made, ns=(before.modified_ns, before.modified_ns))
         # Nobody may have it open for writing when it becomes a program (execve(2), ETXTBSY).
-        reopened = os.open(f"/proc/self/fd/{made}", os.O_RDONLY | os.O_CLOEXEC)
+        reopened = reopen(made, os.O_RDONLY)
         os.close(made)
         return reopened
+
+
+def _reopen_directly(descriptor: int, flags: int) -> int:
+    """With O_DIRECT where the file system takes it."""
+    try:
+        return reopen(descriptor, flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+            raise
+        return reopen(descriptor, flags & ~os.O_DIRECT)
 
 
 def _nameless_file(base: int | None) -> int:
@@ -171,13 +208,11 @@ def _nameless_file(base: int | None) -> int:
 
 
 def _take(descriptor: int, lock: FileLock) -> bool:
-    """Take a lock of a description; False when somebody else has it."""
+    """Take an OFD lock; False when somebody else has it. A flock belongs to who takes it."""
+    if lock.kind is not LockKind.OPEN_FILE:
+        return True
     try:
-        if lock.kind is LockKind.FLOCK:
-            how = fcntl.LOCK_SH if lock.mode == "read" else fcntl.LOCK_EX
-            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-        else:
-            fcntl.fcntl(descriptor, _SET_OPEN_FILE_LOCK, lock_structure(lock))
+        fcntl.fcntl(descriptor, _SET_OPEN_FILE_LOCK, lock_structure(lock))
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False

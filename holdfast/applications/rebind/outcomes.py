@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.model.handle import Handle, HandleOutcome
+from holdfast.system.inode_identity import identity_of
+from holdfast.system.statx import remembered
 
 _CHUNK_BYTES = 1 << 20
 
@@ -32,6 +34,8 @@ class Observed:
     user_id: int = 0
     group_id: int = 0
     links: int = 1
+    identity: str = ""
+    """What the file system itself calls it, beyond a dismount (inode_identity); empty: not told."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -56,8 +60,11 @@ class ReboundHandle:
         return {**self.handle.as_json(), "outcome": self.outcome, "note": self.note}
 
 
-def observe(path: str | int, digest_limit_bytes: int = -1) -> Observed:
-    """Look at a file; takes a digest of files up to that size. Blocks when the storage does."""
+def observe(path: str | int, digest_limit_bytes: int = -1, *, lasting: bool = False) -> Observed:
+    """Look at a file; takes a digest of files up to that size. Blocks when the storage does.
+
+    `lasting`: its file system gives out identities that last.
+    """
     status = os.stat(path)  # noqa: PTH116 - of a descriptor, too
     digest = ""
     if stat.S_ISREG(status.st_mode) and status.st_size <= digest_limit_bytes:
@@ -72,6 +79,23 @@ def observe(path: str | int, digest_limit_bytes: int = -1) -> Observed:
         user_id=status.st_uid,
         group_id=status.st_gid,
         links=status.st_nlink,
+        identity=identity_of(path) if lasting else "",
+    )
+
+
+def remembered_as(path: str, *, lasting: bool) -> Observed:
+    """As the kernel remembers it: storage that may hang is not asked, but resolving may block."""
+    found = remembered(path)
+    return Observed(
+        device=os.makedev(*found.device),
+        inode=found.inode,
+        mode=found.mode,
+        size_bytes=-1,
+        modified_ns=0,
+        user_id=found.user_id,
+        group_id=found.group_id,
+        links=found.links,
+        identity=identity_of(path) if lasting else "",
     )
 
 

@@ -29,6 +29,8 @@ class Act:
     """A process is stopped, and this is what it has; nothing is changed yet."""
     PARKING = "parking"
     PARKED = "parked"
+    COPIED = "copied"
+    """Where the files are on the file system that takes the old one's place."""
     REBINDING = "rebinding"
     REBOUND = "rebound"
     RELEASED = "released"

@@ -9,34 +9,38 @@ run again from the beginning.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.locks import take_locks
+from holdfast.applications.rebind.locks import take_flocks, take_locks
+from holdfast.applications.rebind.looking_back import what_it_was
 from holdfast.applications.rebind.opener import Opener, close_opened
 from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.stopped import Processes, StoppedProcess
 from holdfast.applications.rebind.wanted import Opened, Openings, Wanted
 from holdfast.model.handle import HandleKind, HandleOutcome
+from holdfast.system.acting_as import Rights
 
 
 def put_back(processes: Processes, opener: Opener, directory: Path) -> list[ReboundHandle]:
     """Let all handles of these processes point to the new mounts; what became of each.
 
-    Processes that have ended are taken out, and those that do not do what is asked. Raises
-    DeadlinePassed, StorageFailed when the new storage does not answer: then some handles point
-    there and some are parked.
+    `lock_again` comes next, when nobody opens anything any more. Processes that have ended are
+    taken out, and those that do not do what is asked. Raises DeadlinePassed, StorageFailed when the
+    new storage does not answer: then some handles point there and some are parked.
     """
     all_of = list(processes.values())
-    wanted = {process.pid: _wanted_by(process) for process in all_of}
+    wanted = _with_all_rights({process.pid: _wanted_by(process) for process in all_of})
     lines: list[ReboundHandle] = []
     opened: dict[str, Opened] = {}
     openings = Openings(opened)
     try:
         turns = _turns(_locked(wanted.values()), wanted.values())
         opened.update(opener.open(turns[0], then=turns[1]))
+        take_flocks(processes, opened)
         last = {each.key: pid for pid, mine in wanted.items() for each in mine}
         for turn, process in enumerate(all_of, 1):
             opened.update(opener.open(turns[turn], then=turns[turn + 1]))
@@ -51,6 +55,14 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
         close_opened(opened.values())
         for instance in openings.instances.values():
             os.close(instance)
+    return lines
+
+
+def lock_again(processes: Processes, lines: list[ReboundHandle]) -> list[ReboundHandle]:
+    """Let each take its own locks and leases; the outcomes with what somebody else has now.
+
+    Nobody of us may have any of the files open: that would be in the way of leases.
+    """
     for process in list(processes.values()):
         with processes.unless_it_ends(process):
             lines = _without_locks(lines, take_locks(process))
@@ -93,8 +105,7 @@ def _watch(
     if not notes:
         return []
     driver = DRIVERS[HandleKind.INOTIFY]
-    wanted = {each.key: each for note in notes for each in driver.wants(note)}
-    opened = opener.open(list(wanted.values()))
+    opened = opener.open(_wanted(process, notes))
     try:
         return driver.rebind(process, notes, Openings(opened, openings.instances), directory)
     except ProcessLookupError:
@@ -107,12 +118,41 @@ def _watch(
 
 def _wanted_by(process: StoppedProcess) -> list[Wanted]:
     """What must be opened for a process, each once, without what its watches need."""
+    return _wanted(process, [each for each in process.notes if _is_no_watch(each)])
+
+
+def _is_no_watch(note: Note) -> bool:
+    return note.handle.kind is not HandleKind.INOTIFY
+
+
+def _wanted(process: StoppedProcess, notes: Sequence[Note]) -> list[Wanted]:
+    """What these notes need, each once, with what tells the files apart."""
     found: dict[str, Wanted] = {}
-    for note in process.notes:
-        if note.handle.kind is not HandleKind.INOTIFY:
-            for each in DRIVERS[note.handle.kind].wants(note):
-                found.setdefault(each.key, each)
+    for note in notes:
+        inside = note.details["inside"]
+        shows = note.handle.inside[: len(note.handle.inside) - len(inside)].rstrip("/")
+        was = what_it_was(note)
+        for each in DRIVERS[note.handle.kind].wants(note):
+            if each.key not in found:
+                found[each.key] = replace(
+                    each, was=each.was or was, rights=process.rights, shows=shows
+                )
     return list(found.values())
+
+
+def _with_all_rights(wanted: Mapping[int, Sequence[Wanted]]) -> dict[int, list[Wanted]]:
+    """What processes share is given to all of them: it is asked for with the rights of each."""
+    rights: dict[str, dict[Rights, None]] = {}
+    for mine in wanted.values():
+        for each in mine:
+            rights.setdefault(each.key, {}).update(dict.fromkeys(each.rights))
+    return {
+        pid: [
+            each if len(rights[each.key]) == 1 else replace(each, rights=tuple(rights[each.key]))
+            for each in mine
+        ]
+        for pid, mine in wanted.items()
+    }
 
 
 def _lost(notes: Sequence[Note], error: OSError) -> list[ReboundHandle]:

@@ -7,6 +7,7 @@ Only from `stop` to `park` may a user be let go as if nothing had happened.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import time
@@ -18,26 +19,29 @@ from typing import Any
 from holdfast.applications.rebind.alarm import LEAST_SECONDS, STOPPING_SECONDS, Alarm
 from holdfast.applications.rebind.births import is_being_born, parents_first
 from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_made_again
+from holdfast.applications.rebind.execution import execution_permitted
 from holdfast.applications.rebind.file_servers import clients_first, serving
 from holdfast.applications.rebind.garbage import without_collection
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.hindrances import hindrance
 from holdfast.applications.rebind.late import still_parked
-from holdfast.applications.rebind.looking_back import looking_back
-from holdfast.applications.rebind.noting import note_handles
+from holdfast.applications.rebind.looking_back import inodes_of, look_in_memory, looking_back
+from holdfast.applications.rebind.noting import note_execution, note_handles
 from holdfast.applications.rebind.opener import Opener
 from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking import Act, Note, Record, note_from_json
 from holdfast.applications.rebind.patience import Patience, Patiences
 from holdfast.applications.rebind.placeholders import Placeholders
-from holdfast.applications.rebind.putting_back import put_back
+from holdfast.applications.rebind.places import Carrying, Copied, Kept, Unknown, key_of
+from holdfast.applications.rebind.putting_back import lock_again, put_back
 from holdfast.applications.rebind.scan import blockers, judge
-from holdfast.applications.rebind.stopped import Processes, StoppedProcess
+from holdfast.applications.rebind.stopped import Processes, StoppedProcess, rights_of_process
 from holdfast.applications.rebind.target import Target
 from holdfast.applications.rebind.threads import Unruly, start_time
-from holdfast.errors import Blocked, DeadlinePassed, Refused
+from holdfast.errors import Blocked, DeadlinePassed, Refused, TooSmall
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.inode_identity import LASTING
 
 Find = Callable[[], Sequence[User]]
 
@@ -48,6 +52,8 @@ _LATE_SECONDS = 10.0
 """How long those may stand once more that have left the harbour at their deadline."""
 
 _WORDS_AT_MOST = 3
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Rebind:
@@ -83,6 +89,11 @@ class Rebind:
         self._users = list(users)
         self._deadline_ns = deadline_ns
         self._roots = {mount.id: mount.inside for mount in mounts}
+        self._lasting = {mount.id for mount in mounts if mount.filesystem in LASTING}
+        self._without_execution = {
+            mount.id for mount in mounts if "noexec" in mount.options.split(",")
+        }
+        self._copied: Copied | None = None
         self._find = find
         self._storage_answers = storage_answers
         self._digest_limit_bytes = digest_limit_bytes
@@ -155,7 +166,11 @@ class Rebind:
                 try:
                     target.enter_harbour(self._deadline_ns)
                     self._processes[user.pid] = StoppedProcess(
-                        user.pid, user.name, target, storage_answers=self._storage_answers
+                        user.pid,
+                        user.name,
+                        target,
+                        storage_answers=self._storage_answers,
+                        rights=rights_of_process(user.pid),
                     )
                     if self._seized is not None:
                         self._make_calls_again(user, target)
@@ -256,12 +271,16 @@ class Rebind:
         Raises Blocked, DeadlinePassed, OSError. When it fails before anything was parked, all go
         on as before; afterwards `rebind` to the old mounts and `release` undo it.
         """
-        self._record.begin(self._deadline_ns)
         try:
+            self._record.begin(self._deadline_ns)
             self._note()
-        except BaseException:
+        except FileExistsError:
+            raise  # it is another's
+        except BaseException as error:
             self._let_all_go()
             self._record.remove()
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise _no_room(self._record.directory) from error
             raise
         self._record.write({"act": Act.PARKING})
         self._park()
@@ -270,12 +289,17 @@ class Rebind:
         handles = {user.pid: user.handles for user in self._living()}
         processes = list(self._processes.values())
         directory = self._record.directory
+        lasting = self._lasting
         asked = handles if self._storage_answers else {}
         with looking_back(
-            processes, asked, directory, self._deadline_ns, self._digest_limit_bytes
+            processes, asked, directory, self._deadline_ns, self._digest_limit_bytes, lasting
         ) as add:
-            note_handles(processes, handles, self._roots, directory)
+            note_handles(processes, handles, self._roots, directory, lasting)
             add()
+        if self._without_execution:
+            note_execution(processes, self._without_execution)
+        if not self._storage_answers:
+            look_in_memory(processes, handles, lasting)
         self._record.write(*(_entry(process) for process in processes))
 
     def _park(self) -> None:
@@ -297,18 +321,26 @@ class Rebind:
     # --- rebinding ------------------------------------------------------------------------------
 
     @without_collection()
-    def rebind(self, bases: Mapping[int, int], *, same_data: bool = False) -> list[ReboundHandle]:
+    def rebind(
+        self, bases: Mapping[int, int], *, same_data: bool = False, same_inodes: bool = False
+    ) -> list[ReboundHandle]:
         """Let all handles point to the new mounts; what became of each.
 
         `bases`: old mount → descriptor of the root of the mount that replaces it. Handles of mounts
         that are not among them count as missing. `same_data`: the contents are known to be those of
-        before. May be repeated. Raises DeadlinePassed, StorageFailed when the new storage does not
-        answer: everything stays parked then.
+        before. `same_inodes`: it is the very file system that was dismounted; otherwise files are
+        found where `files_were_copied` has said, and where it was not called they are other ones
+        (see places). May be repeated. Raises DeadlinePassed, StorageFailed when the new storage
+        does not answer: everything stays parked then.
         """
         self._tell(Act.REBINDING)
-        opener = Opener(bases, self._record.directory, self._deadline_ns, same_data=same_data)
-        with opener:
+        carrying: Carrying = Kept() if same_inodes else self._copied or Unknown()
+        opener = Opener(
+            bases, self._record.directory, self._deadline_ns, carrying, same_data=same_data
+        )
+        with opener, execution_permitted(bases, list(self._processes.values())):
             lines = put_back(self._processes, opener, self._record.directory)
+        lines = lock_again(self._processes, lines)
         self._tell(Act.REBOUND)
         return [*lines, *self._unmoved({line.handle for line in lines})]
 
@@ -320,6 +352,22 @@ class Rebind:
             for note in notes
             if note.handle not in told
         ]
+
+    def inodes(self) -> dict[str, tuple[str, int, str]]:
+        """What is parked, for whoever has copied the files: by `places.key_of`, what the old file
+        system calls the inode (empty: nothing that lasts), its number, and a path it had."""
+        found: dict[str, tuple[str, int, str]] = {}
+        for process in self._processes.values():
+            for was, inside in inodes_of(process.notes):
+                key = key_of(was.identity, was.inode)
+                found.setdefault(key, (was.identity, was.inode, inside))
+        return found
+
+    def files_were_copied(self, copied: Copied) -> None:
+        """Where each inode's file is on the file system that comes next; written down before
+        anything can be mounted there. Raises OSError."""
+        self._record.write({"act": Act.COPIED, "places": copied.as_json()})
+        self._copied = copied
 
     def _tell(self, act: str) -> None:
         """Note how far it came. Without it a later agent repeats what was done, so a full disk is
@@ -372,6 +420,9 @@ class Rebind:
         self = cls(record_directory, (), entries[0]["deadline_ns"])
         self._set_alarm(self._deadline_ns)
         try:
+            for entry in entries:
+                if entry["act"] == Act.COPIED:
+                    self._copied = Copied.from_json(entry["places"])
             self._regain_all([entry for entry in entries if entry["act"] == Act.PROCESS])
         except BaseException:
             self.leave()
@@ -415,7 +466,13 @@ class Rebind:
             return
         if target is None:
             return
-        process = StoppedProcess(target.pid, str(entry["name"]), target, _notes(entry))
+        process = StoppedProcess(
+            target.pid,
+            str(entry["name"]),
+            target,
+            _notes(entry),
+            rights=rights_of_process(target.pid),
+        )
         self._processes[target.pid] = process
         if late:
             with self._processes.unless_it_ends(process):
@@ -441,6 +498,14 @@ class Rebind:
         except ProcessLookupError:
             pass
         return None
+
+
+def _no_room(directory: Path) -> TooSmall:
+    return TooSmall(
+        f"{directory} has no room for the contents that must be carried over",
+        "Everything is as it was. Give Holdfast's state another disk (HOLDFAST_HOME), or let the"
+        " processes close the large files without a name that they have open.",
+    )
 
 
 def _notes(entry: dict[str, Any]) -> list[Note]:

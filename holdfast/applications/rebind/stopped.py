@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from holdfast.applications.rebind.batch import closing
@@ -11,6 +11,7 @@ from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.target import Target
 from holdfast.applications.rebind.threads import Unruly
 from holdfast.model.handle import HandleKind
+from holdfast.system.acting_as import Rights, rights_of
 
 
 @dataclass
@@ -23,6 +24,8 @@ class StoppedProcess:
     notes: list[Note] = field(default_factory=list)
     storage_answers: bool = True
     """Whether the old storage may be asked for anything."""
+    rights: tuple[Rights, ...] = ()
+    """What it may do with files; none while it has ended."""
 
     def notes_of(self, *kinds: HandleKind) -> list[Note]:
         """The notes of handles of these kinds, in order."""
@@ -36,6 +39,13 @@ class StoppedProcess:
         """Close descriptors inside; those in a row with one call."""
         for name, arguments in closing(numbers):
             self.target.call(name, *arguments, thread_id=thread_id)
+
+
+def rights_of_process(pid: int) -> tuple[Rights, ...]:
+    """Of a stopped process: nothing when it has ended."""
+    with suppress(OSError):
+        return (rights_of(pid),)
+    return ()
 
 
 class Processes(dict[int, StoppedProcess]):

@@ -10,6 +10,7 @@ from enum import StrEnum
 from holdfast.applications.rebind.outcomes import Observed
 from holdfast.applications.rebind.parking import Note
 from holdfast.model.handle import FileLock, HandleOutcome
+from holdfast.system.acting_as import Rights
 
 
 class Expected(StrEnum):
@@ -35,15 +36,25 @@ class Wanted:
     offset: int = 0
     locks: tuple[FileLock, ...] = ()
     """Those that belong to the description: flock and OFD."""
-    owner: tuple[int, int] | None = None
-    """F_GETOWN_EX: type and id of who gets its signals."""
-    signal: int = 0
-    """F_GETSIG."""
     contents: str = ""
     """Name of a file in the record directory with the old contents."""
     deleted: bool = False
     """Had no name: made again from the contents. Otherwise these are used when the new differ."""
     before: Observed | None = None
+    """With contents to compare those with that are there now."""
+    was: Observed | None = None
+    """What is known of the inode that it must be, also where contents were never looked at."""
+    rights: tuple[Rights, ...] = ()
+    """Of every process that gets it."""
+    shows: str = ""
+    """Which directory of the file system its mount shows; empty: the root."""
+    is_watched: bool = False
+    """Whoever gets it must be allowed to read it."""
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether no name can lead to it: one that was removed may not have been its last."""
+        return self.deleted and (self.was is None or self.was.links == 0)
 
     @classmethod
     def directory(cls, note: Note) -> Wanted:
@@ -67,6 +78,8 @@ class Opened:
     outcome: HandleOutcome
     note: str = ""
     lost_locks: tuple[FileLock, ...] = ()
+    is_proven: bool = False
+    """Whether it is the very file, and not merely one that the process may have."""
 
 
 @dataclass
@@ -76,6 +89,8 @@ class Openings:
     opened: Mapping[str, Opened] = field(default_factory=dict)
     instances: dict[str, int] = field(default_factory=dict)
     """inotify instances that were made for one process and belong to others as well."""
+    owned: set[str] = field(default_factory=set)
+    """Descriptions that have their owner and signal again."""
 
     def __getitem__(self, key: str) -> Opened:
         return self.opened[key]

@@ -14,7 +14,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from holdfast.errors import (
     by_code,
 )
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES
+from holdfast.restoration.copying.locating import Question, as_questions, locate
 from holdfast.restoration.copying.passes import PassResult, Replica
 from holdfast.system.detached import mount_detached
 from holdfast.system.filesystem import make_filesystem
@@ -138,6 +139,13 @@ class Copying:
     def take_source(self, source: Source) -> None:
         """Mount a device as the source, read-only and unseen."""
         self._ask("source", STILL_SECONDS, source=asdict(source))
+
+    def locate(
+        self, inodes: Mapping[str, tuple[str, int, str]], seconds: float
+    ) -> dict[str, tuple[str, str]]:
+        """Where the files of inodes are in the copy, see locating."""
+        answer = self._ask("locate", min(seconds, STILL_SECONDS), questions=as_questions(inodes))
+        return {name: (path, identity) for name, (path, identity) in answer["places"].items()}
 
     def finish(self, seconds: float = STILL_SECONDS) -> dict[str, int]:
         """Make the copy durable and let go of everything; what it lacks, and how many
@@ -335,6 +343,12 @@ class _Worker:
                 os.close(descriptor)
         self._source = self._image = -1
         return {}
+
+    def locate(self, questions: list[Question]) -> dict[str, Any]:
+        """Where the copies of inodes are."""
+        assert self._replica is not None
+        source = self._source if self._source >= 0 else None
+        return {"places": locate(self._replica.known, source, self._target, questions)}
 
     def finish(self) -> dict[str, Any]:
         """Flags, sync, and everything closed: the kernel lets go before the answer is sent."""

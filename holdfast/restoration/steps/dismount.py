@@ -46,7 +46,7 @@ class Dismount:
         try:
             rebind = parked(work)
             if rebind is not None and rebind.pids:
-                rebind.rebind(bases, same_data=True)
+                rebind.rebind(bases, same_data=True, same_inodes=True)
         finally:
             for base in bases.values():
                 os.close(base)

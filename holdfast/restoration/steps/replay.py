@@ -32,7 +32,14 @@ class Replay:
             rebind = parked(work)
             same = bool(work.facts.get("same_data"))
             stopped = rebind is not None and rebind.pids
-            outcomes = rebind.rebind(bases, same_data=same) if rebind and stopped else []
+            # What somebody mounted again himself may be another file system than before.
+            is_other = "stale" in work.facts and bool(work.facts.get("dead"))
+            same_inodes = work.new is None and not is_other
+            outcomes = (
+                rebind.rebind(bases, same_data=same, same_inodes=same_inodes)
+                if rebind and stopped
+                else []
+            )
         finally:
             for base in bases.values():
                 os.close(base)

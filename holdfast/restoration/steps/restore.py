@@ -10,10 +10,12 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from holdfast.applications.rebind.places import Copied, Place
 from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.restoration.copying.child import Copying, Source
 from holdfast.restoration.online import leased
+from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import (
     gate_volume_id,
@@ -59,6 +61,13 @@ class Restore:
             put_old_gate_back(work.settings, work.restoration.id, new.name)
         return "the old storage is back"
 
+    def _tell_places(self, work: Work, copying: Copying) -> None:
+        """Whoever moves the handles must know where each inode's file is in the copy."""
+        rebind = parked(work)
+        if rebind is not None and rebind.pids:
+            found = copying.locate(rebind.inodes(), work.seconds_left())
+            rebind.files_were_copied(Copied({key: Place(*each) for key, each in found.items()}))
+
     def _complete_copy(self, work: Work) -> str:
         copying: Copying | None = work.live.get("copying")
         if copying is None:
@@ -79,6 +88,8 @@ class Restore:
                 "lost": result.lost,
             }
             work.remember(verified=words)
+        if work.facts.get("from_live"):
+            self._tell_places(work, copying)
         not_kept = copying.finish(work.seconds_left())
         copying.close()
         del work.live["copying"]

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.places import Copied, Place
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import User
+from holdfast.model.mountpoint import MountPoint
+from holdfast.restoration.copying.child import Copying, Source, Target
 from holdfast.system.filesystem import make_filesystem
 from holdfast.volumes.mountpoints import capture, dismount, remount
 
@@ -33,16 +36,21 @@ class Bench:
         self._next.mkdir()
         self._images = 0
         self.record = folder / "record"
-        self._attach(self.make(filesystem), self.path)
+        self.image = self.make(filesystem)
+        self._attach(self.image, self.path)
         self.path.chmod(0o777)
 
     def make(self, filesystem: str) -> Path:
         """A new file system in an image."""
+        image = self._empty(filesystem)
+        make_filesystem(filesystem, str(image), "", str(uuid.uuid4()))
+        return image
+
+    def _empty(self, filesystem: str) -> Path:
         self._images += 1
         image = self.folder / f"{self._images}-{filesystem}.img"
         with image.open("wb") as file:
             file.truncate(SIZES[filesystem])
-        make_filesystem(filesystem, str(image), "", str(uuid.uuid4()))
         return image
 
     def _attach(self, image: Path, path: Path) -> None:
@@ -101,6 +109,12 @@ class Bench:
         """Dismount what is there, mount this instead; the new root for each old mount."""
         points = capture(str(self.path))
         dismount(points)
+        with self._mounted(image, points) as bases:
+            yield bases
+
+    @contextmanager
+    def _mounted(self, image: Path, points: Sequence[MountPoint]) -> Iterator[dict[int, int]]:
+        self.image = image
         device = subprocess.check_output(["losetup", "--find", "--show", image], text=True).strip()
         try:
             bases = remount(points, device, image.stem.partition("-")[2])
@@ -111,6 +125,31 @@ class Bench:
         finally:
             for descriptor in bases.values():
                 os.close(descriptor)
+
+    @contextmanager
+    def copied(self, filesystem: str, rebind: Rebind) -> Iterator[dict[int, int]]:
+        """As a migration does it: copied while it is mounted, once more when it is not, and
+        mounted in its place. Everybody is parked."""
+        target = self._empty(filesystem)
+        copying = Copying(
+            Source(path=str(self.path)),
+            Target(str(target), SIZES[filesystem], filesystem, "", str(uuid.uuid4())),
+        )
+        try:
+            copying.run_pass()
+            copying.leave_source()
+            points = capture(str(self.path))
+            dismount(points)
+            kind = self.image.stem.partition("-")[2]
+            copying.take_source(Source(device=str(self.image), filesystem=kind, is_image=True))
+            copying.run_pass(verify=True)
+            found = copying.locate(rebind.inodes(), 30)
+            rebind.files_were_copied(Copied({key: Place(*each) for key, each in found.items()}))
+            copying.finish()
+        finally:
+            copying.close()
+        with self._mounted(target, points) as bases:
+            yield bases
 
     def close(self) -> None:
         """Take it away."""

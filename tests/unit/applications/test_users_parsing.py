@@ -35,10 +35,10 @@ def test_information() -> None:
     assert (found.offset, found.flags, found.mount_id, found.inode) == (4096, 0o2102002, 43, 258)
     assert found.mode == "rw"
     assert found.locks == (
-        FileLock(LockKind.FLOCK, "write"),
-        FileLock(LockKind.POSIX, "read", 5, 14),
+        FileLock(LockKind.FLOCK, "write", holder_pid=11768),
+        FileLock(LockKind.POSIX, "read", 5, 14, 11768),
         FileLock(LockKind.OPEN_FILE, "write", 7),
-        FileLock(LockKind.LEASE, "read"),
+        FileLock(LockKind.LEASE, "read", holder_pid=11768),
     )
     assert mount_id_of(INFORMATION) == 43
     assert mount_id_of(b"pos:\t0\n") == 0

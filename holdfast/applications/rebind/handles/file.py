@@ -28,7 +28,10 @@ from holdfast.applications.rebind.stopped import StoppedProcess
 from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
 from holdfast.model.handle import Handle, JudgedHandle, LockKind
 
-_GET_OWNER, _GET_SIGNAL = 16, 11  # F_GETOWN_EX, F_GETSIG: asm-generic/fcntl.h
+# F_GETOWN_EX, F_SETOWN_EX, F_GETSIG, F_SETSIG: asm-generic/fcntl.h
+_GET_OWNER, _SET_OWNER, _GET_SIGNAL, _SET_SIGNAL = 16, 15, 11, 10
+_OWNER = struct.Struct("=ii")
+"""struct f_owner_ex: type, number."""
 _OF_DESCRIPTION = (LockKind.FLOCK, LockKind.OPEN_FILE)
 
 
@@ -50,13 +53,12 @@ class FileDriver:
             return {}  # closing our copy could make the storage flush
         copy = process.target.courier(handle.thread_id).take(handle.number)
         try:
-            details: dict[str, Any] = {}
             with suppress(OSError):
-                answer = fcntl.fcntl(copy, _GET_OWNER, struct.pack("=ii", 0, 0))
-                kind, owner = struct.unpack("=ii", answer)
-                if owner:
-                    details = {"owner": [kind, owner], "signal": fcntl.fcntl(copy, _GET_SIGNAL)}
-            return details
+                _, owner = _OWNER.unpack(fcntl.fcntl(copy, _GET_OWNER, _OWNER.pack(0, 0)))
+                signal = fcntl.fcntl(copy, _GET_SIGNAL)
+                if owner or signal:
+                    return {"owner": _owner(process, handle), "signal": signal}
+            return {}
         finally:
             os.close(copy)
 
@@ -77,8 +79,6 @@ class FileDriver:
                 expected=Expected.FILE,
                 offset=handle.offset,
                 locks=tuple(lock for lock in handle.locks if lock.kind in _OF_DESCRIPTION),
-                owner=tuple(details["owner"]) if "owner" in details else None,
-                signal=details.get("signal", 0),
                 contents=details.get("contents", "") if handle.deleted else "",
                 deleted=handle.deleted,
                 before=Observed(**before) if before else None,
@@ -88,4 +88,38 @@ class FileDriver:
     def rebind(
         self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
     ) -> list[ReboundHandle]:
-        return rebind_descriptors(process, notes, openings)
+        lines = rebind_descriptors(process, notes, openings)
+        for note in notes:
+            key = key_of(note)
+            if key in openings.owned or openings[key].descriptor is None:
+                continue
+            if "signal" in note.details:
+                openings.owned.add(key)
+                _give_owner(process, note)
+        return lines
+
+
+def _owner(process: StoppedProcess, handle: Handle) -> list[int]:
+    """Type and number of who gets its signals, as the process itself counts processes."""
+    target = process.target
+    assert handle.number is not None
+    target.call("fcntl", handle.number, _GET_OWNER, target.scratch, thread_id=handle.thread_id)
+    return list(_OWNER.unpack(target.read(target.scratch, _OWNER.size)))
+
+
+def _give_owner(process: StoppedProcess, note: Note) -> None:
+    """The process does it: a signal reaches whom that process may send one, never whom root may."""
+    target, number, thread_id = process.target, note.handle.number, note.handle.thread_id
+    assert number is not None
+    kind, owner = note.details["owner"]
+    for command, argument in ((_SET_OWNER, target.scratch), (_SET_SIGNAL, note.details["signal"])):
+        if command == _SET_OWNER:
+            if not owner:
+                continue
+            target.write(target.scratch, _OWNER.pack(kind, owner))
+        try:
+            target.call("fcntl", number, command, argument, thread_id=thread_id)
+        except ProcessLookupError:
+            raise
+        except OSError:  # who was to be told is gone
+            continue

@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.applications.fdinfo import Watch, parse_information, parse_watches
 from holdfast.applications.rebind.facts import Facts
 from holdfast.applications.rebind.handles.judging import blocks, lost, recreated
-from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.outcomes import Observed, ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.placeholders import Placeholders
 from holdfast.applications.rebind.polling import add_again, interests
@@ -29,6 +29,7 @@ from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system import inotify
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.inode_identity import identity_from
 from holdfast.system.mounts import mounts
 from holdfast.system.proc import read
 
@@ -98,6 +99,8 @@ class InotifyDriver:
                 flags=os.O_PATH | os.O_NOFOLLOW,
                 expected=Expected.ANYTHING,
                 deleted=note.handle.deleted or not note.details["known"],
+                was=_inode_of(note),
+                is_watched=True,
             )
         ]
 
@@ -171,7 +174,21 @@ def _flags(note: Note) -> int:
 def _key(note: Note) -> str:
     """The same inode watched by the same descriptor is opened once."""
     state = "known" if note.details["known"] and not note.handle.deleted else "unknown"
-    return f"watch-{note.handle.mount_id}-{state}-{note.details['inside']}"
+    handle = note.handle
+    return f"watch-{handle.mount_id}-{handle.inode}-{state}-{note.details['inside']}"
+
+
+def _inode_of(note: Note) -> Observed | None:
+    """What is known of the inode that is watched: nothing but what the instance says."""
+    number = note.handle.start
+    for watch in note.details["watches"]:
+        if watch["number"] == number:
+            lasting = note.details["lasting"]
+            handle = bytes.fromhex(watch["handle"]) if lasting else b""
+            return Observed(
+                0, watch["inode"], 0, -1, 0, identity=identity_from(watch["type"], handle)
+            )
+    return None
 
 
 def _add_watches(ours: int, instance: Sequence[Note], openings: Openings) -> dict[int, str]:

@@ -18,6 +18,7 @@ from holdfast.applications.rebind.handles.judging import blocks, moved, recreate
 from holdfast.applications.rebind.outcomes import Observed, ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.set_aside import agent_without_protection
 from holdfast.applications.rebind.stopped import StoppedProcess
 from holdfast.applications.rebind.wanted import Expected, Opened, Openings, Wanted
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
@@ -132,7 +133,9 @@ class MapDriver:
                 try:
                     for note in mine:
                         try:
-                            unlocked[note.handle.start] = _map(process, note, number)
+                            unlocked[note.handle.start] = _map_in_spite(
+                                process, note, number, openings[key], directory
+                            )
                             _write_back(process, note, saved.fileno())
                         except ProcessLookupError:
                             raise
@@ -181,6 +184,20 @@ def _save(process: StoppedProcess, handle: Handle, pagemap: int, file: Any) -> l
             length = min(_PAGES_AT_ONCE_BYTES, end - address)
             file.write(process.target.read(address, length))
     return found
+
+
+def _map_in_spite(
+    process: StoppedProcess, note: Note, number: int, opened: Opened, directory: Path
+) -> str:
+    """As `_map`, also of a file that has become append-only: mmap(2) refuses to share that."""
+    try:
+        return _map(process, note, number)
+    except PermissionError:
+        place = opened.descriptor
+        if place is None or not opened.is_proven or not _is_shared(note.handle):
+            raise
+        with agent_without_protection(place, note.handle.mount_id, directory):
+            return _map(process, note, number)
 
 
 def _map(process: StoppedProcess, note: Note, number: int) -> str:

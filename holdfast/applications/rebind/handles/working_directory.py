@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,14 @@ from holdfast.applications.rebind.handles.judging import lost, moved
 from holdfast.applications.rebind.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking import Note
 from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.set_aside import agent_with_entry
 from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Openings, Wanted
+from holdfast.applications.rebind.wanted import Opened, Openings, Wanted
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 
 
 class WorkingDirectoryDriver:
-    """See the module. The process must be allowed to search the directory (fchdir(2), EACCES)."""
+    """See the module. fchdir(2) asks whether the process may search the directory now."""
 
     def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
         if handle.deleted:
@@ -41,17 +44,38 @@ class WorkingDirectoryDriver:
     def rebind(
         self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
     ) -> list[ReboundHandle]:
-        return [self._rebind(process, note, openings) for note in notes]
+        return [self._rebind(process, note, openings, directory) for note in notes]
 
-    def _rebind(self, process: StoppedProcess, note: Note, openings: Openings) -> ReboundHandle:
+    def _rebind(
+        self, process: StoppedProcess, note: Note, openings: Openings, directory: Path
+    ) -> ReboundHandle:
         opened = openings[note.details["key"]]
         if opened.descriptor is not None:
             try:
-                _change(process, note, opened.descriptor)
+                _enter(process, note, opened, directory)
             except PermissionError:
                 words = "the process has no right to enter it any more"
                 return ReboundHandle(note.handle, HandleOutcome.LOST, words)
         return ReboundHandle(note.handle, opened.outcome, opened.note)
+
+
+def _enter(process: StoppedProcess, note: Note, opened: Opened, directory: Path) -> None:
+    """Stand there again, also where it could not go to from elsewhere any more."""
+    place, rights = opened.descriptor, process.rights
+    assert place is not None
+    try:
+        _change(process, note, place)
+    except PermissionError:
+        if not opened.is_proven or not rights:
+            raise
+        status = os.fstat(place)
+        who = stat.S_IXOTH
+        if rights[0].user_id == status.st_uid:
+            who = stat.S_IXUSR
+        elif status.st_gid in (rights[0].group_id, *rights[0].groups):
+            who = stat.S_IXGRP
+        with agent_with_entry(place, note.handle.mount_id, directory, who):
+            _change(process, note, place)
 
 
 def _change(process: StoppedProcess, note: Note, directory: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.applications.rebind.opener import Opener, close_opened
+from holdfast.applications.rebind.places import Unknown
 from holdfast.applications.rebind.wanted import Expected, Wanted
 
 MOUNT = 11
@@ -27,7 +28,7 @@ def opener(tmp_path: Path) -> Iterator[Opener]:
     base = os.open(tmp_path, os.O_PATH)
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
     deadline_ns = time.monotonic_ns() + 30 * 10**9
-    with Opener({MOUNT: base}, tmp_path, deadline_ns, same_data=True) as opener:
+    with Opener({MOUNT: base}, tmp_path, deadline_ns, Unknown(), same_data=True) as opener:
         yield opener
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     os.close(base)

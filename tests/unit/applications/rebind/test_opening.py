@@ -83,9 +83,9 @@ def test_contents_that_differ_are_not_given_to_a_program(opening: Opening, tmp_p
 
 
 def test_a_lock_that_somebody_has(opening: Opening, tmp_path: Path) -> None:
-    lock = FileLock(LockKind.FLOCK, "write")
+    lock = FileLock(LockKind.OPEN_FILE, "write")
     with open(tmp_path / "root/folder/file") as other:
-        fcntl.flock(other, fcntl.LOCK_SH)
+        fcntl.lockf(other, fcntl.LOCK_SH)
         opened = opening.open(replace(WANTED, locks=(lock,)))
     assert (opened.outcome, opened.lost_locks) == (HandleOutcome.LOST, (lock,))
     assert opened.descriptor is not None
