@@ -66,8 +66,9 @@ class Hold:
                 self._cells[shared.STORAGE_HOLD_DEADLINE] = now + self._timeout_ns
                 self._cells[shared.STORAGE_HOLD_SPACE] = int(space)
                 self._cells[shared.STORAGE_HOLD_SINCE] = now
-            elif not space:
-                self._cells[shared.STORAGE_HOLD_SPACE] = 0  # the full leg is lost now
+            elif not space and self.for_room:  # the full leg is lost now: that is another wait
+                self._cells[shared.STORAGE_HOLD_DEADLINE] = monotonic_ns() + self._timeout_ns
+                self._cells[shared.STORAGE_HOLD_SPACE] = 0
             self.reason = reason
 
     def regain_storage(self) -> None:
@@ -79,13 +80,36 @@ class Hold:
             self.reason = ""
             self._condition.notify_all()
 
-    def wait_for_storage(self, at_most_seconds: float | None = None) -> None:
-        """Wait until storage is back, or for that long. Raises HoldExpired past the deadline."""
+    def wait_for_storage(
+        self, at_most_seconds: float | None = None, since_ns: int | None = None
+    ) -> None:
+        """Wait until storage is back, or for that long. Raises HoldExpired past the deadline.
+
+        A request says since when it has waited: storage that comes and goes begins a new hold each
+        time, and nobody waits for longer than one of them.
+        """
         with self._condition:
             if self.storage_lost and not self.expired:
-                self._condition.wait(at_most_seconds)
-            if self.expired:
+                self._wait(at_most_seconds, since_ns)
+            if self.storage_lost and (self.expired or self._waited_enough(since_ns)):
                 raise HoldExpired
+
+    def wait_for_place(self, since_ns: int, at_most_seconds: float) -> None:
+        """Wait for that long for a place of a leg. Raises HoldExpired past the own deadline."""
+        with self._condition:
+            if not self._waited_enough(since_ns):
+                self._wait(at_most_seconds, since_ns)
+            if self._waited_enough(since_ns):
+                raise HoldExpired
+
+    def _wait(self, at_most_seconds: float | None, since_ns: int | None) -> None:
+        if since_ns is not None:
+            own_seconds = max(0.0, (since_ns + self._timeout_ns - monotonic_ns()) / 1e9)
+            at_most_seconds = min(own_seconds, at_most_seconds or own_seconds)
+        self._condition.wait(at_most_seconds)
+
+    def _waited_enough(self, since_ns: int | None) -> bool:
+        return since_ns is not None and monotonic_ns() >= since_ns + self._timeout_ns
 
     def begin(self, seconds: float | None, reason: str) -> None:
         """Hold for the administrator, for at most that long; renews a hold that is on."""

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from holdfast.containers import open_container
 from holdfast.errors import ContainerFailed, TooSmall
+from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import LegEntry
 from holdfast.gate.superblock import (
     Superblock,
@@ -36,6 +37,9 @@ from holdfast.system.block import direct_io_unit
 from holdfast.system.fuse import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, fallocate
 from holdfast.system.memory import aligned_buffer
 from holdfast.system.statfs import file_system_type
+
+ZERO_STEP_BYTES = 64 << 20
+"""Zeroed by one call at most: a disk without a command for it gets zeros written by the kernel."""
 
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 """Not a failure of the leg: a reason to wait for room."""
@@ -67,7 +71,7 @@ class LegDevice(Protocol):
 
     def read(self, view: memoryview, offset: int) -> None: ...
     def write(self, view: memoryview, offset: int) -> None: ...
-    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> None: ...
+    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> int: ...
     def flush(self) -> None: ...
     def next_data(self, offset: int) -> int: ...
     def write_bitmap(self, page: memoryview, page_number: int) -> None: ...
@@ -100,6 +104,8 @@ class Leg:
     """Tells this container from another one of the same name, on this host since its boot."""
     taken: bool = False
     """The roster took it in, which ends it from then on: other threads may know it."""
+    without: frozenset[int] = frozenset()
+    """Ways to zero a range that this storage does not have."""
 
     def _check_whole(self) -> None:
         """A truncated image would be extended again by the next write, and read as zeros."""
@@ -120,19 +126,27 @@ class Leg:
         if self.watch_size:
             self._check_whole()
 
-    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> None:
-        """Make the range read as zeros; written as zeros where the container has no better way."""
+    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> int:
+        """Make the beginning of the range read as zeros; how much of it (see `zero_all`).
+
+        Written as zeros where the container has no better way. Not more than what any storage that
+        works does well within the hang time-out.
+        """
         how = FALLOC_ZERO_RANGE if keep_allocated else FALLOC_PUNCH_HOLE
+        done = min(length, ZERO_STEP_BYTES)
         try:
-            fallocate(self.descriptor, how | FALLOC_KEEP_SIZE, offset, length)
+            if how in self.without:
+                raise OSError(errno.EOPNOTSUPP, "it said so before")
+            fallocate(self.descriptor, how | FALLOC_KEEP_SIZE, offset, done)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-            end = offset + length
-            for start in range(offset, end, len(_ZEROS)):
-                self.write(_ZEROS[: min(len(_ZEROS), end - start)], start)
+            self.without |= {how}
+            done = min(length, len(_ZEROS))
+            self.write(_ZEROS[:done], offset)
         if self.watch_size:
             self._check_whole()
+        return done
 
     def flush(self) -> None:
         """Make all that was written durable, as far as the container's own word goes."""
@@ -197,7 +211,9 @@ class Leg:
         """
         start = bitmap_offset(container_bytes, size_bytes)
         if container_bytes < self.container_bytes:
-            self.zero(start, container_bytes // 4096 * 4096 - start, keep_allocated=False)
+            end = container_bytes // 4096 * 4096
+            while start < end:
+                start += self.zero(start, end - start, keep_allocated=False)
             self.flush()
 
     def close(self) -> None:
@@ -226,6 +242,19 @@ class Leg:
         if not self.taken:
             self.close()
             self.forget()
+
+
+def zero_all(hand: Hand, leg: LegDevice, offset: int, length: int, *, keep_allocated: bool) -> None:
+    """Make the range read as zeros, by a hand that is inside the leg.
+
+    Each step is an entry of its own: storage that answers each of them does not hang, however long
+    all of them take. Raises OSError, GivenUp.
+    """
+    done = leg.zero(offset, length, keep_allocated=keep_allocated)
+    while done < length:
+        hand.leave()
+        hand.enter(leg.number)
+        done += leg.zero(offset + done, length - done, keep_allocated=keep_allocated)
 
 
 def identity_of(status: os.stat_result) -> int:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic_ns
 
 from holdfast.gate.attended import Hand, Hands
 from holdfast.gate.configuration import GateConfiguration
@@ -20,7 +20,8 @@ from holdfast.gate.hold import Hold
 from holdfast.gate.incidents import Incidents
 from holdfast.gate.intent import Bitmap
 from holdfast.gate.journal import Kind
-from holdfast.gate.leg import NO_SPACE, LegDevice
+from holdfast.gate.leg import NO_SPACE, LegDevice, zero_all
+from holdfast.gate.places import BadPlaceError, BadPlaces
 from holdfast.gate.ranges import Ranges
 from holdfast.gate.roster import Roster
 from holdfast.gate.unflushed import JOURNAL, Unflushed, Unjournalled, WriteLog
@@ -28,6 +29,14 @@ from holdfast.model.volume import JournalFailurePolicy, JournalMode
 
 ROOM_CHECK_SECONDS = 0.25
 """How often a write that found no space is tried again."""
+
+
+@dataclass
+class Waiting:
+    """One write's wait for room: since when (0: it did not wait), and whether it was stored."""
+
+    since_ns: int = 0
+    stored: bool = False
 
 
 class Mirror:
@@ -49,6 +58,7 @@ class Mirror:
         self.roster.on_failed = self._leg_failed
         self.roster.on_unsaved = self._unsaved
         self.hold = Hold(cells, configuration.hold_timeout_seconds)
+        self.places = BadPlaces(self.hold, incidents)
         self.ranges = Ranges()
         self.bitmap = Bitmap(configuration.size_bytes)
         self.bitmap_lock = threading.Lock()
@@ -59,6 +69,8 @@ class Mirror:
         self.flushed_position = configuration.recorded_position
         self.wake: Callable[[], None] = lambda: None
         self._checkpoint_lock = threading.Lock()
+        self._room_lock = threading.Lock()
+        self._waiting_for_room = 0
 
     def open_journal(self, *, seal: bool) -> None:
         """Open the journal that the configuration asks for. Raises OSError."""
@@ -75,13 +87,30 @@ class Mirror:
 
     # --- requests ---------------------------------------------------------------------------
 
-    def read(self, hand: Hand, view: memoryview, offset: int) -> None:
-        """Fill the view. Raises HoldExpired, GivenUp."""
+    def read(self, hand: Hand, view: memoryview, offset: int, *, patient: bool = True) -> None:
+        """Fill the view. Raises HoldExpired, GivenUp; BadPlaceError when not `patient`."""
+        since_ns = monotonic_ns()
+        answered = False
+        try:
+            while True:
+                try:
+                    self._read(hand, view, offset, since_ns)
+                except BadPlaceError as bad:
+                    if not patient:
+                        raise
+                    self.places.wait(hand, bad, since_ns)
+                else:
+                    answered = True
+                    return
+        finally:
+            self.places.over(hand, answered=answered)
+
+    def _read(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
         roster = self.roster
         while True:
             readers = roster.readers
             if not readers:
-                self.hold.wait_for_storage()
+                self.hold.wait_for_storage(since_ns=since_ns)
                 continue
             leg = readers[0]
             hand.enter(leg.number)
@@ -89,10 +118,61 @@ class Mirror:
                 leg.read(view, offset)
             except OSError as error:
                 hand.leave()
-                roster.fail(leg, f"read: {error.strerror}")
+                if not self.places.is_one(hand, leg, error, offset, len(view)):
+                    roster.fail(leg, f"read: {error.strerror}")
+                    continue
+                bad = BadPlaceError(leg, "read", offset)
+                if not self._read_elsewhere(hand, bad, view, offset):
+                    raise bad from error
+                return
             else:
                 hand.leave()
                 return
+
+    def _read_elsewhere(
+        self, hand: Hand, bad: BadPlaceError, view: memoryview, offset: int
+    ) -> bool:
+        """Read a bad place of a leg from another one, and write it where it was bad.
+
+        False when no other can read it either. No write comes between; a leg that cannot take it
+        back fails.
+        """
+        entered = not self.ranges.holds(hand)
+        if entered:
+            self.ranges.enter(hand, offset, len(view))
+        try:
+            for other in self.roster.readers:
+                if other is bad.leg:
+                    continue
+                hand.enter(other.number)
+                try:
+                    other.read(view, offset)
+                except OSError as error:
+                    hand.leave()
+                    if not self.places.is_one(hand, other, error, offset, len(view)):
+                        self.roster.fail(other, f"read: {error.strerror}")
+                    continue
+                else:
+                    hand.leave()
+                self._rewrite(hand, bad, other, view, offset)
+                return True
+            return False
+        finally:
+            if entered and not hand.given_up:
+                self.ranges.leave(hand)
+
+    def _rewrite(
+        self, hand: Hand, bad: BadPlaceError, source: LegDevice, view: memoryview, offset: int
+    ) -> None:
+        hand.enter(bad.leg.number)
+        try:
+            bad.leg.write(view, offset)
+        except OSError as error:
+            hand.leave()
+            self.roster.fail(bad.leg, f"{bad.what}, nor be written there: {error.strerror}")
+        else:
+            hand.leave()
+            self.places.rewritten(bad, source)
 
     def write(self, hand: Hand, view: memoryview, offset: int) -> None:
         """Store the view on every leg; durable after a flush. Raises HoldExpired, GivenUp."""
@@ -111,52 +191,94 @@ class Mirror:
         view: memoryview | None,
         keep_allocated: bool = False,
     ) -> None:
+        since_ns = monotonic_ns()
+        answered = False
         self.ranges.enter(hand, offset, length)
         try:
-            if self.log.active:
-                self.log.append(hand, kind, offset, length if view is None else view)
-            self._store(hand, offset, length, view, keep_allocated)
+            while not answered:
+                if self.log.active:
+                    self.log.append(hand, kind, offset, length if view is None else view)
+                try:
+                    self._store(hand, offset, length, view, keep_allocated, since_ns)
+                except BadPlaceError as bad:
+                    self.log.done(hand)  # not to keep the journal from being emptied meanwhile
+                    self.places.wait(hand, bad, since_ns)
+                else:
+                    answered = True
         finally:
+            self.places.over(hand, answered=answered)
             if not hand.given_up:
                 self.log.done(hand)
                 self.ranges.leave(hand)
 
     def _store(
-        self, hand: Hand, offset: int, length: int, view: memoryview | None, keep_allocated: bool
+        self,
+        hand: Hand,
+        offset: int,
+        length: int,
+        view: memoryview | None,
+        keep_allocated: bool,
+        since_ns: int,
     ) -> None:
-        roster = self.roster
-        no_room_since = 0.0
+        """Write on every leg. Raises BadPlaceError when it is the last one that has a bad place."""
+        room = Waiting()
         self.written = True
-        while True:
-            if roster.has_siblings and not self.bitmap.covers(offset, length):
-                self._intend(hand, offset, length)
-            stored = full = False
-            for leg in roster.writers:
-                hand.enter(leg.number)
-                try:
-                    if view is not None:
-                        leg.write(view, offset)
+        try:
+            while True:
+                if self.roster.has_siblings and not self.bitmap.covers(offset, length):
+                    self._intend(hand, offset, length)
+                stored = full = False
+                for leg in self.roster.writers:
+                    hand.enter(leg.number)
+                    try:
+                        if view is not None:
+                            leg.write(view, offset)
+                        else:
+                            zero_all(hand, leg, offset, length, keep_allocated=keep_allocated)
+                    except OSError as error:
+                        hand.leave()
+                        if error.errno in NO_SPACE:
+                            full = True
+                            self._no_room(hand, leg, room, since_ns)
+                        else:
+                            self._write_failed(hand, leg, error, offset, length)
                     else:
-                        leg.zero(offset, length, keep_allocated=keep_allocated)
-                except OSError as error:
-                    hand.leave()
-                    if error.errno in NO_SPACE:
-                        full = True
-                        no_room_since = no_room_since or monotonic()
-                        self._no_room(hand, leg, monotonic() - no_room_since)
-                    else:
-                        roster.fail(leg, f"write: {error.strerror}")
-                else:
-                    hand.leave()
-                    stored = stored or leg in roster.readers
-            if roster.unsettled:
-                roster.settle(hand)
-            if stored and not full and roster.readers:
-                if no_room_since:
-                    self._room_again()
-                return
-            if not full:
-                self.hold.wait_for_storage()
+                        hand.leave()
+                        stored = stored or leg in self.roster.readers
+                if self.roster.unsettled:
+                    self.roster.settle(hand)
+                if stored and not full and self.roster.readers:
+                    room.stored = True
+                    return
+                if not full:
+                    self.hold.wait_for_storage(since_ns=since_ns)
+        finally:
+            self._room_over(room)
+
+    def _write_failed(
+        self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int
+    ) -> None:
+        """A leg that lacks a write fails; the last one does not, if it is there all the same."""
+        last = self.roster.readers == (leg,)
+        if (
+            last
+            and self.places.is_one(hand, leg, error, offset, length)
+            and self._takes_writes(hand, leg)
+        ):
+            raise BadPlaceError(leg, "write", offset) from error
+        self.roster.fail(leg, f"write: {error.strerror}")
+
+    def _takes_writes(self, hand: Hand, leg: LegDevice) -> bool:
+        """Whether a leg can be written elsewhere: a page of its bitmap, as it is."""
+        with hand.holding(self.bitmap_lock):
+            hand.enter(leg.number)
+            try:
+                leg.write_bitmap(self.bitmap.page(0), 0)
+            except OSError:
+                return False
+            finally:
+                hand.leave()
+        return True
 
     def flush(self, hand: Hand) -> None:
         """Make every answered write durable on all in-sync legs and in the journal.
@@ -171,6 +293,7 @@ class Mirror:
     def _flush(self, hand: Hand) -> int:
         """Flush everything; the journal position up to which the legs are durable now."""
         roster = self.roster
+        since_ns = monotonic_ns()
         while True:
             position = self.log.stable_position(roster.configuration.recorded_position)
             flushed = []
@@ -190,7 +313,7 @@ class Mirror:
             readers = roster.readers
             if readers and all(leg in flushed for leg in readers):  # one may have joined meanwhile
                 return position
-            self.hold.wait_for_storage()
+            self.hold.wait_for_storage(since_ns=since_ns)
 
     def replay(self, hand: Hand, leg: LegDevice, position: int) -> int:
         """Write onto a leg what the journal has and it lacks; bytes written. Raises OSError.
@@ -348,10 +471,15 @@ class Mirror:
                 incident.step(how, "continued")
         self.wake()
 
-    def _no_room(self, hand: Hand, leg: LegDevice, waited_seconds: float) -> None:
+    def _no_room(self, hand: Hand, leg: LegDevice, room: Waiting, since_ns: int) -> None:
         """A leg is full: wait for room; with another leg there, not longer than for a hang."""
         configuration = self.roster.configuration
         reason = f"leg {leg.number} ({leg.url}) has no space left"
+        if not room.since_ns:
+            room.since_ns = monotonic_ns()
+            with self._room_lock:
+                self._waiting_for_room += 1
+        waited_seconds = (monotonic_ns() - room.since_ns) / 1e9
         others = [other for other in self.roster.readers if other is not leg]
         if others and waited_seconds >= configuration.hang_timeout_seconds:
             self.roster.fail(leg, "no space left")
@@ -361,10 +489,22 @@ class Mirror:
             incident = self.incidents.reflex("hold", reason)
             incident.step("held for room", reason)
             self.wake()
-        self.hold.wait_for_storage(ROOM_CHECK_SECONDS)
+        self.hold.wait_for_storage(ROOM_CHECK_SECONDS, since_ns)
 
-    def _room_again(self) -> None:
-        if self.hold.storage_lost and self.roster.readers:
+    def _room_over(self, room: Waiting) -> None:
+        """A write was stored, or has waited in vain for room.
+
+        The hold ends when something could be stored and nobody waits any more, also one whose
+        deadline has passed.
+        """
+        if room.since_ns:
+            with self._room_lock:
+                self._waiting_for_room -= 1
+        if not room.stored or not self.hold.for_room:
+            return
+        with self._room_lock:
+            alone = not self._waiting_for_room
+        if alone:
             self.storage_back("room again")
 
     def journal_failed(self, reason: str) -> None:

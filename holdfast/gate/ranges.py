@@ -36,6 +36,10 @@ class Ranges:
             if self._held.pop(hand.slot, None) is not None and self._waiting:
                 self._condition.notify_all()
 
+    def holds(self, hand: Hand) -> bool:
+        """Whether the hand is in a range."""
+        return hand.slot in self._held
+
     def touches(self, offset: int, length: int) -> bool:
         """Whether any hand uses a byte of the range now."""
         end = offset + length

@@ -14,13 +14,17 @@ from holdfast.gate import shared
 from holdfast.gate.attended import GivenUp, Hand
 from holdfast.gate.hold import HoldExpired
 from holdfast.gate.incidents import Incident
-from holdfast.gate.leg import LegDevice
+from holdfast.gate.leg import LegDevice, zero_all
 from holdfast.gate.mirror import Mirror
+from holdfast.gate.places import BadPlaceError
 from holdfast.gate.superblock import REGION_BYTES
 from holdfast.model.volume import LegState
 from holdfast.system.memory import aligned_buffer
 
 _ZEROS = bytes(REGION_BYTES)
+
+BAD_PLACE_SECONDS = 5.0
+"""How often a region that cannot be read is tried again when no other is left."""
 
 
 class Resync(threading.Thread):
@@ -47,6 +51,8 @@ class Resync(threading.Thread):
         self.total = len(regions)
         self.whole = whole
         """All regions before these are copied already: what is left is worth remembering."""
+        self.unreadable: set[int] = set()
+        """Regions in which the source has a bad place."""
         self.stopping = threading.Event()
         self.hand = mirror.hands.take()
 
@@ -99,11 +105,28 @@ class Resync(threading.Thread):
         while self.done < len(self.regions) and not self.stopping.is_set():
             if self.mirror.roster.present.get(self.leg.number) is not self.leg:
                 raise OSError(5, "the leg failed")
-            copied += self._copy(hand, self.regions[self.done], buffer)
+            try:
+                copied += self._copy(hand, self.regions[self.done], buffer)
+            except BadPlaceError as bad:
+                self._put_off(bad)
+                continue
             self.done += 1
             self._remember()
             if rate:
                 self.stopping.wait(max(0.0, copied / rate - (monotonic() - started)))
+
+    def _put_off(self, bad: BadPlaceError) -> None:
+        """Leave a region that cannot be read for the end; there, wait until it can, or is written.
+
+        The leg does not become a source as long as it lacks one.
+        """
+        region = self.regions.pop(self.done)
+        if region in self.unreadable:  # nothing else is left
+            self.stopping.wait(BAD_PLACE_SECONDS)
+        else:
+            self.unreadable.add(region)
+            self.incident.step(f"region {region} is left for the end", bad.what)
+        self.regions.append(region)
 
     def _remember(self) -> None:
         """Note in the shared page how far this attempt is, for the worker after this one.
@@ -115,7 +138,7 @@ class Resync(threading.Thread):
             if roster.present.get(number) is not self.leg:
                 return
             if self.whole and self.done < len(self.regions):
-                shared.remember_copied(self.mirror.cells, number, self.regions[self.done])
+                shared.remember_copied(self.mirror.cells, number, min(self.regions[self.done :]))
             else:
                 shared.forget_copied(self.mirror.cells, number)
 
@@ -128,14 +151,14 @@ class Resync(threading.Thread):
             if self.blank and self._is_hole(hand, offset, length):
                 return 0
             view = buffer[:length]
-            self.mirror.read(hand, view, offset)
+            self.mirror.read(hand, view, offset, patient=False)
             zeros = view.tobytes() == _ZEROS[:length]
             if zeros and self.blank:
                 return length
             hand.enter(self.leg.number)
             try:
                 if zeros:
-                    self.leg.zero(offset, length, keep_allocated=False)
+                    zero_all(hand, self.leg, offset, length, keep_allocated=False)
                 else:
                     self.leg.write(view, offset)
             finally:

@@ -55,6 +55,7 @@ class Server:
         """Ends the worker because of a defect: the next one gets the request in hand again."""
         self.stopped = threading.Event()
         self.threads: dict[int, ServingThread] = {}
+        mirror.places.relieve = self.relieve
 
     def start(self) -> None:
         """Start serving."""
@@ -66,6 +67,13 @@ class Server:
         thread = ServingThread(self, self.mirror.hands.take(), predecessor)
         self.threads[thread.hand.slot] = thread
         thread.start()
+
+    def relieve(self, hand: Hand) -> None:
+        """The hand's thread will wait for long, with its request: another one serves meanwhile."""
+        thread = self.threads.get(hand.slot)
+        if thread is not None and not thread.relieved:
+            thread.relieved = True
+            self.add_thread(None)
 
     def replace(self, hand: Hand) -> None:
         """The hand was given up; if it was one of ours, another thread takes its request."""
@@ -93,6 +101,8 @@ class ServingThread(threading.Thread):
         self.hand = hand
         hand.serving = True
         self.working = False
+        self.relieved = False
+        """Another thread has taken its place: it ends with the request that it has."""
         header = memoryview(aligned_buffer(_PAGE))
         self.header = header[: fuse.HEADER_BYTES]
         self.data = memoryview(aligned_buffer(fuse.MAXIMUM_TRANSFER_BYTES + _PAGE))
@@ -133,7 +143,7 @@ class ServingThread(threading.Thread):
         hold = self.server.mirror.hold
         cells = self.hand.cells
         readv = os.readv
-        while True:
+        while not self.relieved:
             try:
                 length = readv(connection, vectors)
             except OSError as error:

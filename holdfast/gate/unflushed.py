@@ -17,7 +17,7 @@ from typing import Protocol
 
 from holdfast.gate.attended import Hand
 from holdfast.gate.journal import Journal, Kind
-from holdfast.gate.leg import LegDevice
+from holdfast.gate.leg import LegDevice, zero_all
 from holdfast.gate.segment import PAGE_BYTES
 from holdfast.system.memory import aligned_buffer
 
@@ -233,7 +233,7 @@ class Unflushed:
                     leg.write(view, record.offset)
                     replayed += record.length
                 elif record.kind == Kind.DISCARD:
-                    leg.zero(record.offset, record.length, keep_allocated=False)
+                    zero_all(hand, leg, record.offset, record.length, keep_allocated=False)
             finally:
                 hand.leave()
         hand.enter(leg.number)

@@ -35,7 +35,7 @@ from holdfast.gate.mirror import Mirror
 from holdfast.gate.provision import provision, rediscover
 from holdfast.gate.recovery import Recovery
 from holdfast.gate.start import start_first, take_over
-from holdfast.gate.superblock import Superblock, search_superblock
+from holdfast.gate.superblock import Superblock, bitmap_offset, search_superblock
 from holdfast.gate.task import LegTask
 from holdfast.gate.unflushed import Unflushed
 from holdfast.model.volume import JournalMode, LegState
@@ -61,9 +61,14 @@ class Storages:
         self.calls_to_live: int | None = None
         self.error_after: dict[int, int] = {}
         """By leg number: calls until one fails."""
+        self.bad_places: dict[int, set[int]] = {}
+        """By leg number: offsets that cannot be read until they are written."""
+        self.not_writable: set[tuple[int, int]] = set()
+        """Bad places, by leg number, that cannot be written either."""
         self.dead = False
+        self.flush_fails = False
 
-    def burn(self, number: int) -> None:
+    def burn(self, number: int, offset: int = 0, length: int = 0, *, writing: bool = False) -> None:
         """One call to a leg. Raises KilledError at the end of the fuse and ever after."""
         if self.calls_to_live is not None:
             self.calls_to_live -= 1
@@ -75,6 +80,13 @@ class Storages:
             if self.error_after[number] < 0:
                 del self.error_after[number]
                 raise OSError(errno.EIO, "injected")
+        for place in list(self.bad_places.get(number, ())):
+            if offset <= place < offset + length:
+                if not writing:
+                    raise OSError(errno.ENODATA, "bad sector")
+                if (number, place) in self.not_writable:
+                    raise OSError(errno.EIO, "bad sector")
+                self.bad_places[number].discard(place)  # the disk uses another sector for it
 
     def lose_cache(self, path: Path, chance: random.Random) -> None:
         """The disk lost power: each block that was not flushed is as it was, or not."""
@@ -107,30 +119,38 @@ class FaultyStorage:
                     blocks[index] = file.read(BLOCK_BYTES).ljust(BLOCK_BYTES, b"\0")
 
     def read(self, view: memoryview, offset: int) -> None:
-        self._storages.burn(self._leg.number)
+        self._storages.burn(self._leg.number, offset, len(view))
         self._leg.read(view, offset)
 
     def write(self, view: memoryview, offset: int) -> None:
-        self._storages.burn(self._leg.number)
+        self._storages.burn(self._leg.number, offset, len(view), writing=True)
         self._remember(offset, len(view))
         self._leg.write(view, offset)
 
-    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> None:
-        self._storages.burn(self._leg.number)
+    def zero(self, offset: int, length: int, *, keep_allocated: bool) -> int:
+        self._storages.burn(self._leg.number, offset, length, writing=True)
         self._remember(offset, length)
-        self._leg.zero(offset, length, keep_allocated=keep_allocated)
+        return self._leg.zero(offset, length, keep_allocated=keep_allocated)
 
     def flush(self) -> None:
         self._storages.burn(self._leg.number)
+        if self._storages.flush_fails:
+            raise OSError(errno.EIO, "injected")
         self._leg.flush()
         self._storages.durable.pop(self._path, None)
 
-    def write_bitmap(self, page: memoryview, page_number: int) -> None:
-        self._storages.burn(self._leg.number)
-        from holdfast.gate.superblock import bitmap_offset
-
+    def _bitmap_page(self, page_number: int) -> int:
         tail = bitmap_offset(self._leg.container_bytes, self._leg.size_bytes)
-        self._remember(tail + page_number * BLOCK_BYTES, BLOCK_BYTES)
+        return tail + page_number * BLOCK_BYTES
+
+    def read_bitmap(self) -> bytes:
+        self._storages.burn(self._leg.number, self._bitmap_page(0), BLOCK_BYTES)
+        return self._leg.read_bitmap()
+
+    def write_bitmap(self, page: memoryview, page_number: int) -> None:
+        place = self._bitmap_page(page_number)
+        self._storages.burn(self._leg.number, place, BLOCK_BYTES, writing=True)
+        self._remember(place, BLOCK_BYTES)
         self._leg.write_bitmap(page, page_number)
 
     def write_superblock(self, superblock: Superblock) -> None:
