@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from holdfast.applications.rebind.batch import (
     MOST_CALLS,
@@ -139,6 +140,18 @@ class Calls:
         """Write the code again that gives the threads their registers, which have changed."""
         code = self.harbour.build_code(self._threads.registers)
         self._threads.write(self.harbour.address, code)
+
+    def learn_clock(self) -> None:
+        """Compare deadlines with the clock that these threads see. Raises OSError."""
+        address = self.harbour.scratch
+        before_ns = time.monotonic_ns()
+        self.call("clock_gettime", (time.CLOCK_MONOTONIC, address))
+        after_ns = time.monotonic_ns()
+        seconds, rest_ns = struct.unpack("<qq", self._threads.read(address, 16))
+        there_ns = seconds * 10**9 + rest_ns
+        if not before_ns <= there_ns <= after_ns:
+            self.harbour = replace(self.harbour, clock_offset_ns=there_ns - before_ns)
+            self.write_exits()
 
     # --- one call -------------------------------------------------------------------------------
 

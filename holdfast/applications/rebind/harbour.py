@@ -42,6 +42,7 @@ _TICK_NS = 50_000_000
 _SYSCALL = b"\x0f\x05"
 _SIG_SETMASK = 2
 _CLOCK_MONOTONIC = 1
+_WORD = (1 << 64) - 1
 
 _LOAD = {
     "rax": b"\x48\xb8",
@@ -134,6 +135,8 @@ class Harbour:
 
     address: int
     thread_ids: tuple[int, ...]
+    clock_offset_ns: int = 0
+    """How far CLOCK_MONOTONIC is ahead of ours where they live (time_namespaces(7))."""
 
     @property
     def code_bytes(self) -> int:
@@ -203,6 +206,8 @@ class Harbour:
                 b"\x49\x8b\x46\x10",  # mov rax, [r14+16]
                 b"\x48\x69\xc0" + struct.pack("<i", 10**9),  # imul rax, rax, 10^9
                 b"\x49\x03\x46\x18",  # add rax, [r14+24]
+                _load("rdx", self.clock_offset_ns & _WORD),
+                b"\x48\x29\xd0",  # sub rax, rdx: now it is our time
                 _load("rdx", self.data + 8),
                 b"\x48\x3b\x02",  # cmp rax, [rdx]
             )
@@ -220,9 +225,11 @@ class Harbour:
                 _SYSCALL,
             )
         )
-        after_look = len(compare) + 2 + len(sleep) + 2
+        again_bytes = 5
+        after_look = len(compare) + 2 + len(sleep) + again_bytes
         is_late = look + b"\x75" + struct.pack("<b", after_look) + compare  # jnz leave
-        after_late, after_parked = len(sleep) + 2, len(is_late) + 2 + len(sleep) + 2
+        after_late = len(sleep) + again_bytes
+        after_parked = len(is_late) + 2 + after_late
         loop = b"".join(
             (
                 is_parked,
@@ -232,7 +239,7 @@ class Harbour:
                 sleep,
             )
         )
-        again = b"\xeb" + struct.pack("<b", -(len(loop) + 2))
+        again = b"\xe9" + struct.pack("<i", -(len(loop) + again_bytes))
         code = _SYSCALL + loop + again + b"\x41\xff\xe7"  # leave: jmp r15
         assert len(code) <= _CODE_START
         parts = [code.ljust(_CODE_START, b"\xcc")]

@@ -22,6 +22,7 @@ def as_json(threads: Threads, harbour: Harbour, token: int) -> dict[str, Any]:
         "pid": threads.pid,
         "start_time": threads.start_time,
         "harbour": harbour.address,
+        "clock_offset_ns": harbour.clock_offset_ns,
         "token": token,
         "threads": [
             {"id": thread_id, "mask": threads.masks[thread_id], "registers": registers.values}
@@ -36,7 +37,7 @@ def take_over(threads: Threads, record: dict[str, Any]) -> Calls | None:
     `threads` have their own registers and masks then, not those with which they wait.
     """
     saved = {each["id"]: each for each in record["threads"]}
-    harbour = Harbour(record["harbour"], tuple(saved))
+    harbour = Harbour(record["harbour"], tuple(saved), record.get("clock_offset_ns", 0))
     if not all(
         thread_id in saved and harbour.holds(registers.instruction_pointer)
         for thread_id, registers in threads.registers.items()

@@ -24,6 +24,7 @@ from holdfast.applications.rebind.patience import Patience
 from holdfast.applications.rebind.strays import clear_left_over
 from holdfast.applications.rebind.tables import Tables
 from holdfast.applications.rebind.threads import STOP_SECONDS, Threads, gone, start_time
+from holdfast.system.namespace import shares_clocks
 from holdfast.system.proc import read
 from holdfast.system.proc_text import Map, parse_maps
 from holdfast.system.registers import Registers
@@ -121,6 +122,8 @@ class Target:
         self._tables.look(self._threads)
         self._inside = self._passage.enter(maps, deadline_ns, self._token)
         self._living.add(self._token)
+        if not shares_clocks(self.pid):
+            self._inside.learn_clock()
         for stray in strays:
             self.call("munmap", stray.address, stray.size_bytes)
 
