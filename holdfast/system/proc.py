@@ -21,6 +21,7 @@ _CHUNK_BYTES = 1 << 16
 _RECORD_BYTES = 1 << 12
 """Most are shorter; whatever is not is read further."""
 
+_ADDRESS_SPACE = re.compile(rb"^Max address space\s+(\w+)", re.MULTILINE)
 _MOST_DESCRIPTORS = re.compile(rb"^Max open files\s+(\w+)\s+(\w+)", re.MULTILINE)
 
 
@@ -124,6 +125,17 @@ def descriptor_limit(pid: int) -> tuple[int, int]:
     if found is not None:
         return _limit(found[1]), _limit(found[2])
     raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended")
+
+
+def address_space_limit(pid: int) -> int:
+    """How many bytes of address space a process may have: the soft limit, RLIMIT_AS.
+
+    Raises ProcessLookupError when it has ended.
+    """
+    found = _ADDRESS_SPACE.search(read_record(f"/proc/{pid}/limits"))
+    if found is None:
+        raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended")
+    return _limit(found[1])
 
 
 def _limit(word: bytes) -> int:

@@ -108,11 +108,12 @@ class NobodyThere(OSError):
 
 
 def failure(threads: Threads, name: str, result: int) -> OSError | None:
-    """What the raw result of a system call says went wrong."""
+    """What the raw result of a system call says went wrong: its `filename` tells the process."""
     if not LEAST_RESULT <= result < 0:
         return None
     kind = NobodyThere if result == -errno.ESRCH else OSError
-    return kind(-result, f"{name} in process {threads.pid}: {os.strerror(-result)}")
+    words = f"{name} in process {threads.pid}: {os.strerror(-result)}"
+    return kind(-result, words, f"/proc/{threads.pid}")
 
 
 class Calls:

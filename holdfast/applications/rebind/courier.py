@@ -122,7 +122,8 @@ class Courier:
         if not complete:
             for number in numbers:
                 self._target.call("close", number, thread_id=self._thread_id)
-            raise OSError(errno.EMFILE, "the process may not have so many descriptors")
+            words = "the process may not have so many descriptors"
+            raise OSError(errno.EMFILE, words, f"/proc/{self._target.pid}")
         return numbers
 
     def close(self) -> None:

@@ -109,7 +109,7 @@ def _duplicate(
     results = process.target.call_many([*calls, *closing(numbers)], thread_id)
     for result in results[: len(calls)]:
         if result < 0:
-            raise OSError(-result, os.strerror(-result))
+            raise OSError(-result, os.strerror(-result), f"/proc/{process.pid}")
 
 
 def _set_close_on_exec(process: StoppedProcess, thread_id: int | None, note: Note) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from holdfast.applications.rebind.hindrances import frozen, hindrance
-from holdfast.system.proc import descriptor_limit, read, read_record
+from holdfast.system.proc import address_space_limit, descriptor_limit, read, read_record
 from holdfast.system.proc_text import parse_stat
 from holdfast.system.smaps import MapSettings, read_settings
 
@@ -25,7 +25,10 @@ _CAP_SYS_CHROOT, _CAP_SYS_ADMIN, _CAP_CHECKPOINT_RESTORE = 18, 21, 40  # linux/c
 _NEEDED_DESCRIPTORS = 3
 """A socket pair, and what comes through it."""
 
-_STATUS = re.compile(rb"^(TracerPid|CapEff|Seccomp):\s*(\w+)$", re.MULTILINE)
+_NEEDED_BYTES = 1 << 20
+"""Address space for a harbour, of a process with thousands of threads as well."""
+
+_STATUS = re.compile(rb"^(TracerPid|CapEff|Seccomp|VmSize):\s*(\w+)(?: kB)?$", re.MULTILINE)
 """What of proc_pid_status(5) matters here."""
 
 _MACHINES = frozenset({"x86_64"})
@@ -96,6 +99,12 @@ def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
     standing = frozen(pid)
     if standing is not None:
         return f"{standing.words}. {standing.mend}"
+    limit_bytes = address_space_limit(pid)
+    if int(status.get("VmSize", "0")) * 1024 + _NEEDED_BYTES > limit_bytes:
+        return (
+            "it has as much address space as it may have (RLIMIT_AS): give it some more, prlimit"
+            f" --pid {pid} --as=unlimited"
+        )
     most = descriptor_limit(pid)[1]
     folder = f"/proc/{pid}/fd"
     # The size is how many there are, from Linux 6.2 on; 0 before.

@@ -45,7 +45,13 @@ class Passage:
             calls.wait(thread_id)
         self.clear()
         data_bytes = size_bytes - harbour.code_bytes
-        calls.call("mprotect", (harbour.data, data_bytes, _PROT_READ | _PROT_WRITE))
+        try:
+            calls.call("mprotect", (harbour.data, data_bytes, _PROT_READ | _PROT_WRITE))
+        except ProcessLookupError:
+            raise
+        except OSError:  # one map more than it may have
+            self.leave(calls)
+            raise
         return calls
 
     def leave(self, calls: Calls) -> None:

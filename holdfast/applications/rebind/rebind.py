@@ -55,6 +55,14 @@ _WORDS_AT_MOST = 3
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+_MENDS = {
+    errno.ENOMEM: "Let it have more memory maps and address space: prlimit --pid {pid}"
+    " --as=unlimited --data=unlimited, sysctl vm.max_map_count; or end it.",
+    errno.EMFILE: "Let it have more descriptors (prlimit --pid {pid} --nofile), or end it.",
+    errno.ENFILE: "Let this host have more open files (sysctl fs.file-max).",
+}
+"""For those who have reached a limit."""
+
 
 class Rebind:
     """All users of a volume, moved together. Use from one thread only (ptrace(2))."""
@@ -144,9 +152,9 @@ class Rebind:
                     break
                 self._users = list(self._find())
             self._refuse(judge(self._living()))
-        except BaseException:
+        except BaseException as error:
             self._let_all_go()
-            raise
+            raise self._refusal(error) from error
         self._set_alarm(self._deadline_ns)
 
     def _living(self) -> list[User]:
@@ -279,11 +287,29 @@ class Rebind:
         except BaseException as error:
             self._let_all_go()
             self._record.remove()
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            refusal = self._refusal(error)
+            if refusal is error and isinstance(error, OSError) and error.errno in _NO_ROOM:
                 raise _no_room(self._record.directory) from error
-            raise
+            raise refusal from error
         self._record.write({"act": Act.PARKING})
-        self._park()
+        try:
+            self._park()
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: BaseException) -> BaseException:
+        """In words, when a call inside one of them failed: it may have reached its limits."""
+        if not isinstance(error, OSError) or isinstance(error, ProcessLookupError):
+            return error
+        pids = {f"/proc/{user.pid}": user for user in self._users}
+        user = pids.get(str(error.filename))
+        if user is None:
+            return error
+        mend = _MENDS.get(error.errno or 0, "See its limits (prlimit --pid), or end it.")
+        return Refused(
+            f"{user.name} (process {user.pid}) cannot be moved: {error.strerror}",
+            mend.format(pid=user.pid),
+        )
 
     def _note(self) -> None:
         handles = {user.pid: user.handles for user in self._living()}
