@@ -38,6 +38,20 @@ _WAITS = {
 they wait without an end (signal(7); asm/unistd_64.h)."""
 
 
+_RING_WAITS = {"x86_64": 426}
+"""io_uring_enter(2)"""
+
+_RING_GET_EVENTS, _RING_MORE_ARGUMENTS = 1, 8
+"""IORING_ENTER_GETEVENTS, IORING_ENTER_EXT_ARG (a time-out may be among them)."""
+
+_OF_SOCKETS = {
+    "x86_64": frozenset({0, 1, 19, 20, 40, 42, 43, 44, 45, 46, 47, 288, 299, 307}),
+}
+"""read, write, readv, writev, sendfile, connect, accept, sendto, recvfrom, sendmsg, recvmsg,
+accept4, recvmmsg, sendmmsg: with EINTR they have done nothing. Of a socket with a time-out
+(SO_RCVTIMEO, SO_SNDTIMEO) they end so although no signal handler runs (signal(7))."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where things are among the registers."""
@@ -167,11 +181,33 @@ class Registers:
 
         Being stopped made it end with EINTR; after a signal handler it still does.
         """
-        waits = _WAITS.get(self.layout.machine, {})
-        if self.result == -errno.EINTR and self.interrupted_call in waits:
+        machine = self.layout.machine
+        if self.result != -errno.EINTR:
+            return
+        waits = _WAITS.get(machine, {})
+        if self.interrupted_call in waits:
             index, mask, endless = waits[self.interrupted_call]
             if self.argument(index) & mask == endless:
-                self.values[self.layout.result] = _RESTART_UNLESS_HANDLED & _WORD
+                self.restart_unless_handled()
+        elif self.interrupted_call == _RING_WAITS.get(machine):
+            flags = self.argument(3)
+            if flags & _RING_GET_EVENTS and not flags & _RING_MORE_ARGUMENTS:
+                self.restart_unless_handled()
+
+    def restart_unless_handled(self) -> None:
+        """Let the call be made again, unless a signal handler runs first: then it is EINTR."""
+        self.values[self.layout.result] = _RESTART_UNLESS_HANDLED & _WORD
+
+    @property
+    def interrupted_descriptor(self) -> int:
+        """Of which a call ended with EINTR that may be one of a socket with a time-out; -1: none.
+
+        Made again, it waits for its whole time-out: nobody outside knows how much of it is left.
+        """
+        calls = _OF_SOCKETS.get(self.layout.machine, frozenset())
+        if self.result == -errno.EINTR and self.interrupted_call in calls:
+            return self.argument(0) & _INT
+        return -1
 
     def wants_restart(self) -> bool:
         """Whether the kernel would make the interrupted system call again by itself."""

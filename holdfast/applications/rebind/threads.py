@@ -19,7 +19,7 @@ from holdfast.applications.rebind.hindrances import hindrance, runs_program
 from holdfast.applications.rebind.patience import Patience, Patiences
 from holdfast.errors import DeadlinePassed, Refused
 from holdfast.system import ptrace
-from holdfast.system.proc import read_record
+from holdfast.system.proc import link, read_record
 from holdfast.system.proc_text import parse_stat
 from holdfast.system.registers import X86_64, Registers
 
@@ -236,6 +236,8 @@ class Threads:
             if thread_id == self.pid:
                 self._leader = registers.copy()
             registers.undo_interruption()
+            if _is_socket(thread_id, registers.interrupted_descriptor):
+                registers.restart_unless_handled()
             self.masks[thread_id] = ptrace.get_signal_mask(thread_id)
             self.registers[thread_id] = registers
             return
@@ -330,6 +332,15 @@ class Threads:
         if self._memory >= 0:
             os.close(self._memory)
             self._memory = -1
+
+
+def _is_socket(thread_id: int, descriptor: int) -> bool:
+    """Whether this descriptor of a thread is a socket."""
+    if descriptor < 0:
+        return False
+    with suppress(OSError):
+        return link(f"/proc/{thread_id}/fd/{descriptor}").startswith("socket:")
+    return False
 
 
 def _let_go(thread_id: int, timeout_seconds: float) -> bool:

@@ -1,4 +1,7 @@
-"""A thread that waits without a time-out is not told that it was stopped: no EINTR (signal(7))."""
+"""A thread that waits without a time-out is not told that it was stopped: no EINTR (signal(7)).
+
+Nor is one that waits for a socket with a time-out.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,26 @@ libc.epoll_ctl(poll, 1, end, ctypes.create_string_buffer(b"\\1" + bytes(11), 12)
 semaphore = libc.semget(0, 1, 0o600)
 change = ctypes.create_string_buffer(b"\\0\\0\\xff\\xff\\0\\0", 6)
 """
+SOCKETS = """
+import socket, struct
+long = struct.pack("ll", 3600, 0)
+here, there = socket.socketpair()
+here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, long)
+listening = socket.create_server(("127.0.0.1", 0))
+listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, long)
+number, room = here.fileno(), ctypes.create_string_buffer(8)
+here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, long)
+parameters = ctypes.create_string_buffer(120)
+"""
+RING = "libc.syscall(426, libc.syscall(425, 4, parameters), 0, 1, 1, None, 0)"
 WAITS = {
     "epoll_wait": "libc.epoll_wait(poll, events, 1, -1)",
     "epoll_pwait": "libc.epoll_pwait(poll, events, 1, -1, None)",
     "semop": "libc.semop(semaphore, change, 1)",
+    "recv with a time-out": "libc.recv(number, room, 1, 0)",
+    "read with a time-out": "libc.read(number, room, 1)",
+    "accept with a time-out": "libc.accept(listening.fileno(), None, None)",
+    "io_uring_enter": RING,
     "sigwaitinfo": "libc.sigwaitinfo(mask, None)",
 }
 ENDING = """
@@ -43,7 +62,7 @@ libc.semctl(semaphore, 0, 0)
 @pytest.mark.parametrize("wait", WAITS)
 def test_goes_on_waiting(wait: str) -> None:
     """And ends when a signal handler runs, even if the signal came while it was stopped."""
-    code = BEGINNING + ENDING.format(wait=WAITS[wait])
+    code = BEGINNING + SOCKETS + ENDING.format(wait=WAITS[wait])
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
