@@ -8,18 +8,24 @@ did not check to be free.
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.errors import CommandFailed, InvalidOption
 from holdfast.system.capability import CAP_SYS_RESOURCE, has_capability
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.mounts import is_under
 from holdfast.system.run import run
+from holdfast.system.visitor import Visitor
 
 _MAKE_SECONDS = 300.0
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 6.0, 0.1
-"""mkfs.btrfs looks at every mounted loop device of the host, and fails when one goes just then
-or has its file on a mount that is dead: often only until somebody has dealt with that."""
+"""mkfs.btrfs looks at every mounted loop device that it sees, and fails when one goes just then."""
+_NEEDED = ("/", "/dev", "/proc", "/sys", "/usr/lib", "/lib", "/lib64", "/bin", "/sbin", "/etc")
+_MNT_DETACH = 2  # <linux/fs.h>
 _GROW_SECONDS = 600.0
 _CHECK_SECONDS = 3600.0
 _PROBE_SECONDS = 20.0
@@ -135,15 +141,37 @@ def kind_of(name: str) -> FileSystemKind:
 def make_filesystem(name: str, device: str, label: str, uuid: str) -> None:
     """Make a file system, overwriting the device; a label that is too long is cut."""
     command = kind_of(name).make(device, fitting_label(name, label), uuid)
-    patient_until = time.monotonic() + (_PATIENCE_SECONDS if name == "btrfs" else 0.0)
+    if name != "btrfs":
+        run(command, deadline_seconds=_MAKE_SECONDS)
+        return
+    patient_until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            run(command, deadline_seconds=_MAKE_SECONDS)
+            in_expendable_child(
+                lambda: _run_out_of_sight(command, device), _MAKE_SECONDS + 5.0, command[0]
+            )
             return
         except CommandFailed:
             if time.monotonic() >= patient_until:
                 raise
         time.sleep(_PAUSE_SECONDS)
+
+
+def _run_out_of_sight(command: list[str], device: str) -> None:
+    """In an expendable child: run it where no mount of anybody else's can be in its way.
+
+    In a copy of the mount namespace from which those are detached (there only, they do not feel it)
+    that lie on a server or a loop device, which may be dead or hang: mkfs.btrfs looks at each.
+    """
+    visitor = Visitor()
+    visitor.retire()
+    needed = (device, shutil.which(command[0]) or "/usr/sbin", *_NEEDED)
+    for each in reversed(visitor.mounts()):
+        foreign = each.filesystem.startswith("fuse") or each.source.startswith("/dev/loop")
+        if foreign and not any(is_under(path, each.path) for path in needed):
+            with suppress(OSError):
+                visitor.dismount(each.path, _MNT_DETACH)
+    run(command, deadline_seconds=_MAKE_SECONDS)
 
 
 def fitting_label(name: str, label: str) -> str:
