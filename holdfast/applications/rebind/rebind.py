@@ -38,7 +38,14 @@ from holdfast.applications.rebind.scan import blockers, judge
 from holdfast.applications.rebind.stopped import Processes, StoppedProcess, rights_of_process
 from holdfast.applications.rebind.target import Target
 from holdfast.applications.rebind.threads import Unruly, start_time
-from holdfast.errors import Blocked, DeadlinePassed, Refused, TooSmall
+from holdfast.errors import (
+    Blocked,
+    DeadlinePassed,
+    HoldfastError,
+    Refused,
+    StorageFailed,
+    TooSmall,
+)
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.inode_identity import LASTING
@@ -288,8 +295,8 @@ class Rebind:
             self._let_all_go()
             self._record.remove()
             refusal = self._refusal(error)
-            if refusal is error and isinstance(error, OSError) and error.errno in _NO_ROOM:
-                raise _no_room(self._record.directory) from error
+            if refusal is error and isinstance(error, OSError):
+                refusal = _not_noted(self._record.directory, error)
             raise refusal from error
         self._record.write({"act": Act.PARKING})
         try:
@@ -526,11 +533,17 @@ class Rebind:
         return None
 
 
-def _no_room(directory: Path) -> TooSmall:
-    return TooSmall(
-        f"{directory} has no room for the contents that must be carried over",
-        "Everything is as it was. Give Holdfast's state another disk (HOLDFAST_HOME), or let the"
-        " processes close the large files without a name that they have open.",
+def _not_noted(directory: Path, error: OSError) -> HoldfastError:
+    """Said when what processes have could not be written down; all go on as before."""
+    if error.errno in _NO_ROOM:
+        return TooSmall(
+            f"{directory} has no room for the contents that must be carried over",
+            "Everything is as it was. Give Holdfast's state another disk (HOLDFAST_HOME), or let"
+            " the processes close the large files without a name that they have open.",
+        )
+    return StorageFailed(
+        f"what the processes have open could not be noted: {error}",
+        "Everything is as it was. Look at the storage, then try again.",
     )
 
 

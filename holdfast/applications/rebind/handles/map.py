@@ -8,6 +8,7 @@ the old contents, as it does when a package is upgraded. Not kept: NUMA policies
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from holdfast.applications.rebind.set_aside import agent_without_protection
 from holdfast.applications.rebind.stopped import StoppedProcess
 from holdfast.applications.rebind.wanted import Expected, Opened, Openings, Wanted
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
-from holdfast.system.pagemap import own_pages
+from holdfast.system.pagemap import PAGE_BYTES, own_pages
 from holdfast.system.smaps import MapSettings, read_settings
 
 _SHARED, _PRIVATE, _FIXED, _NO_RESERVE = 0x01, 0x02, 0x10, 0x4000  # asm-generic/mman*.h
@@ -179,11 +180,26 @@ def _save(process: StoppedProcess, handle: Handle, pagemap: int, file: Any) -> l
         return []
     found = []
     for start, end in own_pages(pagemap, handle.start, handle.end):
-        found.append([start, end - start, file.tell()])
         for address in range(start, end, _PAGES_AT_ONCE_BYTES):
             length = min(_PAGES_AT_ONCE_BYTES, end - address)
-            file.write(process.target.read(address, length))
+            found += _save_range(process, address, length, file)
     return found
+
+
+def _save_range(process: StoppedProcess, address: int, length: int, file: Any) -> list[list[int]]:
+    """What of a range can be read: of what cannot, its process has nothing either (SIGBUS)."""
+    try:
+        data = process.target.read(address, length)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        if length <= PAGE_BYTES:
+            return []
+        parts = range(address, address + length, PAGE_BYTES)
+        return [each for part in parts for each in _save_range(process, part, PAGE_BYTES, file)]
+    place = file.tell()
+    file.write(data)
+    return [[address, length, place]]
 
 
 def _map_in_spite(
@@ -231,4 +247,10 @@ def _write_back(process: StoppedProcess, note: Note, saved: int) -> None:
     for address, length, position in note.details["pages"]:
         for done in range(0, length, _PAGES_AT_ONCE_BYTES):
             part = os.pread(saved, min(_PAGES_AT_ONCE_BYTES, length - done), position + done)
-            process.target.write(address + done, part)
+            try:
+                process.target.write(address + done, part)
+            except ProcessLookupError:
+                raise
+            except OSError as error:
+                words = "own pages beyond the end of the file, which is shorter now, are lost"
+                raise OSError(error.errno or errno.EFAULT, words) from error
