@@ -160,6 +160,7 @@ def _begin(
         "dead": assessment.seen.is_dead,
         "broken": assessment.seen.is_broken,
         "same_data": not request.contents,
+        "refuses_confined": not request.forced and not assessment.seen.is_broken,
         "from": _where(volume),
         "filesystem": volume.mount.filesystem,
         "findings": [finding.as_json() for finding in plan.findings if finding.verdict != "ok"],

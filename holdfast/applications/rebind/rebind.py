@@ -18,6 +18,7 @@ from typing import Any
 
 from holdfast.applications.rebind.alarm import LEAST_SECONDS, STOPPING_SECONDS, Alarm
 from holdfast.applications.rebind.births import is_being_born, parents_first
+from holdfast.applications.rebind.confinement import refuse_confined
 from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_made_again
 from holdfast.applications.rebind.execution import execution_permitted
 from holdfast.applications.rebind.file_servers import clients_first, serving
@@ -86,6 +87,7 @@ class Rebind:
         digest_limit_bytes: int = -1,
         seized: Callable[[], object] | None = None,
         written_through: bool = False,
+        refuses_confined: bool = False,
         alarm_seconds: float = LEAST_SECONDS,
     ) -> None:
         """`deadline_ns`: of CLOCK_MONOTONIC; users leave the harbour then, whatever happened.
@@ -97,8 +99,9 @@ class Rebind:
         called when users are told to stop, and before they are waited for: the place to abort a
         dead mount, so that calls which wait inside return; with it, those that fail because of that
         are made again on the new mount; flushes only if `written_through` says that what they were
-        to make durable is not lost. `alarm_seconds`: if we hang past the deadline, and for so long
-        at least, we are killed (see alarm).
+        to make durable is not lost. `refuses_confined`: users who would lose what Landlock permits
+        them are a reason not to begin. `alarm_seconds`: if we hang past the deadline, and for so
+        long at least, we are killed (see alarm).
         """
         self._record = Record(record_directory)
         self._users = list(users)
@@ -114,6 +117,7 @@ class Rebind:
         self._digest_limit_bytes = digest_limit_bytes
         self._seized = seized
         self._written_through = written_through
+        self._refuses_confined = refuses_confined
         self.calls_made_again = 0
         """System calls that had failed because of the dead mount."""
         self.calls_failed: list[str] = []
@@ -159,6 +163,8 @@ class Rebind:
                     break
                 self._users = list(self._find())
             self._refuse(judge(self._living()))
+            if self._refuses_confined:
+                refuse_confined(self._processes)
         except BaseException as error:
             self._let_all_go()
             raise self._refusal(error) from error

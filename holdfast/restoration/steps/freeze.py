@@ -60,6 +60,7 @@ class Freeze:
             seized=partial(abort, points) if work.facts.get("broken") and not stale else None,
             # A FUSE server has all that was written, unless it asked for a write-back cache, which
             # few do and nobody outside can see.
+            refuses_confined=bool(work.facts.get("refuses_confined")),
             written_through=work.new is None and is_fuse(work.old.mount.filesystem),
         )
         rebind.stop()

@@ -1,0 +1,87 @@
+"""Processes that have confined themselves with Landlock: landlock(7).
+
+Its rules are bound to inodes in the kernel's memory and end with the dismount: such a process keeps
+its descriptors, and may open nothing on the volume any more. The kernel tells nobody who is
+confined, so it is tried inside the stopped process: an empty folder of ours, which everybody may
+list and no rule can name. Changes nothing. Where another security module has its own word on that
+(AppArmor, SELinux) nothing can be told.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+
+from holdfast.applications.rebind.placeholders import Placeholders
+from holdfast.applications.rebind.stopped import Processes, StoppedProcess
+from holdfast.errors import Blocked
+from holdfast.system.proc import read_record
+from holdfast.system.raw_call import raw_call
+
+_CREATE_RULESET = 444  # <asm-generic/unistd.h>
+_VERSION = ctypes.c_uint(1)  # LANDLOCK_CREATE_RULESET_VERSION
+_UNCONFINED = (b"", b"unconfined", b"kernel")
+
+
+def refuse_confined(processes: Processes) -> None:
+    """Raises Blocked for those that would lose what their rules permit them."""
+    if not _is_known() or not processes:
+        return
+    placeholders = Placeholders()
+    try:
+        found = []
+        for process in list(processes.values()):
+            with processes.unless_it_ends(process):
+                if _is_confined(process, placeholders.directory):
+                    found.append(process)
+    finally:
+        placeholders.close()
+    if found:
+        raise _blocked(found)
+
+
+def _blocked(found: Sequence[StoppedProcess]) -> Blocked:
+    names = ", ".join(f"{each.name} (process {each.pid})" for each in found[:3])
+    return Blocked(
+        f"{names} confined itself with Landlock: its rules end with the dismount, and it could open"
+        " nothing on the volume any more, only keep what it has open",
+        "Restart it afterwards, and use --force.",
+    )
+
+
+def _is_known() -> bool:
+    """Whether this kernel has Landlock, and uses it."""
+    try:
+        return raw_call(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION) > 0
+    except OSError:
+        return False
+
+
+def _is_confined(process: StoppedProcess, directory: int) -> bool:
+    if _has_another_label(process.pid):
+        return False
+    target = process.target
+    number = target.give(directory)
+    try:
+        target.write(target.scratch, b".\0")
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        opened = target.call("openat", number, target.scratch, flags, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return False
+    finally:
+        target.call("close", number)
+    target.call("close", opened)
+    return False
+
+
+def _has_another_label(pid: int) -> bool:
+    try:
+        label = read_record(f"/proc/{pid}/attr/current").rstrip(b"\0\n")
+    except OSError:
+        return False
+    return label.partition(b" ")[0] not in _UNCONFINED and not label.startswith(b"_")
