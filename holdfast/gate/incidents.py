@@ -2,7 +2,7 @@
 
 An incident is open from its cause until every request that it touched was answered. The serving
 threads only note how long an answer took; the main thread closes incidents and writes the receipts
-into the spool directory, from where the catalog takes them.
+into the spool directory, from where the catalog takes them, on a thread that may hang there.
 """
 
 from __future__ import annotations
@@ -146,7 +146,13 @@ class Incidents:
             incident.longest_wait_ns = max(incident.longest_wait_ns, waited_ns)
 
     def close_finished(self, hands: Iterable[Hand]) -> list[Receipt]:
-        """Close what is resolved and no longer waited for; write and return the receipts."""
+        """As `collect`, then `write`. Blocks as the state directory does."""
+        receipts = self.collect(hands)
+        self.write()
+        return receipts
+
+    def collect(self, hands: Iterable[Hand]) -> list[Receipt]:
+        """Close what is resolved and no longer waited for; its receipts wait to be written."""
         oldest = min(
             (since for hand in hands if (since := hand.cells[BUSY_SINCE])), default=monotonic_ns()
         )
@@ -155,10 +161,19 @@ class Incidents:
                 entry for entry in self.open if entry.resolved_ns and entry.resolved_ns < oldest
             ]
             self.open = tuple(entry for entry in self.open if entry not in over)
-        receipts = [incident.receipt(self._volume) for incident in over]
-        waiting = (self._unwritten + receipts)[-RECEIPTS_KEPT:]
-        self._unwritten = [receipt for receipt in waiting if not self._write(receipt)]
+            receipts = [incident.receipt(self._volume) for incident in over]
+            self._unwritten = [*self._unwritten, *receipts][-RECEIPTS_KEPT:]
         return receipts
+
+    def write(self) -> None:
+        """Write the receipts that wait, oldest first. Blocks as the state directory does."""
+        with self._lock:
+            waiting = list(self._unwritten)
+        for receipt in waiting:
+            if not self._write(receipt):
+                return
+            with self._lock:
+                self._unwritten = [each for each in self._unwritten if each is not receipt]
 
     def _write(self, receipt: Receipt) -> bool:
         """Put a receipt into the spool, durably; False when there is no room."""

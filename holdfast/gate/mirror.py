@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic_ns
@@ -72,12 +73,16 @@ class Mirror:
         self._room_lock = threading.Lock()
         self._waiting_for_room = 0
 
-    def open_journal(self, *, seal: bool) -> None:
-        """Open the journal that the configuration asks for. Raises OSError."""
+    def open_journal(self, hand: Hand | None = None, *, seal: bool) -> None:
+        """Open the journal that the configuration asks for. Blocks as its storage does.
+
+        With a hand it can be given up, which raises GivenUp in it. Raises OSError.
+        """
         configuration = self.roster.configuration
         if configuration.journal is JournalMode.UNFLUSHED:
             log = Unflushed(self.journal_directory, self.journal_failed)
-            log.open(configuration.recorded_position, seal=seal)
+            with hand.inside(JOURNAL) if hand is not None else nullcontext():
+                log.open(configuration.recorded_position, seal=seal)
             self.log = log
 
     @property

@@ -21,7 +21,7 @@ from contextlib import suppress
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate import shared
 from holdfast.gate.attended import Hand, Hands
 from holdfast.gate.changes import Changes
@@ -93,6 +93,8 @@ class Worker:
         self.names = Names(self.mirror, lambda question: send(self.guard.channel, question))
         self.server = Server(post.connection, self.mirror, self.end)
         self.control = Control(self)
+        self.scribe = threading.Thread()
+        """Writes receipts."""
         self.upkeep: LegTask[None] | None = None
         self.next_upkeep = monotonic() + CHECKPOINT_SECONDS
         self.retirements: list[Retirement] = []
@@ -164,7 +166,7 @@ class Worker:
     def _start_first(self) -> bool:
         """Judge the legs; False, and told to whoever started the gate, when it may not start."""
         try:
-            self.mirror.open_journal(seal=False)
+            self._attend(LegTask(self.hands, lambda hand: self.mirror.open_journal(seal=False)))
             task = LegTask(
                 self.hands, lambda hand: start_first(self.recovery, hand, force=self.post.force)
             )
@@ -194,9 +196,13 @@ class Worker:
         cells[shared.UNTOLD_ERRORS] = 0
         ended = self._predecessor_ended()
         try:
-            self.mirror.open_journal(seal=not ended)
+            self._attend(
+                LegTask(self.hands, lambda hand: self.mirror.open_journal(hand, seal=not ended))
+            )
         except OSError as error:
             self.mirror.journal_failed(f"it cannot be opened: {error.strerror}")
+        except DeadlinePassed:
+            self.mirror.journal_failed("it cannot be opened: its storage does not answer")
         before = Predecessor(self.post.predecessor_pid, self.post.kept)
         task = LegTask(self.hands, lambda hand: take_over(self.recovery, hand, before))
         self._attend(task)
@@ -375,10 +381,17 @@ class Worker:
             if in_sync and not roster.unsettled and not self.mirror.hold.storage_lost:
                 state = "redundant" if in_sync == members else "degraded"
                 incident.resolve(f"continued, {state}: {in_sync} of {members} legs in sync")
-        self.incidents.close_finished(self.hands.all())
+        self.incidents.collect(self.hands.all())
+        self._write_receipts()
         if self.incidents.open:
             return 0.05
         return 1.0 if self.incidents.unwritten else 60.0
+
+    def _write_receipts(self) -> None:
+        """Have what waits written, not by this thread: the state directory may hang."""
+        if self.incidents.unwritten and not self.scribe.is_alive():
+            self.scribe = threading.Thread(target=self.incidents.write, name="scribe", daemon=True)
+            self.scribe.start()
 
     def _on_new_keeper(self) -> None:
         """Another keeper watches this worker from now on."""
@@ -415,7 +428,11 @@ class Worker:
         for incident in self.incidents.open:
             if not incident.resolved_ns:
                 incident.resolve("detached")
-        self.incidents.close_finished([])
+        self.incidents.collect([])
+        for _ in range(2):  # those that are being written, then the rest
+            self._write_receipts()
+            if self.scribe.is_alive():
+                self.scribe.join(max(1.0, deadline - monotonic()))
         self.mirror.log.close()
         self.control.finish()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
+from holdfast.gate.remains import living_processes
 from holdfast.gate.shared import read_counters
 from holdfast.service.holdfast import Holdfast
 from holdfast.volumes.detach import detach_volume
@@ -29,6 +30,7 @@ def test_told_once_by_whoever_comes_next(settings: Settings, ram_directory: Path
         bench.kill_everything()
         activity.process.kill()
         activity.process.wait()
+        wait_until(lambda: not living_processes(bench.run_directory))
         assert [each for each in bench.receipts() if each["strategy"] == "lost"] == []
         with Holdfast(settings) as holdfast:
             if who == "receipts":
@@ -89,6 +91,6 @@ def test_nor_when_its_gate_was_killed(settings: Settings, ram_directory: Path) -
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in (counters.keeper_pid, counters.worker_pid):
                 os.kill(pid, number)
-        wait_until(lambda: not Path(f"/proc/{counters.worker_pid}").exists())
+        wait_until(lambda: not living_processes(run_directory))
         detach_volume(settings, made)
         assert not os.path.ismount(made.mount.path)

@@ -74,9 +74,10 @@ class Killer(threading.Thread):
         seed: int = 0,
         at_once: float = AT_ONCE,
         idle: bool = False,
+        signals: tuple[signal.Signals, ...] = (signal.SIGKILL,),
     ) -> None:
-        """With several targets, none is killed before the pair is whole again; with `idle`,
-        killing does not wait for load."""
+        """`signals` are sent in turn. With several targets, none is killed before the pair is whole
+        again; with `idle`, killing does not wait for load."""
         super().__init__(name="killer", daemon=True)
         self.run_directory = run_directory
         self.count = count
@@ -84,6 +85,7 @@ class Killer(threading.Thread):
         self.random = random.Random(seed)
         self.at_once = at_once if len(set(targets)) == 1 else 0.0
         self.idle = idle
+        self.signals = signals
         self.killed = 0
         self.problem: BaseException | None = None
         self.enough = threading.Event()
@@ -114,7 +116,7 @@ class Killer(threading.Thread):
         if self.random.random() >= self.at_once:
             time.sleep(self.random.uniform(0, LONGEST_PAUSE_SECONDS))
         victim = target(self.run_directory)
-        os.kill(victim, signal.SIGKILL)
+        os.kill(victim, self.signals[self.killed % len(self.signals)])
         deadline = time.monotonic() + RESTORED_SECONDS
         while target(self.run_directory) == victim:
             if time.monotonic() > deadline:
