@@ -23,6 +23,7 @@ from holdfast.restoration.carried import about_room
 from holdfast.restoration.databases import databases_among
 from holdfast.restoration.inode_numbers import about_inode_numbers
 from holdfast.restoration.not_kept import about_the_files, about_the_replaced
+from holdfast.restoration.offers import about_offers
 from holdfast.restoration.origin import (
     about_mounts_below,
     is_container,
@@ -239,6 +240,7 @@ def _properties(settings: Settings, seen: Seen) -> Sequence[Finding]:
         present = origin_of_mount(seen.points[-1], seen.request.volume.mount.path)
         found += about_the_replaced(present, filesystem)
         found += about_the_files(present, filesystem) if not contents else []
+        found += about_offers(present.filesystem, filesystem)
     if contents:
         try:
             origin = origin_of_contents(contents)

@@ -22,7 +22,9 @@ OTHERS = {"pause", "mount options"}
 
 
 def subjects(found: Assessment) -> set[str]:
-    return {each.subject for each in found.plan.findings} - OTHERS
+    """Of what this file system has; what each type offers is told of every pair."""
+    names = {each.subject for each in found.plan.findings} - OTHERS
+    return {name for name in names if not name.endswith("does not offer")}
 
 
 def finding(found: Assessment, subject: str) -> Finding:
