@@ -25,6 +25,19 @@ _ENTRY_PRESENT, _ENTRY_SWAPPED, _ENTRY_FILE = 1 << 63, 1 << 62, 1 << 61
 _ENTRIES_AT_ONCE = 1 << 16
 
 
+def is_resident(pagemap: int, address: int) -> bool:
+    """Whether the page at this address is in memory, or in swap: to read it asks no file system.
+
+    `pagemap`: as in `own_pages`. False where nothing is mapped.
+    """
+    try:
+        data = os.pread(pagemap, 8, address // PAGE_BYTES * 8)
+    except OSError:
+        return False
+    entry = int.from_bytes(data, "little")
+    return bool(entry & _ENTRY_PRESENT) or entry & (_ENTRY_SWAPPED | _ENTRY_FILE) == _ENTRY_SWAPPED
+
+
 def own_pages(pagemap: int, start: int, end: int) -> list[tuple[int, int]]:
     """Address ranges within [start, end) whose pages are not (any more) those of the file.
 

@@ -24,6 +24,8 @@ def find_slots(threads: Threads, maps: list[Map], mark: bytes = b"") -> Iterator
     executable = [each for each in maps if each.mode == "r-xp"]
     for each in sorted(executable, key=lambda each: each.path != "[vdso]"):
         end = each.end
+        if each.path != "[vdso]" and not threads.is_resident(end - PAGE):
+            continue  # its storage may not answer; what we have written there stays in memory
         try:
             page = threads.read(end - PAGE, PAGE)
         except ProcessLookupError:

@@ -58,10 +58,14 @@ def find_strays(threads: Threads, maps: list[Map]) -> list[Stray]:
 
 def stray_at(threads: Threads, address: int) -> Stray | None:
     """The harbour that begins there, or None."""
+    if not threads.is_resident(address):
+        return None  # nobody has written a harbour there
     try:
         code = threads.read(address, _MARK_BYTES)
         data = struct.unpack("<Q", code[4:])[0]
         if code[:4] != _MARK or not PAGE <= data - address <= _MOST_CODE_BYTES:
+            return None
+        if not threads.is_resident(data):
             return None
         parked, deadline_ns, token, size = struct.unpack("<QqQQ", threads.read(data, 32))
     except OSError:
@@ -159,6 +163,10 @@ def _stack(threads: Threads, top: int) -> array.array[int]:
     address = top & ~7
     while address < top + _STACK_BYTES:
         length = PAGE - address % PAGE
+        if not threads.is_resident(address):  # so no signal has written there
+            words.frombytes(bytes(length))
+            address += length
+            continue
         try:
             words.frombytes(threads.read(address, length))
         except OSError:

@@ -14,11 +14,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from holdfast.applications.rebind.hindrances import hindrance, runs_program
 from holdfast.applications.rebind.patience import Patience, Patiences
-from holdfast.errors import DeadlinePassed, Refused
+from holdfast.errors import DeadlinePassed, HoldfastError, Refused
 from holdfast.system import ptrace
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.pagemap import is_resident
 from holdfast.system.proc import link, read_record
 from holdfast.system.proc_text import parse_stat
 from holdfast.system.registers import X86_64, Registers
@@ -36,6 +39,9 @@ _SEIZE_SECONDS = 0.02
 
 _EXECUTE_SECONDS = 0.2
 """The main thread of a process that runs a new program from another thread is dead meanwhile."""
+
+_PAGE_SECONDS = 1.0
+"""For a page of a process to be read from its file."""
 
 _reluctant: set[int] = set()
 """Threads that did not stop in time and may do so later: they are let go then."""
@@ -57,6 +63,7 @@ class Threads:
         self._seized: dict[int, None] = {}
         self._leader: Registers | None = None
         self._memory = -1
+        self._pagemap = -1
 
     @property
     def executor(self) -> int:
@@ -137,6 +144,7 @@ class Threads:
         """Not earlier: a descriptor of it stays with the memory of a program that was left."""
         try:
             self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            self._pagemap = os.open(f"/proc/{self.pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise gone(self.pid) from error
 
@@ -255,17 +263,35 @@ class Threads:
         # struct rseq: cpu_id_start, cpu_id, rseq_cs; struct rseq_cs: version, flags, start_ip,
         # post_commit_offset, abort_ip (include/uapi/linux/rseq.h)
         try:
-            section = struct.unpack("<Q", self.read(address + 8, 8))[0]
+            section = struct.unpack("<Q", self.read_patiently(address + 8, 8))[0]
             if not section:
                 return
-            start, length, abort = struct.unpack("<QQQ", self.read(section + 8, 24))
+            start, length, abort = struct.unpack("<QQQ", self.read_patiently(section + 8, 24))
         except OSError:
             return
         if start <= registers.instruction_pointer < start + length:
             registers.values[LAYOUT.instruction_pointer] = abort
 
+    def is_resident(self, address: int) -> bool:
+        """Whether the page there can be read without waiting for a file system behind it."""
+        return is_resident(self._pagemap, address)
+
+    def read_patiently(self, address: int, length: int) -> bytes:
+        """Read memory that the process has chosen: it may lie on storage that never answers.
+
+        Raises OSError, also when it does not within a second.
+        """
+        if self.is_resident(address) and self.is_resident(address + length - 1):
+            return self.read(address, length)
+        try:
+            return in_expendable_child(
+                partial(self.read, address, length), _PAGE_SECONDS, "memory of a process"
+            )
+        except HoldfastError as error:
+            raise OSError(errno.EFAULT, f"no answer from the memory at {address:#x}") from error
+
     def read(self, address: int, length: int) -> bytes:
-        """Read memory of the process. Raises OSError."""
+        """Read memory of the process. Raises OSError. Blocks where its pages are on storage."""
         data = os.pread(self._memory, length, address)
         if len(data) != length:
             raise self._no_memory(address, len(data))
@@ -329,9 +355,10 @@ class Threads:
             if not _let_go(thread_id, max(deadline - time.monotonic(), 0.0)):
                 _reluctant.add(thread_id)
         self._seized.clear()
-        if self._memory >= 0:
-            os.close(self._memory)
-            self._memory = -1
+        for descriptor in (self._memory, self._pagemap):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._memory = self._pagemap = -1
 
 
 def _is_socket(thread_id: int, descriptor: int) -> bool:

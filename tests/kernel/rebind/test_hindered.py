@@ -170,3 +170,32 @@ def test_clients_stop_before_their_server(bench: Bench, start: Hold, ram_directo
         for client in clients:
             client.verify()
             client.close()
+
+
+MAPS_CODE = """
+import mmap
+served = os.open(sys.argv[2], os.O_RDONLY)
+code = mmap.mmap(served, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
+print("mapped", flush=True)
+"""
+
+
+def test_its_memory_lies_on_storage_that_hangs(
+    bench: Bench, start: Hold, ram_directory: Path
+) -> None:
+    """What we look for in its memory is not looked for there."""
+    folder = ram_directory / "folder"
+    folder.mkdir()
+    (folder / "file").write_bytes(bytes(4096))
+    with FuseTree(folder, ram_directory / "served") as tree:
+        code = OPENS + MAPS_CODE + HANDS_ON
+        served = ram_directory / "served" / "file"
+        program = start(sys.executable, "-c", code, bench.path / "file", served)
+        assert program.answer() == "mapped"
+        tree.stop()
+        try:
+            assert {line.outcome for line in bench.move("xfs")} == {HandleOutcome.IDENTICAL}
+            program.verify()
+        finally:
+            tree.resume()
+            program.close()
