@@ -1,7 +1,8 @@
 """`file:/path.img`: an image file in any directory.
 
-Invariant: an image that exists is never truncated or overwritten by anything here; a new one is
-sparse, owner-only, and durable together with its name. Must never follow the path into creating
+Invariant: an image that exists is never truncated or overwritten by anything here, nor taken when
+somebody else may have made it or may read it (see trust); a new one is sparse, owner-only, and
+durable together with its name. Must never follow the path into creating
 folders: a missing parent usually means storage that is not mounted.
 """
 
@@ -15,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.containers.contents import check_empty
+from holdfast.containers.trust import check_place, open_believed, refuse_link
 from holdfast.errors import (
     ContainerFailed,
     InUse,
@@ -26,9 +28,6 @@ from holdfast.model.container import ContainerUrl
 from holdfast.system.block import swap_paths
 from holdfast.system.loop import backing_identity, loop_devices
 from holdfast.system.mounts import mount_holding
-
-_MODE = 0o600
-"""An image holds everything its volume holds: only its owner may read it."""
 
 
 class FileContainer:
@@ -56,14 +55,10 @@ class FileContainer:
     def create(self, size_bytes: int) -> bool:
         """Create the image, sparse; durable with its name when it returns. False: it existed."""
         self._check_parent()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            descriptor = os.open(self._path, flags, _MODE)
+            descriptor = open_believed(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
-            if not self.exists():
-                raise ContainerFailed(
-                    f"{self._path} is a link to nothing", "Delete the link, or name its target."
-                ) from None
+            refuse_link(self._path)
             return False
         except OSError as error:
             raise self._failed("cannot be created", error) from error
@@ -109,6 +104,7 @@ class FileContainer:
             status = os.fstat(descriptor)
         finally:
             os.close(descriptor)
+        os.close(open_believed(self._path, os.O_RDONLY))
         device = _loop_device_of(status, os.path.realpath(self._path))
         if device is not None:
             raise InUse(f"{self._path} is attached as {device}", f"Free it: losetup -d {device}.")
@@ -119,11 +115,13 @@ class FileContainer:
         """Raise unless the image is absent (and can be made), or empty, unused and large enough."""
         self._check_parent()
         try:
-            status = self._path.stat()
+            status = self._path.lstat()
         except FileNotFoundError:
+            check_place(self._path)
             return
         except OSError as error:
             raise self._failed("cannot be examined", error) from error
+        refuse_link(self._path)
         self._check_regular(status)
         self.check_unused()
         try:
@@ -138,16 +136,13 @@ class FileContainer:
 
     def open(self) -> int:
         """A new descriptor with the exclusive lock; direct I/O where the file system allows it."""
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         try:
-            descriptor = os.open(self._path, flags | os.O_DIRECT)
+            descriptor = open_believed(self._path, os.O_RDWR | os.O_DIRECT, in_use=True)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                 raise
-            descriptor = os.open(self._path, flags)
+            descriptor = open_believed(self._path, os.O_RDWR, in_use=True)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EMEDIUMTYPE, "not a regular file", self._path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             os.close(descriptor)
@@ -161,7 +156,7 @@ class FileContainer:
     def grow(self, size_bytes: int) -> None:
         """Make the image at least that large, sparse; durable when it returns."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = open_believed(self._path, os.O_RDWR, in_use=True)
         except FileNotFoundError as error:
             raise NoSuchContainer(f"{self._path} does not exist") from error
         except OSError as error:

@@ -6,16 +6,19 @@ stop, make or change anything; storage is asked in expendable children only.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from holdfast.applications.freezers.freezing import frozen
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.kernel_users import held_by_kernel
 from holdfast.applications.rebind.facts import gather
 from holdfast.config import Settings
-from holdfast.errors import HoldfastError
+from holdfast.containers.trust import open_believed
+from holdfast.errors import HoldfastError, Untrusted
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
@@ -187,13 +190,35 @@ def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
     except (HoldfastError, OSError) as error:
         return [Finding(contents, Verdict.BLOCKS, f"cannot be examined: {error}")]
     if not words:
-        return ()
+        return _strangers_image(contents)
     return [
         Finding(
             contents, Verdict.BLOCKS, words, "It would be read from what it is to replace.",
             "Copy it to storage that does not stand on this volume.",
         )
     ]  # fmt: skip
+
+
+def _strangers_image(contents: str) -> Sequence[Finding]:
+    """Whoever may write to an image that root mounts decides what its file system makes of it."""
+    address = parse_container_url(contents) if is_container(contents) else None
+    if address is None or address.kind != "file":
+        return ()
+    path = Path(address.path)
+    try:
+        in_expendable_child(
+            lambda: os.close(open_believed(path, os.O_RDONLY)), ANSWER_SECONDS, contents
+        )
+    except Untrusted as error:
+        return [
+            Finding(
+                contents, Verdict.NEEDS_FORCE, error.message,
+                "Its owners, modes and programs would be believed.", error.mend,
+            )
+        ]  # fmt: skip
+    except (HoldfastError, OSError):
+        return ()  # the copy says better what is wrong with it
+    return ()
 
 
 def _fstab(settings: Settings, seen: Seen) -> Sequence[Finding]:

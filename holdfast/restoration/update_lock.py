@@ -28,7 +28,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import ContainerFailed, InUse
+from holdfast.containers.trust import open_believed
+from holdfast.errors import ContainerFailed, InUse, Untrusted
 from holdfast.model.container import parse_container_url
 from holdfast.system.boot import boot_id
 from holdfast.system.durable import write_whole
@@ -39,6 +40,7 @@ LEASE_SECONDS = 120.0
 WAIT_SECONDS = 15.0
 _RETRY_SECONDS = (0.01, 0.1)
 """Bounds of the random pause between attempts: two hosts do not move in step."""
+_ATTEMPTS = 10
 _SET_LOCK, _GET_LOCK = 37, 36  # F_OFD_SETLK, F_OFD_GETLK, <linux/fcntl.h>
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64 bit: type, whence, start, len, pid
 _MACHINE = Path("/etc/machine-id")
@@ -79,8 +81,8 @@ class UpdateLock:
         descriptor, _ = _held.pop((self.path, self._owner), (-1, 0))
         try:
             if descriptor < 0:
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
+                descriptor = open_believed(Path(self.path), os.O_RDWR)
+        except (OSError, Untrusted):
             return
         try:
             found = _read(descriptor)
@@ -94,8 +96,7 @@ class UpdateLock:
         if (self.path, self._owner) in _held:
             return ""
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(self.path, flags, 0o600)
+            descriptor = _open(self.path)
         except OSError as error:
             raise ContainerFailed(
                 f"{self.path} cannot be made: {error.strerror}",
@@ -162,6 +163,16 @@ def host_id() -> str:
     return os.uname().nodename
 
 
+def _open(path: str) -> int:
+    """The lock file, made when it is not there; never one that a stranger made in its place."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileExistsError):
+            return open_believed(Path(path), os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        with suppress(FileNotFoundError):  # it went with its image just now
+            return open_believed(Path(path), os.O_RDWR)
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+
+
 def _lock(descriptor: int) -> bool:
     request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:
@@ -184,8 +195,8 @@ def _is_still(descriptor: int, path: str) -> bool:
 
 def _storage_now(path: str) -> float:
     """The time as the storage's own clock has it: of a file that is made now."""
-    probe = f"{path}.{os.getpid()}"
-    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    probe = f"{path}.{os.urandom(8).hex()}"
+    descriptor = open_believed(Path(probe), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         os.write(descriptor, b"x")
         os.fsync(descriptor)

@@ -22,6 +22,7 @@ from holdfast.errors import (
     NoSuchVolume,
     StaleLeg,
     StorageFailed,
+    Untrusted,
 )
 from holdfast.gate.configuration import (
     GateConfiguration,
@@ -180,7 +181,7 @@ def _check_legs_unused(configuration: GateConfiguration) -> None:
         container = open_container(leg.url)
         try:
             in_expendable_child(container.check_unused, _LEG_SECONDS, leg.url)
-        except InUse:
+        except (InUse, Untrusted):
             raise
         except HoldfastError:
             continue  # it is away: the gate decides what can be done without it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from holdfast.errors import (
     InvalidUrl,
     NoSuchContainer,
     TooSmall,
+    Untrusted,
 )
 
 SIZE = 32 << 20
@@ -61,8 +63,9 @@ def test_a_missing_folder_is_named_and_not_made(tmp_path: Path) -> None:
 
 def test_a_link_to_nothing_is_refused(path: Path) -> None:
     path.symlink_to("nowhere")
-    with pytest.raises(ContainerFailed, match="link to nothing"):
-        open_container(f"file:{path}").create(SIZE)
+    for attempt in (lambda: open_container(f"file:{path}").create(SIZE), _free(path)):
+        with pytest.raises(Untrusted, match="symbolic link"):
+            attempt()
 
 
 def test_an_impossible_size_leaves_nothing_behind(path: Path) -> None:
@@ -112,8 +115,71 @@ def test_a_fifo_does_not_block_and_is_refused(path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(InvalidUrl):
         open_container(f"file:{path}").check_free(SIZE)
-    with pytest.raises(OSError, match="not a regular file"):
+    with pytest.raises(Untrusted, match="a FIFO"):
         open_container(f"file:{path}").open()
+
+
+def _free(path: Path) -> Callable[[], None]:
+    return lambda: open_container(f"file:{path}").check_free(SIZE)
+
+
+def test_one_that_others_could_read_is_made_private(path: Path) -> None:
+    image(path)
+    path.chmod(0o644)
+    os.close(open_container(f"file:{path}").open())
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o660, 0o620, 0o602])
+def test_one_that_others_could_write_is_refused(path: Path, mode: int) -> None:
+    image(path)
+    path.chmod(mode)
+    with pytest.raises(Untrusted, match="others may write"):
+        _free(path)()
+
+
+def test_one_with_two_names_is_refused(path: Path) -> None:
+    image(path)
+    path.with_name("other").hardlink_to(path)
+    with pytest.raises(Untrusted, match="2 names"):
+        _free(path)()
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "there"])
+def test_a_folder_that_strangers_may_write_to_is_refused(path: Path, exists: bool) -> None:
+    """Unless it is sticky, as /var/tmp: nobody can exchange what is root's there."""
+    folder = path.parent / "public"
+    folder.mkdir()
+    inside = folder / "leg.img"
+    if exists:
+        image(inside)
+    for mode, refused in ((0o777, True), (0o775, True), (0o1777, False)):
+        folder.chmod(mode)
+        if refused:
+            with pytest.raises(Untrusted, match="others may exchange"):
+                _free(inside)()
+        else:
+            _free(inside)()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_strangers_image_is_refused(path: Path) -> None:
+    image(path)
+    os.chown(path, 65534, 65534)
+    with pytest.raises(Untrusted, match="belongs to user 65534"):
+        _free(path)()
+    with pytest.raises(Untrusted):
+        open_container(f"file:{path}").open()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_a_strangers_folder_is_refused(path: Path) -> None:
+    os.chown(path.parent, 65534, 65534)
+    try:
+        with pytest.raises(Untrusted, match="belongs to user 65534"):
+            _free(path)()
+    finally:
+        os.chown(path.parent, os.geteuid(), os.getegid())
 
 
 def test_only_one_may_have_it_open(path: Path) -> None:

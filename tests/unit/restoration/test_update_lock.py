@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ContainerFailed, InUse
+from holdfast.errors import ContainerFailed, InUse, Untrusted
 from holdfast.restoration.update_lock import SUFFIX, UpdateLock
 
 
@@ -118,3 +119,36 @@ def test_giving_back_what_is_not_ours_does_nothing(image: Path) -> None:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ContainerFailed, match="cannot be made"):
         UpdateLock(f"file:{tmp_path}/gone/shop.img", "shop", "r1").take(0.0)
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _hard_link(path: Path) -> None:
+    other = path.with_name("precious")
+    other.write_text("precious")
+    path.hardlink_to(other)
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("precious")
+
+
+def _writable(path: Path) -> None:
+    path.write_text("{}")
+    path.chmod(0o666)
+
+
+@pytest.mark.parametrize("make", [_fifo, _hard_link, _link, _writable])
+def test_what_a_stranger_may_have_put_there_is_not_touched(
+    image: Path, make: Callable[[Path], None]
+) -> None:
+    path = Path(f"{image}{SUFFIX}")
+    make(path)
+    before = path.lstat()
+    with pytest.raises(Untrusted):
+        lock(image).take(0.0)
+    lock(image).give_back()
+    assert path.lstat().st_ino == before.st_ino
+    assert path.lstat().st_size == before.st_size
