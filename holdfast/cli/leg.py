@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import DryRun, LegName, LegUrl, VolumeName, Yes
-from holdfast.cli.output import confirm, note, progress, say
+from holdfast.cli.output import confirm, note, note_thin, progress, say
 from holdfast.cli.session import session
 
 commands = typer.Typer(
@@ -41,9 +41,11 @@ def add(
         if spare:
             holdfast.legs.add(name, url, spare=True)
             note(f"{url} is a spare of {name}")
+            note_thin(holdfast.thinness(name))
             return
         with progress(f"bringing {url} up to date") as show:
             holdfast.legs.add(name, url, wait=wait, percentage=show)
+        note_thin(holdfast.thinness(name))
     note(f"{url} is {'in sync' if wait else 'being brought up to date: holdfast status'}")
 
 

@@ -14,13 +14,15 @@ from holdfast.cli.output import (
     confirm,
     milliseconds_text,
     note,
+    note_thin,
     print_json,
     stepped_progress,
 )
 from holdfast.cli.session import session
-from holdfast.errors import Blocked
+from holdfast.errors import Blocked, InvalidOption
 from holdfast.model.finding import Verdict
 from holdfast.model.plan import Strategy
+from holdfast.model.volume import LegState
 
 if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
@@ -30,10 +32,20 @@ if TYPE_CHECKING:
 
 def migrate(
     name: VolumeName,
-    url: Annotated[str, typer.Argument(metavar="URL", help="file:/path.img or block:/dev/name.")],
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="file:/path.img or block:/dev/name.")
+    ] = None,
     filesystem: Annotated[
         str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")
     ] = "",
+    leg: Annotated[
+        list[str] | None,
+        typer.Option("--leg", metavar="URL", help="Instead of URL, or a further leg; repeatable."),
+    ] = None,
+    spare: Annotated[
+        list[str] | None,
+        typer.Option("--spare", metavar="URL", help="Instead of its present spares; repeatable."),
+    ] = None,
     deadline: Deadline = 60.0,
     dry_run: DryRun = False,
     force: Force = False,
@@ -44,13 +56,26 @@ def migrate(
 
     The data is copied while applications run. Then they are stopped, what changed is copied, the
     old file system is dismounted, the new one mounted in its place, and they go on with their open
-    files. The old container stays as it is.
+    files. The old container stays as it is. A mirrored volume has as many legs afterwards as are
+    named.
     """
+    urls = [*([url] if url else []), *(leg or ())]
+    if not urls:
+        raise InvalidOption("no container was named", f"holdfast migrate {name} URL")
+    to, *more = urls
     with session() as holdfast:
 
         def look() -> Assessment:
             return holdfast.restorations.assess(
-                name, Strategy.MIGRATE, url, filesystem, "", deadline, force
+                name,
+                Strategy.MIGRATE,
+                to,
+                filesystem,
+                "",
+                deadline,
+                force,
+                more_urls=more,
+                spare_urls=spare or (),
             )
 
         if dry_run:
@@ -58,15 +83,35 @@ def migrate(
             return
         if not yes:
             tell_limits(holdfast, name, look)
-        confirm(f"Move {name} to {url} under its users?", yes)
+        where = ", ".join(urls)
+        confirm(f"Move {name} to {where} under its users?", yes)
+        legs_before = len(_legs(holdfast, name))
         with stepped_progress(f"migrating {name}") as (say, percent):
             receipt = holdfast.restorations.migrate(
-                name, url, filesystem, deadline, force, say, percent
+                name,
+                to,
+                filesystem,
+                deadline,
+                force,
+                say,
+                percent,
+                more_urls=more,
+                spare_urls=spare or (),
             )
+        legs_now, thin = len(_legs(holdfast, name)), holdfast.thinness(name)
     if receipt is None:
-        note(f"{name} is on {url} now; its file system stayed mounted, nobody waited")
+        note(f"{name} is on {where} now; its file system stayed mounted, nobody waited")
+        if legs_now < legs_before:
+            note(f"note: redundancy: {legs_before} legs before, {legs_now} now: holdfast leg add")
     else:
-        show_receipt(receipt, as_json, f"{name} is on {url} now")
+        show_receipt(receipt, as_json, f"{name} is on {where} now")
+    note_thin(thin)
+
+
+def _legs(holdfast: Holdfast, name: str) -> list[str]:
+    """Of a gated volume; none of an adopted one."""
+    report = holdfast.show_volume(name)
+    return [leg.url for leg in report.legs if leg.state is not LegState.SPARE]
 
 
 def show_intention(found: Assessment, as_json: bool) -> None:

@@ -109,6 +109,12 @@ def take_every_character() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def note_thin(found: Sequence[str]) -> None:
+    """Say where storage could not hold all that a volume promises."""
+    for words in found:
+        note(f"note: {words}")
+
+
 def console(stream: TextIO | None = None) -> Console:
     """A Rich console: colours and the real width on a terminal, neither in a pipe."""
     from rich.console import Console

@@ -15,11 +15,20 @@ from holdfast.cli.options import (
     parse_duration,
     positive_duration,
 )
-from holdfast.cli.output import confirm, note, print_error, print_json, say, steps, time_text
+from holdfast.cli.output import (
+    confirm,
+    note,
+    note_thin,
+    print_error,
+    print_json,
+    say,
+    steps,
+    time_text,
+)
 from holdfast.cli.session import session
 from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.model.size import format_size, parse_size
-from holdfast.model.volume import ADOPTED, JournalMode
+from holdfast.model.volume import ADOPTED, DEFAULT_SECTOR_BYTES, JournalMode
 
 commands = typer.Typer(help="Manage volumes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -73,6 +82,13 @@ def create(
     label: Annotated[
         str | None, typer.Option("--label", help="File-system label; the name without it.")
     ] = None,
+    sector_size: Annotated[
+        int,
+        typer.Option(
+            "--sector-size",
+            help="Of its block device: 512 where programs write so little directly.",
+        ),
+    ] = DEFAULT_SECTOR_BYTES,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -94,6 +110,7 @@ def create(
         hang_timeout_seconds=hang_timeout,
         options=options,
         label=name if label is None else label,
+        sector_bytes=sector_size,
     )
     with session() as holdfast:
         if dry_run:
@@ -101,10 +118,12 @@ def create(
             return
         with steps(f"creating {name}") as show:
             report = holdfast.create_volume(wanted, show)
+        thin = holdfast.thinness(name)
     if as_json:
         print_json(report)
     else:
         note(f"created {name}: {format_size(report.size_bytes)} {filesystem} at {report.mount}")
+        note_thin(thin)
 
 
 @commands.command()
@@ -166,7 +185,9 @@ def resize(name: VolumeName, size: SizeBytes, dry_run: DryRun = False) -> None:
             return
         with steps(f"enlarging {name}") as show:
             report = holdfast.resize_volume(name, size, show)
+        thin = holdfast.thinness(name)
     note(f"{name} has {format_size(report.size_bytes)} now")
+    note_thin(thin)
 
 
 @commands.command()

@@ -121,8 +121,12 @@ class Leg:
 
     def write(self, view: memoryview, offset: int) -> None:
         """Store the view on the leg; durable after the next flush."""
-        if os.pwritev(self.descriptor, [view], offset) != len(view):
-            raise OSError(errno.EIO, "short write")
+        rest = view
+        while rest:  # a short write says only afterwards why: a disk that is full is no lost leg
+            done = os.pwritev(self.descriptor, [rest], offset)
+            if not done:
+                raise OSError(errno.EIO, "short write")
+            rest, offset = rest[done:], offset + done
         if self.watch_size:
             self._check_whole()
 

@@ -111,7 +111,11 @@ class Recovery:
         if number in self._watches:
             self._watches[number].asked = False
         entry = next((leg for leg in self.roster.configuration.legs if leg.number == number), None)
-        if answer["error"] or entry is None or number in self.roster.present:
+        if entry is None or number in self.roster.present:
+            return
+        if answer["error"]:
+            if entry.state is LegState.RESYNCING:  # a worker before was filling it
+                self.roster.note(number, entry.state, answer["error"])
             return
         running = self._returning.get(number)
         if running is None or not running.is_alive():
@@ -152,7 +156,7 @@ class Recovery:
             if entry.number not in taken
             and (
                 entry.number in self.roster.nameless
-                or (entry.state is not LegState.IN_SYNC and entry.number not in self.roster.present)
+                or (_has_failed(entry) and entry.number not in self.roster.present)
             )
         ]
         if failed and configuration.spare_urls and self.roster.readers:
@@ -364,6 +368,12 @@ class Recovery:
                 f"{entry.url} holds another leg now (number {superblock.leg_number} of {name})",
                 "Put the right container back, or replace the leg.",
             )
+
+
+def _has_failed(entry: LegEntry) -> bool:
+    """Whether a leg that is away is to be replaced by a spare: not one that is just joining."""
+    filling = entry.state is LegState.RESYNCING and bool(entry.reason)
+    return entry.state in (LegState.FAILED, LegState.STALE) or filling
 
 
 def host_memory(mirror: Mirror) -> HostMemory:

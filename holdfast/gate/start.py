@@ -171,7 +171,10 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         roster.start_with(leg)
         recovery.take_bits(hand, leg)
     roster.exclude_absent()
-    numbers = {entry.number for entry in roster.configuration.legs}
+    # A leg that was being filled is filled anew, as it is: no spare takes its place for that.
+    numbers = {
+        entry.number for entry in roster.configuration.legs if entry.state is not LegState.RESYNCING
+    }
     for judged in verdict.legs:
         if judged.standing is Standing.STALE and judged.number in numbers:
             roster.note(judged.number, LegState.STALE, judged.reason)

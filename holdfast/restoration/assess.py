@@ -104,7 +104,7 @@ def _pause_seconds(seen: Seen) -> float:
 def _target_words(seen: Seen) -> str:
     if seen.new is None:
         return ""
-    words = f"{seen.new.volume.mount.filesystem} on {seen.new.url}"
+    words = f"{seen.new.volume.mount.filesystem} on {', '.join(seen.new.urls)}"
     contents = seen.request.contents
     return f"{words} with the contents of {contents}" if contents else words
 

@@ -199,6 +199,24 @@ def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
     ]  # fmt: skip
 
 
+def _redundancy(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """Fewer legs than now: told, never left to be found out."""
+    volume, request = seen.request.volume, seen.request
+    if volume.is_adopted or not request.url:
+        return ()
+    before, after = len(volume.leg_urls), 1 + len(request.more_urls)
+    if after >= before:
+        return ()
+    words = f"{before} legs now, {after} afterwards"
+    return [
+        Finding(
+            "redundancy", Verdict.LIMITED, words,
+            "The loss of one container costs more than it does now: without another leg, the data.",
+            f"Name as many: --leg URL --leg URL; or holdfast leg add {volume.name} URL afterwards.",
+        )
+    ]  # fmt: skip
+
+
 def _strangers_image(contents: str) -> Sequence[Finding]:
     """Whoever may write to an image that root mounts decides what its file system makes of it."""
     address = parse_container_url(contents) if is_container(contents) else None
@@ -300,6 +318,7 @@ LOOKS: tuple[Look, ...] = (
     _room,
     _container,
     _contents,
+    _redundancy,
     _fstab,
     _tools,
     _databases,

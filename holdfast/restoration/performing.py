@@ -169,7 +169,7 @@ def _begin(
     if new is not None:
         facts["new"] = volume_as_json(new.volume)
         facts["storage"] = target.as_json(new)
-        facts["to"] = new.url
+        facts["to"] = ", ".join(new.urls)
         facts["filesystem"] = f"{volume.mount.filesystem} to {new.volume.mount.filesystem}"
         facts["from_live"] = not request.contents
         device = _device_of(volume, assessment)

@@ -20,7 +20,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
 from holdfast.model.volume import Volume
 from holdfast.restoration.carried import Carried, what_is_carried
-from holdfast.restoration.target import NewStorage, check_room, design
+from holdfast.restoration.target import NewStorage, check_fits, design
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
 from holdfast.volumes.health import Condition, Health, health
@@ -40,6 +40,10 @@ class Request:
     cause: Cause = Cause.PLANNED
     url: str = ""
     """The container that is to take the place of the present storage."""
+    more_urls: tuple[str, ...] = ()
+    """Further legs of it, of a gated volume."""
+    spare_urls: tuple[str, ...] = ()
+    """Its spares; none: those that it has."""
     filesystem: str = ""
     """Its type; empty: as now."""
     size_bytes: int = 0
@@ -127,9 +131,19 @@ def _design(
     present = volume.mount.filesystem
     filesystem = request.filesystem or (present if present in KINDS_OF_FILE_SYSTEMS else "ext4")
     try:
-        new = design(settings, volume, points, request.url, filesystem, others, request.size_bytes)
+        new = design(
+            settings,
+            volume,
+            points,
+            request.url,
+            filesystem,
+            others,
+            request.size_bytes,
+            more_urls=request.more_urls,
+            spare_urls=request.spare_urls,
+        )
         if not dead and not request.contents:
-            check_room(new, _used_bytes(volume.mount.path))
+            check_fits(new, _used_bytes(volume.mount.path))
     except BadInput:
         raise
     except HoldfastError as error:

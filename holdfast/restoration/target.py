@@ -19,13 +19,14 @@ from typing import Any
 from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import InUse, InvalidOption, TooSmall
+from holdfast.gate.configuration import GateConfiguration
 from holdfast.gate.provision import provision
 from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
-from holdfast.model.volume import DEFAULT_SECTOR_BYTES, Volume
+from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState, Volume
 from holdfast.restoration.copying.child import Target
 from holdfast.restoration.storage import (
     NEW_GATE,
@@ -42,6 +43,7 @@ from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.checks import ContainerPlace, check_containers
 from holdfast.volumes.create import configuration_of
 from holdfast.volumes.erase import clear_container
+from holdfast.volumes.room import check_room
 from holdfast.volumes.source import own_loop_options
 
 ROOM_SHARE = 1.1
@@ -57,15 +59,19 @@ class NewStorage:
     """What a volume will be after the restoration, and where that is kept."""
 
     volume: Volume
-    existed: bool
-    """Whether the container was there before: then it is emptied, never deleted."""
+    existed: tuple[str, ...] = ()
+    """Those containers that were there before: they are emptied, never deleted."""
     findings: tuple[Finding, ...] = ()
 
     @property
     def url(self) -> str:
-        """The container."""
-        source = self.volume.adoption.source if self.volume.adoption else ""
-        return source or self.volume.leg_urls[0]
+        """The container that files are copied to."""
+        return self.urls[0]
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every container that gets the contents."""
+        return (self.volume.adoption.source,) if self.volume.adoption else self.volume.leg_urls
 
 
 def design(
@@ -76,16 +82,29 @@ def design(
     filesystem: str,
     others: Sequence[Volume],
     size_bytes: int = 0,
+    *,
+    more_urls: Sequence[str] = (),
+    spare_urls: Sequence[str] = (),
 ) -> NewStorage:
     """What the volume would be on this container; every check, no change.
+
+    `more_urls`: further legs of a gated volume; `spare_urls`: its spares, those it has if none.
 
     Raises InvalidUrl, InvalidOption, OwnLeg, HoldsData, InUse, TooSmall, ContainerFailed.
     """
     kind = kind_of(filesystem)
-    url = str(parse_container_url(url))
+    url, *further = (str(parse_container_url(each)) for each in (url, *more_urls))
+    if volume.is_adopted and (further or spare_urls):
+        raise InvalidOption(
+            f"{volume.name} is an adopted volume: it lies in one container, without a gate",
+            "Name one container, and no spare.",
+        )
     taken = {each: other.name for other in others for each in _urls(other)}
-    if url in taken:
-        raise InUse(f"{url} belongs to the volume {taken[url]} already", "Name another container.")
+    for each in (url, *further, *spare_urls):
+        if each in taken:
+            raise InUse(
+                f"{each} belongs to the volume {taken[each]} already", "Name another container."
+            )
     smallest_bytes = max(MINIMUM_VOLUME_BYTES, kind.minimum_bytes)
     wanted_bytes = size_bytes or max(volume.size_bytes, smallest_bytes)
     wanted_bytes = -(-wanted_bytes // BLOCK_BYTES) * BLOCK_BYTES
@@ -93,8 +112,8 @@ def design(
         volume,
         id=str(uuid.uuid4()),
         size_bytes=wanted_bytes,
-        leg_urls=(url,),
-        spare_urls=(),
+        leg_urls=(url, *further),
+        spare_urls=tuple(str(parse_container_url(each)) for each in spare_urls),
         mount=replace(
             volume.mount,
             filesystem=filesystem,
@@ -102,16 +121,20 @@ def design(
             label=fitting_label(filesystem, volume.mount.label),
         ),
     )
-    place = _check(settings, draft, url, others)
-    if place.exists:
-        own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
-        usable_bytes = own_bytes if volume.is_adopted else _gate_bytes(own_bytes)
-        if usable_bytes < smallest_bytes:
-            raise TooSmall(
-                f"{url} has {format_size(own_bytes)}, too little for {filesystem}",
-                f"It needs {format_size(smallest_bytes)}.",
-            )
-        draft = replace(draft, size_bytes=usable_bytes)
+    places = _check(settings, draft, others)
+    existed = tuple(place.url for place in places if place.exists)
+    legs_there = [each for each in draft.leg_urls if each in existed]
+    if legs_there:
+        usable_bytes = min(
+            _usable_bytes(each, volume.is_adopted, smallest_bytes, filesystem)
+            for each in legs_there
+        )
+        whole = len(legs_there) == len(draft.leg_urls)
+        draft = replace(
+            draft, size_bytes=usable_bytes if whole else min(usable_bytes, wanted_bytes)
+        )
+    if not spare_urls:
+        draft = replace(draft, spare_urls=volume.spare_urls)
     draft, larger = _with_sectors(draft, points[-1].source, url)
     words, dropped = carry_options(
         wanted_super_options(points), volume.mount.filesystem, filesystem
@@ -132,7 +155,7 @@ def design(
     elif filesystem != volume.mount.filesystem:
         kept = _general_options(volume.mount.options)
         draft = replace(draft, mount=replace(draft.mount, options=kept))
-    return NewStorage(draft, place.exists, (*larger, *dropped))
+    return NewStorage(draft, existed, (*larger, *dropped))
 
 
 SMALLEST_SECTOR_BYTES = 512
@@ -160,12 +183,25 @@ def _with_sectors(draft: Volume, source: str, url: str) -> tuple[Volume, list[Fi
     ]
 
 
-def _check(settings: Settings, draft: Volume, url: str, others: Sequence[Volume]) -> ContainerPlace:
+def _check(settings: Settings, draft: Volume, others: Sequence[Volume]) -> list[ContainerPlace]:
     """Free, with room, and not on the volume itself."""
-    probe = replace(draft, size_bytes=MINIMUM_VOLUME_BYTES) if _exists(url) else draft
-    check_place = partial(_check_place, settings, draft, url)
-    in_expendable_child(check_place, doing=url)
-    return check_containers(settings, probe, "", others)[0]
+    urls = (*draft.leg_urls, *draft.spare_urls)
+    for url in urls:
+        in_expendable_child(partial(_check_place, settings, draft, url), doing=url)
+    some_there = any(_exists(url) for url in urls)
+    probe = replace(draft, size_bytes=MINIMUM_VOLUME_BYTES) if some_there else draft
+    return check_containers(settings, probe, "", others)
+
+
+def _usable_bytes(url: str, is_adopted: bool, smallest_bytes: int, filesystem: str) -> int:
+    own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
+    usable_bytes = own_bytes if is_adopted else _gate_bytes(own_bytes)
+    if usable_bytes < smallest_bytes:
+        raise TooSmall(
+            f"{url} has {format_size(own_bytes)}, too little for {filesystem}",
+            f"It needs {format_size(smallest_bytes)}.",
+        )
+    return usable_bytes
 
 
 def _check_place(settings: Settings, draft: Volume, url: str) -> None:
@@ -247,7 +283,7 @@ def _general_options(options: str) -> str:
     return ",".join(word for word in options.split(",") if word in _GENERAL)
 
 
-def check_room(storage: NewStorage, used_bytes: int) -> None:
+def check_fits(storage: NewStorage, used_bytes: int) -> None:
     """Raise TooSmall when what is in use does not fit."""
     if used_bytes * ROOM_SHARE > storage.volume.size_bytes:
         raise TooSmall(
@@ -255,6 +291,7 @@ def check_room(storage: NewStorage, used_bytes: int) -> None:
             f" {format_size(storage.volume.size_bytes)}",
             "Use a larger container.",
         )
+    check_room(storage.urls, used_bytes, "what is in use")
 
 
 def prepare(settings: Settings, identifier: str, storage: NewStorage) -> Target:
@@ -265,13 +302,13 @@ def prepare(settings: Settings, identifier: str, storage: NewStorage) -> Target:
     volume = storage.volume
     gated = volume.adoption is None
     needed_bytes = container_bytes_needed(volume.size_bytes) if gated else volume.size_bytes
-    container = open_container(storage.url)
-    create = partial(container.create, needed_bytes)
-    in_expendable_child(create, _CONTAINER_SECONDS, storage.url)
+    for url in storage.urls:
+        create = partial(open_container(url).create, needed_bytes)
+        in_expendable_child(create, _CONTAINER_SECONDS, url)
     if gated:
         folder = directory_of(settings, identifier) / NEW_GATE
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        work = partial(provision, folder, configuration_of(volume), create=False)
+        work = partial(provision, folder, _filled_later(configuration_of(volume)), create=False)
         in_expendable_child(work, _CONTAINER_SECONDS, storage.url)
     return Target(
         path=parse_container_url(storage.url).path,
@@ -291,40 +328,55 @@ def _storing_options(volume: Volume) -> str:
     return ",".join(word for word in options.split(",") if word.partition("=")[0] in _STORING)
 
 
+def _filled_later(configuration: GateConfiguration) -> GateConfiguration:
+    """Files are copied to the first leg; the gate brings the others up to date when it runs."""
+    first, *others = configuration.legs
+    waiting = (replace(leg, state=LegState.RESYNCING) for leg in others)
+    return replace(configuration, legs=(first, *waiting))
+
+
 def remove(storage: NewStorage) -> str:
-    """Take back `prepare`: delete the image that was made, or empty what was there. Idempotent."""
+    """Take back `prepare`: delete images that were made, empty what was there. Idempotent."""
+    words = []
+    for url in storage.urls:
+        work = partial(_remove, url, existed=url in storage.existed)
+        words.append(in_expendable_child(work, _CONTAINER_SECONDS, url))
+    return "; ".join(words)
 
-    def work() -> str:
-        container = open_container(storage.url)
-        if not container.exists():
-            return f"{storage.url} was not made"
-        if storage.existed:
-            clear_container(storage.url)
-            return f"{storage.url} is empty again"
-        deadline = time.monotonic() + _LET_GO_SECONDS
-        while True:
-            try:
-                container.check_unused()
-                break
-            except InUse:  # the process that copied is just ending, and its loop device with it
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_SECONDS)
-        container.remove()
-        forget(storage.url)
-        return f"{storage.url} was deleted again"
 
-    return in_expendable_child(work, _CONTAINER_SECONDS, storage.url)
+def _remove(url: str, *, existed: bool) -> str:
+    container = open_container(url)
+    if not container.exists():
+        return f"{url} was not made"
+    if existed:
+        clear_container(url)
+        return f"{url} is empty again"
+    deadline = time.monotonic() + _LET_GO_SECONDS
+    while True:
+        try:
+            container.check_unused()
+            break
+        except InUse:  # the process that copied is just ending, and its loop device with it
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+    container.remove()
+    forget(url)
+    return f"{url} was deleted again"
 
 
 def as_json(storage: NewStorage) -> dict[str, Any]:
     """Plain values, for the catalog."""
-    return {"volume": volume_as_json(storage.volume), "existed": storage.existed}
+    return {"volume": volume_as_json(storage.volume), "existed": list(storage.existed)}
 
 
 def from_json(values: dict[str, Any]) -> NewStorage:
     """What `as_json` described."""
-    return NewStorage(volume_from_json(values["volume"]), bool(values["existed"]))
+    storage = NewStorage(volume_from_json(values["volume"]))
+    existed = values["existed"]
+    if isinstance(existed, bool):  # of a version that knew one container only
+        existed = storage.urls if existed else ()
+    return replace(storage, existed=tuple(existed))
 
 
 def place_beside(volume: Volume, identifier: str) -> str:

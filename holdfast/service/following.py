@@ -32,7 +32,9 @@ def wait_until_in_sync(
         report = look()
         if report.gate is not None:
             last_seen = time.monotonic()
-            leg = find_leg(report, url)
+            same = [leg for leg in report.legs if leg.url == url]
+            # One that lost its name is replaced under the same one: the later leg is meant.
+            leg = max(same, key=lambda leg: leg.number) if same else find_leg(report, url)
             if leg.state in (LegState.FAILED, LegState.STALE):
                 raise ContainerFailed(
                     f"{url} failed before it was in sync: {leg.reason or leg.state}",

@@ -31,6 +31,7 @@ from holdfast.errors import (
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
 from holdfast.gate.remains import living_processes
+from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
@@ -60,6 +61,7 @@ from holdfast.volumes.recover import record_ends, recover
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.resize import resize_volume
 from holdfast.volumes.running import running_volume, running_volumes
+from holdfast.volumes.room import thinness
 
 LONGEST_HOLD_SECONDS = 600.0
 """Of an administrator who names no time, on a volume that fails at once when its storage goes."""
@@ -159,6 +161,12 @@ class Holdfast:
                 raise
             self.catalog.update(replace(made, attached=True))
         return self.show_volume(volume.name)
+
+    def thinness(self, name: str) -> list[str]:
+        """Where the storage below a gated volume could not hold all that the volume promises."""
+        volume = self.catalog.volume(name)
+        urls = (*volume.leg_urls, *volume.spare_urls)
+        return thinness(urls, container_bytes_needed(volume.size_bytes))
 
     def list_volumes(self) -> list[VolumeReport]:
         """Every volume with its present state, by name; also one that only its gate knows."""

@@ -21,6 +21,7 @@ from holdfast.service.plans import find_leg
 from holdfast.service.turn import turn
 from holdfast.system.expendable import in_expendable_child
 from holdfast.volumes.chain import check_not_own_leg
+from holdfast.volumes.room import check_room, room_of
 
 if TYPE_CHECKING:
     from holdfast.service.holdfast import Holdfast
@@ -54,6 +55,7 @@ class Legs:
         with turn(self._holdfast.settings, name):
             gate = self._holdfast.gate(name)
             url = self._url(name, url)
+            self._check_room(name, url)
             gate.add_leg(url, spare=spare)
             self.note(name)
         if wait and not spare:
@@ -96,6 +98,7 @@ class Legs:
         with turn(self._holdfast.settings, name):
             gate = self._holdfast.gate(name)
             url = self._url(name, url)
+            self._check_room(name, url)
             gate.replace_leg(self._word(name, leg), url)
             self.note(name)
         if wait:
@@ -131,6 +134,15 @@ class Legs:
         check = partial(check_not_own_leg, settings, name, path, normal)
         in_expendable_child(check, doing=normal)
         return normal
+
+    def _check_room(self, name: str, url: str) -> None:
+        """Raise TooSmall when what the volume holds now does not fit where this image lies."""
+        report = self._holdfast.show_volume(name)
+        in_sync = [leg.url for leg in report.legs if leg.state is LegState.IN_SYNC]
+        rooms = [room for room in map(room_of, in_sync) if room is not None]
+        if rooms:
+            held_bytes = min(room.allocated_bytes for room in rooms)
+            check_room([url], held_bytes, f"what {name} holds now")
 
     def _word(self, name: str, leg: str) -> str:
         """How the gate names the leg that a person named."""

@@ -8,7 +8,7 @@ what a dead runner left is settled before something new begins. Must never decid
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from holdfast.model.container import parse_container_url
 from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Copy, Restoration, Stage
-from holdfast.model.volume import VolumeReport, VolumeState, check_name
+from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
 from holdfast.restoration.assess import Assessment, assess
 from holdfast.restoration.origin import is_container
 from holdfast.restoration.performing import Percent, Say, perform
@@ -31,6 +31,7 @@ from holdfast.restoration.recovery import go_on, recover_one
 from holdfast.restoration.seen import Request
 from holdfast.restoration.stale import rebind_stale
 from holdfast.restoration.target import is_directory, place_beside
+from holdfast.service.following import wait_until_in_sync
 from holdfast.service.rights import need_root
 from holdfast.service.turn import turn
 from holdfast.system.boot import boot_id
@@ -63,10 +64,21 @@ class Restorations:
         contents: str = "",
         deadline_seconds: float = DEADLINE_SECONDS,
         forced: bool = False,
+        *,
+        more_urls: Sequence[str] = (),
+        spare_urls: Sequence[str] = (),
     ) -> Assessment:
-        """What would happen, and what is in the way. Changes nothing. Raises NotAttached."""
+        """What would happen, and what is in the way. Changes nothing. Raises NotAttached.
+
+        `more_urls`: further legs of a gated volume that is to be moved; `spare_urls`: its spares.
+        """
         need_root()
         request = self._request(name, strategy, url, filesystem, contents, deadline_seconds, forced)
+        request = replace(
+            request,
+            more_urls=tuple(str(parse_container_url(each)) for each in more_urls),
+            spare_urls=tuple(str(parse_container_url(each)) for each in spare_urls),
+        )
         others = [each for each in self._holdfast.catalog.volumes() if each.name != name]
         adopted = request.volume.is_adopted
         report = None if adopted else self._holdfast.show_volume(name)
@@ -91,25 +103,41 @@ class Restorations:
         forced: bool = False,
         say: Say = lambda words: None,
         percent: Percent = lambda percent: None,
+        *,
+        more_urls: Sequence[str] = (),
+        spare_urls: Sequence[str] = (),
     ) -> Receipt | None:
         """Move a volume to another container under its users; durable on return.
 
-        A gated volume that keeps its type of file system is not dismounted: the gate fills the new
-        container and lets the old ones go (None is returned: its receipts are the gate's own).
-        Raises what keeps it from being begun, with nothing touched.
+        `more_urls`: further legs, in sync on return as well; `spare_urls`: its spares, those it has
+        if none. A gated volume that keeps its type of file system is not dismounted: the gate fills
+        the new container and lets the old ones go (None is returned: its receipts are the gate's
+        own). Raises what keeps it from being begun, with nothing touched.
         """
         url = str(parse_container_url(url))
         found = self._settled(name, say)
 
         def look() -> Assessment:
             return self.assess(
-                name, Strategy.MIGRATE, url, filesystem, "", deadline_seconds, forced
+                name,
+                Strategy.MIGRATE,
+                url,
+                filesystem,
+                "",
+                deadline_seconds,
+                forced,
+                more_urls=more_urls,
+                spare_urls=spare_urls,
             )
 
         if found is not None and look().plan.strategy in BY_REFLEX:
-            self._replace_legs(found, url, percent)
+            self._replace_legs(found, (url, *more_urls), spare_urls, percent)
             return None
-        return self._perform(name, look, say, percent)
+        receipt = self._perform(name, look, say, percent)
+        for each in map(str, map(parse_container_url, more_urls)):
+            say(f"bring {each} up to date")
+            wait_until_in_sync(lambda: self._holdfast.show_volume(name), each, percent)
+        return receipt
 
     def restore(
         self,
@@ -272,12 +300,25 @@ class Restorations:
             )
         return report
 
-    def _replace_legs(self, report: VolumeReport, url: str, percent: Percent) -> None:
-        """The gate's own way: fill one more leg, then let the others go."""
-        first, *others = [leg for leg in report.legs if leg.state != "spare"]
-        self._holdfast.legs.replace(report.name, first.id, url, percentage=percent)
+    def _replace_legs(
+        self, report: VolumeReport, urls: Sequence[str], spare_urls: Sequence[str], percent: Percent
+    ) -> None:
+        """The gate's own way: fill other legs, then let the present ones go. Spares stay, unless
+        others are named."""
+        legs, name = self._holdfast.legs, report.name
+        first, *others = [leg for leg in report.legs if leg.state is not LegState.SPARE]
+        url, *more = urls
+        legs.replace(name, first.id, url, percentage=percent)
+        for each in more:
+            legs.add(name, each, percentage=percent)
         for leg in others:
-            self._holdfast.legs.remove(report.name, leg.id)
+            legs.remove(name, leg.id)
+        if spare_urls:
+            for each in spare_urls:
+                legs.add(name, each, spare=True)
+            for leg in report.legs:
+                if leg.state is LegState.SPARE:
+                    legs.remove(name, leg.url)
 
     def _request(
         self,

@@ -11,6 +11,8 @@ from holdfast.errors import InvalidOption
 from holdfast.gate.post import SOCKET_FILE
 from holdfast.model.container import parse_container_url
 from holdfast.model.volume import (
+    DEFAULT_SECTOR_BYTES,
+    SECTOR_SIZES,
     JournalMode,
     MountProperties,
     Volume,
@@ -39,6 +41,7 @@ class NewVolume:
     hang_timeout_seconds: float = 5.0
     options: str = ""
     label: str = ""
+    sector_bytes: int = DEFAULT_SECTOR_BYTES
 
     def as_volume(self) -> Volume:
         """The volume with an identity of its own and normalised URLs; touches nothing.
@@ -49,6 +52,11 @@ class NewVolume:
         if self.journal not in tuple(JournalMode):
             raise InvalidOption(
                 f"{self.journal!r} is no journal mode", f"Use {' or '.join(JournalMode)}."
+            )
+        if self.sector_bytes not in SECTOR_SIZES:
+            raise InvalidOption(
+                f"a sector cannot have {self.sector_bytes} bytes",
+                f"Use {', '.join(map(str, SECTOR_SIZES))}.",
             )
         return Volume(
             name=check_name(self.name),
@@ -66,6 +74,7 @@ class NewVolume:
             journal=JournalMode(self.journal),
             hold_timeout_seconds=self.hold_timeout_seconds,
             hang_timeout_seconds=self.hang_timeout_seconds,
+            sector_bytes=self.sector_bytes,
         )
 
 

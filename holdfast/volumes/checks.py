@@ -32,10 +32,7 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import kind_of
 from holdfast.system.mounts import is_under, mount_at
 from holdfast.volumes.chain import check_not_own_leg, check_state_directory
-
-_STRUCTURE_SHARE = 64
-"""A file system's own structures take up to 1/64 of its size (ext4: an inode of 256 bytes per
-16 KiB); an image that has not even room for that would hold at its first minute."""
+from holdfast.volumes.room import STRUCTURE_SHARE
 
 
 @dataclass(frozen=True)
@@ -221,7 +218,7 @@ def _check_room(volume: Volume, places: Sequence[ContainerPlace]) -> None:
         needed_bytes = len(same) * (
             container_bytes_needed(volume.size_bytes)
             - volume.size_bytes
-            + volume.size_bytes // _STRUCTURE_SHARE
+            + volume.size_bytes // STRUCTURE_SHARE
         )
         room_bytes = min(place.room_bytes for place in same)
         if room_bytes < needed_bytes:

@@ -16,10 +16,18 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.containers import open_container
-from holdfast.errors import AlreadyExists, NoSuchContainer
+from holdfast.errors import (
+    AlreadyExists,
+    CommandFailed,
+    NoSuchContainer,
+    StorageFailed,
+    TooSmall,
+)
+from holdfast.gate.client import GateClient
 from holdfast.gate.configuration import FILE_NAME, GateConfiguration, LegEntry
 from holdfast.gate.provision import provision
 from holdfast.model.container import parse_container_url
+from holdfast.model.size import format_size
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import fitting_label, make_filesystem
@@ -147,7 +155,9 @@ def _build(
         undo.add(f"clear {container.url}", _give_back(container))
     undo.add("forget the gate", lambda: _remove_directories(state_directory, run_directory))
     state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    provision(state_directory, configuration_of(volume), create=True)
+    # Nobody uses it yet: what fails while it is made fails at once, instead of being held.
+    impatient = replace(configuration_of(volume), hold_timeout_seconds=0.0)
+    provision(state_directory, impatient, create=True)
 
     say("start the gate")
     undo.add("stop the gate", lambda: stop_gate(settings, name))
@@ -164,15 +174,42 @@ def _build(
 
     say(f"make the {volume.mount.filesystem} file system")
     properties = volume.mount
-    make_filesystem(properties.filesystem, device, properties.label, properties.uuid)
+    gate = GateClient(run_directory)
+    try:
+        make_filesystem(properties.filesystem, device, properties.label, properties.uuid)
+    except CommandFailed as error:
+        _explain(gate, volume, error)
+        raise
 
     say("mount")
     if not place.exists:
         undo.add("remove the mount directory", _remover(_missing_part(place.path)))
         Path(place.path).mkdir(parents=True)
     undo.add("unmount", lambda: _unmount_all(settings, name))
-    mount(device, place.path, properties.filesystem, properties.options)
-    return replace(volume, mount=_settled(properties, place))
+    try:
+        mount(device, place.path, properties.filesystem, properties.options)
+        settled = _settled(properties, place)
+    except (CommandFailed, OSError) as error:
+        _explain(gate, volume, error)
+        raise
+    gate.configure(hold_timeout_seconds=volume.hold_timeout_seconds)
+    return replace(volume, mount=settled)
+
+
+def _explain(gate: GateClient, volume: Volume, error: Exception) -> None:
+    """Raise what is behind a failure, where the gate knows: its storage went, or was full."""
+    shown = gate.show()
+    if not shown["held"]:
+        return
+    if "no space left" in shown["hold_reason"]:
+        raise TooSmall(
+            f"{shown['hold_reason']}: not even for the structures of an empty"
+            f" {format_size(volume.size_bytes)}",
+            "Make room there, use larger storage, or make a smaller volume. Nothing was kept.",
+        ) from error
+    raise StorageFailed(
+        f"{shown['hold_reason']} while the volume was made", "See to that storage. Nothing is left."
+    ) from error
 
 
 def _settled(properties: MountProperties, place: MountPlace) -> MountProperties:

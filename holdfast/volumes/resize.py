@@ -30,6 +30,7 @@ from holdfast.system.loop import set_loop_capacity
 from holdfast.system.mounts import mount
 from holdfast.volumes.dismounting import dismount
 from holdfast.volumes.progress import Progress, silent
+from holdfast.volumes.room import STRUCTURE_SHARE, check_room, room_of
 from holdfast.volumes.stack import Stack, examine_stack
 
 
@@ -57,12 +58,23 @@ def resize_volume(
     _check_size(volume, int(shown["size_bytes"]), size_bytes)
     if size_bytes > int(shown["size_bytes"]):
         say("grow the legs")
+        more_bytes = size_bytes - int(shown["size_bytes"])
+        _check_room([leg["url"] for leg in shown["legs"]], more_bytes)
         client.resize(size_bytes)
     say("grow the loop device")
     set_loop_capacity(stack.loop_device)
     say(f"grow the {volume.mount.filesystem} file system")
     _grow_file_system(volume, stack)
     return replace(volume, size_bytes=size_bytes)
+
+
+def _check_room(urls: list[str], more_bytes: int) -> None:
+    """Room for the structures of what is added: without it the growth would wait, half done."""
+    for url in urls:
+        room = room_of(url)
+        if room is not None:
+            needed_bytes = room.allocated_bytes + more_bytes // STRUCTURE_SHARE
+            check_room([url], needed_bytes, "the structures of what is added")
 
 
 def _check_size(volume: Volume, current_bytes: int, size_bytes: int) -> None:

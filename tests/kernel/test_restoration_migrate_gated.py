@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
+from holdfast.model.plan import Strategy
 from holdfast.model.volume import VolumeReport, VolumeState
 from holdfast.service import Holdfast, NewVolume
 from holdfast.system.mounts import mount_at
@@ -73,3 +74,37 @@ def test_the_same_type_moves_without_a_dismount(
     assert mount_at(path) == mounted
     after = holdfast.show_volume("shop")
     assert [leg.url for leg in after.legs] == [f"file:{ram_directory}/3.img"]
+
+
+def test_a_mirror_stays_one_where_as_many_legs_are_named(
+    gated: tuple[Holdfast, VolumeReport], ram_directory: Path
+) -> None:
+    """And keeps its spare; with fewer, that is told before."""
+    holdfast, before = gated
+    spare = f"file:{ram_directory}/spare.img"
+    holdfast.legs.add("shop", spare, spare=True)
+    third, fourth = (f"file:{ram_directory}/{number}.img" for number in (3, 4))
+    alone = holdfast.restorations.assess("shop", Strategy.MIGRATE, third, "xfs")
+    assert "redundancy" in [finding.subject for finding in alone.plan.findings]
+    (Path(before.mount) / "file").write_text("kept")
+    receipt = holdfast.restorations.migrate("shop", third, "xfs", more_urls=[fourth])
+    assert receipt is not None
+    assert "redundancy" not in str(receipt.details["findings"])
+    after = holdfast.show_volume("shop")
+    assert after.state is VolumeState.HEALTHY
+    assert [leg.url for leg in after.legs] == [third, fourth, spare]
+    holdfast.legs.remove("shop", third)  # the other one has everything
+    holdfast.detach_volume("shop")
+    holdfast.attach_volume("shop")
+    assert (Path(before.mount) / "file").read_text() == "kept"
+
+
+def test_the_gate_fills_as_many_legs_as_are_named(
+    gated: tuple[Holdfast, VolumeReport], ram_directory: Path
+) -> None:
+    holdfast, _ = gated
+    third, fourth = (f"file:{ram_directory}/{number}.img" for number in (3, 4))
+    assert holdfast.restorations.migrate("shop", third, more_urls=[fourth]) is None
+    after = holdfast.show_volume("shop")
+    assert after.state is VolumeState.HEALTHY
+    assert [leg.url for leg in after.legs] == [third, fourth]
