@@ -43,11 +43,13 @@ def open_believed(path: Path, flags: int, *, in_use: bool = False) -> int:
             with open_parent(path) as (folder, name):
                 descriptor = os.open(name, flags | _FLAGS, _PRIVATE, dir_fd=folder)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):  # a link, a FIFO, a socket
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):  # a link, a socket
             believe(path, fault_of(path.lstat()))
         raise
     try:
         status = os.fstat(descriptor)
+        if in_use and not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EMEDIUMTYPE, "not a regular file", str(path))
         believe(path, _fault(status, served=served, in_use=in_use))
         writing = flags & os.O_ACCMODE != os.O_RDONLY
         if writing and status.st_mode & _OTHERS and not status.st_mode & _OTHERS_WRITE:
