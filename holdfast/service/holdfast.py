@@ -60,8 +60,8 @@ from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import record_ends, recover
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.resize import resize_volume
-from holdfast.volumes.running import running_volume, running_volumes
 from holdfast.volumes.room import thinness
+from holdfast.volumes.running import running_volume, running_volumes
 
 LONGEST_HOLD_SECONDS = 600.0
 """Of an administrator who names no time, on a volume that fails at once when its storage goes."""
