@@ -14,8 +14,9 @@ from functools import partial
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.beneath import open_beneath
 from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mount_api import clone_tree
+from holdfast.system.mount_api import clone_tree, open_place
 from holdfast.system.namespace import mount_namespace
 
 _ANSWER_SECONDS = 5.0
@@ -46,9 +47,10 @@ def about_hidden(points: Sequence[MountPoint], since_seconds: float) -> list[Fin
 
 def _made(path: str, since_seconds: float) -> list[str]:
     above, name = os.path.split(path)
-    place = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    view = clone_tree(place)
-    with os.scandir(f"/proc/self/fd/{view}/{name}") as entries:
+    view = clone_tree(open_place(above))
+    # Whoever owns the directory above may have put a link there meanwhile.
+    folder = open_beneath(view, name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    with os.scandir(folder) as entries:
         return sorted(
             entry.name
             for entry in entries
