@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic_ns
 
@@ -24,20 +24,10 @@ from holdfast.gate.journal import Kind
 from holdfast.gate.leg import NO_SPACE, LegDevice, zero_all
 from holdfast.gate.places import BadPlaceError, BadPlaces
 from holdfast.gate.ranges import Ranges
+from holdfast.gate.room import Room, Waiting
 from holdfast.gate.roster import Roster
 from holdfast.gate.unflushed import JOURNAL, Unflushed, Unjournalled, WriteLog
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
-
-ROOM_CHECK_SECONDS = 0.25
-"""How often a write that found no space is tried again."""
-
-
-@dataclass
-class Waiting:
-    """One write's wait for room: since when (0: it did not wait), and whether it was stored."""
-
-    since_ns: int = 0
-    stored: bool = False
 
 
 class Mirror:
@@ -59,8 +49,8 @@ class Mirror:
         self.roster.on_failed = self._leg_failed
         self.roster.on_unsaved = self._unsaved
         self.hold = Hold(cells, configuration.hold_timeout_seconds)
-        self.places = BadPlaces(self.hold, incidents)
         self.ranges = Ranges()
+        self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)
         self.bitmap = Bitmap(configuration.size_bytes)
         self.bitmap_lock = threading.Lock()
         self.journal_directory = state_directory / "journal"
@@ -70,8 +60,13 @@ class Mirror:
         self.flushed_position = configuration.recorded_position
         self.wake: Callable[[], None] = lambda: None
         self._checkpoint_lock = threading.Lock()
-        self._room_lock = threading.Lock()
-        self._waiting_for_room = 0
+        self.room = Room(
+            self.roster,
+            self.hold,
+            incidents,
+            began=self._look_after_it,
+            again=lambda: self.storage_back("room again"),
+        )
 
     def open_journal(self, hand: Hand | None = None, *, seal: bool) -> None:
         """Open the journal that the configuration asks for. Blocks as its storage does.
@@ -127,57 +122,12 @@ class Mirror:
                     roster.fail(leg, f"read: {error.strerror}")
                     continue
                 bad = BadPlaceError(leg, "read", offset)
-                if not self._read_elsewhere(hand, bad, view, offset):
+                if not self.places.read_elsewhere(hand, bad, view, offset):
                     raise bad from error
                 return
             else:
                 hand.leave()
                 return
-
-    def _read_elsewhere(
-        self, hand: Hand, bad: BadPlaceError, view: memoryview, offset: int
-    ) -> bool:
-        """Read a bad place of a leg from another one, and write it where it was bad.
-
-        False when no other can read it either. No write comes between; a leg that cannot take it
-        back fails.
-        """
-        entered = not self.ranges.holds(hand)
-        if entered:
-            self.ranges.enter(hand, offset, len(view))
-        try:
-            for other in self.roster.readers:
-                if other is bad.leg:
-                    continue
-                hand.enter(other.number)
-                try:
-                    other.read(view, offset)
-                except OSError as error:
-                    hand.leave()
-                    if not self.places.is_one(hand, other, error, offset, len(view)):
-                        self.roster.fail(other, f"read: {error.strerror}")
-                    continue
-                else:
-                    hand.leave()
-                self._rewrite(hand, bad, other, view, offset)
-                return True
-            return False
-        finally:
-            if entered and not hand.given_up:
-                self.ranges.leave(hand)
-
-    def _rewrite(
-        self, hand: Hand, bad: BadPlaceError, source: LegDevice, view: memoryview, offset: int
-    ) -> None:
-        hand.enter(bad.leg.number)
-        try:
-            bad.leg.write(view, offset)
-        except OSError as error:
-            hand.leave()
-            self.roster.fail(bad.leg, f"{bad.what}, nor be written there: {error.strerror}")
-        else:
-            hand.leave()
-            self.places.rewritten(bad, source)
 
     def write(self, hand: Hand, view: memoryview, offset: int) -> None:
         """Store the view on every leg; durable after a flush. Raises HoldExpired, GivenUp."""
@@ -226,7 +176,7 @@ class Mirror:
         since_ns: int,
     ) -> None:
         """Write on every leg. Raises BadPlaceError when it is the last one that has a bad place."""
-        room = Waiting()
+        write = Waiting()
         self.written = True
         try:
             while True:
@@ -244,7 +194,7 @@ class Mirror:
                         hand.leave()
                         if error.errno in NO_SPACE:
                             full = True
-                            self._no_room(hand, leg, room, since_ns)
+                            self.room.wait(leg, write, since_ns)
                         else:
                             self._write_failed(hand, leg, error, offset, length)
                     else:
@@ -253,12 +203,12 @@ class Mirror:
                 if self.roster.unsettled:
                     self.roster.settle(hand)
                 if stored and not full and self.roster.readers:
-                    room.stored = True
+                    write.stored = True
                     return
                 if not full:
                     self.hold.wait_for_storage(since_ns=since_ns)
         finally:
-            self._room_over(room)
+            self.room.over(write)
 
     def _write_failed(
         self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int
@@ -452,6 +402,9 @@ class Mirror:
         """Whether requests still go to that leg (or to the journal)."""
         return self.log.active if number == JOURNAL else number in self.roster.present
 
+    def _look_after_it(self) -> None:
+        self.wake()
+
     def _leg_failed(self, leg: LegDevice, reason: str) -> None:
         incident = self.incidents.reflex("failover", f"leg {leg.number} {reason}")
         incident.step(f"leg {leg.number} failed", reason)
@@ -475,42 +428,6 @@ class Mirror:
                 incident.bytes_replayed += replayed
                 incident.step(how, "continued")
         self.wake()
-
-    def _no_room(self, hand: Hand, leg: LegDevice, room: Waiting, since_ns: int) -> None:
-        """A leg is full: wait for room; with another leg there, not longer than for a hang."""
-        configuration = self.roster.configuration
-        reason = f"leg {leg.number} ({leg.url}) has no space left"
-        if not room.since_ns:
-            room.since_ns = monotonic_ns()
-            with self._room_lock:
-                self._waiting_for_room += 1
-        waited_seconds = (monotonic_ns() - room.since_ns) / 1e9
-        others = [other for other in self.roster.readers if other is not leg]
-        if others and waited_seconds >= configuration.hang_timeout_seconds:
-            self.roster.fail(leg, "no space left")
-            return
-        if not self.hold.storage_lost:
-            self.hold.lose_storage(reason, space=True)
-            incident = self.incidents.reflex("hold", reason)
-            incident.step("held for room", reason)
-            self.wake()
-        self.hold.wait_for_storage(ROOM_CHECK_SECONDS, since_ns)
-
-    def _room_over(self, room: Waiting) -> None:
-        """A write was stored, or has waited in vain for room.
-
-        The hold ends when something could be stored and nobody waits any more, also one whose
-        deadline has passed.
-        """
-        if room.since_ns:
-            with self._room_lock:
-                self._waiting_for_room -= 1
-        if not room.stored or not self.hold.for_room:
-            return
-        with self._room_lock:
-            alone = not self._waiting_for_room
-        if alone:
-            self.storage_back("room again")
 
     def journal_failed(self, reason: str) -> None:
         """Stop the volume or go on without a journal, as the policy says; never in silence."""

@@ -1,9 +1,10 @@
 """Bad places: a leg that is there, and cannot read or write one place of its medium.
 
-Owns how such a place is told from a lost leg (the leg answers at other places), and the wait of the
-request that wants it. Invariant: only that request waits, for its own deadline, and then it alone
-fails; a thread of its own serves everybody else meanwhile. Must never take a failed flush for a bad
-place: nobody knows what it was about.
+Owns how such a place is told from a lost leg (the leg answers at other places), how it is read from
+another leg and written again, and the wait of the request that wants it when there is none.
+Invariant: only that request waits, for its own deadline, and then it alone fails; another thread
+serves everybody else meanwhile. Must never take a failed flush for a bad place: nobody knows what it
+was about.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from holdfast.gate.attended import Hand
 from holdfast.gate.hold import Hold, HoldExpired
 from holdfast.gate.incidents import Incident, Incidents
 from holdfast.gate.leg import LegDevice
+from holdfast.gate.ranges import Ranges
+from holdfast.gate.roster import Roster
 from holdfast.gate.superblock import MEDIUM_ERRORS, PAGE_BYTES, bitmap_offset
 from holdfast.system.memory import aligned_buffer
 
@@ -41,7 +44,9 @@ class BadPlaceError(Exception):
 class BadPlaces:
     """Of one mirror. `relieve` gives the waiting thread's work to another."""
 
-    def __init__(self, hold: Hold, incidents: Incidents) -> None:
+    def __init__(self, roster: Roster, ranges: Ranges, hold: Hold, incidents: Incidents) -> None:
+        self._roster = roster
+        self._ranges = ranges
         self._hold = hold
         self._incidents = incidents
         self._waiting: dict[int, Incident] = {}
@@ -99,7 +104,50 @@ class BadPlaces:
         incident.longest_wait_ns = monotonic_ns() - incident.started_ns
         incident.resolve("it works again" if answered else "deadline passed: the request got EIO")
 
-    def rewritten(self, bad: BadPlaceError, source: LegDevice) -> None:
+    def read_elsewhere(self, hand: Hand, bad: BadPlaceError, view: memoryview, offset: int) -> bool:
+        """Read a bad place of a leg from another one, and write it where it was bad.
+
+        False when no other can read it either. No write comes between; a leg that cannot take it
+        back fails.
+        """
+        entered = not self._ranges.holds(hand)
+        if entered:
+            self._ranges.enter(hand, offset, len(view))
+        try:
+            for other in self._roster.readers:
+                if other is bad.leg:
+                    continue
+                hand.enter(other.number)
+                try:
+                    other.read(view, offset)
+                except OSError as error:
+                    hand.leave()
+                    if not self.is_one(hand, other, error, offset, len(view)):
+                        self._roster.fail(other, f"read: {error.strerror}")
+                    continue
+                else:
+                    hand.leave()
+                self._rewrite(hand, bad, other, view, offset)
+                return True
+            return False
+        finally:
+            if entered and not hand.given_up:
+                self._ranges.leave(hand)
+
+    def _rewrite(
+        self, hand: Hand, bad: BadPlaceError, source: LegDevice, view: memoryview, offset: int
+    ) -> None:
+        hand.enter(bad.leg.number)
+        try:
+            bad.leg.write(view, offset)
+        except OSError as error:
+            hand.leave()
+            self._roster.fail(bad.leg, f"{bad.what}, nor be written there: {error.strerror}")
+        else:
+            hand.leave()
+            self._rewritten(bad, source)
+
+    def _rewritten(self, bad: BadPlaceError, source: LegDevice) -> None:
         """A receipt for a place that was read from another leg and written again."""
         incident = self._incidents.begin(STRATEGY, bad.what)
         incident.manual = True

@@ -85,7 +85,7 @@ def test_the_hold_lasts_as_long_as_somebody_waits_for_room(gate: InProcessGate) 
         LegTask(gate.mirror.hands, lambda hand, at=at: gate.mirror.write(hand, view, at))  # type: ignore[misc]
         for at in (0, 8192)
     ]
-    while gate.mirror._waiting_for_room < len(tasks):
+    while gate.mirror.room.waiting < len(tasks):
         tasks[0].join(0.001)
     assert gate.mirror.hold.for_room
     leg.full = False
