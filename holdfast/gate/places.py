@@ -3,8 +3,8 @@
 Owns how such a place is told from a lost leg (the leg answers at other places), how it is read from
 another leg and written again, and the wait of the request that wants it when there is none.
 Invariant: only that request waits, for its own deadline, and then it alone fails; another thread
-serves everybody else meanwhile. Must never take a failed flush for a bad place: nobody knows what it
-was about.
+serves everybody else meanwhile. Must never take a failed flush for a bad place: nobody knows what
+it was about.
 """
 
 from __future__ import annotations
