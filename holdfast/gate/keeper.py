@@ -151,7 +151,8 @@ class Keeper:
                 self._watch_sentinel(message["sentinel"])
             elif "look" in message:
                 self._reap()
-                self.lookout.begin(message, self.worker_pid, self.unburied)
+                if not self.lookout.begin(message, self.worker_pid, self.unburied):
+                    send(self.channel, {"look": message["look"], "seen": {}})
             elif "keep" in message:
                 self.lookout.keep(message["keep"], self.watch, message["descriptor"])
             elif "let_go" in message:

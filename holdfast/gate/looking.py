@@ -75,13 +75,19 @@ class Lookout:
         self.kept: dict[int, int] = {}
         """Descriptors by leg."""
 
-    def begin(self, message: dict[str, Any], worker_pid: int, unburied: dict[int, int]) -> None:
-        """Look at the names of legs, but not of one where an earlier child hangs."""
+    def begin(self, message: dict[str, Any], worker_pid: int, unburied: dict[int, int]) -> bool:
+        """Look at the names of legs, but not of one where an earlier child hangs.
+
+        False when there is no room for a child: nothing will be seen.
+        """
         if not self.looks:
-            with suppress(OSError):  # no room for a child: asked again by and by
+            try:
                 look = Look(message, worker_pid, set(unburied.values()))
-                self.looks = (look,)
-                unburied[look.pid] = 0
+            except OSError:
+                return False
+            self.looks = (look,)
+            unburied[look.pid] = 0
+        return True
 
     def answer(self, unburied: dict[int, int]) -> dict[str, Any] | None:
         """What was seen, when the child has ended or was given up."""

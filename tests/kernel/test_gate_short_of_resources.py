@@ -67,6 +67,7 @@ def test_keeper_without_descriptors(bench: Bench) -> None:
         bench.gate.fault("leg-gone", "2", 0.5)
         activity.goes_on()
         wait_until(lambda: bench.leg_states()[2] == "failed")
+        assert bench.gate.look()["keeper_pid"] == keeper  # waits for a look that it cannot have
         limit(keeper, resource.RLIMIT_NOFILE, 1024)
         bench.wait_until_healthy(2)
         assert bench.gate.show()["keeper_pid"] == keeper
