@@ -395,6 +395,20 @@ class MirrorModel:
             self.gate.storages.calls_to_live = lives
             self.probe(number)
 
+    @step(
+        lambda self: self.serving and len(self.gate.mirror.roster.readers) > 1 and not self.saved,
+        pick=PICKS,
+        start=st.sampled_from(STARTS),
+    )
+    def bad_sector(self, pick: int, start: int) -> None:
+        """A block of one leg cannot be read until it is written; the others have it."""
+        storages = self.gate.storages
+        storages.error_after.clear()
+        number = picked(pick, (leg.number for leg in self.gate.mirror.roster.readers))
+        storages.bad_places[number] = {start * BLOCK_BYTES}
+        self.read()
+        storages.bad_places.clear()
+
     @step(lambda self: True, pick=PICKS, extra=st.integers(1, 3))
     def enlarge(self, pick: int, extra: int) -> None:
         """Somebody gives a container more room than it needs."""
