@@ -30,6 +30,7 @@ from typing import Any
 
 from holdfast.containers.trust import open_believed
 from holdfast.errors import ContainerFailed, InUse, Untrusted
+from holdfast.model.bounded import read_object
 from holdfast.model.container import parse_container_url
 from holdfast.system.boot import boot_id
 from holdfast.system.durable import write_whole
@@ -208,10 +209,9 @@ def _storage_now(path: str) -> float:
 
 def _read(descriptor: int) -> dict[str, Any]:
     try:
-        values = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
+        return read_object(os.pread(descriptor, 4096, 0) or b"{}", 4096)
     except ValueError:
         return {}  # torn: its writer died, and has no lock any more
-    return values if isinstance(values, dict) else {}
 
 
 def _write(descriptor: int, values: dict[str, Any]) -> None:
