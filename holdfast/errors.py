@@ -41,11 +41,13 @@ Must never import anything else of Holdfast.
     │   ├── AlreadyFrozen   FROZEN
     │   ├── NotFrozen       THAWED
     │   ├── GateGone        GATE
-    │   └── HasNoGate       NOGATE
+    │   ├── HasNoGate       NOGATE
+    │   └── NothingStuck    NOTSTUCK
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
     │   ├── NoSource        NOSOURCE
-    │   └── CommandFailed   COMMAND
+    │   ├── CommandFailed   COMMAND
+    │   └── NotRecovered    LEFT
     └── DeadlinePassed      exit 8   TIMEOUT
 """
 
@@ -306,6 +308,13 @@ class HasNoGate(WrongState):
     code = "NOGATE"
 
 
+class NothingStuck(WrongState):
+    """There is no restoration of this volume that has begun and not ended, so none can be
+    abandoned."""
+
+    code = "NOTSTUCK"
+
+
 class StorageFailed(HoldfastError):
     """Storage did not do what it must."""
 
@@ -330,6 +339,14 @@ class CommandFailed(StorageFailed):
     """A system command (mkfs, mount, losetup, resize2fs …) failed; its own words are shown."""
 
     code = "COMMAND"
+
+
+class NotRecovered(StorageFailed):
+    """What was interrupted could be neither finished nor undone, or not all of it. See to what is
+    in the way and repeat holdfast recover; holdfast recover --abandon NAME gives a restoration up
+    and says what it leaves."""
+
+    code = "LEFT"
 
 
 class DeadlinePassed(HoldfastError):

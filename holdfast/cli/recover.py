@@ -1,24 +1,56 @@
-"""holdfast recover: finish or clean up what a crash left behind."""
+"""holdfast recover: finish or clean up what a crash left behind, or give it up."""
 
 from __future__ import annotations
 
-from holdfast.cli.options import AsJson
-from holdfast.cli.output import print_json, say
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import AsJson, Yes
+from holdfast.cli.output import confirm, print_json, say
 from holdfast.cli.session import session
+from holdfast.errors import NotRecovered
+from holdfast.model.recovery import left_of
+from holdfast.model.volume import check_name
 
 
-def recover(as_json: AsJson = False) -> None:
+def recover(
+    abandon: Annotated[
+        str,
+        typer.Option(
+            "--abandon",
+            metavar="NAME",
+            help="Give up the restoration of this volume that is stuck: its users go on, without"
+            " the handles that are parked; everything else stays as it is.",
+        ),
+    ] = "",
+    as_json: AsJson = False,
+    yes: Yes = False,
+) -> None:
     """Clean up what a crash left behind.
 
     Dead mounts, loop devices and gates that nobody serves any more are removed, what was
-    interrupted is finished. Volumes that work are not touched. Repeating it is harmless.
+    interrupted is finished. Volumes that work are not touched. Repeating it is harmless. What is
+    left makes it end with an error.
     """
     with session() as holdfast:
-        done = holdfast.recover()
+        if abandon:
+            confirm(f"Give up the restoration of {check_name(abandon)}, as it stands?", yes)
+            done = holdfast.restorations.abandon(abandon)
+        else:
+            done = holdfast.recover()
+    left = left_of(done)
     if as_json:
-        print_json({"actions": done})
-    elif done:
+        print_json({"actions": done, "left": left})
+    else:
         for action in done:
             say(action)
-    else:
-        say("Nothing to recover.")
+        if not done:
+            say("Nothing to recover.")
+    if left:
+        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+        raise NotRecovered(
+            f"{left[0]}{more}",
+            "See to what is in the way, then: holdfast recover. holdfast recover --abandon NAME"
+            " gives a restoration up.",
+        )

@@ -37,6 +37,12 @@ class MountPoint:
     disk_sequence: int = 0
     """Of the block device it is on: tells a number that was used again. 0: not known, or none."""
 
+    @property
+    def shows_deleted(self) -> bool:
+        """Whether it shows a file or directory that has no name any more (deleted, or replaced by
+        rename): it cannot be mounted anew. The kernel says so with two slashes, as in no path."""
+        return self.inside.endswith("//deleted")
+
     def is_same_mount(self, other: MountPoint) -> bool:
         """Whether both are one mount, seen at different times; its options may have changed."""
         mine = self.id, self.namespace, self.path, self.device

@@ -61,7 +61,7 @@ def _condition(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _mounts(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    return obstacles(seen.points)
+    return obstacles(seen.points, is_broken=seen.is_broken)
 
 
 def _freeze(settings: Settings, seen: Seen) -> Sequence[Finding]:

@@ -86,6 +86,10 @@ class Runner:
         """
         with _undisturbed():
             failures = self._undo_all()
+        left_out: list[str] = self.work.live.get("left_out", [])
+        if left_out and isinstance(cause, HoldfastError):
+            cause.message += "; it was undone, but for this: " + "; ".join(left_out)
+            cause.args = (cause.message,)
         if failures and isinstance(cause, HoldfastError):
             cause.message += "; it could not be undone entirely: " + "; ".join(failures)
             cause.args = (cause.message,)

@@ -17,17 +17,19 @@ from holdfast.errors import (
     HoldfastError,
     InvalidOption,
     NoSuchContainer,
+    NothingStuck,
     VolumeHeld,
 )
 from holdfast.model.container import parse_container_url
 from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
+from holdfast.model.recovery import Left
 from holdfast.model.restoration import Copy, Restoration, Stage
 from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
 from holdfast.restoration.assess import Assessment, assess
 from holdfast.restoration.origin import is_container
 from holdfast.restoration.performing import Percent, Say, perform
-from holdfast.restoration.recovery import go_on, recover_one
+from holdfast.restoration.recovery import abandon, go_on, recover_one
 from holdfast.restoration.seen import Request
 from holdfast.restoration.stale import rebind_stale
 from holdfast.restoration.target import is_directory, place_beside
@@ -259,8 +261,23 @@ class Restorations:
                     if now is not None and now.id == found.id:
                         done.append(recover_one(self._settings, self._holdfast.catalog, now))
             except HoldfastError as error:
-                done.append(f"the {found.strategy} of {found.volume} was left: {error}")
+                done.append(Left(f"the {found.strategy} of {found.volume} was left: {error}"))
         return done
+
+    def abandon(self, name: str) -> list[str]:
+        """Give up a restoration that can be neither finished nor undone; what is left, in words.
+
+        Raises WrongState when there is none.
+        """
+        need_root()
+        with turn(self._settings, check_name(name)):
+            found = self.in_progress(name)
+            if found is None:
+                raise NothingStuck(
+                    f"no restoration of {name} has begun and not ended",
+                    "holdfast recover says what there is.",
+                )
+            return abandon(self._settings, self._holdfast.catalog, found)
 
     # How it is done
 

@@ -22,7 +22,7 @@ _AT_FDCWD, _AT_EMPTY_PATH, _AT_NO_AUTOMOUNT, _AT_SYMLINK_NOFOLLOW = -100, 0x1000
 
 # <linux/mount.h>
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
-_FROM_EMPTY_PATH, _TO_EMPTY_PATH, _SET_GROUP = 0x4, 0x40, 0x100
+_FROM_EMPTY_PATH, _TO_EMPTY_PATH, _SET_GROUP, _BENEATH = 0x4, 0x40, 0x100, 0x200
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_EXECUTION = 0x1, 0x2, 0x4, 0x8
 _ACCESS_TIME_MASK, _NO_ACCESS_TIME, _STRICT_ACCESS_TIME = 0x70, 0x10, 0x20
 _NO_DIRECTORY_ACCESS_TIME, _NO_SYMBOLIC_LINKS = 0x80, 0x200000
@@ -96,6 +96,16 @@ def attach_tree(tree: int, place: int) -> None:
     place does. Raises OSError.
     """
     raw_call(_MOVE_MOUNT, tree, b"", place, b"", ctypes.c_uint(_FROM_EMPTY_PATH | _TO_EMPTY_PATH))
+
+
+def attach_beneath(tree: int, top: int) -> None:
+    """Mount a detached tree below the mount whose root `top` is open at (O_PATH): that one stays in
+    sight. Linux 6.5. Raises OSError: EINVAL where the kernel cannot, or not at that mount.
+
+    Propagates as the mount below does.
+    """
+    flags = _FROM_EMPTY_PATH | _TO_EMPTY_PATH | _BENEATH
+    raw_call(_MOVE_MOUNT, tree, b"", top, b"", ctypes.c_uint(flags))
 
 
 def join_group(source: int, target: int) -> None:

@@ -9,6 +9,7 @@ are used again, namespace numbers are compared.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import sys
@@ -23,7 +24,7 @@ _PROC = Path("/proc")
 _CLONE_NEWNS = 0x00020000  # <linux/sched.h>
 _MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18  # <linux/mount.h>
 _NS_GET_USERNS = 0xB701  # <linux/nsfs.h>
-_UMOUNT_NOFOLLOW = 8  # <linux/fs.h>
+_MNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8  # <linux/fs.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -103,6 +104,29 @@ class Visitor:
     def dismount(self, path: str, flags: int = 0) -> None:
         """umount2(2) of the topmost mount at a path of this namespace. Raises OSError."""
         _check(_LIBC.umount2(os.fsencode(path), _UMOUNT_NOFOLLOW | flags))
+
+    def dismount_exactly(self, root: int, flags: int = 0) -> None:
+        """umount2(2) of the very mount whose root a descriptor of ours is open at (O_PATH).
+
+        It must be one of this namespace. Moves the working directory. Raises OSError: EBUSY while
+        it is used, or something is mounted on it, but for MNT_DETACH, which takes that along.
+        """
+        os.fchdir(self._self)
+        _check(_LIBC.umount2(b"fd/%d" % root, flags))
+
+    def expire(self, path: str) -> bool:
+        """Whether the topmost mount at a path could be dismounted now; changes nothing.
+
+        umount2(2), MNT_EXPIRE: it refuses a mount that is in use, and only marks one that is not.
+        What is done with the mount next takes the mark away. Raises OSError otherwise.
+        """
+        try:
+            self.dismount(path, _MNT_EXPIRE)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EBUSY):
+                raise
+            return error.errno == errno.EAGAIN
+        return True  # it was marked before, by somebody else: now it is gone
 
     def mount(self, source: str, path: str, filesystem: str) -> None:
         """mount(2) of a file system that needs no options. Raises OSError."""

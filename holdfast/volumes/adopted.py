@@ -24,6 +24,7 @@ from holdfast.model.volume import (
     VolumeState,
 )
 from holdfast.system.boot import boot_id
+from holdfast.system.cover import is_cover
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mounts import Mount, mount_at
 from holdfast.system.namespace import mount_namespace
@@ -77,7 +78,7 @@ def attach_adopted(
     present = _mounted(volume)
     if present is not None:
         return volume
-    occupant = mount_at(volume.mount.path)
+    occupant = _occupant(volume)
     if occupant is not None:
         raise AlreadyExists(
             f"{occupant.source} is mounted at {volume.mount.path}", f"umount {volume.mount.path}"
@@ -134,7 +135,7 @@ def report_adopted(settings: Settings, volume: Volume) -> VolumeReport:
     """The volume as it is now. Blocks some seconds at most when its mount hangs."""
     adoption = _adoption(volume)
     path = volume.mount.path
-    occupant = mount_at(path)
+    occupant = _occupant(volume)
     points: Sequence[MountPoint] = ()
     with suppress(NotMounted):
         points = capture(path) if occupant is not None else ()
@@ -181,8 +182,14 @@ def is_same_storage(volume: Volume, mounted: Mount) -> bool:
 
 def _mounted(volume: Volume) -> Mount | None:
     """The volume's own mount at its path, when it is there."""
-    mounted = mount_at(volume.mount.path)
+    mounted = _occupant(volume)
     return mounted if mounted is not None and is_same_storage(volume, mounted) else None
+
+
+def _occupant(volume: Volume) -> Mount | None:
+    """What is mounted at its path; a cover is nothing."""
+    mounted = mount_at(volume.mount.path)
+    return None if mounted is None or is_cover(mounted) else mounted
 
 
 def _condition(volume: Volume, mounted: Mount, point: MountPoint) -> tuple[VolumeState, str]:

@@ -15,6 +15,7 @@ from holdfast.errors import NotMounted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.block import device_number, disk_sequence
+from holdfast.system.cover import is_cover
 from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
 from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.mounts import Mount, mount_at
@@ -29,7 +30,7 @@ def capture(path: str) -> tuple[MountPoint, ...]:
     Out of sight are mounts that were detached lazily, and namespaces that no process is in.
     """
     top = mount_at(path)
-    if top is None:
+    if top is None or is_cover(top):
         raise NotMounted(f"nothing is mounted at {path}", "findmnt lists what is mounted.")
     return capture_device(top.device_number)
 
@@ -113,10 +114,11 @@ def nested_mounts(points: Sequence[MountPoint]) -> tuple[MountPoint, ...]:
         pinned.update(each.id for each in more)
 
 
-def obstacles(points: Sequence[MountPoint]) -> list[Finding]:
+def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[Finding]:
     """Why these mounts cannot be dismounted, or not be restored exactly; empty: nothing known.
 
-    A finding that `blocks` makes `dismount` raise InUse. Does not block and touches nothing.
+    A finding that `blocks` makes `dismount` raise InUse. `is_broken`: it is dismounted whatever it
+    takes. Does not block and touches nothing.
     """
     found = [
         Finding(
@@ -132,7 +134,20 @@ def obstacles(points: Sequence[MountPoint]) -> list[Finding]:
     groups = {point.peer_group for point in points}
     for point in points:
         found += _obstacles_of(point, owners, groups)
+        if point.shows_deleted:
+            found.append(_about_deleted(point, is_broken=is_broken))
     return found
+
+
+def _about_deleted(point: MountPoint, *, is_broken: bool) -> Finding:
+    what = f"/{point.inside.removesuffix('//deleted')}"
+    return Finding(
+        "mount of something deleted",
+        Verdict.LIMITED if is_broken else Verdict.BLOCKS,
+        f"{_named(point)} shows {what} of the volume, which was deleted, or replaced by rename",
+        "It has no name any more by which it could be mounted again.",
+        f"umount {point.path}, and mount there what is to be there now.",
+    )
 
 
 def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> list[Finding]:

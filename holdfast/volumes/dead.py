@@ -17,10 +17,12 @@ from pathlib import Path
 from holdfast.errors import DeadlinePassed, HoldfastError, InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.cover import Covers
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.visitor import Visitor, open_namespaces
 from holdfast.volumes.capture import is_there
+from holdfast.volumes.covering import cover_dead
 from holdfast.volumes.dismount import users_in_words
 from holdfast.volumes.placing import MNT_DETACH, MNT_FORCE
 
@@ -74,14 +76,17 @@ def connection_number(device: str) -> int:
     return int(major) << _MINOR_BITS | int(minor)
 
 
-def dismount_dead(points: Sequence[MountPoint]) -> list[Finding]:
-    """Dismount all of them whatever it takes, in this order; idempotent.
+def dismount_dead(points: Sequence[MountPoint], covers: Covers | None = None) -> list[Finding]:
+    """Dismount all of them whatever it takes, in this order; idempotent. `covers`: see `dismount`.
 
     Returns what could not be done in order: forced or lazy dismounts. A file system that was
     detached lazily lives on, unreachable, until its last user lets go. Blocks a few seconds per
     mount at most. Raises InUse when one is still there, naming its users.
     """
     findings = abort(points)
+    if covers is not None and points:
+        with suppress(HoldfastError, OSError):
+            cover_dead(points, covers, ATTEMPT_SECONDS)
     ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
     left: list[MountPoint] = []
     try:

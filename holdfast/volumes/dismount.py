@@ -13,12 +13,14 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.errors import InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system import mount_api
 from holdfast.system.block import disk_sequence
+from holdfast.system.cover import Covers
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import is_under
@@ -31,7 +33,8 @@ from holdfast.volumes.capture import (
     is_there,
     nested_mounts,
 )
-from holdfast.volumes.placing import Piece, Placed, place
+from holdfast.volumes.covering import Covering
+from holdfast.volumes.placing import Manner, Piece, Placed, place
 from holdfast.volumes.remount import remount
 
 SYNC_SECONDS = 120.0
@@ -43,6 +46,11 @@ DISMOUNT_SECONDS = 60.0
 _LET_GO_SECONDS = 2.0
 """Whoever looks at a block device (udev) lets go of it within milliseconds."""
 
+_BRIEF_SECONDS = 0.5
+"""A program that works by path is on the file system for moments only; who stays longer is told."""
+
+_BRIEF_POLL_SECONDS = 0.0005
+
 _POLL_SECONDS = 0.005
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _REFUSALS = (errno.EBUSY, errno.EINVAL, errno.EPERM)
@@ -52,19 +60,21 @@ def dismount(
     points: Sequence[MountPoint],
     sync_seconds: float = SYNC_SECONDS,
     dismount_seconds: float = DISMOUNT_SECONDS,
+    covers: Covers | None = None,
 ) -> tuple[MountPoint, ...]:
     """Dismount all of them, in this order; idempotent: those that are gone already are passed over.
 
-    The file system is synced first. Returns every point that is to be mounted again: those given,
-    and copies in namespaces that somebody made meanwhile. Blocks while dirty pages are written.
+    The file system is synced first. `covers`: put where its mounts were, until `remount`; whoever
+    comes by path waits there. Returns every point that is to be mounted again: those given, with
+    what they showed in the end, and copies in namespaces that somebody made meanwhile. Blocks while
+    dirty pages are written.
     Raises InUse naming who keeps it busy, with everything mounted as before; DeadlinePassed when
     the storage hangs, and then the mounts may be half gone: `dismount_dead` or `remount` go on.
     """
     if not points or _has_changed_hands(points[-1]):
         return tuple(points)
     sync(points, sync_seconds)
-    _dismount_some(points, dismount_seconds)
-    done = tuple(points)
+    done = _dismount_some(points, dismount_seconds, covers)
     deadline = time.monotonic() + _LET_GO_SECONDS
     try:
         while not _is_let_go(points[-1]):
@@ -73,7 +83,7 @@ def dismount(
                    if (each.namespace, each.id) not in known
                    and each.is_on_same_as(points[-1])]  # fmt: skip
             if new:
-                _dismount_some(new, dismount_seconds)
+                new = list(_dismount_some(new, dismount_seconds, covers))
                 done = in_dismount_order((*done, *new))
             elif time.monotonic() > deadline:
                 raise InUse(
@@ -90,21 +100,26 @@ def dismount(
     return done
 
 
-def _dismount_some(points: Sequence[MountPoint], timeout_seconds: float) -> None:
+def _dismount_some(
+    points: Sequence[MountPoint], timeout_seconds: float, covers: Covers | None
+) -> tuple[MountPoint, ...]:
+    """What `points` were in the end: what a bind shows may have been renamed until then."""
     ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
     try:
-        refusal = in_expendable_child(
-            lambda: _dismount_all(points, ways), timeout_seconds, _named(points)
+        refusal, points = in_expendable_child(
+            lambda: _dismount_all(points, ways, covers), timeout_seconds, _named(points)
         )
     finally:
         for way in ways.values():
             os.close(way)
     if refusal is not None:
-        path, words = refusal
+        path, words, mend = refusal
+        users = "" if mend else f": {users_in_words(points)}"
         raise InUse(
-            f"{path} cannot be dismounted ({words}): {users_in_words(points)}",
-            "Let them finish or stop them, then try again.",
+            f"{path} cannot be dismounted ({words}){users}",
+            mend or "Let them finish or stop them, then try again.",
         )
+    return tuple(points)
 
 
 def sync(points: Sequence[MountPoint], timeout_seconds: float = SYNC_SECONDS) -> None:
@@ -158,26 +173,39 @@ def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
                 os.close(spot)
 
 
-def _dismount_all(points: Sequence[MountPoint], ways: Mapping[int, int]) -> tuple[str, str] | None:
-    """In the child: None when all are gone, else which one refused and why, after the undoing."""
+_Refusal = tuple[str, str, str]
+"""Which mount refused, why, and what to do about it; without a mend its users are named."""
+
+
+def _dismount_all(
+    points: Sequence[MountPoint], ways: Mapping[int, int], covers: Covers | None
+) -> tuple[_Refusal | None, list[MountPoint]]:
+    """In the child: None when all are gone, else who refused, after the undoing; and the points as
+    they were found."""
     visitor = Visitor()
-    wanted = [point for point in points if point.namespace in ways]
+    covering = None if covers is None else Covering(visitor, covers, points)
+    wanted = [_as_now(visitor, point, ways) for point in points]
+    gone = next((each for each in wanted if each.shows_deleted and each.namespace in ways), None)
+    if gone is not None:
+        return _about_deleted(gone), wanted
+    found = list(wanted)
+    wanted = [point for point in wanted if point.namespace in ways]
     copies: dict[int, Piece] = {}
     _copy_visible(visitor, wanted, ways, copies)
-    refusal = None
+    refusal: _Refusal | None = None
     for point in wanted:
         visitor.enter(ways[point.namespace])
         if not is_there(point, visitor.mounts()):
             continue  # propagation took it along
         if point.id not in copies:
-            refusal = point.path, "something is mounted over it"
+            refusal = point.path, "something is mounted over it", ""
             break
         try:
-            visitor.dismount(point.path)
+            _dismount_one(visitor, point, covering)
         except OSError as error:
             if error.errno not in _REFUSALS:
                 raise
-            refusal = point.path, os.strerror(error.errno)
+            refusal = point.path, os.strerror(error.errno), ""
             break
         if len(copies) < len(wanted):
             _copy_visible(visitor, wanted, ways, copies)
@@ -188,7 +216,53 @@ def _dismount_all(points: Sequence[MountPoint], ways: Mapping[int, int]) -> tupl
         os.close(piece.tree)
         if piece.group is not None:
             os.close(piece.group)
-    return refusal
+    return refusal, found
+
+
+def _as_now(visitor: Visitor, point: MountPoint, ways: Mapping[int, int]) -> MountPoint:
+    """The point with what it shows now."""
+    if point.namespace not in ways:
+        return point
+    visitor.enter(ways[point.namespace])
+    for each in visitor.mounts():
+        if is_there(point, [each]):
+            return replace(point, inside=each.root.lstrip("/"))
+    return point
+
+
+def _about_deleted(point: MountPoint) -> _Refusal:
+    return (
+        point.path,
+        f"it shows /{point.inside.removesuffix('//deleted')} of the volume, which was deleted or"
+        " replaced: it could not be mounted again",
+        f"umount {point.path} (nsenter --mount --target {point.witness_pid}), then try again.",
+    )
+
+
+def _dismount_one(visitor: Visitor, point: MountPoint, covering: Covering | None) -> None:
+    """Dismount the topmost at the point; whoever is there for a moment only is waited for.
+
+    Raises OSError; nothing is changed then, but for a cover that may lie below.
+    """
+    covered = covering is not None and covering.concerns(point)
+    deadline = time.monotonic() + _BRIEF_SECONDS
+    while True:
+        try:
+            if covered and covering is not None:
+                if not visitor.expire(point.path):
+                    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+                with suppress(OSError):
+                    covering.put_beneath(point)
+            visitor.dismount(point.path)
+            break
+        except OSError as error:
+            if not is_there(point, visitor.mounts()):
+                break
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_BRIEF_POLL_SECONDS)
+    if covered and covering is not None:
+        covering.put_on_top(point)
 
 
 def _copy_visible(
@@ -233,7 +307,7 @@ def _bring_back(visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, in
             gone.append(piece)
     if gone:
         placed = Placed()
-        place(visitor, gone, ways, gone[0].point.device, placed)
+        place(visitor, gone, ways, gone[0].point.device, placed, Manner(undoing=True))
         for root in placed.roots.values():
             os.close(root)
 
@@ -256,7 +330,8 @@ def _mount_again(points: Sequence[MountPoint]) -> None:
     """The super block lives on: its own options stay what they are."""
     old = points[-1]
     read_only = "ro" if "ro" in old.super_options.split(",") else ""
-    for root in remount(points, old.source, old.filesystem, read_only).values():
+    manner = Manner(undoing=True)
+    for root in remount(points, old.source, old.filesystem, read_only, manner=manner).values():
         os.close(root)
 
 

@@ -3,9 +3,10 @@
     capture(path) -> points in the order to dismount them       obstacles(points) -> findings
     mounts_of(volume) -> points, or NotAttached
     health(point) -> Health                                     nested_mounts(points)
-    dismount(points) -> points                                  abort(points) -> findings
-    dismount_dead(points) -> findings
-    remount(points, source, filesystem, options=None, note=None) -> {old mount id: root descriptor}
+    dismount(points, covers=None) -> points                     abort(points) -> findings
+    dismount_dead(points, covers=None) -> findings              uncover(device)
+    remount(points, source, filesystem, options=None, note=None, manner=Manner())
+        -> {old mount id: root descriptor}                      set_late_options(points, roots)
 
 Everything that may block runs in expendable children with deadlines.
 """
@@ -15,11 +16,13 @@ from holdfast.volumes.dead import abort, dismount_dead, is_fuse
 from holdfast.volumes.dismount import dismount, sync, users_in_words
 from holdfast.volumes.health import Condition, Health, health
 from holdfast.volumes.mounted import mounts_of
-from holdfast.volumes.remount import remount
+from holdfast.volumes.placing import Manner
+from holdfast.volumes.remount import remount, set_late_options, uncover
 
 __all__ = [
     "Condition",
     "Health",
+    "Manner",
     "abort",
     "capture",
     "capture_device",
@@ -31,6 +34,8 @@ __all__ = [
     "nested_mounts",
     "obstacles",
     "remount",
+    "set_late_options",
     "sync",
+    "uncover",
     "users_in_words",
 ]

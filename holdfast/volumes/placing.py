@@ -1,21 +1,27 @@
 """Putting detached mounts where others were: the part of a remount that every namespace gets.
 
-Works inside an expendable child that a Visitor leads. Invariant: where the kernel's own propagation
-has put the right mount already, that one is taken instead of a second one. The pieces join their
-peers only when all are in place: until then what is mounted below one must not reach the others.
-Afterwards each place has the per-mount options and the propagation that its MountPoint says.
+Works inside an expendable child that a Visitor leads. Invariants: where the kernel's own
+propagation has put the right mount already, that one is taken instead of a second one; what
+somebody else has mounted at a place is never buried unsaid; a place that is covered is uncovered
+only when everything is in place below. The pieces join their peers only when all are in place:
+until then what is mounted below one must not reach the others. Afterwards each place has the
+per-mount options and the propagation that its MountPoint says.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from holdfast.errors import InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system import mount_api
+from holdfast.system.cover import is_cover
+from holdfast.system.mounts import Mount, is_under
 from holdfast.system.visitor import Visitor
 
 
@@ -36,81 +42,321 @@ class Placed:
 
     roots: dict[int, int] = field(default_factory=dict)
     """Old mount id → O_PATH descriptor of the mount's root."""
+    points: list[MountPoint] = field(default_factory=list)
+    """Those that have a root, in that order."""
     attached: list[MountPoint] = field(default_factory=list)
-    """Points where we mounted something ourselves, in that order."""
+    """Those of them where we mounted something ourselves."""
+    covers: set[str] = field(default_factory=set)
+    """MAJOR:MINOR of the covers that were met."""
     findings: list[Finding] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How it is placed."""
+
+    undoing: bool = False
+    """What cannot be placed is left out, and what is in the way is buried; findings say so. Else
+    both are errors."""
+    loosened: bool = False
+    """Without the options that would keep handles from being opened again: `tighten` sets them."""
+
+
 def place(
-    visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, int], device: str, placed: Placed
+    visitor: Visitor,
+    pieces: Sequence[Piece],
+    ways: Mapping[int, int],
+    device: str,
+    placed: Placed,
+    manner: Manner = Manner(),
 ) -> None:
     """Mount every piece at its point, in this order, and note in `placed` what was done.
 
     `device` is the MAJOR:MINOR of the trees. Points in namespaces without a way in are left out.
-    Raises OSError, with the path as its filename.
+    Raises InUse when somebody else has mounted something there; OSError, with the path as its
+    filename.
     """
+    pieces = [piece for piece in pieces if piece.point.namespace in ways]
     claimed: set[int] = set()
+    if not manner.undoing:
+        for piece in pieces:
+            if _above(piece.point, [each.point for each in pieces]) is None:
+                visitor.enter(ways[piece.point.namespace])
+                with suppress(OSError):  # it is said below what is wrong with the place
+                    _check_free(visitor, piece.point, device)
     for piece in pieces:
         point = piece.point
-        if point.namespace not in ways:
-            continue
         try:
             visitor.enter(ways[point.namespace])
-            root = _take(visitor, piece, device, claimed, placed)
+            placed.roots[point.id] = _take(visitor, piece, device, claimed, placed, manner)
+            placed.points.append(point)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, point.path) from error
-        placed.roots[point.id] = root
+            if not manner.undoing:
+                raise OSError(error.errno, error.strerror, point.path) from error
+            placed.findings.append(left_out(point, error.strerror or str(error)))
+    for piece in pieces:
+        if _above(piece.point, [each.point for each in pieces]) is None:
+            visitor.enter(ways[piece.point.namespace])
+            _uncover(visitor, piece.point, placed, manner)
     for piece in pieces:
         root = placed.roots.get(piece.point.id, -1)
         if root < 0:
             continue
         visitor.enter(ways[piece.point.namespace])
-        mount_api.set_attributes(root, mount_api.attributes_of(piece.point.options))
+        mount_api.set_attributes(root, _attributes(piece.point, manner))
         _set_propagation(piece, root, placed)
+
+
+def tighten(
+    visitor: Visitor,
+    points: Sequence[MountPoint],
+    ways: Mapping[int, int],
+    roots: Mapping[int, int],
+) -> None:
+    """Give the mounts at `roots` (old mount id → root) all options of their points. Idempotent."""
+    for point in points:
+        if point.id in roots and point.namespace in ways and _is_loosened(point):
+            visitor.enter(ways[point.namespace])
+            mount_api.set_attributes(roots[point.id], mount_api.attributes_of(point.options))
+
+
+def needs_tightening(points: Sequence[MountPoint]) -> bool:
+    """Whether one of them has options that `loosened` leaves away."""
+    return any(map(_is_loosened, points))
 
 
 def take_back(visitor: Visitor, ways: Mapping[int, int], placed: Placed) -> None:
     """Dismount what `place` mounted; what refuses is detached lazily: nobody has seen it yet."""
+    for point in reversed(placed.attached):
+        root = placed.roots.pop(point.id, -1)
+        if root < 0:
+            continue
+        visitor.enter(ways[point.namespace])
+        for flags in (0, MNT_DETACH):
+            try:
+                visitor.dismount_exactly(root, flags)
+                break
+            except OSError:
+                continue
+        os.close(root)
+    placed.attached.clear()
     for root in placed.roots.values():
         os.close(root)
     placed.roots.clear()
-    for point in reversed(placed.attached):
-        visitor.enter(ways[point.namespace])
-        try:
-            visitor.dismount(point.path)
-        except OSError:
-            with suppress(OSError):
-                visitor.dismount(point.path, MNT_DETACH)
-    placed.attached.clear()
 
 
 MNT_FORCE, MNT_DETACH = 1, 2
 """umount2(2), <linux/fs.h>."""
 
+_LATE_OPTIONS = frozenset({"noexec", "nodev"})
+"""Set after a file was opened or a program begun they leave it alone, and keep it from being opened
+again: a program of a mount that was made noexec later runs on, and could not be mapped anew."""
 
-def _take(visitor: Visitor, piece: Piece, device: str, claimed: set[int], placed: Placed) -> int:
+
+def _is_loosened(point: MountPoint) -> bool:
+    return not _LATE_OPTIONS.isdisjoint(point.options.split(","))
+
+
+def _attributes(point: MountPoint, manner: Manner) -> mount_api.Attributes:
+    words = point.options.split(",")
+    if manner.loosened:
+        words = [word for word in words if word not in _LATE_OPTIONS]
+    return mount_api.attributes_of(",".join(words))
+
+
+def _above(point: MountPoint, points: Sequence[MountPoint]) -> MountPoint | None:
+    """The deepest of these points that lies above this one in its namespace: it leads there."""
+    found = [
+        each
+        for each in points
+        if each.namespace == point.namespace
+        and each.path != point.path
+        and is_under(point.path, each.path)
+    ]
+    return max(reversed(found), key=lambda each: len(each.path), default=None)
+
+
+def _open_spot(point: MountPoint, placed: Placed) -> int:
+    """The topmost thing at the point, reached through our own mount above it, which may be covered.
+
+    Raises OSError.
+    """
+    above = _above(point, placed.points)
+    if above is None:
+        return mount_api.open_place(point.path)
+    inner = point.path[len(above.path) :].lstrip("/")
+    return mount_api.open_place(inner, placed.roots[above.id])
+
+
+def _mount_of(visitor: Visitor, spot: int) -> tuple[Mount | None, dict[int, Mount]]:
+    """The mount that a descriptor is open on, and all mounts of the namespace by number."""
+    mounts = {each.identifier: each for each in visitor.mounts()}
+    return mounts.get(visitor.mount_number(spot)), mounts
+
+
+def _is_ours(mount: Mount | None, point: MountPoint, device: str) -> bool:
+    """Whether it shows at this point what is to be there."""
+    return (
+        mount is not None
+        and mount.path == point.path
+        and mount.device_number == device
+        and mount.root.lstrip("/") == point.inside
+    )
+
+
+def _stranger(mount: Mount | None, point: MountPoint) -> Mount | None:
+    """A mount that was not there before: neither a cover nor what the point was mounted on."""
+    if mount is None or mount.path != point.path or is_cover(mount):
+        return None
+    return None if mount.identifier == point.parent else mount
+
+
+def _check_free(visitor: Visitor, point: MountPoint, device: str) -> None:
+    spot = mount_api.open_place(point.path)
+    try:
+        there, _ = _mount_of(visitor, spot)
+    finally:
+        os.close(spot)
+    stranger = None if _is_ours(there, point, device) else _stranger(there, point)
+    if stranger is not None:
+        raise _occupied(stranger)
+
+
+def _take(
+    visitor: Visitor,
+    piece: Piece,
+    device: str,
+    claimed: set[int],
+    placed: Placed,
+    manner: Manner,
+) -> int:
     """The root of the mount at the point: the one that is there already, or the piece's own."""
     point = piece.point
-    spot = mount_api.open_place(point.path)
-    number = visitor.mount_number(spot)
-    there = next((each for each in visitor.mounts() if each.identifier == number), None)
-    if (
-        there is not None
-        and number not in claimed
-        and there.path == point.path
-        and there.device_number == device
-        and there.root.lstrip("/") == point.inside
-    ):
-        claimed.add(number)
-        return spot
+    spot = _open_spot(point, placed)
     try:
-        mount_api.attach_tree(piece.tree, spot)
+        there, mounts = _mount_of(visitor, spot)
+        if there is not None and is_cover(there):
+            placed.covers.add(there.device_number)
+            below = mounts.get(there.parent)
+            if _is_ours(below, point, device) and there.parent not in claimed:
+                _remove_cover(visitor, spot, there, mounts)
+                os.close(spot)
+                spot = _open_spot(point, placed)
+                there = below
+        if there is not None and there.identifier not in claimed:
+            if _is_ours(there, point, device):
+                claimed.add(there.identifier)
+                return os.dup(spot)
+            stranger = _stranger(there, point)
+            if stranger is not None:
+                if not manner.undoing:
+                    raise _occupied(stranger)
+                placed.findings.append(_buried(stranger))
+        mount_api.set_attributes(piece.tree, _attributes(point, manner))
+        if there is None or not is_cover(there) or not _attach_beneath(piece.tree, spot):
+            if there is not None and is_cover(there):
+                _remove_cover(visitor, spot, there, mounts)
+                os.close(spot)
+                spot = _open_spot(point, placed)
+            mount_api.attach_tree(piece.tree, spot)
     finally:
         os.close(spot)
     placed.attached.append(point)
-    root = mount_api.open_place(point.path)
+    root = os.dup(piece.tree)
     claimed.add(visitor.mount_number(root))
     return root
+
+
+def _attach_beneath(tree: int, cover: int) -> bool:
+    try:
+        mount_api.attach_beneath(tree, cover)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
+
+
+def _uncover(visitor: Visitor, point: MountPoint, placed: Placed, manner: Manner) -> None:
+    """Take the cover away, and see that nothing but ours comes to sight."""
+    try:
+        spot = mount_api.open_place(point.path)
+    except OSError:
+        return
+    try:
+        there, mounts = _mount_of(visitor, spot)
+        if there is not None and is_cover(there):
+            placed.covers.add(there.device_number)
+            on_top = next(
+                (each for each in mounts.values() if each.parent == there.identifier), None
+            )
+            if on_top is None:
+                _remove_cover(visitor, spot, there, mounts)
+            os.close(spot)
+            spot = mount_api.open_place(point.path)
+            there, mounts = _mount_of(visitor, spot)
+    finally:
+        os.close(spot)
+    ours = {
+        visitor.mount_number(placed.roots[each.id])
+        for each in placed.points
+        if each.namespace == point.namespace
+    }
+    stranger = _stranger(there, point)
+    if stranger is None or stranger.identifier in ours:
+        return
+    if not manner.undoing:
+        raise _occupied(stranger)
+    if not any(each.found == _buried(stranger).found for each in placed.findings):
+        placed.findings.append(_on_top(stranger))
+
+
+def _remove_cover(visitor: Visitor, spot: int, cover: Mount, mounts: Mapping[int, Mount]) -> None:
+    """Lazily: those who wait in it walk on when they are answered. Never with what is on it."""
+    if any(each.parent == cover.identifier for each in mounts.values()):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    visitor.dismount_exactly(spot, MNT_DETACH)
+
+
+def _occupied(mount: Mount) -> InUse:
+    return InUse(
+        f"{mount.source} ({mount.filesystem}) was mounted at {mount.path} by somebody else while"
+        " the volume was away",
+        f"umount {mount.path}, and see to what mounts it there (autofs, systemd, cron).",
+    )
+
+
+def _buried(mount: Mount) -> Finding:
+    return Finding(
+        "mounted meanwhile",
+        Verdict.LIMITED,
+        f"{mount.source} ({mount.filesystem}) was mounted at {mount.path} by somebody else",
+        "The volume is mounted on top of it again, and hides it.",
+        "See to what mounts it there (autofs, systemd, cron).",
+    )
+
+
+def _on_top(mount: Mount) -> Finding:
+    return Finding(
+        "mounted meanwhile",
+        Verdict.LIMITED,
+        f"{mount.source} ({mount.filesystem}) was mounted at {mount.path} by somebody else, and"
+        " hides the volume",
+        "Users of the volume have it all the same.",
+        f"umount {mount.path}",
+    )
+
+
+def left_out(point: MountPoint, why: str) -> Finding:
+    """What is said of a point that is not mounted again."""
+    return Finding(
+        "not mounted again",
+        Verdict.LIMITED,
+        f"{point.path} (/{point.inside} of the volume) in the mount namespace of process"
+        f" {point.witness_pid}: {why}",
+        "Everything else of the volume is.",
+        "Mount it there by hand, where it is still wanted.",
+    )
 
 
 def _set_propagation(piece: Piece, root: int, placed: Placed) -> None:

@@ -18,6 +18,7 @@ from holdfast.config import Settings
 from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, InUse
 from holdfast.gate.launch import gate_is_running
 from holdfast.gate.remains import living_processes, record_end, wake
+from holdfast.model.recovery import Left
 from holdfast.system.cgroup import remove_group
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
@@ -38,7 +39,7 @@ def recover(settings: Settings) -> list[str]:
         try:
             done += clean_volume(settings, name)
         except (GateGone, InUse, DeadlinePassed, CommandFailed) as error:
-            done.append(f"{name} was left as it is: {error}")
+            done.append(Left(f"{name} was left as it is: {error}"))
     return done
 
 

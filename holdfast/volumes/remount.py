@@ -20,6 +20,7 @@ from holdfast.errors import HoldfastError, StorageFailed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system import mount_api
+from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import attach_private_loop
 from holdfast.system.mountinfo import all_mount_points
@@ -27,15 +28,23 @@ from holdfast.system.proc import read_record
 from holdfast.system.proc_text import number_of
 from holdfast.system.run import run
 from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.volumes.benches import bench
 from holdfast.volumes.capture import capture_device
 from holdfast.volumes.carrying import carry_options, wanted_super_options
-from holdfast.volumes.placing import MNT_DETACH, Piece, Placed, place, take_back
+from holdfast.volumes.placing import (
+    MNT_DETACH,
+    Manner,
+    Piece,
+    Placed,
+    left_out,
+    needs_tightening,
+    place,
+    take_back,
+    tighten,
+)
 
 REMOUNT_SECONDS = 60.0
 """Replaying the log of a file system that was not dismounted in order takes longest."""
-
-_BENCHES = ("/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security", "/mnt", "/media")
-"""Empty directories that every host has, to mount on where nobody else sees it."""
 
 _SECTOR_BYTES = 512
 """What mount(8) gives the loop devices that it makes."""
@@ -52,15 +61,17 @@ def remount(
     filesystem: str,
     options: str | None = None,
     note: Note | None = None,
+    manner: Manner = Manner(),  # noqa: B008 - it is frozen
 ) -> dict[int, int]:
     """Mount `source` at all these points, with the binds, options and propagation of each.
 
     `points` in the order of `capture`. `options` for the file system as mount(8) takes them; None:
     the old ones that mean something for this type. Returns old mount id → O_PATH descriptor of the
-    root of the mount that replaces it (caller closes); points of namespaces that have ended are
-    left out. `note` is told what could not be as before. Idempotent: points that show this storage
-    already are taken. Raises StorageFailed, DeadlinePassed, CommandFailed; what was mounted is
-    dismounted again then.
+    root of the mount that replaces it (caller closes); left out are points of namespaces that have
+    ended, those that show what was deleted and, in undoing, what cannot be mounted. `note` is told
+    what could not be as before. Covers are taken away. Idempotent: points that show this storage
+    already are taken. Raises InUse when somebody else has mounted something there, StorageFailed,
+    DeadlinePassed, CommandFailed; what was mounted is dismounted again then.
     """
     if not points:
         return {}
@@ -74,8 +85,8 @@ def remount(
     ours, theirs = socket.socketpair()
     ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
     try:
-        work = partial(_work, points, ways, source, filesystem, options, theirs)
-        ids, findings, device = in_expendable_child(work, REMOUNT_SECONDS, source)
+        work = partial(_work, points, ways, source, filesystem, options, theirs, manner)
+        ids, findings, device, covers = in_expendable_child(work, REMOUNT_SECONDS, source)
         descriptors: list[int] = []
         while len(descriptors) < len(ids):
             more = socket.recv_fds(ours, 1, _DESCRIPTORS_PER_MESSAGE)[1]
@@ -93,7 +104,60 @@ def remount(
         tell(finding)
     for finding in _remove_surplus(before, device, {_number(each) for each in descriptors}):
         tell(finding)
+    for cover in covers:
+        uncover(cover)
     return dict(zip(ids, descriptors, strict=True))
+
+
+def set_late_options(points: Sequence[MountPoint], roots: Mapping[int, int]) -> None:
+    """The options that `loosened` has left away, when the handles are there. Idempotent.
+
+    `roots` as `remount` returns them. Raises OSError, DeadlinePassed.
+    """
+    if not needs_tightening(points):
+        return
+    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
+    try:
+        in_expendable_child(
+            lambda: tighten(Visitor(), points, ways, roots), doing=f"the mount at {points[-1].path}"
+        )
+    finally:
+        for way in ways.values():
+            os.close(way)
+
+
+def uncover(device: str) -> None:
+    """Take a cover away wherever it is still in sight, also where propagation put it."""
+    left = [each for each in all_mount_points()
+            if each.device == device and each.filesystem == COVER_TYPE]  # fmt: skip
+    if not left:
+        return
+    ways = open_namespaces((each.namespace, each.witness_pid) for each in left)
+
+    def dismount_them() -> None:
+        visitor = Visitor()
+        for each in left:
+            if each.namespace in ways:
+                visitor.enter(ways[each.namespace])
+                with suppress(OSError):
+                    _dismount_cover(visitor, each)
+
+    try:
+        with suppress(HoldfastError):
+            in_expendable_child(dismount_them, doing="a cover")
+    finally:
+        for way in ways.values():
+            os.close(way)
+
+
+def _dismount_cover(visitor: Visitor, cover: MountPoint) -> None:
+    """Only where it is the topmost: what somebody has mounted on it stays."""
+    spot = mount_api.open_place(cover.path)
+    try:
+        if visitor.mount_number(spot) == cover.id:
+            visitor.dismount_exactly(spot, MNT_DETACH)
+    finally:
+        os.close(spot)
 
 
 def _work(
@@ -103,7 +167,8 @@ def _work(
     filesystem: str,
     options: str,
     channel: socket.socket,
-) -> tuple[list[int], list[Finding], str]:
+    manner: Manner,
+) -> tuple[list[int], list[Finding], str, set[str]]:
     """In the child: mount, copy, place, and send the roots."""
     visitor = Visitor()
     base = _mount_base(visitor, source, filesystem, options)
@@ -112,12 +177,14 @@ def _work(
     placed = Placed()
     try:
         groups = _groups(base, points)
-        pieces = [
-            Piece(point, _copy(base, point), groups.get((point.peer_group, point.master_group)))
-            for point in reversed(points)
-            if point.namespace in ways
-        ]
-        place(visitor, pieces, ways, device, placed)
+        pieces = []
+        for point in reversed(points):
+            if point.namespace in ways:
+                tree = _copy(base, point, placed, manner)
+                if tree is not None:
+                    group = groups.get((point.peer_group, point.master_group))
+                    pieces.append(Piece(point, tree, group))
+        place(visitor, pieces, ways, device, placed, manner)
     except BaseException as error:
         take_back(visitor, ways, placed)
         if isinstance(error, OSError):
@@ -130,7 +197,7 @@ def _work(
     channel.settimeout(REMOUNT_SECONDS)
     for start in range(0, len(roots), _DESCRIPTORS_PER_MESSAGE):
         socket.send_fds(channel, [b"r"], roots[start : start + _DESCRIPTORS_PER_MESSAGE])
-    return list(placed.roots), placed.findings, device
+    return list(placed.roots), placed.findings, device, placed.covers
 
 
 def _mount_base(visitor: Visitor, source: str, filesystem: str, options: str) -> int:
@@ -138,16 +205,16 @@ def _mount_base(visitor: Visitor, source: str, filesystem: str, options: str) ->
     if filesystem == "fuse" or filesystem.startswith("fuse."):
         tree = _mount_staged(visitor, source, filesystem, options)
         visitor.retire()
-        spot = mount_api.open_place(_bench())
+        spot = mount_api.open_place(bench())
         mount_api.attach_tree(tree, spot)
         return tree
     device, loop, options = _attached(source, options)
     visitor.retire()
-    bench = _bench()
-    _mount(device, bench, filesystem, options)
+    place_of_work = bench()
+    _mount(device, place_of_work, filesystem, options)
     if loop >= 0:
         os.close(loop)  # it detaches by itself after the last dismount from now on
-    return mount_api.open_place(bench)
+    return mount_api.open_place(place_of_work)
 
 
 def _attached(source: str, options: str) -> tuple[str, int, str]:
@@ -213,17 +280,17 @@ def _mount(source: str, path: str, filesystem: str, options: str) -> None:
     run([*command, "--", source, path], deadline_seconds=REMOUNT_SECONDS)
 
 
-def _bench() -> str:
-    for path in _BENCHES:
-        if Path(path).is_dir():
-            return path
-    raise StorageFailed("this host has no directory to mount on", "Make /mnt.")
-
-
-def _copy(base: int, point: MountPoint) -> int:
+def _copy(base: int, point: MountPoint, placed: Placed, manner: Manner) -> int | None:
+    """What the point shows, detached; None: it is left out, which a finding says."""
+    if point.shows_deleted:
+        placed.findings.append(left_out(point, "what it showed was deleted or replaced"))
+        return None
     try:
         return mount_api.clone_tree(base, point.inside)
     except OSError as error:
+        if manner.undoing:
+            placed.findings.append(left_out(point, error.strerror or str(error)))
+            return None
         raise StorageFailed(
             f"the new file system has no /{point.inside}, which is mounted at {point.path}",
             "Make it there, or dismount that bind mount before.",

@@ -198,7 +198,7 @@ def recover_freezes(settings: Settings) -> list[str]:
                 continue
             receipt = _end(file, record)
         except HoldfastError as error:
-            done.append(f"the freeze of {file.volume} was left as it is: {error}")
+            done.append(Left(f"the freeze of {file.volume} was left as it is: {error}"))
             continue
         if receipt is not None and record.of_this_boot:
             count = len(receipt.processes)

@@ -6,10 +6,10 @@ whatever it takes, which its receipt says.
 
 from __future__ import annotations
 
-import os
+from dataclasses import asdict
 
 from holdfast.model.plan import StepName
-from holdfast.restoration.steps.mounting import mount_storage
+from holdfast.restoration.steps.mounting import finish_mounting, make_covers_for, mount_storage
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
@@ -33,21 +33,28 @@ class Dismount:
             rebind.park()
         if "stale" in work.facts:
             return "the old mount is gone already"
-        if not work.facts.get("broken"):
-            dismount(points)
-            return f"{len(points)} mounts"
-        findings = dismount_dead(points)
+        covers = make_covers_for(work)
+        try:
+            if not work.facts.get("broken"):
+                gone = dismount(points, covers=covers)
+                if gone != points:  # renamed meanwhile, or mounted in new namespaces, too
+                    work.remember(points=[asdict(point) for point in gone])
+                return f"{len(gone)} mounts"
+            findings = dismount_dead(points, covers)
+        finally:
+            if covers is not None:
+                covers.close()
         work.remember(forced=[finding.as_json() for finding in findings])
         return "; ".join(finding.found for finding in findings) or f"{len(points)} mounts"
 
     def undo(self, work: Work) -> str:
         """Mount the old storage where it was, with the handles on it."""
-        bases = mount_storage(work, work.old)
+        bases = mount_storage(work, work.old, undoing=True)
         try:
             rebind = parked(work)
             if rebind is not None and rebind.pids:
                 rebind.rebind(bases, same_data=True, same_inodes=True)
         finally:
-            for base in bases.values():
-                os.close(base)
-        return "mounted again"
+            finish_mounting(work, bases)
+        left_out: list[str] = work.live.get("left_out", [])
+        return "; ".join(("mounted again", *left_out))

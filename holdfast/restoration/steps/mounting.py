@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import asdict
 
-from holdfast.errors import NotAttached
-from holdfast.model.finding import Finding
+from holdfast.errors import HoldfastError, InUse, NotAttached, StorageFailed
+from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import Strategy
 from holdfast.model.volume import Volume
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import bring_up, points_from_json
+from holdfast.system.cover import Covers, Server, make_covers, release
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mount_api import open_place
 from holdfast.system.mounts import mount_at
 from holdfast.volumes.carrying import carry_options, wanted_super_options
-from holdfast.volumes.mountpoints import remount
+from holdfast.volumes.mountpoints import Manner, capture_device, remount, set_late_options
 
 
-def mount_storage(work: Work, volume: Volume) -> dict[int, int]:
+def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[int, int]:
     """Bring the storage up and mount it at every point; old mount id → root (caller closes).
 
+    Whoever waits at a cover goes on. `undoing`: what cannot be mounted is left out, and noted.
+    Options that would keep handles from being moved are left away until `set_late_options`.
     Idempotent: points where it is mounted already are taken as they are. Raises HoldfastError.
     """
     points = points_from_json(work.facts["points"])
@@ -30,10 +36,78 @@ def mount_storage(work: Work, volume: Volume) -> dict[int, int]:
     words, _ = carry_options(wanted_super_options(points), old_type, volume.mount.filesystem)
     notes: list[Finding] = []
     options = ",".join(filter(None, (words, more)))
-    bases = remount(points, source, volume.mount.filesystem, options, notes.append)
-    if notes:
-        work.live.setdefault("notes", []).extend(notes)
+    manner = Manner(undoing=undoing, loosened=True)
+    bases = remount(points, source, volume.mount.filesystem, options, notes.append, manner)
+    release_covers(work)
+    if undoing:
+        work.live["left_out"] = [f"{each.subject}: {each.found}" for each in notes
+                                 if each.subject != "propagation"]  # fmt: skip
+    _tell(work, notes)
     return bases
+
+
+def _tell(work: Work, notes: Sequence[Finding]) -> None:
+    """For the receipt. Processes are stopped: a catalog that fails is no reason to stop here."""
+    if notes:
+        found = [*work.facts.get("findings", ()), *(each.as_json() for each in notes)]
+        try:
+            work.remember(findings=found)
+        except StorageFailed:
+            work.facts["findings"] = found
+
+
+def finish_mounting(work: Work, bases: dict[int, int]) -> None:
+    """The handles are there: set the options that were left away, and close the roots."""
+    try:
+        if "stale" not in work.facts:
+            set_late_options(points_from_json(work.facts["points"]), bases)
+    finally:
+        for base in bases.values():
+            os.close(base)
+
+
+def make_covers_for(work: Work) -> Covers | None:
+    """Covers for the places of the volume, written down so that a later process finds their server.
+
+    None where the users wait for another command (detach): the place may be away for long, and an
+    administrator looks at it. None, with a note, where the host cannot.
+    """
+    if work.restoration.strategy == Strategy.DETACH or "stale" in work.facts:
+        return None
+    try:
+        covers = make_covers(work.restoration.deadline_ns)
+    except (HoldfastError, OSError) as error:
+        words = f"the mount point cannot be covered: {error}"
+        _tell(work, [Finding("cover", Verdict.LIMITED, words)])
+        return None
+    try:
+        work.remember(cover=asdict(covers.server))
+    except BaseException:
+        covers.close()
+        raise
+    return covers
+
+
+def release_covers(work: Work) -> None:
+    """Whoever waits at a cover walks again. Idempotent."""
+    if "cover" in work.facts:
+        release(Server(**work.facts["cover"]))
+
+
+def refuse_newcomers(work: Work) -> None:
+    """Raise InUse when somebody has mounted the storage that was dismounted: what is written there
+    would be lost."""
+    points = points_from_json(work.facts["points"])
+    if work.new is None or "stale" in work.facts or not points:
+        return
+    old = points[-1]
+    for each in capture_device(old.device):
+        if each.is_on_same_as(old) and each.source == old.source:
+            raise InUse(
+                f"{each.source} was mounted at {each.path} by somebody else while the volume was"
+                " away",
+                "See to what mounts it (autofs, systemd, cron), then try again.",
+            )
 
 
 def in_place(point: MountPoint) -> int:

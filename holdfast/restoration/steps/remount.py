@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
-from holdfast.errors import NotFound
 from holdfast.model.plan import StepName
-from holdfast.restoration.steps.mounting import mount_storage
+from holdfast.restoration.steps.mounting import mount_storage, refuse_newcomers
 from holdfast.restoration.steps.protocol import Work
-from holdfast.system.mounts import mount_at
-from holdfast.volumes.mountpoints import capture, dismount
+from holdfast.system.mounts import mounts
+from holdfast.volumes.mountpoints import capture_device, dismount
 from holdfast.volumes.source import identity_of
 
 
@@ -26,6 +24,7 @@ class Remount:
     def do(self, work: Work) -> str:
         """Mount it; the roots stay open for the handles that move to it."""
         volume = work.new or work.old
+        refuse_newcomers(work)
         work.live["bases"] = mount_storage(work, volume)
         return f"{volume.mount.filesystem} at {len(work.live['bases'])} mounts"
 
@@ -34,12 +33,13 @@ class Remount:
         for base in work.live.pop("bases", {}).values():
             os.close(base)
         new, path = work.new, work.old.mount.path
-        mounted = mount_at(path)
-        if new is None or mounted is None:
+        if new is None:
             return "nothing to undo"
-        found = identity_of(mounted.source)
-        if found is None or found.uuid != new.mount.uuid:
-            return "the old storage is mounted already"  # undone before, and not recorded
-        with suppress(NotFound):
-            dismount(capture(path))
-        return "dismounted"
+        # Somebody may have mounted something over it meanwhile: that is left alone.
+        for mounted in reversed(mounts()):
+            if mounted.path == path and mounted.source.startswith("/dev/"):
+                found = identity_of(mounted.source)
+                if found is not None and found.uuid == new.mount.uuid:
+                    dismount(capture_device(mounted.device_number))
+                    return "dismounted"
+        return "nothing to undo"  # or the old storage is mounted already: that was not recorded

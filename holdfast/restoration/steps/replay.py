@@ -6,10 +6,8 @@ others go on.
 
 from __future__ import annotations
 
-import os
-
 from holdfast.model.plan import StepName
-from holdfast.restoration.steps.mounting import mount_storage
+from holdfast.restoration.steps.mounting import finish_mounting, mount_storage
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
 
@@ -41,8 +39,7 @@ class Replay:
                 else []
             )
         finally:
-            for base in bases.values():
-                os.close(base)
+            finish_mounting(work, bases)
         counts: dict[str, dict[str, dict[str, int]]] = {}
         notes = []
         for each in outcomes:

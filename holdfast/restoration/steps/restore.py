@@ -15,6 +15,7 @@ from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.restoration.copying.child import Copying, Source
 from holdfast.restoration.online import leased
+from holdfast.restoration.steps.mounting import refuse_newcomers
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import (
@@ -36,7 +37,9 @@ class Restore:
 
     def do(self, work: Work) -> str:
         """Complete the copy, let go of the old storage, put the new gate's state in place."""
+        refuse_newcomers(work)
         words = self._complete_copy(work)
+        refuse_newcomers(work)
         take_down(work.settings, work.old)
         new = work.new
         if new is not None and new.adoption is None:

@@ -1,0 +1,110 @@
+"""Covering a volume's places, so that nobody sees the bare directories while it is away.
+
+Works inside an expendable child that a Visitor leads. Invariant: a cover is put below a mount that
+is just about to go (Linux 6.5), so the path leads to the one or to the other at every instant; on
+kernels that cannot, it comes a moment after. Must never cover what is not about to be dismounted:
+from below a mount that stays nothing can be taken away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system import mount_api
+from holdfast.system.cover import Covers, is_cover
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.volumes.benches import bench
+
+_WRONG_KIND = (errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
+
+
+class Covering:
+    """Puts covers where mounts of a volume are. Made before the first entry of the visitor."""
+
+    def __init__(self, visitor: Visitor, covers: Covers, points: Sequence[MountPoint]) -> None:
+        self._visitor = visitor
+        self._ids: Collection[int] = {point.id for point in points}
+        visitor.retire()
+        # Copied before we leave: a mount can be copied in its own namespace only, and by older
+        # kernels not while it is mounted nowhere.
+        self._trees: list[list[int]] = []
+        count = sum(map(self.concerns, points))
+        for root, place in ((covers.directory, bench()), (covers.file, os.path.realpath(__file__))):
+            spot = mount_api.open_place(place)
+            mount_api.attach_tree(root, spot)
+            os.close(spot)
+            self._trees.append([mount_api.clone_tree(root) for _ in range(count)])
+
+    def concerns(self, point: MountPoint) -> bool:
+        """Whether a bare directory (or file) would come to sight: not on the volume itself."""
+        return point.parent not in self._ids
+
+    def put_beneath(self, point: MountPoint) -> None:
+        """Cover the place below its mount, where the kernel can; the visitor is there. Idempotent.
+
+        Raises OSError when the place is not there.
+        """
+        spot = mount_api.open_place(point.path)
+        try:
+            mounts = {each.identifier: each for each in self._visitor.mounts()}
+            there = mounts.get(self._visitor.mount_number(spot))
+            below = mounts.get(there.parent) if there is not None else None
+            if there is None or is_cover(there) or (below is not None and is_cover(below)):
+                return  # propagation has put it there, or it went meanwhile
+            self._attach(spot, beneath=True)
+        finally:
+            os.close(spot)
+
+    def put_on_top(self, point: MountPoint) -> None:
+        """Cover the bare place, unless it is covered already; the visitor is there."""
+        with suppress(OSError):
+            spot = mount_api.open_place(point.path)
+            try:
+                number = self._visitor.mount_number(spot)
+                there = next((e for e in self._visitor.mounts() if e.identifier == number), None)
+                if there is None or not is_cover(there):
+                    self._attach(spot, beneath=False)
+            finally:
+                os.close(spot)
+
+    def _attach(self, spot: int, *, beneath: bool) -> None:
+        """The one of the right kind; the kernel refuses the other. None fits: it stays bare."""
+        for trees in filter(None, self._trees):
+            try:
+                (mount_api.attach_beneath if beneath else mount_api.attach_tree)(trees[-1], spot)
+            except OSError as error:
+                if error.errno not in _WRONG_KIND:
+                    raise
+            else:
+                os.close(trees.pop())
+                return
+
+
+def cover_dead(points: Sequence[MountPoint], covers: Covers, timeout_seconds: float) -> None:
+    """Cover all places of a file system that is going to be dismounted whatever it takes.
+
+    Raises DeadlinePassed; a place that cannot be covered stays as it is.
+    """
+    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
+    try:
+        in_expendable_child(
+            lambda: _cover_all(points, ways, covers), timeout_seconds, points[-1].path
+        )
+    finally:
+        for way in ways.values():
+            os.close(way)
+
+
+def _cover_all(points: Sequence[MountPoint], ways: Mapping[int, int], covers: Covers) -> None:
+    visitor = Visitor()
+    covering = Covering(visitor, covers, points)
+    for point in points:
+        if point.namespace in ways and covering.concerns(point):
+            visitor.enter(ways[point.namespace])
+            with suppress(OSError):
+                covering.put_beneath(point)

@@ -1,0 +1,100 @@
+"""Programs that work by path, and hold nothing open in between, see no gap in a migration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.service import Holdfast
+from tests.kernel.restoration_bench import SIZE_BYTES, make_image, mounted
+from tests.waiting import wait_until
+
+PROGRAM = """
+import os, sys, time
+place, record, number, started = sys.argv[1], sys.argv[2], 0, os.stat(sys.argv[1]).st_dev
+while not os.path.exists(record + ".end"):
+    number += 1
+    with open(f"{place}/status.tmp", "w") as file:
+        file.write(str(number))
+    os.rename(f"{place}/status.tmp", f"{place}/status")
+    os.mkdir(f"{place}/folder")
+    os.rmdir(f"{place}/folder")
+    os.listdir(place)
+    os.chdir(place)
+    os.chdir("/")
+    with open(f"{place}/job{number}", "w") as file:
+        file.write("job")
+    with open(record + ".new", "w") as file:
+        file.write(str(number))
+    os.rename(record + ".new", record)
+    time.sleep(0.02)
+"""
+
+
+@contextmanager
+def program(place: Path, record: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(place), str(record)], cwd="/")
+    try:
+        wait_until(record.exists)
+        yield process
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def names_below(path: Path, scratch: Path) -> list[str]:
+    """What lies in the directory below a mount."""
+    scratch.mkdir()
+    subprocess.run(["mount", "--bind", str(path.parent), str(scratch)], check=True)
+    try:
+        return sorted(os.listdir(scratch / path.name))  # noqa: PTH208
+    finally:
+        subprocess.run(["umount", str(scratch)], check=True)
+
+
+@pytest.mark.parametrize("propagation", ["private", "shared"])
+def test_they_wait_and_lose_nothing(
+    settings: Settings, ram_directory: Path, propagation: str
+) -> None:
+    subprocess.run(["mount", "--bind", str(ram_directory), str(ram_directory)], check=True)
+    subprocess.run(["mount", f"--make-{propagation}", str(ram_directory)], check=True)
+    try:
+        image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+        with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+            holdfast.adopt_volume("data", str(path))
+            record = ram_directory / "record"
+            with program(path, record) as process:
+                url = f"file:{make_room(ram_directory / '2.img')}"
+                holdfast.restorations.migrate("data", url, "xfs")
+                before = int(record.read_text())
+                wait_until(lambda: int(record.read_text()) > before + 5)
+                Path(f"{record}.end").touch()
+                assert process.wait(30) == 0, "it met an error"
+            last = int(record.read_text())
+            jobs = {f"job{number}" for number in range(1, last + 1)}
+            assert jobs <= {entry.name for entry in path.iterdir()}
+            assert names_below(path, ram_directory / "scratch") == []
+            (receipt,) = holdfast.receipts("data")
+            subjects = {each["subject"] for each in receipt.details.get("findings", ())}
+            assert "made while it was away" not in subjects
+            assert is_uncovered()
+    finally:
+        subprocess.run(["umount", str(ram_directory)], check=True)
+
+
+def make_room(path: Path) -> Path:
+    """A place for an image as large as the largest file system needs."""
+    with path.open("wb") as file:
+        file.truncate(SIZE_BYTES)
+    return path
+
+
+def is_uncovered() -> bool:
+    return "holdfast-cover" not in Path("/proc/self/mountinfo").read_text()
