@@ -17,6 +17,7 @@ import signal
 import socket
 import stat
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ from holdfast.errors import HoldfastError
 from holdfast.system import fuse
 from holdfast.system.detached import mount_detached
 from holdfast.system.mounts import Mount, mounts, unmount
+from holdfast.system.namespace import (
+    enter_mount_namespace,
+    enter_opened_namespace,
+    open_namespace,
+)
 from holdfast.system.proc import read_record
 
 _SUBTYPE = "holdfast-cover"
@@ -74,12 +80,13 @@ def make_covers(deadline_ns: int) -> Covers:
     """
     connections: list[int] = []
     roots: list[int] = []
+    name = f"holdfast-{uuid.uuid4().hex}"
     try:
         for kind in (stat.S_IFDIR, stat.S_IFREG):
             connections.append(fuse.open_connection())
-            roots.append(_mount(connections[-1], kind))
+            roots.append(_mount(connections[-1], kind, name))
             _greet(connections[-1])
-        server = _start_server(connections, deadline_ns)
+        server = _start_server(connections, deadline_ns, name)
     except BaseException:
         for root in roots:
             os.close(root)
@@ -98,7 +105,7 @@ def release(server: Server) -> None:
             os.kill(server.pid, signal.SIGTERM)
 
 
-def _mount(connection: int, kind: int) -> int:
+def _mount(connection: int, kind: int, name: str) -> int:
     options = {
         "fd": str(connection),
         "rootmode": f"{kind:o}",
@@ -107,7 +114,7 @@ def _mount(connection: int, kind: int) -> int:
         "allow_other": "",
         "subtype": _SUBTYPE,
     }
-    return mount_detached("fuse", options, source="holdfast")
+    return mount_detached("fuse", options, source=name)
 
 
 def _greet(connection: int) -> None:
@@ -123,14 +130,14 @@ def _greet(connection: int) -> None:
     os.write(connection, fuse.init_reply(unique, memoryview(request)[fuse.IN_HEADER.size :]))
 
 
-def _start_server(connections: Sequence[int], deadline_ns: int) -> Server:
+def _start_server(connections: Sequence[int], deadline_ns: int, name: str) -> Server:
     """A process that nobody waits for; SIGTERM is kept for it until it listens."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         child = os.fork()
         if child == 0:
-            _fork_again(connections, deadline_ns, writing)
+            _fork_again(connections, deadline_ns, name, writing)
     finally:
         os.close(writing)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -142,13 +149,13 @@ def _start_server(connections: Sequence[int], deadline_ns: int) -> Server:
     return Server(pid, _started(pid))
 
 
-def _fork_again(connections: Sequence[int], deadline_ns: int, writing: int) -> NoReturn:
+def _fork_again(connections: Sequence[int], deadline_ns: int, name: str, writing: int) -> NoReturn:
     try:
         pid = os.fork()
         if pid == 0:
             os.setsid()
             _leave_everything_but(connections)
-            _serve(connections, deadline_ns)
+            _serve(connections, deadline_ns, name)
         else:
             os.write(writing, str(pid).encode())
     finally:
@@ -169,8 +176,9 @@ def _leave_everything_but(kept: Sequence[int]) -> None:
             os.dup2(nothing, number)
 
 
-def _serve(connections: Sequence[int], deadline_ns: int) -> None:
+def _serve(connections: Sequence[int], deadline_ns: int, name: str) -> None:
     """Hold until released or the deadline, then answer, until both covers are gone."""
+    home = _go_home()
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
@@ -197,7 +205,7 @@ def _serve(connections: Sequence[int], deadline_ns: int) -> None:
                 poller.unregister(descriptor)
                 left.discard(descriptor)
             elif event & select.POLLIN:
-                _answer(descriptor, answer)
+                _answer(descriptor, answer, name, home)
         if not events:
             answer = errno.EIO
         if answer:
@@ -205,22 +213,35 @@ def _serve(connections: Sequence[int], deadline_ns: int) -> None:
                 poller.modify(connection, select.POLLIN)
 
 
-def _answer(connection: int, number: int) -> None:
-    if number == errno.ESTALE:
-        _uncover()
+def _go_home() -> int:
+    """To the first process's mount namespace: ours would live as long as we do, with all it has."""
+    with suppress(OSError):
+        enter_mount_namespace(1)
+    return open_namespace(os.getpid(), "mnt")
+
+
+def _answer(connection: int, number: int, name: str, home: int) -> None:
     with suppress(OSError):
         request = os.read(connection, _BUFFER_BYTES)
-        _, opcode, unique, *_ = fuse.IN_HEADER.unpack_from(request)
+        _, opcode, unique, _, _, _, pid, *_ = fuse.IN_HEADER.unpack_from(request)
+        if number == errno.ESTALE and pid:
+            _uncover(pid, name, home)
         if opcode not in fuse.NO_REPLY:
             os.write(connection, fuse.OUT_HEADER.pack(fuse.OUT_HEADER.size, -number, unique))
 
 
-def _uncover() -> None:
-    """Released, and still in somebody's way: what lay over it was taken away since."""
-    for mount in mounts():
-        if is_cover(mount):
-            with suppress(HoldfastError):
-                unmount(mount.path, lazy=True)
+def _uncover(pid: int, name: str, home: int) -> None:
+    """Released, and still in the way of somebody: what lay over it was taken away since."""
+    try:
+        enter_mount_namespace(pid)
+        for mount in mounts():
+            if mount.source == name and is_cover(mount):
+                with suppress(HoldfastError):
+                    unmount(mount.path, lazy=True)
+    except OSError:
+        return
+    finally:
+        enter_opened_namespace(home)
 
 
 def _started(pid: int) -> int:

@@ -15,6 +15,7 @@ from holdfast.errors import NotMounted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.block import device_number, disk_sequence
+from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.cover import is_cover
 from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
 from holdfast.system.mountinfo import all_mount_points
@@ -96,6 +97,22 @@ def is_there(point: MountPoint, mounts: Iterable[Mount]) -> bool:
         and each.device_number == point.device
         for each in mounts
     )
+
+
+def newcomers(points: Sequence[MountPoint]) -> list[MountPoint]:
+    """What somebody has mounted since these mounts were dismounted: the same storage anywhere, or
+    anything at one of their places. Does not block."""
+    old = {(point.namespace, point.path): point for point in points}
+    ids = {point.id for point in points}
+    found = [each for each in capture_device(points[-1].device)
+             if each.is_on_same_as(points[-1]) and each.source == points[-1].source]  # fmt: skip
+    for each in all_mount_points():
+        point = old.get((each.namespace, each.path))
+        if point is None or point.parent in ids or each.id == point.parent:
+            continue
+        if each.filesystem != COVER_TYPE and each.id not in ids:
+            found.append(each)
+    return found
 
 
 def nested_mounts(points: Sequence[MountPoint]) -> tuple[MountPoint, ...]:

@@ -35,6 +35,7 @@ from holdfast.errors import (
 )
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
+from holdfast.model.recovery import Left
 from holdfast.system.durable import replace_durably
 from holdfast.system.mounts import is_under
 from holdfast.system.process_state import open_process
@@ -183,7 +184,7 @@ def recover_freezes(settings: Settings) -> list[str]:
 
     A freeze whose watchdog lives and whose deadline has not passed is left alone.
     """
-    done = []
+    done: list[str] = []
     run_directory = settings.run_directory
     for path in sorted((run_directory / "freezes").glob("*.json")):
         file = RecordFile(run_directory, path.stem)

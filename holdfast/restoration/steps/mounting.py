@@ -17,8 +17,9 @@ from holdfast.system.cover import Covers, Server, make_covers, release
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mount_api import open_place
 from holdfast.system.mounts import mount_at
+from holdfast.volumes.capture import newcomers
 from holdfast.volumes.carrying import carry_options, wanted_super_options
-from holdfast.volumes.mountpoints import Manner, capture_device, remount, set_late_options
+from holdfast.volumes.mountpoints import Manner, remount, set_late_options
 
 
 def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[int, int]:
@@ -95,19 +96,17 @@ def release_covers(work: Work) -> None:
 
 
 def refuse_newcomers(work: Work) -> None:
-    """Raise InUse when somebody has mounted the storage that was dismounted: what is written there
-    would be lost."""
+    """Raise InUse when somebody has mounted the storage that was dismounted, or something at its
+    places: what is written there would be lost, or hidden."""
     points = points_from_json(work.facts["points"])
     if work.new is None or "stale" in work.facts or not points:
         return
-    old = points[-1]
-    for each in capture_device(old.device):
-        if each.is_on_same_as(old) and each.source == old.source:
-            raise InUse(
-                f"{each.source} was mounted at {each.path} by somebody else while the volume was"
-                " away",
-                "See to what mounts it (autofs, systemd, cron), then try again.",
-            )
+    for each in newcomers(points):
+        raise InUse(
+            f"{each.source} ({each.filesystem}) was mounted at {each.path} by somebody else while"
+            " the volume was away",
+            f"umount {each.path}, and see to what mounts it there (autofs, systemd, cron).",
+        )
 
 
 def in_place(point: MountPoint) -> int:
