@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.rebind.scan import blockers, judge
+from holdfast.applications.users import find_users
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import Blocked, NotAttached, NotFound
@@ -28,6 +29,7 @@ from holdfast.restoration.steps import STEPS, Work
 from holdfast.restoration.steps.freeze import users_of
 from holdfast.restoration.storage import make_directory, volume_as_json
 from holdfast.system.boot import boot_id
+from holdfast.system.mountinfo import all_mount_points
 from holdfast.volumes.mountpoints import capture
 
 
@@ -39,6 +41,7 @@ def rebind_stale(
     recorded = volume.adoption.points if volume.adoption else ()
     ids = {point.id for point in now}
     old = [point for point in recorded if point.id not in ids]
+    old += _out_of_sight(now, {point.id for point in (*now, *old)})
     users = users_of(old, (), Protection(servers_below(now), ourselves()), stale=True)
     _refuse(users)
     words = tuple(_words(user) for user in users)
@@ -73,6 +76,23 @@ def rebind_stale(
         raise
     finish(settings, catalog, work)
     return words
+
+
+def _out_of_sight(now: Sequence[MountPoint], known: Collection[int]) -> list[MountPoint]:
+    """Mounts of the same file system that are in no table any more, as its users still have them.
+
+    They count as having shown what is mounted now: of one that is gone only its number is told.
+    """
+    primary = now[-1]
+    own = [point for point in now if not point.inside] or [primary]
+    tables = {each.id for each in all_mount_points()}
+    numbers = {
+        handle.mount_id
+        for user in find_users(now)
+        for handle in user.handles
+        if handle.mount_id and handle.mount_id not in known and handle.mount_id not in tables
+    }
+    return [replace(own[-1], id=number) for number in sorted(numbers)]
 
 
 def _present(volume: Volume) -> tuple[MountPoint, ...]:

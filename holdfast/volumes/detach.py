@@ -1,23 +1,34 @@
 """Detaching a volume: file system, loop device, gate; its legs are plain images afterwards.
 
-Invariant: while anyone uses the volume nothing is changed.
+Invariant: while anyone uses the volume, in whatever mount namespace, nothing is changed; what
+fails later on mounts it again.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 
 from holdfast.config import Settings
-from holdfast.errors import GateGone, LastLeg, VolumeHeld
+from holdfast.errors import GateGone, InUse, LastLeg, VolumeHeld
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
+from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import LegState, Volume
+from holdfast.system.block import device_number
 from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
+from holdfast.system.namespace import mount_namespace
+from holdfast.volumes.capture import capture_device, in_dismount_order
+from holdfast.volumes.dismount import dismount
+from holdfast.volumes.dismounting import detach_loops, stop_gate
+from holdfast.volumes.placing import Manner
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.remount import remount
+from holdfast.volumes.stack import Stack, examine_stack
 
 
 def detach_volume(
@@ -46,14 +57,56 @@ def detach_volume(
         _refuse_nameless(settings, name)
     say("unmount")
     stack = examine_stack(settings, name)
-    for mount in reversed(stack.mounts):
-        dismount(mount, name)
+    _drop_copies_of_the_device(stack, name)
+    points = _points_of(stack)
+    points = dismount(points)
     _dismount_orphans(volume)
     say("detach the loop device")
-    detach_loops(stack, name)
+    try:
+        detach_loops(stack, name)
+    except InUse:
+        _mount_again(points)
+        raise
     say("stop the gate")
     stop_gate(settings, name)
     shutil.rmtree(run_directory, ignore_errors=True)
+
+
+def _points_of(stack: Stack) -> tuple[MountPoint, ...]:
+    """Every mount of the volume's file system, in all mount namespaces."""
+    devices = {mount.device_number for mount in stack.mounts}
+    for loop in stack.loops:
+        with suppress(OSError):
+            devices.add(device_number(loop.device))
+    found = [point for device in devices for point in capture_device(device)]
+    return in_dismount_order(found)
+
+
+def _mount_again(points: Sequence[MountPoint]) -> None:
+    if points:
+        old = points[-1]
+        manner = Manner(undoing=True)
+        for root in remount(points, old.source, old.filesystem, manner=manner).values():
+            os.close(root)
+
+
+def _drop_copies_of_the_device(stack: Stack, name: str) -> None:
+    """A mount namespace that was made while the volume was attached has a copy of the mount that is
+    the gate's device, too, and would keep the gate from ending. Nobody has any use for it.
+
+    Raises InUse, with everything as it was, for one that is used or locked.
+    """
+    if stack.device_mount is None:
+        return
+    number = stack.device_mount.device_number
+    own = mount_namespace(os.getpid())
+    copies = [point for point in capture_device(number) if point.namespace != own]
+    try:
+        dismount(copies)
+    except InUse as error:
+        raise InUse(
+            f"the gate's device of {name} has a copy elsewhere: {error.message}", error.mend
+        ) from error
 
 
 def _refuse_held(settings: Settings, name: str) -> None:
@@ -97,7 +150,7 @@ def _dismount_orphans(volume: Volume) -> None:
         loops = [loop for loop in loop_devices() if loop.device == mount.source]
         if not any(_is_nameless(loop) for loop in loops):
             return  # somebody else's
-        dismount(mount, volume.name)
+        dismount(capture_device(mount.device_number))
         for loop in loops:
             detach_loop(loop.device, loop.backing_file)
 

@@ -25,7 +25,7 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import is_under
 from holdfast.system.users import users_of_device
-from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
 from holdfast.volumes.capture import (
     capture_device,
     disk_of,
@@ -140,12 +140,29 @@ def users_in_words(points: Sequence[MountPoint]) -> str:
     words = [str(user) for device in {each.device for each in points}
              for user in users_of_device(device)]  # fmt: skip
     words += [f"something is mounted at {each.path}" for each in nested_mounts(points)]
+    words += namespaces_in_words(points)
     words += [
         f"{loop.device} is attached to {loop.backing_file}"
         for loop in loop_devices()
         if any(is_under(loop.backing_file, point.path) for point in points)
     ]
     return "; ".join(words) or "the kernel names nobody"
+
+
+def namespaces_in_words(points: Sequence[MountPoint]) -> list[str]:
+    """Which mount namespaces of other user namespaces keep these mounts: they are locked there."""
+    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
+    try:
+        locked = {number for number, way in ways.items() if has_foreign_owner(way)}
+    finally:
+        for way in ways.values():
+            os.close(way)
+    witnesses = {point.namespace: point.witness_pid for point in points}
+    return [
+        f"the mount namespace of process {witnesses[number]}, which belongs to another user"
+        " namespace, has a copy that is locked there"
+        for number in sorted(locked)
+    ]
 
 
 def _named(points: Sequence[MountPoint]) -> str:

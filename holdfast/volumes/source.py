@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from holdfast.errors import CommandFailed, HoldfastError, StorageFailed
+from holdfast.errors import CommandFailed, HoldfastError, InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import Identity, identify
-from holdfast.system.loop import detach_loop, loop_devices
-from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.loop import LoopDevice, backing_identity, detach_loop, loop_devices
 from holdfast.system.run import run
 
 _SYS_BLOCK = Path("/sys/class/block")
@@ -30,6 +30,9 @@ _AMBIVALENT = 8
 """blkid(8): several signatures at once."""
 
 _ATTACH_SECONDS = 20.0
+
+_ASK_SECONDS = 2.0
+"""A loop device whose file hangs is another file's."""
 
 
 def source_of(point: MountPoint) -> tuple[str, str]:
@@ -137,15 +140,17 @@ def _device(path: str, mount: MountProperties) -> str:
 
 def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, str]:
     words = dict(word.partition("=")[::2] for word in loop_options.split(",") if word)
-    in_use = {point.source for point in all_mount_points()}
-    for loop in loop_devices():
-        if loop.backing_file != path or loop.deleted:
-            continue
+    # A second device on an image that is in use would be a second cache of the same bytes, also
+    # when no mount is in sight: one that was detached lazily lives on below its device.
+    for loop in loops_on(path):
         present = _loop_options(Path(loop.device).name, loop.direct_io)
-        # A second device on an image that is mounted would be a second cache of the same bytes.
-        mounted = loop.device in in_use and _part(present) == _part(loop_options)
-        if mounted or present == loop_options.removesuffix(f",{_OWN}"):
+        if _part(present) == _part(loop_options):
             return _checked(loop.device, path, mount), ""
+        if _overlap(present, loop_options):
+            raise InUse(
+                f"{path} is attached to {loop.device} already, in another way ({present})",
+                f"See who uses it (lsof {loop.device}), then: losetup --detach {loop.device}",
+            )
     if not in_expendable_child(lambda: os.path.isfile(path), doing=path):  # noqa: PTH113 - text
         raise StorageFailed(f"the image {path} is not there", "Bring it back, then attach again.")
     found = _uuid_in(path, words.get("offset", "0"))
@@ -171,6 +176,46 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
         # The disk below has larger sectors: through the page cache, a flush is fsync all the same.
         done = run([*command, "--", path], deadline_seconds=_ATTACH_SECONDS)
     return done.stdout.strip(), ""
+
+
+def loops_on(path: str) -> list[LoopDevice]:
+    """The loop devices that show this file, by whatever name, mount or link they were attached.
+
+    Asks the file systems below loop devices, each for a short time. Raises DeadlinePassed when the
+    file's own does not answer.
+    """
+
+    def identity() -> tuple[int, int] | None:
+        with suppress(OSError):
+            status = os.stat(path)  # noqa: PTH116 - a plain system call
+            return status.st_dev, status.st_ino
+        return None
+
+    wanted = in_expendable_child(identity, doing=path)
+    found = []
+    for loop in loop_devices():
+        if loop.backing_file == path and not loop.deleted and wanted is None:
+            found.append(loop)
+        elif wanted is not None:
+            with suppress(HoldfastError):
+                shown = in_expendable_child(
+                    partial(backing_identity, loop.device), _ASK_SECONDS, loop.device
+                )
+                if shown == wanted:
+                    found.append(loop)
+    return found
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two ways to attach an image show some byte both."""
+    (start, end), (other_start, other_end) = _bounds(one), _bounds(other)
+    return start < other_end and other_start < end
+
+
+def _bounds(loop_options: str) -> tuple[int, float]:
+    words = dict(word.partition("=")[::2] for word in loop_options.split(",") if word)
+    start, size = int(words.get("offset") or 0), int(words.get("sizelimit") or 0)
+    return start, start + size if size else float("inf")
 
 
 def _uuid_in(image: str, offset_bytes: str) -> str:
