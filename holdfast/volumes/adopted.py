@@ -55,6 +55,9 @@ def detach_adopted(settings: Settings, volume: Volume, progress: Progress | None
         )
     points = capture(volume.mount.path)
     mount, adoption = properties(points, volume.mount.path)
+    recorded = _adoption(volume)
+    if adoption.source == recorded.source:  # whose loop device it is cannot be seen
+        adoption = replace(adoption, loop_options=recorded.loop_options)
     kept = replace(volume, mount=_merged(volume.mount, mount), adoption=adoption)
     say("dismount")
     points = dismount(points)
