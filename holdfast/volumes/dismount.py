@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from holdfast.system.block import disk_sequence
 from holdfast.system.cover import Covers
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import loop_devices
+from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.mounts import is_under
 from holdfast.system.users import users_of_device
 from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
@@ -48,6 +50,10 @@ _LET_GO_SECONDS = 2.0
 
 _BRIEF_SECONDS = 0.5
 """A program that works by path is on the file system for moments only; who stays longer is told."""
+
+_SHOWN = 5
+_LAYERS_TOLD = re.compile(r"^(?!.*(?:lowerdir\+?|upperdir)=(?:[^/]|/proc/))")
+"""Options of an overlay of which every first layer is an absolute path, and none a descriptor."""
 
 _BRIEF_POLL_SECONDS = 0.0005
 
@@ -87,9 +93,8 @@ def dismount(
                 done = in_dismount_order((*done, *new))
             elif time.monotonic() > deadline:
                 raise InUse(
-                    f"{points[-1].source} is dismounted everywhere in sight, and still in use: a"
-                    " mount that was detached lazily, a namespace without processes, or an"
-                    " overlay keeps it",
+                    f"{points[-1].source} is dismounted everywhere in sight, and still in use:"
+                    f" {_suspects()} keeps it",
                     "It is mounted again; end what keeps it, then try again.",
                 )
             else:
@@ -147,6 +152,25 @@ def users_in_words(points: Sequence[MountPoint]) -> str:
         if any(is_under(loop.backing_file, point.path) for point in points)
     ]
     return "; ".join(words) or "the kernel names nobody"
+
+
+def _suspects() -> str:
+    """What may keep a file system that is mounted nowhere, for people."""
+    overlays = {
+        each.path: None
+        for each in all_mount_points()
+        if each.filesystem == "overlay" and not _LAYERS_TOLD.search(each.super_options)
+    }
+    named = [f"the overlay at {path}, whose layers have no absolute path" for path in overlays]
+    more = len(named) - _SHOWN
+    named = [*named[:_SHOWN], *([f"{more} more of those"] if more > 0 else [])]
+    words = [
+        *named,
+        "a mount that was detached lazily",
+        "a namespace without processes",
+        "a uprobe (/sys/kernel/tracing/uprobe_events)",
+    ]
+    return ", ".join(words[:-1]) + f", or {words[-1]}"
 
 
 def namespaces_in_words(points: Sequence[MountPoint]) -> list[str]:
