@@ -15,7 +15,7 @@ from holdfast.config import Settings
 from holdfast.gate import shared
 from holdfast.gate.partner import SHORTEST_LIMIT_SECONDS
 from tests.faults import stopped
-from tests.kernel.fault_bench import HANG_SECONDS, Bench, plain_legs
+from tests.kernel.fault_bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING
 from tests.waiting import wait_until
 
@@ -104,3 +104,38 @@ def test_both_for_a_while(bench: Bench) -> None:
     after = bench.counters()
     assert (after.keeper_pid, after.worker_pid) == (before.keeper_pid, before.worker_pid)
     bench.check(2)
+
+
+def test_worker_while_a_leg_hangs(settings: Settings, ram_directory: Path) -> None:
+    """It cannot even end, and has all locks: the next one takes them, as after any kill."""
+    with fuse_leg(ram_directory) as leg:
+        urls = [*plain_legs(ram_directory, 1, 1), leg.url]
+        with Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench:
+            bench.images[leg.url] = leg.image
+            activity = bench.start(FLUSHING)
+            leg.hang()
+            wait_until(lambda: leg.waiting() > 0)
+            os.kill(bench.counters().worker_pid, signal.SIGSTOP)
+            activity.goes_on()
+            assert bench.counters().takeovers == 1
+            leg.serve()
+            bench.wait_until_healthy()
+            bench.check(2)
+
+
+def test_each_during_a_hold(settings: Settings, ram_directory: Path) -> None:
+    """The hold goes on, and still ends by itself when the storage is back."""
+    with fuse_leg(ram_directory) as leg, Bench(settings, ram_directory, [leg.url]) as bench:
+        bench.images[leg.url] = leg.image
+        activity = bench.start(FLUSHING)
+        leg.kill()
+        bench.wait_until_held()
+        before = bench.counters()
+        os.kill(before.worker_pid, signal.SIGSTOP)
+        wait_until(lambda: bench.counters().worker_pid != before.worker_pid)
+        os.kill(before.keeper_pid, signal.SIGSTOP)
+        wait_until(lambda: bench.counters().keeper_pid != before.keeper_pid)
+        leg.start()
+        bench.wait_until_healthy()
+        activity.goes_on()
+        bench.check(1)
