@@ -183,6 +183,13 @@ def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
     contents, volume = seen.request.contents, seen.request.volume
     if not contents or not (seen.is_dead or is_container(contents)):
         return ()  # a directory on a volume that answers is read before anybody is stopped
+    if contents in (volume.adoption.source if volume.adoption else "", *volume.leg_urls):
+        return [
+            Finding(
+                contents, Verdict.BLOCKS, f"is what {volume.name} shows now",
+                "Nothing would change.", "Name others: --from DIRECTORY or --from CONTAINER.",
+            )
+        ]  # fmt: skip
     place = parse_container_url(contents).path if is_container(contents) else contents
     ask = partial(stands_on, settings, volume.name, volume.mount.path, place)
     try:

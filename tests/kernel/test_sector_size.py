@@ -96,6 +96,10 @@ def test_the_old_container_can_be_taken_back(settings: Settings, ram_directory: 
         (path / "file").write_text("two")
         holdfast.restorations.restore("data", f"file:{image}")
         assert (path / "file").read_text() == "one"
+        present = holdfast.catalog.volume("data").adoption
+        assert present is not None
+        with pytest.raises(Blocked, match="shows now"):
+            holdfast.restorations.restore("data", present.source)
 
 
 def test_a_device_with_larger_sectors_is_told(settings: Settings, ram_directory: Path) -> None:
