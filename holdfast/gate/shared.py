@@ -50,9 +50,9 @@ HOLD_TIMEOUT: Final = 22
 KEEPER_ERRORS: Final = 23  # requests that the keeper answered with EIO, as no worker could start
 UNTOLD_ERRORS: Final = 24  # those of them that no receipt has told yet
 END_RECORDED: Final = 25  # 1 when a receipt tells that all processes were killed
-SOCKET_INODE: Final = 28  # of the control socket that both processes listen at
 BOOT: Final = 26  # the boot to which all times belong, two cells
-GATE_TOKEN: Final = 28  # random, of this gate since its start: which superblocks are its own
+SOCKET_INODE: Final = 28  # of the control socket that both processes listen at
+GATE_TOKEN: Final = 29  # random, of this gate since its start: which superblocks are its own
 
 FIRST_CONTAINER: Final = 32  # triples: number of a leg in use, its container's identity, descriptor
 _CONTAINERS: Final = range(FIRST_CONTAINER, 93, 3)

@@ -1,0 +1,46 @@
+"""The shared page: every fact has cells of its own."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from holdfast.gate import doorway, shared
+from holdfast.gate.channel import make_channel
+from holdfast.gate.post import Post, listen
+
+
+def test_no_two_facts_share_a_cell() -> None:
+    """Those of the head; the boot takes two cells, containers and failed legs take ranges."""
+    ranges = {"FIRST_CONTAINER", "_CONTAINERS", "FIRST_FAILED", "LAST_FAILED"}
+    of_slots = ("BUSY_SINCE", "LEG", "LEG_SINCE", "READS", "WRITES", "FLUSHES", "DISCARDS")
+    of_slots += ("LONGEST_WAIT", "ERRORS", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES", "RESENT")
+    finals = [name for name, kind in shared.__annotations__.items() if "Final" in str(kind)]
+    head = [getattr(shared, name) for name in finals if name not in (*ranges, *of_slots)]
+    head.append(shared.BOOT + 1)
+    head += [index + part for index in shared._CONTAINERS for part in range(3)]
+    head += list(range(shared.FIRST_FAILED, shared.LAST_FAILED + 1))
+    assert len(head) == len(set(head))
+    assert max(head) < shared.HEAD_CELLS
+    slot = [getattr(shared, name) for name in of_slots]
+    assert len(slot) == len(set(slot))
+    assert max(slot) < shared.SLOT_CELLS
+
+
+def test_a_new_socket_leaves_the_gate_what_it_is(tmp_path: Path) -> None:
+    """Superblocks are known as its own by a number that lasts until the gate ends."""
+    run_directory = tmp_path / "run"
+    run_directory.mkdir()
+    cells = memoryview(bytearray(shared.SIZE_BYTES)).cast("Q")
+    token = shared.gate_token(cells)
+    keeper, worker = make_channel()
+    with keeper, worker, listen(run_directory) as listener:
+        post = Post(tmp_path, run_directory, cells, -1, -1, listener)
+        doorway.tend(post, keeper)
+        (run_directory / "control").unlink()
+        doorway.tend(post, keeper)
+        assert shared.gate_token(cells) == token
+        inode = (run_directory / "control").stat().st_ino
+        assert cells[shared.SOCKET_INODE] == inode
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(run_directory / "control"))
