@@ -102,8 +102,7 @@ class Changes:
             self._examine(hand, container.url)
             with hand.inside(ELSEWHERE):
                 container.check_free(container_bytes_needed(configuration.size_bytes))
-            spares = (*configuration.spare_urls, container.url)
-            self.roster.configure(replace(configuration, spare_urls=spares))
+            self.roster.add_spare(container.url)
             self.roster.settle(hand)
 
     def _examine(self, hand: Hand, url: str) -> LegEntry | None:
@@ -199,8 +198,7 @@ class Changes:
             )
         resync = self.recovery.resyncs.get(entry.number)
         if resync is not None:
-            resync.stopping.set()
-            resync.join()
+            resync.stop()
         leg = self.roster.remove(entry.number)
         self.roster.settle(hand)
         if self.roster.is_member(entry.number):  # no other leg could be told that it left

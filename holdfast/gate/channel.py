@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -69,6 +70,27 @@ def receive(end: socket.socket) -> dict[str, Any] | None:
     return message
 
 
+def begin_child(report: Callable[[int], object]) -> tuple[int, int]:
+    """Fork a child that reports into a pipe and ends; its number, and where to read that.
+
+    The reader's end never blocks. Raises OSError, with nothing left behind.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        pid = os.fork()
+    except OSError:
+        for end in (reading, writing):
+            os.close(end)
+        raise
+    if pid == 0:
+        try:
+            report(writing)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    return pid, reading
+
+
 class Probe:
     """A child that looks at a container and may be forgotten when it hangs.
 
@@ -79,11 +101,7 @@ class Probe:
         self.number = number
         self.url = url
         self.deadline = monotonic() + timeout_seconds
-        self.pipe, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.pid = os.fork()
-        if self.pid == 0:
-            _look(url, write_end)
-        os.close(write_end)
+        self.pid, self.pipe = begin_child(lambda pipe: _look(url, pipe))
 
     def answer(self) -> dict[str, Any] | None:
         """What the child found, an error once its deadline has passed, or None: wait."""
@@ -114,26 +132,23 @@ def wait(descriptors: list[int], timeout_seconds: float) -> set[int]:
 
 
 def _look(url: str, pipe: int) -> None:
-    """The child: open the container as a leg is opened, read its superblock, answer, end."""
+    """The child: open the container as a leg is opened, read its superblock, answer."""
+    close_all_except({pipe})
     try:
-        close_all_except({pipe})
-        try:
-            container = open_container(url)
-            descriptor = container.open()
-            superblock = read_superblock(descriptor, container.size_bytes(descriptor))
-            os.close(descriptor)  # and its lock, before the worker is told that it may open it
-            found: dict[str, Any] = {"error": ""}
-            if superblock is not None:
-                found |= {
-                    "volume_id": superblock.volume_id,
-                    "leg_id": superblock.leg_id,
-                    "epoch": superblock.epoch,
-                    "position": superblock.position,
-                }
-        except HoldfastError as error:
-            found = {"error": error.message}
-        except OSError as error:
-            found = {"error": error.strerror or str(error)}
-        os.write(pipe, json.dumps(found).encode())
-    finally:
-        os._exit(0)
+        container = open_container(url)
+        descriptor = container.open()
+        superblock = read_superblock(descriptor, container.size_bytes(descriptor))
+        os.close(descriptor)  # and its lock, before the worker is told that it may open it
+        found: dict[str, Any] = {"error": ""}
+        if superblock is not None:
+            found |= {
+                "volume_id": superblock.volume_id,
+                "leg_id": superblock.leg_id,
+                "epoch": superblock.epoch,
+                "position": superblock.position,
+            }
+    except HoldfastError as error:
+        found = {"error": error.message}
+    except OSError as error:
+        found = {"error": error.strerror or str(error)}
+    os.write(pipe, json.dumps(found).encode())

@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING, Any
 
@@ -257,7 +257,7 @@ class Control:
         roster = self._worker.mirror.roster
         if leg in roster.configuration.spare_urls:
             roster.use_spare(leg)
-            roster.configure(roster.configuration)
+            roster.configure()
             roster.settle(hand)
         else:
             self._worker.changes.remove(hand, leg)
@@ -282,13 +282,14 @@ class Control:
         """Change what superblocks say of the volume, or the deadline of later holds. Durable."""
         mirror = self._worker.mirror
         with hand.holding(self._worker.recovery.changing):
-            configuration = mirror.roster.configuration
+            changes: dict[str, Any] = {}
             if descriptor is not None:
-                configuration = replace(configuration, descriptor=descriptor)
+                changes["descriptor"] = descriptor
             if hold_timeout_seconds is not None:
-                configuration = replace(configuration, hold_timeout_seconds=hold_timeout_seconds)
+                changes["hold_timeout_seconds"] = hold_timeout_seconds
                 mirror.hold.set_timeout(hold_timeout_seconds)
-            mirror.roster.configure(configuration)
+                mirror.cells[shared.HOLD_TIMEOUT] = int(hold_timeout_seconds * 1e9)
+            mirror.roster.configure(**changes)
             mirror.roster.settle(hand)
         return self.show(hand)
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from holdfast.gate.channel import begin_child
 from holdfast.gate.leg import identity_of
 from holdfast.model.container import parse_container_url
 from holdfast.system.process import close_all_except, take_descriptor
@@ -33,12 +34,8 @@ class Look:
         self.round: int = message["look"]
         self.legs = [leg for leg in message["legs"] if leg[0] not in hanging]
         self.deadline = monotonic() + message["timeout_seconds"]
-        self.pipe, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._data = b""
-        self.pid = os.fork()
-        if self.pid == 0:
-            _look_at_names(self.legs, worker_pid, write_end)
-        os.close(write_end)
+        self.pid, self.pipe = begin_child(lambda pipe: _look_at_names(self.legs, worker_pid, pipe))
 
     def answer(self) -> dict[str, Any] | None:
         """What was seen of each leg that could be looked at, or None: wait."""
@@ -117,17 +114,14 @@ class Lookout:
 
 
 def _look_at_names(legs: list[list[Any]], worker_pid: int, pipe: int) -> None:
-    """The child: one line for each leg, then the end."""
-    try:
-        close_all_except({pipe})
-        for number, url, identity, descriptor in legs:
-            try:
-                words = lost_name(url, identity, f"/proc/{worker_pid}/fd/{descriptor}")
-            except OSError:
-                words = None  # it cannot be said
-            os.write(pipe, json.dumps([number, words]).encode() + b"\n")
-    finally:
-        os._exit(0)
+    """The child: one line for each leg."""
+    close_all_except({pipe})
+    for number, url, identity, descriptor in legs:
+        try:
+            words = lost_name(url, identity, f"/proc/{worker_pid}/fd/{descriptor}")
+        except OSError:
+            words = None  # it cannot be said
+        os.write(pipe, json.dumps([number, words]).encode() + b"\n")
 
 
 def lost_name(url: str, identity: int, in_use: str) -> str:

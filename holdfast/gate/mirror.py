@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic_ns
 
@@ -378,10 +377,10 @@ class Mirror:
         it returns.
         """
         self.log.begin_anew(above)
-        configuration = self.roster.configuration  # changed, when the journal failed at it
-        position = max(above, self.log.position, configuration.recorded_position)
+        recorded = self.roster.configuration.recorded_position  # more, when the journal failed
+        position = max(above, self.log.position, recorded)
         self.flushed_position = max(self.flushed_position, position)
-        self.roster.configure(replace(configuration, recorded_position=position))
+        self.roster.configure(recorded_position=position)
 
     # --- what goes wrong --------------------------------------------------------------------
 
@@ -441,5 +440,5 @@ class Mirror:
         # Positions move past the journal's end: what it holds is never replayed over later writes.
         past = max(configuration.recorded_position, self.log.position) + 4096
         self.flushed_position = past
-        self.roster.configure(replace(configuration, recorded_position=past))
+        self.roster.configure(recorded_position=past)
         self.wake()

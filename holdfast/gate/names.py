@@ -119,7 +119,7 @@ class Names:
             if number in present:
                 roster.fail(present[number], seen[number], unless_last=True)
         if failing:
-            LegTask(self._mirror.hands, roster.settle)
+            LegTask(self._mirror.hands, roster.settle, awaited=False)
         before = roster.nameless
         kept = {
             number: seen.get(number, before.get(number, ""))

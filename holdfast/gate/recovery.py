@@ -57,6 +57,7 @@ class Recovery:
         self._watches: dict[int, Watch] = {}
         self._returning: dict[int, LegTask[None]] = {}
         self._leaving: LegTask[None] | None = None
+        self._taking: LegTask[None] | None = None
         self.changing = threading.Lock()
         """One change of membership at a time."""
         self.finish_replacement: Callable[[Hand, int], None] = lambda hand, number: None
@@ -126,7 +127,7 @@ class Recovery:
 
     def _tend_resyncs(self) -> None:
         for number, resync in list(self.resyncs.items()):
-            if resync.is_alive():
+            if resync.at_work:
                 continue
             if resync.unfinished:
                 if self.roster.readers:
@@ -139,7 +140,7 @@ class Recovery:
     def _tend_replacements(self) -> float:
         """Let legs go whose successor is in sync, whichever worker it was that filled it."""
         replaced = self.roster.replaced()
-        if replaced and (self._leaving is None or not self._leaving.is_alive()):
+        if replaced and (self._leaving is None or not self._leaving.at_work):
             number = replaced[0]
             self._leaving = LegTask(
                 self.mirror.hands, lambda hand: self.finish_replacement(hand, number), awaited=False
@@ -147,7 +148,9 @@ class Recovery:
         return 1.0 if replaced else 60.0
 
     def _tend_spares(self) -> None:
-        """Put a spare in the place of a failed leg."""
+        """Put a spare in the place of a failed leg, one after the other: it has joined then."""
+        if self._taking is not None and self._taking.at_work:
+            return
         configuration = self.roster.configuration
         taken = {entry.replaces for entry in configuration.legs}
         failed = [
@@ -162,7 +165,7 @@ class Recovery:
         if failed and configuration.spare_urls and self.roster.readers:
             url = configuration.spare_urls[0]
             self.roster.use_spare(url)
-            LegTask(
+            self._taking = LegTask(
                 self.mirror.hands, lambda hand: self.take_spare(hand, url, failed[0]), awaited=False
             )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from holdfast.errors import InvalidOption
 from holdfast.model.bounded import read_object
+from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 
 REQUEST_BYTES = 1 << 16
 READ_SECONDS = 5.0
@@ -40,7 +41,9 @@ def _seconds(value: object) -> bool:
 
 
 def _size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 62
+    return (
+        isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAXIMUM_VOLUME_BYTES
+    )
 
 
 def _flag(value: object) -> bool:

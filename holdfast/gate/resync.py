@@ -23,6 +23,9 @@ from holdfast.system.memory import aligned_buffer
 
 _ZEROS = bytes(REGION_BYTES)
 
+_STOP_POLL_SECONDS = 0.01
+"""A thread that hangs in storage is given up by the watchdog, and never joined."""
+
 BAD_PLACE_SECONDS = 5.0
 """How often a region that cannot be read is tried again when no other is left."""
 
@@ -62,11 +65,22 @@ class Resync(threading.Thread):
         return 100.0 * (self.total - len(self.regions) + self.done) / max(1, self.total)
 
     @property
+    def at_work(self) -> bool:
+        """Whether anything is to be expected of it: a thread that was given up does no more."""
+        return self.is_alive() and not self.hand.given_up
+
+    def stop(self) -> None:
+        """Have it end, and wait until it does nothing any more: as long as a leg may hang."""
+        self.stopping.set()
+        while self.at_work:
+            self.join(_STOP_POLL_SECONDS)
+
+    @property
     def unfinished(self) -> bool:
-        """Whether the leg still waits for regions although the thread has ended."""
+        """Whether the leg still waits for regions although the thread copies no more."""
         present = self.mirror.roster.present.get(self.leg.number) is self.leg
         waiting = present and self.leg.state is LegState.RESYNCING
-        return waiting and not self.is_alive() and not self.stopping.is_set()
+        return waiting and not self.at_work and not self.stopping.is_set()
 
     def rest(self) -> Resync:
         """A new thread for what is left, after this one was lost inside a failed source."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic_ns
+from typing import Any
 
 from holdfast.gate import shared
 from holdfast.gate.attended import Hand
@@ -342,10 +343,19 @@ class Roster:
             retired, self.retired = self.retired, []
             return retired
 
-    def configure(self, configuration: GateConfiguration) -> None:
-        """Take a configuration that changes more than legs (size, journal, spares)."""
+    def configure(self, **changes: Any) -> None:
+        """Change more than legs (descriptor, position, spares), of what is known by now.
+
+        Whoever decided on a change read an older configuration: a leg may have failed since.
+        """
         with self.lock:
-            self._change(configuration)
+            self._change(replace(self.configuration, **changes))
+
+    def add_spare(self, url: str) -> None:
+        """Remember a spare; durable with the next epoch, which this begins."""
+        with self.lock:
+            spares = (*self.configuration.spare_urls, url)
+            self._change(replace(self.configuration, spare_urls=spares))
 
     def resize(self, size_bytes: int) -> None:
         """The volume has grown, and the tails of the legs that are present have moved."""

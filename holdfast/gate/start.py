@@ -179,7 +179,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         if judged.standing is Standing.STALE and judged.number in numbers:
             roster.note(judged.number, LegState.STALE, judged.reason)
     if verdict.epoch > roster.configuration.epoch or verdict.forced:
-        roster.configure(roster.configuration)
+        roster.configure()
     _equalise(recovery, hand)
     mirror.secure_bits(hand)
     roster.settle(hand)

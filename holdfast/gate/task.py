@@ -50,6 +50,11 @@ class LegTask(threading.Thread, Generic[Result]):
         finally:
             self._hands.put_back(self.hand)
 
+    @property
+    def at_work(self) -> bool:
+        """Whether anything is to be expected of it: a thread that was given up does no more."""
+        return self.is_alive() and not self.hand.given_up
+
     def result(self, timeout_seconds: float | None = None) -> Result:
         """Wait for the end; what the function returned or raised.
 
