@@ -219,7 +219,7 @@ class Recovery:
                 "Detach the volume here, then attach it where the newest data shall be used.",
             )
         memory = host_memory(self.mirror)
-        if self.roster.configuration.epoch < superblock.epoch <= self.roster.highest_epoch:
+        if self.roster.durable.epoch < superblock.epoch <= self.roster.highest_epoch:
             memory = replace(memory, epoch=superblock.epoch)  # a raise that nobody relied on
         verdict = judge(memory, [FoundLeg(entry.url, superblock)])
         own = next(each for each in verdict.legs if each.leg_id == superblock.leg_id)
@@ -380,14 +380,17 @@ def _has_failed(entry: LegEntry) -> bool:
 
 
 def host_memory(mirror: Mirror) -> HostMemory:
-    """What this gate knows of itself, for the rules of membership."""
-    configuration = mirror.roster.configuration
+    """What this gate knows of itself, for the rules of membership: what it told the legs.
+
+    What changed since (while none of them was there) is told to the next one that may be used.
+    """
+    configuration = mirror.roster.durable
     log = mirror.log if isinstance(mirror.log, Unflushed) and mirror.log.active else None
     return HostMemory(
         volume_id=configuration.volume_id,
         epoch=configuration.epoch or None,
         members=members_of(configuration),
-        recorded_position=mirror.roster.durable_position,
+        recorded_position=configuration.recorded_position,
         journal=configuration.journal,
         journal_begin=log.begin if log else None,
         journal_end=log.position if log else None,

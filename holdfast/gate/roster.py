@@ -63,9 +63,10 @@ class Roster:
     # --- memory only ------------------------------------------------------------------------
 
     @property
-    def durable_position(self) -> int:
-        """The journal position that every in-sync leg has durably recorded."""
-        return self._durable.recorded_position
+    def durable(self) -> GateConfiguration:
+        """What the legs were told last. A change that no leg could be told yet is not in it: it
+        proves nothing about one that returns."""
+        return self._durable
 
     @property
     def highest_epoch(self) -> int:
