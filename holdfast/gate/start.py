@@ -121,8 +121,10 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     finally:
         hold.set_timeout(recovery.roster.configuration.hold_timeout_seconds)
     if not recovery.roster.readers:
+        legs = recovery.roster.configuration.legs
+        why = hold.reason or "; ".join(f"{leg.url}: {leg.reason}" for leg in legs if leg.reason)
         raise NoSource(
-            f"it failed while the volume was started: {hold.reason}",
+            f"it failed while the volume was started: {why}",
             "See that the storage works, then attach again.",
         )
 
@@ -164,12 +166,9 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         # Before anything durable could make it look like ours.
         mirror.begin_journal_anew(max(sb.position for leg in found if (sb := leg.superblock)))
     for number, judged in sources.items():
-        leg = opened[number][0]
-        recovery.fit(hand, leg)
-        if judged.standing is Standing.REPLAYABLE:
-            mirror.replay(hand, leg, judged.position)
-        roster.start_with(leg)
-        recovery.take_bits(hand, leg)
+        _begin_with(recovery, hand, opened[number][0], judged)
+    if not roster.readers:
+        return
     roster.exclude_absent()
     # A leg that was being filled is filled anew, as it is: no spare takes its place for that.
     numbers = {
@@ -180,12 +179,28 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
             roster.note(judged.number, LegState.STALE, judged.reason)
     if verdict.epoch > roster.configuration.epoch or verdict.forced:
         roster.configure()
+    mirror.secure_bits(hand)  # and whoever cannot be written fails, while the others are sources
+    roster.settle(hand)
     _equalise(recovery, hand)
-    mirror.secure_bits(hand)
     roster.settle(hand)
     if mirror.log.active:
         mirror.checkpoint(hand, flush=True)
     roster.remember_places(hand)
+
+
+def _begin_with(recovery: Recovery, hand: Hand, leg: LegDevice, judged: LegVerdict) -> None:
+    """Take a source in; one that fails at what it lacks is left out, and keeps no other away."""
+    try:
+        recovery.fit(hand, leg)
+        if judged.standing is Standing.REPLAYABLE:
+            recovery.mirror.replay(hand, leg, judged.position)
+        recovery.take_bits(hand, leg)
+    except OSError as error:
+        reason = f"it failed at the start: {error.strerror or error}"
+        recovery.roster.note(leg.number, recovery.roster.entry(leg.number).state, reason)
+        leg.discard()
+    else:
+        recovery.roster.start_with(leg)
 
 
 def _newest(verdict: Verdict, found: list[FoundLeg]) -> Superblock | None:
@@ -279,8 +294,11 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
     if grown > roster.configuration.size_bytes:  # the predecessor died while it moved the tails
         recovery.grow_to(hand, grown)
     for leg in roster.readers:
-        recovery.fit(hand, leg)
-        recovery.take_bits(hand, leg)
+        try:
+            recovery.fit(hand, leg)
+            recovery.take_bits(hand, leg)
+        except OSError as error:
+            roster.fail(leg, f"takeover: {error.strerror}")
     if not roster.readers:
         mirror.hold.lose_storage("no leg can be opened")
         for leg, _ in opened.values():
