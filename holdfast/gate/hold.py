@@ -94,6 +94,11 @@ class Hold:
             if self.storage_lost and (self.expired or self._waited_enough(since_ns)):
                 raise HoldExpired
 
+    def pause(self, seconds: float) -> None:
+        """Wait for that long, or until a hold ends: for what has a deadline of its own."""
+        with self._condition:
+            self._condition.wait(seconds)
+
     def wait_for_place(self, since_ns: int, at_most_seconds: float) -> None:
         """Wait for that long for a place of a leg. Raises HoldExpired past the own deadline."""
         with self._condition:

@@ -58,8 +58,12 @@ class Room:
                 self.waiting += 1
         others = [other for other in self._roster.readers if other is not leg]
         limit_seconds = self._roster.configuration.hang_timeout_seconds
-        if others and (monotonic_ns() - write.since_ns) / 1e9 >= limit_seconds:
-            self._roster.fail(leg, "no space left")
+        if others:  # they have it: no hold, nor its deadline
+            if (monotonic_ns() - write.since_ns) / 1e9 >= limit_seconds:
+                self._roster.fail(leg, "no space left")
+            else:
+                self._incidents.reflex("failover", reason)
+                self._hold.pause(ROOM_CHECK_SECONDS)
             return
         if not self._hold.storage_lost:
             self._hold.lose_storage(reason, space=True)

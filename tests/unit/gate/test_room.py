@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,21 @@ def test_every_step_of_a_long_zeroing_is_an_entry_of_its_own(
 
 def test_a_step_is_what_storage_does_in_time() -> None:
     assert ZERO_STEP_BYTES <= 64 << 20
+
+
+def test_a_full_leg_beside_another_is_no_hold(tmp_path: Path) -> None:
+    """Nobody waits for storage, so nobody gets the error of a hold, however short that is."""
+    gate = InProcessGate(tmp_path, SIZE, 2, JournalMode.NONE)
+    gate.start()
+    try:
+        roster = gate.mirror.roster
+        roster.configuration = replace(roster.configuration, hang_timeout_seconds=0.5)
+        gate.mirror.hold.set_timeout(0.0)
+        leg = Full(roster.present[2])
+        roster.filter(2, lambda device: leg)
+        write(gate, b"1", 0)
+        assert states(gate) == {1: "in-sync", 2: "failed"}
+        assert not gate.mirror.hold.storage_lost
+        assert [incident.strategy for incident in gate.mirror.incidents.open] == ["failover"]
+    finally:
+        gate.die()
