@@ -65,6 +65,7 @@ class Worker:
     def __init__(self, post: Post, channel: socket.socket, ready: int | None) -> None:
         self.post = post
         self.ready = ready
+        post.cells[shared.WORKER_PID] = os.getpid()  # the keeper may be gone before it says so
         post.cells[shared.WORKER_STARTED] = start_time(os.getpid())
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         configuration, behind = load_running(post.state_directory, post.run_directory)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +61,7 @@ def test_the_deadline_of_later_holds_is_changed(make: Make) -> None:
     gate = make(1)
     lose(gate, 1)
     roster = gate.mirror.roster
-    roster.configure(replace(roster.configuration, hold_timeout_seconds=900.0))
+    roster.configure(hold_timeout_seconds=900.0)
     gate.run(roster.settle)
     assert read_held(gate, 1) == b"1"
     assert load_configuration(gate.state_directory).hold_timeout_seconds == 900.0
@@ -112,7 +111,7 @@ def test_who_was_left_behind_before_stays_behind(make: Make) -> None:
     write(gate, b"2", 0, flush=True)
     lose(gate, 1)
     roster = gate.mirror.roster
-    roster.configure(replace(roster.configuration, hold_timeout_seconds=900.0))
+    roster.configure(hold_timeout_seconds=900.0)
     with pytest.raises(Exception, match="is behind"):
         give_back(gate, 2)
     assert read_held(gate, 1) == b"2"

@@ -68,7 +68,7 @@ def test_a_position_that_is_recorded_stays(gate: InProcessGate) -> None:
     before = gate.mirror.roster.configuration.recorded_position
     add_spare(gate)
     assert gate.mirror.roster.configuration.recorded_position > before
-    assert gate.mirror.roster.durable_position >= gate.mirror.log.begin  # type: ignore[attr-defined]
+    assert gate.mirror.roster.durable.recorded_position >= gate.mirror.log.begin  # type: ignore[attr-defined]
 
 
 def test_a_leg_that_fails_has_failed(gate: InProcessGate) -> None:
