@@ -68,7 +68,7 @@ class Keeper:
         """When the worker was killed because it stood still, 0: it was not."""
 
     def start_worker(self, ready: int | None = None) -> None:
-        """Fork a worker. Raises OSError, with everything as it was."""
+        """Fork a worker. Raises OSError, and none works then."""
         cells = self.post.cells
         channel, worker_end = make_channel()
         predecessor = self.worker_pid
@@ -101,7 +101,12 @@ class Keeper:
         self.worker_pid = cells[shared.WORKER_PID] = pid
         if self.watch is not None:
             os.close(self.watch)
-        self.watch = watch_leader(pid)
+            self.watch = None
+        try:
+            self.watch = watch_leader(pid)
+        except OSError:  # nobody would notice its end, or take it for ended: there may be one only
+            os.kill(pid, signal.SIGKILL)
+            raise
         self.killed = 0.0
         self.silence.forgive()
         self._watch_sentinel(None)

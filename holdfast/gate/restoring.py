@@ -115,6 +115,7 @@ class KeeperGuard:
     def _start(self) -> None:
         try:
             channel, pid = start_keeper(self._post, self._leg_descriptors())
+            self._watch = _watch_or_kill(pid, channel)
         except OSError as error:
             self._vain_starts += 1
             self._due = monotonic() + min(LONGEST_PAUSE_SECONDS, self._pause())
@@ -123,11 +124,20 @@ class KeeperGuard:
             return
         self.channel.close()
         self.channel, self._pid = channel, pid
-        self._watch = watch_leader(pid)
         self._silence.forgive()
         self._on_new()
         if self._incident is not None:
             self._incident.step("keeper started")
+
+
+def _watch_or_kill(pid: int, channel: socket.socket) -> int | None:
+    """As watch_leader. One that cannot be watched must not stay beside the next. Raises OSError."""
+    try:
+        return watch_leader(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        channel.close()
+        raise
 
 
 def start_keeper(post: Post, leg_descriptors: Iterable[int]) -> tuple[socket.socket, int]:

@@ -92,8 +92,13 @@ def abandon(settings: Settings, catalog: Catalog, restoration: Restoration) -> l
     work = Work(settings, catalog.restorations, restoration)
     words = [f"the {restoration.strategy} of {restoration.volume} was given up as it stood"]
     rebind = None
-    with suppress(HoldfastError, OSError):
+    try:
         rebind = parked(work) if restoration.boot_id == boot_id() else None
+    except (HoldfastError, OSError) as error:
+        words.append(
+            f"who is parked could not be taken over ({error}): they go on by themselves at the"
+            " deadline, with errors in place of their files"
+        )
     if rebind is not None:
         pids = ", ".join(map(str, sorted(rebind.pids)))
         try:

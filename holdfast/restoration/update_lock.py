@@ -30,7 +30,7 @@ from typing import Any
 
 from holdfast.containers.trust import open_believed
 from holdfast.errors import ContainerFailed, InUse, Untrusted
-from holdfast.model.bounded import read_object
+from holdfast.model.bounded import read_object, seconds, whole
 from holdfast.model.container import parse_container_url
 from holdfast.system.boot import boot_id
 from holdfast.system.durable import write_whole
@@ -38,6 +38,8 @@ from holdfast.system.durable import write_whole
 SUFFIX = ".holdfast-lock"
 LEASE_SECONDS = 120.0
 """Longer than any pause: a holder renews when it takes the lock, and the pause has a deadline."""
+_LONGEST_LEASE_SECONDS = 86400.0
+"""Of whatever version of Holdfast: nobody waits longer than a day for one that has died."""
 WAIT_SECONDS = 15.0
 _RETRY_SECONDS = (0.01, 0.1)
 """Bounds of the random pause between attempts: two hosts do not move in step."""
@@ -110,6 +112,12 @@ class UpdateLock:
                 refusal = "it was replaced just now"
             else:
                 refusal = self._claim(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise ContainerFailed(
+                f"{self.path} cannot be written: {error.strerror}",
+                "Make room there: the update lock lies in the folder of the image.",
+            ) from error
         except BaseException:
             os.close(descriptor)
             raise
@@ -208,10 +216,17 @@ def _storage_now(path: str) -> float:
 
 
 def _read(descriptor: int) -> dict[str, Any]:
+    """What is written in it. On a server anybody may have done that: what is used of it is bounded.
+
+    Empty where it is torn, or not ours: whoever wrote that has no lock any more.
+    """
     try:
-        return read_object(os.pread(descriptor, 4096, 0) or b"{}", 4096)
+        found = read_object(os.pread(descriptor, 4096, 0) or b"{}", 4096)
+        whole(found.get("token", 0), "token")
+        seconds(found.get("lease_seconds", LEASE_SECONDS), "lease", _LONGEST_LEASE_SECONDS)
     except ValueError:
-        return {}  # torn: its writer died, and has no lock any more
+        return {}
+    return found
 
 
 def _write(descriptor: int, values: dict[str, Any]) -> None:

@@ -152,3 +152,23 @@ def test_what_a_stranger_may_have_put_there_is_not_touched(
     lock(image).give_back()
     assert path.lstat().st_ino == before.st_ino
     assert path.lstat().st_size == before.st_size
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"token": "x", "owner": ""},
+        {"token": -1, "owner": ""},
+        {"token": 1, "owner": "r0", "host": "other", "lease_seconds": "long"},
+        {"token": 1, "owner": "r0", "host": "other", "lease_seconds": 1e300},
+    ],
+)
+def test_what_nobody_of_us_has_written_is_nothing(image: Path, values: dict[str, object]) -> None:
+    """On a server strangers may write into it: it neither lasts for ever nor is it a mistake."""
+    path = Path(f"{image}{SUFFIX}")
+    path.write_text(json.dumps(values))
+    path.chmod(0o600)
+    held = lock(image)
+    held.take(0.0)
+    assert held.token == 1
+    held.give_back()

@@ -1,0 +1,101 @@
+"""A process that was started and cannot be watched is ended: there is never a second one beside it.
+
+A keeper that took a living worker for dead would let another one write to the same legs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.gate import keeper as keeper_module
+from holdfast.gate import restoring, shared
+from holdfast.gate.channel import make_channel
+from holdfast.gate.incidents import Incidents
+from holdfast.gate.keeper import Keeper
+from holdfast.gate.post import Post, listen
+from holdfast.gate.restoring import KeeperGuard
+
+
+class Waiting:
+    """A worker that does nothing, for long."""
+
+    def __init__(self, *_: Any) -> None:
+        return
+
+    def run(self) -> None:
+        time.sleep(60)
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Any:
+    run_directory = tmp_path / "run"
+    run_directory.mkdir()
+    with listen(run_directory) as listener:
+        cells = memoryview(bytearray(shared.SIZE_BYTES)).cast("Q")
+        null = os.open("/dev/null", os.O_RDWR)
+        yield Post(tmp_path, run_directory, cells, null, null, listener, keeper_pid=os.getpid())
+        os.close(null)
+
+
+def no_room(pid: int) -> int:
+    raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+
+def test_worker(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "Worker", Waiting)
+    keeper = Keeper(post, make_channel()[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper_module, "watch_leader", no_room)
+        with pytest.raises(OSError):
+            keeper.start_worker()
+    _, status = os.waitpid(keeper.worker_pid, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    keeper.start_worker()
+    assert keeper.watch is not None
+    os.kill(keeper.worker_pid, signal.SIGKILL)
+    os.waitpid(keeper.worker_pid, 0)
+    os.close(keeper.watch)
+
+
+def test_keeper(post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def start(*_: Any) -> Any:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+            os._exit(0)
+        started.append(pid)
+        return make_channel()[1], pid
+
+    monkeypatch.setattr(restoring, "start_keeper", start)
+    incidents = Incidents("v", tmp_path / "spool")
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    guard = KeeperGuard(_kept_by(post, child), make_channel()[1], incidents, list, lambda: None)
+    os.waitpid(child, 0)
+    monkeypatch.setattr(restoring, "watch_leader", no_room)
+    guard.tend()
+    assert len(started) == 1
+    _, status = os.waitpid(started[0], 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+
+def _kept_by(post: Post, pid: int) -> Post:
+    return Post(
+        post.state_directory,
+        post.run_directory,
+        post.cells,
+        post.page,
+        post.connection,
+        post.listener,
+        keeper_pid=pid,
+    )
