@@ -6,7 +6,7 @@
     dismount(points, covers=None) -> points                     abort(points) -> findings
     dismount_dead(points, covers=None) -> findings              uncover(device)
     remount(points, source, filesystem, options=None, note=None, manner=Manner())
-        -> {old mount id: root descriptor}                      set_late_options(points, roots)
+        -> {old mount id: root descriptor}
 
 Everything that may block runs in expendable children with deadlines.
 """
@@ -17,7 +17,7 @@ from holdfast.volumes.dismount import dismount, sync, users_in_words
 from holdfast.volumes.health import Condition, Health, health
 from holdfast.volumes.mounted import mounts_of
 from holdfast.volumes.placing import Manner
-from holdfast.volumes.remount import remount, set_late_options, uncover
+from holdfast.volumes.remount import remount, uncover
 
 __all__ = [
     "Condition",
@@ -34,7 +34,6 @@ __all__ = [
     "nested_mounts",
     "obstacles",
     "remount",
-    "set_late_options",
     "sync",
     "uncover",
     "users_in_words",

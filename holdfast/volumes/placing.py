@@ -4,8 +4,9 @@ Works inside an expendable child that a Visitor leads. Invariants: where the ker
 propagation has put the right mount already, that one is taken instead of a second one; what
 somebody else has mounted at a place is never buried unsaid; a place that is covered is uncovered
 only when everything is in place below. The pieces join their peers only when all are in place:
-until then what is mounted below one must not reach the others. Afterwards each place has the
-per-mount options and the propagation that its MountPoint says.
+until then what is mounted below one must not reach the others. Each place has the per-mount options
+that its MountPoint says from its first instant, and their propagation afterwards. In undoing nobody
+goes without his mount because of another's.
 """
 
 from __future__ import annotations
@@ -58,8 +59,6 @@ class Manner:
     undoing: bool = False
     """What cannot be placed is left out, and what is in the way is buried; findings say so. Else
     both are errors."""
-    loosened: bool = False
-    """Without the options that would keep handles from being opened again: `tighten` sets them."""
 
 
 def place(
@@ -96,33 +95,25 @@ def place(
             placed.findings.append(left_out(point, error.strerror or str(error)))
     for piece in pieces:
         if _above(piece.point, [each.point for each in pieces]) is None:
-            visitor.enter(ways[piece.point.namespace])
-            _uncover(visitor, piece.point, placed, manner)
+            try:
+                visitor.enter(ways[piece.point.namespace])
+                _uncover(visitor, piece.point, placed, manner)
+            except OSError as error:
+                if not manner.undoing:
+                    raise OSError(error.errno, error.strerror, piece.point.path) from error
+                placed.findings.append(_otherwise(piece.point, error.strerror or str(error)))
     for piece in pieces:
         root = placed.roots.get(piece.point.id, -1)
         if root < 0:
             continue
-        visitor.enter(ways[piece.point.namespace])
-        mount_api.set_attributes(root, _attributes(piece.point, manner))
-        _set_propagation(piece, root, placed)
-
-
-def tighten(
-    visitor: Visitor,
-    points: Sequence[MountPoint],
-    ways: Mapping[int, int],
-    roots: Mapping[int, int],
-) -> None:
-    """Give the mounts at `roots` (old mount id → root) all options of their points. Idempotent."""
-    for point in points:
-        if point.id in roots and point.namespace in ways and _is_loosened(point):
-            visitor.enter(ways[point.namespace])
-            mount_api.set_attributes(roots[point.id], mount_api.attributes_of(point.options))
-
-
-def needs_tightening(points: Sequence[MountPoint]) -> bool:
-    """Whether one of them has options that `loosened` leaves away."""
-    return any(map(_is_loosened, points))
+        try:
+            visitor.enter(ways[piece.point.namespace])
+            mount_api.set_attributes(root, mount_api.attributes_of(piece.point.options))
+            _set_propagation(piece, root, placed)
+        except OSError as error:
+            if not manner.undoing:
+                raise OSError(error.errno, error.strerror, piece.point.path) from error
+            placed.findings.append(_otherwise(piece.point, error.strerror or str(error)))
 
 
 def take_back(visitor: Visitor, ways: Mapping[int, int], placed: Placed) -> None:
@@ -147,21 +138,6 @@ def take_back(visitor: Visitor, ways: Mapping[int, int], placed: Placed) -> None
 
 MNT_FORCE, MNT_DETACH = 1, 2
 """umount2(2), <linux/fs.h>."""
-
-_LATE_OPTIONS = frozenset({"noexec", "nodev"})
-"""Set after a file was opened or a program begun they leave it alone, and keep it from being opened
-again: a program of a mount that was made noexec later runs on, and could not be mapped anew."""
-
-
-def _is_loosened(point: MountPoint) -> bool:
-    return not _LATE_OPTIONS.isdisjoint(point.options.split(","))
-
-
-def _attributes(point: MountPoint, manner: Manner) -> mount_api.Attributes:
-    words = point.options.split(",")
-    if manner.loosened:
-        words = [word for word in words if word not in _LATE_OPTIONS]
-    return mount_api.attributes_of(",".join(words))
 
 
 def _above(point: MountPoint, points: Sequence[MountPoint]) -> MountPoint | None:
@@ -252,7 +228,7 @@ def _take(
                 if not manner.undoing:
                     raise _occupied(stranger)
                 placed.findings.append(_buried(stranger))
-        mount_api.set_attributes(piece.tree, _attributes(point, manner))
+        mount_api.set_attributes(piece.tree, mount_api.attributes_of(point.options))
         if there is None or not is_cover(there) or not _attach_beneath(piece.tree, spot):
             if there is not None and is_cover(there):
                 _remove_cover(visitor, spot, there, mounts)
@@ -344,6 +320,17 @@ def _on_top(mount: Mount) -> Finding:
         " hides the volume",
         "Users of the volume have it all the same.",
         f"umount {mount.path}",
+    )
+
+
+def _otherwise(point: MountPoint, why: str) -> Finding:
+    return Finding(
+        "mount option",
+        Verdict.LIMITED,
+        f"{point.path} in the mount namespace of process {point.witness_pid} was {point.options},"
+        f" {point.propagation}, and may be otherwise now: {why}",
+        "It shows the volume as it did.",
+        "findmnt -o TARGET,OPTIONS,PROPAGATION shows it.",
     )
 
 

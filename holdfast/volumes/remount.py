@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,13 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.system import mount_api
 from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.locked_mount import locked_copy
 from holdfast.system.loop import attach_private_loop
 from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import number_of
 from holdfast.system.run import run
-from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
 from holdfast.volumes.benches import bench
 from holdfast.volumes.capture import capture_device
 from holdfast.volumes.carrying import carry_options, wanted_super_options
@@ -37,10 +38,8 @@ from holdfast.volumes.placing import (
     Piece,
     Placed,
     left_out,
-    needs_tightening,
     place,
     take_back,
-    tighten,
 )
 
 REMOUNT_SECONDS = 60.0
@@ -109,23 +108,6 @@ def remount(
     return dict(zip(ids, descriptors, strict=True))
 
 
-def set_late_options(points: Sequence[MountPoint], roots: Mapping[int, int]) -> None:
-    """The options that `loosened` has left away, when the handles are there. Idempotent.
-
-    `roots` as `remount` returns them. Raises OSError, DeadlinePassed.
-    """
-    if not needs_tightening(points):
-        return
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    try:
-        in_expendable_child(
-            lambda: tighten(Visitor(), points, ways, roots), doing=f"the mount at {points[-1].path}"
-        )
-    finally:
-        for way in ways.values():
-            os.close(way)
-
-
 def uncover(device: str) -> None:
     """Take a cover away wherever it is still in sight, also where propagation put it."""
     left = [each for each in all_mount_points()
@@ -176,11 +158,12 @@ def _work(
     device = next(each.device_number for each in visitor.mounts() if each.identifier == number)
     placed = Placed()
     try:
+        foreign = {number for number, way in ways.items() if has_foreign_owner(way)}
         groups = _groups(base, points)
         pieces = []
         for point in reversed(points):
             if point.namespace in ways:
-                tree = _copy(base, point, placed, manner)
+                tree = _copy(base, point, foreign, placed, manner)
                 if tree is not None:
                     group = groups.get((point.peer_group, point.master_group))
                     pieces.append(Piece(point, tree, group))
@@ -280,13 +263,18 @@ def _mount(source: str, path: str, filesystem: str, options: str) -> None:
     run([*command, "--", source, path], deadline_seconds=REMOUNT_SECONDS)
 
 
-def _copy(base: int, point: MountPoint, placed: Placed, manner: Manner) -> int | None:
-    """What the point shows, detached; None: it is left out, which a finding says."""
+def _copy(
+    base: int, point: MountPoint, foreign: Collection[int], placed: Placed, manner: Manner
+) -> int | None:
+    """What the point shows, detached; None: it is left out, which a finding says.
+
+    `foreign`: namespaces of other user namespaces, in which nobody may take its options away.
+    """
     if point.shows_deleted:
         placed.findings.append(left_out(point, "what it showed was deleted or replaced"))
         return None
     try:
-        return mount_api.clone_tree(base, point.inside)
+        tree = mount_api.clone_tree(base, point.inside)
     except OSError as error:
         if manner.undoing:
             placed.findings.append(left_out(point, error.strerror or str(error)))
@@ -295,6 +283,17 @@ def _copy(base: int, point: MountPoint, placed: Placed, manner: Manner) -> int |
             f"the new file system has no /{point.inside}, which is mounted at {point.path}",
             "Make it there, or dismount that bind mount before.",
         ) from error
+    if point.namespace not in foreign:
+        return tree
+    try:
+        return locked_copy(tree, mount_api.attributes_of(point.options), bench())
+    except OSError as error:
+        if not manner.undoing:
+            raise OSError(error.errno, error.strerror, point.path) from error
+        placed.findings.append(left_out(point, error.strerror or str(error)))
+        return None
+    finally:
+        os.close(tree)
 
 
 def _groups(base: int, points: Sequence[MountPoint]) -> dict[tuple[int, int], int]:

@@ -6,10 +6,11 @@ whatever it takes, which its receipt says.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 
 from holdfast.model.plan import StepName
-from holdfast.restoration.steps.mounting import finish_mounting, make_covers_for, mount_storage
+from holdfast.restoration.steps.mounting import make_covers_for, mount_storage
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
@@ -55,6 +56,7 @@ class Dismount:
             if rebind is not None and rebind.pids:
                 rebind.rebind(bases, same_data=True, same_inodes=True)
         finally:
-            finish_mounting(work, bases)
+            for base in bases.values():
+                os.close(base)
         left_out: list[str] = work.live.get("left_out", [])
         return "; ".join(("mounted again", *left_out))

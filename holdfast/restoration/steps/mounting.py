@@ -19,14 +19,13 @@ from holdfast.system.mount_api import open_place
 from holdfast.system.mounts import mount_at
 from holdfast.volumes.capture import newcomers
 from holdfast.volumes.carrying import carry_options, wanted_super_options
-from holdfast.volumes.mountpoints import Manner, remount, set_late_options
+from holdfast.volumes.mountpoints import Manner, remount
 
 
 def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[int, int]:
     """Bring the storage up and mount it at every point; old mount id → root (caller closes).
 
     Whoever waits at a cover goes on. `undoing`: what cannot be mounted is left out, and noted.
-    Options that would keep handles from being moved are left away until `set_late_options`.
     Idempotent: points where it is mounted already are taken as they are. Raises HoldfastError.
     """
     points = points_from_json(work.facts["points"])
@@ -37,7 +36,7 @@ def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[
     words, _ = carry_options(wanted_super_options(points), old_type, volume.mount.filesystem)
     notes: list[Finding] = []
     options = ",".join(filter(None, (words, more)))
-    manner = Manner(undoing=undoing, loosened=True)
+    manner = Manner(undoing=undoing)
     bases = remount(points, source, volume.mount.filesystem, options, notes.append, manner)
     release_covers(work)
     if undoing:
@@ -55,16 +54,6 @@ def _tell(work: Work, notes: Sequence[Finding]) -> None:
             work.remember(findings=found)
         except StorageFailed:
             work.facts["findings"] = found
-
-
-def finish_mounting(work: Work, bases: dict[int, int]) -> None:
-    """The handles are there: set the options that were left away, and close the roots."""
-    try:
-        if "stale" not in work.facts:
-            set_late_options(points_from_json(work.facts["points"]), bases)
-    finally:
-        for base in bases.values():
-            os.close(base)
 
 
 def make_covers_for(work: Work) -> Covers | None:

@@ -6,8 +6,10 @@ others go on.
 
 from __future__ import annotations
 
+import os
+
 from holdfast.model.plan import StepName
-from holdfast.restoration.steps.mounting import finish_mounting, mount_storage
+from holdfast.restoration.steps.mounting import mount_storage
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
 
@@ -39,7 +41,8 @@ class Replay:
                 else []
             )
         finally:
-            finish_mounting(work, bases)
+            for base in bases.values():
+                os.close(base)
         counts: dict[str, dict[str, dict[str, int]]] = {}
         notes = []
         for each in outcomes:
