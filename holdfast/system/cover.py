@@ -4,8 +4,9 @@ It is a FUSE file system of which nothing but the root can be reached: requests 
 queue, unread, so those who wait can be killed, until `release`. Then each is answered ESTALE, and
 the kernel walks that path once more from its beginning (LOOKUP_REVAL), onto what is mounted there
 by then. Invariants: nothing can be made on a cover; its server outlives whoever made it, and ends
-when the cover is mounted nowhere. Must never be looked at by a process that matters: a stat(2) of
-its root waits like everything else.
+when the cover is mounted nowhere; nothing that one who waits there has made keeps the others
+waiting. Must never be looked at by a process that matters: a stat(2) of its root waits like
+everything else.
 """
 
 from __future__ import annotations
@@ -26,13 +27,10 @@ from typing import NoReturn
 from holdfast.errors import HoldfastError
 from holdfast.system import fuse
 from holdfast.system.detached import mount_detached
-from holdfast.system.mounts import Mount, mounts, unmount
-from holdfast.system.namespace import (
-    enter_mount_namespace,
-    enter_opened_namespace,
-    open_namespace,
-)
-from holdfast.system.proc import read_record
+from holdfast.system.mounts import Mount
+from holdfast.system.namespace import enter_mount_namespace, open_namespace
+from holdfast.system.process_state import lives, start_time
+from holdfast.system.visitor import Visitor, has_foreign_owner
 
 _SUBTYPE = "holdfast-cover"
 FILE_SYSTEM = f"fuse.{_SUBTYPE}"
@@ -40,6 +38,9 @@ FILE_SYSTEM = f"fuse.{_SUBTYPE}"
 
 _BUFFER_BYTES = fuse.MAXIMUM_TRANSFER_BYTES + 4096
 """What /dev/fuse wants to be offered: the largest write and its headers."""
+
+_DETACH = 2
+"""MNT_DETACH of umount2(2), <linux/fs.h>."""
 
 _ANSWER_SECONDS = 5.0
 """The kernel asks for INIT while it mounts."""
@@ -100,8 +101,8 @@ def make_covers(deadline_ns: int) -> Covers:
 
 def release(server: Server) -> None:
     """Let everybody who waits walk again. Idempotent; does not wait for them."""
-    with suppress(OSError, ValueError):
-        if _started(server.pid) == server.started:
+    if lives(server.pid, server.started):
+        with suppress(ProcessLookupError):
             os.kill(server.pid, signal.SIGTERM)
 
 
@@ -146,7 +147,7 @@ def _start_server(connections: Sequence[int], deadline_ns: int, name: str) -> Se
     os.waitpid(child, 0)
     if not pid:
         raise HoldfastError("the server of a cover could not be started", "Try again.")
-    return Server(pid, _started(pid))
+    return Server(pid, start_time(pid))
 
 
 def _fork_again(connections: Sequence[int], deadline_ns: int, name: str, writing: int) -> NoReturn:
@@ -179,6 +180,7 @@ def _leave_everything_but(kept: Sequence[int]) -> None:
 def _serve(connections: Sequence[int], deadline_ns: int, name: str) -> None:
     """Hold until released or the deadline, then answer, until both covers are gone."""
     home = _go_home()
+    visitor = Visitor()
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
@@ -189,6 +191,7 @@ def _serve(connections: Sequence[int], deadline_ns: int, name: str) -> None:
     poller = select.poll()
     poller.register(ours, select.POLLIN)
     for connection in connections:
+        os.set_blocking(connection, False)  # who asked may be killed before we have read it
         poller.register(connection, 0)
     left = set(connections)
     answer = 0
@@ -205,7 +208,7 @@ def _serve(connections: Sequence[int], deadline_ns: int, name: str) -> None:
                 poller.unregister(descriptor)
                 left.discard(descriptor)
             elif event & select.POLLIN:
-                _answer(descriptor, answer, name, home)
+                _answer(descriptor, answer, name, visitor, home)
         if not events:
             answer = errno.EIO
         if answer:
@@ -220,29 +223,35 @@ def _go_home() -> int:
     return open_namespace(os.getpid(), "mnt")
 
 
-def _answer(connection: int, number: int, name: str, home: int) -> None:
+def _answer(connection: int, number: int, name: str, visitor: Visitor, home: int) -> None:
     with suppress(OSError):
         request = os.read(connection, _BUFFER_BYTES)
         _, opcode, unique, _, _, _, pid, *_ = fuse.IN_HEADER.unpack_from(request)
         if number == errno.ESTALE and pid:
-            _uncover(pid, name, home)
+            _uncover(pid, name, visitor, home)
         if opcode not in fuse.NO_REPLY:
             os.write(connection, fuse.OUT_HEADER.pack(fuse.OUT_HEADER.size, -number, unique))
 
 
-def _uncover(pid: int, name: str, home: int) -> None:
-    """Released, and still in the way of somebody: what lay over it was taken away since."""
+def _uncover(pid: int, name: str, visitor: Visitor, home: int) -> None:
+    """Released, and still in the way of somebody: what lay over it was taken away since.
+
+    A namespace of another user namespace is a stranger's: what a path leads through there may wait
+    for him. Nothing is taken away from it, and his own answer is all that he gets.
+    """
+    namespace = -1
     try:
-        enter_mount_namespace(pid)
-        for mount in mounts():
+        namespace = open_namespace(pid, "mnt")
+        if has_foreign_owner(namespace):
+            return
+        visitor.enter(namespace)
+        for mount in visitor.mounts():
             if mount.source == name and is_cover(mount):
-                with suppress(HoldfastError):
-                    unmount(mount.path, lazy=True)
+                with suppress(OSError):
+                    visitor.dismount(mount.path, _DETACH)
     except OSError:
         return
     finally:
-        enter_opened_namespace(home)
-
-
-def _started(pid: int) -> int:
-    return int(read_record(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19])
+        if namespace >= 0:
+            os.close(namespace)
+        visitor.enter(home)

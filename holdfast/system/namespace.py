@@ -40,11 +40,6 @@ def enter_mount_namespace(pid: int) -> None:
         os.close(descriptor)
 
 
-def enter_opened_namespace(descriptor: int) -> None:
-    """As `enter_mount_namespace`, by a descriptor that `open_namespace` gave."""
-    _enter(descriptor, _CLONE_NEWNS)
-
-
 def open_namespace(pid: int, kind: str) -> int:
     """A descriptor of a namespace, which keeps it and its number; caller closes. Raises OSError."""
     return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)

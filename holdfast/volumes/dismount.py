@@ -292,6 +292,8 @@ def _dismount_one(visitor: Visitor, point: MountPoint, covering: Covering | None
             if covered and covering is not None:
                 if not visitor.expire(point.path):
                     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+                if not is_there(point, visitor.mounts()):
+                    break  # somebody had marked it before: what is there now is another's
                 with suppress(OSError):
                     covering.put_beneath(point)
             visitor.dismount(point.path)
