@@ -43,6 +43,7 @@ from holdfast.gate.segment import (
     padded,
     scan,
 )
+from holdfast.system.durable import sync_directory
 
 __all__ = ["Journal", "Kind", "Record", "describe"]
 
@@ -90,7 +91,7 @@ class Journal:
         self.close()
         if not self.directory.is_dir():
             self.directory.mkdir(parents=True, mode=0o700)
-            _sync_directory(self.directory.parent)
+            sync_directory(self.directory.parent)
         try:
             self._hint = Hint(self.directory)
             for path in sorted(self.directory.glob(PREFIX + "*")):
@@ -346,7 +347,7 @@ class Journal:
         try:
             os.posix_fallocate(descriptor, 0, self.segment_bytes)
             os.fsync(descriptor)
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
         except BaseException:
             os.close(descriptor)
             path.unlink(missing_ok=True)
@@ -381,11 +382,3 @@ class Journal:
         except OSError as error:
             self._flush_errno = error.errno or errno.EIO
             raise
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -172,10 +172,6 @@ class Roster:
                 number: words for number, words in nameless.items() if number in self.present
             }
 
-    def named_readers(self) -> list[LegDevice]:
-        """The legs in sync that somebody else than this gate can find."""
-        return [leg for leg in self.readers if leg.number not in self.nameless]
-
     def note(self, number: int, state: LegState, reason: str) -> None:
         """Remember why a leg that is not present cannot be used; nothing becomes durable."""
         with self.lock:

@@ -7,7 +7,6 @@ namespace.
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from holdfast.errors import HoldfastError, StorageFailed
 from holdfast.gate.configuration import load_configuration
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
+from holdfast.system.durable import sync_directory
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import attach_loop, detach_loop, loop_devices_of
 from holdfast.volumes.detach import detach_volume
@@ -43,8 +43,8 @@ def make_directory(settings: Settings, identifier: str) -> None:
     folder = directory_of(settings, identifier)
     folder.mkdir(mode=0o700, parents=True)
     (folder / _MAY_FINISH).touch(mode=0o600)
-    _sync(folder)
-    _sync(folder.parent)
+    sync_directory(folder)
+    sync_directory(folder.parent)
 
 
 def forbid_finish(settings: Settings, identifier: str) -> None:
@@ -55,7 +55,7 @@ def forbid_finish(settings: Settings, identifier: str) -> None:
     folder = directory_of(settings, identifier)
     with suppress(OSError):
         (folder / _MAY_FINISH).unlink()
-        _sync(folder)
+        sync_directory(folder)
 
 
 def may_finish(settings: Settings, identifier: str) -> bool:
@@ -146,8 +146,8 @@ def put_new_gate_in_place(settings: Settings, identifier: str, name: str) -> Non
         if place.exists() and not old.exists():
             place.rename(old)
         new.rename(place)
-    _sync(folder)
-    _sync(place.parent)
+    sync_directory(folder)
+    sync_directory(place.parent)
 
 
 def put_old_gate_back(settings: Settings, identifier: str, name: str) -> None:
@@ -161,8 +161,8 @@ def put_old_gate_back(settings: Settings, identifier: str, name: str) -> None:
                 raise StorageFailed(f"{place} and {new} both exist", f"Look at {folder}.")
             place.rename(new)
         old.rename(place)
-        _sync(folder)
-        _sync(place.parent)
+        sync_directory(folder)
+        sync_directory(place.parent)
 
 
 def gate_volume_id(settings: Settings, name: str) -> str:
@@ -173,11 +173,3 @@ def gate_volume_id(settings: Settings, name: str) -> str:
 def forget_directory(settings: Settings, identifier: str) -> None:
     """The restoration has ended: nothing of it is needed any more. Idempotent."""
     shutil.rmtree(directory_of(settings, identifier), ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,6 @@ from holdfast.system.proc_text import number_of, parse_stat
 
 STOPPED = "T"
 TRACED = "t"
-UNINTERRUPTIBLE = "D"
 DEAD = frozenset("ZX")
 
 

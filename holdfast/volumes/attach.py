@@ -38,7 +38,7 @@ from holdfast.system.loop import attach_loop
 from holdfast.system.mounts import Mount, mount, mount_at
 from holdfast.volumes.chain import check_state_directory
 from holdfast.volumes.descriptor import describe, volume_of, with_configuration
-from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
+from holdfast.volumes.dismounting import detach_loops, dismount_stack, stop_gate
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack import device_file_of, examine_stack
@@ -89,7 +89,7 @@ def attach_volume(
         device = in_expendable_child(attach, _LOOP_SECONDS, "the gate")
         _check_identity(volume, device)
         say("mount")
-        undo.add("unmount", lambda: _unmount_all(settings, name))
+        undo.add("unmount", lambda: dismount_stack(settings, name))
         _mount(volume, device)
     return replace(with_configuration(volume, configuration), attached=True)
 
@@ -214,8 +214,3 @@ def _mount(volume: Volume, device: str) -> None:
             f"{path} cannot be made: {error.strerror}", "Make it, then attach again."
         ) from error
     mount(device, recorded.path, recorded.filesystem, recorded.options)
-
-
-def _unmount_all(settings: Settings, name: str) -> None:
-    for each in reversed(examine_stack(settings, name).mounts):
-        dismount(each, name)

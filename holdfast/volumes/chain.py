@@ -66,11 +66,6 @@ def foundation_of(settings: Settings, path: str, *, swap: bool = True) -> Founda
     return found
 
 
-def volumes_below(settings: Settings, path: str) -> list[str]:
-    """Names of the managed volumes that this folder, file or device stands on, nearest first."""
-    return foundation_of(settings, path).volumes
-
-
 def file_systems_below(settings: Settings, path: str) -> set[str]:
     """MAJOR:MINOR of every file system that this path stands on, down to the hardware."""
     return foundation_of(settings, path).file_systems

@@ -41,7 +41,7 @@ from holdfast.volumes.checks import (
     check_values,
 )
 from holdfast.volumes.descriptor import describe
-from holdfast.volumes.dismounting import detach_loops, dismount, stop_gate
+from holdfast.volumes.dismounting import detach_loops, dismount_stack, stop_gate
 from holdfast.volumes.erase import clear_container
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack import device_file_of, examine_stack
@@ -185,7 +185,7 @@ def _build(
     if not place.exists:
         undo.add("remove the mount directory", _remover(_missing_part(place.path)))
         Path(place.path).mkdir(parents=True)
-    undo.add("unmount", lambda: _unmount_all(settings, name))
+    undo.add("unmount", lambda: dismount_stack(settings, name))
     try:
         mount(device, place.path, properties.filesystem, properties.options)
         settled = _settled(properties, place)
@@ -244,11 +244,6 @@ def _give_back(container: ContainerPlace) -> Callable[[], None]:
             in_expendable_child(open_container(container.url).remove, doing=container.url)
 
     return act
-
-
-def _unmount_all(settings: Settings, name: str) -> None:
-    for each in reversed(examine_stack(settings, name).mounts):
-        dismount(each, name)
 
 
 def _remove_directories(*directories: Path) -> None:

@@ -21,7 +21,7 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import Mount, is_under, mount_at, mounts_under, unmount
 from holdfast.system.users import users_of_device
-from holdfast.volumes.stack import Stack, device_file_of
+from holdfast.volumes.stack import Stack, device_file_of, examine_stack
 
 DISMOUNT_SECONDS = 120.0
 """Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""
@@ -43,6 +43,12 @@ def dismount(mount: Mount, name: str) -> None:
             f"{name} is in use: {users_in_words(mount)}",
             "Let them finish or stop them, then try again.",
         ) from None
+
+
+def dismount_stack(settings: Settings, name: str) -> None:
+    """Unmount whatever shows the volume here. Idempotent. Raises InUse."""
+    for mount in reversed(examine_stack(settings, name).mounts):
+        dismount(mount, name)
 
 
 def users_in_words(mount: Mount) -> str:

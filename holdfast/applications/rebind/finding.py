@@ -30,7 +30,6 @@ from holdfast.system.beneath import open_beneath, reopen
 from holdfast.system.inode_identity import identity_of, is_same, number_of, open_identity
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG})
-_CLOSED = frozenset({errno.EACCES, errno.EPERM})
 _KINDS = {Expected.FILE: stat.S_ISREG, Expected.DIRECTORY: stat.S_ISDIR}
 _LOOK = os.O_PATH | os.O_NOFOLLOW
 _MOST_NAMES = 100_000

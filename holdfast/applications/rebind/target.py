@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 from holdfast.applications.rebind import taking_over
 from holdfast.applications.rebind.calls import Calls
 from holdfast.applications.rebind.courier import Courier
-from holdfast.applications.rebind.harbour import SCRATCH_BYTES
 from holdfast.applications.rebind.passage import Passage
 from holdfast.applications.rebind.patience import Patience
 from holdfast.applications.rebind.strays import clear_left_over
@@ -44,7 +43,6 @@ class Target:
     Every method raises ProcessLookupError when the process has ended.
     """
 
-    scratch_bytes = SCRATCH_BYTES
     _living: ClassVar[set[int]] = set()
     """Tokens of the harbours of all our targets: two of them may be in the same memory."""
 

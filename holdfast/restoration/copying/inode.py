@@ -11,7 +11,9 @@ import fcntl
 import struct
 from dataclasses import dataclass
 
-_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, 64 bit
+from holdfast.system.inode_flags import set_flags
+
+_GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS, 64 bit
 _GET_MORE, _SET_MORE = 0x801C581F, 0x401C5820  # FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR
 _MORE = struct.Struct("=5I8x")
 """struct fsxattr of <linux/fs.h>: flags, extent size, extents, project id, extent size of copies"""
@@ -107,12 +109,12 @@ def _set_flags(descriptor: int, wanted: int, among: int) -> list[str]:
 def _change(descriptor: int, present: int, wanted: int) -> int:
     """All at once, or one after the other where some are refused; those that are there then."""
     try:
-        _set(descriptor, wanted)
+        set_flags(descriptor, wanted)
     except OSError:
         for flag in _FLAGS:
             if (present ^ wanted) & flag:
                 try:
-                    _set(descriptor, present ^ flag)
+                    set_flags(descriptor, present ^ flag)
                     present ^= flag
                 except OSError:
                     continue
@@ -134,10 +136,6 @@ def _set_project(descriptor: int, project: int) -> bool:
 def _flags(descriptor: int) -> int:
     answer = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
     return int.from_bytes(answer[:4], "little")
-
-
-def _set(descriptor: int, flags: int) -> None:
-    fcntl.ioctl(descriptor, _SET_FLAGS, flags.to_bytes(8, "little"))
 
 
 def _more(descriptor: int) -> tuple[int, int, int, int, int]:
