@@ -57,7 +57,8 @@ class Recovery:
         self._watches: dict[int, Watch] = {}
         self._returning: dict[int, LegTask[None]] = {}
         self._leaving: LegTask[None] | None = None
-        self._taking: LegTask[None] | None = None
+        self._taking: tuple[LegTask[None], str] | None = None
+        """Who puts a spare in a leg's place, and its URL."""
         self.changing = threading.Lock()
         """One change of membership at a time."""
         self.finish_replacement: Callable[[Hand, int], None] = lambda hand, number: None
@@ -149,7 +150,7 @@ class Recovery:
 
     def _tend_spares(self) -> None:
         """Put a spare in the place of a failed leg, one after the other: it has joined then."""
-        if self._taking is not None and self._taking.at_work:
+        if self._taking is not None and not self._took_spare(*self._taking):
             return
         configuration = self.roster.configuration
         taken = {entry.replaces for entry in configuration.legs}
@@ -165,9 +166,21 @@ class Recovery:
         if failed and configuration.spare_urls and self.roster.readers:
             url = configuration.spare_urls[0]
             self.roster.use_spare(url)
-            self._taking = LegTask(
+            task = LegTask(
                 self.mirror.hands, lambda hand: self.take_spare(hand, url, failed[0]), awaited=False
             )
+            self._taking = task, url
+
+    def _took_spare(self, task: LegTask[None], url: str) -> bool:
+        """Whether that is over; one whose storage hangs is used up, which a receipt says."""
+        if task.at_work:
+            return False
+        self._taking = None
+        joined = any(entry.url == url for entry in self.roster.configuration.legs)
+        if task.hand.given_up and not joined:
+            incident = self.mirror.incidents.begin("replacement", f"spare {url}")
+            incident.resolve("the spare cannot be used: its storage does not answer")
+        return True
 
     # --- legs that come back --------------------------------------------------------------------
 

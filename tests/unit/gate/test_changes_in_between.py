@@ -19,6 +19,7 @@ import pytest
 
 from holdfast.errors import InvalidOption
 from holdfast.gate.attended import Hand
+from holdfast.gate.changes import ELSEWHERE
 from holdfast.gate.channel import Probe
 from holdfast.gate.looking import Look
 from holdfast.gate.request import parse
@@ -91,8 +92,34 @@ def test_one_spare_for_one_leg(gate: InProcessGate) -> None:
     go_on.set()
     taking = gate.recovery._taking
     assert taking is not None
-    taking.result(PATIENCE_SECONDS)
-    assert states(gate)[3] == "resyncing"
+    taking[0].result(PATIENCE_SECONDS)
+    gate.finish_resyncs()
+    assert states(gate)[3] == "in-sync"
+
+
+def test_a_spare_that_hangs_is_not_used_up_in_silence(gate: InProcessGate) -> None:
+    add_spare(gate, "3.img")
+    inside, go_on = Event(), Event()
+
+    def hang(hand: Hand) -> None:
+        with hand.inside(ELSEWHERE):
+            inside.set()
+            go_on.wait(PATIENCE_SECONDS)
+
+    during_the_look(gate, hang)
+    gate.mirror.roster.fail(gate.mirror.roster.readers[1], "gone")
+    gate.recovery.tick()
+    assert inside.wait(PATIENCE_SECONDS)
+    taking = gate.recovery._taking
+    assert taking is not None
+    assert taking[0].hand.give_up(monotonic_ns()) == ELSEWHERE  # as the watchdog does
+    try:
+        gate.recovery.tick()
+        told = [each for each in gate.mirror.incidents.open if each.strategy == "replacement"]
+        assert [each.cause for each in told] == [f"spare file:{gate.directory / '3.img'}"]
+    finally:
+        go_on.set()
+        taking[0].join(PATIENCE_SECONDS)
 
 
 def test_a_leg_whose_copy_hangs_can_be_removed(gate: InProcessGate) -> None:
