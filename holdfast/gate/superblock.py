@@ -94,7 +94,7 @@ class Superblock:
     descriptor: dict[str, Any] = field(default_factory=dict)
     """The volume's properties (JSON values), for an attach without a catalog."""
     owner: str = ""
-    """Host and boot that has the leg attached; for people, it decides nothing."""
+    """Host, boot and gate that wrote it: a gate that holds goes on only with its own."""
     container_bytes: int = 0
     """Where this superblock lies: the end of the container when its tail was written, a multiple of
     4096. A container that was enlarged since still has its tail there. 0: written before this field

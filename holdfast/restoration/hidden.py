@@ -1,8 +1,9 @@
 """What somebody made in the directories below the mounts while those were away.
 
-Between dismount and remount a process that is none of the volume's users sees these directories, as
-with any dismount. What it makes there is hidden by the mount afterwards: it is not moved, only told
-of. Looks at it through a view of the directory above that has no mounts in it; changes nothing.
+Where no cover lies over them, a process that is none of the volume's users sees these directories
+between dismount and remount. What it makes there is hidden by the mount afterwards: it is not
+moved, only told of. Looks at it through a view of the directory above that has no mounts in it;
+changes nothing.
 """
 
 from __future__ import annotations
