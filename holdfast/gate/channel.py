@@ -12,14 +12,13 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 from holdfast.containers import open_container
 from holdfast.errors import HoldfastError
 from holdfast.gate.superblock import read_superblock
-from holdfast.system.process import close_all_except
+from holdfast.system.process import close_all_except, fork_reporting
 
 _MESSAGE_BYTES = 1 << 16
 
@@ -70,27 +69,6 @@ def receive(end: socket.socket) -> dict[str, Any] | None:
     return message
 
 
-def begin_child(report: Callable[[int], object]) -> tuple[int, int]:
-    """Fork a child that reports into a pipe and ends; its number, and where to read that.
-
-    The reader's end never blocks. Raises OSError, with nothing left behind.
-    """
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        pid = os.fork()
-    except OSError:
-        for end in (reading, writing):
-            os.close(end)
-        raise
-    if pid == 0:
-        try:
-            report(writing)
-        finally:
-            os._exit(0)
-    os.close(writing)
-    return pid, reading
-
-
 class Probe:
     """A child that looks at a container and may be forgotten when it hangs.
 
@@ -101,7 +79,7 @@ class Probe:
         self.number = number
         self.url = url
         self.deadline = monotonic() + timeout_seconds
-        self.pid, self.pipe = begin_child(lambda pipe: _look(url, pipe))
+        self.pid, self.pipe = fork_reporting(lambda pipe: _look(url, pipe), os.O_NONBLOCK)
 
     def answer(self) -> dict[str, Any] | None:
         """What the child found, an error once its deadline has passed, or None: wait."""

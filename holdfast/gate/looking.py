@@ -16,10 +16,9 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from holdfast.gate.channel import begin_child
 from holdfast.gate.leg import identity_of
 from holdfast.model.container import parse_container_url
-from holdfast.system.process import close_all_except, take_descriptor
+from holdfast.system.process import close_all_except, fork_reporting, take_descriptor
 
 _MESSAGE_BYTES = 1 << 16
 
@@ -35,7 +34,9 @@ class Look:
         self.legs = [leg for leg in message["legs"] if leg[0] not in hanging]
         self.deadline = monotonic() + message["timeout_seconds"]
         self._data = b""
-        self.pid, self.pipe = begin_child(lambda pipe: _look_at_names(self.legs, worker_pid, pipe))
+        self.pid, self.pipe = fork_reporting(
+            lambda pipe: _look_at_names(self.legs, worker_pid, pipe), os.O_NONBLOCK
+        )
 
     def answer(self) -> dict[str, Any] | None:
         """What was seen of each leg that could be looked at, or None: wait."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
+from holdfast.system.process import fork_reporting
 
 Result = TypeVar("Result")
 
@@ -58,11 +59,7 @@ def begun_in_expendable_child(
     The result is fetched, once, by calling what this gives. Leaving the context ends the child.
     """
     deadline = time.monotonic() + timeout_seconds
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        _serve(function, reading, writing)
-    os.close(writing)
+    child, reading = fork_reporting(lambda writing: _serve(function, writing))
     answered = False
 
     def result() -> Result:
@@ -91,23 +88,17 @@ def begun_in_expendable_child(
         reap(child)
 
 
-def _serve(function: Callable[[], object], reading: int, writing: int) -> None:
-    """The child: answer through the pipe and vanish without running anyone's exit handlers."""
-    status = 1
+def _serve(function: Callable[[], object], writing: int) -> None:
+    """The child: answer through the pipe."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     try:
-        os.close(reading)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        try:
-            answer = pickle.dumps((True, function()))
-        except BaseException as error:
-            answer = _pickled_error(error)
-        view = memoryview(answer)
-        while view:
-            view = view[os.write(writing, view) :]
-        status = 0
-    finally:
-        os._exit(status)
+        answer = pickle.dumps((True, function()))
+    except BaseException as error:
+        answer = _pickled_error(error)
+    view = memoryview(answer)
+    while view:
+        view = view[os.write(writing, view) :]
 
 
 def _pickled_error(error: BaseException) -> bytes:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from holdfast.system.expendable import reap
+from holdfast.system.process import fork_reporting
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -87,11 +88,7 @@ class _Child:
     """Answers item by item through a pipe, until it is done, dies or hangs."""
 
     def __init__(self, function: Callable[[Item], object], items: Sequence[Item]) -> None:
-        self.reading, writing = os.pipe2(os.O_CLOEXEC)
-        self._pid = os.fork()
-        if self._pid == 0:
-            _serve(function, items, self.reading, writing)
-        os.close(writing)
+        self._pid, self.reading = fork_reporting(lambda writing: _serve(function, items, writing))
 
     def end(self) -> None:
         os.close(self.reading)
@@ -99,24 +96,18 @@ class _Child:
         reap(self._pid)
 
 
-def _serve(
-    function: Callable[[Item], Result], items: Sequence[Item], reading: int, writing: int
-) -> None:
-    """The child: one frame per item, and no exit handlers."""
-    try:
-        os.close(reading)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        for item in items:
-            try:
-                frame = pickle.dumps(function(item))
-            except Exception:
-                frame = pickle.dumps(None)
-            view = memoryview(_LENGTH.pack(len(frame)) + frame)
-            while view:
-                view = view[os.write(writing, view) :]
-    finally:
-        os._exit(0)
+def _serve(function: Callable[[Item], Result], items: Sequence[Item], writing: int) -> None:
+    """The child: one frame per item."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    for item in items:
+        try:
+            frame = pickle.dumps(function(item))
+        except Exception:
+            frame = pickle.dumps(None)
+        view = memoryview(_LENGTH.pack(len(frame)) + frame)
+        while view:
+            view = view[os.write(writing, view) :]
 
 
 def _frames(reading: int, item_seconds: float, deadline: float) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import select
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -122,6 +123,29 @@ def open_thread(thread_id: int) -> int:
         if error.errno != errno.EINVAL:
             raise
     return os.pidfd_open(thread_id)
+
+
+def fork_reporting(report: Callable[[int], object], flags: int = 0) -> tuple[int, int]:
+    """Fork a child that reports into a pipe and vanishes; its number, and where to read that.
+
+    `flags` of both ends, besides close-on-exec. The caller buries the child and closes its end.
+    Raises OSError, with nothing left behind.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC | flags)
+    try:
+        pid = os.fork()
+    except OSError:
+        for end in (reading, writing):
+            os.close(end)
+        raise
+    if pid == 0:
+        try:
+            os.close(reading)
+            report(writing)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    return pid, reading
 
 
 def close_all_except(keep: set[int]) -> None:

@@ -6,10 +6,7 @@ it is carried out.
 
 from __future__ import annotations
 
-import os
-import resource
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from time import monotonic_ns
@@ -20,8 +17,6 @@ import pytest
 from holdfast.errors import InvalidOption
 from holdfast.gate.attended import Hand
 from holdfast.gate.changes import ELSEWHERE
-from holdfast.gate.channel import Probe
-from holdfast.gate.looking import Look
 from holdfast.gate.request import parse
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import JournalMode
@@ -52,14 +47,6 @@ def during_the_look(gate: InProcessGate, act: Callable[[Hand], None]) -> None:
 
 def add_spare(gate: InProcessGate, name: str = "spare") -> None:
     gate.run(lambda hand: gate.changes.add_spare(hand, f"file:{gate.directory / name}"))
-
-
-def begin_look() -> object:
-    return Look({"look": 1, "legs": [], "timeout_seconds": 1.0}, os.getpid(), set())
-
-
-def begin_probe() -> object:
-    return Probe(1, "file:/nowhere", 1.0)
 
 
 def test_a_position_that_is_recorded_stays(gate: InProcessGate) -> None:
@@ -148,30 +135,6 @@ def test_a_leg_whose_copy_hangs_can_be_removed(gate: InProcessGate) -> None:
     finally:
         go_on.set()
     assert states(gate) == {1: "in-sync", 2: "in-sync"}
-
-
-def count_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-@pytest.mark.parametrize("begin", [begin_look, begin_probe])
-def test_a_child_that_cannot_be_forked_costs_no_descriptor(begin: Callable[[], object]) -> None:
-    """A keeper tries again every second, for as long as the host has no room."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            os.setuid(65534)  # root is not bound by the limit
-            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-            before = count_descriptors()
-            for _ in range(3):
-                with suppress(BlockingIOError):
-                    begin()
-                    os._exit(2)
-            status = 0 if count_descriptors() == before else 3
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_no_volume_grows_beyond_what_a_superblock_may_say() -> None:
