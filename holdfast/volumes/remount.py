@@ -86,26 +86,43 @@ def remount(
     try:
         work = partial(_work, points, ways, source, filesystem, options, theirs, manner)
         ids, findings, device, covers = in_expendable_child(work, REMOUNT_SECONDS, source)
-        descriptors: list[int] = []
-        while len(descriptors) < len(ids):
-            more = socket.recv_fds(ours, 1, _DESCRIPTORS_PER_MESSAGE)[1]
-            if not more:
-                break
-            descriptors += more
+        theirs.close()  # so that the end of what was sent is seen
+        descriptors = _receive_roots(ours, len(ids))
     finally:
         ours.close()
         theirs.close()
         for way in ways.values():
             os.close(way)
-    for each in descriptors:
-        os.set_inheritable(each, False)
-    for finding in findings:
-        tell(finding)
-    for finding in _remove_surplus(before, device, {_number(each) for each in descriptors}):
-        tell(finding)
-    for cover in covers:
-        uncover(cover)
+    try:
+        for finding in findings:
+            tell(finding)
+        for finding in _remove_surplus(before, device, {_number(each) for each in descriptors}):
+            tell(finding)
+        for cover in covers:
+            uncover(cover)
+    except BaseException:
+        for each in descriptors:  # they would keep the mounts busy that are to be undone
+            os.close(each)
+        raise
     return dict(zip(ids, descriptors, strict=True))
+
+
+def _receive_roots(channel: socket.socket, count: int) -> list[int]:
+    """So many descriptors, sent before by one who has closed his end. Raises StorageFailed."""
+    descriptors: list[int] = []
+    while len(descriptors) < count:
+        more = socket.recv_fds(channel, 1, _DESCRIPTORS_PER_MESSAGE)[1]
+        for each in more:
+            os.set_inheritable(each, False)
+        descriptors += more
+        if not more:  # or fewer than were sent: the kernel leaves out what there is no room for
+            for each in descriptors:
+                os.close(each)
+            raise StorageFailed(
+                f"{count} mounts are there, and this process has no room for so many descriptors",
+                "Let it have more (ulimit -n), then try again.",
+            )
+    return descriptors
 
 
 def uncover(device: str) -> None:
