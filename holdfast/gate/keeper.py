@@ -204,6 +204,8 @@ class Keeper:
     def _probe(self, message: dict[str, Any]) -> None:
         """Start the probe that the worker asks for, unless one is under way or hangs."""
         number, url = message["probe"], message["url"]
+        if self.lookout.give_back(number, self.channel):
+            return
         self._reap()
         if any(probe.number == number for probe in self.probes):
             return

@@ -11,16 +11,22 @@ import errno
 import json
 import os
 import signal
+import socket
 import threading
 from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from holdfast.gate.channel import send_descriptor
 from holdfast.gate.leg import identity_of
 from holdfast.model.container import parse_container_url
 from holdfast.system.process import close_all_except, fork_reporting, take_descriptor
 
 _MESSAGE_BYTES = 1 << 16
+
+KEPT = "kept:"
+"""Begins the name of the message that gives a container back to the worker; the leg's number
+follows."""
 
 
 class Look:
@@ -106,6 +112,11 @@ class Lookout:
                 kept = take_descriptor(worker, descriptor)
                 self.let_go(number)
                 self.kept[number] = kept
+
+    def give_back(self, number: int, channel: socket.socket) -> bool:
+        """Send the worker what is kept of a leg that it looks for; False: nothing is."""
+        kept = self.kept.get(number)
+        return kept is not None and send_descriptor(channel, f"{KEPT}{number}", kept)
 
     def let_go(self, number: int) -> None:
         """The leg has left, or its name is back. Closing may hang with its storage: elsewhere."""

@@ -51,6 +51,8 @@ class Names:
         self._round = 0
         self._answered = threading.Condition()
         self._answered_round = 0
+        self._kept: set[int] = set()
+        """Legs of which the keeper was asked to hold on to the container."""
 
     def tick(self) -> float:
         """Have the keeper look when it is due; seconds until the next time."""
@@ -100,6 +102,7 @@ class Names:
         self._roster.set_nameless(dict.fromkeys(kept, "its name was lost"))
         for number in kept.keys() - self._roster.nameless.keys():
             self._ask({"let_go": number})
+        self._kept = set(self._roster.nameless)
         close = threading.Thread(target=_close, args=(list(kept.values()),), daemon=True)
         close.start()  # may hang where storage hangs
 
@@ -121,17 +124,19 @@ class Names:
         if failing:
             LegTask(self._mirror.hands, roster.settle, awaited=False)
         before = roster.nameless
-        kept = {
+        away = {number: words for number, words in before.items() if number not in present}
+        kept = away | {
             number: seen.get(number, before.get(number, ""))
             for number in in_sync
             if number not in failing
         }
         roster.set_nameless({number: words for number, words in kept.items() if words})
-        for number in before.keys() - roster.nameless.keys():
+        for number in self._kept - roster.nameless.keys():
             self._ask({"let_go": number})
-        for number in roster.nameless.keys() - before.keys():
+        for number in roster.nameless.keys() - self._kept:
             self._keep(number)
             self._tell(number)
+        self._kept = set(roster.nameless)
         if before.keys() != roster.nameless.keys():
             self._mirror.wake()
 

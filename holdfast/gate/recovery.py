@@ -7,6 +7,7 @@ rules of membership, and the journal for what it lacks), or after it was resynch
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -126,6 +127,25 @@ class Recovery:
                 self.mirror.hands, lambda hand: self._return_quietly(hand, known), awaited=False
             )
 
+    def given_back(self, number: int, descriptor: int) -> None:
+        """The keeper has the container of a leg that has no name: what a probe would find.
+
+        Owns the descriptor.
+        """
+        if number in self._watches:
+            self._watches[number].asked = False
+        entry = next((leg for leg in self.roster.configuration.legs if leg.number == number), None)
+        running = self._returning.get(number)
+        wanted = entry is not None and number not in self.roster.present
+        if entry is not None and wanted and (running is None or not running.is_alive()):
+            self._returning[number] = LegTask(
+                self.mirror.hands,
+                lambda hand: self._return_quietly(hand, entry, descriptor),
+                awaited=False,
+            )
+        else:  # the keeper has it still; closing may hang where its storage does
+            threading.Thread(target=os.close, args=(descriptor,), daemon=True).start()
+
     def _tend_resyncs(self) -> None:
         for number, resync in list(self.resyncs.items()):
             if resync.at_work:
@@ -184,12 +204,12 @@ class Recovery:
 
     # --- legs that come back --------------------------------------------------------------------
 
-    def _return_quietly(self, hand: Hand, entry: LegEntry) -> None:
+    def _return_quietly(self, hand: Hand, entry: LegEntry, inherited: int | None = None) -> None:
         """Bring a leg back because a probe found its storage; a refusal is its reason to show."""
         state = entry.state
         try:
             with hand.holding(self.changing):
-                self.bring_back(hand, entry)
+                self.bring_back(hand, entry, inherited)
             return
         except StaleLeg as error:
             state, reason = LegState.STALE, error.message
@@ -203,14 +223,14 @@ class Recovery:
             self.mirror.wake()
         self.roster.note(entry.number, state, reason)
 
-    def bring_back(self, hand: Hand, entry: LegEntry) -> None:
+    def bring_back(self, hand: Hand, entry: LegEntry, inherited: int | None = None) -> None:
         """Open a member's container and take it in again. Blocks as storage does.
 
         With other legs serving, it is resynchronised. When none is left and it provably holds what
         was answered, what it lacks is replayed and the volume continues. Raises HoldfastError,
         OSError; the leg is not used then.
         """
-        leg, superblock = self.open(hand, entry)
+        leg, superblock = self.open(hand, entry, inherited)
         try:
             self.check_identity(entry, superblock)
             assert superblock is not None
@@ -348,6 +368,8 @@ class Recovery:
     ) -> tuple[LegDevice, Superblock | None]:
         """Open a leg's container. Raises ContainerFailed, BlockingIOError when it is locked."""
         if self.drills.on(entry.number):
+            if inherited is not None:
+                os.close(inherited)
             raise ContainerFailed(f"{entry.url}: a drill is on")
         hand.enter(entry.number)
         try:

@@ -166,11 +166,11 @@ class Roster:
                 self.retired.append(other)
 
     def set_nameless(self, nameless: dict[int, str]) -> None:
-        """Take what was found out about names, of legs that are still in use."""
+        """Take what was found out about names, of legs in use, and of the last one that is away."""
         with self.lock:
-            self.nameless = {
-                number: words for number, words in nameless.items() if number in self.present
-            }
+            last = {leg.number for leg in self.configuration.legs if leg.state is LegState.IN_SYNC}
+            known = self.present.keys() | last
+            self.nameless = {number: words for number, words in nameless.items() if number in known}
 
     def note(self, number: int, state: LegState, reason: str) -> None:
         """Remember why a leg that is not present cannot be used; nothing becomes durable."""

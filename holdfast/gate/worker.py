@@ -31,6 +31,7 @@ from holdfast.gate.control import Control
 from holdfast.gate.doorway import LISTENER
 from holdfast.gate.doorway import take_over as take_over_listener
 from holdfast.gate.incidents import Incident, Incidents
+from holdfast.gate.looking import KEPT
 from holdfast.gate.mirror import Mirror
 from holdfast.gate.names import Names
 from holdfast.gate.partner import BEAT_SECONDS, Ending
@@ -288,6 +289,8 @@ class Worker:
                 take_over_listener(self.post.listener, message[LISTENER])
             elif "look" in message:
                 self.names.looked(message)
+            elif (name := next(iter(message))).startswith(KEPT):
+                self.recovery.given_back(int(name.removeprefix(KEPT)), message[name])
             else:
                 self.recovery.probed(message)
         timeout = min(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,13 +86,69 @@ def test_the_last_leg_stays_in_use_and_is_not_let_go_of(
         assert bench.wait_for_receipt("name")["outcome"].startswith("continued")
         for process in ("worker_pid", "keeper_pid", "worker_pid"):
             _kill(bench, process)
-            file.write_text(f"kept without its {process}")
-            os.sync()
+            _write_durably(file, f"kept without its {process}")
         bench.gate.add_leg(url)
         wait_until(lambda: list(bench.leg_states().values()) == ["in-sync"])
         bench.detach()
         bench.attach()
         assert file.read_text() == "kept without its worker_pid"
+
+
+@pytest.mark.parametrize("killed", ["", "worker_pid"])
+def test_the_last_leg_fails_for_a_moment(
+    settings: Settings, ram_directory: Path, killed: str
+) -> None:
+    """Nobody finds it by its name, and it is the only one: what the keeper has is taken again."""
+    (url,) = plain_legs(ram_directory, 1, 1)
+    with Bench(settings, ram_directory, [url]) as bench:
+        file = bench.mountpoint / "file"
+        _write_durably(file, "kept")
+        _image(url).unlink()
+        bench.wait_for_receipt("name")
+        bench.gate.fault("leg-eio", "1", 2.0)
+        writer = threading.Thread(target=_write_durably, args=(file, "kept all the same"))
+        writer.start()
+        bench.wait_until_held()
+        if killed:
+            _kill(bench, killed)
+        writer.join(60)
+        assert not writer.is_alive()
+        assert file.read_text() == "kept all the same"
+        assert bench.gate.show()["errors_returned"] == 0
+        with pytest.raises(LastLeg, match="its image was deleted"):
+            bench.detach()
+        bench.gate.add_leg(url)
+        wait_until(lambda: list(bench.leg_states().values()) == ["in-sync"])
+
+
+def _write_durably(file: Path, text: str) -> None:
+    with file.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def test_a_renamed_leg_that_hangs_has_its_name_back(
+    settings: Settings, ram_directory: Path
+) -> None:
+    """The keeper's hold on the container, with its lock, keeps nobody from taking it again."""
+    (url,) = plain_legs(ram_directory, 1, 1)
+    elsewhere = ram_directory / "elsewhere.img"
+    with Bench(settings, ram_directory, [url]) as bench:
+        file = bench.mountpoint / "file"
+        _image(url).rename(elsewhere)
+        bench.wait_for_receipt("name")
+        bench.gate.fault("leg-eio", "1", 2.0)
+        writer = threading.Thread(target=_write_durably, args=(file, "kept"))
+        writer.start()
+        bench.wait_until_held()
+        elsewhere.rename(_image(url))
+        writer.join(60)
+        assert not writer.is_alive()
+        bench.wait_until_healthy()
+        bench.detach()
+        bench.attach()
+        assert file.read_text() == "kept"
 
 
 def _kill(bench: Bench, process: str) -> None:

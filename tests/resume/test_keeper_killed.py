@@ -100,8 +100,10 @@ def test_the_new_keeper_looks_after_the_worker(holdfast_home: Path, ram_director
             killer.start()
             killer.finish()
             wait_until(lambda: is_whole(run_directory))
-            (Path(made.mount.path) / "file").write_bytes(os.urandom(1 << 16))
-            os.sync()
+            with (Path(made.mount.path) / "file").open("wb") as file:
+                file.write(os.urandom(1 << 16))
+                file.flush()
+                os.fsync(file.fileno())  # sync(2) would wait for volumes of others, too
         shown = GateClient(run_directory).show()
         assert (shown["takeovers"], shown["keeper_takeovers"]) == (3, 3)
         assert shown["errors_returned"] == 0
