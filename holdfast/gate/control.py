@@ -318,7 +318,8 @@ class Control:
         except OSError as error:
             raise InUse(
                 f"the gate's device is in use: {error.strerror}",
-                "Dismount the file system and detach the loop device first.",
+                "Dismount the file system, detach the loop device, and let whoever reads the device"
+                " file itself finish (fuser -v names them).",
             ) from error
         return answer
 

@@ -21,6 +21,7 @@ from holdfast.system.block import device_number
 from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
 from holdfast.system.mounts import mount_at
 from holdfast.system.namespace import mount_namespace
+from holdfast.system.users import users_of_device
 from holdfast.volumes.capture import capture_device, in_dismount_order
 from holdfast.volumes.dismount import dismount
 from holdfast.volumes.dismounting import detach_loops, stop_gate
@@ -58,6 +59,7 @@ def detach_volume(
     say("unmount")
     stack = examine_stack(settings, name)
     _drop_copies_of_the_device(stack, name)
+    _refuse_used_device(stack, name)
     points = _points_of(stack)
     points = dismount(points)
     _dismount_orphans(volume)
@@ -107,6 +109,19 @@ def _drop_copies_of_the_device(stack: Stack, name: str) -> None:
         raise InUse(
             f"the gate's device of {name} has a copy elsewhere: {error.message}", error.mend
         ) from error
+
+
+def _refuse_used_device(stack: Stack, name: str) -> None:
+    """Whoever has the gate's device file open would keep the gate from ending, with the volume
+    dismounted. Raises InUse, naming them."""
+    if stack.device_mount is None:
+        return
+    users = users_of_device(stack.device_mount.device_number)
+    if users:
+        raise InUse(
+            f"the gate's device of {name} is in use: {'; '.join(map(str, users))}",
+            f"Let them finish or stop them: {stack.device_file} is the gate's own.",
+        )
 
 
 def _refuse_held(settings: Settings, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,20 @@ def test_a_volume_in_use_names_its_users(settings: Settings, ram_directory: Path
             assert report_volume(settings, made).state is VolumeState.HEALTHY
             assert process.stdin is not None
             process.stdin.close()
+        detach_volume(settings, made)
+
+
+def test_a_reader_of_the_device_is_named_and_nothing_is_changed(
+    settings: Settings, ram_directory: Path
+) -> None:
+    """It would keep the gate from ending when the volume is dismounted already."""
+    with volume(settings, wish(ram_directory)) as made:
+        with examine_stack(settings, made.name).device_file.open("rb") as device:
+            with pytest.raises(
+                InUse, match=rf"process {os.getpid()}: descriptor {device.fileno()}"
+            ):
+                detach_volume(settings, made)
+            assert report_volume(settings, made).state is VolumeState.HEALTHY
         detach_volume(settings, made)
 
 
