@@ -107,7 +107,7 @@ def _watch(
     driver = DRIVERS[HandleKind.INOTIFY]
     opened = opener.open(_wanted(process, notes))
     try:
-        return driver.rebind(process, notes, Openings(opened, openings.instances), directory)
+        return driver.rebind(process, notes, replace(openings, opened=opened), directory)
     except ProcessLookupError:
         raise
     except OSError as error:

@@ -62,6 +62,11 @@ class Target:
         return self._threads.registers
 
     @property
+    def patience(self) -> Patience:
+        """How long everybody else may have to wait for it."""
+        return self._threads.patience
+
+    @property
     def executor(self) -> int:
         """The thread that makes its calls."""
         return self._threads.executor

@@ -91,6 +91,8 @@ class Openings:
     """inotify instances that were made for one process and belong to others as well."""
     owned: set[str] = field(default_factory=set)
     """Descriptions that have their owner and signal again."""
+    skipped: dict[int, int] = field(default_factory=dict)
+    """Numbers of watches that were gone through, by user."""
 
     def __getitem__(self, key: str) -> Opened:
         return self.opened[key]

@@ -5,12 +5,14 @@ in the process (it counts for the same user), watches are added and removed unti
 is the wanted one, and it takes the place of the old one under all of its descriptors and in the
 epoll instances that wait for it. Events that were not read before the stop are lost; what the
 dismount would say (IN_UNMOUNT, IN_IGNORED) is never seen. There is one handle for each watch on
-the volume; watches elsewhere of the same instance are added again as well.
+the volume; watches elsewhere of the same instance are added again as well. Invariant: one user's
+watches keep everybody else waiting for a second or two, however many he has.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,6 +28,7 @@ from holdfast.applications.rebind.placeholders import Placeholders
 from holdfast.applications.rebind.polling import add_again, interests
 from holdfast.applications.rebind.stopped import StoppedProcess
 from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system import inotify
 from holdfast.system.expendable import in_expendable_child
@@ -34,7 +37,8 @@ from holdfast.system.mounts import mounts
 from holdfast.system.proc import read
 
 MOST_NUMBERS = 200_000
-"""Watch numbers that are gone through; each costs a few microseconds while processes wait."""
+"""Watch numbers that are gone through for all instances of one user; each costs a few microseconds
+while everybody waits."""
 
 WATCH_SECONDS = 5.0
 
@@ -123,14 +127,38 @@ class InotifyDriver:
             number = process.target.call("inotify_init1", _flags(first), thread_id=thread_id)
             made = process.target.courier(thread_id).take(number)
             openings.instances[first.details["key"]] = made
-            # Looking up paths may block, the instance is the same in the child.
-            failed = in_expendable_child(
-                partial(_add_watches, made, instance, openings), WATCH_SECONDS, "adding watches"
-            )
+            failed = _watched_again(process, made, instance, openings)
         else:
             number = process.target.give(made, thread_id)
         _put(process, instance, number)
         return [_outcome(note, openings, failed) for note in instance]
+
+
+def _watched_again(
+    process: StoppedProcess, made: int, instance: Sequence[Note], openings: Openings
+) -> dict[int, str]:
+    """Add the watches to a new instance; which ones failed, and why.
+
+    Everybody waits meanwhile, so what one user may cost them is bounded: by numbers and by time.
+    """
+    watches = instance[0].details["watches"]
+    user_id = process.rights[0].user_id if process.rights else -1
+    skipped = max(watch["number"] for watch in watches) - len(watches)
+    if openings.skipped.get(user_id, 0) + skipped > MOST_NUMBERS:
+        words = "its user has had too many watches, whose numbers would all be gone through"
+        return dict.fromkeys((watch["number"] for watch in watches), words)
+    openings.skipped[user_id] = openings.skipped.get(user_id, 0) + skipped
+    patience = process.target.patience
+    seconds = min(WATCH_SECONDS, patience.limit_seconds)
+    begun = time.monotonic()
+    try:
+        # Looking up paths may block, the instance is the same in the child.
+        work = partial(_add_watches, made, instance, openings)
+        return in_expendable_child(work, seconds, "adding watches")
+    except HoldfastError as error:
+        return dict.fromkeys((watch["number"] for watch in watches), error.message)
+    finally:
+        patience.spend(time.monotonic() - begun)
 
 
 def _outcome(note: Note, openings: Openings, failed: dict[int, str]) -> ReboundHandle:
