@@ -18,6 +18,8 @@ from holdfast.system.proc import name_of, read, read_record
 from holdfast.system.proc_text import number_of, parse_maps
 
 _PROC = Path("/proc")
+_SHOWN = 5
+"""Handles that are named: a process may have very many."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class User:
     """`descriptor 3`, `map`, `cwd`, `root`, `program`, `mount namespace`."""
 
     def __str__(self) -> str:
-        return f"{self.name} (process {self.pid}: {', '.join(self.handles)})"
+        more = len(self.handles) - _SHOWN
+        shown = [*self.handles[:_SHOWN], *([f"{more} more"] if more > 0 else [])]
+        return f"{self.name} (process {self.pid}: {', '.join(shown)})"
 
 
 def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> list[User]:
