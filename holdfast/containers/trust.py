@@ -18,7 +18,7 @@ from pathlib import Path
 
 from holdfast.errors import Untrusted
 from holdfast.system.mounts import mount_holding
-from holdfast.system.trusted import believe, fault_of, open_parent
+from holdfast.system.trusted import believe, fault_behind, fault_of, open_parent
 
 _SERVED = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "glusterfs"})
 """File systems whose owners are another host's."""
@@ -47,6 +47,7 @@ def open_believed(path: Path, flags: int, *, in_use: bool = False) -> int:
             believe(path, fault_of(path.lstat()))
         raise
     try:
+        believe(path, fault_behind(descriptor))
         status = os.fstat(descriptor)
         if in_use and not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EMEDIUMTYPE, "not a regular file", str(path))
@@ -69,8 +70,8 @@ def check_place(path: Path) -> None:
 
 
 def owners_are_a_servers(path: Path) -> bool:
-    """Whether who owns a file there is decided by a server that root has mounted."""
-    mount = mount_holding(os.path.realpath(path.parent))
+    """Whether who owns that file is decided by a server that root has mounted, there or on it."""
+    mount = mount_holding(os.path.join(os.path.realpath(path.parent), path.name))  # noqa: PTH118
     if mount is None:
         return False
     if mount.filesystem.partition(".")[0] in ("fuse", "fuseblk"):

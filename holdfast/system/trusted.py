@@ -17,9 +17,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import Untrusted
+from holdfast.system.mounts import mounts
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import number_of
 
 _MOST_LINKS = 40
 """As the kernel follows (path_resolution(7))."""
+
+_BY_SERVERS = ("fuse", "fuseblk")
+"""File systems whose server is a process, which may be anybody's (user_id= in mountinfo)."""
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ANYTHING = stat.S_IRWXG | stat.S_IRWXO
@@ -72,6 +78,7 @@ def open_file(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> in
                 believe(path, fault_of(os.stat(name, dir_fd=folder, follow_symlinks=False)))
             raise
     try:
+        believe(path, fault_behind(descriptor))
         status = os.fstat(descriptor)
         believe(path, fault_of(status))
         if flags & os.O_ACCMODE != os.O_RDONLY and status.st_mode & _OTHERS_ANYTHING & ~mode:
@@ -97,8 +104,7 @@ def own_directory(path: str | os.PathLike[str], *, private: bool = True) -> None
             os.mkdir(name, 0o700 if private else 0o755, dir_fd=folder)
         place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        status = os.fstat(place)
-        _believe_directory(path, status)
+        status = _believe_directory(path, place)
         if private and status.st_mode & _OTHERS_ANYTHING:
             Path(f"/proc/self/fd/{place}").chmod(0o700)
     finally:
@@ -111,14 +117,22 @@ def judge_directory(path: str | os.PathLike[str]) -> None:
     Raises OSError when it, or something above it, is not there or is no directory.
     """
     with open_parent(path) as (folder, name):
-        _believe_directory(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        _believe_directory(path, place)
+    finally:
+        os.close(place)
 
 
 def is_own_directory(path: str | os.PathLike[str], *, private: bool = True) -> bool:
     """Whether a directory is ours as it stands, and so is the way to it. Changes nothing."""
     try:
         with open_parent(path) as (folder, name):
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            status = _believe_directory(path, place)
+        finally:
+            os.close(place)
     except (OSError, Untrusted):
         return False
     return not fault_of(status, stat.S_IFDIR, private=private)
@@ -150,10 +164,30 @@ def believe(path: str | os.PathLike[str], fault: str) -> None:
         )
 
 
-def _believe_directory(path: str | os.PathLike[str], status: os.stat_result) -> None:
+def fault_behind(descriptor: int) -> str:
+    """What speaks against the file system that an open file lies on, in words; empty: nothing.
+
+    A FUSE server of somebody else's may say "root, 0600" of anything. Nothing is asked of it.
+    """
+    number = number_of(read_record(f"/proc/self/fdinfo/{descriptor}"), b"mnt_id")
+    for mount in mounts():
+        if mount.identifier == number and mount.filesystem.partition(".")[0] in _BY_SERVERS:
+            user = dict(word.partition("=")[::2] for word in mount.super_options.split(",")).get(
+                "user_id", "0"
+            )
+            if user.isdecimal() and not _is_ours(int(user)):
+                return f"a server of user {user} says whose it is ({mount.filesystem})"
+    return ""
+
+
+def _believe_directory(path: str | os.PathLike[str], place: int) -> os.stat_result:
+    """What it is. Raises Untrusted, NotADirectoryError."""
+    believe(path, fault_behind(place))
+    status = os.fstat(place)
     if stat.S_ISREG(status.st_mode) and _is_ours(status.st_uid):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
     believe(path, fault_of(status, stat.S_IFDIR))
+    return status
 
 
 def _enter(path: str) -> int:
@@ -186,6 +220,7 @@ def _enter(path: str) -> int:
 def _judged(step: int, seen: str) -> str | None:
     """Judge a component; what a link says, None for a directory. Closes it when it is refused."""
     try:
+        believe(seen, fault_behind(step))
         status = os.fstat(step)
         believe(seen, _fault_on_the_way(status))
         if stat.S_ISLNK(status.st_mode):

@@ -61,7 +61,7 @@ def detach_volume(
     _drop_copies_of_the_device(stack, name)
     _refuse_used_device(stack, name)
     points = _points_of(stack)
-    points = dismount(points)
+    points = dismount(points, must_sync=False)
     _dismount_orphans(volume)
     say("detach the loop device")
     try:

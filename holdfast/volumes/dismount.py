@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,19 +67,23 @@ def dismount(
     sync_seconds: float = SYNC_SECONDS,
     dismount_seconds: float = DISMOUNT_SECONDS,
     covers: Covers | None = None,
+    *,
+    must_sync: bool = True,
 ) -> tuple[MountPoint, ...]:
     """Dismount all of them, in this order; idempotent: those that are gone already are passed over.
 
-    The file system is synced first. `covers`: put where its mounts were, until `remount`; whoever
-    comes by path waits there. Returns every point that is to be mounted again: those given, with
-    what they showed in the end, and copies in namespaces that somebody made meanwhile. Blocks while
-    dirty pages are written.
+    The file system is synced first; without `must_sync` one that cannot be synced any more (it met
+    an error, which its users were told) is dismounted all the same. `covers`: put where its mounts
+    were, until `remount`; whoever comes by path waits there. Returns every point that is to be
+    mounted again: those given, with what they showed in the end, and copies in namespaces that
+    somebody made meanwhile. Blocks while dirty pages are written.
     Raises InUse naming who keeps it busy, with everything mounted as before; DeadlinePassed when
     the storage hangs, and then the mounts may be half gone: `dismount_dead` or `remount` go on.
     """
     if not points or _has_changed_hands(points[-1]):
         return tuple(points)
-    sync(points, sync_seconds)
+    with nullcontext() if must_sync else suppress(StorageFailed):
+        sync(points, sync_seconds)
     done = _dismount_some(points, dismount_seconds, covers)
     deadline = time.monotonic() + _LET_GO_SECONDS
     try:

@@ -30,8 +30,14 @@ class FuseLeg:
     ...     leg.error(errno.EIO, on=("write",))
     """
 
-    def __init__(self, image: Path, path: Path, size_bytes: int | None = None) -> None:
-        """Serve `image` (created sparse with `size_bytes` when absent) at `path`."""
+    def __init__(
+        self, image: Path, path: Path, size_bytes: int | None = None, *, user: int = 0
+    ) -> None:
+        """Serve `image` (created sparse with `size_bytes` when absent) at `path`.
+
+        `user`: whose server it claims to be, as fusermount says of whoever calls it.
+        """
+        self._user = user
         self.image = image
         self.path = path
         self._server: subprocess.Popen[bytes] | None = None
@@ -73,7 +79,14 @@ class FuseLeg:
         while unmount(self.path):
             pass
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.fuse_server", str(self.image), str(self.path)],
+            [
+                sys.executable,
+                "-m",
+                "tests.faults.fuse_server",
+                str(self.image),
+                str(self.path),
+                str(self._user),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=REPOSITORY,

@@ -47,10 +47,10 @@ _NO_FAULT: dict[str, Any] = {"kind": "serve"}
 class Server:
     """Answers the kernel as the current fault demands."""
 
-    def __init__(self, image: str, mountpoint: Path) -> None:
+    def __init__(self, image: str, mountpoint: Path, user: int = 0) -> None:
         self.image = VolatileImage(image)
         self.connection = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-        options = f"fd={self.connection},rootmode=100000,user_id=0,group_id=0,allow_other"
+        options = f"fd={self.connection},rootmode=100000,user_id={user},group_id=0,allow_other"
         mount("faulty", mountpoint, "fuse.faulty", options, MS_NOSUID | MS_NODEV)
         self.buffer = bytearray(LARGEST_TRANSFER_BYTES + 8192)
         self.fault: dict[str, Any] = {"kind": "serve"}
@@ -207,5 +207,5 @@ def image_attributes(image: VolatileImage) -> bytes:
 
 
 if __name__ == "__main__":
-    Server(sys.argv[1], Path(sys.argv[2])).run()
+    Server(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])).run()
     os._exit(0)
