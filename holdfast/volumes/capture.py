@@ -101,8 +101,11 @@ def is_there(point: MountPoint, mounts: Iterable[Mount]) -> bool:
 
 def newcomers(points: Sequence[MountPoint]) -> list[MountPoint]:
     """What somebody has mounted since these mounts were dismounted: the same storage anywhere, or
-    anything at one of their places. Does not block."""
-    old = {(point.namespace, point.path): point for point in points}
+    anything at one of their places, where root alone can. Does not block."""
+    foreign = _foreign_namespaces(points)
+    old = {
+        (point.namespace, point.path): point for point in points if point.namespace not in foreign
+    }
     ids = {point.id for point in points}
     found = [each for each in capture_device(points[-1].device)
              if each.is_on_same_as(points[-1]) and each.source == points[-1].source]  # fmt: skip

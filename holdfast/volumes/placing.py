@@ -23,7 +23,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.system import mount_api
 from holdfast.system.cover import is_cover
 from holdfast.system.mounts import Mount, is_under
-from holdfast.system.visitor import Visitor
+from holdfast.system.visitor import Visitor, has_foreign_owner
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,13 @@ def place(
     """
     pieces = [piece for piece in pieces if piece.point.namespace in ways]
     claimed: set[int] = set()
+    manners = _manners(pieces, ways, manner)
     if not manner.undoing:
         for piece in pieces:
-            if _above(piece.point, [each.point for each in pieces]) is None:
+            if (
+                not manners[piece.point.namespace].undoing
+                and _above(piece.point, [each.point for each in pieces]) is None
+            ):
                 visitor.enter(ways[piece.point.namespace])
                 with suppress(OSError):  # it is said below what is wrong with the place
                     _check_free(visitor, piece.point, device)
@@ -87,19 +91,21 @@ def place(
         point = piece.point
         try:
             visitor.enter(ways[point.namespace])
-            placed.roots[point.id] = _take(visitor, piece, device, claimed, placed, manner)
+            placed.roots[point.id] = _take(
+                visitor, piece, device, claimed, placed, manners[point.namespace]
+            )
             placed.points.append(point)
         except OSError as error:
-            if not manner.undoing:
+            if not manners[point.namespace].undoing:
                 raise OSError(error.errno, error.strerror, point.path) from error
             placed.findings.append(left_out(point, error.strerror or str(error)))
     for piece in pieces:
         if _above(piece.point, [each.point for each in pieces]) is None:
             try:
                 visitor.enter(ways[piece.point.namespace])
-                _uncover(visitor, piece.point, placed, manner)
+                _uncover(visitor, piece.point, placed, manners[piece.point.namespace])
             except OSError as error:
-                if not manner.undoing:
+                if not manners[piece.point.namespace].undoing:
                     raise OSError(error.errno, error.strerror, piece.point.path) from error
                 placed.findings.append(_otherwise(piece.point, error.strerror or str(error)))
     for piece in pieces:
@@ -111,9 +117,20 @@ def place(
             mount_api.set_attributes(root, mount_api.attributes_of(piece.point.options))
             _set_propagation(piece, root, placed)
         except OSError as error:
-            if not manner.undoing:
+            if not manners[piece.point.namespace].undoing:
                 raise OSError(error.errno, error.strerror, piece.point.path) from error
             placed.findings.append(_otherwise(piece.point, error.strerror or str(error)))
+
+
+def _manners(pieces: Sequence[Piece], ways: Mapping[int, int], manner: Manner) -> dict[int, Manner]:
+    """By namespace. Who owns one by way of a user namespace can change it at any instant: what is
+    wrong there is his, and no reason to fail for everybody else."""
+    found = dict.fromkeys((piece.point.namespace for piece in pieces), manner)
+    if not manner.undoing:  # the visitor is in a namespace of its own still
+        for number in found:
+            if has_foreign_owner(ways[number]):
+                found[number] = Manner(undoing=True)
+    return found
 
 
 def take_back(visitor: Visitor, ways: Mapping[int, int], placed: Placed) -> None:

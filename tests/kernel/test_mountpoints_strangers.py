@@ -14,6 +14,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.model.finding import Finding
 from holdfast.service import Holdfast
+from holdfast.volumes.capture import newcomers
 from holdfast.volumes.mountpoints import Manner, capture, dismount, remount
 from tests.kernel.mount_bench import MountBench, run
 from tests.kernel.restoration_bench import make_image, mounted
@@ -96,6 +97,23 @@ def test_a_mount_that_cannot_be_made_as_it_was_keeps_nobody_from_the_others(
             assert roots.keys() == {point.id for point in points}
             assert any(OWN in each.found for each in findings)
             assert options(pid, OWN) >= OPTIONS
+
+
+def test_what_a_stranger_mounts_meanwhile_in_his_namespace_fails_nobody_else(
+    ram_directory: Path,
+) -> None:
+    with MountBench(ram_directory) as bench:
+        old, new = bench.device("old"), bench.device("new")
+        with seen_by_stranger(bench, old) as (path, pid):
+            points = dismount(capture(str(path)))
+            inside = ["nsenter", "--user", "--mount", "--target", str(pid)]
+            run(*inside, "mount", "-t", "tmpfs", "none", OWN)
+            assert not [each for each in newcomers(points) if each.path == OWN]
+            findings: list[Finding] = []
+            for root in remount(points, new, "ext4", note=findings.append).values():
+                os.close(root)
+            assert options(os.getpid(), path) >= OPTIONS
+            assert any(OWN in each.found for each in findings)
 
 
 def test_no_device_can_be_opened_while_handles_move(
