@@ -102,9 +102,9 @@ class KeeperGuard:
             cause = ending.words("keeper", self._silence.seconds)
             self._incident = self._incidents.begin("keeper-takeover", cause)
             self._incident.manual = True
-        assert self._watch is not None
-        os.close(self._watch)
-        self._watch = None
+        watch, self._watch = self._watch, None  # other threads ask `in_service`
+        assert watch is not None
+        os.close(watch)
         self._vain_starts += 1
         pause = 0.0 if self._vain_starts == 1 else min(LONGEST_PAUSE_SECONDS, self._pause())
         self._due = monotonic() + pause
