@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic, monotonic_ns
 
-from holdfast.errors import ForeignLeg, HoldfastError, NoSource
+from holdfast.errors import DeadlinePassed, ForeignLeg, HoldfastError, NoSource
 from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import LegEntry
 from holdfast.gate.hold import HoldExpired
@@ -27,6 +27,9 @@ from holdfast.gate.superblock import Superblock
 from holdfast.gate.task import LegTask
 from holdfast.model.volume import LegState
 from holdfast.system.process import inherit_descriptor
+
+_POLL_SECONDS = 0.01
+"""How soon it is seen that the watchdog gave a thread up, which may never end."""
 
 Opened = tuple[LegDevice, Superblock | None]
 
@@ -166,7 +169,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         # Before anything durable could make it look like ours.
         mirror.begin_journal_anew(max(sb.position for leg in found if (sb := leg.superblock)))
     for number, judged in sources.items():
-        _begin_with(recovery, hand, opened[number][0], judged)
+        _begin_with(recovery, opened[number][0], judged)
     if not roster.readers:
         return
     roster.exclude_absent()
@@ -188,19 +191,31 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     roster.remember_places(hand)
 
 
-def _begin_with(recovery: Recovery, hand: Hand, leg: LegDevice, judged: LegVerdict) -> None:
-    """Take a source in; one that fails at what it lacks is left out, and keeps no other away."""
+def _begin_with(recovery: Recovery, leg: LegDevice, judged: LegVerdict) -> None:
+    """Take a source in; one that fails or hangs at what it lacks keeps no other away."""
+    task = LegTask(recovery.mirror.hands, lambda hand: _complete(recovery, hand, leg, judged))
+    while task.at_work:
+        task.join(_POLL_SECONDS)
+    try:
+        task.result(0.0)
+    except (DeadlinePassed, OSError) as error:
+        words = error.strerror if isinstance(error, OSError) else "no answer"
+        reason = f"it failed at the start: {words or error}"
+        recovery.roster.note(leg.number, recovery.roster.entry(leg.number).state, reason)
+    else:
+        recovery.roster.start_with(leg)
+
+
+def _complete(recovery: Recovery, hand: Hand, leg: LegDevice, judged: LegVerdict) -> None:
+    """Give a source what it lacks. Raises OSError, GivenUp; it is closed then."""
     try:
         recovery.fit(hand, leg)
         if judged.standing is Standing.REPLAYABLE:
             recovery.mirror.replay(hand, leg, judged.position)
         recovery.take_bits(hand, leg)
-    except OSError as error:
-        reason = f"it failed at the start: {error.strerror or error}"
-        recovery.roster.note(leg.number, recovery.roster.entry(leg.number).state, reason)
+    except BaseException:
         leg.discard()
-    else:
-        recovery.roster.start_with(leg)
+        raise
 
 
 def _newest(verdict: Verdict, found: list[FoundLeg]) -> Superblock | None:

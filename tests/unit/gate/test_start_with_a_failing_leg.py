@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic_ns
 
 import pytest
 
@@ -109,3 +111,36 @@ def test_records_are_really_replayed(gate: InProcessGate, monkeypatch: pytest.Mo
     gate.finish_resyncs()
     assert len(replayed) == 2
     assert all(replayed)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_disk_that_hangs_at_the_first_write(
+    gate: InProcessGate, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It could be opened and read; the watchdog gives its thread up."""
+    inside, go_on = threading.Event(), threading.Event()
+    really_write = Leg.write
+
+    def write(leg: Leg, view: memoryview, offset: int) -> None:
+        if leg.number == number:
+            inside.set()
+            go_on.wait(60)
+        really_write(leg, view, offset)
+
+    monkeypatch.setattr(Leg, "write", write)
+
+    def watch() -> None:
+        assert inside.wait(20)
+        for hand in gate.mirror.hands.all():
+            if hand.give_up(monotonic_ns(), inside=number):
+                gate.mirror.give_up(hand, number, 5.0)
+
+    watchdog = threading.Thread(target=watch)
+    watchdog.start()
+    try:
+        gate.start()
+        assert read(gate, 0) == b"2"
+        assert states(gate)[number] == "failed"
+    finally:
+        go_on.set()
+        watchdog.join(20)
