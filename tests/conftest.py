@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as search
 
 REPOSITORY = Path(__file__).parents[1]
 if str(REPOSITORY) not in sys.path:
@@ -29,6 +31,9 @@ from tests.leftovers import RUN_VARIABLE, Leftovers, orphaned_loop_devices  # no
 from tests.once_more import OnceMore  # noqa: E402
 from tests.own_mounts import leave_shared_mounts  # noqa: E402
 from tests.signals import let_children_hear_signals  # noqa: E402
+
+search.register_profile("busy host", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+search.load_profile("busy host")  # how long an example takes says how busy the host is
 
 COMMAND_TIMEOUT_SECONDS = 120.0
 LATE_DETACH_SECONDS = 3.0
