@@ -113,6 +113,9 @@ def _mount(connection: int, kind: int, name: str) -> int:
         "user_id": "0",
         "group_id": "0",
         "allow_other": "",
+        # So that whoever walks through the root asks for its attributes: the kernel begins a walk
+        # anew, but not the look for a name that is about to be made (mkdir, symlink, bind).
+        "default_permissions": "",
         "subtype": _SUBTYPE,
     }
     return mount_detached("fuse", options, source=name)

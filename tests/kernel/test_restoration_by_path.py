@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -35,10 +35,39 @@ while not os.path.exists(record + ".end"):
     time.sleep(0.02)
 """
 
+MAKING = """
+import os, socket, sys, time
+place, record, way = sys.argv[1:]
+def bind(name):
+    with socket.socket(socket.AF_UNIX) as socket_:
+        socket_.bind(name)
+make, remove = {
+    "mkdir": (os.mkdir, os.rmdir),
+    "symlink": (lambda name: os.symlink("x", name), os.unlink),
+    "mkfifo": (os.mkfifo, os.unlink),
+    "link": (lambda name: os.link(f"{place}/sub/{way}", name), os.unlink),
+    "bind": (bind, os.unlink),
+}[way]
+os.close(os.open(f"{place}/sub/{way}", os.O_CREAT, 0o600))
+number = 0
+while not os.path.exists(record + ".end"):
+    number += 1
+    make(f"{place}/{way}")
+    remove(f"{place}/{way}")
+    with open(record + ".new", "w") as file:
+        file.write(str(number))
+    os.rename(record + ".new", record)
+"""
+WAYS = ("mkdir", "symlink", "mkfifo", "link", "bind")
+"""Each makes a name at the top of the volume, in one call; nothing comes before that waits."""
+
 
 @contextmanager
-def program(place: Path, record: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(place), str(record)], cwd="/")
+def program(
+    place: Path, record: Path, text: str = PROGRAM, *words: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-c", text, str(place), str(record), *words]
+    process = subprocess.Popen(command, cwd="/")
     try:
         wait_until(record.exists)
         yield process
@@ -83,6 +112,27 @@ def test_they_wait_and_lose_nothing(settings: Settings, ram_directory: Path) -> 
             assert is_uncovered()
     finally:
         subprocess.run(["umount", str(ram_directory)], check=True)
+
+
+def test_names_are_made_at_the_top(settings: Settings, ram_directory: Path) -> None:
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        (path / "sub").mkdir()
+        records = {way: ram_directory / way for way in WAYS}
+        with ExitStack() as stack:
+            processes = [
+                stack.enter_context(program(path, record, MAKING, way))
+                for way, record in records.items()
+            ]
+            for number in range(2, 5):
+                url = f"file:{ram_directory / f'{number}.img'}"
+                holdfast.restorations.migrate("data", url)
+            before = {record: int(record.read_text()) for record in records.values()}
+            wait_until(lambda: all(int(each.read_text()) > before[each] for each in before))
+            for record in records.values():
+                Path(f"{record}.end").touch()
+            assert [process.wait(30) for process in processes] == [0] * len(WAYS)
 
 
 def make_room(path: Path) -> Path:
