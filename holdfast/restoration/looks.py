@@ -22,6 +22,7 @@ from holdfast.errors import HoldfastError, Untrusted
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
+from holdfast.model.plan import Strategy
 from holdfast.restoration.carried import about_room
 from holdfast.restoration.databases import databases_among
 from holdfast.restoration.inode_numbers import about_inode_numbers
@@ -40,6 +41,7 @@ from holdfast.system.run import find_tool
 from holdfast.volumes.adopt import MEMORY_TYPES
 from holdfast.volumes.chain import file_systems_below, stands_on
 from holdfast.volumes.mountpoints import obstacles
+from holdfast.volumes.nameless import nameless_image
 
 _MOMENT_SECONDS = 0.3
 """An ordinary wait for a disk is over by then."""
@@ -62,6 +64,25 @@ def _condition(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 def _mounts(settings: Settings, seen: Seen) -> Sequence[Finding]:
     return obstacles(seen.points, is_broken=seen.is_broken)
+
+
+def _image(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """An image that only its loop device leads to is moved, never put away."""
+    if seen.is_dead or not seen.request.volume.is_adopted:
+        return ()
+    image = nameless_image(seen.points[-1])
+    if not image:
+        return ()
+    away = seen.request.strategy is Strategy.DETACH
+    return [
+        Finding(
+            "image without a name", Verdict.BLOCKS if away else Verdict.LIMITED,
+            f"{image} was deleted, or replaced by another file, while it is mounted",
+            f"{seen.points[-1].source} alone leads to its data, until the next boot or losetup"
+            " --detach, also when the volume was moved.",
+            f"holdfast migrate {seen.request.volume.name} file:/another.img",
+        )
+    ]  # fmt: skip
 
 
 def _freeze(settings: Settings, seen: Seen) -> Sequence[Finding]:
@@ -316,6 +337,7 @@ def _memory(settings: Settings, seen: Seen) -> Sequence[Finding]:
 LOOKS: tuple[Look, ...] = (
     _condition,
     _mounts,
+    _image,
     _freeze,
     _handles,
     _waits,

@@ -45,6 +45,7 @@ from holdfast.system.boot import boot_id
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.volumes.mountpoints import capture
+from holdfast.volumes.nameless import nameless_image, present_source
 from holdfast.volumes.properties import primary, properties
 
 Say = Callable[[str], None]
@@ -151,9 +152,9 @@ def _begin(
     settings: Settings, catalog: Catalog, assessment: Assessment, say: Say, percent: Percent
 ) -> Work:
     request, plan = assessment.seen.request, assessment.plan
-    volume = request.volume
+    volume = _with_points(request.volume, assessment)
     facts: dict[str, Any] = {
-        "old": volume_as_json(_with_points(volume, assessment)),
+        "old": volume_as_json(volume),
         "points": [asdict(point) for point in assessment.seen.points],
         "deadline_seconds": plan.deadline_seconds,
         "predicted_pause_seconds": round(plan.predicted_pause_seconds, 3),
@@ -333,7 +334,7 @@ def _device_of(volume: Volume, assessment: Assessment) -> Source | None:
     words = dict(
         word.partition("=")[::2] for word in volume.adoption.loop_options.split(",") if word
     )
-    if "autoclear" not in words:
+    if "autoclear" not in words or nameless_image(point):
         return Source(device=point.source, filesystem=filesystem, options=options)
     return Source(
         device=parse_container_url(volume.adoption.source).path,
@@ -347,10 +348,12 @@ def _device_of(volume: Volume, assessment: Assessment) -> Source | None:
 
 
 def _with_points(volume: Volume, assessment: Assessment) -> Volume:
-    """What is recorded of an adopted volume, with its mounts as they are now."""
+    """What is recorded of an adopted volume, with its mounts, and its image's name, as now."""
     if volume.adoption is None:
         return volume
-    adoption = replace(volume.adoption, points=assessment.seen.points, boot_id=boot_id())
+    points = assessment.seen.points
+    source = present_source(volume.adoption.source, points[-1])
+    adoption = replace(volume.adoption, source=source, points=points, boot_id=boot_id())
     return replace(volume, adoption=adoption)
 
 

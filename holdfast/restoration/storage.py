@@ -23,6 +23,7 @@ from holdfast.system.durable import sync_directory
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import attach_loop, detach_loop, loop_devices_of
 from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.nameless import kept_device
 from holdfast.volumes.source import mountable_source
 from holdfast.volumes.stack import device_file_of
 from holdfast.volumes.starting import start
@@ -121,9 +122,10 @@ def take_down(settings: Settings, volume: Volume) -> None:
         return
     kind, _, path = volume.adoption.source.partition(":")
     if kind == "file":
+        kept = kept_device(path, volume.adoption.points)  # the only way to an image without a name
         for loop in loop_devices_of(path):
             # One that detaches by itself may be another file's by the time we come to it.
-            if detaches_by_itself(loop.device):
+            if detaches_by_itself(loop.device) or loop.device == kept:
                 continue
             with suppress(HoldfastError):  # somebody else looks at it: it is freed with them
                 detach_loop(loop.device, loop.backing_file)

@@ -25,16 +25,18 @@ SECTOR_BYTES = 4096
 """Logical sector of our loop devices: what direct I/O below them needs, and the page size."""
 
 # <linux/loop.h>; LOOP_CONFIGURE is there since Linux 5.8
-_LOOP_CLR_FD, _LOOP_GET_STATUS64, _LOOP_CONFIGURE, _LOOP_CTL_GET_FREE = (
-    0x4C01, 0x4C05, 0x4C0A, 0x4C82
+_LOOP_CLR_FD, _LOOP_SET_STATUS64, _LOOP_GET_STATUS64, _LOOP_CONFIGURE, _LOOP_CTL_GET_FREE = (
+    0x4C01, 0x4C04, 0x4C05, 0x4C0A, 0x4C82
 )  # fmt: skip
 _LOOP_INFO64_BYTES = 232  # sizeof(struct loop_info64)
+_FLAGS_OFFSET = 52  # offsetof(struct loop_info64, lo_flags)
 _LOOP_CONFIG = struct.Struct("=II5Q4I64s64s32s2Q8Q")
 """struct loop_config: fd, block_size, struct loop_info64, reserved."""
 _AUTOCLEAR, _DIRECT_IO = 4, 16  # LO_FLAGS_…
 _ATTEMPTS = 100
 _SYS_BLOCK = Path("/sys/block")
-_DELETED = " (deleted)"
+DELETED = " (deleted)"
+"""What the kernel appends to the path of a backing file without a name."""
 _ATTACH_SECONDS = 20.0
 _DETACH_SECONDS = 8.0
 """Another mount namespace that has a copy of the mount often ends soon."""
@@ -66,8 +68,8 @@ def _read_devices() -> Iterator[LoopDevice]:
             direct_io = (folder / "loop/dio").read_text().strip() == "1"
             yield LoopDevice(
                 device=f"/dev/{folder.name}",
-                backing_file=backing.removesuffix(_DELETED),
-                deleted=backing.endswith(_DELETED),
+                backing_file=backing.removesuffix(DELETED),
+                deleted=backing.endswith(DELETED),
                 direct_io=direct_io,
             )
 
@@ -221,7 +223,22 @@ def _backing_of(device: str) -> str | None:
         text = os.fsdecode((_SYS_BLOCK / Path(device).name / "loop/backing_file").read_bytes())
     except OSError:
         return None
-    return text.removesuffix("\n").removesuffix(_DELETED)
+    return text.removesuffix("\n").removesuffix(DELETED)
+
+
+def keep_attached(device: str) -> None:
+    """Let it stay when nobody has it open any more, which `mount -o loop` has arranged otherwise.
+
+    Idempotent. Does not touch the backing file. Raises OSError.
+    """
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        info = bytearray(fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_BYTES)))
+        (flags,) = struct.unpack_from("=I", info, _FLAGS_OFFSET)
+        struct.pack_into("=I", info, _FLAGS_OFFSET, flags & ~_AUTOCLEAR)
+        fcntl.ioctl(descriptor, _LOOP_SET_STATUS64, bytes(info))
+    finally:
+        os.close(descriptor)
 
 
 def set_loop_capacity(device: str) -> None:

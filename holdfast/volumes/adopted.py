@@ -33,6 +33,7 @@ from holdfast.volumes.adopt import MEMORY_TYPES
 from holdfast.volumes.capture import capture
 from holdfast.volumes.dismount import dismount
 from holdfast.volumes.health import health
+from holdfast.volumes.nameless import nameless_image
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.properties import primary, properties
 from holdfast.volumes.remount import Note, remount
@@ -59,10 +60,22 @@ def detach_adopted(settings: Settings, volume: Volume, progress: Progress | None
     if adoption.source == recorded.source:  # whose loop device it is cannot be seen
         adoption = replace(adoption, loop_options=recorded.loop_options)
     kept = replace(volume, mount=_merged(volume.mount, mount), adoption=adoption)
+    _refuse_nameless(volume, primary(points, volume.mount.path))
     say("dismount")
     points = dismount(points)
     let_go_of_source(adoption)
     return replace(kept, adoption=replace(adoption, points=points))
+
+
+def _refuse_nameless(volume: Volume, point: MountPoint) -> None:
+    """What the volume lies in must be found by a name when it is mounted nowhere."""
+    image = nameless_image(point)
+    if image:
+        raise HoldsData(
+            f"the image of {volume.name} has no name any more: {image} was deleted, or replaced by"
+            f" another file. Its data would end with the dismount, or with the next boot",
+            f"holdfast migrate {volume.name} file:/another.img moves it while it is used.",
+        )
 
 
 def attach_adopted(
@@ -201,6 +214,12 @@ def _condition(volume: Volume, mounted: Mount, point: MountPoint) -> tuple[Volum
             f"{mounted.source} ({mounted.filesystem}) is mounted at {mounted.path} instead"
         )
     answer = health(point, wanted_read_only=_wants_read_only(volume))
+    image = nameless_image(point)
+    if answer.is_ok and image:
+        return VolumeState.DEGRADED, (
+            f"its image {image} was deleted or replaced, and lives as long as it is mounted:"
+            f" holdfast migrate {volume.name} file:/another.img"
+        )
     if answer.is_ok:
         return VolumeState.HEALTHY, ""
     return VolumeState.FAILED, f"{answer.condition}: {answer.finding.found}"

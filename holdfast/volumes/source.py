@@ -18,6 +18,7 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import Identity, identify
 from holdfast.system.loop import LoopDevice, backing_identity, detach_loop, loop_devices
 from holdfast.system.run import run
+from holdfast.volumes.nameless import kept_device
 
 _SYS_BLOCK = Path("/sys/class/block")
 _SECTOR_BYTES = 512
@@ -116,6 +117,9 @@ def mountable_source(mount: MountProperties, adoption: Adoption) -> tuple[str, s
     """
     kind, _, path = adoption.source.partition(":")
     if kind == "file":
+        kept = kept_device(path, adoption.points)
+        if kept:
+            return _checked(kept, path, mount), ""
         return _image(path, mount, adoption.loop_options)
     if kind == "block":
         return _device(path, mount), ""

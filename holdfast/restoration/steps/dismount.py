@@ -15,6 +15,7 @@ from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
 from holdfast.volumes.mountpoints import dismount, dismount_dead
+from holdfast.volumes.nameless import keep_nameless
 
 
 class Dismount:
@@ -34,6 +35,8 @@ class Dismount:
             rebind.park()
         if "stale" in work.facts:
             return "the old mount is gone already"
+        if points and keep_nameless(points[-1]):
+            work.say("its image has no name any more: the loop device keeps it")
         covers = make_covers_for(work)
         try:
             if not work.facts.get("broken"):

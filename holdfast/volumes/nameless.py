@@ -1,0 +1,89 @@
+"""The image of an adopted volume that lost its name, or got another one, while it is mounted.
+
+Who removes an image, or renames another file over it, leaves a file that only the loop device
+leads to. Invariant: such a device is never let go of by us while it has the only data; the kernel
+would let go of it by itself after a dismount where it came from `mount -o loop` (autoclear).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from holdfast.errors import HoldfastError
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.block import disk_sequence
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.loop import (
+    DELETED,
+    LoopDevice,
+    backing_identity,
+    keep_attached,
+    loop_devices,
+)
+from holdfast.volumes.capture import disk_of
+
+_ASK_SECONDS = 2.0
+"""Storage that does not answer is no reason to believe that its names are gone."""
+
+
+def nameless_image(point: MountPoint) -> str:
+    """The path at which the image of this mount was, when it has no name any more; else empty.
+
+    Asks the image's file system for some seconds at most.
+    """
+    loop = _loop_of(point)
+    if loop is None or not loop.deleted:
+        return ""
+    names = (loop.backing_file, loop.backing_file + DELETED)
+    return "" if any(_leads_to(name, loop) for name in names) else loop.backing_file
+
+
+def present_source(source: str, point: MountPoint) -> str:
+    """What leads to the storage of this mount now: `source` as recorded, unless its image was
+    renamed or deleted since: then the name that the kernel has for it."""
+    loop = _loop_of(point)
+    kind, _, path = source.partition(":")
+    if kind != "file" or loop is None or loop.backing_file == path or _leads_to(path, loop):
+        return source
+    found = loop.deleted or _leads_to(loop.backing_file, loop)
+    return f"file:{loop.backing_file}" if found else source
+
+
+def keep_nameless(point: MountPoint) -> str:
+    """Before a dismount: keep the loop device of an image without a name. The device, or empty."""
+    if not nameless_image(point):
+        return ""
+    keep_attached(point.source)
+    return point.source
+
+
+def kept_device(path: str, points: Sequence[MountPoint]) -> str:
+    """The device that these mounts were made from where it still shows the image that was at
+    `path` and has no name any more; else empty. That it is the same is said by the number of the
+    disk, which no other gets in one boot."""
+    for point in points:
+        if point.disk_sequence and disk_sequence(disk_of(point)) == point.disk_sequence:
+            return point.source if nameless_image(point) == path else ""
+    return ""
+
+
+def _loop_of(point: MountPoint) -> LoopDevice | None:
+    return next((each for each in loop_devices() if each.device == point.source), None)
+
+
+def _leads_to(path: str, loop: LoopDevice) -> bool:
+    """Whether the file of that name is what the device shows; also when nobody answers."""
+    try:
+        return in_expendable_child(partial(_is_shown, path, loop.device), _ASK_SECONDS, path)
+    except HoldfastError:
+        return True
+
+
+def _is_shown(path: str, device: str) -> bool:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a plain system call
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == backing_identity(device)
