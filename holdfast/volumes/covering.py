@@ -30,15 +30,11 @@ class Covering:
         self._visitor = visitor
         self._ids: Collection[int] = {point.id for point in points}
         visitor.retire()
-        # Copied before we leave: a mount can be copied in its own namespace only, and by older
-        # kernels not while it is mounted nowhere.
-        self._trees: list[list[int]] = []
         count = sum(map(self.concerns, points))
-        for root, place in ((covers.directory, bench()), (covers.file, os.path.realpath(__file__))):
-            spot = mount_api.open_place(place)
-            mount_api.attach_tree(root, spot)
-            os.close(spot)
-            self._trees.append([mount_api.clone_tree(root) for _ in range(count)])
+        self._trees = [
+            _copies(covers.directory, bench(), count),
+            _copies(covers.file, os.path.realpath(__file__), count),
+        ]
 
     def concerns(self, point: MountPoint) -> bool:
         """Whether a bare directory (or file) would come to sight: not on the volume itself."""
@@ -83,6 +79,25 @@ class Covering:
             else:
                 os.close(trees.pop())
                 return
+
+
+def _copies(root: int, place: str, count: int) -> list[int]:
+    """So many copies of a cover, made before we leave our namespace.
+
+    The cover itself stays mounted nowhere, for whoever is to dismount what appeared meanwhile.
+    Where the kernel copies only what is mounted (before Linux 6.15), it is mounted once, in this
+    child's namespace, and goes with it: there are none for those who come later.
+    """
+    with suppress(OSError):
+        return [mount_api.clone_tree(root) for _ in range(count)]
+    with suppress(OSError):
+        spot = mount_api.open_place(place)
+        try:
+            mount_api.attach_tree(root, spot)
+        finally:
+            os.close(spot)
+        return [mount_api.clone_tree(root) for _ in range(count)]
+    return []
 
 
 def cover_dead(points: Sequence[MountPoint], covers: Covers, timeout_seconds: float) -> None:
