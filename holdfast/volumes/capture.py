@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from holdfast.errors import NotMounted
+from holdfast.errors import InUse, NotMounted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.block import device_number, disk_sequence
@@ -22,6 +22,7 @@ from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.mounts import Mount, mount_at
 from holdfast.system.namespace import mount_namespace
 from holdfast.system.visitor import has_foreign_owner, open_namespaces
+from holdfast.volumes.whereabouts import in_words, umount_command
 
 
 def capture(path: str) -> tuple[MountPoint, ...]:
@@ -118,6 +119,15 @@ def newcomers(points: Sequence[MountPoint]) -> list[MountPoint]:
     return found
 
 
+def by_somebody_else(each: MountPoint) -> InUse:
+    """The error that names what was mounted while the volume was away."""
+    return InUse(
+        f"{each.source} ({each.filesystem}) was mounted at {each.path} by somebody else while"
+        " the volume was away",
+        f"umount {each.path}, and see to what mounts it there (autofs, systemd, cron).",
+    )
+
+
 def nested_mounts(points: Sequence[MountPoint]) -> tuple[MountPoint, ...]:
     """Mounts of other file systems below these: they must go before. Does not block."""
     ours = {point.id for point in points}
@@ -144,9 +154,10 @@ def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[
         Finding(
             "nested mount",
             Verdict.BLOCKS,
-            f"{other.source} ({other.filesystem}) is mounted at {_named(other)}, below this volume",
+            f"{other.source} ({other.filesystem}) is mounted at {in_words(other)},"
+            " below this volume",
             "A file system with others mounted on it cannot be dismounted.",
-            f"umount {other.path}, and mount it again afterwards.",
+            f"{umount_command(other)}, and mount it again afterwards.",
         )
         for other in nested_mounts(points)
     ]
@@ -164,9 +175,9 @@ def _about_deleted(point: MountPoint, *, is_broken: bool) -> Finding:
     return Finding(
         "mount of something deleted",
         Verdict.LIMITED if is_broken else Verdict.BLOCKS,
-        f"{_named(point)} shows {what} of the volume, which was deleted, or replaced by rename",
+        f"{in_words(point)} shows {what} of the volume, which was deleted, or replaced by rename",
         "It has no name any more by which it could be mounted again.",
-        f"umount {point.path}, and mount there what is to be there now.",
+        f"{umount_command(point)}, and mount there what is to be there now.",
     )
 
 
@@ -187,7 +198,7 @@ def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> lis
             Finding(
                 "locked mount",
                 Verdict.LIMITED,
-                f"{_named(point)} belongs to another user namespace",
+                f"{in_words(point)} belongs to another user namespace",
                 "A mount that was copied into it is locked there; the dismount may be refused.",
                 "Stop what runs there if it is.",
             )
@@ -197,7 +208,7 @@ def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> lis
             Finding(
                 "propagation",
                 Verdict.LIMITED,
-                f"{_named(point)} receives mounts from peer group {point.master_group},"
+                f"{in_words(point)} receives mounts from peer group {point.master_group},"
                 " which has no other mount of this volume that can be seen",
                 "It will not receive them after the remount.",
             )
@@ -207,9 +218,9 @@ def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> lis
             Finding(
                 "mount option",
                 Verdict.BLOCKS,
-                f"{_named(point)} is mounted with {option!r}",
+                f"{in_words(point)} is mounted with {option!r}",
                 "The kernel does not tell what it takes to set it again.",
-                f"umount {point.path} by hand, and mount it again afterwards.",
+                f"{umount_command(point)} by hand, and mount it again afterwards.",
             )
         )
     return found
@@ -223,10 +234,3 @@ def _foreign_namespaces(points: Sequence[MountPoint]) -> set[int]:
         for way in ways.values():
             with suppress(OSError):
                 os.close(way)
-
-
-def _named(point: MountPoint) -> str:
-    """A mount point for people: where, and whose view."""
-    if point.namespace == mount_namespace(os.getpid()):
-        return point.path
-    return f"{point.path} in the mount namespace of process {point.witness_pid}"

@@ -29,6 +29,7 @@ from holdfast.system.mounts import is_under
 from holdfast.system.users import users_of_device
 from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
 from holdfast.volumes.capture import (
+    by_somebody_else,
     capture_device,
     disk_of,
     in_dismount_order,
@@ -38,6 +39,7 @@ from holdfast.volumes.capture import (
 from holdfast.volumes.covering import Covering
 from holdfast.volumes.placing import Manner, Piece, Placed, place
 from holdfast.volumes.remount import remount
+from holdfast.volumes.whereabouts import own_namespace, umount_command
 
 SYNC_SECONDS = 120.0
 """Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""
@@ -92,6 +94,10 @@ def dismount(
             new = [each for each in capture_device(points[-1].device)
                    if (each.namespace, each.id) not in known
                    and each.is_on_same_as(points[-1])]  # fmt: skip
+            places = {(each.namespace, each.path) for each in done}
+            for each in new:
+                if (each.namespace, each.path) in places:
+                    raise by_somebody_else(each)
             if new:
                 new = list(_dismount_some(new, dismount_seconds, covers))
                 done = in_dismount_order((*done, *new))
@@ -227,12 +233,13 @@ def _dismount_all(
 ) -> tuple[_Refusal | None, list[MountPoint]]:
     """In the child: None when all are gone, else who refused, after the undoing; and the points as
     they were found."""
+    own = own_namespace()
     visitor = Visitor()
     covering = None if covers is None else Covering(visitor, covers, points)
     wanted = [_as_now(visitor, point, ways) for point in points]
     gone = next((each for each in wanted if each.shows_deleted and each.namespace in ways), None)
     if gone is not None:
-        return _about_deleted(gone), wanted
+        return _about_deleted(gone, own), wanted
     found = list(wanted)
     wanted = [point for point in wanted if point.namespace in ways]
     copies: dict[int, Piece] = {}
@@ -256,7 +263,7 @@ def _dismount_all(
             _copy_visible(visitor, wanted, ways, copies)
     if refusal is not None:
         mountable = [copies[point.id] for point in reversed(wanted) if point.id in copies]
-        _bring_back(visitor, mountable, ways)
+        _bring_back(visitor, mountable, ways, own)
     for piece in copies.values():  # not left to the end of the child: that would answer too early
         os.close(piece.tree)
         if piece.group is not None:
@@ -275,12 +282,12 @@ def _as_now(visitor: Visitor, point: MountPoint, ways: Mapping[int, int]) -> Mou
     return point
 
 
-def _about_deleted(point: MountPoint) -> _Refusal:
+def _about_deleted(point: MountPoint, own: int) -> _Refusal:
     return (
         point.path,
         f"it shows /{point.inside.removesuffix('//deleted')} of the volume, which was deleted or"
         " replaced: it could not be mounted again",
-        f"umount {point.path} (nsenter --mount --target {point.witness_pid}), then try again.",
+        f"{umount_command(point, own)}, then try again.",
     )
 
 
@@ -345,7 +352,9 @@ def _copy(point: MountPoint, spot: int) -> Piece:
     return Piece(point, tree, group)
 
 
-def _bring_back(visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, int]) -> None:
+def _bring_back(
+    visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, int], own: int
+) -> None:
     """Mount the copies of those that are gone."""
     gone = []
     for piece in pieces:
@@ -353,7 +362,7 @@ def _bring_back(visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, in
         if not is_there(piece.point, visitor.mounts()):
             gone.append(piece)
     if gone:
-        placed = Placed()
+        placed = Placed(own=own)
         place(visitor, gone, ways, gone[0].point.device, placed, Manner(undoing=True))
         for root in placed.roots.values():
             os.close(root)

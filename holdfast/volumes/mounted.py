@@ -20,6 +20,7 @@ def mounts_of(volume: Volume) -> tuple[MountPoint, ...]:
         return capture(volume.mount.path)
     except NotMounted:
         raise NotAttached(
-            f"{volume.name} is not mounted at {volume.mount.path}: nobody can use it",
-            f"holdfast volume attach {volume.name}",
+            f"{volume.name} is not mounted at {volume.mount.path}",
+            f"holdfast volume attach {volume.name}. Who still uses what was detached lazily"
+            " (umount -l) is seen then.",
         ) from None

@@ -24,6 +24,7 @@ from holdfast.system import mount_api
 from holdfast.system.cover import is_cover
 from holdfast.system.mounts import Mount, is_under
 from holdfast.system.visitor import Visitor, has_foreign_owner
+from holdfast.volumes.whereabouts import in_words, own_namespace
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Placed:
     covers: set[str] = field(default_factory=set)
     """MAJOR:MINOR of the covers that were met."""
     findings: list[Finding] = field(default_factory=list)
+    own: int = field(default_factory=own_namespace)
+    """The mount namespace that findings are read in."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def place(
         except OSError as error:
             if not manners[point.namespace].undoing:
                 raise OSError(error.errno, error.strerror, point.path) from error
-            placed.findings.append(left_out(point, error.strerror or str(error)))
+            placed.findings.append(left_out(point, placed.own, error.strerror or str(error)))
     for piece in pieces:
         if _above(piece.point, [each.point for each in pieces]) is None:
             try:
@@ -107,7 +110,8 @@ def place(
             except OSError as error:
                 if not manners[piece.point.namespace].undoing:
                     raise OSError(error.errno, error.strerror, piece.point.path) from error
-                placed.findings.append(_otherwise(piece.point, error.strerror or str(error)))
+                why = error.strerror or str(error)
+                placed.findings.append(_otherwise(piece.point, placed.own, why))
     for piece in pieces:
         root = placed.roots.get(piece.point.id, -1)
         if root < 0:
@@ -119,7 +123,8 @@ def place(
         except OSError as error:
             if not manners[piece.point.namespace].undoing:
                 raise OSError(error.errno, error.strerror, piece.point.path) from error
-            placed.findings.append(_otherwise(piece.point, error.strerror or str(error)))
+            why = error.strerror or str(error)
+            placed.findings.append(_otherwise(piece.point, placed.own, why))
 
 
 def _manners(pieces: Sequence[Piece], ways: Mapping[int, int], manner: Manner) -> dict[int, Manner]:
@@ -340,24 +345,23 @@ def _on_top(mount: Mount) -> Finding:
     )
 
 
-def _otherwise(point: MountPoint, why: str) -> Finding:
+def _otherwise(point: MountPoint, own: int, why: str) -> Finding:
     return Finding(
         "mount option",
         Verdict.LIMITED,
-        f"{point.path} in the mount namespace of process {point.witness_pid} was {point.options},"
-        f" {point.propagation}, and may be otherwise now: {why}",
+        f"{in_words(point, own)} was {point.options}, {point.propagation}, and may be otherwise"
+        f" now: {why}",
         "It shows the volume as it did.",
         "findmnt -o TARGET,OPTIONS,PROPAGATION shows it.",
     )
 
 
-def left_out(point: MountPoint, why: str) -> Finding:
+def left_out(point: MountPoint, own: int, why: str) -> Finding:
     """What is said of a point that is not mounted again."""
     return Finding(
         "not mounted again",
         Verdict.LIMITED,
-        f"{point.path} (/{point.inside} of the volume) in the mount namespace of process"
-        f" {point.witness_pid}: {why}",
+        f"/{point.inside} of the volume at {in_words(point, own)}: {why}",
         "Everything else of the volume is.",
         "Mount it there by hand, where it is still wanted.",
     )

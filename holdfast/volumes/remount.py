@@ -41,6 +41,7 @@ from holdfast.volumes.placing import (
     place,
     take_back,
 )
+from holdfast.volumes.whereabouts import in_words, umount_command
 
 REMOUNT_SECONDS = 60.0
 """Replaying the log of a file system that was not dismounted in order takes longest."""
@@ -169,11 +170,11 @@ def _work(
     manner: Manner,
 ) -> tuple[list[int], list[Finding], str, set[str]]:
     """In the child: mount, copy, place, and send the roots."""
+    placed = Placed()
     visitor = Visitor()
     base = _mount_base(visitor, source, filesystem, options)
     number = visitor.mount_number(base)
     device = next(each.device_number for each in visitor.mounts() if each.identifier == number)
-    placed = Placed()
     try:
         foreign = {number for number, way in ways.items() if has_foreign_owner(way)}
         groups = _groups(base, points)
@@ -288,13 +289,15 @@ def _copy(
     `foreign`: namespaces of other user namespaces, in which nobody may take its options away.
     """
     if point.shows_deleted:
-        placed.findings.append(left_out(point, "what it showed was deleted or replaced"))
+        placed.findings.append(
+            left_out(point, placed.own, "what it showed was deleted or replaced")
+        )
         return None
     try:
         tree = mount_api.clone_tree(base, point.inside)
     except OSError as error:
         if manner.undoing:
-            placed.findings.append(left_out(point, error.strerror or str(error)))
+            placed.findings.append(left_out(point, placed.own, error.strerror or str(error)))
             return None
         raise StorageFailed(
             f"the new file system has no /{point.inside}, which is mounted at {point.path}",
@@ -391,9 +394,9 @@ def _remove_surplus(
         Finding(
             "propagation",
             Verdict.LIMITED,
-            f"it appeared at {each.path} in the mount namespace of process {each.witness_pid} too",
+            f"it appeared at {in_words(each)} too",
             "It was not mounted there before; what propagates mounts to there did it.",
-            "umount it there, if it is in the way.",
+            f"{umount_command(each)}, if it is in the way.",
         )
         for each in left
     ]

@@ -45,7 +45,7 @@ def test_it_blocks_and_the_mend_works(settings: Settings, ram_directory: Path, b
             running.verify()
         with pytest.raises(InUse, match="deleted or replaced") as caught:
             holdfast.detach_volume("data")
-        assert f"umount {bound}" in caught.value.mend
+        assert caught.value.mend == f"umount {bound}, then try again."
         subprocess.run(["umount", str(bound)], check=True)
         holdfast.detach_volume("data")
         holdfast.attach_volume("data")
@@ -135,3 +135,27 @@ def test_a_stuck_restoration_can_be_given_up(settings: Settings, ram_directory: 
             aside.rename(image)
         holdfast.attach_volume("data")
         assert path.is_mount()
+
+
+def test_the_mend_leads_into_another_namespace(
+    settings: Settings, ram_directory: Path, bound: Path
+) -> None:
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        (path / "sub").mkdir()
+        words = f"mount --bind {path}/sub {bound} && rmdir {path}/sub && echo ready && read line"
+        container = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert container.stdout is not None
+        try:
+            assert container.stdout.readline() == b"ready\n"
+            holdfast.adopt_volume("data", str(path))
+            with pytest.raises(InUse, match="deleted or replaced") as caught:
+                holdfast.detach_volume("data")
+            command, comma, _ = caught.value.mend.partition(", then try again.")
+            assert command.startswith("nsenter") and comma
+            subprocess.run(["sh", "-c", command], check=True)
+            holdfast.detach_volume("data")
+        finally:
+            container.communicate(b"\n")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from holdfast.errors import HoldfastError, InUse, NotAttached, StorageFailed
+from holdfast.errors import HoldfastError, NotAttached, StorageFailed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Strategy
@@ -17,7 +17,7 @@ from holdfast.system.cover import Covers, Server, make_covers, release
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mount_api import open_place
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.capture import newcomers
+from holdfast.volumes.capture import by_somebody_else, newcomers
 from holdfast.volumes.carrying import carry_options, wanted_super_options
 from holdfast.volumes.mountpoints import Manner, remount
 
@@ -91,11 +91,7 @@ def refuse_newcomers(work: Work) -> None:
     if work.new is None or "stale" in work.facts or not points:
         return
     for each in newcomers(points):
-        raise InUse(
-            f"{each.source} ({each.filesystem}) was mounted at {each.path} by somebody else while"
-            " the volume was away",
-            f"umount {each.path}, and see to what mounts it there (autofs, systemd, cron).",
-        )
+        raise by_somebody_else(each)
 
 
 def in_place(point: MountPoint) -> int:

@@ -1,0 +1,32 @@
+"""A mount point in words: where it is for whoever reads them, and how a command gets there.
+
+Invariant: a process is named only for another mount namespace than the reader's, so it is one that
+lives there, never a command of ours that has ended by the time somebody reads of it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.namespace import mount_namespace
+
+
+def own_namespace() -> int:
+    """The number of the mount namespace that this process is in, and whoever started it."""
+    return mount_namespace(os.getpid())
+
+
+def in_words(point: MountPoint, own: int | None = None) -> str:
+    """The place of a mount, and whose view that is. `own`: the reader's namespace, when this
+    process has left it."""
+    if point.namespace == (own_namespace() if own is None else own):
+        return point.path
+    return f"{point.path} in the mount namespace of process {point.witness_pid}"
+
+
+def umount_command(point: MountPoint, own: int | None = None) -> str:
+    """What a reader in `own` types to dismount it."""
+    if point.namespace == (own_namespace() if own is None else own):
+        return f"umount {point.path}"
+    return f"nsenter --mount --target {point.witness_pid} umount {point.path}"
