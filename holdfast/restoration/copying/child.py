@@ -132,13 +132,13 @@ class Copying:
         """`source_used_bytes`, `target_bytes` (free plus used), by statvfs(3)."""
         return {key: int(value) for key, value in self._ask("room", STILL_SECONDS).items()}
 
-    def leave_source(self) -> None:
+    def leave_source(self, seconds: float = STILL_SECONDS) -> None:
         """Let go of the source, so that it can be dismounted."""
-        self._ask("leave", STILL_SECONDS)
+        self._ask("leave", min(seconds, STILL_SECONDS))
 
-    def take_source(self, source: Source) -> None:
+    def take_source(self, source: Source, seconds: float = STILL_SECONDS) -> None:
         """Mount a device as the source, read-only and unseen."""
-        self._ask("source", STILL_SECONDS, source=asdict(source))
+        self._ask("source", min(seconds, STILL_SECONDS), source=asdict(source))
 
     def locate(
         self, inodes: Mapping[str, tuple[str, int, str]], seconds: float

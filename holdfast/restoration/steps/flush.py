@@ -41,7 +41,7 @@ class Flush:
                 f"the copy differs from the volume: {'; '.join(result.differences[:3])}",
                 "Everything is as it was. Try again; report it when it stays.",
             )
-        copying.leave_source()
+        copying.leave_source(work.seconds_left())
         work.remember(final_pass={"seconds": result.seconds, "bytes": result.written_bytes})
         return f"{result.copied_files} files, {result.written_bytes} bytes in {result.seconds:.3f}"
 

@@ -76,7 +76,7 @@ class Restore:
         if copying is None:
             return "complete"
         if work.facts.get("from_live") and work.facts.get("device"):
-            copying.take_source(Source(**work.facts["device"]))
+            copying.take_source(Source(**work.facts["device"]), work.seconds_left())
             result = copying.run_pass(verify=True, seconds=work.seconds_left())
             if result.leased_files:  # an NFS server's, or of somebody who mounted it meanwhile
                 raise leased(result)
