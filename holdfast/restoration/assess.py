@@ -19,7 +19,7 @@ from holdfast.errors import Blocked
 from holdfast.model.plan import Plan
 from holdfast.model.volume import ADOPTED, LegState, Volume, VolumeReport
 from holdfast.restoration.looks import look_at_everything
-from holdfast.restoration.plan import Situation, make_plan
+from holdfast.restoration.plan import Situation, blockers, make_plan
 from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.seen import Request, Seen, see
 
@@ -115,7 +115,9 @@ def refuse(assessment: Assessment) -> None:
         return
     if assessment.seen.refusal is not None:
         raise assessment.seen.refusal
+    plan = assessment.plan
+    first, *_ = blockers(plan.findings, assessment.seen.request.forced)
     raise Blocked(
-        f"{assessment.plan.volume} was not touched: {assessment.plan.reason}",
-        f"holdfast assess {assessment.plan.volume} shows every finding.",
+        f"{plan.volume} was not touched: {plan.reason}",
+        first.mend or f"holdfast assess {plan.volume} shows every finding.",
     )

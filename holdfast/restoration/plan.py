@@ -100,6 +100,8 @@ def choose(situation: Situation) -> tuple[Strategy, str]:
         return Strategy.REWIND, "other contents take the place of the present ones"
     if situation.asked is Strategy.REWIND or situation.asked is Strategy.RESTORE:
         return Strategy.REFUSE, "no copy was named: --from says where the contents come from"
+    if situation.source_given and situation.asked in (None, Strategy.MIGRATE):
+        return Strategy.MIGRATE, "another container takes the place of the present one"
     return situation.asked or Strategy.REMOUNT, "the file system is mounted anew under its users"
 
 
