@@ -90,11 +90,10 @@ def dismount(
     deadline = time.monotonic() + _LET_GO_SECONDS
     try:
         while not _is_let_go(points[-1]):
-            known = {(each.namespace, each.id) for each in done}
-            new = [each for each in capture_device(points[-1].device)
-                   if (each.namespace, each.id) not in known
-                   and each.is_on_same_as(points[-1])]  # fmt: skip
+            # Not by their numbers: the kernel gives those of the ones that are gone to the next.
             places = {(each.namespace, each.path) for each in done}
+            new = [each for each in capture_device(points[-1].device)
+                   if each.is_on_same_as(points[-1])]  # fmt: skip
             for each in new:
                 if (each.namespace, each.path) in places:
                     raise by_somebody_else(each)

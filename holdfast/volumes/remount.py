@@ -310,7 +310,7 @@ def _copy(
     except OSError as error:
         if not manner.undoing:
             raise OSError(error.errno, error.strerror, point.path) from error
-        placed.findings.append(left_out(point, error.strerror or str(error)))
+        placed.findings.append(left_out(point, placed.own, error.strerror or str(error)))
         return None
     finally:
         os.close(tree)
