@@ -44,7 +44,8 @@ def test_users_of_a_volume(run_holdfast: RunHoldfast, volume: Path) -> None:
     handles = {handle["kind"]: handle for handle in user["handles"]}
     assert set(handles) == {"file", "working-directory"}
     assert handles["file"]["offset"] == 5
-    assert handles["file"]["locks"] == [{"kind": "flock", "mode": "write", "start": 0, "end": None}]
+    flock = {"kind": "flock", "mode": "write", "start": 0, "end": None, "holder_pid": process.pid}
+    assert handles["file"]["locks"] == [flock]
     assert user["user_id"] == os.geteuid()
     assert user["written_bytes"] > 0
     transfer = next(each for each in usage["transfers"] if each["pid"] == process.pid)
