@@ -106,7 +106,7 @@ class BlockContainer:
                 "Use a larger device, or enlarge this one.",
             )
 
-    def open(self) -> int:
+    def open(self, *, only_look: bool = False) -> int:
         """A new descriptor: direct I/O, exclusive (O_EXCL) and locked (flock).
 
         Raises BlockingIOError for both ways of being taken.

@@ -90,7 +90,7 @@ class FileContainer:
     def check_unused(self) -> None:
         """Raise InUse when another gate, a loop device or the kernel's swap uses the image."""
         try:
-            descriptor = self.open()
+            descriptor = self.open(only_look=True)
         except FileNotFoundError:
             return
         except BlockingIOError:
@@ -104,12 +104,12 @@ class FileContainer:
             status = os.fstat(descriptor)
         finally:
             os.close(descriptor)
-        os.close(open_believed(self._path, os.O_RDONLY))
         device = _loop_device_of(status, os.path.realpath(self._path))
         if device is not None:
             raise InUse(f"{self._path} is attached as {device}", f"Free it: losetup -d {device}.")
         if os.path.realpath(self._path) in swap_paths():
             raise InUse(f"{self._path} is in use as swap", "Free it: swapoff.")
+        os.close(open_believed(self._path, os.O_RDONLY))
 
     def check_free(self, size_bytes: int) -> None:
         """Raise unless the image is absent (and can be made), or empty, unused and large enough."""
@@ -134,14 +134,16 @@ class FileContainer:
                 "Delete the empty image, Holdfast makes it in the right size; or enlarge it.",
             )
 
-    def open(self) -> int:
+    def open(self, *, only_look: bool = False) -> int:
         """A new descriptor with the exclusive lock; direct I/O where the file system allows it."""
+        flags = os.O_RDWR | os.O_DIRECT
         try:
-            descriptor = open_believed(self._path, os.O_RDWR | os.O_DIRECT, in_use=True)
+            descriptor = open_believed(self._path, flags, in_use=True, keep_mode=only_look)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                 raise
-            descriptor = open_believed(self._path, os.O_RDWR, in_use=True)
+            flags = os.O_RDWR
+            descriptor = open_believed(self._path, flags, in_use=True, keep_mode=only_look)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:

@@ -46,9 +46,10 @@ class Container(Protocol):
         """
         ...
 
-    def open(self) -> int:
+    def open(self, *, only_look: bool = False) -> int:
         """A new descriptor, O_RDWR | O_CLOEXEC, O_DIRECT where the container allows it.
 
+        `only_look`: it belongs to no volume yet, and nothing of it is changed, not even its mode.
         Takes the exclusive lock that keeps other gates away (flock; O_EXCL for block devices).
         Raises OSError as the kernel gave it; BlockingIOError when another gate holds the lock.
         """

@@ -29,11 +29,12 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _PRIVATE = 0o600
 
 
-def open_believed(path: Path, flags: int, *, in_use: bool = False) -> int:
+def open_believed(path: Path, flags: int, *, in_use: bool = False, keep_mode: bool = False) -> int:
     """Open a file that is to be believed, or with O_CREAT and O_EXCL make one that is.
 
     `in_use`: it is part of a volume already. One that others could read is made private when it is
-    opened for writing. Blocks as the storage does. Raises Untrusted, OSError.
+    opened for writing, unless it is to `keep_mode`: it is only looked at, and may be somebody's.
+    Blocks as the storage does. Raises Untrusted, OSError.
     """
     served = owners_are_a_servers(path)
     try:
@@ -52,7 +53,7 @@ def open_believed(path: Path, flags: int, *, in_use: bool = False) -> int:
         if in_use and not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EMEDIUMTYPE, "not a regular file", str(path))
         believe(path, _fault(status, served=served, in_use=in_use))
-        writing = flags & os.O_ACCMODE != os.O_RDONLY
+        writing = flags & os.O_ACCMODE != os.O_RDONLY and not keep_mode
         if writing and status.st_mode & _OTHERS and not status.st_mode & _OTHERS_WRITE:
             with suppress(OSError):  # a server that knows no modes
                 os.fchmod(descriptor, _PRIVATE)

@@ -215,7 +215,7 @@ def _exists(url: str) -> bool:
 
 def _size_of(url: str) -> int:
     container = open_container(url)
-    descriptor = container.open()
+    descriptor = container.open(only_look=True)
     try:
         return container.size_bytes(descriptor)
     finally:

@@ -193,7 +193,7 @@ def _examine_container(
 def _check_no_superblock(url: str) -> None:
     container = open_container(url)
     try:
-        descriptor = container.open()
+        descriptor = container.open(only_look=True)
     except BlockingIOError:
         raise InUse(
             f"{url} is in use by another gate", "holdfast volume list shows whose leg it is."

@@ -140,7 +140,7 @@ def test_the_same_container_twice(settings: Settings, ram_directory: Path) -> No
         file.truncate(SIZE * 2)
     os.link(ram_directory / "a.img", ram_directory / "b.img")
     urls = (f"file:{ram_directory}/a.img", f"file:{ram_directory}/b.img")
-    refused(settings, wish(ram_directory, *urls), "OPTION")
+    refused(settings, wish(ram_directory, *urls), "TRUST")
 
 
 def test_a_leg_of_another_volume(settings: Settings, ram_directory: Path) -> None:
