@@ -165,7 +165,7 @@ def _dismount_orphans(volume: Volume) -> None:
         loops = [loop for loop in loop_devices() if loop.device == mount.source]
         if not any(_is_nameless(loop) for loop in loops):
             return  # somebody else's
-        dismount(capture_device(mount.device_number))
+        dismount(capture_device(mount.device_number), must_sync=False)
         for loop in loops:
             detach_loop(loop.device, loop.backing_file)
 
