@@ -205,7 +205,8 @@ def test_the_command_finds_the_volume_on_the_copies(
         host.die()
         home = ram_directory / "home"
         legs = [word for leg in instant.legs for word in ("--leg", f"file:{leg}")]
-        run_holdfast("volume", "attach", made.name, *legs, HOLDFAST_HOME=str(home))
+        place = ("--mount", made.mount.path)
+        run_holdfast("volume", "attach", made.name, *legs, *place, HOLDFAST_HOME=str(home))
         try:
             check_applications(Path(made.mount.path), instant.acknowledged)
             gate = GateClient(Settings(home=home).gate_run_directory(made.name))
