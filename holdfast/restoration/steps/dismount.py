@@ -48,6 +48,7 @@ class Dismount:
         finally:
             if covers is not None:
                 covers.close()
+            work.note_the_way()
         work.remember(forced=[finding.as_json() for finding in findings])
         return "; ".join(finding.found for finding in findings) or f"{len(points)} mounts"
 

@@ -17,6 +17,10 @@ LONGEST_RESERVE_SECONDS = 10.0
 _RESERVE_SHARE = 0.25
 """How much of the time until the deadline is kept back for undoing."""
 
+_WAY_BACK = 1.5
+_LARGEST_SHARE = 0.5
+"""The way back has the steps of the way there; what is copied is not copied back."""
+
 
 class Ledger(Protocol):
     """Where it is written, durably, how far a restoration has come (catalog.restorations)."""
@@ -65,13 +69,22 @@ class Work:
     def seconds_left(self) -> float:
         """Until undoing must begin, so that it ends before processes run by themselves; infinite
         while nobody is stopped."""
-        deadline_ns = self.restoration.deadline_ns
-        if not deadline_ns:
+        if not self.restoration.deadline_ns:
             return float("inf")
         whole_seconds = float(self.facts.get("deadline_seconds", 0.0))
         reserve_seconds = min(LONGEST_RESERVE_SECONDS, whole_seconds * _RESERVE_SHARE)
-        left_ns = deadline_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        return left_ns / 1e9 - reserve_seconds
+        way_seconds = float(self.live.get("way_seconds", 0.0))
+        way_back_seconds = min(way_seconds * _WAY_BACK, whole_seconds * _LARGEST_SHARE)
+        return self._until_deadline_seconds() - max(reserve_seconds, way_back_seconds)
+
+    def note_the_way(self) -> None:
+        """The volume is away: how long that took tells how long undoing takes on this host now."""
+        if self.restoration.deadline_ns:
+            whole_seconds = float(self.facts.get("deadline_seconds", 0.0))
+            self.live["way_seconds"] = max(0.0, whole_seconds - self._until_deadline_seconds())
+
+    def _until_deadline_seconds(self) -> float:
+        return (self.restoration.deadline_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) / 1e9
 
     @property
     def old(self) -> Volume:

@@ -199,3 +199,18 @@ def test_a_step_that_leaves_no_time_to_undo_is_not_begun(bench: Bench) -> None:
     with pytest.raises(DeadlinePassed, match="capture"):
         bench.runner().run()
     assert bench.made() == []
+
+
+def test_more_is_kept_back_for_undoing_where_the_way_was_long(bench: Bench) -> None:
+    """On a busy host both ways take long: who waits until the reserve of a quiet one undoes late."""
+    work = bench.runner().work
+    now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    work.begin_waiting(now_ns + 60 * 10**9, deadline_seconds=60.0)
+    quiet = work.seconds_left()
+    assert 49 < quiet <= 50
+    work.begin_waiting(now_ns + 40 * 10**9, deadline_seconds=60.0)  # 20 s are gone
+    work.note_the_way()
+    assert work.seconds_left() <= 10 + 1  # 40 - 1.5 * 20
+    work.begin_waiting(now_ns + 100 * 10**9, deadline_seconds=1000.0)
+    work.note_the_way()
+    assert work.seconds_left() < 0  # never more than half is kept back
