@@ -202,7 +202,7 @@ def test_a_step_that_leaves_no_time_to_undo_is_not_begun(bench: Bench) -> None:
 
 
 def test_more_is_kept_back_for_undoing_where_the_way_was_long(bench: Bench) -> None:
-    """On a busy host both ways take long: who waits until the reserve of a quiet one undoes late."""
+    """On a busy host both ways take long, and what is kept back on a quiet one is too little."""
     work = bench.runner().work
     now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     work.begin_waiting(now_ns + 60 * 10**9, deadline_seconds=60.0)
