@@ -29,7 +29,9 @@ def test_recover_goes_on_where_there_is_room_again(
     home = settings.home
     assert home is not None
     image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(home)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "none", str(home)], check=True
+    )
     try:
         with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
             holdfast.adopt_volume("data", str(path))
