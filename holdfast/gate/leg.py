@@ -15,7 +15,7 @@ import mmap
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from holdfast.containers import open_container
@@ -23,6 +23,7 @@ from holdfast.errors import ContainerFailed, TooSmall
 from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import LegEntry
 from holdfast.gate.superblock import (
+    SLOT_BYTES,
     Superblock,
     bitmap_bytes,
     bitmap_offset,
@@ -106,6 +107,10 @@ class Leg:
     """The roster took it in, which ends it from then on: other threads may know it."""
     without: frozenset[int] = frozenset()
     """Ways to zero a range that this storage does not have."""
+    _slot: mmap.mmap = field(
+        default_factory=lambda: aligned_buffer(SLOT_BYTES), repr=False, compare=False
+    )
+    """From which superblocks are written."""
 
     def _check_whole(self) -> None:
         """A truncated image would be extended again by the next write, and read as zeros."""
@@ -191,6 +196,7 @@ class Leg:
                 state=self.state,
                 sequence=self.sequence,
             ),
+            self._slot,
         )
 
     def erase(self) -> None:

@@ -262,15 +262,23 @@ def _end(container_bytes: int) -> int:
     return container_bytes // PAGE_BYTES * PAGE_BYTES
 
 
-def write_superblock(descriptor: int, container_bytes: int, superblock: Superblock) -> None:
+def write_superblock(
+    descriptor: int,
+    container_bytes: int,
+    superblock: Superblock,
+    buffer: mmap.mmap | None = None,
+) -> None:
     """Write the slot that the sequence selects; durable when it returns.
 
+    `buffer`: page-aligned, SLOT_BYTES long, in memory already: who serves write-back must not ask
+    for memory here, once a second, while everybody else waits for the interpreter lock.
     The caller raises `sequence` by exactly one per write of a leg and never starts a write of a
     leg while an earlier one (perhaps hanging) may still land. Raises OSError; the other slot is
     valid then as it was.
     """
     superblock = replace(superblock, container_bytes=_end(container_bytes))
-    _write_slot(descriptor, container_bytes, superblock.sequence % SLOTS, encode(superblock))
+    slot = superblock.sequence % SLOTS
+    _write_slot(descriptor, container_bytes, slot, encode(superblock), buffer)
     os.fdatasync(descriptor)
 
 
@@ -289,12 +297,18 @@ def _read_slot(descriptor: int, container_bytes: int, slot: int) -> bytes:
         return aligned[:]
 
 
-def _write_slot(descriptor: int, container_bytes: int, slot: int, content: bytes) -> None:
+def _write_slot(
+    descriptor: int,
+    container_bytes: int,
+    slot: int,
+    content: bytes,
+    buffer: mmap.mmap | None = None,
+) -> None:
     offset = slot_offset(container_bytes, slot)
     if offset < 0:
         raise OSError(errno.ENOSPC, f"a container of {container_bytes} bytes has no room for slots")
-    with mmap.mmap(-1, SLOT_BYTES) as aligned:
-        aligned[:] = content
-        done = os.pwritev(descriptor, [aligned], offset)
-        if done != SLOT_BYTES:
-            raise OSError(errno.EIO, f"superblock slot {slot}: wrote {done} of {SLOT_BYTES} bytes")
+    aligned = mmap.mmap(-1, SLOT_BYTES) if buffer is None else buffer
+    aligned[:] = content
+    done = os.pwritev(descriptor, [aligned], offset)
+    if done != SLOT_BYTES:
+        raise OSError(errno.EIO, f"superblock slot {slot}: wrote {done} of {SLOT_BYTES} bytes")
