@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 import uuid
@@ -83,6 +84,20 @@ class Bench:
             yield image
         finally:
             run("umount", self._next)
+
+    def die_parked(self, seconds: float) -> None:
+        """An agent stops and parks everybody, with that deadline, and is killed."""
+        child = os.fork()
+        if child == 0:
+            try:
+                rebind = self.rebind(seconds)
+                rebind.stop()
+                rebind.park()
+                os.kill(os.getpid(), signal.SIGKILL)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status)
 
     def move(
         self, filesystem: str, change: Callable[[Path], None] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from holdfast.applications.rebind.rebind import Rebind
@@ -45,17 +44,7 @@ def test_is_put_right(bench: Bench, start: Hold) -> None:
     """And what the program has opened in the meantime stays as it is."""
     program = start(sys.executable, "-c", CODE, bench.path)
     program.verify()
-    child = os.fork()
-    if child == 0:
-        try:
-            rebind = bench.rebind(5.0)
-            rebind.stop()
-            rebind.park()
-            os.kill(os.getpid(), signal.SIGKILL)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
+    bench.die_parked(5.0)
     assert program.ask() == "file directory cwd replaced"
     regained = Rebind.regain(bench.record)
     assert regained is not None

@@ -157,16 +157,7 @@ def test_signals_are_no_harm(bench: Bench, hold: Hold) -> None:
 def test_one_that_cannot_be_regained(bench: Bench, hold: Hold, start: Hold) -> None:
     """The agent dies, and somebody traces one of the processes: the others are finished."""
     traced, other = _start(start, bench, "traced"), hold("file", "cwd")
-    child = os.fork()
-    if child == 0:
-        try:
-            rebind = bench.rebind(DEADLINE_SECONDS)
-            rebind.stop()
-            rebind.park()
-            os.kill(os.getpid(), signal.SIGKILL)
-        finally:
-            os._exit(1)
-    os.waitpid(child, 0)
+    bench.die_parked(DEADLINE_SECONDS)
     with bench.prepared("xfs") as image:
         pass
     with bench.exchanged(image) as bases, _tracing(traced.process.pid):
@@ -182,16 +173,7 @@ def test_one_that_cannot_be_regained(bench: Bench, hold: Hold, start: Hold) -> N
 def test_the_only_one_stays_parked(bench: Bench, hold: Hold) -> None:
     """Nobody else waits: there is time to find out why."""
     program = hold("file")
-    child = os.fork()
-    if child == 0:
-        try:
-            rebind = bench.rebind(DEADLINE_SECONDS)
-            rebind.stop()
-            rebind.park()
-            os.kill(os.getpid(), signal.SIGKILL)
-        finally:
-            os._exit(1)
-    os.waitpid(child, 0)
+    bench.die_parked(DEADLINE_SECONDS)
     with _tracing(program.process.pid), pytest.raises(Refused, match="traces it"):
         Rebind.regain(bench.record)
     regained = Rebind.regain(bench.record)

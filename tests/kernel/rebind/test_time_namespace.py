@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -48,24 +47,10 @@ class _Inside:
         return Path(f"/proc/{self.pid}/syscall").read_text().split()[0] == call
 
 
-def _die_parked(bench: Bench, seconds: float) -> None:
-    child = os.fork()
-    if child == 0:
-        try:
-            rebind = bench.rebind(seconds)
-            rebind.stop()
-            rebind.park()
-            os.kill(os.getpid(), signal.SIGKILL)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
-
-
 def test_waits_until_the_deadline(bench: Bench, start: Hold) -> None:
     """By its own clock the deadline passed a day ago."""
     inside = _Inside(start, bench, AHEAD)
-    _die_parked(bench, 60.0)
+    bench.die_parked(60.0)
     wait_until(lambda: inside.waits_in(_PPOLL), "it does not wait in the harbour")
     _put_right(bench)
     assert inside.program.ask() == "ok"
@@ -74,7 +59,7 @@ def test_waits_until_the_deadline(bench: Bench, start: Hold) -> None:
 def test_leaves_at_the_deadline(bench: Bench, start: Hold) -> None:
     """By its own clock it has minutes left. Afterwards it is put right like any other."""
     inside = _Inside(start, bench, BEHIND)
-    _die_parked(bench, 3.0)
+    bench.die_parked(3.0)
     begun = time.monotonic()
     while not inside.waits_in(_READ):
         assert time.monotonic() - begun < 60, "it does not leave the harbour"
