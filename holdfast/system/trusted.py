@@ -169,7 +169,7 @@ def fault_behind(descriptor: int) -> str:
 
     A FUSE server of somebody else's may say "root, 0600" of anything. Nothing is asked of it.
     """
-    number = number_of(read_record(f"/proc/self/fdinfo/{descriptor}"), b"mnt_id")
+    number = _mount_of(descriptor)
     for mount in mounts():
         if mount.identifier == number and mount.filesystem.partition(".")[0] in _BY_SERVERS:
             user = dict(word.partition("=")[::2] for word in mount.super_options.split(",")).get(
@@ -178,6 +178,11 @@ def fault_behind(descriptor: int) -> str:
             if user.isdecimal() and not _is_ours(int(user)):
                 return f"a server of user {user} says whose it is ({mount.filesystem})"
     return ""
+
+
+def _mount_of(descriptor: int) -> int | None:
+    """The identifier of the mount through which it was opened."""
+    return number_of(read_record(f"/proc/self/fdinfo/{descriptor}"), b"mnt_id")
 
 
 def _believe_directory(path: str | os.PathLike[str], place: int) -> os.stat_result:
@@ -200,7 +205,7 @@ def _enter(path: str) -> int:
         while pending:
             seen = f"{shown.rstrip('/')}/{pending[-1]}"
             step = os.open(pending.pop(), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-            target = _judged(step, seen)
+            target = _judged(step, seen, here)
             if target is None:
                 here, shown = _exchange(here, step), seen
                 continue
@@ -217,10 +222,14 @@ def _enter(path: str) -> int:
     return here
 
 
-def _judged(step: int, seen: str) -> str | None:
-    """Judge a component; what a link says, None for a directory. Closes it when it is refused."""
+def _judged(step: int, seen: str, here: int) -> str | None:
+    """Judge a component; what a link says, None for a directory. Closes it when it is refused.
+
+    Its file system only where another one begins than that of the directory `here`.
+    """
     try:
-        believe(seen, fault_behind(step))
+        if _mount_of(step) != _mount_of(here):
+            believe(seen, fault_behind(step))
         status = os.fstat(step)
         believe(seen, _fault_on_the_way(status))
         if stat.S_ISLNK(status.st_mode):
