@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import CommandFailed, InUse
-from holdfast.system.proc_text import lines, unescaped
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import lines, number_of, unescaped
 from holdfast.system.run import run
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
@@ -97,6 +98,14 @@ def mount_holding(path: str | os.PathLike[str]) -> Mount | None:
         if is_under(wanted, mount.path) and (best is None or len(mount.path) >= len(best.path)):
             best = mount
     return best
+
+
+def mount_number(descriptor: int) -> int:
+    """The mount (mountinfo, first field) through which a descriptor of ours was opened.
+
+    Nothing is asked of its file system.
+    """
+    return number_of(read_record(f"/proc/self/fdinfo/{descriptor}"), b"mnt_id") or 0
 
 
 def mounts_under(path: str | os.PathLike[str]) -> list[Mount]:

@@ -17,9 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import Untrusted
-from holdfast.system.mounts import mounts
-from holdfast.system.proc import read_record
-from holdfast.system.proc_text import number_of
+from holdfast.system.mounts import mount_number, mounts
 
 _MOST_LINKS = 40
 """As the kernel follows (path_resolution(7))."""
@@ -169,7 +167,7 @@ def fault_behind(descriptor: int) -> str:
 
     A FUSE server of somebody else's may say "root, 0600" of anything. Nothing is asked of it.
     """
-    number = _mount_of(descriptor)
+    number = mount_number(descriptor)
     for mount in mounts():
         if mount.identifier == number and mount.filesystem.partition(".")[0] in _BY_SERVERS:
             user = dict(word.partition("=")[::2] for word in mount.super_options.split(",")).get(
@@ -178,11 +176,6 @@ def fault_behind(descriptor: int) -> str:
             if user.isdecimal() and not _is_ours(int(user)):
                 return f"a server of user {user} says whose it is ({mount.filesystem})"
     return ""
-
-
-def _mount_of(descriptor: int) -> int | None:
-    """The identifier of the mount through which it was opened."""
-    return number_of(read_record(f"/proc/self/fdinfo/{descriptor}"), b"mnt_id")
 
 
 def _believe_directory(path: str | os.PathLike[str], place: int) -> os.stat_result:
@@ -228,7 +221,7 @@ def _judged(step: int, seen: str, here: int) -> str | None:
     Its file system only where another one begins than that of the directory `here`.
     """
     try:
-        if _mount_of(step) != _mount_of(here):
+        if mount_number(step) != mount_number(here):
             believe(seen, fault_behind(step))
         status = os.fstat(step)
         believe(seen, _fault_on_the_way(status))

@@ -25,8 +25,7 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.locked_mount import locked_copy
 from holdfast.system.loop import attach_private_loop
 from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.proc import read_record
-from holdfast.system.proc_text import number_of
+from holdfast.system.mounts import mount_number
 from holdfast.system.run import run
 from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
 from holdfast.volumes.benches import bench
@@ -97,7 +96,9 @@ def remount(
     try:
         for finding in findings:
             tell(finding)
-        for finding in _remove_surplus(before, device, {_number(each) for each in descriptors}):
+        for finding in _remove_surplus(
+            before, device, {mount_number(each) for each in descriptors}
+        ):
             tell(finding)
         for cover in covers:
             uncover(cover)
@@ -404,7 +405,3 @@ def _remove_surplus(
 
 def _key(point: MountPoint) -> tuple[int, int, str]:
     return point.namespace, point.id, point.path
-
-
-def _number(descriptor: int) -> int:
-    return number_of(read_record(f"/proc/self/fdinfo/{descriptor}"), b"mnt_id") or 0
