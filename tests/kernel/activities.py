@@ -59,11 +59,17 @@ class Pages:
 
 
 def prepare(directory: Path) -> None:
-    """Every page once, durable: what reading reads and writing overwrites."""
+    """Every page once, durable: what reading reads and writing overwrites; no line yet.
+
+    With the empty file there, an appender that starts while everything is withheld opens it from
+    the cache, and its first line is what waits.
+    """
     pages = b"".join(content(number) for number in sorted(range(1, PAGES + 1), key=page_of))
     with (directory / FILE_NAME).open("wb") as file:
         file.write(pages)
         file.flush()
+        os.fsync(file.fileno())
+    with (directory / appender.FILE_NAME).open("ab") as file:
         os.fsync(file.fileno())
 
 

@@ -73,8 +73,9 @@ def test_no_statement_fails(ram_directory: Path, run_holdfast: Callable[..., Any
             return [_last_number(output) for output in outputs]
 
         def working() -> None:
-            before = sum(counts())
-            wait_until(lambda: sum(counts()) >= before + TRANSACTIONS_BETWEEN)
+            before = counts()
+            wait_until(lambda: all(now > then for now, then in zip(counts(), before, strict=True)))
+            wait_until(lambda: sum(counts()) >= sum(before) + TRANSACTIONS_BETWEEN)
 
         moves = move_in_turn(mover, working, SHORT_WITH_COMMANDS)
         assert all(len(moved.processes) == PROCESSES for moved in moves), moves

@@ -35,7 +35,8 @@ class Appender:
         # After a crash the end may be torn: nobody was told that it is durable.
         while self._number and self._read(self._number) != line(self._number):
             self._number -= 1
-        os.ftruncate(self._descriptor, self._number * LINE_BYTES)
+        if os.fstat(self._descriptor).st_size != self._number * LINE_BYTES:
+            os.ftruncate(self._descriptor, self._number * LINE_BYTES)
         self._chance = random.Random()
 
     def operate(self) -> int:
