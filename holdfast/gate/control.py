@@ -209,6 +209,9 @@ class Control:
         state = entry.state
         if state in (LegState.IN_SYNC, LegState.RESYNCING) and number not in roster.present:
             state = LegState.FAILED  # away: the last one, or one that a takeover did not find
+        reason = entry.reason
+        if state is LegState.IN_SYNC:
+            reason = self._worker.mirror.owed.words or reason
         nameless = roster.nameless.get(number, "")
         if nameless:
             state = LegState.FAILED  # in use, and gone with the gate
@@ -218,7 +221,7 @@ class Control:
             "url": entry.url,
             "state": str(state),
             "resync_percent": round(resync.percent, 1) if resync else None,
-            "reason": nameless or entry.reason,
+            "reason": nameless or reason,
         }
 
     def hold(self, hand: Hand, seconds: float | None = None, reason: str = "") -> dict[str, Any]:

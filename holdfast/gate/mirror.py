@@ -21,10 +21,13 @@ from holdfast.gate.incidents import Incidents
 from holdfast.gate.intent import Bitmap
 from holdfast.gate.journal import Kind
 from holdfast.gate.leg import NO_SPACE, LegDevice, zero_all
+from holdfast.gate.owed import Owed
 from holdfast.gate.places import BadPlaceError, BadPlaces
 from holdfast.gate.ranges import Ranges
+from holdfast.gate.repaying import Repaying, Replay
 from holdfast.gate.room import Room, Waiting
 from holdfast.gate.roster import Roster
+from holdfast.gate.superblock import PAGE_BYTES, bitmap_offset
 from holdfast.gate.unflushed import JOURNAL, Unflushed, Unjournalled, WriteLog
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
 
@@ -52,6 +55,10 @@ class Mirror:
         self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)
         self.bitmap = Bitmap(configuration.size_bytes)
         self.bitmap_lock = threading.Lock()
+        self.owed = Owed(configuration.sector_bytes)
+        self.repaying = Repaying(self)
+        self._bits_given_up = 0
+        """The epoch in which the last leg could not keep a page of the bitmap."""
         self.journal_directory = state_directory / "journal"
         self.log: WriteLog = Unjournalled()
         self.written = True
@@ -105,6 +112,17 @@ class Mirror:
             self.places.over(hand, answered=answered)
 
     def _read(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
+        if not self.owed.touches(offset, len(view)):
+            self._read_leg(hand, view, offset, since_ns)
+            return
+        for begin, end, content in self.owed.pieces(offset, len(view)):
+            part = view[begin - offset : end - offset]
+            if content is None:
+                self._read_leg(hand, part, begin, since_ns)
+            else:
+                part[:] = content
+
+    def _read_leg(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
         roster = self.roster
         while True:
             readers = roster.readers
@@ -150,22 +168,26 @@ class Mirror:
         self.ranges.enter(hand, offset, length)
         try:
             while not answered:
+                what = length if view is None else view
                 if self.log.active:
-                    self.log.append(hand, kind, offset, length if view is None else view)
+                    self.log.append(hand, kind, offset, what)
                 try:
-                    self._store(hand, offset, length, view, keep_allocated, since_ns)
+                    self.store(hand, offset, length, view, keep_allocated, since_ns)
                 except BadPlaceError as bad:
+                    if self.owed.touches(offset, length):
+                        self.repaying.written_again(hand, bad.leg, offset, what)
                     self.log.done(hand)  # not to keep the journal from being emptied meanwhile
                     self.places.wait(hand, bad, since_ns)
                 else:
                     answered = True
+                    self.repaying.paid(offset, length)
         finally:
             self.places.over(hand, answered=answered)
             if not hand.given_up:
                 self.log.done(hand)
                 self.ranges.leave(hand)
 
-    def _store(
+    def store(
         self,
         hand: Hand,
         offset: int,
@@ -214,11 +236,7 @@ class Mirror:
     ) -> None:
         """A leg that lacks a write fails; the last one does not, if it is there all the same."""
         last = self.roster.readers == (leg,)
-        if (
-            last
-            and self.places.is_one(hand, leg, error, offset, length)
-            and self._takes_writes(hand, leg)
-        ):
+        if last and self.is_bad_place(hand, leg, error, offset, length):
             raise BadPlaceError(leg, "write", offset) from error
         self.roster.fail(leg, f"write: {error.strerror}")
 
@@ -250,6 +268,8 @@ class Mirror:
         since_ns = monotonic_ns()
         while True:
             position = self.log.stable_position(roster.configuration.recorded_position)
+            if self.log.active and (since := self.owed.since) is not None:
+                position = min(position, since)
             flushed = []
             self.log.flush(hand)
             for leg in roster.readers:
@@ -269,13 +289,25 @@ class Mirror:
                 return position
             self.hold.wait_for_storage(since_ns=since_ns)
 
-    def replay(self, hand: Hand, leg: LegDevice, position: int) -> int:
-        """Write onto a leg what the journal has and it lacks; bytes written. Raises OSError.
+    def replay(self, hand: Hand, leg: LegDevice, position: int) -> tuple[int, Owed]:
+        """Write onto a leg what the journal has and it lacks; bytes written, and what it cannot
+        take at bad places, for `owe` when the leg is used. Raises OSError.
 
         A leg that is not here lacks it, too, perhaps without a bit that says so: the regions count
-        as written. `secure_bits` must follow before a position is recorded.
+        as written. `secure_bits` must follow before a position is recorded. The leg's bits were
+        taken before.
         """
-        return self.log.replay(hand, leg, position, self.bitmap.mark)
+        lacking = Replay(self, hand, leg)
+        done = self.log.replay(hand, leg, position, lacking.note, lacking.failed)
+        return done, lacking.owed
+
+    def is_bad_place(
+        self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int
+    ) -> bool:
+        """Whether a leg could not write there, and is well otherwise."""
+        return self.places.is_one(hand, leg, error, offset, length) and self._takes_writes(
+            hand, leg
+        )
 
     def secure_bits(self, hand: Hand) -> None:
         """Make every bit durable on the legs in sync."""
@@ -291,11 +323,15 @@ class Mirror:
         Called about once a second, when nothing waits for it. Raises HoldExpired, GivenUp.
         """
         self.roster.save_again(hand)
+        if self.owed and (flush or self.repaying.due):
+            self.repaying.pay(hand)
         if not self.written and not flush:
             return
         with hand.holding(self._checkpoint_lock):
             self.written = False
             recorded = self.roster.configuration.recorded_position
+            if self.owed and self.log.overfull:
+                self.repaying.carry(hand)
             if flush or self.log.overfull or not self.log.active:
                 self.flushed_position = max(self.flushed_position, self._flush(hand))
             position = max(self.flushed_position, recorded)
@@ -329,6 +365,12 @@ class Mirror:
             try:
                 for page in pages:
                     leg.write_bitmap(self.bitmap.page(page), page)
+            except OSError as error:
+                hand.leave()
+                if not self._go_without_bits(hand, leg, error, pages):
+                    self.roster.fail(leg, f"bitmap: {error.strerror}")
+                continue
+            try:
                 if flush:
                     leg.flush()
             except OSError as error:
@@ -336,6 +378,21 @@ class Mirror:
                 self.roster.fail(leg, f"bitmap: {error.strerror}")
             else:
                 hand.leave()
+
+    def _go_without_bits(self, hand: Hand, leg: LegDevice, error: OSError, pages: set[int]) -> bool:
+        """Whether the last leg may go on although it cannot keep its bitmap, at a bad place.
+
+        Bits say what legs lack that are away: from this epoch on, which the caller settles before
+        it answers, they lack everything.
+        """
+        offset = bitmap_offset(leg.container_bytes, leg.size_bytes)
+        length = PAGE_BYTES * (max(pages) + 1)
+        last = self.roster.readers == (leg,)
+        if not last or not self.places.is_one(hand, leg, error, offset, length):
+            return False
+        if self.roster.configuration.epoch != self._bits_given_up:
+            self._bits_given_up = self.roster.distrust_bits()
+        return True
 
     def _clear_idle(self, hand: Hand) -> None:
         """Clear bits of regions that are the same everywhere, while every member is in sync."""
@@ -438,6 +495,9 @@ class Mirror:
         else:
             incident.step("journal failed, going on without", reason)
         # Positions move past the journal's end: what it holds is never replayed over later writes.
+        if self.owed:
+            incident.step(f"{self.owed.size_bytes} bytes for bad places", "kept in memory only")
+            self.repaying.remember()
         past = max(configuration.recorded_position, self.log.position) + 4096
         self.flushed_position = past
         self.roster.configure(recorded_position=past)

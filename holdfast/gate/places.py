@@ -18,7 +18,7 @@ from holdfast.gate.incidents import Incident, Incidents
 from holdfast.gate.leg import LegDevice
 from holdfast.gate.ranges import Ranges
 from holdfast.gate.roster import Roster
-from holdfast.gate.superblock import MEDIUM_ERRORS, PAGE_BYTES, bitmap_offset
+from holdfast.gate.superblock import MEDIUM_ERRORS, PAGE_BYTES, bitmap_offset, slot_offset
 from holdfast.system.memory import aligned_buffer
 
 STRATEGY = "bad-place"
@@ -56,14 +56,18 @@ class BadPlaces:
         """Whether the leg reads at other places: then it is not lost. Raises GivenUp."""
         if error.errno not in MEDIUM_ERRORS:
             return False
-        tail = bitmap_offset(leg.container_bytes, leg.size_bytes)
         middle = leg.size_bytes // 2 // PAGE_BYTES * PAGE_BYTES
-        data = [
-            place
-            for place in (0, middle, leg.size_bytes - PAGE_BYTES)
-            if not offset - PAGE_BYTES < place < offset + length
-        ]
-        return self._reads(hand, leg, tail) and any(self._reads(hand, leg, each) for each in data)
+        data = (0, middle, leg.size_bytes - PAGE_BYTES)
+        end = leg.container_bytes
+        tail = (bitmap_offset(end, leg.size_bytes), slot_offset(end, 0))
+        return all(
+            any(
+                self._reads(hand, leg, place)
+                for place in places
+                if not offset - PAGE_BYTES < place < offset + length
+            )
+            for places in (data, tail)
+        )
 
     def _reads(self, hand: Hand, leg: LegDevice, offset: int) -> bool:
         view = memoryview(aligned_buffer(PAGE_BYTES))

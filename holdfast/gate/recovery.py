@@ -260,13 +260,14 @@ class Recovery:
             raise StaleLeg(
                 f"{entry.url} is behind: {own.reason}", "Bring back the leg that was used last."
             )
-        replayed = 0
-        if self.mirror.log.active:
-            replayed = self.mirror.replay(hand, leg, superblock.position)
         if leg.size_bytes > self.roster.configuration.size_bytes:
             self.grow_to(hand, leg.size_bytes)
         self.fit(hand, leg)
         self.take_bits(hand, leg)
+        replayed = 0
+        if self.mirror.log.active:
+            replayed, owed = self.mirror.replay(hand, leg, superblock.position)
+            self.mirror.repaying.owe(leg, owed)
         self.roster.start_with(leg)
         self.roster.exclude_absent()
         self.roster.outgrow()

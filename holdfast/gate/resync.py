@@ -162,7 +162,8 @@ class Resync(threading.Thread):
         length = min(REGION_BYTES, self.mirror.size_bytes - offset)
         self.mirror.ranges.enter(hand, offset, length)
         try:
-            if self.blank and self._is_hole(hand, offset, length):
+            owed = self.mirror.owed.touches(offset, length)
+            if self.blank and not owed and self._is_hole(hand, offset, length):
                 return 0
             view = buffer[:length]
             self.mirror.read(hand, view, offset, patient=False)

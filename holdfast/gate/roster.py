@@ -316,6 +316,13 @@ class Roster:
             if self._highest_epoch > self.configuration.epoch:
                 self._change(self.configuration)
 
+    def distrust_bits(self) -> int:
+        """Bits are not kept: none of the legs that are away can be brought up to date by parts of
+        it any more. The epoch from which on that holds; the caller settles."""
+        with self.lock:
+            self._change(replace(self.configuration, clean_epoch=self._highest_epoch + 1))
+            return self.configuration.epoch
+
     def filter(self, number: int, wrap: Callable[[LegDevice], LegDevice]) -> None:
         """Put a filter in front of a present leg."""
         with self.lock:

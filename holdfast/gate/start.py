@@ -21,7 +21,9 @@ from holdfast.gate.hold import HoldExpired
 from holdfast.gate.intent import Bitmap
 from holdfast.gate.leg import LegDevice
 from holdfast.gate.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
+from holdfast.gate.owed import Owed
 from holdfast.gate.recovery import Recovery, host_memory
+from holdfast.gate.repaying import remembered_since
 from holdfast.gate.shared import copied, failed_legs, remembered_container
 from holdfast.gate.superblock import Superblock
 from holdfast.gate.task import LegTask
@@ -184,6 +186,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         roster.configure()
     mirror.secure_bits(hand)  # and whoever cannot be written fails, while the others are sources
     roster.settle(hand)
+    mirror.repaying.pay(hand)  # another leg takes it now, before it is one that is filled
     _equalise(recovery, hand)
     roster.settle(hand)
     if mirror.log.active:
@@ -197,22 +200,26 @@ def _begin_with(recovery: Recovery, leg: LegDevice, judged: LegVerdict) -> None:
     while task.at_work:
         task.join(_POLL_SECONDS)
     try:
-        task.result(0.0)
+        owed = task.result(0.0)
     except (DeadlinePassed, OSError) as error:
         words = error.strerror if isinstance(error, OSError) else "no answer"
         reason = f"it failed at the start: {words or error}"
         recovery.roster.note(leg.number, recovery.roster.entry(leg.number).state, reason)
     else:
+        if owed is not None:
+            recovery.mirror.repaying.owe(leg, owed)
         recovery.roster.start_with(leg)
 
 
-def _complete(recovery: Recovery, hand: Hand, leg: LegDevice, judged: LegVerdict) -> None:
-    """Give a source what it lacks. Raises OSError, GivenUp; it is closed then."""
+def _complete(recovery: Recovery, hand: Hand, leg: LegDevice, judged: LegVerdict) -> Owed | None:
+    """Give a source what it lacks; what its bad places do not take. Raises OSError, GivenUp; it is
+    closed then."""
     try:
         recovery.fit(hand, leg)
-        if judged.standing is Standing.REPLAYABLE:
-            recovery.mirror.replay(hand, leg, judged.position)
         recovery.take_bits(hand, leg)
+        if judged.standing is Standing.REPLAYABLE:
+            return recovery.mirror.replay(hand, leg, judged.position)[1]
+        return None
     except BaseException:
         leg.discard()
         raise
@@ -255,6 +262,22 @@ def _equalise(recovery: Recovery, hand: Hand) -> None:
         return
     for leg in roster.readers[1:]:
         recovery.join(hand, leg, roster.entry(leg.number), first_region=None)
+
+
+def _find_owed(recovery: Recovery, hand: Hand) -> None:
+    """Replay from where the predecessor kept writes for bad places: it alone had their contents."""
+    mirror = recovery.mirror
+    since = remembered_since(mirror.cells)
+    if since is None or not mirror.log.active:
+        return
+    for leg in recovery.roster.readers:
+        try:
+            mirror.repaying.owe(leg, mirror.replay(hand, leg, since)[1])
+        except OSError as error:
+            recovery.roster.fail(leg, f"takeover: {error.strerror}")
+    mirror.secure_bits(hand)
+    recovery.roster.settle(hand)
+    mirror.repaying.pay(hand)
 
 
 def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
@@ -322,6 +345,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
     roster.exclude_absent()
     roster.outgrow()
     roster.settle(hand)
+    _find_owed(recovery, hand)
     for entry in usable:
         if entry.state is LegState.RESYNCING and entry.number in opened:
             leg, _ = opened[entry.number]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from holdfast.gate.attended import Hand
-from holdfast.gate.journal import Journal, Kind
+from holdfast.gate.journal import Journal, Kind, Record
 from holdfast.gate.leg import LegDevice, zero_all
 from holdfast.gate.segment import PAGE_BYTES
 from holdfast.system.memory import aligned_buffer
@@ -42,6 +42,10 @@ class WriteLog(Protocol):
         """The write of this hand reached the legs."""
         ...
 
+    def begun_at(self, hand: Hand) -> int:
+        """Position of the record that the hand appended, until it is done."""
+        ...
+
     def stable_position(self, recorded: int) -> int:
         """Up to where a flush of the legs that starts now will have made them durable."""
         ...
@@ -59,11 +63,17 @@ class WriteLog(Protocol):
         ...
 
     def replay(
-        self, hand: Hand, leg: LegDevice, position: int, note: Callable[[int, int], object]
+        self,
+        hand: Hand,
+        leg: LegDevice,
+        position: int,
+        note: Callable[[int, int], object],
+        failed: Callable[[Record, OSError], None],
     ) -> int:
         """Write onto the leg what it lacks since `position`; bytes written. Raises OSError.
 
-        Each range is told to `note` first.
+        Each range is told to `note` first. `failed` is told what the leg could not take, and
+        raises the error again unless it is dealt with.
         """
         ...
 
@@ -107,8 +117,16 @@ class Unjournalled:
         return
 
     def replay(
-        self, hand: Hand, leg: LegDevice, position: int, note: Callable[[int, int], object]
+        self,
+        hand: Hand,
+        leg: LegDevice,
+        position: int,
+        note: Callable[[int, int], object],
+        failed: Callable[[Record, OSError], None],
     ) -> int:
+        return 0
+
+    def begun_at(self, hand: Hand) -> int:
         return 0
 
     def close(self) -> None:
@@ -173,6 +191,10 @@ class Unflushed:
             return False
         return True
 
+    def begun_at(self, hand: Hand) -> int:
+        """Position of the hand's record; the end when the journal failed meanwhile."""
+        return self._in_flight.get(hand.slot, self._journal.position)
+
     def done(self, hand: Hand) -> None:
         """The legs have the hand's write; also called for a hand that was given up."""
         self._in_flight.pop(hand.slot, None)
@@ -214,7 +236,12 @@ class Unflushed:
                 self.fail(f"it cannot begin anew: {error.strerror}")
 
     def replay(
-        self, hand: Hand, leg: LegDevice, position: int, note: Callable[[int, int], object]
+        self,
+        hand: Hand,
+        leg: LegDevice,
+        position: int,
+        note: Callable[[int, int], object],
+        failed: Callable[[Record, OSError], None],
     ) -> int:
         """Write every record since `position` onto the leg, in order, and flush it.
 
@@ -234,7 +261,10 @@ class Unflushed:
                     replayed += record.length
                 elif record.kind == Kind.DISCARD:
                     zero_all(hand, leg, record.offset, record.length, keep_allocated=False)
-            finally:
+            except OSError as error:
+                hand.leave()
+                failed(record, error)
+            else:
                 hand.leave()
         hand.enter(leg.number)
         try:

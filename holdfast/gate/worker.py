@@ -353,7 +353,7 @@ class Worker:
         running = self.upkeep is not None and self.upkeep.is_alive()
         if not running and now >= self.next_upkeep and self.mirror.roster.readers:
             self.next_upkeep = now + CHECKPOINT_SECONDS
-            if self.mirror.written or self.mirror.roster.unsaved:
+            if self.mirror.written or self.mirror.owed or self.mirror.roster.unsaved:
                 self.upkeep = LegTask(self.hands, self.mirror.checkpoint, awaited=False)
         return CHECKPOINT_SECONDS if running else max(0.01, self.next_upkeep - now)
 

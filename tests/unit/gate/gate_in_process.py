@@ -65,6 +65,8 @@ class Storages:
         """By leg number: offsets that cannot be read until they are written."""
         self.not_writable: set[tuple[int, int]] = set()
         """Bad places, by leg number, that cannot be written either."""
+        self.unwritable: set[tuple[int, int]] = set()
+        """Places, by leg number, that can be read and not be written."""
         self.dead = False
         self.flush_fails = False
 
@@ -80,6 +82,9 @@ class Storages:
             if self.error_after[number] < 0:
                 del self.error_after[number]
                 raise OSError(errno.EIO, "injected")
+        for leg, place in self.unwritable if writing else ():
+            if leg == number and offset <= place < offset + length:
+                raise OSError(errno.EIO, "bad sector")
         for place in list(self.bad_places.get(number, ())):
             if offset <= place < offset + length:
                 if not writing:

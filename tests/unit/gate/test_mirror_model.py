@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from holdfast.errors import HoldfastError, NoSource
 from holdfast.gate.attended import Hand
 from holdfast.gate.configuration import load_configuration
-from holdfast.gate.superblock import search_superblock
+from holdfast.gate.leg import LegDevice
+from holdfast.gate.superblock import bitmap_offset, search_superblock
 from holdfast.model.volume import JournalMode, LegState
 from holdfast.system.memory import aligned_buffer
 from tests.soak import rounds
@@ -409,6 +410,40 @@ class MirrorModel:
         self.read()
         storages.bad_places.clear()
 
+    @step(lambda self: not self.up, pick=PICKS, start=st.sampled_from(STARTS), cut=st.booleans())
+    def start_with_a_bad_sector(self, pick: int, start: int, cut: bool) -> None:
+        """After a crash a block of one leg cannot be written: not by a replay, nor otherwise."""
+        number = picked(pick, self.members)
+        self.gate.storages.unwritable.add((number, start * BLOCK_BYTES))
+        self.start_after_crash(cut)
+        if self.serving:
+            self.read()
+        if self.serving:
+            self.checkpoint()
+        self.gate.storages.unwritable.clear()
+
+    @step(lambda self: not self.up and self.page_alive, pick=PICKS, start=st.sampled_from(STARTS))
+    def take_over_with_a_bad_sector(self, pick: int, start: int) -> None:
+        """What is kept for a bad place outlives the worker."""
+        owed = self.gate.mirror.owed.offsets
+        for number in self.members:
+            self.gate.storages.unwritable |= {(number, offset) for offset in owed}
+        self.take_over()
+        if self.serving:
+            self.read()
+        self.gate.storages.unwritable.clear()
+
+    @step(lambda self: self.serving, pick=PICKS, start=st.sampled_from(STARTS))
+    def bad_bitmap(self, pick: int, start: int) -> None:
+        """A leg cannot keep its bitmap for the time of one write."""
+        leg = picked_leg(pick, self.gate.mirror.roster.readers)
+        tail = bitmap_offset(leg.container_bytes, leg.size_bytes)
+        self.gate.storages.unwritable.add((leg.number, tail))
+        self.write(start, 1, False)
+        if self.up:
+            self.died()
+        self.gate.storages.unwritable.clear()
+
     @step(lambda self: True, pick=PICKS, extra=st.integers(1, 3))
     def enlarge(self, pick: int, extra: int) -> None:
         """Somebody gives a container more room than it needs."""
@@ -545,6 +580,7 @@ class MirrorModel:
     def legs_in_sync_are_equal(self) -> None:
         if not self.up or self.waiting or self.gate.mirror.roster.unsettled:
             return
+        owed = {offset // BLOCK_BYTES for offset in self.gate.mirror.owed.offsets}
         contents: dict[int, list[int]] = {}
         for leg in self.gate.mirror.roster.readers:
             image = self.gate.image(leg.number)
@@ -557,6 +593,7 @@ class MirrorModel:
                 contents[leg.number] = [
                     value_of(memoryview(os.pread(descriptor, BLOCK_BYTES, block * BLOCK_BYTES)))
                     for block in BLOCKS
+                    if block not in owed
                 ]
             finally:
                 os.close(descriptor)
@@ -596,6 +633,11 @@ def picked(pick: int, numbers: Iterable[int]) -> int:
     """One of the numbers."""
     known = sorted(numbers)
     return known[pick % len(known)]
+
+
+def picked_leg(pick: int, legs: tuple[LegDevice, ...]) -> LegDevice:
+    """One of the legs."""
+    return legs[pick % len(legs)]
 
 
 def has_superblock(image: Path) -> bool:

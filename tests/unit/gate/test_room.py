@@ -111,6 +111,10 @@ def test_every_step_of_a_long_zeroing_is_an_entry_of_its_own(
 
         monkeypatch.setattr("holdfast.gate.leg.fallocate", refuse)
     steps = []
+
+    def entered() -> int:
+        return max(hand.entered_ns for hand in gate.mirror.hands.all())
+
     really_zero = Leg.zero
 
     def zero(leg: Leg, offset: int, length: int, *, keep_allocated: bool) -> int:
@@ -123,9 +127,6 @@ def test_every_step_of_a_long_zeroing_is_an_entry_of_its_own(
         gate.mirror.hands,
         lambda hand: gate.mirror.zero(hand, 0, SIZE, keep_allocated=keep_allocated),
     )
-
-    def entered() -> int:
-        return max(hand.entered_ns for hand in gate.mirror.hands.all())
 
     task.result(20)
     assert [(offset, done) for offset, done, _ in steps] == (

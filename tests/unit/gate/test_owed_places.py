@@ -1,0 +1,236 @@
+"""What the journal holds for a place that its leg cannot write: not forgotten, not in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.gate.hold import HoldExpired
+from holdfast.gate.superblock import bitmap_offset
+from holdfast.model.volume import JournalMode
+from holdfast.system.memory import aligned_buffer
+from tests.unit.gate.blocks import block_of, on_leg, read, states, write
+from tests.unit.gate.gate_in_process import InProcessGate
+
+SIZE = 8 << 20
+BAD = 8192
+GOOD = 5 << 20
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[InProcessGate]:
+    gate = InProcessGate(tmp_path, SIZE, 1, JournalMode.UNFLUSHED)
+    gate.start()
+    yield gate
+    gate.storages.bad_places.clear()
+    gate.storages.not_writable.clear()
+    gate.die()
+
+
+def spoil(gate: InProcessGate, number: int = 1, place: int = BAD) -> None:
+    """That sector can be neither read nor written any more."""
+    gate.storages.bad_places.setdefault(number, set()).add(place)
+    gate.storages.not_writable.add((number, place))
+
+
+def lose_what_was_written(gate: InProcessGate, number: int, place: int) -> None:
+    """The disk's volatile cache is gone, and the sector went bad."""
+    with gate.image(number).open("r+b") as image:
+        image.seek(place)
+        image.write(bytes(4096))
+    spoil(gate, number, place)
+
+
+def outcomes(gate: InProcessGate) -> list[str]:
+    found = [each for each in gate.mirror.incidents.open if each.strategy == "bad-place"]
+    return [each.outcome for each in found]
+
+
+def test_a_volume_with_a_bad_sector_starts_after_a_crash(gate: InProcessGate) -> None:
+    """The case: the write was never answered well, and its replay fails for ever."""
+    spoil(gate)
+    gate.mirror.hold.set_timeout(0.1)
+    with pytest.raises(HoldExpired):
+        write(gate, b"2", BAD)
+    write(gate, b"x", GOOD)
+    gate.die()
+    gate.start()
+    assert states(gate) == {1: "in-sync"}
+    assert read(gate, GOOD) == b"x"
+    assert read(gate, BAD) == b"2"
+    assert outcomes(gate) == ["answered from the journal until the place can be written"]
+
+
+@pytest.mark.parametrize("how", ["start", "take_over", "detach"])
+def test_an_acknowledged_write_outlives_every_end(gate: InProcessGate, how: str) -> None:
+    write(gate, b"1", BAD, flush=True)
+    gate.die()
+    lose_what_was_written(gate, 1, BAD)
+    gate.start()
+    for life in range(3):
+        assert read(gate, BAD) == b"1"
+        write(gate, b"abc"[life : life + 1], GOOD, flush=True)
+        gate.run(gate.mirror.checkpoint)
+        if how == "detach":
+            gate.close_cleanly()
+            gate.start()
+        else:
+            gate.die()
+            getattr(gate, how)()
+    assert read(gate, GOOD) == b"c"
+    assert gate.mirror.owed.offsets == [BAD]
+
+
+def test_it_is_written_as_soon_as_the_place_can_be(gate: InProcessGate) -> None:
+    write(gate, b"1", BAD, flush=True)
+    gate.die()
+    lose_what_was_written(gate, 1, BAD)
+    gate.start()
+    gate.storages.not_writable.clear()  # the disk uses another sector for it
+    gate.run(lambda hand: gate.mirror.checkpoint(hand, flush=True))
+    assert not gate.mirror.owed
+    assert on_leg(gate, 1, BAD) == b"1"
+    assert outcomes(gate)[-1].startswith("written")
+    gate.close_cleanly()
+    gate.start()
+    assert gate.mirror.roster.configuration.recorded_position == gate.mirror.log.position
+
+
+def test_writing_over_it_counts(gate: InProcessGate) -> None:
+    """In vain: the request fails, and the later contents are found ever after. Then well."""
+    write(gate, b"1", BAD, flush=True)
+    gate.die()
+    lose_what_was_written(gate, 1, BAD)
+    gate.start()
+    gate.mirror.hold.set_timeout(0.1)
+    with pytest.raises(HoldExpired):
+        write(gate, b"2", BAD)
+    assert read(gate, BAD) == b"2"
+    gate.die()
+    gate.start()
+    assert read(gate, BAD) == b"2"
+    gate.storages.not_writable.clear()
+    write(gate, b"3", BAD, flush=True)
+    assert not gate.mirror.owed
+    gate.die()
+    gate.start()
+    assert read(gate, BAD) == b"3"
+    assert on_leg(gate, 1, BAD) == b"3"
+
+
+def test_a_large_request_is_written_around_the_place(gate: InProcessGate) -> None:
+    view = memoryview(aligned_buffer(16 * 4096))
+    view[:] = block_of(b"7").tobytes() * 16
+    gate.run(lambda hand: gate.mirror.zero(hand, 0, 1 << 20, keep_allocated=False))
+    gate.run(lambda hand: gate.mirror.write(hand, view, 0))
+    gate.die()
+    with gate.image(1).open("r+b") as image:
+        image.write(bytes(16 * 4096))
+    spoil(gate)
+    gate.start()
+    assert gate.mirror.owed.offsets == [BAD]
+    for place in range(0, 16 * 4096, 4096):
+        assert read(gate, place) == b"7"
+    whole = memoryview(aligned_buffer(16 * 4096))
+    gate.run(lambda hand: gate.mirror.read(hand, whole, 0))
+    assert whole == view
+
+
+def test_the_journal_is_emptied_all_the_same(
+    gate: InProcessGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.gate.unflushed.CHECKPOINT_BYTES", 256 << 10)
+    write(gate, b"1", BAD, flush=True)
+    gate.die()
+    lose_what_was_written(gate, 1, BAD)
+    gate.start()
+    for number in range(200):
+        write(gate, b"x", GOOD + number * 4096)
+        if number % 10 == 0:
+            gate.run(gate.mirror.checkpoint)
+    assert gate.mirror.log.used_bytes < 1 << 20
+    gate.die()
+    gate.start()
+    assert read(gate, BAD) == b"1"
+
+
+def test_a_leg_with_too_many_bad_places_has_failed(gate: InProcessGate) -> None:
+    for place in range(0, 4096 * 300, 4096):
+        write(gate, b"1", place)
+    gate.die()
+    for place in range(0, 4096 * 300, 4096):
+        spoil(gate, 1, place)
+    with pytest.raises(Exception, match="more than 256 places cannot be written"):
+        gate.start()
+    gate.storages.not_writable.clear()
+    gate.start()
+    assert read(gate, 4096 * 299) == b"1"
+
+
+@pytest.mark.parametrize("bad", [1, 2])
+def test_with_a_second_leg_it_is_there(tmp_path: Path, bad: int) -> None:
+    """A leg that lacks a write which another one has fails, as it does at any other time."""
+    gate = InProcessGate(tmp_path, SIZE, 2, JournalMode.UNFLUSHED)
+    gate.start()
+    write(gate, b"1", BAD, flush=True)
+    gate.die()
+    lose_what_was_written(gate, bad, BAD)
+    gate.start()
+    gate.finish_resyncs()
+    assert read(gate, BAD) == b"1"
+    assert bad not in gate.mirror.roster.present
+    assert not gate.mirror.owed
+    gate.die()
+
+
+def test_one_that_is_filled_gets_it(gate: InProcessGate) -> None:
+    write(gate, b"1", BAD, flush=True)
+    gate.die()
+    lose_what_was_written(gate, 1, BAD)
+    gate.start()
+    gate.run(lambda hand: gate.changes.add(hand, f"file:{gate.image(2)}"))
+    gate.finish_resyncs()
+    assert on_leg(gate, 2, BAD) == b"1"
+    gate.run(lambda hand: gate.mirror.checkpoint(hand, flush=True))
+    assert not gate.mirror.owed
+    assert states(gate) == {1: "failed", 2: "in-sync"}
+    assert read(gate, BAD) == b"1"
+
+
+def test_a_read_only_leg_has_no_bad_place(gate: InProcessGate) -> None:
+    write(gate, b"1", BAD, flush=True)
+    gate.die()
+    for place in range(0, SIZE + (1 << 20), 4096):
+        spoil(gate, 1, place)
+    gate.storages.bad_places[1] -= {0}  # it reads
+    with pytest.raises(Exception, match="failed"):
+        gate.start()
+    gate.storages.not_writable.clear()
+    gate.start()
+    assert read(gate, BAD) == b"1"
+
+
+def test_a_bitmap_that_cannot_be_written(tmp_path: Path) -> None:
+    """The last leg goes on; who is away meanwhile gets everything when it comes back."""
+    gate = InProcessGate(tmp_path, SIZE, 2, JournalMode.NONE)
+    gate.start()
+    write(gate, b"1", BAD, flush=True)
+    gate.run(lambda hand: gate.mirror.checkpoint(hand, flush=True))
+    gate.storages.error_after[2] = 0
+    write(gate, b"2", BAD, flush=True)
+    assert 2 not in gate.mirror.roster.present
+    leg = gate.mirror.roster.readers[0]
+    tail = bitmap_offset(leg.container_bytes, leg.size_bytes)
+    gate.storages.unwritable.add((1, tail))
+    write(gate, b"3", GOOD, flush=True)
+    assert states(gate)[1] == "in-sync"
+    gate.die()
+    gate.start()
+    gate.storages.unwritable.clear()
+    gate.bring_back(gate.mirror.roster.entry(2))
+    gate.finish_resyncs()
+    assert states(gate) == {1: "in-sync", 2: "in-sync"}
+    assert on_leg(gate, 2, GOOD) == b"3"
+    gate.die()
