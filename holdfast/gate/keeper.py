@@ -36,6 +36,7 @@ from holdfast.gate.post import Post, clean_up, unmount_device
 from holdfast.gate.refusing import VainStarts
 from holdfast.gate.worker import Worker
 from holdfast.system.memory import never_kill_for_memory
+from holdfast.system.namespace import keep_mount_namespace
 from holdfast.system.process import has_ended, watch_leader, watch_thread
 from holdfast.system.process_state import read_state, start_time
 
@@ -92,7 +93,12 @@ class Keeper:
                 predecessor_pid=predecessor,
                 kept=dict(self.lookout.kept),
             )
-            _become(lambda: Worker(post, worker_end, ready).run(), cells)
+
+            def work() -> None:
+                keep_mount_namespace()
+                Worker(post, worker_end, ready).run()
+
+            _become(work, cells)
         self.channel.close()
         self.channel = channel
         worker_end.close()

@@ -19,6 +19,7 @@ from holdfast.gate.configuration import FILE_NAME
 from holdfast.gate.remains import record_end
 from holdfast.system import cgroup, fuse
 from holdfast.system.mounts import mount_at
+from holdfast.system.namespace import keep_mount_namespace
 
 DEVICE_FILE = "device"
 """In the run directory: the regular file on which the gate's file system is mounted."""
@@ -69,6 +70,7 @@ def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Pos
     page, cells = shared.create_page(run_directory)
     cells[shared.KEEPER_GENERATION] = 1
     cells[shared.SOCKET_INODE] = (run_directory / SOCKET_FILE).lstat().st_ino
+    keep_mount_namespace()
     connection = fuse.open_connection()
     fuse.mount_file(connection, device)
     return Post(state_directory, run_directory, cells, page, connection, listener, force=force)

@@ -28,6 +28,7 @@ from holdfast.gate.partner import (
     judge_silence,
 )
 from holdfast.gate.post import Post
+from holdfast.system.namespace import keep_mount_namespace
 from holdfast.system.process import has_ended, watch_leader
 from holdfast.system.process_state import read_state
 
@@ -145,9 +146,17 @@ def start_keeper(post: Post, leg_descriptors: Iterable[int]) -> tuple[socket.soc
 
     Raises OSError, with nothing left behind.
     """
+    namespace = keep_mount_namespace()  # the keeper's own, from when it has the connection
+    try:
+        return _start_keeper(post, list(leg_descriptors), namespace)
+    finally:
+        os.close(namespace)
+
+
+def _start_keeper(post: Post, closing: list[int], namespace: int) -> tuple[socket.socket, int]:
     keeper_end, worker_end = make_channel()
     handed = [post.connection, post.listener.fileno(), keeper_end.fileno(), post.page]
-    closing = list(leg_descriptors)
+    inherited = [*handed, *closing, namespace]
     arguments = [
         sys.executable,
         "-m",
@@ -160,14 +169,14 @@ def start_keeper(post: Post, leg_descriptors: Iterable[int]) -> tuple[socket.soc
         ",".join(map(str, closing)),
     ]
     try:
-        for descriptor in (*handed, *closing):
+        for descriptor in inherited:
             os.set_inheritable(descriptor, True)
         pid = os.posix_spawn(sys.executable, arguments, dict(os.environ))
     except BaseException:
         worker_end.close()
         raise
     finally:
-        for descriptor in (*handed, *closing):
+        for descriptor in inherited:
             with suppress(OSError):  # a leg that was closed meanwhile
                 os.set_inheritable(descriptor, False)
         keeper_end.close()
