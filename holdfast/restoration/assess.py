@@ -97,7 +97,8 @@ def _pause_seconds(seen: Seen) -> float:
         len(seen.points),
         seen.look_seconds,
         gate=seen.request.volume.kind != ADOPTED,
-        carried_bytes=seen.carried.total_bytes,
+        # Where something is copied online, that is copied ahead, too.
+        carried_bytes=seen.carried.total_bytes if seen.new is None else 0,
     )
 
 

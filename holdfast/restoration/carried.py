@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+from holdfast.applications.rebind.placed_contents import OpenFile
+from holdfast.applications.rebind.placed_contents import Progress as CopiedAhead
 from holdfast.applications.rebind.room import is_enough_for
+from holdfast.applications.users import find_users
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import Handle, HandleKind, User
+from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import format_size
+from holdfast.restoration.copying.child import Copying
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.printable import printable
 
@@ -34,6 +40,8 @@ class Carried:
     total_bytes: int = 0
     largest_bytes: int = 0
     largest: Handle | None = None
+    files: tuple[OpenFile, ...] = ()
+    """One for each inode."""
 
 
 def what_is_carried(users: Sequence[User]) -> Carried:
@@ -53,7 +61,21 @@ def what_is_carried(users: Sequence[User]) -> Carried:
     if not by_inode:
         return Carried()
     largest_bytes, largest = max(by_inode.values(), key=lambda each: each[0])
-    return Carried(sum(size for size, _ in by_inode.values()), largest_bytes, largest)
+    files = tuple(OpenFile(_link(handle), *key) for key, (_, handle) in by_inode.items())
+    return Carried(sum(size for size, _ in by_inode.values()), largest_bytes, largest, files)
+
+
+def copy_what_is_carried(
+    copying: Copying, points: Sequence[MountPoint], own_pids: Collection[int], directory: Path
+) -> tuple[CopiedAhead, float]:
+    """Copy what is to be carried over now, while everybody runs; what came of it, in how many
+    seconds. `directory`: of the record. Raises HoldfastError."""
+    users = [user for user in find_users(points) if user.pid not in own_pids]
+    is_seen = any(
+        not point.inside and "ro" not in f"{point.options},{point.super_options}".split(",")
+        for point in points
+    )
+    return copying.copy_ahead(directory, what_is_carried(users).files, onto_target=is_seen)
 
 
 def about_room(carried: Carried, users: Sequence[User], directory: str) -> list[Finding]:
@@ -90,7 +112,7 @@ def _sizes(handles: Sequence[Handle]) -> list[tuple[tuple[int, int] | None, int]
     for handle in handles:
         with suppress(OSError):
             status = os.stat(_link(handle))  # noqa: PTH116
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) and status.st_ino == handle.inode:
                 found.append(((status.st_dev, status.st_ino), status.st_blocks * _BLOCK_BYTES))
                 continue
         found.append((None, 0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from holdfast.applications.rebind.placed_contents import Progress as CopiedAhead
 from holdfast.errors import Blocked
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.copying.passes import PassResult
@@ -29,6 +30,10 @@ class OnlineCopy:
     """What the passes came to."""
 
     passes: tuple[PassResult, ...]
+    is_live: bool
+    ahead: CopiedAhead
+    """The last look at what no name leads to."""
+    ahead_seconds: float
 
     @property
     def final_pass_seconds(self) -> float:
@@ -37,6 +42,8 @@ class OnlineCopy:
         if not self.passes:
             return 0.0
         last = self.passes[-1]
+        if not self.is_live:
+            return self.ahead_seconds
         seconds = sum(each.seconds for each in self.passes)
         rate = max(SLOW_BYTES_PER_SECOND, self.written_bytes / seconds if seconds else 0)
         return last.seconds + last.leased_bytes / rate
@@ -56,26 +63,34 @@ def copy_online(
     copying: Copying,
     say: Callable[[str], None],
     percent: Callable[[float], None],
+    copy_ahead: Callable[[], tuple[CopiedAhead, float]],
     *,
     is_live: bool,
     waits_for_leases: bool,
 ) -> OnlineCopy:
     """Bring the copy as near as passes can; one pass where the source does not change.
 
+    `copy_ahead` copies what no name leads to, and counts as part of each pass.
     `waits_for_leases`: whether files with leases are copied later, when nobody has them open.
     Blocks as long as the data is large. Raises HoldfastError; Blocked for leases otherwise.
     """
     passes: list[PassResult] = []
+    ahead, ahead_seconds = CopiedAhead(), 0.0
     while len(passes) < MOST_PASSES:
         say(f"copy, pass {len(passes) + 1}")
         passes.append(copying.run_pass(percent, verify=not is_live))
         if passes[-1].leased_files and not waits_for_leases:
             raise leased(passes[-1])
+        ahead, ahead_seconds = copy_ahead()
+        passes[-1].written_bytes += ahead.written_bytes
+        passes[-1].seconds += ahead_seconds
         if not is_live or passes[-1].seconds <= SHORT_SECONDS:
             break
         if len(passes) > 1 and passes[-1].seconds > STOPS_SHRINKING * passes[-2].seconds:
             break
-    return OnlineCopy(tuple(passes))
+    if not is_live:
+        ahead, ahead_seconds = copy_ahead()  # what it costs once more
+    return OnlineCopy(tuple(passes), is_live, ahead, ahead_seconds)
 
 
 def leased(result: PassResult) -> Blocked:

@@ -11,27 +11,27 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
+from holdfast.applications.rebind.placed_contents import Progress as CopiedAhead
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import Blocked, HoldfastError, NotFound
-from holdfast.model.container import parse_container_url
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Copy, Restoration, Stage
 from holdfast.model.volume import Volume
 from holdfast.restoration import target
 from holdfast.restoration.assess import Assessment, refuse
-from holdfast.restoration.copying.child import Copying, Source
+from holdfast.restoration.carried import copy_what_is_carried
+from holdfast.restoration.copy_source import device_of, source_of
+from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.hidden import about_hidden
 from holdfast.restoration.online import copy_online
-from holdfast.restoration.origin import is_container
 from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.receipts import receipt_of
 from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS
-from holdfast.restoration.steps.parked import parked
+from holdfast.restoration.steps.parked import parked, record_directory
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import (
     OLD_GATE,
@@ -42,11 +42,9 @@ from holdfast.restoration.storage import (
     volume_as_json,
 )
 from holdfast.system.boot import boot_id
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import identify
 from holdfast.volumes.mountpoints import capture
-from holdfast.volumes.nameless import nameless_image, present_source
-from holdfast.volumes.properties import primary, properties
+from holdfast.volumes.nameless import present_source
+from holdfast.volumes.properties import properties
 
 Say = Callable[[str], None]
 Percent = Callable[[float], None]
@@ -173,7 +171,7 @@ def _begin(
         facts["to"] = ", ".join(new.urls)
         facts["filesystem"] = f"{volume.mount.filesystem} to {new.volume.mount.filesystem}"
         facts["from_live"] = not request.contents
-        device = _device_of(volume, assessment)
+        device = device_of(volume, assessment)
         if device is not None and not request.contents:
             facts["device"] = asdict(device)
     restoration = Restoration(
@@ -203,12 +201,13 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
     place = target.prepare(work.settings, work.restoration.id, new)
     checkpoint("in prepare")
     request = assessment.seen.request
-    copying = Copying(_source(assessment), place)
+    copying = Copying(source_of(assessment), place)
     work.live["copying"] = copying
     online = copy_online(
         copying,
         work.say,
         work.percent,
+        lambda: _copy_ahead(work, assessment, copying),
         is_live=not request.contents,
         waits_for_leases="device" in work.facts,
     )
@@ -227,9 +226,9 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
         len(assessment.seen.points),
         assessment.seen.look_seconds,
         gate=not new.volume.is_adopted,
-        final_pass_seconds=online.final_pass_seconds if not request.contents else 0.0,
+        final_pass_seconds=online.final_pass_seconds,
         entries=online.entries,
-        carried_bytes=assessment.seen.carried.total_bytes,
+        carried_bytes=online.ahead.left_bytes,
     )
     work.remember(
         online={"passes": passes, "bytes": online.written_bytes, "entries": online.entries},
@@ -243,6 +242,14 @@ def _prepare(work: Work, assessment: Assessment, checkpoint: Checkpoint) -> None
     )
     work.say(f"predicted pause {predicted:.1f} s")
     _check_prediction(assessment, predicted)
+
+
+def _copy_ahead(work: Work, assessment: Assessment, copying: Copying) -> tuple[CopiedAhead, float]:
+    if assessment.seen.is_dead:
+        return CopiedAhead(), 0.0
+    return copy_what_is_carried(
+        copying, assessment.seen.points, work.own_pids, record_directory(work)
+    )
 
 
 def _check_prediction(assessment: Assessment, predicted: float) -> None:
@@ -273,78 +280,6 @@ def _abandon(catalog: Catalog, work: Work, error: BaseException) -> None:
     words = str(error) or type(error).__name__
     with suppress(HoldfastError):
         undone(work.settings, catalog, work, words, keep_record=left)
-
-
-def _source(assessment: Assessment) -> Source:
-    request = assessment.seen.request
-    if not request.contents:
-        return _whole(assessment)
-    if not is_container(request.contents):
-        place = Path(request.contents)
-        return Source(
-            path=in_expendable_child(lambda: str(place.resolve()), doing=request.contents)
-        )
-    url = parse_container_url(request.contents)
-    found = in_expendable_child(lambda: identify(url.path), doing=request.contents)
-    if found is None or not found.type:
-        raise Blocked(
-            f"{request.contents} holds no file system", "Name a container that holds one."
-        )
-    return Source(
-        device=url.path,
-        filesystem=found.type,
-        is_image=url.kind == "file",
-        sector_bytes=512,  # every file system can be mounted from smaller sectors than its own
-    )
-
-
-def _whole(assessment: Assessment) -> Source:
-    """The whole file system, also where only a directory or subvolume of it is mounted."""
-    path = assessment.seen.request.volume.mount.path
-    point = primary(assessment.seen.points, path)
-    if not point.inside:
-        return Source(path=path)
-    if not point.source.startswith("/dev/"):
-        raise Blocked(
-            f"only /{point.inside} of {point.source} is mounted at {path}",
-            "Mount all of it somewhere, and adopt that.",
-        )
-    return Source(
-        device=point.source,
-        filesystem=point.filesystem,
-        options=_top_level(point.filesystem),
-        read_only="ro" in point.super_options.split(","),
-    )
-
-
-def _top_level(filesystem: str) -> str:
-    """The option that shows all of a file system, whatever its default is (btrfs(5))."""
-    return "subvolid=5" if filesystem == "btrfs" else ""
-
-
-def _device_of(volume: Volume, assessment: Assessment) -> Source | None:
-    """The volume's own block device, for the look at it after the dismount; None: it has none."""
-    point = assessment.seen.points[-1]
-    if not point.source.startswith("/dev/"):
-        return None
-    filesystem = volume.mount.filesystem
-    options = _top_level(filesystem)
-    if volume.adoption is None or not volume.adoption.source.startswith("file:"):
-        return Source(device=point.source, filesystem=filesystem, options=options)
-    words = dict(
-        word.partition("=")[::2] for word in volume.adoption.loop_options.split(",") if word
-    )
-    if "autoclear" not in words or nameless_image(point):
-        return Source(device=point.source, filesystem=filesystem, options=options)
-    return Source(
-        device=parse_container_url(volume.adoption.source).path,
-        filesystem=filesystem,
-        options=options,
-        is_image=True,
-        offset_bytes=int(words.get("offset", 0)),
-        size_bytes=int(words.get("sizelimit", 0)),
-        sector_bytes=int(words.get("sector-size", 512)),
-    )
 
 
 def _with_points(volume: Volume, assessment: Assessment) -> Volume:

@@ -27,7 +27,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState, Volume
-from holdfast.restoration.copying.child import Target
+from holdfast.restoration.copying.sides import Target
 from holdfast.restoration.storage import (
     NEW_GATE,
     directory_of,

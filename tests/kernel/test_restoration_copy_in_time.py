@@ -13,7 +13,8 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, HoldfastError
-from holdfast.restoration.copying.child import Copying, Source, Target
+from holdfast.restoration.copying.child import Copying
+from holdfast.restoration.copying.sides import Source, Target
 from holdfast.service import Holdfast
 from tests.kernel.restoration_bench import application, make_image, mounted
 from tests.waiting import wait_until

@@ -5,11 +5,10 @@ Blocks when the storage does: for expendable children only.
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+
+from holdfast.system.file_contents import make_equal
 
 _PART_BYTES = 1 << 20
 
@@ -18,21 +17,9 @@ def copy_contents(source: str | Path, target: int) -> None:
     """Fill an empty file with what is in another one. Raises OSError."""
     reading = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        copy_between(reading, target)
+        make_equal(reading, target, is_new=True)
     finally:
         os.close(reading)
-
-
-def copy_between(reading: int, target: int) -> None:
-    """As `copy_contents`, from an open file, whose offset stays what it is. Raises OSError."""
-    size = os.fstat(reading).st_size
-    for start, end in _data(reading, size):
-        for position in range(start, end, _PART_BYTES):
-            part = os.pread(reading, min(_PART_BYTES, end - position), position)
-            written = 0
-            while written < len(part):
-                written += os.pwrite(target, part[written:], position + written)
-    os.ftruncate(target, size)
 
 
 def same_contents(descriptor: int, other: Path) -> bool:
@@ -49,21 +36,3 @@ def same_contents(descriptor: int, other: Path) -> bool:
                 return False
             if not part:
                 return True
-
-
-def _data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges that are not holes."""
-    start = 0
-    while start < size:
-        try:
-            start = os.lseek(descriptor, start, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            yield start, size
-            return
-        end = size
-        with suppress(OSError):
-            end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, end
-        start = end

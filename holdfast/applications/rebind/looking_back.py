@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from holdfast.applications.rebind.contents import copy_between, copy_contents
 from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.kept_contents import KeptContents
 from holdfast.applications.rebind.outcomes import Observed, observe, remembered_as
 from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.room import claim
 from holdfast.applications.rebind.stopped import StoppedProcess
 from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleKind, LockKind
@@ -30,9 +29,6 @@ from holdfast.system.process import open_thread, take_descriptor
 
 _WITH_CONTENTS = frozenset({HandleKind.FILE, HandleKind.MAP, HandleKind.EXECUTABLE})
 _PLACES = {HandleKind.WORKING_DIRECTORY: "cwd", HandleKind.ROOT: "root"}
-
-_BLOCK_BYTES = 512
-"""Of st_blocks: stat(2)."""
 
 _MEMORY_SECONDS = 2.0
 """How long is waited for what the kernel remembers of storage that may hang."""
@@ -46,8 +42,8 @@ has contents."""
 @dataclass(frozen=True)
 class _Question:
     link: str
-    copy_to: str
-    """Name in the record directory for its contents, if they are needed."""
+    has_contents: bool
+    """Whether it has any that could be needed."""
     is_needed: bool
     """Whether they are, whatever is found; they are also when it has no name any more."""
     lasting: bool
@@ -83,10 +79,8 @@ def looking_back(
         return
     leased = {each.inode for mine in alike.values() for each in mine if _is_leased(each)}
     questions = []
-    for number, (key, mine) in enumerate(alike.items()):
-        plain = _Question(
-            links[key], f"contents-{number}", False, key[0] in lasting, digest_limit_bytes
-        )
+    for key, mine in alike.items():
+        plain = _Question(links[key], True, False, key[0] in lasting, digest_limit_bytes)
         questions.append(_question(mine, plain, key[1] in leased))
     with begun_in_expendable_child(
         partial(_look, questions, directory),
@@ -163,7 +157,7 @@ def _key(handle: Handle) -> _Key:
 
 def _question(handles: Sequence[Handle], plain: _Question, leased: bool) -> _Question:
     if handles[0].kind not in _WITH_CONTENTS:
-        return replace(plain, copy_to="", digest_limit_bytes=-1)
+        return replace(plain, has_contents=False, digest_limit_bytes=-1)
     needed = replace(plain, is_needed=_is_needed(handles))
     if not leased:
         return needed
@@ -215,6 +209,7 @@ def _link(process: StoppedProcess, handle: Handle) -> str:
 def _look(questions: Sequence[_Question], directory: Path) -> list[_Answer | None]:
     """In an expendable child. A file that cannot be read is not compared, and not carried over."""
     answers: list[_Answer | None] = []
+    kept = KeptContents.read(directory)
     copies: dict[tuple[int, int], str] = {}
     for question in questions:
         observed = None
@@ -223,37 +218,37 @@ def _look(questions: Sequence[_Question], directory: Path) -> list[_Answer | Non
         contents = ""
         if observed is not None and (question.is_needed or observed.links == 0):
             inode = observed.device, observed.inode
-            contents = _carried(question, inode, directory, copies) if question.copy_to else ""
+            if question.has_contents:
+                contents = _carried(question, inode, kept, copies)
             observed = replace(observed, digest="")  # compared as a whole
         answers.append(None if observed is None else (tuple(vars(observed).values()), contents))
+    if copies:
+        kept.write()
     return answers
 
 
 def _carried(
     question: _Question,
     inode: tuple[int, int],
-    directory: Path,
+    kept: KeptContents,
     copies: dict[tuple[int, int], str],
 ) -> str:
     """Where its contents are; empty when they cannot be read without breaking a lease."""
     if question.leased and question.lent_by is None:
         return ""
     if inode not in copies:
-        claim(str(directory), os.stat(question.link).st_blocks * _BLOCK_BYTES)  # noqa: PTH116
-        path = directory / question.copy_to
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            if question.lent_by is None:
-                copy_contents(question.link, target)
-            else:
-                _copy_lent(question.lent_by, target)
-        finally:
-            os.close(target)
-        copies[inode] = question.copy_to
+        if question.lent_by is None:
+            place = os.open(question.link, os.O_PATH | os.O_CLOEXEC)
+            try:
+                copies[inode] = kept.keep(place, is_used=False)[0].name
+            finally:
+                os.close(place)
+        else:
+            copies[inode] = _keep_lent(kept, question.lent_by)
     return copies[inode]
 
 
-def _copy_lent(lent_by: tuple[int, int], target: int) -> None:
+def _keep_lent(kept: KeptContents, lent_by: tuple[int, int]) -> str:
     task, number = lent_by
     pidfd = open_thread(task)
     try:
@@ -261,7 +256,7 @@ def _copy_lent(lent_by: tuple[int, int], target: int) -> None:
     finally:
         os.close(pidfd)
     try:
-        copy_between(reading, target)
+        return kept.keep_lent(reading)[0].name
     finally:
         os.close(reading)
 

@@ -161,7 +161,7 @@ def _serve(opening: Opening, channel: socket.socket) -> None:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        opening.give_back()
+        opening.begin()
         while True:
             head = _receive(channel, _LENGTH.size)
             wanted = pickle.loads(_receive(channel, _LENGTH.unpack(head)[0]))

@@ -22,6 +22,7 @@ from pathlib import Path
 from holdfast.applications.rebind.contents import copy_contents, same_contents
 from holdfast.applications.rebind.finding import Found, Missing, find
 from holdfast.applications.rebind.outcomes import compare, observe
+from holdfast.applications.rebind.placed_contents import Placed
 from holdfast.applications.rebind.places import Carrying, Unknown
 from holdfast.applications.rebind.set_aside import give_back, without_protection
 from holdfast.applications.rebind.wanted import Expected, Opened, Wanted
@@ -47,12 +48,15 @@ class Opening:
     same_data: bool = False
     carrying: Carrying = field(default_factory=Unknown)
     carried: dict[str, int] = field(default_factory=dict)
+    _placed: Placed | None = None
     _proven: bool = False
     """Of what was opened last."""
 
-    def give_back(self) -> None:
-        """What an opening that was killed had taken from files. Raises OSError."""
+    def begin(self) -> None:
+        """Give back what an opening that was killed had taken from files; take what was copied
+        ahead. Raises OSError."""
         give_back(self.bases, self.directory)
+        self._placed = Placed(self.directory, list(self.bases.values()))
 
     def open(self, wanted: Wanted) -> Opened:
         """One description, at its offset, with its OFD locks. Never raises OSError."""
@@ -166,13 +170,15 @@ class Opening:
     def _carry_over(self, wanted: Wanted) -> int:
         source = self.directory / wanted.contents
         base = self.bases.get(wanted.mount_id)
-        made = _nameless_file(base)
-        try:
-            copy_contents(source, made)
-        except OSError:
-            os.close(made)
-            made = os.memfd_create("holdfast-carried", os.MFD_CLOEXEC)  # no room: in memory
-            copy_contents(source, made)
+        made = self._placed.take(wanted.contents, base) if self._placed else None
+        if made is None:
+            made = _nameless_file(base)
+            try:
+                copy_contents(source, made)
+            except OSError:
+                os.close(made)
+                made = os.memfd_create("holdfast-carried", os.MFD_CLOEXEC)  # no room: in memory
+                copy_contents(source, made)
         before = wanted.before
         if before is not None:
             with suppress(PermissionError):

@@ -25,6 +25,7 @@ from holdfast.applications.rebind.file_servers import clients_first, serving
 from holdfast.applications.rebind.garbage import without_collection
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.hindrances import hindrance
+from holdfast.applications.rebind.kept_contents import NO_ROOM, no_room
 from holdfast.applications.rebind.late import still_parked
 from holdfast.applications.rebind.looking_back import inodes_of, look_in_memory, looking_back
 from holdfast.applications.rebind.noting import note_execution, note_handles
@@ -45,7 +46,6 @@ from holdfast.errors import (
     HoldfastError,
     Refused,
     StorageFailed,
-    TooSmall,
 )
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
@@ -60,8 +60,6 @@ _LATE_SECONDS = 10.0
 """How long those may stand once more that have left the harbour at their deadline."""
 
 _WORDS_AT_MOST = 3
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _MENDS = {
     errno.ENOMEM: "Let it have more memory maps and address space: prlimit --pid {pid}"
@@ -541,12 +539,8 @@ class Rebind:
 
 def _not_noted(directory: Path, error: OSError) -> HoldfastError:
     """Said when what processes have could not be written down; all go on as before."""
-    if error.errno in _NO_ROOM:
-        return TooSmall(
-            f"{directory} has no room for the contents that must be carried over",
-            "Everything is as it was. Give Holdfast's state another disk (HOLDFAST_HOME), or let"
-            " the processes close the large files without a name that they have open.",
-        )
+    if error.errno in NO_ROOM:
+        return no_room(directory)
     return StorageFailed(
         f"what the processes have open could not be noted: {error}",
         "Everything is as it was. Look at the storage, then try again.",

@@ -11,7 +11,9 @@
     sharing       what it has in common with others
     losses        what the copy lacks, name by name
     passes        Replica: one pass after the other, each only with what changed
-    child         the expendable process that does it, and who asks it
+    sides         both sides, as whoever copies is told of them
+    worker        what the expendable process can be told to do
+    child         that process, and who asks it
 
 Written for this, and not left to rsync: what counts as unchanged is judged by the inode's change
 time as it was before dirty pages were flushed, so a store through a memory map between two passes

@@ -1,9 +1,8 @@
 """The expendable process that copies, and the side of it that asks.
 
-Owns the private mounts of source and target: nobody else sees them, and they vanish with the
-process, which dies with its parent. Invariant: between commands the process waits on a pipe and
-touches no storage; once told to leave the source it keeps nothing of it. The parent never waits
-longer than it says for the storage below.
+The private mounts of the worker vanish with the process, which dies with its parent. Invariant:
+between commands the process waits on a pipe and touches no storage. The parent never waits longer
+than it says for the storage below.
 """
 
 from __future__ import annotations
@@ -14,10 +13,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from holdfast.applications.rebind.placed_contents import OpenFile
+from holdfast.applications.rebind.placed_contents import Progress as CopiedAhead
 from holdfast.errors import (
     ContainerFailed,
     DeadlinePassed,
@@ -26,13 +28,10 @@ from holdfast.errors import (
     TooSmall,
     by_code,
 )
-from holdfast.model.volume import DEFAULT_SECTOR_BYTES
-from holdfast.restoration.copying.locating import Question, as_questions, locate
-from holdfast.restoration.copying.passes import PassResult, Replica
-from holdfast.system.detached import mount_detached
-from holdfast.system.filesystem import make_filesystem
-from holdfast.system.loop import attach_private_loop
-from holdfast.system.mount_api import attributes_of, clone_tree, open_place, set_attributes
+from holdfast.restoration.copying.locating import as_questions
+from holdfast.restoration.copying.passes import PassResult
+from holdfast.restoration.copying.sides import Source, Target
+from holdfast.restoration.copying.worker import Progress, Worker
 
 START_SECONDS = 330.0
 """mkfs has 300 s."""
@@ -46,51 +45,6 @@ _LET_GO_SECONDS = 10.0
 _NAME = b"holdfast-copy"
 _PR_SET_NAME = 15
 _LIBC = ctypes.CDLL(None, use_errno=True)
-
-_PRIVATE = attributes_of("rw,nosuid,nodev,noexec,noatime,nosymfollow")
-_UNTOUCHED = attributes_of("ro,nosuid,nodev,noexec,noatime,nosymfollow")
-"""The views through which we see either side: nothing is run from them, no link leads anywhere, and
-looking at the source leaves no trace in it."""
-
-Progress = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where to copy to."""
-
-    path: str
-    """Image file or block device."""
-    size_bytes: int
-    """How much of it belongs to the file system; 0: all."""
-    filesystem: str
-    label: str
-    uuid: str
-    make: bool = True
-    """Whether to make the file system first: what is there is lost."""
-    options: str = ""
-    """Of the file system, where they decide how what is copied is stored."""
-    sector_bytes: int = DEFAULT_SECTOR_BYTES
-    """As the device will have it from which it is mounted for applications."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where to copy from: what is mounted at a path (without mounts below), or the file system on a
-    device or in an image."""
-
-    path: str = ""
-    device: str = ""
-    filesystem: str = ""
-    options: str = ""
-    """Of the file system on `device`."""
-    read_only: bool = True
-    """As the kernel has it when it is mounted elsewhere, too: both must agree."""
-    is_image: bool = False
-    """Whether `device` is an image, or a device that is to be read in part."""
-    offset_bytes: int = 0
-    size_bytes: int = 0
-    sector_bytes: int = 512
 
 
 class Copying:
@@ -127,6 +81,20 @@ class Copying:
         `seconds`. Raises HoldfastError."""
         answer = self._ask("run", min(seconds, PASS_SECONDS), progress, verify=verify)
         return PassResult(**answer)
+
+    def copy_ahead(
+        self, directory: Path, files: Sequence[OpenFile], *, onto_target: bool
+    ) -> tuple[CopiedAhead, float]:
+        """Copy what no name leads to, see placed_contents; what came of it, and how many seconds it
+        took. Raises HoldfastError."""
+        answer = self._ask(
+            "ahead",
+            PASS_SECONDS,
+            directory=str(directory),
+            files=[asdict(each) for each in files],
+            onto_target=onto_target,
+        )
+        return CopiedAhead(**answer["ahead"]), float(answer["seconds"])
 
     def room(self) -> dict[str, int]:
         """`source_used_bytes`, `target_bytes` (free plus used), by statvfs(3)."""
@@ -233,7 +201,7 @@ def _serve(commands: int, answers: int, parent: int) -> None:
         if os.getppid() != parent:
             return
         os.chdir("/")
-        worker = _Worker(lambda percent: _write_line(answers, {"percent": percent}))
+        worker = Worker(lambda percent: _write_line(answers, {"percent": percent}))
         with open(commands, "rb", closefd=False) as lines:
             for line in lines:
                 arguments = json.loads(line)
@@ -246,7 +214,7 @@ def _serve(commands: int, answers: int, parent: int) -> None:
         os._exit(status)
 
 
-def _answer(worker: _Worker, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _answer(worker: Worker, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = getattr(worker, verb)(**arguments)
         return answer
@@ -272,136 +240,3 @@ def _os_error(error: OSError) -> dict[str, Any]:
         "error": words,
         "mend": "Look at the storage of both sides; nothing was changed for applications.",
     }
-
-
-class _Worker:
-    """What the child has open, and what it can be told to do; answers are JSON values."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._source = self._target = self._loop = self._image = -1
-        self._replica: Replica | None = None
-        self._filesystem = ""
-        self._is_read_only = False
-
-    def start(self, source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
-        """Attach, make and mount."""
-        wanted = Target(**target)
-        device, self._loop = attach_private_loop(
-            wanted.path, wanted.size_bytes, sector_bytes=wanted.sector_bytes
-        )
-        if wanted.make:
-            make_filesystem(wanted.filesystem, device, wanted.label, wanted.uuid)
-        options = _by_name(wanted.options)
-        self._target = mount_detached(wanted.filesystem, options, source=device)
-        set_attributes(self._target, _PRIVATE)
-        self._filesystem = wanted.filesystem
-        self.source(source)
-        return {"device": device}
-
-    def source(self, source: dict[str, Any]) -> dict[str, Any]:
-        """Mount the source, or look at what is mounted."""
-        wanted = Source(**source)
-        if wanted.path:
-            self._source = _clone(wanted.path)
-        else:
-            device = wanted.device
-            if wanted.is_image:
-                device, self._image = attach_private_loop(
-                    wanted.device,
-                    wanted.size_bytes,
-                    offset_bytes=wanted.offset_bytes,
-                    sector_bytes=wanted.sector_bytes,
-                    read_only=True,
-                )
-            options = _by_name(wanted.options)
-            self._source = mount_detached(
-                wanted.filesystem, options, source=device, read_only=wanted.read_only
-            )
-        self._is_read_only = bool(os.fstatvfs(self._source).f_flag & os.ST_RDONLY)
-        set_attributes(self._source, _UNTOUCHED)
-        root = _root(self._source)
-        if self._replica is None:
-            target = _root(self._target)
-            self._replica = Replica(root, target, self._sync_source, self._filesystem)
-        else:
-            self._replica.take_source(root)
-        return {}
-
-    def room(self) -> dict[str, Any]:
-        """How much is used here and how much fits there."""
-        ours, theirs = os.statvfs(_root(self._source)), os.statvfs(_root(self._target))
-        return {
-            "source_used_bytes": (ours.f_blocks - ours.f_bfree) * ours.f_frsize,
-            "target_bytes": theirs.f_blocks * theirs.f_frsize,
-        }
-
-    def leave(self) -> dict[str, Any]:
-        """Close the source."""
-        for descriptor in (self._source, self._image):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._source = self._image = -1
-        return {}
-
-    def locate(self, questions: list[Question]) -> dict[str, Any]:
-        """Where the copies of inodes are."""
-        assert self._replica is not None
-        source = self._source if self._source >= 0 else None
-        return {"places": locate(self._replica.known, source, self._target, questions)}
-
-    def finish(self) -> dict[str, Any]:
-        """Flags, sync, and everything closed: the kernel lets go before the answer is sent."""
-        assert self._replica is not None
-        self._replica.set_late_flags()
-        _sync(self._target)
-        self.leave()
-        os.close(self._target)
-        os.close(self._loop)
-        self._target = self._loop = -1
-        return {"not_kept": self._replica.not_kept()}
-
-    def _sync_source(self) -> None:
-        if not self._is_read_only:
-            _sync(self._source)
-
-    def run(self, verify: bool) -> dict[str, Any]:
-        """One pass. Written to storage at once: not left to the time when everybody waits, and
-        what storage refuses is known before."""
-        assert self._replica is not None
-        begun = time.monotonic()
-        result = self._replica.run_pass(self._progress, verify=verify)
-        _sync(self._target)
-        result.seconds = time.monotonic() - begun
-        return asdict(result)
-
-
-def _clone(path: str) -> int:
-    """A view of what is mounted at the path, without the mounts below; caller closes.
-
-    The path has no links in it: whoever puts one there now cannot lead us elsewhere.
-    """
-    place = open_place(path)
-    try:
-        return clone_tree(place)
-    finally:
-        os.close(place)
-
-
-def _by_name(options: str) -> dict[str, str]:
-    return dict(word.partition("=")[::2] for word in options.split(",") if word)
-
-
-def _root(mount: int) -> bytes:
-    return b"/proc/self/fd/%d/." % mount
-
-
-def _sync(mount: int) -> None:
-    """syncfs(2), which takes no O_PATH descriptor."""
-    root = os.open(_root(mount), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _LIBC.syncfs(root) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-    finally:
-        os.close(root)

@@ -34,10 +34,10 @@ from holdfast.restoration.copying.tree import (
     Tree,
     Walked,
     differences,
-    now_ns,
     walk,
 )
 from holdfast.system.beneath import open_beneath, reopen
+from holdfast.system.change_times import now_ns
 from holdfast.system.leases import Leases
 
 _LOST_SHOWN = 20
@@ -94,6 +94,8 @@ class Replica:
         self.source, self.target = source, target
         self._sync_source = sync_source
         self._filesystem = filesystem
+        self.folder_of_ours = b""
+        """At the target's root: what lies there is no part of the copy."""
         self._leases = Leases()
         self._losses = Losses()
         self._touched: set[bytes] = set()
@@ -403,6 +405,8 @@ class Replica:
         copy = walk(self._target.root).tree
         if MADE_BY_MKFS not in wanted:
             copy.pop(MADE_BY_MKFS, None)
+        if ours := self.folder_of_ours:
+            copy = {path: each for path, each in copy.items() if path.split(b"/", 1)[0] != ours}
         return differences(wanted, copy, self._losses.with_other_times())
 
     def _touch_parent(self, path: bytes) -> None:

@@ -16,18 +16,13 @@ import fcntl
 import os
 import stat
 import struct
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from holdfast.errors import Blocked
 from holdfast.system.beneath import names_in, open_beneath
+from holdfast.system.change_times import is_settled
 
-SETTLE_NS = 50_000_000
-"""Change times come from a clock that ticks every 1 to 10 ms (CONFIG_HZ) on kernels before 6.13."""
-
-COARSE_SETTLE_NS = 3_000_000_000
-"""FAT counts in steps of 2 s, ext4 with inodes of 128 bytes and HFS+ in seconds, exFAT in 10 ms."""
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ESTALE})
 """What a path says that leads to something else since it was found."""
 SUBVOLUME_ROOT = 256
@@ -39,8 +34,6 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME
 _INODE_LOOKUP = 0xD0009412  # BTRFS_IOC_INO_LOOKUP
 _LOOKUP = struct.Struct("=QQ4080x")
 """struct btrfs_ioctl_ino_lookup_args: the subvolume's number (0: that of the descriptor), inode."""
-_COARSE_STEP_NS = 10_000_000
-"""A change time without a remainder is taken for one of those: at worst a file is read again."""
 
 
 Inode = tuple[bytes, int]
@@ -69,8 +62,7 @@ class Signature:
 
     def is_settled(self, now_ns: int) -> bool:
         """Whether a change from now on is certain to show in the change time."""
-        is_coarse = self.changed_ns % _COARSE_STEP_NS == 0
-        return self.changed_ns < now_ns - (COARSE_SETTLE_NS if is_coarse else SETTLE_NS)
+        return is_settled(self.changed_ns, now_ns)
 
 
 Tree = dict[bytes, Signature]
@@ -178,11 +170,6 @@ def _subvolume(folder: int, name: bytes, path: bytes) -> bytes:
     finally:
         os.close(descriptor)
     return b"/%d" % _LOOKUP.unpack(answer)[0]
-
-
-def now_ns() -> int:
-    """The clock that change times are taken from."""
-    return time.time_ns()
 
 
 def differences(

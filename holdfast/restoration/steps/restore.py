@@ -13,7 +13,8 @@ from typing import Any
 from holdfast.applications.rebind.places import Copied, Place
 from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
-from holdfast.restoration.copying.child import Copying, Source
+from holdfast.restoration.copying.child import Copying
+from holdfast.restoration.copying.sides import Source
 from holdfast.restoration.online import leased
 from holdfast.restoration.steps.mounting import refuse_newcomers
 from holdfast.restoration.steps.parked import parked

@@ -18,7 +18,8 @@ from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import User
 from holdfast.model.mountpoint import MountPoint
-from holdfast.restoration.copying.child import Copying, Source, Target
+from holdfast.restoration.copying.child import Copying
+from holdfast.restoration.copying.sides import Source, Target
 from holdfast.system.filesystem import make_filesystem
 from holdfast.volumes.mountpoints import capture, dismount, remount
 

@@ -1,0 +1,91 @@
+"""Where a copy is read from: while applications run, and once more when all is dismounted.
+
+Asks storage in expendable children only. Must never change anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.errors import Blocked
+from holdfast.model.container import parse_container_url
+from holdfast.model.volume import Volume
+from holdfast.restoration.assess import Assessment
+from holdfast.restoration.copying.sides import Source
+from holdfast.restoration.origin import is_container
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.filesystem import identify
+from holdfast.volumes.nameless import nameless_image
+from holdfast.volumes.properties import primary
+
+
+def source_of(assessment: Assessment) -> Source:
+    request = assessment.seen.request
+    if not request.contents:
+        return _whole(assessment)
+    if not is_container(request.contents):
+        place = Path(request.contents)
+        return Source(
+            path=in_expendable_child(lambda: str(place.resolve()), doing=request.contents)
+        )
+    url = parse_container_url(request.contents)
+    found = in_expendable_child(lambda: identify(url.path), doing=request.contents)
+    if found is None or not found.type:
+        raise Blocked(
+            f"{request.contents} holds no file system", "Name a container that holds one."
+        )
+    return Source(
+        device=url.path,
+        filesystem=found.type,
+        is_image=url.kind == "file",
+        sector_bytes=512,  # every file system can be mounted from smaller sectors than its own
+    )
+
+
+def _whole(assessment: Assessment) -> Source:
+    """The whole file system, also where only a directory or subvolume of it is mounted."""
+    path = assessment.seen.request.volume.mount.path
+    point = primary(assessment.seen.points, path)
+    if not point.inside:
+        return Source(path=path)
+    if not point.source.startswith("/dev/"):
+        raise Blocked(
+            f"only /{point.inside} of {point.source} is mounted at {path}",
+            "Mount all of it somewhere, and adopt that.",
+        )
+    return Source(
+        device=point.source,
+        filesystem=point.filesystem,
+        options=_top_level(point.filesystem),
+        read_only="ro" in point.super_options.split(","),
+    )
+
+
+def _top_level(filesystem: str) -> str:
+    """The option that shows all of a file system, whatever its default is (btrfs(5))."""
+    return "subvolid=5" if filesystem == "btrfs" else ""
+
+
+def device_of(volume: Volume, assessment: Assessment) -> Source | None:
+    """The volume's own block device, for the look at it after the dismount; None: it has none."""
+    point = assessment.seen.points[-1]
+    if not point.source.startswith("/dev/"):
+        return None
+    filesystem = volume.mount.filesystem
+    options = _top_level(filesystem)
+    if volume.adoption is None or not volume.adoption.source.startswith("file:"):
+        return Source(device=point.source, filesystem=filesystem, options=options)
+    words = dict(
+        word.partition("=")[::2] for word in volume.adoption.loop_options.split(",") if word
+    )
+    if "autoclear" not in words or nameless_image(point):
+        return Source(device=point.source, filesystem=filesystem, options=options)
+    return Source(
+        device=parse_container_url(volume.adoption.source).path,
+        filesystem=filesystem,
+        options=options,
+        is_image=True,
+        offset_bytes=int(words.get("offset", 0)),
+        size_bytes=int(words.get("sizelimit", 0)),
+        sector_bytes=int(words.get("sector-size", 512)),
+    )
