@@ -42,6 +42,7 @@ from holdfast.volumes.adopt import MEMORY_TYPES
 from holdfast.volumes.chain import file_systems_below, stands_on
 from holdfast.volumes.mountpoints import obstacles
 from holdfast.volumes.nameless import nameless_image
+from holdfast.volumes.nameless_layers import about_nameless_layers
 
 _MOMENT_SECONDS = 0.3
 """An ordinary wait for a disk is over by then."""
@@ -154,7 +155,7 @@ def _names(seen: Seen) -> dict[int, str]:
 
 
 def _kernel(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    return [
+    named = [
         Finding(
             f"the kernel's {handle.kind}", Verdict.BLOCKS, handle.path,
             "It keeps the file system busy, and no process can be stopped for it.",
@@ -163,6 +164,7 @@ def _kernel(settings: Settings, seen: Seen) -> Sequence[Finding]:
         for handle in held_by_kernel(seen.points)
         if handle.kind is not HandleKind.MOUNT  # obstacles() has told of those
     ]  # fmt: skip
+    return [*named, *about_nameless_layers(seen.request.volume.mount.uuid)]
 
 
 def _own_state(settings: Settings, seen: Seen) -> Sequence[Finding]:

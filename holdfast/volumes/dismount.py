@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -24,7 +23,6 @@ from holdfast.system.block import disk_sequence
 from holdfast.system.cover import Covers
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import loop_devices
-from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.mounts import is_under
 from holdfast.system.users import users_of_device
 from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
@@ -37,6 +35,7 @@ from holdfast.volumes.capture import (
     nested_mounts,
 )
 from holdfast.volumes.covering import Covering
+from holdfast.volumes.nameless_layers import overlays_without_names
 from holdfast.volumes.placing import Manner, Piece, Placed, place
 from holdfast.volumes.remount import remount
 from holdfast.volumes.whereabouts import own_namespace, umount_command
@@ -54,8 +53,6 @@ _BRIEF_SECONDS = 0.5
 """A program that works by path is on the file system for moments only; who stays longer is told."""
 
 _SHOWN = 5
-_LAYERS_TOLD = re.compile(r"^(?!.*(?:lowerdir\+?|upperdir)=(?:[^/]|/proc/))")
-"""Options of an overlay of which every first layer is an absolute path, and none a descriptor."""
 
 _BRIEF_POLL_SECONDS = 0.0005
 
@@ -165,12 +162,10 @@ def users_in_words(points: Sequence[MountPoint]) -> str:
 
 def _suspects() -> str:
     """What may keep a file system that is mounted nowhere, for people."""
-    overlays = {
-        each.path: None
-        for each in all_mount_points()
-        if each.filesystem == "overlay" and not _LAYERS_TOLD.search(each.super_options)
-    }
-    named = [f"the overlay at {path}, whose layers have no absolute path" for path in overlays]
+    named = [
+        f"the overlay at {each.path}, whose layers have no absolute path"
+        for each in overlays_without_names()
+    ]
     more = len(named) - _SHOWN
     named = [*named[:_SHOWN], *([f"{more} more of those"] if more > 0 else [])]
     words = [
