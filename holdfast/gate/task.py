@@ -1,9 +1,10 @@
-"""One piece of work on legs that somebody waits for, on a thread that can be given up."""
+"""Work on legs on threads that can be given up: one piece that is waited for, or rounds of it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from holdfast.errors import DeadlinePassed, HoldfastError
@@ -66,3 +67,37 @@ class LegTask(threading.Thread, Generic[Result]):
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]
+
+
+class LegRounds(threading.Thread):
+    """Runs `function(hand)` each time it is asked to; its thread and its stack are there already.
+
+    What is done again and again while requests are served must not ask for memory. What fails is
+    dropped or is a defect, as in a LegTask that nobody awaits. A round that was given up is at work
+    until the storage lets go of it; the next one has another hand.
+    """
+
+    def __init__(self, hands: Hands, function: Callable[[Hand], None]) -> None:
+        super().__init__(name="leg-rounds", daemon=True)
+        self._hands = hands
+        self._function = function
+        self._wanted = threading.Lock()
+        self._wanted.acquire()
+        self.at_work = False
+        """A round is asked for, or under way, perhaps hanging."""
+
+    def begin(self) -> None:
+        """Have the next round done; only while none is at work. Raises RuntimeError as LegTask."""
+        self._hand = self._hands.take()
+        self.at_work = True
+        self._wanted.release()
+
+    def run(self) -> None:
+        while True:
+            self._wanted.acquire()
+            try:
+                with suppress(*_EXPECTED):
+                    self._function(self._hand)
+            finally:
+                self._hands.put_back(self._hand)
+            self.at_work = False

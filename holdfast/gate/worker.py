@@ -42,7 +42,7 @@ from holdfast.gate.restoring import KeeperGuard
 from holdfast.gate.retirement import Retirement
 from holdfast.gate.serving import Server
 from holdfast.gate.start import Predecessor, start_first, take_over
-from holdfast.gate.task import LegTask
+from holdfast.gate.task import LegRounds, LegTask
 from holdfast.system import fuse, memory
 from holdfast.system.process import has_ended, part_with_descriptors, watch_process
 from holdfast.system.process_state import start_time
@@ -68,7 +68,8 @@ class Worker:
         self.ready = ready
         post.cells[shared.WORKER_PID] = os.getpid()  # the keeper may be gone before it says so
         post.cells[shared.WORKER_STARTED] = start_time(os.getpid())
-        self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Rung by `wake`; unlike a pipe it needs no memory for that."""
         configuration, behind = load_running(post.state_directory, post.run_directory)
         self.hang_timeout_seconds = configuration.hang_timeout_seconds
         post.cells[shared.HANG_TIMEOUT] = int(configuration.hang_timeout_seconds * 1e9)
@@ -97,11 +98,12 @@ class Worker:
         self.control = Control(self)
         self.scribe = threading.Thread()
         """Writes receipts."""
-        self.upkeep: LegTask[None] | None = None
+        self.upkeep = LegRounds(self.hands, self.mirror.checkpoint)
         self.next_upkeep = monotonic() + CHECKPOINT_SECONDS
         self.retirements: list[Retirement] = []
         self.takeover: Incident | None = None
         self.resend_ns = 0
+        self.is_io_flusher = False
         self.apart = threading.Event()
         self.sentinel = threading.Thread(
             target=_stand_sentinel, args=(self.apart,), name="sentinel", daemon=True
@@ -114,7 +116,7 @@ class Worker:
     def wake(self) -> None:
         """Make the main loop look at everything once; never blocks."""
         try:
-            os.write(self.wake_write, b"w")
+            os.eventfd_write(self.bell, 1)
         except BlockingIOError:
             return  # it will look anyway
 
@@ -134,6 +136,7 @@ class Worker:
         else:
             self._take_over()
         self.server.start()
+        self.upkeep.start()
         self.post.cells[shared.SERVING] = generation
         self._report_ready({"ok": True})
         self._lock_memory()
@@ -247,12 +250,10 @@ class Worker:
         sys.setswitchinterval(0.0005)
         threading.stack_size(STACK_BYTES)
         gc.disable()
-        for measure in (memory.become_io_flusher, memory.never_kill_for_memory):
-            try:
-                measure()
-            except OSError as error:
-                if self.post.cells[shared.GENERATION] == 1:
-                    print(f"worker: {error}", file=sys.stderr)
+        for refused in memory.serve_write_back():
+            if self.post.cells[shared.GENERATION] == 1:
+                print(f"worker: {refused}", file=sys.stderr)
+        self.is_io_flusher = memory.is_io_flusher()
 
     def _lock_memory(self) -> None:
         try:
@@ -305,9 +306,9 @@ class Worker:
         )
         listener = self.post.listener.fileno()
         doors = [listener] if self.control.has_room() else []
-        readable = wait([self.wake_read, *doors, *self.guard.descriptors()], timeout)
-        if self.wake_read in readable:
-            os.read(self.wake_read, 4096)
+        readable = wait([self.bell, *doors, *self.guard.descriptors()], timeout)
+        if self.bell in readable:
+            os.eventfd_read(self.bell)
         if listener in readable:
             self.control.accept(self.post.listener)
         self._close_retired()
@@ -350,11 +351,11 @@ class Worker:
     def _tend_upkeep(self) -> float:
         """Once a second, record positions and clear bits, on a thread that may hang."""
         now = monotonic()
-        running = self.upkeep is not None and self.upkeep.is_alive()
+        running = self.upkeep.at_work
         if not running and now >= self.next_upkeep and self.mirror.roster.readers:
             self.next_upkeep = now + CHECKPOINT_SECONDS
             if self.mirror.written or self.mirror.owed or self.mirror.roster.unsaved:
-                self.upkeep = LegTask(self.hands, self.mirror.checkpoint, awaited=False)
+                self.upkeep.begin()
         return CHECKPOINT_SECONDS if running else max(0.01, self.next_upkeep - now)
 
     def _tend_hold(self) -> float:

@@ -13,7 +13,7 @@ import os
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _MCL_CURRENT, _MCL_FUTURE = 1, 2  # <sys/mman.h>
-_PR_SET_IO_FLUSHER = 57  # <linux/prctl.h>, Linux 5.6
+_PR_SET_IO_FLUSHER, _PR_GET_IO_FLUSHER = 57, 58  # <linux/prctl.h>, Linux 5.6
 _OOM_NEVER = -1000  # proc(5), oom_score_adj
 
 
@@ -25,16 +25,38 @@ def lock_all_memory() -> None:
 
 
 def become_io_flusher() -> None:
-    """Tell the kernel that this process serves write-back (prctl PR_SET_IO_FLUSHER)."""
+    """Tell the kernel that this thread serves write-back: PR_SET_IO_FLUSHER of prctl(2).
+
+    Threads and processes that it starts inherit that. Raises OSError without CAP_SYS_RESOURCE.
+    """
     if _LIBC.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0):
         code = ctypes.get_errno()
         raise OSError(code, f"PR_SET_IO_FLUSHER: {os.strerror(code)}")
 
 
+def is_io_flusher() -> bool:
+    """Whether this thread has been marked so; False where one may not even ask."""
+    return bool(_LIBC.prctl(_PR_GET_IO_FLUSHER, 0, 0, 0, 0) == 1)
+
+
 def never_kill_for_memory() -> None:
     """Exempt this process from the out-of-memory killer. Raises OSError without rights."""
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(_OOM_NEVER))
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(_OOM_NEVER))
+    except OSError as error:
+        raise OSError(error.errno, f"oom_score_adj: {error.strerror}") from error
+
+
+def serve_write_back() -> list[OSError]:
+    """What a process owes to the kernel that serves its write-back; which of it was refused."""
+    refused = []
+    for measure in (become_io_flusher, never_kill_for_memory):
+        try:
+            measure()
+        except OSError as error:
+            refused.append(error)
+    return refused
 
 
 def aligned_buffer(size_bytes: int) -> mmap.mmap:
