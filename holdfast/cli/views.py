@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from holdfast.model.receipt import Receipt
-    from holdfast.model.volume import VolumeReport
+    from holdfast.model.volume import GateReport, VolumeReport
 
 ID_CHARACTERS = 8
 """How much of an id a listing shows; `receipt show` takes any prefix that is unique."""
@@ -77,7 +77,7 @@ def print_volume(report: VolumeReport) -> None:
         requests = ", ".join(f"{count} {kind}" for kind, count in gate.requests.items())
         pairs += [
             ("gate", f"keeper {gate.keeper_pid}, worker {gate.worker_pid}"),
-            ("memory", format_size(gate.resident_bytes)),
+            ("memory", _memory_text(gate)),
             ("requests", f"{requests}; {gate.in_flight} in flight"),
             ("takeovers", str(gate.takeovers)),
             ("errors returned", str(gate.errors_returned)),
@@ -101,6 +101,14 @@ def print_volume(report: VolumeReport) -> None:
         right=("leg", "synced"),
         below=("reason", "id", "url"),
     )
+
+
+def _memory_text(gate: GateReport) -> str:
+    text = format_size(gate.resident_bytes)
+    if gate.memory_limit_bytes is None:
+        return text
+    text = f"{text}, within a limit of {format_size(gate.memory_limit_bytes)}"
+    return text if gate.io_flusher else f"{text}: may wait for its own write-back (see doctor)"
 
 
 def _common_facts(report: VolumeReport) -> list[tuple[str, str]]:

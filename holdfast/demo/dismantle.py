@@ -19,9 +19,9 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.errors import CommandFailed, HoldfastError, InUse, NoSuchVolume, Untrusted
 from holdfast.service import Holdfast
-from holdfast.system.cgroup import remove_group
 from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
 from holdfast.system.mounts import is_under, mounts_under, unmount
+from holdfast.system.own_group import remove_group
 from holdfast.system.proc import read
 from holdfast.system.trusted import is_own_directory, open_file, own_directory
 from holdfast.volumes.dismounting import abandon_gate

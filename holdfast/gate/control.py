@@ -181,6 +181,7 @@ class Control:
                 "position": mirror.log.position,
             },
             "resident_bytes": resident_bytes(os.getpid()),
+            "io_flusher": worker.is_io_flusher,
             "epoch": configuration.epoch,
             "unsaved": roster.unsaved,
             "size_bytes": configuration.size_bytes,

@@ -35,8 +35,9 @@ from holdfast.gate.partner import (
 from holdfast.gate.post import Post, clean_up, unmount_device
 from holdfast.gate.refusing import VainStarts
 from holdfast.gate.worker import Worker
-from holdfast.system.memory import never_kill_for_memory
+from holdfast.system.memory import serve_write_back
 from holdfast.system.namespace import keep_mount_namespace
+from holdfast.system.own_group import OwnGroup
 from holdfast.system.process import has_ended, watch_leader, watch_thread
 from holdfast.system.process_state import read_state, start_time
 
@@ -67,13 +68,18 @@ class Keeper:
         self.vain = VainStarts(self.post)
         self.killed = 0.0
         """When the worker was killed because it stood still, 0: it was not."""
+        self.moved = float("-inf")
+        """When the worker was last taken out of a group of others."""
+        self.group = OwnGroup(self.post.run_directory.name)
+        """Apart from the applications, which can fill the memory limit of theirs."""
 
     def start_worker(self, ready: int | None = None) -> None:
         """Fork a worker. Raises OSError, and none works then."""
+        keeper_pid = os.getpid()
+        self.group.keep(keeper_pid)
         cells = self.post.cells
         channel, worker_end = make_channel()
         predecessor = self.worker_pid
-        keeper_pid = os.getpid()
         cells[shared.GENERATION] += 1
         cells[shared.WORKER_STARTED] = 0
         cells[shared.WORKER_BEAT] = monotonic_ns()
@@ -87,6 +93,7 @@ class Keeper:
         if pid == 0:
             channel.close()
             self.channel.close()
+            self.group.close()
             post = replace(
                 self.post,
                 keeper_pid=keeper_pid,
@@ -105,6 +112,8 @@ class Keeper:
         if ready is not None:
             os.close(ready)
         self.worker_pid = cells[shared.WORKER_PID] = pid
+        self.moved = float("-inf")
+        self._look_for_moved(self.group.keep(keeper_pid, pid))
         if self.watch is not None:
             os.close(self.watch)
             self.watch = None
@@ -117,6 +126,11 @@ class Keeper:
         self.silence.forgive()
         self._watch_sentinel(None)
 
+    def _look_for_moved(self, found: set[int]) -> None:
+        """Note whether the worker was among those found in a group of others."""
+        if self.worker_pid in found:
+            self.moved = monotonic()
+
     def _watch_sentinel(self, thread_id: int | None) -> None:
         """Watch that thread of the worker, or none as long as it has not told us one."""
         if self.sentinel is not None:
@@ -128,6 +142,7 @@ class Keeper:
 
         Raises what is a defect or a lack of something, while the worker lives to mend that.
         """
+        self._look_for_moved(self.group.keep(os.getpid(), self.worker_pid))
         words = ""
         while True:
             try:
@@ -151,6 +166,7 @@ class Keeper:
         descriptors += watches
         pending = min((each.deadline - monotonic() for each in work), default=3600.0)
         readable = wait(descriptors, max(0.0, min(pending, BEAT_SECONDS)))
+        self._look_for_moved(self.group.look())  # before anything here asks for memory
         if self.watch is None or readable & watches or self._stands_still():
             cells = self.post.cells
             if cells[shared.STOPPED] or not cells[shared.SERVING]:
@@ -197,7 +213,9 @@ class Keeper:
             return False
         cells = self.post.cells
         limit = hang_timeout_seconds(cells)
-        ending = judge_silence(read_state(self.worker_pid), silent_seconds, limit)
+        starving = monotonic() - silent_seconds < self.moved + 2 * BEAT_SECONDS
+        state = read_state(self.worker_pid)
+        ending = judge_silence(state, silent_seconds, limit, starving=starving)
         if ending is None:
             return False
         cells[shared.WORKER_END] = ending
@@ -282,8 +300,6 @@ def enter_service(post: Post) -> None:
     gc.freeze()  # workers share these pages, and never look through them
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a mounted file system needs it: stop by command
-    try:
-        never_kill_for_memory()
-    except OSError as error:
+    for refused in serve_write_back():
         with suppress(OSError):
-            print(f"keeper: oom_score_adj: {error}", file=sys.stderr)
+            print(f"keeper: {refused}", file=sys.stderr)

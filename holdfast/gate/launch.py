@@ -12,8 +12,7 @@ from time import monotonic
 
 from holdfast.errors import DeadlinePassed, GateGone, HoldfastError, StorageFailed, by_code
 from holdfast.gate.client import GateClient
-from holdfast.gate.shared import read_counters
-from holdfast.system.cgroup import move_to_own_group, remove_group
+from holdfast.system.own_group import remove_group
 from holdfast.system.process import has_ended, watch_process
 
 __all__ = ["gate_is_running", "start_gate", "stop_gate"]
@@ -55,10 +54,6 @@ def start_gate(state_directory: Path, run_directory: Path, *, force: bool = Fals
     if "ok" not in answer:
         error = by_code(answer["code"]) or StorageFailed
         raise error(answer["message"], answer["mend"])
-    counters = read_counters(run_directory)
-    if counters is not None:
-        for pid in (counters.keeper_pid, counters.worker_pid):
-            move_to_own_group(pid, run_directory.name)
 
 
 def _read_answer(pipe: int) -> dict[str, str]:

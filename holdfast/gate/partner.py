@@ -74,9 +74,17 @@ class Silence:
 
 
 def judge_silence(
-    state: ProcessState | None, silent_seconds: float, hang_timeout_seconds: float
+    state: ProcessState | None,
+    silent_seconds: float,
+    hang_timeout_seconds: float,
+    *,
+    starving: bool = False,
 ) -> Ending | None:
-    """Why a partner that has been silent for so long must be killed; None: it need not be."""
+    """Why a partner that has been silent for so long must be killed; None: it need not be.
+
+    `starving`: it fell silent when somebody had moved it into a memory limit. It may have asked for
+    memory there that only its own writes can free, and waits for that wherever it is now.
+    """
     limit = min(max(hang_timeout_seconds, SHORTEST_LIMIT_SECONDS), LONGEST_LIMIT_SECONDS)
     if state is None or silent_seconds < limit:
         return None
@@ -84,7 +92,7 @@ def judge_silence(
         return Ending.STOPPED
     if state.state == TRACED:
         return Ending.TRACED
-    patience = max(PATIENCE_SECONDS, 6 * hang_timeout_seconds)
+    patience = limit if starving else max(PATIENCE_SECONDS, 6 * hang_timeout_seconds)
     return Ending.SILENT if silent_seconds >= patience else None
 
 

@@ -17,9 +17,10 @@ from holdfast.errors import InUse
 from holdfast.gate import shared
 from holdfast.gate.configuration import FILE_NAME
 from holdfast.gate.remains import record_end
-from holdfast.system import cgroup, fuse
+from holdfast.system import fuse
 from holdfast.system.mounts import mount_at
 from holdfast.system.namespace import keep_mount_namespace
+from holdfast.system.own_group import remove_group
 
 DEVICE_FILE = "device"
 """In the run directory: the regular file on which the gate's file system is mounted."""
@@ -112,7 +113,7 @@ def clean_up(post: Post) -> None:
     if not is_mounted(run_directory):
         (run_directory / shared.FILE_NAME).unlink(missing_ok=True)
         (run_directory / DEVICE_FILE).unlink(missing_ok=True)
-    cgroup.remove_group(run_directory.name)
+    remove_group(run_directory.name)
 
 
 def is_mounted(run_directory: Path) -> bool:

@@ -173,6 +173,10 @@ class GateReport:
     journal: dict[str, object] = field(default_factory=dict)
     """mode, state (active|degraded|off), bytes, position."""
     resident_bytes: int = 0
+    memory_limit_bytes: int | None = None
+    """Limit of the control group that the worker's memory counts against; None: there is none."""
+    io_flusher: bool = False
+    """The kernel was told that the worker serves write-back: it never waits for it there."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Control groups (version 2): a place of its own for a gate, and stopping whole groups.
+"""Control groups (version 2): who is where, and stopping whole groups.
 
 Version 1 hierarchies that are mounted beside are never changed; only whether somebody is frozen by
 one is looked at. Must never move anyone but those it is told to.
@@ -25,35 +25,6 @@ def unified_mount() -> Path | None:
         return usual
     whole = (each for each in mounts() if each.filesystem == "cgroup2" and each.root == "/")
     return next((Path(each.path) for each in whole), None)
-
-
-def move_to_own_group(pid: int, name: str) -> bool:
-    """Put a process into the group holdfast/NAME at the top; False where that is impossible.
-
-    A gate that was started from a login session or a service would otherwise be killed with it.
-    """
-    mount = unified_mount()
-    if mount is None:
-        return False
-    group = mount / "holdfast" / name
-    try:
-        group.mkdir(parents=True, exist_ok=True)
-        (group / "cgroup.procs").write_text(str(pid))
-    except OSError:
-        return False
-    return True
-
-
-def remove_group(name: str) -> None:
-    """Remove the empty group of a gate; leaves it when it is still in use."""
-    mount = unified_mount()
-    if mount is None:
-        return
-    for group in (mount / "holdfast" / name, mount / "holdfast"):
-        try:
-            group.rmdir()
-        except OSError:
-            return
 
 
 def group_of(pid: int) -> str | None:

@@ -16,10 +16,10 @@ from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.gate import launch
 from holdfast.gate.shared import STOPPED, open_page
-from holdfast.system.cgroup import remove_group
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import Mount, is_under, mount_at, mounts_under, unmount
+from holdfast.system.own_group import remove_group
 from holdfast.system.users import users_of_device
 from holdfast.volumes.stack import Stack, device_file_of, examine_stack
 

@@ -19,10 +19,10 @@ from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, InUse
 from holdfast.gate.launch import gate_is_running
 from holdfast.gate.remains import living_processes, record_end, wake
 from holdfast.model.recovery import Left
-from holdfast.system.cgroup import remove_group
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import mount_at, mounts, unmount
+from holdfast.system.own_group import remove_group
 from holdfast.volumes.stack import Stack, examine_stack, volume_of_device_file
 
 _PROBE_SECONDS = 3.0

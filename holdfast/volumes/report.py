@@ -6,6 +6,7 @@ when the gate is gone.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from holdfast.config import Settings
@@ -20,6 +21,7 @@ from holdfast.model.volume import (
     VolumeReport,
     VolumeState,
 )
+from holdfast.system.own_group import memory_limit
 from holdfast.volumes.stack import Stack, examine_stack
 
 _ANSWER_SECONDS = 5.0
@@ -123,6 +125,12 @@ def _resting(state: LegState) -> LegState:
     return LegState.DETACHED if state in (LegState.IN_SYNC, LegState.RESYNCING) else state
 
 
+def _memory_limit(worker_pid: int) -> int | None:
+    with suppress(OSError):  # it has ended meanwhile
+        return memory_limit(worker_pid)
+    return None
+
+
 def _gate(shown: dict[str, Any]) -> GateReport:
     return GateReport(
         keeper_pid=int(shown["keeper_pid"]),
@@ -137,4 +145,6 @@ def _gate(shown: dict[str, Any]) -> GateReport:
         requests={str(kind): int(count) for kind, count in shown["requests"].items()},
         journal=dict(shown["journal"]),
         resident_bytes=int(shown["resident_bytes"]),
+        memory_limit_bytes=_memory_limit(int(shown["worker_pid"])),
+        io_flusher=bool(shown.get("io_flusher")),
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+
+from holdfast.system.proc_text import parse_control_groups
 
 _UNIFIED = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 _VERSION_1 = Path("/sys/fs/cgroup/memory")
@@ -60,6 +65,23 @@ class MemoryGroup:
     def add(self, pid: int) -> None:
         """Move a process; what it allocates from now on counts here."""
         (self.path / "cgroup.procs").write_text(str(pid))
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """This process is in it meanwhile: what it starts is born here."""
+        text = Path("/proc/self/cgroup").read_bytes()
+        home = next(
+            path
+            for number, controllers, path in parse_control_groups(text)
+            if (
+                number == "0" if self._limit == "memory.max" else "memory" in controllers.split(",")
+            )
+        )
+        self.add(os.getpid())
+        try:
+            yield
+        finally:
+            (self.path.parent / home.strip("/") / "cgroup.procs").write_text(str(os.getpid()))
 
     @property
     def prefix(self) -> list[str]:

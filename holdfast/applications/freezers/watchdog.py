@@ -27,8 +27,8 @@ from holdfast.applications.freezers.undo import finish, processes_of
 from holdfast.applications.users import busy_processes
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Verdict
-from holdfast.system.cgroup import move_to_own_group, remove_group
 from holdfast.system.memory import lock_all_memory, never_kill_for_memory
+from holdfast.system.own_group import move_to_own_group, remove_group
 from holdfast.system.process_state import read_state
 
 OWN_GROUP = ".freezes"

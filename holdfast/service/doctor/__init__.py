@@ -32,6 +32,7 @@ def examine(settings: Settings, volumes: Iterable[Volume] = ()) -> list[Finding]
         "file systems": tools.file_systems,
         "state directory": lambda: place.state_directory(settings),
         "memory lock": processes.memory_lock,
+        "memory limit": processes.memory_limit,
         "control groups": processes.control_groups,
         "moving handles": moving.machine,
         "tracing": moving.tracing,

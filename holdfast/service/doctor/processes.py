@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
 from holdfast.system.cgroup import unified_mount
+from holdfast.system.own_group import memory_limit_of_own_group
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import number_of
 
@@ -67,6 +68,23 @@ def memory_lock() -> Iterator[Finding]:
             "Under memory pressure a gate may wait for memory that only its own writes can free.",
             "Raise the limit (ulimit -l unlimited, LimitMEMLOCK=infinity) or give CAP_IPC_LOCK.",
         )
+
+
+def memory_limit() -> Iterator[Finding]:
+    """A gate leaves the memory limit of the applications that it serves, where it can."""
+    limit = memory_limit_of_own_group()
+    if limit is None:
+        yield Finding("memory limit", Verdict.OK, "none that a gate cannot leave")
+        return
+    waits = "" if _has(_CAP_SYS_RESOURCE) else ", or wait for ever for the write-back it has to do"
+    yield Finding(
+        "memory limit",
+        Verdict.LIMITED,
+        f"a control group limits memory to {format_size(limit)}, and a gate cannot leave it",
+        f"When applications fill it, a gate may get no memory{waits}.",
+        "Run gates outside of that limit (on the host), or show the host's control groups here, "
+        "writable" + ("; give CAP_SYS_RESOURCE." if waits else "."),
+    )
 
 
 def control_groups() -> Iterator[Finding]:

@@ -33,6 +33,19 @@ class Waiting:
         time.sleep(60)
 
 
+class Anywhere:
+    """The control group of processes that stay in the tests' own."""
+
+    def __init__(self, name: str) -> None:
+        pass
+
+    def keep(self, *pids: int) -> set[int]:
+        return set()
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def post(tmp_path: Path) -> Any:
     run_directory = tmp_path / "run"
@@ -50,6 +63,7 @@ def no_room(pid: int) -> int:
 
 def test_worker(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "Worker", Waiting)
+    monkeypatch.setattr(keeper_module, "OwnGroup", Anywhere)
     keeper = Keeper(post, make_channel()[0])
     with monkeypatch.context() as patch:
         patch.setattr(keeper_module, "watch_leader", no_room)

@@ -42,6 +42,12 @@ def test_judgement(
     assert judge_silence(state(letter), silent_seconds, hang_timeout_seconds) is ending
 
 
+def test_one_that_was_moved_into_a_memory_limit_is_not_waited_for_that_long() -> None:
+    assert judge_silence(state("D"), 5.0, 5.0) is None
+    assert judge_silence(state("D"), 4.9, 5.0, starving=True) is None
+    assert judge_silence(state("D"), 5.0, 5.0, starving=True) is Ending.SILENT
+
+
 def test_one_that_is_gone_is_not_judged_by_its_silence() -> None:
     assert judge_silence(None, 1000.0, 5.0) is None
 
