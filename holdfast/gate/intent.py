@@ -10,6 +10,8 @@ asks for the bitmap when it has the lock, because a growth puts another in its p
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from holdfast.gate.ranges import Ranges
 from holdfast.gate.superblock import PAGE_BYTES, REGION_BYTES, bitmap_bytes
 from holdfast.system.memory import aligned_buffer
@@ -72,14 +74,18 @@ class Bitmap:
                 found += [index * 8 + bit for bit in range(8) if byte & 1 << bit]
         return [region for region in found if region < self.regions]
 
-    def clear_idle(self, ranges: Ranges) -> set[int]:
+    def clear_idle(self, ranges: Ranges, unequal: Collection[int] = ()) -> set[int]:
         """Clear bits of regions not written during the last two calls; the pages that changed.
+
+        Those that may still differ between legs keep theirs.
 
         Only while all members are in sync and have flushed since. The caller holds the lock and
         writes the pages; a writer that comes now finds no durable bit and waits for the lock.
         """
         changed = set()
         for region in self.dirty():
+            if region in unequal:
+                continue
             if self.touched[region] or ranges.touches(region * REGION_BYTES, REGION_BYTES):
                 self.touched[region] = max(0, self.touched[region] - 1)
                 continue

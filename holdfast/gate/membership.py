@@ -117,6 +117,8 @@ class Verdict:
     journal_used: bool = False
     """The journal that the host has belongs to what the legs hold: whoever is behind is replayed
     from it. Else it is of another time, whatever its positions are."""
+    forcible: bool = False
+    """There is no source, and force would make one."""
 
     @property
     def start_from(self) -> tuple[LegVerdict, ...]:
@@ -134,7 +136,9 @@ class Verdict:
         if not self.may_start:
             raise NoSource(
                 self.reason or "no leg is current",
-                "Bring the missing leg back, or accept the loss of what it alone holds: --force.",
+                "Bring the missing leg back, or accept the loss of what it alone holds: --force."
+                if self.forcible
+                else "Bring the missing leg back: none that is here was ever complete.",
             )
 
 
@@ -191,8 +195,9 @@ def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) ->
     reason = problem or "no leg that is here is current: " + "; ".join(
         f"{leg.url}: {leg.reason or leg.standing}" for leg in legs
     )
-    verdict = Verdict(volume_id, epoch, tuple(legs), reason)
-    return _forced(memory, verdict, ours, twice) if force and not ambiguous else verdict
+    once_in_sync = [] if ambiguous else _once_in_sync(ours, twice)
+    verdict = Verdict(volume_id, epoch, tuple(legs), reason, forcible=bool(once_in_sync))
+    return _forced(memory, verdict, once_in_sync) if force and once_in_sync else verdict
 
 
 def _volume_id(memory: HostMemory, found: Sequence[FoundLeg]) -> tuple[str | None, str]:
@@ -302,17 +307,17 @@ def _missing(
     ]
 
 
-def _forced(
-    memory: HostMemory, verdict: Verdict, ours: Sequence[Superblock], twice: set[str]
-) -> Verdict:
-    """The same with the one newest leg that was once in sync as source, however old it is."""
-    candidates = [
+def _once_in_sync(ours: Sequence[Superblock], twice: set[str]) -> list[Superblock]:
+    """Those that force may choose from: each held everything at some time."""
+    return [
         superblock
         for superblock in ours
         if superblock.leg_id not in twice and superblock.state is LegState.IN_SYNC
     ]
-    if not candidates:
-        return verdict
+
+
+def _forced(memory: HostMemory, verdict: Verdict, candidates: Sequence[Superblock]) -> Verdict:
+    """The same with the one newest leg that was once in sync as source, however old it is."""
     best = max(candidates, key=lambda sb: (sb.epoch, sb.position, -sb.leg_number))
     begin, end = memory.journal_begin, memory.journal_end
     covered = (

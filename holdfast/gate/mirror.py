@@ -16,6 +16,7 @@ from time import monotonic_ns
 
 from holdfast.gate.attended import Hand, Hands
 from holdfast.gate.configuration import GateConfiguration
+from holdfast.gate.equalising import Equalising
 from holdfast.gate.hold import Hold
 from holdfast.gate.incidents import Incidents
 from holdfast.gate.intent import Bitmap
@@ -57,6 +58,7 @@ class Mirror:
         self.bitmap_lock = threading.Lock()
         self.owed = Owed(configuration.sector_bytes)
         self.repaying = Repaying(self)
+        self.equalising = Equalising(self)
         self._bits_given_up = 0
         """The epoch in which the last leg could not keep a page of the bitmap."""
         self.journal_directory = state_directory / "journal"
@@ -97,10 +99,11 @@ class Mirror:
         """Fill the view. Raises HoldExpired, GivenUp; BadPlaceError when not `patient`."""
         since_ns = monotonic_ns()
         answered = False
+        self.equalising.before_reading(hand, offset, len(view))
         try:
             while True:
                 try:
-                    self._read(hand, view, offset, since_ns)
+                    self.read_once(hand, view, offset, since_ns)
                 except BadPlaceError as bad:
                     if not patient:
                         raise
@@ -111,7 +114,11 @@ class Mirror:
         finally:
             self.places.over(hand, answered=answered)
 
-    def _read(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
+    def read_once(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
+        """As `read`, without a wait for a bad place, of what is the same on all legs.
+
+        Raises BadPlaceError, HoldExpired, GivenUp.
+        """
         if not self.owed.touches(offset, len(view)):
             self._read_leg(hand, view, offset, since_ns)
             return
@@ -345,7 +352,9 @@ class Mirror:
         if not self.roster.readers:
             return
         self.checkpoint(hand, flush=True)
-        if len(self.roster.readers) == len(self.roster.configuration.legs):
+        self.equalising.stopping.set()
+        equal = not self.equalising.unequal
+        if equal and len(self.roster.readers) == len(self.roster.configuration.legs):
             with hand.holding(self.bitmap_lock):
                 self.bitmap.bits[:] = bytes(len(self.bitmap.bits))
                 self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
@@ -400,7 +409,7 @@ class Mirror:
             return
         self.flush(hand)
         with hand.holding(self.bitmap_lock):
-            pages = self.bitmap.clear_idle(self.ranges)
+            pages = self.bitmap.clear_idle(self.ranges, self.equalising.unequal)
             if pages:
                 self._write_bitmap(hand, pages, flush=False)
         if any(self.bitmap.bits):

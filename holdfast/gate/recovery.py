@@ -70,6 +70,7 @@ class Recovery:
     def tick(self) -> float:
         """Do what is due; seconds until something is due again."""
         self._tend_resyncs()
+        self.mirror.equalising.tend()
         self._tend_spares()
         now = monotonic()
         waits = [self._tend(entry, now) for entry in self.roster.configuration.legs]

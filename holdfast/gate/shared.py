@@ -53,6 +53,7 @@ END_RECORDED: Final = 25  # 1 when a receipt tells that all processes were kille
 BOOT: Final = 26  # the boot to which all times belong, two cells
 SOCKET_INODE: Final = 28  # of the control socket that both processes listen at
 GATE_TOKEN: Final = 29  # random, of this gate since its start: which superblocks are its own
+EQUALISING: Final = 31  # 1 while regions may differ between legs in sync
 OWED_SINCE: Final = 30  # journal position from which records are needed for bad places, plus 1
 
 FIRST_CONTAINER: Final = 32  # triples: number of a leg in use, its container's identity, descriptor

@@ -24,7 +24,7 @@ from holdfast.gate.membership import FoundLeg, LegVerdict, Standing, Verdict, ju
 from holdfast.gate.owed import Owed
 from holdfast.gate.recovery import Recovery, host_memory
 from holdfast.gate.repaying import remembered_since
-from holdfast.gate.shared import copied, failed_legs, remembered_container
+from holdfast.gate.shared import EQUALISING, copied, failed_legs, remembered_container
 from holdfast.gate.superblock import Superblock
 from holdfast.gate.task import LegTask
 from holdfast.model.volume import LegState
@@ -186,9 +186,8 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         roster.configure()
     mirror.secure_bits(hand)  # and whoever cannot be written fails, while the others are sources
     roster.settle(hand)
-    mirror.repaying.pay(hand)  # another leg takes it now, before it is one that is filled
-    _equalise(recovery, hand)
-    roster.settle(hand)
+    mirror.repaying.pay(hand)  # where another leg takes it
+    _equalise(recovery)
     if mirror.log.active:
         mirror.checkpoint(hand, flush=True)
     roster.remember_places(hand)
@@ -255,13 +254,12 @@ def _sources(
     return sources
 
 
-def _equalise(recovery: Recovery, hand: Hand) -> None:
-    """After a crash, copy the regions that were being written from one leg to the others."""
-    roster = recovery.roster
-    if len(roster.readers) < 2 or not recovery.mirror.bitmap.dirty():
-        return
-    for leg in roster.readers[1:]:
-        recovery.join(hand, leg, roster.entry(leg.number), first_region=None)
+def _equalise(recovery: Recovery) -> None:
+    """After a crash, regions that were being written may differ between the legs in sync."""
+    mirror = recovery.mirror
+    if len(recovery.roster.readers) > 1:
+        mirror.equalising.begin(mirror.bitmap.dirty())
+        mirror.equalising.tend()
 
 
 def _find_owed(recovery: Recovery, hand: Hand) -> None:
@@ -346,6 +344,8 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
     roster.outgrow()
     roster.settle(hand)
     _find_owed(recovery, hand)
+    if mirror.cells[EQUALISING]:
+        _equalise(recovery)
     for entry in usable:
         if entry.state is LegState.RESYNCING and entry.number in opened:
             leg, _ = opened[entry.number]

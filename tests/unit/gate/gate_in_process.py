@@ -196,6 +196,8 @@ class InProcessGate:
         self.journal = journal
         self.cells = new_page()
         self.opened: list[LegDevice] = []
+        self.slow = False
+        """Whether legs are filled, or made equal, so slowly that it does not end."""
         self.hosts = 0
         """How often it went to another host."""
         self.mirror: Mirror
@@ -275,6 +277,7 @@ class InProcessGate:
         deadline = monotonic() + PATIENCE_SECONDS
         for resync in self.recovery.resyncs.values():
             resync.stopping.set()
+        self.mirror.equalising.stopping.set()
         while self.mirror.hands.all() and monotonic() < deadline:
             self.mirror.hold.enforce()
             for hand in self.mirror.hands.all():
@@ -295,7 +298,9 @@ class InProcessGate:
 
     def _new_worker(self) -> None:
         self.storages.dead = False
-        configuration = load_configuration(self.state_directory)
+        configuration = replace(
+            load_configuration(self.state_directory), resync_bytes_per_second=int(self.slow)
+        )
         hands = Hands(self.cells)
         incidents = Incidents("model", self.state_directory / "spool")
         self.mirror = Mirror(self.state_directory, configuration, self.cells, hands, incidents)
@@ -389,7 +394,7 @@ class InProcessGate:
     def finish_resyncs(self) -> None:
         """Let every resynchronisation end."""
         deadline = monotonic() + PATIENCE_SECONDS
-        while not self.is_waiting and (self.recovery.resyncs or self._at_work()):
+        while not (self.slow or self.is_waiting) and (self.recovery.resyncs or self._at_work()):
             for resync in list(self.recovery.resyncs.values()):
                 resync.join(0.0005)
             self.tend()
@@ -399,7 +404,11 @@ class InProcessGate:
 
     def _at_work(self) -> list[Hand]:
         """The threads that do something, or wait."""
-        return [hand for hand in self.mirror.hands.all() if hand is not self.hand]
+        idle = [self.hand]
+        if self.slow:
+            idle += [self.mirror.equalising.hand]
+            idle += [resync.hand for resync in self.recovery.resyncs.values()]
+        return [hand for hand in self.mirror.hands.all() if hand not in idle]
 
 
 def legs_not_in_use(urls: list[str]) -> list[str]:

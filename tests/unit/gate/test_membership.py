@@ -166,6 +166,16 @@ def test_without_a_journal_an_old_copy_is_stale() -> None:
     assert not judge(memory(recorded=10), [found[1]]).may_start
 
 
+def test_the_mend_names_force_only_where_force_helps() -> None:
+    filling = judge(memory(6, "b"), [leg("a", 6, state=LegState.RESYNCING)])
+    with pytest.raises(NoSource) as refused:
+        filling.check()
+    assert "--force" not in refused.value.mend
+    with pytest.raises(NoSource) as refused:
+        judge(memory(6, "b"), [leg("a", 5)]).check()
+    assert "--force" in refused.value.mend
+
+
 def test_force_takes_the_newest_and_says_what_is_accepted() -> None:
     found = [leg("a", 4), leg("b", 5, "bc", position=7), leg("d", 3)]
     verdict = judge(memory(6, "c"), found, force=True)

@@ -422,6 +422,32 @@ class MirrorModel:
             self.checkpoint()
         self.gate.storages.unwritable.clear()
 
+    @step(
+        lambda self: not self.up and not self.saved,
+        pick=PICKS,
+        power_cut=st.booleans(),
+        read=st.booleans(),
+        over=st.booleans(),
+    )
+    def lose_one_before_all_are_equal(
+        self, pick: int, power_cut: bool, read: bool, over: bool
+    ) -> None:
+        """After a crash a leg is lost while the others may still differ from it."""
+        self.gate.slow = True
+        if over and self.page_alive:
+            self.take_over()
+        else:
+            self.start_after_crash(power_cut)
+        if self.serving and read:
+            self.read()
+        if self.serving:
+            self.lose(pick, cache=False)
+        if self.serving:
+            self.read()
+        self.gate.slow = False
+        if self.up:
+            self.died()
+
     @step(lambda self: not self.up and self.page_alive, pick=PICKS, start=st.sampled_from(STARTS))
     def take_over_with_a_bad_sector(self, pick: int, start: int) -> None:
         """What is kept for a bad place outlives the worker."""
@@ -579,6 +605,8 @@ class MirrorModel:
 
     def legs_in_sync_are_equal(self) -> None:
         if not self.up or self.waiting or self.gate.mirror.roster.unsettled:
+            return
+        if self.gate.slow:
             return
         owed = {offset // BLOCK_BYTES for offset in self.gate.mirror.owed.offsets}
         contents: dict[int, list[int]] = {}
