@@ -51,6 +51,8 @@ class BadPlaces:
         self._incidents = incidents
         self._waiting: dict[int, Incident] = {}
         self.relieve: Callable[[Hand], None] = lambda hand: None
+        self.filled: Callable[[int, int], list[LegDevice]] = lambda offset, length: []
+        """Legs that are being filled, and have that range."""
 
     def is_one(self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int) -> bool:
         """Whether the leg reads at other places: then it is not lost. Raises GivenUp."""
@@ -111,6 +113,7 @@ class BadPlaces:
     def read_elsewhere(self, hand: Hand, bad: BadPlaceError, view: memoryview, offset: int) -> bool:
         """Read a bad place of a leg from another one, and write it where it was bad.
 
+        One that is being filled will do, where it has been filled already.
         False when no other can read it either. No write comes between; a leg that cannot take it
         back fails.
         """
@@ -118,7 +121,7 @@ class BadPlaces:
         if entered:
             self._ranges.enter(hand, offset, len(view))
         try:
-            for other in self._roster.readers:
+            for other in (*self._roster.readers, *self.filled(offset, len(view))):
                 if other is bad.leg:
                     continue
                 hand.enter(other.number)

@@ -63,6 +63,7 @@ class Recovery:
         self.changing = threading.Lock()
         """One change of membership at a time."""
         self.finish_replacement: Callable[[Hand, int], None] = lambda hand, number: None
+        mirror.places.filled = self._filled
         self.take_spare: Callable[[Hand, str, int], None] = lambda hand, url, number: None
 
     # --- the main loop's part -------------------------------------------------------------------
@@ -146,6 +147,11 @@ class Recovery:
             )
         else:  # the keeper has it still; closing may hang where its storage does
             threading.Thread(target=os.close, args=(descriptor,), daemon=True).start()
+
+    def _filled(self, offset: int, length: int) -> list[LegDevice]:
+        """Legs that are being filled, and have that range. Any thread may ask."""
+        resyncs = list(self.resyncs.values())
+        return [resync.leg for resync in resyncs if resync.has_filled(offset, length)]
 
     def _tend_resyncs(self) -> None:
         for number, resync in list(self.resyncs.items()):

@@ -22,6 +22,7 @@ from holdfast.gate.task import LegTask
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate
+from tests.waiting import wait_until
 
 SIZE = 8 << 20
 BAD = (2 << 20) + 8192
@@ -147,6 +148,30 @@ def test_a_resynchronisation_leaves_it_for_the_end(
     gate.finish_resyncs()
     assert states(gate) == {1: "in-sync", 2: "in-sync"}
     assert on_leg(gate, 2, BAD) == b"5"
+
+
+@pytest.mark.parametrize(("place", "filled"), [(8192, True), (BAD, False)])
+def test_beside_a_leg_that_is_being_filled(
+    gates: Callable[[int], InProcessGate], place: int, filled: bool
+) -> None:
+    """What has been filled already is read there; what has not fails alone."""
+    gate = gates(1)
+    write(gate, b"8", 8192)
+    gate.slow = True
+    gate.die()
+    gate.start()
+    gate.run(lambda hand: gate.changes.add(hand, f"file:{gate.image(2)}"))
+    wait_until(lambda: not gate.recovery.resyncs[2].missing.issuperset({0}))
+    gate.mirror.hold.set_timeout(0.2)
+    gate.storages.bad_places[1] = {place}
+    if filled:
+        assert read(gate, place) == b"8"
+        assert not gate.storages.bad_places[1]
+    else:
+        with pytest.raises(HoldExpired):
+            read(gate, place)
+        assert read(gate, 8192) == b"8"
+    assert states(gate) == {1: "in-sync", 2: "resyncing"}
 
 
 def test_a_lost_leg_is_no_bad_place(gates: Callable[[int], InProcessGate]) -> None:
