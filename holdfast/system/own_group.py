@@ -25,6 +25,8 @@ from holdfast.system.proc import read_record
 from holdfast.system.proc_text import parse_control_groups
 
 FOLDER = "holdfast"
+_FILES = frozenset({"tasks", "notify_on_release"})
+"""What version 1 has in every group, without a point in its name: no group can be called so."""
 _CONTROLLERS = frozenset({"freezer", "memory", "pids"})
 """Of version 1: those whose groups keep a process from going on, or from being succeeded."""
 _TEXT_BYTES = 8192
@@ -52,7 +54,7 @@ class OwnGroup:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._name = _folder_name(name)
         self._doors: list[tuple[Mount, int]] = []
         """`cgroup.procs` of the group, one for each hierarchy."""
         self._kept: dict[int, _Kept] = {}
@@ -122,9 +124,9 @@ def remove_group(name: str) -> None:
     """Remove the empty groups of that name; one that is in use stays."""
     for mount in _hierarchies():
         with suppress(OSError), _opened(mount) as top:
-            with _own(top, FOLDER) as folder:
-                os.rmdir(name, dir_fd=folder)
-            os.rmdir(FOLDER, dir_fd=top)
+            with _own(top, FOLDER) as folder, suppress(FileNotFoundError):
+                os.rmdir(_folder_name(name), dir_fd=folder)
+            os.rmdir(FOLDER, dir_fd=top)  # unless there are others in it
 
 
 def memory_limit(pid: int) -> int | None:
@@ -143,6 +145,10 @@ def memory_limit_of_own_group() -> int | None:
     return _lowest(
         _limit(mount, "" if _may_move(mount) else _place(mount, text)) for mount in _hierarchies()
     )
+
+
+def _folder_name(name: str) -> str:
+    return f"{name}-group" if name in _FILES else name
 
 
 def _hierarchies() -> list[Mount]:

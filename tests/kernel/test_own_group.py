@@ -69,6 +69,18 @@ def test_out_of_a_limit(name: str, sleeper: subprocess.Popen[bytes], limited: Me
     assert memory_limit(sleeper.pid) is None
 
 
+def test_a_volume_may_be_called_like_a_file_of_every_group(
+    sleeper: subprocess.Popen[bytes], limited: MemoryGroup
+) -> None:
+    limited.add(sleeper.pid)
+    move_to_own_group(sleeper.pid, "tasks")
+    assert memory_limit(sleeper.pid) is None
+    sleeper.kill()
+    sleeper.wait()
+    remove_group("tasks")
+    assert not folders("tasks-group")
+
+
 def test_whoever_is_moved_away_is_moved_back(
     name: str, sleeper: subprocess.Popen[bytes], limited: MemoryGroup
 ) -> None:
