@@ -22,6 +22,7 @@ from holdfast.restoration.looks import look_at_everything
 from holdfast.restoration.plan import Situation, blockers, make_plan
 from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.seen import Request, Seen, see
+from holdfast.volumes.dismount import can_be_covered
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def assess(
         predicted_pause_seconds=_pause_seconds(seen),
         target=_target_words(seen),
         path=volume.mount.path,
+        shows_bare_places=not can_be_covered(seen.points),
     )
     return Assessment(seen, make_plan(situation))
 

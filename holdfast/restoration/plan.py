@@ -62,6 +62,8 @@ class Situation:
     target: str = ""
     """What it will be mounted from afterwards, in words; empty: from the same storage."""
     path: str = ""
+    shows_bare_places: bool = False
+    """Whether the directories below its mounts come to sight for moments."""
 
 
 def make_plan(situation: Situation) -> Plan:
@@ -213,7 +215,7 @@ def _words(situation: Situation, strategy: Strategy) -> dict[StepName, str]:
     }
     return {
         StepName.FREEZE: f"stop {who}; they run again after {situation.deadline_seconds:g} s"
-        " at the latest",
+        f" at the latest{_for_paths(situation, strategy)}",
         StepName.CAPTURE: f"record how {places} is mounted",
         StepName.FLUSH: "write what the page cache has",
         StepName.LOCK: "take the update lock of volume and container",
@@ -224,3 +226,12 @@ def _words(situation: Situation, strategy: Strategy) -> dict[StepName, str]:
         StepName.UNLOCK: "give the update lock back",
         StepName.THAW: f"let {who} go on",
     }
+
+
+def _for_paths(situation: Situation, strategy: Strategy) -> str:
+    """What those find who open files by path meanwhile, and hold none open; most wait."""
+    if strategy is Strategy.DETACH:
+        return "; who comes by path finds the bare directory until it is attached (ENOENT)"
+    if situation.shows_bare_places:
+        return "; who comes by path may find the bare directory for moments (ENOENT)"
+    return ""

@@ -8,6 +8,7 @@ called for storage that may hang by a process that matters: looking a path up ma
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from dataclasses import dataclass
 from struct import pack
@@ -106,6 +107,21 @@ def attach_beneath(tree: int, top: int) -> None:
     """
     flags = _FROM_EMPTY_PATH | _TO_EMPTY_PATH | _BENEATH
     raw_call(_MOVE_MOUNT, tree, b"", top, b"", ctypes.c_uint(flags))
+
+
+def can_attach_beneath() -> bool:
+    """Whether the kernel can at all (Linux 6.5). Mounts nothing: there is nothing to mount."""
+    return _knows(_BENEATH)
+
+
+def _knows(flag: int) -> bool:
+    """Whether move_mount(2) has this flag: it refuses others before it looks at descriptors."""
+    flags = _FROM_EMPTY_PATH | _TO_EMPTY_PATH | flag
+    try:
+        raw_call(_MOVE_MOUNT, -1, b"", -1, b"", ctypes.c_uint(flags))
+    except OSError as error:
+        return error.errno == errno.EBADF
+    return False
 
 
 def join_group(source: int, target: int) -> None:

@@ -177,6 +177,11 @@ def _suspects() -> str:
     return ", ".join(words[:-1]) + f", or {words[-1]}"
 
 
+def can_be_covered(points: Sequence[MountPoint]) -> bool:
+    """Whether nobody sees the directories below these mounts while they are away (see covering)."""
+    return mount_api.can_attach_beneath() and not namespaces_in_words(points)
+
+
 def namespaces_in_words(points: Sequence[MountPoint]) -> list[str]:
     """Which mount namespaces of other user namespaces keep these mounts: they are locked there."""
     ways = open_namespaces((point.namespace, point.witness_pid) for point in points)

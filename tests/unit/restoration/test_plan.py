@@ -36,6 +36,7 @@ situations = st.builds(
     pause_budget_seconds=seconds,
     predicted_pause_seconds=seconds,
     target=st.sampled_from(["", "file:/new.img"]),
+    shows_bare_places=st.booleans(),
 )
 
 
@@ -160,3 +161,12 @@ def test_force_overrides_what_needs_it_and_no_more() -> None:
     assert make_plan(base).refuses
     assert not make_plan(Situation("data", ADOPTED, findings=(limit,), forced=True)).refuses
     assert make_plan(Situation("data", ADOPTED, findings=(limit, block), forced=True)).refuses
+
+
+@given(situations)
+def test_the_first_line_says_what_those_find_who_come_by_path(situation: Situation) -> None:
+    plan = make_plan(situation)
+    if StepName.DISMOUNT not in plan.step_names:
+        return
+    is_bare = situation.shows_bare_places or plan.strategy is Strategy.DETACH
+    assert ("ENOENT" in plan.steps[0].words) == is_bare

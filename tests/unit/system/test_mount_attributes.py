@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from holdfast.system import mount_api
 from holdfast.system.mount_api import attributes_of
 
 ACCESS_TIME = 0x70
@@ -24,3 +28,14 @@ def test_options_become_flags_and_all_others_are_cleared(options: str, flags: in
     assert found.clear_flags & ACCESS_TIME == ACCESS_TIME, "else the kernel refuses with EINVAL"
     assert found.clear_flags & ~ACCESS_TIME & found.set_flags == 0
     assert found.clear_flags | found.set_flags == 0x2000FF
+
+
+def test_what_move_mount_knows_is_asked_without_mounting() -> None:
+    """A flag that no kernel has stands for one that older kernels lack."""
+    if os.geteuid():
+        pytest.skip("move_mount(2) refuses everything to who may not mount")
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    before = Path("/proc/self/mountinfo").read_text()
+    assert mount_api.can_attach_beneath() == (release >= (6, 5))
+    assert not mount_api._knows(0x4000_0000)
+    assert Path("/proc/self/mountinfo").read_text() == before
