@@ -296,6 +296,7 @@ def enter_service(post: Post) -> None:
     cells[shared.KEEPER_BEAT] = monotonic_ns()
     cells[shared.KEEPER_PID] = os.getpid()
     cells[shared.KEEPER_STARTED] = start_time(os.getpid())
+    cells[shared.NEXT_KEEPER] = 0
     gc.collect()
     gc.freeze()  # workers share these pages, and never look through them
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

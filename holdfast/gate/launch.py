@@ -12,6 +12,7 @@ from time import monotonic
 
 from holdfast.errors import DeadlinePassed, GateGone, HoldfastError, StorageFailed, by_code
 from holdfast.gate.client import GateClient
+from holdfast.gate.remains import abandoned_inode
 from holdfast.system.own_group import remove_group
 from holdfast.system.process import has_ended, watch_process
 
@@ -74,7 +75,9 @@ def _read_answer(pipe: int) -> dict[str, str]:
 
 
 def gate_is_running(run_directory: Path) -> bool:
-    """Whether a gate answers at this run directory."""
+    """Whether a gate answers at this run directory, or one lives that is busy."""
+    if abandoned_inode(run_directory):
+        return False  # what answers nobody may still have the socket open
     try:
         GateClient(run_directory, timeout_seconds=10.0).show()
     except GateGone:

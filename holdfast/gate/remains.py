@@ -37,17 +37,22 @@ def living_processes(run_directory: Path) -> list[int]:
 def _living(cells: memoryview) -> list[int]:
     if shared.boot_of(cells) != boot_id():
         return []
-    both = (
+    return _look(cells) or _look(cells)  # one may have started another meanwhile, and died
+
+
+def _look(cells: memoryview) -> list[int]:
+    known = (
+        shared.announced_keeper(cells),
         (cells[shared.KEEPER_PID], cells[shared.KEEPER_STARTED]),
         (cells[shared.WORKER_PID], cells[shared.WORKER_STARTED]),
     )
-    return [pid for pid, started in both if pid and _lives(pid, started)]
+    return [pid for pid, started in known if pid and _lives(pid, started)]
 
 
 def _lives(pid: int, started: int) -> bool:
     """0 stands for one that has not said when it began: the number alone must do."""
     state = read_state(pid)
-    if state is None or state.state in DEAD:
+    if state is None or state.state in DEAD or state.exiting:
         return False
     return not started or state.start_time == started
 
@@ -87,6 +92,22 @@ def record_end(state_directory: Path, run_directory: Path) -> bool:
     )
     cells[shared.END_RECORDED] = 1
     return True
+
+
+def abandoned_inode(run_directory: Path) -> int:
+    """The inode number of the device file of a gate of which no process lives; 0: it is none.
+
+    It was drawn at random when the gate started, so it tells its device from all others. A gate
+    that ended on purpose has left nothing that could wait.
+    """
+    try:
+        cells = shared.open_page(run_directory)
+    except (OSError, ValueError):
+        return 0
+    began = cells[shared.MAGIC_CELL] == shared.MAGIC and cells[shared.SERVING]
+    if not began or shared.boot_of(cells) != boot_id() or _living(cells):
+        return 0
+    return int(cells[shared.GATE_TOKEN])
 
 
 def _receipt(volume: str, cells: memoryview) -> Receipt:

@@ -30,7 +30,7 @@ from holdfast.gate.partner import (
 from holdfast.gate.post import Post
 from holdfast.system.namespace import keep_mount_namespace
 from holdfast.system.process import has_ended, watch_leader
-from holdfast.system.process_state import read_state
+from holdfast.system.process_state import read_state, start_time
 
 LONGEST_PAUSE_SECONDS = 5.0
 """Keepers that cannot be started, again and again, are tried with a pause that grows so far."""
@@ -116,6 +116,7 @@ class KeeperGuard:
     def _start(self) -> None:
         try:
             channel, pid = start_keeper(self._post, self._leg_descriptors())
+            shared.announce_keeper(self._post.cells, pid, start_time(pid))
             self._watch = _watch_or_kill(pid, channel)
         except OSError as error:
             self._vain_starts += 1

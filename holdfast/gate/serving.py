@@ -30,6 +30,7 @@ from holdfast.gate.shared import (
     RESENT,
     WRITES,
     WRITTEN_BYTES,
+    gate_token,
 )
 from holdfast.system import fuse
 from holdfast.system.memory import aligned_buffer
@@ -220,7 +221,8 @@ class ServingThread(threading.Thread):
             _, offset, extent, mode, _ = fuse.IN_FALLOCATE.unpack_from(body)
             return self._fallocate(unique, offset, extent, mode)
         if opcode in (fuse.GETATTR, fuse.SETATTR):
-            return fuse.attributes_reply(unique, size_bytes, fuse.ATTRIBUTE_SECONDS)
+            inode = gate_token(self.server.mirror.cells)
+            return fuse.attributes_reply(unique, size_bytes, fuse.ATTRIBUTE_SECONDS, inode)
         if opcode == fuse.OPEN:
             return fuse.open_reply(unique)
         if opcode in (fuse.FLUSH, fuse.RELEASE, fuse.DESTROY):

@@ -52,12 +52,14 @@ UNTOLD_ERRORS: Final = 24  # those of them that no receipt has told yet
 END_RECORDED: Final = 25  # 1 when a receipt tells that all processes were killed
 BOOT: Final = 26  # the boot to which all times belong, two cells
 SOCKET_INODE: Final = 28  # of the control socket that both processes listen at
-GATE_TOKEN: Final = 29  # random, of this gate since its start: which superblocks are its own
+GATE_TOKEN: Final = 29  # random, of this gate since its start: its superblocks, its device's inode
 EQUALISING: Final = 31  # 1 while regions may differ between legs in sync
 OWED_SINCE: Final = 30  # journal position from which records are needed for bad places, plus 1
 
 FIRST_CONTAINER: Final = 32  # triples: number of a leg in use, its container's identity, descriptor
 _CONTAINERS: Final = range(FIRST_CONTAINER, 93, 3)
+
+NEXT_KEEPER: Final = 95  # who was started to be keeper, until it is in service; see announce_keeper
 
 FIRST_FAILED: Final = 96  # numbers of legs that failed and were not taken in again
 LAST_FAILED: Final = 127
@@ -77,6 +79,7 @@ WRITTEN_BYTES: Final = 10
 LATE_REPLIES: Final = 11  # answers that the kernel did not want any more
 RESENT: Final = 12  # requests that the kernel had sent before
 
+_PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
 _CELLS = HEAD_CELLS + SLOT_CELLS * SLOTS
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
@@ -171,6 +174,19 @@ def gate_token(cells: memoryview) -> int:
     if not cells[GATE_TOKEN]:
         cells[GATE_TOKEN] = int.from_bytes(os.urandom(8), "little") or 1
     return int(cells[GATE_TOKEN])
+
+
+def announce_keeper(cells: memoryview, pid: int, started: int) -> None:
+    """The worker has started a process to be keeper: nobody may take the gate for dead meanwhile.
+
+    One cell says both, so that no number is ever seen with another process's start time.
+    """
+    cells[NEXT_KEEPER] = started << _PID_BITS | pid
+
+
+def announced_keeper(cells: memoryview) -> tuple[int, int]:
+    """Number and start time of a keeper that is not in service yet; 0, 0: there is none."""
+    return cells[NEXT_KEEPER] & (1 << _PID_BITS) - 1, cells[NEXT_KEEPER] >> _PID_BITS
 
 
 def remember_copied(cells: memoryview, number: int, region: int) -> None:

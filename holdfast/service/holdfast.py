@@ -350,6 +350,7 @@ class Holdfast:
 
     def status(self) -> list[VolumeReport]:
         """Every volume with its present state: what `status` shows."""
+        record_ends(self.settings)
         return self.list_volumes()
 
     def recover(self) -> list[str]:

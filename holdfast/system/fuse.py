@@ -123,14 +123,16 @@ def init_reply(unique: int, request: memoryview) -> bytes:
     return OUT_HEADER.pack(16 + len(body), 0, unique) + body
 
 
-def attributes_reply(unique: int, size_bytes: int, valid_seconds: int = 0) -> bytes:
+def attributes_reply(unique: int, size_bytes: int, valid_seconds: int = 0, inode: int = 1) -> bytes:
     """Answer GETATTR and SETATTR: a regular file of that size, which the kernel may remember.
+
+    `inode` is what stat(2) shows; the kernel itself goes by the node, which is always 1.
 
     Where it does, `attributes_changed` must follow a change of the size.
     """
     body = pack("<QII", valid_seconds, 0, 0) + pack(
         "<QQQQQQIIIIIIIIII",
-        *(1, size_bytes, size_bytes // 512, 0, 0, 0, 0, 0, 0),
+        *(inode, size_bytes, size_bytes // 512, 0, 0, 0, 0, 0, 0),
         *(stat.S_IFREG | 0o600, 1, 0, 0, 0, 4096, 0),
     )
     return OUT_HEADER.pack(16 + len(body), 0, unique) + body

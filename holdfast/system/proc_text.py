@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
+_EXITING = 0x00000004
+"""PF_EXITING, include/linux/sched.h."""
 _KERNEL_THREAD = 0x00200000
 """PF_KTHREAD, include/linux/sched.h."""
 
@@ -91,6 +93,11 @@ class Stat(NamedTuple):
     def kernel_thread(self) -> bool:
         """Field 9, flags."""
         return bool(int(self.fields[6]) & _KERNEL_THREAD)
+
+    @property
+    def exiting(self) -> bool:
+        """Field 9, flags: inside exit(2), it runs no code of its own any more."""
+        return bool(int(self.fields[6]) & _EXITING)
 
     @property
     def threads(self) -> int:

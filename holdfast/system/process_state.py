@@ -29,6 +29,8 @@ class ProcessState:
     parent: int
     session: int
     kernel_thread: bool
+    exiting: bool
+    """Whether the kernel is about to end it: it runs no code of its own any more."""
     start_time: int
     """Clock ticks after boot."""
 
@@ -45,6 +47,7 @@ def read_state(pid: int, thread_id: int | None = None) -> ProcessState | None:
             parent=stat.parent,
             session=stat.session,
             kernel_thread=stat.kernel_thread,
+            exiting=stat.exiting,
             start_time=stat.start_time,
         )
     except (OSError, ValueError):

@@ -56,7 +56,7 @@ def abort(points: Sequence[MountPoint]) -> list[Finding]:
     connections = {point.device: point for point in served if any(map(point.is_same_mount, there))}
     for device, point in connections.items():
         try:
-            in_expendable_child(partial(_abort, connection_number(device)), _ABORT_SECONDS)
+            abort_connection(device)
         except (HoldfastError, OSError) as error:
             findings.append(
                 Finding(
@@ -68,6 +68,19 @@ def abort(points: Sequence[MountPoint]) -> list[Finding]:
                 )
             )
     return findings
+
+
+def abort_connection(device: str) -> None:
+    """As `abort`, by the number of the file system, which must be known to be still that one's.
+
+    Raises HoldfastError, OSError.
+    """
+    in_expendable_child(partial(_abort, connection_number(device)), _ABORT_SECONDS)
+
+
+def waiting_requests(device: str) -> int:
+    """How many requests have no answer; 0 when there is no such connection. As above."""
+    return in_expendable_child(partial(_waiting, connection_number(device)), _ABORT_SECONDS)
 
 
 def connection_number(device: str) -> int:
@@ -154,12 +167,25 @@ def _attempt(point: MountPoint, way: int, flags: int) -> int:
 
 
 def _abort(number: int) -> None:
-    """In the child: tell fusectl, which is mounted for that where the host has not done it."""
-    switch = Path(_CONNECTIONS, str(number), "abort")
-    if not switch.exists():
+    """In the child: tell fusectl. Without an entry it is aborted, and nobody has it open."""
+    folder = _control(number)
+    if folder.exists():
+        (folder / "abort").write_text("1")
+
+
+def _waiting(number: int) -> int:
+    """In the child: ask fusectl."""
+    with suppress(FileNotFoundError):
+        return int((_control(number) / "waiting").read_text())
+    return 0
+
+
+def _control(number: int) -> Path:
+    """In the child: the connection in fusectl, which is mounted where the host has not done it."""
+    folder = Path(_CONNECTIONS, str(number))
+    if not folder.exists():
         visitor = Visitor()
         visitor.retire()
         with suppress(FileNotFoundError):
             visitor.mount("fusectl", _CONNECTIONS, "fusectl")
-    if switch.parent.exists():  # otherwise it is aborted already, and nobody has it open
-        switch.write_text("1")
+    return folder

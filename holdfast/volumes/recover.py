@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, InUse
+from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, HoldfastError, InUse
 from holdfast.gate.launch import gate_is_running
 from holdfast.gate.remains import living_processes, record_end, wake
 from holdfast.model.recovery import Left
@@ -23,6 +23,7 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import mount_at, mounts, unmount
 from holdfast.system.own_group import remove_group
+from holdfast.volumes.abandoned import end_abandoned, find_abandoned
 from holdfast.volumes.stack import Stack, examine_stack, volume_of_device_file
 
 _PROBE_SECONDS = 3.0
@@ -70,9 +71,11 @@ def clean_volume(settings: Settings, name: str) -> list[str]:
             f"the gate of {name} does not answer, and lives: processes {_listed(living)}",
             "Look what they do (/proc/PID/stack); killed, the volume gets errors until attached.",
         )
+    done += _end_connection(settings, name)
     if _record_end(settings, name):
         done.append(f"recorded that all processes of the gate of {name} were killed")
     remove_group(name)
+    done += _detach_nameless(settings, name)
     stack = examine_stack(settings, name)
     if stack.is_empty:
         return done
@@ -104,19 +107,31 @@ def _listed(pids: list[int]) -> str:
 
 
 def _record_end(settings: Settings, name: str) -> bool:
+    """Write the receipt of a gate that ended without a word; whether there was one."""
     try:
         return record_end(settings.gate_state_directory(name), settings.gate_run_directory(name))
     except OSError:
         return False  # no room for a receipt must not keep anyone from cleaning up
 
 
+def _end_connection(settings: Settings, name: str) -> list[str]:
+    try:
+        return end_abandoned(settings, name)
+    except (HoldfastError, OSError):
+        return []  # whoever asks the device next says what is the matter
+
+
 def record_ends(settings: Settings) -> None:
-    """Write the receipts of gates that ended without a word. Never fails."""
+    """Write the receipts of gates that ended without a word, and let go whoever waits for them.
+
+    Never fails.
+    """
     gates = settings.run_directory / "gates"
     with suppress(OSError):
         for entry in list(gates.iterdir()):
-            if settings.gate_state_directory(entry.name).is_dir():
-                _record_end(settings, entry.name)
+            known = settings.gate_state_directory(entry.name).is_dir()
+            if known and _record_end(settings, entry.name):
+                _end_connection(settings, entry.name)
 
 
 def _check_dead(device_file: Path, name: str) -> None:
@@ -159,6 +174,18 @@ def _dismount(path: str) -> str:
         unmount(path, lazy=True)
         return f"dismounted the dead {path}; processes still have it open"
     return f"dismounted the dead {path}"
+
+
+def _detach_nameless(settings: Settings, name: str) -> list[str]:
+    """The mount namespace in which the gate's device was mounted ended with the gate."""
+    named = examine_stack(settings, name).loops
+    done = []
+    for loop in find_abandoned(settings, name).loops:
+        if loop not in named:
+            with suppress(InUse):
+                detach_loop(loop.device, loop.backing_file)
+                done.append(f"detached {loop.device} from the dead gate of {name}")
+    return done
 
 
 def _detach(stack: Stack) -> list[str]:

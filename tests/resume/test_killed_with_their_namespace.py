@@ -22,7 +22,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.gate.remains import living_processes
 from holdfast.volumes.recover import recover
-from tests.faults.connection import abort_connection
+from tests.faults.connection import abort_connection, copied_connection
 from tests.resume.killing import is_whole, keeper, worker
 from tests.waiting import wait_until
 
@@ -73,12 +73,16 @@ class Alone:
         return found
 
     def kill(self) -> None:
-        """All of them at once, again until there is none; fails the test when one cannot end."""
+        """All of them at once, again until there is none."""
         while pids := self.processes():
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.killed.update(pids)
+
+    def end(self) -> None:
+        """Kill them; fails the test when one cannot end."""
+        self.kill()
         wait_until(lambda: not self.ending(), "a process cannot end", timeout_seconds=ENDED_SECONDS)
 
     def ending(self) -> list[int]:
@@ -100,16 +104,19 @@ def alone(settings: Settings, disk_directory: Path) -> Iterator[Callable[..., Al
         each.program.communicate()
         if each.ending():  # so the connection is still theirs
             abort_connection(each.connection)
-        each.kill()
+        each.end()
     recover(settings)
 
 
 @pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
-def test_both_at_once(alone: Callable[..., Alone], filesystem: str) -> None:
+def test_both_at_once(settings: Settings, alone: Callable[..., Alone], filesystem: str) -> None:
+    """Nothing of it is left in the kernel, once somebody looked."""
     gate = alone(filesystem)
     gate.program.communicate()
-    gate.kill()
+    gate.end()
     assert living_processes(gate.run_directory) == []
+    assert any("detached /dev/loop" in line for line in recover(settings))
+    assert recover(settings) == []
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -122,7 +129,7 @@ def test_both_at_any_moment_of_a_takeover(alone: Callable[..., Alone], seed: int
         wait_until(lambda: is_whole(gate.run_directory))
         os.kill(target(gate.run_directory), signal.SIGKILL)
     time.sleep(chance.uniform(0.0, 0.5))
-    gate.kill()
+    gate.end()
 
 
 def test_with_all_of_a_container(alone: Callable[..., Alone]) -> None:
@@ -131,4 +138,16 @@ def test_with_all_of_a_container(alone: Callable[..., Alone]) -> None:
     gate.killed.update(gate.processes())
     gate.program.kill()
     gate.program.wait()
-    gate.kill()
+    gate.end()
+
+
+def test_what_hangs_all_the_same_is_freed(settings: Settings, alone: Callable[..., Alone]) -> None:
+    """Somebody has a copy of the descriptor: the dismount waits, until the next command."""
+    gate = alone()
+    gate.program.communicate()
+    with copied_connection(keeper(gate.run_directory)):
+        gate.kill()
+        wait_until(lambda: living_processes(gate.run_directory) == [])
+        assert any("requests waited" in line for line in recover(settings))
+        gate.end()
+    assert recover(settings) == []

@@ -17,7 +17,7 @@ from holdfast.system.process_state import ProcessState
 
 
 def state(letter: str) -> ProcessState:
-    return ProcessState(1, "python", letter, 1, 1, False, 1)
+    return ProcessState(1, "python", letter, 1, 1, False, False, 1)
 
 
 @pytest.mark.parametrize(
