@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -104,7 +105,7 @@ class FileContainer:
             status = os.fstat(descriptor)
         finally:
             os.close(descriptor)
-        device = _loop_device_of(status, os.path.realpath(self._path))
+        device = next(loop_devices_showing(status, os.path.realpath(self._path)), None)
         if device is not None:
             raise InUse(f"{self._path} is attached as {device}", f"Free it: losetup -d {device}.")
         if os.path.realpath(self._path) in swap_paths():
@@ -217,8 +218,8 @@ class FileContainer:
         )
 
 
-def _loop_device_of(status: os.stat_result, real_path: str) -> str | None:
-    """The loop device whose backing file is this very file, under whatever name.
+def loop_devices_showing(status: os.stat_result, real_path: str) -> Iterator[str]:
+    """The loop devices whose backing file is this very file, under whatever name.
 
     Backing files on another FUSE file system are recognised as different by the mount table
     alone, so that the held gate of another volume cannot block this check.
@@ -226,7 +227,8 @@ def _loop_device_of(status: os.stat_result, real_path: str) -> str | None:
     own_number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     for device in loop_devices():
         if device.backing_file == real_path and not device.deleted:
-            return device.device
+            yield device.device
+            continue
         mount = mount_holding(device.backing_file)
         if (
             mount is not None
@@ -235,5 +237,4 @@ def _loop_device_of(status: os.stat_result, real_path: str) -> str | None:
         ):
             continue
         if backing_identity(device.device) == (status.st_dev, status.st_ino):
-            return device.device
-    return None
+            yield device.device

@@ -197,7 +197,8 @@ def _room(settings: Settings, seen: Seen) -> Sequence[Finding]:
 def _container(settings: Settings, seen: Seen) -> Sequence[Finding]:
     if seen.refusal is not None:
         words, mend = seen.refusal.message, seen.refusal.mend
-        return [Finding(seen.request.url, Verdict.BLOCKS, words, "", mend)]
+        refused = seen.request.contents if seen.new is not None else seen.request.url
+        return [Finding(refused or seen.request.contents, Verdict.BLOCKS, words, "", mend)]
     return seen.new.findings if seen.new is not None else ()
 
 

@@ -6,14 +6,22 @@ Asks storage in expendable children only.
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 
+from holdfast.containers.file import loop_devices_showing
+from holdfast.errors import InUse
 from holdfast.model.container import KINDS, parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.block import device_number
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
+from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.mounts import mount_holding, mounts_under
+from holdfast.system.printable import printable
+from holdfast.system.users import users_of_device
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,36 @@ def origin_of_contents(contents: str) -> Origin:
         return Origin("", "", path)
     inside = os.path.normpath(f"{mount.root}/{os.path.relpath(path, mount.path)}").strip("/")
     return Origin(mount.filesystem, mount.source, path, mount.super_options, inside)
+
+
+def check_at_rest(contents: str) -> None:
+    """Raise InUse when a container is mounted for writing anywhere: what is read of it while it is
+    written would not fit together, or cannot be mounted at all. Asks its storage: may block."""
+    address = parse_container_url(contents)
+    path = os.path.realpath(address.path)
+    try:
+        status = os.stat(path)  # noqa: PTH116
+        shown = [path] if stat.S_ISBLK(status.st_mode) else loop_devices_showing(status, path)
+        numbers = {device_number(device) for device in shown}
+    except OSError:
+        return  # whoever opens it says what is wrong
+    for point in all_mount_points() if numbers else ():
+        if "rw" in point.super_options.split(",") and _number_below(point) in numbers:
+            users = "; ".join(str(user) for user in users_of_device(point.device))
+            raise InUse(
+                f"{contents} is mounted for writing at {printable(point.path)}"
+                + (f", used by {users}" if users else ""),
+                f"Dismount it there (umount {printable(point.path)}) or mount it read-only, or name"
+                " a snapshot of it.",
+            )
+
+
+def _number_below(point: MountPoint) -> str:
+    """Of the block device below a mount; btrfs has numbers of its own."""
+    if point.source.startswith("/dev/"):
+        with suppress(OSError):
+            return device_number(point.source)
+    return point.device
 
 
 def about_mounts_below(origin: Origin) -> list[Finding]:

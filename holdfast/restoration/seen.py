@@ -20,6 +20,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
 from holdfast.model.volume import Volume
 from holdfast.restoration.carried import Carried, what_is_carried
+from holdfast.restoration.origin import check_at_rest, is_container
 from holdfast.restoration.target import NewStorage, check_fits, design
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
@@ -67,7 +68,7 @@ class Seen:
     """How long it took to find the users and judge their handles."""
     new: NewStorage | None
     refusal: HoldfastError | None
-    """Why there is no new storage although a container was named."""
+    """Why a container that was named cannot be taken: as new storage, or for its contents."""
     carried: Carried = field(default_factory=Carried)
     """What goes through our own state."""
 
@@ -116,6 +117,9 @@ def see(settings: Settings, request: Request, others: Sequence[Volume]) -> Seen:
     if request.url:
         dead = condition.condition in _DEAD
         new, refusal = _design(settings, request, points, others, dead)
+    own = request.volume.adoption.source if request.volume.adoption else ""
+    if refusal is None and is_container(request.contents) and request.contents != own:
+        refusal = _refusal_of_contents(request.contents)
     carried = Carried() if condition.condition in _DEAD else what_is_carried(users)
     return Seen(request, points, condition, users, judged, look_seconds, new, refusal, carried)
 
@@ -149,6 +153,17 @@ def _design(
     except HoldfastError as error:
         return None, error
     return new, None
+
+
+def _refusal_of_contents(contents: str) -> HoldfastError | None:
+    """Where its storage hangs, too."""
+    try:
+        in_expendable_child(lambda: check_at_rest(contents), ANSWER_SECONDS, contents)
+    except BadInput:
+        raise
+    except HoldfastError as error:
+        return error
+    return None
 
 
 def _used_bytes(path: str) -> int:

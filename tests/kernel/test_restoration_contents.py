@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.errors import Blocked
+from holdfast.errors import Blocked, InUse
 from holdfast.service import Holdfast
 from tests.kernel.restoration_bench import is_settled, make_image, mounted, state_of
 
@@ -97,6 +97,26 @@ def test_from_a_container(volume: tuple[Holdfast, Path], ram_directory: Path) ->
         holdfast.restorations.restore("data", f"file:{backup}")
         assert ask(process).startswith("from btrfs OSError")
     assert backup.read_bytes()[: 1 << 20] == before
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
+def test_from_a_container_that_somebody_writes_to(
+    volume: tuple[Holdfast, Path], ram_directory: Path, filesystem: str
+) -> None:
+    holdfast, path = volume
+    other = make_image(ram_directory / "other.img", filesystem)
+    url, to = f"file:{other}", f"file:{ram_directory}/2.img"
+    with mounted(other, ram_directory / "there") as there, reader(path) as process:
+        (there / "kept").write_text("other")
+        with (there / "kept").open(), pytest.raises(InUse, match=r"writing at .*/there") as told:
+            holdfast.restorations.restore("data", url, to)
+        assert "descriptor" in str(told.value) and "umount" in told.value.mend
+        assert holdfast.restorations.assess_restore("data", url, to).plan.refuses
+        assert ask(process).startswith("new new too")
+        assert not (ram_directory / "2.img").exists()
+        remount = ["mount", "-o", "remount,ro", str(there)]
+        subprocess.run(remount, check=True)
+        assert not holdfast.restorations.assess_restore("data", url, to).plan.refuses
 
 
 def test_under_a_live_database_only_by_force(
