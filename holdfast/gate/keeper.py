@@ -27,6 +27,7 @@ from holdfast.gate.channel import Probe, make_channel, receive, send, wait
 from holdfast.gate.looking import Look, Lookout
 from holdfast.gate.partner import (
     BEAT_SECONDS,
+    Beat,
     Ending,
     Silence,
     hang_timeout_seconds,
@@ -65,6 +66,7 @@ class Keeper:
 
     def __post_init__(self) -> None:
         self.silence = Silence(self.post.cells, shared.WORKER_BEAT)
+        self.beat = Beat(self.post.cells, shared.KEEPER_BEAT)
         self.vain = VainStarts(self.post)
         self.killed = 0.0
         """When the worker was killed because it stood still, 0: it was not."""
@@ -159,7 +161,7 @@ class Keeper:
 
     def _look_after(self) -> bool:
         """Wait for something to do, and do it; True when the gate has ended."""
-        self.post.cells[shared.KEEPER_BEAT] = monotonic_ns()
+        self.beat.tell()
         work: list[Probe | Look] = [*self.probes, *self.lookout.looks]
         descriptors = [self.channel.fileno(), *(each.pipe for each in work)]
         watches = {each for each in (self.watch, self.sentinel) if each is not None}

@@ -4,15 +4,19 @@ A main loop says in the shared page each time it comes round. One that does not 
 dead as one that has ended: its partner kills it and starts another. Invariant: silence is counted
 in the observer's own rounds, so a host that was suspended, a host too busy for both, and a pair
 that was stopped together are no silence. Must never block, and never judge by the clock alone.
+
+Where the partner is stopped or dead as well, nobody else is there: each continues itself.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 from holdfast.gate import shared
+from holdfast.system.continue_timer import ContinueTimer
 from holdfast.system.process_state import STOPPED, TRACED, ProcessState
 
 BEAT_SECONDS = 0.5
@@ -21,6 +25,10 @@ BEAT_SECONDS = 0.5
 SHORTEST_LIMIT_SECONDS, LONGEST_LIMIT_SECONDS = 2.0, 10.0
 """A stopped process is waited for as long as a leg that hangs, within these bounds: a debugger
 that only looks (gcore, a stack trace) is through by then."""
+
+STOPPED_SECONDS = 15.0
+"""A process that was stopped continues itself after that time: its partner, which acts sooner, is
+stopped as well, or dead."""
 
 PATIENCE_SECONDS = 30.0
 """For one that is not stopped and only silent: on a host with hundreds of runnable processes a main
@@ -45,6 +53,23 @@ class Ending(IntEnum):
             Ending.SILENT: f"the {who} gave no sign of life for {seconds:.1f} s, and was killed",
             Ending.DEFECT: f"the {who} ended itself because of a defect (see gate.log)",
         }[self]
+
+
+class Beat:
+    """Of one main loop: what its partner looks at, and a timer that continues the process."""
+
+    def __init__(self, cells: memoryview, cell: int) -> None:
+        self._cells = cells
+        self._cell = cell
+        self._timer: ContinueTimer | None = None
+        with suppress(OSError):  # no room in the kernel: the partner is left
+            self._timer = ContinueTimer(STOPPED_SECONDS)
+
+    def tell(self) -> None:
+        """The main loop came round; call it every BEAT_SECONDS or more often."""
+        self._cells[self._cell] = monotonic_ns()
+        if self._timer is not None:
+            self._timer.restart()
 
 
 @dataclass

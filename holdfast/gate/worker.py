@@ -34,7 +34,7 @@ from holdfast.gate.incidents import Incident, Incidents
 from holdfast.gate.looking import KEPT
 from holdfast.gate.mirror import Mirror
 from holdfast.gate.names import Names
-from holdfast.gate.partner import BEAT_SECONDS, Ending
+from holdfast.gate.partner import BEAT_SECONDS, Beat, Ending
 from holdfast.gate.post import Post, is_mounted
 from holdfast.gate.recovery import Recovery
 from holdfast.gate.remains import STRATEGY
@@ -68,6 +68,7 @@ class Worker:
         self.ready = ready
         post.cells[shared.WORKER_PID] = os.getpid()  # the keeper may be gone before it says so
         post.cells[shared.WORKER_STARTED] = start_time(os.getpid())
+        self.beat = Beat(post.cells, shared.WORKER_BEAT)
         self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Rung by `wake`; unlike a pipe it needs no memory for that."""
         configuration, behind = load_running(post.state_directory, post.run_directory)
@@ -236,14 +237,10 @@ class Worker:
     def _attend(self, task: LegTask[None]) -> None:
         """Wait for a task of the start, watching over hands meanwhile."""
         while task.is_alive():
-            self._beat()
+            self.beat.tell()
             task.join(min(0.05, self.hang_timeout_seconds))
             self._give_up_hanging()
         task.result()
-
-    def _beat(self) -> None:
-        """Say that the main thread is at work."""
-        self.post.cells[shared.WORKER_BEAT] = monotonic_ns()
 
     def _discipline(self) -> None:
         """What a process that serves write-back owes to the kernel's memory management."""
@@ -278,13 +275,13 @@ class Worker:
                 raise
             with suppress(OSError):
                 traceback.print_exc()
-            self._beat()
+            self.beat.tell()
             self.guard.tend()
             threading.Event().wait(PAUSE_SECONDS)
 
     def _round(self) -> None:
         """Wait for something to do, and do all that is due."""
-        self._beat()
+        self.beat.tell()
         while (message := receive(self.guard.channel)) is not None:
             if LISTENER in message:
                 take_over_listener(self.post.listener, message[LISTENER])

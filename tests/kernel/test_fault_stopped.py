@@ -106,6 +106,25 @@ def test_both_for_a_while(bench: Bench) -> None:
     bench.check(2)
 
 
+@pytest.mark.parametrize("other", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "stopped"])
+@pytest.mark.parametrize("stands", ["keeper", "worker"])
+def test_nobody_is_left_to_act(bench: Bench, stands: str, other: int) -> None:
+    """One is stopped, and the other one dead or stopped, too: who is stopped continues itself."""
+    assert bench.activity is not None
+    before = bench.counters()
+    first, second = before.keeper_pid, before.worker_pid
+    if stands == "worker":
+        first, second = second, first
+    os.kill(first, signal.SIGSTOP)
+    os.kill(second, other)
+    bench.activity.goes_on()
+    after = bench.counters()
+    if other == signal.SIGKILL:
+        assert first in (after.keeper_pid, after.worker_pid)
+        bench.wait_for_receipt("takeover" if stands == "keeper" else "keeper-takeover")
+    bench.check(2)
+
+
 def test_worker_while_a_leg_hangs(settings: Settings, ram_directory: Path) -> None:
     """It cannot even end, and has all locks: the next one takes them, as after any kill."""
     with fuse_leg(ram_directory) as leg:
