@@ -10,12 +10,13 @@ that when the state directory's disk is full, fails, or has a damaged file.
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import NoSuchVolume, StorageFailed
+from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
 from holdfast.model.bounded import read_json, seconds, typed, whole
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import (
@@ -135,16 +136,29 @@ def save_configuration(state_directory: Path, configuration: GateConfiguration) 
 def load_running(state_directory: Path, run_directory: Path) -> tuple[GateConfiguration, str]:
     """What a worker goes on with, and why gate.json is behind that; empty when it is not.
 
-    Raises as `load_configuration` does when there is no copy either.
+    Where there is a copy the state directory is waited for as long as a leg that hangs. Raises as
+    `load_configuration` does when there is none.
     """
     try:
         copy = load_configuration(run_directory)
     except (NoSuchVolume, StorageFailed):
         return load_configuration(state_directory), ""
-    try:
-        saved = load_configuration(state_directory)
-    except (NoSuchVolume, StorageFailed) as error:
-        return copy, error.message
+    answers: list[GateConfiguration | HoldfastError] = []
+
+    def load() -> None:
+        try:
+            answers.append(load_configuration(state_directory))
+        except HoldfastError as error:
+            answers.append(error)
+
+    loading = threading.Thread(target=load, daemon=True)
+    loading.start()
+    loading.join(copy.hang_timeout_seconds)
+    saved = answers[0] if answers else None
+    if saved is None:
+        return copy, f"no answer for {copy.hang_timeout_seconds:g} s"
+    if isinstance(saved, HoldfastError):
+        return copy, saved.message
     if saved.volume_id != copy.volume_id or saved.epoch < copy.epoch:
         return copy, "it is older than what the gate had"
     return saved, ""

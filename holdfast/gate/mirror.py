@@ -27,7 +27,7 @@ from holdfast.gate.places import BadPlaceError, BadPlaces
 from holdfast.gate.ranges import Ranges
 from holdfast.gate.repaying import Repaying, Replay
 from holdfast.gate.room import Room, Waiting
-from holdfast.gate.roster import Roster
+from holdfast.gate.roster import STATE, Roster
 from holdfast.gate.superblock import PAGE_BYTES, bitmap_offset
 from holdfast.gate.unflushed import JOURNAL, Unflushed, Unjournalled, WriteLog
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
@@ -343,7 +343,7 @@ class Mirror:
                 self.flushed_position = max(self.flushed_position, self._flush(hand))
             position = max(self.flushed_position, recorded)
             if position > recorded and self.roster.record_position(hand, position):
-                self.log.trim(position)
+                self.log.trim(hand, position)
         if self.roster.has_siblings:
             self._clear_idle(hand)
 
@@ -436,13 +436,13 @@ class Mirror:
         self.roster.settle(hand)
         return promoted
 
-    def begin_journal_anew(self, above: int) -> None:
+    def begin_journal_anew(self, hand: Hand, above: int) -> None:
         """What the journal holds belongs to another history of the volume: it is never replayed.
 
         Positions go on above that one, on the legs with the next epoch. Durable in the journal when
         it returns.
         """
-        self.log.begin_anew(above)
+        self.log.begin_anew(hand, above)
         recorded = self.roster.configuration.recorded_position  # more, when the journal failed
         position = max(above, self.log.position, recorded)
         self.flushed_position = max(self.flushed_position, position)
@@ -456,6 +456,8 @@ class Mirror:
         if number == JOURNAL:
             if isinstance(self.log, Unflushed):
                 self.log.fail(reason)
+        elif number == STATE:
+            self.roster.save_hangs(reason)
         else:
             leg = self.roster.present.get(number)
             if leg is not None and hand.entered_ns >= self.roster.arrived_ns[number]:

@@ -17,12 +17,15 @@ from time import monotonic_ns
 from typing import Any
 
 from holdfast.gate import shared
-from holdfast.gate.attended import Hand
+from holdfast.gate.attended import GivenUp, Hand
 from holdfast.gate.configuration import GateConfiguration, LegEntry, save_configuration
 from holdfast.gate.leg import LegDevice
 from holdfast.gate.superblock import Member, Superblock
 from holdfast.model.volume import LegState
 from holdfast.system.boot import boot_id
+
+STATE = (1 << 32) + 2
+"""Stands for the state directory where a hand says which leg it is in."""
 
 
 class Roster:
@@ -44,6 +47,7 @@ class Roster:
         self.unsettled = False
         self.unsaved = ""
         """Why gate.json could not be written, while it is behind the legs."""
+        self._save_hangs = False
         self.keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None
         """Told before gate.json is written; must not fail."""
         self.on_unsaved: Callable[[str], None] = lambda reason: None
@@ -403,7 +407,7 @@ class Roster:
                         break
                 if not self._write(hand, configuration, legs):
                     continue
-                self._save(configuration)
+                self._save(hand, configuration)
                 with self.lock:
                     self._durable = configuration
                     if self.configuration.epoch == configuration.epoch:
@@ -428,7 +432,7 @@ class Roster:
                 self.configuration = replace(self.configuration, recorded_position=position)
                 self._durable = replace(self._durable, recorded_position=position)
                 configuration = self.configuration
-            self._save(configuration)
+            self._save(hand, configuration)
         return True
 
     def save_soon(self, reason: str) -> None:
@@ -442,7 +446,7 @@ class Roster:
             with hand.holding(self.persist_lock):
                 with self.lock:
                     configuration = self._durable
-                self._save(configuration)
+                self._save(hand, configuration)
 
     def remember_places(self, hand: Hand) -> None:
         """See that gate.json says where each leg's tail ends; durable."""
@@ -459,23 +463,37 @@ class Roster:
                         for leg in self._durable.legs
                     ),
                 )
-            self._save(configuration)
+            self._save(hand, configuration)
 
-    def _save(self, configuration: GateConfiguration) -> None:
+    def _save(self, hand: Hand, configuration: GateConfiguration) -> None:
         """Write gate.json. The legs know the epoch already, so a failure does not stop the volume.
 
         It is told, shown, and tried again every second: until then this host's memory is behind,
-        and a start that finds only a leg that was excluded meanwhile would not notice.
+        and a start that finds only a leg that was excluded meanwhile would not notice. While an
+        earlier attempt hangs, none is made. Raises GivenUp.
         """
         self.keep_copy(configuration)
+        if self._save_hangs:
+            return
+        problem = ""
+        hand.enter(STATE)
         try:
             save_configuration(self._state_directory, configuration)
         except OSError as error:
-            first, self.unsaved = not self.unsaved, error.strerror or str(error)
-            if first:
-                self.on_unsaved(self.unsaved)
-        else:
-            self.unsaved = ""
+            problem = error.strerror or str(error)
+        try:
+            hand.leave()
+        except GivenUp:
+            self._save_hangs = False  # what it has written is outdated: `unsaved` sees to that
+            raise
+        first, self.unsaved = problem and not self.unsaved, problem
+        if first:
+            self.on_unsaved(problem)
+
+    def save_hangs(self, reason: str) -> None:
+        """A thread that writes gate.json was given up. What it was about counts as saved late."""
+        self._save_hangs = True
+        self.save_soon(reason)
 
     def _write(
         self, hand: Hand, configuration: GateConfiguration, legs: tuple[LegDevice, ...]

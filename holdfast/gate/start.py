@@ -169,7 +169,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     behind = verdict.epoch > known.epoch
     if not verdict.journal_used and (mirror.log.active or behind):
         # Before anything durable could make it look like ours.
-        mirror.begin_journal_anew(max(sb.position for leg in found if (sb := leg.superblock)))
+        mirror.begin_journal_anew(hand, max(sb.position for leg in found if (sb := leg.superblock)))
     for number, judged in sources.items():
         _begin_with(recovery, opened[number][0], judged)
     if not roster.readers:

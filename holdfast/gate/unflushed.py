@@ -54,11 +54,11 @@ class WriteLog(Protocol):
         """Make durable what was appended. Raises OSError."""
         ...
 
-    def trim(self, position: int) -> None:
+    def trim(self, hand: Hand, position: int) -> None:
         """All legs say durably that they hold everything up to there."""
         ...
 
-    def begin_anew(self, above: int) -> None:
+    def begin_anew(self, hand: Hand, above: int) -> None:
         """Forget every record: positions go on above that one. Durable. A failure is told."""
         ...
 
@@ -110,10 +110,10 @@ class Unjournalled:
     def flush(self, hand: Hand) -> None:
         return
 
-    def trim(self, position: int) -> None:
+    def trim(self, hand: Hand, position: int) -> None:
         return
 
-    def begin_anew(self, above: int) -> None:
+    def begin_anew(self, hand: Hand, above: int) -> None:
         return
 
     def replay(
@@ -219,21 +219,29 @@ class Unflushed:
         else:
             hand.leave()
 
-    def trim(self, position: int) -> None:
+    def trim(self, hand: Hand, position: int) -> None:
         """Free segments before the position; a failure costs room only."""
-        with self._lock:
+        with hand.holding(self._lock):
+            hand.enter(JOURNAL)
             try:
                 self._journal.trim(position)
             except OSError as error:
+                hand.leave()
                 self.fail(f"trim: {error.strerror}")
+            else:
+                hand.leave()
 
-    def begin_anew(self, above: int) -> None:
+    def begin_anew(self, hand: Hand, above: int) -> None:
         """Forget every record; when that fails, the journal has failed, and is used no more."""
-        with self._lock:
+        with hand.holding(self._lock):
+            hand.enter(JOURNAL)
             try:
                 self._journal.restart(above + PAGE_BYTES)
             except OSError as error:
+                hand.leave()
                 self.fail(f"it cannot begin anew: {error.strerror}")
+            else:
+                hand.leave()
 
     def replay(
         self,

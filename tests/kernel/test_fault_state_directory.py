@@ -18,10 +18,11 @@ from holdfast.config import Settings
 from holdfast.gate.configuration import load_configuration, save_configuration
 from holdfast.model.volume import JournalFailurePolicy
 from tests.faults import SmallDisk, truncate_to_zero
-from tests.kernel.fault_bench import Bench, plain_legs
-from tests.kernel.fault_cells import ONE, TWO, WRITING, Cell, cells
+from tests.kernel.fault_bench import HANG_SECONDS, Bench, plain_legs
+from tests.kernel.fault_cells import FLUSHING, ONE, TWO, WRITING, Cell, cells
 from tests.waiting import wait_until
 
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878  # <linux/fs.h>: writers hang in between
 EXT4_IOC_SHUTDOWN = 0x8004587D  # <linux/ext4.h>: every later access fails, as after a lost disk
 STATE_BYTES = 80 << 20
 """Room for one journal segment (64 MiB) and not for a second one."""
@@ -46,6 +47,20 @@ def shut_down(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("=I", 2))
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def hanging(path: Path) -> Iterator[None]:
+    """Whoever writes to this file system hangs until the end of the block."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, FIFREEZE, 0)
+        try:
+            yield
+        finally:
+            fcntl.ioctl(descriptor, FITHAW, 0)
     finally:
         os.close(descriptor)
 
@@ -101,6 +116,31 @@ def test_failing(settings: Settings, ram_directory: Path, cell: Cell) -> None:
         assert result.errors == 0, result.first_errors
         assert bench.gate.show()["errors_returned"] == 0
         assert activity.verify(bench.mountpoint, result.acknowledged) == []
+
+
+@pytest.mark.parametrize("legs", [ONE, TWO])
+def test_hanging(settings: Settings, ram_directory: Path, legs: int) -> None:
+    """Nobody waits for it for longer than for a leg that hangs; gate.json is written afterwards."""
+    urls = plain_legs(ram_directory, 1, legs)
+    with (
+        failing_disk(settings.state_directory, ram_directory / "state.image"),
+        Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench,
+    ):
+        activity = bench.start(FLUSHING)
+        with hanging(settings.state_directory):
+            activity.goes_on()
+            wait_until(lambda: bench.gate.show()["journal"]["state"] == "degraded")
+            if legs == TWO:
+                truncate_to_zero(ram_directory / "leg-1.img")
+                activity.goes_on()
+                wait_until(lambda: "no answer" in bench.gate.show()["unsaved"])
+            assert bench.gate.show()["errors_returned"] == 0
+        wait_until(lambda: not bench.gate.show()["unsaved"])
+        result = activity.stop()
+        assert result.errors == 0, result.first_errors
+        assert activity.verify(bench.mountpoint, result.acknowledged) == []
+        known = load_configuration(bench.state_directory)
+        assert known.epoch == bench.gate.show()["epoch"]
 
 
 @pytest.mark.parametrize("legs", [ONE, TWO])
