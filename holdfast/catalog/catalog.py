@@ -163,6 +163,12 @@ class Catalog:
                 f"the catalog {self._path} failed: {error}",
                 "Look at the file system that holds Holdfast's state; volumes keep running.",
             ) from error
+        except (RecursionError, TypeError, ValueError) as error:  # of a column's contents
+            raise StorageFailed(
+                f"an entry of the catalog {self._path} is damaged: {error}",
+                "Move the catalog away: running gates enter their volumes again by themselves, the"
+                " others do with holdfast volume attach NAME --leg URL --mount PATH.",
+            ) from error
 
 
 def _configure_connection(connection: Any, record: object) -> None:

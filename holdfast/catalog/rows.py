@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from holdfast.catalog.tables import (
     CopyRow,
@@ -16,11 +15,10 @@ from holdfast.catalog.tables import (
     RestorationStepRow,
     VolumeRow,
 )
-from holdfast.model.mountpoint import MountPoint
-from holdfast.model.plan import StepName, Strategy
+from holdfast.model.bounded import typed
 from holdfast.model.receipt import Receipt, receipt_from_json
-from holdfast.model.restoration import Copy, Restoration, Stage, StepRecord, StepState
-from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
+from holdfast.model.restoration import Copy, Restoration, StepRecord
+from holdfast.model.volume import Volume
 
 
 def row_of_volume(volume: Volume) -> VolumeRow:
@@ -52,37 +50,35 @@ def row_of_volume(volume: Volume) -> VolumeRow:
 
 
 def volume_of_row(row: VolumeRow) -> Volume:
-    """The volume that this row describes."""
-    return Volume(
-        name=row.name,
-        id=row.id,
-        kind=row.kind,
-        size_bytes=row.size_bytes,
-        mount=MountProperties(
-            path=row.mount_path,
-            filesystem=row.filesystem,
-            options=row.mount_options,
-            label=row.label,
-            uuid=row.uuid,
-            owner_uid=row.owner_uid,
-            owner_gid=row.owner_gid,
-            mode=row.mode,
-            fstab=row.fstab,
-        ),
-        leg_urls=tuple(row.leg_urls),
-        spare_urls=tuple(row.spare_urls),
-        journal=JournalMode(row.journal),
-        hold_timeout_seconds=row.hold_timeout_seconds,
-        hang_timeout_seconds=row.hang_timeout_seconds,
-        attached=row.attached,
-        adoption=_adoption(row.adoption) if row.adoption else None,
-        sector_bytes=row.sector_bytes,
+    """The volume that this row describes. Raises ValueError when it describes none."""
+    return typed(
+        Volume,
+        {
+            "name": row.name,
+            "id": row.id,
+            "kind": row.kind,
+            "size_bytes": row.size_bytes,
+            "mount": {
+                "path": row.mount_path,
+                "filesystem": row.filesystem,
+                "options": row.mount_options,
+                "label": row.label,
+                "uuid": row.uuid,
+                "owner_uid": row.owner_uid,
+                "owner_gid": row.owner_gid,
+                "mode": row.mode,
+                "fstab": row.fstab,
+            },
+            "leg_urls": row.leg_urls,
+            "spare_urls": row.spare_urls,
+            "journal": row.journal,
+            "hold_timeout_seconds": row.hold_timeout_seconds,
+            "hang_timeout_seconds": row.hang_timeout_seconds,
+            "attached": row.attached,
+            "adoption": row.adoption or None,
+            "sector_bytes": row.sector_bytes,
+        },
     )
-
-
-def _adoption(values: dict[str, Any]) -> Adoption:
-    points = tuple(MountPoint(**each) for each in values["points"])
-    return Adoption(**{**values, "points": points, "swap_files": tuple(values["swap_files"])})
 
 
 def row_of_receipt(receipt: Receipt) -> ReceiptRow:
@@ -114,28 +110,31 @@ def row_of_restoration(restoration: Restoration) -> RestorationRow:
 
 
 def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]) -> Restoration:
-    """The restoration that these rows describe."""
-    return Restoration(
-        id=row.id,
-        volume=row.volume,
-        strategy=Strategy(row.strategy),
-        cause=row.cause,
-        started=row.started,
-        stage=Stage(row.stage),
-        boot_id=row.boot_id,
-        deadline_ns=row.deadline_ns,
-        step_names=tuple(StepName(name) for name in row.step_names),
-        facts=dict(row.facts),
-        steps=tuple(
-            StepRecord(
-                StepName(step.name),
-                StepState(step.state),
-                step.started,
-                step.seconds,
-                step.outcome,
-            )
-            for step in steps
-        ),
+    """The restoration that these rows describe. Raises ValueError when they describe none."""
+    return typed(
+        Restoration,
+        {
+            "id": row.id,
+            "volume": row.volume,
+            "strategy": row.strategy,
+            "cause": row.cause,
+            "started": row.started,
+            "stage": row.stage,
+            "boot_id": row.boot_id,
+            "deadline_ns": row.deadline_ns,
+            "step_names": row.step_names,
+            "facts": row.facts,
+            "steps": [
+                {
+                    "name": step.name,
+                    "state": step.state,
+                    "started": step.started,
+                    "seconds": step.seconds,
+                    "outcome": step.outcome,
+                }
+                for step in steps
+            ],
+        },
     )
 
 
@@ -158,6 +157,7 @@ def row_of_copy(copy: Copy) -> CopyRow:
 
 
 def copy_of_row(row: CopyRow) -> Copy:
-    """The copy that this row describes."""
-    values = {column.name: getattr(row, column.name) for column in CopyRow.__table__.columns}
-    return Copy(**{**values, "urls": tuple(values["urls"])})
+    """The copy that this row describes. Raises ValueError when it describes none."""
+    return typed(
+        Copy, {column.name: getattr(row, column.name) for column in CopyRow.__table__.columns}
+    )

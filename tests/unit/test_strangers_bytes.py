@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import struct
 import tempfile
 import zlib
@@ -32,14 +33,19 @@ from holdfast.applications.fdinfo import (
 )
 from holdfast.applications.freezers.record import Record, RecordFile
 from holdfast.applications.identity import application_in
+from holdfast.applications.rebind import kept_contents, parking
 from holdfast.applications.rebind.courier import received_numbers
+from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.ingest import read_spool
 from holdfast.errors import NoSource, StorageFailed
 from holdfast.gate import segment, superblock
 from holdfast.gate.configuration import FILE_NAME, GateConfiguration, LegEntry, load_configuration
 from holdfast.model.bounded import MOST_NUMBER, read_json, read_object, typed
+from holdfast.model.plan import StepName, Strategy
 from holdfast.model.receipt import Receipt
+from holdfast.model.restoration import Copy, Restoration, Stage, StepRecord, StepState
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
+from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.mounts import parse_mountinfo
 from holdfast.system.proc_text import (
     field,
@@ -285,3 +291,93 @@ def test_a_dataclass_says_which_field_is_wrong() -> None:
         typed(LegEntry, {"number": 1 << 63, "id": "", "url": "x"})
     with pytest.raises(ValueError, match="no 'x'"):
         typed(LegEntry, {"number": 1, "id": "", "url": "x", "x": 1})
+
+
+RESTORATION = Restoration(
+    "id", "shop", Strategy.MIGRATE, "planned", 1.0, Stage.RUNNING, "boot", 5,
+    (StepName.FREEZE, StepName.RESTORE), {"points": []},
+    (StepRecord(StepName.FREEZE, StepState.FINISHED, 1.0),),
+)  # fmt: skip
+COPY = Copy("id", "shop", ("file:/a.img",), "ext4", "", "", 1.0, "migrate")
+VOLUME = Volume("shop", "v", "gated", 32 << 20, MountProperties("/srv/shop", "ext4"),
+                ("file:/a.img",))  # fmt: skip
+ROWS = {
+    "restorations": ("volume", "strategy", "cause", "started", "stage", "boot_id", "deadline_ns",
+                     "step_names", "facts"),
+    "restoration_steps": ("name", "state", "started", "seconds", "outcome", "number"),
+    "copies": ("urls", "filesystem", "uuid", "volume_id", "made", "origin"),
+    "volumes": ("id", "kind", "size_bytes", "mount_path", "leg_urls", "spare_urls", "journal",
+                "mode", "hold_timeout_seconds", "adoption", "attached", "sector_bytes"),
+}  # fmt: skip
+COLUMNS = st.sampled_from([(table, column) for table, names in ROWS.items() for column in names])
+CELLS = (
+    st.none() | st.integers(-(1 << 63), (1 << 63) - 1) | st.floats() | st.binary(max_size=40)
+    | st.text(max_size=20) | JSON.map(json.dumps) | PIECES.map(lambda each: each.decode("latin-1"))
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def catalog_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog with one of everything."""
+    path = tmp_path_factory.mktemp("catalog") / "catalog.db"
+    with Catalog(path) as catalog:
+        catalog.add(VOLUME)
+        catalog.restorations.begin(RESTORATION)
+        catalog.restorations.record("id", RESTORATION.steps[0])
+        catalog.restorations.add_copy(COPY)
+    return path
+
+
+@FUZZ
+@given(COLUMNS, CELLS)
+def test_rows_of_the_catalog(catalog_file: Path, column: tuple[str, str], cell: object) -> None:
+    table, name = column
+    with sqlite3.connect(catalog_file) as database:
+        (before,) = database.execute(f"select {name} from {table}").fetchone()
+    try:
+        with suppress(sqlite3.IntegrityError), sqlite3.connect(catalog_file) as database:
+            database.execute(f"update {table} set {name} = ?", (cell,))
+        with Catalog(catalog_file) as catalog:
+            for read in (
+                catalog.volumes,
+                catalog.restorations.all,
+                lambda: [catalog.restorations.of("shop")],
+                catalog.restorations.copies,
+            ):
+                try:
+                    found = read()
+                except StorageFailed as error:
+                    assert error.mend
+                    continue
+                for each in found:
+                    json.dumps(asdict(each)) if each is not None else None
+    finally:
+        with sqlite3.connect(catalog_file) as database:
+            database.execute(f"update {table} set {name} = ?", (before,))
+
+
+@FUZZ
+@given(
+    changed(b'{"act": "begin", "boot": "b", "deadline_ns": 5}\n{"act": "parked", "pid": 7}\n')
+    | st.binary()
+)
+def test_record_of_what_is_parked(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "journal").write_bytes(content)
+        try:
+            entries = parking.Record(Path(folder)).read()
+        except StorageFailed as error:
+            assert error.mend
+            return
+        assert all(isinstance(entry["act"], str) for entry in entries)
+
+
+@FUZZ
+@given(
+    changed(json.dumps({"folder": "f", "kept": [[1, 2, "n", [1, 2], True, [[0, 5]]]]}).encode())
+    | JSON.map(lambda value: json.dumps({"folder": value, "kept": value}).encode())
+)
+def test_index_of_contents_that_were_kept(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, kept_contents._INDEX).write_bytes(content)
+        assert isinstance(kept_contents.KeptContents.read(Path(folder)).folder, str)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from holdfast.applications.rebind.room import claim
 from holdfast.errors import TooSmall
+from holdfast.model.bounded import read_object
 from holdfast.system.beneath import reopen
 from holdfast.system.change_times import is_settled, now_ns
 from holdfast.system.file_contents import make_equal
@@ -65,14 +66,14 @@ class KeptContents:
     def read(cls, directory: Path) -> KeptContents:
         """What is there; nothing where nothing was kept. Raises OSError."""
         try:
-            values = json.loads((directory / _INDEX).read_bytes())
-        except (FileNotFoundError, ValueError):  # torn: the copies mean nothing
-            return cls(directory)
-        kept = {
-            (device, inode): Kept(name, tuple(source), is_placed, [(a, b) for a, b in changed])
-            for device, inode, name, source, is_placed, changed in values["kept"]
-        }
-        return cls(directory, values["folder"], kept)
+            values = read_object((directory / _INDEX).read_bytes())
+            kept = {
+                (device, inode): Kept(name, tuple(source), is_placed, [(a, b) for a, b in changed])
+                for device, inode, name, source, is_placed, changed in values["kept"]
+            }
+            return cls(directory, str(values["folder"]), kept)
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            return cls(directory)  # torn or damaged: the copies mean nothing
 
     def write(self) -> None:
         """Let the index say what is so now. Raises OSError."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from holdfast.errors import StorageFailed
+from holdfast.model.bounded import read_object
 from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
 from holdfast.system.boot import boot_id
 
@@ -96,7 +98,10 @@ class Record:
             os.close(descriptor)
 
     def read(self) -> list[dict[str, Any]]:
-        """All entries, without a last one that was torn; empty when they are of another boot."""
+        """All entries, without a last one that was torn; empty when they are of another boot.
+
+        Raises StorageFailed when one is damaged.
+        """
         entries = list(self._entries())
         if not entries or entries[0].get("boot") != boot_id():
             return []
@@ -108,7 +113,17 @@ class Record:
         except FileNotFoundError:
             return
         for line in lines[:-1]:  # behind the last newline: nothing, or what was torn
-            yield json.loads(line)
+            try:
+                entry = read_object(line)
+                if not isinstance(entry.get("act"), str):
+                    raise ValueError("an entry does not say what it is")
+            except ValueError as error:
+                raise StorageFailed(
+                    f"the record {self._path} is damaged: {error}",
+                    "Processes that are parked run again at their deadline; then give the"
+                    " restoration up: holdfast recover --abandon NAME.",
+                ) from error
+            yield entry
 
     def remove(self) -> None:
         """The directory goes, the journal first: without it the rest means nothing. Idempotent."""

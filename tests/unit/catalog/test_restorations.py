@@ -50,12 +50,12 @@ def test_a_volume_has_one_restoration_at_a_time(catalog: Catalog) -> None:
 
 def test_notes_are_added_and_keep_what_was_there(catalog: Catalog) -> None:
     catalog.restorations.begin(make_restoration())
-    catalog.restorations.note("a", stage=Stage.RUNNING, facts={"more": 1}, deadline_ns=1 << 62)
+    catalog.restorations.note("a", stage=Stage.RUNNING, facts={"more": 1}, deadline_ns=1 << 61)
     found = catalog.restorations.of("shop")
     assert found is not None
     assert found.stage is Stage.RUNNING
     assert found.facts == {**make_restoration().facts, "more": 1}
-    assert found.deadline_ns == 1 << 62
+    assert found.deadline_ns == 1 << 61
 
 
 def test_a_steps_record_is_replaced_and_read_in_the_order_of_the_plan(catalog: Catalog) -> None:
