@@ -76,7 +76,7 @@ def _strategy(text: str | None) -> Strategy | None:
 
 
 def _found(found: str, meaning: str) -> str:
-    return f"{found}. {meaning}" if meaning else found
+    return f"{found.removesuffix('.')}. {meaning}" if meaning else found
 
 
 def print_assessment(found: Assessment) -> None:

@@ -65,6 +65,9 @@ class PassResult:
     entries: int = 0
     copied_files: int = 0
     written_bytes: int = 0
+    missed_files: int = 0
+    """Something else was at their paths when they were to be read: of a directory that was renamed
+    after it was walked, all."""
     leased_files: int = 0
     """Not read, because somebody has a lease on them."""
     leased_bytes: int = 0
@@ -238,7 +241,7 @@ class Replica:
                 else:
                     self.known[path] = _unsettled(new)
             except _Elsewhere:
-                pass
+                result.missed_files += 1
             except _Leased:
                 result.leased_files += 1
                 result.leased_bytes += new.size_bytes
