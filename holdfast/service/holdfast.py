@@ -7,6 +7,7 @@ itself.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -67,6 +68,13 @@ LONGEST_HOLD_SECONDS = 600.0
 """Of an administrator who names no time, on a volume that fails at once when its storage goes."""
 
 
+def _touch(settings: Settings) -> None:
+    """Do what only works, for who may do it, while the state directory can be read and written."""
+    judge_places(settings)
+    with suppress(OSError):
+        os.utime(settings.state_directory)
+
+
 class Holdfast:
     """Holdfast on this host. Use it as a context manager, or call `close`."""
 
@@ -77,8 +85,15 @@ class Holdfast:
 
     @cached_property
     def settings(self) -> Settings:
-        """Where things are; judged when it is asked for the first time. Raises Untrusted."""
-        judge_places(self._unjudged_settings)
+        """Where things are; judged when it is asked for the first time.
+
+        Raises Untrusted; DeadlinePassed when their storage does not answer.
+        """
+        unjudged = self._unjudged_settings
+        in_expendable_child(
+            lambda: _touch(unjudged), doing=f"the state directory {unjudged.state_directory}"
+        )
+        judge_places(unjudged)
         return self._unjudged_settings
 
     @cached_property

@@ -7,6 +7,7 @@ import os
 import signal
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
+from holdfast.errors import DeadlinePassed
 from holdfast.gate.configuration import load_configuration, save_configuration
 from holdfast.model.volume import JournalFailurePolicy
 from tests.faults import SmallDisk, truncate_to_zero
@@ -141,6 +143,21 @@ def test_hanging(settings: Settings, ram_directory: Path, legs: int) -> None:
         assert activity.verify(bench.mountpoint, result.acknowledged) == []
         known = load_configuration(bench.state_directory)
         assert known.epoch == bench.gate.show()["epoch"]
+
+
+def test_commands_end_while_it_hangs(settings: Settings, ram_directory: Path) -> None:
+    """With an error that names it; nothing of the command is left."""
+    with (
+        failing_disk(settings.state_directory, ram_directory / "state.image"),
+        Bench(settings, ram_directory, plain_legs(ram_directory, 1, ONE)),
+        (ram_directory / "words").open("w+") as words,
+        hanging(settings.state_directory),
+    ):
+        arguments = [str(Path(sys.executable).with_name("holdfast")), "status"]
+        command = subprocess.Popen(arguments, stdout=words, stderr=words)
+        wait_until(lambda: command.poll() is not None)
+        assert command.returncode == DeadlinePassed.exit_status
+        assert "state directory" in Path(words.name).read_text()
 
 
 @pytest.mark.parametrize("legs", [ONE, TWO])
