@@ -24,6 +24,8 @@ from holdfast.system.visitor import Visitor
 _MAKE_SECONDS = 300.0
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 6.0, 0.1
 """mkfs.btrfs looks at every mounted loop device that it sees, and fails when one goes just then."""
+_BLOCK_DEVICES = "/sys/block"
+"""Where libblkid finds all of them."""
 _NEEDED = ("/", "/dev", "/proc", "/sys", "/usr/lib", "/lib", "/lib64", "/bin", "/sbin", "/etc")
 _MNT_DETACH = 2  # <linux/fs.h>
 _GROW_SECONDS = 600.0
@@ -161,7 +163,8 @@ def _run_out_of_sight(command: list[str], device: str) -> None:
     """In an expendable child: run it where no mount of anybody else's can be in its way.
 
     In a copy of the mount namespace from which those are detached (there only, they do not feel it)
-    that lie on a server or a loop device, which may be dead or hang: mkfs.btrfs looks at each.
+    that lie on a server or a loop device, which may be dead or hang: mkfs.btrfs looks at each. It
+    reads every block device, too, for one that has this UUID, which is new: there, none is listed.
     """
     visitor = Visitor()
     visitor.retire()
@@ -171,6 +174,8 @@ def _run_out_of_sight(command: list[str], device: str) -> None:
         if foreign and not any(is_under(path, each.path) for path in needed):
             with suppress(OSError):
                 visitor.dismount(each.path, _MNT_DETACH)
+    with suppress(OSError):
+        visitor.mount("none", _BLOCK_DEVICES, "tmpfs")
     run(command, deadline_seconds=_MAKE_SECONDS)
 
 
