@@ -53,7 +53,9 @@ class Histories(RuleBasedStateMachine):
         self.elsewhere: tuple[HostMemory, list[tuple[int, int]], int, int, int] | None = None
         """What the other host has: its memory, and its journal."""
         self.untold = False
-        """The evidence is gone: memory lost while an old copy took a leg's place."""
+        """The evidence is gone, or on the other host: an old copy took a leg's place."""
+        self.is_elsewhere = self.served_elsewhere = False
+        """Which of the two hosts this is; on which one a gate has served last."""
         self.copy_in_place = False
         self.active: set[str] = set(start)
         self.memory = HostMemory("v", 1, self.members(start), 0)
@@ -236,7 +238,7 @@ class Histories(RuleBasedStateMachine):
                 return  # the documented limit: nothing tells this copy from the leg
         self.storage[letter] = copy
         self.copy_in_place = True
-        self.untold |= self.memory.epoch is None
+        self.untold |= self.memory.epoch is None or self.is_elsewhere is not self.served_elsewhere
 
     @precondition(lambda self: not self.active)
     @rule()
@@ -263,6 +265,7 @@ class Histories(RuleBasedStateMachine):
             there
         )
         self.elsewhere = mine
+        self.is_elsewhere = not self.is_elsewhere
         self.kept = self.flushed
         self.untold |= self.copy_in_place
 
@@ -332,6 +335,7 @@ class Histories(RuleBasedStateMachine):
             self.stop()
             return
         self.untold = self.copy_in_place = False
+        self.served_elsewhere = self.is_elsewhere
         self.record(die_after=deaths[1])
 
 
