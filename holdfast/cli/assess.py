@@ -53,10 +53,19 @@ def assess(
 
     Nothing is touched. Exit status 3 when it would be refused.
     """
+    from holdfast.service import AssessRequest
+
+    request = AssessRequest(
+        name,
+        _strategy(strategy),
+        urls=(url,) if url else (),
+        filesystem=filesystem,
+        contents=contents,
+        deadline_seconds=deadline,
+        forced=force,
+    )
     with session() as holdfast:
-        found = holdfast.restorations.assess(
-            name, _strategy(strategy), url, filesystem, contents, deadline, force
-        )
+        found = holdfast.restorations.assess(request)
     if as_json:
         print_json(found.as_json())
     else:

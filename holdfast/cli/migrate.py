@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,13 +21,12 @@ from holdfast.cli.output import (
 from holdfast.cli.session import session
 from holdfast.errors import Blocked, InvalidOption
 from holdfast.model.finding import Verdict
-from holdfast.model.plan import Strategy
 from holdfast.model.volume import LegState
 
 if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
     from holdfast.restoration.assess import Assessment
-    from holdfast.service import Holdfast
+    from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
 
 
 def migrate(
@@ -62,42 +61,20 @@ def migrate(
     urls = [*([url] if url else []), *(leg or ())]
     if not urls:
         raise InvalidOption("no container was named", f"holdfast migrate {name} URL")
-    to, *more = urls
+    from holdfast.service import MigrateRequest
+
+    request = MigrateRequest(name, tuple(urls), tuple(spare or ()), filesystem, deadline, force)
     with session() as holdfast:
-
-        def look() -> Assessment:
-            return holdfast.restorations.assess(
-                name,
-                Strategy.MIGRATE,
-                to,
-                filesystem,
-                "",
-                deadline,
-                force,
-                more_urls=more,
-                spare_urls=spare or (),
-            )
-
         if dry_run:
-            show_intention(look(), as_json)
+            show_intention(holdfast.restorations.assess(request), as_json)
             return
         if not yes:
-            tell_limits(holdfast, name, look)
+            tell_limits(holdfast, request)
         where = ", ".join(urls)
         confirm(f"Move {name} to {where} under its users?", yes)
         legs_before = len(_legs(holdfast, name))
-        with stepped_progress(f"migrating {name}") as (say, percent):
-            receipt = holdfast.restorations.migrate(
-                name,
-                to,
-                filesystem,
-                deadline,
-                force,
-                say,
-                percent,
-                more_urls=more,
-                spare_urls=spare or (),
-            )
+        with stepped_progress(f"migrating {name}") as reporter:
+            receipt = holdfast.restorations.migrate(request, reporter)
         legs_now, thin = len(_legs(holdfast, name)), holdfast.thinness(name)
     if receipt is None:
         note(f"{name} is on {where} now; its file system stayed mounted, nobody waited")
@@ -124,10 +101,11 @@ def show_intention(found: Assessment, as_json: bool) -> None:
         raise typer.Exit(Blocked.exit_status)
 
 
-def tell_limits(holdfast: Holdfast, name: str, look: Callable[[], Assessment]) -> None:
+def tell_limits(holdfast: Holdfast, request: MigrateRequest | RestoreRequest) -> None:
     """Before somebody is asked whether to do it: what the volume will not have afterwards."""
-    if sys.stdin.isatty() and holdfast.restorations.in_progress(name) is None:
-        _note_limits(finding.as_json() for finding in look().plan.findings)
+    if sys.stdin.isatty() and holdfast.restorations.in_progress(request.volume) is None:
+        found = holdfast.restorations.assess(request)
+        _note_limits(finding.as_json() for finding in found.plan.findings)
 
 
 def show_receipt(receipt: Receipt, as_json: bool, words: str) -> None:

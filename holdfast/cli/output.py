@@ -17,6 +17,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from holdfast.errors import HoldfastError, NotConfirmed
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.system.printable import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -288,15 +289,13 @@ def progress(description: str) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
-def stepped_progress(
-    description: str,
-) -> Iterator[tuple[Callable[[str], None], Callable[[float], None]]]:
-    """A progress bar that also says what is at work; yields who is told which, and how far.
+def stepped_progress(description: str) -> Iterator[Reporter]:
+    """A progress bar that also says what is at work; yields who is told what, and how far.
 
     Silent when standard error is no terminal.
     """
     if not sys.stderr.isatty():
-        yield lambda step: None, lambda percent: None
+        yield SILENT
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -305,7 +304,7 @@ def stepped_progress(
         *columns, TimeElapsedColumn(), console=console(sys.stderr), transient=True
     ) as bar:
         task = bar.add_task(description, total=100.0)
-        yield (
+        yield Reporter(
             lambda step: bar.update(task, description=printable(f"{description}: {step}")),
             lambda percent: bar.update(task, completed=percent),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from holdfast.cli.migrate import show_intention, show_receipt, tell_limits
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
 from holdfast.cli.output import confirm, stepped_progress
 from holdfast.cli.session import session
-
-if TYPE_CHECKING:
-    from holdfast.restoration.assess import Assessment
 
 
 def restore(
@@ -46,23 +43,18 @@ def restore(
     With --from its contents are replaced; the present ones stay in their container, as a copy.
     Without, a dead, hung or read-only mount is mounted anew from its own storage.
     """
+    from holdfast.service import RestoreRequest
+
+    request = RestoreRequest(name, contents, to, filesystem, deadline, force)
     with session() as holdfast:
-
-        def look() -> Assessment:
-            return holdfast.restorations.assess_restore(
-                name, contents, to, filesystem, deadline, force
-            )
-
         if dry_run:
-            show_intention(look(), as_json)
+            show_intention(holdfast.restorations.assess(request), as_json)
             return
         if not yes:
-            tell_limits(holdfast, name, look)
+            tell_limits(holdfast, request)
         question = f"the contents of {contents}" if contents else "a new mount of its storage"
         confirm(f"Replace what {name} shows by {question}, under its users?", yes)
-        with stepped_progress(f"restoring {name}") as (say, percent):
-            receipt = holdfast.restorations.restore(
-                name, contents, to, filesystem, deadline, force, say, percent
-            )
+        with stepped_progress(f"restoring {name}") as reporter:
+            receipt = holdfast.restorations.restore(request, reporter)
     if receipt is not None:
         show_receipt(receipt, as_json, f"{name} is restored")

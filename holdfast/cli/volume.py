@@ -27,6 +27,7 @@ from holdfast.cli.output import (
 )
 from holdfast.cli.session import session
 from holdfast.errors import HoldfastError, InvalidOption
+from holdfast.model.reporter import Reporter
 from holdfast.model.size import format_size, parse_size
 from holdfast.model.volume import ADOPTED, DEFAULT_SECTOR_BYTES, JournalMode
 
@@ -220,11 +221,11 @@ def attach(
     if name is None:
         _attach_wanted(force)
         return
-    from holdfast.service.wishes import MountWish
+    from holdfast.service import MountRequest
 
     with session() as holdfast, steps(f"attaching {name}") as show:
-        wish = MountWish(mount, options)
-        report = holdfast.attach_volume(name, tuple(leg or ()), force, show, wish)
+        where = MountRequest(mount, options)
+        report = holdfast.attach_volume(name, tuple(leg or ()), force, show, where)
     note(f"{name} is {report.state} at {report.mount}")
 
 
@@ -268,7 +269,7 @@ def detach(
         if park is None:
             holdfast.detach_volume(name, show)
         else:
-            holdfast.restorations.park(name, park, show or silent)
+            holdfast.restorations.park(name, park, Reporter(show or silent))
     note(f"{name} is detached")
     if park is not None:
         note(f"its users wait at most {park:g} s: holdfast volume attach {name}")

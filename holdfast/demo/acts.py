@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from holdfast.demo.stage import HANG_TIMEOUT_SECONDS, ActFailed, Stage
 from holdfast.demo.storage import Storage
 from holdfast.model.receipt import Receipt
+from holdfast.model.reporter import Reporter
 from holdfast.model.size import format_size
 from holdfast.model.volume import VolumeState
+from holdfast.service import MigrateRequest
 from holdfast.system.mounts import mount_at, mounts_from
 
 KILLS = 20
@@ -195,7 +197,8 @@ def move_to_another_file_system(stage: Stage) -> None:
     stage.timeline.event(f"the volume is to move from {stage.c} and {stage.d} to {stage.e}, as XFS")
     name = stage.show().name
     receipt = stage.holdfast.restorations.migrate(
-        name, stage.e.url, TARGET_FILESYSTEM, say=stage.timeline.move
+        MigrateRequest(name, (stage.e.url,), filesystem=TARGET_FILESYSTEM),
+        Reporter(say=stage.timeline.move),
     )
     after = mount_at(stage.mount)
     if receipt is None or before is None or after is None:

@@ -5,6 +5,19 @@ command at a time works on a volume. Must never print, and never ask a person an
 """
 
 from holdfast.service.holdfast import Holdfast
-from holdfast.service.wishes import NewVolume
+from holdfast.service.requests import (
+    AssessRequest,
+    MigrateRequest,
+    MountRequest,
+    NewVolume,
+    RestoreRequest,
+)
 
-__all__ = ["Holdfast", "NewVolume"]
+__all__ = [
+    "AssessRequest",
+    "Holdfast",
+    "MigrateRequest",
+    "MountRequest",
+    "NewVolume",
+    "RestoreRequest",
+]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from holdfast.applications.freezers import FREEZERS
 from holdfast.applications.freezers.freezing import Frozen, begin, end, frozen
@@ -26,12 +25,9 @@ from holdfast.errors import (
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import Volume, check_name
+from holdfast.service.host import Host
 from holdfast.service.rights import need_root
-from holdfast.service.turn import turn
 from holdfast.volumes.mountpoints import mounts_of
-
-if TYPE_CHECKING:
-    from holdfast.service.holdfast import Holdfast
 
 FREEZE_SECONDS = 60.0
 """Of an administrator who names no time: half of the kernel's hung-task watchdog (120 s)."""
@@ -97,14 +93,14 @@ def freeze_volume(
 class Freezes:
     """Freezing and thawing on this host. Reached through `Holdfast.freezes`."""
 
-    def __init__(self, holdfast: Holdfast) -> None:
-        self._holdfast = holdfast
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def plan(self, name: str, by: str | None = None) -> FreezePlan:
         """Whom `freeze` would freeze, and how. Changes nothing. Raises what `freeze` raises."""
         need_root()
-        volume = self._holdfast.catalog.volume(check_name(name))
-        return prepare_freeze(self._holdfast.settings, volume, by).plan
+        volume = self._host.volume(name)
+        return prepare_freeze(self._host.settings, volume, by).plan
 
     def freeze(self, name: str, seconds: float | None = None, by: str | None = None) -> Frozen:
         """Freeze the processes that use a volume, for `seconds` (None: 60) at most.
@@ -113,10 +109,10 @@ class Freezes:
         NotAttached, AlreadyFrozen, CannotFreeze: then nobody is frozen.
         """
         need_root()
-        volume = self._holdfast.catalog.volume(check_name(name))
-        with turn(self._holdfast.settings, name):
-            prepared = prepare_freeze(self._holdfast.settings, volume, by)
-            return freeze_volume(self._holdfast.settings, volume, prepared, seconds)
+        volume = self._host.volume(name)
+        with self._host.turn(name):
+            prepared = prepare_freeze(self._host.settings, volume, by)
+            return freeze_volume(self._host.settings, volume, prepared, seconds)
 
     def thaw(self, name: str) -> Receipt | None:
         """Continue everybody who is frozen for a volume; the receipt, when it could be written.
@@ -124,12 +120,12 @@ class Freezes:
         Never waits for another command. Raises NotFrozen.
         """
         need_root()
-        record = frozen(self._holdfast.settings.run_directory, check_name(name))
+        record = frozen(self._host.settings.run_directory, check_name(name))
         if record is None:
-            self._holdfast.catalog.volume(name)
+            self._host.catalog.volume(name)
             raise NotFrozen(f"{name} is not frozen", f"holdfast freeze {name}")
-        receipt = end(self._holdfast.settings.run_directory, name)
-        self._holdfast.ingest()
+        receipt = end(self._host.settings.run_directory, name)
+        self._host.ingest()
         with suppress(NoSuchReceipt):
-            return self._holdfast.catalog.receipt(record.id)
+            return self._host.catalog.receipt(record.id)
         return receipt

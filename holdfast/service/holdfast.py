@@ -16,50 +16,49 @@ from types import TracebackType
 
 from holdfast.applications.freezers.freezing import (
     recover_freezes,
-    spool_of,
 )
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import (
     AlreadyExists,
-    GateGone,
-    HasNoGate,
     HoldfastError,
     InUse,
-    NoSuchVolume,
-    NotAttached,
 )
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
-from holdfast.gate.remains import living_processes
 from holdfast.gate.superblock import container_bytes_needed
 from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
+from holdfast.model.reporter import Reporter
 from holdfast.model.usage import Usage
-from holdfast.model.volume import MountProperties, Volume, VolumeReport, check_name
+from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.restoration.update_lock import forget as forget_lock
 from holdfast.service.doctor import examine
+from holdfast.service.found_volumes import enter, mount_of_found, refuse_running
 from holdfast.service.freezing import Freezes
+from holdfast.service.host import Host
 from holdfast.service.legs import Legs
-from holdfast.service.places import judge_places
 from holdfast.service.plans import adoption, creation, deletion, enlargement
+from holdfast.service.requests import (
+    MountRequest,
+    NewVolume,
+    check_mount_request,
+    check_socket_path,
+)
 from holdfast.service.restorations import Restorations
 from holdfast.service.rights import need_root
-from holdfast.service.turn import turn
-from holdfast.service.using import usage_of
-from holdfast.service.wishes import MountWish, NewVolume, check_socket_path, check_wish
+from holdfast.service.usage import usage_of
 from holdfast.system.expendable import in_expendable_child
 from holdfast.volumes.adopt import adopt_volume, limits_of
-from holdfast.volumes.adopted import attach_adopted, detach_adopted, report_adopted
+from holdfast.volumes.adopted import attach_adopted, detach_adopted
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.checks import check_containers, check_mount_place, check_values
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.progress import Progress, silent
-from holdfast.volumes.recover import record_ends, recover
-from holdfast.volumes.report import report_volume
+from holdfast.volumes.recover import recover
 from holdfast.volumes.resize import resize_volume
 from holdfast.volumes.room import thinness
 from holdfast.volumes.running import running_volume, running_volumes
@@ -68,64 +67,45 @@ LONGEST_HOLD_SECONDS = 600.0
 """Of an administrator who names no time, on a volume that fails at once when its storage goes."""
 
 
-def _touch(settings: Settings) -> None:
-    """Do what only works, for who may do it, while the state directory can be read and written."""
-    judge_places(settings)
-    with suppress(OSError):
-        os.utime(settings.state_directory)
-
-
 class Holdfast:
     """Holdfast on this host. Use it as a context manager, or call `close`."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self._unjudged_settings = settings or Settings()
-        self.set_aside: tuple[Path, ...] = ()
-        """Receipts of gates that could not be read, under the names they have now."""
+        self._host = Host(settings or Settings())
 
-    @cached_property
+    @property
     def settings(self) -> Settings:
-        """Where things are; judged when it is asked for the first time.
+        """Where things are. Raises Untrusted when somebody else may have made them."""
+        return self._host.settings
 
-        Raises Untrusted; DeadlinePassed when their storage does not answer.
-        """
-        unjudged = self._unjudged_settings
-        in_expendable_child(
-            lambda: _touch(unjudged), doing=f"the state directory {unjudged.state_directory}"
-        )
-        judge_places(unjudged)
-        return self._unjudged_settings
-
-    @cached_property
+    @property
     def catalog(self) -> Catalog:
-        """Opened when it is needed for the first time; one that was lost gets what runs."""
-        was_there = self.settings.catalog_path.exists()
-        catalog = Catalog(self.settings.catalog_path)
-        if not was_there:
-            for volume in running_volumes(self.settings, ()):
-                with suppress(AlreadyExists):  # by another command, just now
-                    catalog.add(volume)
-        return catalog
+        """What is recorded of volumes, restorations and receipts."""
+        return self._host.catalog
+
+    @property
+    def set_aside(self) -> tuple[Path, ...]:
+        """Receipts of gates that could not be read, under the names they have now."""
+        return self._host.set_aside
 
     @cached_property
     def legs(self) -> Legs:
         """The containers of gated volumes."""
-        return Legs(self)
+        return Legs(self._host)
 
     @cached_property
     def freezes(self) -> Freezes:
         """Freezing and thawing the processes that use a volume."""
-        return Freezes(self)
+        return Freezes(self._host)
 
     @cached_property
     def restorations(self) -> Restorations:
         """Assess, migrate, restore, and whatever else replaces storage under its users."""
-        return Restorations(self)
+        return Restorations(self._host, self.legs)
 
     def close(self) -> None:
         """Close the catalog. Idempotent."""
-        if "catalog" in self.__dict__:
-            self.catalog.close()
+        self._host.close()
 
     def __enter__(self) -> Holdfast:
         return self
@@ -150,7 +130,7 @@ class Holdfast:
             raise AlreadyExists(
                 f"there is a volume named {volume.name!r} already", "Choose another name."
             )
-        self._refuse_running(volume.name)
+        refuse_running(self._host, volume.name)
         check_values(volume)
         place = check_mount_place(self.settings, volume, others)
         check_containers(self.settings, volume, place.path, others)
@@ -165,9 +145,9 @@ class Holdfast:
         need_root()
         volume = wanted.as_volume()
         check_socket_path(self.settings, volume.name)
-        with turn(self.settings, volume.name):
+        with self._host.turn(volume.name):
             others = self.catalog.volumes()
-            self._refuse_running(volume.name)
+            refuse_running(self._host, volume.name)
             self.catalog.add(volume)
             try:
                 made = create_volume(self.settings, volume, others, progress)
@@ -187,11 +167,11 @@ class Holdfast:
         """Every volume with its present state, by name; also one that only its gate knows."""
         volumes = self.catalog.volumes()
         volumes += running_volumes(self.settings, {volume.name for volume in volumes})
-        return [self._report(volume) for volume in sorted(volumes, key=lambda each: each.name)]
+        return [self._host.report(volume) for volume in sorted(volumes, key=lambda each: each.name)]
 
     def show_volume(self, name: str) -> VolumeReport:
         """One volume with its present state. Raises NoSuchVolume."""
-        return self._report(self.catalog.volume(name))
+        return self._host.show(name)
 
     def plan_adopt(self, name: str, path: str) -> tuple[str, ...]:
         """What `adopt_volume` would record, after all its checks, and the limits. No change."""
@@ -205,7 +185,7 @@ class Holdfast:
         Raises NotMounted, CannotAdopt, OwnLeg, AlreadyExists.
         """
         need_root()
-        with turn(self.settings, check_name(name)):
+        with self._host.turn(name):
             self.catalog.add(adopt_volume(self.settings, name, path, self.catalog.volumes()))
         return self.show_volume(name)
 
@@ -225,7 +205,7 @@ class Holdfast:
 
         Killed anywhere, the same call finishes. Raises NotAttached, TooSmall, InvalidSize.
         """
-        with turn(self.settings, name):
+        with self._host.turn(name):
             self.gate(name)
             volume = self.catalog.volume(name)
             enlargement(volume, size_bytes)
@@ -238,7 +218,7 @@ class Holdfast:
         leg_urls: tuple[str, ...] = (),
         force: bool = False,
         progress: Progress | None = None,
-        mount: MountWish = MountWish(),  # noqa: B008 - frozen
+        mount: MountRequest = MountRequest(),  # noqa: B008 - frozen
     ) -> VolumeReport:
         """Attach and mount a volume; idempotent. With `leg_urls` the superblocks say what it is.
 
@@ -247,23 +227,26 @@ class Holdfast:
         """
         need_root()
         check_socket_path(self.settings, check_name(name))
-        with turn(self.settings, name):
+        with self._host.turn(name):
             if leg_urls:
-                self._refuse_adopted(name)
-            running = running_volume(self.settings, name) if not self._knows(name) else None
+                self._host.refuse_adopted(name)
+            running = running_volume(self.settings, name) if not self._host.knows(name) else None
             if running is not None:
-                self._enter(running)
+                enter(self._host, running)
             elif leg_urls and not gate_is_running(self.settings.gate_run_directory(name)):
                 urls = tuple(str(parse_container_url(url)) for url in leg_urls)
-                self._enter(
-                    rebuild_volume(self.settings, name, urls, partial(self._mounted, mount))
+                enter(
+                    self._host,
+                    rebuild_volume(
+                        self.settings, name, urls, partial(mount_of_found, self._host, mount)
+                    ),
                 )
             elif mount.is_given:
-                check_wish(mount, self.catalog.volume(name))
-            self.restorations.settle(name, progress or silent)
+                check_mount_request(mount, self.catalog.volume(name))
+            self.restorations.settle(name, Reporter(progress or silent))
             volume = self.catalog.volume(name)
             if self.restorations.waiting(name):
-                self.restorations.go_on(name, progress or silent)
+                self.restorations.go_on(name, Reporter(progress or silent))
                 return self.show_volume(name)
             if volume.is_adopted:
                 mounted = attach_adopted(self.settings, volume, progress)
@@ -283,8 +266,8 @@ class Holdfast:
         Raises InUse when processes use it, VolumeHeld when its requests are withheld.
         """
         need_root()
-        with turn(self.settings, check_name(name)):
-            self.restorations.settle(name, progress or silent)
+        with self._host.turn(name):
+            self.restorations.settle(name, Reporter(progress or silent))
             volume = self.catalog.volume(name)
             if volume.is_adopted:
                 dismounted = detach_adopted(self.settings, volume, progress)
@@ -310,8 +293,8 @@ class Holdfast:
         processes use it. Killed anywhere, the same call finishes.
         """
         need_root()
-        with turn(self.settings, check_name(name)):
-            self.restorations.settle(name, progress or silent)
+        with self._host.turn(name):
+            self.restorations.settle(name, Reporter(progress or silent))
             if self.restorations.waiting(name):
                 raise InUse(
                     f"users of {name} are parked, and wait for it to be attached",
@@ -376,7 +359,7 @@ class Holdfast:
         done += recover(self.settings)
         known = {volume.name for volume in self.catalog.volumes()}
         for volume in running_volumes(self.settings, known):
-            self._enter(volume)
+            enter(self._host, volume)
             done.append(f"entered {volume.name}, whose gate runs, into the catalog again")
         self.ingest()
         return done
@@ -385,97 +368,16 @@ class Holdfast:
         """What this host can and cannot do. Works without rights and without a catalog."""
         volumes: list[Volume] = []
         try:
-            if self._unjudged_settings.catalog_path.exists():
+            if self._host.unjudged_settings.catalog_path.exists():
                 volumes = self.catalog.volumes()
         except (OSError, HoldfastError):
             volumes = []  # an unreadable catalog is no reason to say nothing about the host
-        return examine(self._unjudged_settings, volumes)
-
-    # How it is done
-
-    def _report(self, volume: Volume) -> VolumeReport:
-        report = report_adopted if volume.is_adopted else report_volume
-        return report(self.settings, volume)
-
-    def _refuse_adopted(self, name: str) -> None:
-        """Raise HasNoGate for an adopted volume; others, also unknown ones, pass."""
-        with suppress(NoSuchVolume):
-            if self.catalog.volume(name).is_adopted:
-                raise HasNoGate(
-                    f"{name} is an adopted volume: it has no gate and no legs",
-                    f"holdfast migrate {name} URL moves it to a container.",
-                )
-
-    def _mounted(self, wish: MountWish, found: Volume, ours: bool) -> MountProperties:
-        """Where and how a volume is mounted that was found from its superblocks.
-
-        As recorded on this host, else as the administrator says: never as an image says. Raises
-        AlreadyExists, InvalidOption, HoldsData.
-        """
-        others = self.catalog.volumes()
-        known = next((other for other in others if other.name == found.name), None)
-        if known is not None or ours:
-            recorded = known or found
-            if known is not None and known.id != found.id:
-                raise _another(found.name)
-            if wish.is_given:
-                check_wish(wish, recorded)
-            return recorded.mount
-        wanted = replace(found, mount=wish.applied_to(found))
-        place = check_mount_place(self.settings, wanted, others)
-        return replace(wanted.mount, path=place.path)
-
-    def _knows(self, name: str) -> bool:
-        """Whether the catalog has a volume of that name."""
-        return any(volume.name == name for volume in self.catalog.volumes())
-
-    def _refuse_running(self, name: str) -> None:
-        """Raise AlreadyExists for a name whose gate runs, although the catalog does not know it."""
-        run_directory = self.settings.gate_run_directory(name)
-        if self._knows(name):
-            return
-        if living_processes(run_directory) or running_volume(self.settings, name):
-            raise AlreadyExists(
-                f"the gate of a volume named {name!r} runs, which the catalog does not know",
-                "holdfast recover enters it into the catalog again.",
-            )
-
-    def _enter(self, found: Volume) -> None:
-        """Put a volume that was found from its superblocks into the catalog."""
-        try:
-            known = self.catalog.volume(found.name)
-        except NoSuchVolume:
-            self.catalog.add(found)
-            return
-        if known.id != found.id:
-            raise _another(found.name)
-        self.catalog.update(found)
+        return examine(self._host.unjudged_settings, volumes)
 
     def gate(self, name: str) -> GateClient:
-        """The gate of an attached volume. Raises NoSuchVolume, NotAttached, GateGone."""
-        need_root()
-        volume = self.catalog.volume(check_name(name))
-        self._refuse_adopted(name)
-        run_directory = self.settings.gate_run_directory(name)
-        if gate_is_running(run_directory):
-            return GateClient(run_directory)
-        if not volume.attached:
-            raise NotAttached(f"{name} is detached", f"holdfast volume attach {name}")
-        raise GateGone(
-            f"the gate of {name} does not run",
-            f"holdfast recover, then holdfast volume attach {name}.",
-        )
+        """The gate of an attached volume. Raises NoSuchVolume, NotAttached, GateGone, HasNoGate."""
+        return self._host.gate(name)
 
     def ingest(self) -> None:
         """Take in the receipts that gates and watchdogs have left. Idempotent."""
-        record_ends(self.settings)
-        spools = sorted((self.settings.state_directory / "gates").glob("*/spool"))
-        for spool in (*spools, spool_of(self.settings.state_directory)):
-            self.set_aside += self.catalog.ingest(spool).unreadable
-
-
-def _another(name: str) -> AlreadyExists:
-    return AlreadyExists(
-        f"there is another volume named {name!r} already",
-        "Delete that one, or attach the legs on another host.",
-    )
+        self._host.ingest()

@@ -11,20 +11,16 @@ import signal
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from holdfast.errors import InvalidOption
 from holdfast.model.container import parse_container_url
 from holdfast.model.volume import LegState, VolumeReport
-from holdfast.service.following import Percentage, wait_until_in_sync
+from holdfast.service.host import Host
 from holdfast.service.plans import find_leg
-from holdfast.service.turn import turn
+from holdfast.service.resynchronisation import Percentage, wait_until_in_sync
 from holdfast.system.expendable import in_expendable_child
 from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.room import check_room, room_of
-
-if TYPE_CHECKING:
-    from holdfast.service.holdfast import Holdfast
 
 DRILLS = ("leg-eio", "leg-hang", "leg-gone", "worker-kill")
 
@@ -32,12 +28,12 @@ DRILLS = ("leg-eio", "leg-hang", "leg-gone", "worker-kill")
 class Legs:
     """The legs of the volumes on this host."""
 
-    def __init__(self, holdfast: Holdfast) -> None:
-        self._holdfast = holdfast
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def plan_add(self, name: str, url: str, spare: bool = False) -> str:
         """What `add` would do, in words. Changes nothing. Raises OwnLeg."""
-        self._holdfast.gate(name)
+        self._host.gate(name)
         url = self._url(name, url)
         if spare:
             return f"keep {url} as a spare of {name}"
@@ -52,34 +48,34 @@ class Legs:
         percentage: Percentage | None = None,
     ) -> VolumeReport:
         """Add a container; durable on return, in sync on return when `wait` and not a spare."""
-        with turn(self._holdfast.settings, name):
-            gate = self._holdfast.gate(name)
+        with self._host.turn(name):
+            gate = self._host.gate(name)
             url = self._url(name, url)
             self._check_room(name, url)
             gate.add_leg(url, spare=spare)
             self.note(name)
         if wait and not spare:
-            wait_until_in_sync(lambda: self._holdfast.show_volume(name), url, percentage)
-        return self._holdfast.show_volume(name)
+            wait_until_in_sync(lambda: self._host.show(name), url, percentage)
+        return self._host.show(name)
 
     def plan_remove(self, name: str, leg: str) -> str:
         """What `remove` would do, in words. Changes nothing. Raises NoSuchLeg."""
-        self._holdfast.gate(name)
-        found = find_leg(self._holdfast.show_volume(name), leg)
+        self._host.gate(name)
+        found = find_leg(self._host.show(name), leg)
         what = "the spare" if found.state is LegState.SPARE else f"leg {found.number}"
         return f"remove {what} ({found.url}) from {name}"
 
     def remove(self, name: str, leg: str) -> VolumeReport:
         """Remove a leg or spare; durable on return. Raises LastLeg when it holds the only data."""
-        with turn(self._holdfast.settings, name):
-            self._holdfast.gate(name).remove_leg(self._word(name, leg))
+        with self._host.turn(name):
+            self._host.gate(name).remove_leg(self._word(name, leg))
             self.note(name)
-        return self._holdfast.show_volume(name)
+        return self._host.show(name)
 
     def plan_replace(self, name: str, leg: str, url: str) -> str:
         """What `replace` would do, in words. Changes nothing. Raises NoSuchLeg, OwnLeg."""
-        self._holdfast.gate(name)
-        found = find_leg(self._holdfast.show_volume(name), leg)
+        self._host.gate(name)
+        found = find_leg(self._host.show(name), leg)
         url = self._url(name, url)
         return f"bring {url} up to date, then remove leg {found.number} ({found.url}) from {name}"
 
@@ -95,17 +91,17 @@ class Legs:
 
         The old leg serves until then; when the new one fails before, the old one stays.
         """
-        with turn(self._holdfast.settings, name):
-            gate = self._holdfast.gate(name)
+        with self._host.turn(name):
+            gate = self._host.gate(name)
             url = self._url(name, url)
             self._check_room(name, url)
             gate.replace_leg(self._word(name, leg), url)
             self.note(name)
         if wait:
-            wait_until_in_sync(lambda: self._holdfast.show_volume(name), url, percentage)
-            with turn(self._holdfast.settings, name):
+            wait_until_in_sync(lambda: self._host.show(name), url, percentage)
+            with self._host.turn(name):
                 self.note(name)
-        return self._holdfast.show_volume(name)
+        return self._host.show(name)
 
     def drill(
         self, name: str, fault: str, seconds: float = 10.0, leg: str | None = None
@@ -116,28 +112,28 @@ class Legs:
         """
         if fault not in DRILLS:
             raise InvalidOption(f"{fault!r} is no drill", f"Use {', '.join(DRILLS)}.")
-        gate = self._holdfast.gate(name)
+        gate = self._host.gate(name)
         if fault == "worker-kill":
             if leg is not None:
                 raise InvalidOption("worker-kill concerns no leg", "Leave out --leg.")
             _kill(gate.show()["worker_pid"])
         else:
-            legs = self._holdfast.show_volume(name).legs
+            legs = self._host.show(name).legs
             first = next((known.id for known in legs if known.state is LegState.IN_SYNC), "1")
             gate.fault(fault, self._word(name, leg or first), seconds)
-        return self._holdfast.show_volume(name)
+        return self._host.show(name)
 
     def _url(self, name: str, url: str) -> str:
         """The normalised URL of a container that does not stand on the volume itself."""
         normal = str(parse_container_url(url))
-        settings, path = self._holdfast.settings, self._holdfast.catalog.volume(name).mount.path
+        settings, path = self._host.settings, self._host.volume(name).mount.path
         check = partial(check_not_own_leg, settings, name, path, normal)
         in_expendable_child(check, doing=normal)
         return normal
 
     def _check_room(self, name: str, url: str) -> None:
         """Raise TooSmall when what the volume holds now does not fit where this image lies."""
-        report = self._holdfast.show_volume(name)
+        report = self._host.show(name)
         in_sync = [leg.url for leg in report.legs if leg.state is LegState.IN_SYNC]
         rooms = [room for room in map(room_of, in_sync) if room is not None]
         if rooms:
@@ -146,18 +142,18 @@ class Legs:
 
     def _word(self, name: str, leg: str) -> str:
         """How the gate names the leg that a person named."""
-        found = find_leg(self._holdfast.show_volume(name), leg)
+        found = find_leg(self._host.show(name), leg)
         return found.url if found.state is LegState.SPARE else str(found.number)
 
     def note(self, name: str) -> None:
         """Keep in the catalog which containers belong to the volume now."""
-        legs = self._holdfast.show_volume(name).legs
+        legs = self._host.show(name).legs
         volume = replace(
-            self._holdfast.catalog.volume(name),
+            self._host.volume(name),
             leg_urls=tuple(leg.url for leg in legs if leg.state is not LegState.SPARE),
             spare_urls=tuple(leg.url for leg in legs if leg.state is LegState.SPARE),
         )
-        self._holdfast.catalog.update(volume)
+        self._host.catalog.update(volume)
 
 
 def _kill(pid: int) -> None:

@@ -10,7 +10,26 @@ import os
 from contextlib import suppress
 
 from holdfast.config import Settings
+from holdfast.system.expendable import in_expendable_child
 from holdfast.system.trusted import judge_directory, own_directory
+
+
+def judge_answering_places(settings: Settings) -> None:
+    """As `judge_places`, of storage that is asked first whether it can be read and written.
+
+    Raises DeadlinePassed when it does not answer.
+    """
+    in_expendable_child(
+        lambda: _touch(settings), doing=f"the state directory {settings.state_directory}"
+    )
+    judge_places(settings)
+
+
+def _touch(settings: Settings) -> None:
+    """Do what only works, for who may do it, while the state directory can be read and written."""
+    judge_places(settings)
+    with suppress(OSError):
+        os.utime(settings.state_directory)
 
 
 def judge_places(settings: Settings) -> None:

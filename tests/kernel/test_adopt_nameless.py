@@ -13,7 +13,7 @@ from holdfast.config import Settings
 from holdfast.errors import Blocked, HoldsData, StorageFailed
 from holdfast.model.plan import Strategy
 from holdfast.restoration.performing import perform
-from holdfast.service import Holdfast
+from holdfast.service import AssessRequest, Holdfast, MigrateRequest
 from holdfast.system.loop import detach_loop, loop_devices
 from tests.kernel.restoration_bench import application, make_image, mounted
 
@@ -43,7 +43,9 @@ def test_deleted_it_is_not_put_away_and_can_be_moved(
                 with pytest.raises(Blocked, match="image without a name") as refused:
                     holdfast.restorations.park("data", 60)
                 assert "holdfast migrate data" in refused.value.mend
-                holdfast.restorations.migrate("data", f"file:{ram_directory / '2.img'}")
+                holdfast.restorations.migrate(
+                    MigrateRequest("data", (f"file:{ram_directory / '2.img'}",))
+                )
                 running.wait_for_more()
                 running.verify()
             assert (path / "file").read_text() == "kept"
@@ -65,7 +67,9 @@ def test_a_copy_in_its_place_is_never_taken_for_it(settings: Settings, ram_direc
         with pytest.raises(HoldsData):
             holdfast.detach_volume("data")
         try:
-            holdfast.restorations.migrate("data", f"file:{ram_directory / '2.img'}")
+            holdfast.restorations.migrate(
+                MigrateRequest("data", (f"file:{ram_directory / '2.img'}",))
+            )
             assert (path / "file").read_text() == "newer than the copy"
             holdfast.detach_volume("data")
         finally:
@@ -85,7 +89,7 @@ def test_undone_it_is_mounted_from_its_device(settings: Settings, ram_directory:
         try:
             with application(path, ram_directory / "record") as running:
                 assessment = holdfast.restorations.assess(
-                    "data", Strategy.MIGRATE, url=f"file:{ram_directory / '2.img'}"
+                    AssessRequest("data", Strategy.MIGRATE, (f"file:{ram_directory / '2.img'}",))
                 )
                 with pytest.raises(StorageFailed, match="enough"):
                     perform(settings, holdfast.catalog, assessment, checkpoint=fail)
@@ -106,5 +110,5 @@ def test_renamed_it_is_found(settings: Settings, ram_directory: Path) -> None:
         holdfast.restorations.park("data", 60)
         holdfast.attach_volume("data")
         assert path.is_mount()
-        holdfast.restorations.migrate("data", f"file:{ram_directory / '2.img'}")
+        holdfast.restorations.migrate(MigrateRequest("data", (f"file:{ram_directory / '2.img'}",)))
         holdfast.detach_volume("data")

@@ -15,7 +15,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.restoration.copying.passes import Replica
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
 from holdfast.system.leases import broken_by_reading, is_among
 from tests.kernel.restoration_bench import make_image, mounted
 
@@ -111,7 +111,9 @@ def test_a_process_with_a_lease_survives_a_migration(
         (path / "leased").write_text("contents")
         holdfast.adopt_volume("data", str(path))
         with holder(kind, path / "leased") as process:
-            holdfast.restorations.migrate("data", f"file:{ram_directory}/2.img", "ext4")
+            holdfast.restorations.migrate(
+                MigrateRequest("data", (f"file:{ram_directory}/2.img",), filesystem="ext4")
+            )
             assert is_well(process)
         assert (path / "leased").read_text() == "contents"
 
@@ -127,7 +129,7 @@ def test_contents_whose_leases_nobody_would_give_back_are_refused(
         holdfast.adopt_volume("data", str(path))
         with holder("F_WRLCK", backup / "leased") as process:
             with pytest.raises(Blocked, match="have a lease"):
-                holdfast.restorations.restore("data", str(backup))
+                holdfast.restorations.restore(RestoreRequest("data", str(backup)))
             assert is_well(process)
 
 
@@ -142,7 +144,9 @@ def test_access_times_stay_what_they_are(settings: Settings, ram_directory: Path
             long_ago = (1_000_000_000, 1_000_000_000)
             for name in ("folder", "folder/file", "link"):
                 os.utime(path / name, ns=long_ago, follow_symlinks=False)
-            holdfast.restorations.migrate("data", f"file:{ram_directory}/2.img", "ext4")
+            holdfast.restorations.migrate(
+                MigrateRequest("data", (f"file:{ram_directory}/2.img",), filesystem="ext4")
+            )
         with mounted(image, ram_directory / "look", "ro,noatime") as old:
             for name in ("folder", "folder/file", "link"):
                 for place in (old, path):

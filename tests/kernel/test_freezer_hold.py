@@ -21,7 +21,7 @@ from holdfast.errors import (
     NotFrozen,
 )
 from holdfast.service import Holdfast
-from holdfast.service.wishes import NewVolume
+from holdfast.service.requests import NewVolume
 from tests.waiting import wait_until
 
 

@@ -13,8 +13,8 @@ from holdfast.config import Settings
 from holdfast.errors import AlreadyExists
 from holdfast.gate.client import GateClient
 from holdfast.model.volume import VolumeState
-from holdfast.service.holdfast import Holdfast
-from holdfast.service.wishes import NewVolume
+from holdfast.service import Holdfast
+from holdfast.service.requests import NewVolume
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import FLUSHING
 from tests.kernel.volume_stack import SIZE, volume, wish

@@ -12,7 +12,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.gate.remains import living_processes
 from holdfast.gate.shared import read_counters
-from holdfast.service.holdfast import Holdfast
+from holdfast.service import Holdfast
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.recover import recover
 from tests.faults import stopped

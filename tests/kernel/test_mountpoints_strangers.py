@@ -13,7 +13,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.model.finding import Finding
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from holdfast.volumes.capture import newcomers
 from holdfast.volumes.mountpoints import Manner, capture, dismount, remount
 from tests.kernel.mount_bench import MountBench, run
@@ -138,7 +138,9 @@ def test_no_device_can_be_opened_while_handles_move(
         watcher = threading.Thread(target=try_to_open)
         watcher.start()
         try:
-            holdfast.restorations.migrate("data", f"file:{ram_directory / '2.img'}")
+            holdfast.restorations.migrate(
+                MigrateRequest("data", (f"file:{ram_directory / '2.img'}",))
+            )
         finally:
             is_over.set()
             watcher.join()

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.restoration_bench import SIZE_BYTES, make_image, mounted
 from tests.waiting import wait_until
 
@@ -97,7 +97,7 @@ def test_they_wait_and_lose_nothing(settings: Settings, ram_directory: Path) -> 
             record = ram_directory / "record"
             with program(path, record) as process:
                 url = f"file:{make_room(ram_directory / '2.img')}"
-                holdfast.restorations.migrate("data", url, "xfs")
+                holdfast.restorations.migrate(MigrateRequest("data", (url,), filesystem="xfs"))
                 before = int(record.read_text())
                 wait_until(lambda: int(record.read_text()) > before + 5)
                 Path(f"{record}.end").touch()
@@ -127,7 +127,7 @@ def test_names_are_made_at_the_top(settings: Settings, ram_directory: Path) -> N
             ]
             for number in range(2, 5):
                 url = f"file:{ram_directory / f'{number}.img'}"
-                holdfast.restorations.migrate("data", url)
+                holdfast.restorations.migrate(MigrateRequest("data", (url,)))
             before = {record: int(record.read_text()) for record in records.values()}
             wait_until(lambda: all(int(each.read_text()) > before[each] for each in before))
             for record in records.values():

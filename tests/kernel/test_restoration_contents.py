@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import Blocked, InUse
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, RestoreRequest
 from tests.kernel.restoration_bench import is_settled, make_image, mounted, state_of
 
 READER = """
@@ -74,7 +74,7 @@ def test_from_a_directory(volume: tuple[Holdfast, Path], ram_directory: Path) ->
     (backup / "kept").write_text("old contents")
     with reader(path) as process:
         assert ask(process).startswith("new new too 2 gone kept")
-        receipt = holdfast.restorations.restore("data", str(backup))
+        receipt = holdfast.restorations.restore(RestoreRequest("data", str(backup)))
         assert receipt is not None
         handles = receipt.processes[0]["handles"]["file"]
         assert handles == {"rolled-back": 1, "file-missing": 1}
@@ -94,7 +94,7 @@ def test_from_a_container(volume: tuple[Holdfast, Path], ram_directory: Path) ->
         (fill / "kept").write_text("from btrfs")
     before = backup.read_bytes()[: 1 << 20]
     with reader(path) as process:
-        holdfast.restorations.restore("data", f"file:{backup}")
+        holdfast.restorations.restore(RestoreRequest("data", f"file:{backup}"))
         assert ask(process).startswith("from btrfs OSError")
     assert backup.read_bytes()[: 1 << 20] == before
 
@@ -134,10 +134,12 @@ def test_under_a_live_database_only_by_force(
         process.stdout.readline()
         before = state_of([process.pid])
         with pytest.raises(Blocked, match="Redis"):
-            holdfast.restorations.restore("data", str(ram_directory / "backup"))
+            holdfast.restorations.restore(RestoreRequest("data", str(ram_directory / "backup")))
         assert state_of([process.pid]) == before
         assert is_settled(process.pid)
-        receipt = holdfast.restorations.restore("data", str(ram_directory / "backup"), forced=True)
+        receipt = holdfast.restorations.restore(
+            RestoreRequest("data", str(ram_directory / "backup"), forced=True)
+        )
         assert receipt is not None
         assert any("Redis" in each["subject"] for each in receipt.details["findings"])
     finally:

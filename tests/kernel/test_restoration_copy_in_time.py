@@ -15,7 +15,7 @@ from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.copying.sides import Source, Target
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.restoration_bench import application, make_image, mounted
 from tests.waiting import wait_until
 
@@ -71,7 +71,9 @@ def test_storage_below_the_image_that_is_full_is_noticed_while_everybody_runs(
                 filled_by_others(small, small / "2.img"),
             ):
                 with pytest.raises(HoldfastError):
-                    holdfast.restorations.migrate("data", f"file:{small}/2.img", "ext4")
+                    holdfast.restorations.migrate(
+                        MigrateRequest("data", (f"file:{small}/2.img",), filesystem="ext4")
+                    )
                 running.wait_for_more()
                 assert running.verify() > 0
             steps = [step.name for step in holdfast.receipts("data")[0].steps]

@@ -10,7 +10,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.model.plan import Cause
 from holdfast.model.volume import VolumeState
-from holdfast.service import Holdfast, NewVolume
+from holdfast.service import AssessRequest, Holdfast, NewVolume, RestoreRequest
 from holdfast.system.mounts import mount_at
 from tests.faults.fuse_tree import FuseTree
 from tests.kernel.restoration_bench import (
@@ -58,9 +58,9 @@ def test_a_hung_server_is_replaced_and_its_calls_are_made_again(
         holdfast.adopt_volume("data", str(path))
         with application(path, ram_directory / "record", simple=True) as running:
             hang_in(tree, running.pid, call)
-            assert holdfast.restorations.assess("data").plan.cause is Cause.HANG
+            assert holdfast.restorations.assess(AssessRequest("data")).plan.cause is Cause.HANG
             receipt = holdfast.restorations.restore(
-                "data", str(served), f"file:{ram_directory}/new.img", "ext4"
+                RestoreRequest("data", str(served), f"file:{ram_directory}/new.img", "ext4")
             )
             assert receipt is not None
             mount = mount_at(path)
@@ -88,9 +88,11 @@ def test_a_dead_server_is_replaced_and_its_users_go_on(
         with application(path, ram_directory / "record", simple=True) as running:
             tree.kill()
             wait_until(lambda: running.progress()[1] > 0)
-            assert holdfast.restorations.assess("data").plan.cause is Cause.DEAD_MOUNT
+            assert (
+                holdfast.restorations.assess(AssessRequest("data")).plan.cause is Cause.DEAD_MOUNT
+            )
             holdfast.restorations.restore(
-                "data", str(served), f"file:{ram_directory}/new.img", "xfs"
+                RestoreRequest("data", str(served), f"file:{ram_directory}/new.img", "xfs")
             )
             before = running.progress()
             running.wait_for_more()
@@ -117,8 +119,8 @@ def test_a_file_system_that_turned_read_only_is_mounted_anew(
             trigger = Path(f"/sys/fs/ext4/{Path(mount.source).name}/trigger_fs_error")
             trigger.write_text("by a test")
             wait_until(lambda: running.progress()[1] > 0)
-            assert holdfast.restorations.assess("data").plan.cause is Cause.READ_ONLY
-            receipt = holdfast.restorations.restore("data")
+            assert holdfast.restorations.assess(AssessRequest("data")).plan.cause is Cause.READ_ONLY
+            receipt = holdfast.restorations.restore(RestoreRequest("data"))
             assert receipt is not None
             assert receipt.strategy == "remount"
             before = running.progress()
@@ -144,7 +146,7 @@ def test_a_gated_volume_whose_file_system_turned_read_only(
                 trigger = Path(f"/sys/fs/ext4/{Path(report.device).name}/trigger_fs_error")
                 trigger.write_text("by a test")
                 wait_until(lambda: running.progress()[1] > 0)
-                receipt = holdfast.restorations.restore("shop")
+                receipt = holdfast.restorations.restore(RestoreRequest("shop"))
                 assert receipt is not None
                 assert receipt.strategy == "remount"
                 before = running.progress()

@@ -16,7 +16,7 @@ from holdfast.config import Settings
 from holdfast.errors import Blocked, InUse, StorageFailed
 from holdfast.model.plan import Strategy
 from holdfast.restoration.performing import perform
-from holdfast.service import Holdfast
+from holdfast.service import AssessRequest, Holdfast
 from holdfast.volumes.mountpoints import Manner, capture, dismount, remount
 from tests.kernel.mount_bench import MountBench
 from tests.kernel.restoration_bench import application, make_image, mounted
@@ -117,7 +117,9 @@ def test_a_stuck_restoration_can_be_given_up(settings: Settings, ram_directory: 
         holdfast.adopt_volume("data", str(path))
         new = f"file:{ram_directory / '2.img'}"
         with application(path, ram_directory / "record"):
-            assessment = holdfast.restorations.assess("data", Strategy.MIGRATE, new, "ext4")
+            assessment = holdfast.restorations.assess(
+                AssessRequest("data", Strategy.MIGRATE, (new,), filesystem="ext4")
+            )
 
             def checkpoint(place: str) -> None:
                 if place == "before restore":

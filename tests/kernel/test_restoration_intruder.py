@@ -14,7 +14,7 @@ from holdfast.config import Settings
 from holdfast.errors import InUse
 from holdfast.model.plan import Strategy
 from holdfast.restoration.performing import perform
-from holdfast.service import Holdfast
+from holdfast.service import AssessRequest, Holdfast
 from holdfast.system.mounts import mount_at
 from tests.kernel.restoration_bench import application, make_image, mounted
 
@@ -70,7 +70,7 @@ def test_it_is_undone_and_named(
         new = ram_directory / "2.img"
         with application(path, ram_directory / "record") as running:
             assessment = holdfast.restorations.assess(
-                "data", Strategy.MIGRATE, f"file:{new}", "ext4"
+                AssessRequest("data", Strategy.MIGRATE, (f"file:{new}",), filesystem="ext4")
             )
             with pytest.raises(InUse, match="by somebody else") as caught:
                 perform(settings, holdfast.catalog, assessment, checkpoint=checkpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.service import Holdfast, NewVolume
+from holdfast.service import Holdfast, MigrateRequest, NewVolume
 
 
 def test_deleted_with_the_volume(settings: Settings, ram_directory: Path) -> None:
@@ -14,7 +14,9 @@ def test_deleted_with_the_volume(settings: Settings, ram_directory: Path) -> Non
     with Holdfast(settings) as holdfast:
         holdfast.create_volume(wanted)
         try:
-            holdfast.restorations.migrate("shop", f"file:{ram_directory}/2.img", "btrfs")
+            holdfast.restorations.migrate(
+                MigrateRequest("shop", (f"file:{ram_directory}/2.img",), filesystem="btrfs")
+            )
             assert (ram_directory / "2.img.holdfast-lock").exists()
         finally:
             holdfast.delete_volume("shop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from holdfast.system.loop import loop_devices_of
 from holdfast.system.mounts import mount_at
 from tests.kernel.restoration_bench import (
@@ -26,7 +26,9 @@ def test_round_trip_through_all_file_systems(settings: Settings, ram_directory: 
             try:
                 for number, filesystem in enumerate(("xfs", "btrfs", "ext4"), 2):
                     url = f"file:{ram_directory}/{number}.img"
-                    receipt = holdfast.restorations.migrate("data", url, filesystem)
+                    receipt = holdfast.restorations.migrate(
+                        MigrateRequest("data", (url,), filesystem=filesystem)
+                    )
                     assert receipt is not None
                     assert receipt.outcome == "done"
                     assert receipt.processes[0]["pid"] == running.pid
@@ -56,7 +58,9 @@ def test_old_container_has_everything_up_to_the_move(
     with mounted(first, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         (path / "kept").write_bytes(b"x" * 100_000)
         holdfast.adopt_volume("data", str(path))
-        holdfast.restorations.migrate("data", f"file:{ram_directory}/2.img", "xfs")
+        holdfast.restorations.migrate(
+            MigrateRequest("data", (f"file:{ram_directory}/2.img",), filesystem="xfs")
+        )
         (path / "kept").unlink()
     with mounted(first, ram_directory / "old", "ro") as old:
         assert (old / "kept").stat().st_size == 100_000

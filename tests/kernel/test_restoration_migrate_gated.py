@@ -10,7 +10,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.model.plan import Strategy
 from holdfast.model.volume import VolumeReport, VolumeState
-from holdfast.service import Holdfast, NewVolume
+from holdfast.service import AssessRequest, Holdfast, MigrateRequest, NewVolume
 from holdfast.system.mounts import mount_at
 from tests.kernel.restoration_bench import SIZE_BYTES, application
 
@@ -37,7 +37,9 @@ def test_ext4_to_xfs_on_another_container(
     holdfast, before = gated
     path = Path(before.mount)
     with application(path, ram_directory / "record") as running:
-        receipt = holdfast.restorations.migrate("shop", f"file:{ram_directory}/3.img", "xfs")
+        receipt = holdfast.restorations.migrate(
+            MigrateRequest("shop", (f"file:{ram_directory}/3.img",), filesystem="xfs")
+        )
         assert receipt is not None
         assert receipt.outcome == "done"
         mounted = mount_at(path)
@@ -68,7 +70,10 @@ def test_the_same_type_moves_without_a_dismount(
     path = Path(before.mount)
     mounted = mount_at(path)
     with application(path, ram_directory / "record") as running:
-        assert holdfast.restorations.migrate("shop", f"file:{ram_directory}/3.img") is None
+        assert (
+            holdfast.restorations.migrate(MigrateRequest("shop", (f"file:{ram_directory}/3.img",)))
+            is None
+        )
         running.wait_for_more()
         assert running.verify() > 0
     assert mount_at(path) == mounted
@@ -84,10 +89,21 @@ def test_a_mirror_stays_one_where_as_many_legs_are_named(
     spare = f"file:{ram_directory}/spare.img"
     holdfast.legs.add("shop", spare, spare=True)
     third, fourth = (f"file:{ram_directory}/{number}.img" for number in (3, 4))
-    alone = holdfast.restorations.assess("shop", Strategy.MIGRATE, third, "xfs")
+    alone = holdfast.restorations.assess(
+        AssessRequest("shop", Strategy.MIGRATE, (third,), filesystem="xfs")
+    )
     assert "redundancy" in [finding.subject for finding in alone.plan.findings]
     (Path(before.mount) / "file").write_text("kept")
-    receipt = holdfast.restorations.migrate("shop", third, "xfs", more_urls=[fourth])
+    receipt = holdfast.restorations.migrate(
+        MigrateRequest(
+            "shop",
+            (
+                third,
+                *[fourth],
+            ),
+            filesystem="xfs",
+        )
+    )
     assert receipt is not None
     assert "redundancy" not in str(receipt.details["findings"])
     after = holdfast.show_volume("shop")
@@ -104,7 +120,18 @@ def test_the_gate_fills_as_many_legs_as_are_named(
 ) -> None:
     holdfast, _ = gated
     third, fourth = (f"file:{ram_directory}/{number}.img" for number in (3, 4))
-    assert holdfast.restorations.migrate("shop", third, more_urls=[fourth]) is None
+    assert (
+        holdfast.restorations.migrate(
+            MigrateRequest(
+                "shop",
+                (
+                    third,
+                    *[fourth],
+                ),
+            )
+        )
+        is None
+    )
     after = holdfast.show_volume("shop")
     assert after.state is VolumeState.HEALTHY
     assert [leg.url for leg in after.legs] == [third, fourth]

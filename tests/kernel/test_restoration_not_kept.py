@@ -14,7 +14,7 @@ from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.model.finding import Finding, Verdict
 from holdfast.restoration.assess import Assessment
-from holdfast.service import Holdfast
+from holdfast.service import AssessRequest, Holdfast, MigrateRequest, RestoreRequest
 from tests.conftest import RunHoldfast
 from tests.kernel.restoration_bench import make_image, mounted
 
@@ -41,11 +41,11 @@ def test_subvolumes_and_compression_of_btrfs(settings: Settings, ram_directory: 
         (path / "part/file").write_bytes(b"x" * 1_000_000)
         holdfast.adopt_volume("data", str(path))
         url = f"file:{ram_directory}/2.img"
-        found = holdfast.restorations.assess("data", url=url, filesystem="ext4")
+        found = holdfast.restorations.assess(AssessRequest("data", urls=(url,), filesystem="ext4"))
         assert subjects(found) == {"btrfs subvolumes", "compression", "quota"}
         assert finding(found, "btrfs subvolumes").found == "2, 1 of them snapshots"
         assert {each.verdict for each in found.plan.findings} <= {Verdict.LIMITED, Verdict.OK}
-        receipt = holdfast.restorations.migrate("data", url, "ext4")
+        receipt = holdfast.restorations.migrate(MigrateRequest("data", (url,), filesystem="ext4"))
         assert receipt is not None
         assert receipt.details["not_kept"] == {"btrfs subvolume (a directory now)": 2}
         told = receipt.details["findings"][-1]
@@ -88,9 +88,9 @@ def test_a_copy_is_compressed_as_its_source(settings: Settings, ram_directory: P
         (path / "text").write_bytes(b"compressible " * 1_000_000)
         holdfast.adopt_volume("data", str(path))
         url = f"file:{ram_directory}/2.img"
-        found = holdfast.restorations.assess("data", url=url, filesystem="btrfs")
+        found = holdfast.restorations.assess(AssessRequest("data", urls=(url,), filesystem="btrfs"))
         assert subjects(found) == set()
-        receipt = holdfast.restorations.migrate("data", url, "btrfs")
+        receipt = holdfast.restorations.migrate(MigrateRequest("data", (url,), filesystem="btrfs"))
         assert receipt is not None
         assert "not_kept" not in receipt.details
         extents = subprocess.run(
@@ -108,7 +108,9 @@ def test_nothing_is_told_of_what_mkfs_sets_by_itself(
         holdfast.adopt_volume("data", str(path))
         for number, other in enumerate(("ext4", "xfs", "btrfs"), 2):
             url = f"file:{ram_directory}/{number}.img"
-            found = holdfast.restorations.assess("data", url=url, filesystem=other)
+            found = holdfast.restorations.assess(
+                AssessRequest("data", urls=(url,), filesystem=other)
+            )
             assert subjects(found) == set()
 
 
@@ -119,13 +121,15 @@ def test_features_of_ext4(settings: Settings, ram_directory: Path) -> None:
     with mounted(image, ram_directory / "mnt", options) as path, Holdfast(settings) as holdfast:
         holdfast.adopt_volume("data", str(path))
         url = f"file:{ram_directory}/2.img"
-        found = holdfast.restorations.assess("data", url=url, filesystem="ext4")
+        found = holdfast.restorations.assess(AssessRequest("data", urls=(url,), filesystem="ext4"))
         assert subjects(found) == {"fs-verity", "encryption", "quota"}
         assert found.plan.refuses
         with pytest.raises(Blocked, match="encryption"):
-            holdfast.restorations.migrate("data", url, "ext4")
+            holdfast.restorations.migrate(MigrateRequest("data", (url,), filesystem="ext4"))
         assert not (ram_directory / "2.img").exists()
-        forced = holdfast.restorations.assess("data", url=url, filesystem="ext4", forced=True)
+        forced = holdfast.restorations.assess(
+            AssessRequest("data", urls=(url,), filesystem="ext4", forced=True)
+        )
         assert not forced.plan.refuses
 
 
@@ -145,13 +149,13 @@ def test_only_what_is_below_a_directory_is_told_of_it(
             subprocess.run(["btrfs", "-q", "subvolume", "create", name], cwd=place, check=True)
         (place / "data/below/file").write_bytes(b"x")
         holdfast.adopt_volume("data", str(path))
-        found = holdfast.restorations.assess_restore("data", str(place / "data"))
+        found = holdfast.restorations.assess(RestoreRequest("data", str(place / "data")))
         assert subjects(found) == {"btrfs subvolumes", "quota"}, "the volume's own quota, too"
         assert finding(found, "btrfs subvolumes").found == "1"
-        assert subjects(holdfast.restorations.assess_restore("data", str(place / "elsewhere"))) == {
-            "quota"
-        }
-        receipt = holdfast.restorations.restore("data", str(place / "data"))
+        assert subjects(
+            holdfast.restorations.assess(RestoreRequest("data", str(place / "elsewhere")))
+        ) == {"quota"}
+        receipt = holdfast.restorations.restore(RestoreRequest("data", str(place / "data")))
         assert receipt is not None
         assert (path / "below/file").read_bytes() == b"x"
         assert receipt.details["not_kept"]["btrfs subvolume (a directory now)"] == 1
@@ -169,8 +173,10 @@ def test_what_is_mounted_below_a_directory_is_not_passed_over_in_silence(
         with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
             holdfast.adopt_volume("data", str(path))
             with pytest.raises(Blocked, match="mounts below the source"):
-                holdfast.restorations.restore("data", str(backup))
-            receipt = holdfast.restorations.restore("data", str(backup), forced=True)
+                holdfast.restorations.restore(RestoreRequest("data", str(backup)))
+            receipt = holdfast.restorations.restore(
+                RestoreRequest("data", str(backup), forced=True)
+            )
             assert receipt is not None
             assert sorted(each.name for each in path.iterdir()) == ["file", "lost+found", "more"]
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from holdfast.system.mounts import mount_at
 from tests.kernel.restoration_bench import application, make_image, mounted
 
@@ -31,7 +31,9 @@ def test_it_is_copied_while_applications_run(
                 holdfast.adopt_volume("data", str(path))
                 with application(path, ram_directory / "record") as running:
                     url = f"file:{ram_directory}/2.img"
-                    receipt = holdfast.restorations.migrate("data", url, "ext4")
+                    receipt = holdfast.restorations.migrate(
+                        MigrateRequest("data", (url,), filesystem="ext4")
+                    )
                     assert receipt is not None
                     assert receipt.details["online"]["bytes"] > 5_000_000
                     assert receipt.bytes_replayed < 5_000_000

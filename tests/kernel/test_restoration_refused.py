@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import Blocked, HoldsData, OwnLeg, TooSmall
-from holdfast.service import Holdfast
+from holdfast.service import AssessRequest, Holdfast, MigrateRequest
 from tests.kernel.restoration_bench import is_settled, make_image, mounted, state_of
 
 
@@ -60,7 +60,7 @@ def test_a_socket_bound_on_the_volume_blocks(
     with program(text, path) as blocking, program("f = open('file', 'w')", path) as other:
         before = state_of([blocking.pid, other.pid]), world(ram_directory)
         with pytest.raises(Blocked, match="socket"):
-            holdfast.restorations.migrate("data", f"file:{ram_directory}/2.img")
+            holdfast.restorations.migrate(MigrateRequest("data", (f"file:{ram_directory}/2.img",)))
         assert (state_of([blocking.pid, other.pid]), world(ram_directory)) == before
         assert is_settled(other.pid)
         assert holdfast.restorations.in_progress("data") is None
@@ -110,7 +110,7 @@ def test_the_state_directory_on_the_volume_blocks(
     subprocess.run(["mount", "--bind", str(moved), str(state)], check=True)
     try:
         with Holdfast(holdfast.settings) as other:
-            found = other.restorations.assess("data")
+            found = other.restorations.assess(AssessRequest("data"))
         assert found.plan.refuses
         assert any("state" in each.subject for each in found.plan.findings)
     finally:
@@ -144,7 +144,7 @@ def test_without_room_everything_is_taken_back(
     with mounted(disk, ram_directory / "disk") as small, program("f = open('big')", path) as user:
         before = state_of([user.pid])
         with pytest.raises(Exception, match="are free there"):
-            holdfast.restorations.migrate("data", f"file:{small}/2.img")
+            holdfast.restorations.migrate(MigrateRequest("data", (f"file:{small}/2.img",)))
         assert state_of([user.pid]) == before
         assert not (small / "2.img").exists()
         assert holdfast.restorations.in_progress("data") is None

@@ -13,7 +13,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked, TooSmall
 from holdfast.model.finding import Verdict
-from holdfast.service import Holdfast
+from holdfast.service import AssessRequest, Holdfast, MigrateRequest
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.restoration_bench import make_image, mounted
 
@@ -55,12 +55,14 @@ def test_found_before_anything_begins(ram_directory: Path) -> None:
             with Holdfast(little) as holdfast:
                 holdfast.adopt_volume("data", str(path))
                 url = f"file:{ram_directory}/2.img"
-                found = holdfast.restorations.assess("data", url=url, filesystem="ext4")
+                found = holdfast.restorations.assess(
+                    AssessRequest("data", urls=(url,), filesystem="ext4")
+                )
                 told = [each for each in found.plan.findings if "without a name" in each.subject]
                 assert [each.verdict for each in told] == [Verdict.BLOCKS]
                 assert found.plan.predicted_pause_seconds > 0.25, "60 MiB are written twice"
                 with pytest.raises(Blocked, match="carried over"):
-                    holdfast.restorations.migrate("data", url, "ext4")
+                    holdfast.restorations.migrate(MigrateRequest("data", (url,), filesystem="ext4"))
             assert program.ask() == "AAA"
             assert not (ram_directory / "2.img").exists()
         finally:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.restoration_bench import application, make_image, mounted
 
 
@@ -30,7 +30,7 @@ def begin(settings: Settings, url: str) -> int:
         status = 1
         try:
             with Holdfast(settings) as holdfast:
-                holdfast.restorations.migrate("data", url, "ext4")
+                holdfast.restorations.migrate(MigrateRequest("data", (url,), filesystem="ext4"))
             status = 0
         finally:
             os._exit(status)

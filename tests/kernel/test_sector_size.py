@@ -15,7 +15,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.model.volume import Volume
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
 from holdfast.system.block import sector_bytes
 from holdfast.system.mounts import mount_at
 from holdfast.volumes.attach import attach_volume, rebuild_volume
@@ -59,7 +59,9 @@ def test_a_migration_keeps_it(settings: Settings, ram_directory: Path, filesyste
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         assert _sectors(path) == 512
         holdfast.adopt_volume("data", str(path))
-        holdfast.restorations.migrate("data", f"file:{ram_directory}/2.img", filesystem)
+        holdfast.restorations.migrate(
+            MigrateRequest("data", (f"file:{ram_directory}/2.img",), filesystem=filesystem)
+        )
         assert _sectors(path) == 512
         holdfast.detach_volume("data")
         holdfast.attach_volume("data")
@@ -81,7 +83,7 @@ def test_contents_of_an_ordinary_image_are_restored(
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         (path / "file").write_text("now")
         holdfast.adopt_volume("data", str(path))
-        holdfast.restorations.restore("data", f"file:{backup}")
+        holdfast.restorations.restore(RestoreRequest("data", f"file:{backup}"))
         assert (path / "file").read_text() == "backup"
         assert _sectors(path) == 512
 
@@ -92,14 +94,14 @@ def test_the_old_container_can_be_taken_back(settings: Settings, ram_directory: 
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         (path / "file").write_text("one")
         holdfast.adopt_volume("data", str(path))
-        holdfast.restorations.migrate("data", f"file:{ram_directory}/2.img")
+        holdfast.restorations.migrate(MigrateRequest("data", (f"file:{ram_directory}/2.img",)))
         (path / "file").write_text("two")
-        holdfast.restorations.restore("data", f"file:{image}")
+        holdfast.restorations.restore(RestoreRequest("data", f"file:{image}"))
         assert (path / "file").read_text() == "one"
         present = holdfast.catalog.volume("data").adoption
         assert present is not None
         with pytest.raises(Blocked, match="shows now"):
-            holdfast.restorations.restore("data", present.source)
+            holdfast.restorations.restore(RestoreRequest("data", present.source))
 
 
 def test_a_device_with_larger_sectors_is_told(settings: Settings, ram_directory: Path) -> None:
@@ -116,7 +118,7 @@ def test_a_device_with_larger_sectors_is_told(settings: Settings, ram_directory:
         ).stdout.strip()  # fmt: skip
         try:
             with pytest.raises(Blocked, match="sectors of 4096"):
-                holdfast.restorations.migrate("data", f"block:{device}")
+                holdfast.restorations.migrate(MigrateRequest("data", (f"block:{device}",)))
         finally:
             subprocess.run(["losetup", "--detach", device], check=True)
 

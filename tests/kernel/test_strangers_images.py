@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import AlreadyExists, Untrusted
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.detach import detach_volume
@@ -103,7 +103,7 @@ def test_what_lies_in_place_of_the_lock_is_not_touched(
         (path / "file").write_text("kept")
         holdfast.adopt_volume("data", str(path))
         with pytest.raises(Untrusted):
-            holdfast.restorations.migrate("data", f"file:{public}/2.img")
+            holdfast.restorations.migrate(MigrateRequest("data", (f"file:{public}/2.img",)))
         assert precious.read_text() == "precious"
         assert (path / "file").read_text() == "kept"
         assert not (public / "2.img").exists()

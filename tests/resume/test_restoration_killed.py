@@ -14,7 +14,7 @@ from holdfast.config import Settings
 from holdfast.model.plan import ORDER
 from holdfast.model.volume import VolumeState
 from holdfast.restoration.performing import perform
-from holdfast.service import Holdfast, NewVolume
+from holdfast.service import AssessRequest, Holdfast, NewVolume
 from holdfast.system.mounts import mount_at
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration_bench import application, is_settled, make_image, mounted
@@ -36,7 +36,9 @@ def die_at(place: str, home: Settings, name: str, url: str, filesystem: str) -> 
                     os._exit(9)
 
             with Holdfast(home) as holdfast:
-                found = holdfast.restorations.assess(name, None, url, filesystem)
+                found = holdfast.restorations.assess(
+                    AssessRequest(name, None, (url,), filesystem=filesystem)
+                )
                 perform(home, holdfast.catalog, found, checkpoint=checkpoint)
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from holdfast.system.mounts import mount_at
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration_bench import application, make_image, mounted
@@ -43,7 +43,9 @@ def test_recover_goes_on_where_there_is_room_again(
                     filesystem = "btrfs" if before.filesystem == "ext4" else "ext4"
                     url = f"file:{ram_directory}/{room_bytes}.img"
                     try:
-                        holdfast.restorations.migrate("data", url, filesystem)
+                        holdfast.restorations.migrate(
+                            MigrateRequest("data", (url,), filesystem=filesystem)
+                        )
                     except HoldfastError:
                         filler.unlink()
                         holdfast.recover()

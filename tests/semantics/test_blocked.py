@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import Blocked
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces
@@ -50,7 +50,9 @@ def state_of_everything(bench: Bench, pids: tuple[int, ...]) -> object:
 def is_refused(adopted: Holdfast, bench: Bench, pid: int, other: int, word: str) -> None:
     before = state_of_everything(bench, (pid, other))
     with pytest.raises(Blocked) as caught:
-        adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+        adopted.restorations.migrate(
+            MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+        )
     assert caught.value.exit_status == 3
     assert str(pid) in caught.value.message
     assert word in caught.value.message

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import Blocked
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces
@@ -44,7 +44,7 @@ def test_it_is_refused(adopted: Holdfast, database: Program, backup: Path) -> No
     assert database.ask() == "1"
     before = Traces.of(database.pid)
     with pytest.raises(Blocked, match="SQLite"):
-        adopted.restorations.restore("data", str(backup))
+        adopted.restorations.restore(RestoreRequest("data", str(backup)))
     assert Traces.of(database.pid) == before
     assert database.ask() == "2"
 
@@ -52,11 +52,13 @@ def test_it_is_refused(adopted: Holdfast, database: Program, backup: Path) -> No
 def test_a_migration_is_not(adopted: Holdfast, bench: Bench, database: Program) -> None:
     """The contents stay what they are: the database goes on."""
     assert database.ask() == "1"
-    adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    adopted.restorations.migrate(
+        MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+    )
     assert database.ask() == "2"
 
 
 def test_force_does_it_and_says_so(adopted: Holdfast, database: Program, backup: Path) -> None:
-    receipt = adopted.restorations.restore("data", str(backup), forced=True)
+    receipt = adopted.restorations.restore(RestoreRequest("data", str(backup), forced=True))
     assert receipt is not None
     assert any("SQLite" in each["subject"] for each in receipt.details["findings"])

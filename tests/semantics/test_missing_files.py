@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, RestoreRequest
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 
@@ -33,7 +33,7 @@ def test_each_handle_has_an_outcome(adopted: Holdfast, bench: Bench, start: Hold
     stamp = (bench.path / "same").stat()
     os.utime(backup / "same", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     program = start(sys.executable, "-c", READER, cwd=bench.path)
-    receipt = adopted.restorations.restore("data", str(backup))
+    receipt = adopted.restorations.restore(RestoreRequest("data", str(backup)))
     assert receipt is not None
     (told,) = receipt.processes
     assert told["handles"]["file"] == {"identical": 1, "rolled-back": 1, "file-missing": 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from holdfast.system.loop import loop_devices_of
 from holdfast.system.mounts import mount_at
 from tests.kernel.rebind.bench import Bench
@@ -21,7 +21,9 @@ def test_nothing_is_different(adopted: Holdfast, bench: Bench, hold: Hold) -> No
     first = bench.folder / "1-ext4.img"
     program = hold(*KINDS)
     before = Traces.of(program.pid)
-    receipt = adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    receipt = adopted.restorations.migrate(
+        MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+    )
     assert Traces.of(program.pid) == before
     program.verify()
     mount = mount_at(bench.path)
@@ -36,7 +38,9 @@ def test_nothing_is_different(adopted: Holdfast, bench: Bench, hold: Hold) -> No
 
 def test_the_old_storage_has_all_up_to_the_move(adopted: Holdfast, bench: Bench) -> None:
     (bench.path / "kept").write_text("kept")
-    adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    adopted.restorations.migrate(
+        MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+    )
     (bench.path / "kept").write_text("changed")
     with mounted(bench.folder / "1-ext4.img", bench.folder / "old", "ro") as old:
         assert (old / "kept").read_text() == "kept"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from holdfast.system.mounts import mount_at
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
@@ -45,7 +45,9 @@ def is_undone(adopted: Holdfast, bench: Bench, user: Program) -> None:
     """The migration fails at the dismount; its users, the mount and the old storage go on."""
     before = Traces.of(user.pid)
     with pytest.raises(HoldfastError):
-        adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+        adopted.restorations.migrate(
+            MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+        )
     assert Traces.of(user.pid) == before
     mount = mount_at(bench.path)
     assert mount is not None
@@ -80,7 +82,9 @@ def test_events_that_were_not_read_are_lost(adopted: Holdfast, bench: Bench, sta
     """The receipt says how many bytes; later ones come, with the same number of the watch."""
     watcher = start(sys.executable, "-c", WATCHER, bench.path, cwd="/")
     Path(bench.path / "before").touch()
-    receipt = adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    receipt = adopted.restorations.migrate(
+        MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+    )
     assert receipt is not None
     assert any("not read are lost" in note for note in receipt.details["notes"])
     Path(bench.path / "after").touch()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import Blocked
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces
@@ -29,7 +29,9 @@ def test_its_processes_are_moved(adopted: Holdfast, bench: Bench, start: Hold) -
     there = Path(f"/proc/{program.pid}/ns/mnt").readlink()
     assert there != Path("/proc/self/ns/mnt").readlink()
     assert program.ask() == "1"
-    adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    adopted.restorations.migrate(
+        MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+    )
     assert type_of_mount(program.pid, bench.path) == "xfs"
     assert program.ask() == "2"
     assert (bench.path / "log").read_text() == "verify\nverify\n"
@@ -42,7 +44,9 @@ def test_what_is_in_the_way_there_is_reported(adopted: Holdfast, bench: Bench, s
     program = start(*PRIVATE, "sh", "-c", code, bench.path)
     before = Traces.of(program.pid)
     with pytest.raises(Blocked, match="inner"):
-        adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+        adopted.restorations.migrate(
+            MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+        )
     assert Traces.of(program.pid) == before
     assert not (bench.folder / "new.img").exists()
     assert program.ask() == "ok"

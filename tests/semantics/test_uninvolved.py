@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 
@@ -45,7 +45,9 @@ def observed(adopted: Holdfast, bench: Bench, start: Hold) -> dict[str, dict[str
         "parent": start("sh", "-c", "sh -c 'echo ready; cd $0; read x' $0", bench.path).pid,
     }
     watching = start(sys.executable, "-c", OBSERVER, *map(str, roles.values()))
-    receipt = adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    receipt = adopted.restorations.migrate(
+        MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+    )
     looks, seen = json.loads(watching.ask())
     assert receipt is not None and looks > 100
     names = ("states", "tracers", "groups")
@@ -79,7 +81,9 @@ def test_the_parent_of_a_stopped_process_is_not_told(
         "child.kill()\n"
     )
     parent = start(sys.executable, "-c", code, cwd="/")
-    receipt = adopted.restorations.migrate("data", f"file:{bench.folder}/new.img", "xfs")
+    receipt = adopted.restorations.migrate(
+        MigrateRequest("data", (f"file:{bench.folder}/new.img",), filesystem="xfs")
+    )
     assert receipt is not None
     assert [each["name"] for each in receipt.processes] == ["sleep"]
     assert parent.ask() == "0 0"

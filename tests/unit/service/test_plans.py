@@ -16,8 +16,8 @@ from holdfast.model.volume import (
     VolumeReport,
     VolumeState,
 )
-from holdfast.service.following import wait_until_in_sync
 from holdfast.service.plans import creation, deletion, enlargement, find_leg
+from holdfast.service.resynchronisation import wait_until_in_sync
 
 LEGS = (
     LegReport(1, "1aa1bb", "file:/1.img", LegState.IN_SYNC),

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.errors import InvalidName, InvalidOption, InvalidUrl
 from holdfast.model.volume import JournalMode
-from holdfast.service.wishes import NewVolume
+from holdfast.service.requests import NewVolume
 
 WISH = NewVolume("bank", 1 << 30, "/srv/bank", leg_urls=("file:///a//1.img",))
 

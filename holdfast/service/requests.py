@@ -1,15 +1,20 @@
-"""What someone asks for when creating a volume, checked as far as values alone can tell."""
+"""What one can ask of Holdfast, one value for each operation, checked as far as values can tell.
+
+Owns the defaults of what an administrator leaves out. Must never change anything; whether the host
+can do it is for the rooms below to say.
+"""
 
 from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.config import Settings
-from holdfast.errors import InvalidOption
+from holdfast.errors import InvalidOption, NoSuchContainer
 from holdfast.gate.post import SOCKET_FILE
 from holdfast.model.container import parse_container_url
+from holdfast.model.plan import Strategy
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,
     SECTOR_SIZES,
@@ -18,9 +23,19 @@ from holdfast.model.volume import (
     Volume,
     check_name,
 )
+from holdfast.restoration.origin import is_container
+from holdfast.restoration.seen import Request
+from holdfast.restoration.target import is_directory, place_beside
+from holdfast.system.filesystem import kind_of
 
 LONGEST_SOCKET_PATH_BYTES = 107
 """unix(7): sun_path has 108 bytes, one of them ends it."""
+
+DEADLINE_SECONDS = 60.0
+"""Half of the kernel's hung-task watchdog (120 s): nobody stays stopped longer."""
+
+BUDGET_SHARE = 0.5
+"""A pause that is predicted to take more of the deadline than this is not begun without force."""
 
 _UNUSABLE_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys", "/run", "/etc", "/usr", "/var", "/boot")
 
@@ -79,7 +94,7 @@ class NewVolume:
 
 
 @dataclass(frozen=True)
-class MountWish:
+class MountRequest:
     """Where and how the administrator wants a volume mounted of which this host knows nothing."""
 
     path: str = ""
@@ -114,11 +129,111 @@ HARMLESS_OPTIONS = "nosuid,nodev"
 """On a file system from elsewhere nobody becomes root by a program or a device node in it."""
 
 
-def check_wish(wish: MountWish, volume: Volume) -> None:
+@dataclass(frozen=True)
+class AssessRequest:
+    """What would happen if the storage under a volume were replaced."""
+
+    volume: str
+    strategy: Strategy | None = None
+    """None: what fits the cause that is found."""
+    urls: tuple[str, ...] = ()
+    """Containers that take the place of the present storage; several: the legs of a mirror."""
+    spare_urls: tuple[str, ...] = ()
+    """Spares of a mirror; none: those that it has."""
+    filesystem: str = ""
+    """Its type; empty: as now."""
+    contents: str = ""
+    """Directory or container that the contents come from; empty: the volume itself."""
+    deadline_seconds: float = DEADLINE_SECONDS
+    forced: bool = False
+
+    def checked(self, volume: Volume) -> Request:
+        """What is asked for, with URLs and paths normalised. Raises BadInput, NotFound."""
+        if self.filesystem:
+            kind_of(self.filesystem)
+        contents = _checked_contents(self.contents) if self.contents else ""
+        urls = tuple(str(parse_container_url(url)) for url in self.urls)
+        if contents and not urls:
+            urls = (place_beside(volume, os.urandom(4).hex()),)
+        first, more = (urls[0], urls[1:]) if urls else ("", ())
+        return Request(
+            volume=volume,
+            strategy=self.strategy,
+            url=first,
+            more_urls=more,
+            spare_urls=tuple(str(parse_container_url(url)) for url in self.spare_urls),
+            filesystem=self.filesystem,
+            contents=contents,
+            deadline_seconds=self.deadline_seconds,
+            pause_budget_seconds=self.deadline_seconds * BUDGET_SHARE,
+            forced=self.forced,
+        )
+
+
+@dataclass(frozen=True)
+class MigrateRequest:
+    """A volume that is to be on other storage."""
+
+    volume: str
+    urls: tuple[str, ...]
+    """The container; several: the legs of a mirror, in sync at the end as well."""
+    spare_urls: tuple[str, ...] = ()
+    """Spares of a mirror; none: those that it has."""
+    filesystem: str = ""
+    """Its type; empty: as now."""
+    deadline_seconds: float = DEADLINE_SECONDS
+    forced: bool = False
+
+    def as_assess_request(self) -> AssessRequest:
+        """What is to be found out before it is done. Raises InvalidOption without a container."""
+        if not self.urls:
+            raise InvalidOption("no container was named", f"holdfast migrate {self.volume} URL")
+        return AssessRequest(
+            volume=self.volume,
+            strategy=Strategy.MIGRATE,
+            urls=self.urls,
+            spare_urls=self.spare_urls,
+            filesystem=self.filesystem,
+            deadline_seconds=self.deadline_seconds,
+            forced=self.forced,
+        )
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """A volume that is to show other contents, or to be mounted anew when its mount is broken."""
+
+    volume: str
+    contents: str = ""
+    """Directory or container; empty: the volume's own storage, mounted anew."""
+    to: str = ""
+    """The container that they are copied to; empty: an image beside the present one."""
+    filesystem: str = ""
+    """Its type; empty: as now."""
+    deadline_seconds: float = DEADLINE_SECONDS
+    forced: bool = False
+
+    def as_assess_request(self) -> AssessRequest:
+        """What is to be found out before it is done."""
+        request = AssessRequest(
+            self.volume, deadline_seconds=self.deadline_seconds, forced=self.forced
+        )
+        if not self.contents:
+            return request
+        return replace(
+            request,
+            strategy=Strategy.REWIND,
+            urls=(self.to,) if self.to else (),
+            filesystem=self.filesystem,
+            contents=self.contents,
+        )
+
+
+def check_mount_request(request: MountRequest, volume: Volume) -> None:
     """Raise InvalidOption when a volume that this host knows is wanted elsewhere or otherwise."""
     recorded = volume.mount
-    path = _checked_mount_path(wish.path) if wish.path else recorded.path
-    options = recorded.options if wish.options is None else wish.options
+    path = _checked_mount_path(request.path) if request.path else recorded.path
+    options = recorded.options if request.options is None else request.options
     if (path, options) != (recorded.path, recorded.options):
         raise InvalidOption(
             f"{volume.name} is known here: it is mounted at {recorded.path} with"
@@ -154,3 +269,16 @@ def _checked_words(option: str, text: str) -> str:
     if not text.isprintable() or text.startswith("-"):
         raise InvalidOption(f"{option} {text!r} cannot be meant", "Use printable characters.")
     return text
+
+
+def _checked_contents(text: str) -> str:
+    """A container's URL, normalised, or an absolute directory. Raises BadInput, NotFound."""
+    if is_container(text):
+        return str(parse_container_url(text))
+    path = os.path.abspath(text)  # noqa: PTH100 - links stay as they are
+    if not is_directory(path):
+        raise NoSuchContainer(
+            f"{text} is neither a directory nor a container",
+            "Write a directory, file:/path.img or block:/dev/name.",
+        )
+    return path
