@@ -1,3 +1,64 @@
-"""Holdfast: replace, restore or rewind the storage under a running Linux application."""
+"""Holdfast: replace, restore or rewind the storage under a running Linux application.
+
+The public library; what it can do is in docs/library.md:
+
+    from holdfast import Holdfast, MigrateRequest
+
+    with Holdfast() as holdfast:
+        holdfast.restorations.migrate(MigrateRequest("data", ("file:/srv/new.img",)))
+
+Nothing is loaded before it is used: the gate imports this package too, and stays small.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.config import Settings
+    from holdfast.errors import HoldfastError
+    from holdfast.model.receipt import Receipt
+    from holdfast.model.reporter import Reporter
+    from holdfast.model.volume import VolumeReport, VolumeState
+    from holdfast.service import (
+        AssessRequest,
+        Holdfast,
+        MigrateRequest,
+        MountRequest,
+        NewVolume,
+        RestoreRequest,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AssessRequest",
+    "Holdfast",
+    "HoldfastError",
+    "MigrateRequest",
+    "MountRequest",
+    "NewVolume",
+    "Receipt",
+    "Reporter",
+    "RestoreRequest",
+    "Settings",
+    "VolumeReport",
+    "VolumeState",
+]
+
+_ELSEWHERE = {
+    "HoldfastError": "holdfast.errors",
+    "Receipt": "holdfast.model.receipt",
+    "Reporter": "holdfast.model.reporter",
+    "Settings": "holdfast.config",
+    "VolumeReport": "holdfast.model.volume",
+    "VolumeState": "holdfast.model.volume",
+}
+"""All other names are the service's."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ELSEWHERE.get(name, "holdfast.service")), name)
