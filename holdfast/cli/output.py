@@ -38,7 +38,6 @@ STATE_STYLES = {
     "done": "green",
     "degraded": "yellow",
     "resyncing": "yellow",
-    "restoring": "yellow",
     "limited": "yellow",
     "stale": "yellow",
     "held": "bold red",

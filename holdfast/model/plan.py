@@ -14,7 +14,7 @@ from holdfast.model.finding import Finding
 
 
 class StepName(StrEnum):
-    """The steps of every restoration, in the order in which they happen (DESIGN.md section 6)."""
+    """The steps of every restoration, in the order in which they happen."""
 
     FREEZE = "freeze"
     CAPTURE = "capture"
@@ -40,8 +40,6 @@ class Strategy(StrEnum):
     """The same storage is back: the gate does it by itself."""
     STANDBY = "standby"
     """A spare takes the lost leg's place: the gate does it by itself."""
-    RESTORE = "restore"
-    """Contents come from a copy; the handles stay open."""
     REWIND = "rewind"
     """Older contents replace the present ones under the applications."""
     REMOUNT = "remount"

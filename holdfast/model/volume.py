@@ -29,7 +29,6 @@ class VolumeState(StrEnum):
     HEALTHY = "healthy"
     DEGRADED = "degraded"
     HELD = "held"
-    RESTORING = "restoring"
     FAILED = "failed"
 
 
@@ -196,7 +195,7 @@ class MountReport:
 
 @dataclass(frozen=True)
 class VolumeReport:
-    """`volume show NAME --json`: the fields of DESIGN.md section 9."""
+    """`volume show NAME --json`: see docs/cli.md for the fields."""
 
     name: str
     kind: str

@@ -27,8 +27,7 @@ GATED = "gated"
 ADOPTED = "adopted"
 
 _MOUNT_BROKEN = frozenset({Cause.READ_ONLY, Cause.DEAD_MOUNT})
-_STAYS_MOUNTED = frozenset({StepName.CAPTURE, StepName.DISMOUNT, StepName.REMOUNT})
-"""Steps that fall away where the bytes below the file system stay the same."""
+"""Causes that mounting anew mends: the storage below is well."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def choose(situation: Situation) -> tuple[Strategy, str]:
         return Strategy.REFUSE, "no gate is below an adopted volume: nothing happens by reflex"
     if situation.older_contents:
         return Strategy.REWIND, "other contents take the place of the present ones"
-    if situation.asked is Strategy.REWIND or situation.asked is Strategy.RESTORE:
+    if situation.asked is Strategy.REWIND:
         return Strategy.REFUSE, "no copy was named: --from says where the contents come from"
     if situation.source_given and situation.asked in (None, Strategy.MIGRATE):
         return Strategy.MIGRATE, "another container takes the place of the present one"
@@ -124,7 +123,7 @@ def _for_gated(situation: Situation) -> tuple[Strategy, str]:
         return Strategy.REFUSE, "users are parked on adopted volumes only; a gated one is held"
     if situation.older_contents:
         return Strategy.REWIND, "other contents take the place of the present ones"
-    if asked is Strategy.REWIND or asked is Strategy.RESTORE:
+    if asked is Strategy.REWIND:
         return Strategy.REFUSE, "no copy was named: --from says where the contents come from"
     if not situation.same_bytes:
         return Strategy.MIGRATE, "another file system takes the place of the present one"
@@ -194,11 +193,8 @@ def _findings_about_time(situation: Situation, strategy: Strategy) -> tuple[Find
 def _steps(situation: Situation, strategy: Strategy) -> tuple[PlannedStep, ...]:
     if strategy in BY_REFLEX or strategy is Strategy.REFUSE:
         return ()
-    leaves_out: set[StepName] = set()
-    if strategy is Strategy.RESTORE and situation.same_bytes and situation.kind == GATED:
-        leaves_out |= _STAYS_MOUNTED
-    if strategy is Strategy.DETACH or (strategy is Strategy.REMOUNT and not situation.target):
-        leaves_out.add(StepName.RESTORE)
+    keeps_storage = strategy is Strategy.REMOUNT and not situation.target
+    leaves_out = {StepName.RESTORE} if strategy is Strategy.DETACH or keeps_storage else set()
     words = _words(situation, strategy)
     return tuple(PlannedStep(name, words[name]) for name in ORDER if name not in leaves_out)
 

@@ -1,6 +1,6 @@
 """What a path stands on, all the way down: managed volumes and file systems.
 
-Owns the rule that a volume is never below itself (DESIGN.md section 8, 7): a write to such a
+Owns the rule that a volume is never below itself: a write to such a
 volume would wait for itself. Each single step is `system.standing`'s; the gates' are ours.
 Resolving a path asks its file system: call from an expendable child.
 """

@@ -1,6 +1,6 @@
 """A volume with an application at work, whose storage a test breaks; and the oracle of the matrix.
 
-The oracle (DESIGN.md, section 12): every acknowledged fsync is readable with the right bytes,
+The oracle: every acknowledged fsync is readable with the right bytes,
 through the volume and on each leg that is in sync by itself; these legs are equal; the file-system
 check is clean; the application counted no error.
 """

@@ -36,7 +36,6 @@ from holdfast.errors import (
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import Left
-from holdfast.system.durable import replace_durably
 from holdfast.system.mounts import is_under
 from holdfast.system.process_state import open_process
 
@@ -166,12 +165,6 @@ def end(run_directory: Path, volume: str) -> Receipt | None:
     if record is None:
         raise NotFrozen(f"{volume} is not frozen", f"holdfast freeze {volume}")
     return _end(file, record)
-
-
-def follow(run_directory: Path, volume: str, mounts: Sequence[MountPoint]) -> None:
-    """From now on freeze those who begin to use these mounts: after a remount. Durable."""
-    text = json.dumps([asdict(point) for point in mounts])
-    replace_durably(RecordFile(run_directory, volume).mounts_path, text)
 
 
 def frozen(run_directory: Path, volume: str) -> Record | None:

@@ -96,7 +96,6 @@ class RecordFile:
         self.path = folder / f"{volume}.json"
         self.lock_path = folder / f"{volume}.lock"
         self.log_path = folder / f"{volume}.log"
-        self.mounts_path = folder / f"{volume}.mounts"
         """Written by whoever mounts the volume anew meanwhile."""
 
     def load(self) -> Record | None:
@@ -114,7 +113,7 @@ class RecordFile:
 
     def remove(self) -> None:
         """Forget the freeze: everyone is thawed. Idempotent."""
-        for path in (self.mounts_path, self.log_path, self.path):
+        for path in (self.log_path, self.path):
             with suppress(FileNotFoundError):
                 path.unlink()
 

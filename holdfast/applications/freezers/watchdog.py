@@ -60,7 +60,6 @@ class Watchdog:
         self._lock = lock
         self._thaw_wanted = False
         self._guard: tuple[int, int] | None = None
-        self._mounts_changed = 0.0
         self._given_up: set[tuple[int, int]] = set()
         servers = Servers(frozenset(record.connections), frozenset(record.server_pids))
         self._protection = Protection(servers, frozenset(record.spared))
@@ -177,7 +176,6 @@ class Watchdog:
         woken: set[int] = set()
         for batch in self._record.batches:
             woken.update(FREEZERS[batch.freezer](self._record.occasion).insist(batch.state))
-        self._follow_mounts()
         known = self._known()
         skip = {pid for pid, _ in known} - woken | {pid for pid, _ in self._record.keepers}
         found = []
@@ -240,17 +238,6 @@ class Watchdog:
                 trouble = str(error)
         self._given_up.add((process.pid, process.start_time))
         self._complain(f"{process} came later and was not frozen: {trouble}")
-
-    def _follow_mounts(self) -> None:
-        """Watch other mounts when somebody says so (see freezing.follow)."""
-        try:
-            changed = self._file.mounts_path.stat().st_mtime
-            if changed != self._mounts_changed:
-                self._record.mounts = json.loads(self._file.mounts_path.read_text())
-                self._mounts_changed = changed
-                self._file.save(self._record)
-        except (FileNotFoundError, ValueError):
-            return
 
     # Telling
 

@@ -96,10 +96,6 @@ class Copying:
         )
         return CopiedAhead(**answer["ahead"]), float(answer["seconds"])
 
-    def room(self) -> dict[str, int]:
-        """`source_used_bytes`, `target_bytes` (free plus used), by statvfs(3)."""
-        return {key: int(value) for key, value in self._ask("room", STILL_SECONDS).items()}
-
     def leave_source(self, seconds: float = STILL_SECONDS) -> None:
         """Let go of the source, so that it can be dismounted."""
         self._ask("leave", min(seconds, STILL_SECONDS))
