@@ -9,6 +9,7 @@ import typer
 from holdfast.cli.options import AsJson, VolumeName, positive_duration
 from holdfast.cli.output import console, note, print_json, table
 from holdfast.cli.session import session
+from holdfast.model.handle import HandleKind
 from holdfast.model.size import format_size
 from holdfast.system.printable import printable
 
@@ -145,7 +146,7 @@ def _row(handle: Handle) -> tuple[str, ...]:
         str(handle.kind),
         "" if handle.number is None else str(handle.number),
         handle.mode,
-        str(handle.offset) if handle.kind == "file" else "",
+        str(handle.offset) if handle.kind is HandleKind.FILE else "",
         handle.path,
         ", ".join(notes),
     )

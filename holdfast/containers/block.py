@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 import stat
 from pathlib import Path
+from typing import ClassVar
 
-from holdfast.containers.contents import check_empty
+from holdfast.containers.contents import EDGE_BYTES, check_empty
+from holdfast.containers.local_path import parse_local_path
+from holdfast.containers.protocol import Place, Traits
 from holdfast.errors import (
     ContainerFailed,
     HoldsData,
@@ -29,19 +33,63 @@ from holdfast.system.block import (
     mounted_at,
     partitions,
 )
+from holdfast.system.run import run
 
 
 class BlockContainer:
     """A block device; see Container for what each method promises."""
 
+    traits: ClassVar[Traits] = Traits("device", reads_zero_when_new=False, has_holes=False)
+    example: ClassVar[str] = "block:/dev/name"
+
     def __init__(self, url: ContainerUrl) -> None:
         self._url = url
         self._path = Path(url.path)
+
+    @classmethod
+    def parse(cls, text: str) -> ContainerUrl:
+        """An absolute path."""
+        return parse_local_path("block", text)
 
     @property
     def url(self) -> str:
         """The URL, normalised."""
         return str(self._url)
+
+    @property
+    def image_path(self) -> str:
+        """None: no loop device is needed."""
+        return ""
+
+    @property
+    def device_path(self) -> str:
+        """The device itself."""
+        return self._url.path
+
+    def shown_by(self) -> list[str]:
+        """Itself."""
+        return [os.path.realpath(self._path)]
+
+    def place(self) -> Place:
+        """The device, by whatever name."""
+        return Place(("device", self._path.stat().st_rdev), None)
+
+    def room(self) -> None:
+        """All of its bytes are there already, as far as anybody can tell from here."""
+
+    def clear(self) -> None:
+        """Zero its edges, where all that tells of contents lies, and erase every signature."""
+        descriptor = self.open()
+        try:
+            aligned_bytes = self.size_bytes(descriptor) // 4096 * 4096
+            edge_bytes = min(EDGE_BYTES, aligned_bytes)
+            with mmap.mmap(-1, edge_bytes) as zeros:
+                os.pwritev(descriptor, [zeros], 0)
+                os.pwritev(descriptor, [zeros], aligned_bytes - edge_bytes)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        run(["wipefs", "--all", "--quiet", str(self._path)])
 
     def exists(self) -> bool:
         """Whether the device node exists."""

@@ -15,8 +15,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 from holdfast.containers.contents import check_empty
+from holdfast.containers.local_path import parse_local_path
+from holdfast.containers.protocol import Place, Room, Traits
 from holdfast.containers.trust import check_place, open_believed, refuse_link
 from holdfast.errors import (
     ContainerFailed,
@@ -29,19 +32,71 @@ from holdfast.model.container import ContainerUrl
 from holdfast.system.block import swap_paths
 from holdfast.system.loop import backing_identity, loop_devices
 from holdfast.system.mounts import mount_holding
+from holdfast.system.run import run
+
+_STAT_UNIT_BYTES = 512
+"""Of st_blocks, stat(2)."""
 
 
 class FileContainer:
     """An image file; see Container for what each method promises."""
 
+    traits: ClassVar[Traits] = Traits("image", reads_zero_when_new=True, has_holes=True)
+    example: ClassVar[str] = "file:/absolute/path.img"
+
     def __init__(self, url: ContainerUrl) -> None:
         self._url = url
         self._path = Path(url.path)
+
+    @classmethod
+    def parse(cls, text: str) -> ContainerUrl:
+        """An absolute path."""
+        return parse_local_path("file", text)
 
     @property
     def url(self) -> str:
         """The URL, normalised."""
         return str(self._url)
+
+    @property
+    def image_path(self) -> str:
+        """The image itself."""
+        return self._url.path
+
+    @property
+    def device_path(self) -> str:
+        """None: a loop device may show it, under a name that changes."""
+        return ""
+
+    def shown_by(self) -> list[str]:
+        """Loop devices that have it as their backing file, under whatever name."""
+        path = os.path.realpath(self._path)
+        return loop_devices_showing(os.stat(path), path)  # noqa: PTH116 - links are followed
+
+    def place(self) -> Place:
+        """The file, else the folder that it would be made in."""
+        room = self.room()
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return Place(("path", os.path.realpath(self._path)), room)
+        return Place(("file", status.st_dev, status.st_ino), room)
+
+    def room(self) -> Room:
+        """It is sparse: it may promise more than its file system has."""
+        found = os.statvfs(self._path.parent)
+        free_bytes = found.f_bavail * found.f_frsize
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return Room(self.url, self._path.parent.stat().st_dev, free_bytes)
+        allocated_bytes = status.st_blocks * _STAT_UNIT_BYTES
+        return Room(self.url, status.st_dev, free_bytes, status.st_size, allocated_bytes)
+
+    def clear(self) -> None:
+        """Punch one hole through all of it."""
+        length = self._path.stat().st_size
+        run(["fallocate", "--punch-hole", "--offset=0", f"--length={length}", str(self._path)])
 
     def exists(self) -> bool:
         """Whether the path exists; blocks as the storage does."""

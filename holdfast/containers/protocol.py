@@ -6,15 +6,92 @@ process, or from a thread that may be abandoned. None of them retries.
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from holdfast.model.container import ContainerUrl
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What others need to know of a kind of container, in place of which kind it is."""
+
+    noun: str
+    """What people call one: `image`, `device`."""
+    reads_zero_when_new: bool
+    """What `create` made, or `check_free` passed, needs no zeros written to read as zeros."""
+    has_holes: bool
+    """SEEK_DATA says where nothing was written; a hole can be punched."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """A container that takes its room, as it grows, from storage that others use as well."""
+
+    url: str
+    file_system: int
+    """st_dev of that storage: containers with the same share what is free."""
+    free_bytes: int
+    size_bytes: int = 0
+    allocated_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a container is, or would be made."""
+
+    identity: tuple[object, ...]
+    """Equal for two URLs that name the same container."""
+    room: Room | None
+    """None where all of its bytes are there already."""
 
 
 class Container(Protocol):
     """A place where bytes live, addressed by one URL."""
 
+    traits: ClassVar[Traits]
+    example: ClassVar[str]
+    """A URL of this kind, for people."""
+
+    def __init__(self, url: ContainerUrl) -> None: ...
+
+    @classmethod
+    def parse(cls, text: str) -> ContainerUrl:
+        """The address in what follows `kind:`, normalised. Raises InvalidUrl."""
+        ...
+
     @property
     def url(self) -> str:
         """The URL, normalised."""
+        ...
+
+    @property
+    def image_path(self) -> str:
+        """The image file on this host that it is; empty: it is none. A loop device shows it."""
+        ...
+
+    @property
+    def device_path(self) -> str:
+        """The block device on this host that it is; empty: it is none."""
+        ...
+
+    def shown_by(self) -> list[str]:
+        """The block devices on this host that show its bytes now. Raises OSError."""
+        ...
+
+    def place(self) -> Place:
+        """Where it is, or would be made. Raises OSError."""
+        ...
+
+    def room(self) -> Room | None:
+        """What it may still take from storage that it shares; None: nothing. Raises OSError."""
+        ...
+
+    def clear(self) -> None:
+        """Make a container that was checked to be empty read as empty again; its size stays.
+
+        Durable on return. Raises OSError, HoldfastError.
+        """
         ...
 
     def exists(self) -> bool:

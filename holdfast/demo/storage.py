@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from holdfast.containers import image_url
 from holdfast.errors import CommandFailed
 from holdfast.system import fuse
 from holdfast.system.mounts import mount_at
@@ -30,7 +31,7 @@ class Storage:
     @property
     def url(self) -> str:
         """The container's URL."""
-        return f"file:{self.image}"
+        return image_url(self.image)
 
 
 class ServedStorage(Storage):
@@ -49,7 +50,7 @@ class ServedStorage(Storage):
     @property
     def url(self) -> str:
         """The container's URL."""
-        return f"file:{self.path}"
+        return image_url(self.path)
 
     @property
     def process_id(self) -> int:

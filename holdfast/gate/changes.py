@@ -166,7 +166,7 @@ class Changes:
             if created:
                 container.remove()
             raise
-        blank = url.startswith("file:")
+        blank = container.traits.reads_zero_when_new
         try:
             self.recovery.join(hand, leg, entry, blank=blank, strategy=strategy)
         finally:

@@ -100,7 +100,7 @@ class Leg:
     container_bytes: int
     sequence: int
     watch_size: bool
-    is_file: bool
+    has_holes: bool
     identity: int
     """Tells this container from another one of the same name, on this host since its boot."""
     taken: bool = False
@@ -160,7 +160,7 @@ class Leg:
     def flush(self) -> None:
         """Make all that was written durable, as far as the container's own word goes."""
         os.fdatasync(self.descriptor)
-        if self.is_file:
+        if self.has_holes:
             self._check_whole()
 
     def next_data(self, offset: int) -> int:
@@ -168,7 +168,7 @@ class Leg:
         try:
             return min(os.lseek(self.descriptor, offset, os.SEEK_DATA), self.size_bytes)
         except OSError as error:
-            return self.size_bytes if error.errno == errno.ENXIO and self.is_file else offset
+            return self.size_bytes if error.errno == errno.ENXIO and self.has_holes else offset
 
     def write_bitmap(self, page: memoryview, page_number: int) -> None:
         """Replace one page of the write-intent bitmap; durable after the next flush."""
@@ -183,7 +183,7 @@ class Leg:
 
     def write_superblock(self, superblock: Superblock) -> None:
         """Replace the older of the two superblock slots; durable when it returns."""
-        if self.is_file:
+        if self.has_holes:
             self._check_whole()
         self.sequence += 1
         write_superblock(
@@ -347,7 +347,6 @@ def open_leg(
     except BaseException:
         os.close(descriptor)
         raise
-    is_file = entry.url.startswith("file:")
     leg = Leg(
         number=entry.number,
         id=entry.id,
@@ -357,8 +356,8 @@ def open_leg(
         size_bytes=superblock.size_bytes if superblock else size_bytes,
         container_bytes=tail_end,
         sequence=superblock.sequence if superblock else 0,
-        watch_size=is_file and _is_local(descriptor),
-        is_file=is_file,
+        watch_size=bool(container.image_path) and _is_local(descriptor),
+        has_holes=container.traits.has_holes,
         identity=identity_of(os.fstat(descriptor)),
     )
     return leg, superblock

@@ -17,9 +17,9 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from holdfast.containers import open_container, path_of
 from holdfast.gate.channel import send_descriptor
 from holdfast.gate.leg import identity_of
-from holdfast.model.container import parse_container_url
 from holdfast.system.process import close_all_except, fork_reporting, take_descriptor
 
 _MESSAGE_BYTES = 1 << 16
@@ -142,8 +142,7 @@ def lost_name(url: str, identity: int, in_use: str) -> str:
     `in_use`: where /proc shows the descriptor of whoever uses it. Raises OSError where nobody can
     say.
     """
-    path = parse_container_url(url).path
-    what = "its image" if url.startswith("file:") else "its device"
+    path, what = path_of(url), f"its {open_container(url).traits.noun}"
     taken = ""
     try:
         if identity_of(os.stat(path)) == identity:  # noqa: PTH116 - a plain system call

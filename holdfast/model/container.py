@@ -1,35 +1,25 @@
-"""The address of a container: `file:/path.img`, `block:/dev/name`."""
+"""The address of a container: `file:/path.img`, `block:/dev/name`, `kind://authority/path?a=b`.
+
+Values only. What a kind allows in its address is for the kind to say: see
+`containers.parse_container_url`.
+"""
 
 from __future__ import annotations
 
-import os.path
 from dataclasses import dataclass
-
-from holdfast.errors import InvalidUrl
 
 
 @dataclass(frozen=True)
 class ContainerUrl:
-    """Kind and absolute path of a container. `str()` gives the URL back."""
+    """The parts of a container's URL. `str()` gives the URL back."""
 
     kind: str
     path: str
+    authority: str = ""
+    """Host and port of whoever serves it; empty for what this host reaches by path."""
+    parameters: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.path}"
-
-
-KINDS = ("file", "block")
-
-
-def parse_container_url(text: str) -> ContainerUrl:
-    """The parts of a container URL. Raises InvalidUrl; does not touch the container."""
-    kind, separator, path = text.partition(":")
-    if not separator or kind not in KINDS:
-        raise InvalidUrl(
-            f"{text!r} names no kind of container that Holdfast knows",
-            "Write file:/absolute/path.img or block:/dev/name.",
-        )
-    if not path.startswith("/") or "\0" in path or "\n" in path:
-        raise InvalidUrl(f"{text!r} has no absolute path", f"Write {kind}:/absolute/path.")
-    return ContainerUrl(kind, os.path.normpath("/" + path.lstrip("/")))
+        authority = f"//{self.authority}" if self.authority else ""
+        words = "&".join(f"{name}={value}" for name, value in self.parameters)
+        return f"{self.kind}:{authority}{self.path}{'?' if words else ''}{words}"

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.containers import image_behind, is_container_url, path_of
 from holdfast.errors import Blocked
-from holdfast.model.container import parse_container_url
 from holdfast.model.volume import Volume
 from holdfast.restoration.assess import Assessment
 from holdfast.restoration.copying.sides import Source
-from holdfast.restoration.origin import is_container
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.volumes.nameless import nameless_image
@@ -20,24 +19,25 @@ from holdfast.volumes.properties import primary
 
 
 def source_of(assessment: Assessment) -> Source:
+    """What the online copy reads. Raises Blocked, HoldfastError."""
     request = assessment.seen.request
     if not request.contents:
         return _whole(assessment)
-    if not is_container(request.contents):
+    if not is_container_url(request.contents):
         place = Path(request.contents)
         return Source(
             path=in_expendable_child(lambda: str(place.resolve()), doing=request.contents)
         )
-    url = parse_container_url(request.contents)
-    found = in_expendable_child(lambda: identify(url.path), doing=request.contents)
+    path = path_of(request.contents)
+    found = in_expendable_child(lambda: identify(path), doing=request.contents)
     if found is None or not found.type:
         raise Blocked(
             f"{request.contents} holds no file system", "Name a container that holds one."
         )
     return Source(
-        device=url.path,
+        device=path,
         filesystem=found.type,
-        is_image=url.kind == "file",
+        is_image=bool(image_behind(request.contents)),
         sector_bytes=512,  # every file system can be mounted from smaller sectors than its own
     )
 
@@ -73,7 +73,8 @@ def device_of(volume: Volume, assessment: Assessment) -> Source | None:
         return None
     filesystem = volume.mount.filesystem
     options = _top_level(filesystem)
-    if volume.adoption is None or not volume.adoption.source.startswith("file:"):
+    image = image_behind(volume.adoption.source) if volume.adoption is not None else ""
+    if volume.adoption is None or not image:
         return Source(device=point.source, filesystem=filesystem, options=options)
     words = dict(
         word.partition("=")[::2] for word in volume.adoption.loop_options.split(",") if word
@@ -81,7 +82,7 @@ def device_of(volume: Volume, assessment: Assessment) -> Source | None:
     if "autoclear" not in words or nameless_image(point):
         return Source(device=point.source, filesystem=filesystem, options=options)
     return Source(
-        device=parse_container_url(volume.adoption.source).path,
+        device=image,
         filesystem=filesystem,
         options=options,
         is_image=True,

@@ -17,9 +17,9 @@ from holdfast.applications.freezers.servers import Protection, ourselves, server
 from holdfast.applications.kernel_users import held_by_kernel
 from holdfast.applications.rebind.facts import gather
 from holdfast.config import Settings
+from holdfast.containers import image_behind, is_container_url, path_of
 from holdfast.containers.trust import open_believed
 from holdfast.errors import HoldfastError, Untrusted
-from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
 from holdfast.model.plan import Strategy
@@ -30,7 +30,6 @@ from holdfast.restoration.not_kept import about_the_files, about_the_replaced
 from holdfast.restoration.offers import about_offers
 from holdfast.restoration.origin import (
     about_mounts_below,
-    is_container,
     origin_of_contents,
     origin_of_mount,
 )
@@ -205,7 +204,7 @@ def _container(settings: Settings, seen: Seen) -> Sequence[Finding]:
 def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
     """Contents that would be read from the volume which they are to replace."""
     contents, volume = seen.request.contents, seen.request.volume
-    if not contents or not (seen.is_dead or is_container(contents)):
+    if not contents or not (seen.is_dead or is_container_url(contents)):
         return ()  # a directory on a volume that answers is read before anybody is stopped
     if contents in (volume.adoption.source if volume.adoption else "", *volume.leg_urls):
         return [
@@ -214,7 +213,7 @@ def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
                 "Nothing would change.", "Name others: --from DIRECTORY or --from CONTAINER.",
             )
         ]  # fmt: skip
-    place = parse_container_url(contents).path if is_container(contents) else contents
+    place = path_of(contents) if is_container_url(contents) else contents
     ask = partial(stands_on, settings, volume.name, volume.mount.path, place)
     try:
         words = in_expendable_child(ask, ANSWER_SECONDS, contents)
@@ -250,10 +249,10 @@ def _redundancy(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 def _strangers_image(contents: str) -> Sequence[Finding]:
     """Whoever may write to an image that root mounts decides what its file system makes of it."""
-    address = parse_container_url(contents) if is_container(contents) else None
-    if address is None or address.kind != "file":
+    image = image_behind(contents)
+    if not image:
         return ()
-    path = Path(address.path)
+    path = Path(image)
     try:
         in_expendable_child(
             lambda: os.close(open_believed(path, os.O_RDONLY)), ANSWER_SECONDS, contents

@@ -6,13 +6,11 @@ Asks storage in expendable children only.
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 
-from holdfast.containers.file import loop_devices_showing
+from holdfast.containers import is_container_url, open_container, path_of
 from holdfast.errors import InUse
-from holdfast.model.container import KINDS, parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.block import device_number
@@ -42,11 +40,6 @@ class Origin:
         return [word for word in words if word.partition("=")[0] in names]
 
 
-def is_container(text: str) -> bool:
-    """Whether a source of contents is a container and not a directory."""
-    return text.partition(":")[0] in KINDS
-
-
 def origin_of_mount(point: MountPoint, path: str) -> Origin:
     """A volume that is copied as a whole. Does not block."""
     return Origin(point.filesystem, point.source, path, point.super_options)
@@ -54,8 +47,8 @@ def origin_of_mount(point: MountPoint, path: str) -> Origin:
 
 def origin_of_contents(contents: str) -> Origin:
     """A directory or container. Raises HoldfastError, OSError where storage hangs or is gone."""
-    if is_container(contents):
-        device = parse_container_url(contents).path
+    if is_container_url(contents):
+        device = path_of(contents)
         found = in_expendable_child(lambda: identify(device), doing=contents)
         return Origin(found.type if found is not None else "", device)
     path = in_expendable_child(lambda: os.path.realpath(contents), doing=contents)
@@ -69,12 +62,8 @@ def origin_of_contents(contents: str) -> Origin:
 def check_at_rest(contents: str) -> None:
     """Raise InUse when a container is mounted for writing anywhere: what is read of it while it is
     written would not fit together, or cannot be mounted at all. Asks its storage: may block."""
-    address = parse_container_url(contents)
-    path = os.path.realpath(address.path)
     try:
-        status = os.stat(path)  # noqa: PTH116
-        shown = [path] if stat.S_ISBLK(status.st_mode) else loop_devices_showing(status, path)
-        numbers = {device_number(device) for device in shown}
+        numbers = {device_number(device) for device in open_container(contents).shown_by()}
     except OSError:
         return  # whoever opens it says what is wrong
     for point in all_mount_points() if numbers else ():

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.users import find_users
 from holdfast.config import Settings
+from holdfast.containers import is_container_url
 from holdfast.errors import BadInput, HoldfastError
 from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
 from holdfast.model.volume import Volume
 from holdfast.restoration.carried import Carried, what_is_carried
-from holdfast.restoration.origin import check_at_rest, is_container
+from holdfast.restoration.origin import check_at_rest
 from holdfast.restoration.target import NewStorage, check_fits, design
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
@@ -118,7 +119,7 @@ def see(settings: Settings, request: Request, others: Sequence[Volume]) -> Seen:
         dead = condition.condition in _DEAD
         new, refusal = _design(settings, request, points, others, dead)
     own = request.volume.adoption.source if request.volume.adoption else ""
-    if refusal is None and is_container(request.contents) and request.contents != own:
+    if refusal is None and is_container_url(request.contents) and request.contents != own:
         refusal = _refusal_of_contents(request.contents)
     carried = Carried() if condition.condition in _DEAD else what_is_carried(users)
     return Seen(request, points, condition, users, judged, look_seconds, new, refusal, carried)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.config import Settings
+from holdfast.containers import image_behind
 from holdfast.errors import HoldfastError, StorageFailed
 from holdfast.gate.configuration import load_configuration
 from holdfast.model.mountpoint import MountPoint
@@ -120,8 +121,8 @@ def take_down(settings: Settings, volume: Volume) -> None:
     if volume.adoption is None:
         detach_volume(settings, volume)
         return
-    kind, _, path = volume.adoption.source.partition(":")
-    if kind == "file":
+    path = image_behind(volume.adoption.source)
+    if path:
         kept = kept_device(path, volume.adoption.points)  # the only way to an image without a name
         for loop in loop_devices_of(path):
             # One that detaches by itself may be another file's by the time we come to it.

@@ -17,12 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.config import Settings
-from holdfast.containers import open_container
+from holdfast.containers import (
+    device_behind,
+    image_behind,
+    image_url,
+    open_container,
+    parse_container_url,
+    path_of,
+)
 from holdfast.errors import InUse, InvalidOption, TooSmall
 from holdfast.gate.configuration import GateConfiguration
 from holdfast.gate.provision import provision
 from holdfast.gate.superblock import container_bytes_needed
-from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
@@ -42,7 +48,6 @@ from holdfast.volumes.carrying import carry_options, wanted_super_options
 from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.checks import ContainerPlace, check_containers
 from holdfast.volumes.create import configuration_of
-from holdfast.volumes.erase import clear_container
 from holdfast.volumes.room import check_room
 from holdfast.volumes.source import own_loop_options
 
@@ -143,12 +148,11 @@ def design(
         words, more = without_projects(words)
         dropped += more
     if volume.adoption is not None:
-        is_file = url.startswith("file:")
         adoption = replace(
             volume.adoption,
             source=url,
             super_options=words,
-            loop_options=own_loop_options(draft.sector_bytes) if is_file else "",
+            loop_options=own_loop_options(draft.sector_bytes) if image_behind(url) else "",
             needs_network=False,
         )
         draft = replace(draft, leg_urls=(), adoption=adoption)
@@ -165,9 +169,8 @@ def _with_sectors(draft: Volume, source: str, url: str) -> tuple[Volume, list[Fi
     """The volume with the sector size that its users have now, or cannot keep on this device."""
     present_bytes = sector_bytes(source) if source.startswith("/dev/") else 0
     wanted_bytes = present_bytes or SMALLEST_SECTOR_BYTES  # what no disk limits is not limited
-    own_bytes = 0
-    if draft.is_adopted and url.startswith("block:"):
-        own_bytes = sector_bytes(parse_container_url(url).path)
+    device = device_behind(url) if draft.is_adopted else ""
+    own_bytes = sector_bytes(device) if device else 0
     draft = replace(draft, sector_bytes=own_bytes or min(wanted_bytes, DEFAULT_SECTOR_BYTES))
     if own_bytes <= wanted_bytes:
         return draft, []
@@ -311,7 +314,7 @@ def prepare(settings: Settings, identifier: str, storage: NewStorage) -> Target:
         work = partial(provision, folder, _filled_later(configuration_of(volume)), create=False)
         in_expendable_child(work, _CONTAINER_SECONDS, storage.url)
     return Target(
-        path=parse_container_url(storage.url).path,
+        path=path_of(storage.url),
         size_bytes=volume.size_bytes if gated else 0,
         filesystem=volume.mount.filesystem,
         label=volume.mount.label,
@@ -349,7 +352,7 @@ def _remove(url: str, *, existed: bool) -> str:
     if not container.exists():
         return f"{url} was not made"
     if existed:
-        clear_container(url)
+        open_container(url).clear()
         return f"{url} is empty again"
     deadline = time.monotonic() + _LET_GO_SECONDS
     while True:
@@ -385,10 +388,10 @@ def place_beside(volume: Volume, identifier: str) -> str:
     Raises InvalidOption when it does not lie in an image.
     """
     for url in _urls(volume):
-        if url.startswith("file:"):
-            path = Path(parse_container_url(url).path)
+        if image_behind(url):
+            path = Path(image_behind(url))
             stem = path.stem.partition(".restored-")[0]
-            return f"file:{path.with_name(f'{stem}.restored-{identifier[:8]}{path.suffix}')}"
+            return image_url(path.with_name(f"{stem}.restored-{identifier[:8]}{path.suffix}"))
     raise InvalidOption(
         f"{volume.name} does not lie in an image: there is no place beside it",
         "Name a container for the new contents with --to.",

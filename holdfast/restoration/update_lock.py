@@ -28,10 +28,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from holdfast.containers import image_behind
 from holdfast.containers.trust import open_believed
 from holdfast.errors import ContainerFailed, InUse, Untrusted
 from holdfast.model.bounded import read_object, seconds, whole
-from holdfast.model.container import parse_container_url
 from holdfast.system.boot import boot_id
 from holdfast.system.durable import write_whole
 
@@ -56,7 +56,7 @@ class UpdateLock:
     """The lock of one container for one restoration."""
 
     def __init__(self, url: str, volume: str, owner: str) -> None:
-        self.path = parse_container_url(url).path + SUFFIX
+        self.path = image_behind(url) + SUFFIX
         self._volume = volume
         self._owner = owner
 
@@ -157,10 +157,10 @@ class UpdateLock:
 
 def forget(url: str) -> None:
     """Remove the lock file of an image, when that is not there any more. Idempotent."""
-    container = parse_container_url(url)
+    image = image_behind(url)
     with suppress(OSError):
-        if container.kind == "file" and not Path(container.path).exists():
-            Path(container.path + SUFFIX).unlink()
+        if image and not Path(image).exists():
+            Path(image + SUFFIX).unlink()
 
 
 def host_id() -> str:

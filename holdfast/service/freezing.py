@@ -16,6 +16,7 @@ from holdfast.applications.freezers.protocol import Occasion
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.users import find_users
 from holdfast.config import Settings
+from holdfast.containers import path_of
 from holdfast.errors import (
     AlreadyFrozen,
     InvalidOption,
@@ -55,7 +56,7 @@ def prepare_freeze(settings: Settings, volume: Volume, wanted: str | None = None
     if frozen(settings.run_directory, volume.name) is not None:
         raise AlreadyFrozen(f"{volume.name} is frozen already", f"holdfast thaw {volume.name}")
     mounts = mounts_of(volume)
-    containers = [url.partition(":")[2] for url in (*volume.leg_urls, *volume.spare_urls)]
+    containers = [path_of(url) for url in (*volume.leg_urls, *volume.spare_urls)]
     protection = Protection(servers_below(mounts, containers), ourselves())
     gate = settings.gate_run_directory(volume.name) if volume.kind == "gated" else None
     occasion = Occasion("0" * 32, volume.name, 0, gate_run_directory=gate)

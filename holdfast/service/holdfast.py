@@ -19,6 +19,7 @@ from holdfast.applications.freezers.freezing import (
 )
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
+from holdfast.containers import parse_container_url
 from holdfast.errors import (
     AlreadyExists,
     HoldfastError,
@@ -27,7 +28,6 @@ from holdfast.errors import (
 from holdfast.gate.client import GateClient
 from holdfast.gate.launch import gate_is_running
 from holdfast.gate.superblock import container_bytes_needed
-from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import Reporter

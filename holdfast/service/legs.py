@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from holdfast.containers import parse_container_url
 from holdfast.errors import InvalidOption
-from holdfast.model.container import parse_container_url
 from holdfast.model.volume import LegState, VolumeReport
 from holdfast.service.host import Host
 from holdfast.service.plans import find_leg

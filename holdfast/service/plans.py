@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holdfast.containers import image_behind
 from holdfast.errors import InvalidSize, NoSuchLeg
 from holdfast.model.finding import Finding
 from holdfast.model.size import format_size
@@ -65,8 +66,8 @@ def deletion(volume: Volume, keep_images: bool) -> tuple[str, ...]:
     if volume.is_adopted:
         return ("forget its catalog entry; its mount, its data and its receipts stay",)
     urls = volume.leg_urls + volume.spare_urls
-    images = [url for url in urls if url.startswith("file:")]
-    others = [url for url in urls if not url.startswith("file:")]
+    images = [url for url in urls if image_behind(url)]
+    others = [url for url in urls if not image_behind(url)]
     return (
         f"dismount {volume.mount.path} and stop the gate, where they are there",
         *(f"{'keep' if keep_images else 'delete'} {url}" for url in images),

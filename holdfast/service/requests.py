@@ -11,9 +11,9 @@ import uuid
 from dataclasses import dataclass, replace
 
 from holdfast.config import Settings
+from holdfast.containers import is_container_url, parse_container_url
 from holdfast.errors import InvalidOption, NoSuchContainer
 from holdfast.gate.post import SOCKET_FILE
-from holdfast.model.container import parse_container_url
 from holdfast.model.plan import Strategy
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,
@@ -23,7 +23,6 @@ from holdfast.model.volume import (
     Volume,
     check_name,
 )
-from holdfast.restoration.origin import is_container
 from holdfast.restoration.seen import Request
 from holdfast.restoration.target import is_directory, place_beside
 from holdfast.system.filesystem import kind_of
@@ -273,7 +272,7 @@ def _checked_words(option: str, text: str) -> str:
 
 def _checked_contents(text: str) -> str:
     """A container's URL, normalised, or an absolute directory. Raises BadInput, NotFound."""
-    if is_container(text):
+    if is_container_url(text):
         return str(parse_container_url(text))
     path = os.path.abspath(text)  # noqa: PTH100 - links stay as they are
     if not is_directory(path):

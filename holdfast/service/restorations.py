@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from holdfast.containers import parse_container_url
 from holdfast.errors import Blocked, HoldfastError, InvalidOption, NothingStuck, VolumeHeld
-from holdfast.model.container import parse_container_url
 from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import Left

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
+from holdfast.containers import is_container_url
 from holdfast.errors import (
     AlreadyExists,
     CannotAdopt,
@@ -100,7 +101,7 @@ def limits_of(volume: Volume) -> list[Finding]:
                 "It can be migrated to storage, and not be dismounted: its contents would be lost.",
             )
         )
-    elif not volume.adoption.source.startswith(("block:", "file:")):
+    elif not is_container_url(volume.adoption.source):
         found.append(
             Finding(
                 "no container",

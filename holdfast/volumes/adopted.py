@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.config import Settings
+from holdfast.containers import device_behind, is_container_url
 from holdfast.errors import AlreadyExists, DeadlinePassed, HoldsData, NotMounted, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import (
@@ -183,12 +184,11 @@ def report_adopted(settings: Settings, volume: Volume) -> VolumeReport:
 def is_same_storage(volume: Volume, mounted: Mount) -> bool:
     """Whether what is mounted is what was adopted: the same UUID, else the same source and type."""
     adoption = _adoption(volume)
-    kind, _, path = adoption.source.partition(":")
     if mounted.filesystem != volume.mount.filesystem:
         return False
-    if kind == "block" and mounted.source == path:
+    if mounted.source == device_behind(adoption.source):
         return True
-    if kind not in ("block", "file"):
+    if not is_container_url(adoption.source):
         return mounted.source == adoption.source
     if not volume.mount.uuid:
         return True

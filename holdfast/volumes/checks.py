@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.containers import open_container
+from holdfast.containers import open_container, parse_container_url
 from holdfast.errors import (
     AlreadyExists,
     ContainerFailed,
@@ -25,7 +25,6 @@ from holdfast.errors import (
     TooSmall,
 )
 from holdfast.gate.superblock import container_bytes_needed, read_superblock
-from holdfast.model.container import parse_container_url
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume, check_name
 from holdfast.system.expendable import in_expendable_child
@@ -168,7 +167,6 @@ def _examine_container(
     settings: Settings, name: str, mount_path: str, url: str, size_bytes: int
 ) -> ContainerPlace:
     container = open_container(url)
-    path = Path(parse_container_url(url).path)
     needed_bytes = container_bytes_needed(size_bytes)
     check_not_own_leg(settings, name, mount_path, url)
     exists = container.exists()
@@ -176,18 +174,16 @@ def _examine_container(
         if exists:
             _check_no_superblock(url)
         container.check_free(needed_bytes)
-        status = path.stat() if exists else path.parent.stat()
-        if stat.S_ISBLK(status.st_mode):
-            return ContainerPlace(url, True, ("device", status.st_rdev), 0, 0)
-        real = os.path.realpath(path)
-        identity = ("file", status.st_dev, status.st_ino) if exists else ("path", real)
-        statistics = os.statvfs(path.parent)
+        place = container.place()
     except OSError as error:
         raise ContainerFailed(
             f"{url} cannot be examined: {error.strerror}", "Repair the storage, or use another."
         ) from error
-    room_bytes = statistics.f_bavail * statistics.f_frsize + status.st_blocks * 512 * exists
-    return ContainerPlace(url, exists, identity, status.st_dev, room_bytes)
+    room = place.room
+    if room is None:
+        return ContainerPlace(url, exists, place.identity, 0, 0)
+    room_bytes = room.free_bytes + room.allocated_bytes
+    return ContainerPlace(url, exists, place.identity, room.file_system, room_bytes)
 
 
 def _check_no_superblock(url: str) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.containers import open_container
+from holdfast.containers import image_behind, image_url, open_container, parse_container_url
 from holdfast.errors import (
     AlreadyExists,
     CommandFailed,
@@ -26,7 +26,6 @@ from holdfast.errors import (
 from holdfast.gate.client import GateClient
 from holdfast.gate.configuration import FILE_NAME, GateConfiguration, LegEntry
 from holdfast.gate.provision import provision
-from holdfast.model.container import parse_container_url
 from holdfast.model.size import format_size
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child
@@ -42,7 +41,6 @@ from holdfast.volumes.checks import (
 )
 from holdfast.volumes.descriptor import describe
 from holdfast.volumes.dismounting import detach_loops, dismount_stack, stop_gate
-from holdfast.volumes.erase import clear_container
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack import device_file_of, examine_stack
 from holdfast.volumes.starting import start
@@ -108,7 +106,7 @@ def _completed(settings: Settings, volume: Volume) -> Volume:
     legs = volume.leg_urls
     if not legs:
         image = settings.state_directory.absolute() / IMAGE_DIRECTORY / f"{volume.name}.img"
-        legs = (f"file:{image}",)
+        legs = (image_url(image),)
     mount_properties = replace(
         volume.mount,
         uuid=volume.mount.uuid or str(uuid.uuid4()),
@@ -129,9 +127,9 @@ def _make_image_directory(settings: Settings, volume: Volume) -> None:
     """Folders inside the state directory are ours to make; all others must exist."""
     ours = settings.state_directory.absolute()
     for url in (*volume.leg_urls, *volume.spare_urls):
-        address = parse_container_url(url)
-        folder = Path(address.path).parent
-        if address.kind == "file" and folder.is_relative_to(ours):
+        image = image_behind(url)
+        folder = Path(image).parent
+        if image and folder.is_relative_to(ours):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
@@ -239,7 +237,7 @@ def _give_back(container: ContainerPlace) -> Callable[[], None]:
 
     def act() -> None:
         if container.exists:
-            in_expendable_child(lambda: clear_container(container.url), doing=container.url)
+            in_expendable_child(open_container(container.url).clear, doing=container.url)
         else:
             in_expendable_child(open_container(container.url).remove, doing=container.url)
 

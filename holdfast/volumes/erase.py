@@ -5,16 +5,11 @@ Called in expendable children. Must never touch a container whose superblock is 
 
 from __future__ import annotations
 
-import mmap
 import os
-import stat
 
 from holdfast.containers import Container, open_container
-from holdfast.containers.contents import EDGE_BYTES
 from holdfast.errors import ContainerFailed, ForeignLeg, Refused
 from holdfast.gate.superblock import erase_superblocks, find_superblock, search_superblock
-from holdfast.model.container import parse_container_url
-from holdfast.system.run import run
 
 _SEARCH_SECONDS = 3.0
 """How long to look for the tail of a container that was enlarged."""
@@ -61,26 +56,3 @@ def _is_empty(container: Container) -> bool:
     except Refused:
         return False
     return True
-
-
-def clear_container(url: str) -> None:
-    """Make a container that was checked to be empty read as empty again; its size stays."""
-    container = open_container(url)
-    descriptor = container.open()
-    try:
-        size_bytes = container.size_bytes(descriptor)
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        if not is_file:
-            aligned_bytes = size_bytes // 4096 * 4096
-            edge_bytes = min(EDGE_BYTES, aligned_bytes)
-            with mmap.mmap(-1, edge_bytes) as zeros:
-                os.pwritev(descriptor, [zeros], 0)
-                os.pwritev(descriptor, [zeros], aligned_bytes - edge_bytes)
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    path = parse_container_url(url).path
-    if is_file:
-        run(["fallocate", "--punch-hole", "--offset=0", f"--length={size_bytes}", path])
-    else:
-        run(["wipefs", "--all", "--quiet", path])

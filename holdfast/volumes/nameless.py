@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
+from holdfast.containers import image_behind, image_url
 from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.block import disk_sequence
@@ -44,11 +45,11 @@ def present_source(source: str, point: MountPoint) -> str:
     """What leads to the storage of this mount now: `source` as recorded, unless its image was
     renamed or deleted since: then the name that the kernel has for it."""
     loop = _loop_of(point)
-    kind, _, path = source.partition(":")
-    if kind != "file" or loop is None or loop.backing_file == path or _leads_to(path, loop):
+    path = image_behind(source)
+    if not path or loop is None or loop.backing_file == path or _leads_to(path, loop):
         return source
     found = loop.deleted or _leads_to(loop.backing_file, loop)
-    return f"file:{loop.backing_file}" if found else source
+    return image_url(loop.backing_file) if found else source
 
 
 def keep_nameless(point: MountPoint) -> str:

@@ -5,13 +5,10 @@ Asks storage in expendable children only. Must never change anything.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
+from holdfast.containers import Room, open_container
 from holdfast.errors import HoldfastError, TooSmall
-from holdfast.model.container import parse_container_url
 from holdfast.model.size import format_size
 from holdfast.system.expendable import in_expendable_child
 
@@ -20,41 +17,12 @@ STRUCTURE_SHARE = 64
 16 KiB)."""
 
 _ANSWER_SECONDS = 5.0
-_UNIT_BYTES = 512
-"""Of st_blocks, stat(2)."""
-
-
-@dataclass(frozen=True)
-class Room:
-    """An image, there or still to be made, and the storage that it takes its room from."""
-
-    url: str
-    file_system: int
-    """st_dev: images with the same share what is free."""
-    free_bytes: int
-    size_bytes: int = 0
-    allocated_bytes: int = 0
 
 
 def room_of(url: str) -> Room | None:
-    """The room of an image; None for a block device, and where storage does not say."""
-    address = parse_container_url(url)
-    if address.kind != "file":
-        return None
-
-    def ask() -> Room:
-        path = Path(address.path)
-        found = os.statvfs(path.parent)
-        free_bytes = found.f_bavail * found.f_frsize
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            return Room(url, path.parent.stat().st_dev, free_bytes)
-        allocated_bytes = status.st_blocks * _UNIT_BYTES
-        return Room(url, status.st_dev, free_bytes, status.st_size, allocated_bytes)
-
+    """What an image may still take; None for a block device, and where storage does not say."""
     try:
-        return in_expendable_child(ask, _ANSWER_SECONDS, url)
+        return in_expendable_child(open_container(url).room, _ANSWER_SECONDS, url)
     except (HoldfastError, OSError):
         return None
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from holdfast.containers import device_behind, device_url, image_behind, image_url
 from holdfast.errors import CommandFailed, HoldfastError, InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
@@ -42,8 +43,8 @@ def source_of(point: MountPoint) -> tuple[str, str]:
         return point.source, ""
     loop = next((each for each in loop_devices() if each.device == point.source), None)
     if loop is None:
-        return f"block:{point.source}", ""
-    return f"file:{loop.backing_file}", _loop_options(Path(point.source).name, loop.direct_io)
+        return device_url(point.source), ""
+    return image_url(loop.backing_file), _loop_options(Path(point.source).name, loop.direct_io)
 
 
 def _loop_options(name: str, direct_io: bool) -> str:
@@ -102,8 +103,8 @@ def _is_own(loop_options: str) -> bool:
 
 def let_go_of_source(adoption: Adoption) -> None:
     """Detach the loop device of an image that Holdfast made; others' devices stay. Idempotent."""
-    kind, _, path = adoption.source.partition(":")
-    if kind == "file" and _is_own(adoption.loop_options):
+    path = image_behind(adoption.source)
+    if path and _is_own(adoption.loop_options):
         for loop in loop_devices():
             if loop.backing_file == path and not loop.deleted:
                 detach_loop(loop.device, loop.backing_file)
@@ -115,14 +116,14 @@ def mountable_source(mount: MountProperties, adoption: Adoption) -> tuple[str, s
     Attaches an image to a loop device where none has it. Raises StorageFailed when the recorded
     file system is not found.
     """
-    kind, _, path = adoption.source.partition(":")
-    if kind == "file":
-        kept = kept_device(path, adoption.points)
+    image, device = image_behind(adoption.source), device_behind(adoption.source)
+    if image:
+        kept = kept_device(image, adoption.points)
         if kept:
-            return _checked(kept, path, mount), ""
-        return _image(path, mount, adoption.loop_options)
-    if kind == "block":
-        return _device(path, mount), ""
+            return _checked(kept, image, mount), ""
+        return _image(image, mount, adoption.loop_options)
+    if device:
+        return _device(device, mount), ""
     return adoption.source, ""
 
 

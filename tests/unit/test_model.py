@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.containers import parse_container_url
 from holdfast.errors import InvalidName, InvalidSize, InvalidUrl
-from holdfast.model.container import parse_container_url
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.receipt import Receipt, Step, receipt_from_json
 from holdfast.model.size import (

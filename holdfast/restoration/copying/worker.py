@@ -88,14 +88,6 @@ class Worker:
             self._replica.take_source(root)
         return {}
 
-    def room(self) -> dict[str, Any]:
-        """How much is used here and how much fits there."""
-        ours, theirs = os.statvfs(_root(self._source)), os.statvfs(_root(self._target))
-        return {
-            "source_used_bytes": (ours.f_blocks - ours.f_bfree) * ours.f_frsize,
-            "target_bytes": theirs.f_blocks * theirs.f_frsize,
-        }
-
     def leave(self) -> dict[str, Any]:
         """Close the source."""
         for descriptor in (self._source, self._image):

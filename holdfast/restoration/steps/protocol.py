@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from holdfast.config import Settings
+from holdfast.containers import image_behind
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Restoration
 from holdfast.model.volume import Volume
@@ -110,7 +111,7 @@ class Work:
             if volume is None:
                 continue
             source = volume.adoption.source if volume.adoption else ""
-            found += [url for url in (*volume.leg_urls, source) if url.startswith("file:")]
+            found += [url for url in (*volume.leg_urls, source) if image_behind(url)]
         return list(dict.fromkeys(found))
 
 
