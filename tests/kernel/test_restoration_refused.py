@@ -119,7 +119,10 @@ def test_the_state_directory_on_the_volume_blocks(
 
 def test_containers_that_will_not_do(adopted: tuple[Holdfast, Path], ram_directory: Path) -> None:
     holdfast, path = adopted
-    migrate = holdfast.restorations.migrate
+
+    def migrate(name: str, url: str) -> None:
+        holdfast.restorations.migrate(MigrateRequest(name, (url,)))
+
     with pytest.raises(OwnLeg):
         migrate("data", f"file:{path}/inside.img")
     full = make_image(ram_directory / "full.img", size_bytes=64 << 20)
