@@ -71,7 +71,7 @@ class FileContainer:
     def shown_by(self) -> list[str]:
         """Loop devices that have it as their backing file, under whatever name."""
         path = os.path.realpath(self._path)
-        return loop_devices_showing(os.stat(path), path)  # noqa: PTH116 - links are followed
+        return list(loop_devices_showing(os.stat(path), path))  # noqa: PTH116 - links are followed
 
     def place(self) -> Place:
         """The file, else the folder that it would be made in."""

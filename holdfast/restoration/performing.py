@@ -16,7 +16,6 @@ from typing import Any
 from holdfast.applications.rebind.placed_contents import Progress as CopiedAhead
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
-from holdfast.containers import image_behind, is_container_url, path_of
 from holdfast.errors import Blocked, HoldfastError, NotFound
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Copy, Restoration, Stage

@@ -7,7 +7,6 @@ itself.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -58,7 +57,7 @@ from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.progress import Progress, silent
-from holdfast.volumes.recover import recover
+from holdfast.volumes.recover import record_ends, recover
 from holdfast.volumes.resize import resize_volume
 from holdfast.volumes.room import thinness
 from holdfast.volumes.running import running_volume, running_volumes

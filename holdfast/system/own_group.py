@@ -22,7 +22,7 @@ from pathlib import Path
 
 from holdfast.system.mounts import Mount, mounts
 from holdfast.system.proc import read_record
-from holdfast.system.proc_text import parse_control_groups
+from holdfast.system.proc_text import lines, parse_control_groups
 
 FOLDER = "holdfast"
 _FILES = frozenset({"tasks", "notify_on_release"})
@@ -266,10 +266,10 @@ def _limit(mount: Mount, place: str | None) -> int | None:
     group = Path(mount.path) / place
     if mount.filesystem == "cgroup":
         with suppress(OSError, ValueError):  # not the memory controller's, or gone
-            for line in (group / "memory.stat").read_text().splitlines():
-                if line.startswith("hierarchical_memory_limit "):
-                    size_bytes = int(line.split()[1])
-                    return size_bytes if size_bytes < _UNLIMITED_BYTES else None
+            for line in lines((group / "memory.stat").read_bytes()):
+                name, _, number = line.partition(b" ")
+                if name == b"hierarchical_memory_limit":
+                    return int(number) if int(number) < _UNLIMITED_BYTES else None
         return None
     top = Path(mount.path)
     groups = [group, *(each for each in group.parents if each.is_relative_to(top))]

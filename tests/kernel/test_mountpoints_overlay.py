@@ -13,7 +13,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked, InUse
 from holdfast.model.finding import Verdict
-from holdfast.service import Holdfast
+from holdfast.service import AssessRequest, Holdfast, MigrateRequest
 from holdfast.volumes.mountpoints import capture, dismount
 from tests.kernel.mount_bench import MountBench
 from tests.kernel.restoration_bench import make_image, mounted
@@ -56,13 +56,13 @@ def test_it_is_found_beforehand(
         holdfast.adopt_volume("data", str(path))
         url = f"file:{ram_directory}/2.img"
         with overlay(path, ram_directory / "overlay", how) as place:
-            found = holdfast.restorations.assess("data", url=url).plan
+            found = holdfast.restorations.assess(AssessRequest("data", urls=(url,))).plan
             told = [each for each in found.findings if each.subject == "the kernel's overlay"]
             assert [each.verdict for each in told] == [Verdict.BLOCKS]
             assert str(place) in told[0].found
             with pytest.raises(Blocked, match="overlay"):
-                holdfast.restorations.migrate("data", url)
-        assert not holdfast.restorations.assess("data", url=url).plan.refuses
+                holdfast.restorations.migrate(MigrateRequest("data", (url,)))
+        assert not holdfast.restorations.assess(AssessRequest("data", urls=(url,))).plan.refuses
 
 
 @contextmanager

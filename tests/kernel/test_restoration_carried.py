@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.model.receipt import Receipt
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
 from tests.kernel.rebind.bench import Program
 from tests.kernel.restoration_bench import make_image, mounted
 from tests.waiting import wait_until
@@ -63,7 +63,9 @@ def program(place: Path, how: str = "") -> Iterator[Program]:
 
 
 def move(holdfast: Holdfast, folder: Path, filesystem: str = "ext4") -> Receipt:
-    receipt = holdfast.restorations.migrate("data", f"file:{folder}/2.img", filesystem)
+    receipt = holdfast.restorations.migrate(
+        MigrateRequest("data", (f"file:{folder}/2.img",), filesystem=filesystem)
+    )
     assert receipt is not None
     return receipt
 
@@ -150,7 +152,7 @@ def test_other_contents_take_its_place(settings: Settings, ram_directory: Path) 
         holdfast.adopt_volume("data", str(path))
         with program(path, "writes") as running:
             holdfast.restorations.restore(
-                "data", str(other), to=f"file:{ram_directory}/2.img", forced=True
+                RestoreRequest("data", str(other), f"file:{ram_directory}/2.img", forced=True)
             )
             running.verify()
             assert {each.name for each in path.iterdir()} == {"file", "lost+found"}

@@ -109,14 +109,14 @@ def test_from_a_container_that_somebody_writes_to(
     with mounted(other, ram_directory / "there") as there, reader(path) as process:
         (there / "kept").write_text("other")
         with (there / "kept").open(), pytest.raises(InUse, match=r"writing at .*/there") as told:
-            holdfast.restorations.restore("data", url, to)
+            holdfast.restorations.restore(RestoreRequest("data", url, to))
         assert "descriptor" in str(told.value) and "umount" in told.value.mend
-        assert holdfast.restorations.assess_restore("data", url, to).plan.refuses
+        assert holdfast.restorations.assess(RestoreRequest("data", url, to)).plan.refuses
         assert ask(process).startswith("new new too")
         assert not (ram_directory / "2.img").exists()
         remount = ["mount", "-o", "remount,ro", str(there)]
         subprocess.run(remount, check=True)
-        assert not holdfast.restorations.assess_restore("data", url, to).plan.refuses
+        assert not holdfast.restorations.assess(RestoreRequest("data", url, to)).plan.refuses
 
 
 def test_under_a_live_database_only_by_force(
