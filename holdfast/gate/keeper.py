@@ -13,7 +13,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from typing import Any, NoReturn
 
 from holdfast.gate import doorway, shared
 from holdfast.gate.channel import Probe, make_channel, receive, send, wait
+from holdfast.gate.complaints import complain, wait_until_written
 from holdfast.gate.looking import Look, Lookout
 from holdfast.gate.partner import (
     BEAT_SECONDS,
@@ -155,8 +155,7 @@ class Keeper:
                     raise
                 if str(error) != words:  # not five times a second
                     words = str(error)
-                    with suppress(OSError):
-                        traceback.print_exc()
+                    complain(traceback.format_exc())
                 threading.Event().wait(PAUSE_SECONDS)
 
     def _look_after(self) -> bool:
@@ -284,10 +283,9 @@ def _become(run: Callable[[], None], cells: memoryview) -> NoReturn:
         status = 0
     except BaseException:  # the last thing it can do is to say why
         cells[shared.WORKER_END] = Ending.DEFECT
-        traceback.print_exc()
+        complain(traceback.format_exc())
+        wait_until_written()
     finally:
-        with suppress(OSError):
-            sys.stderr.flush()
         os._exit(status)
 
 
@@ -304,5 +302,4 @@ def enter_service(post: Post) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a mounted file system needs it: stop by command
     for refused in serve_write_back():
-        with suppress(OSError):
-            print(f"keeper: {refused}", file=sys.stderr)
+        complain(f"keeper: {refused}")

@@ -47,7 +47,7 @@ class Roster:
         self.unsettled = False
         self.unsaved = ""
         """Why gate.json could not be written, while it is behind the legs."""
-        self._save_hangs = False
+        self._saves_that_hang = 0
         self.keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None
         """Told before gate.json is written; must not fail."""
         self.on_unsaved: Callable[[str], None] = lambda reason: None
@@ -473,7 +473,7 @@ class Roster:
         earlier attempt hangs, none is made. Raises GivenUp.
         """
         self.keep_copy(configuration)
-        if self._save_hangs:
+        if self._saves_that_hang > 0:
             return
         problem = ""
         hand.enter(STATE)
@@ -484,7 +484,8 @@ class Roster:
         try:
             hand.leave()
         except GivenUp:
-            self._save_hangs = False  # what it has written is outdated: `unsaved` sees to that
+            with self.lock:
+                self._saves_that_hang -= 1  # what it wrote is outdated: `unsaved` sees to that
             raise
         first, self.unsaved = problem and not self.unsaved, problem
         if first:
@@ -492,7 +493,8 @@ class Roster:
 
     def save_hangs(self, reason: str) -> None:
         """A thread that writes gate.json was given up. What it was about counts as saved late."""
-        self._save_hangs = True
+        with self.lock:
+            self._saves_that_hang += 1
         self.save_soon(reason)
 
     def _write(

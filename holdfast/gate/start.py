@@ -262,6 +262,19 @@ def _equalise(recovery: Recovery) -> None:
         mirror.equalising.tend()
 
 
+def _settle(recovery: Recovery) -> None:
+    """Make the epoch durable, by threads of its own: one that hangs is given up, and what it hangs
+    in (a leg, the state directory) is done without by the next."""
+    while True:
+        task = LegTask(recovery.mirror.hands, recovery.roster.settle)
+        while task.at_work:
+            task.join(_POLL_SECONDS)
+        try:
+            return task.result(0.0)
+        except DeadlinePassed:
+            continue
+
+
 def _find_owed(recovery: Recovery, hand: Hand) -> None:
     """Replay from where the predecessor kept writes for bad places: it alone had their contents."""
     mirror = recovery.mirror
@@ -342,7 +355,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
         return
     roster.exclude_absent()
     roster.outgrow()
-    roster.settle(hand)
+    _settle(recovery)
     _find_owed(recovery, hand)
     if mirror.cells[EQUALISING]:
         _equalise(recovery)

@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import traceback
-from contextlib import suppress
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
@@ -26,6 +25,7 @@ from holdfast.gate import shared
 from holdfast.gate.attended import Hand, Hands
 from holdfast.gate.changes import Changes
 from holdfast.gate.channel import receive, send, wait
+from holdfast.gate.complaints import complain, wait_until_written
 from holdfast.gate.configuration import keep_copy, load_running
 from holdfast.gate.control import Control
 from holdfast.gate.doorway import LISTENER
@@ -152,9 +152,8 @@ class Worker:
 
         Not before there is a keeper that would start one: the other threads serve meanwhile.
         """
-        with suppress(OSError):
-            traceback.print_exc()
-            sys.stderr.flush()
+        complain(traceback.format_exc())
+        wait_until_written()
         while not self.guard.in_service():
             threading.Event().wait(PAUSE_SECONDS)
         self.post.cells[shared.WORKER_END] = Ending.DEFECT
@@ -235,12 +234,15 @@ class Worker:
                 os.close(watch)
 
     def _attend(self, task: LegTask[None]) -> None:
-        """Wait for a task of the start, watching over hands meanwhile."""
-        while task.is_alive():
+        """Wait for a task of the start, watching over hands meanwhile.
+
+        Raises DeadlinePassed when it was given up: its thread may hang for ever.
+        """
+        while task.at_work:
             self.beat.tell()
             task.join(min(0.05, self.hang_timeout_seconds))
             self._give_up_hanging()
-        task.result()
+        task.result(0.0)
 
     def _discipline(self) -> None:
         """What a process that serves write-back owes to the kernel's memory management."""
@@ -249,14 +251,14 @@ class Worker:
         gc.disable()
         for refused in memory.serve_write_back():
             if self.post.cells[shared.GENERATION] == 1:
-                print(f"worker: {refused}", file=sys.stderr)
+                complain(f"worker: {refused}")
         self.is_io_flusher = memory.is_io_flusher()
 
     def _lock_memory(self) -> None:
         try:
             memory.lock_all_memory()
         except OSError as error:
-            print(f"worker: {error}", file=sys.stderr)
+            complain(f"worker: {error}")
 
     def _report_ready(self, answer: dict[str, Any]) -> None:
         if self.ready is not None:
@@ -273,8 +275,7 @@ class Worker:
         except Exception:
             if self.guard.in_service():
                 raise
-            with suppress(OSError):
-                traceback.print_exc()
+            complain(traceback.format_exc())
             self.beat.tell()
             self.guard.tend()
             threading.Event().wait(PAUSE_SECONDS)

@@ -145,6 +145,26 @@ def test_hanging(settings: Settings, ram_directory: Path, legs: int) -> None:
         assert known.epoch == bench.gate.show()["epoch"]
 
 
+@pytest.mark.parametrize("legs", [ONE, TWO])
+def test_worker_killed_while_it_hangs(settings: Settings, ram_directory: Path, legs: int) -> None:
+    """The next one goes on without the journal, although the dead one has all locks."""
+    urls = plain_legs(ram_directory, 1, legs)
+    with (
+        failing_disk(settings.state_directory, ram_directory / "state.image"),
+        Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench,
+    ):
+        activity = bench.start(FLUSHING)
+        with hanging(settings.state_directory):
+            activity.goes_on()
+            os.kill(bench.counters().worker_pid, signal.SIGKILL)
+            activity.goes_on()
+            assert bench.gate.show()["journal"]["state"] == "degraded"
+            assert bench.leg_states() == dict.fromkeys(range(1, legs + 1), "in-sync")
+        result = activity.stop()
+        assert result.errors == 0, result.first_errors
+        assert activity.verify(bench.mountpoint, result.acknowledged) == []
+
+
 def test_commands_end_while_it_hangs(settings: Settings, ram_directory: Path) -> None:
     """With an error that names it; nothing of the command is left."""
     with (

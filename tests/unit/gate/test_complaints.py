@@ -1,0 +1,67 @@
+"""Complaints reach the log, and nobody waits for a log that does not take them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HANGING = """
+import os
+from holdfast.gate.complaints import MOST_KEPT, complain, wait_until_written
+for number in range(3 * MOST_KEPT):
+    complain(f"{number}")
+wait_until_written(0.05)
+print("went on", flush=True)
+if not os.fork():
+    complain("a child has its own")
+    wait_until_written(0.05)
+    print("went on", flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+WORKING = """
+import os
+from holdfast.gate.complaints import complain, wait_until_written
+complain("first")
+wait_until_written()
+if not os.fork():
+    complain("second")
+    wait_until_written()
+    os._exit(0)
+os.wait()
+complain("third")
+wait_until_written()
+"""
+
+
+def test_nobody_waits_for_a_log_that_hangs() -> None:
+    """A pipe that is full and that nobody reads stands for it."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    try:
+        while True:
+            os.write(write_end, bytes(65536))
+    except BlockingIOError:
+        os.set_blocking(write_end, True)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", HANGING],
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=write_end,
+            timeout=60,
+        )
+        assert done.stdout == b"went on\n" * 2
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_every_process_writes_in_order(tmp_path: Path) -> None:
+    log = tmp_path / "gate.log"
+    with log.open("wb") as file:
+        subprocess.run([sys.executable, "-c", WORKING], stderr=file, check=True, timeout=60)
+    assert log.read_text() == "first\nsecond\nthird\n"
