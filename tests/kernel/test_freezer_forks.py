@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.freeze_bench import freeze_bench
+from tests.kernel.freeze_bench import control_groups, freeze_bench
 
 
 @pytest.mark.parametrize("by", ["cgroup", "signal"])
@@ -14,10 +14,10 @@ def test_nobody_escapes_and_nobody_is_forgotten(ram_directory: Path, by: str) ->
     """Several times, for the instant of the freeze differs."""
     with freeze_bench(ram_directory) as bench:
         counter = bench.count(2, 2, None, "--rebel")
-        home = Path(f"/proc/{counter.process.pid}/cgroup").read_text()
+        home = control_groups(counter.process.pid)
         for _ in range(3):
             bench.freeze(by)
             assert bench.stands_still(counter)
             bench.thaw()
             counter.wait_for_progress()
-            assert {Path(f"/proc/{pid}/cgroup").read_text() for pid in counter.pids[:2]} == {home}
+            assert {control_groups(pid) for pid in counter.pids[:2]} == {home}

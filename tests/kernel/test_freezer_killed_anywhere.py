@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.applications.freezers.record import RecordFile
 from holdfast.system.scheduling import read_urgency
-from tests.kernel.freeze_bench import FreezeBench, freeze_bench
+from tests.kernel.freeze_bench import FreezeBench, control_groups, freeze_bench
 from tests.waiting import wait_until
 
 SECONDS = 0.8
@@ -43,7 +43,7 @@ def test_killed_at_a_random_instant(
     with freeze_bench(ram_directory) as bench:
         counter = bench.count(2, 2)
         before = [read_urgency(thread) for thread in counter.threads]
-        groups = [Path(f"/proc/{pid}/cgroup").read_text() for pid in counter.pids]
+        groups = [control_groups(pid) for pid in counter.pids]
         for turn in range(soak_rounds(4, 200)):
             child = freeze_in_child(bench, by)
             if turn % 2:
@@ -64,7 +64,7 @@ def test_killed_at_a_random_instant(
                 assert time.monotonic_ns() < record.deadline_ns + LATE_NS
             counter.wait_for_progress()
             assert [read_urgency(thread) for thread in counter.threads] == before
-            assert [Path(f"/proc/{pid}/cgroup").read_text() for pid in counter.pids] == groups
+            assert [control_groups(pid) for pid in counter.pids] == groups
 
 
 def ended(child: int) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.system import cgroup
 from holdfast.system.scheduling import Urgency, read_urgency, set_urgency
-from tests.kernel.freeze_bench import Counter, freeze_bench, states
+from tests.kernel.freeze_bench import Counter, control_groups, freeze_bench, states
 from tests.waiting import wait_until
 
 BATCH, ROUND_ROBIN = os.SCHED_BATCH, os.SCHED_RR
@@ -35,8 +35,8 @@ def group() -> Iterator[Path]:
 
 
 def places(counter: Counter) -> dict[int, str]:
-    """Every line of every process's control groups, version 1 included."""
-    return {pid: Path(f"/proc/{pid}/cgroup").read_text() for pid in counter.pids}
+    """The control groups of every process."""
+    return {pid: control_groups(pid) for pid in counter.pids}
 
 
 def test_gathered_processes_return_to_their_groups(ram_directory: Path, group: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.system.process_state import read_state
 from holdfast.system.scheduling import read_urgency
-from tests.kernel.freeze_bench import freeze_bench
+from tests.kernel.freeze_bench import control_groups, freeze_bench
 
 
 @pytest.mark.parametrize("by", ["cgroup", "signal", "priority"])
@@ -21,7 +21,7 @@ def test_the_heartbeat_never_changes(ram_directory: Path, by: str) -> None:
         def seen() -> tuple[object, ...]:
             state = read_state(pid)
             stopped = state is None or state.state in "Tt"
-            return stopped, Path(f"/proc/{pid}/cgroup").read_text(), read_urgency(pid)
+            return stopped, control_groups(pid), read_urgency(pid)
 
         before = seen()
         assert not before[0]
