@@ -67,6 +67,17 @@ def hanging(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def on_own_disk(settings: Settings, folder: Path, legs: int) -> Iterator[Bench]:
+    """A volume whose state directory has a disk of its own, for hangs."""
+    urls = plain_legs(folder, 1, legs)
+    with (
+        failing_disk(settings.state_directory, folder / "state.image"),
+        Bench(settings, folder, urls, hang_timeout_seconds=HANG_SECONDS) as bench,
+    ):
+        yield bench
+
+
 def write_much(bench: Bench) -> None:
     """More than a journal segment, at once."""
     command = ["dd", "if=/dev/zero", f"of={bench.mountpoint / 'much'}", "bs=1M", "count=72"]
@@ -123,11 +134,7 @@ def test_failing(settings: Settings, ram_directory: Path, cell: Cell) -> None:
 @pytest.mark.parametrize("legs", [ONE, TWO])
 def test_hanging(settings: Settings, ram_directory: Path, legs: int) -> None:
     """Nobody waits for it for longer than for a leg that hangs; gate.json is written afterwards."""
-    urls = plain_legs(ram_directory, 1, legs)
-    with (
-        failing_disk(settings.state_directory, ram_directory / "state.image"),
-        Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench,
-    ):
+    with on_own_disk(settings, ram_directory, legs) as bench:
         activity = bench.start(FLUSHING)
         with hanging(settings.state_directory):
             activity.goes_on()
@@ -148,11 +155,7 @@ def test_hanging(settings: Settings, ram_directory: Path, legs: int) -> None:
 @pytest.mark.parametrize("legs", [ONE, TWO])
 def test_worker_killed_while_it_hangs(settings: Settings, ram_directory: Path, legs: int) -> None:
     """The next one goes on without the journal, although the dead one has all locks."""
-    urls = plain_legs(ram_directory, 1, legs)
-    with (
-        failing_disk(settings.state_directory, ram_directory / "state.image"),
-        Bench(settings, ram_directory, urls, hang_timeout_seconds=HANG_SECONDS) as bench,
-    ):
+    with on_own_disk(settings, ram_directory, legs) as bench:
         activity = bench.start(FLUSHING)
         with hanging(settings.state_directory):
             activity.goes_on()
