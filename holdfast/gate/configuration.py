@@ -41,14 +41,15 @@ class LegEntry:
     state: LegState = LegState.IN_SYNC
     reason: str = ""
     position: int = 0
-    """Recorded position when the leg failed: what it certainly holds."""
+    """Recorded position when the leg was in sync last: what it certainly holds."""
     replaces: int = 0
     """Number of the leg that leaves when this one is in sync, 0: none. It may have left."""
     container_bytes: int = 0
     """Where its tail ends, which stays when the container is enlarged. 0: not known yet."""
     excluded_epoch: int = 0
-    """The epoch that went on without it: a container that carries this one or a later one was used
-    apart from us. 0: not known."""
+    """The first epoch since it was in sync last that went on without it, also while it is brought
+    up to date: a container that carries this one or a later one was used apart from us. 0: not
+    known."""
 
 
 @dataclass(frozen=True)

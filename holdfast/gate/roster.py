@@ -149,12 +149,9 @@ class Roster:
                 self._arrange()
                 self.on_last_lost(leg, reason)
             else:
-                entry = replace(
-                    self.entry(leg.number),
-                    state=LegState.FAILED,
-                    reason=reason,
-                    position=self.configuration.recorded_position if was_in_sync else 0,
-                )
+                entry = replace(self.entry(leg.number), state=LegState.FAILED, reason=reason)
+                if was_in_sync:
+                    entry = replace(entry, position=self.configuration.recorded_position)
                 leg.state = LegState.FAILED
                 self._change(self.configuration.with_leg(entry))
         if not last:
@@ -199,7 +196,6 @@ class Roster:
                         state=LegState.RESYNCING,
                         reason="",
                         container_bytes=leg.container_bytes,
-                        excluded_epoch=0,
                     )
                 )
             )
@@ -217,7 +213,9 @@ class Roster:
             if self.present.get(leg.number) is not leg or not self.readers:
                 return False
             leg.state = LegState.IN_SYNC
-            entry = replace(self.entry(leg.number), state=LegState.IN_SYNC, reason="")
+            entry = replace(
+                self.entry(leg.number), state=LegState.IN_SYNC, reason="", excluded_epoch=0
+            )
             self._change(self.configuration.with_leg(entry))
             return True
 

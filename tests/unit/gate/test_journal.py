@@ -7,6 +7,7 @@ import mmap
 import os
 import signal
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -325,9 +326,12 @@ def test_killed_at_any_instruction(tmp_path: Path, round_number: int) -> None:
                 said[0:8] = (number + 1).to_bytes(8, "little")
                 if number % 7 == 3:
                     journal.trim(journal.position - SEGMENT_BYTES)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     while int.from_bytes(said[0:8], "little") < 20 + 11 * round_number:
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the child ended by itself"
         os.sched_yield()
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

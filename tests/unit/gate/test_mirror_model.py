@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import HoldfastError, NoSource
@@ -696,6 +696,24 @@ HISTORIES = st.lists(
 )
 
 
+OLD_COPY_AFTER_A_FAILED_RETURN: list[Doing] = [
+    ("add_leg", {}),
+    ("copy", {"pick": 0}),
+    ("write", {"start": 0, "count": 1, "zero": False}),
+    ("error_soon", {"pick": 0, "calls": 4}),
+    ("flush", {}),
+    ("detach_and_attach", {}),
+    ("error_soon", {"pick": 0, "calls": 0}),
+    ("error_soon", {"pick": 0, "calls": 0}),
+    ("flush", {}),
+    ("put_older_copy", {"pick": 0, "which": 0}),
+    ("put_older_copy", {"pick": 0, "which": 0}),
+]
+"""A copy older than the leg's last position comes back, fails before it is marked as incomplete,
+and comes back once more: it is still not what the leg was when it left."""
+
+
+@example(legs=1, unflushed=False, seed=0, history=OLD_COPY_AFTER_A_FAILED_RETURN)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @settings(max_examples=rounds(100, 5000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(1, 3), st.booleans(), st.integers(0, 9), HISTORIES)
