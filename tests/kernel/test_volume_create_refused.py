@@ -13,12 +13,15 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError, OwnLeg
+from holdfast.gate.client import GateClient
+from holdfast.gate.configuration import load_configuration
 from holdfast.model.volume import Volume
 from holdfast.volumes.chain import check_not_own_leg
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.stack import examine_stack
 from tests.faults import LoopLeg, SmallDisk
 from tests.kernel.volume_stack import SIZE, volume, wish
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -51,10 +54,19 @@ def refused(settings: Settings, wanted: Volume, code: str, *others: Volume) -> s
 
 
 @contextmanager
-def quiet(path: str) -> Iterator[None]:
-    """A file system that writes nothing of its own accord meanwhile, as new ones do."""
+def quiet(settings: Settings, volume: Volume) -> Iterator[None]:
+    """Nothing writes of its own accord meanwhile, as new file systems do, and their gates after."""
+    path = volume.mount.path
+    gate = GateClient(settings.gate_run_directory(volume.name))
+    state_directory = settings.gate_state_directory(volume.name)
     subprocess.run(["fsfreeze", "--freeze", path], check=True)
     try:
+        wait_until(
+            lambda: (
+                load_configuration(state_directory).recorded_position
+                == gate.show()["journal"]["position"]
+            )
+        )
         yield
     finally:
         subprocess.run(["fsfreeze", "--unfreeze", path], check=True)
@@ -144,7 +156,7 @@ def test_the_same_container_twice(settings: Settings, ram_directory: Path) -> No
 
 
 def test_a_leg_of_another_volume(settings: Settings, ram_directory: Path) -> None:
-    with volume(settings, wish(ram_directory, name="other")) as other, quiet(other.mount.path):
+    with volume(settings, wish(ram_directory, name="other")) as other, quiet(settings, other):
         refused(settings, wish(ram_directory, other.leg_urls[0]), "FOREIGN", other)
         refused(settings, wish(ram_directory, other.leg_urls[0]), "BUSY")
 
