@@ -107,6 +107,9 @@ class ServingThread(threading.Thread):
         header = memoryview(aligned_buffer(_PAGE))
         self.header = header[: fuse.HEADER_BYTES]
         self.data = memoryview(aligned_buffer(fuse.MAXIMUM_TRANSFER_BYTES + _PAGE))
+        self.payload = self.data
+        """What the request in hand writes: the buffer of whoever read it, however often it was
+        given up since."""
         self.predecessor = predecessor
 
     def run(self) -> None:
@@ -128,13 +131,15 @@ class ServingThread(threading.Thread):
         self.hand.cells[BUSY_SINCE] = predecessor.busy_since
         self.busy_since = predecessor.busy_since
         opcode = fuse.IN_HEADER.unpack_from(self.header)[1]
-        length = predecessor.length
-        payload = predecessor.data if opcode == fuse.WRITE else self.data
-        if opcode not in (fuse.READ, fuse.WRITE):
+        self.length = predecessor.length
+        if opcode == fuse.WRITE:
+            self.payload = predecessor.payload
+        elif opcode != fuse.READ:
             self.data[:_PAGE] = predecessor.data[:_PAGE]
         self.predecessor = None
         self.working = True
-        self._answer(length, payload)
+        self._answer(self.length, self.payload)
+        self.payload = self.data
         self.working = False
         self.hand.cells[BUSY_SINCE] = 0
 
