@@ -19,7 +19,7 @@ from holdfast.cli.output import (
     stepped_progress,
 )
 from holdfast.cli.session import session
-from holdfast.errors import Blocked, InvalidOption
+from holdfast.errors import Blocked
 from holdfast.model.finding import Verdict
 from holdfast.model.volume import LegState
 
@@ -59,8 +59,6 @@ def migrate(
     named.
     """
     urls = [*([url] if url else []), *(leg or ())]
-    if not urls:
-        raise InvalidOption("no container was named", f"holdfast migrate {name} URL")
     from holdfast.service import MigrateRequest
 
     request = MigrateRequest(name, tuple(urls), tuple(spare or ()), filesystem, deadline, force)

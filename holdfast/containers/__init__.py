@@ -56,12 +56,22 @@ def is_container_url(source: str) -> bool:
 
 def image_behind(source: str) -> str:
     """The path of the image file that this source is; empty when it is something else."""
-    return open_container(source).image_path if is_container_url(source) else ""
+    container = _container_behind(source)
+    return container.image_path if container is not None else ""
 
 
 def device_behind(source: str) -> str:
     """The path of the block device that this source is; empty when it is something else."""
-    return open_container(source).device_path if is_container_url(source) else ""
+    container = _container_behind(source)
+    return container.device_path if container is not None else ""
+
+
+def _container_behind(source: str) -> Container | None:
+    """The container that a recorded source names: whoever made the mount may have called it so."""
+    try:
+        return open_container(source)
+    except InvalidUrl:
+        return None
 
 
 def path_of(url: str) -> str:
@@ -72,9 +82,9 @@ def path_of(url: str) -> str:
 
 def image_url(path: object) -> str:
     """The URL of an image file at an absolute path."""
-    return str(FileContainer.parse(str(path)))
+    return str(ContainerUrl("file", str(path)))
 
 
 def device_url(path: object) -> str:
     """The URL of a block device at an absolute path."""
-    return str(BlockContainer.parse(str(path)))
+    return str(ContainerUrl("block", str(path)))

@@ -22,39 +22,37 @@ LAST_WORDS_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 
 
-class _Writer:
-    """The thread of one process; a forked child has another."""
+class _Writer(threading.Thread):
+    """Of one process."""
 
     def __init__(self) -> None:
-        self.kept: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self.is_idle = True
-        threading.Thread(target=self._run, name="complaints", daemon=True).start()
+        super().__init__(name="complaints", daemon=True)
+        self.kept: queue.Queue[bytes] = queue.Queue(MOST_KEPT)
+        self.start()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         while True:
             words = self.kept.get()
             with suppress(OSError):  # no room in the log
                 os.write(STANDARD_ERROR, words)
-            self.is_idle = self.kept.empty()
+            self.kept.task_done()
 
 
-_writers: dict[int, _Writer] = {}
-"""By process; at most the one of this process is used."""
+_writers: list[_Writer] = []
+"""None or one; a forked child begins without: its parent's thread is not there."""
+os.register_at_fork(after_in_child=_writers.clear)
 
 
 def complain(words: str) -> None:
     """Have these words written to the log; returns at once, and never fails."""
-    with suppress(RuntimeError):  # no room for a thread
-        writer = _writers.get(os.getpid()) or _Writer()
-        _writers[os.getpid()] = writer
-        if writer.kept.qsize() < MOST_KEPT:
-            writer.is_idle = False
-            writer.kept.put(f"{words.rstrip()}\n".encode(errors="replace"))
+    with suppress(RuntimeError, queue.Full):  # no room for a thread, or for more words
+        if not _writers:
+            _writers.append(_Writer())
+        _writers[0].kept.put_nowait(f"{words.rstrip()}\n".encode(errors="replace"))
 
 
 def wait_until_written(seconds: float = LAST_WORDS_SECONDS) -> None:
     """Before the process ends: until all was written, at most so long."""
     deadline = monotonic() + seconds
-    writer = _writers.get(os.getpid())
-    while writer is not None and not writer.is_idle and monotonic() < deadline:
+    while _writers and _writers[0].kept.unfinished_tasks and monotonic() < deadline:
         threading.Event().wait(_POLL_SECONDS)

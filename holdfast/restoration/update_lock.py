@@ -28,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from holdfast.containers import image_behind
+from holdfast.containers import image_behind, path_of
 from holdfast.containers.trust import open_believed
 from holdfast.errors import ContainerFailed, InUse, Untrusted
 from holdfast.model.bounded import read_object, seconds, whole
@@ -56,7 +56,7 @@ class UpdateLock:
     """The lock of one container for one restoration."""
 
     def __init__(self, url: str, volume: str, owner: str) -> None:
-        self.path = image_behind(url) + SUFFIX
+        self.path = path_of(url) + SUFFIX
         self._volume = volume
         self._owner = owner
 

@@ -183,10 +183,13 @@ class MigrateRequest:
     deadline_seconds: float = DEADLINE_SECONDS
     forced: bool = False
 
-    def as_assess_request(self) -> AssessRequest:
-        """What is to be found out before it is done. Raises InvalidOption without a container."""
+    def __post_init__(self) -> None:
+        """Raise InvalidOption when no container is named."""
         if not self.urls:
             raise InvalidOption("no container was named", f"holdfast migrate {self.volume} URL")
+
+    def as_assess_request(self) -> AssessRequest:
+        """What is to be found out before it is done."""
         return AssessRequest(
             volume=self.volume,
             strategy=Strategy.MIGRATE,

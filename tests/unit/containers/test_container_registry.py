@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.containers import CONTAINERS, open_container
+from holdfast.containers import CONTAINERS, device_behind, image_behind, open_container
 from holdfast.errors import InvalidUrl, NoSuchContainer
 
 
@@ -39,3 +39,11 @@ def test_an_absent_device_is_named(tmp_path: Path) -> None:
     for attempt in (lambda: container.create(4096), lambda: container.check_free(4096)):
         with pytest.raises(NoSuchContainer, match="there is no device"):
             attempt()
+
+
+@pytest.mark.parametrize(
+    "source", ["file:relative", "block:", "file:/a\nb", "host:/export", "tmpfs"]
+)
+def test_a_source_that_is_no_container_has_nothing_behind_it(source: str) -> None:
+    """Whoever serves a FUSE mount gives its source any name."""
+    assert image_behind(source) == device_behind(source) == ""
