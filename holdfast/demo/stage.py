@@ -18,7 +18,7 @@ from holdfast.demo.dismantle import VOLUME
 from holdfast.demo.storage import ServedStorage, Storage
 from holdfast.demo.timeline import Timeline
 from holdfast.errors import GateGone
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import LegReport, LegState, VolumeReport, VolumeState
 from holdfast.service import Holdfast, NewVolume

@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.gate import shared
-from holdfast.gate.channel import make_channel
-from holdfast.gate.keeper import Keeper, serve
-from holdfast.gate.post import Post, clean_up, open_post, unmount_device
+from holdfast.gate.processes.channel import make_channel
+from holdfast.gate.processes.handover import Post, clean_up, open_post, unmount_device
+from holdfast.gate.processes.keeper import Keeper, serve
+from holdfast.gate.runtime import shared_page
 from holdfast.system.process import watch_leader
 
 
@@ -54,8 +54,8 @@ def resume(
     worker_pid: int,
 ) -> None:
     """Life of a keeper that a worker started because the one before died."""
-    cells = shared.map_page(page)
-    cells[shared.KEEPER_GENERATION] += 1
+    cells = shared_page.map_page(page)
+    cells[shared_page.KEEPER_GENERATION] += 1
     listening = socket.socket(fileno=listener)
     listening.setblocking(False)
     post = Post(state_directory, run_directory, cells, page, connection, listening)

@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.config import Settings
 from holdfast.containers import image_behind
 from holdfast.errors import HoldfastError, StorageFailed
-from holdfast.gate.configuration import load_configuration
+from holdfast.gate.members.configuration import load_configuration
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
 from holdfast.system.durable import sync_directory

@@ -26,9 +26,9 @@ from holdfast.containers import (
     path_of,
 )
 from holdfast.errors import InUse, InvalidOption, TooSmall
-from holdfast.gate.configuration import GateConfiguration
-from holdfast.gate.provision import provision
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.configuration import GateConfiguration
+from holdfast.gate.members.provision import provision
+from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size

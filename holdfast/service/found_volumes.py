@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.errors import AlreadyExists, NoSuchVolume
-from holdfast.gate.remains import living_processes
+from holdfast.gate.processes.remains import living_processes
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.service.host import Host
 from holdfast.service.requests import MountRequest, check_mount_request

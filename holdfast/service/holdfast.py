@@ -24,9 +24,9 @@ from holdfast.errors import (
     HoldfastError,
     InUse,
 )
-from holdfast.gate.client import GateClient
-from holdfast.gate.launch import gate_is_running
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.gate.processes.client import GateClient
+from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import Reporter

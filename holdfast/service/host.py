@@ -14,8 +14,8 @@ from holdfast.applications.freezers.freezing import spool_of
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import AlreadyExists, GateGone, HasNoGate, NoSuchVolume, NotAttached
-from holdfast.gate.client import GateClient
-from holdfast.gate.launch import gate_is_running
+from holdfast.gate.processes.client import GateClient
+from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.places import judge_answering_places
 from holdfast.service.rights import need_root

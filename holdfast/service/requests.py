@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from holdfast.config import Settings
 from holdfast.containers import is_container_url, parse_container_url
 from holdfast.errors import InvalidOption, NoSuchContainer
-from holdfast.gate.post import SOCKET_FILE
+from holdfast.gate.processes.handover import SOCKET_FILE
 from holdfast.model.plan import Strategy
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,

@@ -17,7 +17,7 @@ from functools import partial
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
-from holdfast.gate.remains import abandoned_inode
+from holdfast.gate.processes.remains import abandoned_inode
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import LoopDevice, backing_identity, loop_devices
 from holdfast.system.mounts import mount_at

@@ -24,13 +24,13 @@ from holdfast.errors import (
     StorageFailed,
     Untrusted,
 )
-from holdfast.gate.configuration import (
+from holdfast.gate.members.configuration import (
     GateConfiguration,
     load_configuration,
     save_configuration,
 )
-from holdfast.gate.launch import gate_is_running
-from holdfast.gate.provision import rediscover
+from holdfast.gate.members.provision import rediscover
+from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify

@@ -14,7 +14,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import NoSuchVolume, OwnLeg, StorageFailed
-from holdfast.gate.configuration import load_configuration
+from holdfast.gate.members.configuration import load_configuration
 from holdfast.system.mounts import is_under, mount_holding, mounts
 from holdfast.system.standing import below_block_device, below_mount, block_device_name
 from holdfast.volumes.stack import volume_of_device_file

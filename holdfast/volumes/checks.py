@@ -24,7 +24,7 @@ from holdfast.errors import (
     InvalidSize,
     TooSmall,
 )
-from holdfast.gate.superblock import container_bytes_needed, read_superblock
+from holdfast.gate.members.superblock import container_bytes_needed, read_superblock
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume, check_name
 from holdfast.system.expendable import in_expendable_child

@@ -23,9 +23,9 @@ from holdfast.errors import (
     StorageFailed,
     TooSmall,
 )
-from holdfast.gate.client import GateClient
-from holdfast.gate.configuration import FILE_NAME, GateConfiguration, LegEntry
-from holdfast.gate.provision import provision
+from holdfast.gate.members.configuration import FILE_NAME, GateConfiguration, LegEntry
+from holdfast.gate.members.provision import provision
+from holdfast.gate.processes.client import GateClient
 from holdfast.model.size import format_size
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child

@@ -10,8 +10,8 @@ from functools import partial
 
 from holdfast.config import Settings
 from holdfast.errors import GateGone, HoldfastError, InUse, NoSuchVolume, StorageFailed
-from holdfast.gate.client import GateClient
-from holdfast.gate.configuration import load_configuration
+from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.processes.client import GateClient
 from holdfast.model.volume import LegState, Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.users import users_of_device

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from holdfast.errors import NoSource
-from holdfast.gate.configuration import GateConfiguration
+from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.model.bounded import typed
 from holdfast.model.volume import FILE_SYSTEMS, GATED, MountProperties, Volume, check_name
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 from holdfast.config import Settings
 from holdfast.errors import GateGone, InUse, LastLeg, VolumeHeld
-from holdfast.gate.client import GateClient
-from holdfast.gate.launch import gate_is_running
+from holdfast.gate.processes.client import GateClient
+from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import LegState, Volume
 from holdfast.system.block import device_number

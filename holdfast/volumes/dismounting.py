@@ -14,8 +14,8 @@ from contextlib import suppress
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
-from holdfast.gate import launch
-from holdfast.gate.shared import STOPPED, open_page
+from holdfast.gate.processes import launch
+from holdfast.gate.runtime.shared_page import STOPPED, open_page
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import Mount, is_under, mount_at, mounts_under, unmount

@@ -9,7 +9,7 @@ import os
 
 from holdfast.containers import Container, open_container
 from holdfast.errors import ContainerFailed, ForeignLeg, Refused
-from holdfast.gate.superblock import erase_superblocks, find_superblock, search_superblock
+from holdfast.gate.members.superblock import erase_superblocks, find_superblock, search_superblock
 
 _SEARCH_SECONDS = 3.0
 """How long to look for the tail of a container that was enlarged."""

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, HoldfastError, InUse
-from holdfast.gate.launch import gate_is_running
-from holdfast.gate.remains import living_processes, record_end, wake
+from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.processes.remains import living_processes, record_end, wake
 from holdfast.model.recovery import Left
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices

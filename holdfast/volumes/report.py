@@ -11,8 +11,8 @@ from typing import Any
 
 from holdfast.config import Settings
 from holdfast.errors import GateGone, HoldfastError
-from holdfast.gate.client import GateClient
-from holdfast.gate.configuration import GateConfiguration, load_configuration
+from holdfast.gate.members.configuration import GateConfiguration, load_configuration
+from holdfast.gate.processes.client import GateClient
 from holdfast.model.volume import (
     GateReport,
     LegReport,

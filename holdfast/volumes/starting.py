@@ -6,7 +6,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, StorageFailed
-from holdfast.gate.launch import LOG_FILE, start_gate
+from holdfast.gate.processes.launch import LOG_FILE, start_gate
 
 _LAST_WORDS_BYTES = 4096
 

@@ -20,11 +20,11 @@ from typing import Any, Self
 
 from holdfast.config import Settings
 from holdfast.errors import GateGone
-from holdfast.gate.client import GateClient
-from holdfast.gate.configuration import load_configuration
-from holdfast.gate.launch import gate_is_running
-from holdfast.gate.shared import Counters, read_counters
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.gate.processes.client import GateClient
+from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.runtime.shared_page import Counters, read_counters
 from holdfast.model.volume import JournalMode, LegState, Volume
 from holdfast.system.loop import loop_devices
 from holdfast.volumes.attach import attach_volume

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.configuration import (
+from holdfast.gate.members.configuration import (
     FILE_NAME,
     GateConfiguration,
     LegEntry,
     load_configuration,
     save_configuration,
 )
-from holdfast.gate.incidents import Incidents
+from holdfast.gate.runtime.incidents import Incidents
 from holdfast.system.durable import replace_durably
 from tests.faults import SmallDisk
 from tests.waiting import wait_until

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.client import GateClient
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.gate.processes.client import GateClient
 from holdfast.volumes.report import report_volume
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.volume_stack import SIZE, volume, wish

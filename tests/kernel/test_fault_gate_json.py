@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.gate.configuration import FILE_NAME, load_configuration
+from holdfast.gate.members.configuration import FILE_NAME, load_configuration
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import FLUSHING
 from tests.waiting import wait_until

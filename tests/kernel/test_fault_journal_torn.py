@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.journal import Journal
+from holdfast.gate.log.journal import Journal
 from tests.kernel.fault_bench import Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING, IDLE, Cell, cells
 

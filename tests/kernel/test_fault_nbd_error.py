@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.superblock import container_bytes_needed
 from tests.faults import NbdLeg
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import IDLE, ONE, Cell, cells

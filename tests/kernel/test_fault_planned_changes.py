@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import LastLeg
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.superblock import container_bytes_needed
 from tests.faults import LoopLeg
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import IDLE, ONE, Cell, cells

@@ -17,7 +17,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed
-from holdfast.gate.configuration import load_configuration, save_configuration
+from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.model.volume import JournalFailurePolicy
 from tests.faults import SmallDisk, truncate_to_zero
 from tests.kernel.fault_bench import HANG_SECONDS, Bench, plain_legs

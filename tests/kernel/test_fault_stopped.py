@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate import shared
-from holdfast.gate.partner import SHORTEST_LIMIT_SECONDS
+from holdfast.gate.processes.partner import SHORTEST_LIMIT_SECONDS
+from holdfast.gate.runtime import shared_page
 from tests.faults import stopped
 from tests.kernel.fault_bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING
@@ -46,13 +46,13 @@ def debugged(pid: int) -> Iterator[None]:
 
 def rounds(bench: Bench, count: int) -> None:
     """Until both main loops came round that often."""
-    cells = shared.open_page(bench.run_directory)
+    cells = shared_page.open_page(bench.run_directory)
     for _ in range(count):
-        beats = cells[shared.KEEPER_BEAT], cells[shared.WORKER_BEAT]
+        beats = cells[shared_page.KEEPER_BEAT], cells[shared_page.WORKER_BEAT]
         wait_until(
             lambda beats=beats: (
-                beats[0] != cells[shared.KEEPER_BEAT]  # type: ignore[misc]
-                and beats[1] != cells[shared.WORKER_BEAT]
+                beats[0] != cells[shared_page.KEEPER_BEAT]  # type: ignore[misc]
+                and beats[1] != cells[shared_page.WORKER_BEAT]
             )
         )
 

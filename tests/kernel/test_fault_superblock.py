@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import NoSource
-from holdfast.gate.superblock import tail_bytes
+from holdfast.gate.members.superblock import tail_bytes
 from tests.faults import copy_image, destroy_superblock
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import FLUSHING, Cell, cells

@@ -13,7 +13,7 @@ import pytest
 from holdfast.applications.freezers.servers import Protection, servers_below
 from holdfast.config import Settings
 from holdfast.errors import AlreadyFrozen, CannotFreeze, NotFrozen
-from holdfast.gate.client import GateClient
+from holdfast.gate.processes.client import GateClient
 from holdfast.volumes.mountpoints import capture
 from tests.faults import FuseLeg
 from tests.kernel.freeze_bench import freeze_bench

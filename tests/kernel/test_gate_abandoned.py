@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate import shared
-from holdfast.gate.remains import living_processes
-from holdfast.gate.shared import read_counters
+from holdfast.gate.processes.remains import living_processes
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.model.finding import Verdict
 from holdfast.model.volume import Volume
 from holdfast.service.doctor import gates
@@ -157,5 +157,5 @@ def test_a_gate_that_lives_is_never_taken_for_one(settings: Settings, ram_direct
 
 def _has_successor(run_directory: Path, keeper: int) -> bool:
     """Whether the worker has started another keeper, be it in service or not."""
-    cells = shared.open_page(run_directory)
-    return bool((shared.announced_keeper(cells)[0] or cells[shared.KEEPER_PID]) != keeper)
+    cells = shared_page.open_page(run_directory)
+    return bool((shared_page.announced_keeper(cells)[0] or cells[shared_page.KEEPER_PID]) != keeper)

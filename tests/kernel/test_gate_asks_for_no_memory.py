@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.gate.superblock import SLOT_BYTES, SLOTS
+from holdfast.gate.members.superblock import SLOT_BYTES, SLOTS
 from tests.kernel.volume_stack import volume, wish
 from tests.resume.killing import counters
 from tests.waiting import wait_until

@@ -8,8 +8,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.gate.client import GateClient
-from holdfast.gate.control import CONVERSATIONS
+from holdfast.gate.processes.client import GateClient
+from holdfast.gate.processes.control import CONVERSATIONS
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import FLUSHING
 from tests.waiting import wait_until

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.remains import living_processes
-from holdfast.gate.shared import read_counters
+from holdfast.gate.processes.remains import living_processes
+from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.service import Holdfast
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.recover import recover

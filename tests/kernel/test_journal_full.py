@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.journal import Journal, Kind
+from holdfast.gate.log.journal import Journal, Kind
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 

@@ -8,8 +8,8 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import TooSmall
-from holdfast.gate.configuration import load_configuration
-from holdfast.gate.launch import gate_is_running
+from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.processes.launch import gate_is_running
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.stack import examine_stack
 from tests.faults import SmallDisk

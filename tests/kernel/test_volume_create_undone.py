@@ -11,8 +11,8 @@ import pytest
 from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import CommandFailed, DeadlinePassed
-from holdfast.gate.launch import gate_is_running
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.gate.processes.launch import gate_is_running
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.stack import examine_stack
 from tests.faults import FuseLeg, LoopLeg

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.client import GateClient
-from holdfast.gate.shared import read_counters
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.gate.processes.client import GateClient
+from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.resize import resize_volume

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.gate import superblock as format_
-from holdfast.gate.superblock import Member, Superblock
+from holdfast.gate.members import superblock as format_
+from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.model.volume import LegState
 
 UUID = "11111111-2222-3333-4444-555555555555"

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from holdfast.gate import shared
-from holdfast.gate.client import Counters, read_counters
+from holdfast.gate.processes.client import Counters, read_counters
+from holdfast.gate.runtime import shared_page
 
 LONGEST_PAUSE_SECONDS = 0.3
 """Between two kills: long enough for many of the workers to serve and to write their receipt."""
@@ -58,8 +58,8 @@ def kill_worker(run_directory: Path) -> None:
 
 def is_whole(run_directory: Path) -> bool:
     """Whether the newest worker serves; each of the pair has watched the other since its start."""
-    cells = shared.open_page(run_directory)
-    return cells[shared.SERVING] == cells[shared.GENERATION]
+    cells = shared_page.open_page(run_directory)
+    return cells[shared_page.SERVING] == cells[shared_page.GENERATION]
 
 
 class Killer(threading.Thread):

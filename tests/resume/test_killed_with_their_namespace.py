@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.remains import living_processes
+from holdfast.gate.processes.remains import living_processes
 from holdfast.volumes.recover import recover
 from tests.faults.connection import abort_connection, copied_connection
 from tests.resume.killing import is_whole, keeper, worker

@@ -22,10 +22,10 @@ import pytest
 from holdfast.config import Settings
 from holdfast.demo.applications.launch import APPLICATIONS, RunningApplication
 from holdfast.errors import NoSource
-from holdfast.gate.client import GateClient
-from holdfast.gate.configuration import load_configuration, save_configuration
-from holdfast.gate.launch import gate_is_running
-from holdfast.gate.shared import read_counters
+from holdfast.gate.members.configuration import load_configuration, save_configuration
+from holdfast.gate.processes.client import GateClient
+from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.model.volume import JournalMode, Volume
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume

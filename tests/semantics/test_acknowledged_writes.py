@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.client import GateClient
+from holdfast.gate.processes.client import GateClient
 from tests.kernel.fault_bench import fuse_leg
 from tests.kernel.volume_stack import volume, wish
 from tests.semantics.writing import prepare, read, write

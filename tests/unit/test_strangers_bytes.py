@@ -38,8 +38,14 @@ from holdfast.applications.rebind.courier import received_numbers
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.ingest import read_spool
 from holdfast.errors import NoSource, StorageFailed
-from holdfast.gate import segment, superblock
-from holdfast.gate.configuration import FILE_NAME, GateConfiguration, LegEntry, load_configuration
+from holdfast.gate.log import segment
+from holdfast.gate.members import superblock
+from holdfast.gate.members.configuration import (
+    FILE_NAME,
+    GateConfiguration,
+    LegEntry,
+    load_configuration,
+)
 from holdfast.model.bounded import MOST_NUMBER, read_json, read_object, typed
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.receipt import Receipt

@@ -19,25 +19,25 @@ from time import monotonic
 from typing import Any
 
 from holdfast.containers import open_container
-from holdfast.gate import shared
-from holdfast.gate.attended import Hand, Hands
-from holdfast.gate.changes import Changes
-from holdfast.gate.configuration import (
+from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.data.unflushed import Unflushed
+from holdfast.gate.members.configuration import (
     GateConfiguration,
     LegEntry,
     load_configuration,
     save_configuration,
 )
-from holdfast.gate.hold import HoldExpired
-from holdfast.gate.incidents import Incidents
-from holdfast.gate.leg import Leg, LegDevice
-from holdfast.gate.mirror import Mirror
-from holdfast.gate.provision import provision, rediscover
-from holdfast.gate.recovery import Recovery
-from holdfast.gate.start import start_first, take_over
-from holdfast.gate.superblock import Superblock, bitmap_offset, search_superblock
-from holdfast.gate.task import LegTask
-from holdfast.gate.unflushed import Unflushed
+from holdfast.gate.members.leg import Leg, LegDevice
+from holdfast.gate.members.provision import provision, rediscover
+from holdfast.gate.members.superblock import Superblock, bitmap_offset, search_superblock
+from holdfast.gate.repair.changes import Changes
+from holdfast.gate.repair.recovery import Recovery
+from holdfast.gate.repair.start import start_first, take_over
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import Hand, Hands
+from holdfast.gate.runtime.incidents import Incidents
 from holdfast.model.volume import JournalMode, LegState
 
 BLOCK_BYTES = 4096
@@ -273,7 +273,7 @@ class InProcessGate:
         self.storages.dead = True
         page = self.cells
         self.cells = memoryview(bytearray(page)).cast("Q")
-        page[shared.STORAGE_HOLD_SINCE] = page[shared.STORAGE_HOLD_DEADLINE] = 1
+        page[shared_page.STORAGE_HOLD_SINCE] = page[shared_page.STORAGE_HOLD_DEADLINE] = 1
         deadline = monotonic() + PATIENCE_SECONDS
         for resync in self.recovery.resyncs.values():
             resync.stopping.set()
@@ -425,7 +425,7 @@ def legs_not_in_use(urls: list[str]) -> list[str]:
 
 def new_page() -> memoryview:
     """A shared page of a gate that starts."""
-    return memoryview(bytearray(shared.SIZE_BYTES)).cast("Q")
+    return memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
 
 
 def copy_sparse(source: Path, destination: Path) -> None:

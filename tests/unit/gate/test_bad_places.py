@@ -14,11 +14,11 @@ from time import monotonic
 
 import pytest
 
-from holdfast.gate import superblock
-from holdfast.gate.attended import Hand
-from holdfast.gate.hold import HoldExpired
-from holdfast.gate.superblock import bitmap_offset
-from holdfast.gate.task import LegTask
+from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.members import superblock
+from holdfast.gate.members.superblock import bitmap_offset
+from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate
@@ -135,7 +135,7 @@ def test_the_same_place_bad_on_both(gates: Callable[[int], InProcessGate]) -> No
 def test_a_resynchronisation_leaves_it_for_the_end(
     gates: Callable[[int], InProcessGate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.gate.resync.BAD_PLACE_SECONDS", 0.01)
+    monkeypatch.setattr("holdfast.gate.repair.resync.BAD_PLACE_SECONDS", 0.01)
     gate = gates(1)
     write(gate, b"7", 7 << 20)
     gate.storages.bad_places[1] = {BAD}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.configuration import load_configuration
-from holdfast.gate.resync import Resync
-from holdfast.gate.task import LegTask
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.repair.resync import Resync
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate

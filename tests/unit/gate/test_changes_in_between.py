@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from holdfast.errors import InvalidOption
-from holdfast.gate.attended import Hand
-from holdfast.gate.changes import ELSEWHERE
-from holdfast.gate.request import parse
+from holdfast.gate.processes.request import parse
+from holdfast.gate.repair.changes import ELSEWHERE
+from holdfast.gate.runtime.claims import Hand
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import states, write

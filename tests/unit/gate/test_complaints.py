@@ -9,7 +9,7 @@ from pathlib import Path
 
 HANGING = """
 import os
-from holdfast.gate.complaints import MOST_KEPT, complain, wait_until_written
+from holdfast.gate.runtime.complaints import MOST_KEPT, complain, wait_until_written
 for number in range(3 * MOST_KEPT):
     complain(f"{number}")
 wait_until_written(0.05)
@@ -24,7 +24,7 @@ os.wait()
 
 WORKING = """
 import os
-from holdfast.gate.complaints import complain, wait_until_written
+from holdfast.gate.runtime.complaints import complain, wait_until_written
 complain("first")
 wait_until_written()
 if not os.fork():

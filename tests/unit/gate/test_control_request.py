@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from holdfast.errors import InvalidOption
-from holdfast.gate import request
-from holdfast.gate.control import Control
-from holdfast.gate.request import REQUEST_BYTES, VERBS, parse, read_line
+from holdfast.gate.processes import request
+from holdfast.gate.processes.control import Control
+from holdfast.gate.processes.request import REQUEST_BYTES, VERBS, parse, read_line
 
 
 def line(**values: object) -> bytes:

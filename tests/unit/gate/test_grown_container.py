@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import ContainerFailed
-from holdfast.gate.provision import rediscover
-from holdfast.gate.superblock import container_bytes_needed
+from holdfast.gate.members.provision import rediscover
+from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.volume import JournalMode
 from holdfast.volumes.erase import erase_leg
 from tests.unit.gate.blocks import on_leg, read, states, write

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from holdfast.gate.hold import Hold, HoldExpired
-from holdfast.gate.shared import SIZE_BYTES
+from holdfast.gate.data.hold import Hold, HoldExpired
+from holdfast.gate.runtime.shared_page import SIZE_BYTES
 
 
 @pytest.fixture

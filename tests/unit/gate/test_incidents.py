@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from time import monotonic_ns
 
-from holdfast.gate.attended import Hands
-from holdfast.gate.incidents import Incidents
-from holdfast.gate.shared import BUSY_SINCE, SIZE_BYTES
+from holdfast.gate.runtime.claims import Hands
+from holdfast.gate.runtime.incidents import Incidents
+from holdfast.gate.runtime.shared_page import BUSY_SINCE, SIZE_BYTES
 
 MILLISECOND = 1_000_000
 

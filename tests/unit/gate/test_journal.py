@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.gate.journal import Journal, Kind, describe
-from holdfast.gate.segment import PAGE_BYTES
+from holdfast.gate.log.journal import Journal, Kind, describe
+from holdfast.gate.log.segment import PAGE_BYTES
 
 SEGMENT_BYTES = 64 << 10
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import NoSource
-from holdfast.gate.membership import FoundLeg, HostMemory, Standing, Verdict, judge
-from holdfast.gate.superblock import Member, Superblock
+from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, Verdict, judge
+from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.model.volume import JournalMode, LegState
 
 UNFLUSHED = JournalMode.UNFLUSHED

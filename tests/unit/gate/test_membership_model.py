@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from holdfast.gate.membership import FoundLeg, HostMemory, Standing, judge
-from holdfast.gate.superblock import Member, Superblock
+from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, judge
+from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.model.volume import JournalMode, LegState
 
 LEGS = "abc"

@@ -25,10 +25,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import HoldfastError, NoSource
-from holdfast.gate.attended import Hand
-from holdfast.gate.configuration import load_configuration
-from holdfast.gate.leg import LegDevice
-from holdfast.gate.superblock import bitmap_offset, search_superblock
+from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.superblock import bitmap_offset, search_superblock
+from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode, LegState
 from holdfast.system.memory import aligned_buffer
 from tests.soak import rounds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.gate.names import to_be_failed
+from holdfast.gate.repair.names import to_be_failed
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from holdfast.gate import keeper as keeper_module
-from holdfast.gate import restoring, shared
-from holdfast.gate.channel import make_channel
-from holdfast.gate.incidents import Incidents
-from holdfast.gate.keeper import Keeper
-from holdfast.gate.post import Post, listen
-from holdfast.gate.restoring import KeeperGuard
+from holdfast.gate.processes import keeper as keeper_module
+from holdfast.gate.processes import keeper_watch
+from holdfast.gate.processes.channel import make_channel
+from holdfast.gate.processes.handover import Post, listen
+from holdfast.gate.processes.keeper import Keeper
+from holdfast.gate.processes.keeper_watch import KeeperGuard
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.incidents import Incidents
 
 
 class Waiting:
@@ -51,7 +52,7 @@ def post(tmp_path: Path) -> Any:
     run_directory = tmp_path / "run"
     run_directory.mkdir()
     with listen(run_directory) as listener:
-        cells = memoryview(bytearray(shared.SIZE_BYTES)).cast("Q")
+        cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
         null = os.open("/dev/null", os.O_RDWR)
         yield Post(tmp_path, run_directory, cells, null, null, listener, keeper_pid=os.getpid())
         os.close(null)
@@ -89,14 +90,14 @@ def test_keeper(post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         started.append(pid)
         return make_channel()[1], pid
 
-    monkeypatch.setattr(restoring, "start_keeper", start)
+    monkeypatch.setattr(keeper_watch, "start_keeper", start)
     incidents = Incidents("v", tmp_path / "spool")
     child = os.fork()
     if child == 0:
         os._exit(0)
     guard = KeeperGuard(_kept_by(post, child), make_channel()[1], incidents, list, lambda: None)
     os.waitpid(child, 0)
-    monkeypatch.setattr(restoring, "watch_leader", no_room)
+    monkeypatch.setattr(keeper_watch, "watch_leader", no_room)
     guard.tend()
     assert len(started) == 1
     _, status = os.waitpid(started[0], 0)

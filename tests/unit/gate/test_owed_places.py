@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.hold import HoldExpired
-from holdfast.gate.superblock import bitmap_offset
+from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.members.superblock import bitmap_offset
 from holdfast.model.volume import JournalMode
 from holdfast.system.memory import aligned_buffer
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write
@@ -141,7 +141,7 @@ def test_a_large_request_is_written_around_the_place(gate: InProcessGate) -> Non
 def test_the_journal_is_emptied_all_the_same(
     gate: InProcessGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.gate.unflushed.CHECKPOINT_BYTES", 256 << 10)
+    monkeypatch.setattr("holdfast.gate.data.unflushed.CHECKPOINT_BYTES", 256 << 10)
     write(gate, b"1", BAD, flush=True)
     gate.die()
     lose_what_was_written(gate, 1, BAD)

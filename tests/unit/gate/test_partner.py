@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.gate import partner
-from holdfast.gate.partner import (
+from holdfast.gate.processes import partner
+from holdfast.gate.processes.partner import (
     LONGEST_LIMIT_SECONDS,
     PATIENCE_SECONDS,
     SHORTEST_LIMIT_SECONDS,

@@ -7,10 +7,10 @@ from time import monotonic_ns
 
 import pytest
 
-from holdfast.gate.attended import GivenUp, Hand, Hands
-from holdfast.gate.ranges import Ranges
-from holdfast.gate.shared import BUSY_SINCE, LEG, SIZE_BYTES
-from holdfast.gate.task import LegTask
+from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.runtime.claims import GivenUp, Hand, Hands
+from holdfast.gate.runtime.shared_page import BUSY_SINCE, LEG, SIZE_BYTES
 
 
 @pytest.fixture

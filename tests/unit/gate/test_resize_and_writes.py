@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.attended import Hand
-from holdfast.gate.intent import Bitmap
-from holdfast.gate.task import LegTask
+from holdfast.gate.data.intent import Bitmap
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate, KilledError

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.attended import Hand
-from holdfast.gate.resync import Resync
+from holdfast.gate.repair.resync import Resync
+from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import on_leg, states, write
 from tests.unit.gate.gate_in_process import InProcessGate, KilledError

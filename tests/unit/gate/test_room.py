@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.gate.hold import HoldExpired
-from holdfast.gate.leg import ZERO_STEP_BYTES, Leg
-from holdfast.gate.task import LegTask
+from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.members.leg import ZERO_STEP_BYTES, Leg
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import block_of, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate
@@ -103,13 +103,13 @@ def test_every_step_of_a_long_zeroing_is_an_entry_of_its_own(
 ) -> None:
     """So that none of them is inside the leg for longer than the storage takes for one."""
     write(gate, b"1", 3 << 20)
-    monkeypatch.setattr("holdfast.gate.leg.ZERO_STEP_BYTES", 2 << 20)
+    monkeypatch.setattr("holdfast.gate.members.leg.ZERO_STEP_BYTES", 2 << 20)
     if not punches:
 
         def refuse(*arguments: object) -> None:
             raise OSError(errno.EOPNOTSUPP, "not here")
 
-        monkeypatch.setattr("holdfast.gate.leg.fallocate", refuse)
+        monkeypatch.setattr("holdfast.gate.members.leg.fallocate", refuse)
     steps = []
 
     def entered() -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from holdfast.gate import doorway, shared
-from holdfast.gate.channel import make_channel
-from holdfast.gate.post import Post, listen
+from holdfast.gate.processes import socket_name
+from holdfast.gate.processes.channel import make_channel
+from holdfast.gate.processes.handover import Post, listen
+from holdfast.gate.runtime import shared_page
 
 
 def test_no_two_facts_share_a_cell() -> None:
@@ -15,32 +16,32 @@ def test_no_two_facts_share_a_cell() -> None:
     ranges = {"FIRST_CONTAINER", "_CONTAINERS", "FIRST_FAILED", "LAST_FAILED"}
     of_slots = ("BUSY_SINCE", "LEG", "LEG_SINCE", "READS", "WRITES", "FLUSHES", "DISCARDS")
     of_slots += ("LONGEST_WAIT", "ERRORS", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES", "RESENT")
-    finals = [name for name, kind in shared.__annotations__.items() if "Final" in str(kind)]
-    head = [getattr(shared, name) for name in finals if name not in (*ranges, *of_slots)]
-    head.append(shared.BOOT + 1)
-    head += [index + part for index in shared._CONTAINERS for part in range(3)]
-    head += list(range(shared.FIRST_FAILED, shared.LAST_FAILED + 1))
+    finals = [name for name, kind in shared_page.__annotations__.items() if "Final" in str(kind)]
+    head = [getattr(shared_page, name) for name in finals if name not in (*ranges, *of_slots)]
+    head.append(shared_page.BOOT + 1)
+    head += [index + part for index in shared_page._CONTAINERS for part in range(3)]
+    head += list(range(shared_page.FIRST_FAILED, shared_page.LAST_FAILED + 1))
     assert len(head) == len(set(head))
-    assert max(head) < shared.HEAD_CELLS
-    slot = [getattr(shared, name) for name in of_slots]
+    assert max(head) < shared_page.HEAD_CELLS
+    slot = [getattr(shared_page, name) for name in of_slots]
     assert len(slot) == len(set(slot))
-    assert max(slot) < shared.SLOT_CELLS
+    assert max(slot) < shared_page.SLOT_CELLS
 
 
 def test_a_new_socket_leaves_the_gate_what_it_is(tmp_path: Path) -> None:
     """Superblocks are known as its own by a number that lasts until the gate ends."""
     run_directory = tmp_path / "run"
     run_directory.mkdir()
-    cells = memoryview(bytearray(shared.SIZE_BYTES)).cast("Q")
-    token = shared.gate_token(cells)
+    cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
+    token = shared_page.gate_token(cells)
     keeper, worker = make_channel()
     with keeper, worker, listen(run_directory) as listener:
         post = Post(tmp_path, run_directory, cells, -1, -1, listener)
-        doorway.tend(post, keeper)
+        socket_name.tend(post, keeper)
         (run_directory / "control").unlink()
-        doorway.tend(post, keeper)
-        assert shared.gate_token(cells) == token
+        socket_name.tend(post, keeper)
+        assert shared_page.gate_token(cells) == token
         inode = (run_directory / "control").stat().st_ino
-        assert cells[shared.SOCKET_INODE] == inode
+        assert cells[shared_page.SOCKET_INODE] == inode
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(run_directory / "control"))

@@ -11,8 +11,8 @@ from time import monotonic_ns
 import pytest
 
 from holdfast.errors import NoSource
-from holdfast.gate.leg import Leg
-from holdfast.gate.unflushed import Unflushed
+from holdfast.gate.data.unflushed import Unflushed
+from holdfast.gate.members.leg import Leg
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate

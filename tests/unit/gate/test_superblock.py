@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import InvalidUrl
-from holdfast.gate import superblock as sb
+from holdfast.gate.members import superblock as sb
 from holdfast.model.volume import LegState
 
 BASE = sb.Superblock("volume", "leg", 1, 16 << 20, epoch=1, sequence=0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.gate.attended import Hands
-from holdfast.gate.intent import REGIONS_PER_PAGE, Bitmap
-from holdfast.gate.ranges import Ranges
-from holdfast.gate.shared import SIZE_BYTES
-from holdfast.gate.superblock import REGION_BYTES
+from holdfast.gate.data.intent import REGIONS_PER_PAGE, Bitmap
+from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.members.superblock import REGION_BYTES
+from holdfast.gate.runtime.claims import Hands
+from holdfast.gate.runtime.shared_page import SIZE_BYTES
 
 SIZE = 40 * REGION_BYTES
 WRITES = st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(1, 3 * REGION_BYTES)))

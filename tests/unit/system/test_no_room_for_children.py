@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.channel import Probe
-from holdfast.gate.looking import Look
+from holdfast.gate.processes.channel import Probe
+from holdfast.gate.processes.name_watch import Look
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.expendable_batch import ask_each
 

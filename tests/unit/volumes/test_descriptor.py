@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.errors import StorageFailed
-from holdfast.gate.configuration import GateConfiguration, LegEntry
+from holdfast.gate.members.configuration import GateConfiguration, LegEntry
 from holdfast.model.volume import JournalMode, MountProperties, Volume
 from holdfast.volumes.descriptor import describe, volume_of, with_configuration
 

@@ -1,0 +1,5 @@
+"""The data path: a request is logged, marked, written to every leg, or read from one.
+
+`mirror` is the centre. Nothing here decides who may belong to the volume (members), and nothing
+brings a leg back (repair).
+"""

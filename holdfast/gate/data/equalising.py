@@ -1,0 +1,139 @@
+"""Legs made equal after a crash: regions in which a write was under way when everything ended.
+
+Every leg in sync holds all that was acknowledged, and in these regions perhaps different parts of
+what was not. So each of them stays a source. Invariant: a region is made equal before anything of
+it is read, so that what was read once is read ever after, whichever leg fails. A region keeps its
+bit until then: whoever comes after a death begins again with all that have one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING
+
+from holdfast.gate.data.bad_places import BadPlaceError
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.members.leg import LegDevice, zero_all
+from holdfast.gate.members.superblock import REGION_BYTES
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.incidents import Incident
+from holdfast.system.memory import aligned_buffer
+
+if TYPE_CHECKING:
+    from holdfast.gate.data.mirror import Mirror
+
+
+class Equalising:
+    """Of one mirror. `before_reading` is called by every reader, the others by the main thread."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self.unequal: set[int] = set()
+        """Regions that may differ between legs in sync."""
+        self._incident: Incident | None = None
+        self._task: LegTask[None] | None = None
+        self.stopping = threading.Event()
+        """Ends the background thread; the bits of what is left stay."""
+
+    @property
+    def hand(self) -> Hand | None:
+        """Of the background thread."""
+        return None if self._task is None else self._task.hand
+
+    def begin(self, regions: Iterable[int]) -> None:
+        """These may differ; `tend` must follow. Nothing was read since the crash."""
+        self.unequal = set(regions)
+        if self.unequal:
+            cause = "writes were under way when the gate ended"
+            self._incident = self._mirror.incidents.begin("resync", cause)
+            self._incident.step("legs made equal", f"{len(self.unequal)} regions")
+            self._mirror.cells[shared_page.EQUALISING] = 1
+
+    def tend(self) -> None:
+        """Have the background thread at work as long as there is something to do."""
+        if self._task is not None and self._task.at_work:
+            return
+        if self.stopping.is_set():
+            return
+        if self.unequal and len(self._mirror.roster.writers) > 1:
+            self._task = LegTask(self._mirror.hands, self._all, awaited=False)
+        elif not self._mirror.roster.unsettled:
+            self._end()
+
+    def _end(self) -> None:
+        """All are equal, or one leg is left: whoever returns gets every region with a bit."""
+        if self._incident is not None:
+            self._incident.resolve("one leg is left" if self.unequal else "equal")
+            self._incident = None
+        self.unequal.clear()
+        self._mirror.cells[shared_page.EQUALISING] = 0
+
+    def before_reading(self, hand: Hand, offset: int, length: int) -> None:
+        """Make the regions of that range equal. Raises HoldExpired, GivenUp."""
+        if self.unequal:
+            first, last = offset // REGION_BYTES, (offset + length - 1) // REGION_BYTES
+            for region in self.unequal.intersection(range(first, last + 1)):
+                self._make_equal(hand, region)
+
+    def _all(self, hand: Hand) -> None:
+        rate = self._mirror.roster.configuration.resync_bytes_per_second
+        started, done = monotonic(), 0
+        while (left := self.unequal.copy()) and not self.stopping.is_set():
+            if len(self._mirror.roster.writers) < 2:
+                break
+            self._make_equal(hand, min(left))
+            done += REGION_BYTES
+            if rate:
+                self.stopping.wait(max(0.0, done / rate - (monotonic() - started)))
+        self._mirror.wake()
+
+    def _make_equal(self, hand: Hand, region: int) -> None:
+        mirror = self._mirror
+        offset = region * REGION_BYTES
+        length = min(REGION_BYTES, mirror.size_bytes - offset)
+        entered = not mirror.ranges.holds(hand)
+        if entered:
+            mirror.ranges.enter(hand, offset, length)
+        try:
+            if region in self.unequal:
+                self._copy(hand, memoryview(aligned_buffer(length))[:length], offset)
+                self.unequal.discard(region)
+        finally:
+            if entered and not hand.given_up:
+                mirror.ranges.leave(hand)
+
+    def _copy(self, hand: Hand, view: memoryview, offset: int) -> None:
+        """Give all what the first in sync has; what none can read is left out, unit by unit."""
+        mirror, unit = self._mirror, self._mirror.owed.unit_bytes
+        legs = mirror.roster.readers[:1], mirror.roster.writers
+        try:
+            mirror.read_once(hand, view, offset, monotonic_ns())
+        except BadPlaceError:
+            if len(view) > unit:
+                half = max(unit, len(view) // 2 // unit * unit)
+                self._copy(hand, view[:half], offset)
+                self._copy(hand, view[half:], offset + half)
+            return
+        for leg in legs[1]:
+            if leg not in legs[0]:
+                self._write(hand, leg, view, offset)
+        if mirror.roster.unsettled:
+            mirror.roster.settle(hand)
+        if legs != (mirror.roster.readers[:1], mirror.roster.writers):  # it may be another's
+            self._copy(hand, view, offset)
+
+    def _write(self, hand: Hand, leg: LegDevice, view: memoryview, offset: int) -> None:
+        hand.enter(leg.number)
+        try:
+            if any(view):
+                leg.write(view, offset)
+            else:
+                zero_all(hand, leg, offset, len(view), keep_allocated=False)
+        except OSError as error:
+            hand.leave()
+            self._mirror.roster.fail(leg, f"made equal: {error.strerror}")
+        else:
+            hand.leave()

@@ -1,0 +1,515 @@
+"""The data path: reads from one leg, writes to all, and goes on when a leg fails.
+
+Invariant: what is answered is on every in-sync leg (and in the journal), or durably excluded from
+the legs that lack it. A request that finds no leg waits in the hold and is issued again; only the
+hold's deadline ends it with HoldExpired. Nothing here depends on FUSE: the same calls serve a test
+against an array of blocks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from time import monotonic_ns
+
+from holdfast.gate.data.bad_places import BadPlaceError, BadPlaces
+from holdfast.gate.data.equalising import Equalising
+from holdfast.gate.data.hold import Hold
+from holdfast.gate.data.intent import Bitmap
+from holdfast.gate.data.owed import Owed
+from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.repaying import Repaying, Replay
+from holdfast.gate.data.room import Room, Waiting
+from holdfast.gate.data.unflushed import JOURNAL, Unflushed, Unjournalled, WriteLog
+from holdfast.gate.log.journal import Kind
+from holdfast.gate.members.configuration import GateConfiguration
+from holdfast.gate.members.leg import NO_SPACE, LegDevice, zero_all
+from holdfast.gate.members.roster import STATE, Roster
+from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
+from holdfast.gate.runtime.claims import Hand, Hands
+from holdfast.gate.runtime.incidents import Incidents
+from holdfast.model.volume import JournalFailurePolicy, JournalMode
+
+
+class Mirror:
+    """The legs of one volume as one device. Every call names the hand that makes it."""
+
+    def __init__(
+        self,
+        state_directory: Path,
+        configuration: GateConfiguration,
+        cells: memoryview,
+        hands: Hands,
+        incidents: Incidents,
+    ) -> None:
+        self.cells = cells
+        self.hands = hands
+        self.incidents = incidents
+        self.roster = Roster(state_directory, configuration, cells)
+        self.roster.on_last_lost = self._last_lost
+        self.roster.on_failed = self._leg_failed
+        self.roster.on_unsaved = self._unsaved
+        self.hold = Hold(cells, configuration.hold_timeout_seconds)
+        self.ranges = Ranges()
+        self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)
+        self.bitmap = Bitmap(configuration.size_bytes)
+        self.bitmap_lock = threading.Lock()
+        self.owed = Owed(configuration.sector_bytes)
+        self.repaying = Repaying(self)
+        self.equalising = Equalising(self)
+        self._bits_given_up = 0
+        """The epoch in which the last leg could not keep a page of the bitmap."""
+        self.journal_directory = state_directory / "journal"
+        self.log: WriteLog = Unjournalled()
+        self.written = True
+        """Whether anything was written since the position was recorded last."""
+        self.flushed_position = configuration.recorded_position
+        self.wake: Callable[[], None] = lambda: None
+        self._checkpoint_lock = threading.Lock()
+        self.room = Room(
+            self.roster,
+            self.hold,
+            incidents,
+            began=self._look_after_it,
+            again=lambda: self.storage_back("room again"),
+        )
+
+    def open_journal(self, hand: Hand | None = None, *, seal: bool) -> None:
+        """Open the journal that the configuration asks for. Blocks as its storage does.
+
+        With a hand it can be given up, which raises GivenUp in it. Raises OSError.
+        """
+        configuration = self.roster.configuration
+        if configuration.journal is JournalMode.UNFLUSHED:
+            log = Unflushed(self.journal_directory, self.journal_failed)
+            with hand.inside(JOURNAL) if hand is not None else nullcontext():
+                log.open(configuration.recorded_position, seal=seal)
+            self.log = log
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the volume."""
+        return self.roster.configuration.size_bytes
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def read(self, hand: Hand, view: memoryview, offset: int, *, patient: bool = True) -> None:
+        """Fill the view. Raises HoldExpired, GivenUp; BadPlaceError when not `patient`."""
+        since_ns = monotonic_ns()
+        answered = False
+        self.equalising.before_reading(hand, offset, len(view))
+        try:
+            while True:
+                try:
+                    self.read_once(hand, view, offset, since_ns)
+                except BadPlaceError as bad:
+                    if not patient:
+                        raise
+                    self.places.wait(hand, bad, since_ns)
+                else:
+                    answered = True
+                    return
+        finally:
+            self.places.over(hand, answered=answered)
+
+    def read_once(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
+        """As `read`, without a wait for a bad place, of what is the same on all legs.
+
+        Raises BadPlaceError, HoldExpired, GivenUp.
+        """
+        if not self.owed.touches(offset, len(view)):
+            self._read_leg(hand, view, offset, since_ns)
+            return
+        for begin, end, content in self.owed.pieces(offset, len(view)):
+            part = view[begin - offset : end - offset]
+            if content is None:
+                self._read_leg(hand, part, begin, since_ns)
+            else:
+                part[:] = content
+
+    def _read_leg(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
+        roster = self.roster
+        while True:
+            readers = roster.readers
+            if not readers:
+                self.hold.wait_for_storage(since_ns=since_ns)
+                continue
+            leg = readers[0]
+            hand.enter(leg.number)
+            try:
+                leg.read(view, offset)
+            except OSError as error:
+                hand.leave()
+                if not self.places.is_one(hand, leg, error, offset, len(view)):
+                    roster.fail(leg, f"read: {error.strerror}")
+                    continue
+                bad = BadPlaceError(leg, "read", offset)
+                if not self.places.read_elsewhere(hand, bad, view, offset):
+                    raise bad from error
+                return
+            else:
+                hand.leave()
+                return
+
+    def write(self, hand: Hand, view: memoryview, offset: int) -> None:
+        """Store the view on every leg; durable after a flush. Raises HoldExpired, GivenUp."""
+        self._modify(hand, Kind.DATA, offset, len(view), view)
+
+    def zero(self, hand: Hand, offset: int, length: int, *, keep_allocated: bool) -> None:
+        """Make the range read as zeros on every leg. Raises HoldExpired, GivenUp."""
+        self._modify(hand, Kind.DISCARD, offset, length, None, keep_allocated)
+
+    def _modify(
+        self,
+        hand: Hand,
+        kind: Kind,
+        offset: int,
+        length: int,
+        view: memoryview | None,
+        keep_allocated: bool = False,
+    ) -> None:
+        since_ns = monotonic_ns()
+        answered = False
+        self.ranges.enter(hand, offset, length)
+        try:
+            while not answered:
+                what = length if view is None else view
+                if self.log.active:
+                    self.log.append(hand, kind, offset, what)
+                try:
+                    self.store(hand, offset, length, view, keep_allocated, since_ns)
+                except BadPlaceError as bad:
+                    if self.owed.touches(offset, length):
+                        self.repaying.written_again(hand, bad.leg, offset, what)
+                    self.log.done(hand)  # not to keep the journal from being emptied meanwhile
+                    self.places.wait(hand, bad, since_ns)
+                else:
+                    answered = True
+                    self.repaying.paid(offset, length)
+        finally:
+            self.places.over(hand, answered=answered)
+            if not hand.given_up:
+                self.log.done(hand)
+                self.ranges.leave(hand)
+
+    def store(
+        self,
+        hand: Hand,
+        offset: int,
+        length: int,
+        view: memoryview | None,
+        keep_allocated: bool,
+        since_ns: int,
+    ) -> None:
+        """Write on every leg. Raises BadPlaceError when it is the last one that has a bad place."""
+        write = Waiting()
+        self.written = True
+        try:
+            while True:
+                if self.roster.has_siblings and not self.bitmap.covers(offset, length):
+                    self._intend(hand, offset, length)
+                stored = full = False
+                for leg in self.roster.writers:
+                    hand.enter(leg.number)
+                    try:
+                        if view is not None:
+                            leg.write(view, offset)
+                        else:
+                            zero_all(hand, leg, offset, length, keep_allocated=keep_allocated)
+                    except OSError as error:
+                        hand.leave()
+                        if error.errno in NO_SPACE:
+                            full = True
+                            self.room.wait(leg, write, since_ns)
+                        else:
+                            self._write_failed(hand, leg, error, offset, length)
+                    else:
+                        hand.leave()
+                        stored = stored or leg in self.roster.readers
+                if self.roster.unsettled:
+                    self.roster.settle(hand)
+                if stored and not full and self.roster.readers:
+                    write.stored = True
+                    return
+                if not full:
+                    self.hold.wait_for_storage(since_ns=since_ns)
+        finally:
+            self.room.over(write)
+
+    def _write_failed(
+        self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int
+    ) -> None:
+        """A leg that lacks a write fails; the last one does not, if it is there all the same."""
+        last = self.roster.readers == (leg,)
+        if last and self.is_bad_place(hand, leg, error, offset, length):
+            raise BadPlaceError(leg, "write", offset) from error
+        self.roster.fail(leg, f"write: {error.strerror}")
+
+    def _takes_writes(self, hand: Hand, leg: LegDevice) -> bool:
+        """Whether a leg can be written elsewhere: a page of its bitmap, as it is."""
+        with hand.holding(self.bitmap_lock):
+            hand.enter(leg.number)
+            try:
+                leg.write_bitmap(self.bitmap.page(0), 0)
+            except OSError:
+                return False
+            finally:
+                hand.leave()
+        return True
+
+    def flush(self, hand: Hand) -> None:
+        """Make every answered write durable on all in-sync legs and in the journal.
+
+        Raises HoldExpired, GivenUp. A leg whose flush fails is not flushed again: it has failed.
+        """
+        position = self._flush(hand)
+        if self.log.active and position > self.flushed_position:
+            self.flushed_position = position
+            self.written = True  # there is a position to record
+
+    def _flush(self, hand: Hand) -> int:
+        """Flush everything; the journal position up to which the legs are durable now."""
+        roster = self.roster
+        since_ns = monotonic_ns()
+        while True:
+            position = self.log.stable_position(roster.configuration.recorded_position)
+            if self.log.active and (since := self.owed.since) is not None:
+                position = min(position, since)
+            flushed = []
+            self.log.flush(hand)
+            for leg in roster.readers:
+                hand.enter(leg.number)
+                try:
+                    leg.flush()
+                except OSError as error:
+                    hand.leave()
+                    roster.fail(leg, f"flush: {error.strerror}")
+                else:
+                    hand.leave()
+                    flushed.append(leg)
+            if roster.unsettled:
+                roster.settle(hand)
+            readers = roster.readers
+            if readers and all(leg in flushed for leg in readers):  # one may have joined meanwhile
+                return position
+            self.hold.wait_for_storage(since_ns=since_ns)
+
+    def replay(self, hand: Hand, leg: LegDevice, position: int) -> tuple[int, Owed]:
+        """Write onto a leg what the journal has and it lacks; bytes written, and what it cannot
+        take at bad places, for `owe` when the leg is used. Raises OSError.
+
+        A leg that is not here lacks it, too, perhaps without a bit that says so: the regions count
+        as written. `secure_bits` must follow before a position is recorded. The leg's bits were
+        taken before.
+        """
+        lacking = Replay(self, hand, leg)
+        done = self.log.replay(hand, leg, position, lacking.note, lacking.failed)
+        return done, lacking.owed
+
+    def is_bad_place(
+        self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int
+    ) -> bool:
+        """Whether a leg could not write there, and is well otherwise."""
+        return self.places.is_one(hand, leg, error, offset, length) and self._takes_writes(
+            hand, leg
+        )
+
+    def secure_bits(self, hand: Hand) -> None:
+        """Make every bit durable on the legs in sync."""
+        if self.roster.has_siblings:
+            with hand.holding(self.bitmap_lock):
+                self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
+
+    # --- upkeep -----------------------------------------------------------------------------
+
+    def checkpoint(self, hand: Hand, *, flush: bool = False) -> None:
+        """Record on the legs how far they are durable, free the journal, clear idle bits.
+
+        Called about once a second, when nothing waits for it. Raises HoldExpired, GivenUp.
+        """
+        self.roster.save_again(hand)
+        if self.owed and (flush or self.repaying.due):
+            self.repaying.pay(hand)
+        if not self.written and not flush:
+            return
+        with hand.holding(self._checkpoint_lock):
+            self.written = False
+            recorded = self.roster.configuration.recorded_position
+            if self.owed and self.log.overfull:
+                self.repaying.carry(hand)
+            if flush or self.log.overfull or not self.log.active:
+                self.flushed_position = max(self.flushed_position, self._flush(hand))
+            position = max(self.flushed_position, recorded)
+            if position > recorded and self.roster.record_position(hand, position):
+                self.log.trim(hand, position)
+        if self.roster.has_siblings:
+            self._clear_idle(hand)
+
+    def close_cleanly(self, hand: Hand) -> None:
+        """Leave nothing to do for the next start: all flushed, no bits, no replay."""
+        if not self.roster.readers:
+            return
+        self.checkpoint(hand, flush=True)
+        self.equalising.stopping.set()
+        equal = not self.equalising.unequal
+        if equal and len(self.roster.readers) == len(self.roster.configuration.legs):
+            with hand.holding(self.bitmap_lock):
+                self.bitmap.bits[:] = bytes(len(self.bitmap.bits))
+                self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
+        self.roster.settle(hand)
+
+    def _intend(self, hand: Hand, offset: int, length: int) -> None:
+        """Make the bits of a range durable on every in-sync leg before its data is written."""
+        with hand.holding(self.bitmap_lock):
+            pages = self.bitmap.mark(offset, length)
+            self._write_bitmap(hand, set(pages), flush=True)
+            self.bitmap.confirm(offset, length)
+
+    def _write_bitmap(self, hand: Hand, pages: set[int], *, flush: bool) -> None:
+        """Write bitmap pages to the in-sync legs; the caller holds the bitmap's lock."""
+        for leg in self.roster.readers:
+            hand.enter(leg.number)
+            try:
+                for page in pages:
+                    leg.write_bitmap(self.bitmap.page(page), page)
+            except OSError as error:
+                hand.leave()
+                if not self._go_without_bits(hand, leg, error, pages):
+                    self.roster.fail(leg, f"bitmap: {error.strerror}")
+                continue
+            try:
+                if flush:
+                    leg.flush()
+            except OSError as error:
+                hand.leave()
+                self.roster.fail(leg, f"bitmap: {error.strerror}")
+            else:
+                hand.leave()
+
+    def _go_without_bits(self, hand: Hand, leg: LegDevice, error: OSError, pages: set[int]) -> bool:
+        """Whether the last leg may go on although it cannot keep its bitmap, at a bad place.
+
+        Bits say what legs lack that are away: from this epoch on, which the caller settles before
+        it answers, they lack everything.
+        """
+        offset = bitmap_offset(leg.container_bytes, leg.size_bytes)
+        length = PAGE_BYTES * (max(pages) + 1)
+        last = self.roster.readers == (leg,)
+        if not last or not self.places.is_one(hand, leg, error, offset, length):
+            return False
+        if self.roster.configuration.epoch != self._bits_given_up:
+            self._bits_given_up = self.roster.distrust_bits()
+        return True
+
+    def _clear_idle(self, hand: Hand) -> None:
+        """Clear bits of regions that are the same everywhere, while every member is in sync."""
+        if len(self.roster.readers) != len(self.roster.configuration.legs):
+            return
+        self.flush(hand)
+        with hand.holding(self.bitmap_lock):
+            pages = self.bitmap.clear_idle(self.ranges, self.equalising.unequal)
+            if pages:
+                self._write_bitmap(hand, pages, flush=False)
+        if any(self.bitmap.bits):
+            self.written = True  # come again until all bits are cleared
+
+    def use_bitmap(self, bitmap: Bitmap) -> None:
+        """Go on with the bitmap of a grown volume; the caller holds the bitmap's lock."""
+        self.bitmap = bitmap
+
+    def promote(self, hand: Hand, leg: LegDevice) -> bool:
+        """Make a leg that has all data a source: it gets the bits, then the new epoch.
+
+        False when it failed meanwhile. Raises OSError when it fails now.
+        """
+        with hand.holding(self.bitmap_lock):
+            hand.enter(leg.number)
+            try:
+                for page in self.bitmap.pages():
+                    leg.write_bitmap(self.bitmap.page(page), page)
+                leg.flush()
+            finally:
+                hand.leave()
+            promoted = self.roster.promote(leg)
+        self.roster.settle(hand)
+        return promoted
+
+    def begin_journal_anew(self, hand: Hand, above: int) -> None:
+        """What the journal holds belongs to another history of the volume: it is never replayed.
+
+        Positions go on above that one, on the legs with the next epoch. Durable in the journal when
+        it returns.
+        """
+        self.log.begin_anew(hand, above)
+        recorded = self.roster.configuration.recorded_position  # more, when the journal failed
+        position = max(above, self.log.position, recorded)
+        self.flushed_position = max(self.flushed_position, position)
+        self.roster.configure(recorded_position=position)
+
+    # --- what goes wrong --------------------------------------------------------------------
+
+    def give_up(self, hand: Hand, number: int, hang_timeout_seconds: float) -> None:
+        """A hand was inside a leg for too long: the leg fails, what the hand held is free."""
+        reason = f"no answer for {hang_timeout_seconds:g} s"
+        if number == JOURNAL:
+            if isinstance(self.log, Unflushed):
+                self.log.fail(reason)
+        elif number == STATE:
+            self.roster.save_hangs(reason)
+        else:
+            leg = self.roster.present.get(number)
+            if leg is not None and hand.entered_ns >= self.roster.arrived_ns[number]:
+                self.roster.fail(leg, reason)
+        self.log.done(hand)
+        self.ranges.leave(hand)
+
+    def uses(self, number: int) -> bool:
+        """Whether requests still go to that leg (or to the journal)."""
+        return self.log.active if number == JOURNAL else number in self.roster.present
+
+    def _look_after_it(self) -> None:
+        self.wake()
+
+    def _leg_failed(self, leg: LegDevice, reason: str) -> None:
+        incident = self.incidents.reflex("failover", f"leg {leg.number} {reason}")
+        incident.step(f"leg {leg.number} failed", reason)
+        self.wake()
+
+    def _last_lost(self, leg: LegDevice, reason: str) -> None:
+        self.hold.lose_storage(f"leg {leg.number} ({leg.url}) {reason}; no leg is left")
+        incident = self.incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
+        incident.step(f"leg {leg.number} lost, held", reason)
+        self.wake()
+
+    def _unsaved(self, reason: str) -> None:
+        incident = self.incidents.reflex("state", f"gate.json cannot be written: {reason}")
+        incident.step("gate.json is behind the legs", reason)
+
+    def storage_back(self, how: str, replayed: int = 0) -> None:
+        """A current leg is present again: end the hold."""
+        self.hold.regain_storage()
+        for incident in self.incidents.open:
+            if incident.strategy == "hold" and not incident.resolved_ns and not incident.manual:
+                incident.bytes_replayed += replayed
+                incident.step(how, "continued")
+        self.wake()
+
+    def journal_failed(self, reason: str) -> None:
+        """Stop the volume or go on without a journal, as the policy says; never in silence."""
+        configuration = self.roster.configuration
+        incident = self.incidents.reflex("journal", f"journal: {reason}")
+        if configuration.journal_failure is JournalFailurePolicy.HOLD:
+            self.hold.begin(None, f"the journal failed ({reason})")
+            incident.step("journal failed, held", reason)
+        else:
+            incident.step("journal failed, going on without", reason)
+        # Positions move past the journal's end: what it holds is never replayed over later writes.
+        if self.owed:
+            incident.step(f"{self.owed.size_bytes} bytes for bad places", "kept in memory only")
+            self.repaying.remember()
+        past = max(configuration.recorded_position, self.log.position) + 4096
+        self.flushed_position = past
+        self.roster.configure(recorded_position=past)
+        self.wake()

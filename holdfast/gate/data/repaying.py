@@ -1,0 +1,174 @@
+"""How a leg gets what the journal holds for its bad places: found by a replay, kept, written later.
+
+Invariant: what is owed leaves memory only when every leg in use has it, or something later in its
+place; a leg that cannot take it fails when another one can, like any that lacks a write. While the
+journal works, all of it is found again by whoever comes next.
+"""
+
+from __future__ import annotations
+
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING
+
+from holdfast.gate.data.bad_places import STRATEGY, BadPlaceError
+from holdfast.gate.data.owed import Owed, store_around
+from holdfast.gate.log.journal import Kind, Record
+from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import Hand
+from holdfast.system.memory import aligned_buffer
+
+if TYPE_CHECKING:
+    from holdfast.gate.data.mirror import Mirror
+
+PAY_SECONDS = 5.0
+"""How often bad places are written again. A disk tries for seconds itself."""
+
+
+def remembered_since(cells: memoryview) -> int | None:
+    """From where a worker that takes over has to replay; None: nothing is owed."""
+    return cells[shared_page.OWED_SINCE] - 1 if cells[shared_page.OWED_SINCE] else None
+
+
+class Replay:
+    """One replay onto one leg: what it is told, and what the leg could not take."""
+
+    def __init__(self, mirror: Mirror, hand: Hand, leg: LegDevice) -> None:
+        self._mirror = mirror
+        self._hand = hand
+        self._leg = leg
+        self.owed = Owed(mirror.owed.unit_bytes)
+
+    def note(self, offset: int, length: int) -> None:
+        """That range is about to be written."""
+        self._mirror.bitmap.mark(offset, length)
+        self.owed.forget(offset, length)
+
+    def failed(self, record: Record, error: OSError) -> None:
+        """A record could not be written: keep the bad part of it. Raises what is no bad place."""
+        offset, length = record.offset, record.length
+        if not self._mirror.is_bad_place(self._hand, self._leg, error, offset, length):
+            raise error
+
+        def keep(place: int, content: memoryview) -> None:
+            self.owed.keep(place, content, record.position)
+
+        what: memoryview | int = length
+        if record.kind is Kind.DATA:
+            what = _aligned(record.payload)
+        store_around(self._hand, self._leg, offset, what, self.owed.unit_bytes, keep)
+
+
+class Repaying:
+    """Of one mirror."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._due = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to try again."""
+        return monotonic() >= self._due
+
+    def owe(self, leg: LegDevice, owed: Owed) -> None:
+        """Take over what a replay could not write on a leg; reads of it are answered from here.
+
+        Raises OSError when it is more than a leg in use may owe.
+        """
+        if not owed:
+            return
+        mirror = self._mirror
+        mirror.owed.add(owed)
+        self.remember()
+        cause = f"leg {leg.number} ({leg.url}) cannot write at byte {owed.offsets[0]}"
+        incident = mirror.incidents.begin(STRATEGY, cause)
+        incident.manual = True  # a story of its own
+        incident.step("kept in the journal", f"{owed.size_bytes} bytes in all")
+        incident.resolve("answered from the journal until the place can be written")
+
+    def written_again(
+        self, hand: Hand, leg: LegDevice, offset: int, what: memoryview | int
+    ) -> None:
+        """A place for which an earlier write is kept is written again, in vain: the later counts.
+
+        It is what a replay would find; the request fails all the same.
+        """
+        owed = self._mirror.owed
+        position = self._mirror.log.begun_at(hand)
+        length = what if isinstance(what, int) else len(what)
+        written = {each for each in owed.offsets if offset <= each < offset + length}
+
+        def keep(place: int, content: memoryview) -> None:
+            if place in written:
+                written.remove(place)
+                owed.keep(place, content, position)
+
+        try:
+            store_around(hand, leg, offset, what, owed.unit_bytes, keep)
+        except OSError as error:
+            self._mirror.roster.fail(leg, f"write: {error.strerror}")
+            return
+        for place in written:
+            self.paid(place, owed.unit_bytes)
+
+    def paid(self, offset: int, length: int) -> None:
+        """Every leg has the range now."""
+        mirror = self._mirror
+        if not mirror.owed.forget(offset, length):
+            return
+        self.remember()
+        mirror.written = True  # there is a position to record
+        if not mirror.owed:
+            incident = mirror.incidents.begin(STRATEGY, "places that could not be written")
+            incident.manual = True
+            incident.resolve("written: the journal keeps nothing for them any more")
+
+    def pay(self, hand: Hand) -> None:
+        """Try to write what is owed. Raises HoldExpired, GivenUp."""
+        mirror = self._mirror
+        self._due = monotonic() + PAY_SECONDS
+        for offset in mirror.owed.offsets:
+            mirror.ranges.enter(hand, offset, mirror.owed.unit_bytes)
+            try:
+                content = mirror.owed.content(offset)
+                if content is not None:
+                    view = _aligned(memoryview(content))
+                    mirror.store(hand, offset, len(view), view, False, monotonic_ns())
+                    self.paid(offset, len(view))
+            except BadPlaceError:
+                continue
+            finally:
+                if not hand.given_up:
+                    mirror.ranges.leave(hand)
+
+    def carry(self, hand: Hand) -> None:
+        """Append what is owed once more, so that the journal can be emptied up to there."""
+        mirror = self._mirror
+        since = mirror.log.position
+        for offset in mirror.owed.offsets:
+            mirror.ranges.enter(hand, offset, mirror.owed.unit_bytes)
+            try:
+                content = mirror.owed.content(offset)
+                if content is not None:
+                    mirror.log.append(hand, Kind.DATA, offset, _aligned(memoryview(content)))
+            finally:
+                if not hand.given_up:
+                    mirror.log.done(hand)
+                    mirror.ranges.leave(hand)
+        if mirror.log.active:
+            mirror.owed.carried(since)
+            self.remember()
+
+    def remember(self) -> None:
+        """Tell the worker after this one from where it has to replay."""
+        mirror = self._mirror
+        since = mirror.owed.since if mirror.log.active else None
+        mirror.cells[shared_page.OWED_SINCE] = 0 if since is None else since + 1
+
+
+def _aligned(content: memoryview) -> memoryview:
+    """The same in memory that direct I/O takes."""
+    view = memoryview(aligned_buffer(len(content)))[: len(content)]
+    view[:] = content
+    return view

@@ -1,0 +1,342 @@
+"""Who may be a source: pure rules over what the host remembers and what the legs say.
+
+Owns the decision, does no I/O. Invariant: a leg that lacks an acknowledged write is never named as
+a source, unless `force` says that the loss is accepted. Must never guess: what cannot be proven is
+refused with a reason in words.
+
+What the gate does, and the rules rest on
+  1. An epoch is raised whenever the set of in-sync legs changes (a leg fails, leaves, joins, or is
+     absent at the start). Order: superblocks of all legs in the new set, then gate.json, then the
+     next answer to a request. So a write that only some legs have is acknowledged only when these
+     legs and the host carry an epoch that the others do not have.
+  2. An epoch number stands for one set of in-sync legs. After a raise that did not end, the next
+     one uses a higher number than any that was tried.
+  3. A leg that is being resynchronised says `resyncing` in its own superblock before its first byte
+     is overwritten, and `in-sync` only in the epoch in which it joins.
+  4. A superblock's position is written after the leg and the journal are durable up to there;
+     `recorded_position` is raised after all in-sync legs have theirs, the journal trimmed after it.
+  5. A start whose verdict did not use the journal (`Verdict.journal_used`) begins it anew above
+     every leg's position, durably, before it raises the epoch: what the journal held belongs to
+     another history of the volume (somebody else used it meanwhile), never to be replayed over it.
+
+The rules
+  * The highest epoch known anywhere (host included) names the in-sync legs. A leg is current if it
+    carries that epoch and is one of them. Every other leg is stale: by 1 it may lack writes.
+  * The host remembers that epoch: it is the authority. No leg can be newer (1), so absent ones do
+    not matter, and a superblock of an abandoned raise with the same number does not count (2).
+  * The host remembers a higher epoch than any leg found: the newest data is not here. No source.
+  * The host remembers nothing, or less than the legs (its state was lost, or another host used the
+    volume): an in-sync leg that is absent may carry a still higher epoch. Only when every in-sync
+    leg of the highest epoch is here is it proven that there is none. Two different sets for the
+    same epoch are two histories (split brain). No source.
+  * Two containers with one leg id: one is a copy, and nothing tells which. Neither is used.
+  * A current leg can still be a copy taken earlier in this epoch, or have lost its volatile cache.
+    With a journal that belongs to this epoch, replaying it from the leg's position makes it current
+    (4); if the journal begins later, the leg is stale. Without one, a leg that is behind the
+    recorded position, or behind another current leg, is stale.
+
+What no rule can see: without a journal, a copy taken after the last recorded position; a copy whose
+superblock was read later than its data (copy the tail first, or at one instant); a newest leg that
+was overwritten with an old copy *and* a host that lost its memory; a state directory put back from
+a backup of the same epoch. docs/semantics.md names them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from holdfast.errors import NoSource
+from holdfast.gate.members.superblock import Member, Superblock
+from holdfast.model.volume import JournalMode, LegState
+
+
+class Standing(StrEnum):
+    """What a leg may be used for."""
+
+    SOURCE = "source"
+    """Current as it is."""
+    REPLAYABLE = "replayable"
+    """Current after the journal was replayed from its position."""
+    STALE = "stale"
+    """Of this volume, to be resynchronised from a source before it is used."""
+    FOREIGN = "foreign"
+    """Not to be touched: of another volume, or one of two with the same leg id."""
+    MISSING = "missing"
+    """Not found, or without a valid superblock."""
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """What gate.json and the journal say. `epoch` None: gate.json was lost."""
+
+    volume_id: str | None = None
+    epoch: int | None = None
+    members: tuple[Member, ...] = ()
+    recorded_position: int = 0
+    journal: JournalMode = JournalMode.NONE
+    journal_begin: int | None = None
+    """None: the journal is not there or cannot be read (as for `journal_end`)."""
+    journal_end: int | None = None
+
+
+@dataclass(frozen=True)
+class FoundLeg:
+    """A container that was looked at, with its newest superblock if it has one."""
+
+    url: str
+    superblock: Superblock | None
+
+
+@dataclass(frozen=True)
+class LegVerdict:
+    """The judgement on one leg, found or remembered."""
+
+    leg_id: str
+    url: str
+    standing: Standing
+    reason: str = ""
+    number: int | None = None
+    position: int = 0
+    """Where a replay starts."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement on a volume."""
+
+    volume_id: str | None
+    epoch: int
+    """The highest epoch known anywhere; the next raise uses a higher one."""
+    legs: tuple[LegVerdict, ...]
+    reason: str = ""
+    """Why there is no source, or what was accepted by force."""
+    forced: bool = False
+    journal_used: bool = False
+    """The journal that the host has belongs to what the legs hold: whoever is behind is replayed
+    from it. Else it is of another time, whatever its positions are."""
+    forcible: bool = False
+    """There is no source, and force would make one."""
+
+    @property
+    def start_from(self) -> tuple[LegVerdict, ...]:
+        """The legs the volume may start from, the best one first. Empty: it may not start."""
+        usable = [leg for leg in self.legs if leg.standing in _USABLE]
+        return tuple(sorted(usable, key=lambda leg: (_USABLE.index(leg.standing), -leg.position)))
+
+    @property
+    def may_start(self) -> bool:
+        """Whether there is a source."""
+        return bool(self.start_from)
+
+    def check(self) -> None:
+        """Raise NoSource with the reason unless the volume may start."""
+        if not self.may_start:
+            raise NoSource(
+                self.reason or "no leg is current",
+                "Bring the missing leg back, or accept the loss of what it alone holds: --force."
+                if self.forcible
+                else "Bring the missing leg back: none that is here was ever complete.",
+            )
+
+
+_USABLE = (Standing.SOURCE, Standing.REPLAYABLE)
+
+_Stands = Callable[[Superblock], tuple[Standing, str]]
+
+_NOT_IN_SYNC = {
+    LegState.RESYNCING: "its resynchronisation had not ended",
+    LegState.SPARE: "it is a spare and holds no data yet",
+}
+
+
+def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) -> Verdict:
+    """The standing of every leg found or remembered, and whether the volume may start.
+
+    With `force`, when there is no source, the one best leg that once was in sync becomes it.
+    """
+    volume_id, ambiguous = _volume_id(memory, found)
+    ours = [
+        leg.superblock for leg in found if leg.superblock and leg.superblock.volume_id == volume_id
+    ]
+    twice = {leg_id for leg_id, count in Counter(sb.leg_id for sb in ours).items() if count > 1}
+    epoch = max([sb.epoch for sb in ours] + [memory.epoch or 0])
+    in_sync, problem = _in_sync(memory, ours, twice, epoch)
+    problem = ambiguous or problem
+    current = [
+        superblock
+        for superblock in ours
+        if superblock.epoch == epoch
+        and superblock.leg_id in in_sync - twice
+        and superblock.state is LegState.IN_SYNC
+    ]
+    newest_position = max((sb.position for sb in current), default=0)
+
+    def stands(superblock: Superblock) -> tuple[Standing, str]:
+        if superblock.leg_id in twice:
+            return Standing.FOREIGN, "another container carries the same leg id: one is a copy"
+        if problem:
+            return Standing.STALE, problem
+        if superblock in current:
+            return _by_position(memory, epoch, newest_position, superblock)
+        if superblock.epoch < epoch:
+            return Standing.STALE, f"it is of epoch {superblock.epoch}, the newest is {epoch}"
+        why = _NOT_IN_SYNC.get(superblock.state, f"it was not in sync in epoch {epoch}")
+        return Standing.STALE, why
+
+    legs = [_found_verdict(leg, volume_id, stands) for leg in found]
+    legs += _missing(memory, ours, epoch, {sb.leg_id for sb in ours})
+    used = not problem and _journal_counts(memory, epoch, newest_position)
+    verdict = Verdict(volume_id, epoch, tuple(legs), problem, journal_used=used)
+    if verdict.may_start:
+        return verdict
+    reason = problem or "no leg that is here is current: " + "; ".join(
+        f"{leg.url}: {leg.reason or leg.standing}" for leg in legs
+    )
+    once_in_sync = [] if ambiguous else _once_in_sync(ours, twice)
+    verdict = Verdict(volume_id, epoch, tuple(legs), reason, forcible=bool(once_in_sync))
+    return _forced(memory, verdict, once_in_sync) if force and once_in_sync else verdict
+
+
+def _volume_id(memory: HostMemory, found: Sequence[FoundLeg]) -> tuple[str | None, str]:
+    """The volume meant, and a problem when the legs found do not agree on it."""
+    if memory.volume_id is not None:
+        return memory.volume_id, ""
+    named = sorted({leg.superblock.volume_id for leg in found if leg.superblock})
+    if len(named) > 1:
+        return None, f"the legs belong to {len(named)} different volumes: {', '.join(named)}"
+    return (named[0] if named else None), ""
+
+
+def _in_sync(
+    memory: HostMemory, ours: Sequence[Superblock], twice: set[str], epoch: int
+) -> tuple[set[str], str]:
+    """Ids of the legs that the highest epoch names as in sync, or why that proves nothing."""
+    if not ours:
+        return set(), "none of the containers carries a superblock of this volume"
+    newest = [superblock for superblock in ours if superblock.epoch == epoch]
+    if not newest:
+        urls = ", ".join(m.url for m in memory.members if m.state is LegState.IN_SYNC)
+        found_epoch = max(superblock.epoch for superblock in ours)
+        return set(), (
+            f"the newest data is of epoch {epoch}, the legs found are of epoch {found_epoch} at"
+            f" most; it is on {urls or 'legs that are not here'}"
+        )
+    if memory.epoch == epoch:
+        return _in_sync_ids(memory.members), ""
+    sets = {frozenset(_in_sync_ids(superblock.members)) for superblock in newest}
+    if len(sets) > 1:
+        return set(), (
+            f"the legs have two histories since epoch {epoch - 1}: they were used apart from each"
+            " other"
+        )
+    in_sync = set(sets.pop())
+    absent_ids = in_sync - ({superblock.leg_id for superblock in ours} - twice)
+    if absent_ids:
+        away = sorted(member.url for member in newest[0].members if member.id in absent_ids)
+        return set(), (
+            "this host does not remember the volume's newest epoch, and it cannot be proven from"
+            f" the legs that are here: {', '.join(away)} may be newer"
+        )
+    return in_sync, ""
+
+
+def _in_sync_ids(members: Iterable[Member]) -> set[str]:
+    return {member.id for member in members if member.state is LegState.IN_SYNC}
+
+
+def _by_position(
+    memory: HostMemory, epoch: int, newest_position: int, superblock: Superblock
+) -> tuple[Standing, str]:
+    """The standing of a current leg: is it perhaps an older copy of itself?"""
+    position = superblock.position
+    floor = max(memory.recorded_position, newest_position)
+    begin, end = memory.journal_begin, memory.journal_end
+    if _journal_counts(memory, epoch, newest_position):
+        assert begin is not None
+        if position < begin:
+            return Standing.STALE, (
+                f"it is an older copy: it ends at {position}, the journal begins at {begin}"
+            )
+        return (Standing.SOURCE if position == end else Standing.REPLAYABLE), ""
+    if position < floor:
+        return Standing.STALE, (
+            f"it is an older copy: it ends at position {position}, {floor} was recorded"
+        )
+    return Standing.SOURCE, ""
+
+
+def _journal_counts(memory: HostMemory, epoch: int, newest_position: int) -> bool:
+    """Whether the host's journal belongs to this epoch and reaches up to every position."""
+    return (
+        memory.journal is JournalMode.UNFLUSHED
+        and memory.epoch == epoch
+        and memory.journal_begin is not None
+        and memory.journal_end is not None
+        and max(memory.recorded_position, newest_position) <= memory.journal_end
+    )
+
+
+def _found_verdict(leg: FoundLeg, volume_id: str | None, stands: _Stands) -> LegVerdict:
+    superblock = leg.superblock
+    if superblock is None:
+        return LegVerdict("", leg.url, Standing.MISSING, "it carries no valid superblock")
+    if superblock.volume_id != volume_id:
+        standing, reason = Standing.FOREIGN, f"it belongs to volume {superblock.volume_id}"
+    else:
+        standing, reason = stands(superblock)
+    return LegVerdict(
+        superblock.leg_id, leg.url, standing, reason, superblock.leg_number, superblock.position
+    )
+
+
+def _missing(
+    memory: HostMemory, ours: Sequence[Superblock], epoch: int, here: set[str]
+) -> list[LegVerdict]:
+    """A verdict for every member that the host or the newest superblocks name and nobody found."""
+    named = {
+        m.id: m for superblock in ours if superblock.epoch == epoch for m in superblock.members
+    }
+    named |= {member.id: member for member in memory.members}
+    return [
+        LegVerdict(member.id, member.url, Standing.MISSING, "it was not found", member.number)
+        for member in named.values()
+        if member.id not in here
+    ]
+
+
+def _once_in_sync(ours: Sequence[Superblock], twice: set[str]) -> list[Superblock]:
+    """Those that force may choose from: each held everything at some time."""
+    return [
+        superblock
+        for superblock in ours
+        if superblock.leg_id not in twice and superblock.state is LegState.IN_SYNC
+    ]
+
+
+def _forced(memory: HostMemory, verdict: Verdict, candidates: Sequence[Superblock]) -> Verdict:
+    """The same with the one newest leg that was once in sync as source, however old it is."""
+    best = max(candidates, key=lambda sb: (sb.epoch, sb.position, -sb.leg_number))
+    begin, end = memory.journal_begin, memory.journal_end
+    covered = (
+        memory.epoch is not None
+        and best.epoch <= memory.epoch
+        and begin is not None
+        and end is not None
+        and begin <= best.position < end
+    )
+    standing = Standing.REPLAYABLE if covered else Standing.SOURCE
+    legs = tuple(
+        LegVerdict(leg.leg_id, leg.url, standing, "accepted by force", leg.number, best.position)
+        if leg.leg_id == best.leg_id and leg.standing is not Standing.FOREIGN
+        else leg
+        for leg in verdict.legs
+    )
+    reason = (
+        f"by force, from epoch {best.epoch}, position {best.position}, although {verdict.reason}"
+    )
+    return Verdict(
+        verdict.volume_id, verdict.epoch, legs, reason, forced=True, journal_used=covered
+    )

@@ -1,0 +1,38 @@
+"""Closing legs that failed or left, while other threads may still be inside them."""
+
+from __future__ import annotations
+
+import threading
+
+from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.runtime.claims import Hand, Hands
+from holdfast.gate.runtime.shared_page import BUSY_SINCE
+
+
+class Retirement:
+    """A leg on its way out. Its descriptor's number is given back when no thread can know it.
+
+    Closing may block on hung storage, so a thread of its own does it.
+    """
+
+    def __init__(self, leg: LegDevice, hands: Hands) -> None:
+        self.leg = leg
+        self._knowing: dict[Hand, int] = {
+            hand: hand.cells[BUSY_SINCE]
+            for hand in hands.all()
+            if hand.cells[BUSY_SINCE] or not hand.serving  # an idle server knows no leg
+        }
+        self._closer = threading.Thread(target=leg.close, name="close-leg", daemon=True)
+        self._closer.start()
+
+    def over(self, hands: Hands) -> bool:
+        """Whether every thread that worked when the leg went has gone on to something else."""
+        present = set(hands.all())
+        for hand, since in list(self._knowing.items()):
+            served = since and hand.cells[BUSY_SINCE] != since
+            if hand.given_up or hand not in present or served:
+                del self._knowing[hand]
+        if self._knowing or self._closer.is_alive():
+            return False
+        self.leg.forget()
+        return True

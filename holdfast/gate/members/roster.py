@@ -1,0 +1,516 @@
+"""Who belongs to the volume, who is present, and the epoch that proves it.
+
+Owns gate.json and the superblocks. Invariant: a request that a member did not take part in is never
+answered before an epoch that excludes this member is durable on every leg that stays. The last leg
+is never excluded: when it goes, nobody is left to be ahead of it, so it is merely away.
+Memory changes under `lock`, without I/O; what must be durable is written by `settle`.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any
+
+from holdfast.gate.members.configuration import GateConfiguration, LegEntry, save_configuration
+from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.superblock import Member, Superblock
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import GivenUp, Hand
+from holdfast.model.volume import LegState
+from holdfast.system.boot import boot_id
+
+STATE = (1 << 32) + 2
+"""Stands for the state directory where a hand says which leg it is in."""
+
+
+class Roster:
+    """The members of one volume. `readers` and `writers` are replaced, never changed."""
+
+    def __init__(
+        self, state_directory: Path, configuration: GateConfiguration, cells: memoryview
+    ) -> None:
+        self._cells = cells
+        self._state_directory = state_directory
+        self.lock = threading.Lock()
+        self.persist_lock = threading.Lock()
+        self.configuration = configuration
+        self._durable = configuration
+        self._highest_epoch = configuration.epoch
+        self.present: dict[int, LegDevice] = {}
+        self.readers: tuple[LegDevice, ...] = ()
+        self.writers: tuple[LegDevice, ...] = ()
+        self.unsettled = False
+        self.unsaved = ""
+        """Why gate.json could not be written, while it is behind the legs."""
+        self._saves_that_hang = 0
+        self.keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None
+        """Told before gate.json is written; must not fail."""
+        self.on_unsaved: Callable[[str], None] = lambda reason: None
+        self.arrived_ns: dict[int, int] = {}
+        """When the container that stands for a leg was taken in (CLOCK_MONOTONIC): a thread that
+        went into this leg before is inside another container."""
+        self.nameless: dict[int, str] = {}
+        """Legs in use whose container is not found by its name any more, and why. Replaced, never
+        changed; see names."""
+        self.retired: list[LegDevice] = []
+        """Legs that are not used any more; the main loop closes them."""
+        self.on_last_lost: Callable[[LegDevice, str], None] = lambda leg, reason: None
+        self.on_failed: Callable[[LegDevice, str], None] = lambda leg, reason: None
+        self.owner = f"{platform.node()} {boot_id()} {shared_page.gate_token(cells):x}"
+        """Whoever wrote a superblock with this was a worker of this gate since its start."""
+
+    # --- memory only ------------------------------------------------------------------------
+
+    @property
+    def durable(self) -> GateConfiguration:
+        """What the legs were told last. A change that no leg could be told yet is not in it: it
+        proves nothing about one that returns."""
+        return self._durable
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest epoch that this worker has tried to make durable."""
+        return self._highest_epoch
+
+    @property
+    def has_siblings(self) -> bool:
+        """Whether more than one leg belongs to the volume, present or not."""
+        return len(self.configuration.legs) > 1
+
+    def is_member(self, number: int) -> bool:
+        """Whether the leg of that number belongs to the volume, present or not."""
+        return any(leg.number == number for leg in self.configuration.legs)
+
+    def entry(self, number: int) -> LegEntry:
+        """The leg of that number. Raises StopIteration when it is no member."""
+        return next(leg for leg in self.configuration.legs if leg.number == number)
+
+    def _arrange(self) -> None:
+        legs = sorted(self.present.values(), key=lambda leg: leg.number)
+        self.writers = tuple(legs)
+        self.readers = tuple(leg for leg in legs if leg.state is LegState.IN_SYNC)
+
+    def _arrive(self, leg: LegDevice) -> None:
+        shared_page.mark_failed(self._cells, leg.number, failed=False)
+        shared_page.forget_copied(self._cells, leg.number)
+        shared_page.remember_container(self._cells, leg.number, leg.identity, leg.descriptor)
+        self.arrived_ns[leg.number] = monotonic_ns()
+        leg.taken = True
+        self.nameless = {
+            number: why for number, why in self.nameless.items() if number != leg.number
+        }
+        self.present[leg.number] = leg
+
+    def _change(self, configuration: GateConfiguration) -> None:
+        """Take a new membership: a new epoch, not durable yet."""
+        self._highest_epoch += 1
+        self.configuration = replace(
+            configuration,
+            epoch=self._highest_epoch,
+            legs=tuple(
+                replace(leg, excluded_epoch=self._highest_epoch)
+                if leg.state is LegState.FAILED and not leg.excluded_epoch
+                else leg
+                for leg in configuration.legs
+            ),
+        )
+        if all(leg.state is LegState.IN_SYNC for leg in configuration.legs):
+            self.configuration = replace(self.configuration, clean_epoch=self._highest_epoch)
+        self.unsettled = True
+        self._arrange()
+
+    def fail(self, leg: LegDevice, reason: str, *, unless_last: bool = False) -> None:
+        """A leg did not do what it must. It is not used again before it was brought up to date."""
+        with self.lock:
+            if self.present.get(leg.number) is not leg:
+                return  # another thread was faster
+            was_in_sync = leg.state is LegState.IN_SYNC
+            others = (other for other in self.present.values() if other is not leg)
+            staying = any(other.state is LegState.IN_SYNC for other in others)
+            last = was_in_sync and not staying
+            if last and unless_last:
+                return
+            shared_page.mark_failed(self._cells, leg.number, failed=True)
+            del self.present[leg.number]
+            self.retired.append(leg)
+            if last:
+                if self.unsettled:  # nothing was answered since: the others are not behind
+                    position = self.configuration.recorded_position
+                    self.unsettled = position != self._durable.recorded_position
+                    self.configuration = replace(self._durable, recorded_position=position)
+                    self._forsake_unrecorded()
+                entry = replace(self.entry(leg.number), reason=reason)
+                self.configuration = self.configuration.with_leg(entry)
+                self._arrange()
+                self.on_last_lost(leg, reason)
+            else:
+                entry = replace(self.entry(leg.number), state=LegState.FAILED, reason=reason)
+                if was_in_sync:
+                    entry = replace(entry, position=self.configuration.recorded_position)
+                leg.state = LegState.FAILED
+                self._change(self.configuration.with_leg(entry))
+        if not last:
+            self.on_failed(leg, reason)
+
+    def _forsake_unrecorded(self) -> None:
+        """The change that brought a leg in was taken back: it is away, or no member any more."""
+        states = {entry.number: entry.state for entry in self.configuration.legs}
+        for other in list(self.present.values()):
+            if states.get(other.number) is not other.state:
+                shared_page.mark_failed(self._cells, other.number, failed=other.number in states)
+                del self.present[other.number]
+                self.retired.append(other)
+
+    def set_nameless(self, nameless: dict[int, str]) -> None:
+        """Take what was found out about names, of legs in use, and of the last one that is away."""
+        with self.lock:
+            last = {leg.number for leg in self.configuration.legs if leg.state is LegState.IN_SYNC}
+            known = self.present.keys() | last
+            self.nameless = {number: words for number, words in nameless.items() if number in known}
+
+    def note(self, number: int, state: LegState, reason: str) -> None:
+        """Remember why a leg that is not present cannot be used; nothing becomes durable."""
+        with self.lock:
+            if not self.is_member(number):
+                return  # it has left meanwhile
+            entry = self.entry(number)
+            if number not in self.present:
+                self.configuration = self.configuration.with_leg(
+                    replace(entry, state=state, reason=reason)
+                )
+
+    def join(self, leg: LegDevice, entry: LegEntry) -> None:
+        """Take a leg that is to be resynchronised: from now on it gets every write."""
+        with self.lock:
+            leg.state = LegState.RESYNCING
+            self._arrive(leg)
+            self._change(
+                self.configuration.with_leg(
+                    replace(
+                        entry,
+                        state=LegState.RESYNCING,
+                        reason="",
+                        container_bytes=leg.container_bytes,
+                    )
+                )
+            )
+
+    def is_stranger(self, superblock: Superblock) -> bool:
+        """Whether somebody else used the leg since: its epoch is none of ours."""
+        return superblock.epoch > self._durable.epoch and superblock.owner != self.owner
+
+    def promote(self, leg: LegDevice) -> bool:
+        """A resynchronised leg has all data: it becomes a source. False when it has failed.
+
+        Which leg it replaces stays on record until that one has left.
+        """
+        with self.lock:
+            if self.present.get(leg.number) is not leg or not self.readers:
+                return False
+            leg.state = LegState.IN_SYNC
+            entry = replace(
+                self.entry(leg.number), state=LegState.IN_SYNC, reason="", excluded_epoch=0
+            )
+            self._change(self.configuration.with_leg(entry))
+            return True
+
+    def start_with(self, leg: LegDevice) -> None:
+        """A current leg is present from the start of this worker, or again after it was away."""
+        with self.lock:
+            leg.state = LegState.IN_SYNC
+            self._arrive(leg)
+            entry = replace(
+                self.entry(leg.number),
+                url=leg.url,
+                state=LegState.IN_SYNC,
+                reason="",
+                container_bytes=leg.container_bytes,
+                excluded_epoch=0,
+            )
+            self.configuration = self.configuration.with_leg(entry)
+            self._arrange()
+
+    def exclude_absent(self) -> bool:
+        """Mark in-sync members that are not present as failed; whether there were any."""
+        with self.lock:
+            absent = [
+                leg
+                for leg in self.configuration.legs
+                if leg.state is LegState.IN_SYNC and leg.number not in self.present
+            ]
+            configuration = self.configuration
+            for leg in absent:
+                configuration = configuration.with_leg(
+                    replace(
+                        leg,
+                        state=LegState.FAILED,
+                        reason=leg.reason or "away",
+                        position=configuration.recorded_position,
+                    )
+                )
+            if absent:
+                self._change(configuration)
+            return bool(absent)
+
+    def remove(self, number: int) -> LegDevice | None:
+        """Take a leg out of the volume; the caller settles, then erases it. None: not present."""
+        with self.lock:
+            leg = self.present.pop(number, None)
+            shared_page.mark_failed(self._cells, number, failed=False)
+            shared_page.forget_container(self._cells, number)
+            self._change(self.configuration.without_leg(number))
+            return leg
+
+    def replaced(self) -> list[int]:
+        """Numbers of the members whose successor is in sync: they have to leave."""
+        with self.lock:
+            members = self.configuration.legs
+            in_sync = {leg.number for leg in self.readers}
+        successors = {leg.replaces for leg in members if leg.number in in_sync}
+        return [leg.number for leg in members if leg.number in successors]
+
+    def rise_above(self, epoch: int) -> None:
+        """Never use an epoch again that a leg has seen."""
+        with self.lock:
+            self._highest_epoch = max(self._highest_epoch, epoch)
+
+    def adopt(self, newest: Superblock) -> None:
+        """Take over what the legs say of the volume: they went on without this host.
+
+        How large it is, who belongs to it and who is in sync; for the bitmap's sake also that none
+        of the others can be brought up to date by parts of it: bits of that time are not ours.
+        """
+        with self.lock:
+            known = {leg.id: leg for leg in self.configuration.legs}
+            self.configuration = replace(
+                self.configuration,
+                size_bytes=newest.size_bytes,
+                legs=tuple(
+                    LegEntry(
+                        member.number,
+                        member.id,
+                        known[member.id].url if member.id in known else member.url,
+                        member.state,
+                        container_bytes=(
+                            known[member.id].container_bytes if member.id in known else 0
+                        ),
+                    )
+                    for member in newest.members
+                ),
+                clean_epoch=newest.epoch,
+                last_number=max(
+                    self.configuration.last_number, *(each.number for each in newest.members)
+                ),
+            )
+
+    def outgrow(self) -> None:
+        """Raise the epoch above every one that a leg may carry of a raise that did not end.
+
+        Of two superblocks a leg is known by the one of the higher epoch: others would be written
+        in vain.
+        """
+        with self.lock:
+            if self._highest_epoch > self.configuration.epoch:
+                self._change(self.configuration)
+
+    def distrust_bits(self) -> int:
+        """Bits are not kept: none of the legs that are away can be brought up to date by parts of
+        it any more. The epoch from which on that holds; the caller settles."""
+        with self.lock:
+            self._change(replace(self.configuration, clean_epoch=self._highest_epoch + 1))
+            return self.configuration.epoch
+
+    def filter(self, number: int, wrap: Callable[[LegDevice], LegDevice]) -> None:
+        """Put a filter in front of a present leg."""
+        with self.lock:
+            if number in self.present:
+                self.present[number] = wrap(self.present[number])
+                self._arrange()
+
+    def use_spare(self, url: str) -> None:
+        """A spare is about to become a leg; durable with the epoch in which it joins."""
+        with self.lock:
+            spares = tuple(spare for spare in self.configuration.spare_urls if spare != url)
+            self.configuration = replace(self.configuration, spare_urls=spares)
+
+    def retire(self, leg: LegDevice) -> None:
+        """A leg that left: it is closed as soon as no thread can know it."""
+        with self.lock:
+            self.retired.append(leg)
+
+    def take_retired(self) -> list[LegDevice]:
+        """The legs retired since the last call."""
+        with self.lock:
+            retired, self.retired = self.retired, []
+            return retired
+
+    def configure(self, **changes: Any) -> None:
+        """Change more than legs (descriptor, position, spares), of what is known by now.
+
+        Whoever decided on a change read an older configuration: a leg may have failed since.
+        """
+        with self.lock:
+            self._change(replace(self.configuration, **changes))
+
+    def add_spare(self, url: str) -> None:
+        """Remember a spare; durable with the next epoch, which this begins."""
+        with self.lock:
+            spares = (*self.configuration.spare_urls, url)
+            self._change(replace(self.configuration, spare_urls=spares))
+
+    def resize(self, size_bytes: int) -> None:
+        """The volume has grown, and the tails of the legs that are present have moved."""
+        with self.lock:
+            ends = {leg.number: leg.container_bytes for leg in self.present.values()}
+            legs = tuple(
+                replace(leg, container_bytes=ends.get(leg.number, leg.container_bytes))
+                for leg in self.configuration.legs
+            )
+            self._change(replace(self.configuration, size_bytes=size_bytes, legs=legs))
+
+    # --- durable ----------------------------------------------------------------------------
+
+    def superblock(self, configuration: GateConfiguration) -> Superblock:
+        """What every leg is told; each fills in its own id, state and sequence."""
+        return Superblock(
+            volume_id=configuration.volume_id,
+            leg_id="",
+            leg_number=0,
+            size_bytes=configuration.size_bytes,
+            epoch=configuration.epoch,
+            sequence=0,
+            position=configuration.recorded_position,
+            members=tuple(
+                Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs
+            ),
+            descriptor=configuration.descriptor,
+            owner=self.owner,
+        )
+
+    def settle(self, hand: Hand) -> None:
+        """Make the present epoch durable on every leg that stays, then in gate.json.
+
+        Returns when it is, or when the last leg went meanwhile (the caller finds no reader then).
+        """
+        while self.unsettled:
+            with hand.holding(self.persist_lock):
+                with self.lock:
+                    configuration, legs = self.configuration, self.writers
+                    if not self.unsettled or not self.readers:
+                        break
+                if not self._write(hand, configuration, legs):
+                    continue
+                self._save(hand, configuration)
+                with self.lock:
+                    self._durable = configuration
+                    if self.configuration.epoch == configuration.epoch:
+                        self.unsettled = False
+
+    def record_position(self, hand: Hand, position: int) -> bool:
+        """Say on every leg that it is durable up to `position`; False when the roster changed.
+
+        The legs were flushed before. Durable on the legs and in gate.json when it returns True.
+        """
+        with hand.holding(self.persist_lock):
+            with self.lock:
+                if self.unsettled or not self.readers:
+                    return False
+                configuration = replace(self.configuration, recorded_position=position)
+                legs = self.writers
+            if not self._write(hand, configuration, legs):
+                return False
+            with self.lock:
+                if self.configuration.epoch != configuration.epoch:
+                    return False
+                self.configuration = replace(self.configuration, recorded_position=position)
+                self._durable = replace(self._durable, recorded_position=position)
+                configuration = self.configuration
+            self._save(hand, configuration)
+        return True
+
+    def save_soon(self, reason: str) -> None:
+        """gate.json is not what the gate goes on with: that is told, and mended soon."""
+        self.unsaved = reason
+        self.on_unsaved(reason)
+
+    def save_again(self, hand: Hand) -> None:
+        """Write gate.json when that failed before."""
+        if self.unsaved:
+            with hand.holding(self.persist_lock):
+                with self.lock:
+                    configuration = self._durable
+                self._save(hand, configuration)
+
+    def remember_places(self, hand: Hand) -> None:
+        """See that gate.json says where each leg's tail ends; durable."""
+        with hand.holding(self.persist_lock):
+            with self.lock:
+                ends = {leg.number: leg.container_bytes for leg in self.present.values()}
+                known = {leg.number: leg.container_bytes for leg in self._durable.legs}
+                if self.unsettled or all(known.get(each) == ends[each] for each in ends):
+                    return
+                self._durable = configuration = replace(
+                    self._durable,
+                    legs=tuple(
+                        replace(leg, container_bytes=ends.get(leg.number, leg.container_bytes))
+                        for leg in self._durable.legs
+                    ),
+                )
+            self._save(hand, configuration)
+
+    def _save(self, hand: Hand, configuration: GateConfiguration) -> None:
+        """Write gate.json. The legs know the epoch already, so a failure does not stop the volume.
+
+        It is told, shown, and tried again every second: until then this host's memory is behind,
+        and a start that finds only a leg that was excluded meanwhile would not notice. While an
+        earlier attempt hangs, none is made. Raises GivenUp.
+        """
+        self.keep_copy(configuration)
+        if self._saves_that_hang > 0:
+            return
+        problem = ""
+        hand.enter(STATE)
+        try:
+            save_configuration(self._state_directory, configuration)
+        except OSError as error:
+            problem = error.strerror or str(error)
+        try:
+            hand.leave()
+        except GivenUp:
+            with self.lock:
+                self._saves_that_hang -= 1  # what it wrote is outdated: `unsaved` sees to that
+            raise
+        first, self.unsaved = problem and not self.unsaved, problem
+        if first:
+            self.on_unsaved(problem)
+
+    def save_hangs(self, reason: str) -> None:
+        """A thread that writes gate.json was given up. What it was about counts as saved late."""
+        with self.lock:
+            self._saves_that_hang += 1
+        self.save_soon(reason)
+
+    def _write(
+        self, hand: Hand, configuration: GateConfiguration, legs: tuple[LegDevice, ...]
+    ) -> bool:
+        """Write the superblock of every present leg; False, and no more, when one fails at it.
+
+        Legs in sync come first: an epoch that only a leg without all data carries would leave none
+        that may be a source.
+        """
+        superblock = self.superblock(configuration)
+        for leg in sorted(legs, key=lambda leg: leg.state is not LegState.IN_SYNC):
+            hand.enter(leg.number)
+            try:
+                leg.write_superblock(superblock)
+            except OSError as error:
+                hand.leave()
+                self.fail(leg, f"superblock: {error.strerror}")
+                return False
+            hand.leave()
+        return True

@@ -1,0 +1,113 @@
+"""Starting a gate, and knowing whether one runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+
+from holdfast.errors import DeadlinePassed, GateGone, HoldfastError, StorageFailed, by_code
+from holdfast.gate.processes.client import GateClient
+from holdfast.gate.processes.remains import abandoned_inode
+from holdfast.system.own_group import remove_group
+from holdfast.system.process import has_ended, watch_process
+
+__all__ = ["gate_is_running", "start_gate", "stop_gate"]
+
+START_SECONDS = 120.0
+"""Opening legs takes at most the hang time-out; replaying a journal can take longer."""
+
+LOG_FILE = "gate.log"
+
+
+def start_gate(state_directory: Path, run_directory: Path, *, force: bool = False) -> None:
+    """Start the gate's processes, detached; its device serves requests when this returns.
+
+    Idempotent: does nothing when the gate runs already. Raises the coded error for which the gate
+    will not start (NoSource, MissingFuse …), StorageFailed when it dies without a word.
+    """
+    if gate_is_running(run_directory):
+        return
+    run_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    read_end, write_end = os.pipe()
+    with open(state_directory / LOG_FILE, "ab") as log:
+        arguments = [sys.executable, "-m", "holdfast.gate", "start"]
+        arguments += [str(state_directory), str(run_directory), str(write_end)]
+        process = subprocess.Popen(
+            arguments + (["--force"] if force else []),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+            pass_fds=(write_end,),
+        )
+    os.close(write_end)
+    try:
+        process.wait()  # it forks at once and leaves
+        answer = _read_answer(read_end)
+    finally:
+        os.close(read_end)
+    if "ok" not in answer:
+        error = by_code(answer["code"]) or StorageFailed
+        raise error(answer["message"], answer["mend"])
+
+
+def _read_answer(pipe: int) -> dict[str, str]:
+    deadline = monotonic() + START_SECONDS
+    data = b""
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    while monotonic() < deadline:
+        if not poller.poll(int((deadline - monotonic()) * 1000) + 1):
+            break
+        more = os.read(pipe, 1 << 16)
+        if not more:
+            if data:
+                return dict(json.loads(data))
+            raise StorageFailed("the gate ended while it started", f"See {LOG_FILE}.")
+        data += more
+    raise DeadlinePassed("the gate did not start in time", f"See {LOG_FILE} in its state folder.")
+
+
+def gate_is_running(run_directory: Path) -> bool:
+    """Whether a gate answers at this run directory, or one lives that is busy."""
+    if abandoned_inode(run_directory):
+        return False  # what answers nobody may still have the socket open
+    try:
+        GateClient(run_directory, timeout_seconds=10.0).show()
+    except GateGone:
+        return False
+    except HoldfastError:
+        return True
+    return True
+
+
+def stop_gate(run_directory: Path, timeout_seconds: float = 30.0) -> bool:
+    """Stop a gate whose device is unused, and wait until its processes have ended.
+
+    False when none runs. Raises InUse, DeadlinePassed.
+    """
+    try:
+        answer = GateClient(run_directory).stop()
+    except GateGone:
+        return False
+    deadline = monotonic() + timeout_seconds
+    for pid in (answer["worker_pid"], answer["keeper_pid"]):
+        watch = watch_process(pid)
+        if watch is None:
+            continue
+        try:
+            if not has_ended(watch, max(0.0, deadline - monotonic())):
+                raise DeadlinePassed(
+                    "the gate does not end: a thread of it hangs inside storage",
+                    "It ends by itself when the storage answers.",
+                )
+        finally:
+            os.close(watch)
+    remove_group(run_directory.name)
+    return True

@@ -1,0 +1,445 @@
+"""Legs that come back, join, or are resynchronised, and spares that take a failed one's place.
+
+`tick` runs on the worker's main thread, which never touches a leg: whatever does is a LegTask.
+Invariant: a leg becomes a source only when it provably holds everything that was answered (the
+rules of membership, and the journal for what it lacks), or after it was resynchronised.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+from holdfast.errors import ContainerFailed, ForeignLeg, HoldfastError, StaleLeg
+from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.data.unflushed import Unflushed
+from holdfast.gate.members.configuration import GateConfiguration, LegEntry
+from holdfast.gate.members.leg import LegDevice, open_leg
+from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, judge
+from holdfast.gate.members.superblock import MEDIUM_ERRORS, Member, Superblock, bitmap_bytes
+from holdfast.gate.repair.drill import Drills
+from holdfast.gate.repair.resync import Resync
+from holdfast.gate.runtime.claims import GivenUp, Hand
+from holdfast.model.volume import LegState
+
+FIRST_PROBE_SECONDS = 0.1
+LONGEST_PROBE_SECONDS = 5.0
+HELD_PROBE_SECONDS = 0.5
+"""The longest pause while requests wait for the leg."""
+
+STEADY_SECONDS = 60.0
+"""A leg that stayed that long is looked at early again when it fails."""
+
+
+@dataclass
+class Watch:
+    """When a leg is looked at next, and how patient we have become with it."""
+
+    delay_seconds: float = FIRST_PROBE_SECONDS
+    due: float = 0.0
+    asked: bool = False
+    present_since: float = 0.0
+
+
+class Recovery:
+    """Everything about legs that is not a request. `ask` sends a probe request to the keeper."""
+
+    def __init__(self, mirror: Mirror, ask: Callable[[dict[str, Any]], bool]) -> None:
+        self.mirror = mirror
+        self.roster = mirror.roster
+        self.drills = Drills()
+        self._ask = ask
+        self.resyncs: dict[int, Resync] = {}
+        self._watches: dict[int, Watch] = {}
+        self._returning: dict[int, LegTask[None]] = {}
+        self._leaving: LegTask[None] | None = None
+        self._taking: tuple[LegTask[None], str] | None = None
+        """Who puts a spare in a leg's place, and its URL."""
+        self.changing = threading.Lock()
+        """One change of membership at a time."""
+        self.finish_replacement: Callable[[Hand, int], None] = lambda hand, number: None
+        mirror.places.filled = self._filled
+        self.take_spare: Callable[[Hand, str, int], None] = lambda hand, url, number: None
+
+    # --- the main loop's part -------------------------------------------------------------------
+
+    def tick(self) -> float:
+        """Do what is due; seconds until something is due again."""
+        self._tend_resyncs()
+        self.mirror.equalising.tend()
+        self._tend_spares()
+        now = monotonic()
+        waits = [self._tend(entry, now) for entry in self.roster.configuration.legs]
+        return min([self._tend_replacements(), *waits])
+
+    def _tend(self, entry: LegEntry, now: float) -> float:
+        """Have a probe look at a leg that is away when it is due; seconds until the next time."""
+        watch = self._watches.setdefault(entry.number, Watch())
+        if entry.number in self.roster.present:
+            watch.asked = False
+            watch.present_since = watch.present_since or now
+            if now - watch.present_since > STEADY_SECONDS:
+                watch.delay_seconds = FIRST_PROBE_SECONDS
+            watch.due = 0.0
+            return 60.0
+        if not watch.due:
+            watch.due, watch.present_since = now + watch.delay_seconds, 0.0
+        returning = self._returning.get(entry.number)
+        busy = watch.asked or (returning is not None and returning.is_alive())
+        hopeless = entry.state is LegState.STALE and not self.roster.readers
+        if busy or hopeless or self.drills.on(entry.number):
+            return 0.25
+        arrived_ns = self.roster.arrived_ns.get(entry.number, 0)
+        if now >= watch.due and not self.mirror.hands.stuck_in(entry.number, arrived_ns):
+            timeout = self.roster.configuration.hang_timeout_seconds
+            watch.asked = self._ask(
+                {"probe": entry.number, "url": entry.url, "timeout_seconds": timeout}
+            )
+            longest = LONGEST_PROBE_SECONDS if self.roster.readers else HELD_PROBE_SECONDS
+            watch.delay_seconds = min(2 * watch.delay_seconds, longest)
+            watch.due = now + watch.delay_seconds
+        return max(0.02, watch.due - now)
+
+    def forget_questions(self) -> None:
+        """The keeper that was asked is gone: ask again."""
+        for watch in self._watches.values():
+            watch.asked = False
+
+    def probed(self, answer: dict[str, Any]) -> None:
+        """A probe has an answer: when the storage is there, bring the leg back."""
+        number = answer["probe"]
+        if number in self._watches:
+            self._watches[number].asked = False
+        entry = next((leg for leg in self.roster.configuration.legs if leg.number == number), None)
+        if entry is None or number in self.roster.present:
+            return
+        if answer["error"]:
+            if entry.state is LegState.RESYNCING:  # a worker before was filling it
+                self.roster.note(number, entry.state, answer["error"])
+            return
+        running = self._returning.get(number)
+        if running is None or not running.is_alive():
+            known = entry
+            self._returning[number] = LegTask(
+                self.mirror.hands, lambda hand: self._return_quietly(hand, known), awaited=False
+            )
+
+    def given_back(self, number: int, descriptor: int) -> None:
+        """The keeper has the container of a leg that has no name: what a probe would find.
+
+        Owns the descriptor.
+        """
+        if number in self._watches:
+            self._watches[number].asked = False
+        entry = next((leg for leg in self.roster.configuration.legs if leg.number == number), None)
+        running = self._returning.get(number)
+        wanted = entry is not None and number not in self.roster.present
+        if entry is not None and wanted and (running is None or not running.is_alive()):
+            self._returning[number] = LegTask(
+                self.mirror.hands,
+                lambda hand: self._return_quietly(hand, entry, descriptor),
+                awaited=False,
+            )
+        else:  # the keeper has it still; closing may hang where its storage does
+            threading.Thread(target=os.close, args=(descriptor,), daemon=True).start()
+
+    def _filled(self, offset: int, length: int) -> list[LegDevice]:
+        """Legs that are being filled, and have that range. Any thread may ask."""
+        resyncs = list(self.resyncs.values())
+        return [resync.leg for resync in resyncs if resync.has_filled(offset, length)]
+
+    def _tend_resyncs(self) -> None:
+        for number, resync in list(self.resyncs.items()):
+            if resync.at_work:
+                continue
+            if resync.unfinished:
+                if self.roster.readers:
+                    self.start_resync(resync.rest())
+                continue
+            del self.resyncs[number]
+            if not resync.incident.resolved_ns:
+                resync.incident.resolve("abandoned: the leg failed or was removed")
+
+    def _tend_replacements(self) -> float:
+        """Let legs go whose successor is in sync, whichever worker it was that filled it."""
+        replaced = self.roster.replaced()
+        if replaced and (self._leaving is None or not self._leaving.at_work):
+            number = replaced[0]
+            self._leaving = LegTask(
+                self.mirror.hands, lambda hand: self.finish_replacement(hand, number), awaited=False
+            )
+        return 1.0 if replaced else 60.0
+
+    def _tend_spares(self) -> None:
+        """Put a spare in the place of a failed leg, one after the other: it has joined then."""
+        if self._taking is not None and not self._took_spare(*self._taking):
+            return
+        configuration = self.roster.configuration
+        taken = {entry.replaces for entry in configuration.legs}
+        failed = [
+            entry.number
+            for entry in configuration.legs
+            if entry.number not in taken
+            and (
+                entry.number in self.roster.nameless
+                or (_has_failed(entry) and entry.number not in self.roster.present)
+            )
+        ]
+        if failed and configuration.spare_urls and self.roster.readers:
+            url = configuration.spare_urls[0]
+            self.roster.use_spare(url)
+            task = LegTask(
+                self.mirror.hands, lambda hand: self.take_spare(hand, url, failed[0]), awaited=False
+            )
+            self._taking = task, url
+
+    def _took_spare(self, task: LegTask[None], url: str) -> bool:
+        """Whether that is over; one whose storage hangs is used up, which a receipt says."""
+        if task.at_work:
+            return False
+        self._taking = None
+        joined = any(entry.url == url for entry in self.roster.configuration.legs)
+        if task.hand.given_up and not joined:
+            incident = self.mirror.incidents.begin("replacement", f"spare {url}")
+            incident.resolve("the spare cannot be used: its storage does not answer")
+        return True
+
+    # --- legs that come back --------------------------------------------------------------------
+
+    def _return_quietly(self, hand: Hand, entry: LegEntry, inherited: int | None = None) -> None:
+        """Bring a leg back because a probe found its storage; a refusal is its reason to show."""
+        state = entry.state
+        try:
+            with hand.holding(self.changing):
+                self.bring_back(hand, entry, inherited)
+            return
+        except StaleLeg as error:
+            state, reason = LegState.STALE, error.message
+        except HoldfastError as error:
+            reason = error.message
+        except BlockingIOError:
+            reason = "another process uses it"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        finally:
+            self.mirror.wake()
+        self.roster.note(entry.number, state, reason)
+
+    def bring_back(self, hand: Hand, entry: LegEntry, inherited: int | None = None) -> None:
+        """Open a member's container and take it in again. Blocks as storage does.
+
+        With other legs serving, it is resynchronised. When none is left and it provably holds what
+        was answered, what it lacks is replayed and the volume continues. Raises HoldfastError,
+        OSError; the leg is not used then.
+        """
+        leg, superblock = self.open(hand, entry, inherited)
+        try:
+            self.check_identity(entry, superblock)
+            assert superblock is not None
+            if self.roster.readers:
+                unchanged = self.unchanged(entry, superblock)
+                self.join(hand, leg, entry, first_region=None if unchanged else 0)
+            else:
+                self._resume(hand, leg, entry, superblock)
+        except BaseException:
+            leg.discard()
+            raise
+
+    def _resume(self, hand: Hand, leg: LegDevice, entry: LegEntry, superblock: Superblock) -> None:
+        """The last leg is back: replay what it lacks, exclude the others, end the hold."""
+        if self.roster.is_stranger(superblock):
+            raise StaleLeg(
+                f"{entry.url} was used elsewhere meanwhile ({superblock.owner}): what is mounted"
+                " here is older",
+                "Detach the volume here, then attach it where the newest data shall be used.",
+            )
+        memory = host_memory(self.mirror)
+        if self.roster.durable.epoch < superblock.epoch <= self.roster.highest_epoch:
+            memory = replace(memory, epoch=superblock.epoch)  # a raise that nobody relied on
+        verdict = judge(memory, [FoundLeg(entry.url, superblock)])
+        own = next(each for each in verdict.legs if each.leg_id == superblock.leg_id)
+        if own.standing not in (Standing.SOURCE, Standing.REPLAYABLE):
+            raise StaleLeg(
+                f"{entry.url} is behind: {own.reason}", "Bring back the leg that was used last."
+            )
+        if leg.size_bytes > self.roster.configuration.size_bytes:
+            self.grow_to(hand, leg.size_bytes)
+        self.fit(hand, leg)
+        self.take_bits(hand, leg)
+        replayed = 0
+        if self.mirror.log.active:
+            replayed, owed = self.mirror.replay(hand, leg, superblock.position)
+            self.mirror.repaying.owe(leg, owed)
+        self.roster.start_with(leg)
+        self.roster.exclude_absent()
+        self.roster.outgrow()
+        self.mirror.secure_bits(hand)
+        self.roster.settle(hand)
+        if self.roster.readers:
+            self.mirror.storage_back(f"leg {leg.number} is back", replayed)
+
+    def take_bits(self, hand: Hand, leg: LegDevice) -> None:
+        """Add a leg's bitmap to ours; from now on bits must be made durable on it, too."""
+        if not self.roster.has_siblings:
+            return
+        with hand.holding(self.mirror.bitmap_lock):
+            bits = self._bits_of(hand, leg)
+            self.mirror.bitmap.merge(bits)
+            self.mirror.bitmap.durable[:] = bytes(self.mirror.bitmap.regions)
+
+    def _bits_of(self, hand: Hand, leg: LegDevice) -> bytes:
+        """A leg's bitmap; where it has a bad place, every region may differ."""
+        hand.enter(leg.number)
+        try:
+            return leg.read_bitmap()
+        except OSError as error:
+            if error.errno not in MEDIUM_ERRORS:
+                raise
+            return b"\xff" * bitmap_bytes(leg.size_bytes)
+        finally:
+            hand.leave()
+
+    def join(
+        self,
+        hand: Hand,
+        leg: LegDevice,
+        entry: LegEntry,
+        *,
+        blank: bool = False,
+        strategy: str = "resync",
+        first_region: int | None = 0,
+    ) -> None:
+        """Let a leg take part in writes and copy to it what it lacks.
+
+        From `first_region` on; None: only what has a bit, of a leg that is what it was when it
+        failed (`unchanged`), whose own bits count, too.
+        """
+        incident = self.mirror.incidents.begin(strategy, f"leg {leg.number} ({leg.url}) joins")
+        if first_region is None:
+            self.take_bits(hand, leg)
+        old_end, old_size = leg.container_bytes, leg.size_bytes
+        self.fit(hand, leg)
+        self.roster.join(leg, entry)
+        self.roster.settle(hand)
+        if old_size != leg.size_bytes:
+            with hand.inside(leg.number):
+                leg.clear_old_tail(old_end, old_size)
+        bitmap = self.mirror.bitmap
+        whole = first_region is not None
+        regions = list(range(first_region or 0, bitmap.regions)) if whole else bitmap.dirty()
+        incident.step("joined", f"{len(regions)} of {bitmap.regions} regions to copy")
+        self.start_resync(
+            Resync(self.mirror, leg, regions, blank=blank, whole=whole, incident=incident)
+        )
+
+    def unchanged(self, entry: LegEntry, superblock: Superblock) -> bool:
+        """Whether a leg that returns is what it was when it failed, and lacks only what has a bit.
+
+        One that carries the epoch which excluded it, or a later one, was used apart from us: what
+        was written to it there has no bit here.
+        """
+        return (
+            self.roster.has_siblings
+            and superblock.state is LegState.IN_SYNC
+            and entry.state is not LegState.RESYNCING
+            and superblock.epoch >= self.roster.configuration.clean_epoch
+            and superblock.epoch < entry.excluded_epoch
+            and superblock.position >= entry.position
+        )
+
+    def fit(self, hand: Hand, leg: LegDevice) -> None:
+        """Give a leg of the time before a growth the place of the present size for its tail."""
+        size_bytes = self.roster.configuration.size_bytes
+        if leg.size_bytes != size_bytes:
+            with hand.inside(leg.number):
+                leg.resize(size_bytes)
+
+    def grow_to(self, hand: Hand, size_bytes: int) -> None:
+        """Go on with a growth that a leg knows of and gate.json does not; the caller settles."""
+        with hand.holding(self.mirror.bitmap_lock):
+            self.mirror.use_bitmap(self.mirror.bitmap.resized(size_bytes))
+            self.roster.resize(size_bytes)
+
+    def start_resync(self, resync: Resync) -> None:
+        """Start copying in the background."""
+        self.resyncs[resync.leg.number] = resync
+        resync.start()
+        self.mirror.wake()
+
+    def open(
+        self, hand: Hand, entry: LegEntry, inherited: int | None = None
+    ) -> tuple[LegDevice, Superblock | None]:
+        """Open a leg's container. Raises ContainerFailed, BlockingIOError when it is locked."""
+        if self.drills.on(entry.number):
+            if inherited is not None:
+                os.close(inherited)
+            raise ContainerFailed(f"{entry.url}: a drill is on")
+        hand.enter(entry.number)
+        try:
+            configuration = self.roster.configuration
+            leg, superblock = open_leg(
+                entry,
+                configuration.size_bytes,
+                inherited=inherited,
+                sector_bytes=configuration.sector_bytes,
+            )
+        except BaseException:
+            hand.leave()
+            raise
+        try:
+            hand.leave()
+        except GivenUp:  # nobody waits for it any more, and it would keep the lock
+            leg.discard()
+            raise
+        return leg, superblock
+
+    def check_identity(self, entry: LegEntry, superblock: Superblock | None) -> None:
+        """Raise unless the container is still the leg that it was."""
+        if superblock is None:
+            raise ContainerFailed(
+                f"{entry.url} has no Holdfast superblock any more: its content cannot be trusted",
+                "Put an empty container in its place: holdfast leg replace.",
+            )
+        if (
+            superblock.volume_id != self.roster.configuration.volume_id
+            or superblock.leg_id != entry.id
+        ):
+            name = superblock.descriptor.get("name", superblock.volume_id)
+            raise ForeignLeg(
+                f"{entry.url} holds another leg now (number {superblock.leg_number} of {name})",
+                "Put the right container back, or replace the leg.",
+            )
+
+
+def _has_failed(entry: LegEntry) -> bool:
+    """Whether a leg that is away is to be replaced by a spare: not one that is just joining."""
+    filling = entry.state is LegState.RESYNCING and bool(entry.reason)
+    return entry.state in (LegState.FAILED, LegState.STALE) or filling
+
+
+def host_memory(mirror: Mirror) -> HostMemory:
+    """What this gate knows of itself, for the rules of membership: what it told the legs.
+
+    What changed since (while none of them was there) is told to the next one that may be used.
+    """
+    configuration = mirror.roster.durable
+    log = mirror.log if isinstance(mirror.log, Unflushed) and mirror.log.active else None
+    return HostMemory(
+        volume_id=configuration.volume_id,
+        epoch=configuration.epoch or None,
+        members=members_of(configuration),
+        recorded_position=configuration.recorded_position,
+        journal=configuration.journal,
+        journal_begin=log.begin if log else None,
+        journal_end=log.position if log else None,
+    )
+
+
+def members_of(configuration: GateConfiguration) -> tuple[Member, ...]:
+    """The legs as superblocks name them."""
+    return tuple(Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs)

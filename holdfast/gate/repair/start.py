@@ -1,0 +1,365 @@
+"""How a worker finds its legs when it starts: the first one of a gate, and every one after it.
+
+The first judges all legs by the rules of membership, replays the journal, and makes legs that may
+differ after a crash equal. One that takes over goes on with the legs that its predecessor had: the
+kernel sends every unanswered request again, so nothing is missing on them. A leg that hangs at the
+start counts as away; none keeps the others waiting for longer than the hang time-out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic, monotonic_ns
+
+from holdfast.errors import DeadlinePassed, ForeignLeg, HoldfastError, NoSource
+from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.data.intent import Bitmap
+from holdfast.gate.data.owed import Owed
+from holdfast.gate.data.repaying import remembered_since
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.members.configuration import LegEntry
+from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
+from holdfast.gate.members.superblock import Superblock
+from holdfast.gate.repair.recovery import Recovery, host_memory
+from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.shared_page import EQUALISING, copied, failed_legs, remembered_container
+from holdfast.model.volume import LegState
+from holdfast.system.process import inherit_descriptor
+
+_POLL_SECONDS = 0.01
+"""How soon it is seen that the watchdog gave a thread up, which may never end."""
+
+Opened = tuple[LegDevice, Superblock | None]
+
+
+@dataclass(frozen=True)
+class Predecessor:
+    """The worker before, and what the keeper kept of its legs for the one that takes over."""
+
+    pid: int = 0
+    kept: Mapping[int, int] = field(default_factory=dict)
+    """Descriptors by leg, with their locks, of containers that are not found by their names."""
+
+
+FIRST = Predecessor()
+"""Of a worker that none came before."""
+
+
+def open_members(
+    recovery: Recovery, entries: list[LegEntry], before: Predecessor
+) -> dict[int, Opened]:
+    """Open legs side by side, for at most the hang time-out; those that cannot be are left out.
+
+    A worker that was killed while a thread of it hangs in one leg still has the locks of all: the
+    others are taken over with their locks.
+    """
+    timeout = recovery.roster.configuration.hang_timeout_seconds
+    deadline = monotonic() + timeout
+
+    tasks = {
+        entry.number: LegTask(
+            recovery.mirror.hands,
+            lambda hand, entry=entry: _open(recovery, hand, entry, before),  # type: ignore[misc]
+        )
+        for entry in entries
+    }
+    opened: dict[int, Opened] = {}
+    for number, task in tasks.items():
+        try:
+            opened[number] = _opened_in_time(task, deadline)
+        except HoldfastError as error:
+            recovery.roster.note(number, recovery.roster.entry(number).state, error.message)
+        except OSError as error:
+            reason = "another process uses it" if isinstance(error, BlockingIOError) else str(error)
+            recovery.roster.note(number, recovery.roster.entry(number).state, reason)
+    return opened
+
+
+def _opened_in_time(task: LegTask[Opened], deadline: float) -> Opened:
+    """The task's result; when it is late it is given up, and closes itself what it opens then."""
+    task.join(max(0.0, deadline - monotonic()))
+    while task.is_alive() and not task.hand.given_up:
+        if not task.hand.give_up(monotonic_ns()):
+            task.join(0.001)
+    return task.result(0.0)
+
+
+def _open(recovery: Recovery, hand: Hand, entry: LegEntry, before: Predecessor) -> Opened:
+    if entry.number in before.kept:
+        return recovery.open(hand, entry, os.dup(before.kept[entry.number]))
+    try:
+        return recovery.open(hand, entry)
+    except BlockingIOError:
+        _, descriptor = remembered_container(recovery.mirror.cells, entry.number)
+        inherited = inherit_descriptor(before.pid, descriptor) if descriptor else None
+        if inherited is None:
+            raise
+    hand.enter(entry.number)
+    fcntl.flock(inherited, fcntl.LOCK_UN)
+    hand.leave()
+    try:
+        opened = recovery.open(hand, entry)
+    except BlockingIOError:  # a disk's exclusive claim cannot be let go of for another
+        return recovery.open(hand, entry, inherited)
+    hand.enter(entry.number)
+    os.close(inherited)
+    hand.leave()
+    return opened
+
+
+def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
+    """Judge the legs and begin with those that are current.
+
+    Nobody waits for the volume yet: when its last leg fails here, the start has failed. Raises
+    NoSource, ForeignLeg when those are in other legs' places, OSError.
+    """
+    hold = recovery.mirror.hold
+    hold.set_timeout(0.0)
+    try:
+        _start_first(recovery, hand, force=force)
+    except HoldExpired:
+        pass
+    finally:
+        hold.set_timeout(recovery.roster.configuration.hold_timeout_seconds)
+    if not recovery.roster.readers:
+        legs = recovery.roster.configuration.legs
+        why = hold.reason or "; ".join(f"{leg.url}: {leg.reason}" for leg in legs if leg.reason)
+        raise NoSource(
+            f"it failed while the volume was started: {why}",
+            "See that the storage works, then attach again.",
+        )
+
+
+def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
+    roster, mirror = recovery.roster, recovery.mirror
+    memory, known = host_memory(mirror), roster.configuration
+    opened = open_members(recovery, list(known.legs), FIRST)
+    ahead = [
+        superblock
+        for _, superblock in opened.values()
+        if superblock and superblock.volume_id == known.volume_id and superblock.epoch > known.epoch
+    ]
+    if ahead:  # they went on without this host: it asks the members that they name, too
+        roster.adopt(max(ahead, key=lambda superblock: (superblock.epoch, superblock.position)))
+        numbers = {leg.number for leg in known.legs}
+        strangers = [leg for leg in roster.configuration.legs if leg.number not in numbers]
+        opened |= open_members(recovery, strangers, FIRST)
+    found = [FoundLeg(leg.url, superblock) for leg, superblock in opened.values()]
+    verdict = judge(memory, found, force)
+    newest = _newest(verdict, found)
+    if newest is not None and newest.epoch > known.epoch:
+        roster.adopt(newest)
+        mirror.use_bitmap(Bitmap(newest.size_bytes))
+    sources = _sources(recovery, opened, verdict)
+    for number, (leg, _) in opened.items():
+        if number not in sources:
+            leg.discard()
+    verdict.check()
+    if not sources:
+        urls = ", ".join(judged.url for judged in verdict.start_from)
+        raise ForeignLeg(
+            f"the newest data is in {urls}, where another leg belongs: containers were exchanged",
+            "Put each into its place again; block:/dev/disk/by-id/… names a disk for good.",
+        )
+    roster.rise_above(verdict.epoch)
+    behind = verdict.epoch > known.epoch
+    if not verdict.journal_used and (mirror.log.active or behind):
+        # Before anything durable could make it look like ours.
+        mirror.begin_journal_anew(hand, max(sb.position for leg in found if (sb := leg.superblock)))
+    for number, judged in sources.items():
+        _begin_with(recovery, opened[number][0], judged)
+    if not roster.readers:
+        return
+    roster.exclude_absent()
+    # A leg that was being filled is filled anew, as it is: no spare takes its place for that.
+    numbers = {
+        entry.number for entry in roster.configuration.legs if entry.state is not LegState.RESYNCING
+    }
+    for judged in verdict.legs:
+        if judged.standing is Standing.STALE and judged.number in numbers:
+            roster.note(judged.number, LegState.STALE, judged.reason)
+    if verdict.epoch > roster.configuration.epoch or verdict.forced:
+        roster.configure()
+    mirror.secure_bits(hand)  # and whoever cannot be written fails, while the others are sources
+    roster.settle(hand)
+    mirror.repaying.pay(hand)  # where another leg takes it
+    _equalise(recovery)
+    if mirror.log.active:
+        mirror.checkpoint(hand, flush=True)
+    roster.remember_places(hand)
+
+
+def _begin_with(recovery: Recovery, leg: LegDevice, judged: LegVerdict) -> None:
+    """Take a source in; one that fails or hangs at what it lacks keeps no other away."""
+    task = LegTask(recovery.mirror.hands, lambda hand: _complete(recovery, hand, leg, judged))
+    while task.at_work:
+        task.join(_POLL_SECONDS)
+    try:
+        owed = task.result(0.0)
+    except (DeadlinePassed, OSError) as error:
+        words = error.strerror if isinstance(error, OSError) else "no answer"
+        reason = f"it failed at the start: {words or error}"
+        recovery.roster.note(leg.number, recovery.roster.entry(leg.number).state, reason)
+    else:
+        if owed is not None:
+            recovery.mirror.repaying.owe(leg, owed)
+        recovery.roster.start_with(leg)
+
+
+def _complete(recovery: Recovery, hand: Hand, leg: LegDevice, judged: LegVerdict) -> Owed | None:
+    """Give a source what it lacks; what its bad places do not take. Raises OSError, GivenUp; it is
+    closed then."""
+    try:
+        recovery.fit(hand, leg)
+        recovery.take_bits(hand, leg)
+        if judged.standing is Standing.REPLAYABLE:
+            return recovery.mirror.replay(hand, leg, judged.position)[1]
+        return None
+    except BaseException:
+        leg.discard()
+        raise
+
+
+def _newest(verdict: Verdict, found: list[FoundLeg]) -> Superblock | None:
+    """The superblock that says most of the volume: of the best leg to start from."""
+    best = next(iter(verdict.start_from), None)
+    return next((leg.superblock for leg in found if best and leg.url == best.url), None)
+
+
+def _sources(
+    recovery: Recovery, opened: Mapping[int, Opened], verdict: Verdict
+) -> dict[int, LegVerdict]:
+    """Whom to start from, by the numbers of the places where they are.
+
+    One that lies in another leg's place is left out, with a note: its superblock names the other,
+    and whatever is written of either would be taken for the wrong one.
+    """
+    sources = {}
+    places = {leg.url: number for number, (leg, _) in opened.items()}
+    for judged in verdict.start_from:
+        number = places[judged.url]
+        if not recovery.roster.is_member(number):
+            continue
+        entry = recovery.roster.entry(number)
+        try:
+            recovery.check_identity(entry, opened[number][1])
+        except HoldfastError as error:
+            recovery.roster.note(number, entry.state, error.message)
+        else:
+            sources[number] = judged
+    return sources
+
+
+def _equalise(recovery: Recovery) -> None:
+    """After a crash, regions that were being written may differ between the legs in sync."""
+    mirror = recovery.mirror
+    if len(recovery.roster.readers) > 1:
+        mirror.equalising.begin(mirror.bitmap.dirty())
+        mirror.equalising.tend()
+
+
+def _settle(recovery: Recovery) -> None:
+    """Make the epoch durable, by threads of its own: one that hangs is given up, and what it hangs
+    in (a leg, the state directory) is done without by the next."""
+    while True:
+        task = LegTask(recovery.mirror.hands, recovery.roster.settle)
+        while task.at_work:
+            task.join(_POLL_SECONDS)
+        try:
+            return task.result(0.0)
+        except DeadlinePassed:
+            continue
+
+
+def _find_owed(recovery: Recovery, hand: Hand) -> None:
+    """Replay from where the predecessor kept writes for bad places: it alone had their contents."""
+    mirror = recovery.mirror
+    since = remembered_since(mirror.cells)
+    if since is None or not mirror.log.active:
+        return
+    for leg in recovery.roster.readers:
+        try:
+            mirror.repaying.owe(leg, mirror.replay(hand, leg, since)[1])
+        except OSError as error:
+            recovery.roster.fail(leg, f"takeover: {error.strerror}")
+    mirror.secure_bits(hand)
+    recovery.roster.settle(hand)
+    mirror.repaying.pay(hand)
+
+
+def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
+    """Close what is not the container that the predecessor used: it is away.
+
+    What lies there now under its name can be an older copy, or a server that came back without its
+    cache: like any leg that returns, it is probed, judged and brought up to date.
+    """
+    roster, cells = recovery.roster, recovery.mirror.cells
+    for number, (leg, superblock) in list(opened.items()):
+        entry = roster.entry(number)
+        reason = ""
+        if leg.identity != remembered_container(cells, number)[0]:
+            reason = f"{leg.url} is another container than before"
+        elif superblock is None:
+            roster.unsettled = True  # somebody wrote over it while it was in use: it gets a new one
+        else:
+            try:
+                recovery.check_identity(entry, superblock)
+            except HoldfastError as error:
+                reason = error.message
+            if roster.is_stranger(superblock):
+                reason = f"{leg.url} was used elsewhere meanwhile ({superblock.owner})"
+        if reason:
+            roster.note(number, entry.state, reason)
+            del opened[number]
+            leg.discard()
+
+
+def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> None:
+    """Go on with the predecessor's legs; what is away is held for, excluded, or probed later."""
+    roster, mirror = recovery.roster, recovery.mirror
+    failed = failed_legs(mirror.cells)
+    members = roster.configuration.legs
+    usable = [
+        entry
+        for entry in members
+        if entry.state in (LegState.IN_SYNC, LegState.RESYNCING) and entry.number not in failed
+    ]
+    if mirror.hold.storage_lost and not mirror.hold.for_room:
+        return  # nobody was left: whoever comes back is judged and brought up to date first
+    opened = open_members(recovery, usable, before)
+    _leave_out_others(recovery, opened)
+    for entry in usable:
+        if entry.number not in opened or entry.state is not LegState.IN_SYNC:
+            continue
+        leg, superblock = opened[entry.number]
+        roster.start_with(leg)
+        if superblock is not None:
+            roster.rise_above(superblock.epoch)
+    grown = max((leg.size_bytes for leg in roster.readers), default=0)
+    if grown > roster.configuration.size_bytes:  # the predecessor died while it moved the tails
+        recovery.grow_to(hand, grown)
+    for leg in roster.readers:
+        try:
+            recovery.fit(hand, leg)
+            recovery.take_bits(hand, leg)
+        except OSError as error:
+            roster.fail(leg, f"takeover: {error.strerror}")
+    if not roster.readers:
+        mirror.hold.lose_storage("no leg can be opened")
+        for leg, _ in opened.values():
+            leg.discard()
+        return
+    roster.exclude_absent()
+    roster.outgrow()
+    _settle(recovery)
+    _find_owed(recovery, hand)
+    if mirror.cells[EQUALISING]:
+        _equalise(recovery)
+    for entry in usable:
+        if entry.state is LegState.RESYNCING and entry.number in opened:
+            leg, _ = opened[entry.number]
+            recovery.join(hand, leg, entry, first_region=copied(mirror.cells, entry.number))

@@ -1,0 +1,135 @@
+"""Threads that touch legs, and can be given up when a leg hangs.
+
+A thread inside dead storage cannot be interrupted. So every thread that touches a leg has a slot in
+the shared page that says which leg it is in and since when, and a claim on what it has in hand. The
+watchdog may take the claim; the thread finds out when storage lets go of it, and ends without
+touching anything. A lock that such a thread holds is let go of on its behalf.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic_ns
+
+from holdfast.gate.runtime.shared_page import BUSY_SINCE, LEG, LEG_SINCE, SLOTS, slot_offset
+
+
+class GivenUp(BaseException):
+    """Raised in a thread whose work was taken from it. Nothing may be touched any more."""
+
+
+class Hand:
+    """One thread's place in the shared page, and its claim on the work in hand."""
+
+    def __init__(self, cells: memoryview, slot: int) -> None:
+        self.slot = slot
+        self.cells = cells[slot_offset(slot) : slot_offset(slot + 1)]
+        self.claim = threading.Lock()
+        self.given_up = False
+        self.locks: list[threading.Lock] = []
+        self.stuck_in = 0
+        self.serving = False
+        """Belongs to a serving thread: it knows a leg only while it has a request in hand."""
+        self.cells[BUSY_SINCE] = self.cells[LEG] = self.cells[LEG_SINCE] = 0
+
+    def enter(self, leg_number: int) -> None:
+        """Say that this thread is about to touch a leg."""
+        cells = self.cells
+        cells[LEG_SINCE] = monotonic_ns()
+        cells[LEG] = leg_number
+
+    @property
+    def entered_ns(self) -> int:
+        """When this thread went into the leg where it is, or where it was given up."""
+        return self.cells[LEG_SINCE]
+
+    def leave(self) -> None:
+        """Say that the leg answered. Raises GivenUp when the watchdog was faster."""
+        self.claim.acquire()
+        if self.given_up:
+            self.claim.release()
+            raise GivenUp
+        self.cells[LEG] = 0
+        self.claim.release()
+
+    @contextmanager
+    def inside(self, leg_number: int) -> Iterator[None]:
+        """Be inside a leg. Raises GivenUp at the end when the watchdog was faster."""
+        self.enter(leg_number)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    @contextmanager
+    def holding(self, lock: threading.Lock) -> Iterator[None]:
+        """Hold a lock over leg I/O; the watchdog lets go of it if this thread is given up."""
+        lock.acquire()
+        self.locks.append(lock)
+        try:
+            yield
+        finally:
+            with self.claim:
+                if not self.given_up:
+                    self.locks.remove(lock)
+                    lock.release()
+
+    def give_up(self, older_than_ns: int, inside: int = 0) -> int:
+        """Take the work when it is inside a leg since before that time; the leg's number or 0.
+
+        `inside`: only when it is that leg.
+        """
+        with self.claim:
+            leg = self.cells[LEG]
+            if not leg or self.given_up or self.cells[LEG_SINCE] > older_than_ns:
+                return 0
+            if inside and leg != inside:
+                return 0
+            self.given_up = True
+            self.stuck_in = leg
+            self.cells[BUSY_SINCE] = 0
+            for lock in self.locks:
+                lock.release()
+            self.locks.clear()
+            return leg
+
+
+class Hands:
+    """All hands of a worker. Slots of threads that are stuck are not used again until they end."""
+
+    def __init__(self, cells: memoryview) -> None:
+        self._cells = cells
+        self._lock = threading.Lock()
+        for slot in range(SLOTS):  # what a worker before had in hand is sent again
+            cells[slot_offset(slot) + BUSY_SINCE] = cells[slot_offset(slot) + LEG] = 0
+        self._hands: dict[int, Hand] = {}
+
+    def take(self) -> Hand:
+        """A hand on a free slot. Raises RuntimeError when hung threads have all of them."""
+        with self._lock:
+            slot = next((slot for slot in range(SLOTS) if slot not in self._hands), None)
+            if slot is None:
+                raise RuntimeError(f"{SLOTS} threads hang or work at once")
+            hand = Hand(self._cells, slot)
+            self._hands[slot] = hand
+            return hand
+
+    def put_back(self, hand: Hand) -> None:
+        """The hand's thread has ended: whatever it touched, it touches no more."""
+        with self._lock:
+            hand.cells[BUSY_SINCE] = hand.cells[LEG] = 0
+            self._hands.pop(hand.slot, None)
+
+    def all(self) -> list[Hand]:
+        """A snapshot of every hand, stuck ones included."""
+        with self._lock:
+            return list(self._hands.values())
+
+    def stuck_in(self, leg_number: int, since_ns: int) -> bool:
+        """Whether a thread that was given up, and went in since then, is still inside that leg."""
+        return any(
+            hand.given_up and hand.stuck_in == leg_number and hand.entered_ns >= since_ns
+            for hand in self.all()
+        )
