@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from holdfast.applications.rebind.placed_contents import OpenFile
-from holdfast.applications.rebind.placed_contents import Progress as CopiedAhead
-from holdfast.applications.rebind.room import is_enough_for
+from holdfast.applications.rebind.parking.kept_contents import is_enough_for
+from holdfast.applications.rebind.parking.placed_contents import OpenFile
+from holdfast.applications.rebind.parking.placed_contents import Progress as CopiedAhead
 from holdfast.applications.users import find_users
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
-from holdfast.applications.rebind.placed_contents import Progress as CopiedAhead
+from holdfast.applications.rebind.parking.placed_contents import Progress as CopiedAhead
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import Blocked, HoldfastError, NotFound

@@ -14,14 +14,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.agent.tracee import Target
 from tests.kernel.target.steadfast import Steadfast
 from tests.soak import rounds
 from tests.waiting import wait_until
 
 AGENT = """
 import ctypes, json, os, signal, sys, threading, time
-from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.agent.tracee import Target
 
 pid, record, fatal = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 requests = 0

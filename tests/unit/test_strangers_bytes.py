@@ -33,8 +33,9 @@ from holdfast.applications.fdinfo import (
 )
 from holdfast.applications.freezers.record import Record, RecordFile
 from holdfast.applications.identity import application_in
-from holdfast.applications.rebind import kept_contents, parking
-from holdfast.applications.rebind.courier import received_numbers
+from holdfast.applications.rebind.agent.descriptor_tables import received_numbers
+from holdfast.applications.rebind.parking import kept_contents
+from holdfast.applications.rebind.parking.record import Record as ParkingRecord
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.ingest import read_spool
 from holdfast.errors import NoSource, StorageFailed
@@ -371,7 +372,7 @@ def test_record_of_what_is_parked(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "journal").write_bytes(content)
         try:
-            entries = parking.Record(Path(folder)).read()
+            entries = ParkingRecord(Path(folder)).read()
         except StorageFailed as error:
             assert error.mend
             return

@@ -1,5 +1,13 @@
 """Moves the handles of running processes from one mounted file system to another.
 
-`scan.judge` tells beforehand what would become of each handle; `rebind.Rebind` stops, parks,
-rebinds and lets go. Everything that is done inside another process is done in this package.
+    scan.judge(users)     what would become of each handle, before anything is touched
+    rebind.Rebind         the procedure: stop, park, rebind, release; or regain, after a death
+    rebind.Rebind uses    stopping, park, replay, regaining
+
+    handles/    one driver for each kind of handle
+    opening/    opens files on the new file system: which one, and with whose rights
+    parking/    what is on disk, and what handles point to, while processes stand still
+    agent/      code and system calls inside a stopped process
+
+Each room uses those below it. Nothing is done inside another process but in this package.
 """

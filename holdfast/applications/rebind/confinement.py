@@ -13,8 +13,8 @@ import ctypes
 import os
 from collections.abc import Sequence
 
-from holdfast.applications.rebind.placeholders import Placeholders
-from holdfast.applications.rebind.stopped import Processes, StoppedProcess
+from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.system.proc import read_record
 from holdfast.system.raw_call import raw_call

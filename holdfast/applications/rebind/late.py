@@ -14,9 +14,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from holdfast.applications.fdinfo import parse_information, parse_watches
-from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.placeholders import MEMORY_NAME
-from holdfast.applications.rebind.stopped import StoppedProcess
+from holdfast.applications.rebind.parking.placeholders import MEMORY_NAME
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import HandleKind
 from holdfast.system.mounts import parse_mountinfo
 from holdfast.system.proc import link, read

@@ -12,10 +12,10 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Mapping, Sequence
 
-from holdfast.applications.rebind.opening import lock_structure
-from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.stopped import Processes, StoppedProcess
-from holdfast.applications.rebind.wanted import Opened
+from holdfast.applications.rebind.opening.reopening import lock_structure
+from holdfast.applications.rebind.opening.requests import Opened
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import FileLock, HandleKind, HandleOutcome, LockKind
 
 _TAKEN = "another process has the lock now"

@@ -7,67 +7,35 @@ Only from `stop` to `park` may a user be let go as if nothing had happened.
 
 from __future__ import annotations
 
-import errno
-import os
-import resource
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from holdfast.applications.rebind.alarm import LEAST_SECONDS, STOPPING_SECONDS, Alarm
-from holdfast.applications.rebind.births import is_being_born, parents_first
-from holdfast.applications.rebind.confinement import refuse_confined
-from holdfast.applications.rebind.dead_calls import flush_that_failed, is_to_be_made_again
-from holdfast.applications.rebind.execution import execution_permitted
-from holdfast.applications.rebind.file_servers import clients_first, serving
-from holdfast.applications.rebind.garbage import without_collection
-from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.hindrances import hindrance
-from holdfast.applications.rebind.kept_contents import NO_ROOM, no_room
-from holdfast.applications.rebind.late import still_parked
-from holdfast.applications.rebind.looking_back import inodes_of, look_in_memory, looking_back
-from holdfast.applications.rebind.noting import note_execution, note_handles
-from holdfast.applications.rebind.opener import Opener
-from holdfast.applications.rebind.outcomes import ReboundHandle
-from holdfast.applications.rebind.parking import Act, Note, Record, note_from_json
-from holdfast.applications.rebind.patience import Patience, Patiences
-from holdfast.applications.rebind.placeholders import Placeholders
-from holdfast.applications.rebind.places import Carrying, Copied, Kept, Unknown, key_of
-from holdfast.applications.rebind.putting_back import lock_again, put_back
-from holdfast.applications.rebind.scan import blockers, judge
-from holdfast.applications.rebind.stopped import Processes, StoppedProcess, rights_of_process
-from holdfast.applications.rebind.target import Target
-from holdfast.applications.rebind.threads import Unruly, start_time
-from holdfast.errors import (
-    Blocked,
-    DeadlinePassed,
-    HoldfastError,
-    Refused,
-    StorageFailed,
+from holdfast.applications.rebind.agent.time_budget import Patiences
+from holdfast.applications.rebind.agent_process import (
+    LEAST_SECONDS,
+    STOPPING_SECONDS,
+    Alarm,
+    raise_limit_of_descriptors,
+    without_collection,
 )
-from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle, User
+from holdfast.applications.rebind.confinement import refuse_confined
+from holdfast.applications.rebind.noexec_mounts import execution_permitted
+from holdfast.applications.rebind.old_files import inodes_of
+from holdfast.applications.rebind.opening.opener import Opener
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.park import OldStorage, park_handles, write_down
+from holdfast.applications.rebind.parking.record import Act, Record
+from holdfast.applications.rebind.parking.relocation import Carrying, Copied, Kept, Unknown, key_of
+from holdfast.applications.rebind.parking.stopped_process import Processes
+from holdfast.applications.rebind.refusals import explained, not_noted, refuse_blockers
+from holdfast.applications.rebind.regaining import LATE_SECONDS, Regaining
+from holdfast.applications.rebind.replay import lock_again, put_back
+from holdfast.applications.rebind.scan import judge
+from holdfast.applications.rebind.stopping import Find, Stopping
+from holdfast.model.handle import Handle, HandleOutcome, User
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.inode_identity import LASTING
-
-Find = Callable[[], Sequence[User]]
-
-MOST_ROUNDS = 10
-"""Users that appear while others are stopped are stopped as well; this often it is looked again."""
-
-_LATE_SECONDS = 10.0
-"""How long those may stand once more that have left the harbour at their deadline."""
-
-_WORDS_AT_MOST = 3
-
-_MENDS = {
-    errno.ENOMEM: "Let it have more memory maps and address space: prlimit --pid {pid}"
-    " --as=unlimited --data=unlimited, sysctl vm.max_map_count; or end it.",
-    errno.EMFILE: "Let it have more descriptors (prlimit --pid {pid} --nofile), or end it.",
-    errno.ENFILE: "Let this host have more open files (sysctl fs.file-max).",
-}
-"""For those who have reached a limit."""
 
 
 class Rebind:
@@ -102,36 +70,40 @@ class Rebind:
         long at least, we are killed (see alarm).
         """
         self._record = Record(record_directory)
-        self._users = list(users)
         self._deadline_ns = deadline_ns
-        self._roots = {mount.id: mount.inside for mount in mounts}
-        self._lasting = {mount.id for mount in mounts if mount.filesystem in LASTING}
-        self._without_execution = {
-            mount.id for mount in mounts if "noexec" in mount.options.split(",")
-        }
-        self._copied: Copied | None = None
-        self._find = find
-        self._storage_answers = storage_answers
-        self._digest_limit_bytes = digest_limit_bytes
-        self._seized = seized
-        self._written_through = written_through
-        self._refuses_confined = refuses_confined
-        self.calls_made_again = 0
-        """System calls that had failed because of the dead mount."""
-        self.calls_failed: list[str] = []
-        """Those whose errors their programs see: the writes that they were to flush are lost."""
+        self._storage = OldStorage.of(
+            mounts, answers=storage_answers, digest_limit_bytes=digest_limit_bytes
+        )
         self._processes = Processes()
+        self._stopping = Stopping(
+            users,
+            find,
+            self._processes,
+            storage_answers=storage_answers,
+            seized=seized,
+            written_through=written_through,
+        )
+        self._copied: Copied | None = None
+        self._refuses_confined = refuses_confined
         left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
-        self._patiences = Patiences(left_seconds if left_seconds > 1 else _LATE_SECONDS)
-        self._servers: set[int] = set()
-        """Those that serve file systems, which others may wait for."""
+        self._patiences = Patiences(left_seconds if left_seconds > 1 else LATE_SECONDS)
         self._alarm: Alarm | None = None
         self._alarm_seconds = alarm_seconds
 
     @property
     def users(self) -> tuple[User, ...]:
         """Those that were found last."""
-        return tuple(self._users)
+        return tuple(self._stopping.users)
+
+    @property
+    def calls_made_again(self) -> int:
+        """How many system calls had failed because of the dead mount, and were made again."""
+        return self._stopping.calls_made_again
+
+    @property
+    def calls_failed(self) -> list[str]:
+        """Those whose errors their programs see: the writes that they were to flush are lost."""
+        return list(self._stopping.calls_failed)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -148,111 +120,19 @@ class Rebind:
         appeared meanwhile. Raises Refused or DeadlinePassed when one cannot be stopped. All go on
         as before then.
         """
-        self._refuse(judge(self._users))
-        _raise_limit_of_descriptors()
-        self._servers = serving(self._users)
+        refuse_blockers(judge(self._stopping.users))
+        raise_limit_of_descriptors()
         stopped_ns = time.monotonic_ns() + int(STOPPING_SECONDS * 1e9)
         self._set_alarm(min(self._deadline_ns, stopped_ns))
         try:
-            for _ in range(MOST_ROUNDS):
-                if not self._stop_all():
-                    break
-                if self._find is None:
-                    break
-                self._users = list(self._find())
-            self._refuse(judge(self._living()))
+            self._stopping.stop(self._deadline_ns, self._patiences)
+            refuse_blockers(judge(self._stopping.living()))
             if self._refuses_confined:
                 refuse_confined(self._processes)
         except BaseException as error:
             self._let_all_go()
-            raise self._refusal(error) from error
+            raise explained(error, self._stopping.users) from error
         self._set_alarm(self._deadline_ns)
-
-    def _living(self) -> list[User]:
-        return [user for user in self._users if user.pid in self._processes]
-
-    def _stop_all(self) -> bool:
-        """Stop those that are not stopped yet; whether there was any."""
-        seized: list[tuple[User, Target]] = []
-        try:
-            new = [user for user in self._users if user.pid not in self._processes]
-            for turn in clients_first(parents_first(new), self._servers):
-                self._stop_turn(turn, seized)
-            found = bool(seized)
-            # Not before all of them stand: some may share memory or descriptors.
-            while seized:
-                user, target = seized[0]
-                try:
-                    target.enter_harbour(self._deadline_ns)
-                    self._processes[user.pid] = StoppedProcess(
-                        user.pid,
-                        user.name,
-                        target,
-                        storage_answers=self._storage_answers,
-                        rights=rights_of_process(user.pid),
-                    )
-                    if self._seized is not None:
-                        self._make_calls_again(user, target)
-                except Unruly as error:
-                    raise _cannot_be_moved(user, target, error) from error
-                except ProcessLookupError:
-                    target.abandon()
-                seized.pop(0)
-        except BaseException:
-            for _, target in seized:
-                target.abandon()
-            raise
-        return found
-
-    def _stop_turn(self, users: Sequence[User], seized: list[tuple[User, Target]]) -> None:
-        """Seize these and wait until they stand; they are added to `seized`."""
-        mine: list[tuple[User, Target]] = []
-        for user in users:
-            if not self._comes_later(user, seized):
-                with suppress(ProcessLookupError):
-                    patience = self._patiences.with_user_of(user.pid)
-                    mine.append((user, Target.seize(user.pid, patience)))
-                    seized.append(mine[-1])
-        if mine and self._seized is not None:
-            self._seized()
-        for each in mine:
-            try:
-                each[1].await_stop()
-            except ProcessLookupError:
-                each[1].abandon()
-                seized.remove(each)
-
-    def _comes_later(self, user: User, seized: Sequence[tuple[User, Target]]) -> bool:
-        """One whose parent cannot stop before it has run on: the next look finds it."""
-        return self._find is not None and is_being_born(user.pid, [each.pid for each, _ in seized])
-
-    def _make_calls_again(self, user: User, target: Target) -> None:
-        """What failed because the mount was aborted has not happened, as the program sees it."""
-        numbers = {each.number for each in user.handles if each.number is not None}
-        for thread_id, (call, error) in target.failed_calls().items():
-            descriptor = target.threads[thread_id].argument(0)
-            if is_to_be_made_again(
-                call, error, descriptor, numbers, written_through=self._written_through
-            ):
-                target.make_call_again(thread_id)
-                self.calls_made_again += 1
-            elif flush := flush_that_failed(call, descriptor, numbers):
-                words = f"{flush} of descriptor {descriptor} in {user.name} (process {user.pid})"
-                self.calls_failed.append(f"{words}: {os.strerror(error)}")
-
-    def _refuse(self, judged: Sequence[JudgedHandle]) -> None:
-        found = blockers(judged)
-        if found:
-            words = "; ".join(
-                f"process {each.handle.pid}: {each.handle.kind} {each.handle.path}: {each.reason}"
-                for each in found[:_WORDS_AT_MOST]
-            )
-            more = len(found) - _WORDS_AT_MOST
-            raise Blocked(
-                f"what keeps the volume busy cannot be moved: {words}"
-                + (f" (and {more} more)" if more > 0 else ""),
-                "End these processes, or close what they hold.",
-            )
 
     def _let_all_go(self) -> None:
         """Let each go, whatever becomes of the others. Raises OSError afterwards."""
@@ -292,67 +172,29 @@ class Rebind:
         """
         try:
             self._record.begin(self._deadline_ns)
-            self._note()
+            self._write_down()
         except FileExistsError:
             raise  # it is another's
         except BaseException as error:
             self._let_all_go()
             self._record.remove()
-            refusal = self._refusal(error)
+            refusal = explained(error, self._stopping.users)
             if refusal is error and isinstance(error, OSError):
-                refusal = _not_noted(self._record.directory, error)
+                refusal = not_noted(self._record.directory, error)
             raise refusal from error
         self._record.write({"act": Act.PARKING})
         try:
             self._park()
         except OSError as error:
-            raise self._refusal(error) from error
+            raise explained(error, self._stopping.users) from error
 
-    def _refusal(self, error: BaseException) -> BaseException:
-        """In words, when a call inside one of them failed: it may have reached its limits."""
-        if not isinstance(error, OSError) or isinstance(error, ProcessLookupError):
-            return error
-        pids = {f"/proc/{user.pid}": user for user in self._users}
-        user = pids.get(str(error.filename))
-        if user is None:
-            return error
-        mend = _MENDS.get(error.errno or 0, "See its limits (prlimit --pid), or end it.")
-        return Refused(
-            f"{user.name} (process {user.pid}) cannot be moved: {error.strerror}",
-            mend.format(pid=user.pid),
-        )
-
-    def _note(self) -> None:
-        handles = {user.pid: user.handles for user in self._living()}
+    def _write_down(self) -> None:
+        handles = {user.pid: user.handles for user in self._stopping.living()}
         processes = list(self._processes.values())
-        directory = self._record.directory
-        lasting = self._lasting
-        asked = handles if self._storage_answers else {}
-        with looking_back(
-            processes, asked, directory, self._deadline_ns, self._digest_limit_bytes, lasting
-        ) as add:
-            note_handles(processes, handles, self._roots, directory, lasting)
-            add()
-        if self._without_execution:
-            note_execution(processes, self._without_execution)
-        if not self._storage_answers:
-            look_in_memory(processes, handles, lasting)
-        self._record.write(*(_entry(process) for process in processes))
+        write_down(processes, handles, self._storage, self._record, self._deadline_ns)
 
     def _park(self) -> None:
-        placeholders = Placeholders()
-        try:
-            for process in list(self._processes.values()):
-                with self._processes.unless_it_ends(process):
-                    process.target.set_parked(True)
-            for process in list(self._processes.values()):
-                with self._processes.unless_it_ends(process):
-                    for kind, driver in DRIVERS.items():
-                        notes = process.notes_of(kind)
-                        if notes:
-                            driver.park(process, notes, placeholders)
-        finally:
-            placeholders.close()
+        park_handles(self._processes)
         self._tell(Act.PARKED)
 
     # --- rebinding ------------------------------------------------------------------------------
@@ -453,14 +295,16 @@ class Rebind:
         if Act.PARKING not in acts:
             record.remove()
             return None
-        _raise_limit_of_descriptors()
+        raise_limit_of_descriptors()
         self = cls(record_directory, (), entries[0]["deadline_ns"])
         self._set_alarm(self._deadline_ns)
         try:
             for entry in entries:
                 if entry["act"] == Act.COPIED:
                     self._copied = Copied.from_json(entry["places"])
-            self._regain_all([entry for entry in entries if entry["act"] == Act.PROCESS])
+            regaining = Regaining(self._processes, self._deadline_ns, self._patiences)
+            regaining.regain([entry for entry in entries if entry["act"] == Act.PROCESS])
+            self._deadline_ns = regaining.deadline_ns
         except BaseException:
             self.leave()
             raise
@@ -470,109 +314,3 @@ class Rebind:
         if Act.PARKED not in acts or Act.REBINDING in acts:
             self._park()  # also what was rebound: its new locks would be in the way of new ones
         return self
-
-    def _regain_all(self, entries: Sequence[dict[str, Any]]) -> None:
-        """Take over every process; one that cannot be keeps nobody else from being finished.
-
-        Raises DeadlinePassed, Refused when it is the only one: it stays parked then.
-        """
-        left_out: list[dict[str, Any]] = []
-        for entry in entries:
-            try:
-                self._regain(entry)
-            except (DeadlinePassed, Refused):
-                left_out.append(entry)
-        for entry in left_out:
-            try:
-                self._regain(entry)
-            except (DeadlinePassed, Refused) as error:
-                if not self._processes:
-                    raise
-                self._processes.unruly.append((_notes(entry), str(error)))
-
-    def _regain(self, entry: dict[str, Any]) -> None:
-        values = entry["target"]
-        patience = self._patiences.with_user_of(values["pid"])
-        try:
-            target = Target.regain(values, patience=patience)
-            late = target is None
-            if target is None:
-                target = self._stop_late(values, patience)
-        except Unruly as error:
-            self._processes.unruly.append((_notes(entry), error.strerror or str(error)))
-            return
-        if target is None:
-            return
-        process = StoppedProcess(
-            target.pid,
-            str(entry["name"]),
-            target,
-            _notes(entry),
-            rights=rights_of_process(target.pid),
-        )
-        self._processes[target.pid] = process
-        if late:
-            with self._processes.unless_it_ends(process):
-                process.notes = still_parked(process)
-                if not process.notes:
-                    self._processes.pop(target.pid).target.release()
-
-    def _stop_late(self, values: dict[str, Any], patience: Patience) -> Target | None:
-        """Stop one that has left the harbour, as its deadline had passed; None when it has ended.
-
-        It has placeholders in place of handles, for ever if nobody puts that right.
-        """
-        now_ns = time.monotonic_ns()
-        self._deadline_ns = max(self._deadline_ns, now_ns + int(_LATE_SECONDS * 1e9))
-        try:
-            if start_time(values["pid"]) == values["start_time"]:
-                token = values["token"]
-                return Target.stop(
-                    values["pid"], self._deadline_ns, patience=patience, left_by=token
-                )
-        except Unruly:
-            raise
-        except ProcessLookupError:
-            pass
-        return None
-
-
-def _not_noted(directory: Path, error: OSError) -> HoldfastError:
-    """Said when what processes have could not be written down; all go on as before."""
-    if error.errno in NO_ROOM:
-        return no_room(directory)
-    return StorageFailed(
-        f"what the processes have open could not be noted: {error}",
-        "Everything is as it was. Look at the storage, then try again.",
-    )
-
-
-def _notes(entry: dict[str, Any]) -> list[Note]:
-    """What the record says of the handles of a process."""
-    return [note_from_json(each) for each in entry["notes"]]
-
-
-def _cannot_be_moved(user: User, target: Target, error: Unruly) -> Refused:
-    """Said of one that stands, and does not do what it is asked."""
-    found = hindrance(user.pid, target.executor)
-    return Refused(
-        f"{user.name} (process {user.pid}) cannot be moved: {error.strerror}: {found.words}",
-        found.mend,
-    )
-
-
-def _entry(process: StoppedProcess) -> dict[str, object]:
-    return {
-        "act": Act.PROCESS,
-        "pid": process.pid,
-        "name": process.name,
-        "target": process.target.as_json(),
-        "notes": [note.as_json() for note in process.notes],
-    }
-
-
-def _raise_limit_of_descriptors() -> None:
-    """As far as we may: everything is opened here before it is passed on."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.applications.rebind.facts import Facts, gather
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.handles.judging import blocks
-from holdfast.applications.rebind.handles.refused import judge as judge_refused
+from holdfast.applications.rebind.handles.process_facts import Facts, gather
+from holdfast.applications.rebind.handles.verdicts import blocks
+from holdfast.applications.rebind.handles.verdicts import judge as judge_refused
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict, JudgedHandle, User
 
 _ENDED = frozenset("ZX")

@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.placed_contents import OpenFile
-from holdfast.applications.rebind.placed_contents import Progress as CopiedAhead
+from holdfast.applications.rebind.parking.placed_contents import OpenFile
+from holdfast.applications.rebind.parking.placed_contents import Progress as CopiedAhead
 from holdfast.errors import (
     ContainerFailed,
     DeadlinePassed,

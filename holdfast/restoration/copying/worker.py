@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.placed_contents import OpenFile, copy_ahead
+from holdfast.applications.rebind.parking.placed_contents import OpenFile, copy_ahead
 from holdfast.restoration.copying.locating import Question, locate
 from holdfast.restoration.copying.passes import Replica
 from holdfast.restoration.copying.sides import Source, Target

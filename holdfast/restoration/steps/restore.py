@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from holdfast.applications.rebind.places import Copied, Place
+from holdfast.applications.rebind.parking.relocation import Copied, Place
 from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.restoration.copying.child import Copying

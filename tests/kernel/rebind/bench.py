@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.outcomes import ReboundHandle
-from holdfast.applications.rebind.places import Copied, Place
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.parking.relocation import Copied, Place
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import User

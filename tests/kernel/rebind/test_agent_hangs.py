@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from holdfast.applications.rebind.alarm import Alarm
+from holdfast.applications.rebind.agent_process import Alarm
 from holdfast.applications.rebind.rebind import Rebind
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold

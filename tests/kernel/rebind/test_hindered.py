@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.threads import tend_reluctant
+from holdfast.applications.rebind.agent.detaching import tend_reluctant
 from holdfast.errors import Blocked, DeadlinePassed, Refused
 from holdfast.model.handle import HandleOutcome
 from holdfast.system import ptrace

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.outcomes import ReboundHandle
-from holdfast.applications.rebind.set_aside import give_back
+from holdfast.applications.rebind.opening.lifted_protection import give_back
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.model.handle import HandleOutcome
 from holdfast.system.inode_flags import flags_of
 from tests.kernel.rebind.bench import Bench, run
@@ -127,7 +127,7 @@ def test_what_a_dead_opening_had_set_aside_is_given_back(bench: Bench) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
-from holdfast.applications.rebind.set_aside import without_protection
+from holdfast.applications.rebind.opening.lifted_protection import without_protection
 place = os.open(sys.argv[1], os.O_PATH)
 with without_protection(place, 7, Path(sys.argv[2])):
     os.kill(os.getpid(), signal.SIGKILL)

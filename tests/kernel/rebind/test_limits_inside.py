@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.threads import start_time
+from holdfast.applications.rebind.agent.threads import start_time
 from holdfast.errors import Blocked, Refused
 from holdfast.model.handle import HandleOutcome
 from tests.kernel.rebind.bench import Bench

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.model.handle import HandleOutcome
 from tests.kernel.rebind.bench import Bench

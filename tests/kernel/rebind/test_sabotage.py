@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.errors import InUse, Refused
 from holdfast.model.handle import HandleOutcome

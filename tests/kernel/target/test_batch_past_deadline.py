@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.agent.tracee import Target
 from tests.kernel.target.steadfast import Steadfast
 
 ROUNDS = 20

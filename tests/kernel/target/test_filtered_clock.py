@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.agent.tracee import Target
 from tests.waiting import wait_until
 
 SOURCE = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.agent.tracee import Target
 from holdfast.system.ptrace import thread_ids
 from tests.waiting import wait_until
 

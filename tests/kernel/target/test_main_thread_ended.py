@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.applications.rebind.agent.tracee import Target
 from holdfast.applications.rebind.scan import blockers, judge
-from holdfast.applications.rebind.target import Target
 from holdfast.applications.users import find_users
 from holdfast.errors import Refused
 from holdfast.system.ptrace import has_ended

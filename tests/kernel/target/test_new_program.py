@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.agent.tracee import Target
 from holdfast.errors import DeadlinePassed, Refused
 from tests.waiting import wait_until
 

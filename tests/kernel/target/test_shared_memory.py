@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.agent.tracee import Target
 from holdfast.system.ptrace import has_ended
 
 SOURCE = """

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from holdfast.applications.rebind.target import Target
+from holdfast.applications.rebind.agent.tracee import Target
 
 BEGINNING = """
 import ctypes, os, signal, sys

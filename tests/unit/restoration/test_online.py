@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from holdfast.applications.rebind.placed_contents import Progress
+from holdfast.applications.rebind.parking.placed_contents import Progress
 from holdfast.restoration.copying.passes import PassResult, Replica
 from holdfast.restoration.online import OnlineCopy, is_near
 

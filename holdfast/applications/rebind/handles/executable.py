@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.borrowed_rights import prctl_with_every_right
-from holdfast.applications.rebind.facts import Facts, gather
-from holdfast.applications.rebind.handles.judging import blocks, moved, recreated
-from holdfast.applications.rebind.outcomes import Observed, ReboundHandle
-from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.placeholders import Placeholders
-from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.applications.rebind.agent.borrowed_rights import prctl_with_every_right
+from holdfast.applications.rebind.handles.process_facts import Facts, gather
+from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreated
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import Expected, Openings, Wanted
+from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.proc import read

@@ -14,18 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.descriptors import (
+from holdfast.applications.rebind.handles.descriptors import (
     key_of,
     park_descriptors,
     rebind_descriptors,
 )
-from holdfast.applications.rebind.facts import Facts
-from holdfast.applications.rebind.handles.judging import moved, recreated
-from holdfast.applications.rebind.outcomes import Observed, ReboundHandle
-from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.placeholders import Placeholders
-from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.verdicts import moved, recreated
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import Expected, Openings, Wanted
+from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle, LockKind
 
 # F_GETOWN_EX, F_SETOWN_EX, F_GETSIG, F_SETSIG: asm-generic/fcntl.h

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.fdinfo import Watch, parse_information, parse_watches
-from holdfast.applications.rebind.facts import Facts
-from holdfast.applications.rebind.handles.judging import blocks, lost, recreated
-from holdfast.applications.rebind.outcomes import Observed, ReboundHandle
-from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.placeholders import Placeholders
-from holdfast.applications.rebind.polling import add_again, interests
-from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Expected, Openings, Wanted
+from holdfast.applications.rebind.handles.epoll import add_again, interests
+from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.verdicts import blocks, lost, recreated
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import Expected, Openings, Wanted
+from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system import inotify

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.facts import Facts
-from holdfast.applications.rebind.handles.judging import blocks, moved
-from holdfast.applications.rebind.outcomes import ReboundHandle
-from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.placeholders import Placeholders
-from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Openings, Wanted
+from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.verdicts import blocks, moved
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import Openings, Wanted
+from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle
 
 

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.facts import Facts
-from holdfast.applications.rebind.handles.judging import lost, moved
-from holdfast.applications.rebind.outcomes import ReboundHandle
-from holdfast.applications.rebind.parking import Note
-from holdfast.applications.rebind.placeholders import Placeholders
-from holdfast.applications.rebind.set_aside import agent_with_entry
-from holdfast.applications.rebind.stopped import StoppedProcess
-from holdfast.applications.rebind.wanted import Opened, Openings, Wanted
+from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.verdicts import lost, moved
+from holdfast.applications.rebind.opening.lifted_protection import agent_with_entry
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import Opened, Openings, Wanted
+from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 
 

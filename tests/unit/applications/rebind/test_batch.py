@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from holdfast.applications.rebind.batch import (
+from holdfast.applications.rebind.agent.batch import (
     MOST_CALLS,
     batch_code,
     closing,
@@ -13,7 +13,7 @@ from holdfast.applications.rebind.batch import (
     table_bytes,
     table_of,
 )
-from holdfast.applications.rebind.harbour import ROOM_BYTES, SCRATCH_BYTES
+from holdfast.applications.rebind.agent.harbour import ROOM_BYTES, SCRATCH_BYTES
 
 
 def test_a_table_has_what_the_code_reads() -> None:

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from holdfast.applications.rebind.garbage import without_collection
+from holdfast.applications.rebind.agent_process import without_collection
 
 
 def test_it_goes_on_afterwards() -> None:

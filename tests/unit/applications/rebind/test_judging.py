@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.applications.rebind.facts import Facts
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.handles.refused import REASONS
+from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.verdicts import REASONS
 from holdfast.applications.rebind.scan import judge_handle
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict
 from holdfast.system.smaps import MapSettings

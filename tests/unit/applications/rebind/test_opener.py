@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.opener import Opener, close_opened
-from holdfast.applications.rebind.places import Unknown
-from holdfast.applications.rebind.wanted import Expected, Wanted
+from holdfast.applications.rebind.opening.opener import Opener, close_opened
+from holdfast.applications.rebind.opening.requests import Expected, Wanted
+from holdfast.applications.rebind.parking.relocation import Unknown
 
 MOUNT = 11
 COUNT = 250

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.opening import Opening, lock_structure
-from holdfast.applications.rebind.outcomes import observe
-from holdfast.applications.rebind.wanted import Expected, Wanted
+from holdfast.applications.rebind.opening.reopening import Opening, lock_structure
+from holdfast.applications.rebind.opening.requests import Expected, Wanted
+from holdfast.applications.rebind.parking.observed import observe
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
 
 MOUNT = 11

@@ -5,7 +5,8 @@ from __future__ import annotations
 import stat
 from dataclasses import replace
 
-from holdfast.applications.rebind.outcomes import Observed, compare
+from holdfast.applications.rebind.opening.outcomes import compare
+from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.model.handle import HandleOutcome
 
 FILE = Observed(

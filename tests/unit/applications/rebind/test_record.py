@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.parking import Act, Note, Record, note_from_json
+from holdfast.applications.rebind.parking.record import Act, Note, Record, note_from_json
 from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
 
 HANDLE = Handle(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from holdfast.applications.rebind.sharing import same_descriptions, same_memory
+from holdfast.applications.rebind.noting import same_descriptions, same_memory
 from holdfast.model.handle import Handle, HandleKind
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.applications.rebind.parking import Act, Record
+from holdfast.applications.rebind.parking.record import Act, Record
 
 
 def test_next_entry_is_read(tmp_path: Path) -> None:

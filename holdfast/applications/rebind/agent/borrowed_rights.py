@@ -1,0 +1,53 @@
+"""prctl(2) by a child with every right, for a process that has none.
+
+The child shares the memory (CLONE_VM) and lives in a user namespace of its own, where it may do
+what concerns that memory. It makes one call, writes the result to memory, and ends; its parent
+waits in the kernel until then (CLONE_VFORK). When we die in between, the child goes on by itself
+and the parent waits in the harbour. x86-64 only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+from holdfast.applications.rebind.agent.calls import LEAST_RESULT
+from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.system.syscalls import number_of
+
+# <linux/sched.h>. No signal is sent when the child ends, so the process is not told of it.
+_CLONE_VM, _CLONE_FILES, _CLONE_VFORK, _CLONE_NEWUSER = 0x100, 0x400, 0x4000, 0x10000000
+_WALL = 0x40000000  # <linux/wait.h>: also for children that end without a signal
+
+
+def prctl_with_every_right(target: Target, arguments: tuple[int, ...]) -> None:
+    """Make the call. Raises OSError: EPERM where such children are not allowed, or its errno."""
+    option, second, third, fourth, fifth = arguments
+    result = target.scratch + 1024
+    target.write(result, struct.pack("<q", -errno.EPERM))
+    child_code = b"".join(
+        (
+            b"\xb8" + struct.pack("<I", number_of("prctl", "x86_64")),  # mov eax, …
+            b"\xbf" + struct.pack("<I", option),  # mov edi, …
+            b"\xbe" + struct.pack("<I", second),  # mov esi, …
+            b"\x48\xba" + struct.pack("<Q", third),  # mov rdx, …
+            b"\x41\xba" + struct.pack("<I", fourth),  # mov r10d, …
+            b"\x41\xb8" + struct.pack("<I", fifth),  # mov r8d, …
+            b"\x0f\x05",  # syscall
+            b"\x48\xa3" + struct.pack("<Q", result),  # mov [result], rax
+            b"\x31\xff",  # xor edi, edi
+            b"\xb8" + struct.pack("<I", number_of("exit", "x86_64")),  # mov eax, …
+            b"\x0f\x05",  # syscall
+        )
+    )
+    to_harbour = b"\xff\x25\x00\x00\x00\x00" + struct.pack("<Q", target.wait_address)  # jmp
+    code = b"\x85\xc0" + b"\x74" + struct.pack("<b", len(to_harbour)) + to_harbour + child_code
+    flags = _CLONE_VM | _CLONE_FILES | _CLONE_VFORK | _CLONE_NEWUSER
+    child = target.call_with_code(code, "clone", flags, 0, 0, 0, 0)
+    target.call("wait4", child, 0, _WALL, 0)
+    answer = struct.unpack("<q", target.read(result, 8))[0]
+    if answer < LEAST_RESULT:
+        raise target.give_up("say what became of a system call")
+    if answer < 0:
+        raise OSError(-answer, os.strerror(-answer))

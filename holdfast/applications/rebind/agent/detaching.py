@@ -1,0 +1,55 @@
+"""Detaching from seized threads, those included that stop too late.
+
+A thread can be detached from only while it is stopped (ptrace(2)). One that does not stop in time
+is remembered, and detached from as soon as it has stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from holdfast.system import ptrace
+
+LET_GO_SECONDS = 0.2
+"""How long a thread that has not stopped yet is waited for, to be let go, while others stand."""
+
+_reluctant: set[int] = set()
+"""Threads that did not stop in time and may do so later: they are let go then."""
+
+
+def detach(thread_id: int, timeout_seconds: float) -> bool:
+    """Detach from a thread, stopped or about to stop; False when it does not stop in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        with suppress(ProcessLookupError):
+            ptrace.detach(thread_id)
+            return True
+        stop = ptrace.wait_for_stop(thread_id, min(deadline, time.monotonic() + 0.05))
+        if stop is None:  # or it is a main thread, which is buried after the others
+            if time.monotonic() >= deadline:
+                return False
+            continue
+        if stop.ended:
+            return True
+        if stop.signal:
+            run_and_interrupt(thread_id, stop.signal)
+
+
+def run_and_interrupt(thread_id: int, deliver: int) -> None:
+    """Let a thread run that stopped for something else: any stop takes an interruption away."""
+    ptrace.run(thread_id, deliver)
+    with suppress(ProcessLookupError):  # it is told of at the next look
+        ptrace.interrupt(thread_id)
+
+
+def detach_later(thread_id: int) -> None:
+    """Remember a thread that has not stopped in time; `tend_reluctant` detaches from it."""
+    _reluctant.add(thread_id)
+
+
+def tend_reluctant() -> None:
+    """Let go of threads that stopped only after we had given them up."""
+    for thread_id in list(_reluctant):
+        if detach(thread_id, 0.0):
+            _reluctant.discard(thread_id)

@@ -1,0 +1,95 @@
+"""The way of a process's threads into a harbour, and out of it.
+
+Owns the first call, which maps the harbour, and the last one, which unmaps it: both are made by
+code in the slack. Invariant: at every instant our death leaves each thread in its own code, or in
+code that gives it its own state back. Must never leave code in the slack when a process goes on.
+"""
+
+from __future__ import annotations
+
+from holdfast.applications.rebind.agent.calls import Calls, failure, make_call
+from holdfast.applications.rebind.agent.code_slots import choose_slot
+from holdfast.applications.rebind.agent.harbour import (
+    SLACK_BYTES,
+    Harbour,
+    choose_place,
+    slack_code,
+)
+from holdfast.applications.rebind.agent.threads import LAYOUT, Threads
+from holdfast.system import ptrace
+from holdfast.system.proc_text import Map
+from holdfast.system.ptrace import EVERY_SIGNAL
+from holdfast.system.syscalls import number_of
+
+_PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
+_MAP_FIXED_NOREPLACE = 0x100022
+"""With MAP_PRIVATE and MAP_ANONYMOUS, asm-generic/mman-common.h; Linux 4.17."""
+
+
+class Passage:
+    """Through one slot of the slack of one process. Raises Refused when there is none."""
+
+    def __init__(self, threads: Threads, maps: list[Map]) -> None:
+        self._threads = threads
+        self._slot = choose_slot(threads, maps)
+
+    def enter(self, maps: list[Map], deadline_ns: int, token: int) -> Calls:
+        """Make a harbour and point every thread into it. Nothing is parked. Raises OSError."""
+        threads = self._threads
+        thread_ids = tuple(threads.registers)
+        size_bytes = Harbour(0, thread_ids).size_bytes
+        harbour = Harbour(choose_place(maps, size_bytes), thread_ids)
+        protection = _PROT_READ | _PROT_EXEC
+        arguments = (harbour.address, size_bytes, protection, _MAP_FIXED_NOREPLACE, -1, 0)
+        self._call(harbour, "mmap", arguments)
+        calls = Calls(threads, harbour)
+        data = harbour.build_data(threads.registers, threads.masks, deadline_ns, token)
+        threads.memory.write(harbour.data, data)
+        calls.write_exits()
+        for thread_id in thread_ids:
+            calls.wait(thread_id)
+        self.clear()
+        data_bytes = size_bytes - harbour.code_bytes
+        try:
+            calls.call("mprotect", (harbour.data, data_bytes, _PROT_READ | _PROT_WRITE))
+        except ProcessLookupError:
+            raise
+        except OSError:  # one map more than it may have
+            self.leave(calls)
+            raise
+        return calls
+
+    def leave(self, calls: Calls) -> None:
+        """Give every thread its own state again, and unmap the harbour. Raises OSError."""
+        threads, harbour = self._threads, calls.harbour
+        for thread_id in threads.registers:
+            if thread_id != threads.executor:
+                self._restore(thread_id)
+        self._call(harbour, "munmap", (harbour.address, harbour.size_bytes))
+        self._restore(threads.executor)
+        self.clear()
+
+    def _call(self, harbour: Harbour, name: str, arguments: tuple[int, ...]) -> None:
+        """One system call through self-restoring code: the harbour is not there (any more)."""
+        threads, executor = self._threads, self._threads.executor
+        registers = threads.registers[executor]
+        code = slack_code(self._slot, registers, threads.masks[executor], harbour)
+        threads.memory.write(self._slot, code)
+        calling = registers.copy()
+        calling.prepare_call(self._slot, number_of(name, LAYOUT.machine), arguments)
+        ptrace.set_registers(executor, calling)
+        ptrace.set_signal_mask(executor, EVERY_SIGNAL)
+        error = failure(threads, name, make_call(threads, executor, calling))
+        if error is not None:
+            self._restore(executor)
+            self.clear()
+            raise error
+
+    def _restore(self, thread_id: int) -> None:
+        """A thread's own signal mask, then its own registers: in this order we may die between."""
+        ptrace.set_signal_mask(thread_id, self._threads.masks[thread_id])
+        ptrace.set_registers(thread_id, self._threads.registers[thread_id])
+
+    def clear(self) -> None:
+        """Take our code out of the slack. Raises OSError."""
+        self._threads.memory.write(self._slot, bytes(SLACK_BYTES))

@@ -1,0 +1,129 @@
+"""A small child that kills an agent which is late, so that those it holds can go.
+
+While an agent traces threads they cannot leave the harbour by themselves. An agent that hangs in
+storage past the deadline would keep them for ever; its death frees them. Must never outlive the
+agent, nor touch anything but it.
+
+Garbage waits while users stand still: to look for it takes longer than to keep it.
+
+Invariant: what was before is so again afterwards.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import select
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from holdfast.system.process import close_all_except
+
+GRACE_SECONDS = 2.0
+"""What an agent may need after the deadline to let go in order."""
+
+LEAST_SECONDS = 12.0
+"""Processes that are late already are put right within 10 s (see rebind)."""
+
+
+STOPPING_SECONDS = 30.0
+"""While users are only being stopped nothing is parked: our death frees all of them unharmed."""
+
+_WORDS = (
+    "error[TIMEOUT]: process {agent} held others that stand still and hung, so it was killed: they"
+    " go on\n  mend: holdfast recover puts right what is left.\n"
+)
+
+_SECONDS = struct.Struct("<d")
+
+
+class Alarm:
+    """Strikes some seconds after a deadline, unless it is cancelled; ends with this process."""
+
+    def __init__(self, deadline_ns: int, least_seconds: float = LEAST_SECONDS) -> None:
+        """`least_seconds`: it never strikes earlier than so long from now."""
+        self._least_seconds = least_seconds
+        agent = os.pidfd_open(os.getpid())
+        reading, self._moving = os.pipe2(os.O_CLOEXEC)
+        seconds = self._seconds_until(deadline_ns)
+        self._pid = os.fork()
+        if self._pid == 0:
+            _watch(agent, reading, seconds)
+        os.close(agent)
+        os.close(reading)
+
+    def move(self, deadline_ns: int) -> None:
+        """Strike after this deadline instead. Does not block."""
+        with suppress(OSError):  # it is gone: somebody has killed it
+            os.write(self._moving, _SECONDS.pack(self._seconds_until(deadline_ns)))
+
+    def _seconds_until(self, deadline_ns: int) -> float:
+        left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
+        return max(left_seconds + GRACE_SECONDS, self._least_seconds)
+
+    def cancel(self) -> None:
+        """Take it away. Idempotent."""
+        if self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+            os.close(self._moving)
+            self._pid = 0
+
+
+def _watch(agent: int, reading: int, wait_seconds: float) -> None:
+    """The child: ends with the agent, or kills it and says so."""
+    try:
+        os.setsid()  # Ctrl-C is meant for the agent
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        words = _WORDS.format(agent=os.getppid()).encode()
+        close_all_except({agent, reading})
+        os.chdir("/")
+        poller = select.poll()
+        poller.register(agent, select.POLLIN)
+        poller.register(reading, select.POLLIN)
+        while True:
+            found = poller.poll(int(wait_seconds * 1000))
+            if not found:
+                signal.pidfd_send_signal(agent, signal.SIGKILL)
+                os.set_blocking(2, False)
+                os.write(2, words)
+                break
+            message = (
+                os.read(reading, _SECONDS.size) if (agent, select.POLLIN) not in found else b""
+            )
+            if len(message) != _SECONDS.size:
+                break  # the agent has ended
+            wait_seconds = _SECONDS.unpack(message)[0]
+    finally:
+        os._exit(0)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile. Can be nested.
+
+    The priority of the agent stays as it is, on purpose: above that of the users, who make its
+    calls, it takes their processor from them while it waits for them.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def raise_limit_of_descriptors() -> None:
+    """As far as we may: everything is opened here before it is passed on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

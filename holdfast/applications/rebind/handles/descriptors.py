@@ -1,0 +1,123 @@
+"""Putting descriptors in their places: what files, directories and places have in common.
+
+All handles with the same key get the same open file description, which is passed into each process
+once. Descriptors are replaced with dup3(2), which leaves no instant in which a number is free.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from holdfast.applications.rebind.agent.batch import Call, closing
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import Openings
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
+
+_AT_ONCE = 200
+"""A process near its limit of descriptors must have room for so many more, or gets one by one."""
+
+
+def key_of(note: Note) -> str:
+    """Of the open file description."""
+    return str(note.details["key"])
+
+
+def park_descriptors(process: StoppedProcess, notes: Sequence[Note], placeholder: int) -> None:
+    """Let all these numbers be duplicates of the placeholder."""
+    for thread_id, mine in by_thread(notes).items():
+        _put(process, thread_id, placeholder, mine)
+
+
+def rebind_descriptors(
+    process: StoppedProcess, notes: Sequence[Note], openings: Openings
+) -> list[ReboundHandle]:
+    """Let these numbers be duplicates of what was opened for them."""
+    for thread_id, mine in by_thread(notes).items():
+        by_key: dict[str, list[Note]] = {}
+        for note in mine:
+            if openings[key_of(note)].descriptor is not None:
+                by_key.setdefault(key_of(note), []).append(note)
+        for keys in _portions(list(by_key)):
+            _put_each(process, thread_id, [(_number(openings, k), by_key[k]) for k in keys])
+    return [_outcome(note, openings) for note in notes]
+
+
+def _outcome(note: Note, openings: Openings) -> ReboundHandle:
+    opened = openings[key_of(note)]
+    return ReboundHandle(note.handle, opened.outcome, opened.note)
+
+
+def _number(openings: Openings, key: str) -> int:
+    descriptor = openings[key].descriptor
+    assert descriptor is not None
+    return descriptor
+
+
+def _put_each(
+    process: StoppedProcess, thread_id: int | None, pairs: Sequence[tuple[int, Sequence[Note]]]
+) -> None:
+    courier = process.target.courier(thread_id)
+    try:
+        numbers = courier.give([descriptor for descriptor, _ in pairs])
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        for descriptor, notes in pairs:
+            _put(process, thread_id, descriptor, notes)
+        return
+    calls = [
+        _dup3(number, note)
+        for number, (_, notes) in zip(numbers, pairs, strict=True)
+        for note in notes
+    ]
+    _duplicate(process, thread_id, calls, numbers)
+
+
+def _put(
+    process: StoppedProcess, thread_id: int | None, descriptor: int, notes: Sequence[Note]
+) -> None:
+    """Let these numbers be duplicates of one descriptor of ours."""
+    courier = process.target.courier(thread_id)
+    first = notes[0].handle.number
+    try:
+        number = courier.give([descriptor])[0]
+    except OSError as error:
+        if error.errno != errno.EMFILE or first is None:
+            raise
+        # No number is free: one of those to be replaced anyway is made free for a moment.
+        process.target.call("close", first, thread_id=thread_id)
+        number = courier.give([descriptor])[0]
+        if number == first:
+            _set_close_on_exec(process, thread_id, notes[0])
+            _duplicate(process, thread_id, [_dup3(number, note) for note in notes[1:]], [])
+            return
+    _duplicate(process, thread_id, [_dup3(number, note) for note in notes], [number])
+
+
+def _dup3(number: int, note: Note) -> Call:
+    assert note.handle.number is not None
+    return "dup3", (number, note.handle.number, note.handle.flags & os.O_CLOEXEC)
+
+
+def _duplicate(
+    process: StoppedProcess, thread_id: int | None, calls: Sequence[Call], numbers: Iterable[int]
+) -> None:
+    """Make these calls, then close the numbers: what close(2) says of that is of no interest."""
+    results = process.target.call_many([*calls, *closing(numbers)], thread_id)
+    for result in results[: len(calls)]:
+        if result < 0:
+            raise OSError(-result, os.strerror(-result), f"/proc/{process.pid}")
+
+
+def _set_close_on_exec(process: StoppedProcess, thread_id: int | None, note: Note) -> None:
+    flags = 1 if note.handle.flags & os.O_CLOEXEC else 0  # FD_CLOEXEC
+    assert note.handle.number is not None
+    process.target.call("fcntl", note.handle.number, 2, flags, thread_id=thread_id)  # F_SETFD
+
+
+def _portions(keys: list[str]) -> Iterator[list[str]]:
+    for begin in range(0, len(keys), _AT_ONCE):
+        yield keys[begin : begin + _AT_ONCE]

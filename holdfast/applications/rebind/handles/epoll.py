@@ -1,0 +1,68 @@
+"""What epoll instances wait for: registrations of a descriptor whose description is replaced.
+
+A registration belongs to a number and a description; when the description goes, so does it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from contextlib import suppress
+from typing import Any
+
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.model.handle import Handle
+from holdfast.system.kcmp import Shared, order
+from holdfast.system.proc import link, names, read
+
+_INTEREST = re.compile(
+    rb"^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+)", re.MULTILINE
+)
+_INSTANCE = "anon_inode:[eventpoll]"
+_EPOLL_CTL_ADD = 1
+_EVENT = struct.Struct("=IQ")
+"""struct epoll_event is packed on x86-64 (include/uapi/linux/eventpoll.h)."""
+
+
+def interests(process: StoppedProcess, handle: Handle) -> list[dict[str, Any]]:
+    """Registrations of this descriptor with epoll instances of the same process, each once."""
+    folder = process.folder(handle.thread_id)
+    task = handle.thread_id or process.pid
+    found: list[dict[str, Any]] = []
+    for name in names(f"{folder}/fd"):
+        with suppress(FileNotFoundError):
+            if link(f"{folder}/fd/{name}") != _INSTANCE:
+                continue
+            if any(
+                order(Shared.FILE, task, task, int(name), each["instance"]) == 0 for each in found
+            ):
+                continue
+            for number, events, data in _INTEREST.findall(read(f"{folder}/fdinfo/{name}")):
+                if int(number) == handle.number:
+                    found.append(
+                        {
+                            "instance": int(name),
+                            "number": int(number),
+                            "events": int(events, 16),
+                            "data": int(data, 16),
+                        }
+                    )
+    return found
+
+
+def add_again(
+    process: StoppedProcess, registrations: list[dict[str, Any]], thread_id: int | None
+) -> None:
+    """Register the descriptor as it was. Raises OSError."""
+    target = process.target
+    for each in registrations:
+        target.write(target.scratch, _EVENT.pack(each["events"], each["data"]))
+        with suppress(FileExistsError):
+            target.call(
+                "epoll_ctl",
+                each["instance"],
+                _EPOLL_CTL_ADD,
+                each["number"],
+                target.scratch,
+                thread_id=thread_id,
+            )

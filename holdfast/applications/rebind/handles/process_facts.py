@@ -1,0 +1,130 @@
+"""What a process is, as far as it decides whether something in it can be moved.
+
+Reads /proc only, and no file that lies on storage.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from holdfast.applications.rebind.agent.hindrances import frozen, hindrance
+from holdfast.system.proc import address_space_limit, descriptor_limit, read, read_record
+from holdfast.system.proc_text import parse_stat
+from holdfast.system.smaps import MapSettings, read_settings
+
+_AT_PHENT = 4  # include/uapi/linux/auxvec.h: size of one program header
+_PROGRAM_HEADER_64_BYTES = 56  # sizeof(Elf64_Phdr)
+
+_CAP_SYS_CHROOT, _CAP_SYS_ADMIN, _CAP_CHECKPOINT_RESTORE = 18, 21, 40  # linux/capability.h
+
+_NEEDED_DESCRIPTORS = 3
+"""A socket pair, and what comes through it."""
+
+_NEEDED_BYTES = 1 << 20
+"""Address space for a harbour, of a process with thousands of threads as well."""
+
+_STATUS = re.compile(rb"^(TracerPid|CapEff|Seccomp|VmSize):\s*(\w+)(?: kB)?$", re.MULTILINE)
+"""What of proc_pid_status(5) matters here."""
+
+_MACHINES = frozenset({"x86_64"})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of one process."""
+
+    pid: int
+    blocked: str = ""
+    """Why nothing of it can be moved; empty: nothing is in the way."""
+    waiting: str = ""
+    """What keeps it from being stopped at the moment."""
+    capabilities: int = 0
+    """Effective, in its own user namespace."""
+    filtered: bool = False
+    """A seccomp filter is set."""
+    chrooted: bool = False
+    maps: dict[int, MapSettings] | None = None
+
+    @property
+    def may_change_root(self) -> bool:
+        """chroot(2)"""
+        return bool(self.capabilities >> _CAP_SYS_CHROOT & 1)
+
+    @property
+    def may_change_program(self) -> bool:
+        """prctl(2), PR_SET_MM_MAP with exe_fd."""
+        return bool(self.capabilities >> _CAP_CHECKPOINT_RESTORE & 1) or bool(
+            self.capabilities >> _CAP_SYS_ADMIN & 1
+        )
+
+
+def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Facts:
+    """The facts of one process, with the settings of its maps at these addresses.
+
+    `machine` (uname -m): the kind of processor; empty: that of this host.
+    """
+    try:
+        found = _STATUS.findall(read_record(f"/proc/{pid}/status"))
+        status = {name.decode(): value.decode() for name, value in found}
+        return Facts(
+            pid=pid,
+            blocked=_blocked(pid, status, machine or platform.machine()),
+            waiting=_waiting(pid),
+            capabilities=int(status["CapEff"], 16),
+            filtered=status.get("Seccomp", "0") != "0",
+            chrooted=os.readlink(f"/proc/{pid}/root") != "/",  # noqa: PTH115
+            maps=read_settings(pid, map_starts),
+        )
+    except (FileNotFoundError, ProcessLookupError):
+        return Facts(pid, blocked="")  # it has ended: its handles went with it
+    except (PermissionError, KeyError, ValueError) as error:
+        return Facts(pid, blocked=f"/proc/{pid} cannot be read: {error}")
+
+
+def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
+    if pid == os.getpid():
+        return "this is Holdfast itself"
+    tracer = int(status.get("TracerPid", "0"))
+    if tracer not in (0, os.getpid()):
+        return f"process {tracer} traces it: end the debugger or strace"
+    if machine not in _MACHINES:
+        return f"system calls cannot be made inside processes on {machine}"
+    if not _has_64_bits(pid):
+        return "it is a 32-bit process"
+    standing = frozen(pid)
+    if standing is not None:
+        return f"{standing.words}. {standing.mend}"
+    limit_bytes = address_space_limit(pid)
+    if int(status.get("VmSize", "0")) * 1024 + _NEEDED_BYTES > limit_bytes:
+        return (
+            "it has as much address space as it may have (RLIMIT_AS): give it some more, prlimit"
+            f" --pid {pid} --as=unlimited"
+        )
+    most = descriptor_limit(pid)[1]
+    folder = f"/proc/{pid}/fd"
+    # The size is how many there are, from Linux 6.2 on; 0 before.
+    count = os.stat(folder).st_size or len(os.listdir(folder))  # noqa: PTH116, PTH208
+    if count + _NEEDED_DESCRIPTORS > most:
+        return f"it has as many descriptors as it may have ({most}): none is left to work with"
+    return ""
+
+
+def _waiting(pid: int) -> str:
+    for name in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+        state = parse_stat(read_record(f"/proc/{pid}/task/{name}/stat")).state
+        if state == "D":
+            found = hindrance(pid, int(name))
+            return f"thread {name} cannot be stopped now: {found.words}. {found.mend}"
+    return ""
+
+
+def _has_64_bits(pid: int) -> bool:
+    """Told by the auxiliary vector in its memory, not by its program, which lies on storage."""
+    data = read(f"/proc/{pid}/auxv")
+    pairs = dict(struct.iter_unpack("=QQ", data[: len(data) // 16 * 16]))
+    return not data or pairs.get(_AT_PHENT) == _PROGRAM_HEADER_64_BYTES

@@ -1,0 +1,45 @@
+"""The words of verdicts that several kinds of handles share. Pure.
+
+Handles that cannot be moved: they keep a rebind from being begun, each with its reason. Pure.
+"""
+
+from __future__ import annotations
+
+from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.model.handle import Handle, HandleKind, HandleVerdict, JudgedHandle
+
+
+def moved(handle: Handle, facts: Facts) -> JudgedHandle:
+    """The process cannot tell the difference."""
+    return JudgedHandle(handle, HandleVerdict.MOVED, facts.waiting)
+
+
+def recreated(handle: Handle, reason: str) -> JudgedHandle:
+    """An equal one takes its place."""
+    return JudgedHandle(handle, HandleVerdict.RECREATED, reason)
+
+
+def lost(handle: Handle, reason: str) -> JudgedHandle:
+    """Nothing can take its place."""
+    return JudgedHandle(handle, HandleVerdict.LOST, reason)
+
+
+def blocks(handle: Handle, reason: str) -> JudgedHandle:
+    """The rebind must not be begun."""
+    return JudgedHandle(handle, HandleVerdict.BLOCKS, reason)
+
+
+REASONS = {
+    HandleKind.FIFO: "what is in the pipe, and who waits at its ends, belongs to this FIFO's inode",
+    HandleKind.DEVICE: "opening a device again may mean something else to it than keeping it open",
+    HandleKind.SOCKET: "a bound socket cannot be bound to another inode",
+    HandleKind.LOOP: "a loop device has its image there: detach it (losetup --detach)",
+    HandleKind.MOUNT: "something is mounted below it: unmount that first",
+    HandleKind.SWAP: "swap lies there: swapoff first",
+    HandleKind.OTHER: "nothing can take its place",
+}
+
+
+def judge(handle: Handle) -> JudgedHandle:
+    """The verdict for a handle of a kind that has no driver."""
+    return blocks(handle, REASONS[handle.kind])

@@ -1,0 +1,272 @@
+"""A last look at the old files: what they are, and the contents that must be carried over.
+
+The look itself runs in an expendable child. Every handle is told by its inode: what its file system
+calls it, owner, mode and type are what an equal one is known by afterwards (see finding). What has
+no name is carried over because nobody can find it again; what is mapped executable, because a
+program must not change under its process. Invariant: one inode is carried over once, by however
+many names and handles it was opened.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.parking.kept_contents import KeptContents
+from holdfast.applications.rebind.parking.observed import Observed, observe, remembered_as
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.errors import HoldfastError
+from holdfast.model.handle import Handle, HandleKind, LockKind
+from holdfast.system.expendable import begun_in_expendable_child
+from holdfast.system.process import open_thread, take_descriptor
+
+_WITH_CONTENTS = frozenset({HandleKind.FILE, HandleKind.MAP, HandleKind.EXECUTABLE})
+_PLACES = {HandleKind.WORKING_DIRECTORY: "cwd", HandleKind.ROOT: "root"}
+
+_MEMORY_SECONDS = 2.0
+"""How long is waited for what the kernel remembers of storage that may hang."""
+
+
+_Key = tuple[int, int, str, bool, bool]
+"""What tells a file from another one: mount, inode, path and whether that is gone; and whether it
+has contents."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    link: str
+    has_contents: bool
+    """Whether it has any that could be needed."""
+    is_needed: bool
+    """Whether they are, whatever is found; they are also when it has no name any more."""
+    lasting: bool
+    digest_limit_bytes: int
+    leased: bool = False
+    """Who opens it breaks its leases."""
+    lent_by: tuple[int, int] | None = None
+    """Task and number of a descriptor to read it through instead."""
+
+
+_Answer = tuple[tuple[int | str, ...], str]
+"""What an Observed consists of, which is quicker to hand over, and where its contents are."""
+
+
+@contextmanager
+def looking_back(
+    processes: Sequence[StoppedProcess],
+    handles: Mapping[int, Sequence[Handle]],
+    directory: Path,
+    deadline_ns: int,
+    digest_limit_bytes: int,
+    lasting: Collection[int] = (),
+) -> Iterator[Callable[[], None]]:
+    """A child looks at the old files while the caller notes the handles of the processes.
+
+    Calling what this gives adds what is known of the files to the notes; it blocks until the
+    deadline at most. `lasting`: mounts whose file system gives out identities that last. Raises
+    DeadlinePassed, OSError (no room for contents).
+    """
+    alike, links = _alike(processes, handles)
+    if not alike:
+        yield lambda: None
+        return
+    leased = {each.inode for mine in alike.values() for each in mine if _is_leased(each)}
+    questions = []
+    for key, mine in alike.items():
+        plain = _Question(links[key], True, False, key[0] in lasting, digest_limit_bytes)
+        questions.append(_question(mine, plain, key[1] in leased))
+    with begun_in_expendable_child(
+        partial(_look, questions, directory),
+        max((deadline_ns - time.monotonic_ns()) / 1e9, 0.001),
+        "the old storage",
+    ) as answers:
+
+        def add() -> None:
+            found = dict(zip(alike, answers(), strict=True))
+            for process in processes:
+                process.notes = [
+                    _told(note, found.get(_key(note.handle)), "before") for note in process.notes
+                ]
+
+        yield add
+
+
+def look_in_memory(
+    processes: Sequence[StoppedProcess],
+    handles: Mapping[int, Sequence[Handle]],
+    lasting: Collection[int] = (),
+) -> None:
+    """Add to the notes what the kernel remembers of files on storage that must not be asked.
+
+    Where even that hangs nothing is added. Blocks for some seconds at most.
+    """
+    alike, links = _alike(processes, handles)
+    questions = [(links[key], key[0] in lasting) for key in alike]
+    with suppress(HoldfastError, OSError):
+        with begun_in_expendable_child(
+            partial(_remember, questions), _MEMORY_SECONDS, "the kernel's memory of files"
+        ) as answers:
+            found = dict(zip(alike, answers(), strict=True))
+        for process in processes:
+            process.notes = [
+                _told(note, found.get(_key(note.handle)), "remembered") for note in process.notes
+            ]
+
+
+def what_it_was(note: Note) -> Observed | None:
+    """What is known of the note's file, by which an equal one is found."""
+    values = note.details.get("before") or note.details.get("remembered")
+    return Observed(**values) if values else None
+
+
+def inodes_of(notes: Sequence[Note]) -> Iterator[tuple[Observed, str]]:
+    """Of each note: what is known of its inode, and its path on the file system."""
+    for note in notes:
+        for wanted in DRIVERS[note.handle.kind].wants(note):
+            was = wanted.was or what_it_was(note)
+            if was is not None:
+                yield was, note.handle.inside
+
+
+def _alike(
+    processes: Sequence[StoppedProcess], handles: Mapping[int, Sequence[Handle]]
+) -> tuple[dict[_Key, list[Handle]], dict[_Key, str]]:
+    alike: dict[_Key, list[Handle]] = {}
+    links: dict[_Key, str] = {}
+    for process in processes:
+        for handle in handles.get(process.pid, ()):
+            link = _link(process, handle)
+            if link:
+                key = _key(handle)
+                alike.setdefault(key, []).append(handle)
+                links.setdefault(key, link)
+    return alike, links
+
+
+def _key(handle: Handle) -> _Key:
+    has_contents = handle.kind in _WITH_CONTENTS
+    return handle.mount_id, handle.inode, handle.inside, handle.deleted, has_contents
+
+
+def _question(handles: Sequence[Handle], plain: _Question, leased: bool) -> _Question:
+    if handles[0].kind not in _WITH_CONTENTS:
+        return replace(plain, has_contents=False, digest_limit_bytes=-1)
+    needed = replace(plain, is_needed=_is_needed(handles))
+    if not leased:
+        return needed
+    readable = [each for each in handles if "r" in each.mode and each.number is not None]
+    lenders = [(each.thread_id or each.pid, each.number or 0) for each in readable]
+    lent_by = lenders[0] if lenders else None
+    return replace(needed, digest_limit_bytes=-1, leased=True, lent_by=lent_by)
+
+
+def _told(note: Note, answer: _Answer | None, name: str) -> Note:
+    if answer is None:
+        return note
+    values, contents = answer
+    observed = dict(zip(Observed.names(), values, strict=True))
+    details = {**note.details, name: observed}
+    if contents:
+        details["contents"] = contents
+    handle = note.handle
+    if observed["links"] == 0 and not handle.deleted:
+        handle = replace(handle, deleted=True)  # since it was found
+    return Note(handle, details)
+
+
+def _is_needed(handles: Sequence[Handle]) -> bool:
+    return any(
+        handle.deleted
+        or handle.kind is HandleKind.EXECUTABLE
+        or (handle.kind is HandleKind.MAP and "x" in handle.mode)
+        for handle in handles
+    )
+
+
+def _is_leased(handle: Handle) -> bool:
+    return any(lock.kind is LockKind.LEASE for lock in handle.locks)
+
+
+def _link(process: StoppedProcess, handle: Handle) -> str:
+    """What leads to its inode; empty for a watch, which has no link."""
+    if handle.kind is HandleKind.MAP:
+        return f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}"
+    if handle.kind is HandleKind.EXECUTABLE:
+        return f"/proc/{process.pid}/exe"
+    if handle.kind is HandleKind.INOTIFY:
+        return ""
+    place = _PLACES.get(handle.kind, f"fd/{handle.number}")
+    return f"{process.folder(handle.thread_id)}/{place}"
+
+
+def _look(questions: Sequence[_Question], directory: Path) -> list[_Answer | None]:
+    """In an expendable child. A file that cannot be read is not compared, and not carried over."""
+    answers: list[_Answer | None] = []
+    kept = KeptContents.read(directory)
+    copies: dict[tuple[int, int], str] = {}
+    for question in questions:
+        observed = None
+        with suppress(OSError):
+            observed = observe(question.link, question.digest_limit_bytes, lasting=question.lasting)
+        contents = ""
+        if observed is not None and (question.is_needed or observed.links == 0):
+            inode = observed.device, observed.inode
+            if question.has_contents:
+                contents = _carried(question, inode, kept, copies)
+            observed = replace(observed, digest="")  # compared as a whole
+        answers.append(None if observed is None else (tuple(vars(observed).values()), contents))
+    if copies:
+        kept.write()
+    return answers
+
+
+def _carried(
+    question: _Question,
+    inode: tuple[int, int],
+    kept: KeptContents,
+    copies: dict[tuple[int, int], str],
+) -> str:
+    """Where its contents are; empty when they cannot be read without breaking a lease."""
+    if question.leased and question.lent_by is None:
+        return ""
+    if inode not in copies:
+        if question.lent_by is None:
+            place = os.open(question.link, os.O_PATH | os.O_CLOEXEC)
+            try:
+                copies[inode] = kept.keep(place, is_used=False)[0].name
+            finally:
+                os.close(place)
+        else:
+            copies[inode] = _keep_lent(kept, question.lent_by)
+    return copies[inode]
+
+
+def _keep_lent(kept: KeptContents, lent_by: tuple[int, int]) -> str:
+    task, number = lent_by
+    pidfd = open_thread(task)
+    try:
+        reading = take_descriptor(pidfd, number)
+    finally:
+        os.close(pidfd)
+    try:
+        return kept.keep_lent(reading)[0].name
+    finally:
+        os.close(reading)
+
+
+def _remember(questions: Sequence[tuple[str, bool]]) -> list[_Answer | None]:
+    """In an expendable child."""
+    answers: list[_Answer | None] = []
+    for link, lasting in questions:
+        observed = None
+        with suppress(OSError):
+            observed = remembered_as(link, lasting=lasting)
+        answers.append(None if observed is None else (tuple(vars(observed).values()), ""))
+    return answers

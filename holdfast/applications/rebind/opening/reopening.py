@@ -1,0 +1,265 @@
+"""Opens files on the new mounts as they were open on the old ones.
+
+Runs in an expendable child (see opener.py): everything here may block when the new storage does.
+Which file it is, and whether the process may have it, `finding` says. Never creates, truncates or
+follows a link; writes only what had no name on the old storage, into a file that has no name on
+the new one.
+
+Contents of files that are carried over: copied, holes stay holes, and compared.
+
+Blocks when the storage does: for expendable children only.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.applications.rebind.opening.finding import Found, Missing, find
+from holdfast.applications.rebind.opening.lifted_protection import give_back, without_protection
+from holdfast.applications.rebind.opening.outcomes import compare
+from holdfast.applications.rebind.opening.requests import Expected, Opened, Wanted
+from holdfast.applications.rebind.parking.observed import observe
+from holdfast.applications.rebind.parking.placed_contents import Placed
+from holdfast.applications.rebind.parking.relocation import Carrying, Unknown
+from holdfast.model.handle import FileLock, HandleOutcome, LockKind
+from holdfast.system.beneath import open_beneath, reopen
+from holdfast.system.file_contents import make_equal
+
+_TEMPORARY_FLAG = os.O_TMPFILE & ~os.O_DIRECTORY
+DROPPED_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC | _TEMPORARY_FLAG
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EXDEV,
+                      errno.ENXIO})  # fmt: skip
+_SET_OPEN_FILE_LOCK = 37  # F_OFD_SETLK
+_LOCK_TYPES = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}
+
+
+@dataclass
+class Opening:
+    """The new mounts, and the files without a name that were made on them so far."""
+
+    bases: Mapping[int, int]
+    """Old mount → descriptor of the root of the mount that replaces it."""
+    directory: Path
+    """The record directory, with the contents that are carried over."""
+    same_data: bool = False
+    carrying: Carrying = field(default_factory=Unknown)
+    carried: dict[str, int] = field(default_factory=dict)
+    _placed: Placed | None = None
+    _proven: bool = False
+    """Of what was opened last."""
+
+    def begin(self) -> None:
+        """Give back what an opening that was killed had taken from files; take what was copied
+        ahead. Raises OSError."""
+        give_back(self.bases, self.directory)
+        self._placed = Placed(self.directory, list(self.bases.values()))
+
+    def open(self, wanted: Wanted) -> Opened:
+        """One description, at its offset, with its OFD locks. Never raises OSError."""
+        self._proven = False
+        try:
+            descriptor, outcome, note = self._open(wanted)
+        except Missing as error:
+            return Opened(None, HandleOutcome.FILE_MISSING, str(error))
+        except OSError as error:
+            return Opened(None, HandleOutcome.LOST, error.strerror or str(error))
+        try:
+            if wanted.offset and not wanted.flags & (os.O_PATH | os.O_DIRECTORY):
+                os.lseek(descriptor, wanted.offset, os.SEEK_SET)
+            lost = tuple(lock for lock in wanted.locks if not _take(descriptor, lock))
+        except OSError as error:
+            os.close(descriptor)
+            return Opened(None, HandleOutcome.LOST, error.strerror or str(error))
+        if lost:
+            return Opened(descriptor, HandleOutcome.LOST, "another process has the lock now", lost)
+        return Opened(descriptor, outcome, note, is_proven=self._proven)
+
+    def _open(self, wanted: Wanted) -> tuple[int, HandleOutcome, str]:
+        flags = wanted.flags & ~DROPPED_FLAGS
+        if wanted.is_nameless:
+            return self._reopen(wanted, flags), HandleOutcome.IDENTICAL, ""
+        try:
+            descriptor, note = self._open_named(wanted, flags)
+        except Missing as error:
+            if not wanted.contents:
+                raise
+            if wanted.deleted:
+                return self._reopen(wanted, flags), HandleOutcome.IDENTICAL, ""
+            note = f"goes on with the old contents: {error}"
+            return self._reopen(wanted, flags), HandleOutcome.ROLLED_BACK, note
+        if wanted.contents and not same_contents(descriptor, self.directory / wanted.contents):
+            os.close(descriptor)
+            note = "goes on with the old contents: those of the file differ now"
+            return self._reopen(wanted, flags), HandleOutcome.ROLLED_BACK, note
+        if wanted.flags & os.O_PATH or wanted.expected is not Expected.FILE:
+            return descriptor, HandleOutcome.IDENTICAL, note
+        limit = wanted.before.size_bytes if wanted.before and wanted.before.digest else -1
+        outcome, words = compare(wanted.before, observe(descriptor, limit), self.same_data)
+        return descriptor, outcome, "; ".join(filter(None, (note, words)))
+
+    def _open_named(self, wanted: Wanted, flags: int) -> tuple[int, str]:
+        try:
+            found = find(self.bases, self.carrying, wanted)
+            self._proven = found.is_proven
+            try:
+                return self._open_found(found, wanted, flags)
+            finally:
+                found.close()
+        except OSError as error:
+            if error.errno in _MISSING:
+                raise Missing(error.strerror) from error
+            raise
+
+    def _open_found(self, found: Found, wanted: Wanted, flags: int) -> tuple[int, str]:
+        if flags & os.O_PATH:
+            return self._place(found, wanted, flags), ""
+        descriptor = self._reopened(found, wanted, flags)
+        if flags & os.O_NOFOLLOW and found.path is not None:
+            descriptor = self._by_name(descriptor, found.path, wanted, flags)
+        note = ""
+        if flags & os.O_DIRECT and not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            note = "without O_DIRECT, which the new file system refuses"
+        if not flags & os.O_NONBLOCK:
+            now = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, now & ~os.O_NONBLOCK)
+        return descriptor, note
+
+    def _place(self, found: Found, wanted: Wanted, flags: int) -> int:
+        """The O_PATH descriptor with the flags that it had."""
+        if found.path is None or (
+            flags & os.O_NOFOLLOW == os.O_NOFOLLOW and not flags & os.O_DIRECTORY
+        ):
+            return os.dup(found.place)
+        return self._by_name(os.dup(found.place), found.path, wanted, flags)
+
+    def _by_name(self, descriptor: int, path: str, wanted: Wanted, flags: int) -> int:
+        """The same file opened by its name, for flags that only this keeps; else `descriptor`."""
+        with suppress(OSError):
+            waiting = 0 if flags & os.O_PATH else os.O_NONBLOCK
+            other = open_beneath(self.bases[wanted.mount_id], path, flags | waiting)
+            same = os.path.samestat(os.fstat(other), os.fstat(descriptor))
+            os.close(descriptor if same else other)
+            return other if same else descriptor
+        return descriptor
+
+    def _reopened(self, found: Found, wanted: Wanted, flags: int) -> int:
+        """Opened as it was open. Without waiting: who has the other end of a lease is not asked."""
+        try:
+            return _reopen_directly(found.place, flags | os.O_NONBLOCK)
+        except PermissionError:
+            if found.lent is not None:
+                return os.dup(found.lent)
+            if not found.is_proven:
+                raise
+        with without_protection(found.place, wanted.mount_id, self.directory):
+            return _reopen_directly(found.place, flags | os.O_NONBLOCK)
+
+    def _reopen(self, wanted: Wanted, flags: int) -> int:
+        """Another description of the file without a name that has the old contents."""
+        if not wanted.contents:
+            raise OSError(errno.ENODATA, "its contents could not be read before")
+        if wanted.contents not in self.carried:
+            self.carried[wanted.contents] = self._carry_over(wanted)
+        flags &= ~(os.O_NOFOLLOW | os.O_DIRECTORY)
+        return _reopen_directly(self.carried[wanted.contents], flags)
+
+    def _carry_over(self, wanted: Wanted) -> int:
+        source = self.directory / wanted.contents
+        base = self.bases.get(wanted.mount_id)
+        made = self._placed.take(wanted.contents, base) if self._placed else None
+        if made is None:
+            made = _nameless_file(base)
+            try:
+                copy_contents(source, made)
+            except OSError:
+                os.close(made)
+                made = os.memfd_create("holdfast-carried", os.MFD_CLOEXEC)  # no room: in memory
+                copy_contents(source, made)
+        before = wanted.before
+        if before is not None:
+            with suppress(PermissionError):
+                os.fchown(made, before.user_id, before.group_id)
+            os.fchmod(made, stat.S_IMODE(before.mode))
+            os.utime(made, ns=(before.modified_ns, before.modified_ns))
+        # Nobody may have it open for writing when it becomes a program (execve(2), ETXTBSY).
+        reopened = reopen(made, os.O_RDONLY)
+        os.close(made)
+        return reopened
+
+
+def _reopen_directly(descriptor: int, flags: int) -> int:
+    """With O_DIRECT where the file system takes it."""
+    try:
+        return reopen(descriptor, flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+            raise
+        return reopen(descriptor, flags & ~os.O_DIRECT)
+
+
+def _nameless_file(base: int | None) -> int:
+    """A new file without a name on that mount; in memory where it takes none."""
+    if base is not None:
+        with suppress(OSError):
+            return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=base)
+        with suppress(OSError):
+            descriptor, name = tempfile.mkstemp(prefix=".holdfast-", dir=f"/proc/self/fd/{base}")
+            Path(name).unlink()
+            return descriptor
+    return os.memfd_create("holdfast-carried", os.MFD_CLOEXEC)
+
+
+def _take(descriptor: int, lock: FileLock) -> bool:
+    """Take an OFD lock; False when somebody else has it. A flock belongs to who takes it."""
+    if lock.kind is not LockKind.OPEN_FILE:
+        return True
+    try:
+        fcntl.fcntl(descriptor, _SET_OPEN_FILE_LOCK, lock_structure(lock))
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def lock_structure(lock: FileLock) -> bytes:
+    """struct flock on 64-bit machines: type, whence, start, length (0: to the end), pid."""
+    length = 0 if lock.end is None else lock.end - lock.start + 1
+    return struct.pack("=hhiqqii", _LOCK_TYPES[lock.mode], os.SEEK_SET, 0, lock.start, length, 0, 0)
+
+
+_PART_BYTES = 1 << 20
+
+
+def copy_contents(source: str | Path, target: int) -> None:
+    """Fill an empty file with what is in another one. Raises OSError."""
+    reading = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        make_equal(reading, target, is_new=True)
+    finally:
+        os.close(reading)
+
+
+def same_contents(descriptor: int, other: Path) -> bool:
+    """Whether two files have the same bytes. Raises OSError."""
+    with (
+        open(other, "rb", buffering=0) as right,
+        open(f"/proc/self/fd/{descriptor}", "rb", buffering=0) as left,
+    ):
+        if os.fstat(left.fileno()).st_size != os.fstat(right.fileno()).st_size:
+            return False
+        while True:
+            part = left.read(_PART_BYTES)
+            if part != right.read(_PART_BYTES):
+                return False
+            if not part:
+                return True

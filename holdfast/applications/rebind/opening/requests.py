@@ -1,0 +1,98 @@
+"""What is to be opened on the new mounts, and what came of it. Values only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.model.handle import FileLock, HandleOutcome
+from holdfast.system.acting_as import Rights
+
+
+class Expected(StrEnum):
+    """What must be found at a path; anything else counts as missing."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    ANYTHING = "anything"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One open file description that is to be made."""
+
+    key: str
+    """Handles with the same key share it."""
+    mount_id: int
+    """The old mount."""
+    path: str
+    """Below the root of that mount; empty: the root itself."""
+    flags: int
+    expected: Expected
+    offset: int = 0
+    locks: tuple[FileLock, ...] = ()
+    """Those that belong to the description: flock and OFD."""
+    contents: str = ""
+    """Name of a file in the record directory with the old contents."""
+    deleted: bool = False
+    """Had no name: made again from the contents. Otherwise these are used when the new differ."""
+    before: Observed | None = None
+    """With contents to compare those with that are there now."""
+    was: Observed | None = None
+    """What is known of the inode that it must be, also where contents were never looked at."""
+    rights: tuple[Rights, ...] = ()
+    """Of every process that gets it."""
+    shows: str = ""
+    """Which directory of the file system its mount shows; empty: the root."""
+    is_watched: bool = False
+    """Whoever gets it must be allowed to read it."""
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether no name can lead to it: one that was removed may not have been its last."""
+        return self.deleted and (self.was is None or self.was.links == 0)
+
+    @classmethod
+    def directory(cls, note: Note) -> Wanted:
+        """A place to stand in, as a working directory or a root."""
+        return cls(
+            key=note.details["key"],
+            mount_id=note.handle.mount_id,
+            path=note.details["inside"],
+            flags=os.O_PATH | os.O_DIRECTORY,
+            expected=Expected.DIRECTORY,
+            deleted=note.handle.deleted,
+        )
+
+
+@dataclass
+class Opened:
+    """What came of it."""
+
+    descriptor: int | None
+    """Ours; None: there is nothing to put in the handle's place."""
+    outcome: HandleOutcome
+    note: str = ""
+    lost_locks: tuple[FileLock, ...] = ()
+    is_proven: bool = False
+    """Whether it is the very file, and not merely one that the process may have."""
+
+
+@dataclass
+class Openings:
+    """What has been opened so far, by key."""
+
+    opened: Mapping[str, Opened] = field(default_factory=dict)
+    instances: dict[str, int] = field(default_factory=dict)
+    """inotify instances that were made for one process and belong to others as well."""
+    owned: set[str] = field(default_factory=set)
+    """Descriptions that have their owner and signal again."""
+    skipped: dict[int, int] = field(default_factory=dict)
+    """Numbers of watches that were gone through, by user."""
+
+    def __getitem__(self, key: str) -> Opened:
+        return self.opened[key]

@@ -1,0 +1,102 @@
+"""Writes down what the stopped users of a volume have, and moves their handles to placeholders.
+
+Invariant: everything that is needed to make a handle again is in the record before any handle is
+changed. Both may be run again from the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.noting import note_execution, note_handles
+from holdfast.applications.rebind.old_files import look_in_memory, looking_back
+from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.record import Act, Record
+from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
+from holdfast.model.handle import Handle
+from holdfast.model.mountpoint import MountPoint
+from holdfast.system.inode_identity import LASTING
+
+
+@dataclass(frozen=True)
+class OldStorage:
+    """What is known of the file system that is to be dismounted."""
+
+    answers: bool
+    """False: it may hang or is dead, and nothing is asked of it."""
+    digest_limit_bytes: int
+    """Files up to this size are compared by contents; -1: none is."""
+    roots: Mapping[int, str]
+    """Which directory of it each mount shows."""
+    lasting: Collection[int]
+    """Mounts whose inodes have identities that outlast a dismount."""
+    without_execution: Collection[int]
+    """Mounts that do not permit the execution of programs any more."""
+
+    @classmethod
+    def of(
+        cls, mounts: Sequence[MountPoint], *, answers: bool, digest_limit_bytes: int
+    ) -> OldStorage:
+        """By its mounts."""
+        return cls(
+            answers,
+            digest_limit_bytes,
+            {mount.id: mount.inside for mount in mounts},
+            {mount.id for mount in mounts if mount.filesystem in LASTING},
+            {mount.id for mount in mounts if "noexec" in mount.options.split(",")},
+        )
+
+
+def write_down(
+    processes: Sequence[StoppedProcess],
+    handles: Mapping[int, Sequence[Handle]],
+    storage: OldStorage,
+    record: Record,
+    deadline_ns: int,
+) -> None:
+    """Enter into the record what these processes have. `handles`: of each, by its number.
+
+    Raises Blocked, DeadlinePassed, OSError; nothing of any process is changed.
+    """
+    directory = record.directory
+    asked = handles if storage.answers else {}
+    with looking_back(
+        processes, asked, directory, deadline_ns, storage.digest_limit_bytes, storage.lasting
+    ) as add:
+        note_handles(processes, handles, storage.roots, directory, storage.lasting)
+        add()
+    if storage.without_execution:
+        note_execution(processes, storage.without_execution)
+    if not storage.answers:
+        look_in_memory(processes, handles, storage.lasting)
+    record.write(*(_entry(process) for process in processes))
+
+
+def _entry(process: StoppedProcess) -> dict[str, object]:
+    return {
+        "act": Act.PROCESS,
+        "pid": process.pid,
+        "name": process.name,
+        "target": process.target.as_json(),
+        "notes": [note.as_json() for note in process.notes],
+    }
+
+
+def park_handles(processes: Processes) -> None:
+    """Let all handles point to placeholders. Processes that have ended are taken out, and those
+    that do not do what is asked. Raises OSError."""
+    placeholders = Placeholders()
+    try:
+        for process in list(processes.values()):
+            with processes.unless_it_ends(process):
+                process.target.set_parked(True)
+        for process in list(processes.values()):
+            with processes.unless_it_ends(process):
+                for kind, driver in DRIVERS.items():
+                    notes = process.notes_of(kind)
+                    if notes:
+                        driver.park(process, notes, placeholders)
+    finally:
+        placeholders.close()

@@ -1,0 +1,79 @@
+"""A stopped process while it is rebound: its target and its notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from holdfast.applications.rebind.agent.batch import closing
+from holdfast.applications.rebind.agent.errors import Unruly
+from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.parking.record import Note
+from holdfast.model.handle import HandleKind
+from holdfast.system.acting_as import Rights, rights_of
+
+
+@dataclass
+class StoppedProcess:
+    """Everything a driver may ask of the process it works in."""
+
+    pid: int
+    name: str
+    target: Target
+    notes: list[Note] = field(default_factory=list)
+    storage_answers: bool = True
+    """Whether the old storage may be asked for anything."""
+    rights: tuple[Rights, ...] = ()
+    """What it may do with files; none while it has ended."""
+
+    def notes_of(self, *kinds: HandleKind) -> list[Note]:
+        """The notes of handles of these kinds, in order."""
+        return [note for note in self.notes if note.handle.kind in kinds]
+
+    def folder(self, thread_id: int | None) -> str:
+        """The folder in /proc of the process, or of a thread with a table of its own."""
+        return f"/proc/{self.pid}" + (f"/task/{thread_id}" if thread_id else "")
+
+    def close_numbers(self, numbers: Iterable[int], thread_id: int | None) -> None:
+        """Close descriptors inside; those in a row with one call."""
+        for name, arguments in closing(numbers):
+            self.target.call(name, *arguments, thread_id=thread_id)
+
+
+def rights_of_process(pid: int) -> tuple[Rights, ...]:
+    """Of a stopped process: nothing when it has ended."""
+    with suppress(OSError):
+        return (rights_of(pid),)
+    return ()
+
+
+class Processes(dict[int, StoppedProcess]):
+    """Those that are stopped, by number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unruly: list[tuple[Sequence[Note], str]] = []
+        """What those had that run on although they were to be moved, and what they did not do."""
+
+    @contextmanager
+    def unless_it_ends(self, process: StoppedProcess) -> Iterator[None]:
+        """Work in a process; one that is killed meanwhile needs nothing any more and is taken out.
+
+        So is one that does not do what is asked of it: nobody else may suffer for that.
+        """
+        try:
+            yield
+        except ProcessLookupError as error:
+            self.pop(process.pid, None)
+            if isinstance(error, Unruly):
+                self.unruly.append((process.notes, error.strerror or str(error)))
+            process.target.abandon()
+
+
+def by_thread(notes: Sequence[Note]) -> dict[int | None, list[Note]]:
+    """The notes of each table of descriptors or directories."""
+    found: dict[int | None, list[Note]] = {}
+    for note in notes:
+        found.setdefault(note.handle.thread_id, []).append(note)
+    return found

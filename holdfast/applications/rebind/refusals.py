@@ -1,0 +1,77 @@
+"""Why users of a volume cannot be moved, in words, with what can be done about it. Pure but for
+`cannot_be_moved`, which reads /proc."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.applications.rebind.agent.errors import Unruly
+from holdfast.applications.rebind.agent.hindrances import hindrance
+from holdfast.applications.rebind.parking.kept_contents import NO_ROOM, no_room
+from holdfast.applications.rebind.scan import blockers
+from holdfast.errors import Blocked, HoldfastError, Refused, StorageFailed
+from holdfast.model.handle import JudgedHandle, User
+
+_NAMED_AT_MOST = 3
+"""Blockers that are named in one message."""
+
+_MENDS = {
+    errno.ENOMEM: "Let it have more memory maps and address space: prlimit --pid {pid}"
+    " --as=unlimited --data=unlimited, sysctl vm.max_map_count; or end it.",
+    errno.EMFILE: "Let it have more descriptors (prlimit --pid {pid} --nofile), or end it.",
+    errno.ENFILE: "Let this host have more open files (sysctl fs.file-max).",
+}
+"""For those who have reached a limit."""
+
+
+def refuse_blockers(judged: Sequence[JudgedHandle]) -> None:
+    """Raises Blocked when one of these handles cannot be moved."""
+    found = blockers(judged)
+    if found:
+        words = "; ".join(
+            f"process {each.handle.pid}: {each.handle.kind} {each.handle.path}: {each.reason}"
+            for each in found[:_NAMED_AT_MOST]
+        )
+        more = len(found) - _NAMED_AT_MOST
+        raise Blocked(
+            f"what keeps the volume busy cannot be moved: {words}"
+            + (f" (and {more} more)" if more > 0 else ""),
+            "End these processes, or close what they hold.",
+        )
+
+
+def cannot_be_moved(user: User, thread_id: int, error: Unruly) -> Refused:
+    """What is raised when a process stands, and this thread does not do what it is asked."""
+    found = hindrance(user.pid, thread_id)
+    return Refused(
+        f"{user.name} (process {user.pid}) cannot be moved: {error.strerror}: {found.words}",
+        found.mend,
+    )
+
+
+def explained(error: BaseException, users: Sequence[User]) -> BaseException:
+    """The error in words when a system call inside one of these users failed (it may have reached
+    a limit of its own); any other error as it is."""
+    if not isinstance(error, OSError) or isinstance(error, ProcessLookupError):
+        return error
+    pids = {f"/proc/{user.pid}": user for user in users}
+    user = pids.get(str(error.filename))
+    if user is None:
+        return error
+    mend = _MENDS.get(error.errno or 0, "See its limits (prlimit --pid), or end it.")
+    return Refused(
+        f"{user.name} (process {user.pid}) cannot be moved: {error.strerror}",
+        mend.format(pid=user.pid),
+    )
+
+
+def not_noted(directory: Path, error: OSError) -> HoldfastError:
+    """What is raised when the handles could not be written down; all users go on as before."""
+    if error.errno in NO_ROOM:
+        return no_room(directory)
+    return StorageFailed(
+        f"what the processes have open could not be noted: {error}",
+        "Everything is as it was. Look at the storage, then try again.",
+    )

@@ -1,0 +1,106 @@
+"""Takes over processes that another agent left parked.
+
+Those that still wait in their harbour are seized there. Those that left it at their deadline run,
+with placeholders in place of handles, for ever if nobody puts that right: they are stopped once
+more, and what is a placeholder still is parked again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.applications.rebind.agent.errors import Unruly
+from holdfast.applications.rebind.agent.threads import start_time
+from holdfast.applications.rebind.agent.time_budget import Patience, Patiences
+from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.late import still_parked
+from holdfast.applications.rebind.parking.record import Note, note_from_json
+from holdfast.applications.rebind.parking.stopped_process import (
+    Processes,
+    StoppedProcess,
+    rights_of_process,
+)
+from holdfast.errors import DeadlinePassed, Refused
+
+LATE_SECONDS = 10.0
+"""How long those may stand once more that have left the harbour at their deadline."""
+
+
+class Regaining:
+    """The taking over of the processes of one record."""
+
+    def __init__(self, processes: Processes, deadline_ns: int, patiences: Patiences) -> None:
+        """Those that were taken over are added to `processes`."""
+        self._processes = processes
+        self.deadline_ns = deadline_ns
+        """When they leave the harbour by themselves; later when some had left it already."""
+        self._patiences = patiences
+
+    def regain(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Take over every process; one that cannot be keeps nobody else from being finished.
+
+        Raises DeadlinePassed, Refused when it is the only one: it stays parked then.
+        """
+        left_out: list[dict[str, Any]] = []
+        for entry in entries:
+            try:
+                self._regain(entry)
+            except (DeadlinePassed, Refused):
+                left_out.append(entry)
+        for entry in left_out:
+            try:
+                self._regain(entry)
+            except (DeadlinePassed, Refused) as error:
+                if not self._processes:
+                    raise
+                self._processes.unruly.append((_notes(entry), str(error)))
+
+    def _regain(self, entry: dict[str, Any]) -> None:
+        values = entry["target"]
+        patience = self._patiences.with_user_of(values["pid"])
+        try:
+            target = Target.regain(values, patience=patience)
+            late = target is None
+            if target is None:
+                target = self._stop_late(values, patience)
+        except Unruly as error:
+            self._processes.unruly.append((_notes(entry), error.strerror or str(error)))
+            return
+        if target is None:
+            return
+        process = StoppedProcess(
+            target.pid,
+            str(entry["name"]),
+            target,
+            _notes(entry),
+            rights=rights_of_process(target.pid),
+        )
+        self._processes[target.pid] = process
+        if late:
+            with self._processes.unless_it_ends(process):
+                process.notes = still_parked(process)
+                if not process.notes:
+                    self._processes.pop(target.pid).target.release()
+
+    def _stop_late(self, values: dict[str, Any], patience: Patience) -> Target | None:
+        """Stop one that has left the harbour, its deadline being past; None: it has ended."""
+        now_ns = time.monotonic_ns()
+        self.deadline_ns = max(self.deadline_ns, now_ns + int(LATE_SECONDS * 1e9))
+        try:
+            if start_time(values["pid"]) == values["start_time"]:
+                token = values["token"]
+                return Target.stop(
+                    values["pid"], self.deadline_ns, patience=patience, left_by=token
+                )
+        except Unruly:
+            raise
+        except ProcessLookupError:
+            pass
+        return None
+
+
+def _notes(entry: dict[str, Any]) -> list[Note]:
+    """What the record says of the handles of a process."""
+    return [note_from_json(each) for each in entry["notes"]]

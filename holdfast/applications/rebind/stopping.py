@@ -1,0 +1,153 @@
+"""Stops every user of a volume, those included that appear while others are being stopped.
+
+Invariant: whoever is stopped is in `processes`, in its harbour; whoever could not be stopped is let
+go as it was. Nothing of any user is changed here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from holdfast.applications.rebind.agent.errors import Unruly
+from holdfast.applications.rebind.agent.time_budget import Patiences
+from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.failed_calls import flush_that_failed, is_to_be_made_again
+from holdfast.applications.rebind.parking.stopped_process import (
+    Processes,
+    StoppedProcess,
+    rights_of_process,
+)
+from holdfast.applications.rebind.refusals import cannot_be_moved
+from holdfast.applications.rebind.stopping_order import (
+    clients_first,
+    is_being_born,
+    parents_first,
+    serving,
+)
+from holdfast.model.handle import User
+
+Find = Callable[[], Sequence[User]]
+
+MOST_ROUNDS = 10
+"""Users that appear while others are stopped are stopped as well; this often it is looked again."""
+
+
+class Stopping:
+    """The stopping of the users of one volume."""
+
+    def __init__(
+        self,
+        users: Sequence[User],
+        find: Find | None,
+        processes: Processes,
+        *,
+        storage_answers: bool,
+        seized: Callable[[], object] | None,
+        written_through: bool,
+    ) -> None:
+        """The stopped ones are added to `processes`. For the rest see `Rebind`."""
+        self.users = list(users)
+        """Those that were found last."""
+        self.calls_made_again = 0
+        """System calls that had failed because of the dead mount."""
+        self.calls_failed: list[str] = []
+        """Those whose errors their programs see: the writes that they were to flush are lost."""
+        self._find = find
+        self._processes = processes
+        self._storage_answers = storage_answers
+        self._seized = seized
+        self._written_through = written_through
+        self._servers: set[int] = set()
+        """Those that serve file systems, which others may wait for."""
+
+    def stop(self, deadline_ns: int, patiences: Patiences) -> None:
+        """Stop all of them; their threads leave the harbour by themselves at the deadline.
+
+        Raises Refused or DeadlinePassed when one cannot be stopped; those in `processes` are still
+        stopped then.
+        """
+        self._servers = serving(self.users)
+        for _ in range(MOST_ROUNDS):
+            if not self._stop_new(deadline_ns, patiences) or self._find is None:
+                return
+            self.users = list(self._find())
+
+    def living(self) -> list[User]:
+        """Those that are stopped, and have not ended as far as is known."""
+        return [user for user in self.users if user.pid in self._processes]
+
+    def _stop_new(self, deadline_ns: int, patiences: Patiences) -> bool:
+        """Stop those that are not stopped yet; whether there was any."""
+        seized: list[tuple[User, Target]] = []
+        try:
+            new = [user for user in self.users if user.pid not in self._processes]
+            for turn in clients_first(parents_first(new), self._servers):
+                self._stop_turn(turn, seized, patiences)
+            found = bool(seized)
+            # Not before all of them stand: some may share memory or descriptors.
+            while seized:
+                self._enter_harbour(*seized[0], deadline_ns)
+                seized.pop(0)
+        except BaseException:
+            for _, target in seized:
+                target.abandon()
+            raise
+        return found
+
+    def _stop_turn(
+        self, users: Sequence[User], seized: list[tuple[User, Target]], patiences: Patiences
+    ) -> None:
+        """Seize these and wait until they stand; they are added to `seized`."""
+        mine: list[tuple[User, Target]] = []
+        for user in users:
+            if not self._comes_later(user, seized):
+                with suppress(ProcessLookupError):
+                    patience = patiences.with_user_of(user.pid)
+                    mine.append((user, Target.seize(user.pid, patience)))
+                    seized.append(mine[-1])
+        if mine and self._seized is not None:
+            self._seized()
+        for each in mine:
+            try:
+                each[1].await_stop()
+            except ProcessLookupError:
+                each[1].abandon()
+                seized.remove(each)
+
+    def _comes_later(self, user: User, seized: Sequence[tuple[User, Target]]) -> bool:
+        """One whose parent cannot stop before it has run on: the next round finds it."""
+        return self._find is not None and is_being_born(user.pid, [each.pid for each, _ in seized])
+
+    def _enter_harbour(self, user: User, target: Target, deadline_ns: int) -> None:
+        """Bring the threads of one that stands into its harbour. Raises Refused, OSError."""
+        try:
+            target.enter_harbour(deadline_ns)
+            self._processes[user.pid] = StoppedProcess(
+                user.pid,
+                user.name,
+                target,
+                storage_answers=self._storage_answers,
+                rights=rights_of_process(user.pid),
+            )
+            if self._seized is not None:
+                self._make_calls_again(user, target)
+        except Unruly as error:
+            raise cannot_be_moved(user, target.executor, error) from error
+        except ProcessLookupError:
+            target.abandon()
+
+    def _make_calls_again(self, user: User, target: Target) -> None:
+        """What failed because the mount was aborted has not happened, as the program sees it."""
+        numbers = {each.number for each in user.handles if each.number is not None}
+        for thread_id, (call, error) in target.failed_calls().items():
+            descriptor = target.threads[thread_id].argument(0)
+            if is_to_be_made_again(
+                call, error, descriptor, numbers, written_through=self._written_through
+            ):
+                target.make_call_again(thread_id)
+                self.calls_made_again += 1
+            elif flush := flush_that_failed(call, descriptor, numbers):
+                words = f"{flush} of descriptor {descriptor} in {user.name} (process {user.pid})"
+                self.calls_failed.append(f"{words}: {os.strerror(error)}")
