@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from holdfast.containers.contents import EDGE_BYTES, check_empty
+from holdfast.containers.device import DescriptorDevice, disk_device
 from holdfast.containers.local_path import parse_local_path
 from holdfast.containers.protocol import Place, Traits
 from holdfast.errors import (
@@ -79,16 +80,16 @@ class BlockContainer:
 
     def clear(self) -> None:
         """Zero its edges, where all that tells of contents lies, and erase every signature."""
-        descriptor = self.open()
+        device = self.open()
         try:
-            aligned_bytes = self.size_bytes(descriptor) // 4096 * 4096
+            aligned_bytes = device.size_bytes() // 4096 * 4096
             edge_bytes = min(EDGE_BYTES, aligned_bytes)
-            with mmap.mmap(-1, edge_bytes) as zeros:
-                os.pwritev(descriptor, [zeros], 0)
-                os.pwritev(descriptor, [zeros], aligned_bytes - edge_bytes)
-            os.fsync(descriptor)
+            with mmap.mmap(-1, edge_bytes) as zeros, memoryview(zeros) as view:
+                device.write(view, 0)
+                device.write(view, aligned_bytes - edge_bytes)
+            device.flush()
         finally:
-            os.close(descriptor)
+            device.close()
         run(["wipefs", "--all", "--quiet", str(self._path)])
 
     def exists(self) -> bool:
@@ -121,7 +122,7 @@ class BlockContainer:
             users = holders(self._path)
             if users:
                 raise InUse(f"{self._path} is part of {', '.join(users)}", "Use another device.")
-            os.close(self.open())
+            self.open().close()
         except BlockingIOError:
             raise InUse(
                 f"{self._path} is in exclusive use",
@@ -154,8 +155,8 @@ class BlockContainer:
                 "Use a larger device, or enlarge this one.",
             )
 
-    def open(self, *, only_look: bool = False) -> int:
-        """A new descriptor: direct I/O, exclusive (O_EXCL) and locked (flock).
+    def open(self, *, only_look: bool = False) -> DescriptorDevice:
+        """Direct I/O, exclusive (O_EXCL) and locked (flock).
 
         Raises BlockingIOError for both ways of being taken.
         """
@@ -172,14 +173,14 @@ class BlockContainer:
             if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
                 raise OSError(errno.ENOTBLK, "not a block device", self._path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return disk_device(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
-        return descriptor
 
-    def size_bytes(self, descriptor: int) -> int:
-        """Current size of the opened device. Raises OSError."""
-        return device_size_bytes(descriptor)
+    def take_over(self, descriptor: int) -> DescriptorDevice:
+        """As it was opened."""
+        return disk_device(descriptor)
 
     def grow(self, size_bytes: int) -> None:
         """Check that the device has grown to that size already; it cannot be grown from here."""

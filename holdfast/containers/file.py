@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from holdfast.containers.contents import check_empty
+from holdfast.containers.device import DescriptorDevice, image_device
 from holdfast.containers.local_path import parse_local_path
 from holdfast.containers.protocol import Place, Room, Traits
 from holdfast.containers.trust import check_place, open_believed, refuse_link
@@ -146,7 +147,7 @@ class FileContainer:
     def check_unused(self) -> None:
         """Raise InUse when another gate, a loop device or the kernel's swap uses the image."""
         try:
-            descriptor = self.open(only_look=True)
+            device = self.open(only_look=True)
         except FileNotFoundError:
             return
         except BlockingIOError:
@@ -157,12 +158,14 @@ class FileContainer:
         except OSError as error:
             raise self._failed("cannot be opened for writing", error) from error
         try:
-            status = os.fstat(descriptor)
+            status = os.fstat(device.descriptor)
         finally:
-            os.close(descriptor)
-        device = next(loop_devices_showing(status, os.path.realpath(self._path)), None)
-        if device is not None:
-            raise InUse(f"{self._path} is attached as {device}", f"Free it: losetup -d {device}.")
+            device.close()
+        shown_as = next(loop_devices_showing(status, os.path.realpath(self._path)), None)
+        if shown_as is not None:
+            raise InUse(
+                f"{self._path} is attached as {shown_as}", f"Free it: losetup -d {shown_as}."
+            )
         if os.path.realpath(self._path) in swap_paths():
             raise InUse(f"{self._path} is in use as swap", "Free it: swapoff.")
         os.close(open_believed(self._path, os.O_RDONLY))
@@ -190,8 +193,8 @@ class FileContainer:
                 "Delete the empty image, Holdfast makes it in the right size; or enlarge it.",
             )
 
-    def open(self, *, only_look: bool = False) -> int:
-        """A new descriptor with the exclusive lock; direct I/O where the file system allows it."""
+    def open(self, *, only_look: bool = False) -> DescriptorDevice:
+        """With the exclusive lock; direct I/O where the file system allows it."""
         flags = os.O_RDWR | os.O_DIRECT
         try:
             descriptor = open_believed(self._path, flags, in_use=True, keep_mode=only_look)
@@ -202,14 +205,14 @@ class FileContainer:
             descriptor = open_believed(self._path, flags, in_use=True, keep_mode=only_look)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return image_device(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
-        return descriptor
 
-    def size_bytes(self, descriptor: int) -> int:
-        """Current size of the opened image. Raises OSError."""
-        return os.fstat(descriptor).st_size
+    def take_over(self, descriptor: int) -> DescriptorDevice:
+        """As it was opened."""
+        return image_device(descriptor)
 
     def grow(self, size_bytes: int) -> None:
         """Make the image at least that large, sparse; durable when it returns."""

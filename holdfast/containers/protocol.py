@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from holdfast.containers.device import Device
 from holdfast.model.container import ContainerUrl
 
 
@@ -123,8 +124,8 @@ class Container(Protocol):
         """
         ...
 
-    def open(self, *, only_look: bool = False) -> int:
-        """A new descriptor, O_RDWR | O_CLOEXEC, O_DIRECT where the container allows it.
+    def open(self, *, only_look: bool = False) -> Device:
+        """The container, opened for reading and writing, past any cache where it allows that.
 
         `only_look`: it belongs to no volume yet, and nothing of it is changed, not even its mode.
         Takes the exclusive lock that keeps other gates away (flock; O_EXCL for block devices).
@@ -132,8 +133,11 @@ class Container(Protocol):
         """
         ...
 
-    def size_bytes(self, descriptor: int) -> int:
-        """Current size of the opened container in bytes. Raises OSError."""
+    def take_over(self, descriptor: int) -> Device:
+        """The container that another process had opened, lock included. Raises OSError.
+
+        `descriptor`: what that process's Device said; the new one owns it.
+        """
         ...
 
     def grow(self, size_bytes: int) -> None:

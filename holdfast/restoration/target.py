@@ -217,12 +217,11 @@ def _exists(url: str) -> bool:
 
 
 def _size_of(url: str) -> int:
-    container = open_container(url)
-    descriptor = container.open(only_look=True)
+    device = open_container(url).open(only_look=True)
     try:
-        return container.size_bytes(descriptor)
+        return device.size_bytes()
     finally:
-        os.close(descriptor)
+        device.close()
 
 
 def _gate_bytes(own_bytes: int) -> int:

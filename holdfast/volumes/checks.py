@@ -189,7 +189,7 @@ def _examine_container(
 def _check_no_superblock(url: str) -> None:
     container = open_container(url)
     try:
-        descriptor = container.open(only_look=True)
+        device = container.open(only_look=True)
     except BlockingIOError:
         raise InUse(
             f"{url} is in use by another gate", "holdfast volume list shows whose leg it is."
@@ -197,9 +197,9 @@ def _check_no_superblock(url: str) -> None:
     except OSError:
         return  # check_free says what is wrong with it, in better words
     try:
-        superblock = read_superblock(descriptor, container.size_bytes(descriptor))
+        superblock = read_superblock(device, device.size_bytes())
     finally:
-        os.close(descriptor)
+        device.close()
     if superblock is not None:
         raise ForeignLeg(
             f"{url} is leg {superblock.leg_number} of the volume with id {superblock.volume_id}",

@@ -5,8 +5,6 @@ Called in expendable children. Must never touch a container whose superblock is 
 
 from __future__ import annotations
 
-import os
-
 from holdfast.containers import Container, open_container
 from holdfast.errors import ContainerFailed, ForeignLeg, Refused
 from holdfast.gate.members.superblock import erase_superblocks, find_superblock, search_superblock
@@ -26,11 +24,11 @@ def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
     if not container.exists():
         return
     try:
-        descriptor = container.open()
+        device = container.open()
         try:
-            container_bytes = container.size_bytes(descriptor)
-            found = find_superblock(descriptor, [container_bytes]) or search_superblock(
-                descriptor, container_bytes, _SEARCH_SECONDS
+            container_bytes = device.size_bytes()
+            found = find_superblock(device, [container_bytes]) or search_superblock(
+                device, container_bytes, _SEARCH_SECONDS
             )
             superblock, container_bytes = found or (None, container_bytes)
             if superblock is not None and superblock.volume_id != volume_id:
@@ -38,9 +36,9 @@ def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
                     f"{url} is a leg of the volume with id {superblock.volume_id}", "It was kept."
                 )
             if superblock is not None:
-                erase_superblocks(descriptor, container_bytes)
+                erase_superblocks(device, container_bytes)
         finally:
-            os.close(descriptor)
+            device.close()
     except OSError as error:
         raise ContainerFailed(
             f"{url} cannot be erased: {error.strerror}",

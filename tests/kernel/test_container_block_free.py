@@ -97,15 +97,15 @@ def test_a_device_below_another_is_in_use(leg: LoopLeg) -> None:
 
 def test_a_second_gate_cannot_open_it(leg: LoopLeg) -> None:
     container = open_container(leg.url)
-    descriptor = container.open()
+    device = container.open()
     try:
-        assert container.size_bytes(descriptor) == SIZE
+        assert device.size_bytes() == SIZE
         with pytest.raises(BlockingIOError):
             container.open()
         with pytest.raises(InUse, match="exclusive"):
             container.check_free(SIZE)
     finally:
-        os.close(descriptor)
+        device.close()
     container.check_free(SIZE)
 
 

@@ -29,10 +29,10 @@ def test_it_falls_back_to_buffered_io(folder: Path) -> None:
     container.create(SIZE)
     with pytest.raises(OSError, match="Invalid argument"):
         os.open(folder / "leg.img", os.O_RDWR | os.O_DIRECT)
-    descriptor = container.open()
+    device = container.open()
     try:
-        assert not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT
+        assert not fcntl.fcntl(device.descriptor, fcntl.F_GETFL) & os.O_DIRECT
         with pytest.raises(BlockingIOError):
             container.open()
     finally:
-        os.close(descriptor)
+        device.close()

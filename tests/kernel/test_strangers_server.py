@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -36,4 +35,4 @@ def test_a_file_that_roots_server_serves(ram_directory: Path) -> None:
     """Its owner is the server's affair, whatever mode it shows."""
     path = ram_directory / "served.img"
     with FuseLeg(ram_directory / "behind.img", path, SIZE) as leg:
-        os.close(open_container(leg.url).open())
+        open_container(leg.url).open().close()

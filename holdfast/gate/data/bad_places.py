@@ -14,7 +14,7 @@ from time import monotonic_ns
 
 from holdfast.gate.data.hold import Hold, HoldExpired
 from holdfast.gate.data.ranges import Ranges
-from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.superblock import MEDIUM_ERRORS, PAGE_BYTES, bitmap_offset, slot_offset
 from holdfast.gate.runtime.claims import Hand
@@ -35,7 +35,7 @@ and the others shall get through. One more is answered with EIO at once."""
 class BadPlaceError(Exception):
     """The leg is there, and cannot do this at that place."""
 
-    def __init__(self, leg: LegDevice, doing: str, offset: int) -> None:
+    def __init__(self, leg: Leg, doing: str, offset: int) -> None:
         self.leg = leg
         self.what = f"leg {leg.number} ({leg.url}) cannot {doing} at byte {offset}"
         super().__init__(self.what)
@@ -51,10 +51,10 @@ class BadPlaces:
         self._incidents = incidents
         self._waiting: dict[int, Incident] = {}
         self.relieve: Callable[[Hand], None] = lambda hand: None
-        self.filled: Callable[[int, int], list[LegDevice]] = lambda offset, length: []
+        self.filled: Callable[[int, int], list[Leg]] = lambda offset, length: []
         """Legs that are being filled, and have that range."""
 
-    def is_one(self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int) -> bool:
+    def is_one(self, hand: Hand, leg: Leg, error: OSError, offset: int, length: int) -> bool:
         """Whether the leg reads at other places: then it is not lost. Raises GivenUp."""
         if error.errno not in MEDIUM_ERRORS:
             return False
@@ -71,7 +71,7 @@ class BadPlaces:
             for places in (data, tail)
         )
 
-    def _reads(self, hand: Hand, leg: LegDevice, offset: int) -> bool:
+    def _reads(self, hand: Hand, leg: Leg, offset: int) -> bool:
         view = memoryview(aligned_buffer(PAGE_BYTES))
         hand.enter(leg.number)
         try:
@@ -142,7 +142,7 @@ class BadPlaces:
                 self._ranges.leave(hand)
 
     def _rewrite(
-        self, hand: Hand, bad: BadPlaceError, source: LegDevice, view: memoryview, offset: int
+        self, hand: Hand, bad: BadPlaceError, source: Leg, view: memoryview, offset: int
     ) -> None:
         hand.enter(bad.leg.number)
         try:
@@ -154,7 +154,7 @@ class BadPlaces:
             hand.leave()
             self._rewritten(bad, source)
 
-    def _rewritten(self, bad: BadPlaceError, source: LegDevice) -> None:
+    def _rewritten(self, bad: BadPlaceError, source: Leg) -> None:
         """A receipt for a place that was read from another leg and written again."""
         incident = self._incidents.begin(STRATEGY, bad.what)
         incident.manual = True

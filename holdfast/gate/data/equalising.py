@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.gate.data.bad_places import BadPlaceError
 from holdfast.gate.data.task import LegTask
-from holdfast.gate.members.leg import LegDevice, zero_all
+from holdfast.gate.members.leg import Leg, zero_all
 from holdfast.gate.members.superblock import REGION_BYTES
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
@@ -125,7 +125,7 @@ class Equalising:
         if legs != (mirror.roster.readers[:1], mirror.roster.writers):  # it may be another's
             self._copy(hand, view, offset)
 
-    def _write(self, hand: Hand, leg: LegDevice, view: memoryview, offset: int) -> None:
+    def _write(self, hand: Hand, leg: Leg, view: memoryview, offset: int) -> None:
         hand.enter(leg.number)
         try:
             if any(view):

@@ -25,7 +25,7 @@ from holdfast.gate.data.room import Room, Waiting
 from holdfast.gate.data.unflushed import JOURNAL, Unflushed, Unjournalled, WriteLog
 from holdfast.gate.log.journal import Kind
 from holdfast.gate.members.configuration import GateConfiguration
-from holdfast.gate.members.leg import NO_SPACE, LegDevice, zero_all
+from holdfast.gate.members.leg import NO_SPACE, Leg, zero_all
 from holdfast.gate.members.roster import STATE, Roster
 from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
 from holdfast.gate.runtime.claims import Hand, Hands
@@ -238,16 +238,14 @@ class Mirror:
         finally:
             self.room.over(write)
 
-    def _write_failed(
-        self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int
-    ) -> None:
+    def _write_failed(self, hand: Hand, leg: Leg, error: OSError, offset: int, length: int) -> None:
         """A leg that lacks a write fails; the last one does not, if it is there all the same."""
         last = self.roster.readers == (leg,)
         if last and self.is_bad_place(hand, leg, error, offset, length):
             raise BadPlaceError(leg, "write", offset) from error
         self.roster.fail(leg, f"write: {error.strerror}")
 
-    def _takes_writes(self, hand: Hand, leg: LegDevice) -> bool:
+    def _takes_writes(self, hand: Hand, leg: Leg) -> bool:
         """Whether a leg can be written elsewhere: a page of its bitmap, as it is."""
         with hand.holding(self.bitmap_lock):
             hand.enter(leg.number)
@@ -296,7 +294,7 @@ class Mirror:
                 return position
             self.hold.wait_for_storage(since_ns=since_ns)
 
-    def replay(self, hand: Hand, leg: LegDevice, position: int) -> tuple[int, Owed]:
+    def replay(self, hand: Hand, leg: Leg, position: int) -> tuple[int, Owed]:
         """Write onto a leg what the journal has and it lacks; bytes written, and what it cannot
         take at bad places, for `owe` when the leg is used. Raises OSError.
 
@@ -308,9 +306,7 @@ class Mirror:
         done = self.log.replay(hand, leg, position, lacking.note, lacking.failed)
         return done, lacking.owed
 
-    def is_bad_place(
-        self, hand: Hand, leg: LegDevice, error: OSError, offset: int, length: int
-    ) -> bool:
+    def is_bad_place(self, hand: Hand, leg: Leg, error: OSError, offset: int, length: int) -> bool:
         """Whether a leg could not write there, and is well otherwise."""
         return self.places.is_one(hand, leg, error, offset, length) and self._takes_writes(
             hand, leg
@@ -388,7 +384,7 @@ class Mirror:
             else:
                 hand.leave()
 
-    def _go_without_bits(self, hand: Hand, leg: LegDevice, error: OSError, pages: set[int]) -> bool:
+    def _go_without_bits(self, hand: Hand, leg: Leg, error: OSError, pages: set[int]) -> bool:
         """Whether the last leg may go on although it cannot keep its bitmap, at a bad place.
 
         Bits say what legs lack that are away: from this epoch on, which the caller settles before
@@ -419,7 +415,7 @@ class Mirror:
         """Go on with the bitmap of a grown volume; the caller holds the bitmap's lock."""
         self.bitmap = bitmap
 
-    def promote(self, hand: Hand, leg: LegDevice) -> bool:
+    def promote(self, hand: Hand, leg: Leg) -> bool:
         """Make a leg that has all data a source: it gets the bits, then the new epoch.
 
         False when it failed meanwhile. Raises OSError when it fails now.
@@ -472,12 +468,12 @@ class Mirror:
     def _look_after_it(self) -> None:
         self.wake()
 
-    def _leg_failed(self, leg: LegDevice, reason: str) -> None:
+    def _leg_failed(self, leg: Leg, reason: str) -> None:
         incident = self.incidents.reflex("failover", f"leg {leg.number} {reason}")
         incident.step(f"leg {leg.number} failed", reason)
         self.wake()
 
-    def _last_lost(self, leg: LegDevice, reason: str) -> None:
+    def _last_lost(self, leg: Leg, reason: str) -> None:
         self.hold.lose_storage(f"leg {leg.number} ({leg.url}) {reason}; no leg is left")
         incident = self.incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
         incident.step(f"leg {leg.number} lost, held", reason)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
-from holdfast.gate.members.leg import LegDevice, zero_all
+from holdfast.gate.members.leg import Leg, zero_all
 from holdfast.gate.members.superblock import MEDIUM_ERRORS
 from holdfast.gate.runtime.claims import Hand
 
@@ -115,7 +115,7 @@ class Owed:
 
 def store_around(
     hand: Hand,
-    leg: LegDevice,
+    leg: Leg,
     offset: int,
     what: memoryview | int,
     unit_bytes: int,

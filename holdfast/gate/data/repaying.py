@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.gate.data.bad_places import STRATEGY, BadPlaceError
 from holdfast.gate.data.owed import Owed, store_around
 from holdfast.gate.log.journal import Kind, Record
-from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
 from holdfast.system.memory import aligned_buffer
@@ -33,7 +33,7 @@ def remembered_since(cells: memoryview) -> int | None:
 class Replay:
     """One replay onto one leg: what it is told, and what the leg could not take."""
 
-    def __init__(self, mirror: Mirror, hand: Hand, leg: LegDevice) -> None:
+    def __init__(self, mirror: Mirror, hand: Hand, leg: Leg) -> None:
         self._mirror = mirror
         self._hand = hand
         self._leg = leg
@@ -71,7 +71,7 @@ class Repaying:
         """Whether it is time to try again."""
         return monotonic() >= self._due
 
-    def owe(self, leg: LegDevice, owed: Owed) -> None:
+    def owe(self, leg: Leg, owed: Owed) -> None:
         """Take over what a replay could not write on a leg; reads of it are answered from here.
 
         Raises OSError when it is more than a leg in use may owe.
@@ -87,9 +87,7 @@ class Repaying:
         incident.step("kept in the journal", f"{owed.size_bytes} bytes in all")
         incident.resolve("answered from the journal until the place can be written")
 
-    def written_again(
-        self, hand: Hand, leg: LegDevice, offset: int, what: memoryview | int
-    ) -> None:
+    def written_again(self, hand: Hand, leg: Leg, offset: int, what: memoryview | int) -> None:
         """A place for which an earlier write is kept is written again, in vain: the later counts.
 
         It is what a replay would find; the request fails all the same.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 
 from holdfast.gate.data.hold import Hold
-from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.runtime.incidents import Incidents
 
@@ -49,7 +49,7 @@ class Room:
         self.waiting = 0
         """Writes that wait."""
 
-    def wait(self, leg: LegDevice, write: Waiting, since_ns: int) -> None:
+    def wait(self, leg: Leg, write: Waiting, since_ns: int) -> None:
         """A leg had no room for a write: wait a little. `over` must follow. Raises HoldExpired."""
         reason = f"leg {leg.number} ({leg.url}) has no space left"
         if not write.since_ns:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from holdfast.gate.log.journal import Journal, Kind, Record
 from holdfast.gate.log.segment import PAGE_BYTES
-from holdfast.gate.members.leg import LegDevice, zero_all
+from holdfast.gate.members.leg import Leg, zero_all
 from holdfast.gate.runtime.claims import Hand
 from holdfast.system.memory import aligned_buffer
 
@@ -65,7 +65,7 @@ class WriteLog(Protocol):
     def replay(
         self,
         hand: Hand,
-        leg: LegDevice,
+        leg: Leg,
         position: int,
         note: Callable[[int, int], object],
         failed: Callable[[Record, OSError], None],
@@ -119,7 +119,7 @@ class Unjournalled:
     def replay(
         self,
         hand: Hand,
-        leg: LegDevice,
+        leg: Leg,
         position: int,
         note: Callable[[int, int], object],
         failed: Callable[[Record, OSError], None],
@@ -246,7 +246,7 @@ class Unflushed:
     def replay(
         self,
         hand: Hand,
-        leg: LegDevice,
+        leg: Leg,
         position: int,
         note: Callable[[int, int], object],
         failed: Callable[[Record, OSError], None],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.shared_page import BUSY_SINCE
 
@@ -15,7 +15,7 @@ class Retirement:
     Closing may block on hung storage, so a thread of its own does it.
     """
 
-    def __init__(self, leg: LegDevice, hands: Hands) -> None:
+    def __init__(self, leg: Leg, hands: Hands) -> None:
         self.leg = leg
         self._knowing: dict[Hand, int] = {
             hand: hand.cells[BUSY_SINCE]

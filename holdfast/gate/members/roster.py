@@ -16,8 +16,9 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
+from holdfast.containers import Device
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry, save_configuration
-from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import GivenUp, Hand
@@ -41,9 +42,9 @@ class Roster:
         self.configuration = configuration
         self._durable = configuration
         self._highest_epoch = configuration.epoch
-        self.present: dict[int, LegDevice] = {}
-        self.readers: tuple[LegDevice, ...] = ()
-        self.writers: tuple[LegDevice, ...] = ()
+        self.present: dict[int, Leg] = {}
+        self.readers: tuple[Leg, ...] = ()
+        self.writers: tuple[Leg, ...] = ()
         self.unsettled = False
         self.unsaved = ""
         """Why gate.json could not be written, while it is behind the legs."""
@@ -57,10 +58,10 @@ class Roster:
         self.nameless: dict[int, str] = {}
         """Legs in use whose container is not found by its name any more, and why. Replaced, never
         changed; see names."""
-        self.retired: list[LegDevice] = []
+        self.retired: list[Leg] = []
         """Legs that are not used any more; the main loop closes them."""
-        self.on_last_lost: Callable[[LegDevice, str], None] = lambda leg, reason: None
-        self.on_failed: Callable[[LegDevice, str], None] = lambda leg, reason: None
+        self.on_last_lost: Callable[[Leg, str], None] = lambda leg, reason: None
+        self.on_failed: Callable[[Leg, str], None] = lambda leg, reason: None
         self.owner = f"{platform.node()} {boot_id()} {shared_page.gate_token(cells):x}"
         """Whoever wrote a superblock with this was a worker of this gate since its start."""
 
@@ -95,7 +96,7 @@ class Roster:
         self.writers = tuple(legs)
         self.readers = tuple(leg for leg in legs if leg.state is LegState.IN_SYNC)
 
-    def _arrive(self, leg: LegDevice) -> None:
+    def _arrive(self, leg: Leg) -> None:
         shared_page.mark_failed(self._cells, leg.number, failed=False)
         shared_page.forget_copied(self._cells, leg.number)
         shared_page.remember_container(self._cells, leg.number, leg.identity, leg.descriptor)
@@ -124,7 +125,7 @@ class Roster:
         self.unsettled = True
         self._arrange()
 
-    def fail(self, leg: LegDevice, reason: str, *, unless_last: bool = False) -> None:
+    def fail(self, leg: Leg, reason: str, *, unless_last: bool = False) -> None:
         """A leg did not do what it must. It is not used again before it was brought up to date."""
         with self.lock:
             if self.present.get(leg.number) is not leg:
@@ -184,7 +185,7 @@ class Roster:
                     replace(entry, state=state, reason=reason)
                 )
 
-    def join(self, leg: LegDevice, entry: LegEntry) -> None:
+    def join(self, leg: Leg, entry: LegEntry) -> None:
         """Take a leg that is to be resynchronised: from now on it gets every write."""
         with self.lock:
             leg.state = LegState.RESYNCING
@@ -204,7 +205,7 @@ class Roster:
         """Whether somebody else used the leg since: its epoch is none of ours."""
         return superblock.epoch > self._durable.epoch and superblock.owner != self.owner
 
-    def promote(self, leg: LegDevice) -> bool:
+    def promote(self, leg: Leg) -> bool:
         """A resynchronised leg has all data: it becomes a source. False when it has failed.
 
         Which leg it replaces stays on record until that one has left.
@@ -219,7 +220,7 @@ class Roster:
             self._change(self.configuration.with_leg(entry))
             return True
 
-    def start_with(self, leg: LegDevice) -> None:
+    def start_with(self, leg: Leg) -> None:
         """A current leg is present from the start of this worker, or again after it was away."""
         with self.lock:
             leg.state = LegState.IN_SYNC
@@ -257,7 +258,7 @@ class Roster:
                 self._change(configuration)
             return bool(absent)
 
-    def remove(self, number: int) -> LegDevice | None:
+    def remove(self, number: int) -> Leg | None:
         """Take a leg out of the volume; the caller settles, then erases it. None: not present."""
         with self.lock:
             leg = self.present.pop(number, None)
@@ -325,12 +326,12 @@ class Roster:
             self._change(replace(self.configuration, clean_epoch=self._highest_epoch + 1))
             return self.configuration.epoch
 
-    def filter(self, number: int, wrap: Callable[[LegDevice], LegDevice]) -> None:
-        """Put a filter in front of a present leg."""
+    def filter(self, number: int, wrap: Callable[[Device], Device]) -> None:
+        """Put a filter in front of the device of a present leg."""
         with self.lock:
             if number in self.present:
-                self.present[number] = wrap(self.present[number])
-                self._arrange()
+                leg = self.present[number]
+                leg.device = wrap(leg.device)
 
     def use_spare(self, url: str) -> None:
         """A spare is about to become a leg; durable with the epoch in which it joins."""
@@ -338,12 +339,12 @@ class Roster:
             spares = tuple(spare for spare in self.configuration.spare_urls if spare != url)
             self.configuration = replace(self.configuration, spare_urls=spares)
 
-    def retire(self, leg: LegDevice) -> None:
+    def retire(self, leg: Leg) -> None:
         """A leg that left: it is closed as soon as no thread can know it."""
         with self.lock:
             self.retired.append(leg)
 
-    def take_retired(self) -> list[LegDevice]:
+    def take_retired(self) -> list[Leg]:
         """The legs retired since the last call."""
         with self.lock:
             retired, self.retired = self.retired, []
@@ -495,9 +496,7 @@ class Roster:
             self._saves_that_hang += 1
         self.save_soon(reason)
 
-    def _write(
-        self, hand: Hand, configuration: GateConfiguration, legs: tuple[LegDevice, ...]
-    ) -> bool:
+    def _write(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
         """Write the superblock of every present leg; False, and no more, when one fails at it.
 
         Legs in sync come first: an epoch that only a leg without all data carries would leave none

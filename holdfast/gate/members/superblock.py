@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import json
 import mmap
-import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 from typing import Any
 
+from holdfast.containers import Device
 from holdfast.errors import InvalidUrl
 from holdfast.model.bounded import read_object, typed, whole
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
@@ -181,7 +181,7 @@ def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
     return found
 
 
-def read_superblock(descriptor: int, container_bytes: int) -> Superblock | None:
+def read_superblock(device: Device, container_bytes: int) -> Superblock | None:
     """The valid slot with the highest (epoch, sequence), or None when there is no valid one.
 
     Blocks on the storage. Raises OSError when a slot cannot be read, unless the medium has a bad
@@ -194,7 +194,7 @@ def read_superblock(descriptor: int, container_bytes: int) -> Superblock | None:
     unreadable: list[OSError] = []
     for slot in range(SLOTS):
         try:
-            superblock = decode(_read_slot(descriptor, container_bytes, slot))
+            superblock = decode(_read_slot(device, container_bytes, slot))
         except OSError as error:
             unreadable.append(error)
             continue
@@ -206,7 +206,7 @@ def read_superblock(descriptor: int, container_bytes: int) -> Superblock | None:
 
 
 def find_superblock(
-    descriptor: int, places: Iterable[int], leg_id: str = ""
+    device: Device, places: Iterable[int], leg_id: str = ""
 ) -> tuple[Superblock, int] | None:
     """The newest superblock among these container sizes, and the one at which it lies.
 
@@ -217,7 +217,7 @@ def find_superblock(
     unreadable: OSError | None = None
     for place in dict.fromkeys(places):
         try:
-            superblock = read_superblock(descriptor, place)
+            superblock = read_superblock(device, place)
         except OSError as error:
             unreadable = error
             continue
@@ -230,7 +230,7 @@ def find_superblock(
 
 
 def search_superblock(
-    descriptor: int, container_bytes: int, seconds: float
+    device: Device, container_bytes: int, seconds: float
 ) -> tuple[Superblock, int] | None:
     """Look for the tail of a container that was enlarged, from its end backwards, for that long.
 
@@ -243,13 +243,13 @@ def search_superblock(
     while end > 0 and monotonic() < deadline:
         start = max(0, end - _SEARCH_BYTES)
         with memoryview(chunk) as view:
-            done = os.preadv(descriptor, [view[: end - start]], start)
-        at = chunk.rfind(MAGIC, 0, done)
+            device.read(view[: end - start], start)
+        at = chunk.rfind(MAGIC, 0, end - start)
         while at >= 0:
             for slot in range(SLOTS):
                 place = start + at + (SLOTS - slot) * SLOT_BYTES
                 if at % PAGE_BYTES == 0 and place <= container_bytes:
-                    superblock = read_superblock(descriptor, place)
+                    superblock = read_superblock(device, place)
                     if superblock is not None and superblock.container_bytes == place:
                         return superblock, place
             at = chunk.rfind(MAGIC, 0, at)
@@ -263,7 +263,7 @@ def _end(container_bytes: int) -> int:
 
 
 def write_superblock(
-    descriptor: int,
+    device: Device,
     container_bytes: int,
     superblock: Superblock,
     buffer: mmap.mmap | None = None,
@@ -278,27 +278,26 @@ def write_superblock(
     """
     superblock = replace(superblock, container_bytes=_end(container_bytes))
     slot = superblock.sequence % SLOTS
-    _write_slot(descriptor, container_bytes, slot, encode(superblock), buffer)
-    os.fdatasync(descriptor)
+    _write_slot(device, container_bytes, slot, encode(superblock), buffer)
+    device.flush()
 
 
-def erase_superblocks(descriptor: int, container_bytes: int) -> None:
+def erase_superblocks(device: Device, container_bytes: int) -> None:
     """Overwrite both slots with zeros; durable when it returns. Idempotent. Raises OSError."""
     for slot in range(SLOTS):
-        _write_slot(descriptor, container_bytes, slot, bytes(SLOT_BYTES))
-    os.fdatasync(descriptor)
+        _write_slot(device, container_bytes, slot, bytes(SLOT_BYTES))
+    device.flush()
 
 
-def _read_slot(descriptor: int, container_bytes: int, slot: int) -> bytes:
+def _read_slot(device: Device, container_bytes: int, slot: int) -> bytes:
     with mmap.mmap(-1, SLOT_BYTES) as aligned:
-        done = os.preadv(descriptor, [aligned], slot_offset(container_bytes, slot))
-        if done != SLOT_BYTES:
-            raise OSError(errno.EIO, f"superblock slot {slot}: read {done} of {SLOT_BYTES} bytes")
+        with memoryview(aligned) as view:
+            device.read(view, slot_offset(container_bytes, slot))
         return aligned[:]
 
 
 def _write_slot(
-    descriptor: int,
+    device: Device,
     container_bytes: int,
     slot: int,
     content: bytes,
@@ -309,6 +308,5 @@ def _write_slot(
         raise OSError(errno.ENOSPC, f"a container of {container_bytes} bytes has no room for slots")
     aligned = mmap.mmap(-1, SLOT_BYTES) if buffer is None else buffer
     aligned[:] = content
-    done = os.pwritev(descriptor, [aligned], offset)
-    if done != SLOT_BYTES:
-        raise OSError(errno.EIO, f"superblock slot {slot}: wrote {done} of {SLOT_BYTES} bytes")
+    with memoryview(aligned) as view:
+        device.write(view, offset)

@@ -114,9 +114,9 @@ def _look(url: str, pipe: int) -> None:
     close_all_except({pipe})
     try:
         container = open_container(url)
-        descriptor = container.open()
-        superblock = read_superblock(descriptor, container.size_bytes(descriptor))
-        os.close(descriptor)  # and its lock, before the worker is told that it may open it
+        device = container.open()
+        superblock = read_superblock(device, device.size_bytes())
+        device.close()  # and its lock, before the worker is told that it may open it
         found: dict[str, Any] = {"error": ""}
         if superblock is not None:
             found |= {

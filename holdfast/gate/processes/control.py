@@ -22,7 +22,7 @@ from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.processes.request import parse, read_line
-from holdfast.gate.repair.drill import FAULTS, DrilledLeg
+from holdfast.gate.repair.drill import FAULTS, DrilledDevice
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.incidents import Incident
@@ -310,7 +310,7 @@ class Control:
             raise InvalidOption("no leg is in sync: there is nothing to rehearse")
         number = worker.changes.find(leg).number if leg else readers[0].number
         worker.recovery.drills.start(number, seconds)
-        roster.filter(number, lambda device: DrilledLeg(device, kind, seconds))
+        roster.filter(number, lambda device: DrilledDevice(device, kind, seconds))
         return self._leg_of(number)
 
     def stop(self, hand: Hand) -> dict[str, Any]:

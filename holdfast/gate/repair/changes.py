@@ -26,7 +26,7 @@ from holdfast.errors import (
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.members.configuration import LegEntry
-from holdfast.gate.members.leg import LegDevice, open_leg
+from holdfast.gate.members.leg import Leg, open_leg
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.runtime.claims import Hand
@@ -219,7 +219,7 @@ class Changes:
             self.mirror.wake()
             hand.leave()
 
-    def _wait_until_unused(self, leg: LegDevice) -> None:
+    def _wait_until_unused(self, leg: Leg) -> None:
         """Wait until no request that began before the removal is inside the leg."""
         pause = threading.Event()
         while any(
@@ -306,7 +306,7 @@ class Changes:
             with hand.inside(leg.number):
                 leg.clear_old_tail(old_ends[leg.number], old_size)
 
-    def _move_tail(self, hand: Hand, leg: LegDevice, size_bytes: int, bitmap: Bitmap) -> None:
+    def _move_tail(self, hand: Hand, leg: Leg, size_bytes: int, bitmap: Bitmap) -> None:
         """One leg's; it fails when it cannot be written. The caller holds the bitmap's lock."""
         hand.enter(leg.number)
         try:

@@ -19,7 +19,7 @@ from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.unflushed import Unflushed
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
-from holdfast.gate.members.leg import LegDevice, open_leg
+from holdfast.gate.members.leg import Leg, open_leg
 from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, judge
 from holdfast.gate.members.superblock import MEDIUM_ERRORS, Member, Superblock, bitmap_bytes
 from holdfast.gate.repair.drill import Drills
@@ -148,7 +148,7 @@ class Recovery:
         else:  # the keeper has it still; closing may hang where its storage does
             threading.Thread(target=os.close, args=(descriptor,), daemon=True).start()
 
-    def _filled(self, offset: int, length: int) -> list[LegDevice]:
+    def _filled(self, offset: int, length: int) -> list[Leg]:
         """Legs that are being filled, and have that range. Any thread may ask."""
         resyncs = list(self.resyncs.values())
         return [resync.leg for resync in resyncs if resync.has_filled(offset, length)]
@@ -250,7 +250,7 @@ class Recovery:
             leg.discard()
             raise
 
-    def _resume(self, hand: Hand, leg: LegDevice, entry: LegEntry, superblock: Superblock) -> None:
+    def _resume(self, hand: Hand, leg: Leg, entry: LegEntry, superblock: Superblock) -> None:
         """The last leg is back: replay what it lacks, exclude the others, end the hold."""
         if self.roster.is_stranger(superblock):
             raise StaleLeg(
@@ -283,7 +283,7 @@ class Recovery:
         if self.roster.readers:
             self.mirror.storage_back(f"leg {leg.number} is back", replayed)
 
-    def take_bits(self, hand: Hand, leg: LegDevice) -> None:
+    def take_bits(self, hand: Hand, leg: Leg) -> None:
         """Add a leg's bitmap to ours; from now on bits must be made durable on it, too."""
         if not self.roster.has_siblings:
             return
@@ -292,7 +292,7 @@ class Recovery:
             self.mirror.bitmap.merge(bits)
             self.mirror.bitmap.durable[:] = bytes(self.mirror.bitmap.regions)
 
-    def _bits_of(self, hand: Hand, leg: LegDevice) -> bytes:
+    def _bits_of(self, hand: Hand, leg: Leg) -> bytes:
         """A leg's bitmap; where it has a bad place, every region may differ."""
         hand.enter(leg.number)
         try:
@@ -307,7 +307,7 @@ class Recovery:
     def join(
         self,
         hand: Hand,
-        leg: LegDevice,
+        leg: Leg,
         entry: LegEntry,
         *,
         blank: bool = False,
@@ -352,7 +352,7 @@ class Recovery:
             and superblock.position >= entry.position
         )
 
-    def fit(self, hand: Hand, leg: LegDevice) -> None:
+    def fit(self, hand: Hand, leg: Leg) -> None:
         """Give a leg of the time before a growth the place of the present size for its tail."""
         size_bytes = self.roster.configuration.size_bytes
         if leg.size_bytes != size_bytes:
@@ -373,7 +373,7 @@ class Recovery:
 
     def open(
         self, hand: Hand, entry: LegEntry, inherited: int | None = None
-    ) -> tuple[LegDevice, Superblock | None]:
+    ) -> tuple[Leg, Superblock | None]:
         """Open a leg's container. Raises ContainerFailed, BlockingIOError when it is locked."""
         if self.drills.on(entry.number):
             if inherited is not None:

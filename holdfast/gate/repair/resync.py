@@ -13,7 +13,7 @@ from time import monotonic
 from holdfast.gate.data.bad_places import BadPlaceError
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.mirror import Mirror
-from holdfast.gate.members.leg import LegDevice, zero_all
+from holdfast.gate.members.leg import Leg, zero_all
 from holdfast.gate.members.superblock import REGION_BYTES
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import GivenUp, Hand
@@ -36,7 +36,7 @@ class Resync(threading.Thread):
     def __init__(
         self,
         mirror: Mirror,
-        leg: LegDevice,
+        leg: Leg,
         regions: list[int],
         *,
         blank: bool,

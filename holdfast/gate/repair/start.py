@@ -21,7 +21,7 @@ from holdfast.gate.data.owed import Owed
 from holdfast.gate.data.repaying import remembered_since
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.configuration import LegEntry
-from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.recovery import Recovery, host_memory
@@ -33,7 +33,7 @@ from holdfast.system.process import inherit_descriptor
 _POLL_SECONDS = 0.01
 """How soon it is seen that the watchdog gave a thread up, which may never end."""
 
-Opened = tuple[LegDevice, Superblock | None]
+Opened = tuple[Leg, Superblock | None]
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     roster.remember_places(hand)
 
 
-def _begin_with(recovery: Recovery, leg: LegDevice, judged: LegVerdict) -> None:
+def _begin_with(recovery: Recovery, leg: Leg, judged: LegVerdict) -> None:
     """Take a source in; one that fails or hangs at what it lacks keeps no other away."""
     task = LegTask(recovery.mirror.hands, lambda hand: _complete(recovery, hand, leg, judged))
     while task.at_work:
@@ -210,7 +210,7 @@ def _begin_with(recovery: Recovery, leg: LegDevice, judged: LegVerdict) -> None:
         recovery.roster.start_with(leg)
 
 
-def _complete(recovery: Recovery, hand: Hand, leg: LegDevice, judged: LegVerdict) -> Owed | None:
+def _complete(recovery: Recovery, hand: Hand, leg: Leg, judged: LegVerdict) -> Owed | None:
     """Give a source what it lacks; what its bad places do not take. Raises OSError, GivenUp; it is
     closed then."""
     try:

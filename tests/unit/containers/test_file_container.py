@@ -126,7 +126,7 @@ def _free(path: Path) -> Callable[[], None]:
 def test_one_that_others_could_read_is_made_private(path: Path) -> None:
     image(path)
     path.chmod(0o644)
-    os.close(open_container(f"file:{path}").open())
+    open_container(f"file:{path}").open().close()
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -185,27 +185,27 @@ def test_a_strangers_folder_is_refused(path: Path) -> None:
 def test_only_one_may_have_it_open(path: Path) -> None:
     image(path)
     container = open_container(f"file:{path}")
-    descriptor = container.open()
+    device = container.open()
     try:
         with pytest.raises(BlockingIOError):
             container.open()
         with pytest.raises(InUse, match="locked"):
             container.check_free(SIZE)
     finally:
-        os.close(descriptor)
-    os.close(container.open())
+        device.close()
+    container.open().close()
 
 
 def test_it_is_opened_for_direct_io_and_not_inherited(path: Path) -> None:
     image(path)
     container = open_container(f"file:{path}")
-    descriptor = container.open()
+    device = container.open()
     try:
-        assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT
-        assert not os.get_inheritable(descriptor)
-        assert container.size_bytes(descriptor) == SIZE
+        assert fcntl.fcntl(device.descriptor, fcntl.F_GETFL) & os.O_DIRECT
+        assert not os.get_inheritable(device.descriptor)
+        assert device.size_bytes() == SIZE
     finally:
-        os.close(descriptor)
+        device.close()
 
 
 def test_growing_keeps_the_content_and_never_shrinks(path: Path) -> None:

@@ -29,7 +29,7 @@ from holdfast.gate.members.configuration import (
     load_configuration,
     save_configuration,
 )
-from holdfast.gate.members.leg import Leg, LegDevice
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.provision import provision, rediscover
 from holdfast.gate.members.superblock import Superblock, bitmap_offset, search_superblock
 from holdfast.gate.repair.changes import Changes
@@ -109,7 +109,7 @@ class Storages:
 class FaultyStorage:
     """A leg on a disk with a volatile cache; every call may be the last one of this process."""
 
-    def __init__(self, leg: Leg, storages: Storages, opened: list[LegDevice]) -> None:
+    def __init__(self, leg: Leg, storages: Storages, opened: list[Leg]) -> None:
         self._leg = leg
         self._storages = storages
         self._opened = opened
@@ -195,7 +195,7 @@ class InProcessGate:
         self.storages = Storages()
         self.journal = journal
         self.cells = new_page()
-        self.opened: list[LegDevice] = []
+        self.opened: list[Leg] = []
         self.slow = False
         """Whether legs are filled, or made equal, so slowly that it does not end."""
         self.hosts = 0
@@ -310,7 +310,7 @@ class InProcessGate:
 
         def open_behind_fault(
             hand: Hand, entry: LegEntry, inherited: int | None = None
-        ) -> tuple[LegDevice, Superblock | None]:
+        ) -> tuple[Leg, Superblock | None]:
             if self.storages.dead:
                 raise KilledError
             leg, superblock = really_open(hand, entry, inherited)
@@ -416,10 +416,10 @@ def legs_not_in_use(urls: list[str]) -> list[str]:
     free = []
     for url in urls:
         with suppress(BlockingIOError):
-            descriptor = open_container(url).open()
-            if search_superblock(descriptor, os.fstat(descriptor).st_size, 10.0):
+            device = open_container(url).open()
+            if search_superblock(device, device.size_bytes(), 10.0):
                 free.append(url)
-            os.close(descriptor)
+            device.close()
     return free
 
 

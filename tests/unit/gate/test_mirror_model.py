@@ -24,9 +24,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from holdfast.containers.device import DescriptorDevice
 from holdfast.errors import HoldfastError, NoSource
 from holdfast.gate.members.configuration import load_configuration
-from holdfast.gate.members.leg import LegDevice
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.superblock import bitmap_offset, search_superblock
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode, LegState
@@ -663,18 +664,18 @@ def picked(pick: int, numbers: Iterable[int]) -> int:
     return known[pick % len(known)]
 
 
-def picked_leg(pick: int, legs: tuple[LegDevice, ...]) -> LegDevice:
+def picked_leg(pick: int, legs: tuple[Leg, ...]) -> Leg:
     """One of the legs."""
     return legs[pick % len(legs)]
 
 
 def has_superblock(image: Path) -> bool:
     """Whether the image says that it is a leg."""
-    descriptor = os.open(image, os.O_RDONLY)
+    device = DescriptorDevice(os.open(image, os.O_RDONLY))
     try:
-        return search_superblock(descriptor, image.stat().st_size, 10.0) is not None
+        return search_superblock(device, image.stat().st_size, 10.0) is not None
     finally:
-        os.close(descriptor)
+        device.close()
 
 
 def value_of(block: memoryview) -> int:

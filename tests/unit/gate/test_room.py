@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from holdfast.containers.device import ZERO_STEP_BYTES
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.task import LegTask
-from holdfast.gate.members.leg import ZERO_STEP_BYTES, Leg
+from holdfast.gate.members.leg import Leg
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import block_of, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate
@@ -28,25 +29,25 @@ def gate(tmp_path: Path) -> Any:
 
 
 class Full:
-    """A leg with no room, as long as that is so."""
+    """A device with no room for data, as long as that is so; its tail has all it needs."""
 
-    def __init__(self, leg: Any) -> None:
-        self._leg = leg
+    def __init__(self, device: Any) -> None:
+        self._device = device
         self.full = True
 
     def write(self, view: memoryview, offset: int) -> None:
-        if self.full:
+        if self.full and offset < SIZE:
             raise OSError(errno.ENOSPC, "no space")
-        self._leg.write(view, offset)
+        self._device.write(view, offset)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._leg, name)
+        return getattr(self._device, name)
 
 
 def fill(gate: InProcessGate) -> Any:
-    leg = Full(gate.mirror.roster.readers[0])
-    gate.mirror.roster.filter(1, lambda device: leg)
-    return leg
+    full = Full(gate.mirror.roster.readers[0].device)
+    gate.mirror.roster.filter(1, lambda device: full)
+    return full
 
 
 def test_a_hold_for_room_that_expired_ends_with_the_next_write(gate: InProcessGate) -> None:
@@ -103,13 +104,13 @@ def test_every_step_of_a_long_zeroing_is_an_entry_of_its_own(
 ) -> None:
     """So that none of them is inside the leg for longer than the storage takes for one."""
     write(gate, b"1", 3 << 20)
-    monkeypatch.setattr("holdfast.gate.members.leg.ZERO_STEP_BYTES", 2 << 20)
+    monkeypatch.setattr("holdfast.containers.device.ZERO_STEP_BYTES", 2 << 20)
     if not punches:
 
         def refuse(*arguments: object) -> None:
             raise OSError(errno.EOPNOTSUPP, "not here")
 
-        monkeypatch.setattr("holdfast.gate.members.leg.fallocate", refuse)
+        monkeypatch.setattr("holdfast.containers.device.fallocate", refuse)
     steps = []
 
     def entered() -> int:
@@ -151,8 +152,8 @@ def test_a_full_leg_beside_another_is_no_hold(tmp_path: Path) -> None:
         roster = gate.mirror.roster
         roster.configuration = replace(roster.configuration, hang_timeout_seconds=0.5)
         gate.mirror.hold.set_timeout(0.0)
-        leg = Full(roster.present[2])
-        roster.filter(2, lambda device: leg)
+        full = Full(next(each for each in roster.writers if each.number == 2).device)
+        roster.filter(2, lambda device: full)
         write(gate, b"1", 0)
         assert states(gate) == {1: "in-sync", 2: "failed"}
         assert not gate.mirror.hold.storage_lost

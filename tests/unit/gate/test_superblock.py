@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.containers.device import DescriptorDevice
 from holdfast.errors import InvalidUrl
 from holdfast.gate.members import superblock as sb
 from holdfast.model.volume import LegState
@@ -45,9 +46,12 @@ SUPERBLOCKS = st.builds(
 )
 
 
+Container = tuple[DescriptorDevice, int]
+
+
 @pytest.fixture
-def container(tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """Descriptor and size of an empty container that is not a multiple of 4096 bytes long."""
+def container(tmp_path: Path) -> Iterator[Container]:
+    """Device and size of an empty container that is not a multiple of 4096 bytes long."""
     size_bytes = sb.container_bytes_needed(16 << 20) + 777
     path = tmp_path / "leg.img"
     path.touch()
@@ -56,8 +60,9 @@ def container(tmp_path: Path) -> Iterator[tuple[int, int]]:
         descriptor = os.open(path, os.O_RDWR | os.O_DIRECT)
     except OSError:
         descriptor = os.open(path, os.O_RDWR)
-    yield descriptor, size_bytes
-    os.close(descriptor)
+    device = DescriptorDevice(descriptor)
+    yield device, size_bytes
+    device.close()
 
 
 @given(SUPERBLOCKS)
@@ -125,47 +130,51 @@ def test_too_long_is_a_coded_error() -> None:
         sb.encode(replace(BASE, members=members * 3))
 
 
-def test_the_newest_slot_wins_and_a_torn_write_falls_back(container: tuple[int, int]) -> None:
-    descriptor, size_bytes = container
-    assert sb.read_superblock(descriptor, size_bytes) is None
+def test_the_newest_slot_wins_and_a_torn_write_falls_back(
+    container: Container,
+) -> None:
+    device, size_bytes = container
+    assert sb.read_superblock(device, size_bytes) is None
     for sequence in range(5):
         written = replace(BASE, sequence=sequence, epoch=1 + sequence // 2)
-        sb.write_superblock(descriptor, size_bytes, written)
-        assert sb.read_superblock(descriptor, size_bytes) == at_end(written, size_bytes)
-    sb._write_slot(descriptor, size_bytes, 0, bytes(100) + b"torn".ljust(sb.SLOT_BYTES - 100))
+        sb.write_superblock(device, size_bytes, written)
+        assert sb.read_superblock(device, size_bytes) == at_end(written, size_bytes)
+    sb._write_slot(device, size_bytes, 0, bytes(100) + b"torn".ljust(sb.SLOT_BYTES - 100))
     expected = at_end(replace(BASE, sequence=3, epoch=2), size_bytes)
-    assert sb.read_superblock(descriptor, size_bytes) == expected
+    assert sb.read_superblock(device, size_bytes) == expected
 
 
-def test_epoch_counts_before_sequence(container: tuple[int, int]) -> None:
-    descriptor, size_bytes = container
-    sb.write_superblock(descriptor, size_bytes, replace(BASE, sequence=8, epoch=3))
-    sb.write_superblock(descriptor, size_bytes, replace(BASE, sequence=9, epoch=2))
-    found = sb.read_superblock(descriptor, size_bytes)
+def test_epoch_counts_before_sequence(container: Container) -> None:
+    device, size_bytes = container
+    sb.write_superblock(device, size_bytes, replace(BASE, sequence=8, epoch=3))
+    sb.write_superblock(device, size_bytes, replace(BASE, sequence=9, epoch=2))
+    found = sb.read_superblock(device, size_bytes)
     assert found is not None
     assert found.epoch == 3
 
 
-def test_erase_leaves_only_zeros_and_touches_nothing_else(container: tuple[int, int]) -> None:
-    descriptor, size_bytes = container
-    sb.write_superblock(descriptor, size_bytes, BASE)
-    sb.write_superblock(descriptor, size_bytes, replace(BASE, sequence=1))
-    sb.erase_superblocks(descriptor, size_bytes)
-    assert sb.read_superblock(descriptor, size_bytes) is None
-    path = Path(f"/proc/self/fd/{descriptor}")
+def test_erase_leaves_only_zeros_and_touches_nothing_else(
+    container: Container,
+) -> None:
+    device, size_bytes = container
+    sb.write_superblock(device, size_bytes, BASE)
+    sb.write_superblock(device, size_bytes, replace(BASE, sequence=1))
+    sb.erase_superblocks(device, size_bytes)
+    assert sb.read_superblock(device, size_bytes) is None
+    path = Path(f"/proc/self/fd/{device.descriptor}")
     assert path.read_bytes() == bytes(size_bytes)
 
 
-def test_a_container_that_became_short_is_an_error(container: tuple[int, int]) -> None:
-    descriptor, size_bytes = container
-    sb.write_superblock(descriptor, size_bytes, BASE)
-    os.ftruncate(descriptor, 0)
+def test_a_container_that_became_short_is_an_error(container: Container) -> None:
+    device, size_bytes = container
+    sb.write_superblock(device, size_bytes, BASE)
+    os.ftruncate(device.descriptor, 0)
     with pytest.raises(OSError, match="read 0 of 16384"):
-        sb.read_superblock(descriptor, size_bytes)
+        sb.read_superblock(device, size_bytes)
 
 
-def test_a_container_without_room_has_none(container: tuple[int, int]) -> None:
-    descriptor, _ = container
-    assert sb.read_superblock(descriptor, 4096) is None
+def test_a_container_without_room_has_none(container: Container) -> None:
+    device, _ = container
+    assert sb.read_superblock(device, 4096) is None
     with pytest.raises(OSError, match="no room"):
-        sb.write_superblock(descriptor, 4096, BASE)
+        sb.write_superblock(device, 4096, BASE)
