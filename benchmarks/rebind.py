@@ -28,8 +28,10 @@ from benchmarks.subjects import remove_folder
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import HandleOutcome
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.remount import remount
 from holdfast.system.loop import loop_devices
-from holdfast.volumes.mountpoints import capture, dismount, remount
 
 PROCESSES = 50
 HANDLES = (100, 1000, 10_000)

@@ -24,7 +24,7 @@ from holdfast.system.mounts import is_under, mounts_under, unmount
 from holdfast.system.own_group import remove_group
 from holdfast.system.proc import read
 from holdfast.system.trusted import is_own_directory, open_file, own_directory
-from holdfast.volumes.dismounting import abandon_gate
+from holdfast.volumes.stack.take_down import abandon_gate
 
 PREFIX = "holdfast-demo-"
 LOCK_FILE = "lock"

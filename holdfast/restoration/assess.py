@@ -18,11 +18,11 @@ from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.model.plan import Plan
 from holdfast.model.volume import ADOPTED, LegState, Volume, VolumeReport
+from holdfast.mountpoints.covering import can_be_covered
 from holdfast.restoration.looks import look_at_everything
 from holdfast.restoration.plan import Situation, blockers, make_plan
 from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.seen import Request, Seen, see
-from holdfast.volumes.dismount import can_be_covered
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.adopted.nameless_image import nameless_image
+from holdfast.adopted.properties import primary
 from holdfast.containers import image_behind, is_container_url, path_of
 from holdfast.errors import Blocked
 from holdfast.model.volume import Volume
@@ -14,8 +16,6 @@ from holdfast.restoration.assess import Assessment
 from holdfast.restoration.copying.sides import Source
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
-from holdfast.volumes.nameless import nameless_image
-from holdfast.volumes.properties import primary
 
 
 def source_of(assessment: Assessment) -> Source:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from holdfast.adopted.adopt import MEMORY_TYPES
+from holdfast.adopted.nameless_image import nameless_image
 from holdfast.applications.freezers.freezing import frozen
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.kernel_users import held_by_kernel
@@ -23,6 +25,8 @@ from holdfast.errors import HoldfastError, Untrusted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
 from holdfast.model.plan import Strategy
+from holdfast.mountpoints.obstacles import obstacles
+from holdfast.mountpoints.overlays import about_nameless_layers
 from holdfast.restoration.carried import about_room
 from holdfast.restoration.databases import databases_among
 from holdfast.restoration.inode_numbers import about_inode_numbers
@@ -37,11 +41,7 @@ from holdfast.restoration.seen import ANSWER_SECONDS, Seen
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import kind_of
 from holdfast.system.run import find_tool
-from holdfast.volumes.adopt import MEMORY_TYPES
-from holdfast.volumes.chain import file_systems_below, stands_on
-from holdfast.volumes.mountpoints import obstacles
-from holdfast.volumes.nameless import nameless_image
-from holdfast.volumes.nameless_layers import about_nameless_layers
+from holdfast.volumes.checks.foundation import file_systems_below, stands_on
 
 _MOMENT_SECONDS = 0.3
 """An ordinary wait for a disk is over by then."""

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
+from holdfast.adopted.nameless_image import present_source
+from holdfast.adopted.properties import properties
 from holdfast.applications.rebind.parking.placed_contents import Progress as CopiedAhead
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
@@ -20,6 +22,7 @@ from holdfast.errors import Blocked, HoldfastError, NotFound
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Copy, Restoration, Stage
 from holdfast.model.volume import Volume
+from holdfast.mountpoints.capture import capture
 from holdfast.restoration import target
 from holdfast.restoration.assess import Assessment, refuse
 from holdfast.restoration.carried import copy_what_is_carried
@@ -42,9 +45,6 @@ from holdfast.restoration.storage import (
     volume_as_json,
 )
 from holdfast.system.boot import boot_id
-from holdfast.volumes.mountpoints import capture
-from holdfast.volumes.nameless import present_source
-from holdfast.volumes.properties import properties
 
 Say = Callable[[str], None]
 Percent = Callable[[float], None]

@@ -16,6 +16,7 @@ from holdfast.model.plan import StepName
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import Left
 from holdfast.model.restoration import Restoration, Stage, StepState
+from holdfast.mountpoints.remount import uncover
 from holdfast.restoration.performing import Say, finish, undone
 from holdfast.restoration.receipts import receipt_of
 from holdfast.restoration.runner import Runner
@@ -36,7 +37,6 @@ from holdfast.restoration.update_lock import UpdateLock
 from holdfast.system.boot import boot_id
 from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.mountinfo import all_mount_points
-from holdfast.volumes.mountpoints import uncover
 
 _LATE_SECONDS = 10.0
 """As long as late users stand at most, see Rebind.regain."""

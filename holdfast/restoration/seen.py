@@ -20,13 +20,13 @@ from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
 from holdfast.model.volume import Volume
+from holdfast.mountpoints.capture import mounts_of
+from holdfast.mountpoints.health import Condition, Health, health
 from holdfast.restoration.carried import Carried, what_is_carried
 from holdfast.restoration.origin import check_at_rest
 from holdfast.restoration.target import NewStorage, check_fits, design
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
-from holdfast.volumes.health import Condition, Health, health
-from holdfast.volumes.mountpoints import mounts_of
 
 ANSWER_SECONDS = 5.0
 _DEAD = {Condition.DEAD: Cause.DEAD_MOUNT, Condition.HUNG: Cause.HANG}

@@ -23,6 +23,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.restoration import Restoration, Stage
 from holdfast.model.volume import Volume
+from holdfast.mountpoints.capture import capture
 from holdfast.restoration.performing import finish, undone
 from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS, Work
@@ -30,7 +31,6 @@ from holdfast.restoration.steps.freeze import users_of
 from holdfast.restoration.storage import make_directory, volume_as_json
 from holdfast.system.boot import boot_id
 from holdfast.system.mountinfo import all_mount_points
-from holdfast.volumes.mountpoints import capture
 
 
 def rebind_stale(

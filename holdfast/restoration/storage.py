@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from holdfast.adopted.nameless_image import kept_device
+from holdfast.adopted.source import mountable_source
 from holdfast.config import Settings
 from holdfast.containers import image_behind
 from holdfast.errors import HoldfastError, StorageFailed
@@ -24,10 +26,8 @@ from holdfast.system.durable import sync_directory
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import attach_loop, detach_loop, loop_devices_of
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.nameless import kept_device
-from holdfast.volumes.source import mountable_source
-from holdfast.volumes.stack import device_file_of
-from holdfast.volumes.starting import start
+from holdfast.volumes.stack.bring_up import start
+from holdfast.volumes.stack.examine import device_file_of
 
 _LOOP_SECONDS = 30.0
 RESTORATIONS = "restorations"

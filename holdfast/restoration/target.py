@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from holdfast.adopted.source import own_loop_options
 from holdfast.config import Settings
 from holdfast.containers import (
     device_behind,
@@ -33,6 +34,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState, Volume
+from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.restoration.copying.sides import Target
 from holdfast.restoration.storage import (
     NEW_GATE,
@@ -44,12 +46,10 @@ from holdfast.restoration.update_lock import forget
 from holdfast.system.block import sector_bytes
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import fitting_label, kind_of
-from holdfast.volumes.carrying import carry_options, wanted_super_options
-from holdfast.volumes.chain import check_not_own_leg
-from holdfast.volumes.checks import ContainerPlace, check_containers
+from holdfast.volumes.checks.foundation import check_not_own_leg
+from holdfast.volumes.checks.new_volume import ContainerPlace, check_containers
+from holdfast.volumes.checks.room import check_room
 from holdfast.volumes.create import configuration_of
-from holdfast.volumes.room import check_room
-from holdfast.volumes.source import own_loop_options
 
 ROOM_SHARE = 1.1
 """A new file system needs more than the bytes in use: its own structures, and some air."""

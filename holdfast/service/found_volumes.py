@@ -13,7 +13,7 @@ from holdfast.gate.processes.remains import living_processes
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.service.host import Host
 from holdfast.service.requests import MountRequest, check_mount_request
-from holdfast.volumes.checks import check_mount_place
+from holdfast.volumes.checks.new_volume import check_mount_place
 from holdfast.volumes.running import running_volume
 
 

@@ -26,9 +26,9 @@ from holdfast.errors import (
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import Volume, check_name
+from holdfast.mountpoints.capture import mounts_of
 from holdfast.service.host import Host
 from holdfast.service.rights import need_root
-from holdfast.volumes.mountpoints import mounts_of
 
 FREEZE_SECONDS = 60.0
 """Of an administrator who names no time: half of the kernel's hung-task watchdog (120 s)."""

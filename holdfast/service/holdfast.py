@@ -13,6 +13,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 
+from holdfast.adopted.adopt import adopt_volume, limits_of
+from holdfast.adopted.attach import attach_adopted
+from holdfast.adopted.detach import detach_adopted
 from holdfast.applications.freezers.freezing import (
     recover_freezes,
 )
@@ -49,17 +52,15 @@ from holdfast.service.restorations import Restorations
 from holdfast.service.rights import need_root
 from holdfast.service.usage import usage_of
 from holdfast.system.expendable import in_expendable_child
-from holdfast.volumes.adopt import adopt_volume, limits_of
-from holdfast.volumes.adopted import attach_adopted, detach_adopted
 from holdfast.volumes.attach import attach_volume, rebuild_volume
-from holdfast.volumes.checks import check_containers, check_mount_place, check_values
+from holdfast.volumes.checks.new_volume import check_containers, check_mount_place, check_values
+from holdfast.volumes.checks.room import thinness
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import record_ends, recover
 from holdfast.volumes.resize import resize_volume
-from holdfast.volumes.room import thinness
 from holdfast.volumes.running import running_volume, running_volumes
 
 LONGEST_HOLD_SECONDS = 600.0

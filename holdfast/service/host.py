@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from pathlib import Path
 
+from holdfast.adopted.report import report_adopted
 from holdfast.applications.freezers.freezing import spool_of
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
@@ -20,7 +21,6 @@ from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.places import judge_answering_places
 from holdfast.service.rights import need_root
 from holdfast.service.turn import WAIT_SECONDS, turn
-from holdfast.volumes.adopted import report_adopted
 from holdfast.volumes.recover import record_ends
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.running import running_volumes

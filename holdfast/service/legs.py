@@ -19,8 +19,8 @@ from holdfast.service.host import Host
 from holdfast.service.plans import find_leg
 from holdfast.service.resynchronisation import Percentage, wait_until_in_sync
 from holdfast.system.expendable import in_expendable_child
-from holdfast.volumes.chain import check_not_own_leg
-from holdfast.volumes.room import check_room, room_of
+from holdfast.volumes.checks.foundation import check_not_own_leg
+from holdfast.volumes.checks.room import check_room, room_of
 
 DRILLS = ("leg-eio", "leg-hang", "leg-gone", "worker-kill")
 

@@ -11,7 +11,7 @@ from holdfast.applications.users import find_users
 from holdfast.model.handle import User
 from holdfast.model.usage import Transfer, Usage
 from holdfast.model.volume import Volume
-from holdfast.volumes.mountpoints import mounts_of
+from holdfast.mountpoints.capture import mounts_of
 
 
 def usage_of(volume: Volume, watch_seconds: float = 0.0) -> Usage:

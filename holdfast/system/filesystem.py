@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from holdfast.errors import CommandFailed, InvalidOption
 from holdfast.system.capability import CAP_SYS_RESOURCE, has_capability
 from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mounts import is_under
+from holdfast.system.mounts import MNT_DETACH, is_under
 from holdfast.system.run import run
 from holdfast.system.visitor import Visitor
 
@@ -27,7 +27,6 @@ _PATIENCE_SECONDS, _PAUSE_SECONDS = 6.0, 0.1
 _BLOCK_DEVICES = "/sys/block"
 """Where libblkid finds all of them."""
 _NEEDED = ("/", "/dev", "/proc", "/sys", "/usr/lib", "/lib", "/lib64", "/bin", "/sbin", "/etc")
-_MNT_DETACH = 2  # <linux/fs.h>
 _GROW_SECONDS = 600.0
 _CHECK_SECONDS = 3600.0
 _PROBE_SECONDS = 20.0
@@ -173,7 +172,7 @@ def _run_out_of_sight(command: list[str], device: str) -> None:
         foreign = each.filesystem.startswith("fuse") or each.source.startswith("/dev/loop")
         if foreign and not any(is_under(path, each.path) for path in needed):
             with suppress(OSError):
-                visitor.dismount(each.path, _MNT_DETACH)
+                visitor.dismount(each.path, MNT_DETACH)
     with suppress(OSError):
         visitor.mount("none", _BLOCK_DEVICES, "tmpfs")
     run(command, deadline_seconds=_MAKE_SECONDS)

@@ -22,7 +22,9 @@ _FSTAB = Path("/etc/fstab")
 _REFUSING = frozenset({"ro", "emergency_ro", "shutdown"})
 """Super options of a file system that takes no writes; the latter two are ext4's since 6.15."""
 
-_MNT_DETACH = 2
+MNT_FORCE, MNT_DETACH = 1, 2
+"""umount2(2), <linux/fs.h>."""
+
 _UMOUNT_NOFOLLOW = 8
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -144,7 +146,7 @@ def unmount(path: str | os.PathLike[str], *, lazy: bool = False) -> bool:
     Blocks while dirty pages are written. Raises InUse when it is busy. `lazy` detaches it from
     the tree at once and lets it die with its last user: only for what is dead already.
     """
-    flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)
+    flags = _UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0)
     if _libc.umount2(os.fsencode(path), flags) == 0:
         return True
     number = ctypes.get_errno()

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.system.block import swap_paths
+from holdfast.system.fuse_control import connection_number
 from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import Mount
 from holdfast.system.proc_text import unescape
@@ -29,8 +30,6 @@ _LAYERS = frozenset({"lowerdir", "upperdir", "workdir", "lowerdir+", "datadir+"}
 """Options of overlayfs that name directories (Documentation/filesystems/overlayfs.rst)."""
 _NETWORK = re.compile(r"(?:[^@/]*@)?(\[[^\]]+\]|[^:/]+):(/.*)")
 """`host:/path`, `user@host:/path`, `[address]:/path`."""
-_MINOR_BITS = 20
-"""<linux/kdev_t.h>: how a FUSE connection's number is made of its device number."""
 
 
 def block_device_name(path: str) -> str:
@@ -133,8 +132,7 @@ def _btrfs_members(sources: list[str]) -> list[str]:
 
 def _servers_of(device_number: str) -> Iterator[int]:
     """Processes that hold the connection of the FUSE file system with this MAJOR:MINOR."""
-    major, _, minor = device_number.partition(":")
-    wanted = b"fuse_connection:\t%d\n" % (int(major) << _MINOR_BITS | int(minor))
+    wanted = b"fuse_connection:\t%d\n" % connection_number(device_number)
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue

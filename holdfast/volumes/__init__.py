@@ -1,4 +1,4 @@
-"""Volume management: the stack container → gate → loop device → file system → mount.
+"""Gated volumes: the stack container → gate → loop device → file system → mount.
 
     create.create_volume(settings, volume, others=(), progress=None) -> Volume
     attach.attach_volume(settings, volume, *, force=False, progress=None) -> Volume
@@ -8,7 +8,7 @@
     delete.delete_volume(settings, volume, *, keep_images=False, progress=None) -> list[str]
     report.report_volume(settings, volume) -> VolumeReport
     recover.recover(settings) -> list[str]
-    chain.check_not_own_leg(settings, name, mount_path, url) -> None   (for leg add)
+    checks.foundation.check_not_own_leg(settings, name, mount_path, url) -> None   (for leg add)
 
 Every function is idempotent, prints nothing and knows no catalog: the caller keeps the returned
 Volume. `progress` is called with one word or two per step ("make the file system").

@@ -36,13 +36,13 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.system.loop import attach_loop
 from holdfast.system.mounts import Mount, mount, mount_at
-from holdfast.volumes.chain import check_state_directory
+from holdfast.volumes.checks.foundation import check_state_directory
 from holdfast.volumes.descriptor import describe, volume_of, with_configuration
-from holdfast.volumes.dismounting import detach_loops, dismount_stack, stop_gate
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
-from holdfast.volumes.stack import device_file_of, examine_stack
-from holdfast.volumes.starting import start
+from holdfast.volumes.stack.bring_up import start
+from holdfast.volumes.stack.examine import device_file_of, examine_stack
+from holdfast.volumes.stack.take_down import detach_loops, dismount_stack, stop_gate
 from holdfast.volumes.undo import Undo
 
 _LOOP_SECONDS = 30.0

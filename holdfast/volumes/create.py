@@ -32,7 +32,7 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import fitting_label, make_filesystem
 from holdfast.system.loop import attach_loop
 from holdfast.system.mounts import fstab_line, mount
-from holdfast.volumes.checks import (
+from holdfast.volumes.checks.new_volume import (
     ContainerPlace,
     MountPlace,
     check_containers,
@@ -40,10 +40,10 @@ from holdfast.volumes.checks import (
     check_values,
 )
 from holdfast.volumes.descriptor import describe
-from holdfast.volumes.dismounting import detach_loops, dismount_stack, stop_gate
 from holdfast.volumes.progress import Progress, silent
-from holdfast.volumes.stack import device_file_of, examine_stack
-from holdfast.volumes.starting import start
+from holdfast.volumes.stack.bring_up import start
+from holdfast.volumes.stack.examine import device_file_of, examine_stack
+from holdfast.volumes.stack.take_down import detach_loops, dismount_stack, stop_gate
 from holdfast.volumes.undo import Undo
 
 IMAGE_DIRECTORY = "images"

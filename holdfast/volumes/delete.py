@@ -9,17 +9,30 @@ import shutil
 from functools import partial
 
 from holdfast.config import Settings
-from holdfast.errors import GateGone, HoldfastError, InUse, NoSuchVolume, StorageFailed
+from holdfast.containers import Container, open_container
+from holdfast.errors import (
+    ContainerFailed,
+    ForeignLeg,
+    GateGone,
+    HoldfastError,
+    InUse,
+    NoSuchVolume,
+    Refused,
+    StorageFailed,
+)
 from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.members.superblock import erase_superblocks, find_superblock, search_superblock
 from holdfast.gate.processes.client import GateClient
 from holdfast.model.volume import LegState, Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.users import users_of_device
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.dismounting import abandon_gate, users_in_words
-from holdfast.volumes.erase import erase_leg
 from holdfast.volumes.progress import Progress, silent
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
+from holdfast.volumes.stack.take_down import abandon_gate, users_in_words
+
+_SEARCH_SECONDS = 3.0
+"""How long to look for the tail of a container that was enlarged."""
 
 
 def delete_volume(
@@ -83,3 +96,47 @@ def _urls(settings: Settings, volume: Volume) -> list[str]:
         return urls
     urls += [leg.url for leg in configuration.legs] + list(configuration.spare_urls)
     return list(dict.fromkeys(urls))
+
+
+def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
+    """Erase the superblocks of a leg of this volume and, when asked to, delete its image.
+
+    Call it in an expendable child. The file system on it stays readable when it is kept.
+    Idempotent: does nothing to a container that is not there. An image without our superblock is
+    deleted only when it is empty: creating the volume was interrupted then. Raises ForeignLeg for
+    another volume's leg, ContainerFailed.
+    """
+    container = open_container(url)
+    if not container.exists():
+        return
+    try:
+        device = container.open()
+        try:
+            container_bytes = device.size_bytes()
+            found = find_superblock(device, [container_bytes]) or search_superblock(
+                device, container_bytes, _SEARCH_SECONDS
+            )
+            superblock, container_bytes = found or (None, container_bytes)
+            if superblock is not None and superblock.volume_id != volume_id:
+                raise ForeignLeg(
+                    f"{url} is a leg of the volume with id {superblock.volume_id}", "It was kept."
+                )
+            if superblock is not None:
+                erase_superblocks(device, container_bytes)
+        finally:
+            device.close()
+    except OSError as error:
+        raise ContainerFailed(
+            f"{url} cannot be erased: {error.strerror}",
+            "It still carries the volume's superblock: wipe it when the storage is back.",
+        ) from error
+    if remove_image and (superblock is not None or _is_empty(container)):
+        container.remove()
+
+
+def _is_empty(container: Container) -> bool:
+    try:
+        container.check_free(0)
+    except Refused:
+        return False
+    return True

@@ -17,19 +17,19 @@ from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import LegState, Volume
+from holdfast.mountpoints.capture import capture_device, in_dismount_order
+from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.placing import Manner
+from holdfast.mountpoints.remount import remount
 from holdfast.system.block import device_number
 from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
 from holdfast.system.mounts import mount_at
 from holdfast.system.namespace import mount_namespace
 from holdfast.system.users import users_of_device
-from holdfast.volumes.capture import capture_device, in_dismount_order
-from holdfast.volumes.dismount import dismount
-from holdfast.volumes.dismounting import detach_loops, stop_gate
-from holdfast.volumes.placing import Manner
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
-from holdfast.volumes.remount import remount
-from holdfast.volumes.stack import Stack, examine_stack
+from holdfast.volumes.stack.examine import Stack, examine_stack
+from holdfast.volumes.stack.take_down import detach_loops, stop_gate
 
 
 def detach_volume(

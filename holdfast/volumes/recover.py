@@ -23,8 +23,8 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import mount_at, mounts, unmount
 from holdfast.system.own_group import remove_group
-from holdfast.volumes.abandoned import end_abandoned, find_abandoned
-from holdfast.volumes.stack import Stack, examine_stack, volume_of_device_file
+from holdfast.volumes.stack.abandoned import end_abandoned, find_abandoned
+from holdfast.volumes.stack.examine import Stack, examine_stack, volume_of_device_file
 
 _PROBE_SECONDS = 3.0
 _DISMOUNT_SECONDS = 20.0

@@ -22,7 +22,7 @@ from holdfast.model.volume import (
     VolumeState,
 )
 from holdfast.system.own_group import memory_limit
-from holdfast.volumes.stack import Stack, examine_stack
+from holdfast.volumes.stack.examine import Stack, examine_stack
 
 _ANSWER_SECONDS = 5.0
 """A gate answers from memory, within milliseconds; one that takes longer is stopped or dead."""

@@ -28,10 +28,10 @@ from holdfast.system.filesystem import (
 )
 from holdfast.system.loop import set_loop_capacity
 from holdfast.system.mounts import mount
-from holdfast.volumes.dismounting import dismount
+from holdfast.volumes.checks.room import STRUCTURE_SHARE, check_room, room_of
 from holdfast.volumes.progress import Progress, silent
-from holdfast.volumes.room import STRUCTURE_SHARE, check_room, room_of
-from holdfast.volumes.stack import Stack, examine_stack
+from holdfast.volumes.stack.examine import Stack, examine_stack
+from holdfast.volumes.stack.take_down import dismount
 
 
 def resize_volume(

@@ -24,8 +24,8 @@ from holdfast.applications.freezers.protocol import Occasion
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.users import find_users
 from holdfast.errors import HoldfastError
+from holdfast.mountpoints.capture import capture
 from holdfast.system.process_state import read_state, threads_of
-from holdfast.volumes.mountpoints import capture
 from tests.kernel.counting import CELL
 from tests.waiting import wait_until
 

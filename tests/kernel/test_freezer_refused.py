@@ -14,7 +14,7 @@ from holdfast.applications.freezers.servers import Protection, servers_below
 from holdfast.config import Settings
 from holdfast.errors import AlreadyFrozen, CannotFreeze, NotFrozen
 from holdfast.gate.processes.client import GateClient
-from holdfast.volumes.mountpoints import capture
+from holdfast.mountpoints.capture import capture
 from tests.faults import FuseLeg
 from tests.kernel.freeze_bench import freeze_bench
 from tests.kernel.volume_stack import volume, wish

@@ -11,8 +11,11 @@ import pytest
 
 from holdfast.errors import InUse, StorageFailed
 from holdfast.model.finding import Verdict
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.obstacles import obstacles
+from holdfast.mountpoints.remount import remount
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.mountpoints import capture, dismount, obstacles, remount
 from tests.kernel.mount_bench import MountBench, held_open, run
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dead import abort, dismount_dead
+from holdfast.mountpoints.health import Condition, health
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.mountpoints import Condition, abort, capture, dismount_dead, health
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.mount_bench import MountBench, held_open, run
 

@@ -13,9 +13,10 @@ from threading import Thread
 import pytest
 
 from holdfast.errors import InUse
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
 from holdfast.system.cover import FILE_SYSTEM, make_covers
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.mountpoints import capture, dismount
 from tests.kernel.mount_bench import MountBench
 from tests.waiting import wait_until
 

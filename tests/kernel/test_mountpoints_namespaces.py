@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.finding import Finding
-from holdfast.volumes.mountpoints import capture, dismount, obstacles, remount
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.obstacles import obstacles
+from holdfast.mountpoints.remount import remount
 from tests.kernel.mount_bench import MountBench, run
 
 PROPAGATIONS = ("private", "slave", "shared", "unchanged")

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dead import dismount_dead
+from holdfast.mountpoints.dismount import dismount
 from holdfast.system.filesystem import make_filesystem
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.mountpoints import capture, dismount, dismount_dead
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.mount_bench import SIZES, MountBench, run
 from tests.waiting import wait_until

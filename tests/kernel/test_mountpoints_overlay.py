@@ -13,8 +13,9 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked, InUse
 from holdfast.model.finding import Verdict
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
 from holdfast.service import AssessRequest, Holdfast, MigrateRequest
-from holdfast.volumes.mountpoints import capture, dismount
 from tests.kernel.mount_bench import MountBench
 from tests.kernel.restoration_bench import make_image, mounted
 

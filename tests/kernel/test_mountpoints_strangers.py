@@ -13,9 +13,11 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.model.finding import Finding
+from holdfast.mountpoints.capture import capture, newcomers
+from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.placing import Manner
+from holdfast.mountpoints.remount import remount
 from holdfast.service import Holdfast, MigrateRequest
-from holdfast.volumes.capture import newcomers
-from holdfast.volumes.mountpoints import Manner, capture, dismount, remount
 from tests.kernel.mount_bench import MountBench, run
 from tests.kernel.restoration_bench import make_image, mounted
 

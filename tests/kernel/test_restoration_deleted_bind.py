@@ -15,9 +15,12 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked, InUse, StorageFailed
 from holdfast.model.plan import Strategy
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.placing import Manner
+from holdfast.mountpoints.remount import remount
 from holdfast.restoration.performing import perform
 from holdfast.service import AssessRequest, Holdfast
-from holdfast.volumes.mountpoints import Manner, capture, dismount, remount
 from tests.kernel.mount_bench import MountBench
 from tests.kernel.restoration_bench import application, make_image, mounted
 

@@ -9,8 +9,8 @@ import pytest
 
 from holdfast.applications.users import find_users
 from holdfast.model.finding import Verdict
+from holdfast.mountpoints.capture import capture
 from holdfast.restoration.inode_numbers import about_inode_numbers
-from holdfast.volumes.mountpoints import capture
 from tests.kernel.restoration_bench import make_image, mounted
 
 

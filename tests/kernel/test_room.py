@@ -10,8 +10,8 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import AlreadyExists, TooSmall
 from holdfast.service import Holdfast
+from holdfast.volumes.checks.room import thinness
 from holdfast.volumes.resize import resize_volume
-from holdfast.volumes.room import thinness
 from tests.faults import SmallDisk
 from tests.kernel.volume_stack import SIZE, volume, wish
 

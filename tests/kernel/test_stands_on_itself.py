@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import OwnLeg
-from holdfast.volumes.chain import check_not_own_leg, foundation_of
+from holdfast.volumes.checks.foundation import check_not_own_leg, foundation_of
 from tests.kernel.volume_stack import volume, wish
 
 Way = Callable[[Path, Path, ExitStack], Path]

@@ -21,7 +21,7 @@ from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.recover import recover
 from holdfast.volumes.report import report_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import SmallDisk
 from tests.kernel.volume_stack import volume, wish
 from tests.waiting import wait_until

@@ -15,7 +15,7 @@ from holdfast.system.mounts import mount_at
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.report import report_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.kernel.volume_stack import SIZE, volume, wish
 
 

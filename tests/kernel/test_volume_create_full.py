@@ -11,7 +11,7 @@ from holdfast.errors import TooSmall
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.volumes.create import create_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import SmallDisk
 from tests.kernel.volume_stack import volume, wish
 

@@ -16,9 +16,9 @@ from holdfast.errors import HoldfastError, OwnLeg
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.processes.client import GateClient
 from holdfast.model.volume import Volume
-from holdfast.volumes.chain import check_not_own_leg
+from holdfast.volumes.checks.foundation import check_not_own_leg
 from holdfast.volumes.create import create_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import LoopLeg, SmallDisk
 from tests.kernel.volume_stack import SIZE, volume, wish
 from tests.waiting import wait_until

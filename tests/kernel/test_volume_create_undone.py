@@ -14,7 +14,7 @@ from holdfast.errors import CommandFailed, DeadlinePassed
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.volumes.create import create_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import FuseLeg, LoopLeg
 from tests.kernel.volume_stack import SIZE, volume, wish
 

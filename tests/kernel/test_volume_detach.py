@@ -17,7 +17,7 @@ from holdfast.model.volume import VolumeState
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.report import report_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.kernel.volume_stack import volume, wish
 
 

@@ -13,7 +13,7 @@ from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import VolumeState
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.report import report_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.kernel.volume_stack import volume, wish
 
 

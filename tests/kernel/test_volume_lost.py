@@ -21,7 +21,7 @@ from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.report import report_volume
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import truncate_to_zero
 from tests.kernel.volume_stack import wish
 from tests.waiting import wait_until

@@ -26,9 +26,11 @@ from holdfast.applications.users import find_users
 from holdfast.errors import InUse
 from holdfast.model.handle import HandleOutcome
 from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.remount import remount
 from holdfast.system.filesystem import make_filesystem
 from holdfast.system.loop import detach_loop, loop_devices
-from holdfast.volumes.mountpoints import capture, dismount, remount
 from tests.scenarios.stories import Story
 from tests.soak import rounds
 

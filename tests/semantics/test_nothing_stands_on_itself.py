@@ -10,7 +10,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import OwnLeg
 from holdfast.volumes.attach import attach_volume
-from holdfast.volumes.chain import check_not_own_leg
+from holdfast.volumes.checks.foundation import check_not_own_leg
 from holdfast.volumes.create import create_volume
 from tests.kernel.volume_stack import SIZE, volume, wish
 

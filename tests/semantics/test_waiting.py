@@ -11,7 +11,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
 from holdfast.gate.processes.client import GateClient
-from holdfast.volumes.stack import examine_stack
+from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import copy_image, replace_by_copy, stopped, truncate_to_zero
 from tests.kernel.volume_stack import volume, wish
 from tests.leftovers import process_state

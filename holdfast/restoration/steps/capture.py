@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from holdfast.model.plan import StepName
+from holdfast.mountpoints.capture import capture
 from holdfast.restoration.steps.protocol import Work
-from holdfast.volumes.mountpoints import capture
 
 
 class Capture:

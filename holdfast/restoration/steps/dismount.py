@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
+from holdfast.adopted.nameless_image import keep_nameless
 from holdfast.model.plan import StepName
+from holdfast.mountpoints.dead import dismount_dead
+from holdfast.mountpoints.dismount import dismount
 from holdfast.restoration.steps.mounting import make_covers_for, mount_storage
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
-from holdfast.volumes.mountpoints import dismount, dismount_dead
-from holdfast.volumes.nameless import keep_nameless
 
 
 class Dismount:

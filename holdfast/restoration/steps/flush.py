@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from holdfast.errors import StorageFailed
 from holdfast.model.plan import StepName
+from holdfast.mountpoints.dismount import sync
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.online import leased
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
-from holdfast.volumes.mountpoints import sync
 
 
 class Flush:

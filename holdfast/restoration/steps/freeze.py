@@ -20,10 +20,10 @@ from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName
+from holdfast.mountpoints.dead import abort, is_fuse
 from holdfast.restoration.steps.parked import keep, parked, record_directory
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import points_from_json
-from holdfast.volumes.mountpoints import abort, is_fuse
 
 
 class Freeze:

@@ -11,15 +11,16 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Strategy
 from holdfast.model.volume import Volume
+from holdfast.mountpoints.capture import by_somebody_else, newcomers
+from holdfast.mountpoints.options import carry_options, wanted_super_options
+from holdfast.mountpoints.placing import Manner
+from holdfast.mountpoints.remount import remount
 from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import bring_up, points_from_json
 from holdfast.system.cover import Covers, Server, make_covers, release
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mount_api import open_place
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.capture import by_somebody_else, newcomers
-from holdfast.volumes.carrying import carry_options, wanted_super_options
-from holdfast.volumes.mountpoints import Manner, remount
 
 
 def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[int, int]:

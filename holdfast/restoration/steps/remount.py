@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
+from holdfast.adopted.source import identity_of
 from holdfast.model.plan import StepName
+from holdfast.mountpoints.capture import capture_device
+from holdfast.mountpoints.dismount import dismount
 from holdfast.restoration.steps.mounting import mount_storage, refuse_newcomers
 from holdfast.restoration.steps.protocol import Work
 from holdfast.system.mounts import mounts
-from holdfast.volumes.mountpoints import capture_device, dismount
-from holdfast.volumes.source import identity_of
 
 
 class Remount:

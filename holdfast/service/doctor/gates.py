@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from holdfast.config import Settings
 from holdfast.model.finding import Finding, Verdict
-from holdfast.volumes.abandoned import find_abandoned
 from holdfast.volumes.recover import volumes_with_traces
+from holdfast.volumes.stack.abandoned import find_abandoned
 
 
 def abandoned(settings: Settings) -> Iterator[Finding]:

@@ -18,10 +18,12 @@ from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import User
 from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.remount import remount
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.copying.sides import Source, Target
 from holdfast.system.filesystem import make_filesystem
-from holdfast.volumes.mountpoints import capture, dismount, remount
 
 SIZES = {"ext4": 64 << 20, "xfs": 300 << 20, "btrfs": 128 << 20}
 DEADLINE_SECONDS = 60.0

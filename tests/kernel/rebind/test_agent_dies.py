@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.model.handle import HandleOutcome
-from holdfast.volumes.mountpoints import capture
+from holdfast.mountpoints.capture import capture
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 

@@ -89,7 +89,7 @@ def test_verdicts_of_what_can_be_moved(bench: Bench, hold: Hold) -> None:
 
 def test_ourselves(bench: Bench) -> None:
     from holdfast.applications.users import find_users
-    from holdfast.volumes.mountpoints import capture
+    from holdfast.mountpoints.capture import capture
 
     with open(Path(bench.path) / "held", "w"):
         users = find_users(capture(str(bench.path)), ourselves=True)

@@ -7,7 +7,7 @@ import sys
 
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.model.handle import HandleKind, HandleOutcome
-from holdfast.volumes.mountpoints import capture
+from holdfast.mountpoints.capture import capture
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 

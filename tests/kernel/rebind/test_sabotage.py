@@ -16,8 +16,8 @@ from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.errors import InUse, Refused
 from holdfast.model.handle import HandleOutcome
+from holdfast.mountpoints.capture import capture
 from holdfast.system import ptrace
-from holdfast.volumes.mountpoints import capture
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.model.handle import HandleOutcome
-from holdfast.volumes.mountpoints import capture
+from holdfast.mountpoints.capture import capture
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 from tests.waiting import wait_until

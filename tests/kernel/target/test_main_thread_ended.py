@@ -12,8 +12,8 @@ from holdfast.applications.rebind.agent.tracee import Target
 from holdfast.applications.rebind.scan import blockers, judge
 from holdfast.applications.users import find_users
 from holdfast.errors import Refused
+from holdfast.mountpoints.capture import capture
 from holdfast.system.ptrace import has_ended
-from holdfast.volumes.mountpoints import capture
 from tests.waiting import wait_until
 
 SOURCE = """

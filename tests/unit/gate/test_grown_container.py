@@ -16,7 +16,7 @@ from holdfast.errors import ContainerFailed
 from holdfast.gate.members.provision import rediscover
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.volume import JournalMode
-from holdfast.volumes.erase import erase_leg
+from holdfast.volumes.delete import erase_leg
 from tests.unit.gate.blocks import on_leg, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate
 

@@ -10,17 +10,16 @@ import os
 import stat
 from collections.abc import Sequence
 
+from holdfast.adopted.source import identity_of, source_of
 from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
+from holdfast.mountpoints.options import wanted_super_options
 from holdfast.system.block import swap_paths
 from holdfast.system.boot import boot_id
 from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mounts import fstab_line, is_under
+from holdfast.system.mounts import MNT_DETACH, fstab_line, is_under
 from holdfast.system.visitor import Visitor
-from holdfast.volumes.carrying import wanted_super_options
-from holdfast.volumes.placing import MNT_DETACH
-from holdfast.volumes.source import identity_of, source_of
 
 _ANSWER_SECONDS = 5.0
 

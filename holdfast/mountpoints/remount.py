@@ -10,29 +10,16 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from holdfast.errors import HoldfastError, StorageFailed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system import mount_api
-from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.locked_mount import locked_copy
-from holdfast.system.loop import attach_private_loop
-from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.mounts import mount_number
-from holdfast.system.run import run
-from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
-from holdfast.volumes.benches import bench
-from holdfast.volumes.capture import capture_device
-from holdfast.volumes.carrying import carry_options, wanted_super_options
-from holdfast.volumes.placing import (
-    MNT_DETACH,
+from holdfast.mountpoints.capture import capture_device
+from holdfast.mountpoints.options import carry_options, wanted_super_options
+from holdfast.mountpoints.placing import (
     Manner,
     Piece,
     Placed,
@@ -40,13 +27,16 @@ from holdfast.volumes.placing import (
     place,
     take_back,
 )
-from holdfast.volumes.whereabouts import in_words, umount_command
-
-REMOUNT_SECONDS = 60.0
-"""Replaying the log of a file system that was not dismounted in order takes longest."""
-
-_SECTOR_BYTES = 512
-"""What mount(8) gives the loop devices that it makes."""
+from holdfast.mountpoints.private_mount import REMOUNT_SECONDS, mount_privately
+from holdfast.mountpoints.scratch import scratch_directory
+from holdfast.mountpoints.whereabouts import in_words, umount_command
+from holdfast.system import mount_api
+from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.locked_mount import locked_copy
+from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.mounts import MNT_DETACH, mount_number
+from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
 
 _DESCRIPTORS_PER_MESSAGE = 200
 """SCM_MAX_FD (<net/scm.h>) is 253."""
@@ -173,7 +163,7 @@ def _work(
     """In the child: mount, copy, place, and send the roots."""
     placed = Placed()
     visitor = Visitor()
-    base = _mount_base(visitor, source, filesystem, options)
+    base = mount_privately(visitor, source, filesystem, options)
     number = visitor.mount_number(base)
     device = next(each.device_number for each in visitor.mounts() if each.identifier == number)
     try:
@@ -202,86 +192,6 @@ def _work(
     return list(placed.roots), placed.findings, device, placed.covers
 
 
-def _mount_base(visitor: Visitor, source: str, filesystem: str, options: str) -> int:
-    """The new file system's root, mounted in a namespace of this process alone."""
-    if filesystem == "fuse" or filesystem.startswith("fuse."):
-        tree = _mount_staged(visitor, source, filesystem, options)
-        visitor.retire()
-        spot = mount_api.open_place(bench())
-        mount_api.attach_tree(tree, spot)
-        return tree
-    device, loop, options = _attached(source, options)
-    visitor.retire()
-    place_of_work = bench()
-    _mount(device, place_of_work, filesystem, options)
-    if loop >= 0:
-        os.close(loop)  # it detaches by itself after the last dismount from now on
-    return mount_api.open_place(place_of_work)
-
-
-def _attached(source: str, options: str) -> tuple[str, int, str]:
-    """What to mount of an image with the option `loop`, the loop device's descriptor, and the
-    options that are left.
-
-    Before this process leaves our mount namespace: the kernel names the image by the mount that it
-    was opened through, and one that nobody else has would be named wrongly.
-    """
-    words = dict(word.partition("=")[::2] for word in options.split(",") if word)
-    if "loop" not in words:
-        return source, -1, options
-    try:
-        device, loop = attach_private_loop(
-            source,
-            int(words.get("sizelimit") or 0),
-            offset_bytes=int(words.get("offset") or 0),
-            sector_bytes=_SECTOR_BYTES,
-            read_only="ro" in words,
-        )
-    except OSError as error:
-        raise StorageFailed(
-            f"{source} cannot be attached to a loop device: {error.strerror}",
-            "Look at the image, and at its rights.",
-        ) from error
-    left = [
-        word
-        for word in options.split(",")
-        if word and word.partition("=")[0] not in ("loop", "offset", "sizelimit")
-    ]
-    return device, loop, ",".join(left)
-
-
-def _mount_staged(visitor: Visitor, source: str, filesystem: str, options: str) -> int:
-    """A FUSE server is started in our own namespace: in the child's it would keep that alive.
-
-    Its mount is taken away from where it was made at once; what a kill leaves there is harmless.
-    """
-    folder = tempfile.mkdtemp(prefix="holdfast-", dir="/run")
-    run(["mount", "--no-mtab", "--bind", "--make-private", "--", folder, folder])
-    try:
-        _mount(source, folder, filesystem, options)
-        spot = mount_api.open_place(folder)
-        tree = mount_api.clone_tree(spot)
-        os.close(spot)
-        visitor.dismount(folder, MNT_DETACH)
-    finally:
-        visitor.dismount(folder, MNT_DETACH)
-        Path(folder).rmdir()
-    return tree
-
-
-def _mount(source: str, path: str, filesystem: str, options: str) -> None:
-    """mount(8): it sorts options into flags and data, and knows the helpers of each type."""
-    words = [word for word in options.split(",") if word]
-    if filesystem == "btrfs":
-        # The top level: subvolumes are directories below it, and each point names its own.
-        names = ("subvol", "subvolid")
-        words = [word for word in words if word.partition("=")[0] not in names] + ["subvolid=5"]
-    command = ["mount", "--no-mtab", "-t", filesystem]
-    if words:
-        command += ["-o", ",".join(words)]
-    run([*command, "--", source, path], deadline_seconds=REMOUNT_SECONDS)
-
-
 def _copy(
     base: int, point: MountPoint, foreign: Collection[int], placed: Placed, manner: Manner
 ) -> int | None:
@@ -307,7 +217,7 @@ def _copy(
     if point.namespace not in foreign:
         return tree
     try:
-        return locked_copy(tree, mount_api.attributes_of(point.options), bench())
+        return locked_copy(tree, mount_api.attributes_of(point.options), scratch_directory())
     except OSError as error:
         if not manner.undoing:
             raise OSError(error.errno, error.strerror, point.path) from error

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from holdfast.adopted.nameless_image import kept_device
 from holdfast.containers import device_behind, device_url, image_behind, image_url
 from holdfast.errors import CommandFailed, HoldfastError, InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
@@ -19,7 +20,6 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import Identity, identify
 from holdfast.system.loop import LoopDevice, backing_identity, detach_loop, loop_devices
 from holdfast.system.run import run
-from holdfast.volumes.nameless import kept_device
 
 _SYS_BLOCK = Path("/sys/class/block")
 _SECTOR_BYTES = 512

@@ -19,10 +19,10 @@ from holdfast.config import Settings
 from holdfast.errors import HoldfastError
 from holdfast.gate.processes.remains import abandoned_inode
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.fuse_control import abort_connection, waiting_requests
 from holdfast.system.loop import LoopDevice, backing_identity, loop_devices
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.dead import abort_connection, waiting_requests
-from holdfast.volumes.stack import device_file_of
+from holdfast.volumes.stack.examine import device_file_of
 
 _LOOK_SECONDS = 2.0
 _NAMELESS = ("", "/")

@@ -1,4 +1,4 @@
-"""Finding every mount of a file system, on the whole host, and what stands in a dismount's way.
+"""Finding every mount of a file system, in every mount namespace of the host.
 
 Reads /proc only; touches no storage. Invariant: the order of the answer is one in which the mounts
 can be dismounted one after the other; its reverse is one in which they can be mounted.
@@ -11,18 +11,16 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from holdfast.errors import InUse, NotMounted
-from holdfast.model.finding import Finding, Verdict
+from holdfast.errors import InUse, NotAttached, NotMounted
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.volume import Volume
 from holdfast.system.block import device_number, disk_sequence
 from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.cover import is_cover
-from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
 from holdfast.system.mountinfo import all_mount_points
 from holdfast.system.mounts import Mount, mount_at
 from holdfast.system.namespace import mount_namespace
 from holdfast.system.visitor import has_foreign_owner, open_namespaces
-from holdfast.volumes.whereabouts import in_words, umount_command
 
 
 def capture(path: str) -> tuple[MountPoint, ...]:
@@ -35,6 +33,18 @@ def capture(path: str) -> tuple[MountPoint, ...]:
     if top is None or is_cover(top):
         raise NotMounted(f"nothing is mounted at {path}", "findmnt lists what is mounted.")
     return capture_device(top.device_number)
+
+
+def mounts_of(volume: Volume) -> tuple[MountPoint, ...]:
+    """As `capture`, of a volume that is needed mounted. Raises NotAttached when it is not."""
+    try:
+        return capture(volume.mount.path)
+    except NotMounted:
+        raise NotAttached(
+            f"{volume.name} is not mounted at {volume.mount.path}",
+            f"holdfast volume attach {volume.name}. Who still uses what was detached lazily"
+            " (umount -l) is seen then.",
+        ) from None
 
 
 def capture_device(device: str) -> tuple[MountPoint, ...]:
@@ -103,7 +113,7 @@ def is_there(point: MountPoint, mounts: Iterable[Mount]) -> bool:
 def newcomers(points: Sequence[MountPoint]) -> list[MountPoint]:
     """What somebody has mounted since these mounts were dismounted: the same storage anywhere, or
     anything at one of their places, where root alone can. Does not block."""
-    foreign = _foreign_namespaces(points)
+    foreign = foreign_namespaces(points)
     old = {
         (point.namespace, point.path): point for point in points if point.namespace not in foreign
     }
@@ -144,89 +154,11 @@ def nested_mounts(points: Sequence[MountPoint]) -> tuple[MountPoint, ...]:
         pinned.update(each.id for each in more)
 
 
-def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[Finding]:
-    """Why these mounts cannot be dismounted, or not be restored exactly; empty: nothing known.
+def foreign_namespaces(points: Sequence[MountPoint]) -> set[int]:
+    """Numbers of the mount namespaces among theirs that belong to another user namespace.
 
-    A finding that `blocks` makes `dismount` raise InUse. `is_broken`: it is dismounted whatever it
-    takes. Does not block and touches nothing.
+    A mount that was copied into such a one is locked there (mount_namespaces(7)). Does not block.
     """
-    found = [
-        Finding(
-            "nested mount",
-            Verdict.BLOCKS,
-            f"{other.source} ({other.filesystem}) is mounted at {in_words(other)},"
-            " below this volume",
-            "A file system with others mounted on it cannot be dismounted.",
-            f"{umount_command(other)}, and mount it again afterwards.",
-        )
-        for other in nested_mounts(points)
-    ]
-    owners = _foreign_namespaces(points)
-    groups = {point.peer_group for point in points}
-    for point in points:
-        found += _obstacles_of(point, owners, groups)
-        if point.shows_deleted:
-            found.append(_about_deleted(point, is_broken=is_broken))
-    return found
-
-
-def _about_deleted(point: MountPoint, *, is_broken: bool) -> Finding:
-    what = f"/{point.inside.removesuffix('//deleted')}"
-    return Finding(
-        "mount of something deleted",
-        Verdict.LIMITED if is_broken else Verdict.BLOCKS,
-        f"{in_words(point)} shows {what} of the volume, which was deleted, or replaced by rename",
-        "It has no name any more by which it could be mounted again.",
-        f"{umount_command(point)}, and mount there what is to be there now.",
-    )
-
-
-def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> list[Finding]:
-    found = []
-    if point.path == "/":
-        found.append(
-            Finding(
-                "root of a namespace",
-                Verdict.BLOCKS,
-                f"it is the root directory of the mount namespace of process {point.witness_pid}",
-                "The root of a namespace cannot be dismounted.",
-                "Stop the container or service that has it as its root.",
-            )
-        )
-    if point.namespace in foreign:
-        found.append(
-            Finding(
-                "locked mount",
-                Verdict.LIMITED,
-                f"{in_words(point)} belongs to another user namespace",
-                "A mount that was copied into it is locked there; the dismount may be refused.",
-                "Stop what runs there if it is.",
-            )
-        )
-    if point.master_group and point.master_group not in groups:
-        found.append(
-            Finding(
-                "propagation",
-                Verdict.LIMITED,
-                f"{in_words(point)} receives mounts from peer group {point.master_group},"
-                " which has no other mount of this volume that can be seen",
-                "It will not receive them after the remount.",
-            )
-        )
-    for option in sorted(UNREPRODUCIBLE_OPTIONS.intersection(point.options.split(","))):
-        found.append(
-            Finding(
-                "mount option",
-                Verdict.BLOCKS,
-                f"{in_words(point)} is mounted with {option!r}",
-                "The kernel does not tell what it takes to set it again.",
-                f"{umount_command(point)} by hand, and mount it again afterwards.",
-            )
-        )
-    return found
-
-
-def _foreign_namespaces(points: Sequence[MountPoint]) -> set[int]:
     ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
     try:
         return {number for number, way in ways.items() if has_foreign_owner(way)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.capture import in_dismount_order, is_there
 from holdfast.system.mounts import Mount
 from holdfast.system.namespace import mount_namespace
-from holdfast.volumes.capture import in_dismount_order, is_there
 
 
 def point(number: int, path: str, parent: int = 1, namespace: int = 7) -> MountPoint:

@@ -18,27 +18,23 @@ from pathlib import Path
 
 from holdfast.errors import InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system import mount_api
-from holdfast.system.block import disk_sequence
-from holdfast.system.cover import Covers
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import is_under
-from holdfast.system.users import users_of_device
-from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
-from holdfast.volumes.capture import (
+from holdfast.mountpoints.busy import suspects, users_in_words
+from holdfast.mountpoints.capture import (
     by_somebody_else,
     capture_device,
     disk_of,
     in_dismount_order,
     is_there,
-    nested_mounts,
 )
-from holdfast.volumes.covering import Covering
-from holdfast.volumes.nameless_layers import overlays_without_names
-from holdfast.volumes.placing import Manner, Piece, Placed, place
-from holdfast.volumes.remount import remount
-from holdfast.volumes.whereabouts import own_namespace, umount_command
+from holdfast.mountpoints.covering import Covering
+from holdfast.mountpoints.placing import Manner, Piece, Placed, place
+from holdfast.mountpoints.remount import remount
+from holdfast.mountpoints.whereabouts import own_namespace, umount_command
+from holdfast.system import mount_api
+from holdfast.system.block import disk_sequence
+from holdfast.system.cover import Covers
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.visitor import Visitor, open_namespaces
 
 SYNC_SECONDS = 120.0
 """Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""
@@ -51,8 +47,6 @@ _LET_GO_SECONDS = 2.0
 
 _BRIEF_SECONDS = 0.5
 """A program that works by path is on the file system for moments only; who stays longer is told."""
-
-_SHOWN = 5
 
 _BRIEF_POLL_SECONDS = 0.0005
 
@@ -100,7 +94,7 @@ def dismount(
             elif time.monotonic() > deadline:
                 raise InUse(
                     f"{points[-1].source} is dismounted everywhere in sight, and still in use:"
-                    f" {_suspects()} keeps it",
+                    f" {suspects()} keeps it",
                     "It is mounted again; end what keeps it, then try again.",
                 )
             else:
@@ -144,58 +138,6 @@ def sync(points: Sequence[MountPoint], timeout_seconds: float = SYNC_SECONDS) ->
     finally:
         for way in ways.values():
             os.close(way)
-
-
-def users_in_words(points: Sequence[MountPoint]) -> str:
-    """Who keeps these mounts busy, for people: processes, other mounts, loop devices."""
-    words = [str(user) for device in {each.device for each in points}
-             for user in users_of_device(device)]  # fmt: skip
-    words += [f"something is mounted at {each.path}" for each in nested_mounts(points)]
-    words += namespaces_in_words(points)
-    words += [
-        f"{loop.device} is attached to {loop.backing_file}"
-        for loop in loop_devices()
-        if any(is_under(loop.backing_file, point.path) for point in points)
-    ]
-    return "; ".join(words) or "the kernel names nobody"
-
-
-def _suspects() -> str:
-    """What may keep a file system that is mounted nowhere, for people."""
-    named = [
-        f"the overlay at {each.path}, whose layers have no absolute path"
-        for each in overlays_without_names()
-    ]
-    more = len(named) - _SHOWN
-    named = [*named[:_SHOWN], *([f"{more} more of those"] if more > 0 else [])]
-    words = [
-        *named,
-        "a mount that was detached lazily",
-        "a namespace without processes",
-        "a uprobe (/sys/kernel/tracing/uprobe_events)",
-    ]
-    return ", ".join(words[:-1]) + f", or {words[-1]}"
-
-
-def can_be_covered(points: Sequence[MountPoint]) -> bool:
-    """Whether nobody sees the directories below these mounts while they are away (see covering)."""
-    return mount_api.can_attach_beneath() and not namespaces_in_words(points)
-
-
-def namespaces_in_words(points: Sequence[MountPoint]) -> list[str]:
-    """Which mount namespaces of other user namespaces keep these mounts: they are locked there."""
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    try:
-        locked = {number for number, way in ways.items() if has_foreign_owner(way)}
-    finally:
-        for way in ways.values():
-            os.close(way)
-    witnesses = {point.namespace: point.witness_pid for point in points}
-    return [
-        f"the mount namespace of process {witnesses[number]}, which belongs to another user"
-        " namespace, has a copy that is locked there"
-        for number in sorted(locked)
-    ]
 
 
 def _named(points: Sequence[MountPoint]) -> str:

@@ -14,11 +14,12 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.capture import foreign_namespaces
+from holdfast.mountpoints.scratch import scratch_directory
 from holdfast.system import mount_api
 from holdfast.system.cover import Covers, is_cover
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.visitor import Visitor, open_namespaces
-from holdfast.volumes.benches import bench
 
 _WRONG_KIND = (errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
 
@@ -32,7 +33,7 @@ class Covering:
         visitor.retire()
         count = sum(map(self.concerns, points))
         self._trees = [
-            _copies(covers.directory, bench(), count),
+            _copies(covers.directory, scratch_directory(), count),
             _copies(covers.file, os.path.realpath(__file__), count),
         ]
 
@@ -123,3 +124,8 @@ def _cover_all(points: Sequence[MountPoint], ways: Mapping[int, int], covers: Co
             visitor.enter(ways[point.namespace])
             with suppress(OSError):
                 covering.put_beneath(point)
+
+
+def can_be_covered(points: Sequence[MountPoint]) -> bool:
+    """Whether nobody sees the directories below these mounts while they are away."""
+    return mount_api.can_attach_beneath() and not foreign_namespaces(points)

@@ -30,8 +30,8 @@ from holdfast.model.volume import Volume, check_name
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import kind_of
 from holdfast.system.mounts import is_under, mount_at
-from holdfast.volumes.chain import check_not_own_leg, check_state_directory
-from holdfast.volumes.room import STRUCTURE_SHARE
+from holdfast.volumes.checks.foundation import check_not_own_leg, check_state_directory
+from holdfast.volumes.checks.room import STRUCTURE_SHARE
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,19 @@ from pathlib import Path
 
 from holdfast.errors import StorageFailed
 
-_BENCHES = ("/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security", "/mnt", "/media")
+_EMPTY_DIRECTORIES = (
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+    "/sys/kernel/security",
+    "/mnt",
+    "/media",
+)
 """Empty directories that every host has, to mount on where nobody else sees it."""
 
 
-def bench() -> str:
+def scratch_directory() -> str:
     """One of them. Raises StorageFailed."""
-    for path in _BENCHES:
+    for path in _EMPTY_DIRECTORIES:
         if Path(path).is_dir():
             return path
     raise StorageFailed("this host has no directory to mount on", "Make /mnt.")

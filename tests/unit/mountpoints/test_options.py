@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model.mountpoint import MountPoint
-from holdfast.volumes.carrying import carry_options, wanted_super_options
+from holdfast.mountpoints.options import carry_options, wanted_super_options
 
 
 def point(options: str, super_options: str) -> MountPoint:

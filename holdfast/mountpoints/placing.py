@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from holdfast.errors import InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.whereabouts import in_words, own_namespace
 from holdfast.system import mount_api
 from holdfast.system.cover import is_cover
-from holdfast.system.mounts import Mount, is_under
+from holdfast.system.mounts import MNT_DETACH, Mount, is_under
 from holdfast.system.visitor import Visitor, has_foreign_owner
-from holdfast.volumes.whereabouts import in_words, own_namespace
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,6 @@ def take_back(visitor: Visitor, ways: Mapping[int, int], placed: Placed) -> None
     for root in placed.roots.values():
         os.close(root)
     placed.roots.clear()
-
-
-MNT_FORCE, MNT_DETACH = 1, 2
-"""umount2(2), <linux/fs.h>."""
 
 
 def _above(point: MountPoint, points: Sequence[MountPoint]) -> MountPoint | None:

@@ -17,7 +17,7 @@ from holdfast.errors import NoSuchVolume, OwnLeg, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.system.mounts import is_under, mount_holding, mounts
 from holdfast.system.standing import below_block_device, below_mount, block_device_name
-from holdfast.volumes.stack import volume_of_device_file
+from holdfast.volumes.stack.examine import volume_of_device_file
 
 JOURNAL_DIRECTORY = "journal"
 """In the gate's state directory (see gate/mirror.py)."""

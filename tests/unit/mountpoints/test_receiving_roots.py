@@ -7,7 +7,7 @@ import resource
 import socket
 
 from holdfast.errors import StorageFailed
-from holdfast.volumes.remount import _receive_roots
+from holdfast.mountpoints.remount import _receive_roots
 
 
 def send(count: int) -> socket.socket:

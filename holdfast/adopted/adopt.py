@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from holdfast.adopted.properties import properties
+from holdfast.adopted.source import device_size_bytes
 from holdfast.config import Settings
 from holdfast.containers import is_container_url
 from holdfast.errors import (
@@ -26,15 +28,14 @@ from holdfast.errors import (
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import ADOPTED, JournalMode, Volume, check_name
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.health import health
+from holdfast.mountpoints.obstacles import obstacles
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import mount_at, mount_holding
-from holdfast.volumes.capture import capture, obstacles
-from holdfast.volumes.chain import file_systems_below
-from holdfast.volumes.health import health
-from holdfast.volumes.properties import properties
-from holdfast.volumes.source import device_size_bytes
-from holdfast.volumes.stack import volume_of_device_file
+from holdfast.volumes.checks.foundation import file_systems_below
+from holdfast.volumes.stack.examine import volume_of_device_file
 
 PSEUDO_TYPES = frozenset({
     "autofs", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts",

@@ -12,28 +12,23 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from holdfast.errors import DeadlinePassed, HoldfastError, InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.busy import users_in_words
+from holdfast.mountpoints.capture import is_there
+from holdfast.mountpoints.covering import cover_dead
 from holdfast.system.cover import Covers
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.fuse_control import abort_connection, connection_number
 from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.mounts import MNT_DETACH, MNT_FORCE
 from holdfast.system.visitor import Visitor, open_namespaces
-from holdfast.volumes.capture import is_there
-from holdfast.volumes.covering import cover_dead
-from holdfast.volumes.dismount import users_in_words
-from holdfast.volumes.placing import MNT_DETACH, MNT_FORCE
 
 ATTEMPT_SECONDS = 5.0
 """What hangs is not waited for: an attempt that takes longer is given up, and the next one made."""
 
-_ABORT_SECONDS = 20.0
-"""It waits for nobody but the processor."""
-
-_CONNECTIONS = "/sys/fs/fuse/connections"
-_MINOR_BITS = 20  # <linux/kdev_t.h>
 _FORCED_TYPES = ("fuse", "nfs", "cifs", "smb3", "ceph", "9p")
 """Where MNT_FORCE (umount2(2)) ends the requests in flight."""
 
@@ -68,25 +63,6 @@ def abort(points: Sequence[MountPoint]) -> list[Finding]:
                 )
             )
     return findings
-
-
-def abort_connection(device: str) -> None:
-    """As `abort`, by the number of the file system, which must be known to be still that one's.
-
-    Raises HoldfastError, OSError.
-    """
-    in_expendable_child(partial(_abort, connection_number(device)), _ABORT_SECONDS)
-
-
-def waiting_requests(device: str) -> int:
-    """How many requests have no answer; 0 when there is no such connection. As above."""
-    return in_expendable_child(partial(_waiting, connection_number(device)), _ABORT_SECONDS)
-
-
-def connection_number(device: str) -> int:
-    """The name of a FUSE connection in fusectl: the kernel's dev_t of the super block."""
-    major, _, minor = device.partition(":")
-    return int(major) << _MINOR_BITS | int(minor)
 
 
 def dismount_dead(points: Sequence[MountPoint], covers: Covers | None = None) -> list[Finding]:
@@ -164,28 +140,3 @@ def _attempt(point: MountPoint, way: int, flags: int) -> int:
     except OSError as error:
         return error.errno or errno.EIO
     return 0
-
-
-def _abort(number: int) -> None:
-    """In the child: tell fusectl. Without an entry it is aborted, and nobody has it open."""
-    folder = _control(number)
-    if folder.exists():
-        (folder / "abort").write_text("1")
-
-
-def _waiting(number: int) -> int:
-    """In the child: ask fusectl."""
-    with suppress(FileNotFoundError):
-        return int((_control(number) / "waiting").read_text())
-    return 0
-
-
-def _control(number: int) -> Path:
-    """In the child: the connection in fusectl, which is mounted where the host has not done it."""
-    folder = Path(_CONNECTIONS, str(number))
-    if not folder.exists():
-        visitor = Visitor()
-        visitor.retire()
-        with suppress(FileNotFoundError):
-            visitor.mount("fusectl", _CONNECTIONS, "fusectl")
-    return folder

@@ -21,7 +21,7 @@ from holdfast.system.loop import detach_loop, loop_devices
 from holdfast.system.mounts import Mount, is_under, mount_at, mounts_under, unmount
 from holdfast.system.own_group import remove_group
 from holdfast.system.users import users_of_device
-from holdfast.volumes.stack import Stack, device_file_of, examine_stack
+from holdfast.volumes.stack.examine import Stack, device_file_of, examine_stack
 
 DISMOUNT_SECONDS = 120.0
 """Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""

@@ -14,6 +14,7 @@ from functools import partial
 from holdfast.containers import image_behind, image_url
 from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.capture import disk_of
 from holdfast.system.block import disk_sequence
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import (
@@ -23,7 +24,6 @@ from holdfast.system.loop import (
     keep_attached,
     loop_devices,
 )
-from holdfast.volumes.capture import disk_of
 
 _ASK_SECONDS = 2.0
 """Storage that does not answer is no reason to believe that its names are gone."""

@@ -1,0 +1,101 @@
+"""What `volume show` says of an adopted volume.
+
+Reads the mount tables; asks the mount itself in an expendable child. Must never change anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from holdfast.adopted.nameless_image import nameless_image
+from holdfast.adopted.present import adoption_of, is_same_storage, occupant_of
+from holdfast.adopted.properties import primary
+from holdfast.config import Settings
+from holdfast.errors import NotMounted
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.volume import (
+    MountReport,
+    Volume,
+    VolumeReport,
+    VolumeState,
+)
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.health import health
+from holdfast.system.mounts import Mount
+from holdfast.system.namespace import mount_namespace
+from holdfast.system.proc import name_of
+
+
+def report_adopted(settings: Settings, volume: Volume) -> VolumeReport:
+    """The volume as it is now. Blocks some seconds at most when its mount hangs."""
+    adoption = adoption_of(volume)
+    path = volume.mount.path
+    occupant = occupant_of(volume)
+    points: Sequence[MountPoint] = ()
+    with suppress(NotMounted):
+        points = capture(path) if occupant is not None else ()
+    state, reason = VolumeState.DETACHED, ""
+    if occupant is None and volume.attached:
+        reason = f"nothing is mounted at {path}: holdfast volume attach {volume.name}"
+    if occupant is not None and points:
+        state, reason = _condition(volume, occupant, primary(points, path))
+    return VolumeReport(
+        name=volume.name,
+        kind=volume.kind,
+        state=state,
+        mount=path,
+        filesystem=volume.mount.filesystem,
+        size_bytes=volume.size_bytes,
+        device=occupant.source if occupant else "",
+        id=volume.id,
+        options=volume.mount.options,
+        label=volume.mount.label,
+        uuid=volume.mount.uuid,
+        journal=str(volume.journal),
+        epoch=0,
+        source=adoption.source,
+        reason=reason,
+        mounts=tuple(map(_mount_report, reversed(points))),
+    )
+
+
+def _condition(volume: Volume, mounted: Mount, point: MountPoint) -> tuple[VolumeState, str]:
+    if not is_same_storage(volume, mounted):
+        return VolumeState.FAILED, (
+            f"{mounted.source} ({mounted.filesystem}) is mounted at {mounted.path} instead"
+        )
+    answer = health(point, wanted_read_only=_wants_read_only(volume))
+    image = nameless_image(point)
+    if answer.is_ok and image:
+        return VolumeState.DEGRADED, (
+            f"its image {image} was deleted or replaced, and lives as long as it is mounted:"
+            f" holdfast migrate {volume.name} file:/another.img"
+        )
+    if answer.is_ok:
+        return VolumeState.HEALTHY, ""
+    return VolumeState.FAILED, f"{answer.condition}: {answer.finding.found}"
+
+
+def _wants_read_only(volume: Volume) -> bool:
+    fields = volume.mount.fstab.split()
+    asked = fields[3].split(",") if len(fields) > 3 else []
+    return "ro" in asked or "ro" in adoption_of(volume).super_options.split(",")
+
+
+def _mount_report(point: MountPoint) -> MountReport:
+    process = ""
+    if point.namespace != mount_namespace(os.getpid()):
+        name = ""
+        with suppress(OSError):
+            name = name_of(point.witness_pid)
+        process = f"{name} (process {point.witness_pid})" if name else str(point.witness_pid)
+    return MountReport(
+        path=point.path,
+        inside=point.inside,
+        options=point.options,
+        propagation=point.propagation,
+        namespace=point.namespace,
+        process=process,
+    )

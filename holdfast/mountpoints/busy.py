@@ -1,0 +1,58 @@
+"""Who keeps a file system from being dismounted, in words for people.
+
+Reads /proc and /sys only; does not block. Must never change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
+from holdfast.mountpoints.overlays import overlays_without_names
+from holdfast.system.loop import loop_devices
+from holdfast.system.mounts import is_under
+from holdfast.system.users import users_of_device
+
+_SHOWN = 5
+
+
+def users_in_words(points: Sequence[MountPoint]) -> str:
+    """Who keeps these mounts busy, for people: processes, other mounts, loop devices."""
+    words = [str(user) for device in {each.device for each in points}
+             for user in users_of_device(device)]  # fmt: skip
+    words += [f"something is mounted at {each.path}" for each in nested_mounts(points)]
+    words += namespaces_in_words(points)
+    words += [
+        f"{loop.device} is attached to {loop.backing_file}"
+        for loop in loop_devices()
+        if any(is_under(loop.backing_file, point.path) for point in points)
+    ]
+    return "; ".join(words) or "the kernel names nobody"
+
+
+def suspects() -> str:
+    """What may keep a file system that is mounted nowhere, for people."""
+    named = [
+        f"the overlay at {each.path}, whose layers have no absolute path"
+        for each in overlays_without_names()
+    ]
+    more = len(named) - _SHOWN
+    named = [*named[:_SHOWN], *([f"{more} more of those"] if more > 0 else [])]
+    words = [
+        *named,
+        "a mount that was detached lazily",
+        "a namespace without processes",
+        "a uprobe (/sys/kernel/tracing/uprobe_events)",
+    ]
+    return ", ".join(words[:-1]) + f", or {words[-1]}"
+
+
+def namespaces_in_words(points: Sequence[MountPoint]) -> list[str]:
+    """Which mount namespaces of other user namespaces keep these mounts: they are locked there."""
+    witnesses = {point.namespace: point.witness_pid for point in points}
+    return [
+        f"the mount namespace of process {witnesses[number]}, which belongs to another user"
+        " namespace, has a copy that is locked there"
+        for number in sorted(foreign_namespaces(points))
+    ]

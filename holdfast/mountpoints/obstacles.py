@@ -1,0 +1,96 @@
+"""Why the mounts of a file system cannot be dismounted, or not be mounted again exactly.
+
+Reads /proc only; does not block. Must never change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
+from holdfast.mountpoints.whereabouts import in_words, umount_command
+from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
+
+
+def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[Finding]:
+    """Why these mounts cannot be dismounted, or not be restored exactly; empty: nothing known.
+
+    A finding that `blocks` makes `dismount` raise InUse. `is_broken`: it is dismounted whatever it
+    takes. Does not block and touches nothing.
+    """
+    found = [
+        Finding(
+            "nested mount",
+            Verdict.BLOCKS,
+            f"{other.source} ({other.filesystem}) is mounted at {in_words(other)},"
+            " below this volume",
+            "A file system with others mounted on it cannot be dismounted.",
+            f"{umount_command(other)}, and mount it again afterwards.",
+        )
+        for other in nested_mounts(points)
+    ]
+    owners = foreign_namespaces(points)
+    groups = {point.peer_group for point in points}
+    for point in points:
+        found += _obstacles_of(point, owners, groups)
+        if point.shows_deleted:
+            found.append(_about_deleted(point, is_broken=is_broken))
+    return found
+
+
+def _about_deleted(point: MountPoint, *, is_broken: bool) -> Finding:
+    what = f"/{point.inside.removesuffix('//deleted')}"
+    return Finding(
+        "mount of something deleted",
+        Verdict.LIMITED if is_broken else Verdict.BLOCKS,
+        f"{in_words(point)} shows {what} of the volume, which was deleted, or replaced by rename",
+        "It has no name any more by which it could be mounted again.",
+        f"{umount_command(point)}, and mount there what is to be there now.",
+    )
+
+
+def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> list[Finding]:
+    found = []
+    if point.path == "/":
+        found.append(
+            Finding(
+                "root of a namespace",
+                Verdict.BLOCKS,
+                f"it is the root directory of the mount namespace of process {point.witness_pid}",
+                "The root of a namespace cannot be dismounted.",
+                "Stop the container or service that has it as its root.",
+            )
+        )
+    if point.namespace in foreign:
+        found.append(
+            Finding(
+                "locked mount",
+                Verdict.LIMITED,
+                f"{in_words(point)} belongs to another user namespace",
+                "A mount that was copied into it is locked there; the dismount may be refused.",
+                "Stop what runs there if it is.",
+            )
+        )
+    if point.master_group and point.master_group not in groups:
+        found.append(
+            Finding(
+                "propagation",
+                Verdict.LIMITED,
+                f"{in_words(point)} receives mounts from peer group {point.master_group},"
+                " which has no other mount of this volume that can be seen",
+                "It will not receive them after the remount.",
+            )
+        )
+    for option in sorted(UNREPRODUCIBLE_OPTIONS.intersection(point.options.split(","))):
+        found.append(
+            Finding(
+                "mount option",
+                Verdict.BLOCKS,
+                f"{in_words(point)} is mounted with {option!r}",
+                "The kernel does not tell what it takes to set it again.",
+                f"{umount_command(point)} by hand, and mount it again afterwards.",
+            )
+        )
+    return found

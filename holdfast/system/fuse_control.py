@@ -1,0 +1,68 @@
+"""FUSE connections from outside: how many requests wait for their server, and ending them.
+
+A connection is named by the device number of its file system, which the kernel gives out again:
+the caller must know that it is still that file system's. Works in expendable children, which mount
+fusectl for themselves where the host has not mounted it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from holdfast.system.expendable import in_expendable_child
+from holdfast.system.visitor import Visitor
+
+_ABORT_SECONDS = 20.0
+"""It waits for nobody but the processor."""
+
+
+_CONNECTIONS = "/sys/fs/fuse/connections"
+
+
+_MINOR_BITS = 20  # <linux/kdev_t.h>
+
+
+def abort_connection(device: str) -> None:
+    """As `abort`, by the number of the file system, which must be known to be still that one's.
+
+    Raises HoldfastError, OSError.
+    """
+    in_expendable_child(partial(_abort, connection_number(device)), _ABORT_SECONDS)
+
+
+def waiting_requests(device: str) -> int:
+    """How many requests have no answer; 0 when there is no such connection. As above."""
+    return in_expendable_child(partial(_waiting, connection_number(device)), _ABORT_SECONDS)
+
+
+def connection_number(device: str) -> int:
+    """The name of a FUSE connection in fusectl: the kernel's dev_t of the super block."""
+    major, _, minor = device.partition(":")
+    return int(major) << _MINOR_BITS | int(minor)
+
+
+def _abort(number: int) -> None:
+    """In the child: tell fusectl. Without an entry it is aborted, and nobody has it open."""
+    folder = _control(number)
+    if folder.exists():
+        (folder / "abort").write_text("1")
+
+
+def _waiting(number: int) -> int:
+    """In the child: ask fusectl."""
+    with suppress(FileNotFoundError):
+        return int((_control(number) / "waiting").read_text())
+    return 0
+
+
+def _control(number: int) -> Path:
+    """In the child: the connection in fusectl, which is mounted where the host has not done it."""
+    folder = Path(_CONNECTIONS, str(number))
+    if not folder.exists():
+        visitor = Visitor()
+        visitor.retire()
+        with suppress(FileNotFoundError):
+            visitor.mount("fusectl", _CONNECTIONS, "fusectl")
+    return folder
