@@ -19,7 +19,7 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.gate.processes.channel import make_channel
-from holdfast.gate.processes.handover import Post, clean_up, open_post, unmount_device
+from holdfast.gate.processes.handover import Post, clean_up, close_front, open_post
 from holdfast.gate.processes.keeper import Keeper, serve
 from holdfast.gate.runtime import shared_page
 from holdfast.system.process import watch_leader
@@ -37,7 +37,7 @@ def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool
         if isinstance(error, HoldfastError):
             answer = {"code": error.code, "message": error.message, "mend": error.mend}
         if post is not None:
-            unmount_device(post)
+            close_front(post)
             clean_up(post)
         os.write(ready, json.dumps(answer).encode())
         return

@@ -1,15 +1,13 @@
-"""Serving threads: read a request from the kernel, carry it out on the mirror, answer.
+"""Serving threads: receive a request, carry it out on the mirror, answer.
 
-Two threads read the same descriptor (more were no faster: a wake-up each, and one interpreter). A
-thread that hangs inside a leg is given up and a successor carries out its request from the same
-bytes. Buffers are present, page-aligned and never shared with a forked child, so that a kill in the
-middle of a transfer cannot turn a request into an error.
+Two threads receive from the same front end (more were no faster: a wake-up each, and one
+interpreter). A thread that hangs inside a leg is given up, and a successor carries out the same
+request: what it writes stays in the buffer of whoever received it, what it reads goes into a buffer
+that no storage may still write to.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import threading
 from collections.abc import Callable
 from time import monotonic_ns
@@ -17,6 +15,7 @@ from typing import NoReturn
 
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.front.front_end import FLUSH, READ, WRITE, FrontEnd, FrontEnded, Request
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import (
     BUSY_SINCE,
@@ -30,27 +29,16 @@ from holdfast.gate.runtime.shared_page import (
     RESENT,
     WRITES,
     WRITTEN_BYTES,
-    gate_token,
 )
-from holdfast.system import fuse
-from holdfast.system.memory import aligned_buffer
 
 SERVING_THREADS = 2
-_PAGE = 4096
-_UNMOUNTED = (errno.ENODEV, errno.ECONNABORTED)
-"""What the kernel says of a connection that was unmounted, or aborted (fs/fuse/dev.c)."""
-
-# Bound once: these are looked up for every request.
-_READ, _WRITE, _FSYNC, _RESEND = fuse.READ, fuse.WRITE, fuse.FSYNC, fuse.UNIQUE_RESEND
-_UNPACK_TRANSFER = fuse.IN_TRANSFER.unpack_from
-_PACK_HEADER, _PACK_WRITTEN = fuse.OUT_HEADER.pack, fuse.OUT_WRITE.pack
 
 
 class Server:
     """What all serving threads of a worker share."""
 
-    def __init__(self, connection: int, mirror: Mirror, end: Callable[[], NoReturn]) -> None:
-        self.connection = connection
+    def __init__(self, front: FrontEnd, mirror: Mirror, end: Callable[[], NoReturn]) -> None:
+        self.front = front
         self.mirror = mirror
         self.end = end
         """Ends the worker because of a defect: the next one gets the request in hand again."""
@@ -82,19 +70,14 @@ class Server:
         if thread is not None:
             self.add_thread(thread)
 
-    def connection_ended(self, error: OSError) -> None:
-        """The device was unmounted, or the connection aborted: nothing more will come.
-
-        Any other error is not the end of the gate but of this worker.
-        """
-        if error.errno not in _UNMOUNTED:
-            raise error
+    def front_ended(self) -> None:
+        """The device was taken away: nothing more will come."""
         self.stopped.set()
         self.mirror.wake()
 
 
 class ServingThread(threading.Thread):
-    """One thread, its hand and its buffers."""
+    """One thread, its hand and its inbox."""
 
     def __init__(self, server: Server, hand: Hand, predecessor: ServingThread | None) -> None:
         super().__init__(name=f"serve-{hand.slot}", daemon=True)
@@ -104,154 +87,90 @@ class ServingThread(threading.Thread):
         self.working = False
         self.relieved = False
         """Another thread has taken its place: it ends with the request that it has."""
-        header = memoryview(aligned_buffer(_PAGE))
-        self.header = header[: fuse.HEADER_BYTES]
-        self.data = memoryview(aligned_buffer(fuse.MAXIMUM_TRANSFER_BYTES + _PAGE))
-        self.payload = self.data
-        """What the request in hand writes: the buffer of whoever read it, however often it was
-        given up since."""
-        self.predecessor = predecessor
+        self.inbox = server.front.inbox()
+        self.request: Request | None = None
+        """In hand."""
+        self.busy_since = 0
+        if predecessor is not None:
+            self.request, self.busy_since = predecessor.request, predecessor.busy_since
 
     def run(self) -> None:
         try:
-            if self.predecessor is not None:
-                self._take_over(self.predecessor)
+            if self.request is not None:
+                self.hand.cells[BUSY_SINCE] = self.busy_since
+                self.working = True
+                self._carry_out(self.request)
             self._serve()
         except GivenUp:
             pass  # a successor has the request, its leg was failed with a receipt: this only ends
+        except FrontEnded:
+            self.server.front_ended()
         except BaseException:
             self.server.end()
         finally:
             self.server.threads.pop(self.hand.slot, None)
             self.server.mirror.hands.put_back(self.hand)
 
-    def _take_over(self, predecessor: ServingThread) -> None:
-        """Carry out a request whose thread hangs. Its bytes are only read: storage may too."""
-        self.header[:] = predecessor.header
-        self.hand.cells[BUSY_SINCE] = predecessor.busy_since
-        self.busy_since = predecessor.busy_since
-        opcode = fuse.IN_HEADER.unpack_from(self.header)[1]
-        self.length = predecessor.length
-        if opcode == fuse.WRITE:
-            self.payload = predecessor.payload
-        elif opcode != fuse.READ:
-            self.data[:_PAGE] = predecessor.data[:_PAGE]
-        self.predecessor = None
-        self.working = True
-        self._answer(self.length, self.payload)
-        self.payload = self.data
-        self.working = False
-        self.hand.cells[BUSY_SINCE] = 0
-
     def _serve(self) -> None:
-        """Read and answer until the connection ends."""
-        connection, vectors = self.server.connection, [self.header, self.data]
+        """Receive and answer until the front end ends, or another thread has taken this place."""
+        receive = self.inbox.next
         hold = self.server.mirror.hold
         cells = self.hand.cells
-        readv = os.readv
         while not self.relieved:
-            try:
-                length = readv(connection, vectors)
-            except OSError as error:
-                if error.errno in (errno.EINTR, errno.EAGAIN, errno.ENOENT):
-                    continue  # ENOENT: the request was interrupted before it was read
-                self.server.connection_ended(error)
-                return
+            request = self.request = receive()
             self.busy_since = cells[BUSY_SINCE] = monotonic_ns()
             self.working = True
             while hold.administrative:
                 self.working = False
                 hold.wait_for_release()
                 self.working = True
-            self.length = length
-            self._answer(length, self.data)
-            self.working = False
-            cells[BUSY_SINCE] = 0
+            self._carry_out(request)
 
-    busy_since = 0
-    length = 0
-
-    def _answer(self, length: int, data: memoryview) -> None:
-        """Carry out the request in the header buffer and reply to it."""
-        opcode, unique, offset, size = _UNPACK_TRANSFER(self.header)
-        hand, mirror = self.hand, self.server.mirror
-        cells = hand.cells
+    def _carry_out(self, request: Request) -> None:
+        """Do what is asked, answer, count. Raises GivenUp, FrontEnded."""
+        cells = self.hand.cells
+        front = self.server.front
         failed = False
-        reply: list[bytes | memoryview]
         try:
-            if opcode == _READ:
-                view = data[:size]
-                mirror.read(hand, view, offset)
-                reply = [_PACK_HEADER(16 + size, 0, unique), view]
-                cells[READS] += 1
-                cells[READ_BYTES] += size
-            elif opcode == _WRITE:
-                mirror.write(hand, data[:size], offset)
-                reply = [_PACK_WRITTEN(24, 0, unique, size, 0)]
-                cells[WRITES] += 1
-                cells[WRITTEN_BYTES] += size
-            elif opcode == _FSYNC:
-                mirror.flush(hand)
-                reply = [fuse.plain_reply(unique)]
-                cells[FLUSHES] += 1
-            elif opcode in fuse.NO_REPLY:
-                return
-            else:
-                reply = [self._other(opcode, unique, length, data)]
+            data = self._do(request)
         except HoldExpired:
             failed = True
-            reply = [fuse.error_reply(unique, errno.EIO)]
             cells[ERRORS] += 1
-        try:
-            os.writev(self.server.connection, reply)
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # ENOENT: the kernel has this answer already
-                self.server.connection_ended(error)
-                return
+            in_time = front.refuse(request)
+        else:
+            in_time = front.answer(request, data)
+        if not in_time:
             cells[LATE_REPLIES] += 1
         waited = monotonic_ns() - self.busy_since
         if waited > cells[LONGEST_WAIT]:
             cells[LONGEST_WAIT] = waited
-        resent = bool(unique & _RESEND)
-        if resent:
+        if request.resent:
             cells[RESENT] += 1
-        if mirror.incidents.open:
-            mirror.incidents.answered(self.busy_since, waited, failed=failed, resent=resent)
+        incidents = self.server.mirror.incidents
+        if incidents.open:
+            incidents.answered(self.busy_since, waited, failed=failed, resent=request.resent)
+        self.working = False
+        cells[BUSY_SINCE] = 0
 
-    def _other(self, opcode: int, unique: int, length: int, data: memoryview) -> bytes:
-        """Everything that is neither read, write nor flush."""
-        size_bytes = self.server.mirror.size_bytes
-        body = bytes(self.header[40:]) + bytes(data[: max(0, length - fuse.HEADER_BYTES)])
-        if opcode == fuse.FALLOCATE:
-            _, offset, extent, mode, _ = fuse.IN_FALLOCATE.unpack_from(body)
-            return self._fallocate(unique, offset, extent, mode)
-        if opcode in (fuse.GETATTR, fuse.SETATTR):
-            inode = gate_token(self.server.mirror.cells)
-            return fuse.attributes_reply(unique, size_bytes, fuse.ATTRIBUTE_SECONDS, inode)
-        if opcode == fuse.OPEN:
-            return fuse.open_reply(unique)
-        if opcode in (fuse.FLUSH, fuse.RELEASE, fuse.DESTROY):
-            return fuse.plain_reply(unique)
-        if opcode == fuse.STATFS:
-            return fuse.statfs_reply(unique, size_bytes)
-        if opcode == fuse.INIT:
-            return fuse.init_reply(unique, memoryview(body))
-        if opcode == fuse.LSEEK:
-            _, offset, whence, _ = fuse.IN_LSEEK.unpack_from(body)
-            if offset >= size_bytes:
-                return fuse.error_reply(unique, errno.ENXIO)
-            return fuse.lseek_reply(unique, size_bytes if whence == os.SEEK_HOLE else offset)
-        return fuse.error_reply(unique, errno.ENOSYS)
-
-    def _fallocate(self, unique: int, offset: int, length: int, mode: int) -> bytes:
-        """Discard and write-zeroes of the loop device, as hole punching and zeroing of the file."""
+    def _do(self, request: Request) -> memoryview | None:
+        """Carry it out on the mirror; what a READ has read. Raises HoldExpired, GivenUp."""
         hand, mirror = self.hand, self.server.mirror
-        supported = fuse.FALLOC_KEEP_SIZE | fuse.FALLOC_PUNCH_HOLE | fuse.FALLOC_ZERO_RANGE
-        zeroes = mode & (fuse.FALLOC_PUNCH_HOLE | fuse.FALLOC_ZERO_RANGE)
-        if mode & ~supported or offset + length > mirror.size_bytes:
-            return fuse.error_reply(unique, errno.EOPNOTSUPP)
-        if zeroes:
-            keep = bool(mode & fuse.FALLOC_ZERO_RANGE)
-            mirror.zero(hand, offset, length, keep_allocated=keep)
-        hand.cells[DISCARDS] += 1
-        return fuse.plain_reply(unique)
+        cells = hand.cells
+        kind, _, offset, length, payload, keep_allocated, _ = request
+        if kind == READ:
+            view = self.inbox.buffer[:length]
+            mirror.read(hand, view, offset)
+            cells[READS] += 1
+            cells[READ_BYTES] += length
+            return view
+        if kind == WRITE:
+            mirror.write(hand, payload, offset)
+            cells[WRITES] += 1
+            cells[WRITTEN_BYTES] += length
+        elif kind == FLUSH:
+            mirror.flush(hand)
+            cells[FLUSHES] += 1
+        else:
+            mirror.zero(hand, offset, length, keep_allocated=keep_allocated)
+            cells[DISCARDS] += 1
+        return None

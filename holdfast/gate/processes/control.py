@@ -28,7 +28,6 @@ from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.incidents import Incident
 from holdfast.gate.runtime.shared_page import count
 from holdfast.model.volume import LegState
-from holdfast.system import fuse
 from holdfast.system.memory import resident_bytes
 
 if TYPE_CHECKING:
@@ -274,7 +273,7 @@ class Control:
     def resize(self, hand: Hand, size_bytes: int) -> dict[str, Any]:
         """Grow the volume's legs and the device."""
         self._worker.changes.resize(hand, size_bytes)
-        fuse.attributes_changed(self._worker.post.connection)
+        self._worker.front.resized()
         return self.show(hand)
 
     def configure(
@@ -321,7 +320,7 @@ class Control:
             "worker_pid": os.getpid(),
         }
         try:
-            fuse.unmount_file(worker.post.run_directory / "device")
+            worker.front.close()
         except OSError as error:
             raise InUse(
                 f"the gate's device is in use: {error.strerror}",

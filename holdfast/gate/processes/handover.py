@@ -14,16 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.errors import InUse
+from holdfast.gate.front import FRONT_END, FrontEnd
 from holdfast.gate.members.configuration import FILE_NAME
 from holdfast.gate.processes.remains import record_end
 from holdfast.gate.runtime import shared_page
-from holdfast.system import fuse
-from holdfast.system.mounts import mount_at
 from holdfast.system.namespace import keep_mount_namespace
 from holdfast.system.own_group import remove_group
-
-DEVICE_FILE = "device"
-"""In the run directory: the regular file on which the gate's file system is mounted."""
 
 SOCKET_FILE = "control"
 """In the run directory: the control socket."""
@@ -31,7 +27,7 @@ SOCKET_FILE = "control"
 
 @dataclass(frozen=True)
 class Post:
-    """Directories, the shared page, the kernel connection and the listening socket."""
+    """Directories, the shared page, the front end's descriptor and the listening socket."""
 
     state_directory: Path
     run_directory: Path
@@ -48,6 +44,10 @@ class Post:
     kept: Mapping[int, int] = field(default_factory=dict)
     """Descriptors, in a worker that takes over, of legs that cannot be found by their names."""
 
+    def front(self) -> FrontEnd:
+        """The front end, resumed by this process."""
+        return FRONT_END.resume(self.run_directory, self.connection)
+
 
 def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Post:
     """Make what all processes of the gate share: device, connection, socket, page.
@@ -56,24 +56,21 @@ def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Pos
     """
     with suppress(OSError):  # a full disk keeps nobody from starting
         record_end(state_directory, run_directory)
-    device = run_directory / DEVICE_FILE
-    if is_mounted(run_directory):
+    if is_shown(run_directory):
         try:
-            fuse.unmount_file(device)  # left by a gate that is gone
+            take_device_away(run_directory)  # left by a gate that is gone
         except OSError as error:
             raise InUse(
                 f"the device of an earlier gate is still in use: {error.strerror}",
                 "holdfast recover cleans up what is dead.",
             ) from error
-    device.touch(mode=0o600)
     (run_directory / FILE_NAME).unlink(missing_ok=True)
     listener = listen(run_directory)
     page, cells = shared_page.create_page(run_directory)
     cells[shared_page.KEEPER_GENERATION] = 1
     cells[shared_page.SOCKET_INODE] = (run_directory / SOCKET_FILE).lstat().st_ino
     keep_mount_namespace()
-    connection = fuse.open_connection()
-    fuse.mount_file(connection, device)
+    connection = FRONT_END.open(run_directory).descriptor
     return Post(state_directory, run_directory, cells, page, connection, listener, force=force)
 
 
@@ -93,10 +90,15 @@ def listen(run_directory: Path) -> socket.socket:
     return listener
 
 
-def unmount_device(post: Post) -> None:
+def take_device_away(run_directory: Path) -> None:
+    """Whoever's it was. Raises OSError EBUSY while something uses it."""
+    FRONT_END.resume(run_directory, -1).close()
+
+
+def close_front(post: Post) -> None:
     """Take the device away; one that is still in use stays, for whoever cleans up to see."""
     try:
-        fuse.unmount_file(post.run_directory / DEVICE_FILE)
+        take_device_away(post.run_directory)
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
@@ -110,12 +112,12 @@ def clean_up(post: Post) -> None:
     run_directory = post.run_directory
     (run_directory / SOCKET_FILE).unlink(missing_ok=True)
     (run_directory / FILE_NAME).unlink(missing_ok=True)
-    if not is_mounted(run_directory):
+    if not is_shown(run_directory):
         (run_directory / shared_page.FILE_NAME).unlink(missing_ok=True)
-        (run_directory / DEVICE_FILE).unlink(missing_ok=True)
+        FRONT_END.resume(run_directory, -1).device().unlink(missing_ok=True)
     remove_group(run_directory.name)
 
 
-def is_mounted(run_directory: Path) -> bool:
-    """Whether the device is mounted; asks the mount table, as the device may be dead, or hang."""
-    return mount_at(run_directory.resolve() / DEVICE_FILE) is not None
+def is_shown(run_directory: Path) -> bool:
+    """Whether the device is there; does not touch it, as it may be dead, or hang."""
+    return FRONT_END.resume(run_directory, -1).is_shown()

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from holdfast.gate.processes import socket_name
 from holdfast.gate.processes.channel import Probe, make_channel, receive, send, wait
-from holdfast.gate.processes.handover import Post, clean_up, unmount_device
+from holdfast.gate.processes.handover import Post, clean_up, close_front
 from holdfast.gate.processes.name_watch import Look, Lookout
 from holdfast.gate.processes.partner import (
     BEAT_SECONDS,
@@ -272,7 +272,7 @@ def serve(keeper: Keeper) -> None:
     """
     enter_service(keeper.post)
     keeper.run()
-    unmount_device(keeper.post)
+    close_front(keeper.post)
     clean_up(keeper.post)
 
 

@@ -8,19 +8,18 @@ does it, so that nothing in it can keep the keeper from its next attempt.
 
 from __future__ import annotations
 
-import errno
-import os
 import select
 import threading
 from dataclasses import dataclass
 from time import monotonic, monotonic_ns
 
 from holdfast.errors import DeadlinePassed, HoldfastError
+from holdfast.gate.front import FrontEnd
+from holdfast.gate.front.front_end import FrontEnded
 from holdfast.gate.processes.handover import Post
 from holdfast.gate.processes.partner import Ending
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incidents
-from holdfast.system import fuse
 from holdfast.system.expendable import in_expendable_child
 
 LONGEST_DELAY_SECONDS = 1.0
@@ -28,8 +27,6 @@ LONGEST_DELAY_SECONDS = 1.0
 
 STEADY_NS = 10_000_000_000
 """A worker that lived that long served; what ends it then begins a new count."""
-
-_BUFFER_BYTES = fuse.MAXIMUM_TRANSFER_BYTES + 4096
 
 
 @dataclass
@@ -75,7 +72,7 @@ class VainStarts:
                 incident.step("workers tried", str(self.count), self.since_ns)
                 incident.resolve("deadline passed: requests get EIO until a worker starts")
                 incidents.close_finished([])
-            refuse_waiting(self.post.connection, self.post.cells, LONGEST_DELAY_SECONDS)
+            refuse_waiting(self.post.front(), self.post.cells, LONGEST_DELAY_SECONDS)
 
         try:
             in_expendable_child(refuse, 2 * LONGEST_DELAY_SECONDS)
@@ -83,24 +80,20 @@ class VainStarts:
             threading.Event().wait(LONGEST_DELAY_SECONDS)
 
 
-def refuse_waiting(connection: int, cells: memoryview, seconds: float) -> None:
+def refuse_waiting(front: FrontEnd, cells: memoryview, seconds: float) -> None:
     """Answer every request that waits, or comes in that time, with EIO. Raises OSError."""
-    os.write(connection, fuse.NOTIFY_RESEND)
+    front.resend()
     deadline = monotonic() + seconds
-    buffer = bytearray(_BUFFER_BYTES)
+    inbox = front.inbox()
     poller = select.poll()
-    poller.register(connection, select.POLLIN)
+    poller.register(front.descriptor, select.POLLIN)
     while (left := deadline - monotonic()) > 0:
         if not poller.poll(int(left * 1000) + 1):
             return
-        os.readv(connection, [buffer])
-        opcode, unique, *_ = fuse.IN_TRANSFER.unpack_from(buffer)
-        if opcode in fuse.NO_REPLY:
-            continue
-        cells[shared_page.KEEPER_ERRORS] += 1
-        cells[shared_page.UNTOLD_ERRORS] += 1
         try:
-            os.write(connection, fuse.error_reply(unique, errno.EIO))
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # answered already
-                raise
+            request = inbox.next()
+            cells[shared_page.KEEPER_ERRORS] += 1
+            cells[shared_page.UNTOLD_ERRORS] += 1
+            front.refuse(request)
+        except FrontEnded:
+            return

@@ -28,7 +28,7 @@ from holdfast.gate.members.configuration import keep_copy, load_running
 from holdfast.gate.members.retirement import Retirement
 from holdfast.gate.processes.channel import receive, send, wait
 from holdfast.gate.processes.control import Control
-from holdfast.gate.processes.handover import Post, is_mounted
+from holdfast.gate.processes.handover import Post
 from holdfast.gate.processes.keeper_watch import KeeperGuard
 from holdfast.gate.processes.name_watch import KEPT
 from holdfast.gate.processes.partner import BEAT_SECONDS, Beat, Ending
@@ -43,7 +43,7 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.complaints import complain, wait_until_written
 from holdfast.gate.runtime.incidents import Incident, Incidents
-from holdfast.system import fuse, memory
+from holdfast.system import memory
 from holdfast.system.process import has_ended, part_with_descriptors, watch_process
 from holdfast.system.process_state import start_time
 
@@ -89,13 +89,15 @@ class Worker:
             post,
             channel,
             self.incidents,
-            lambda: [leg.descriptor for leg in self.mirror.roster.writers],
+            lambda: [leg.descriptor for leg in self.mirror.roster.writers if leg.descriptor >= 0],
             self._on_new_keeper,
         )
         self.recovery = Recovery(self.mirror, lambda question: send(self.guard.channel, question))
         self.changes = Changes(self.mirror, self.recovery)
         self.names = Names(self.mirror, lambda question: send(self.guard.channel, question))
-        self.server = Server(post.connection, self.mirror, self.end)
+        self.front = post.front()
+        self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(post.cells))
+        self.server = Server(self.front, self.mirror, self.end)
         self.control = Control(self)
         self.scribe = threading.Thread()
         """Writes receipts."""
@@ -214,7 +216,7 @@ class Worker:
         if self.post.kept:
             self.names.took_over(self.post.kept)
         incident.step("legs opened", f"{len(self.mirror.roster.readers)} in sync", died)
-        os.write(self.post.connection, fuse.NOTIFY_RESEND)
+        self.front.resend()
         self.resend_ns = monotonic_ns()
         if ending in (Ending.STOPPED, Ending.TRACED, Ending.SILENT):
             incident.backlog_until_ns = self.resend_ns + int(RESEND_SECONDS * 1e9)
@@ -420,7 +422,7 @@ class Worker:
     def _stop(self) -> None:
         """The device is unmounted: leave the legs clean, for at most twice the hang time-out."""
         self.post.cells[shared_page.STOPPED] = 1
-        if is_mounted(self.post.run_directory):
+        if self.front.is_shown():
             cause = "somebody aborted the connection to the kernel (umount -f, or fusectl)"
             self.incidents.begin(STRATEGY, cause).resolve("applications got errors (EIO)")
         task = LegTask(self.hands, self.mirror.close_cleanly)

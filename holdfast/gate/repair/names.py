@@ -62,7 +62,11 @@ class Names:
         if waiting or now < self._due:
             return LOOK_SECONDS if waiting else max(0.01, self._due - now)
         self._due = now + LOOK_SECONDS
-        legs = [[leg.number, leg.url, leg.identity, leg.descriptor] for leg in self._roster.writers]
+        legs = [
+            [leg.number, leg.url, leg.identity, leg.descriptor]
+            for leg in self._roster.writers
+            if leg.descriptor >= 0  # otherwise it is not found by a name of this host
+        ]
         self._asked_at = now
         with self._answered:
             self._round += 1

@@ -208,18 +208,21 @@ def copied(cells: memoryview, number: int) -> int:
 
 
 def remember_container(cells: memoryview, number: int, identity: int, descriptor: int) -> None:
-    """Which container stands for a leg from now on, for the worker after this one."""
+    """Which container stands for a leg from now on, for the worker after this one.
+
+    `descriptor`: below 0 when it has none of this host.
+    """
     index = next((i for i in _CONTAINERS if cells[i] == number), 0) or next(
         (i for i in _CONTAINERS if not cells[i]), FIRST_CONTAINER
     )
     cells[index + 1] = 0
     cells[index] = number
-    cells[index + 2] = descriptor
+    cells[index + 2] = max(0, descriptor)
     cells[index + 1] = identity
 
 
 def remembered_container(cells: memoryview, number: int) -> tuple[int, int]:
-    """Identity of the container that stood for a leg last (0: not known), and its descriptor."""
+    """Identity of the container that stood for a leg last, and its descriptor; 0: not known."""
     for index in _CONTAINERS:
         if cells[index] == number:
             return cells[index + 1], cells[index + 2]

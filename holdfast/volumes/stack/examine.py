@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.gate.processes.handover import DEVICE_FILE
+from holdfast.gate.front.fuse_file import DEVICE_FILE
 from holdfast.system.loop import LoopDevice, loop_devices_of
 from holdfast.system.mounts import Mount, mount_at, mounts_from
 

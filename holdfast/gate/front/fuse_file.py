@@ -1,0 +1,197 @@
+"""FUSE: a file system that consists of one regular file, which a loop device shows as a disk.
+
+The kernel keeps each request until it is answered, and sends those again that were read by a
+process that died (Linux 6.9 and later). Invariant: the connection is never cloned, as a clone's
+requests die with it. What is neither read, write, flush nor zeroing is answered here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from holdfast.gate.front.front_end import FLUSH, READ, WRITE, ZERO, FrontEnded, Request
+from holdfast.system import fuse
+from holdfast.system.memory import aligned_buffer
+from holdfast.system.mounts import mount_at
+
+DEVICE_FILE = "device"
+"""In the run directory: the regular file on which the gate's file system is mounted."""
+
+_PAGE = 4096
+_ENDED = (errno.ENODEV, errno.ECONNABORTED)
+"""What the kernel says of a connection that was unmounted, or aborted (fs/fuse/dev.c)."""
+_AGAIN = (errno.EINTR, errno.EAGAIN, errno.ENOENT)
+"""ENOENT: the request was interrupted before it was read."""
+_ZEROING = fuse.FALLOC_PUNCH_HOLE | fuse.FALLOC_ZERO_RANGE
+_SUPPORTED = fuse.FALLOC_KEEP_SIZE | _ZEROING
+
+# Bound once: these are looked up for every request.
+_READ, _WRITE, _FSYNC, _RESEND = fuse.READ, fuse.WRITE, fuse.FSYNC, fuse.UNIQUE_RESEND
+_UNPACK_TRANSFER = fuse.IN_TRANSFER.unpack_from
+_PACK_HEADER, _PACK_WRITTEN = fuse.OUT_HEADER.pack, fuse.OUT_WRITE.pack
+
+
+class FuseFile:
+    """See FrontEnd for what each method promises."""
+
+    def __init__(self, run_directory: Path, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._device = run_directory / DEVICE_FILE
+        self._size_bytes: Callable[[], int] | None = None
+        self._token = 0
+
+    @classmethod
+    def open(cls, run_directory: Path) -> FuseFile:
+        """Mount a new connection on the device file."""
+        front = cls(run_directory, fuse.open_connection())
+        front._device.touch(mode=0o600)
+        fuse.mount_file(front.descriptor, front._device)
+        return front
+
+    @classmethod
+    def resume(cls, run_directory: Path, descriptor: int) -> FuseFile:
+        """By the descriptor of the connection, which lives as long as one process has it."""
+        return cls(run_directory, descriptor)
+
+    def device(self) -> Path:
+        """The file that a loop device shows."""
+        return self._device
+
+    def is_shown(self) -> bool:
+        """Asks the mount table."""
+        return mount_at(self._device.parent.resolve() / DEVICE_FILE) is not None
+
+    def serve(self, size_bytes: Callable[[], int], token: int) -> None:
+        """The token is the file's inode number; the kernel itself goes by the node, always 1."""
+        self._size_bytes, self._token = size_bytes, token
+
+    def inbox(self) -> FuseInbox:
+        """With buffers of its own."""
+        return FuseInbox(self)
+
+    def answer(self, request: Request, data: memoryview | None = None) -> bool:
+        """One writev."""
+        kind, tag = request.kind, request.tag
+        if kind == READ and data is not None:
+            return self.send([_PACK_HEADER(16 + request.length, 0, tag), data])
+        if kind == WRITE:
+            return self.send([_PACK_WRITTEN(24, 0, tag, request.length, 0)])
+        return self.send([fuse.plain_reply(tag)])
+
+    def refuse(self, request: Request) -> bool:
+        """EIO."""
+        return self.send([fuse.error_reply(request.tag, errno.EIO)])
+
+    def send(self, reply: list[bytes | memoryview]) -> bool:
+        """Write a reply; False when the kernel has one already."""
+        try:
+            os.writev(self.descriptor, reply)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            _raise_if_ended(error)
+            raise
+        return True
+
+    def resend(self) -> None:
+        """FUSE_NOTIFY_RESEND."""
+        os.write(self.descriptor, fuse.NOTIFY_RESEND)
+
+    def resized(self) -> None:
+        """The kernel remembers the attributes for ever, unless it is told."""
+        fuse.attributes_changed(self.descriptor)
+
+    def close(self) -> None:
+        """Unmount; the connection ends when nothing has the file open any more."""
+        fuse.unmount_file(self._device)
+
+    def reply_to_question(self, opcode: int, unique: int, body: bytes) -> bytes | None:
+        """The reply to what is neither read, write, flush nor zeroing; None: it needs none."""
+        if opcode in fuse.NO_REPLY:
+            return None
+        if self._size_bytes is None:
+            return fuse.error_reply(unique, errno.EIO)
+        size_bytes = self._size_bytes()
+        if opcode in (fuse.GETATTR, fuse.SETATTR):
+            return fuse.attributes_reply(unique, size_bytes, fuse.ATTRIBUTE_SECONDS, self._token)
+        if opcode == fuse.OPEN:
+            return fuse.open_reply(unique)
+        if opcode in (fuse.FLUSH, fuse.RELEASE, fuse.DESTROY):
+            return fuse.plain_reply(unique)
+        if opcode == fuse.STATFS:
+            return fuse.statfs_reply(unique, size_bytes)
+        if opcode == fuse.INIT:
+            return fuse.init_reply(unique, memoryview(body))
+        if opcode == fuse.LSEEK:
+            _, offset, whence, _ = fuse.IN_LSEEK.unpack_from(body)
+            if offset >= size_bytes:
+                return fuse.error_reply(unique, errno.ENXIO)
+            return fuse.lseek_reply(unique, size_bytes if whence == os.SEEK_HOLE else offset)
+        if opcode == fuse.FALLOCATE:
+            _, offset, length, mode, _ = fuse.IN_FALLOCATE.unpack_from(body)
+            if mode & ~_SUPPORTED or offset + length > size_bytes:
+                return fuse.error_reply(unique, errno.EOPNOTSUPP)
+            return fuse.plain_reply(unique)
+        return fuse.error_reply(unique, errno.ENOSYS)
+
+    def zeroing(self, unique: int, body: bytes) -> Request | None:
+        """Discard and write-zeroes of the loop device: hole punching and zeroing of the file.
+
+        None: it asks for neither, or for what is not there.
+        """
+        _, offset, length, mode, _ = fuse.IN_FALLOCATE.unpack_from(body)
+        if mode & ~_SUPPORTED or not mode & _ZEROING or self._size_bytes is None:
+            return None
+        if offset + length > self._size_bytes():
+            return None
+        keep = bool(mode & fuse.FALLOC_ZERO_RANGE)
+        resent = bool(unique & _RESEND)
+        return Request(ZERO, unique, offset, length, keep_allocated=keep, resent=resent)
+
+
+class FuseInbox:
+    """Buffers are present, page-aligned and never shared with a forked child, so that a kill in the
+    middle of a transfer cannot turn a request into an error."""
+
+    def __init__(self, front: FuseFile) -> None:
+        self._front = front
+        self._header = memoryview(aligned_buffer(_PAGE))[: fuse.HEADER_BYTES]
+        self.buffer = memoryview(aligned_buffer(fuse.MAXIMUM_TRANSFER_BYTES + _PAGE))
+        self._vectors = [self._header, self.buffer]
+
+    def next(self) -> Request:
+        """One readv; questions are answered on the way."""
+        header = self._header
+        while True:
+            try:
+                length = os.readv(self._front.descriptor, self._vectors)
+            except OSError as error:
+                if error.errno in _AGAIN:
+                    continue
+                _raise_if_ended(error)
+                raise
+            opcode, unique, offset, size = _UNPACK_TRANSFER(header)
+            if opcode == _READ:
+                return Request(READ, unique, offset, size, resent=bool(unique & _RESEND))
+            if opcode == _WRITE:
+                view = self.buffer[:size]
+                return Request(WRITE, unique, offset, size, view, resent=bool(unique & _RESEND))
+            if opcode == _FSYNC:
+                return Request(FLUSH, unique, resent=bool(unique & _RESEND))
+            body = bytes(header[fuse.IN_HEADER.size :])
+            body += bytes(self.buffer[: max(0, length - fuse.HEADER_BYTES)])
+            if opcode == fuse.FALLOCATE:
+                request = self._front.zeroing(unique, body)
+                if request is not None:
+                    return request
+            reply = self._front.reply_to_question(opcode, unique, body)
+            if reply is not None:
+                self._front.send([reply])
+
+
+def _raise_if_ended(error: OSError) -> None:
+    if error.errno in _ENDED:
+        raise FrontEnded from error

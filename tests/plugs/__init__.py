@@ -1,0 +1,1 @@
+"""Members of the families of plugs that need neither a kernel nor root."""

@@ -1,0 +1,113 @@
+"""A gate without kernel and disk: memory legs, a memory front end, the real data path between."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, NoReturn
+
+from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.front.serving import Server
+from holdfast.gate.members.configuration import GateConfiguration, LegEntry, load_configuration
+from holdfast.gate.members.provision import provision
+from holdfast.gate.repair.recovery import Recovery
+from holdfast.gate.repair.start import start_first, take_over
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import Hand, Hands
+from holdfast.gate.runtime.incidents import Incidents
+from holdfast.model.volume import JournalMode
+from tests.plugs.memory_container import MEDIA, Medium
+from tests.plugs.memory_front import Kernel, MemoryFront
+from tests.waiting import wait_until
+
+SIZE = 4 << 20
+PATIENCE_SECONDS = 20.0
+
+
+class MemoryGate:
+    """One life after the other of a gate; the legs and the kernel outlive them."""
+
+    def __init__(self, state_directory: Path, legs: int) -> None:
+        self.state_directory = state_directory
+        self.kernel = Kernel()
+        self.cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
+        self.failure: BaseException | None = None
+        entries = tuple(
+            LegEntry(number, f"leg-{number}", f"memory:/{state_directory.name}/{number}")
+            for number in range(1, legs + 1)
+        )
+        provision(
+            state_directory,
+            GateConfiguration("plugs", "volume", SIZE, 1, entries, journal=JournalMode.NONE),
+            create=True,
+        )
+        self._new_worker()
+        self.run(lambda hand: start_first(self.recovery, hand, force=False))
+        self.server.start()
+
+    def medium(self, number: int) -> Medium:
+        """What leg `number` lies on."""
+        return MEDIA[f"/{self.state_directory.name}/{number}"]
+
+    def states(self) -> dict[int, str]:
+        """What the gate says of its legs."""
+        return {leg.number: str(leg.state) for leg in self.mirror.roster.configuration.legs}
+
+    def run(self, function: Callable[[Hand], Any]) -> None:
+        """Have it done by a thread that may touch legs, and wait."""
+        LegTask(self.mirror.hands, function).result(PATIENCE_SECONDS)
+
+    def give_up_hanging(self, number: int) -> None:
+        """What a worker's main loop does with those that are inside that leg for too long."""
+        for hand in self.mirror.hands.all():
+            if hand.give_up(monotonic_ns(), inside=number):
+                self.mirror.give_up(hand, number, 0.0)
+                self.server.replace(hand)
+
+    def bring_back(self, number: int) -> None:
+        """The leg's storage is there again, and those that failed were let go of."""
+        for leg in self.mirror.roster.take_retired():
+            leg.close()
+        entry = self.mirror.roster.entry(number)
+        self.run(lambda hand: self.recovery.bring_back(hand, entry))
+
+    def kill_worker(self) -> None:
+        """Nothing that this worker still says arrives; the next one takes over."""
+        self.front.dead = True
+        self.kernel.waiting.put(None)
+        legs = list(self.mirror.roster.present.values())
+        for leg in legs:
+            leg.device.release()
+        self._new_worker()
+        while self.kernel.waiting.qsize():
+            self.kernel.waiting.get()
+        self.run(lambda hand: take_over(self.recovery, hand))
+        self.front.resend()
+        self.server.start()
+
+    def close(self) -> None:
+        """End serving."""
+        for number in range(1, len(self.mirror.roster.configuration.legs) + 1):
+            self.medium(number).answers.set()
+        self.front.close()
+        wait_until(self.server.stopped.is_set)
+        self.run(self.mirror.close_cleanly)
+        assert self.failure is None, self.failure
+
+    def _new_worker(self) -> None:
+        configuration = load_configuration(self.state_directory)
+        hands = Hands(self.cells)
+        incidents = Incidents("plugs", self.state_directory / "spool")
+        self.mirror = Mirror(self.state_directory, configuration, self.cells, hands, incidents)
+        self.recovery = Recovery(self.mirror, lambda question: True)
+        self.front = MemoryFront(self.kernel)
+        self.front.serve(lambda: self.mirror.size_bytes, 1)
+        self.server = Server(self.front, self.mirror, self._end)
+
+    def _end(self) -> NoReturn:
+
+        self.failure = sys.exception()
+        raise SystemExit
