@@ -47,7 +47,8 @@ Must never import anything else of Holdfast.
     │   ├── ContainerFailed IO
     │   ├── NoSource        NOSOURCE
     │   ├── CommandFailed   COMMAND
-    │   └── NotRecovered    LEFT
+    │   ├── NotRecovered    LEFT
+    │   └── UnreadableRecord RECORD
     └── DeadlinePassed      exit 8   TIMEOUT
 """
 
@@ -347,6 +348,14 @@ class NotRecovered(StorageFailed):
     and says what it leaves."""
 
     code = "LEFT"
+
+
+class UnreadableRecord(StorageFailed):
+    """What is written down of a restoration that has begun cannot be read: it is damaged, or of a
+    newer version of Holdfast. Nothing was changed. Use that version, or give the restoration up:
+    holdfast recover --abandon NAME says what it leaves."""
+
+    code = "RECORD"
 
 
 class DeadlinePassed(HoldfastError):

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from holdfast.catalog.ingest import Ingested, read_spool
-from holdfast.catalog.restorations import Restorations
+from holdfast.catalog.restorations import RestorationEntries
 from holdfast.catalog.rows import receipt_of_row, row_of_receipt, row_of_volume, volume_of_row
 from holdfast.catalog.schema import BUSY_TIMEOUT_SECONDS, prepare
 from holdfast.catalog.tables import ReceiptRow, VolumeRow
@@ -29,6 +29,7 @@ from holdfast.errors import (
     NoSuchVolume,
     StorageFailed,
 )
+from holdfast.model.bounded import read_json
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import Volume
 
@@ -40,10 +41,12 @@ class Catalog:
         prepare(path)
         self._path = path
         self._engine = create_engine(
-            f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+            f"sqlite:///{path}",
+            connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
+            json_deserializer=read_json,
         )
         event.listen(self._engine, "connect", _configure_connection)
-        self.restorations = Restorations(self._transaction)
+        self.restorations = RestorationEntries(self._transaction)
         """Restorations in progress, and copies."""
 
     def close(self) -> None:

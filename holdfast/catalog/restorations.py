@@ -7,8 +7,8 @@ writes the one and removes the other at once. Must never decide what is to be do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -25,14 +25,20 @@ from holdfast.catalog.rows import (
     row_of_step,
 )
 from holdfast.catalog.tables import CopyRow, ReceiptRow, RestorationRow, RestorationStepRow
-from holdfast.errors import InUse, NotFound
+from holdfast.errors import InUse, NotFound, UnreadableRecord
 from holdfast.model.receipt import Receipt
-from holdfast.model.restoration import Copy, Restoration, Stage, StepRecord
+from holdfast.model.restoration import (
+    Copy,
+    Restoration,
+    RestorationHeading,
+    RestorationStage,
+    StepRecord,
+)
 
 Transaction = Callable[[], AbstractContextManager[Session]]
 
 
-class Restorations:
+class RestorationEntries:
     """Restorations in progress; reached through `Catalog.restorations`."""
 
     def __init__(self, transaction: Transaction) -> None:
@@ -44,12 +50,23 @@ class Restorations:
             rows = session.scalars(select(RestorationRow).order_by(RestorationRow.started)).all()
             return [restoration_of_rows(row, _steps(session, row.id)) for row in rows]
 
-    def of(self, volume: str) -> Restoration | None:
-        """The one that is in progress for this volume."""
+    def headings(self) -> list[RestorationHeading]:
+        """Of every one, oldest first, also of those that are damaged."""
         with self._transaction() as session:
-            row = session.scalars(
-                select(RestorationRow).where(RestorationRow.volume == volume)
-            ).one_or_none()
+            rows = session.execute(_HEADINGS.order_by(RestorationRow.started)).all()
+            return [RestorationHeading(*map(str, row)) for row in rows]
+
+    def heading(self, volume: str) -> RestorationHeading | None:
+        """Of the one that is in progress for this volume, also when it is damaged."""
+        with self._transaction() as session:
+            row = session.execute(_HEADINGS.where(RestorationRow.volume == volume)).one_or_none()
+            return None if row is None else RestorationHeading(*map(str, row))
+
+    def of(self, volume: str) -> Restoration | None:
+        """The one that is in progress for this volume. Raises UnreadableRecord."""
+        query = select(RestorationRow).where(RestorationRow.volume == volume)
+        with self._transaction() as session, _judged(volume):
+            row = session.scalars(query).one_or_none()
             return None if row is None else restoration_of_rows(row, _steps(session, row.id))
 
     def begin(self, restoration: Restoration) -> None:
@@ -66,17 +83,17 @@ class Restorations:
     def note(
         self,
         identifier: str,
-        stage: Stage | None = None,
-        facts: Mapping[str, Any] | None = None,
+        stage: RestorationStage | None = None,
+        record: Mapping[str, Any] | None = None,
         deadline_ns: int | None = None,
     ) -> None:
-        """Change what is known of it; `facts` are added to those that are there."""
+        """Replace what is known of it; None: that stays."""
         with self._transaction() as session:
             row = _existing(session, identifier)
             if stage is not None:
                 row.stage = str(stage)
-            if facts is not None:
-                row.facts = {**row.facts, **facts}
+            if record is not None:
+                row.facts = dict(record)
             if deadline_ns is not None:
                 row.deadline_ns = deadline_ns
 
@@ -111,6 +128,23 @@ class Restorations:
         """Remember a copy. Idempotent by its id."""
         with self._transaction() as session:
             session.merge(row_of_copy(copy))
+
+
+_HEADINGS = select(
+    RestorationRow.id, RestorationRow.volume, RestorationRow.strategy, RestorationRow.boot_id
+)
+
+
+@contextmanager
+def _judged(volume: str) -> Iterator[None]:
+    """Say of which volume an entry is that makes no sense."""
+    try:
+        yield
+    except (RecursionError, TypeError, ValueError) as error:
+        raise UnreadableRecord(
+            f"the entry of the restoration of {volume} is damaged: {error}",
+            f"Give it up, which says what it leaves: holdfast recover --abandon {volume}",
+        ) from error
 
 
 def _steps(session: Session, identifier: str) -> list[RestorationStepRow]:

@@ -105,7 +105,7 @@ def row_of_restoration(restoration: Restoration) -> RestorationRow:
         boot_id=restoration.boot_id,
         deadline_ns=restoration.deadline_ns,
         step_names=[str(name) for name in restoration.step_names],
-        facts=dict(restoration.facts),
+        facts=restoration.record,
     )
 
 
@@ -123,7 +123,7 @@ def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]
             "boot_id": row.boot_id,
             "deadline_ns": row.deadline_ns,
             "step_names": row.step_names,
-            "facts": row.facts,
+            "record": row.facts,
             "steps": [
                 {
                     "name": step.name,

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Step:
+class ReceiptStep:
     """One step of what was done, on the receipt's time line."""
 
     name: str
@@ -30,7 +30,7 @@ class Receipt:
     started: float
     finished: float
     outcome: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ReceiptStep, ...] = ()
     processes: tuple[dict[str, Any], ...] = ()
     requests_held: int = 0
     errors_returned: int = 0
@@ -46,6 +46,6 @@ class Receipt:
 
 def receipt_from_json(values: dict[str, Any]) -> Receipt:
     """The receipt that `as_json` described; unknown keys are an error (TypeError)."""
-    steps = tuple(Step(**step) for step in values.get("steps", ()))
+    steps = tuple(ReceiptStep(**step) for step in values.get("steps", ()))
     processes = tuple(values.get("processes", ()))
     return Receipt(**{**values, "steps": steps, "processes": processes})

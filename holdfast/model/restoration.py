@@ -1,18 +1,19 @@
-"""A restoration that has begun and not ended: what a later command needs to finish or undo it.
+"""A restoration that has begun and not ended, as the catalog has it.
 
-Values only. Invariant: what is here can be written as JSON.
+Values only. Invariant: what is here can be written as JSON. What its record means is known to
+`restoration.record` alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from holdfast.model.plan import StepName, Strategy
 
 
-class Stage(StrEnum):
+class RestorationStage(StrEnum):
     """How far a restoration has come."""
 
     PREPARING = "preparing"
@@ -22,6 +23,31 @@ class Stage(StrEnum):
     WAITING = "waiting"
     """Left on purpose: dismounted, with its users parked until the deadline."""
     UNDOING = "undoing"
+
+
+class Mode(StrEnum):
+    """What kind of restoration it is."""
+
+    MOVE = "move"
+    """The present contents move to other storage."""
+    REPLACE = "replace"
+    """Other contents, on other storage, take the place of the present ones."""
+    REMOUNT = "remount"
+    """The same storage is mounted anew."""
+    PARK = "park"
+    """It is dismounted, and its users wait for another command."""
+    STALE = "stale"
+    """The old mount is in no table any more: its handles move to the mount in its place."""
+
+    @property
+    def has_new_storage(self) -> bool:
+        """Whether the volume lies on other storage afterwards."""
+        return self in (Mode.MOVE, Mode.REPLACE)
+
+    @property
+    def keeps_contents(self) -> bool:
+        """Whether every file has the contents that its users know."""
+        return self in (Mode.MOVE, Mode.REMOUNT, Mode.PARK)
 
 
 class StepState(StrEnum):
@@ -55,14 +81,14 @@ class Restoration:
     cause: str
     started: float
     """Unix time, seconds."""
-    stage: Stage
+    stage: RestorationStage
     boot_id: str
     """/proc/sys/kernel/random/boot_id when it began: parked processes do not outlive a boot."""
     deadline_ns: int = 0
     """CLOCK_MONOTONIC of that boot at which every process runs again; 0: nobody waits yet."""
     step_names: tuple[StepName, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-    """What the steps need to know and have found out, by name."""
+    record: Any = None
+    """What its steps need to know and have found out, as JSON: `restoration.record` reads it."""
     steps: tuple[StepRecord, ...] = ()
 
     def record_of(self, name: StepName) -> StepRecord | None:
@@ -73,6 +99,16 @@ class Restoration:
         """Whether that step is recorded as finished."""
         record = self.record_of(name)
         return record is not None and record.state is StepState.FINISHED
+
+
+@dataclass(frozen=True)
+class RestorationHeading:
+    """What can be read of an entry also when the rest of it is damaged. Not judged."""
+
+    id: str
+    volume: str
+    strategy: str
+    boot_id: str
 
 
 @dataclass(frozen=True)

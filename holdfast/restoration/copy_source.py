@@ -13,19 +13,19 @@ from holdfast.containers import image_behind, is_container_url, path_of
 from holdfast.errors import Blocked
 from holdfast.model.volume import Volume
 from holdfast.restoration.assess import Assessment
-from holdfast.restoration.copying.sides import Source
+from holdfast.restoration.copying.sides import CopySource
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 
 
-def source_of(assessment: Assessment) -> Source:
+def source_of(assessment: Assessment) -> CopySource:
     """What the online copy reads. Raises Blocked, HoldfastError."""
     request = assessment.seen.request
     if not request.contents:
         return _whole(assessment)
     if not is_container_url(request.contents):
         place = Path(request.contents)
-        return Source(
+        return CopySource(
             path=in_expendable_child(lambda: str(place.resolve()), doing=request.contents)
         )
     path = path_of(request.contents)
@@ -34,7 +34,7 @@ def source_of(assessment: Assessment) -> Source:
         raise Blocked(
             f"{request.contents} holds no file system", "Name a container that holds one."
         )
-    return Source(
+    return CopySource(
         device=path,
         filesystem=found.type,
         is_image=bool(image_behind(request.contents)),
@@ -42,18 +42,18 @@ def source_of(assessment: Assessment) -> Source:
     )
 
 
-def _whole(assessment: Assessment) -> Source:
+def _whole(assessment: Assessment) -> CopySource:
     """The whole file system, also where only a directory or subvolume of it is mounted."""
     path = assessment.seen.request.volume.mount.path
     point = primary(assessment.seen.points, path)
     if not point.inside:
-        return Source(path=path)
+        return CopySource(path=path)
     if not point.source.startswith("/dev/"):
         raise Blocked(
             f"only /{point.inside} of {point.source} is mounted at {path}",
             "Mount all of it somewhere, and adopt that.",
         )
-    return Source(
+    return CopySource(
         device=point.source,
         filesystem=point.filesystem,
         options=_top_level(point.filesystem),
@@ -66,7 +66,7 @@ def _top_level(filesystem: str) -> str:
     return "subvolid=5" if filesystem == "btrfs" else ""
 
 
-def device_of(volume: Volume, assessment: Assessment) -> Source | None:
+def device_of(volume: Volume, assessment: Assessment) -> CopySource | None:
     """The volume's own block device, for the look at it after the dismount; None: it has none."""
     point = assessment.seen.points[-1]
     if not point.source.startswith("/dev/"):
@@ -75,13 +75,13 @@ def device_of(volume: Volume, assessment: Assessment) -> Source | None:
     options = _top_level(filesystem)
     image = image_behind(volume.adoption.source) if volume.adoption is not None else ""
     if volume.adoption is None or not image:
-        return Source(device=point.source, filesystem=filesystem, options=options)
+        return CopySource(device=point.source, filesystem=filesystem, options=options)
     words = dict(
         word.partition("=")[::2] for word in volume.adoption.loop_options.split(",") if word
     )
     if "autoclear" not in words or nameless_image(point):
-        return Source(device=point.source, filesystem=filesystem, options=options)
-    return Source(
+        return CopySource(device=point.source, filesystem=filesystem, options=options)
+    return CopySource(
         device=image,
         filesystem=filesystem,
         options=options,

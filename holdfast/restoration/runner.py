@@ -17,9 +17,10 @@ from dataclasses import replace
 
 from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
 from holdfast.model.plan import StepName
-from holdfast.model.restoration import Stage, StepRecord, StepState
-from holdfast.restoration.steps.protocol import Step, Work
+from holdfast.model.restoration import RestorationStage, StepRecord, StepState
+from holdfast.restoration.steps.protocol import Step
 from holdfast.restoration.storage import forbid_finish, may_finish
+from holdfast.restoration.work import Work
 
 POINTS_OF_NO_RETURN = (StepName.REPLAY, StepName.UNLOCK, StepName.THAW)
 """Once handles lead to the new mount, and more so when someone has run on it, only forward is safe:
@@ -42,12 +43,12 @@ class Runner:
         self._waits_after = waits_after
         self._checkpoint = checkpoint
 
-    def run(self) -> Stage | None:
+    def run(self) -> RestorationStage | None:
         """Do what is not done yet. None: it is finished; WAITING: another command goes on.
 
         Raises what a step raised, after everything was undone; the error says what could not be.
         """
-        self._note_stage(Stage.RUNNING)
+        self._note_stage(RestorationStage.RUNNING)
         for step in self._steps:
             if self.work.restoration.has_finished(step.name):
                 continue
@@ -62,14 +63,14 @@ class Runner:
                 raise
             if step.name is self._waits_after:
                 self._waits_after = None
-                self._note_stage(Stage.WAITING)
-                return Stage.WAITING
+                self._note_stage(RestorationStage.WAITING)
+                return RestorationStage.WAITING
         return None
 
     def go_on(self) -> bool:
         """Finish or undo what a dead runner left; True when it was finished, False when undone."""
         allowed = may_finish(self.work.settings, self.work.restoration.id)
-        undoing = self.work.restoration.stage is Stage.UNDOING or not allowed
+        undoing = self.work.restoration.stage is RestorationStage.UNDOING or not allowed
         if undoing or not self._past_the_dismount():
             self.undo(None)
             return False
@@ -86,7 +87,7 @@ class Runner:
         """
         with _undisturbed():
             failures = self._undo_all()
-        left_out: list[str] = self.work.live.get("left_out", [])
+        left_out = self.work.live.left_out
         if left_out and isinstance(cause, HoldfastError):
             cause.message += "; it was undone, but for this: " + "; ".join(left_out)
             cause.args = (cause.message,)
@@ -100,7 +101,7 @@ class Runner:
     def _undo_all(self) -> list[str]:
         forbid_finish(self.work.settings, self.work.restoration.id)
         with suppress(StorageFailed):
-            self._note_stage(Stage.UNDOING)
+            self._note_stage(RestorationStage.UNDOING)
         failures = []
         for step in reversed(self._steps):
             record = self.work.restoration.record_of(step.name)
@@ -162,7 +163,7 @@ class Runner:
                 "Everything is as it was. Give a later --deadline.",
             )
 
-    def _note_stage(self, stage: Stage) -> None:
+    def _note_stage(self, stage: RestorationStage) -> None:
         self.work.ledger.note(self.work.restoration.id, stage=stage)
         self.work.restoration = replace(self.work.restoration, stage=stage)
 

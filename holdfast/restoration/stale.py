@@ -6,11 +6,9 @@ Only adopted volumes are remembered well enough: the numbers of their mounts are
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.rebind.scan import blockers, judge
@@ -21,20 +19,28 @@ from holdfast.errors import Blocked, NotAttached, NotFound
 from holdfast.model.handle import User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName, Strategy
-from holdfast.model.restoration import Restoration, Stage
+from holdfast.model.restoration import Mode, RestorationStage
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.capture import capture
-from holdfast.restoration.performing import finish, undone
+from holdfast.restoration.finish import finish, undone
+from holdfast.restoration.prepare import begin
+from holdfast.restoration.record import Intent
 from holdfast.restoration.runner import Runner
-from holdfast.restoration.steps import STEPS, Work
+from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.freeze import users_of
-from holdfast.restoration.storage import make_directory, volume_as_json
-from holdfast.system.boot import boot_id
+from holdfast.restoration.work import Work
 from holdfast.system.mountinfo import all_mount_points
+
+_STEPS = (StepName.FREEZE, StepName.DISMOUNT, StepName.REPLAY, StepName.THAW)
 
 
 def rebind_stale(
-    settings: Settings, catalog: Catalog, volume: Volume, deadline_seconds: float, dry_run: bool
+    settings: Settings,
+    catalog: Catalog,
+    volume: Volume,
+    deadline_seconds: float,
+    dry_run: bool,
+    checkpoint: Callable[[str], None] = lambda place: None,
 ) -> tuple[str, ...]:
     """Move them; one sentence per process. Raises Blocked, NotAttached with nothing touched."""
     now = _present(volume)
@@ -47,34 +53,32 @@ def rebind_stale(
     words = tuple(_words(user) for user in users)
     if dry_run or not users:
         return words
-    restoration = Restoration(
-        id=uuid.uuid4().hex,
-        volume=volume.name,
-        strategy=Strategy.REMOUNT,
-        cause="handles lead to a mount that is gone",
-        started=time.time(),
-        stage=Stage.RUNNING,
-        boot_id=boot_id(),
-        step_names=(StepName.FREEZE, StepName.DISMOUNT, StepName.REPLAY, StepName.THAW),
-        facts={
-            "old": volume_as_json(volume),
-            "points": [asdict(point) for point in now],
-            "stale": [asdict(point) for point in old],
-            "deadline_seconds": deadline_seconds,
-            # The same super block is mounted again: what is stale is the mount alone.
-            "dead": not all(any(map(each.is_on_same_as, now)) for each in old),
-            "broken": True,
-        },
+    intent = Intent(
+        mode=Mode.STALE,
+        old=volume,
+        points=now,
+        stale_points=tuple(old),
+        deadline_seconds=deadline_seconds,
+        # The same super block is mounted again: what is stale is the mount alone.
+        is_dead=not all(any(map(each.is_on_same_as, now)) for each in old),
+        is_broken=True,
     )
-    make_directory(settings, restoration.id)
-    catalog.restorations.begin(restoration)
+    restoration = begin(
+        settings,
+        catalog,
+        intent,
+        Strategy.REMOUNT,
+        "handles lead to a mount that is gone",
+        RestorationStage.RUNNING,
+        _STEPS,
+    )
     work = Work(settings, catalog.restorations, restoration)
     try:
-        Runner(work, STEPS).run()
+        Runner(work, STEPS, checkpoint=checkpoint).run()
     except BaseException as error:
-        undone(settings, catalog, work, str(error) or type(error).__name__)
+        undone(catalog, work, str(error) or type(error).__name__)
         raise
-    finish(settings, catalog, work)
+    finish(catalog, work)
     return words
 
 

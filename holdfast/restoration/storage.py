@@ -1,7 +1,7 @@
 """The storage on either side of a restoration: bringing it up below the mount, taking it down.
 
-Both sides are written down as whole Volume values, so that a later process can go on. Invariant:
-the old storage is not changed, only let go of. Must never mount: that is the step's, through every
+And the directory where one restoration keeps what must survive it. Invariant: the old storage is
+not changed, only let go of. Must never mount: that is the step's, through every
 namespace.
 """
 
@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from holdfast.adopted.nameless_image import kept_device
 from holdfast.adopted.source import mountable_source
 from holdfast.config import Settings
 from holdfast.containers import image_behind
-from holdfast.errors import HoldfastError, StorageFailed
+from holdfast.errors import HoldfastError, StorageFailed, UnreadableRecord
 from holdfast.gate.members.configuration import load_configuration
-from holdfast.model.mountpoint import MountPoint
-from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
+from holdfast.model.volume import Volume
 from holdfast.system.durable import sync_directory
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.loop import attach_loop, detach_loop, loop_devices_of
@@ -32,12 +29,25 @@ from holdfast.volumes.stack.examine import device_file_of
 _LOOP_SECONDS = 30.0
 RESTORATIONS = "restorations"
 NEW_GATE, OLD_GATE = "new-gate", "old-gate"
-_MAY_FINISH = "may-finish"
+_MAY_FINISH, _PARKING = "may-finish", "parking"
 
 
 def directory_of(settings: Settings, identifier: str) -> Path:
-    """Where one restoration keeps what must survive it: parking record, gates' states."""
+    """Where one restoration keeps what must survive it: parking record, gates' states.
+
+    Raises UnreadableRecord when that is no name: what lies there is deleted in the end.
+    """
+    if identifier in ("", ".", "..") or "/" in identifier or "\0" in identifier:
+        raise UnreadableRecord(
+            f"{identifier!r} cannot be the id of a restoration",
+            "The catalog is damaged: move it away, then holdfast volume attach.",
+        )
     return settings.state_directory / RESTORATIONS / identifier
+
+
+def parking_directory(settings: Settings, identifier: str) -> Path:
+    """Where the handles that are parked are written down, see rebind.parking."""
+    return directory_of(settings, identifier) / _PARKING
 
 
 def make_directory(settings: Settings, identifier: str) -> None:
@@ -66,39 +76,9 @@ def may_finish(settings: Settings, identifier: str) -> bool:
     return not folder.exists() or (folder / _MAY_FINISH).exists()
 
 
-def points_from_json(values: list[dict[str, Any]]) -> tuple[MountPoint, ...]:
-    """The mount points that `asdict` described."""
-    return tuple(MountPoint(**value) for value in values)
-
-
-def volume_from_json(values: dict[str, Any]) -> Volume:
-    """The volume that `asdict` described."""
-    adoption = values.get("adoption")
-    return Volume(
-        **{
-            **values,
-            "mount": MountProperties(**values["mount"]),
-            "leg_urls": tuple(values["leg_urls"]),
-            "spare_urls": tuple(values["spare_urls"]),
-            "journal": JournalMode(values["journal"]),
-            "adoption": None if adoption is None else _adoption_from_json(adoption),
-        }
-    )
-
-
-def _adoption_from_json(values: dict[str, Any]) -> Adoption:
-    return Adoption(
-        **{
-            **values,
-            "swap_files": tuple(values["swap_files"]),
-            "points": points_from_json(values["points"]),
-        }
-    )
-
-
-def volume_as_json(volume: Volume) -> dict[str, Any]:
-    """Plain values."""
-    return asdict(volume)
+def containers_of(volume: Volume) -> tuple[str, ...]:
+    """Every container that has the volume's contents."""
+    return (volume.adoption.source,) if volume.adoption else volume.leg_urls
 
 
 def bring_up(settings: Settings, volume: Volume) -> tuple[str, str]:

@@ -1,20 +1,17 @@
-"""The container that a volume moves to: checked, made, and described as the volume it will be.
+"""The containers that a volume moves to: checked, and described as the volume it will be.
 
-Invariant: nothing that holds data is ever overwritten; `remove` takes away only what `prepare`
-made. Must never touch the volume's present storage.
+Invariant: a container that holds data is refused. Changes nothing; `making` does.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from holdfast.adopted.source import own_loop_options
 from holdfast.config import Settings
@@ -24,44 +21,29 @@ from holdfast.containers import (
     image_url,
     open_container,
     parse_container_url,
-    path_of,
 )
 from holdfast.errors import InUse, InvalidOption, TooSmall
-from holdfast.gate.members.configuration import GateConfiguration
-from holdfast.gate.members.provision import provision
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
-from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState, Volume
+from holdfast.model.volume import DEFAULT_SECTOR_BYTES, Volume
 from holdfast.mountpoints.options import carry_options, wanted_super_options
-from holdfast.restoration.copying.sides import Target
-from holdfast.restoration.storage import (
-    NEW_GATE,
-    directory_of,
-    volume_as_json,
-    volume_from_json,
-)
-from holdfast.restoration.update_lock import forget
+from holdfast.restoration.storage import containers_of
 from holdfast.system.block import sector_bytes
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import fitting_label, kind_of
 from holdfast.volumes.checks.foundation import check_not_own_leg
 from holdfast.volumes.checks.new_volume import ContainerPlace, check_containers
 from holdfast.volumes.checks.room import check_room
-from holdfast.volumes.create import configuration_of
 
 ROOM_SHARE = 1.1
 """A new file system needs more than the bytes in use: its own structures, and some air."""
 
-_CONTAINER_SECONDS = 60.0
-_LET_GO_SECONDS = 10.0
-_POLL_SECONDS = 0.02
-
 
 @dataclass(frozen=True)
 class NewStorage:
-    """What a volume will be after the restoration, and where that is kept."""
+    """What a volume will be after the restoration."""
 
     volume: Volume
     existed: tuple[str, ...] = ()
@@ -76,7 +58,7 @@ class NewStorage:
     @property
     def urls(self) -> tuple[str, ...]:
         """Every container that gets the contents."""
-        return (self.volume.adoption.source,) if self.volume.adoption else self.volume.leg_urls
+        return containers_of(self.volume)
 
 
 def design(
@@ -249,9 +231,6 @@ def without_projects(options: str) -> tuple[str, list[Finding]]:
     return ",".join(word for word in words if word != "prjquota"), [finding]
 
 
-_STORING = frozenset({"compress", "compress-force", "nodatacow", "nodatasum"})
-"""Options of btrfs(5) that decide how what is written is stored."""
-
 _GENERAL = frozenset(
     [
         "ro",
@@ -294,91 +273,6 @@ def check_fits(storage: NewStorage, used_bytes: int) -> None:
             "Use a larger container.",
         )
     check_room(storage.urls, used_bytes, "what is in use")
-
-
-def prepare(settings: Settings, identifier: str, storage: NewStorage) -> Target:
-    """Make the container, and the state of its gate; what the copy is told. Durable. Idempotent.
-
-    Killed anywhere, `remove` takes back what was made. Raises HoldfastError.
-    """
-    volume = storage.volume
-    gated = volume.adoption is None
-    needed_bytes = container_bytes_needed(volume.size_bytes) if gated else volume.size_bytes
-    for url in storage.urls:
-        create = partial(open_container(url).create, needed_bytes)
-        in_expendable_child(create, _CONTAINER_SECONDS, url)
-    if gated:
-        folder = directory_of(settings, identifier) / NEW_GATE
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        work = partial(provision, folder, _filled_later(configuration_of(volume)), create=False)
-        in_expendable_child(work, _CONTAINER_SECONDS, storage.url)
-    return Target(
-        path=path_of(storage.url),
-        size_bytes=volume.size_bytes if gated else 0,
-        filesystem=volume.mount.filesystem,
-        label=volume.mount.label,
-        uuid=volume.mount.uuid,
-        options=_storing_options(volume),
-        sector_bytes=volume.sector_bytes,
-    )
-
-
-def _storing_options(volume: Volume) -> str:
-    options = volume.adoption.super_options if volume.adoption else volume.mount.options
-    if volume.mount.filesystem != "btrfs":
-        return ""
-    return ",".join(word for word in options.split(",") if word.partition("=")[0] in _STORING)
-
-
-def _filled_later(configuration: GateConfiguration) -> GateConfiguration:
-    """Files are copied to the first leg; the gate brings the others up to date when it runs."""
-    first, *others = configuration.legs
-    waiting = (replace(leg, state=LegState.RESYNCING) for leg in others)
-    return replace(configuration, legs=(first, *waiting))
-
-
-def remove(storage: NewStorage) -> str:
-    """Take back `prepare`: delete images that were made, empty what was there. Idempotent."""
-    words = []
-    for url in storage.urls:
-        work = partial(_remove, url, existed=url in storage.existed)
-        words.append(in_expendable_child(work, _CONTAINER_SECONDS, url))
-    return "; ".join(words)
-
-
-def _remove(url: str, *, existed: bool) -> str:
-    container = open_container(url)
-    if not container.exists():
-        return f"{url} was not made"
-    if existed:
-        open_container(url).clear()
-        return f"{url} is empty again"
-    deadline = time.monotonic() + _LET_GO_SECONDS
-    while True:
-        try:
-            container.check_unused()
-            break
-        except InUse:  # the process that copied is just ending, and its loop device with it
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_SECONDS)
-    container.remove()
-    forget(url)
-    return f"{url} was deleted again"
-
-
-def as_json(storage: NewStorage) -> dict[str, Any]:
-    """Plain values, for the catalog."""
-    return {"volume": volume_as_json(storage.volume), "existed": list(storage.existed)}
-
-
-def from_json(values: dict[str, Any]) -> NewStorage:
-    """What `as_json` described."""
-    storage = NewStorage(volume_from_json(values["volume"]))
-    existed = values["existed"]
-    if isinstance(existed, bool):  # of a version that knew one container only
-        existed = storage.urls if existed else ()
-    return replace(storage, existed=tuple(existed))
 
 
 def place_beside(volume: Volume, identifier: str) -> str:

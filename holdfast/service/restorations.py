@@ -16,11 +16,12 @@ from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import Left
 from holdfast.model.reporter import SILENT, Reporter
-from holdfast.model.restoration import Copy, Restoration, Stage
+from holdfast.model.restoration import Copy, Restoration, RestorationStage
 from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
+from holdfast.restoration.abandoning import abandon
 from holdfast.restoration.assess import Assessment, assess
 from holdfast.restoration.performing import perform
-from holdfast.restoration.recovery import abandon, go_on, recover_one
+from holdfast.restoration.recovery import go_on, recover_one
 from holdfast.restoration.seen import Request
 from holdfast.restoration.stale import rebind_stale
 from holdfast.service.host import Host
@@ -137,7 +138,7 @@ class Restorations:
         The caller has the turn, and has settled what is of an earlier boot.
         """
         found = self.in_progress(name)
-        return found is not None and found.stage is Stage.WAITING
+        return found is not None and found.stage is RestorationStage.WAITING
 
     def go_on(self, name: str, reporter: Reporter = SILENT) -> Receipt:
         """Mount a parked volume again and let its users go on. The caller has the turn."""
@@ -152,11 +153,11 @@ class Restorations:
 
         What another command is at work on is left to it.
         """
-        done = []
-        for found in self._host.catalog.restorations.all():
+        done, entries = [], self._host.catalog.restorations
+        for found in entries.headings():
             try:
                 with self._host.turn(found.volume, wait_seconds=0.5):
-                    now = self._host.catalog.restorations.of(found.volume)
+                    now = entries.of(found.volume)
                     if now is not None and now.id == found.id:
                         done.append(recover_one(self._host.settings, self._host.catalog, now))
             except HoldfastError as error:
@@ -166,11 +167,11 @@ class Restorations:
     def abandon(self, name: str) -> list[str]:
         """Give up a restoration that can be neither finished nor undone; what is left, in words.
 
-        Raises WrongState when there is none.
+        Also one whose record cannot be read. Raises WrongState when there is none.
         """
         need_root()
         with self._host.turn(name):
-            found = self.in_progress(name)
+            found = self._host.catalog.restorations.heading(name)
             if found is None:
                 raise NothingStuck(
                     f"no restoration of {name} has begun and not ended",
@@ -187,7 +188,7 @@ class Restorations:
         found = self.in_progress(name)
         if found is None:
             return
-        if found.stage is not Stage.WAITING or found.boot_id != boot_id():
+        if found.stage is not RestorationStage.WAITING or found.boot_id != boot_id():
             reporter.say(recover_one(self._host.settings, self._host.catalog, found))
 
     # How it is done

@@ -14,7 +14,7 @@ import pytest
 from holdfast.catalog import Catalog
 from holdfast.demo.dismantle import PREFIX, abandoned, dismantle, lock
 from holdfast.errors import Untrusted
-from holdfast.model.restoration import Restoration, Stage
+from holdfast.model.restoration import Restoration, RestorationStage
 from holdfast.model.volume import MountProperties, Volume
 
 STRANGER = 65534
@@ -50,8 +50,8 @@ def forge(folder: Path, victim: Path) -> None:
     catalog.add(old)
     begun = Restoration(
         id="x" * 32, volume="demo", strategy="migrate", cause="planned", started=time.time(),
-        stage=Stage.PREPARING, boot_id="b", step_names=(),
-        facts={"storage": {"volume": new, "existed": False}, "old": asdict(old)},
+        stage=RestorationStage.PREPARING, boot_id="b", step_names=(),
+        record={"storage": {"volume": new, "existed": False}, "old": asdict(old)},
     )  # fmt: skip
     catalog.restorations.begin(begun)
     catalog.close()

@@ -14,7 +14,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.restoration.copying.child import Copying
-from holdfast.restoration.copying.sides import Source, Target
+from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.restoration_bench import application, make_image, mounted
 from tests.waiting import wait_until
@@ -28,7 +28,7 @@ def test_a_pass_that_takes_too_long_is_given_up(ram_directory: Path) -> None:
     with mounted(image, ram_directory / "mnt") as path:
         (path / "data").write_bytes(b"x" * 10_000_000)
         copying = Copying(
-            Source(path=str(path)), Target(str(copy), 0, "ext4", "", str(uuid.uuid4()))
+            CopySource(path=str(path)), CopyTarget(str(copy), 0, "ext4", "", str(uuid.uuid4()))
         )
         try:
             with pytest.raises(DeadlinePassed):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from holdfast.containers import parse_container_url
 from holdfast.errors import InvalidName, InvalidSize, InvalidUrl
 from holdfast.model.finding import Finding, Verdict
-from holdfast.model.receipt import Receipt, Step, receipt_from_json
+from holdfast.model.receipt import Receipt, ReceiptStep, receipt_from_json
 from holdfast.model.size import (
     MAXIMUM_VOLUME_BYTES,
     MINIMUM_VOLUME_BYTES,
@@ -95,7 +95,7 @@ def test_a_url_is_normalised_and_stays_the_same_when_read_again(text: str, url: 
 def test_a_receipt_survives_json() -> None:
     receipt = Receipt(
         "r", "bank", "hold", "no leg left", 1.5, 2.5, "continued",
-        steps=(Step("held", 1.5, 1.0, "done"),), processes=({"pid": 1, "name": "x"},),
+        steps=(ReceiptStep("held", 1.5, 1.0, "done"),), processes=({"pid": 1, "name": "x"},),
         details={"a": [1]},
     )  # fmt: skip
     assert receipt_from_json(json.loads(json.dumps(receipt.as_json()))) == receipt

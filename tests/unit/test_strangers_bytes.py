@@ -50,7 +50,7 @@ from holdfast.gate.members.configuration import (
 from holdfast.model.bounded import MOST_NUMBER, read_json, read_object, typed
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.receipt import Receipt
-from holdfast.model.restoration import Copy, Restoration, Stage, StepRecord, StepState
+from holdfast.model.restoration import Copy, Restoration, RestorationStage, StepRecord, StepState
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.mounts import parse_mountinfo
@@ -301,7 +301,7 @@ def test_a_dataclass_says_which_field_is_wrong() -> None:
 
 
 RESTORATION = Restoration(
-    "id", "shop", Strategy.MIGRATE, "planned", 1.0, Stage.RUNNING, "boot", 5,
+    "id", "shop", Strategy.MIGRATE, "planned", 1.0, RestorationStage.RUNNING, "boot", 5,
     (StepName.FREEZE, StepName.RESTORE), {"points": []},
     (StepRecord(StepName.FREEZE, StepState.FINISHED, 1.0),),
 )  # fmt: skip

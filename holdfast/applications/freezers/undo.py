@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.applications.freezers import FREEZERS
 from holdfast.applications.freezers.protocol import processes_in
 from holdfast.applications.freezers.record import Record, RecordFile
-from holdfast.model.receipt import Receipt, Step
+from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.system.durable import replace_durably
 
 _ATTEMPTS = 3
@@ -93,8 +93,10 @@ def _receipt(record: Record, outcome: str, failed: list[str], thawing_ns: int) -
     frozen_ns = min((batch.at_ns for batch in record.batches), default=thawing_ns)
     wall = now - now_ns / 1e9
     steps = (
-        Step("freeze", wall + frozen_ns / 1e9, (thawing_ns - frozen_ns) / 1e9, record.freezer),
-        Step("thaw", wall + thawing_ns / 1e9, (now_ns - thawing_ns) / 1e9, outcome),
+        ReceiptStep(
+            "freeze", wall + frozen_ns / 1e9, (thawing_ns - frozen_ns) / 1e9, record.freezer
+        ),
+        ReceiptStep("thaw", wall + thawing_ns / 1e9, (now_ns - thawing_ns) / 1e9, outcome),
     )
     return Receipt(
         id=record.id,

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic_ns, time
 
 from holdfast.gate.runtime import shared_page
-from holdfast.model.receipt import Receipt, Step
+from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.system.boot import boot_id
 from holdfast.system.durable import replace_durably
 from holdfast.system.process_state import DEAD, STOPPED, read_state
@@ -127,7 +127,7 @@ def _receipt(volume: str, cells: memoryview) -> Receipt:
         started=started,
         finished=now,
         outcome="applications got errors (EIO) until the volume is attached again",
-        steps=(Step(last, started, 0.0, f"processes {pids[0]} and {pids[1]}"),),
+        steps=(ReceiptStep(last, started, 0.0, f"processes {pids[0]} and {pids[1]}"),),
         requests_held=counters.in_flight,
         errors_returned=counters.in_flight,
         longest_wait_ms=0.0,

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import BUSY_SINCE
-from holdfast.model.receipt import Receipt, Step
+from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.system.durable import replace_durably
 
 GRAVITY = (
@@ -39,7 +39,7 @@ class Incident:
         self.started = time() - (now_ns - self.started_ns) / 1e9
         self.strategy = strategy
         self.cause = cause
-        self.steps: list[Step] = []
+        self.steps: list[ReceiptStep] = []
         self.requests_held = 0
         self.errors_returned = 0
         self.longest_wait_ns = 0
@@ -57,7 +57,7 @@ class Incident:
         """Add a step that ended now and began at `since_ns` (default: an instant)."""
         now = monotonic_ns()
         seconds = (now - since_ns) / 1e9 if since_ns else 0.0
-        self.steps.append(Step(name, time() - seconds, seconds, outcome))
+        self.steps.append(ReceiptStep(name, time() - seconds, seconds, outcome))
 
     def resolve(self, outcome: str) -> None:
         """The cause is dealt with; the incident closes when its last request is answered."""

@@ -10,8 +10,9 @@
     inode         its flags and project id
     sharing       what it has in common with others
     losses        what the copy lacks, name by name
+    walked_source the source's files as they were walked, or why not
     passes        Replica: one pass after the other, each only with what changed
-    sides         both sides, as whoever copies is told of them
+    sides         both sides, as the process that copies needs to know them
     worker        what the expendable process can be told to do
     child         that process, and who asks it
 

@@ -30,8 +30,8 @@ from holdfast.errors import (
 )
 from holdfast.restoration.copying.locating import as_questions
 from holdfast.restoration.copying.passes import PassResult
-from holdfast.restoration.copying.sides import Source, Target
-from holdfast.restoration.copying.worker import Progress, Worker
+from holdfast.restoration.copying.sides import CopySource, CopyTarget
+from holdfast.restoration.copying.worker import CopyWorker, Progress
 
 START_SECONDS = 330.0
 """mkfs has 300 s."""
@@ -50,7 +50,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class Copying:
     """The parent's handle on the process. Close it whatever happens."""
 
-    def __init__(self, source: Source, target: Target) -> None:
+    def __init__(self, source: CopySource, target: CopyTarget) -> None:
         """Start the process, make the file system and mount both sides. Raises HoldfastError."""
         self._commands, theirs = _pipe_to_child()
         answers, self_writing = os.pipe2(os.O_CLOEXEC)
@@ -100,7 +100,7 @@ class Copying:
         """Let go of the source, so that it can be dismounted."""
         self._ask("leave", min(seconds, STILL_SECONDS))
 
-    def take_source(self, source: Source, seconds: float = STILL_SECONDS) -> None:
+    def take_source(self, source: CopySource, seconds: float = STILL_SECONDS) -> None:
         """Mount a device as the source, read-only and unseen."""
         self._ask("source", min(seconds, STILL_SECONDS), source=asdict(source))
 
@@ -197,7 +197,7 @@ def _serve(commands: int, answers: int, parent: int) -> None:
         if os.getppid() != parent:
             return
         os.chdir("/")
-        worker = Worker(lambda percent: _write_line(answers, {"percent": percent}))
+        worker = CopyWorker(lambda percent: _write_line(answers, {"percent": percent}))
         with open(commands, "rb", closefd=False) as lines:
             for line in lines:
                 arguments = json.loads(line)
@@ -210,7 +210,7 @@ def _serve(commands: int, answers: int, parent: int) -> None:
         os._exit(status)
 
 
-def _answer(worker: Worker, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _answer(worker: CopyWorker, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = getattr(worker, verb)(**arguments)
         return answer

@@ -17,7 +17,7 @@ _COMPRESSION = "btrfs.compression"  # btrfs-property(8)
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class FileCopied:
     """What one file came to."""
 
     written_bytes: int
@@ -28,7 +28,7 @@ class Copied:
     """Properties that the target's file system could not keep."""
 
 
-def copy_contents(reading: int, writing: int, is_new: bool, sharing: bool = False) -> Copied:
+def copy_contents(reading: int, writing: int, is_new: bool, sharing: bool = False) -> FileCopied:
     """Make the target's contents and properties (but the late flags) equal to the source's.
 
     Both are descriptors of regular files. Meanwhile the target is root's alone, and no set-id bit
@@ -42,7 +42,7 @@ def copy_contents(reading: int, writing: int, is_new: bool, sharing: bool = Fals
         _choose_compression(reading, writing)
     written_bytes = make_equal(reading, writing, is_new=is_new)
     shared = shared_bytes(reading) if sharing else 0
-    return Copied(written_bytes, shared, properties, lost)
+    return FileCopied(written_bytes, shared, properties, lost)
 
 
 def _choose_compression(reading: int, writing: int) -> None:

@@ -27,16 +27,9 @@ from holdfast.restoration.copying.losses import File, Losses, file_of
 from holdfast.restoration.copying.moves import moves
 from holdfast.restoration.copying.sharing import can_share
 from holdfast.restoration.copying.target_names import MADE_BY_MKFS, TargetNames
-from holdfast.restoration.copying.tree import (
-    GONE,
-    SUBVOLUME_ROOT,
-    Signature,
-    Tree,
-    Walked,
-    differences,
-    walk,
-)
-from holdfast.system.beneath import open_beneath, reopen
+from holdfast.restoration.copying.tree import Signature, Tree, differences, walk
+from holdfast.restoration.copying.walked_source import Elsewhere, Leased, WalkedSource
+from holdfast.system.beneath import reopen
 from holdfast.system.change_times import now_ns
 from holdfast.system.leases import Leases
 
@@ -44,16 +37,6 @@ _LOST_SHOWN = 20
 _ENTRY_BYTES = 4096
 """What a name counts in the progress beside its bytes."""
 _PROGRESS_SECONDS = 0.1
-_READ = os.O_RDONLY | os.O_NOATIME | os.O_NONBLOCK
-"""Without waiting: for a lease that was taken after we looked."""
-
-
-class _Elsewhere(Exception):
-    """At this path is not what was walked: a later pass finds out what."""
-
-
-class _Leased(Exception):
-    """Reading it would break somebody's lease: a later pass does, when everybody stands still."""
 
 
 @dataclass
@@ -104,9 +87,8 @@ class Replica:
         self._touched: set[bytes] = set()
         self._files: dict[File, bytes] = {}
         """Where in the target the file of a source inode is."""
-        self._walked = Walked({}, {})
         self._sharing = False
-        self._source: Folders
+        self._source: WalkedSource
         self._target: Folders
         self._names: TargetNames
 
@@ -127,10 +109,11 @@ class Replica:
         self.passes += 1
         result = PassResult(self.passes)
         begun = time.monotonic()
-        with self._opened():
-            self._sharing = can_share(self._source.root)
-            self._walked = walk(self._source.root)
-            wanted = self._walked.tree
+        with self._opened() as source:
+            self._sharing = can_share(source.root)
+            walked = walk(source.root)
+            self._source = WalkedSource(source, walked, self._leases)
+            wanted = walked.tree
             walked_ns = now_ns()
             check_limits(wanted, self._target.root, self._filesystem)
             self._touched.add(b"")
@@ -150,12 +133,12 @@ class Replica:
         return result
 
     @contextmanager
-    def _opened(self) -> Iterator[None]:
-        """Nothing of either side is held between two passes."""
+    def _opened(self) -> Iterator[Folders]:
+        """The source's; nothing of either side is held between two passes."""
         with closing(Folders(self.source)) as source, closing(Folders(self.target)) as target:
-            self._source, self._target = source, target
+            self._target = target
             self._names = TargetNames(target)
-            yield
+            yield source
 
     def set_late_flags(self) -> None:
         """Give the copies the inode flags (immutable, append only, …) of their sources.
@@ -240,9 +223,9 @@ class Replica:
                     self.known[path] = new
                 else:
                     self.known[path] = _unsettled(new)
-            except _Elsewhere:
+            except Elsewhere:
                 result.missed_files += 1
-            except _Leased:
+            except Leased:
                 result.leased_files += 1
                 result.leased_bytes += new.size_bytes
                 if len(result.leased) < _LOST_SHOWN:
@@ -258,12 +241,12 @@ class Replica:
         self.known = {path: self.known[path] for path in wanted if path in self.known}
 
     def _copy_one(self, path: bytes, new: Signature, result: PassResult) -> bool:
-        """Whether it is as it was when it was walked. Raises _Elsewhere, _Leased, OSError.
+        """Whether it is as it was when it was walked. Raises Elsewhere, Leased, OSError.
 
         Whenever this is left, `known` says which names are in the copy.
         """
-        with self._found(path, new) as (source, before):
-            is_same = self._walked.signature_of(before) == new
+        with self._source.found(path, new) as (source, before):
+            is_same = self._source.is_as_walked(before, new)
             leads_to = os.readlink(b"", dir_fd=source) if new.kind == stat.S_IFLNK else b""
             if path in self.known and not self._is_same_special(path, new, leads_to):
                 self._names.remove(path, False)  # the inode number was used again
@@ -295,7 +278,7 @@ class Replica:
         exists: bool,
         result: PassResult,
     ) -> bool:
-        with self._reading(source, before) as reading:
+        with self._source.reading(source, before) as reading:
             flags = os.O_RDWR | (0 if exists else os.O_CREAT | os.O_EXCL)
             with self._target.opened(path, flags, 0 if exists else 0o600) as writing:
                 if not exists:
@@ -315,37 +298,6 @@ class Replica:
             self._losses.shared[file_of(new)] = done.shared_bytes
         self._note_lost(path, done.lost + lost, result)
         return is_same
-
-    @contextmanager
-    def _found(self, path: bytes, new: Signature) -> Iterator[tuple[int, os.stat_result]]:
-        """An O_PATH descriptor of the inode that was walked, and what stat says of it now."""
-        try:
-            folder, name = self._source.parent_of(path)
-            source = open_beneath(folder, name, os.O_PATH | os.O_NOFOLLOW)
-        except OSError as error:
-            if error.errno in GONE:
-                raise _Elsewhere from None
-            raise
-        try:
-            status = os.fstat(source)
-            if not self._walked.is_same(status, new):
-                raise _Elsewhere
-            yield source, status
-        finally:
-            os.close(source)
-
-    @contextmanager
-    def _reading(self, source: int, status: os.stat_result) -> Iterator[int]:
-        if self._leases.forbid_reading(status):
-            raise _Leased
-        try:
-            reading = reopen(source, _READ)
-        except BlockingIOError:
-            raise _Leased from None
-        try:
-            yield reading
-        finally:
-            os.close(reading)
 
     def _link(self, path: bytes, new: Signature, leads_to: bytes) -> bool:
         """Give a file that is in the copy already this name; whether there was one."""
@@ -377,7 +329,7 @@ class Replica:
                 continue
             try:
                 self._finish_directory(path, new, result)
-            except _Elsewhere:
+            except Elsewhere:
                 self.known[path] = _unsettled(new)
             except OSError as error:
                 raise OSError(error.errno, error.strerror, path) from error
@@ -385,7 +337,7 @@ class Replica:
 
     def _finish_directory(self, path: bytes, new: Signature, result: PassResult) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY
-        with self._found(path, new) as (source, before):
+        with self._source.found(path, new) as (source, before):
             reading = reopen(source, flags | os.O_NOATIME)
             try:
                 properties = properties_of(reading)
@@ -394,15 +346,10 @@ class Replica:
             with self._target.opened(path, flags) as target:
                 lost = give(target, properties)
                 self._losses.note_late_flags(path, properties.late_flags)
-                if self._is_subvolume(path, new):
+                if self._source.is_subvolume(path, new):
                     lost.append("btrfs subvolume (a directory now)")
                 lost += copy_attributes(source, target, before, new.modified_ns, with_rights=True)
         self._note_lost(path, lost, result)
-
-    def _is_subvolume(self, path: bytes, new: Signature) -> bool:
-        above = self._walked.tree.get(path.rpartition(b"/")[0])
-        is_other = above is not None and above.inode[0] != new.inode[0]
-        return bool(path) and is_other and new.inode[1] == SUBVOLUME_ROOT
 
     def _compare(self, wanted: Tree) -> list[str]:
         copy = walk(self._target.root).tree

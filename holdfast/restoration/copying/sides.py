@@ -1,4 +1,4 @@
-"""Both sides of a copy, as whoever copies is told of them. Values only."""
+"""Both sides of a copy, as the process that copies needs to know them. Values only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from holdfast.model.volume import DEFAULT_SECTOR_BYTES
 
 
 @dataclass(frozen=True)
-class Target:
+class CopyTarget:
     """Where to copy to."""
 
     path: str
@@ -27,7 +27,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Source:
+class CopySource:
     """Where to copy from: what is mounted at a path (without mounts below), or the file system on a
     device or in an image."""
 

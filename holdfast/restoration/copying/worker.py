@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.applications.rebind.parking.placed_contents import OpenFile, copy_ahead
 from holdfast.restoration.copying.locating import Question, locate
 from holdfast.restoration.copying.passes import Replica
-from holdfast.restoration.copying.sides import Source, Target
+from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.system.detached import mount_detached
 from holdfast.system.filesystem import make_filesystem
 from holdfast.system.loop import attach_private_loop
@@ -34,7 +34,7 @@ _UNTOUCHED = attributes_of("ro,nosuid,nodev,noexec,noatime,nosymfollow")
 looking at the source leaves no trace in it."""
 
 
-class Worker:
+class CopyWorker:
     """What the child has open, and what it can be told to do; answers are JSON values."""
 
     def __init__(self, progress: Progress) -> None:
@@ -46,7 +46,7 @@ class Worker:
 
     def start(self, source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
         """Attach, make and mount."""
-        wanted = Target(**target)
+        wanted = CopyTarget(**target)
         device, self._loop = attach_private_loop(
             wanted.path, wanted.size_bytes, sector_bytes=wanted.sector_bytes
         )
@@ -61,7 +61,7 @@ class Worker:
 
     def source(self, source: dict[str, Any]) -> dict[str, Any]:
         """Mount the source, or look at what is mounted."""
-        wanted = Source(**source)
+        wanted = CopySource(**source)
         if wanted.path:
             self._source = _clone(wanted.path)
         else:

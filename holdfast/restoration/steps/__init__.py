@@ -8,7 +8,7 @@ from holdfast.restoration.steps.dismount import Dismount
 from holdfast.restoration.steps.flush import Flush
 from holdfast.restoration.steps.freeze import Freeze
 from holdfast.restoration.steps.lock import Lock, Unlock
-from holdfast.restoration.steps.protocol import Step, Work
+from holdfast.restoration.steps.protocol import Step
 from holdfast.restoration.steps.remount import Remount
 from holdfast.restoration.steps.replay import Replay
 from holdfast.restoration.steps.restore import Restore
@@ -30,4 +30,4 @@ STEPS: dict[StepName, Step] = {
     )
 }
 
-__all__ = ["STEPS", "Step", "Work"]
+__all__ = ["STEPS", "Step"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from holdfast.model.plan import StepName
 from holdfast.mountpoints.capture import capture
-from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.work import Work
 
 
 class Capture:
@@ -21,7 +19,7 @@ class Capture:
     def do(self, work: Work) -> str:
         """Write down every mount point."""
         points = capture(work.old.mount.path)
-        work.remember(points=[asdict(point) for point in points])
+        work.remember(captured=points)
         namespaces = len({point.namespace for point in points})
         return f"{len(points)} mounts in {namespaces} namespaces"
 

@@ -7,16 +7,15 @@ whatever it takes, which its receipt says.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 
 from holdfast.adopted.nameless_image import keep_nameless
 from holdfast.model.plan import StepName
+from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dead import dismount_dead
 from holdfast.mountpoints.dismount import dismount
 from holdfast.restoration.steps.mounting import make_covers_for, mount_storage
-from holdfast.restoration.steps.parked import parked
-from holdfast.restoration.steps.protocol import Work
-from holdfast.restoration.storage import points_from_json
+from holdfast.restoration.steps.parked import outcomes_of, parked
+from holdfast.restoration.work import Work
 
 
 class Dismount:
@@ -30,27 +29,27 @@ class Dismount:
 
     def do(self, work: Work) -> str:
         """Park, then dismount. Raises InUse when something keeps it busy all the same."""
-        points = points_from_json(work.facts["points"])
+        points = work.points
         rebind = parked(work)
         if rebind is not None:
             rebind.park()
-        if "stale" in work.facts:
+        if work.intent.mode is Mode.STALE:
             return "the old mount is gone already"
         if points and keep_nameless(points[-1]):
             work.say("its image has no name any more: the loop device keeps it")
         covers = make_covers_for(work)
         try:
-            if not work.facts.get("broken"):
+            if not work.intent.is_broken:
                 gone = dismount(points, covers=covers)
                 if gone != points:  # renamed meanwhile, or mounted in new namespaces, too
-                    work.remember(points=[asdict(point) for point in gone])
+                    work.remember(captured=tuple(gone))
                 return f"{len(gone)} mounts"
             findings = dismount_dead(points, covers)
         finally:
             if covers is not None:
                 covers.close()
             work.note_the_way()
-        work.remember(forced=[finding.as_json() for finding in findings])
+        work.remember(forced=tuple(findings))
         return "; ".join(finding.found for finding in findings) or f"{len(points)} mounts"
 
     def undo(self, work: Work) -> str:
@@ -59,9 +58,9 @@ class Dismount:
         try:
             rebind = parked(work)
             if rebind is not None and rebind.pids:
-                rebind.rebind(bases, same_data=True, same_inodes=True)
+                outcomes = rebind.rebind(bases, same_data=True, same_inodes=True)
+                work.remember_if_possible(replayed=outcomes_of(outcomes))
         finally:
             for base in bases.values():
                 os.close(base)
-        left_out: list[str] = work.live.get("left_out", [])
-        return "; ".join(("mounted again", *left_out))
+        return "; ".join(("mounted again", *work.live.left_out))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from holdfast.errors import StorageFailed
 from holdfast.model.plan import StepName
+from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dismount import sync
-from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.online import leased
-from holdfast.restoration.steps.protocol import Work
-from holdfast.restoration.storage import points_from_json
+from holdfast.restoration.record import Flushed
+from holdfast.restoration.work import Work
 
 
 class Flush:
@@ -26,13 +26,13 @@ class Flush:
 
     def do(self, work: Work) -> str:
         """Sync, then the pass that finds everybody stopped."""
-        if work.facts.get("broken"):
+        if work.intent.is_broken:
             return "the mount is broken: nothing can be written to it"
-        copying: Copying | None = work.live.get("copying")
-        if copying is None or not work.facts.get("from_live"):
-            sync(points_from_json(work.facts["points"]))
+        copying = work.live.copying
+        if copying is None or work.intent.mode is not Mode.MOVE:
+            sync(work.points)
             return "synced"
-        has_device = bool(work.facts.get("device"))
+        has_device = work.intent.device is not None
         result = copying.run_pass(verify=not has_device, seconds=work.seconds_left())
         if result.leased_files and not has_device:
             raise leased(result)
@@ -42,7 +42,7 @@ class Flush:
                 "Everything is as it was. Try again; report it when it stays.",
             )
         copying.leave_source(work.seconds_left())
-        work.remember(final_pass={"seconds": result.seconds, "bytes": result.written_bytes})
+        work.remember(flushed=Flushed(result.seconds, result.written_bytes))
         return f"{result.copied_files} files, {result.written_bytes} bytes in {result.seconds:.3f}"
 
     def undo(self, work: Work) -> str:

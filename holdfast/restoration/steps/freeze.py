@@ -20,10 +20,11 @@ from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName
+from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dead import abort, is_fuse
+from holdfast.restoration.record import Frozen
 from holdfast.restoration.steps.parked import keep, parked, record_directory
-from holdfast.restoration.steps.protocol import Work
-from holdfast.restoration.storage import points_from_json
+from holdfast.restoration.work import Work
 
 
 class Freeze:
@@ -33,44 +34,44 @@ class Freeze:
 
     def is_done(self, work: Work) -> bool:
         """Whether they are stopped now."""
-        return "parking" in work.facts and parked(work) is not None
+        return parked(work) is not None
 
     def do(self, work: Work) -> str:
         """Stop them all; which and how many, in words. Raises Blocked with nobody stopped."""
-        stale = "stale" in work.facts
-        points = points_from_json(work.facts["stale" if stale else "points"])
+        intent = work.intent
+        stale = intent.mode is Mode.STALE
+        points = intent.stale_points if stale else work.points
         protection = Protection(servers_below(points), ourselves())
 
         def find() -> list[User]:
             return users_of(points, work.own_pids, protection, stale=stale)
 
-        seconds = float(work.facts["deadline_seconds"])
+        seconds = intent.deadline_seconds
         users = find()
         deadline_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(seconds * 1e9)
-        directory = record_directory(work)
-        work.begin_waiting(deadline_ns, parking=str(directory), frozen_at=time.time())
-        alive = not work.facts.get("dead")
+        work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=time.time())
         rebind = Rebind(
-            directory,
+            record_directory(work),
             users,
             deadline_ns,
             points,
             find,
-            storage_answers=alive,
-            seized=partial(abort, points) if work.facts.get("broken") and not stale else None,
+            storage_answers=not intent.is_dead,
+            seized=partial(abort, points) if intent.is_broken and not stale else None,
             # A FUSE server has all that was written, unless it asked for a write-back cache, which
             # few do and nobody outside can see.
-            refuses_confined=bool(work.facts.get("refuses_confined")),
+            refuses_confined=intent.refuses_confined,
             written_through=work.new is None and is_fuse(work.old.mount.filesystem),
         )
         rebind.stop()
         keep(work, rebind)
         stopped = [user for user in rebind.users if user.pid in rebind.pids]
-        work.live["users"] = stopped
         work.remember(
-            frozen=[[user.pid, user.name] for user in stopped],
-            calls_made_again=rebind.calls_made_again,
-            calls_failed=rebind.calls_failed,
+            frozen=Frozen(
+                tuple((user.pid, user.name) for user in stopped),
+                rebind.calls_made_again,
+                tuple(rebind.calls_failed),
+            )
         )
         handles = sum(len(user.handles) for user in stopped)
         return f"{len(stopped)} processes, {handles} handles"

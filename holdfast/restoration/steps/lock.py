@@ -7,8 +7,8 @@ beside it, which is seen by every host that mounts the folder; see `update_lock`
 from __future__ import annotations
 
 from holdfast.model.plan import StepName
-from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.update_lock import UpdateLock
+from holdfast.restoration.work import Work
 
 
 def _locks(work: Work) -> list[UpdateLock]:
@@ -38,7 +38,7 @@ class Lock:
                 lock.give_back()
             raise
         tokens = {lock.path: lock.token for lock in taken}
-        work.remember(fencing=tokens)
+        work.remember(tokens=tokens)
         return ", ".join(f"{path} (token {token})" for path, token in tokens.items()) or "the turn"
 
     def undo(self, work: Work) -> str:

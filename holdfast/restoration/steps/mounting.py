@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
 
-from holdfast.errors import HoldfastError, NotAttached, StorageFailed
+from holdfast.errors import HoldfastError, NotAttached
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.model.plan import Strategy
+from holdfast.model.restoration import Mode
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.capture import by_somebody_else, newcomers
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
-from holdfast.restoration.steps.protocol import Work
-from holdfast.restoration.storage import bring_up, points_from_json
-from holdfast.system.cover import Covers, Server, make_covers, release
+from holdfast.restoration.storage import bring_up
+from holdfast.restoration.work import Work
+from holdfast.system.cover import Covers, make_covers, release
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mount_api import open_place
 from holdfast.system.mounts import mount_at
@@ -29,9 +27,9 @@ def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[
     Whoever waits at a cover goes on. `undoing`: what cannot be mounted is left out, and noted.
     Idempotent: points where it is mounted already are taken as they are. Raises HoldfastError.
     """
-    points = points_from_json(work.facts["points"])
-    if "stale" in work.facts:
-        return {each.id: in_place(each) for each in points_from_json(work.facts["stale"])}
+    points = work.points
+    if work.intent.mode is Mode.STALE:
+        return {each.id: in_place(each) for each in work.intent.stale_points}
     source, more = bring_up(work.settings, volume)
     old_type = points[-1].filesystem if points else volume.mount.filesystem
     words, _ = carry_options(wanted_super_options(points), old_type, volume.mount.filesystem)
@@ -41,20 +39,11 @@ def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[
     bases = remount(points, source, volume.mount.filesystem, options, notes.append, manner)
     release_covers(work)
     if undoing:
-        work.live["left_out"] = [f"{each.subject}: {each.found}" for each in notes
-                                 if each.subject != "propagation"]  # fmt: skip
-    _tell(work, notes)
+        work.live.left_out = tuple(
+            f"{each.subject}: {each.found}" for each in notes if each.subject != "propagation"
+        )
+    work.tell(notes)
     return bases
-
-
-def _tell(work: Work, notes: Sequence[Finding]) -> None:
-    """For the receipt. Processes are stopped: a catalog that fails is no reason to stop here."""
-    if notes:
-        found = [*work.facts.get("findings", ()), *(each.as_json() for each in notes)]
-        try:
-            work.remember(findings=found)
-        except StorageFailed:
-            work.facts["findings"] = found
 
 
 def make_covers_for(work: Work) -> Covers | None:
@@ -63,16 +52,16 @@ def make_covers_for(work: Work) -> Covers | None:
     None where the users wait for another command (detach): the place may be away for long, and an
     administrator looks at it. None, with a note, where the host cannot.
     """
-    if work.restoration.strategy == Strategy.DETACH or "stale" in work.facts:
+    if work.intent.mode in (Mode.PARK, Mode.STALE):
         return None
     try:
         covers = make_covers(work.restoration.deadline_ns)
     except (HoldfastError, OSError) as error:
         words = f"the mount point cannot be covered: {error}"
-        _tell(work, [Finding("cover", Verdict.LIMITED, words)])
+        work.tell([Finding("cover", Verdict.LIMITED, words)])
         return None
     try:
-        work.remember(cover=asdict(covers.server))
+        work.remember(cover=covers.server)
     except BaseException:
         covers.close()
         raise
@@ -81,17 +70,16 @@ def make_covers_for(work: Work) -> Covers | None:
 
 def release_covers(work: Work) -> None:
     """Whoever waits at a cover walks again. Idempotent."""
-    if "cover" in work.facts:
-        release(Server(**work.facts["cover"]))
+    if work.record.cover is not None:
+        release(work.record.cover)
 
 
 def refuse_newcomers(work: Work) -> None:
     """Raise InUse when somebody has mounted the storage that was dismounted, or something at its
     places: what is written there would be lost, or hidden."""
-    points = points_from_json(work.facts["points"])
-    if work.new is None or "stale" in work.facts or not points:
+    if work.new is None or not work.points:
         return
-    for each in newcomers(points):
+    for each in newcomers(work.points):
         raise by_somebody_else(each)
 
 

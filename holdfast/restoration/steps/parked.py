@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
-from holdfast.restoration.steps.protocol import Work
-from holdfast.restoration.storage import directory_of
+from holdfast.restoration.record import Replayed
+from holdfast.restoration.storage import parking_directory
+from holdfast.restoration.work import Work
 
-_LIVE = "rebind"
+_MOST_NOTES = 100
 
 
 def record_directory(work: Work) -> Path:
     """Where the handles that are parked are written down."""
-    return directory_of(work.settings, work.restoration.id) / "parking"
+    return parking_directory(work.settings, work.restoration.id)
 
 
 def keep(work: Work, rebind: Rebind | None) -> None:
     """These are the stopped processes from now on."""
-    work.live[_LIVE] = rebind
+    work.live.stopped = rebind
+    work.live.was_looked_for = True
 
 
 def parked(work: Work) -> Rebind | None:
     """The stopped processes; None when none of them is left, or was stopped at all."""
-    if _LIVE not in work.live:
-        place = str(work.facts.get("parking", ""))
-        work.live[_LIVE] = Rebind.regain(Path(place)) if place else None
-    found: Rebind | None = work.live[_LIVE]
-    return found
+    if not work.live.was_looked_for:
+        may_be_stopped = work.record.stopping is not None
+        keep(work, Rebind.regain(record_directory(work)) if may_be_stopped else None)
+    return work.live.stopped
+
+
+def outcomes_of(handles: Sequence[ReboundHandle]) -> Replayed:
+    """What became of them, counted, and what is to be said of single ones. Pure."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    notes = []
+    for each in handles:
+        kinds = counts.setdefault(str(each.handle.pid), {})
+        kind = kinds.setdefault(str(each.handle.kind), {})
+        kind[str(each.outcome)] = kind.get(str(each.outcome), 0) + 1
+        if each.note:
+            notes.append(f"{each.handle.pid} {each.handle.path}: {each.outcome}, {each.note}")
+    return Replayed(counts, tuple(notes[:_MOST_NOTES]))

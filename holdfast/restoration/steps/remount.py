@@ -9,7 +9,7 @@ from holdfast.model.plan import StepName
 from holdfast.mountpoints.capture import capture_device
 from holdfast.mountpoints.dismount import dismount
 from holdfast.restoration.steps.mounting import mount_storage, refuse_newcomers
-from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.work import Work
 from holdfast.system.mounts import mounts
 
 
@@ -26,13 +26,14 @@ class Remount:
         """Mount it; the roots stay open for the handles that move to it."""
         volume = work.new or work.old
         refuse_newcomers(work)
-        work.live["bases"] = mount_storage(work, volume)
-        return f"{volume.mount.filesystem} at {len(work.live['bases'])} mounts"
+        work.live.roots = roots = mount_storage(work, volume)
+        return f"{volume.mount.filesystem} at {len(roots)} mounts"
 
     def undo(self, work: Work) -> str:
         """Dismount it again. Nobody has run on it yet. The old storage is never dismounted here."""
-        for base in work.live.pop("bases", {}).values():
-            os.close(base)
+        roots, work.live.roots = work.live.roots or {}, None
+        for root in roots.values():
+            os.close(root)
         new, path = work.new, work.old.mount.path
         if new is None:
             return "nothing to undo"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 
 from holdfast.model.plan import StepName
+from holdfast.model.restoration import Mode
 from holdfast.restoration.steps.mounting import mount_storage
-from holdfast.restoration.steps.parked import parked
-from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.steps.parked import outcomes_of, parked
+from holdfast.restoration.work import Work
 
 
 class Replay:
@@ -25,34 +26,28 @@ class Replay:
 
     def do(self, work: Work) -> str:
         """Rebind every handle; the outcomes are remembered for the receipt."""
-        bases: dict[int, int] | None = work.live.pop("bases", None)
-        if bases is None:
-            bases = mount_storage(work, work.new or work.old)
+        roots, work.live.roots = work.live.roots, None
+        if roots is None:
+            roots = mount_storage(work, work.new or work.old)
+        intent = work.intent
+        # What somebody mounted again himself may be another file system than before.
+        is_other = intent.mode is Mode.STALE and intent.is_dead
         try:
             rebind = parked(work)
-            same = bool(work.facts.get("same_data"))
-            stopped = rebind is not None and rebind.pids
-            # What somebody mounted again himself may be another file system than before.
-            is_other = "stale" in work.facts and bool(work.facts.get("dead"))
-            same_inodes = work.new is None and not is_other
-            outcomes = (
-                rebind.rebind(bases, same_data=same, same_inodes=same_inodes)
-                if rebind and stopped
+            handles = (
+                rebind.rebind(
+                    roots,
+                    same_data=intent.mode.keeps_contents,
+                    same_inodes=work.new is None and not is_other,
+                )
+                if rebind is not None and rebind.pids
                 else []
             )
         finally:
-            for base in bases.values():
-                os.close(base)
-        counts: dict[str, dict[str, dict[str, int]]] = {}
-        notes = []
-        for each in outcomes:
-            kinds = counts.setdefault(str(each.handle.pid), {})
-            kind = kinds.setdefault(str(each.handle.kind), {})
-            kind[str(each.outcome)] = kind.get(str(each.outcome), 0) + 1
-            if each.note:
-                notes.append(f"{each.handle.pid} {each.handle.path}: {each.outcome}, {each.note}")
-        work.remember(outcomes=counts, notes=notes[:100])
-        return f"{len(outcomes)} handles"
+            for root in roots.values():
+                os.close(root)
+        work.remember(replayed=outcomes_of(handles))
+        return f"{len(handles)} handles"
 
     def undo(self, work: Work) -> str:
         """There is no way back from here."""

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Any
 
 from holdfast.applications.rebind.parking.relocation import Copied, Place
 from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
+from holdfast.model.restoration import Mode
 from holdfast.restoration.copying.child import Copying
-from holdfast.restoration.copying.sides import Source
 from holdfast.restoration.online import leased
+from holdfast.restoration.record import Restored, Verified
 from holdfast.restoration.steps.mounting import refuse_newcomers
 from holdfast.restoration.steps.parked import parked
-from holdfast.restoration.steps.protocol import Work
 from holdfast.restoration.storage import (
     gate_volume_id,
     put_new_gate_in_place,
     put_old_gate_back,
     take_down,
 )
+from holdfast.restoration.work import Work
 
 
 class Restore:
@@ -39,20 +39,18 @@ class Restore:
     def do(self, work: Work) -> str:
         """Complete the copy, let go of the old storage, put the new gate's state in place."""
         refuse_newcomers(work)
-        words = self._complete_copy(work)
+        not_kept = self._complete_copy(work)
         refuse_newcomers(work)
         take_down(work.settings, work.old)
         new = work.new
         if new is not None and new.adoption is None:
             put_new_gate_in_place(work.settings, work.restoration.id, new.name)
-        work.remember(copied_until=time.time())
-        return words
+        work.remember(restored=Restored(time.time(), not_kept or None))
+        return "complete" if not_kept is None else "complete and compared"
 
     def undo(self, work: Work) -> str:
         """Let go of the new storage; the old one is brought up when it is mounted."""
-        copying: Copying | None = work.live.pop("copying", None)
-        if copying is not None:
-            copying.close()
+        work.end_copying()
         new = work.new
         if new is None:
             return "nothing to undo"
@@ -72,31 +70,31 @@ class Restore:
             found = copying.locate(rebind.inodes(), work.seconds_left())
             rebind.files_were_copied(Copied({key: Place(*each) for key, each in found.items()}))
 
-    def _complete_copy(self, work: Work) -> str:
-        copying: Copying | None = work.live.get("copying")
+    def _complete_copy(self, work: Work) -> dict[str, int] | None:
+        """How many files lack what in the copy; None: it was complete before."""
+        copying = work.live.copying
         if copying is None:
-            return "complete"
-        if work.facts.get("from_live") and work.facts.get("device"):
-            copying.take_source(Source(**work.facts["device"]), work.seconds_left())
-            result = copying.run_pass(verify=True, seconds=work.seconds_left())
-            if result.leased_files:  # an NFS server's, or of somebody who mounted it meanwhile
-                raise leased(result)
-            if result.differences:
-                raise StorageFailed(
-                    f"the copy differs from the volume: {'; '.join(result.differences[:3])}",
-                    "Everything is as it was. Try again; report it when it stays.",
-                )
-            words: dict[str, Any] = {
-                "entries": result.entries,
-                "late_bytes": result.written_bytes,
-                "lost": result.lost,
-            }
-            work.remember(verified=words)
-        if work.facts.get("from_live"):
+            return None
+        if work.intent.mode is Mode.MOVE:
+            self._compare(work, copying)
             self._tell_places(work, copying)
         not_kept = copying.finish(work.seconds_left())
-        copying.close()
-        del work.live["copying"]
-        if not_kept:
-            work.remember(not_kept=not_kept)
-        return "complete and compared"
+        work.end_copying()
+        return not_kept
+
+    def _compare(self, work: Work, copying: Copying) -> None:
+        """One more pass, against the dismounted source."""
+        device = work.intent.device
+        if device is None:
+            return
+        copying.take_source(device, work.seconds_left())
+        result = copying.run_pass(verify=True, seconds=work.seconds_left())
+        if result.leased_files:  # an NFS server's, or of somebody who mounted it meanwhile
+            raise leased(result)
+        if result.differences:
+            raise StorageFailed(
+                f"the copy differs from the volume: {'; '.join(result.differences[:3])}",
+                "Everything is as it was. Try again; report it when it stays.",
+            )
+        lost = tuple(result.lost)
+        work.remember(verified=Verified(result.entries, result.written_bytes, lost))

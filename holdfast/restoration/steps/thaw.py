@@ -6,7 +6,7 @@ import time
 
 from holdfast.model.plan import StepName
 from holdfast.restoration.steps.parked import keep, parked
-from holdfast.restoration.steps.protocol import Work
+from holdfast.restoration.work import Work
 
 
 class Thaw:
@@ -24,7 +24,7 @@ class Thaw:
         if rebind is not None:
             rebind.release()
         keep(work, None)
-        work.live["thawed_at"] = time.time()
+        work.live.thawed_at = time.time()
         return "released"
 
     def undo(self, work: Work) -> str:

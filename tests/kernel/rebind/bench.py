@@ -22,7 +22,7 @@ from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.remount import remount
 from holdfast.restoration.copying.child import Copying
-from holdfast.restoration.copying.sides import Source, Target
+from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.system.filesystem import make_filesystem
 
 SIZES = {"ext4": 64 << 20, "xfs": 300 << 20, "btrfs": 128 << 20}
@@ -150,8 +150,8 @@ class Bench:
         mounted in its place. Everybody is parked."""
         target = self._empty(filesystem)
         copying = Copying(
-            Source(path=str(self.path)),
-            Target(str(target), SIZES[filesystem], filesystem, "", str(uuid.uuid4())),
+            CopySource(path=str(self.path)),
+            CopyTarget(str(target), SIZES[filesystem], filesystem, "", str(uuid.uuid4())),
         )
         try:
             copying.run_pass()
@@ -159,7 +159,7 @@ class Bench:
             points = capture(str(self.path))
             dismount(points)
             kind = self.image.stem.partition("-")[2]
-            copying.take_source(Source(device=str(self.image), filesystem=kind, is_image=True))
+            copying.take_source(CopySource(device=str(self.image), filesystem=kind, is_image=True))
             copying.run_pass(verify=True)
             found = copying.locate(rebind.inodes(), 30)
             rebind.files_were_copied(Copied({key: Place(*each) for key, each in found.items()}))

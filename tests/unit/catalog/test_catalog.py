@@ -12,7 +12,7 @@ import pytest
 from holdfast.catalog import Catalog, Ingested
 from holdfast.errors import AlreadyExists, NoSuchReceipt, NoSuchVolume, StorageFailed
 from holdfast.model.mountpoint import MountPoint
-from holdfast.model.receipt import Receipt, Step
+from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
 
 
@@ -33,7 +33,7 @@ def make_receipt(identifier: str = "r-1", started: float = 1000.25) -> Receipt:
     return Receipt(
         id=identifier, volume="bank", strategy="failover", cause="leg 1: EIO",
         started=started, finished=started + 0.0125, outcome="continued",
-        steps=(Step("epoch raised", started + 0.001, 0.002, "done"),),
+        steps=(ReceiptStep("epoch raised", started + 0.001, 0.002, "done"),),
         processes=({"pid": 12, "name": "postgres", "frozen_ms": 0.5, "handles": {}},),
         requests_held=3, errors_returned=0, longest_wait_ms=12.5, bytes_replayed=1 << 40,
         verification="none", details={"leg": 1, "nested": {"list": [1, 2]}},

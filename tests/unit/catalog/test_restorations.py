@@ -11,7 +11,7 @@ from holdfast.catalog import Catalog
 from holdfast.errors import InUse
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.receipt import Receipt
-from holdfast.model.restoration import Copy, Restoration, Stage, StepRecord, StepState
+from holdfast.model.restoration import Copy, Restoration, RestorationStage, StepRecord, StepState
 
 
 def make_restoration(identifier: str = "a", volume: str = "shop") -> Restoration:
@@ -21,11 +21,11 @@ def make_restoration(identifier: str = "a", volume: str = "shop") -> Restoration
         strategy=Strategy.MIGRATE,
         cause="planned",
         started=1000.5,
-        stage=Stage.PREPARING,
+        stage=RestorationStage.PREPARING,
         boot_id="boot",
         deadline_ns=0,
         step_names=(StepName.FREEZE, StepName.DISMOUNT, StepName.THAW),
-        facts={"source": "/dev/loop7", "points": [{"id": 1 << 40}]},
+        record={"source": "/dev/loop7", "points": [{"id": 1 << 40}]},
     )
 
 
@@ -48,13 +48,15 @@ def test_a_volume_has_one_restoration_at_a_time(catalog: Catalog) -> None:
     catalog.restorations.begin(make_restoration("c", "other"))
 
 
-def test_notes_are_added_and_keep_what_was_there(catalog: Catalog) -> None:
+def test_a_note_replaces_what_it_names_and_keeps_the_rest(catalog: Catalog) -> None:
     catalog.restorations.begin(make_restoration())
-    catalog.restorations.note("a", stage=Stage.RUNNING, facts={"more": 1}, deadline_ns=1 << 61)
+    record = {**make_restoration().record, "more": 1}
+    catalog.restorations.note("a", record=record, deadline_ns=1 << 61)
+    catalog.restorations.note("a", stage=RestorationStage.RUNNING)
     found = catalog.restorations.of("shop")
     assert found is not None
-    assert found.stage is Stage.RUNNING
-    assert found.facts == {**make_restoration().facts, "more": 1}
+    assert found.stage is RestorationStage.RUNNING
+    assert found.record == {**make_restoration().record, "more": 1}
     assert found.deadline_ns == 1 << 61
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,21 @@ from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.model.plan import ORDER, StepName, Strategy
-from holdfast.model.restoration import Restoration, Stage, StepState
+from holdfast.model.restoration import Mode, Restoration, RestorationStage, StepState
+from holdfast.model.volume import MountProperties, Volume
+from holdfast.restoration.record import Intent, RestorationRecord, Stopping, as_json
 from holdfast.restoration.runner import POINTS_OF_NO_RETURN, Runner
-from holdfast.restoration.steps.protocol import Step, Work
+from holdfast.restoration.steps.protocol import Step
+from holdfast.restoration.work import Work
+
+RECORD = RestorationRecord(
+    Intent(
+        mode=Mode.REMOUNT,
+        old=Volume("shop", "v", "gated", 32 << 20, MountProperties("/srv/shop", "ext4")),
+        points=(),
+        deadline_seconds=60.0,
+    )
+)
 
 
 @dataclass
@@ -64,8 +76,8 @@ class Bench:
         self.world.mkdir()
         self.catalog = Catalog(folder / "catalog.sqlite")
         self.catalog.restorations.begin(
-            Restoration("r", "shop", Strategy.MIGRATE, "planned", 1.0, Stage.PREPARING, "boot",
-                        step_names=ORDER)
+            Restoration("r", "shop", Strategy.MIGRATE, "planned", 1.0, RestorationStage.PREPARING,
+                        "boot", step_names=ORDER, record=as_json(RECORD))
         )  # fmt: skip
 
     def runner(self, *failing: StepName, **options: object) -> Runner:
@@ -185,7 +197,7 @@ def test_killed_while_undoing_it_is_undone_by_the_next(
 
 
 def test_it_leaves_where_the_plan_says_and_goes_on_from_there(bench: Bench) -> None:
-    assert bench.runner(waits_after=StepName.DISMOUNT).run() is Stage.WAITING
+    assert bench.runner(waits_after=StepName.DISMOUNT).run() is RestorationStage.WAITING
     assert "frozen" in bench.made()
     assert str(StepName.RESTORE) not in bench.made()
     assert bench.runner().run() is None
@@ -194,8 +206,8 @@ def test_it_leaves_where_the_plan_says_and_goes_on_from_there(bench: Bench) -> N
 
 def test_a_step_that_leaves_no_time_to_undo_is_not_begun(bench: Bench) -> None:
     soon_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + 1_000_000_000
-    facts = {"deadline_seconds": 8.0}  # two of them are kept back
-    bench.catalog.restorations.note("r", facts=facts, deadline_ns=soon_ns)
+    waiting = as_json(replace(RECORD, stopping=Stopping(8.0, 0.0)))  # two of them are kept back
+    bench.catalog.restorations.note("r", record=waiting, deadline_ns=soon_ns)
     with pytest.raises(DeadlinePassed, match="capture"):
         bench.runner().run()
     assert bench.made() == []
