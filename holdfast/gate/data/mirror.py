@@ -22,7 +22,8 @@ from holdfast.gate.data.owed import Owed
 from holdfast.gate.data.ranges import Ranges
 from holdfast.gate.data.repaying import Repaying, Replay
 from holdfast.gate.data.room import Room, Waiting
-from holdfast.gate.data.unflushed import JOURNAL, Unflushed, Unjournalled, WriteLog
+from holdfast.gate.data.unflushed import JOURNAL
+from holdfast.gate.data.write_log import LOGS, Unjournalled, WriteLog
 from holdfast.gate.log.journal import Kind
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.leg import NO_SPACE, Leg, zero_all
@@ -30,7 +31,7 @@ from holdfast.gate.members.roster import STATE, Roster
 from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
-from holdfast.model.volume import JournalFailurePolicy, JournalMode
+from holdfast.model.volume import JournalFailurePolicy
 
 
 class Mirror:
@@ -62,7 +63,7 @@ class Mirror:
         self._bits_given_up = 0
         """The epoch in which the last leg could not keep a page of the bitmap."""
         self.journal_directory = state_directory / "journal"
-        self.log: WriteLog = Unjournalled()
+        self.log: WriteLog = Unjournalled(self.journal_directory, self.journal_failed)
         self.written = True
         """Whether anything was written since the position was recorded last."""
         self.flushed_position = configuration.recorded_position
@@ -82,11 +83,10 @@ class Mirror:
         With a hand it can be given up, which raises GivenUp in it. Raises OSError.
         """
         configuration = self.roster.configuration
-        if configuration.journal is JournalMode.UNFLUSHED:
-            log = Unflushed(self.journal_directory, self.journal_failed)
-            with hand.inside(JOURNAL) if hand is not None else nullcontext():
-                log.open(configuration.recorded_position, seal=seal)
-            self.log = log
+        log = LOGS[configuration.journal](self.journal_directory, self.journal_failed)
+        with hand.inside(JOURNAL) if hand is not None else nullcontext():
+            log.open(configuration.recorded_position, seal=seal)
+        self.log = log
 
     @property
     def size_bytes(self) -> int:
@@ -450,8 +450,7 @@ class Mirror:
         """A hand was inside a leg for too long: the leg fails, what the hand held is free."""
         reason = f"no answer for {hang_timeout_seconds:g} s"
         if number == JOURNAL:
-            if isinstance(self.log, Unflushed):
-                self.log.fail(reason)
+            self.log.fail(reason)
         elif number == STATE:
             self.roster.save_hangs(reason)
         else:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import mmap
 import os
 import threading
@@ -121,25 +120,10 @@ class Journal:
                 self._hint.close()
                 self._hint = None
 
-    def destroy(self) -> None:
-        """Close and remove the journal with its directory. Idempotent. Raises OSError."""
-        self.close()
-        if not self.directory.is_dir():
-            return
-        for path in self.directory.iterdir():
-            path.unlink()
-        self.directory.rmdir()
-
     @property
     def used_bytes(self) -> int:
         """Bytes of storage that the journal takes, recycled files included."""
         return sum(segment.size_bytes for segment in (*self._segments, *self._recycled))
-
-    @property
-    def direct(self) -> bool:
-        """Whether appends bypass the page cache."""
-        flags = fcntl.fcntl(self._segments[-1].descriptor, fcntl.F_GETFL)
-        return bool(flags & os.O_DIRECT)
 
     # Writing
 

@@ -17,7 +17,6 @@ from typing import Any
 from holdfast.errors import ContainerFailed, ForeignLeg, HoldfastError, StaleLeg
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
-from holdfast.gate.data.unflushed import Unflushed
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
 from holdfast.gate.members.leg import Leg, open_leg
 from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, judge
@@ -428,15 +427,15 @@ def host_memory(mirror: Mirror) -> HostMemory:
     What changed since (while none of them was there) is told to the next one that may be used.
     """
     configuration = mirror.roster.durable
-    log = mirror.log if isinstance(mirror.log, Unflushed) and mirror.log.active else None
+    journal_begin, journal_end = mirror.log.kept or (None, None)
     return HostMemory(
         volume_id=configuration.volume_id,
         epoch=configuration.epoch or None,
         members=members_of(configuration),
         recorded_position=configuration.recorded_position,
         journal=configuration.journal,
-        journal_begin=log.begin if log else None,
-        journal_end=log.position if log else None,
+        journal_begin=journal_begin,
+        journal_end=journal_end,
     )
 
 

@@ -343,15 +343,6 @@ def test_killed_at_any_instruction(tmp_path: Path, round_number: int) -> None:
         append(journal, Kind.MARK, 0, b"")
 
 
-def test_destroy_leaves_nothing(tmp_path: Path) -> None:
-    directory = tmp_path / "journal"
-    with opened(directory) as journal:
-        append(journal, Kind.DATA, 0, b"1" * 4096)
-        journal.destroy()
-        journal.destroy()
-    assert not directory.exists()
-
-
 def test_describe(tmp_path: Path) -> None:
     assert describe(tmp_path)["position"] is None
     with opened(tmp_path) as journal:
