@@ -19,6 +19,7 @@ Must never import anything else of Holdfast.
     │   ├── TooSmall        SMALL
     │   ├── OwnLeg          SELF
     │   ├── StaleLeg        STALE
+    │   ├── Superseded      SUPERSEDED
     │   ├── LastLeg         LASTLEG
     │   ├── Blocked         BLOCKED
     │   ├── CannotFreeze    NOFREEZE
@@ -156,6 +157,14 @@ class StaleLeg(Refused):
     there it can be added again and is resynchronised."""
 
     code = "STALE"
+
+
+class Superseded(Refused):
+    """Another host has gone on with this volume: its epoch is not the one that this host remembered
+    last. Nothing is read or written here any more. Detach the volume here, and attach it again when
+    the other host has detached it."""
+
+    code = "SUPERSEDED"
 
 
 class LastLeg(Refused):

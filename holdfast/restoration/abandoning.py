@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
+from holdfast.coordination.update_lock import UpdateLock
 from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
@@ -29,7 +30,6 @@ from holdfast.restoration.storage import (
     forget_directory,
     parking_directory,
 )
-from holdfast.restoration.update_lock import UpdateLock
 from holdfast.restoration.work import images_of
 from holdfast.system.boot import boot_id
 from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE

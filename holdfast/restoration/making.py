@@ -12,6 +12,7 @@ from functools import partial
 
 from holdfast.config import Settings
 from holdfast.containers import open_container, path_of
+from holdfast.coordination.update_lock import forget
 from holdfast.errors import InUse
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.provision import provision
@@ -19,7 +20,6 @@ from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.volume import LegState, Volume
 from holdfast.restoration.copying.sides import CopyTarget
 from holdfast.restoration.storage import NEW_GATE, containers_of, directory_of
-from holdfast.restoration.update_lock import forget
 from holdfast.system.expendable import in_expendable_child
 from holdfast.volumes.create import configuration_of
 

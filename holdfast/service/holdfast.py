@@ -22,6 +22,7 @@ from holdfast.applications.freezers.freezing import (
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.containers import parse_container_url
+from holdfast.coordination.update_lock import forget as forget_lock
 from holdfast.errors import (
     AlreadyExists,
     HoldfastError,
@@ -35,7 +36,6 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import Reporter
 from holdfast.model.usage import Usage
 from holdfast.model.volume import Volume, VolumeReport, check_name
-from holdfast.restoration.update_lock import forget as forget_lock
 from holdfast.service.doctor import examine
 from holdfast.service.found_volumes import enter, mount_of_found, refuse_running
 from holdfast.service.freezing import Freezes

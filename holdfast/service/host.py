@@ -14,13 +14,14 @@ from holdfast.adopted.report import report_adopted
 from holdfast.applications.freezers.freezing import spool_of
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
+from holdfast.coordination import COORDINATOR
+from holdfast.coordination.turn import WAIT_SECONDS
 from holdfast.errors import AlreadyExists, GateGone, HasNoGate, NoSuchVolume, NotAttached
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.places import judge_answering_places
 from holdfast.service.rights import need_root
-from holdfast.service.turn import WAIT_SECONDS, turn
 from holdfast.volumes.recover import record_ends
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.running import running_volumes
@@ -62,7 +63,7 @@ class Host:
 
     def turn(self, name: str, wait_seconds: float = WAIT_SECONDS) -> AbstractContextManager[None]:
         """Be the only changing command on this volume. Raises InUse, BadInput."""
-        return turn(self.settings, check_name(name), wait_seconds)
+        return COORDINATOR.turn(self.settings.run_directory, check_name(name), wait_seconds)
 
     def volume(self, name: str) -> Volume:
         """What is recorded of a volume. Raises NoSuchVolume, BadInput."""

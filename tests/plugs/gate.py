@@ -21,6 +21,7 @@ from holdfast.gate.runtime.incidents import Incidents
 from holdfast.model.volume import JournalMode
 from tests.plugs.memory_container import MEDIA, Medium
 from tests.plugs.memory_front import Kernel, MemoryFront
+from tests.plugs.rival import RivalCoordinator
 from tests.waiting import wait_until
 
 SIZE = 4 << 20
@@ -33,6 +34,7 @@ class MemoryGate:
     def __init__(self, state_directory: Path, legs: int) -> None:
         self.state_directory = state_directory
         self.kernel = Kernel()
+        self.coordinator = RivalCoordinator()
         self.cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
         self.failure: BaseException | None = None
         entries = tuple(
@@ -101,7 +103,9 @@ class MemoryGate:
         configuration = load_configuration(self.state_directory)
         hands = Hands(self.cells)
         incidents = Incidents("plugs", self.state_directory / "spool")
-        self.mirror = Mirror(self.state_directory, configuration, self.cells, hands, incidents)
+        self.mirror = Mirror(
+            self.state_directory, configuration, self.cells, hands, incidents, self.coordinator
+        )
         self.recovery = Recovery(self.mirror, lambda question: True)
         self.front = MemoryFront(self.kernel)
         self.front.serve(lambda: self.mirror.size_bytes, 1)

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic_ns
 
+from holdfast.coordination import COORDINATOR, Coordinator
 from holdfast.gate.data.bad_places import BadPlaceError, BadPlaces
 from holdfast.gate.data.equalising import Equalising
 from holdfast.gate.data.hold import Hold
@@ -44,11 +45,12 @@ class Mirror:
         cells: memoryview,
         hands: Hands,
         incidents: Incidents,
+        coordinator: Coordinator = COORDINATOR,
     ) -> None:
         self.cells = cells
         self.hands = hands
         self.incidents = incidents
-        self.roster = Roster(state_directory, configuration, cells)
+        self.roster = Roster(state_directory, configuration, cells, coordinator)
         self.roster.on_last_lost = self._last_lost
         self.roster.on_failed = self._leg_failed
         self.roster.on_unsaved = self._unsaved

@@ -130,8 +130,12 @@ def configuration_from(values: object) -> GateConfiguration:
 
 def save_configuration(state_directory: Path, configuration: GateConfiguration) -> None:
     """Replace gate.json; durable when it returns. Raises OSError; the old one is there then."""
-    text = json.dumps(asdict(configuration), indent=1)
-    replace_durably(state_directory / FILE_NAME, text)
+    replace_durably(state_directory / FILE_NAME, text_of(configuration))
+
+
+def text_of(configuration: GateConfiguration) -> str:
+    """What is written down of it."""
+    return json.dumps(asdict(configuration), indent=1)
 
 
 def load_running(state_directory: Path, run_directory: Path) -> tuple[GateConfiguration, str]:

@@ -17,7 +17,9 @@ from time import monotonic_ns
 from typing import Any
 
 from holdfast.containers import Device
-from holdfast.gate.members.configuration import GateConfiguration, LegEntry, save_configuration
+from holdfast.coordination import COORDINATOR, Coordinator
+from holdfast.errors import Superseded
+from holdfast.gate.members.configuration import FILE_NAME, GateConfiguration, LegEntry, text_of
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.gate.runtime import shared_page
@@ -33,10 +35,16 @@ class Roster:
     """The members of one volume. `readers` and `writers` are replaced, never changed."""
 
     def __init__(
-        self, state_directory: Path, configuration: GateConfiguration, cells: memoryview
+        self,
+        state_directory: Path,
+        configuration: GateConfiguration,
+        cells: memoryview,
+        coordinator: Coordinator = COORDINATOR,
     ) -> None:
         self._cells = cells
-        self._state_directory = state_directory
+        self._coordinator = coordinator
+        self._path = state_directory / FILE_NAME
+        self._remembered_epoch = configuration.epoch
         self.lock = threading.Lock()
         self.persist_lock = threading.Lock()
         self.configuration = configuration
@@ -49,6 +57,8 @@ class Roster:
         self.unsaved = ""
         """Why gate.json could not be written, while it is behind the legs."""
         self._saves_that_hang = 0
+        self.superseded = ""
+        """Why nothing may be read or written any more: somebody else has the volume."""
         self.keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None
         """Told before gate.json is written; must not fail."""
         self.on_unsaved: Callable[[str], None] = lambda reason: None
@@ -97,6 +107,8 @@ class Roster:
         self.readers = tuple(leg for leg in legs if leg.state is LegState.IN_SYNC)
 
     def _arrive(self, leg: Leg) -> None:
+        if self.superseded:
+            raise Superseded(self.superseded, "Detach the volume on this host.")
         shared_page.mark_failed(self._cells, leg.number, failed=False)
         shared_page.forget_copied(self._cells, leg.number)
         shared_page.remember_container(self._cells, leg.number, leg.identity, leg.descriptor)
@@ -157,6 +169,17 @@ class Roster:
                 self._change(self.configuration.with_leg(entry))
         if not last:
             self.on_failed(leg, reason)
+
+    def withdraw(self, reason: str) -> None:
+        """Somebody else has the volume: no leg is used any more, and none comes back."""
+        with self.lock:
+            self.superseded = reason
+            gone = list(self.present.values())
+            self.present.clear()
+            self.retired += gone
+            self._arrange()
+            if gone:
+                self.on_last_lost(gone[0], reason)
 
     def _forsake_unrecorded(self) -> None:
         """The change that brought a leg in was taken back: it is away, or no member any more."""
@@ -408,6 +431,8 @@ class Roster:
                     continue
                 self._save(hand, configuration)
                 with self.lock:
+                    if self.superseded:
+                        break
                     self._durable = configuration
                     if self.configuration.epoch == configuration.epoch:
                         self.unsettled = False
@@ -469,23 +494,33 @@ class Roster:
 
         It is told, shown, and tried again every second: until then this host's memory is behind,
         and a start that finds only a leg that was excluded meanwhile would not notice. While an
-        earlier attempt hangs, none is made. Raises GivenUp.
+        earlier attempt hangs, none is made. When another epoch is remembered, this gate withdraws:
+        what waits is not answered by it. Raises GivenUp.
         """
         self.keep_copy(configuration)
         if self._saves_that_hang > 0:
             return
         problem = ""
         hand.enter(STATE)
+        refusal = ""
         try:
-            save_configuration(self._state_directory, configuration)
+            self._coordinator.remember(
+                self._path, self._remembered_epoch, configuration.epoch, text_of(configuration)
+            )
+            self._remembered_epoch = configuration.epoch
         except OSError as error:
             problem = error.strerror or str(error)
+        except Superseded as error:
+            refusal = error.message
         try:
             hand.leave()
         except GivenUp:
             with self.lock:
                 self._saves_that_hang -= 1  # what it wrote is outdated: `unsaved` sees to that
             raise
+        if refusal:
+            self.withdraw(refusal)
+            return
         first, self.unsaved = problem and not self.unsaved, problem
         if first:
             self.on_unsaved(problem)

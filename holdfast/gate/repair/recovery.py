@@ -91,7 +91,7 @@ class Recovery:
         returning = self._returning.get(entry.number)
         busy = watch.asked or (returning is not None and returning.is_alive())
         hopeless = entry.state is LegState.STALE and not self.roster.readers
-        if busy or hopeless or self.drills.on(entry.number):
+        if busy or hopeless or self.roster.superseded or self.drills.on(entry.number):
             return 0.25
         arrived_ns = self.roster.arrived_ns.get(entry.number, 0)
         if now >= watch.due and not self.mirror.hands.stuck_in(entry.number, arrived_ns):

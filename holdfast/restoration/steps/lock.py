@@ -1,19 +1,21 @@
 """Lock and Unlock: nobody else changes the volume or its containers, on this host or on another.
 
 On this host the service's turn is held all the time. A container that is an image gets a lock file
-beside it, which is seen by every host that mounts the folder; see `update_lock` for its rule.
+beside it, which is seen by every host that mounts the folder; `coordination.update_lock` has its
+rule.
 """
 
 from __future__ import annotations
 
+from holdfast.coordination import COORDINATOR, Fence
 from holdfast.model.plan import StepName
-from holdfast.restoration.update_lock import UpdateLock
 from holdfast.restoration.work import Work
 
 
-def _locks(work: Work) -> list[UpdateLock]:
+def _locks(work: Work) -> list[Fence]:
     return [
-        UpdateLock(url, work.restoration.volume, work.restoration.id) for url in work.image_urls()
+        COORDINATOR.fence(url, work.restoration.volume, work.restoration.id)
+        for url in work.image_urls()
     ]
 
 
@@ -28,7 +30,7 @@ class Lock:
 
     def do(self, work: Work) -> str:
         """Take the locks; waits a bounded time for another holder. Raises InUse."""
-        taken: list[UpdateLock] = []
+        taken: list[Fence] = []
         try:
             for lock in _locks(work):
                 lock.take()

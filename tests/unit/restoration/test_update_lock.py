@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.coordination.update_lock import SUFFIX, UpdateLock
 from holdfast.errors import ContainerFailed, InUse, Untrusted
-from holdfast.restoration.update_lock import SUFFIX, UpdateLock
 
 
 @pytest.fixture

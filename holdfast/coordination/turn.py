@@ -14,8 +14,8 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from holdfast.config import Settings
 from holdfast.errors import InUse
 from holdfast.system.trusted import open_file, own_directory
 
@@ -27,13 +27,13 @@ _RETRY_SECONDS = (0.01, 0.1)
 
 
 @contextmanager
-def turn(settings: Settings, volume: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+def turn(run_directory: Path, volume: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
     """Be the only changing command on this volume; waits for another one up to a limit.
 
     Raises InUse, naming the process that is at work, when it does not end in time.
     """
-    directory = settings.run_directory / "locks"
-    for place in (settings.run_directory, directory):
+    directory = run_directory / "locks"
+    for place in (run_directory, directory):
         own_directory(place)
     descriptor = open_file(directory / f"{volume}.lock", os.O_RDWR | os.O_CREAT)
     try:
