@@ -32,10 +32,9 @@ from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.health import health
 from holdfast.mountpoints.obstacles import obstacles
 from holdfast.system.expendable import in_expendable_child
-from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import mount_at, mount_holding
+from holdfast.system.mounts import mount_at
 from holdfast.volumes.checks.foundation import file_systems_below
-from holdfast.volumes.stack.examine import volume_of_device_file
+from holdfast.volumes.front_ends import front_end
 
 PSEUDO_TYPES = frozenset({
     "autofs", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts",
@@ -172,12 +171,10 @@ def _check_free(
     if any(point.filesystem == _GATE_TYPE for point in points):
         raise CannotAdopt(f"{path} is a gate's own device file", "It belongs to a volume already.")
     for device in {point.source for point in points}:
-        backing = _backing_file(device)
-        owner = volume_of_device_file(settings, backing) if backing else None
-        holding = mount_holding(backing) if backing else None
-        if owner or (holding is not None and holding.filesystem == _GATE_TYPE):
+        gate = front_end().gate_behind(settings, device)
+        if gate is not None:
             raise AlreadyExists(
-                f"{path} is the volume {owner or Path(backing).parent.name} already, with a gate",
+                f"{path} is the volume {gate.volume} already, with a gate",
                 "It needs no adoption: holdfast volume show.",
             )
     places = {point.path for point in points}
@@ -187,10 +184,6 @@ def _check_free(
                 f"the file system at {path} is the volume {other.name} already",
                 f"holdfast volume show {other.name}",
             )
-
-
-def _backing_file(device: str) -> str:
-    return next((each.backing_file for each in loop_devices() if each.device == device), "")
 
 
 def _check_not_below_us(settings: Settings, points: Sequence[MountPoint], path: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from holdfast.errors import DeadlinePassed, HoldfastError, InUse
+from holdfast.errors import CommandFailed, DeadlinePassed, HoldfastError, InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.busy import users_in_words
@@ -23,11 +23,13 @@ from holdfast.system.cover import Covers
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.fuse_control import abort_connection, connection_number
 from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.mounts import MNT_DETACH, MNT_FORCE
+from holdfast.system.mounts import MNT_DETACH, MNT_FORCE, unmount
 from holdfast.system.visitor import Visitor, open_namespaces
 
 ATTEMPT_SECONDS = 5.0
 """What hangs is not waited for: an attempt that takes longer is given up, and the next one made."""
+
+_DISMOUNT_SECONDS = 20.0
 
 _FORCED_TYPES = ("fuse", "nfs", "cifs", "smb3", "ceph", "9p")
 """Where MNT_FORCE (umount2(2)) ends the requests in flight."""
@@ -93,6 +95,20 @@ def dismount_dead(points: Sequence[MountPoint], covers: Covers | None = None) ->
             "Stop the container or service that has it as its root.",
         )
     return findings
+
+
+def dismount_dead_path(path: str) -> str:
+    """Dismount what is dead at this path of our own mount namespace; a sentence that says how.
+
+    Lazily where the orderly dismount was refused: its users can reach nothing any more. Blocks 20
+    seconds at most. Raises CommandFailed, InUse.
+    """
+    try:
+        in_expendable_child(lambda: unmount(path), _DISMOUNT_SECONDS, path)
+    except (InUse, DeadlinePassed, CommandFailed):
+        unmount(path, lazy=True)
+        return f"dismounted the dead {path}; processes still have it open"
+    return f"dismounted the dead {path}"
 
 
 def _dismount(point: MountPoint, ways: Mapping[int, int]) -> tuple[list[Finding], bool]:

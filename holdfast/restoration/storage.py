@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from holdfast.adopted.nameless_image import kept_device
@@ -20,13 +19,10 @@ from holdfast.errors import HoldfastError, StorageFailed, UnreadableRecord
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.model.volume import Volume
 from holdfast.system.durable import sync_directory
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.loop import attach_loop, detach_loop, loop_devices_of
+from holdfast.system.loop import detach_loop, loop_devices_of
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.stack.bring_up import start
-from holdfast.volumes.stack.examine import device_file_of
+from holdfast.volumes.stack.bring_up import bring_up as bring_up_gate
 
-_LOOP_SECONDS = 30.0
 RESTORATIONS = "restorations"
 NEW_GATE, OLD_GATE = "new-gate", "old-gate"
 _MAY_FINISH, _PARKING = "may-finish", "parking"
@@ -84,16 +80,11 @@ def containers_of(volume: Volume) -> tuple[str, ...]:
 def bring_up(settings: Settings, volume: Volume) -> tuple[str, str]:
     """What can be mounted as this volume's file system, and which options that needs. Idempotent.
 
-    Starts a gate, attaches a loop device: whatever is below the mount. Raises HoldfastError.
+    Whatever is below the mount: a gate with its device, a loop device. Raises HoldfastError.
     """
     if volume.adoption is not None:
         return mountable_source(volume.mount, volume.adoption)
-    start(settings, volume.name)
-    device_file = device_file_of(settings, volume.name)
-    configuration = load_configuration(settings.gate_state_directory(volume.name))
-    attach = partial(attach_loop, device_file, sector_bytes=configuration.sector_bytes)
-    device = in_expendable_child(attach, _LOOP_SECONDS, "the gate")
-    return device, ""
+    return bring_up_gate(settings, volume.name), ""
 
 
 def take_down(settings: Settings, volume: Volume) -> None:

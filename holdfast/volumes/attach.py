@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -34,18 +33,16 @@ from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
-from holdfast.system.loop import attach_loop
 from holdfast.system.mounts import Mount, mount, mount_at
 from holdfast.volumes.checks.foundation import check_state_directory
 from holdfast.volumes.descriptor import describe, volume_of, with_configuration
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
-from holdfast.volumes.stack.bring_up import start
-from holdfast.volumes.stack.examine import device_file_of, examine_stack
-from holdfast.volumes.stack.take_down import detach_loops, dismount_stack, stop_gate
+from holdfast.volumes.stack.bring_up import bring_up
+from holdfast.volumes.stack.examine import examine_stack
+from holdfast.volumes.stack.take_down import dismount_stack
 from holdfast.volumes.undo import Undo
 
-_LOOP_SECONDS = 30.0
 _REDISCOVER_SECONDS = 60.0
 _LEG_SECONDS = 5.0
 
@@ -73,20 +70,11 @@ def attach_volume(
         _check_writable(volume, mounted)
         return replace(with_configuration(volume, configuration), attached=True)
     _check_mount_path(settings, volume)
-    state_directory = settings.gate_state_directory(name)
-    run_directory = settings.gate_run_directory(name)
     with Undo() as undo:
-        if not gate_is_running(run_directory):
+        if not gate_is_running(settings.gate_run_directory(name)):
             _check_legs_unused(configuration)
-            say("start the gate")
-            undo.add("stop the gate", lambda: stop_gate(settings, name))
-            start(settings, name, force=force)
-            configuration = load_configuration(state_directory)
-        say("attach the loop device")
-        undo.add("detach", lambda: detach_loops(examine_stack(settings, name), name))
-        device_file = device_file_of(settings, name)
-        attach = partial(attach_loop, device_file, sector_bytes=configuration.sector_bytes)
-        device = in_expendable_child(attach, _LOOP_SECONDS, "the gate")
+        device = bring_up(settings, name, force=force, undo=undo, progress=say)
+        configuration = load_configuration(settings.gate_state_directory(name))
         _check_identity(volume, device)
         say("mount")
         undo.add("unmount", lambda: dismount_stack(settings, name))

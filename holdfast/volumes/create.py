@@ -11,7 +11,6 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -30,7 +29,6 @@ from holdfast.model.size import format_size
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import fitting_label, make_filesystem
-from holdfast.system.loop import attach_loop
 from holdfast.system.mounts import fstab_line, mount
 from holdfast.volumes.checks.new_volume import (
     ContainerPlace,
@@ -41,15 +39,13 @@ from holdfast.volumes.checks.new_volume import (
 )
 from holdfast.volumes.descriptor import describe
 from holdfast.volumes.progress import Progress, silent
-from holdfast.volumes.stack.bring_up import start
-from holdfast.volumes.stack.examine import device_file_of, examine_stack
-from holdfast.volumes.stack.take_down import detach_loops, dismount_stack, stop_gate
+from holdfast.volumes.stack.bring_up import bring_up
+from holdfast.volumes.stack.take_down import dismount_stack
 from holdfast.volumes.undo import Undo
 
 IMAGE_DIRECTORY = "images"
 """In the state directory: where a volume without --leg keeps its image."""
 
-_LOOP_SECONDS = 30.0
 _MOUNT_SECONDS = 120.0
 
 
@@ -157,18 +153,7 @@ def _build(
     impatient = replace(configuration_of(volume), hold_timeout_seconds=0.0)
     provision(state_directory, impatient, create=True)
 
-    say("start the gate")
-    undo.add("stop the gate", lambda: stop_gate(settings, name))
-    start(settings, name)
-
-    say("attach the loop device")
-    undo.add("detach", lambda: detach_loops(examine_stack(settings, name), name))
-    device_file = device_file_of(settings, name)
-    device = in_expendable_child(
-        partial(attach_loop, device_file, sector_bytes=volume.sector_bytes),
-        _LOOP_SECONDS,
-        "the gate",
-    )
+    device = bring_up(settings, name, undo=undo, progress=say)
 
     say(f"make the {volume.mount.filesystem} file system")
     properties = volume.mount

@@ -1,4 +1,4 @@
-"""Detaching a volume: file system, loop device, gate; its legs are plain images afterwards.
+"""Detaching a volume: file system, block device, gate; its legs are plain images afterwards.
 
 Invariant: while anyone uses the volume, in whatever mount namespace, nothing is changed; what
 fails later on mounts it again.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from holdfast.config import Settings
-from holdfast.errors import GateGone, InUse, LastLeg, VolumeHeld
+from holdfast.errors import GateGone, LastLeg, VolumeHeld
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.mountpoint import MountPoint
@@ -22,14 +22,12 @@ from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
 from holdfast.system.block import device_number
-from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
 from holdfast.system.mounts import mount_at
-from holdfast.system.namespace import mount_namespace
-from holdfast.system.users import users_of_device
+from holdfast.volumes.front_ends import front_end
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack.examine import Stack, examine_stack
-from holdfast.volumes.stack.take_down import detach_loops, stop_gate
+from holdfast.volumes.stack.take_down import take_down
 
 
 def detach_volume(
@@ -58,28 +56,18 @@ def detach_volume(
         _refuse_nameless(settings, name)
     say("unmount")
     stack = examine_stack(settings, name)
-    _drop_copies_of_the_device(stack, name)
-    _refuse_used_device(stack, name)
-    points = _points_of(stack)
-    points = dismount(points, must_sync=False)
+    front_end().check_unused(settings, name)
+    points = dismount(_points_of(stack), must_sync=False)
     _dismount_orphans(volume)
-    say("detach the loop device")
-    try:
-        detach_loops(stack, name)
-    except InUse:
-        _mount_again(points)
-        raise
-    say("stop the gate")
-    stop_gate(settings, name)
-    shutil.rmtree(run_directory, ignore_errors=True)
+    take_down(settings, name, stack, refused=lambda: _mount_again(points), progress=say)
 
 
 def _points_of(stack: Stack) -> tuple[MountPoint, ...]:
     """Every mount of the volume's file system, in all mount namespaces."""
     devices = {mount.device_number for mount in stack.mounts}
-    for loop in stack.loops:
+    for device in stack.devices:
         with suppress(OSError):
-            devices.add(device_number(loop.device))
+            devices.add(device_number(device))
     found = [point for device in devices for point in capture_device(device)]
     return in_dismount_order(found)
 
@@ -90,38 +78,6 @@ def _mount_again(points: Sequence[MountPoint]) -> None:
         manner = Manner(undoing=True)
         for root in remount(points, old.source, old.filesystem, manner=manner).values():
             os.close(root)
-
-
-def _drop_copies_of_the_device(stack: Stack, name: str) -> None:
-    """A mount namespace that was made while the volume was attached has a copy of the mount that is
-    the gate's device, too, and would keep the gate from ending. Nobody has any use for it.
-
-    Raises InUse, with everything as it was, for one that is used or locked.
-    """
-    if stack.device_mount is None:
-        return
-    number = stack.device_mount.device_number
-    own = mount_namespace(os.getpid())
-    copies = [point for point in capture_device(number) if point.namespace != own]
-    try:
-        dismount(copies)
-    except InUse as error:
-        raise InUse(
-            f"the gate's device of {name} has a copy elsewhere: {error.message}", error.mend
-        ) from error
-
-
-def _refuse_used_device(stack: Stack, name: str) -> None:
-    """Whoever has the gate's device file open would keep the gate from ending, with the volume
-    dismounted. Raises InUse, naming them."""
-    if stack.device_mount is None:
-        return
-    users = users_of_device(stack.device_mount.device_number)
-    if users:
-        raise InUse(
-            f"the gate's device of {name} is in use: {'; '.join(map(str, users))}",
-            f"Let them finish or stop them: {stack.device_file} is the gate's own.",
-        )
 
 
 def _refuse_held(settings: Settings, name: str) -> None:
@@ -157,19 +113,12 @@ def _refuse_nameless(settings: Settings, name: str) -> None:
 def _dismount_orphans(volume: Volume) -> None:
     """Dismount what is still mounted at the volume's place from a device whose file has no name.
 
-    Somebody detached the gate's device file lazily: the loop device names it no more, and the stack
-    does not show it. Raises InUse.
+    Somebody took the gate's connection away from under the device, which the stack does not show
+    any more. Raises InUse.
     """
     path = volume.mount.path
     while (mount := mount_at(path)) is not None:
-        loops = [loop for loop in loop_devices() if loop.device == mount.source]
-        if not any(_is_nameless(loop) for loop in loops):
+        if not front_end().is_orphan(mount.source):
             return  # somebody else's
         dismount(capture_device(mount.device_number), must_sync=False)
-        for loop in loops:
-            detach_loop(loop.device, loop.backing_file)
-
-
-def _is_nameless(loop: LoopDevice) -> bool:
-    """Whether the kernel shows the root of a file system that is mounted nowhere as its file."""
-    return loop.backing_file in ("", "/")
+        front_end().close_orphan(mount.source)

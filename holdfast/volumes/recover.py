@@ -1,15 +1,13 @@
 """Undoing what a crash left of a volume's stack: only what is dead, never what lives.
 
-Dead means: no gate of that volume runs, and its device file, asked in an expendable child, answers
-that its server is gone. What does not answer at all may still live and is left alone. A dismount
-is lazy only here, and only after the orderly one was refused: the device below is gone, so the
-processes that still use it can reach nothing any more.
+Dead means: no gate of that volume runs, and its front end says that nobody serves it any more. What
+does not answer at all may still live and is left alone. A dismount is lazy only here, and only
+after the orderly one was refused: the device below is gone, so the processes that still use it can
+reach nothing any more.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,18 +17,14 @@ from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, HoldfastErr
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.gate.processes.remains import living_processes, record_end, wake
 from holdfast.model.recovery import Left
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.loop import detach_loop, loop_devices
-from holdfast.system.mounts import mount_at, mounts, unmount
+from holdfast.mountpoints.dead import dismount_dead_path
+from holdfast.system.mounts import mounts
 from holdfast.system.own_group import remove_group
-from holdfast.volumes.stack.abandoned import end_abandoned, find_abandoned
-from holdfast.volumes.stack.examine import Stack, examine_stack, volume_of_device_file
+from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.stack.examine import Stack, examine_stack
 
-_PROBE_SECONDS = 3.0
-_DISMOUNT_SECONDS = 20.0
 _ENDING_SECONDS = 3.0
 _POLL_SECONDS = 0.01
-_SERVER_GONE = (errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNABORTED, errno.EIO)
 
 
 def recover(settings: Settings) -> list[str]:
@@ -45,12 +39,10 @@ def recover(settings: Settings) -> list[str]:
 
 
 def volumes_with_traces(settings: Settings) -> list[str]:
-    """Names of the volumes of which a run directory, a device mount or a loop device exists."""
+    """Names of the volumes of which a run directory, or anything in the kernel, is left."""
     gates = settings.run_directory / "gates"
     names = {entry.name for entry in gates.iterdir()} if gates.is_dir() else set()
-    paths = [mount.path for mount in mounts()] + [loop.backing_file for loop in loop_devices()]
-    names.update(filter(None, (volume_of_device_file(settings, path) for path in paths)))
-    return sorted(names)
+    return sorted(names | front_end().volumes(settings))
 
 
 def clean_volume(settings: Settings, name: str) -> list[str]:
@@ -75,17 +67,9 @@ def clean_volume(settings: Settings, name: str) -> list[str]:
     if _record_end(settings, name):
         done.append(f"recorded that all processes of the gate of {name} were killed")
     remove_group(name)
-    done += _detach_nameless(settings, name)
-    stack = examine_stack(settings, name)
-    if stack.is_empty:
-        return done
-    if stack.device_mount is not None:
-        _check_dead(stack.device_file, name)
-    done += _dismount_file_systems(stack)
-    done += _detach(stack)
-    while mount_at(stack.device_file) is not None:
-        done.append(_dismount(str(stack.device_file)))
-    return done
+    front_end().check_dead(settings, name)
+    done += _dismount_file_systems(examine_stack(settings, name))
+    return done + front_end().clear(settings, name)
 
 
 def _wake(settings: Settings, name: str) -> list[str]:
@@ -116,7 +100,7 @@ def _record_end(settings: Settings, name: str) -> bool:
 
 def _end_connection(settings: Settings, name: str) -> list[str]:
     try:
-        return end_abandoned(settings, name)
+        return front_end().answer_with_errors(settings, name)
     except (HoldfastError, OSError):
         return []  # whoever asks the device next says what is the matter
 
@@ -134,27 +118,6 @@ def record_ends(settings: Settings) -> None:
                 _end_connection(settings, entry.name)
 
 
-def _check_dead(device_file: Path, name: str) -> None:
-    def answers() -> bool:
-        try:
-            os.close(os.open(device_file, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            if error.errno in _SERVER_GONE:
-                return False
-            raise
-        return True
-
-    try:
-        alive = in_expendable_child(answers, _PROBE_SECONDS, str(device_file))
-    except DeadlinePassed:
-        alive = True
-    if alive:
-        raise GateGone(
-            f"nobody answers for the gate of {name}, yet its connection is still open",
-            "A process of it is stopped or about to end: look for it (fuser -v /dev/fuse).",
-        )
-
-
 def _dismount_file_systems(stack: Stack) -> list[str]:
     done = []
     for mount in reversed(stack.mounts):
@@ -163,37 +126,5 @@ def _dismount_file_systems(stack: Stack) -> list[str]:
             raise InUse(
                 f"{inner[-1]} is mounted below the dead {mount.path}", f"umount {inner[-1]}"
             )
-        done.append(_dismount(mount.path))
-    return done
-
-
-def _dismount(path: str) -> str:
-    try:
-        in_expendable_child(lambda: unmount(path), _DISMOUNT_SECONDS, path)
-    except (InUse, DeadlinePassed, CommandFailed):
-        unmount(path, lazy=True)
-        return f"dismounted the dead {path}; processes still have it open"
-    return f"dismounted the dead {path}"
-
-
-def _detach_nameless(settings: Settings, name: str) -> list[str]:
-    """The mount namespace in which the gate's device was mounted ended with the gate."""
-    named = examine_stack(settings, name).loops
-    done = []
-    for loop in find_abandoned(settings, name).loops:
-        if loop not in named:
-            with suppress(InUse):
-                detach_loop(loop.device, loop.backing_file)
-                done.append(f"detached {loop.device} from the dead gate of {name}")
-    return done
-
-
-def _detach(stack: Stack) -> list[str]:
-    done = []
-    for loop in stack.loops:
-        try:
-            detach_loop(loop.device, loop.backing_file)
-            done.append(f"detached {loop.device} from the dead {stack.device_file}")
-        except InUse:
-            done.append(f"{loop.device} detaches when its last user closes it")
+        done.append(dismount_dead_path(mount.path))
     return done

@@ -1,4 +1,4 @@
-"""What `volume show` says of a volume: the gate's word, the mount table, the loop device.
+"""What `volume show` says of a volume: the gate's word, the mount table, the block device.
 
 Never blocks on storage: the gate answers from memory, everything else is /proc and /sys. Works
 when the gate is gone.
@@ -42,7 +42,7 @@ def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
         mount=volume.mount.path,
         filesystem=volume.mount.filesystem,
         size_bytes=int(shown["size_bytes"]) if shown else volume.size_bytes,
-        device=mounted.source if mounted else stack.loop_device,
+        device=mounted.source if mounted else stack.device,
         id=volume.id,
         options=volume.mount.options,
         label=volume.mount.label,

@@ -1,4 +1,4 @@
-"""Growing a volume: legs and gate, loop device, file system, in this order, while it is used.
+"""Growing a volume: legs and gate, block device, file system, in this order, while it is used.
 
 Invariant: after an interruption at any point the volume works at its old or its new size, and the
 same command finishes the rest. Must never shrink anything.
@@ -26,9 +26,9 @@ from holdfast.system.filesystem import (
     grow_unmounted_filesystem,
     kind_of,
 )
-from holdfast.system.loop import set_loop_capacity
 from holdfast.system.mounts import mount
 from holdfast.volumes.checks.room import STRUCTURE_SHARE, check_room, room_of
+from holdfast.volumes.front_ends import front_end
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.examine import Stack, examine_stack
 from holdfast.volumes.stack.take_down import dismount
@@ -61,8 +61,8 @@ def resize_volume(
         more_bytes = size_bytes - int(shown["size_bytes"])
         _check_room([leg["url"] for leg in shown["legs"]], more_bytes)
         client.resize(size_bytes)
-    say("grow the loop device")
-    set_loop_capacity(stack.loop_device)
+    say("grow the block device")
+    front_end().resized(stack.device)
     say(f"grow the {volume.mount.filesystem} file system")
     _grow_file_system(volume, stack)
     return replace(volume, size_bytes=size_bytes)
@@ -106,7 +106,7 @@ def _check_size(volume: Volume, current_bytes: int, size_bytes: int) -> None:
 def _grow_file_system(volume: Volume, stack: Stack) -> None:
     properties = volume.mount
     if can_grow_mounted(properties.filesystem):
-        grow_filesystem(properties.filesystem, stack.loop_device, properties.path)
+        grow_filesystem(properties.filesystem, stack.device, properties.path)
         return
     mounted = stack.mount_of(properties.path)
     assert mounted is not None
@@ -120,6 +120,6 @@ def _grow_file_system(volume: Volume, stack: Stack) -> None:
             " capability, repeat the command.",
         ) from error
     try:
-        grow_unmounted_filesystem(properties.filesystem, stack.loop_device)
+        grow_unmounted_filesystem(properties.filesystem, stack.device)
     finally:
-        mount(stack.loop_device, properties.path, properties.filesystem, properties.options)
+        mount(stack.device, properties.path, properties.filesystem, properties.options)

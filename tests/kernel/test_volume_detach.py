@@ -16,6 +16,7 @@ from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import VolumeState
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.front_ends.fuse_loop.device_file import device_file_of
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack.examine import examine_stack
 from tests.kernel.volume_stack import volume, wish
@@ -64,7 +65,7 @@ def test_a_reader_of_the_device_is_named_and_nothing_is_changed(
 ) -> None:
     """It would keep the gate from ending when the volume is dismounted already."""
     with volume(settings, wish(ram_directory)) as made:
-        with examine_stack(settings, made.name).device_file.open("rb") as device:
+        with device_file_of(settings, made.name).open("rb") as device:
             with pytest.raises(
                 InUse, match=rf"process {os.getpid()}: descriptor {device.fileno()}"
             ):

@@ -12,6 +12,7 @@ from holdfast.errors import InUse
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import VolumeState
 from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.front_ends.fuse_loop.device_file import device_file_of
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack.examine import examine_stack
 from tests.kernel.volume_stack import volume, wish
@@ -64,7 +65,7 @@ def test_a_user_of_the_device_there_is_named_and_nothing_is_changed(
     settings: Settings, ram_directory: Path
 ) -> None:
     with volume(settings, wish(ram_directory)) as made:
-        device = examine_stack(settings, made.name).device_file
+        device = device_file_of(settings, made.name)
         with in_a_namespace_of_its_own(f"exec 5<{device}") as process:
             with pytest.raises(InUse, match=f"process {process.pid}: descriptor 5"):
                 detach_volume(settings, made)

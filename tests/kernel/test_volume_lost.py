@@ -39,7 +39,7 @@ def lost(settings: Settings, wanted: Volume) -> Iterator[Volume]:
     """The volume with dirty data in the cache and a request waiting for its lost leg."""
     made = create_volume(settings, wanted)
     (Path(made.mount.path) / "dirty").write_bytes(os.urandom(1 << 20))
-    device = examine_stack(settings, made.name).loop_device
+    device = examine_stack(settings, made.name).device
     truncate_to_zero(Path(made.leg_urls[0].removeprefix("file:")))
     reader = subprocess.Popen(
         ["dd", f"if={device}", "of=/dev/null", "bs=4096", "count=1", "iflag=direct"],

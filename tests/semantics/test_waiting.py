@@ -57,7 +57,7 @@ def test_whoever_looks_at_all_loop_devices_does_not_wait(
         with image.open("wb") as other:
             other.truncate(32 << 20)
         subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-        device = examine_stack(settings, made.name).loop_device
+        device = examine_stack(settings, made.name).device
         assert device is not None
         leg, kept = ram_directory / "shop-1.img", ram_directory / "kept.img"
         with stopped([GateClient(settings.gate_run_directory(made.name)).show()["worker_pid"]]):

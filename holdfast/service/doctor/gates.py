@@ -6,21 +6,20 @@ from collections.abc import Iterator
 
 from holdfast.config import Settings
 from holdfast.model.finding import Finding, Verdict
+from holdfast.volumes.front_ends import front_end
 from holdfast.volumes.recover import volumes_with_traces
-from holdfast.volumes.stack.abandoned import find_abandoned
 
 
 def abandoned(settings: Settings) -> Iterator[Finding]:
     """Requests that nobody will answer: whoever syncs the host waits for them as well."""
     for name in volumes_with_traces(settings):
-        left = find_abandoned(settings, name)
-        waiting = left.waiting()
-        if waiting:
+        left = front_end().unanswered(settings, name)
+        if left.requests:
             yield Finding(
                 f"gate of {name}",
                 Verdict.LIMITED,
-                f"its processes have ended, and {waiting} requests wait for them"
-                f" (FUSE connection {', '.join(sorted(left.devices))})",
+                f"its processes have ended, and {left.requests} requests wait for them"
+                f" ({left.connection})",
                 "Whoever uses the volume waits for ever, and so does every sync of the host.",
                 f"holdfast recover, then holdfast volume attach {name}.",
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.containers import open_container
@@ -17,13 +16,10 @@ from holdfast.errors import NoSuchVolume, OwnLeg, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.system.mounts import is_under, mount_holding, mounts
 from holdfast.system.standing import below_block_device, below_mount, block_device_name
-from holdfast.volumes.stack.examine import volume_of_device_file
+from holdfast.volumes.front_ends import front_end
 
 JOURNAL_DIRECTORY = "journal"
 """In the gate's state directory (see gate/mirror.py)."""
-
-_GATE_TYPE = "fuse.holdfast"
-"""How the mount table names every gate's device file (see system/fuse.py)."""
 
 
 @dataclass
@@ -47,22 +43,18 @@ def foundation_of(settings: Settings, path: str, *, swap: bool = True) -> Founda
         if current in seen:
             continue
         seen.add(current)
+        gate = front_end().gate_behind(settings, current)
+        if gate is not None:
+            found.volumes += [gate.volume] if gate.volume not in found.volumes else []
+            waiting += _legs(settings, gate.volume) if gate.is_ours else []
         device = block_device_name(current)
+        mount = None if device else mount_holding(current)
         if device:
             waiting += below_block_device(device)
-            continue
-        mount = mount_holding(current)
-        if mount is None:
-            continue
-        found.file_systems.add(mount.device_number)
-        volume = volume_of_device_file(settings, current)
-        if volume is not None:
-            found.volumes += [volume] if volume not in found.volumes else []
-            waiting += _legs(settings, volume)
-            continue
-        if mount.filesystem == _GATE_TYPE:  # of another HOLDFAST_HOME
-            found.volumes.append(Path(mount.path).parent.name)
-        waiting += below_mount(mount, swap=swap)
+        elif mount is not None:
+            found.file_systems.add(mount.device_number)
+            if gate is None or not gate.is_ours:  # its legs are known, without asking its processes
+                waiting += below_mount(mount, swap=swap)
     return found
 
 

@@ -1,21 +1,56 @@
-"""Starting a volume's gate, so that a gate that dies while it starts leaves its last words."""
+"""Bringing up what lies below a gated volume's mount: its gate, then its block device.
+
+Everybody who needs a running gate with a device uses `bring_up`: create, attach, a restoration.
+Must never mount: where, and how often, is the caller's.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, StorageFailed
-from holdfast.gate.processes.launch import LOG_FILE, start_gate
+from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.processes.launch import LOG_FILE, gate_is_running, start_gate
+from holdfast.system.expendable import in_expendable_child
+from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.progress import Progress, silent
+from holdfast.volumes.stack.take_down import close_device, stop_gate
+from holdfast.volumes.undo import Undo
 
+_ATTACH_SECONDS = 30.0
 _LAST_WORDS_BYTES = 4096
 
 
-def start(settings: Settings, name: str, *, force: bool = False) -> None:
-    """Start the gate of a volume; it serves when this returns. Idempotent.
+def bring_up(
+    settings: Settings,
+    name: str,
+    *,
+    force: bool = False,
+    undo: Undo | None = None,
+    progress: Progress = silent,
+) -> str:
+    """Start the gate of a volume, let the kernel show it; the block device's path. Idempotent.
 
-    Raises what the gate says; when it dies or hangs without a reason, its log's last line is added.
+    The gate's state must be in place (gate.json). `force` accepts a source that cannot be proven to
+    be the newest. `undo` gets what takes back the parts that this call began. Raises what the gate
+    says; when it dies or hangs without a reason, its log's last line is added.
     """
+    steps = undo or Undo()
+    if not gate_is_running(settings.gate_run_directory(name)):
+        progress("start the gate")
+        steps.add("stop the gate", lambda: stop_gate(settings, name))
+        _start(settings, name, force=force)
+    progress("attach the block device")
+    steps.add("detach", lambda: close_device(settings, name))
+    sector_bytes = load_configuration(settings.gate_state_directory(name)).sector_bytes
+    attach = partial(front_end().attach, settings, name, sector_bytes)
+    return in_expendable_child(attach, _ATTACH_SECONDS, "the gate")
+
+
+def _start(settings: Settings, name: str, *, force: bool) -> None:
+    """Start the gate; it serves when this returns. A gate that dies leaves its last words."""
     state_directory = settings.gate_state_directory(name)
     try:
         start_gate(state_directory, settings.gate_run_directory(name), force=force)

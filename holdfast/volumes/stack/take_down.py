@@ -1,4 +1,4 @@
-"""Taking a stack down from the top: file system, loop device, gate.
+"""Taking a stack down from the top: file system, block device, gate.
 
 Every step runs where it cannot hang the caller, and is done already when there is nothing to do.
 Must never dismount lazily: a file system that is still in use is the caller's to name.
@@ -7,9 +7,10 @@ Must never dismount lazily: a file system that is still in use is the caller's t
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from holdfast.config import Settings
@@ -17,11 +18,13 @@ from holdfast.errors import DeadlinePassed, InUse
 from holdfast.gate.processes import launch
 from holdfast.gate.runtime.shared_page import STOPPED, open_page
 from holdfast.system.expendable import in_expendable_child
-from holdfast.system.loop import detach_loop, loop_devices
-from holdfast.system.mounts import Mount, is_under, mount_at, mounts_under, unmount
+from holdfast.system.loop import loop_devices
+from holdfast.system.mounts import Mount, is_under, mounts_under, unmount
 from holdfast.system.own_group import remove_group
 from holdfast.system.users import users_of_device
-from holdfast.volumes.stack.examine import Stack, device_file_of, examine_stack
+from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.progress import Progress, silent
+from holdfast.volumes.stack.examine import Stack, examine_stack
 
 DISMOUNT_SECONDS = 120.0
 """Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""
@@ -64,22 +67,46 @@ def users_in_words(mount: Mount) -> str:
     return "; ".join(words) or f"the kernel says so of {mount.path}, and names nobody"
 
 
-def detach_loops(stack: Stack, name: str) -> None:
-    """Detach the stack's loop devices. Raises InUse while another mount namespace has them."""
-    for loop in stack.loops:
-        try:
-            detach_loop(loop.device, loop.backing_file)
-        except InUse as error:
-            others = [
-                str(user)
-                for mount in stack.mounts
-                for user in users_of_device(mount.device_number, foreign_namespaces=True)
-            ]
-            raise InUse(
-                f"{loop.device} of {name} is still open"
-                + (f" in another mount namespace: {'; '.join(others)}" if others else ""),
-                "It is freed when its last user ends; then try again.",
-            ) from error
+def take_down(
+    settings: Settings,
+    name: str,
+    was: Stack,
+    *,
+    refused: Callable[[], None] = lambda: None,
+    progress: Progress = silent,
+) -> None:
+    """Take away the block device and stop the gate of a volume that is mounted nowhere. Idempotent.
+
+    Durable and clean when it returns. `was` is the stack as it was mounted, `refused` is called
+    when the device is still open. Raises InUse, DeadlinePassed.
+    """
+    progress("detach the block device")
+    try:
+        close_device(settings, name, was)
+    except InUse:
+        refused()
+        raise
+    progress("stop the gate")
+    stop_gate(settings, name)
+    shutil.rmtree(settings.gate_run_directory(name), ignore_errors=True)
+
+
+def close_device(settings: Settings, name: str, was: Stack | None = None) -> None:
+    """Take away the block device. Raises InUse while another mount namespace has it."""
+    mounts = (was or examine_stack(settings, name)).mounts
+    try:
+        front_end().close(settings, name)
+    except InUse as error:
+        others = [
+            str(user)
+            for mount in mounts
+            for user in users_of_device(mount.device_number, foreign_namespaces=True)
+        ]
+        if not others:
+            raise
+        raise InUse(
+            f"{error.message} in another mount namespace: {'; '.join(others)}", error.mend
+        ) from error
 
 
 def stop_gate(settings: Settings, name: str) -> bool:
@@ -88,11 +115,12 @@ def stop_gate(settings: Settings, name: str) -> bool:
     The legs are flushed and marked clean by the gate. Raises InUse, DeadlinePassed.
     """
     stopped = launch.stop_gate(settings.gate_run_directory(name), STOP_SECONDS)
-    device_file = device_file_of(settings, name)
     deadline = time.monotonic() + STOP_SECONDS
-    while stopped and mount_at(device_file) is not None:
+    while stopped and front_end().is_connected(settings, name):
         if time.monotonic() > deadline:
-            raise DeadlinePassed(f"{device_file} is still mounted", "holdfast recover")
+            raise DeadlinePassed(
+                f"the kernel has not let go of the gate of {name}", "holdfast recover"
+            )
         time.sleep(_POLL_SECONDS)
     return stopped
 

@@ -22,10 +22,10 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.fuse_control import abort_connection, waiting_requests
 from holdfast.system.loop import LoopDevice, backing_identity, loop_devices
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.stack.examine import device_file_of
+from holdfast.volumes.front_ends.fuse_loop.device_file import device_file_of
 
 _LOOK_SECONDS = 2.0
-_NAMELESS = ("", "/")
+NAMELESS = ("", "/")
 """What the kernel shows for a file of a file system that is mounted nowhere any more."""
 
 
@@ -52,7 +52,7 @@ def find_abandoned(settings: Settings, name: str) -> Abandoned:
     found = {
         loop: device
         for loop in loop_devices()
-        if loop.backing_file in (*_NAMELESS, str(device_file))
+        if loop.backing_file in (*NAMELESS, str(device_file))
         for device in _device_of(loop, inode)
     }
     mounted = mount_at(device_file)
