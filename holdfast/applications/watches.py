@@ -7,9 +7,7 @@ can, else another handle on the same file knows it, else the path stays empty.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,10 +15,8 @@ from holdfast.applications.places import DELETED, Places, inside_of, is_below
 from holdfast.applications.sighting import Sighting
 from holdfast.model.handle import Handle
 from holdfast.system.expendable_batch import ask_each
+from holdfast.system.inotify import open_by_handle
 from holdfast.system.proc import link
-
-_O_PATH = os.O_PATH | os.O_CLOEXEC
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -65,11 +61,12 @@ def _path_of(question: _Question) -> str:
     if not question.file_handle:
         return ""
     mount = os.open(question.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    structure = struct.pack("=Ii", len(question.file_handle), question.kind) + question.file_handle
-    descriptor = _libc.open_by_handle_at(mount, structure, _O_PATH)
-    os.close(mount)
-    if descriptor < 0:
+    try:
+        descriptor = open_by_handle(mount, question.kind, question.file_handle)
+    except OSError:
         return ""
+    finally:
+        os.close(mount)
     try:
         return link(f"/proc/self/fd/{descriptor}")
     finally:

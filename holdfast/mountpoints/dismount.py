@@ -7,7 +7,6 @@ vanishes with the expendable child that does the work. Must never dismount lazil
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import time
@@ -34,6 +33,7 @@ from holdfast.system import mount_api
 from holdfast.system.block import disk_sequence
 from holdfast.system.cover import Covers
 from holdfast.system.expendable import in_expendable_child
+from holdfast.system.syncfs import sync_file_system
 from holdfast.system.visitor import Visitor, open_namespaces
 
 SYNC_SECONDS = 120.0
@@ -51,7 +51,6 @@ _BRIEF_SECONDS = 0.5
 _BRIEF_POLL_SECONDS = 0.0005
 
 _POLL_SECONDS = 0.005
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _REFUSALS = (errno.EBUSY, errno.EINVAL, errno.EPERM)
 
 
@@ -157,12 +156,17 @@ def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
             spot = os.open(point.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             try:
                 if visitor.mount_number(spot) == point.id:
-                    if _LIBC.syncfs(spot) != 0:
-                        words = os.strerror(ctypes.get_errno())
-                        raise StorageFailed(f"{point.path} cannot be synced: {words}")
+                    _sync(spot, point.path)
                     return
             finally:
                 os.close(spot)
+
+
+def _sync(spot: int, path: str) -> None:
+    try:
+        sync_file_system(spot)
+    except OSError as error:
+        raise StorageFailed(f"{path} cannot be synced: {error.strerror}") from error
 
 
 _Refusal = tuple[str, str, str]

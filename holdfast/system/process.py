@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import select
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ _SYS_PIDFD_GETFD = 438
 """pidfd_getfd(2), Linux 5.6; the same number on every architecture."""
 
 _CLONE_FILES = 0x400  # <linux/sched.h>
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # <linux/prctl.h>
 
 _PIDFD_THREAD = os.O_EXCL
 """pidfd_open(2), Linux 6.9: the descriptor refers to the thread, not the whole process."""
@@ -68,6 +70,19 @@ def has_ended(descriptor: int | None, timeout_seconds: float = 0.0) -> bool:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return bool(poller.poll(int(timeout_seconds * 1000)))
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when the thread that forked it ends.
+
+    A parent that has ended before is not noticed: compare `os.getppid` afterwards.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def set_name(name: str) -> None:
+    """The name of the calling thread in /proc and ps: 15 bytes, the rest is cut off."""
+    _LIBC.prctl(_PR_SET_NAME, os.fsencode(name), 0, 0, 0)
 
 
 def part_with_descriptors() -> None:

@@ -9,24 +9,21 @@ list and no rule can name. Changes nothing. Where another security module has it
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Sequence
 
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.errors import Blocked
+from holdfast.system.landlock import has_landlock
 from holdfast.system.proc import read_record
-from holdfast.system.raw_call import raw_call
 
-_CREATE_RULESET = 444  # <asm-generic/unistd.h>
-_VERSION = ctypes.c_uint(1)  # LANDLOCK_CREATE_RULESET_VERSION
 _UNCONFINED = (b"", b"unconfined", b"kernel")
 
 
 def refuse_confined(processes: Processes) -> None:
     """Raises Blocked for those that would lose what their rules permit them."""
-    if not _is_known() or not processes:
+    if not processes or not has_landlock():
         return
     placeholders = Placeholders()
     try:
@@ -48,14 +45,6 @@ def _blocked(found: Sequence[StoppedProcess]) -> Blocked:
         " nothing on the volume any more, only keep what it has open",
         "Restart it afterwards, and use --force.",
     )
-
-
-def _is_known() -> bool:
-    """Whether this kernel has Landlock, and uses it."""
-    try:
-        return raw_call(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION) > 0
-    except OSError:
-        return False
 
 
 def _is_confined(process: StoppedProcess, directory: int) -> bool:

@@ -7,7 +7,6 @@ than it says for the storage below.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -32,6 +31,7 @@ from holdfast.restoration.copying.locating import as_questions
 from holdfast.restoration.copying.passes import PassResult
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.restoration.copying.worker import CopyWorker, Progress
+from holdfast.system.process import die_with_parent, set_name
 
 START_SECONDS = 330.0
 """mkfs has 300 s."""
@@ -40,11 +40,8 @@ PASS_SECONDS = 7 * 86400.0
 STILL_SECONDS = 120.0
 """Without a sign of life for so long: the storage hangs."""
 
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _LET_GO_SECONDS = 10.0
-_NAME = b"holdfast-copy"
-_PR_SET_NAME = 15
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_NAME = "holdfast-copy"
 
 
 class Copying:
@@ -192,8 +189,8 @@ def _serve(commands: int, answers: int, parent: int) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        _LIBC.prctl(_PR_SET_NAME, _NAME, 0, 0, 0)
+        die_with_parent()
+        set_name(_NAME)
         if os.getppid() != parent:
             return
         os.chdir("/")

@@ -6,7 +6,6 @@ nothing of it. Answers are JSON values.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections.abc import Callable
@@ -22,11 +21,10 @@ from holdfast.system.detached import mount_detached
 from holdfast.system.filesystem import make_filesystem
 from holdfast.system.loop import attach_private_loop
 from holdfast.system.mount_api import attributes_of, clone_tree, open_place, set_attributes
+from holdfast.system.syncfs import sync_file_system
 
 Progress = Callable[[float], None]
 """Told how many percent of a pass are done."""
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 _PRIVATE = attributes_of("rw,nosuid,nodev,noexec,noatime,nosymfollow")
 _UNTOUCHED = attributes_of("ro,nosuid,nodev,noexec,noatime,nosymfollow")
@@ -162,11 +160,9 @@ def _root(mount: int) -> bytes:
 
 
 def _sync(mount: int) -> None:
-    """syncfs(2), which takes no O_PATH descriptor."""
+    """Through a descriptor of its own: the mount's is O_PATH."""
     root = os.open(_root(mount), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _LIBC.syncfs(root) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        sync_file_system(root)
     finally:
         os.close(root)

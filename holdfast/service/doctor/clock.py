@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import time
 from collections.abc import Iterator
 
 from holdfast.model.finding import Finding, Verdict
-
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMEX_BYTES = 256
-"""More than sizeof(struct timex) on every architecture; `modes` = 0 makes the call read-only."""
+from holdfast.system.wall_clock import is_clock_synchronised
 
 _PROJECT_BEGAN = 1_735_689_600  # 2025-01-01: a clock before that was never set
 
@@ -19,8 +14,6 @@ _PROJECT_BEGAN = 1_735_689_600  # 2025-01-01: a clock before that was never set
 def clock() -> Iterator[Finding]:
     """Receipts carry wall-clock times; order and durations come from the monotonic clock."""
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-    libc = ctypes.CDLL(None, use_errno=True)
-    state = libc.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if time.time() < _PROJECT_BEGAN:
         yield Finding(
             "clock",
@@ -29,10 +22,16 @@ def clock() -> Iterator[Finding]:
             "Receipts would carry wrong times; durations are right.",
             "Set the clock, then keep it with systemd-timesyncd or chrony.",
         )
-    elif state == -1:
-        found = os.strerror(ctypes.get_errno())
-        yield Finding("clock", Verdict.OK, f"{now}; its synchronisation cannot be read: {found}")
-    elif state == _TIME_ERROR:
+        return
+    try:
+        synchronised = is_clock_synchronised()
+    except OSError as error:
+        words = f"{now}; its synchronisation cannot be read: {error.strerror}"
+        yield Finding("clock", Verdict.OK, words)
+        return
+    if synchronised:
+        yield Finding("clock", Verdict.OK, f"{now}, synchronised")
+    else:
         yield Finding(
             "clock",
             Verdict.LIMITED,
@@ -40,5 +39,3 @@ def clock() -> Iterator[Finding]:
             "Times on receipts may differ from those of other hosts; durations are right.",
             "Run systemd-timesyncd or chrony.",
         )
-    else:
-        yield Finding("clock", Verdict.OK, f"{now}, synchronised")
