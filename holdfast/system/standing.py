@@ -1,12 +1,11 @@
-"""What a path or block device stands on, one step down, as far as the kernel and servers say.
+"""What files, block devices and mounts stand on, all the way down: one walk for everybody who asks.
 
 Owns every way in which storage lies on other storage: a mount on its device, or on all of them
 (btrfs, bcachefs, ZFS); an overlay on its layers; a FUSE file system on the paths that its source
 names, and on what its server has open; an NFS mount of this very host on the exported directory;
 tmpfs on swap; a loop device on its file; device mapper, RAID and bcache on their members; a
 partition on its disk; zram on its backing device; nbd on what its server has open. Out of sight:
-servers on other hosts, and those that open files only when asked. Resolves names, so it blocks as
-storage does: call it from an expendable child. Must never change anything.
+servers on other hosts, and those that open files only when asked. Must never change anything.
 """
 
 from __future__ import annotations
@@ -14,17 +13,23 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.system.block import swap_paths
 from holdfast.system.fuse_control import connection_number
 from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import Mount
+from holdfast.system.mounts import Mount, mount_holding
 from holdfast.system.proc_text import unescape
 
 _CLASS_BLOCK = Path("/sys/class/block")
+_NUMBERS = Path("/sys/dev/block")
+_DEVICES = ("/dev", "/")
+"""A name below /dev on one of these mounts, not on one below (/dev/shm), is asked without harm."""
+FUSE_TYPES = ("fuse", "fuseblk")
+"""What the type of every FUSE file system begins with, up to the dot."""
 _BTRFS = Path("/sys/fs/btrfs")
 _LAYERS = frozenset({"lowerdir", "upperdir", "workdir", "lowerdir+", "datadir+"})
 """Options of overlayfs that name directories (Documentation/filesystems/overlayfs.rst)."""
@@ -32,13 +37,70 @@ _NETWORK = re.compile(r"(?:[^@/]*@)?(\[[^\]]+\]|[^:/]+):(/.*)")
 """`host:/path`, `user@host:/path`, `[address]:/path`."""
 
 
-def block_device_name(path: str) -> str:
-    """Name in /sys/class/block of a device node (links resolved before), empty: it is none."""
+@dataclass(frozen=True)
+class Part:
+    """One of the things that storage stands on."""
+
+    path: str
+    block_device: str
+    """Its name in /sys/class/block; empty: it is no block device."""
+    mount: Mount | None
+    """The mount that it lies on, or that it is; None for block devices."""
+
+
+Known = Callable[[str], Sequence[str] | None]
+"""What a path stands on, for a caller who knows; None: look."""
+
+
+def parts_below(
+    paths: Sequence[str],
+    mounts: Sequence[Mount] = (),
+    *,
+    may_block: bool,
+    swap: bool = True,
+    known: Known = lambda path: None,
+) -> list[Part]:
+    """These paths and mounts, and everything that they stand on, nearest first, each once.
+
+    `may_block`: names are resolved, and what servers have open is followed; that blocks as the
+    storage does: call it from an expendable child. Without it only what the kernel says of numbers
+    and of names in /dev is followed. `swap`: whether what is kept in memory stands on swap (not
+    where it is locked in memory).
+    """
+    found = [Part(mount.path, "", mount) for mount in mounts]
+    waiting = [path for mount in mounts for path in below_mount(mount, may_block, swap)]
+    waiting += paths
+    seen: set[str] = set()
+    while waiting:
+        part = _part(waiting.pop(0), may_block)
+        if part.path in seen or not part.path.startswith("/"):
+            continue
+        seen.add(part.path)
+        found.append(part)
+        below = known(part.path)
+        if below is not None:
+            waiting += below
+        elif part.block_device:
+            waiting += below_block_device(part.block_device, may_block)
+        elif part.mount is not None:
+            waiting += below_mount(part.mount, may_block, swap)
+    return found
+
+
+def _part(path: str, may_block: bool) -> Part:
+    """What is at this path; links in /dev are followed always, others where it may block."""
+    if may_block:
+        path = os.path.realpath(path)
+    mount = mount_holding(path)
+    if mount is None or not path.startswith("/dev/") or mount.path not in (*_DEVICES, path):
+        return Part(path, "", mount)
+    path = os.path.realpath(path)  # /dev/mapper/x is a link to /dev/dm-N
     name = Path(path).name
-    return name if path.startswith("/dev/") and (_CLASS_BLOCK / name).exists() else ""
+    is_device = path.startswith("/dev/") and (_CLASS_BLOCK / name).exists()
+    return Part(path, name, None) if is_device else Part(path, "", mount)
 
 
-def below_block_device(name: str) -> list[str]:
+def below_block_device(name: str, may_block: bool) -> list[str]:
     """Files and devices that this block device stands on directly."""
     folder = _CLASS_BLOCK / name
     found = [loop.backing_file for loop in loop_devices() if loop.device == f"/dev/{name}"]
@@ -49,25 +111,29 @@ def below_block_device(name: str) -> list[str]:
     with suppress(OSError):
         backing = (folder / "backing_dev").read_text().strip()  # zram
         found += [backing] if backing.startswith("/") else []
+    server = nbd_server(name) if may_block else None
+    return found + (_opened_by(server) if server else [])
+
+
+def nbd_server(name: str) -> int | None:
+    """The process that brought the connection of this block device, where it is an nbd device."""
     with suppress(OSError, ValueError):
-        found += _opened_by(int((folder / "pid").read_text()))  # nbd: who brought the connection
-    return found
+        return int((_CLASS_BLOCK / name / "pid").read_text())
+    return None
 
 
-def below_mount(mount: Mount, *, swap: bool = True) -> list[str]:
-    """Paths and devices that what is mounted there stands on directly.
-
-    `swap`: whether what is kept in memory stands on swap (not where it is locked in memory).
-    """
+def below_mount(mount: Mount, may_block: bool, swap: bool = True) -> list[str]:
+    """Paths and devices that what is mounted there stands on directly."""
     kind = mount.filesystem.partition(".")[0]
     if kind == "overlay":
         return overlay_layers(mount.super_options)
     if kind == "tmpfs":
         return swap_paths() if swap else []
-    found = _named_paths(mount)
+    found = _device_of_number(mount.device_number)
+    found += _named_paths(mount, may_block)
     if kind == "btrfs":
         found += _btrfs_members(found)
-    if kind in ("fuse", "fuseblk"):
+    if kind in FUSE_TYPES and may_block:
         for pid in _servers_of(mount.device_number):
             found += _opened_by(pid)
     return found
@@ -91,9 +157,18 @@ def overlay_layers(super_options: str) -> list[str]:
     return found
 
 
-def _named_paths(mount: Mount) -> list[str]:
+def _device_of_number(number: str) -> list[str]:
+    """The block device with this MAJOR:MINOR, by its own name."""
+    with suppress(OSError):
+        return [f"/dev/{(_NUMBERS / number).readlink().name}"]
+    return []
+
+
+def _named_paths(mount: Mount, may_block: bool) -> list[str]:
     """What the source of a mount names: one path, several (`/a:/b`, `/a=RW:/b`), or this host's."""
     source = mount.source
+    if not may_block:
+        return [source] if source.startswith("/dev/") else []
     network = _NETWORK.fullmatch(source)
     if network is not None:
         addresses = [network[1].strip("[]")]
@@ -152,7 +227,7 @@ def _opened_by(pid: int) -> list[str]:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 path = os.readlink(entry)  # noqa: PTH115
-                device = path.startswith("/dev/") and not block_device_name(path)
+                device = path.startswith("/dev/") and not (_CLASS_BLOCK / Path(path).name).exists()
                 if path.startswith("/") and not path.startswith("/proc/") and not device:
                     found.append(path)
     return found

@@ -1,7 +1,7 @@
 """What a path stands on, all the way down: managed volumes and file systems.
 
 Owns the rule that a volume is never below itself: a write to such a
-volume would wait for itself. Each single step is `system.standing`'s; the gates' are ours.
+volume would wait for itself. The walk is `system.standing`'s; the gates' legs are ours.
 Resolving a path asks its file system: call from an expendable child.
 """
 
@@ -14,8 +14,8 @@ from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import NoSuchVolume, OwnLeg, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
-from holdfast.system.mounts import is_under, mount_holding, mounts
-from holdfast.system.standing import below_block_device, below_mount, block_device_name
+from holdfast.system.mounts import is_under, mounts
+from holdfast.system.standing import parts_below
 from holdfast.volumes.front_ends import front_end
 
 JOURNAL_DIRECTORY = "journal"
@@ -34,27 +34,18 @@ class Foundation:
 
 def foundation_of(settings: Settings, path: str, *, swap: bool = True) -> Foundation:
     """What this folder, file or device stands on: through mounts, overlays, devices, servers and
-    gates. Blocks as the storage does. `swap` as `standing.below_mount` has it."""
+    gates. Blocks as the storage does. `swap` as `parts_below` has it."""
     found = Foundation()
-    seen: set[str] = set()
-    waiting = [path]
-    while waiting:
-        current = os.path.realpath(waiting.pop(0))
-        if current in seen:
-            continue
-        seen.add(current)
-        gate = front_end().gate_behind(settings, current)
-        if gate is not None:
-            found.volumes += [gate.volume] if gate.volume not in found.volumes else []
-            waiting += _legs(settings, gate.volume) if gate.is_ours else []
-        device = block_device_name(current)
-        mount = None if device else mount_holding(current)
-        if device:
-            waiting += below_block_device(device)
-        elif mount is not None:
-            found.file_systems.add(mount.device_number)
-            if gate is None or not gate.is_ours:  # its legs are known, without asking its processes
-                waiting += below_mount(mount, swap=swap)
+
+    def known(path: str) -> list[str] | None:
+        gate = front_end().gate_behind(settings, path)
+        if gate is None:
+            return None
+        found.volumes += [gate.volume] if gate.volume not in found.volumes else []
+        return _legs(settings, gate.volume) if gate.is_ours else None
+
+    parts = parts_below([path], may_block=True, swap=swap, known=known)
+    found.file_systems.update(part.mount.device_number for part in parts if part.mount is not None)
     return found
 
 
