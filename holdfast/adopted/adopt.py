@@ -34,7 +34,7 @@ from holdfast.mountpoints.obstacles import obstacles
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.mounts import mount_at
 from holdfast.volumes.checks.foundation import file_systems_below
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 
 PSEUDO_TYPES = frozenset({
     "autofs", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts",
@@ -171,7 +171,7 @@ def _check_free(
     if any(point.filesystem == _GATE_TYPE for point in points):
         raise CannotAdopt(f"{path} is a gate's own device file", "It belongs to a volume already.")
     for device in {point.source for point in points}:
-        gate = front_end().gate_behind(settings, device)
+        gate = gate_device().gate_behind(settings, device)
         if gate is not None:
             raise AlreadyExists(
                 f"{path} is the volume {gate.volume} already, with a gate",

@@ -23,7 +23,7 @@ from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
 from holdfast.system.block import device_number
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack.examine import Stack, examine_stack
@@ -56,7 +56,7 @@ def detach_volume(
         _refuse_nameless(settings, name)
     say("unmount")
     stack = examine_stack(settings, name)
-    front_end().check_unused(settings, name)
+    gate_device().check_unused(settings, name)
     points = dismount(_points_of(stack), must_sync=False)
     _dismount_orphans(volume)
     take_down(settings, name, stack, refused=lambda: _mount_again(points), progress=say)
@@ -118,7 +118,7 @@ def _dismount_orphans(volume: Volume) -> None:
     """
     path = volume.mount.path
     while (mount := mount_at(path)) is not None:
-        if not front_end().is_orphan(mount.source):
+        if not gate_device().is_orphan(mount.source):
             return  # somebody else's
         dismount(capture_device(mount.device_number), must_sync=False)
-        front_end().close_orphan(mount.source)
+        gate_device().close_orphan(mount.source)

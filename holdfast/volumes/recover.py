@@ -1,6 +1,6 @@
 """Undoing what a crash left of a volume's stack: only what is dead, never what lives.
 
-Dead means: no gate of that volume runs, and its front end says that nobody serves it any more. What
+Dead means: no gate of that volume runs, and its device says that nobody serves it any more. What
 does not answer at all may still live and is left alone. A dismount is lazy only here, and only
 after the orderly one was refused: the device below is gone, so the processes that still use it can
 reach nothing any more.
@@ -20,7 +20,7 @@ from holdfast.model.recovery import Left
 from holdfast.mountpoints.dead import dismount_dead_path
 from holdfast.system.mounts import mounts
 from holdfast.system.own_group import remove_group
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.stack.examine import Stack, examine_stack
 
 _ENDING_SECONDS = 3.0
@@ -42,7 +42,7 @@ def volumes_with_traces(settings: Settings) -> list[str]:
     """Names of the volumes of which a run directory, or anything in the kernel, is left."""
     gates = settings.run_directory / "gates"
     names = {entry.name for entry in gates.iterdir()} if gates.is_dir() else set()
-    return sorted(names | front_end().volumes(settings))
+    return sorted(names | gate_device().volumes(settings))
 
 
 def clean_volume(settings: Settings, name: str) -> list[str]:
@@ -67,9 +67,9 @@ def clean_volume(settings: Settings, name: str) -> list[str]:
     if _record_end(settings, name):
         done.append(f"recorded that all processes of the gate of {name} were killed")
     remove_group(name)
-    front_end().check_dead(settings, name)
+    gate_device().check_dead(settings, name)
     done += _dismount_file_systems(examine_stack(settings, name))
-    return done + front_end().clear(settings, name)
+    return done + gate_device().clear(settings, name)
 
 
 def _wake(settings: Settings, name: str) -> list[str]:
@@ -100,7 +100,7 @@ def _record_end(settings: Settings, name: str) -> bool:
 
 def _end_connection(settings: Settings, name: str) -> list[str]:
     try:
-        return front_end().answer_with_errors(settings, name)
+        return gate_device().answer_with_errors(settings, name)
     except (HoldfastError, OSError):
         return []  # whoever asks the device next says what is the matter
 

@@ -28,7 +28,7 @@ from holdfast.system.filesystem import (
 )
 from holdfast.system.mounts import mount
 from holdfast.volumes.checks.room import STRUCTURE_SHARE, check_room, room_of
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.examine import Stack, examine_stack
 from holdfast.volumes.stack.take_down import dismount
@@ -62,7 +62,7 @@ def resize_volume(
         _check_room([leg["url"] for leg in shown["legs"]], more_bytes)
         client.resize(size_bytes)
     say("grow the block device")
-    front_end().resized(stack.device)
+    gate_device().resized(stack.device)
     say(f"grow the {volume.mount.filesystem} file system")
     _grow_file_system(volume, stack)
     return replace(volume, size_bytes=size_bytes)

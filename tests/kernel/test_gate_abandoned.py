@@ -22,7 +22,7 @@ from holdfast.service.doctor import gates
 from holdfast.service.holdfast import Holdfast
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.front_ends.fuse_loop.abandoned import end_abandoned, find_abandoned
+from holdfast.volumes.gate_device.loop_on_fuse.abandoned import end_abandoned, find_abandoned
 from holdfast.volumes.recover import recover
 from tests.faults import FuseLeg
 from tests.faults.connection import abort_connection, copied_connection

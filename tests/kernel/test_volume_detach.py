@@ -16,7 +16,7 @@ from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import VolumeState
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.front_ends.fuse_loop.device_file import device_file_of
+from holdfast.volumes.gate_device.loop_on_fuse.device_file import device_file_of
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack.examine import examine_stack
 from tests.kernel.volume_stack import volume, wish

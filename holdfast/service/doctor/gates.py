@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from holdfast.config import Settings
 from holdfast.model.finding import Finding, Verdict
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.recover import volumes_with_traces
 
 
 def abandoned(settings: Settings) -> Iterator[Finding]:
     """Requests that nobody will answer: whoever syncs the host waits for them as well."""
     for name in volumes_with_traces(settings):
-        left = front_end().unanswered(settings, name)
+        left = gate_device().unanswered(settings, name)
         if left.requests:
             yield Finding(
                 f"gate of {name}",

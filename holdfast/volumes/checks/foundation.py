@@ -16,7 +16,7 @@ from holdfast.errors import NoSuchVolume, OwnLeg, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.system.mounts import is_under, mounts
 from holdfast.system.standing import parts_below
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 
 JOURNAL_DIRECTORY = "journal"
 """In the gate's state directory (see gate/mirror.py)."""
@@ -38,7 +38,7 @@ def foundation_of(settings: Settings, path: str, *, swap: bool = True) -> Founda
     found = Foundation()
 
     def known(path: str) -> list[str] | None:
-        gate = front_end().gate_behind(settings, path)
+        gate = gate_device().gate_behind(settings, path)
         if gate is None:
             return None
         found.volumes += [gate.volume] if gate.volume not in found.volumes else []

@@ -1,5 +1,4 @@
-"""The stack below a gated volume's mount: gate, device, and what a crash leaves of them.
+"""The stack below a gated volume's mount: its gate and its block device.
 
-`bring_up` and `take_down` it; `examine` what the kernel shows of it; `abandoned` what waits for a
-gate of which no process lives.
+`bring_up` and `take_down` it; `examine` what the kernel shows of it. The device is `gate_device`'s.
 """

@@ -14,7 +14,7 @@ from holdfast.errors import DeadlinePassed, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.processes.launch import LOG_FILE, gate_is_running, start_gate
 from holdfast.system.expendable import in_expendable_child
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.take_down import close_device, stop_gate
 from holdfast.volumes.undo import Undo
@@ -45,7 +45,7 @@ def bring_up(
     progress("attach the block device")
     steps.add("detach", lambda: close_device(settings, name))
     sector_bytes = load_configuration(settings.gate_state_directory(name)).sector_bytes
-    attach = partial(front_end().attach, settings, name, sector_bytes)
+    attach = partial(gate_device().attach, settings, name, sector_bytes)
     return in_expendable_child(attach, _ATTACH_SECONDS, "the gate")
 
 

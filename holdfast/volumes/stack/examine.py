@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from holdfast.config import Settings
 from holdfast.system.mounts import Mount, mounts_from
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Stack:
 
 def examine_stack(settings: Settings, name: str) -> Stack:
     """What exists of the volume's stack now; does not block."""
-    devices = front_end().devices(settings, name)
+    devices = gate_device().devices(settings, name)
     return Stack(
-        is_connected=front_end().is_connected(settings, name),
+        is_connected=gate_device().is_connected(settings, name),
         devices=devices,
         mounts=tuple(mount for device in devices for mount in mounts_from(device)),
     )

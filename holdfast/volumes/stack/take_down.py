@@ -22,7 +22,7 @@ from holdfast.system.loop import loop_devices
 from holdfast.system.mounts import Mount, is_under, mounts_under, unmount
 from holdfast.system.own_group import remove_group
 from holdfast.system.users import users_of_device
-from holdfast.volumes.front_ends import front_end
+from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.examine import Stack, examine_stack
 
@@ -95,7 +95,7 @@ def close_device(settings: Settings, name: str, was: Stack | None = None) -> Non
     """Take away the block device. Raises InUse while another mount namespace has it."""
     mounts = (was or examine_stack(settings, name)).mounts
     try:
-        front_end().close(settings, name)
+        gate_device().close(settings, name)
     except InUse as error:
         others = [
             str(user)
@@ -116,7 +116,7 @@ def stop_gate(settings: Settings, name: str) -> bool:
     """
     stopped = launch.stop_gate(settings.gate_run_directory(name), STOP_SECONDS)
     deadline = time.monotonic() + STOP_SECONDS
-    while stopped and front_end().is_connected(settings, name):
+    while stopped and gate_device().is_connected(settings, name):
         if time.monotonic() > deadline:
             raise DeadlinePassed(
                 f"the kernel has not let go of the gate of {name}", "holdfast recover"

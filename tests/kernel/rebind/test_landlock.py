@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from holdfast.applications.rebind.confinement import _is_known
 from holdfast.errors import Blocked
+from holdfast.system.landlock import has_landlock
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 
@@ -30,7 +30,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.skipif(not _is_known(), reason="this kernel does not use Landlock")
+@pytest.mark.skipif(not has_landlock(), reason="this kernel does not use Landlock")
 def test_it_is_found_while_it_stands(bench: Bench, start: Hold) -> None:
     program = start(sys.executable, "-c", PROGRAM, bench.path, "confined")
     rebind = bench.rebind(refuses_confined=True)

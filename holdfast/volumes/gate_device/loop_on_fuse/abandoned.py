@@ -22,7 +22,7 @@ from holdfast.system.expendable import in_expendable_child
 from holdfast.system.fuse_control import abort_connection, waiting_requests
 from holdfast.system.loop import LoopDevice, backing_identity, loop_devices
 from holdfast.system.mounts import mount_at
-from holdfast.volumes.front_ends.fuse_loop.device_file import device_file_of
+from holdfast.volumes.gate_device.loop_on_fuse.device_file import device_file_of
 
 _LOOK_SECONDS = 2.0
 NAMELESS = ("", "/")

@@ -1,4 +1,4 @@
-"""FUSE and loop as a front end: see the protocol for what each call promises.
+"""A loop device on the one file of a gate's FUSE file system; `protocol` says what calls promise.
 
 The gate mounts the file system itself; here the loop device is attached to its file. Finding reads
 the mount table and sysfs only. Invariant: a device file and a loop device count as a gate's when
@@ -27,24 +27,24 @@ from holdfast.system.loop import (
 from holdfast.system.mounts import mount_at, mount_holding, mounts
 from holdfast.system.namespace import mount_namespace
 from holdfast.system.users import users_of_device
-from holdfast.volumes.front_ends.fuse_loop.abandoned import (
+from holdfast.volumes.gate_device.loop_on_fuse.abandoned import (
     NAMELESS,
     end_abandoned,
     find_abandoned,
 )
-from holdfast.volumes.front_ends.fuse_loop.dead import check_dead
-from holdfast.volumes.front_ends.fuse_loop.device_file import (
+from holdfast.volumes.gate_device.loop_on_fuse.dead import check_dead
+from holdfast.volumes.gate_device.loop_on_fuse.device_file import (
     GATE_TYPE,
     device_file_of,
     device_mount,
     volume_of_device_file,
 )
-from holdfast.volumes.front_ends.protocol import ShownGate, Unanswered
+from holdfast.volumes.gate_device.protocol import ShownGate, Unanswered
 
 _LOOP_DEVICES = "/dev/loop"
 
 
-class FuseLoop:
+class LoopOnFuse:
     """The gate's one file, and a loop device that has it as its backing file."""
 
     def attach(self, settings: Settings, name: str, sector_bytes: int) -> str:

@@ -1,8 +1,8 @@
-"""What every front end does, from outside the gate.
+"""What is done with a gate's block device, from outside the gate's processes.
 
-A front end has no state: it asks the kernel each time, so every process may call it, also after
-the one that attached has died. `name` is a volume's. Invariant: what belongs to another gate, or to
-nobody that we know, is never touched.
+It has no state: it asks the kernel each time, so every process may call it, also after the one that
+attached has died. `name` is a volume's. Invariant: what belongs to another gate, or to nobody that
+we know, is never touched.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Unanswered:
     """The kernel's end of it, in words."""
 
 
-class FrontEnd(Protocol):
-    """One kind of front end."""
+class GateDevice(Protocol):
+    """The block device of one kind of front end."""
 
     # A gate that runs.
 
