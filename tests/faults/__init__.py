@@ -15,6 +15,7 @@ from tests.faults.images import (
 )
 from tests.faults.memory import MemoryHog
 from tests.faults.nbd_leg import NbdLeg
+from tests.faults.own_disk import hanging, own_disk, shut_down
 from tests.faults.power_cut import PowerCut, stopped
 from tests.faults.small_disk import SmallDisk
 
@@ -28,7 +29,10 @@ __all__ = [
     "copy_image",
     "destroy_superblock",
     "flip_bits",
+    "hanging",
+    "own_disk",
     "replace_by_copy",
+    "shut_down",
     "stopped",
     "truncate_to_zero",
 ]

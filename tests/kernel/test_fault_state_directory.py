@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,52 +17,13 @@ from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed
 from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.model.volume import JournalFailurePolicy
-from tests.faults import SmallDisk, truncate_to_zero
+from tests.faults import SmallDisk, hanging, own_disk, shut_down, truncate_to_zero
 from tests.kernel.fault_bench import HANG_SECONDS, Bench, plain_legs
 from tests.kernel.fault_cells import FLUSHING, ONE, TWO, WRITING, Cell, cells
 from tests.waiting import wait_until
 
-FIFREEZE, FITHAW = 0xC0045877, 0xC0045878  # <linux/fs.h>: writers hang in between
-EXT4_IOC_SHUTDOWN = 0x8004587D  # <linux/ext4.h>: every later access fails, as after a lost disk
 STATE_BYTES = 80 << 20
 """Room for one journal segment (64 MiB) and not for a second one."""
-
-
-@contextmanager
-def failing_disk(path: Path, image: Path) -> Iterator[None]:
-    """An ext4 of its own mounted at `path`, which `shut_down` makes fail."""
-    with image.open("wb") as file:
-        file.truncate(128 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
-    path.mkdir()
-    subprocess.run(["mount", "-o", "loop", str(image), str(path)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
-
-
-def shut_down(path: Path) -> None:
-    """From now on everything on this file system fails."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("=I", 2))
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def hanging(path: Path) -> Iterator[None]:
-    """Whoever writes to this file system hangs until the end of the block."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.ioctl(descriptor, FIFREEZE, 0)
-        try:
-            yield
-        finally:
-            fcntl.ioctl(descriptor, FITHAW, 0)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -72,7 +31,7 @@ def on_own_disk(settings: Settings, folder: Path, legs: int) -> Iterator[Bench]:
     """A volume whose state directory has a disk of its own, for hangs."""
     urls = plain_legs(folder, 1, legs)
     with (
-        failing_disk(settings.state_directory, folder / "state.image"),
+        own_disk(settings.state_directory, folder / "state.image"),
         Bench(settings, folder, urls, hang_timeout_seconds=HANG_SECONDS) as bench,
     ):
         yield bench
@@ -112,7 +71,7 @@ def test_failing(settings: Settings, ram_directory: Path, cell: Cell) -> None:
     """Not even gate.json can be written: the legs are enough to go on, and to attach again."""
     urls = plain_legs(ram_directory, 1, cell.legs)
     with (
-        failing_disk(settings.state_directory, ram_directory / "state.image"),
+        own_disk(settings.state_directory, ram_directory / "state.image"),
         Bench(settings, ram_directory, urls) as bench,
     ):
         with bench.during(cell) as goes_on:
@@ -171,7 +130,7 @@ def test_worker_killed_while_it_hangs(settings: Settings, ram_directory: Path, l
 def test_commands_end_while_it_hangs(settings: Settings, ram_directory: Path) -> None:
     """With an error that names it; nothing of the command is left."""
     with (
-        failing_disk(settings.state_directory, ram_directory / "state.image"),
+        own_disk(settings.state_directory, ram_directory / "state.image"),
         Bench(settings, ram_directory, plain_legs(ram_directory, 1, ONE)),
         (ram_directory / "words").open("w+") as words,
         hanging(settings.state_directory),

@@ -1,0 +1,52 @@
+"""A file system with a disk of its own, that can fail or hang as a whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878  # <linux/fs.h>: writers hang in between
+_EXT4_IOC_SHUTDOWN = 0x8004587D  # <linux/ext4.h>: every later access fails, as after a lost disk
+_IMAGE_BYTES = 128 << 20
+
+
+@contextmanager
+def own_disk(path: Path, image: Path) -> Iterator[None]:
+    """An ext4 of its own on `image`, mounted at `path`; both are made."""
+    with image.open("wb") as file:
+        file.truncate(_IMAGE_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    path.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(image), str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+def shut_down(path: Path) -> None:
+    """From now on everything on this file system fails."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, _EXT4_IOC_SHUTDOWN, struct.pack("=I", 2))
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def hanging(path: Path) -> Iterator[None]:
+    """Whoever writes to this file system hangs until the end of the block."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, _FIFREEZE, 0)
+        try:
+            yield
+        finally:
+            fcntl.ioctl(descriptor, _FITHAW, 0)
+    finally:
+        os.close(descriptor)
