@@ -3,7 +3,8 @@
 Two holds exist. The administrator's is released at its deadline, because storage is fine. The one
 for lost storage ends when storage is back; at its deadline the requests get EIO, the one way in
 which an application can ever see an error. Both are kept in the shared page, so that the death of a
-worker neither ends a hold nor moves its deadline.
+worker neither ends a hold nor moves its deadline. Time in which the gate itself stood still, and
+nobody looked for storage, does not count for the latter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 from time import monotonic_ns
 
 from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.watching import Watching
 
 
 class HoldExpired(Exception):
@@ -21,8 +23,9 @@ class HoldExpired(Exception):
 class Hold:
     """Where requests wait. Deadlines are enforced by whoever calls `enforce` (the main thread)."""
 
-    def __init__(self, cells: memoryview, timeout_seconds: float) -> None:
+    def __init__(self, cells: memoryview, timeout_seconds: float, watching: Watching) -> None:
         self._cells = cells
+        self._watching = watching
         self._timeout_ns = int(timeout_seconds * 1e9)
         self._condition = threading.Condition()
         self.reason = "no leg is left" if cells[shared_page.STORAGE_HOLD_SINCE] else ""
@@ -46,9 +49,8 @@ class Hold:
     @property
     def expired(self) -> bool:
         """Whether the deadline for storage to come back has passed."""
-        return (
-            self.storage_lost and monotonic_ns() >= self._cells[shared_page.STORAGE_HOLD_DEADLINE]
-        )
+        deadline = self._cells[shared_page.STORAGE_HOLD_DEADLINE]
+        return self.storage_lost and self._watching.seen_until() >= deadline
 
     @property
     def deadline_ns(self) -> int:
@@ -72,6 +74,13 @@ class Hold:
                 self._cells[shared_page.STORAGE_HOLD_DEADLINE] = monotonic_ns() + self._timeout_ns
                 self._cells[shared_page.STORAGE_HOLD_SPACE] = 0
             self.reason = reason
+
+    def stood_still(self, begin_ns: int, end_ns: int) -> None:
+        """Nobody looked for storage in that time: the deadline for it moves by as much."""
+        with self._condition:
+            begin_ns = max(begin_ns, self._cells[shared_page.STORAGE_HOLD_SINCE])
+            if self.storage_lost and begin_ns < self._cells[shared_page.STORAGE_HOLD_DEADLINE]:
+                self._cells[shared_page.STORAGE_HOLD_DEADLINE] += end_ns - begin_ns
 
     def regain_storage(self) -> None:
         """Storage is back: requests go on."""
@@ -111,12 +120,12 @@ class Hold:
 
     def _wait(self, at_most_seconds: float | None, since_ns: int | None) -> None:
         if since_ns is not None:
-            own_seconds = max(0.0, (since_ns + self._timeout_ns - monotonic_ns()) / 1e9)
+            own_seconds = max(0.0, (self._timeout_ns - self._watching.since(since_ns)) / 1e9)
             at_most_seconds = min(own_seconds, at_most_seconds or own_seconds)
         self._condition.wait(at_most_seconds)
 
     def _waited_enough(self, since_ns: int | None) -> bool:
-        return since_ns is not None and monotonic_ns() >= since_ns + self._timeout_ns
+        return since_ns is not None and self._watching.since(since_ns) >= self._timeout_ns
 
     def begin(self, seconds: float | None, reason: str) -> None:
         """Hold for the administrator, for at most that long; renews a hold that is on."""

@@ -32,6 +32,7 @@ from holdfast.gate.members.roster import STATE, Roster
 from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
+from holdfast.gate.runtime.watching import Watching
 from holdfast.model.volume import JournalFailurePolicy
 
 
@@ -54,7 +55,9 @@ class Mirror:
         self.roster.on_last_lost = self._last_lost
         self.roster.on_failed = self._leg_failed
         self.roster.on_unsaved = self._unsaved
-        self.hold = Hold(cells, configuration.hold_timeout_seconds)
+        self.watching = Watching(configuration.hang_timeout_seconds)
+        """What the main loop has seen, which judges storage."""
+        self.hold = Hold(cells, configuration.hold_timeout_seconds, self.watching)
         self.ranges = Ranges()
         self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)
         self.bitmap = Bitmap(configuration.size_bytes)
@@ -75,6 +78,7 @@ class Mirror:
             self.roster,
             self.hold,
             incidents,
+            self.watching,
             began=self._look_after_it,
             again=lambda: self.storage_back("room again"),
         )

@@ -16,6 +16,7 @@ from holdfast.gate.data.hold import Hold
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.runtime.incidents import Incidents
+from holdfast.gate.runtime.watching import Watching
 
 ROOM_CHECK_SECONDS = 0.25
 """How often a write that found no space is tried again."""
@@ -37,12 +38,14 @@ class Room:
         roster: Roster,
         hold: Hold,
         incidents: Incidents,
+        watching: Watching,
         began: Callable[[], None],
         again: Callable[[], None],
     ) -> None:
         self._roster = roster
         self._hold = hold
         self._incidents = incidents
+        self._watching = watching
         self._began = began
         self._again = again
         self._lock = threading.Lock()
@@ -59,7 +62,7 @@ class Room:
         others = [other for other in self._roster.readers if other is not leg]
         limit_seconds = self._roster.configuration.hang_timeout_seconds
         if others:  # they have it: no hold, nor its deadline
-            if (monotonic_ns() - write.since_ns) / 1e9 >= limit_seconds:
+            if self._watching.since(write.since_ns) / 1e9 >= limit_seconds:
                 self._roster.fail(leg, "no space left")
             else:
                 self._incidents.reflex("failover", reason)

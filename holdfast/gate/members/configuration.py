@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
+from holdfast.gate.runtime.watching import Patience
 from holdfast.model.bounded import read_json, seconds, typed, whole
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import (
@@ -158,7 +159,7 @@ def load_running(state_directory: Path, run_directory: Path) -> tuple[GateConfig
 
     loading = threading.Thread(target=load, daemon=True)
     loading.start()
-    loading.join(copy.hang_timeout_seconds)
+    Patience(copy.hang_timeout_seconds).wait_for(loading)
     saved = answers[0] if answers else None
     if saved is None:
         return copy, f"no answer for {copy.hang_timeout_seconds:g} s"

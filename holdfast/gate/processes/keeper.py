@@ -26,7 +26,6 @@ from holdfast.gate.processes.channel import Probe, make_channel, receive, send, 
 from holdfast.gate.processes.handover import Post, clean_up, close_front
 from holdfast.gate.processes.name_watch import Look, Lookout
 from holdfast.gate.processes.partner import (
-    BEAT_SECONDS,
     Beat,
     Ending,
     Silence,
@@ -37,6 +36,7 @@ from holdfast.gate.processes.refusing import VainStarts
 from holdfast.gate.processes.worker import Worker
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.complaints import complain, wait_until_written
+from holdfast.gate.runtime.watching import BEAT_SECONDS, Watching
 from holdfast.system.memory import serve_write_back
 from holdfast.system.namespace import keep_mount_namespace
 from holdfast.system.own_group import OwnGroup
@@ -68,6 +68,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self.silence = Silence(self.post.cells, shared_page.WORKER_BEAT)
         self.beat = Beat(self.post.cells, shared_page.KEEPER_BEAT)
+        self.watching = Watching()
         self.vain = VainStarts(self.post)
         self.killed = 0.0
         """When the worker was killed because it stood still, 0: it was not."""
@@ -168,6 +169,10 @@ class Keeper:
         descriptors += watches
         pending = min((each.deadline - monotonic() for each in work), default=3600.0)
         readable = wait(descriptors, max(0.0, min(pending, BEAT_SECONDS)))
+        missed = self.watching.look()
+        if missed is not None:  # whoever looks at storage may have stood still as well
+            for each in work:
+                each.deadline += (missed[1] - missed[0]) / 1e9
         self._look_for_moved(self.group.look())  # before anything here asks for memory
         if self.watch is None or readable & watches or self._stands_still():
             cells = self.post.cells
@@ -250,8 +255,10 @@ class Keeper:
     def _worker_died(self) -> None:
         cells = self.post.cells
         cells[shared_page.WORKER_DIED] = monotonic_ns()
-        if not self.killed and cells[shared_page.WORKER_END] != Ending.DEFECT:
-            cells[shared_page.WORKER_END] = Ending.DIED
+        if not self.killed:
+            cells[shared_page.WORKER_SILENT_SINCE] = cells[shared_page.WORKER_BEAT]
+            if cells[shared_page.WORKER_END] != Ending.DEFECT:
+                cells[shared_page.WORKER_END] = Ending.DIED
         self.vain.wait()
         self.start_worker()
         self._reap()

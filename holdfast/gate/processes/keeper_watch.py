@@ -20,7 +20,6 @@ from time import monotonic
 from holdfast.gate.processes.channel import make_channel
 from holdfast.gate.processes.handover import Post
 from holdfast.gate.processes.partner import (
-    BEAT_SECONDS,
     Ending,
     Silence,
     hang_timeout_seconds,
@@ -28,6 +27,7 @@ from holdfast.gate.processes.partner import (
 )
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incident, Incidents
+from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system.namespace import keep_mount_namespace
 from holdfast.system.process import has_ended, watch_leader
 from holdfast.system.process_state import read_state, start_time

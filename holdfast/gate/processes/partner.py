@@ -16,11 +16,9 @@ from enum import IntEnum
 from time import monotonic, monotonic_ns
 
 from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system.continue_timer import ContinueTimer
 from holdfast.system.process_state import STOPPED, TRACED, ProcessState
-
-BEAT_SECONDS = 0.5
-"""A main loop comes round at least that often, and looks at its partner then."""
 
 SHORTEST_LIMIT_SECONDS, LONGEST_LIMIT_SECONDS = 2.0, 10.0
 """A stopped process is waited for as long as a leg that hangs, within these bounds: a debugger

@@ -31,10 +31,11 @@ from holdfast.gate.processes.control import Control
 from holdfast.gate.processes.handover import Post
 from holdfast.gate.processes.keeper_watch import KeeperGuard
 from holdfast.gate.processes.name_watch import KEPT
-from holdfast.gate.processes.partner import BEAT_SECONDS, Beat, Ending
+from holdfast.gate.processes.partner import Beat, Ending
 from holdfast.gate.processes.remains import STRATEGY
 from holdfast.gate.processes.socket_name import LISTENER
 from holdfast.gate.processes.socket_name import take_over as take_over_listener
+from holdfast.gate.processes.watchdog import Watchdog
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.recovery import Recovery
@@ -43,6 +44,7 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.complaints import complain, wait_until_written
 from holdfast.gate.runtime.incidents import Incident, Incidents
+from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system import memory
 from holdfast.system.process import has_ended, part_with_descriptors, watch_process
 from holdfast.system.process_state import start_time
@@ -99,6 +101,7 @@ class Worker:
         self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(post.cells))
         self.server = Server(self.front, self.mirror, self.end)
         self.control = Control(self)
+        self.watchdog = Watchdog(self.mirror, self.hang_timeout_seconds, self._replace)
         self.scribe = threading.Thread()
         """Writes receipts."""
         self.upkeep = LegRounds(self.hands, self.mirror.checkpoint)
@@ -190,6 +193,7 @@ class Worker:
     def _take_over(self) -> None:
         """Go on where the worker before was killed, then ask the kernel for what is unanswered."""
         cells = self.post.cells
+        self.mirror.watching.go_on_from(cells[shared_page.WORKER_SILENT_SINCE])
         died = cells[shared_page.WORKER_DIED] or monotonic_ns()
         ending = Ending(cells[shared_page.WORKER_END])
         if ending in (Ending.STOPPED, Ending.TRACED, Ending.SILENT):
@@ -243,7 +247,7 @@ class Worker:
         while task.at_work:
             self.beat.tell()
             task.join(min(0.05, self.hang_timeout_seconds))
-            self._give_up_hanging()
+            self.watchdog.look()
         task.result(0.0)
 
     def _discipline(self) -> None:
@@ -297,7 +301,7 @@ class Worker:
         timeout = min(
             BEAT_SECONDS,
             self.guard.tend(),
-            self._give_up_hanging(),
+            self.watchdog.look(),
             self.recovery.tick(),
             self.names.tick(),
             self._tend_upkeep(),
@@ -313,38 +317,8 @@ class Worker:
             self.control.accept(self.post.listener)
         self._close_retired()
 
-    def _give_up_hanging(self) -> float:
-        """Take the work of threads that hang; seconds until one could hang for too long."""
-        limit = int(self.hang_timeout_seconds * 1e9)
-        now = monotonic_ns()
-        oldest = now
-        for hand in self.hands.all():
-            if hand.given_up or not hand.cells[shared_page.LEG]:
-                continue
-            since = hand.cells[shared_page.LEG_SINCE]
-            if now - since < limit:
-                oldest = min(oldest, since)
-                continue
-            number = hand.give_up(now - limit)
-            if number:
-                self._replace(hand, number)
-                if not self.mirror.uses(number):
-                    self._leave(number)
-        return max(0.001, (oldest + limit - monotonic_ns()) / 1e9)
-
-    def _leave(self, number: int) -> None:
-        """A leg has failed because it hangs: nobody waits for it any longer.
-
-        Otherwise a thread that went in last, holding a lock, would keep all others waiting for a
-        second time-out.
-        """
-        for hand in self.hands.all():
-            if hand.give_up(monotonic_ns(), inside=number):
-                self._replace(hand, number)
-
-    def _replace(self, hand: Hand, number: int) -> None:
-        """Free what a hand held that was given up, and let a successor do its work."""
-        self.mirror.give_up(hand, number, self.hang_timeout_seconds)
+    def _replace(self, hand: Hand) -> None:
+        """Let a successor do the work of a hand that was given up."""
         self.server.replace(hand)
         self.control.given_up(hand)
 
@@ -426,10 +400,10 @@ class Worker:
             cause = "somebody aborted the connection to the kernel (umount -f, or fusectl)"
             self.incidents.begin(STRATEGY, cause).resolve("applications got errors (EIO)")
         task = LegTask(self.hands, self.mirror.close_cleanly)
-        deadline = monotonic() + 2 * self.hang_timeout_seconds
-        while task.is_alive() and monotonic() < deadline:
+        began, limit = monotonic_ns(), int(2 * self.hang_timeout_seconds * 1e9)
+        while task.is_alive() and self.mirror.watching.since(began) < limit:
             task.join(0.02)
-            self._give_up_hanging()
+            self.watchdog.look()
         for incident in self.incidents.open:
             if not incident.resolved_ns:
                 incident.resolve("detached")
@@ -437,7 +411,7 @@ class Worker:
         for _ in range(2):  # those that are being written, then the rest
             self._write_receipts()
             if self.scribe.is_alive():
-                self.scribe.join(max(1.0, deadline - monotonic()))
+                self.scribe.join(max(1.0, (limit - self.mirror.watching.since(began)) / 1e9))
         self.mirror.log.close()
         self.control.finish()
 

@@ -12,7 +12,7 @@ import fcntl
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from time import monotonic, monotonic_ns
+from time import monotonic_ns
 
 from holdfast.errors import DeadlinePassed, ForeignLeg, HoldfastError, NoSource
 from holdfast.gate.data.hold import HoldExpired
@@ -27,6 +27,7 @@ from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.recovery import Recovery, host_memory
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import EQUALISING, copied, failed_legs, remembered_container
+from holdfast.gate.runtime.watching import Patience
 from holdfast.model.volume import LegState
 from holdfast.system.process import inherit_descriptor
 
@@ -57,9 +58,7 @@ def open_members(
     A worker that was killed while a thread of it hangs in one leg still has the locks of all: the
     others are taken over with their locks.
     """
-    timeout = recovery.roster.configuration.hang_timeout_seconds
-    deadline = monotonic() + timeout
-
+    patience = Patience(recovery.roster.configuration.hang_timeout_seconds)
     tasks = {
         entry.number: LegTask(
             recovery.mirror.hands,
@@ -70,7 +69,7 @@ def open_members(
     opened: dict[int, Opened] = {}
     for number, task in tasks.items():
         try:
-            opened[number] = _opened_in_time(task, deadline)
+            opened[number] = _opened_in_time(task, patience)
         except HoldfastError as error:
             recovery.roster.note(number, recovery.roster.entry(number).state, error.message)
         except OSError as error:
@@ -79,9 +78,9 @@ def open_members(
     return opened
 
 
-def _opened_in_time(task: LegTask[Opened], deadline: float) -> Opened:
+def _opened_in_time(task: LegTask[Opened], patience: Patience) -> Opened:
     """The task's result; when it is late it is given up, and closes itself what it opens then."""
-    task.join(max(0.0, deadline - monotonic()))
+    patience.wait_for(task)
     while task.is_alive() and not task.hand.given_up:
         if not task.hand.give_up(monotonic_ns()):
             task.join(0.001)

@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.gate.data.hold import Hold, HoldExpired
 from holdfast.gate.runtime.shared_page import SIZE_BYTES
+from holdfast.gate.runtime.watching import Watching
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def waiting(hold: Hold, outcomes: list[str]) -> threading.Thread:
 
 
 def test_requests_go_on_when_storage_is_back(cells: memoryview) -> None:
-    hold, outcomes = Hold(cells, 60.0), list[str]()
+    hold, outcomes = Hold(cells, 60.0, Watching()), list[str]()
     hold.lose_storage("gone")
     thread = waiting(hold, outcomes)
     assert hold.enforce() == ""
@@ -42,7 +43,7 @@ def test_requests_go_on_when_storage_is_back(cells: memoryview) -> None:
 
 
 def test_past_the_deadline_they_fail_and_so_do_later_ones(cells: memoryview) -> None:
-    hold, outcomes = Hold(cells, 0.05), list[str]()
+    hold, outcomes = Hold(cells, 0.05, Watching()), list[str]()
     hold.lose_storage("gone")
     thread = waiting(hold, outcomes)
     while hold.enforce() != "expired":
@@ -56,27 +57,27 @@ def test_past_the_deadline_they_fail_and_so_do_later_ones(cells: memoryview) -> 
 
 
 def test_no_time_at_all(cells: memoryview) -> None:
-    hold = Hold(cells, 0.0)
+    hold = Hold(cells, 0.0, Watching())
     hold.lose_storage("gone")
     with pytest.raises(HoldExpired):
         hold.wait_for_storage()
 
 
 def test_a_second_loss_keeps_the_deadline_and_so_does_a_successor(cells: memoryview) -> None:
-    hold = Hold(cells, 60.0)
+    hold = Hold(cells, 60.0, Watching())
     hold.lose_storage("gone")
     deadline = hold.deadline_ns
     hold.lose_storage("gone again")
-    successor = Hold(cells, 60.0)
+    successor = Hold(cells, 60.0, Watching())
     assert (hold.deadline_ns, successor.deadline_ns) == (deadline, deadline)
     assert successor.storage_lost
     assert successor.reason
 
 
 def test_an_administrators_hold_ends_without_an_error(cells: memoryview) -> None:
-    hold = Hold(cells, 60.0)
+    hold = Hold(cells, 60.0, Watching())
     hold.begin(0.02, "maintenance")
-    assert Hold(cells, 60.0).administrative
+    assert Hold(cells, 60.0, Watching()).administrative
     thread = threading.Thread(target=hold.wait_for_release, daemon=True)
     thread.start()
     while hold.enforce() != "released":

@@ -13,6 +13,7 @@ from holdfast.gate.processes.partner import (
     Silence,
     judge_silence,
 )
+from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system.process_state import ProcessState
 
 
@@ -60,8 +61,8 @@ def test_silence_is_counted_in_rounds_of_the_observer(monkeypatch: pytest.Monkey
     silence = Silence(cells, 0)
     assert silence.look() == 0.0
     now += 3600.0
-    assert silence.look() == 2 * partner.BEAT_SECONDS
+    assert silence.look() == 2 * BEAT_SECONDS
     now += 0.25
-    assert silence.look() == 2 * partner.BEAT_SECONDS + 0.25
+    assert silence.look() == 2 * BEAT_SECONDS + 0.25
     cells[0] += 1
     assert silence.look() == 0.0
