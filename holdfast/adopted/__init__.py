@@ -2,8 +2,8 @@
 
     adopt.adopt_volume(settings, name, path, others) -> Volume
     adopt.limits_of(volume) -> findings
-    detach.detach_adopted(settings, volume, progress=None) -> Volume
-    attach.attach_adopted(settings, volume, progress=None, note=None) -> Volume
+    detach.detach_adopted(settings, volume, reporter=SILENT) -> Volume
+    attach.attach_adopted(settings, volume, reporter=SILENT, note=None) -> Volume
     report.report_adopted(settings, volume) -> VolumeReport
 
 Nothing is put into their data path. `source` and `nameless_image` know where their bytes come from,

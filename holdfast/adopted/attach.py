@@ -15,6 +15,7 @@ from holdfast.adopted.source import mountable_source
 from holdfast.config import Settings
 from holdfast.errors import AlreadyExists, DeadlinePassed
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import (
     Volume,
 )
@@ -23,13 +24,12 @@ from holdfast.mountpoints.remount import Note, remount
 from holdfast.system.boot import boot_id
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.namespace import mount_namespace
-from holdfast.volumes.progress import Progress, silent
 
 
 def attach_adopted(
     settings: Settings,
     volume: Volume,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
     note: Note | None = None,
 ) -> Volume:
     """Mount an adopted volume again where it was, from its own source; idempotent.
@@ -37,7 +37,6 @@ def attach_adopted(
     After a reboot only the mounts of our own namespace come back: the others ended with it. Raises
     AlreadyExists when something else is mounted there, StorageFailed when its source is gone.
     """
-    say = progress or silent
     adoption = adoption_of(volume)
     present = own_mount(volume)
     if present is not None:
@@ -47,10 +46,10 @@ def attach_adopted(
         raise AlreadyExists(
             f"{occupant.source} is mounted at {volume.mount.path}", f"umount {volume.mount.path}"
         )
-    say("find its storage")
+    reporter.say("find its storage")
     source, more = mountable_source(volume.mount, adoption)
     options = ",".join(filter(None, (adoption.super_options, more)))
-    say("mount")
+    reporter.say("mount")
     _make_directory(volume)
     wanted = present_points(volume)
     for root in remount(wanted, source, volume.mount.filesystem, options, note).values():

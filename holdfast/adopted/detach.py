@@ -15,22 +15,21 @@ from holdfast.adopted.source import let_go_of_source
 from holdfast.config import Settings
 from holdfast.errors import HoldsData
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import (
     MountProperties,
     Volume,
 )
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
-from holdfast.volumes.progress import Progress, silent
 
 
-def detach_adopted(settings: Settings, volume: Volume, progress: Progress | None = None) -> Volume:
+def detach_adopted(settings: Settings, volume: Volume, reporter: Reporter = SILENT) -> Volume:
     """Dismount an adopted volume everywhere; the volume with its mounts as they were. Idempotent.
 
     Blocks while dirty pages are written. Raises InUse naming its users, with everything mounted as
     before; HoldsData for one that lives in memory.
     """
-    say = progress or silent
     if own_mount(volume) is None:
         return volume
     if volume.mount.filesystem in MEMORY_TYPES:
@@ -45,7 +44,7 @@ def detach_adopted(settings: Settings, volume: Volume, progress: Progress | None
         adoption = replace(adoption, loop_options=recorded.loop_options)
     kept = replace(volume, mount=_merged(volume.mount, mount), adoption=adoption)
     _refuse_nameless(volume, primary(points, volume.mount.path))
-    say("dismount")
+    reporter.say("dismount")
     points = dismount(points)
     let_go_of_source(adoption)
     return replace(kept, adoption=replace(adoption, points=points))

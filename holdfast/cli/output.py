@@ -310,13 +310,13 @@ def stepped_progress(description: str) -> Iterator[Reporter]:
 
 
 @contextmanager
-def steps(description: str) -> Iterator[Callable[[str], None] | None]:
-    """Shows which step is at work, on a terminal; yields the function that is told."""
+def steps(description: str) -> Iterator[Reporter]:
+    """Shows which step is at work, on a terminal; yields who is told."""
     if not sys.stderr.isatty():
-        yield None
+        yield SILENT
         return
     with console(sys.stderr).status(printable(description)) as line:
-        yield lambda step: line.update(printable(f"{description}: {step}"))
+        yield Reporter(say=lambda step: line.update(printable(f"{description}: {step}")))
 
 
 def time_text(seconds: float) -> str:

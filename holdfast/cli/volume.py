@@ -27,7 +27,6 @@ from holdfast.cli.output import (
 )
 from holdfast.cli.session import session
 from holdfast.errors import HoldfastError, InvalidOption
-from holdfast.model.reporter import Reporter
 from holdfast.model.size import format_size, parse_size
 from holdfast.model.volume import ADOPTED, DEFAULT_SECTOR_BYTES, JournalMode
 
@@ -117,8 +116,8 @@ def create(
         if dry_run:
             _print_intentions(holdfast.plan_create(wanted), as_json)
             return
-        with steps(f"creating {name}") as show:
-            report = holdfast.create_volume(wanted, show)
+        with steps(f"creating {name}") as reporter:
+            report = holdfast.create_volume(wanted, reporter)
         thin = holdfast.thinness(name)
     if as_json:
         print_json(report)
@@ -184,8 +183,8 @@ def resize(name: VolumeName, size: SizeBytes, dry_run: DryRun = False) -> None:
         if dry_run:
             _print_intentions(holdfast.plan_resize(name, size), False)
             return
-        with steps(f"enlarging {name}") as show:
-            report = holdfast.resize_volume(name, size, show)
+        with steps(f"enlarging {name}") as reporter:
+            report = holdfast.resize_volume(name, size, reporter)
         thin = holdfast.thinness(name)
     note(f"{name} has {format_size(report.size_bytes)} now")
     note_thin(thin)
@@ -223,9 +222,9 @@ def attach(
         return
     from holdfast.service import MountRequest
 
-    with session() as holdfast, steps(f"attaching {name}") as show:
+    with session() as holdfast, steps(f"attaching {name}") as reporter:
         where = MountRequest(mount, options)
-        report = holdfast.attach_volume(name, tuple(leg or ()), force, show, where)
+        report = holdfast.attach_volume(name, tuple(leg or ()), force, reporter, where)
     note(f"{name} is {report.state} at {report.mount}")
 
 
@@ -235,8 +234,8 @@ def _attach_wanted(force: bool) -> None:
     with session() as holdfast:
         for name in holdfast.wanted_volumes():
             try:
-                with steps(f"attaching {name}") as show:
-                    report = holdfast.attach_volume(name, (), force, show)
+                with steps(f"attaching {name}") as reporter:
+                    report = holdfast.attach_volume(name, (), force, reporter)
                 note(f"{name} is {report.state} at {report.mount}")
             except HoldfastError as error:
                 error.message = f"{name}: {error.message}"
@@ -265,11 +264,11 @@ def detach(
     With --park the users of an adopted volume wait, with everything they have open, until it is
     attached again; when the time has passed they go on with errors in place of their files.
     """
-    with session() as holdfast, steps(f"detaching {name}") as show:
+    with session() as holdfast, steps(f"detaching {name}") as reporter:
         if park is None:
-            holdfast.detach_volume(name, show)
+            holdfast.detach_volume(name, reporter)
         else:
-            holdfast.restorations.park(name, park, Reporter(show or silent))
+            holdfast.restorations.park(name, park, reporter)
     note(f"{name} is detached")
     if park is not None:
         note(f"its users wait at most {park:g} s: holdfast volume attach {name}")
@@ -296,8 +295,8 @@ def delete(
             return
         what = "keeping its images" if keep_images else "and all its data"
         confirm(f"Forget {name}?" if adopted else f"Delete {name} {what}?", yes)
-        with steps(f"deleting {name}") as show:
-            left = holdfast.delete_volume(name, keep_images, show)
+        with steps(f"deleting {name}") as reporter:
+            left = holdfast.delete_volume(name, keep_images, reporter)
     for sentence in left:
         note(f"warning: {sentence}")
     note(f"forgot {name}: it stays as it is" if adopted else f"deleted {name}")
@@ -333,10 +332,6 @@ def release(name: VolumeName) -> None:
     with session() as holdfast:
         holdfast.release(name)
     note(f"{name} is released")
-
-
-def silent(step: str) -> None:
-    """For those who watch no terminal."""
 
 
 def _print_intentions(intentions: tuple[str, ...], as_json: bool) -> None:

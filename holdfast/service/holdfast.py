@@ -33,7 +33,7 @@ from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
-from holdfast.model.reporter import Reporter
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.usage import Usage
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.doctor import examine
@@ -58,7 +58,6 @@ from holdfast.volumes.checks.room import thinness
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import record_ends, recover
 from holdfast.volumes.resize import resize_volume
 from holdfast.volumes.running import running_volume, running_volumes
@@ -136,7 +135,7 @@ class Holdfast:
         check_containers(self.settings, volume, place.path, others)
         return creation(volume)
 
-    def create_volume(self, wanted: NewVolume, progress: Progress | None = None) -> VolumeReport:
+    def create_volume(self, wanted: NewVolume, reporter: Reporter = SILENT) -> VolumeReport:
         """Create a volume, attach and mount it; durable on return.
 
         The name is taken in the catalog first: killed anywhere, `delete_volume` cleans up. When a
@@ -150,7 +149,7 @@ class Holdfast:
             refuse_running(self._host, volume.name)
             self.catalog.add(volume)
             try:
-                made = create_volume(self.settings, volume, others, progress)
+                made = create_volume(self.settings, volume, others, reporter)
             except BaseException:
                 self.catalog.remove(volume.name)
                 raise
@@ -199,7 +198,7 @@ class Holdfast:
         return enlargement(self.catalog.volume(name), size_bytes)
 
     def resize_volume(
-        self, name: str, size_bytes: int, progress: Progress | None = None
+        self, name: str, size_bytes: int, reporter: Reporter = SILENT
     ) -> VolumeReport:
         """Enlarge legs, gate and file system of an attached volume in use; idempotent.
 
@@ -209,7 +208,7 @@ class Holdfast:
             self.gate(name)
             volume = self.catalog.volume(name)
             enlargement(volume, size_bytes)
-            self.catalog.update(resize_volume(self.settings, volume, size_bytes, progress))
+            self.catalog.update(resize_volume(self.settings, volume, size_bytes, reporter))
         return self.show_volume(name)
 
     def attach_volume(
@@ -217,7 +216,7 @@ class Holdfast:
         name: str,
         leg_urls: tuple[str, ...] = (),
         force: bool = False,
-        progress: Progress | None = None,
+        reporter: Reporter = SILENT,
         mount: MountRequest = MountRequest(),  # noqa: B008 - frozen
     ) -> VolumeReport:
         """Attach and mount a volume; idempotent. With `leg_urls` the superblocks say what it is.
@@ -243,16 +242,16 @@ class Holdfast:
                 )
             elif mount.is_given:
                 check_mount_request(mount, self.catalog.volume(name))
-            self.restorations.settle(name, Reporter(progress or silent))
+            self.restorations.settle(name, reporter)
             volume = self.catalog.volume(name)
             if self.restorations.waiting(name):
-                self.restorations.go_on(name, Reporter(progress or silent))
+                self.restorations.go_on(name, reporter)
                 return self.show_volume(name)
             if volume.is_adopted:
-                mounted = attach_adopted(self.settings, volume, progress)
+                mounted = attach_adopted(self.settings, volume, reporter)
                 self.catalog.update(replace(mounted, attached=True))
                 return self.show_volume(name)
-            attached = attach_volume(self.settings, volume, force=force, progress=progress)
+            attached = attach_volume(self.settings, volume, force=force, reporter=reporter)
             self.catalog.update(replace(attached, attached=True))
         return self.show_volume(name)
 
@@ -260,20 +259,20 @@ class Holdfast:
         """Names of the volumes that were attached and not detached on purpose."""
         return [volume.name for volume in self.catalog.volumes() if volume.attached]
 
-    def detach_volume(self, name: str, progress: Progress | None = None) -> VolumeReport:
+    def detach_volume(self, name: str, reporter: Reporter = SILENT) -> VolumeReport:
         """Dismount a volume and stop its gate; idempotent. Blocks while dirty pages are written.
 
         Raises InUse when processes use it, VolumeHeld when its requests are withheld.
         """
         need_root()
         with self._host.turn(name):
-            self.restorations.settle(name, Reporter(progress or silent))
+            self.restorations.settle(name, reporter)
             volume = self.catalog.volume(name)
             if volume.is_adopted:
-                dismounted = detach_adopted(self.settings, volume, progress)
+                dismounted = detach_adopted(self.settings, volume, reporter)
                 self.catalog.update(replace(dismounted, attached=False))
                 return self.show_volume(name)
-            detach_volume(self.settings, volume, progress)
+            detach_volume(self.settings, volume, reporter)
             self.catalog.update(replace(volume, attached=False))
             self.legs.note(name)
             self.ingest()
@@ -285,7 +284,7 @@ class Holdfast:
         return deletion(self.catalog.volume(name), keep_images)
 
     def delete_volume(
-        self, name: str, keep_images: bool = False, progress: Progress | None = None
+        self, name: str, keep_images: bool = False, reporter: Reporter = SILENT
     ) -> list[str]:
         """Delete a volume and its data; durable on return. What could not be cleaned, in words.
 
@@ -294,7 +293,7 @@ class Holdfast:
         """
         need_root()
         with self._host.turn(name):
-            self.restorations.settle(name, Reporter(progress or silent))
+            self.restorations.settle(name, reporter)
             if self.restorations.waiting(name):
                 raise InUse(
                     f"users of {name} are parked, and wait for it to be attached",
@@ -303,11 +302,11 @@ class Holdfast:
             if self.catalog.volume(name).is_adopted:
                 self.catalog.remove(name)
                 return []
-            detach_volume(self.settings, self.catalog.volume(name), progress, may_end=True)
+            detach_volume(self.settings, self.catalog.volume(name), reporter, may_end=True)
             self.legs.note(name)
             self.ingest()
             volume = self.catalog.volume(name)
-            left = delete_volume(self.settings, volume, keep_images=keep_images, progress=progress)
+            left = delete_volume(self.settings, volume, keep_images=keep_images, reporter=reporter)
             for url in () if keep_images else (*volume.leg_urls, *volume.spare_urls):
                 with suppress(HoldfastError):
                     in_expendable_child(partial(forget_lock, url), doing=url)

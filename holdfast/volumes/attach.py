@@ -30,13 +30,13 @@ from holdfast.gate.members.configuration import (
 )
 from holdfast.gate.members.provision import rediscover
 from holdfast.gate.processes.launch import gate_is_running
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import identify
 from holdfast.system.mounts import Mount, mount, mount_at
 from holdfast.volumes.checks.foundation import check_state_directory
 from holdfast.volumes.descriptor import describe, volume_of, with_configuration
-from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack.bring_up import bring_up
 from holdfast.volumes.stack.examine import examine_stack
@@ -52,7 +52,7 @@ def attach_volume(
     volume: Volume,
     *,
     force: bool = False,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
 ) -> Volume:
     """Bring the volume up and return it with what its gate knows better (size, legs).
 
@@ -60,11 +60,10 @@ def attach_volume(
     that cannot be proven to be the newest. Raises NoSource, InUse, AlreadyExists, StaleLeg, and
     whatever starting and mounting raise; what this call began is taken back then.
     """
-    say = progress or silent
     name = volume.name
-    say("look for what is left of it")
+    reporter.say("look for what is left of it")
     clean_volume(settings, name)
-    configuration = _configuration(settings, volume, say)
+    configuration = _configuration(settings, volume, reporter)
     mounted = examine_stack(settings, name).mount_of(volume.mount.path)
     if mounted is not None:
         _check_writable(volume, mounted)
@@ -73,10 +72,10 @@ def attach_volume(
     with Undo() as undo:
         if not gate_is_running(settings.gate_run_directory(name)):
             _check_legs_unused(configuration)
-        device = bring_up(settings, name, force=force, undo=undo, progress=say)
+        device = bring_up(settings, name, force=force, undo=undo, reporter=reporter)
         configuration = load_configuration(settings.gate_state_directory(name))
         _check_identity(volume, device)
-        say("mount")
+        reporter.say("mount")
         undo.add("unmount", lambda: dismount_stack(settings, name))
         _mount(volume, device)
     return replace(with_configuration(volume, configuration), attached=True)
@@ -127,12 +126,12 @@ def _saved_configuration(settings: Settings, name: str) -> GateConfiguration | N
         return None
 
 
-def _configuration(settings: Settings, volume: Volume, say: Progress) -> GateConfiguration:
+def _configuration(settings: Settings, volume: Volume, reporter: Reporter) -> GateConfiguration:
     """The gate's own state, or what the superblocks of the known legs say."""
     state_directory = settings.gate_state_directory(volume.name)
     configuration = _saved_configuration(settings, volume.name)
     if configuration is None:
-        say("read the superblocks")
+        reporter.say("read the superblocks")
         rebuild_volume(settings, volume.name, volume.leg_urls, lambda *_: volume.mount)
         configuration = load_configuration(state_directory)
     if configuration.volume_id != volume.id:

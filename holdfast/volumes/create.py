@@ -25,6 +25,7 @@ from holdfast.errors import (
 from holdfast.gate.members.configuration import FILE_NAME, GateConfiguration, LegEntry
 from holdfast.gate.members.provision import provision
 from holdfast.gate.processes.client import GateClient
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.size import format_size
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.expendable import in_expendable_child
@@ -38,7 +39,6 @@ from holdfast.volumes.checks.new_volume import (
     check_values,
 )
 from holdfast.volumes.descriptor import describe
-from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.bring_up import bring_up
 from holdfast.volumes.stack.take_down import dismount_stack
 from holdfast.volumes.undo import Undo
@@ -53,16 +53,15 @@ def create_volume(
     settings: Settings,
     volume: Volume,
     others: Sequence[Volume] = (),
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
 ) -> Volume:
     """Make the volume, mount it, and return it with everything that was found out.
 
     `others` are the volumes in the catalog. Takes seconds; durable when it returns. Raises BadInput
     or Refused with nothing changed, anything else with everything undone.
     """
-    say = progress or silent
     volume = _completed(settings, volume)
-    say("check")
+    reporter.say("check")
     check_values(volume)
     place = check_mount_place(settings, volume, others)
     state_directory = settings.gate_state_directory(volume.name)
@@ -75,7 +74,7 @@ def create_volume(
     containers = check_containers(settings, volume, place.path, others)
     volume = replace(volume, mount=replace(volume.mount, path=place.path))
     with Undo() as undo:
-        return _build(settings, volume, place, containers, undo, say)
+        return _build(settings, volume, place, containers, undo, reporter)
 
 
 def configuration_of(volume: Volume) -> GateConfiguration:
@@ -138,13 +137,13 @@ def _build(
     place: MountPlace,
     containers: Sequence[ContainerPlace],
     undo: Undo,
-    say: Progress,
+    reporter: Reporter,
 ) -> Volume:
     name = volume.name
     state_directory = settings.gate_state_directory(name)
     run_directory = settings.gate_run_directory(name)
 
-    say("prepare the legs")
+    reporter.say("prepare the legs")
     for container in containers:
         undo.add(f"clear {container.url}", _give_back(container))
     undo.add("forget the gate", lambda: _remove_directories(state_directory, run_directory))
@@ -153,9 +152,9 @@ def _build(
     impatient = replace(configuration_of(volume), hold_timeout_seconds=0.0)
     provision(state_directory, impatient, create=True)
 
-    device = bring_up(settings, name, undo=undo, progress=say)
+    device = bring_up(settings, name, undo=undo, reporter=reporter)
 
-    say(f"make the {volume.mount.filesystem} file system")
+    reporter.say(f"make the {volume.mount.filesystem} file system")
     properties = volume.mount
     gate = GateClient(run_directory)
     try:
@@ -164,7 +163,7 @@ def _build(
         _explain(gate, volume, error)
         raise
 
-    say("mount")
+    reporter.say("mount")
     if not place.exists:
         undo.add("remove the mount directory", _remover(_missing_part(place.path)))
         Path(place.path).mkdir(parents=True)

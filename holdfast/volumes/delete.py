@@ -23,13 +23,15 @@ from holdfast.errors import (
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.members.superblock import erase_superblocks, find_superblock, search_superblock
 from holdfast.gate.processes.client import GateClient
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState, Volume
+from holdfast.mountpoints.busy import users_in_words
+from holdfast.mountpoints.capture import capture_device
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.users import users_of_device
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.examine import examine_stack
-from holdfast.volumes.stack.take_down import abandon_gate, users_in_words
+from holdfast.volumes.stack.take_down import abandon_gate
 
 _SEARCH_SECONDS = 3.0
 """How long to look for the tail of a container that was enlarged."""
@@ -40,20 +42,19 @@ def delete_volume(
     volume: Volume,
     *,
     keep_images: bool = False,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
 ) -> list[str]:
     """Detach the volume and erase its superblocks; delete its images unless they are to be kept.
 
     Block devices, and images that are kept, stay readable: they hold a plain file system. Returns
     one sentence per container that could not be cleaned. Idempotent. Raises as detaching does.
     """
-    say = progress or silent
-    _give_up_lost_storage(settings, volume, say)
-    detach_volume(settings, volume, progress, may_end=True)
+    _give_up_lost_storage(settings, volume, reporter)
+    detach_volume(settings, volume, reporter, may_end=True)
     state_directory = settings.gate_state_directory(volume.name)
     left = []
     for url in _urls(settings, volume):
-        say(f"erase {url}")
+        reporter.say(f"erase {url}")
         try:
             erase = partial(erase_leg, url, volume.id, remove_image=not keep_images)
             in_expendable_child(erase, doing=url)
@@ -64,7 +65,7 @@ def delete_volume(
     return left
 
 
-def _give_up_lost_storage(settings: Settings, volume: Volume, say: Progress) -> None:
+def _give_up_lost_storage(settings: Settings, volume: Volume, reporter: Reporter) -> None:
     """End a hold for lost storage: waiting for it makes no sense when the data is to go.
 
     Raises InUse while processes use the volume. An administrator's hold is left alone, and refused
@@ -80,10 +81,10 @@ def _give_up_lost_storage(settings: Settings, volume: Volume, say: Progress) -> 
     for mount in examine_stack(settings, volume.name).mounts:
         if users_of_device(mount.device_number):
             raise InUse(
-                f"{volume.name} is in use: {users_in_words(mount)}",
+                f"{volume.name} is in use: {users_in_words(capture_device(mount.device_number))}",
                 "Let them finish or stop them, then try again.",
             )
-    say("give up its lost storage")
+    reporter.say("give up its lost storage")
     abandon_gate(settings, volume.name, (shown["keeper_pid"], shown["worker_pid"]))
 
 

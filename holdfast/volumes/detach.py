@@ -16,6 +16,7 @@ from holdfast.errors import GateGone, LastLeg, VolumeHeld
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState, Volume
 from holdfast.mountpoints.capture import capture_device, in_dismount_order
 from holdfast.mountpoints.dismount import dismount
@@ -24,7 +25,6 @@ from holdfast.mountpoints.remount import remount
 from holdfast.system.block import device_number
 from holdfast.system.mounts import mount_at
 from holdfast.volumes.gate_device import gate_device
-from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack.examine import Stack, examine_stack
 from holdfast.volumes.stack.take_down import take_down
@@ -33,7 +33,7 @@ from holdfast.volumes.stack.take_down import take_down
 def detach_volume(
     settings: Settings,
     volume: Volume,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
     *,
     may_end: bool = False,
 ) -> None:
@@ -43,7 +43,6 @@ def detach_volume(
     held, LastLeg when nobody could find its data afterwards (unless it `may_end` with the gate),
     DeadlinePassed.
     """
-    say = progress or silent
     name = volume.name
     run_directory = settings.gate_run_directory(name)
     if not gate_is_running(run_directory):
@@ -54,12 +53,12 @@ def detach_volume(
     _refuse_held(settings, name)
     if not may_end:
         _refuse_nameless(settings, name)
-    say("unmount")
+    reporter.say("unmount")
     stack = examine_stack(settings, name)
     gate_device().check_unused(settings, name)
     points = dismount(_points_of(stack), must_sync=False)
     _dismount_orphans(volume)
-    take_down(settings, name, stack, refused=lambda: _mount_again(points), progress=say)
+    take_down(settings, name, stack, refused=lambda: _mount_again(points), reporter=reporter)
 
 
 def _points_of(stack: Stack) -> tuple[MountPoint, ...]:

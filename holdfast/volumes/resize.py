@@ -18,6 +18,7 @@ from holdfast.errors import (
 )
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume
 from holdfast.system.filesystem import (
@@ -29,13 +30,12 @@ from holdfast.system.filesystem import (
 from holdfast.system.mounts import mount
 from holdfast.volumes.checks.room import STRUCTURE_SHARE, check_room, room_of
 from holdfast.volumes.gate_device import gate_device
-from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.examine import Stack, examine_stack
-from holdfast.volumes.stack.take_down import dismount
+from holdfast.volumes.stack.take_down import dismount_one
 
 
 def resize_volume(
-    settings: Settings, volume: Volume, size_bytes: int, progress: Progress | None = None
+    settings: Settings, volume: Volume, size_bytes: int, reporter: Reporter = SILENT
 ) -> Volume:
     """Grow the attached volume and return it with its new size; durable when it returns.
 
@@ -43,7 +43,6 @@ def resize_volume(
     Raises InvalidSize for shrinking, TooSmall when a leg cannot grow (nothing was changed then),
     NotAttached, VolumeHeld, MissingRights.
     """
-    say = progress or silent
     name = volume.name
     run_directory = settings.gate_run_directory(name)
     stack = examine_stack(settings, name)
@@ -57,13 +56,13 @@ def resize_volume(
         )
     _check_size(volume, int(shown["size_bytes"]), size_bytes)
     if size_bytes > int(shown["size_bytes"]):
-        say("grow the legs")
+        reporter.say("grow the legs")
         more_bytes = size_bytes - int(shown["size_bytes"])
         _check_room([leg["url"] for leg in shown["legs"]], more_bytes)
         client.resize(size_bytes)
-    say("grow the block device")
+    reporter.say("grow the block device")
     gate_device().resized(stack.device)
-    say(f"grow the {volume.mount.filesystem} file system")
+    reporter.say(f"grow the {volume.mount.filesystem} file system")
     _grow_file_system(volume, stack)
     return replace(volume, size_bytes=size_bytes)
 
@@ -111,7 +110,7 @@ def _grow_file_system(volume: Volume, stack: Stack) -> None:
     mounted = stack.mount_of(properties.path)
     assert mounted is not None
     try:
-        dismount(mounted, volume.name)
+        dismount_one(mounted, volume.name)
     except InUse as error:
         raise MissingRights(
             f"root lacks CAP_SYS_RESOURCE here, so {properties.filesystem} grows only while it is"

@@ -10,6 +10,7 @@ from holdfast.config import Settings
 from holdfast.errors import TooSmall
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.processes.launch import gate_is_running
+from holdfast.model.reporter import Reporter
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import SmallDisk
@@ -25,7 +26,7 @@ def test_the_disk_fills_meanwhile(settings: Settings, ram_directory: Path) -> No
 
         wanted = wish(ram_directory, f"file:{disk.path}/leg.img", size_bytes=1 << 30)
         with pytest.raises(TooSmall, match="no space left"):
-            create_volume(settings, wanted, progress=fill)
+            create_volume(settings, wanted, reporter=Reporter(say=fill))
         assert [each.name for each in disk.path.iterdir()] == ["ballast"]
         assert examine_stack(settings, wanted.name).is_empty
         assert not gate_is_running(settings.gate_run_directory(wanted.name))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.applications.rebind.agent.errors import Unruly
-from holdfast.applications.rebind.agent.threads import start_time
+from holdfast.applications.rebind.agent.threads import began_at
 from holdfast.applications.rebind.agent.time_budget import Patience, Patiences
 from holdfast.applications.rebind.agent.tracee import Target
 from holdfast.applications.rebind.late import still_parked
@@ -89,7 +89,7 @@ class Regaining:
         now_ns = time.monotonic_ns()
         self.deadline_ns = max(self.deadline_ns, now_ns + int(LATE_SECONDS * 1e9))
         try:
-            if start_time(values["pid"]) == values["start_time"]:
+            if began_at(values["pid"]) == values["start_time"]:
                 token = values["token"]
                 return Target.stop(
                     values["pid"], self.deadline_ns, patience=patience, left_by=token

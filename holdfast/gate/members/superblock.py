@@ -61,6 +61,9 @@ _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = 64
 """Covered fields at 0, checksum at 32, zeros up to the body at 64."""
 
+_RESERVED = frozenset({"resync_from"})
+"""Keys that earlier versions wrote and nobody reads: not to be given another meaning."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -86,8 +89,6 @@ class Superblock:
     position: int = 0
     """Journal position up to which this leg is known to be durable."""
     state: LegState = LegState.IN_SYNC
-    resync_from: int | None = None
-    """Number of the leg it is being copied from, while it is resyncing. For people."""
     resync_cursor: int | None = None
     """Offset below which a running resynchronisation has copied everything."""
     members: tuple[Member, ...] = ()
@@ -169,7 +170,8 @@ def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
     """
     if "sequence" in values:
         raise ValueError("the sequence stands in the header")
-    found = typed(Superblock, {**values, "sequence": sequence})
+    known = {name: value for name, value in values.items() if name not in _RESERVED}
+    found = typed(Superblock, {**known, "sequence": sequence})
     whole(found.size_bytes, "size_bytes", 1, MAXIMUM_VOLUME_BYTES)
     whole(found.epoch, "epoch")
     whole(found.position, "position")

@@ -13,9 +13,9 @@ from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.processes.launch import LOG_FILE, gate_is_running, start_gate
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.system.expendable import in_expendable_child
 from holdfast.volumes.gate_device import gate_device
-from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.take_down import close_device, stop_gate
 from holdfast.volumes.undo import Undo
 
@@ -29,7 +29,7 @@ def bring_up(
     *,
     force: bool = False,
     undo: Undo | None = None,
-    progress: Progress = silent,
+    reporter: Reporter = SILENT,
 ) -> str:
     """Start the gate of a volume, let the kernel show it; the block device's path. Idempotent.
 
@@ -39,10 +39,10 @@ def bring_up(
     """
     steps = undo or Undo()
     if not gate_is_running(settings.gate_run_directory(name)):
-        progress("start the gate")
+        reporter.say("start the gate")
         steps.add("stop the gate", lambda: stop_gate(settings, name))
         _start(settings, name, force=force)
-    progress("attach the block device")
+    reporter.say("attach the block device")
     steps.add("detach", lambda: close_device(settings, name))
     sector_bytes = load_configuration(settings.gate_state_directory(name)).sector_bytes
     attach = partial(gate_device().attach, settings, name, sector_bytes)

@@ -17,13 +17,14 @@ from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.gate.processes import launch
 from holdfast.gate.runtime.shared_page import STOPPED, open_page
+from holdfast.model.reporter import SILENT, Reporter
+from holdfast.mountpoints.busy import users_in_words
+from holdfast.mountpoints.capture import capture_device
 from holdfast.system.expendable import in_expendable_child
-from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import Mount, is_under, mounts_under, unmount
+from holdfast.system.mounts import Mount, unmount
 from holdfast.system.own_group import remove_group
 from holdfast.system.users import users_of_device
 from holdfast.volumes.gate_device import gate_device
-from holdfast.volumes.progress import Progress, silent
 from holdfast.volumes.stack.examine import Stack, examine_stack
 
 DISMOUNT_SECONDS = 120.0
@@ -35,36 +36,23 @@ STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.01
 
 
-def dismount(mount: Mount, name: str) -> None:
-    """Unmount the volume's file system. Raises InUse naming who keeps it busy."""
+def dismount_one(mount: Mount, name: str) -> None:
+    """Dismount the volume's file system at this place. Raises InUse naming who keeps it busy."""
     try:
         in_expendable_child(
             lambda: unmount(mount.path), DISMOUNT_SECONDS, f"the file system at {mount.path}"
         )
     except InUse:
         raise InUse(
-            f"{name} is in use: {users_in_words(mount)}",
+            f"{name} is in use: {users_in_words(capture_device(mount.device_number))}",
             "Let them finish or stop them, then try again.",
         ) from None
 
 
 def dismount_stack(settings: Settings, name: str) -> None:
-    """Unmount whatever shows the volume here. Idempotent. Raises InUse."""
+    """Dismount whatever shows the volume in our own mount namespace. Idempotent. Raises InUse."""
     for mount in reversed(examine_stack(settings, name).mounts):
-        dismount(mount, name)
-
-
-def users_in_words(mount: Mount) -> str:
-    """Who keeps a mount busy, for people: processes, other mounts, loop devices."""
-    words = [str(user) for user in users_of_device(mount.device_number)]
-    inner = [each.path for each in mounts_under(mount.path) if each.path != mount.path]
-    words += [f"something is mounted at {path}" for path in inner]
-    words += [
-        f"{loop.device} is attached to {loop.backing_file}"
-        for loop in loop_devices()
-        if is_under(loop.backing_file, mount.path)
-    ]
-    return "; ".join(words) or f"the kernel says so of {mount.path}, and names nobody"
+        dismount_one(mount, name)
 
 
 def take_down(
@@ -73,20 +61,20 @@ def take_down(
     was: Stack,
     *,
     refused: Callable[[], None] = lambda: None,
-    progress: Progress = silent,
+    reporter: Reporter = SILENT,
 ) -> None:
     """Take away the block device and stop the gate of a volume that is mounted nowhere. Idempotent.
 
     Durable and clean when it returns. `was` is the stack as it was mounted, `refused` is called
     when the device is still open. Raises InUse, DeadlinePassed.
     """
-    progress("detach the block device")
+    reporter.say("detach the block device")
     try:
         close_device(settings, name, was)
     except InUse:
         refused()
         raise
-    progress("stop the gate")
+    reporter.say("stop the gate")
     stop_gate(settings, name)
     shutil.rmtree(settings.gate_run_directory(name), ignore_errors=True)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
+import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +41,6 @@ SUPERBLOCKS = st.builds(
     sequence=NUMBERS,
     position=NUMBERS,
     state=STATES,
-    resync_from=st.none() | NUMBERS,
     resync_cursor=st.none() | st.integers(0, 1 << 40),
     members=st.lists(st.builds(sb.Member, LEG_NUMBERS, TEXT, TEXT, STATES), max_size=4).map(tuple),
     descriptor=st.dictionaries(TEXT, JSON, max_size=4),
@@ -70,6 +72,17 @@ def test_round_trip(superblock: sb.Superblock) -> None:
     encoded = sb.encode(superblock)
     assert len(encoded) == sb.SLOT_BYTES
     assert sb.decode(encoded) == superblock
+
+
+def test_a_reserved_key_of_an_earlier_version_is_passed_over() -> None:
+    written = sb.Superblock("volume", "leg", 1, size_bytes=16 << 20, epoch=3, sequence=7)
+    values = {**asdict(written), "resync_from": 2}
+    values.pop("sequence")
+    body = json.dumps(values).encode()
+    covered = struct.pack("<16sIIQ", sb.MAGIC, sb.VERSION, len(body), written.sequence)
+    checksum = struct.pack("<I", zlib.crc32(body, zlib.crc32(covered)))
+    slot = (covered + checksum).ljust(sb.HEADER_BYTES, b"\0") + body
+    assert sb.decode(slot.ljust(sb.SLOT_BYTES, b"\0")) == written
 
 
 @given(SUPERBLOCKS, SUPERBLOCKS, st.integers(0, sb.SLOT_BYTES))

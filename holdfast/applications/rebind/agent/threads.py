@@ -28,8 +28,8 @@ from holdfast.applications.rebind.agent.memory import ProcessMemory
 from holdfast.applications.rebind.agent.time_budget import Patience, Patiences
 from holdfast.errors import DeadlinePassed, Refused
 from holdfast.system import ptrace
-from holdfast.system.proc import link, read_record
-from holdfast.system.proc_text import parse_stat
+from holdfast.system.proc import link
+from holdfast.system.process_state import start_time
 from holdfast.system.registers import X86_64, Registers
 
 STOP_SECONDS = 2.0
@@ -52,7 +52,7 @@ class Threads:
         self.patience = patience or Patiences().with_user_of(pid)
         self.unruly: Unruly | None = None
         """What it did not do when it was asked; nothing more is asked of it then."""
-        self.start_time = start_time(pid)
+        self.start_time = began_at(pid)
         self.registers: dict[int, Registers] = {}
         """Of each stopped thread, as it will go on."""
         self.masks: dict[int, int] = {}
@@ -344,9 +344,9 @@ def _burying(seized: dict[int, None]) -> Iterator[None]:
         helper.join()
 
 
-def start_time(pid: int) -> int:
-    """proc_pid_stat(5), field 22. Raises ProcessLookupError when the process has ended."""
-    try:
-        return parse_stat(read_record(f"/proc/{pid}/stat")).start_time
-    except (FileNotFoundError, ProcessLookupError) as error:
-        raise gone(pid) from error
+def began_at(pid: int) -> int:
+    """As `start_time`. Raises ProcessLookupError when the process has ended."""
+    found = start_time(pid)
+    if not found:
+        raise gone(pid)
+    return found

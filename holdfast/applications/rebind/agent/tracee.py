@@ -21,7 +21,7 @@ from holdfast.applications.rebind.agent.descriptor_tables import Courier, Tables
 from holdfast.applications.rebind.agent.entry import Passage
 from holdfast.applications.rebind.agent.errors import gone
 from holdfast.applications.rebind.agent.leftovers import clear_left_over
-from holdfast.applications.rebind.agent.threads import STOP_SECONDS, Threads, start_time
+from holdfast.applications.rebind.agent.threads import STOP_SECONDS, Threads, began_at
 from holdfast.applications.rebind.agent.time_budget import Patience
 from holdfast.system.namespace import shares_clocks
 from holdfast.system.proc import read
@@ -159,7 +159,7 @@ class Target:
         Refused as `stop` does.
         """
         try:
-            if start_time(record["pid"]) != record["start_time"]:
+            if began_at(record["pid"]) != record["start_time"]:
                 return None
             target = cls.seize(record["pid"], patience)
         except ProcessLookupError:
