@@ -36,6 +36,7 @@ from holdfast.cli import (
 )
 from holdfast.cli.output import note, print_error, take_every_character
 from holdfast.errors import HoldfastError, InvalidOption
+from holdfast.system.logs import LEVEL_VARIABLE, LEVELS
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -84,6 +85,13 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _check_log_level(level: str) -> str:
+    if level.lower() not in LEVELS:
+        raise InvalidOption(f"{level!r} is no log level", f"Say one of {', '.join(LEVELS)}.")
+    os.environ[LEVEL_VARIABLE] = level  # for the processes that this one starts, too
+    return level
+
+
 @application.callback()
 def _options(
     version: Annotated[
@@ -92,6 +100,15 @@ def _options(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    log_level: Annotated[
+        str,
+        typer.Option(
+            "--log-level",
+            envvar=LEVEL_VARIABLE,
+            callback=_check_log_level,
+            help=f"Least level that is logged: {', '.join(LEVELS)}.",
+        ),
+    ] = "info",
 ) -> None:
     """Replace, restore or rewind the storage under a running Linux application."""
 

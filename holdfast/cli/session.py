@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+LOG_FILE = "holdfast.log"
+"""In the state directory, where there is no systemd journal."""
+
 if TYPE_CHECKING:
     from holdfast.service import Holdfast
 
@@ -15,6 +18,12 @@ def session() -> Iterator[Holdfast]:
     """Holdfast on this host, with the settings of the environment; closed afterwards."""
     from holdfast.config import Settings
     from holdfast.service import Holdfast
+    from holdfast.system import logs, unwaited
 
-    with Holdfast(Settings()) as holdfast:
-        yield holdfast
+    settings = Settings()
+    logs.set_up("command", write=logs.into_file(settings.state_directory / LOG_FILE))
+    try:
+        with Holdfast(settings) as holdfast:
+            yield holdfast
+    finally:
+        unwaited.wait_until_written()

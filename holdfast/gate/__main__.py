@@ -21,12 +21,15 @@ from holdfast.errors import HoldfastError
 from holdfast.gate.processes.channel import make_channel
 from holdfast.gate.processes.handover import Post, clean_up, close_front, open_post
 from holdfast.gate.processes.keeper import Keeper, serve
+from holdfast.gate.processes.launch import LOG_FILE
 from holdfast.gate.runtime import shared_page
+from holdfast.system import logs
 from holdfast.system.process import watch_leader
 
 
 def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool) -> None:
     """Life of the first keeper: set everything up, start the worker, watch it."""
+    _say_where(state_directory)
     post = None
     try:
         post = open_post(state_directory, run_directory, force=force)
@@ -54,6 +57,7 @@ def resume(
     worker_pid: int,
 ) -> None:
     """Life of a keeper that a worker started because the one before died."""
+    _say_where(state_directory)
     cells = shared_page.map_page(page)
     cells[shared_page.KEEPER_GENERATION] += 1
     listening = socket.socket(fileno=listener)
@@ -63,6 +67,11 @@ def resume(
     end.setblocking(False)
     watch = watch_leader(worker_pid) if os.getppid() == worker_pid else None
     serve(Keeper(post, end, worker_pid, watch))
+
+
+def _say_where(state_directory: Path) -> None:
+    """Set up the log: not by standard error, which leads to a file of any length."""
+    logs.set_up("keeper", state_directory.name, logs.into_file(state_directory / LOG_FILE))
 
 
 def _close(descriptor: int) -> None:

@@ -9,6 +9,7 @@ another process makes the same decisions from it.
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from holdfast.model.restoration import RestorationStage, StepRecord, StepState
 from holdfast.restoration.steps.protocol import Step
 from holdfast.restoration.storage import forbid_finish, may_finish
 from holdfast.restoration.work import Work
+
+_log = logging.getLogger(__name__)
 
 POINTS_OF_NO_RETURN = (StepName.REPLAY, StepName.UNLOCK, StepName.THAW)
 """Once handles lead to the new mount, and more so when someone has run on it, only forward is safe:
@@ -182,6 +185,8 @@ class Runner:
 
     def _keep(self, record: StepRecord) -> None:
         old = self.work.restoration
+        about = {"volume": old.volume, "restoration": old.id}
+        _log.info("%s %s %s", record.name, record.state, record.outcome, extra=about)
         others = tuple(each for each in old.steps if each.name is not record.name)
         order = {name: place for place, name in enumerate(old.step_names)}
         steps = tuple(sorted((*others, record), key=lambda each: order[each.name]))

@@ -111,7 +111,7 @@ class Freezes:
         """
         need_root()
         volume = self._host.volume(name)
-        with self._host.turn(name):
+        with self._host.turn(name, f"freeze the processes of {name}"):
             prepared = prepare_freeze(self._host.settings, volume, by)
             return freeze_volume(self._host.settings, volume, prepared, seconds)
 

@@ -144,7 +144,7 @@ class Holdfast:
         need_root()
         volume = wanted.as_volume()
         check_socket_path(self.settings, volume.name)
-        with self._host.turn(volume.name):
+        with self._host.turn(volume.name, f"create {volume.name} on {', '.join(volume.leg_urls)}"):
             others = self.catalog.volumes()
             refuse_running(self._host, volume.name)
             self.catalog.add(volume)
@@ -184,7 +184,7 @@ class Holdfast:
         Raises NotMounted, CannotAdopt, OwnLeg, AlreadyExists.
         """
         need_root()
-        with self._host.turn(name):
+        with self._host.turn(name, f"adopt {path} as {name}"):
             self.catalog.add(adopt_volume(self.settings, name, path, self.catalog.volumes()))
         return self.show_volume(name)
 
@@ -204,7 +204,7 @@ class Holdfast:
 
         Killed anywhere, the same call finishes. Raises NotAttached, TooSmall, InvalidSize.
         """
-        with self._host.turn(name):
+        with self._host.turn(name, f"resize {name} to {size_bytes} bytes"):
             self.gate(name)
             volume = self.catalog.volume(name)
             enlargement(volume, size_bytes)
@@ -226,7 +226,7 @@ class Holdfast:
         """
         need_root()
         check_socket_path(self.settings, check_name(name))
-        with self._host.turn(name):
+        with self._host.turn(name, f"attach {name}"):
             if leg_urls:
                 self._host.refuse_adopted(name)
             running = running_volume(self.settings, name) if not self._host.knows(name) else None
@@ -265,7 +265,7 @@ class Holdfast:
         Raises InUse when processes use it, VolumeHeld when its requests are withheld.
         """
         need_root()
-        with self._host.turn(name):
+        with self._host.turn(name, f"detach {name}"):
             self.restorations.settle(name, reporter)
             volume = self.catalog.volume(name)
             if volume.is_adopted:
@@ -292,7 +292,7 @@ class Holdfast:
         processes use it. Killed anywhere, the same call finishes.
         """
         need_root()
-        with self._host.turn(name):
+        with self._host.turn(name, f"delete {name}"):
             self.restorations.settle(name, reporter)
             if self.restorations.waiting(name):
                 raise InUse(

@@ -6,7 +6,10 @@ departments do, each in its turn.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, suppress
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +19,14 @@ from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.coordination import COORDINATOR
 from holdfast.coordination.turn import WAIT_SECONDS
-from holdfast.errors import AlreadyExists, GateGone, HasNoGate, NoSuchVolume, NotAttached
+from holdfast.errors import (
+    AlreadyExists,
+    GateGone,
+    HasNoGate,
+    HoldfastError,
+    NoSuchVolume,
+    NotAttached,
+)
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import Volume, VolumeReport, check_name
@@ -25,6 +35,8 @@ from holdfast.service.rights import need_root
 from holdfast.volumes.recover import record_ends
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.running import running_volumes
+
+_log = logging.getLogger(__name__)
 
 
 class Host:
@@ -61,9 +73,21 @@ class Host:
         if "catalog" in self.__dict__:
             self.catalog.close()
 
-    def turn(self, name: str, wait_seconds: float = WAIT_SECONDS) -> AbstractContextManager[None]:
-        """Be the only changing command on this volume. Raises InUse, BadInput."""
-        return COORDINATOR.turn(self.settings.run_directory, check_name(name), wait_seconds)
+    @contextmanager
+    def turn(self, name: str, doing: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+        """Be the only changing command on this volume. Raises InUse, BadInput.
+
+        `doing`: what is about to be done, for the log.
+        """
+        about = {"volume": check_name(name)}
+        began = time.monotonic()
+        try:
+            with COORDINATOR.turn(self.settings.run_directory, name, wait_seconds):
+                yield
+        except HoldfastError as error:
+            _log.warning("%s: %s: %s", doing, error.code, error.message, extra=about)
+            raise
+        _log.info("%s: done in %.1f s", doing, time.monotonic() - began, extra=about)
 
     def volume(self, name: str) -> Volume:
         """What is recorded of a volume. Raises NoSuchVolume, BadInput."""

@@ -48,7 +48,7 @@ class Legs:
         percentage: Percentage | None = None,
     ) -> VolumeReport:
         """Add a container; durable on return, in sync on return when `wait` and not a spare."""
-        with self._host.turn(name):
+        with self._host.turn(name, f"add {url} to {name}"):
             gate = self._host.gate(name)
             url = self._url(name, url)
             self._check_room(name, url)
@@ -67,7 +67,7 @@ class Legs:
 
     def remove(self, name: str, leg: str) -> VolumeReport:
         """Remove a leg or spare; durable on return. Raises LastLeg when it holds the only data."""
-        with self._host.turn(name):
+        with self._host.turn(name, f"remove leg {leg} from {name}"):
             self._host.gate(name).remove_leg(self._word(name, leg))
             self.note(name)
         return self._host.show(name)
@@ -91,7 +91,7 @@ class Legs:
 
         The old leg serves until then; when the new one fails before, the old one stays.
         """
-        with self._host.turn(name):
+        with self._host.turn(name, f"replace leg {leg} of {name} by {url}"):
             gate = self._host.gate(name)
             url = self._url(name, url)
             self._check_room(name, url)
@@ -99,7 +99,7 @@ class Legs:
             self.note(name)
         if wait:
             wait_until_in_sync(lambda: self._host.show(name), url, percentage)
-            with self._host.turn(name):
+            with self._host.turn(name, f"note that leg {leg} of {name} was replaced"):
                 self.note(name)
         return self._host.show(name)
 

@@ -114,7 +114,7 @@ class Restorations:
         What was, or would be, moved, in words. Raises Blocked with nothing touched.
         """
         need_root()
-        with self._host.turn(name):
+        with self._host.turn(name, f"rebind {name}"):
             volume, catalog = self._host.volume(name), self._host.catalog
             return rebind_stale(self._host.settings, catalog, volume, deadline_seconds, dry_run)
 
@@ -156,7 +156,9 @@ class Restorations:
         done, entries = [], self._host.catalog.restorations
         for found in entries.headings():
             try:
-                with self._host.turn(found.volume, wait_seconds=0.5):
+                with self._host.turn(
+                    found.volume, "settle what a dead command left", wait_seconds=0.5
+                ):
                     now = entries.of(found.volume)
                     if now is not None and now.id == found.id:
                         done.append(recover_one(self._host.settings, self._host.catalog, now))
@@ -170,7 +172,7 @@ class Restorations:
         Also one whose record cannot be read. Raises WrongState when there is none.
         """
         need_root()
-        with self._host.turn(name):
+        with self._host.turn(name, f"abandon the restoration of {name}"):
             found = self._host.catalog.restorations.heading(name)
             if found is None:
                 raise NothingStuck(
@@ -213,7 +215,7 @@ class Restorations:
         self, name: str, look: Callable[[], Assessment], reporter: Reporter
     ) -> Receipt | None:
         """What `look` finds when nobody else can change the volume any more is carried out."""
-        with self._host.turn(name):
+        with self._host.turn(name, f"a restoration of {name}"):
             return perform(
                 self._host.settings, self._host.catalog, look(), reporter.say, reporter.percent
             )
@@ -222,7 +224,7 @@ class Restorations:
         """After what a dead runner left was finished or undone: a gated volume; None: adopted."""
         need_root()
         if self._host.catalog.restorations.of(check_name(name)) is not None:
-            with self._host.turn(name):
+            with self._host.turn(name, f"settle what a dead command left of {name}"):
                 self.settle(name, reporter)
         if self._host.volume(name).is_adopted:
             return None

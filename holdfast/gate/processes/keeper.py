@@ -10,11 +10,11 @@ unless the page says that it ended on purpose, and the last of the pair never en
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import socket
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -35,13 +35,16 @@ from holdfast.gate.processes.partner import (
 from holdfast.gate.processes.refusing import VainStarts
 from holdfast.gate.processes.worker import Worker
 from holdfast.gate.runtime import shared_page
-from holdfast.gate.runtime.complaints import complain, wait_until_written
 from holdfast.gate.runtime.watching import BEAT_SECONDS, Watching
+from holdfast.system.logs import call_process
 from holdfast.system.memory import serve_write_back
 from holdfast.system.namespace import keep_mount_namespace
 from holdfast.system.own_group import OwnGroup
 from holdfast.system.process import has_ended, watch_leader, watch_thread
 from holdfast.system.process_state import read_state, start_time
+from holdfast.system.unwaited import wait_until_written
+
+_log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.2
 """After an error in the main loop of the last of the pair."""
@@ -106,6 +109,7 @@ class Keeper:
             )
 
             def work() -> None:
+                call_process("worker")
                 keep_mount_namespace()
                 Worker(post, worker_end, ready).run()
 
@@ -157,7 +161,7 @@ class Keeper:
                     raise
                 if str(error) != words:  # not five times a second
                     words = str(error)
-                    complain(traceback.format_exc())
+                    _log.exception("a defect in the keeper, and no worker to start another one")
                 threading.Event().wait(PAUSE_SECONDS)
 
     def _look_after(self) -> bool:
@@ -259,6 +263,8 @@ class Keeper:
             cells[shared_page.WORKER_SILENT_SINCE] = cells[shared_page.WORKER_BEAT]
             if cells[shared_page.WORKER_END] != Ending.DEFECT:
                 cells[shared_page.WORKER_END] = Ending.DIED
+        ending = Ending(cells[shared_page.WORKER_END]).words("worker")
+        _log.warning("%s: the next one takes over", ending)
         self.vain.wait()
         self.start_worker()
         self._reap()
@@ -291,7 +297,7 @@ def _become(run: Callable[[], None], cells: memoryview) -> NoReturn:
         status = 0
     except BaseException:  # the last thing it can do is to say why
         cells[shared_page.WORKER_END] = Ending.DEFECT
-        complain(traceback.format_exc())
+        _log.exception("the worker ends because of a defect")
         wait_until_written()
     finally:
         os._exit(status)
@@ -310,4 +316,4 @@ def enter_service(post: Post) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a mounted file system needs it: stop by command
     for refused in serve_write_back():
-        complain(f"keeper: {refused}")
+        _log.warning("%s", refused)

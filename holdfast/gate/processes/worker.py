@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
-import traceback
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
@@ -42,12 +42,14 @@ from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.start import Predecessor, start_first, take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
-from holdfast.gate.runtime.complaints import complain, wait_until_written
 from holdfast.gate.runtime.incidents import Incident, Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system import memory
 from holdfast.system.process import has_ended, part_with_descriptors, watch_process
 from holdfast.system.process_state import start_time
+from holdfast.system.unwaited import wait_until_written
+
+_log = logging.getLogger(__name__)
 
 STACK_BYTES = 512 << 10
 """Stack of a thread. All of it is locked in memory and must be present before the thread runs."""
@@ -144,6 +146,9 @@ class Worker:
         self.server.start()
         self.upkeep.start()
         self.post.cells[shared_page.SERVING] = generation
+        roster = self.mirror.roster
+        in_sync, members = len(roster.readers), len(roster.configuration.legs)
+        _log.info("worker %d serves, %d of %d legs in sync", generation, in_sync, members)
         self._report_ready({"ok": True})
         self._lock_memory()
         while not self.server.stopped.is_set():
@@ -157,7 +162,7 @@ class Worker:
 
         Not before there is a keeper that would start one: the other threads serve meanwhile.
         """
-        complain(traceback.format_exc())
+        _log.exception("the worker ends because of a defect")
         wait_until_written()
         while not self.guard.in_service():
             threading.Event().wait(PAUSE_SECONDS)
@@ -257,14 +262,14 @@ class Worker:
         gc.disable()
         for refused in memory.serve_write_back():
             if self.post.cells[shared_page.GENERATION] == 1:
-                complain(f"worker: {refused}")
+                _log.warning("%s", refused)
         self.is_io_flusher = memory.is_io_flusher()
 
     def _lock_memory(self) -> None:
         try:
             memory.lock_all_memory()
         except OSError as error:
-            complain(f"worker: {error}")
+            _log.warning("%s", error)
 
     def _report_ready(self, answer: dict[str, Any]) -> None:
         if self.ready is not None:
@@ -281,7 +286,7 @@ class Worker:
         except Exception:
             if self.guard.in_service():
                 raise
-            complain(traceback.format_exc())
+            _log.exception("a defect in the main loop, and no keeper to start another worker")
             self.beat.tell()
             self.guard.tend()
             threading.Event().wait(PAUSE_SECONDS)

@@ -8,6 +8,7 @@ into the spool directory, from where the catalog takes them, on a thread that ma
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import uuid
 from collections.abc import Iterable
@@ -28,6 +29,8 @@ GRAVITY = (
 
 RECEIPTS_KEPT = 100
 """How many receipts wait in memory while the spool takes none."""
+
+_log = logging.getLogger(__name__)
 
 
 class Incident:
@@ -58,11 +61,14 @@ class Incident:
         now = monotonic_ns()
         seconds = (now - since_ns) / 1e9 if since_ns else 0.0
         self.steps.append(ReceiptStep(name, time() - seconds, seconds, outcome))
+        _log.info("%s: %s: %s", self.strategy, name, outcome)
 
     def resolve(self, outcome: str) -> None:
         """The cause is dealt with; the incident closes when its last request is answered."""
         self.outcome = outcome
         self.resolved_ns = monotonic_ns()
+        seconds = (self.resolved_ns - self.started_ns) / 1e9
+        _log.info("%s is over after %.3f s: %s", self.strategy, seconds, outcome)
 
     def receipt(self, volume: str) -> Receipt:
         """The finished record."""
@@ -119,6 +125,7 @@ class Incidents:
 
     def begin(self, strategy: str, cause: str, started_ns: int | None = None) -> Incident:
         """Open an incident of its own."""
+        _log.warning("%s begins: %s", strategy, cause)
         incident = Incident(strategy, cause, started_ns)
         with self._lock:
             self.open = (*self.open, incident)

@@ -1,0 +1,68 @@
+"""Words that are written without ever waiting for the storage they go to.
+
+A log may lie on storage that hangs like any other: whoever wrote to it would stop serving. Owns the
+one thread of each process that may hang there; what comes meanwhile is kept, up to a number, and
+the rest dropped. Must never be called with words about each request.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+
+from holdfast.errors import HoldfastError
+
+STANDARD_ERROR = 2
+MOST_KEPT = 100
+LAST_WORDS_SECONDS = 1.0
+"""How long a process that is about to end waits for its last words to be written."""
+
+_POLL_SECONDS = 0.01
+
+Write = Callable[[bytes], object]
+"""Writes one record; may block, and raise OSError or HoldfastError."""
+
+
+def to_standard_error(words: bytes) -> None:
+    """Where a gate's standard error leads: its gate.log."""
+    os.write(STANDARD_ERROR, words)
+
+
+class _Writer(threading.Thread):
+    """Of one process."""
+
+    def __init__(self) -> None:
+        super().__init__(name="unwaited", daemon=True)
+        self.kept: queue.Queue[tuple[Write, bytes]] = queue.Queue(MOST_KEPT)
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            write, words = self.kept.get()
+            with suppress(OSError, HoldfastError):  # no room there, or not ours
+                write(words)
+            self.kept.task_done()
+
+
+_writers: list[_Writer] = []
+"""None or one; a forked child begins without: its parent's thread is not there."""
+os.register_at_fork(after_in_child=_writers.clear)
+
+
+def write_soon(words: str, write: Write = to_standard_error) -> None:
+    """Have these words written, as a line; returns at once, and never fails."""
+    with suppress(RuntimeError, queue.Full):  # no room for a thread, or for more words
+        if not _writers:
+            _writers.append(_Writer())
+        _writers[0].kept.put_nowait((write, f"{words.rstrip()}\n".encode(errors="replace")))
+
+
+def wait_until_written(seconds: float = LAST_WORDS_SECONDS) -> None:
+    """Before the process ends: until all was written, at most so long."""
+    deadline = monotonic() + seconds
+    while _writers and _writers[0].kept.unfinished_tasks and monotonic() < deadline:
+        threading.Event().wait(_POLL_SECONDS)

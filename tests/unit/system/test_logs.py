@@ -1,0 +1,99 @@
+"""Where log records go, and what a stranger's words can do there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.system import journald
+from holdfast.system.logs import LONGEST_FILE_BYTES, into_file
+
+SAYING = """
+import logging, sys
+from pathlib import Path
+from holdfast.system import logs
+from holdfast.system.unwaited import wait_until_written
+logs.set_up("command", write=logs.into_file(Path(sys.argv[1])))
+log = logging.getLogger("holdfast.anything")
+log.debug("too little")
+log.info("a name %s", "x\\nINFO forged\\x1b[2J", extra={"volume": "shop"})
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("a defect")
+wait_until_written(30)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir(mode=0o700)
+    return tmp_path / "state"
+
+
+def said(folder: Path, **environment: str) -> str:
+    if journald.is_there():
+        pytest.skip("this host has a journal, which gets the records")
+    log = folder / "holdfast.log"
+    subprocess.run(
+        [sys.executable, "-c", SAYING, log],
+        env={**os.environ, **environment},
+        check=True,
+        timeout=60,
+    )
+    return log.read_text() if log.exists() else ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="places of ours are root's")
+def test_records_become_lines_that_nobody_can_forge(folder: Path) -> None:
+    lines = said(folder).splitlines()
+    assert "INFO command" in lines[0]
+    assert "shop: a name x" in lines[0]
+    assert lines[1] == "    INFO forged\\x1b[2J"
+    assert "ERROR command" in lines[2]
+    assert "ZeroDivisionError" in "".join(lines)
+    assert "too little" not in "".join(lines)
+    assert (folder / "holdfast.log").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="places of ours are root's")
+def test_the_level_is_the_environments(folder: Path) -> None:
+    assert "too little" in said(folder, HOLDFAST_LOG="debug")
+    (folder / "holdfast.log").unlink()
+    assert "a name" not in said(folder, HOLDFAST_LOG="error")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="places of ours are root's")
+def test_a_long_file_makes_room(folder: Path) -> None:
+    write = into_file(folder / "a.log")
+    for letter in (b"1", b"2", b"3"):
+        write(letter * (LONGEST_FILE_BYTES + 1))
+    assert (folder / "a.log.1").read_bytes()[:1] == b"3"
+    write(b"4\n")
+    assert (folder / "a.log").read_bytes() == b"4\n"
+
+
+def test_a_journal_gets_fields_and_lines_of_any_length(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(path)
+        journal.settimeout(20)
+        assert journald.send({"MESSAGE": "one\ntwo", "PRIORITY": "4"}, path)
+        length = (7).to_bytes(8, "little")
+        assert journal.recv(1 << 17) == b"MESSAGE\n" + length + b"one\ntwo\nPRIORITY=4\n"
+        assert journald.send({"MESSAGE": "x" * (1 << 20)}, path)
+        assert len(journal.recv(1 << 17)) <= journald.MOST_BYTES + 10
+    assert not journald.send({"MESSAGE": "nobody listens"}, path)
+
+
+def test_nobody_waits_for_a_journal_that_is_full(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(path)
+        while journald.send({"MESSAGE": "x"}, path):
+            pass
