@@ -32,6 +32,7 @@ from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
 from tests.faults import FuseLeg, copy_image, stopped
+from tests.faults.mounting import mount_image
 from tests.kernel.activities import Activity, prepare
 from tests.kernel.fault_cells import FLUSHING, IDLE, Cell
 from tests.kernel.volume_stack import SIZE, wish
@@ -303,7 +304,7 @@ class Bench:
         assert check.returncode == 0, check.stdout + check.stderr
         place = self.folder / "by itself"
         place.mkdir(exist_ok=True)
-        subprocess.run(["mount", "-o", "loop,ro", str(exact), str(place)], check=True)
+        mount_image(exact, place, "ro")
         try:
             assert activity.verify(place, acknowledged) == []
         finally:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from holdfast.system.filesystem import make_filesystem
+from tests.faults.mounting import mount_image
 
 SIZES = {
     "ext4": 32 << 20,
@@ -67,6 +68,14 @@ class MountBench:
         path = self.folder / name
         path.mkdir(exist_ok=True, parents=True)
         run("mount", *options, source, path)
+        self._clean.callback(subprocess.run, ["umount", str(path)], capture_output=True)
+        return path
+
+    def mount_image(self, image: Path, name: str, *options: str) -> Path:
+        """The same for an image, on a loop device that goes with its last mount."""
+        path = self.folder / name
+        path.mkdir(exist_ok=True, parents=True)
+        mount_image(image, path, *options)
         self._clean.callback(subprocess.run, ["umount", str(path)], capture_output=True)
         return path
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from holdfast.errors import InUse
 from holdfast.system.filesystem import make_filesystem
 from holdfast.system.loop import detach_loop, loop_devices
+from tests.faults.mounting import mount_image
 from tests.kernel.restored_application import RECORD
 from tests.waiting import wait_until
 
@@ -114,9 +115,11 @@ def make_image(path: Path, filesystem: str = "ext4", size_bytes: int = SIZE_BYTE
 def mounted(source: str | Path, path: Path, *options: str) -> Iterator[Path]:
     """An image (or device) mounted; whatever is there in the end is dismounted."""
     path.mkdir(exist_ok=True)
-    words = ",".join(("loop", *options) if Path(source).is_file() else options)
-    option = ["-o", words] if words else []
-    subprocess.run(["mount", *option, str(source), str(path)], check=True)
+    if Path(source).is_file():
+        mount_image(source, path, *options)
+    else:
+        words = ["-o", ",".join(options)] if options else []
+        subprocess.run(["mount", *words, str(source), str(path)], check=True)
     try:
         yield path
     finally:

@@ -10,6 +10,7 @@ from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.model.volume import VolumeState
 from holdfast.service import Holdfast
+from holdfast.system.loop import loop_devices_of
 from tests.conftest import RunHoldfast
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.mount_bench import MountBench, held_open, run
@@ -106,7 +107,7 @@ def test_it_is_found_by_its_uuid_when_the_loop_device_is_gone(
         with image.open("wb") as file:
             file.truncate(32 << 20)
         run("mkfs.ext4", "-q", "-F", image)
-        path = bench.mount(image, "path", "-o", "loop,nosuid")
+        path = bench.mount_image(image, "path", "nosuid")
         (path / "file").write_text("kept")
         run_holdfast("volume", "adopt", "data", path)
         run("umount", path)
@@ -115,7 +116,7 @@ def test_it_is_found_by_its_uuid_when_the_loop_device_is_gone(
         run_holdfast("volume", "attach", "--wanted")
         assert (path / "file").read_text() == "kept"
         run("umount", path)
-        wait_until(lambda: not run("losetup", "--associated", image), "the loop device is gone")
+        wait_until(lambda: not loop_devices_of(image), "the loop device is gone")
         run("mkfs.ext4", "-q", "-F", image)
         refused = run_holdfast("volume", "attach", "data", check=False)
         assert refused.returncode == 7

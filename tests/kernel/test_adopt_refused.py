@@ -80,7 +80,7 @@ def test_what_holdfast_itself_stands_on(run_holdfast: RunHoldfast, ram_directory
         with inner.open("wb") as file:
             file.truncate(16 << 20)
         run("mkfs.ext4", "-q", "-F", inner)
-        below = bench.mount(inner, "below", "-o", "loop")
+        below = bench.mount_image(inner, "below")
         environment = {"HOLDFAST_HOME": str(below / "home")}
         result = run_holdfast("volume", "adopt", "data", path, check=False, **environment)
         assert refusal(result) == (3, "SELF"), "also through an image on it"

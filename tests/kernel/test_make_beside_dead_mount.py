@@ -10,6 +10,7 @@ import pytest
 from holdfast.model.volume import FILE_SYSTEMS
 from holdfast.system.filesystem import identify, make_filesystem
 from tests.faults.fuse_tree import FuseTree
+from tests.faults.mounting import mount_image
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 
@@ -28,7 +29,7 @@ def test_beside_a_loop_device_on_a_dead_server(
     with ours.open("wb") as file:
         file.truncate(320 << 20)
     with FuseTree(served, path) as tree:
-        subprocess.run(["mount", "-o", "loop", str(path / "their.img"), str(mounted)], check=True)
+        mount_image(path / "their.img", mounted)
         try:
             tree.kill()
             with pytest.raises(OSError, match=r"."):

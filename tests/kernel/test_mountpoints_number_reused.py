@@ -15,6 +15,7 @@ from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dead import dismount_dead
 from holdfast.mountpoints.dismount import dismount
 from holdfast.system.filesystem import make_filesystem
+from holdfast.system.loop import loop_devices_of
 from holdfast.system.mounts import mount_at
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.mount_bench import SIZES, MountBench, run
@@ -49,7 +50,7 @@ def test_another_image_in_the_same_loop_device_stays_mounted(
         points = capture(str(path))
         run("losetup", "--detach", device)
         run("umount", path)
-        wait_until(lambda: not run("losetup", "--associated", ours), "the device is not free")
+        wait_until(lambda: not loop_devices_of(ours), "the device is not free")
         run("losetup", device, theirs)
         other = bench.mount(device, "other")
         run("losetup", "--detach", device)

@@ -12,6 +12,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import OwnLeg
 from holdfast.volumes.checks.foundation import check_not_own_leg, foundation_of
+from tests.faults.mounting import mount_image
 from tests.kernel.volume_stack import volume, wish
 
 Way = Callable[[Path, Path, ExitStack], Path]
@@ -62,7 +63,11 @@ def _loop(inside: Path, outside: Path, stack: ExitStack) -> Path:
     with image.open("wb") as file:
         file.truncate(16 << 20)
     _run("mkfs.ext4", "-q", str(image))
-    return _mounted(stack, outside / "inner", "-o", "loop", str(image))
+    place = outside / "inner"
+    place.mkdir(parents=True)
+    mount_image(image, place)
+    stack.callback(_run, "umount", str(place))
+    return place
 
 
 def _bind_of_an_overlay(inside: Path, outside: Path, stack: ExitStack) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.handle import HandleKind
+from tests.faults.mounting import mount_image
 from tests.kernel.using import handles_of
 
 SOURCE = """
@@ -24,18 +25,20 @@ os.chdir(point + '/sub')
 """
 
 
+def _run(*command: object) -> None:
+    words = [str(word) for word in command]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 @pytest.fixture
 def volume(ram_directory: Path) -> Iterator[Path]:
     image, folder = ram_directory / "image", ram_directory / "m"
     folder.mkdir()
     with image.open("wb") as file:
         file.truncate(128 << 20)
-    for command in (
-        ["mkfs.btrfs", "--quiet", image],
-        ["mount", "-o", "loop", image, folder],
-        ["btrfs", "subvolume", "create", folder / "sub"],
-    ):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _run("mkfs.btrfs", "--quiet", image)
+    mount_image(image, folder)
+    _run("btrfs", "subvolume", "create", folder / "sub")
     yield folder
     subprocess.run(["umount", folder], check=True)
 

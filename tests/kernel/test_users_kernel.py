@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.applications.kernel_users import held_by_kernel
 from holdfast.model.handle import HandleKind
-from tests.faults.mounting import mount, unmount
+from tests.faults.mounting import mount, mount_image, unmount
 from tests.kernel.using import mounts_at, only, point
 
 __all__ = ["point"]
@@ -64,7 +64,7 @@ def test_a_swap_file(disk_directory: Path) -> None:
     with image.open("wb") as file:
         file.truncate(32 << 20)
     run("mkfs.ext4", "-q", image)
-    run("mount", "-o", "loop", image, folder)
+    mount_image(image, folder)
     try:
         swap = folder / "swap"
         run("dd", "if=/dev/zero", f"of={swap}", "bs=1M", "count=2")

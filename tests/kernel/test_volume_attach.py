@@ -23,6 +23,7 @@ from holdfast.volumes.recover import recover
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import SmallDisk
+from tests.faults.mounting import mount_image
 from tests.kernel.volume_stack import volume, wish
 from tests.waiting import wait_until
 
@@ -118,7 +119,7 @@ def test_a_leg_that_is_mounted_by_hand_is_refused(settings: Settings, ram_direct
         directory = ram_directory / "by hand"
         directory.mkdir()
         image = made.leg_urls[1].removeprefix("file:")
-        subprocess.run(["mount", "-o", "loop", image, str(directory)], check=True)
+        mount_image(image, directory)
         try:
             with pytest.raises(InUse, match="attached as /dev/loop"):
                 attach_volume(settings, made)

@@ -16,6 +16,7 @@ from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack.examine import examine_stack
+from tests.faults.mounting import mount_image
 from tests.kernel.volume_stack import SIZE, volume, wish
 
 
@@ -100,7 +101,7 @@ def test_a_detached_image_mounts_without_holdfast(settings: Settings, ram_direct
     directory = ram_directory / "by hand"
     directory.mkdir()
     image = made.leg_urls[0].removeprefix("file:")
-    subprocess.run(["mount", "-o", "loop", image, str(directory)], check=True)
+    mount_image(image, directory)
     try:
         assert (directory / "file").read_text() == "content"
     finally:

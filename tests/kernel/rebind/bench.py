@@ -24,6 +24,7 @@ from holdfast.mountpoints.remount import remount
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.system.filesystem import make_filesystem
+from tests.faults.mounting import mount_image
 
 SIZES = {"ext4": 64 << 20, "xfs": 300 << 20, "btrfs": 128 << 20}
 DEADLINE_SECONDS = 60.0
@@ -58,7 +59,7 @@ class Bench:
         return image
 
     def _attach(self, image: Path, path: Path) -> None:
-        run("mount", "-o", "loop", image, path)
+        mount_image(image, path)
 
     def users(self) -> list[User]:
         """Who uses it."""
