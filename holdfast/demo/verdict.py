@@ -7,6 +7,7 @@ never ask the gate whether its data is right.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from holdfast.demo.stage import VOLUME_BYTES, Stage
 from holdfast.demo.storage import Storage
 from holdfast.demo.timeline import BOLD, GREEN, RED, Timeline
 from holdfast.system.filesystem import check_filesystem
+from holdfast.system.loop import attach_private_loop
 from holdfast.system.mounts import mount, unmount
 
 
@@ -87,7 +89,12 @@ def _judge(stage: Stage, storage: Storage, filesystem: str, verdict: Verdict) ->
     point = stage.home / "plain"
     copy = stage.home / f"copy-{storage.letter}"
     point.mkdir(exist_ok=True)
-    mount(str(storage.image), str(point), filesystem, f"ro,loop,sizelimit={VOLUME_BYTES}")
+    # Not by mount's own option loop, which asks every loop device of the host for its file.
+    device, loop = attach_private_loop(str(storage.image), VOLUME_BYTES, read_only=True)
+    try:
+        mount(device, str(point), filesystem, "ro")
+    finally:
+        os.close(loop)  # from now on it detaches by itself
     try:
         for name in APPLICATIONS:
             # SQLite cannot open a database in WAL mode on a read-only file system.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from holdfast.system.run import run
 from holdfast.system.visitor import Visitor
 
 _MAKE_SECONDS = 300.0
+_GRACE_SECONDS = 5.0
+"""By which the process that runs a command outlives its deadline."""
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 6.0, 0.1
 """mkfs.btrfs looks at every mounted loop device that it sees, and fails when one goes just then."""
 _BLOCK_DEVICES = "/sys/block"
@@ -148,9 +151,8 @@ def make_filesystem(name: str, device: str, label: str, uuid: str) -> None:
     patient_until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            in_expendable_child(
-                lambda: _run_out_of_sight(command, device), _MAKE_SECONDS + 5.0, command[0]
-            )
+            # It reads every block device, too, for one that has this UUID, which is new.
+            _out_of_sight(command, _MAKE_SECONDS, device, covered=_BLOCK_DEVICES)
             return
         except CommandFailed:
             if time.monotonic() >= patient_until:
@@ -158,24 +160,43 @@ def make_filesystem(name: str, device: str, label: str, uuid: str) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _run_out_of_sight(command: list[str], device: str) -> None:
-    """In an expendable child: run it where no mount of anybody else's can be in its way.
+def _out_of_sight(
+    command: list[str],
+    seconds: float,
+    *needed: str,
+    accepted: Sequence[int] = (0,),
+    covered: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """Run it where no mount of anybody else's can be in its way, as it looks at each.
 
-    In a copy of the mount namespace from which those are detached (there only, they do not feel it)
-    that lie on a server or a loop device, which may be dead or hang: mkfs.btrfs looks at each. It
-    reads every block device, too, for one that has this UUID, which is new: there, none is listed.
+    mkfs.btrfs looks at each and its image; resize2fs, and e2fsck at an image, ask what is behind
+    every mounted loop device (e2fsprogs, check_loop_mounted). `needed`: paths that it is to see;
+    `covered`: a directory that it is to find empty.
+    """
+
+    def work() -> subprocess.CompletedProcess[str]:
+        _hide_mounts((*needed, shutil.which(command[0]) or "/usr/sbin", *_NEEDED), covered)
+        return run(command, deadline_seconds=seconds, accepted=accepted)
+
+    return in_expendable_child(work, seconds + _GRACE_SECONDS, command[0])
+
+
+def _hide_mounts(needed: Sequence[str], covered: str) -> None:
+    """In an expendable child: leave the mounts of others behind.
+
+    It goes into a copy of the mount namespace from which those are detached (there only, they do
+    not feel it) that lie on a server or a loop device, which may be dead or hang.
     """
     visitor = Visitor()
     visitor.retire()
-    needed = (device, shutil.which(command[0]) or "/usr/sbin", *_NEEDED)
     for each in reversed(visitor.mounts()):
         foreign = each.filesystem.startswith("fuse") or each.source.startswith("/dev/loop")
         if foreign and not any(is_under(path, each.path) for path in needed):
             with suppress(OSError):
                 visitor.dismount(each.path, MNT_DETACH)
-    with suppress(OSError):
-        visitor.mount("none", _BLOCK_DEVICES, "tmpfs")
-    run(command, deadline_seconds=_MAKE_SECONDS)
+    if covered:
+        with suppress(OSError):
+            visitor.mount("none", covered, "tmpfs")
 
 
 def fitting_label(name: str, label: str) -> str:
@@ -185,7 +206,7 @@ def fitting_label(name: str, label: str) -> str:
 
 def grow_filesystem(name: str, device: str, path: str) -> None:
     """Let a mounted file system fill its device. Idempotent, online, resumable."""
-    run(kind_of(name).grow(device, path), deadline_seconds=_GROW_SECONDS)
+    _out_of_sight(kind_of(name).grow(device, path), _GROW_SECONDS, device, path)
 
 
 def can_grow_mounted(name: str) -> bool:
@@ -213,7 +234,8 @@ def check_filesystem(name: str, device: str) -> CheckResult:
     One that was not dismounted in order (its log still to be replayed) may be called damaged:
     mount and dismount it before.
     """
-    done = run(kind_of(name).check(device), deadline_seconds=_CHECK_SECONDS, accepted=range(256))
+    command = kind_of(name).check(device)
+    done = _out_of_sight(command, _CHECK_SECONDS, device, accepted=range(256))
     return CheckResult(done.returncode == 0, (done.stdout + done.stderr).strip())
 
 
