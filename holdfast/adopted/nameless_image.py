@@ -7,7 +7,6 @@ would let go of it by itself after a dismount where it came from `mount -o loop`
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,16 +16,12 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import disk_of
 from holdfast.system.block import disk_sequence
 from holdfast.system.expendable import in_expendable_child
-from holdfast.system.loop import (
-    DELETED,
-    LoopDevice,
-    backing_identity,
-    keep_attached,
-    loop_devices,
-)
+from holdfast.system.loop import DELETED, LoopDevice, keep_attached, loop_devices
+from holdfast.system.loop_backing import devices_showing
 
-_ASK_SECONDS = 2.0
-"""Storage that does not answer is no reason to believe that its names are gone."""
+_ASK_SECONDS = 3.0
+"""Longer than a loop device is waited for. Storage that does not answer is no reason to believe
+that its names are gone."""
 
 
 def nameless_image(point: MountPoint) -> str:
@@ -56,7 +51,7 @@ def keep_nameless(point: MountPoint) -> str:
     """Before a dismount: keep the loop device of an image without a name. The device, or empty."""
     if not nameless_image(point):
         return ""
-    keep_attached(point.source)
+    in_expendable_child(partial(keep_attached, point.source), _ASK_SECONDS, point.source)
     return point.source
 
 
@@ -77,14 +72,13 @@ def _loop_of(point: MountPoint) -> LoopDevice | None:
 def _leads_to(path: str, loop: LoopDevice) -> bool:
     """Whether the file of that name is what the device shows; also when nobody answers."""
     try:
-        return in_expendable_child(partial(_is_shown, path, loop.device), _ASK_SECONDS, path)
+        return in_expendable_child(partial(_is_shown, path, loop), _ASK_SECONDS, path)
     except HoldfastError:
         return True
 
 
-def _is_shown(path: str, device: str) -> bool:
+def _is_shown(path: str, loop: LoopDevice) -> bool:
     try:
-        found = os.stat(path)  # noqa: PTH116 - a plain system call
+        return bool(devices_showing(path, [loop]))
     except OSError:
         return False
-    return (found.st_dev, found.st_ino) == backing_identity(device)

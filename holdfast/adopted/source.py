@@ -13,12 +13,13 @@ from pathlib import Path
 
 from holdfast.adopted.nameless_image import kept_device
 from holdfast.containers import device_behind, device_url, image_behind, image_url
-from holdfast.errors import CommandFailed, HoldfastError, InUse, StorageFailed
+from holdfast.errors import CommandFailed, DeadlinePassed, HoldfastError, InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.filesystem import Identity, identify
-from holdfast.system.loop import LoopDevice, backing_identity, detach_loop, loop_devices
+from holdfast.system.loop import LoopDevice, detach_loop, loop_devices, loop_devices_of
+from holdfast.system.loop_backing import devices_showing
 from holdfast.system.run import run
 
 _SYS_BLOCK = Path("/sys/class/block")
@@ -32,9 +33,7 @@ _AMBIVALENT = 8
 """blkid(8): several signatures at once."""
 
 _ATTACH_SECONDS = 20.0
-
-_ASK_SECONDS = 2.0
-"""A loop device whose file hangs is another file's."""
+_FIND_SECONDS = 20.0
 
 
 def source_of(point: MountPoint) -> tuple[str, str]:
@@ -133,14 +132,32 @@ def _device(path: str, mount: MountProperties) -> str:
     found = identity_of(path)
     if found is not None and found.uuid == mount.uuid:
         return path
-    with suppress(CommandFailed):
-        other = run(["findfs", f"UUID={mount.uuid}"], accepted=(0, *_NOTHING_FOUND)).stdout.strip()
-        if other:
-            return other
+    other, silence = "", ""
+    try:
+        other = _device_with(mount.uuid)
+    except DeadlinePassed:
+        silence = " that was read: one of them does not answer"
+    if other:
+        return other
     raise StorageFailed(
-        f"{path} does not hold the file system with UUID {mount.uuid}, nor does another device",
+        f"{path} does not hold the file system with UUID {mount.uuid}, nor does another device"
+        f"{silence}",
         "Connect the storage it lay on, then attach it again.",
     )
+
+
+def _device_with(uuid: str) -> str:
+    """The device that udev knows by that UUID, else one that is found by reading all; or empty.
+
+    Raises DeadlinePassed when a device, perhaps a stranger's, cannot be read.
+    """
+    with suppress(CommandFailed):
+        return run(
+            ["findfs", f"UUID={uuid}"],
+            deadline_seconds=_FIND_SECONDS,
+            accepted=(0, *_NOTHING_FOUND),
+        ).stdout.strip()
+    return ""
 
 
 def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, str]:
@@ -186,29 +203,13 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
 def loops_on(path: str) -> list[LoopDevice]:
     """The loop devices that show this file, by whatever name, mount or link they were attached.
 
-    Asks the file systems below loop devices, each for a short time. Raises DeadlinePassed when the
-    file's own does not answer.
+    By the name alone where the file is not reached. Blocks some seconds at most. Raises
+    DeadlinePassed when the file's own storage does not answer.
     """
-
-    def identity() -> tuple[int, int] | None:
-        with suppress(OSError):
-            status = os.stat(path)  # noqa: PTH116 - a plain system call
-            return status.st_dev, status.st_ino
-        return None
-
-    wanted = in_expendable_child(identity, doing=path)
-    found = []
-    for loop in loop_devices():
-        if loop.backing_file == path and not loop.deleted and wanted is None:
-            found.append(loop)
-        elif wanted is not None:
-            with suppress(HoldfastError):
-                shown = in_expendable_child(
-                    partial(backing_identity, loop.device), _ASK_SECONDS, loop.device
-                )
-                if shown == wanted:
-                    found.append(loop)
-    return found
+    try:
+        return in_expendable_child(partial(devices_showing, path), doing=path)
+    except OSError:
+        return [each for each in loop_devices_of(path) if not each.deleted]
 
 
 def _overlap(one: str, other: str) -> bool:

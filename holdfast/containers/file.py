@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -31,8 +30,7 @@ from holdfast.errors import (
 )
 from holdfast.model.container import ContainerUrl
 from holdfast.system.block import swap_paths
-from holdfast.system.loop import backing_identity, loop_devices
-from holdfast.system.mounts import mount_holding
+from holdfast.system.loop_backing import devices_showing
 from holdfast.system.run import run
 
 _STAT_UNIT_BYTES = 512
@@ -71,8 +69,7 @@ class FileContainer:
 
     def shown_by(self) -> list[str]:
         """Loop devices that have it as their backing file, under whatever name."""
-        path = os.path.realpath(self._path)
-        return list(loop_devices_showing(os.stat(path), path))  # noqa: PTH116 - links are followed
+        return [each.device for each in devices_showing(self._path)]
 
     def place(self) -> Place:
         """The file, else the folder that it would be made in."""
@@ -157,14 +154,14 @@ class FileContainer:
             ) from None
         except OSError as error:
             raise self._failed("cannot be opened for writing", error) from error
+        device.close()
         try:
-            status = os.fstat(device.descriptor)
-        finally:
-            device.close()
-        shown_as = next(loop_devices_showing(status, os.path.realpath(self._path)), None)
-        if shown_as is not None:
+            devices = self.shown_by()
+        except OSError as error:
+            raise self._failed("cannot be examined", error) from error
+        if devices:
             raise InUse(
-                f"{self._path} is attached as {shown_as}", f"Free it: losetup -d {shown_as}."
+                f"{self._path} is attached as {devices[0]}", f"Free it: losetup -d {devices[0]}."
             )
         if os.path.realpath(self._path) in swap_paths():
             raise InUse(f"{self._path} is in use as swap", "Free it: swapoff.")
@@ -274,25 +271,3 @@ class FileContainer:
             f"{self._path} {what}: {error.strerror or error}",
             "Repair the storage below it, or use another container.",
         )
-
-
-def loop_devices_showing(status: os.stat_result, real_path: str) -> Iterator[str]:
-    """The loop devices whose backing file is this very file, under whatever name.
-
-    Backing files on another FUSE file system are recognised as different by the mount table
-    alone, so that the held gate of another volume cannot block this check.
-    """
-    own_number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-    for device in loop_devices():
-        if device.backing_file == real_path and not device.deleted:
-            yield device.device
-            continue
-        mount = mount_holding(device.backing_file)
-        if (
-            mount is not None
-            and mount.filesystem.startswith("fuse")
-            and mount.device_number != own_number
-        ):
-            continue
-        if backing_identity(device.device) == (status.st_dev, status.st_ino):
-            yield device.device

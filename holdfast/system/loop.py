@@ -1,8 +1,7 @@
 """Loop devices: attach a file as a block device, find, resize and detach it.
 
-Finding reads sysfs only, so a loop device whose backing file hangs cannot block the reader;
-`backing_identity` asks the backing file itself and can. Must never detach a device that the caller
-did not name.
+Finding reads sysfs only, so a loop device whose backing file hangs cannot block the reader. Must
+never detach a device that the caller did not name.
 """
 
 from __future__ import annotations
@@ -54,6 +53,9 @@ class LoopDevice:
     deleted: bool
     """Whether the backing file has no name any more (or lies on a dead mount)."""
     direct_io: bool
+    read_only: bool
+    """Whether it was attached so, or declared so since. One of a file that was opened for reading
+    stays so."""
 
 
 def loop_devices() -> list[LoopDevice]:
@@ -65,12 +67,12 @@ def _read_devices() -> Iterator[LoopDevice]:
     for folder in sorted(_SYS_BLOCK.glob("loop*")):
         with suppress(OSError):
             backing = os.fsdecode((folder / "loop/backing_file").read_bytes()).removesuffix("\n")
-            direct_io = (folder / "loop/dio").read_text().strip() == "1"
             yield LoopDevice(
                 device=f"/dev/{folder.name}",
                 backing_file=backing.removesuffix(DELETED),
                 deleted=backing.endswith(DELETED),
-                direct_io=direct_io,
+                direct_io=(folder / "loop/dio").read_text().strip() == "1",
+                read_only=(folder / "ro").read_text().strip() == "1",
             )
 
 
@@ -78,25 +80,6 @@ def loop_devices_of(backing_file: str | os.PathLike[str]) -> list[LoopDevice]:
     """The loop devices attached to this path, also when the file was deleted since."""
     wanted = os.path.normpath(os.fspath(backing_file))
     return [device for device in loop_devices() if device.backing_file == wanted]
-
-
-def backing_identity(device: str) -> tuple[int, int] | None:
-    """(st_dev, st_ino) of the backing file, None when the device has none.
-
-    Asks the backing file system and hangs when it does: call it from an expendable child.
-    """
-    try:
-        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        answer = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_BYTES))
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    number, inode = struct.unpack_from("=QQ", answer)
-    return number, inode
 
 
 def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SECTOR_BYTES) -> str:
@@ -229,7 +212,7 @@ def _backing_of(device: str) -> str | None:
 def keep_attached(device: str) -> None:
     """Let it stay when nobody has it open any more, which `mount -o loop` has arranged otherwise.
 
-    Idempotent. Does not touch the backing file. Raises OSError.
+    Idempotent. Asks the backing file, and hangs when it does. Raises OSError.
     """
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 
 from holdfast.errors import CommandFailed, DeadlinePassed, MissingTool
@@ -40,31 +41,17 @@ def run(
     `accepted`, DeadlinePassed when it does not end. A command that hangs inside the kernel is
     killed and left to die by itself: the caller does not wait for it.
     """
-    path = find_tool(command[0])
-    if path is None:
-        raise MissingTool(
-            f"{command[0]} is not installed", "holdfast doctor says which package brings it."
-        )
-    environment = {**os.environ, "LC_ALL": "C", "PATH": _search_path()}
-    process = subprocess.Popen(
-        [path, *command[1:]],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=environment,
-    )
+    process = begin(command)
     try:
         output, complaint = process.communicate(timeout=deadline_seconds)
     except subprocess.TimeoutExpired as error:
-        _abandon(process)
+        abandon(process)
         raise DeadlinePassed(
             f"{' '.join(command)} did not end within {deadline_seconds:g} s",
             "The storage below may hang: holdfast status, and the kernel's log.",
         ) from error
     except BaseException:
-        _abandon(process)
+        abandon(process)
         raise
     if process.returncode not in accepted:
         words = (complaint.strip() or output.strip() or "it gave no reason").splitlines()
@@ -75,14 +62,40 @@ def run(
     return subprocess.CompletedProcess(process.args, process.returncode, output, complaint)
 
 
-def _abandon(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    try:
-        process.communicate(timeout=_REAP_SECONDS)
-    except subprocess.TimeoutExpired:
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+def begin(command: Sequence[str]) -> subprocess.Popen[str]:
+    """Start a command whose output is to be read. Raises MissingTool."""
+    path = find_tool(command[0])
+    if path is None:
+        raise MissingTool(
+            f"{command[0]} is not installed", "holdfast doctor says which package brings it."
+        )
+    return subprocess.Popen(
+        [path, *command[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C", "PATH": _search_path()},
+    )
+
+
+def abandon(*processes: subprocess.Popen[str], seconds: float = _REAP_SECONDS) -> None:
+    """End commands, whether they have ended or not.
+
+    Blocks for so long, in all, while a killed one does not vanish: it is in uninterruptible sleep,
+    and is buried when the next command is started after its death.
+    """
+    for process in processes:
+        process.kill()
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        try:
+            process.communicate(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def _search_path() -> str:

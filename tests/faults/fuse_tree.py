@@ -134,16 +134,26 @@ class Server:
 class FuseTree:
     """`with FuseTree(folder, mountpoint) as tree:` … `tree.kill()` or `tree.stop()`."""
 
-    def __init__(self, folder: Path, mountpoint: Path, kept: IO[bytes] | None = None) -> None:
-        """`kept`: a file that the server has open all the time."""
+    def __init__(
+        self,
+        folder: Path,
+        mountpoint: Path,
+        kept: IO[bytes] | None = None,
+        *,
+        apart: bool = False,
+    ) -> None:
+        """`kept`: a file that the server has open all the time. `apart`: in a mount namespace of
+        its own, and mounted in no other."""
         self.folder = folder
         self.mountpoint = mountpoint
         self.kept = kept
+        self.apart = apart
 
     def __enter__(self) -> Self:
         self.mountpoint.mkdir(exist_ok=True)
         self.server = subprocess.Popen(
             [
+                *(["unshare", "--mount"] if self.apart else []),
                 sys.executable,
                 "-m",
                 "tests.faults.fuse_tree",

@@ -10,21 +10,16 @@ start. Blocks a few seconds at most.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from holdfast.config import Settings
-from holdfast.errors import HoldfastError
 from holdfast.gate.processes.remains import abandoned_inode
-from holdfast.system.expendable import in_expendable_child
 from holdfast.system.fuse_control import abort_connection, waiting_requests
-from holdfast.system.loop import LoopDevice, backing_identity, loop_devices
+from holdfast.system.loop import LoopDevice, loop_devices
+from holdfast.system.loop_backing import backing_identities
 from holdfast.system.mounts import mount_at
 from holdfast.volumes.gate_device.loop_on_fuse.device_file import device_file_of
 
-_LOOK_SECONDS = 2.0
 NAMELESS = ("", "/")
 """What the kernel shows for a file of a file system that is mounted nowhere any more."""
 
@@ -49,11 +44,13 @@ def find_abandoned(settings: Settings, name: str) -> Abandoned:
     if not inode:
         return Abandoned(frozenset(), ())
     device_file = device_file_of(settings, name)
+    loops = [each for each in loop_devices() if each.backing_file in (*NAMELESS, str(device_file))]
+    files = backing_identities(each.device for each in loops).items()
+    numbers = {device: number for device, (number, own_inode) in files if own_inode == inode}
     found = {
-        loop: device
-        for loop in loop_devices()
-        if loop.backing_file in (*NAMELESS, str(device_file))
-        for device in _device_of(loop, inode)
+        loop: f"{os.major(numbers[loop.device])}:{os.minor(numbers[loop.device])}"
+        for loop in loops
+        if loop.device in numbers
     }
     mounted = mount_at(device_file)
     own = {mounted.device_number} if mounted is not None else set()
@@ -74,13 +71,3 @@ def end_abandoned(settings: Settings, name: str) -> list[str]:
                 f"ended the connection {device} of {name}, for which {waiting} requests waited"
             )
     return done
-
-
-def _device_of(loop: LoopDevice, inode: int) -> Iterator[str]:
-    """The file system of its file, if that is the inode; asks the file, which may hang."""
-    with suppress(HoldfastError, OSError):
-        identity = in_expendable_child(
-            partial(backing_identity, loop.device), _LOOK_SECONDS, loop.device
-        )
-        if identity is not None and identity[1] == inode:
-            yield f"{os.major(identity[0])}:{os.minor(identity[0])}"

@@ -1,0 +1,180 @@
+"""Which loop devices show a file: all of them are found, and nobody's storage is waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import DeadlinePassed
+from holdfast.system.filesystem import grow_filesystem
+from holdfast.system.loop_backing import ASK_SECONDS, backing_identities, devices_showing
+from holdfast.system.run import run
+from tests.faults.hanging_loop import Where, hanging_loop
+from tests.faults.mounting import unmount
+from tests.leftovers import process_state
+from tests.waiting import wait_until
+
+Attach = Callable[..., str]
+
+
+@pytest.fixture
+def image(ram_directory: Path) -> Path:
+    path = ram_directory / "ours.img"
+    with path.open("wb") as file:
+        file.truncate(32 << 20)
+    return path
+
+
+@pytest.fixture
+def attach() -> Iterator[Attach]:
+    """`attach(path, *options)`: the loop device."""
+    with ExitStack() as stack:
+
+        def losetup(path: Path, *options: str) -> str:
+            command = ["losetup", *options, "--find", "--show", str(path)]
+            device = subprocess.check_output(command, text=True).strip()
+            stack.callback(subprocess.run, ["losetup", "--detach", device], check=True)
+            return device
+
+        yield losetup
+
+
+@pytest.fixture(params=list(Where), ids=[where.name for where in Where])
+def stranger(disk_directory: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    with hanging_loop(disk_directory, request.param) as device:
+        yield device
+
+
+def _shown(path: Path) -> list[str]:
+    return [each.device for each in devices_showing(path)]
+
+
+@contextmanager
+def _written(image: Path) -> Iterator[None]:
+    """Somebody has it open for writing, as a loop device has."""
+    with image.open("r+b"):
+        yield
+
+
+def test_under_whatever_name(image: Path, attach: Attach, ram_directory: Path) -> None:
+    other, folder = ram_directory / "other.img", ram_directory / "bound"
+    os.link(image, other)
+    folder.mkdir()
+    subprocess.run(["mount", "--bind", str(ram_directory), str(folder)], check=True)
+    try:
+        devices = [attach(image), attach(other), attach(folder / "ours.img")]
+    finally:
+        unmount(folder)
+    link = ram_directory / "link.img"
+    link.symlink_to(image)
+    for path in (image, other, link):
+        assert sorted(_shown(path)) == sorted(devices)
+
+
+def test_one_that_only_reads(image: Path, attach: Attach) -> None:
+    device = attach(image, "--read-only")
+    assert _shown(image) == [device]
+
+
+def test_another_image_in_its_place_is_not_shown(image: Path, attach: Attach) -> None:
+    attach(image)
+    with image.with_name("new.img").open("wb") as file:
+        file.truncate(32 << 20)
+    image.with_name("new.img").rename(image)
+    with _written(image):
+        assert _shown(image) == []
+
+
+def test_where_nothing_is(ram_directory: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        devices_showing(ram_directory / "nothing")
+
+
+def test_what_is_behind_a_device(image: Path, attach: Attach) -> None:
+    device, status = attach(image), image.stat()
+    assert backing_identities([device]) == {device: (status.st_dev, status.st_ino)}
+
+
+def test_nobody_is_asked_about_a_file_that_nobody_writes(stranger: str, image: Path) -> None:
+    begun = time.monotonic()
+    assert _shown(image) == []
+    assert time.monotonic() - begun < ASK_SECONDS
+
+
+def test_who_hangs_shows_another_file(stranger: str, image: Path, attach: Attach) -> None:
+    with _written(image):
+        assert _shown(image) == []
+    device = attach(image)
+    assert _shown(image) == [device]
+    assert stranger not in backing_identities([stranger, device])
+
+
+def test_who_hangs_and_only_reads_shows_another_file(disk_directory: Path, image: Path) -> None:
+    with hanging_loop(disk_directory, Where.ELSEWHERE, read_only=True):
+        assert _shown(image) == []
+
+
+def test_one_that_cannot_be_opened_may_show_anything(disk_directory: Path, image: Path) -> None:
+    """Its last user waits in close(2) and has the device locked."""
+    with hanging_loop(disk_directory, Where.ELSEWHERE) as device:
+        reader = _hanging_reader(device)
+        assert _shown(image) == [], "whoever writes to it would have it open"
+        with _written(image), pytest.raises(DeadlinePassed, match=f"{device} did not say"):
+            devices_showing(image)
+    reader.wait()
+
+    def is_buried() -> bool:
+        run(["true"])
+        return "losetup" not in _children()
+
+    wait_until(is_buried, "a program that could not be killed is a zombie for ever")
+
+
+def _hanging_reader(device: str) -> subprocess.Popen[bytes]:
+    """Killed while it read; again where somebody else had it open, to look: he has to close it."""
+    while (reader := _killed_reader(device)).poll() is not None:
+        pass
+    return reader
+
+
+def _killed_reader(device: str) -> subprocess.Popen[bytes]:
+    reader = subprocess.Popen(["dd", f"if={device}", "of=/dev/null", "count=1"])
+    wait_until(lambda: process_state(reader.pid) == "D")
+    reader.kill()
+    wait_until(lambda: process_state(reader.pid) == "Z" or _closes(reader.pid))
+    return reader
+
+
+def _closes(pid: int) -> bool:
+    """Whether it waits in close(2), or in open(2) for somebody who does."""
+    process = Path("/proc", str(pid))
+    at_end = not any((process / "fd").iterdir()) or "open" in (process / "wchan").read_text()
+    return at_end and process_state(pid) == "D"
+
+
+def _children() -> list[str]:
+    """Names of this process's children, zombies too."""
+    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
+
+
+def test_an_ext4_grows_beside_a_mounted_one_that_hangs(
+    disk_directory: Path, ram_directory: Path, image: Path, attach: Attach
+) -> None:
+    """resize2fs asks each mounted loop device before its own."""
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    folder = ram_directory / "mnt"
+    folder.mkdir()
+    with hanging_loop(disk_directory, Where.MOUNTED):
+        device = attach(image)
+        subprocess.run(["mount", device, str(folder)], check=True)
+        try:
+            grow_filesystem("ext4", device, str(folder))
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
