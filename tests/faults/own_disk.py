@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.faults.mounting import mount_image
+
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878  # <linux/fs.h>: writers hang in between
 _EXT4_IOC_SHUTDOWN = 0x8004587D  # <linux/ext4.h>: every later access fails, as after a lost disk
 _IMAGE_BYTES = 128 << 20
@@ -22,7 +24,7 @@ def own_disk(path: Path, image: Path) -> Iterator[None]:
         file.truncate(_IMAGE_BYTES)
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
     path.mkdir()
-    subprocess.run(["mount", "-o", "loop", str(image), str(path)], check=True)
+    mount_image(image, path)
     try:
         yield
     finally:
