@@ -30,24 +30,3 @@ def test_hang(settings: Settings, ram_directory: Path, cell: Cell) -> None:
                 leg.resume()
             bench.wait_until_healthy()
             bench.check(cell.legs)
-
-
-def test_one_leg_after_the_other(settings: Settings, ram_directory: Path) -> None:
-    """Whoever takes over a request that was taken over already writes what was to be written."""
-    with (
-        fuse_leg(ram_directory) as first,
-        fuse_leg(ram_directory, "other") as second,
-        Bench(
-            settings, ram_directory, [first.url, second.url], hang_timeout_seconds=HANG_SECONDS
-        ) as bench,
-    ):
-        bench.images = {leg.url: leg.image for leg in (first, second)}
-        activity = bench.start("writing")
-        for leg in (first, second):
-            leg.hang()
-        bench.wait_until_held()
-        for leg in (first, second):
-            leg.serve()
-        bench.wait_until_healthy()
-        activity.goes_on(100)
-        bench.check(2)
