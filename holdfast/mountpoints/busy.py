@@ -19,8 +19,8 @@ _SHOWN = 5
 
 def users_in_words(points: Sequence[MountPoint]) -> str:
     """Who keeps these mounts busy, for people: processes, other mounts, loop devices."""
-    words = [str(user) for device in {each.device for each in points}
-             for user in users_of_device(device)]  # fmt: skip
+    words = [str(user) for device_number in {each.device for each in points}
+             for user in users_of_device(device_number)]  # fmt: skip
     words += [f"something is mounted at {each.path}" for each in nested_mounts(points)]
     words += namespaces_in_words(points)
     words += [

@@ -27,7 +27,7 @@ def capture(path: str) -> tuple[MountPoint, ...]:
     """Every mount of the file system mounted at this path, in all mount namespaces.
 
     In the order to dismount them. Does not block. Raises NotMounted when nothing is mounted there.
-    Out of sight are mounts that were detached lazily, and namespaces that no process is in.
+    Not found: mounts that were detached lazily, and namespaces that no process is in.
     """
     top = mount_at(path)
     if top is None or is_cover(top):
@@ -47,11 +47,11 @@ def mounts_of(volume: Volume) -> tuple[MountPoint, ...]:
         ) from None
 
 
-def capture_device(device: str) -> tuple[MountPoint, ...]:
+def capture_device(device_number: str) -> tuple[MountPoint, ...]:
     """Every mount of the super block with this MAJOR:MINOR, as `capture` returns them."""
-    before = _sequences([device])
+    before = _sequences([device_number])
     while True:
-        found = [point for point in all_mount_points() if point.device == device]
+        found = [point for point in all_mount_points() if point.device == device_number]
         disks = {point.source: disk_of(point) for point in found}
         now = _sequences(disks.values())
         if now == before or not any(now.values()):

@@ -51,15 +51,16 @@ def abort(points: Sequence[MountPoint]) -> list[Finding]:
     served = [point for point in points if is_fuse(point.filesystem)]
     there = all_mount_points() if served else []
     connections = {point.device: point for point in served if any(map(point.is_same_mount, there))}
-    for device, point in connections.items():
+    for device_number, point in connections.items():
         try:
-            abort_connection(device)
+            abort_connection(device_number)
         except (HoldfastError, OSError) as error:
             findings.append(
                 Finding(
                     point.path,
                     Verdict.LIMITED,
-                    f"the FUSE connection {connection_number(device)} cannot be aborted: {error}",
+                    f"the FUSE connection {connection_number(device_number)} cannot be aborted:"
+                    f" {error}",
                     "Calls that wait for its server go on waiting.",
                     "End the server's processes.",
                 )

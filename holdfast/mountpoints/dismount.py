@@ -46,7 +46,7 @@ _LET_GO_SECONDS = 2.0
 """Whoever looks at a block device (udev) lets go of it within milliseconds."""
 
 _BRIEF_SECONDS = 0.5
-"""A program that works by path is on the file system for moments only; who stays longer is told."""
+"""A program that works by path uses the file system for moments; it is waited for so long."""
 
 _BRIEF_POLL_SECONDS = 0.0005
 
@@ -66,7 +66,7 @@ def dismount(
 
     The file system is synced first; without `must_sync` one that cannot be synced any more (it met
     an error, which its users were told) is dismounted all the same. `covers`: put where its mounts
-    were, until `remount`; whoever comes by path waits there. Returns every point that is to be
+    were, until `remount`; who opens a path there waits. Returns every point that is to be
     mounted again: those given, with what they showed in the end, and copies in namespaces that
     somebody made meanwhile. Blocks while dirty pages are written.
     Raises InUse naming who keeps it busy, with everything mounted as before; DeadlinePassed when
@@ -237,7 +237,7 @@ def _about_deleted(point: MountPoint, own: int) -> _Refusal:
 
 
 def _dismount_one(visitor: Visitor, point: MountPoint, covering: Covering | None) -> None:
-    """Dismount the topmost at the point; whoever is there for a moment only is waited for.
+    """Dismount the topmost at the point; a program that uses it for a moment is waited for.
 
     Raises OSError; nothing is changed then, but for a cover that may lie below.
     """

@@ -2,11 +2,11 @@
 
 Works inside an expendable child that a Visitor leads. Invariants: where the kernel's own
 propagation has put the right mount already, that one is taken instead of a second one; what
-somebody else has mounted at a place is never buried unsaid; a place that is covered is uncovered
-only when everything is in place below. The pieces join their peers only when all are in place:
-until then what is mounted below one must not reach the others. Each place has the per-mount options
-that its MountPoint says from its first instant, and their propagation afterwards. In undoing nobody
-goes without his mount because of another's.
+somebody else has mounted at a place is never hidden without a finding; a place that is covered is
+uncovered only when everything is in place below. The pieces join their peers only when all are in
+place: until then what is mounted below one must not reach the others. Each place has the per-mount
+options that its MountPoint says from its first instant, and their propagation afterwards. In
+undoing, a mount that fails keeps no other away.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ def place(
     visitor: Visitor,
     pieces: Sequence[Piece],
     ways: Mapping[int, int],
-    device: str,
+    device_number: str,
     placed: Placed,
     manner: Manner = Manner(),
 ) -> None:
     """Mount every piece at its point, in this order, and note in `placed` what was done.
 
-    `device` is the MAJOR:MINOR of the trees. Points in namespaces without a way in are left out.
-    Raises InUse when somebody else has mounted something there; OSError, with the path as its
+    `device_number` is the MAJOR:MINOR of the trees. Points in namespaces without a way in are left
+    out. Raises InUse when somebody else has mounted something there; OSError, with the path as its
     filename.
     """
     pieces = [piece for piece in pieces if piece.point.namespace in ways]
@@ -89,13 +89,13 @@ def place(
             ):
                 visitor.enter(ways[piece.point.namespace])
                 with suppress(OSError):  # it is said below what is wrong with the place
-                    _check_free(visitor, piece.point, device)
+                    _check_free(visitor, piece.point, device_number)
     for piece in pieces:
         point = piece.point
         try:
             visitor.enter(ways[point.namespace])
             placed.roots[point.id] = _take(
-                visitor, piece, device, claimed, placed, manners[point.namespace]
+                visitor, piece, device_number, claimed, placed, manners[point.namespace]
             )
             placed.points.append(point)
         except OSError as error:
@@ -188,12 +188,12 @@ def _mount_of(visitor: Visitor, spot: int) -> tuple[Mount | None, dict[int, Moun
     return mounts.get(visitor.mount_number(spot)), mounts
 
 
-def _is_ours(mount: Mount | None, point: MountPoint, device: str) -> bool:
+def _is_ours(mount: Mount | None, point: MountPoint, device_number: str) -> bool:
     """Whether it shows at this point what is to be there."""
     return (
         mount is not None
         and mount.path == point.path
-        and mount.device_number == device
+        and mount.device_number == device_number
         and mount.root.lstrip("/") == point.inside
     )
 
@@ -205,13 +205,13 @@ def _stranger(mount: Mount | None, point: MountPoint) -> Mount | None:
     return None if mount.identifier == point.parent else mount
 
 
-def _check_free(visitor: Visitor, point: MountPoint, device: str) -> None:
+def _check_free(visitor: Visitor, point: MountPoint, device_number: str) -> None:
     spot = mount_api.open_place(point.path)
     try:
         there, _ = _mount_of(visitor, spot)
     finally:
         os.close(spot)
-    stranger = None if _is_ours(there, point, device) else _stranger(there, point)
+    stranger = None if _is_ours(there, point, device_number) else _stranger(there, point)
     if stranger is not None:
         raise _occupied(stranger)
 
@@ -219,7 +219,7 @@ def _check_free(visitor: Visitor, point: MountPoint, device: str) -> None:
 def _take(
     visitor: Visitor,
     piece: Piece,
-    device: str,
+    device_number: str,
     claimed: set[int],
     placed: Placed,
     manner: Manner,
@@ -232,13 +232,13 @@ def _take(
         if there is not None and is_cover(there):
             placed.covers.add(there.device_number)
             below = mounts.get(there.parent)
-            if _is_ours(below, point, device) and there.parent not in claimed:
+            if _is_ours(below, point, device_number) and there.parent not in claimed:
                 _remove_cover(visitor, spot, there, mounts)
                 os.close(spot)
                 spot = _open_spot(point, placed)
                 there = below
         if there is not None and there.identifier not in claimed:
-            if _is_ours(there, point, device):
+            if _is_ours(there, point, device_number):
                 claimed.add(there.identifier)
                 return os.dup(spot)
             stranger = _stranger(there, point)

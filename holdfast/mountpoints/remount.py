@@ -75,7 +75,7 @@ def remount(
     ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
     try:
         work = partial(_work, points, ways, source, filesystem, options, theirs, manner)
-        ids, findings, device, covers = in_expendable_child(work, REMOUNT_SECONDS, source)
+        ids, findings, device_number, covers = in_expendable_child(work, REMOUNT_SECONDS, source)
         theirs.close()  # so that the end of what was sent is seen
         descriptors = _receive_roots(ours, len(ids))
     finally:
@@ -87,7 +87,7 @@ def remount(
         for finding in findings:
             tell(finding)
         for finding in _remove_surplus(
-            before, device, {mount_number(each) for each in descriptors}
+            before, device_number, {mount_number(each) for each in descriptors}
         ):
             tell(finding)
         for cover in covers:
@@ -117,10 +117,10 @@ def _receive_roots(channel: socket.socket, count: int) -> list[int]:
     return descriptors
 
 
-def uncover(device: str) -> None:
+def uncover(device_number: str) -> None:
     """Take a cover away wherever it is still in sight, also where propagation put it."""
     left = [each for each in all_mount_points()
-            if each.device == device and each.filesystem == COVER_TYPE]  # fmt: skip
+            if each.device == device_number and each.filesystem == COVER_TYPE]  # fmt: skip
     if not left:
         return
     ways = open_namespaces((each.namespace, each.witness_pid) for each in left)
@@ -165,7 +165,9 @@ def _work(
     visitor = Visitor()
     base = mount_privately(visitor, source, filesystem, options)
     number = visitor.mount_number(base)
-    device = next(each.device_number for each in visitor.mounts() if each.identifier == number)
+    device_number = next(
+        each.device_number for each in visitor.mounts() if each.identifier == number
+    )
     try:
         foreign = {number for number, way in ways.items() if has_foreign_owner(way)}
         groups = _groups(base, points)
@@ -176,7 +178,7 @@ def _work(
                 if tree is not None:
                     group = groups.get((point.peer_group, point.master_group))
                     pieces.append(Piece(point, tree, group))
-        place(visitor, pieces, ways, device, placed, manner)
+        place(visitor, pieces, ways, device_number, placed, manner)
     except BaseException as error:
         take_back(visitor, ways, placed)
         if isinstance(error, OSError):
@@ -189,7 +191,7 @@ def _work(
     channel.settimeout(REMOUNT_SECONDS)
     for start in range(0, len(roots), _DESCRIPTORS_PER_MESSAGE):
         socket.send_fds(channel, [b"r"], roots[start : start + _DESCRIPTORS_PER_MESSAGE])
-    return list(placed.roots), placed.findings, device, placed.covers
+    return list(placed.roots), placed.findings, device_number, placed.covers
 
 
 def _copy(
@@ -265,9 +267,9 @@ def _member(base: int, origin: int) -> int:
 
 
 def _remove_surplus(
-    before: set[tuple[int, int, str]], device: str, taken: set[int]
+    before: set[tuple[int, int, str]], device_number: str, taken: set[int]
 ) -> list[Finding]:
-    """Take away what propagation put where nothing was before; what it would harm is left, told.
+    """Take away what propagation put where nothing was before; a finding names what is left.
 
     Dismounting below a shared parent would take the mounts of its peers along.
     """
@@ -275,7 +277,7 @@ def _remove_surplus(
     surplus = [
         each
         for each in everything.values()
-        if each.device == device and each.id not in taken and _key(each) not in before
+        if each.device == device_number and each.id not in taken and _key(each) not in before
     ]
     if not surplus:
         return []
@@ -296,11 +298,11 @@ def _remove_surplus(
 
     try:
         with suppress(HoldfastError):
-            in_expendable_child(dismount_them, doing=device)
+            in_expendable_child(dismount_them, doing=device_number)
     finally:
         for way in ways.values():
             os.close(way)
-    left = [each for each in capture_device(device) if _key(each) in set(map(_key, surplus))]
+    left = [each for each in capture_device(device_number) if _key(each) in set(map(_key, surplus))]
     return [
         Finding(
             "propagation",

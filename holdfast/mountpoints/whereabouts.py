@@ -1,4 +1,4 @@
-"""A mount point in words: where it is for whoever reads them, and how a command gets there.
+"""Mount points in words: the path, whose view of the host it is, the command that dismounts it.
 
 Invariant: a process is named only for another mount namespace than the reader's, so it is one that
 lives there, never a command of ours that has ended by the time somebody reads of it.
@@ -13,7 +13,7 @@ from holdfast.system.namespace import mount_namespace
 
 
 def own_namespace() -> int:
-    """The number of the mount namespace that this process is in, and whoever started it."""
+    """The number of the mount namespace that this process is in."""
     return mount_namespace(os.getpid())
 
 

@@ -24,22 +24,22 @@ _CONNECTIONS = "/sys/fs/fuse/connections"
 _MINOR_BITS = 20  # <linux/kdev_t.h>
 
 
-def abort_connection(device: str) -> None:
+def abort_connection(device_number: str) -> None:
     """As `abort`, by the number of the file system, which must be known to be still that one's.
 
     Raises HoldfastError, OSError.
     """
-    in_expendable_child(partial(_abort, connection_number(device)), _ABORT_SECONDS)
+    in_expendable_child(partial(_abort, connection_number(device_number)), _ABORT_SECONDS)
 
 
-def waiting_requests(device: str) -> int:
+def waiting_requests(device_number: str) -> int:
     """How many requests have no answer; 0 when there is no such connection. As above."""
-    return in_expendable_child(partial(_waiting, connection_number(device)), _ABORT_SECONDS)
+    return in_expendable_child(partial(_waiting, connection_number(device_number)), _ABORT_SECONDS)
 
 
-def connection_number(device: str) -> int:
+def connection_number(device_number: str) -> int:
     """The name of a FUSE connection in fusectl: the kernel's dev_t of the super block."""
-    major, _, minor = device.partition(":")
+    major, _, minor = device_number.partition(":")
     return int(major) << _MINOR_BITS | int(minor)
 
 

@@ -90,7 +90,7 @@ def rebuild_volume(
     """The volume that the superblocks of these legs describe, when the catalog is lost.
 
     `mounted` says where and how it is to be mounted: it gets what is described, and whether this
-    host recorded that itself (gate.json); superblocks are what whoever wrote the image says, and
+    host recorded that itself (gate.json); superblocks say what the writer of the image wanted, and
     without `mounted` they are believed. Saves the gate's state, so that `attach_volume` finds it;
     changes nothing else. Raises NoSuchVolume when they carry none or another name's superblocks,
     and as `rediscover` and `mounted` do.

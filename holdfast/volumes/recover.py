@@ -102,11 +102,11 @@ def _end_connection(settings: Settings, name: str) -> list[str]:
     try:
         return gate_device().answer_with_errors(settings, name)
     except (HoldfastError, OSError):
-        return []  # whoever asks the device next says what is the matter
+        return []  # the next question to the device says what is wrong
 
 
 def record_ends(settings: Settings) -> None:
-    """Write the receipts of gates that ended without a word, and let go whoever waits for them.
+    """Write the receipts of gates that were killed, and end what waits for them.
 
     Never fails.
     """
