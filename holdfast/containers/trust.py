@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.errors import Untrusted
-from holdfast.system.mounts import mount_holding
-from holdfast.system.trusted import believe, fault_behind, fault_of, open_parent
+from holdfast.system.mounts import Mount, mount_holding
+from holdfast.system.trusted import believe, fault_of, fault_of_server, mount_behind, open_parent
 
 _SERVED = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "glusterfs"})
 """File systems whose owners are another host's."""
@@ -36,9 +36,8 @@ def open_believed(path: Path, flags: int, *, in_use: bool = False, keep_mode: bo
     opened for writing, unless it is to `keep_mode`: it is only looked at, and may be somebody's.
     Blocks as the storage does. Raises Untrusted, OSError.
     """
-    served = owners_are_a_servers(path)
     try:
-        if served or in_use:
+        if in_use or owners_are_a_servers(path):
             descriptor = os.open(path, flags | _FLAGS, _PRIVATE)
         else:
             with open_parent(path) as (folder, name):
@@ -48,11 +47,12 @@ def open_believed(path: Path, flags: int, *, in_use: bool = False, keep_mode: bo
             believe(path, fault_of(path.lstat()))
         raise
     try:
-        believe(path, fault_behind(descriptor))
+        mount = mount_behind(descriptor)
+        believe(path, fault_of_server(mount))
         status = os.fstat(descriptor)
         if in_use and not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EMEDIUMTYPE, "not a regular file", str(path))
-        believe(path, _fault(status, served=served, in_use=in_use))
+        believe(path, _fault(status, served=_says_who_owns(mount), in_use=in_use))
         writing = flags & os.O_ACCMODE != os.O_RDONLY and not keep_mode
         if writing and status.st_mode & _OTHERS and not status.st_mode & _OTHERS_WRITE:
             with suppress(OSError):  # a server that knows no modes
@@ -72,7 +72,12 @@ def check_place(path: Path) -> None:
 
 def owners_are_a_servers(path: Path) -> bool:
     """Whether who owns that file is decided by a server that root has mounted, there or on it."""
-    mount = mount_holding(os.path.join(os.path.realpath(path.parent), path.name))  # noqa: PTH118
+    place = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118
+    return _says_who_owns(mount_holding(place))
+
+
+def _says_who_owns(mount: Mount | None) -> bool:
+    """Whether a server that root has mounted decides who owns the files of this mount."""
     if mount is None:
         return False
     if mount.filesystem.partition(".")[0] in ("fuse", "fuseblk"):

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import Untrusted
-from holdfast.system.mounts import mount_number, mounts
+from holdfast.system.mounts import Mount, mount_number, mounts
 
 _MOST_LINKS = 40
 """As the kernel follows (path_resolution(7))."""
@@ -163,18 +163,27 @@ def believe(path: str | os.PathLike[str], fault: str) -> None:
 
 
 def fault_behind(descriptor: int) -> str:
-    """What speaks against the file system that an open file lies on, in words; empty: nothing.
+    """What speaks against the file system that an open file lies on, in words; empty: nothing."""
+    return fault_of_server(mount_behind(descriptor))
 
-    A FUSE server of somebody else's may say "root, 0600" of anything. Nothing is asked of it.
-    """
+
+def mount_behind(descriptor: int) -> Mount | None:
+    """The mount that a file was opened through; None: it is not in this mount namespace."""
     number = mount_number(descriptor)
-    for mount in mounts():
-        if mount.identifier == number and mount.filesystem.partition(".")[0] in _BY_SERVERS:
-            user = dict(word.partition("=")[::2] for word in mount.super_options.split(",")).get(
-                "user_id", "0"
-            )
-            if user.isdecimal() and not _is_ours(int(user)):
-                return f"a server of user {user} says whose it is ({mount.filesystem})"
+    return next((mount for mount in mounts() if mount.identifier == number), None)
+
+
+def fault_of_server(mount: Mount | None) -> str:
+    """As `fault_behind`, of a mount. Nothing is asked of it.
+
+    A FUSE server of somebody else's may say "root, 0600" of anything.
+    """
+    if mount is None or mount.filesystem.partition(".")[0] not in _BY_SERVERS:
+        return ""
+    options = dict(word.partition("=")[::2] for word in mount.super_options.split(","))
+    user = options.get("user_id", "0")
+    if user.isdecimal() and not _is_ours(int(user)):
+        return f"a server of user {user} says whose it is ({mount.filesystem})"
     return ""
 
 
