@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
+from holdfast.model.reporter import Reporter
 from holdfast.model.volume import FILE_SYSTEMS, VolumeState
 from holdfast.system.filesystem import KINDS, identify
 from holdfast.system.mounts import mount_at
@@ -53,7 +54,7 @@ def test_each_file_system_is_mounted_as_recorded(
 def test_two_legs_and_progress(settings: Settings, ram_directory: Path) -> None:
     urls = [f"file:{ram_directory}/{number}.img" for number in (1, 2)]
     steps: list[str] = []
-    made = create_volume(settings, wish(ram_directory, *urls), progress=steps.append)
+    made = create_volume(settings, wish(ram_directory, *urls), reporter=Reporter(say=steps.append))
     try:
         report = report_volume(settings, made)
         assert [(leg.number, leg.url, str(leg.state)) for leg in report.legs] == [
