@@ -22,7 +22,7 @@ from holdfast.mountpoints.covering import can_be_covered
 from holdfast.restoration.looks import look_at_everything
 from holdfast.restoration.plan import Situation, blockers, make_plan
 from holdfast.restoration.prediction import pause_seconds
-from holdfast.restoration.seen import Request, Seen, see
+from holdfast.restoration.seen import CheckedRequest, Seen, see
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,10 @@ class Assessment:
 
 
 def assess(
-    settings: Settings, request: Request, report: VolumeReport | None, others: Sequence[Volume]
+    settings: Settings,
+    request: CheckedRequest,
+    report: VolumeReport | None,
+    others: Sequence[Volume],
 ) -> Assessment:
     """Find out everything, decide, change nothing. Blocks some seconds where storage hangs.
 

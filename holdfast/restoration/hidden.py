@@ -1,9 +1,8 @@
-"""What somebody made in the directories below the mounts while those were away.
+"""Files that somebody made in the directories below the mounts while those were dismounted.
 
-Where no cover lies over them, a process that is none of the volume's users sees these directories
-between dismount and remount. What it makes there is hidden by the mount afterwards: it is not
-moved, only told of. Looks at it through a view of the directory above that has no mounts in it;
-changes nothing.
+Where a mount point has no cover, other processes see its bare directory between dismount and
+remount. The mount hides what they make there. It is not moved; the receipt names it. Looks at it
+through a private view of the directory above, without mounts. Changes nothing.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from holdfast.restoration.prediction import pause_seconds
 from holdfast.restoration.record import (
     CopyPass,
     Intent,
-    Prepared,
+    PrepareResult,
     RestorationRecord,
     as_json,
     read_record,
@@ -156,8 +156,8 @@ def _predicted_seconds(assessment: Assessment, online: OnlineCopy) -> float:
 
 def _prepared(
     online: OnlineCopy, begun: float, predicted_seconds: float, not_kept: dict[str, int] | None
-) -> Prepared:
-    return Prepared(
+) -> PrepareResult:
+    return PrepareResult(
         started=begun,
         seconds=time.time() - begun,
         passes=tuple(

@@ -65,7 +65,7 @@ class CopyPass:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PrepareResult:
     """The new container is made and filled; everybody runs."""
 
     started: float
@@ -84,7 +84,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Stopping:
+class FreezeBegun:
     """Freeze writes this before it stops anybody: from now on processes may be parked."""
 
     deadline_seconds: float
@@ -94,7 +94,7 @@ class Stopping:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FreezeResult:
     """Freeze: who was stopped."""
 
     processes: tuple[tuple[int, str], ...]
@@ -106,7 +106,7 @@ class Frozen:
 
 
 @dataclass(frozen=True)
-class Flushed:
+class FlushResult:
     """Flush: the pass of the copy that found everybody stopped."""
 
     seconds: float
@@ -114,7 +114,7 @@ class Flushed:
 
 
 @dataclass(frozen=True)
-class Verified:
+class CompareResult:
     """Restore: the copy was compared with the dismounted source."""
 
     entries: int
@@ -124,7 +124,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoreResult:
     """Restore: the new contents are complete and in place."""
 
     copied_until: float
@@ -133,7 +133,7 @@ class Restored:
 
 
 @dataclass(frozen=True)
-class Replayed:
+class ReplayResult:
     """Replay, or Dismount when it was undone: what became of the handles."""
 
     outcomes: dict[str, dict[str, dict[str, int]]]
@@ -147,21 +147,21 @@ class RestorationRecord:
     """Everything that is written down of one restoration, beside its entry in the catalog."""
 
     intent: Intent
-    prepared: Prepared | None = None
-    stopping: Stopping | None = None
-    frozen: Frozen | None = None
+    prepared: PrepareResult | None = None
+    stopping: FreezeBegun | None = None
+    frozen: FreezeResult | None = None
     captured: tuple[MountPoint, ...] | None = None
     """Where it was mounted when everybody stood; None: as in the intent."""
-    flushed: Flushed | None = None
+    flushed: FlushResult | None = None
     tokens: dict[str, int] | None = None
     """Lock: path of each update lock → its fencing token."""
     cover: Server | None = None
     """Who answers at the covered mount points."""
     forced: tuple[Finding, ...] | None = None
     """Dismount: what it took to dismount a broken mount; None: it was not broken."""
-    verified: Verified | None = None
-    restored: Restored | None = None
-    replayed: Replayed | None = None
+    verified: CompareResult | None = None
+    restored: RestoreResult | None = None
+    replayed: ReplayResult | None = None
     findings: tuple[Finding, ...] = ()
     """Beside those of the plan: what was found on the way."""
     version: int = VERSION

@@ -1,7 +1,7 @@
-"""What a killed runner left: finished or undone by whoever comes next.
+"""A restoration whose runner was killed is finished or undone by the next command.
 
-Invariant: a restoration that another process is at work on is never touched (the turn on the volume
-tells); one that waits on purpose is left alone until its deadline has passed.
+Invariant: what another process is at work on is never touched (that process has the turn on the
+volume). A restoration that waits on purpose is left alone until its deadline has passed.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def recover_one(
 
 
 def _after_restart(settings: Settings, catalog: Catalog, work: Work) -> str:
-    """Of the old and the new storage the one that has everything is the volume; in words.
+    """Decide whether the old or the new storage is the volume; what was decided, in words.
 
-    Complete is the new one as soon as Restore has finished, and from the next step on somebody may
-    have written to it: it must never be taken back then. Before, nobody has run on it.
+    The new storage is complete when Restore has finished. From then on programs may have written to
+    it, so it must never be taken back. Before, no program has run on it.
     """
     restoration, new = work.restoration, work.new
     complete = new is not None and restoration.has_finished(StepName.RESTORE)

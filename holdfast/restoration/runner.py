@@ -1,10 +1,10 @@
 """Doing the steps of a plan: recorded before and after, finished or undone whatever happens.
 
-Owns the order of events and nothing of what a step does. Invariants: a step acts only after its
-start is on disk; when one fails, those that had begun are undone backwards, until the one after
-which there is no way back, from where on everything goes forward; whoever was stopped is released
-at the end, or at the deadline by itself. A runner that dies leaves the record, and `go_on` in
-another process makes the same decisions from it.
+Owns the order of the steps; knows nothing of what a step does. Invariants: a step acts only after
+its start is on disk. When a step before Replay fails, every step that had begun is undone, the last
+one first. From Replay on nothing is undone, and the remaining steps are all tried. Whoever was
+stopped is released at the end, or at the deadline. When a runner dies, its record stays, and
+`go_on` decides from it in another process.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from holdfast.restoration.work import Work
 _log = logging.getLogger(__name__)
 
 POINTS_OF_NO_RETURN = (StepName.REPLAY, StepName.UNLOCK, StepName.THAW)
-"""Once handles lead to the new mount, and more so when someone has run on it, only forward is safe:
-what is written there is written nowhere else."""
+"""They are never undone: as soon as handles lead to the new mount, programs may write there, and
+what they write is nowhere else."""
 
 
 class Runner:
@@ -123,15 +123,15 @@ class Runner:
         return failures
 
     def _past_the_dismount(self) -> bool:
-        """Whether going forward is right: the old storage is gone from sight, or was replaced."""
+        """Whether it is to be finished: the old storage is dismounted, or was replaced."""
         restoration = self.work.restoration
         names = restoration.step_names
         decisive = StepName.RESTORE if StepName.RESTORE in names else StepName.DISMOUNT
         return decisive in names and restoration.has_finished(decisive)
 
     def _go_forward(self, step: Step) -> None:
-        """A step that is done whatever happens, also when the catalog cannot say so: processes are
-        stopped. What went wrong is on its record."""
+        """Do a step that is never undone, also when the catalog fails: processes are stopped. What
+        went wrong is recorded with it."""
         with _undisturbed():
             begun = time.time()
             self._checkpoint(f"before {step.name}")

@@ -34,7 +34,7 @@ _BY_CONDITION = {**_DEAD, Condition.READ_ONLY: Cause.READ_ONLY}
 
 
 @dataclass(frozen=True)
-class Request:
+class CheckedRequest:
     """What is asked for. Times in seconds."""
 
     volume: Volume
@@ -60,7 +60,7 @@ class Request:
 class Seen:
     """What was found out, before it is judged."""
 
-    request: Request
+    request: CheckedRequest
     points: tuple[MountPoint, ...]
     health: Health
     users: tuple[User, ...]
@@ -103,7 +103,7 @@ class Seen:
         return self.new is not None and (has_other_contents or adopted or not self.keeps_bytes)
 
 
-def see(settings: Settings, request: Request, others: Sequence[Volume]) -> Seen:
+def see(settings: Settings, request: CheckedRequest, others: Sequence[Volume]) -> Seen:
     """Find out. Blocks some seconds where storage hangs.
 
     Raises NotAttached when the volume is not mounted, BadInput for what cannot be meant.
@@ -127,7 +127,7 @@ def see(settings: Settings, request: Request, others: Sequence[Volume]) -> Seen:
 
 def _design(
     settings: Settings,
-    request: Request,
+    request: CheckedRequest,
     points: Sequence[MountPoint],
     others: Sequence[Volume],
     dead: bool,

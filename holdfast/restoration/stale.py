@@ -1,7 +1,7 @@
-"""Handles on a mount that is gone from sight, moved to the one that is at its place now.
+"""Handles on a mount that is in no table any more, moved to the mount that is in its place.
 
-For what happened without us: somebody dismounted lazily and mounted again, or mounted over it.
-Only adopted volumes are remembered well enough: the numbers of their mounts are in the catalog.
+Somebody dismounted the volume lazily and mounted it again, or mounted something over it. Works for
+adopted volumes only: the catalog has the ids of their mounts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def rebind_stale(
     dry_run: bool,
     checkpoint: Callable[[str], None] = lambda place: None,
 ) -> tuple[str, ...]:
-    """Move them; one sentence per process. Raises Blocked, NotAttached with nothing touched."""
+    """Move the handles; one sentence for each process.
+
+    Raises Blocked, NotAttached with nothing touched. `checkpoint`: see Runner.
+    """
     now = _present(volume)
     recorded = volume.adoption.points if volume.adoption else ()
     ids = {point.id for point in now}

@@ -1,8 +1,7 @@
-"""The storage on either side of a restoration: bringing it up below the mount, taking it down.
+"""The old and the new storage of a restoration: made ready to be mounted, and released again.
 
-And the directory where one restoration keeps what must survive it. Invariant: the old storage is
-not changed, only let go of. Must never mount: that is the step's, through every
-namespace.
+Also the directory in which one restoration keeps what must survive its process. Invariant: the old
+storage is not changed, only released. Must never mount: the steps do, in every namespace.
 """
 
 from __future__ import annotations

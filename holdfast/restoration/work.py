@@ -23,9 +23,9 @@ from holdfast.model.restoration import Restoration
 from holdfast.model.volume import Volume
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.record import (
+    FreezeBegun,
     Intent,
     RestorationRecord,
-    Stopping,
     as_json,
     read_record,
 )
@@ -35,9 +35,11 @@ LONGEST_RESERVE_SECONDS = 10.0
 _RESERVE_SHARE = 0.25
 """How much of the time until the deadline is kept back for undoing."""
 
-_WAY_BACK = 1.5
+_UNDO_FACTOR = 1.5
+"""Undoing takes the same steps in reverse, without copying. So it takes about as long as they did;
+half as much again is a margin."""
 _LARGEST_SHARE = 0.5
-"""The way back has the steps of the way there; what is copied is not copied back."""
+"""Never is more than this share of the time kept back."""
 
 
 class Ledger(Protocol):
@@ -70,16 +72,16 @@ class Live:
     """Old mount id → root of the mount in its place (O_PATH), from Remount to Replay."""
     left_out: tuple[str, ...] = ()
     """What could not be mounted again when it was undone, in words."""
-    way_seconds: float = 0.0
-    """From Freeze until the volume was away."""
+    taken_seconds: float = 0.0
+    """From Freeze until the volume was dismounted."""
     thawed_at: float | None = None
     """Unix time, seconds."""
 
 
 @dataclass
 class Work:
-    """One restoration at work in this process. Made from a record that cannot be read, it raises
-    UnreadableRecord."""
+    """One restoration at work in this process. Raises UnreadableRecord when it is made of an entry
+    whose record cannot be read."""
 
     settings: Settings
     ledger: Ledger
@@ -104,8 +106,8 @@ class Work:
         self.record = record
 
     def remember_if_possible(self, **parts: Any) -> None:
-        """The same while processes are stopped: a catalog that fails is no reason to stop here.
-        They are in the receipt all the same, when this process writes it."""
+        """As `remember`, but a catalog that fails raises nothing: processes are stopped, and the
+        step must go on. When this process writes the receipt, the parts are in it."""
         self.record = replace(self.record, **parts)
         with suppress(StorageFailed):
             self.ledger.note(self.restoration.id, record=as_json(self.record))
@@ -124,33 +126,33 @@ class Work:
         """
         before = self.record.stopping
         frozen_at = frozen_at or (0.0 if before is None else before.frozen_at)
-        record = replace(self.record, stopping=Stopping(deadline_seconds, frozen_at))
+        record = replace(self.record, stopping=FreezeBegun(deadline_seconds, frozen_at))
         self.ledger.note(self.restoration.id, record=as_json(record), deadline_ns=deadline_ns)
         self.record = record
         self.restoration = replace(self.restoration, deadline_ns=deadline_ns)
 
     def end_copying(self) -> None:
-        """The process that copies ends, and its mounts with it. Idempotent."""
+        """End the process that copies, and its mounts with it. Idempotent."""
         copying, self.live.copying = self.live.copying, None
         if copying is not None:
             copying.close()
 
     def seconds_left(self) -> float:
-        """Until undoing must begin, so that it ends before processes run by themselves; infinite
-        while nobody is stopped."""
+        """Seconds until undoing must begin, so that it ends before the deadline. Infinite while
+        nobody is stopped."""
         if not self.restoration.deadline_ns:
             return float("inf")
         whole_seconds = self._deadline_seconds()
         reserve_seconds = min(LONGEST_RESERVE_SECONDS, whole_seconds * _RESERVE_SHARE)
-        way_seconds = self.live.way_seconds
-        way_back_seconds = min(way_seconds * _WAY_BACK, whole_seconds * _LARGEST_SHARE)
-        return self._until_deadline_seconds() - max(reserve_seconds, way_back_seconds)
+        largest_seconds = whole_seconds * _LARGEST_SHARE
+        undo_seconds = min(self.live.taken_seconds * _UNDO_FACTOR, largest_seconds)
+        return self._until_deadline_seconds() - max(reserve_seconds, undo_seconds)
 
-    def note_the_way(self) -> None:
-        """The volume is away: how long that took tells how long undoing takes on this host now."""
+    def note_time_taken(self) -> None:
+        """Note, after the dismount, how long it took: undoing takes about as long on this host."""
         if self.restoration.deadline_ns:
             passed_seconds = self._deadline_seconds() - self._until_deadline_seconds()
-            self.live.way_seconds = max(0.0, passed_seconds)
+            self.live.taken_seconds = max(0.0, passed_seconds)
 
     def _deadline_seconds(self) -> float:
         stopping = self.record.stopping

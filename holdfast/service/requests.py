@@ -23,7 +23,7 @@ from holdfast.model.volume import (
     Volume,
     check_name,
 )
-from holdfast.restoration.seen import Request
+from holdfast.restoration.seen import CheckedRequest
 from holdfast.restoration.target import is_directory, place_beside
 from holdfast.system.filesystem import kind_of
 
@@ -146,7 +146,7 @@ class AssessRequest:
     deadline_seconds: float = DEADLINE_SECONDS
     forced: bool = False
 
-    def checked(self, volume: Volume) -> Request:
+    def checked(self, volume: Volume) -> CheckedRequest:
         """What is asked for, with URLs and paths normalised. Raises BadInput, NotFound."""
         if self.filesystem:
             kind_of(self.filesystem)
@@ -155,7 +155,7 @@ class AssessRequest:
         if contents and not urls:
             urls = (place_beside(volume, os.urandom(4).hex()),)
         first, more = (urls[0], urls[1:]) if urls else ("", ())
-        return Request(
+        return CheckedRequest(
             volume=volume,
             strategy=self.strategy,
             url=first,

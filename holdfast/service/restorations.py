@@ -22,7 +22,7 @@ from holdfast.restoration.abandoning import abandon
 from holdfast.restoration.assess import Assessment, assess
 from holdfast.restoration.performing import perform
 from holdfast.restoration.recovery import go_on, recover_one
-from holdfast.restoration.seen import Request
+from holdfast.restoration.seen import CheckedRequest
 from holdfast.restoration.stale import rebind_stale
 from holdfast.service.host import Host
 from holdfast.service.legs import Legs
@@ -236,7 +236,9 @@ class Restorations:
             )
         return report
 
-    def _replace_legs(self, report: VolumeReport, request: Request, reporter: Reporter) -> None:
+    def _replace_legs(
+        self, report: VolumeReport, request: CheckedRequest, reporter: Reporter
+    ) -> None:
         """The gate's own way: fill other legs, then let the present ones go. Spares stay, unless
         others are named."""
         name = report.name

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from holdfast.model.plan import StepName
-from holdfast.restoration.steps.capture import Capture
-from holdfast.restoration.steps.dismount import Dismount
-from holdfast.restoration.steps.flush import Flush
-from holdfast.restoration.steps.freeze import Freeze
-from holdfast.restoration.steps.lock import Lock, Unlock
+from holdfast.restoration.steps.capture import CaptureStep
+from holdfast.restoration.steps.dismount import DismountStep
+from holdfast.restoration.steps.flush import FlushStep
+from holdfast.restoration.steps.freeze import FreezeStep
+from holdfast.restoration.steps.lock import LockStep, UnlockStep
 from holdfast.restoration.steps.protocol import Step
-from holdfast.restoration.steps.remount import Remount
-from holdfast.restoration.steps.replay import Replay
-from holdfast.restoration.steps.restore import Restore
-from holdfast.restoration.steps.thaw import Thaw
+from holdfast.restoration.steps.remount import RemountStep
+from holdfast.restoration.steps.replay import ReplayStep
+from holdfast.restoration.steps.restore import RestoreStep
+from holdfast.restoration.steps.thaw import ThawStep
 
 STEPS: dict[StepName, Step] = {
     step.name: step
     for step in (
-        Freeze(),
-        Capture(),
-        Flush(),
-        Lock(),
-        Dismount(),
-        Restore(),
-        Remount(),
-        Replay(),
-        Unlock(),
-        Thaw(),
+        FreezeStep(),
+        CaptureStep(),
+        FlushStep(),
+        LockStep(),
+        DismountStep(),
+        RestoreStep(),
+        RemountStep(),
+        ReplayStep(),
+        UnlockStep(),
+        ThawStep(),
     )
 }
 

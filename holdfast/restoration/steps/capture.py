@@ -1,4 +1,4 @@
-"""Capture: where and how the volume is mounted, in every namespace, written down."""
+"""Capture: record where and how the volume is mounted, in every namespace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from holdfast.mountpoints.capture import capture
 from holdfast.restoration.work import Work
 
 
-class Capture:
+class CaptureStep:
     """See the module."""
 
     name = StepName.CAPTURE

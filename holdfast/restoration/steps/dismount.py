@@ -1,7 +1,7 @@
-"""Dismount: handles are parked, and the file system is dismounted for real, everywhere.
+"""Dismount: handles are parked, and the file system is really dismounted in every namespace.
 
 Undoing mounts the old storage again and moves the handles back to it. A broken mount is dismounted
-whatever it takes, which its receipt says.
+by force; the receipt says what that took.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.restoration.steps.parked import outcomes_of, parked
 from holdfast.restoration.work import Work
 
 
-class Dismount:
+class DismountStep:
     """See the module."""
 
     name = StepName.DISMOUNT
@@ -48,7 +48,7 @@ class Dismount:
         finally:
             if covers is not None:
                 covers.close()
-            work.note_the_way()
+            work.note_time_taken()
         work.remember(forced=tuple(findings))
         return "; ".join(finding.found for finding in findings) or f"{len(points)} mounts"
 

@@ -11,11 +11,11 @@ from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dismount import sync
 from holdfast.restoration.online import leased
-from holdfast.restoration.record import Flushed
+from holdfast.restoration.record import FlushResult
 from holdfast.restoration.work import Work
 
 
-class Flush:
+class FlushStep:
     """See the module."""
 
     name = StepName.FLUSH
@@ -42,7 +42,7 @@ class Flush:
                 "Everything is as it was. Try again; report it when it stays.",
             )
         copying.leave_source(work.seconds_left())
-        work.remember(flushed=Flushed(result.seconds, result.written_bytes))
+        work.remember(flushed=FlushResult(result.seconds, result.written_bytes))
         return f"{result.copied_files} files, {result.written_bytes} bytes in {result.seconds:.3f}"
 
     def undo(self, work: Work) -> str:

@@ -1,8 +1,8 @@
 """Freeze: stop every process that uses the volume, and those that begin to meanwhile.
 
-They are stopped by ptrace and wait in the harbour, from where handles can be moved; a process that
-serves the volume was found by `assess` and is never stopped. Must never leave anybody stopped
-beyond the deadline: the harbour sees to that even when all of us are dead.
+They are stopped by ptrace and wait in the harbour; from there their handles can be moved. A process
+that serves the volume was found by `assess` and is never stopped. Must never leave anybody stopped
+beyond the deadline: the harbour continues them even when every process of ours is dead.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dead import abort, is_fuse
-from holdfast.restoration.record import Frozen
+from holdfast.restoration.record import FreezeResult
 from holdfast.restoration.steps.parked import keep, parked, record_directory
 from holdfast.restoration.work import Work
 
 
-class Freeze:
+class FreezeStep:
     """See the module."""
 
     name = StepName.FREEZE
@@ -67,7 +67,7 @@ class Freeze:
         keep(work, rebind)
         stopped = [user for user in rebind.users if user.pid in rebind.pids]
         work.remember(
-            frozen=Frozen(
+            frozen=FreezeResult(
                 tuple((user.pid, user.name) for user in stopped),
                 rebind.calls_made_again,
                 tuple(rebind.calls_failed),
@@ -123,8 +123,8 @@ def users_of(
 
 
 def _through(point: MountPoint, handle: Handle) -> Handle:
-    """A handle on a mount that is in no table any more: the kernel shows its path from the root of
-    that mount, not from the place where it was."""
+    """The handle with its path inside the file system. Of a mount that is in no table any more, the
+    kernel shows paths from the root of that mount, not from the mount point."""
     if is_below(handle.path, point.path):
         return handle
     inside = "/".join(filter(None, (point.inside, handle.path.strip("/"))))

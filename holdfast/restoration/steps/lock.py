@@ -19,7 +19,7 @@ def _locks(work: Work) -> list[Fence]:
     ]
 
 
-class Lock:
+class LockStep:
     """See the module."""
 
     name = StepName.LOCK
@@ -50,7 +50,7 @@ class Lock:
         return "given back"
 
 
-class Unlock:
+class UnlockStep:
     """See the module."""
 
     name = StepName.UNLOCK

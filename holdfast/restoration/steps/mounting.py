@@ -1,4 +1,4 @@
-"""Mounting one side's storage at the captured points: for Remount, and to undo Dismount."""
+"""Mounting old or new storage at every captured mount point: for Remount, and to undo Dismount."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from holdfast.system.mounts import mount_at
 def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[int, int]:
     """Bring the storage up and mount it at every point; old mount id → root (caller closes).
 
-    Whoever waits at a cover goes on. `undoing`: what cannot be mounted is left out, and noted.
+    Whoever waits at a cover goes on. `undoing`: what cannot be mounted is left out, and told.
     Idempotent: points where it is mounted already are taken as they are. Raises HoldfastError.
     """
     points = work.points
@@ -47,10 +47,11 @@ def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[
 
 
 def make_covers_for(work: Work) -> Covers | None:
-    """Covers for the places of the volume, written down so that a later process finds their server.
+    """Covers for the mount points of the volume; durably recorded, so that a later process finds
+    their server.
 
-    None where the users wait for another command (detach): the place may be away for long, and an
-    administrator looks at it. None, with a note, where the host cannot.
+    None where the users wait for another command (detach): an administrator is to see that the
+    volume is dismounted. None, with a finding, where the host cannot make them.
     """
     if work.intent.mode in (Mode.PARK, Mode.STALE):
         return None
@@ -69,14 +70,14 @@ def make_covers_for(work: Work) -> Covers | None:
 
 
 def release_covers(work: Work) -> None:
-    """Whoever waits at a cover walks again. Idempotent."""
+    """Let everybody who waits at a cover look up the path again. Idempotent."""
     if work.record.cover is not None:
         release(work.record.cover)
 
 
 def refuse_newcomers(work: Work) -> None:
-    """Raise InUse when somebody has mounted the storage that was dismounted, or something at its
-    places: what is written there would be lost, or hidden."""
+    """Raise InUse when somebody has mounted the dismounted storage, or something at its mount
+    points: what is written there would be lost, or hidden."""
     if work.new is None or not work.points:
         return
     for each in newcomers(work.points):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
-from holdfast.restoration.record import Replayed
+from holdfast.restoration.record import ReplayResult
 from holdfast.restoration.storage import parking_directory
 from holdfast.restoration.work import Work
 
@@ -33,7 +33,7 @@ def parked(work: Work) -> Rebind | None:
     return work.live.stopped
 
 
-def outcomes_of(handles: Sequence[ReboundHandle]) -> Replayed:
+def outcomes_of(handles: Sequence[ReboundHandle]) -> ReplayResult:
     """What became of them, counted, and what is to be said of single ones. Pure."""
     counts: dict[str, dict[str, dict[str, int]]] = {}
     notes = []
@@ -43,4 +43,4 @@ def outcomes_of(handles: Sequence[ReboundHandle]) -> Replayed:
         kind[str(each.outcome)] = kind.get(str(each.outcome), 0) + 1
         if each.note:
             notes.append(f"{each.handle.pid} {each.handle.path}: {each.outcome}, {each.note}")
-    return Replayed(counts, tuple(notes[:_MOST_NOTES]))
+    return ReplayResult(counts, tuple(notes[:_MOST_NOTES]))

@@ -13,7 +13,7 @@ from holdfast.restoration.work import Work
 from holdfast.system.mounts import mounts
 
 
-class Remount:
+class RemountStep:
     """See the module."""
 
     name = StepName.REMOUNT

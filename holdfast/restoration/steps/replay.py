@@ -1,7 +1,6 @@
-"""Replay: the handles move to the new mount, and what was interrupted runs again on it.
+"""Replay: the handles move to the new mount, and interrupted system calls are made again on it.
 
-From here on there is no way back: a handle that cannot be moved is told in the receipt, and the
-others go on.
+Never undone. When a handle cannot be moved, the receipt names it, and the others are moved.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from holdfast.restoration.steps.parked import outcomes_of, parked
 from holdfast.restoration.work import Work
 
 
-class Replay:
+class ReplayStep:
     """See the module."""
 
     name = StepName.REPLAY

@@ -1,7 +1,7 @@
-"""Restore: the new contents become complete, and their container takes the old one's place.
+"""Restore: the copy is completed, and its container takes the old one's place.
 
-The old storage is dismounted by now, so nobody can change it: the copy is compared with it once
-more, which also brings over what a newcomer wrote in the last instant.
+The old storage is dismounted by now, so nobody can change it. One more pass compares the copy with
+it, and copies what a process wrote that began to use the volume at the last moment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.online import leased
-from holdfast.restoration.record import Restored, Verified
+from holdfast.restoration.record import CompareResult, RestoreResult
 from holdfast.restoration.steps.mounting import refuse_newcomers
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.storage import (
@@ -27,7 +27,7 @@ from holdfast.restoration.storage import (
 from holdfast.restoration.work import Work
 
 
-class Restore:
+class RestoreStep:
     """See the module."""
 
     name = StepName.RESTORE
@@ -45,7 +45,7 @@ class Restore:
         new = work.new
         if new is not None and new.adoption is None:
             put_new_gate_in_place(work.settings, work.restoration.id, new.name)
-        work.remember(restored=Restored(time.time(), not_kept or None))
+        work.remember(restored=RestoreResult(time.time(), not_kept or None))
         return "complete" if not_kept is None else "complete and compared"
 
     def undo(self, work: Work) -> str:
@@ -64,7 +64,7 @@ class Restore:
         return "the old storage is back"
 
     def _tell_places(self, work: Work, copying: Copying) -> None:
-        """Whoever moves the handles must know where each inode's file is in the copy."""
+        """Tell the agent that moves the handles where each inode's file is in the copy."""
         rebind = parked(work)
         if rebind is not None and rebind.pids:
             found = copying.locate(rebind.inodes(), work.seconds_left())
@@ -97,4 +97,4 @@ class Restore:
                 "Everything is as it was. Try again; report it when it stays.",
             )
         lost = tuple(result.lost)
-        work.remember(verified=Verified(result.entries, result.written_bytes, lost))
+        work.remember(verified=CompareResult(result.entries, result.written_bytes, lost))

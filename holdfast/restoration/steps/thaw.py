@@ -9,7 +9,7 @@ from holdfast.restoration.steps.parked import keep, parked
 from holdfast.restoration.work import Work
 
 
-class Thaw:
+class ThawStep:
     """See the module."""
 
     name = StepName.THAW

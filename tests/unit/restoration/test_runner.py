@@ -15,7 +15,7 @@ from holdfast.errors import DeadlinePassed, InUse
 from holdfast.model.plan import ORDER, StepName, Strategy
 from holdfast.model.restoration import Mode, Restoration, RestorationStage, StepState
 from holdfast.model.volume import MountProperties, Volume
-from holdfast.restoration.record import Intent, RestorationRecord, Stopping, as_json
+from holdfast.restoration.record import FreezeBegun, Intent, RestorationRecord, as_json
 from holdfast.restoration.runner import POINTS_OF_NO_RETURN, Runner
 from holdfast.restoration.steps.protocol import Step
 from holdfast.restoration.work import Work
@@ -206,7 +206,7 @@ def test_it_leaves_where_the_plan_says_and_goes_on_from_there(bench: Bench) -> N
 
 def test_a_step_that_leaves_no_time_to_undo_is_not_begun(bench: Bench) -> None:
     soon_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + 1_000_000_000
-    waiting = as_json(replace(RECORD, stopping=Stopping(8.0, 0.0)))  # two of them are kept back
+    waiting = as_json(replace(RECORD, stopping=FreezeBegun(8.0, 0.0)))  # two of them are kept back
     bench.catalog.restorations.note("r", record=waiting, deadline_ns=soon_ns)
     with pytest.raises(DeadlinePassed, match="capture"):
         bench.runner().run()
@@ -221,8 +221,8 @@ def test_more_is_kept_back_for_undoing_where_the_way_was_long(bench: Bench) -> N
     quiet = work.seconds_left()
     assert 49 < quiet <= 50
     work.begin_waiting(now_ns + 40 * 10**9, deadline_seconds=60.0)  # 20 s are gone
-    work.note_the_way()
+    work.note_time_taken()
     assert work.seconds_left() <= 10 + 1  # 40 - 1.5 * 20
     work.begin_waiting(now_ns + 100 * 10**9, deadline_seconds=1000.0)
-    work.note_the_way()
+    work.note_time_taken()
     assert work.seconds_left() < 0  # never more than half is kept back
