@@ -1,8 +1,8 @@
-"""What must be carried over through Holdfast's own state, because no name leads to it.
+"""Files that are copied through Holdfast's own state, because no name leads to them.
 
-Files that were removed while they are open, and programs that run (they must not change under
-their processes). Counted by inode, however many handles there are. Looks at links of /proc in an
-expendable child; opens nothing.
+These are files that were removed while they are open, and programs that run (they must not change
+under their processes). Each inode counts once, however many handles it has. Looks at links of /proc
+in an expendable child; opens nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BLOCK_BYTES = 512
 
 @dataclass(frozen=True)
 class Carried:
-    """How much it is."""
+    """How many bytes these files have, and which they are."""
 
     total_bytes: int = 0
     largest_bytes: int = 0
@@ -45,7 +45,7 @@ class Carried:
 
 
 def what_is_carried(users: Sequence[User]) -> Carried:
-    """How much these users' handles come to; nothing where the storage does not answer."""
+    """The files that these users' handles lead to; none where the storage does not answer."""
     handles = [handle for user in users for handle in user.handles if _may_be_carried(handle)]
     if not handles:
         return Carried()
@@ -68,8 +68,8 @@ def what_is_carried(users: Sequence[User]) -> Carried:
 def copy_what_is_carried(
     copying: Copying, points: Sequence[MountPoint], own_pids: Collection[int], directory: Path
 ) -> tuple[CopiedAhead, float]:
-    """Copy what is to be carried over now, while everybody runs; what came of it, in how many
-    seconds. `directory`: of the record. Raises HoldfastError."""
+    """Copy these files now, while everybody runs; what was copied, and how many seconds it took.
+    `directory`: of the record. Raises HoldfastError."""
     users = [user for user in find_users(points) if user.pid not in own_pids]
     is_seen = any(
         not point.inside and "ro" not in f"{point.options},{point.super_options}".split(",")
@@ -79,7 +79,7 @@ def copy_what_is_carried(
 
 
 def about_room(carried: Carried, users: Sequence[User], directory: str) -> list[Finding]:
-    """That the disk of Holdfast's own state is too small for it. Asks that disk."""
+    """A finding where the disk of Holdfast's own state is too small for them. Asks that disk."""
     if carried.largest is None or is_enough_for(directory, carried.total_bytes):
         return []
     space = os.statvfs(directory)
@@ -107,7 +107,7 @@ def _may_be_carried(handle: Handle) -> bool:
 
 
 def _sizes(handles: Sequence[Handle]) -> list[tuple[tuple[int, int] | None, int]]:
-    """In the child: of each its inode and what it takes on storage."""
+    """In the child: for each handle its inode, and the bytes that it has on storage."""
     found: list[tuple[tuple[int, int] | None, int]] = []
     for handle in handles:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where a copy is read from: while applications run, and once more when all is dismounted.
+"""The source of a copy: while applications run, and again after the dismount.
 
 Asks storage in expendable children only. Must never change anything.
 """
@@ -67,7 +67,7 @@ def _top_level(filesystem: str) -> str:
 
 
 def device_of(volume: Volume, assessment: Assessment) -> CopySource | None:
-    """The volume's own block device, for the look at it after the dismount; None: it has none."""
+    """The volume's block device, which is read again after the dismount; None: it has none."""
     point = assessment.seen.points[-1]
     if not point.source.startswith("/dev/"):
         return None

@@ -1,9 +1,9 @@
-"""What a file system has that a copy of its files does not keep, as far as it shows beforehand.
+"""Properties of a file system that a copy does not keep, as far as they show beforehand.
 
-Tells only what is in use, or was switched on by somebody on purpose: options of the mount, features
-that no mkfs sets by itself, subvolumes. What each file has (flags, project ids, shared extents) is
-counted while it is copied, and put in words here for the receipt. Must never touch storage but
-through commands with deadlines.
+Names only what is in use, or was switched on by somebody: options of the mount, features that no
+mkfs sets by itself, subvolumes. What each file has (flags, project ids, shared extents) is counted
+while it is copied, and put in words here for the receipt. Must never touch storage but through
+commands with deadlines.
 """
 
 from __future__ import annotations

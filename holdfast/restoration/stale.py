@@ -88,7 +88,7 @@ def rebind_stale(
 def _out_of_sight(now: Sequence[MountPoint], known: Collection[int]) -> list[MountPoint]:
     """Mounts of the same file system that are in no table any more, as its users still have them.
 
-    They count as having shown what is mounted now: of one that is gone only its number is told.
+    Their properties are assumed to be those of the present mount: the kernel tells only their ids.
     """
     primary = now[-1]
     own = [point for point in now if not point.inside] or [primary]

@@ -55,7 +55,7 @@ def make_directory(settings: Settings, identifier: str) -> None:
 
 
 def forbid_finish(settings: Settings, identifier: str) -> None:
-    """From now on it can only be undone: durable also where the catalog has no room to say so.
+    """Let it be undone only, from now on; durable also where the catalog has no room to say so.
 
     Removing a file needs no room. Idempotent.
     """
@@ -77,7 +77,7 @@ def containers_of(volume: Volume) -> tuple[str, ...]:
 
 
 def bring_up(settings: Settings, volume: Volume) -> tuple[str, str]:
-    """What can be mounted as this volume's file system, and which options that needs. Idempotent.
+    """Make it ready: what can be mounted then, and which options that needs. Idempotent.
 
     Whatever is below the mount: a gate with its device, a loop device. Raises HoldfastError.
     """
@@ -87,7 +87,7 @@ def bring_up(settings: Settings, volume: Volume) -> tuple[str, str]:
 
 
 def take_down(settings: Settings, volume: Volume) -> None:
-    """Let go of the storage of a volume that is mounted nowhere; durable. Idempotent."""
+    """Release the storage of a volume that is mounted nowhere; durable. Idempotent."""
     if volume.adoption is None:
         detach_volume(settings, volume)
         return
@@ -124,7 +124,7 @@ def put_new_gate_in_place(settings: Settings, identifier: str, name: str) -> Non
 
 
 def put_old_gate_back(settings: Settings, identifier: str, name: str) -> None:
-    """The other way round. Idempotent."""
+    """Let the gate's state of before take its place again. Idempotent."""
     place = settings.gate_state_directory(name)
     folder = directory_of(settings, identifier)
     new, old = folder / NEW_GATE, folder / OLD_GATE

@@ -73,7 +73,7 @@ def design(
     more_urls: Sequence[str] = (),
     spare_urls: Sequence[str] = (),
 ) -> NewStorage:
-    """What the volume would be on this container; every check, no change.
+    """What the volume would be on this container. Makes every check and changes nothing.
 
     `more_urls`: further legs of a gated volume; `spare_urls`: its spares, those it has if none.
 

@@ -1,8 +1,8 @@
-"""The expendable process that copies, and the side of it that asks.
+"""The expendable process that copies, and how its parent talks to it.
 
-The private mounts of the worker vanish with the process, which dies with its parent. Invariant:
-between commands the process waits on a pipe and touches no storage. The parent never waits longer
-than it says for the storage below.
+The process dies with its parent, and its private mounts vanish with it. Invariant: between commands
+the process waits on a pipe and touches no storage. The parent waits for an answer no longer than
+the caller allows.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Copying:
     def copy_ahead(
         self, directory: Path, files: Sequence[OpenFile], *, onto_target: bool
     ) -> tuple[CopiedAhead, float]:
-        """Copy what no name leads to, see placed_contents; what came of it, and how many seconds it
+        """Copy what no name leads to, see placed_contents; what was copied, and how many seconds it
         took. Raises HoldfastError."""
         answer = self._ask(
             "ahead",

@@ -18,7 +18,7 @@ _COMPRESSION = "btrfs.compression"  # btrfs-property(8)
 
 @dataclass(frozen=True, slots=True)
 class FileCopied:
-    """What one file came to."""
+    """What was copied of one file."""
 
     written_bytes: int
     shared_bytes: int
@@ -46,6 +46,6 @@ def copy_contents(reading: int, writing: int, is_new: bool, sharing: bool = Fals
 
 
 def _choose_compression(reading: int, writing: int) -> None:
-    """On btrfs what is written next is compressed as the source's contents are."""
+    """On btrfs: let what is written next be compressed as the source is."""
     with suppress(OSError):
         os.setxattr(writing, _COMPRESSION, os.getxattr(reading, _COMPRESSION))

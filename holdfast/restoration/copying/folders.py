@@ -1,8 +1,8 @@
-"""One side of a copy: its root, and the way to every name below it through descriptors.
+"""One side of a copy: every name below its root is opened through descriptors.
 
-Invariant: a name is looked up in a directory that is held open, and that was reached from the root
-without following any link or entering another mount (system.beneath). Must never be given a path
-that leads out of the root, and never gives out one.
+Invariant: a name is looked up in a directory that is held open. That directory was reached from the
+root without following a link or entering another mount (system.beneath). Must never be given a path
+that leads out of the root.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What an inode has besides contents and attributes: the flags of chattr(1), and a project id.
 
-Invariant: what a source has is there in the copy afterwards, or is named in the answer. Flags that
-would be in the way of a later pass (immutable and the like) are given at the very end. Symbolic
-links and devices have flags and project ids on some file systems, which cannot be asked for.
+Invariant: the copy has what the source has, or the answer names what is missing. Flags that would
+hinder a later pass (immutable and the like) are set at the very end. On some file systems symbolic
+links and devices have flags and project ids, too, which no system call returns.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What of a tree the target's file system cannot hold at all: told before anything is copied.
+"""Files that the target's file system cannot hold: they are refused before anything is copied.
 
-What is asked of the file system itself is its largest file and its room for inodes; how many names
-a file and how many bytes a link may have it does not say: see the table. Pure but for those
-questions, which leave nothing behind.
+The file system itself is asked for its largest file and its free inodes. It does not say how many
+names a file may have, nor how long a symbolic link may be: the table has that. The questions leave
+nothing behind.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _file_bytes(wanted: Tree, path: bytes) -> int:
 
 
 def _takes(target: int, size_bytes: int) -> bool:
-    """Whether a file can be so large: tried with one that vanishes at once."""
+    """Whether a file can be so large: tried with a file that has no name."""
     name = b".holdfast-%s" % secrets.token_hex(16).encode()
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600, dir_fd=target)

@@ -1,8 +1,8 @@
-"""Where the files of inodes are in a finished copy, whatever names they have by now.
+"""Finds where in a finished copy the file of an inode is, whatever its name is by now.
 
-The source is dismounted by then, so no name changes any more; the copy is mounted where nobody else
-sees it. Invariant: what is told of an inode is the copy of that very inode: number and generation,
-where the source's file system tells them. Reads both sides, changes nothing.
+The source is dismounted by then, so no name changes any more. The copy is mounted where nobody else
+sees it. Invariant: the answer is the copy of that very inode, by its number and, where the source's
+file system has one, its generation. Reads both sides, changes nothing.
 """
 
 from __future__ import annotations

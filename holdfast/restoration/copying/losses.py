@@ -1,7 +1,7 @@
-"""What a copy lacks of its source, name by name, and the flags that are still to be given to it.
+"""What a copy lacks of its source, name by name, and the flags that are set at the end.
 
-Invariant: says what is so now; what a name lacked before it was copied again, or went, is
-forgotten. Pure.
+Invariant: it describes the copy as it is now. When a name is copied again or removed, what it
+lacked before is forgotten. Pure.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Losses:
             self._lost.pop(path, None)
 
     def note_more(self, path: bytes, lost: list[str]) -> None:
-        """Beside what is known."""
+        """Add to what this name lacks."""
         if lost:
             self._lost[path] = [*self._lost.get(path, ()), *lost]
 
     def note_late_flags(self, path: bytes, flags: int) -> None:
-        """What is to be given in the end; 0: nothing."""
+        """The flags that are to be set at the end; 0: none."""
         if flags:
             self.late_flags[path] = flags
         else:

@@ -1,9 +1,9 @@
-"""What has another name, or none, since the last pass. Pure.
+"""What was renamed or removed since the last pass. Pure.
 
-A directory that was renamed is renamed in the copy as well, with everything in it: what lies below
-is not touched, however much it is. Directories are told by their inodes, their place by the
-directory they lie in and their name there: one whose parent was renamed has not moved itself.
-Invariant: no two directories of the copy get one path, and each gets one that the source has.
+A directory that was renamed is renamed in the copy, too, with everything in it; nothing below it is
+touched. A directory is recognised by its inode. Its place is its parent's inode and its name: when
+only the parent was renamed, it has not moved itself. Invariant: no two directories of the copy get
+the same path, and each gets a path that the source has.
 """
 
 from __future__ import annotations

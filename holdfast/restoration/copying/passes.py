@@ -1,12 +1,11 @@
-"""Replica: keeps a second tree like the first, pass by pass, each with only what changed.
+"""Replica: keeps a second tree equal to the first. Each pass copies only what changed.
 
-Invariant: after a pass during which nothing wrote to the source, the copy equals it: names, links,
-contents, holes, owners, modes, extended attributes, times. A name of the copy always leads to the
-file that belongs to the inode its source had, so hard links and renames cost no copying. What lies
-in the target and not in the source is removed. Contents and attributes of a file come from one
-descriptor, of the inode that was walked; when something else is there by then, or somebody has a
-lease on it, it is left to a later pass. Must never write to the source, nor open anything in it
-that is no regular file or directory.
+Invariant: after a pass during which nobody wrote to the source, the copy equals it: names, links,
+contents, holes, owners, modes, extended attributes, times. A name of the copy leads to the file
+that belongs to its source's inode, so hard links and renames need no copying. What is in the target
+but not in the source is removed. Contents and attributes of a file come from one descriptor, see
+walked_source. Must never write to the source, nor open anything in it but regular files and
+directories.
 """
 
 from __future__ import annotations
@@ -158,9 +157,9 @@ class Replica:
         return self._losses.count(self.known)
 
     def _move(self, wanted: Tree) -> dict[bytes, bytes]:
-        """Take names away that are gone or lead elsewhere; what lives on waits aside.
+        """Remove names that are gone or lead to something else; put what was renamed aside.
 
-        Where the directories wait, by the path they are to have.
+        Where the directories were put aside, by the path that they are to have.
         """
         plan = moves(self.known, wanted)
         aside = {path: self._names.set_aside(path, wanted) for path, _ in plan.renamed}
@@ -322,7 +321,7 @@ class Replica:
         return True
 
     def _finish_directories(self, wanted: Tree, result: PassResult) -> None:
-        """Attributes of the directories in which anything changed, the deepest first."""
+        """Set the attributes of the directories in which anything changed, the deepest first."""
         for path in sorted(self._touched, key=lambda each: each.count(b"/"), reverse=True):
             new = wanted.get(path)
             if new is None or path not in self.known or new.kind != stat.S_IFDIR:

@@ -1,7 +1,7 @@
-"""Flush: what the page cache has goes to storage, and what changed since goes to the copy.
+"""Flush: the page cache is written to storage, and the copy gets what changed since its last pass.
 
-Afterwards the process that copies keeps nothing of the source, so that it can be dismounted. What
-is dead or turned read-only is not flushed: nothing can be written to it any more.
+Afterwards the process that copies has nothing of the source open, so that it can be dismounted. A
+mount that is dead or turned read-only is not flushed: nothing can be written to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FlushStep:
         return False
 
     def do(self, work: Work) -> str:
-        """Sync, then the pass that finds everybody stopped."""
+        """Sync, then one more pass of the copy while everybody is stopped."""
         if work.intent.is_broken:
             return "the mount is broken: nothing can be written to it"
         copying = work.live.copying

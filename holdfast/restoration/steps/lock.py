@@ -25,7 +25,7 @@ class LockStep:
     name = StepName.LOCK
 
     def is_done(self, work: Work) -> bool:
-        """Never judged from outside: taking it again is idempotent for the same restoration."""
+        """Never skipped: for the same restoration, taking it again changes nothing."""
         return False
 
     def do(self, work: Work) -> str:

@@ -20,7 +20,7 @@ def record_directory(work: Work) -> Path:
 
 
 def keep(work: Work, rebind: Rebind | None) -> None:
-    """These are the stopped processes from now on."""
+    """Remember the stopped processes; None: nobody is stopped any more."""
     work.live.stopped = rebind
     work.live.was_looked_for = True
 
@@ -34,7 +34,7 @@ def parked(work: Work) -> Rebind | None:
 
 
 def outcomes_of(handles: Sequence[ReboundHandle]) -> ReplayResult:
-    """What became of them, counted, and what is to be said of single ones. Pure."""
+    """What became of them, counted, and notes about single ones. Pure."""
     counts: dict[str, dict[str, dict[str, int]]] = {}
     notes = []
     for each in handles:

@@ -1,4 +1,4 @@
-"""Remount: the storage of the new side at every place, with the options and relations of each."""
+"""Remount: the new storage is mounted at every mount point, with its options and propagation."""
 
 from __future__ import annotations
 

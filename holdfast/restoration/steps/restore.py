@@ -33,11 +33,11 @@ class RestoreStep:
     name = StepName.RESTORE
 
     def is_done(self, work: Work) -> bool:
-        """Never judged from outside; each part finds out by itself."""
+        """Never skipped: each part finds out by itself what is left to do."""
         return False
 
     def do(self, work: Work) -> str:
-        """Complete the copy, let go of the old storage, put the new gate's state in place."""
+        """Complete the copy, release the old storage, put the new gate's state in place."""
         refuse_newcomers(work)
         not_kept = self._complete_copy(work)
         refuse_newcomers(work)
@@ -49,7 +49,7 @@ class RestoreStep:
         return "complete" if not_kept is None else "complete and compared"
 
     def undo(self, work: Work) -> str:
-        """Let go of the new storage; the old one is brought up when it is mounted."""
+        """Release the new storage. The old storage is made ready when it is mounted again."""
         work.end_copying()
         new = work.new
         if new is None:

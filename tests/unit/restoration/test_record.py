@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from holdfast.catalog import Catalog
 from holdfast.catalog.rows import restoration_of_rows
 from holdfast.catalog.tables import RestorationRow, RestorationStepRow
+from holdfast.config import Settings
 from holdfast.errors import StorageFailed, UnreadableRecord
 from holdfast.model.restoration import Mode, Restoration
 from holdfast.restoration.receipts import receipt_of, verification_of
@@ -29,6 +30,7 @@ from holdfast.restoration.record import (
     as_json,
     read_record,
 )
+from holdfast.restoration.storage import forget_directory
 from tests.resume.first_version import first_version
 from tests.unit.test_strangers_bytes import FUZZ, JSON
 
@@ -247,3 +249,10 @@ def test_what_tests_write_as_0_1_0_is_what_it_wrote(name: str) -> None:
         each.pop("filesystem", None)
         each.get("prepared", {}).pop("outcome", None)
     assert played == facts
+
+
+@pytest.mark.parametrize("identifier", ["", ".", "..", "/", "/etc", "../gates", "a\0"])
+def test_an_id_that_is_no_name_leads_to_no_directory(tmp_path: Path, identifier: str) -> None:
+    """What lies in the directory of a restoration is deleted in the end."""
+    with pytest.raises(UnreadableRecord):
+        forget_directory(Settings(home=tmp_path), identifier)
