@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.catalog import Catalog
@@ -32,6 +32,7 @@ from holdfast.restoration.record import (
 )
 from holdfast.restoration.storage import forget_directory
 from tests.resume.first_version import first_version
+from tests.soak import rounds
 from tests.unit.test_strangers_bytes import FUZZ, JSON
 
 FOLDER = Path(__file__).with_name("records")
@@ -202,7 +203,7 @@ def damaged(draw: st.DrawFn) -> Restoration:
     return replace(one, record=value)
 
 
-@FUZZ
+@settings(FUZZ, max_examples=rounds(40, 4_000))
 @given(damaged())
 def test_any_json_is_a_record_or_refused(one: Restoration) -> None:
     try:
