@@ -56,8 +56,10 @@ def undone(catalog: Catalog, work: Work, why: str, keep_record: bool = False) ->
     """
     identifier, removed = work.restoration.id, ""
     if work.new is not None and not keep_record:
-        with suppress(HoldfastError, OSError):
+        try:
             removed = remove(work.new, work.intent.existed)
+        except (HoldfastError, OSError) as error:
+            removed = f"{', '.join(containers_of(work.new))} could not be removed: {error}"
     receipt = receipt_of(work.restoration, _with_hidden(work), f"undone: {why}", removed=removed)
     if not keep_record:
         catalog.restorations.end(identifier, receipt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,29 @@ def test_what_is_to_be_said_of_a_handle(settings: Settings, ram_directory: Path)
         assert receipt is not None
         (note,) = receipt.details["notes"]
         assert note.startswith(f"{running.pid} {path}/log: file-missing")
+
+
+def test_a_container_that_could_not_be_removed(settings: Settings, ram_directory: Path) -> None:
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    new, elsewhere = ram_directory / "2.img", ram_directory / "elsewhere"
+    elsewhere.mkdir()
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        request = AssessRequest("data", None, (f"file:{new}",), filesystem="ext4")
+
+        def fail(place: str) -> None:
+            if place == "in remount":
+                options = "loop,ro,noload"
+                subprocess.run(["mount", "-o", options, str(new), str(elsewhere)], check=True)
+                raise InUse("a fault of this test")
+
+        try:
+            assessment = holdfast.restorations.assess(request)
+            with pytest.raises(InUse, match="a fault of this test"):
+                perform(settings, holdfast.catalog, assessment, checkpoint=fail)
+        finally:
+            subprocess.run(["umount", str(elsewhere)], check=True)
+        assert new.exists()
+        told = holdfast.receipts("data")[0].details["removed"]
+        assert f"file:{new} could not be removed: " in told
+        assert holdfast.restorations.in_progress("data") is None
