@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
+from holdfast.applications.rebind.agent.x86_64 import BATCH
+
 MOST_CALLS = 500
 """What 48 KiB of scratch memory hold, with room to spare."""
 
@@ -67,31 +69,4 @@ def is_done(head: bytes) -> bool:
 
 def batch_code(table: int, wait: int) -> bytes:
     """Code that goes through the table at this address and then to the wait loop."""
-    body = b"".join(
-        (
-            b"\x48\x8b\x03",  # mov rax, [rbx]
-            b"\x48\x85\xc0",  # test rax, rax
-            b"\x78\x24",  # js end
-            b"\x48\x8b\x7b\x08",  # mov rdi, [rbx+8]
-            b"\x48\x8b\x73\x10",  # mov rsi, [rbx+16]
-            b"\x48\x8b\x53\x18",  # mov rdx, [rbx+24]
-            b"\x4c\x8b\x53\x20",  # mov r10, [rbx+32]
-            b"\x4c\x8b\x43\x28",  # mov r8, [rbx+40]
-            b"\x4c\x8b\x4b\x30",  # mov r9, [rbx+48]
-            b"\x0f\x05",  # syscall
-            b"\x48\x89\x43\x38",  # mov [rbx+56], rax
-            b"\x48\x83\xc3\x40",  # add rbx, 64
-        )
-    )
-    back = struct.pack("<b", -(len(body) + 2))
-    assert body[7] == len(body) + 2 - 8
-    return b"".join(
-        (
-            b"\x48\xbb" + struct.pack("<Q", table + _HEAD.size),  # movabs rbx, …
-            body,
-            b"\xeb" + back,  # jmp to the first instruction of body
-            b"\x48\xbb" + struct.pack("<Q", table),  # end: movabs rbx, …
-            b"\x48\xc7\x03\x01\x00\x00\x00",  # mov qword [rbx], 1
-            b"\xff\x25\x00\x00\x00\x00" + struct.pack("<Q", wait),  # jmp wait
-        )
-    )
+    return BATCH.with_values({"first_entry": table + _HEAD.size, "table": table, "wait": wait})

@@ -14,7 +14,7 @@ import struct
 
 from holdfast.applications.rebind.agent.calls import LEAST_RESULT
 from holdfast.applications.rebind.agent.tracee import Target
-from holdfast.system.syscalls import number_of
+from holdfast.applications.rebind.agent.x86_64 import CHILD
 
 # <linux/sched.h>. No signal is sent when the child ends, so the process is not told of it.
 _CLONE_VM, _CLONE_FILES, _CLONE_VFORK, _CLONE_NEWUSER = 0x100, 0x400, 0x4000, 0x10000000
@@ -26,23 +26,13 @@ def prctl_with_every_right(target: Target, arguments: tuple[int, ...]) -> None:
     option, second, third, fourth, fifth = arguments
     result = target.scratch + 1024
     target.write(result, struct.pack("<q", -errno.EPERM))
-    child_code = b"".join(
-        (
-            b"\xb8" + struct.pack("<I", number_of("prctl", "x86_64")),  # mov eax, …
-            b"\xbf" + struct.pack("<I", option),  # mov edi, …
-            b"\xbe" + struct.pack("<I", second),  # mov esi, …
-            b"\x48\xba" + struct.pack("<Q", third),  # mov rdx, …
-            b"\x41\xba" + struct.pack("<I", fourth),  # mov r10d, …
-            b"\x41\xb8" + struct.pack("<I", fifth),  # mov r8d, …
-            b"\x0f\x05",  # syscall
-            b"\x48\xa3" + struct.pack("<Q", result),  # mov [result], rax
-            b"\x31\xff",  # xor edi, edi
-            b"\xb8" + struct.pack("<I", number_of("exit", "x86_64")),  # mov eax, …
-            b"\x0f\x05",  # syscall
-        )
+    code = CHILD.with_values(
+        {
+            **{"option": option, "second": second, "third": third},
+            **{"fourth": fourth, "fifth": fifth},
+            **{"result": result, "wait": target.wait_address},
+        }
     )
-    to_harbour = b"\xff\x25\x00\x00\x00\x00" + struct.pack("<Q", target.wait_address)  # jmp
-    code = b"\x85\xc0" + b"\x74" + struct.pack("<b", len(to_harbour)) + to_harbour + child_code
     flags = _CLONE_VM | _CLONE_FILES | _CLONE_VFORK | _CLONE_NEWUSER
     child = target.call_with_code(code, "clone", flags, 0, 0, 0, 0)
     target.call("wait4", child, 0, _WALL, 0)

@@ -27,6 +27,7 @@ from holdfast.applications.rebind.agent.detaching import LET_GO_SECONDS
 from holdfast.applications.rebind.agent.errors import gone
 from holdfast.applications.rebind.agent.harbour import ROOM_BYTES, SCRATCH_BYTES, Harbour
 from holdfast.applications.rebind.agent.threads import LAYOUT, Threads
+from holdfast.applications.rebind.agent.x86_64 import CALL
 from holdfast.system import ptrace
 from holdfast.system.proc import read_record
 from holdfast.system.ptrace import EVERY_SIGNAL
@@ -45,7 +46,6 @@ _LOOK_SECONDS, _MOST_COMPUTED_NS = 0.05, 20_000_000
 _NO_CALL = (1 << 64) - 1
 """In orig_rax at the entry of a call: it is not made (ptrace(2))."""
 
-_INSTRUCTION = b"\x0f\x05"
 LEAST_RESULT = -4095
 """MAX_ERRNO of linux/err.h: results from here to -1 are errors."""
 
@@ -164,7 +164,7 @@ class Calls:
 
     def call_with_code(self, code: bytes, name: str, arguments: tuple[int, ...]) -> int:
         """Make one system call with this code behind it, in the harbour's room."""
-        whole = _INSTRUCTION + code
+        whole = CALL.with_values({}) + code
         assert len(whole) <= ROOM_BYTES
         self._threads.memory.write(self.harbour.room, whole)
         return self._call_at(self.harbour.room, name, arguments, None)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from holdfast.applications.rebind.agent.harbour import PAGE, SLACK_BYTES, slack_mark
+from holdfast.applications.rebind.agent.harbour import PAGE, SLACK_BYTES
 from holdfast.applications.rebind.agent.threads import Threads
+from holdfast.applications.rebind.agent.x86_64 import SLOT_START
 from holdfast.errors import Refused
 from holdfast.system.proc_text import Map
 
@@ -49,12 +50,14 @@ def _state(slot: bytes) -> bool | None:
     """False: empty; True: code of ours; None: it belongs to the program."""
     if not any(slot):
         return False
-    return True if slot.startswith(slack_mark()) else None
+    return True if slot.startswith(SLOT_START.start) else None
 
 
 def find_left_over(threads: Threads, maps: list[Map]) -> list[int]:
     """Addresses of the slots in which an agent that died has left code."""
-    return [address for address, left_over in find_slots(threads, maps, slack_mark()) if left_over]
+    return [
+        address for address, left_over in find_slots(threads, maps, SLOT_START.start) if left_over
+    ]
 
 
 def choose_slot(threads: Threads, maps: list[Map]) -> int:

@@ -1,6 +1,6 @@
 """The harbour: where the threads of a stopped process wait when nobody holds them any more.
 
-Owns the machine code that is put into a process. A thread of a stopped process has registers that
+Owns where everything lies in it; the machine code is in `x86_64`. A thread of a stopped process has registers that
 point into the harbour. As long as it is traced it executes nothing, except for a system call that
 we ask of it; when its tracer dies at any instant, it goes on in the harbour: it waits there until
 the deadline if handles of its process are parked, and then (or at once if none is) it gives itself
@@ -22,9 +22,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from holdfast.applications.rebind.agent.x86_64 import EXIT, SLOT, WAIT
 from holdfast.system.proc_text import Map
 from holdfast.system.registers import Registers
-from holdfast.system.syscalls import number_of
 
 PAGE = 4096
 EXIT_BYTES = 256
@@ -39,60 +39,9 @@ _GAP_BYTES = 1 << 20
 _TICK_NS = 50_000_000
 """How often a thread in the wait loop looks whether it may go."""
 
-_SYSCALL = b"\x0f\x05"
-_SIG_SETMASK = 2
-_CLOCK_MONOTONIC = 1
 _WORD = (1 << 64) - 1
-
-_LOAD = {
-    "rax": b"\x48\xb8",
-    "rcx": b"\x48\xb9",
-    "rdx": b"\x48\xba",
-    "rbx": b"\x48\xbb",
-    "rsp": b"\x48\xbc",
-    "rbp": b"\x48\xbd",
-    "rsi": b"\x48\xbe",
-    "rdi": b"\x48\xbf",
-    "r8": b"\x49\xb8",
-    "r9": b"\x49\xb9",
-    "r10": b"\x49\xba",
-    "r11": b"\x49\xbb",
-    "r12": b"\x49\xbc",
-    "r13": b"\x49\xbd",
-    "r14": b"\x49\xbe",
-    "r15": b"\x49\xbf",
-}
-"""movabs imm64, register; the flags stay as they are (Intel SDM, MOV)."""
-
-
-def _load(register: str, value: int) -> bytes:
-    return _LOAD[register] + struct.pack("<Q", value)
-
-
-def _jump(address: int) -> bytes:
-    """jmp [rip+0] with the address behind it: changes no register."""
-    return b"\xff\x25\x00\x00\x00\x00" + struct.pack("<Q", address)
-
-
-def _set_mask(mask_address: int) -> bytes:
-    """rt_sigprocmask(SIG_SETMASK, mask, NULL, 8)."""
-    return b"".join(
-        (
-            _load("rax", number_of("rt_sigprocmask", "x86_64")),
-            _load("rdi", _SIG_SETMASK),
-            _load("rsi", mask_address),
-            b"\xba\x00\x00\x00\x00",  # mov edx, 0
-            b"\x41\xba\x08\x00\x00\x00",  # mov r10d, 8
-            _SYSCALL,
-        )
-    )
-
-
-def _restore(registers: Registers) -> bytes:
-    """All general registers but the stack pointer, then on where the thread was."""
-    values = registers.values
-    loads = [_load(name, values[name]) for name in _LOAD if name != "rsp"]
-    return b"".join(loads) + _jump(registers.instruction_pointer)
+_BREAKPOINT = b"\xcc"
+"""int3: unused code is never executed by mistake."""
 
 
 def as_if_restarted(registers: Registers) -> Registers:
@@ -108,21 +57,14 @@ def as_if_restarted(registers: Registers) -> Registers:
     return own
 
 
-def slack_mark() -> bytes:
-    """How code in the slack begins."""
-    return _SYSCALL + _LOAD["rax"] + struct.pack("<Q", number_of("rt_sigprocmask", "x86_64"))
-
-
 def slack_code(slot: int, registers: Registers, mask: int, harbour: Harbour) -> bytes:
-    """Code for the slack at `slot`: one system call, then the thread's own state again.
+    """Code for a slot of the slack: one system call, then the thread's own state again.
 
     The slot ends with the place of the harbour that the call maps or unmaps.
     """
     own = as_if_restarted(registers)
-    head = _SYSCALL
-    body = _restore(own)
-    length = len(head) + len(_set_mask(0)) + len(body)
-    code = head + _set_mask(slot + length) + body + struct.pack("<Q", mask)
+    mask_address = slot + SLOT.offset_of("mask")
+    code = SLOT.with_values({**own.values, "mask_address": mask_address, "mask": mask})
     assert len(code) <= SLACK_BYTES - 16
     return code.ljust(SLACK_BYTES - 16, b"\0") + struct.pack(
         "<QQ", harbour.address, harbour.size_bytes
@@ -160,7 +102,7 @@ class Harbour:
     @property
     def wait(self) -> int:
         """Address of the wait loop."""
-        return self.address + len(_SYSCALL)
+        return self.address + WAIT.offset_of("wait")
 
     @property
     def data(self) -> int:
@@ -186,80 +128,27 @@ class Harbour:
         return self.address <= address < self.address + self.code_bytes
 
     def build_code(self, registers: Mapping[int, Registers]) -> bytes:
-        """The code pages. A thread in the wait loop has its cells in r14, its exit in r15.
-
-        The loop makes no call that has the kernel forget an interrupted one: ppoll(2) sleeps,
-        where nanosleep(2) and poll(2) would spoil restart_syscall(2).
-        """
-        is_parked = b"\x48\xa1" + struct.pack("<Q", self.data) + b"\x85\xc0"  # test eax, eax
-        look = b"".join(
-            (
-                _load("rax", number_of("clock_gettime", "x86_64")),
-                _load("rdi", _CLOCK_MONOTONIC),
-                b"\x49\x8d\x76\x10",  # lea rsi, [r14+16]
-                _SYSCALL,
-                b"\x85\xc0",  # test eax, eax: a filter may forbid it, and it must not wait for ever
-            )
+        """The code pages. A thread in the wait loop has its cells in r14, its exit in r15."""
+        code = WAIT.with_values(
+            {
+                "data": self.data,
+                "deadline": self.data + 8,
+                "clock_offset_ns": self.clock_offset_ns & _WORD,
+                "tick_ns": _TICK_NS,
+            }
         )
-        compare = b"".join(
-            (
-                b"\x49\x8b\x46\x10",  # mov rax, [r14+16]
-                b"\x48\x69\xc0" + struct.pack("<i", 10**9),  # imul rax, rax, 10^9
-                b"\x49\x03\x46\x18",  # add rax, [r14+24]
-                _load("rdx", self.clock_offset_ns & _WORD),
-                b"\x48\x29\xd0",  # sub rax, rdx: now it is our time
-                _load("rdx", self.data + 8),
-                b"\x48\x3b\x02",  # cmp rax, [rdx]
-            )
-        )
-        sleep = b"".join(
-            (
-                b"\x49\xc7\x46\x10" + struct.pack("<i", 0),  # mov qword [r14+16], 0
-                b"\x49\xc7\x46\x18" + struct.pack("<i", _TICK_NS),  # mov qword [r14+24], tick
-                _load("rax", number_of("ppoll", "x86_64")),
-                b"\x31\xff",  # xor edi, edi
-                b"\x31\xf6",  # xor esi, esi
-                b"\x49\x8d\x56\x10",  # lea rdx, [r14+16]
-                b"\x45\x31\xd2",  # xor r10d, r10d
-                b"\x41\xb8\x08\x00\x00\x00",  # mov r8d, 8
-                _SYSCALL,
-            )
-        )
-        again_bytes = 5
-        after_look = len(compare) + 2 + len(sleep) + again_bytes
-        is_late = look + b"\x75" + struct.pack("<b", after_look) + compare  # jnz leave
-        after_late = len(sleep) + again_bytes
-        after_parked = len(is_late) + 2 + after_late
-        loop = b"".join(
-            (
-                is_parked,
-                b"\x74" + struct.pack("<b", after_parked),  # jz leave
-                is_late,
-                b"\x7d" + struct.pack("<b", after_late),  # jge leave
-                sleep,
-            )
-        )
-        again = b"\xe9" + struct.pack("<i", -(len(loop) + again_bytes))
-        code = _SYSCALL + loop + again + b"\x41\xff\xe7"  # leave: jmp r15
         assert len(code) <= _CODE_START
-        parts = [code.ljust(_CODE_START, b"\xcc")]
+        parts = [code.ljust(_CODE_START, _BREAKPOINT)]
         for thread_id in self.thread_ids:
             parts.append(self._exit(registers[thread_id], self.cells_of(thread_id)))
-        return b"".join(parts).ljust(self.code_bytes, b"\xcc")
+        return b"".join(parts).ljust(self.code_bytes, _BREAKPOINT)
 
     def _exit(self, registers: Registers, cells: int) -> bytes:
         own = as_if_restarted(registers)
-        code = b"".join(
-            (
-                _load("rsp", cells + 8),
-                b"\x9d",  # popfq
-                _load("rsp", own.stack_pointer),
-                _set_mask(cells),
-                _restore(own),
-            )
-        )
+        places = {"mask_address": cells, "flags_address": cells + 8}
+        code = EXIT.with_values({**own.values, **places})
         assert len(code) <= EXIT_BYTES
-        return code.ljust(EXIT_BYTES, b"\xcc")
+        return code.ljust(EXIT_BYTES, _BREAKPOINT)
 
     def build_data(
         self,

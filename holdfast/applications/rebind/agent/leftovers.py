@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from holdfast.applications.rebind.agent.code_slots import find_left_over
 from holdfast.applications.rebind.agent.harbour import PAGE, SLACK_BYTES
 from holdfast.applications.rebind.agent.threads import Threads
+from holdfast.applications.rebind.agent.x86_64 import HARBOUR_START
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.system.proc_text import Map
 
@@ -23,10 +24,6 @@ _STACK_BYTES = 256 << 10
 
 _USER_CODE_SEGMENT = 0x33
 """__USER_CS, asm/segment.h."""
-
-_MARK = b"\x0f\x05\x48\xa1"
-_MARK_BYTES = 12
-"""A harbour begins with syscall; mov rax, [its data]."""
 
 _MOST_CODE_BYTES = 64 << 20
 """A process has at most some 100 000 threads, with 256 bytes each."""
@@ -61,9 +58,10 @@ def stray_at(threads: Threads, address: int) -> Stray | None:
     if not threads.memory.is_resident(address):
         return None  # nobody has written a harbour there
     try:
-        code = threads.memory.read(address, _MARK_BYTES)
-        data = struct.unpack("<Q", code[4:])[0]
-        if code[:4] != _MARK or not PAGE <= data - address <= _MOST_CODE_BYTES:
+        code = threads.memory.read(address, HARBOUR_START.size_bytes)
+        mark = HARBOUR_START.start
+        data = struct.unpack("<Q", code[len(mark) :])[0]
+        if not code.startswith(mark) or not PAGE <= data - address <= _MOST_CODE_BYTES:
             return None
         if not threads.memory.is_resident(data):
             return None
@@ -119,7 +117,7 @@ def _mark_empty_harbour(threads: Threads, maps: list[Map], slot: int) -> None:
     if harbour in maps and not any(threads.memory.read(address, PAGE)):
         data = address + PAGE
         threads.memory.write(data, struct.pack("<QqQQ", 0, 0, 0, size))
-        threads.memory.write(address, _MARK + struct.pack("<Q", data))
+        threads.memory.write(address, HARBOUR_START.with_values({"data": data}))
 
 
 def _let_leave(threads: Threads, ranges: list[tuple[int, int]], timeout_seconds: float) -> None:
