@@ -16,8 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.applications.rebind.parking.kept_contents import is_enough_for
-from holdfast.applications.rebind.parking.placed_contents import OpenFile
-from holdfast.applications.rebind.parking.placed_contents import Progress as CopiedAhead
+from holdfast.applications.rebind.parking.placed_contents import CopiedAhead, OpenFile
 from holdfast.applications.users import find_users
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from holdfast.applications.rebind.parking.placed_contents import Progress as CopiedAhead
+from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
 from holdfast.errors import Blocked
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.copying.passes import PassResult

@@ -14,14 +14,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
 from tests.soak import rounds
 from tests.waiting import wait_until
 
 AGENT = """
 import ctypes, json, os, signal, sys, threading, time
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 
 pid, record, fatal = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 requests = 0
@@ -34,12 +34,12 @@ def count(frame, event, argument):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.setprofile(count)
-target = Target.stop(pid, time.monotonic_ns() + 60 * 10**9)
+target = Tracee.stop(pid, time.monotonic_ns() + 60 * 10**9)
 with open(record + ".new", "w") as file:
     json.dump(target.as_json(), file)
 os.rename(record + ".new", record)
 target.set_parked(True)
-for number in target.courier().give([os.open(os.devnull, os.O_RDWR) for _ in range(3)]):
+for number in target.channel().give([os.open(os.devnull, os.O_RDWR) for _ in range(3)]):
     target.call("close", number)
 target.release()
 print(requests)
@@ -62,7 +62,7 @@ def finish(record: Path) -> bool:
     """What `recover` does with the record; whether the process was waiting for it."""
     if not record.exists():
         return False
-    regained = Target.regain(json.loads(record.read_text()))
+    regained = Tracee.regain(json.loads(record.read_text()))
     if regained is not None:
         regained.release()
     return regained is not None
@@ -94,7 +94,7 @@ def test_killed_at_every_request(
 
         def is_as_before() -> bool:
             """What a signal handler might have come back to is removed by a later stop only."""
-            Target.stop(program.pid, 0).release()
+            Tracee.stop(program.pid, 0).release()
             program.goes_on()
             return program.condition() == before
 

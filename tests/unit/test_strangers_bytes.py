@@ -35,7 +35,7 @@ from holdfast.applications.freezers.record import Record, RecordFile
 from holdfast.applications.identity import application_in
 from holdfast.applications.rebind.agent.descriptor_tables import received_numbers
 from holdfast.applications.rebind.parking import kept_contents
-from holdfast.applications.rebind.parking.record import Record as ParkingRecord
+from holdfast.applications.rebind.parking.record import ParkingRecord
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.ingest import read_spool
 from holdfast.errors import NoSource, StorageFailed

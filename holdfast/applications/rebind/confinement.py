@@ -50,12 +50,12 @@ def _blocked(found: Sequence[StoppedProcess]) -> Blocked:
 def _is_confined(process: StoppedProcess, directory: int) -> bool:
     if _has_another_label(process.pid):
         return False
-    target = process.target
-    number = target.give(directory)
+    tracee = process.tracee
+    number = tracee.give(directory)
     try:
-        target.write(target.scratch, b".\0")
+        tracee.write(tracee.scratch, b".\0")
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        opened = target.call("openat", number, target.scratch, flags, 0)
+        opened = tracee.call("openat", number, tracee.scratch, flags, 0)
     except PermissionError:
         return True
     except ProcessLookupError:
@@ -63,8 +63,8 @@ def _is_confined(process: StoppedProcess, directory: int) -> bool:
     except OSError:
         return False
     finally:
-        target.call("close", number)
-    target.call("close", opened)
+        tracee.call("close", number)
+    tracee.call("close", opened)
     return False
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from holdfast.applications.fdinfo import parse_information, parse_watches
 from holdfast.applications.rebind.parking.placeholders import MEMORY_NAME
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import HandleKind
 from holdfast.system.mounts import parse_mountinfo
@@ -27,7 +27,7 @@ _DETACHED_LINK = "/"
 """The root of a mount that is attached nowhere, proc_pid_fd(5)."""
 
 
-def still_parked(process: StoppedProcess) -> list[Note]:
+def still_parked(process: StoppedProcess) -> list[HandleNote]:
     """The notes of a stopped process whose handles are placeholders now."""
     found = []
     for note in process.notes:
@@ -37,15 +37,15 @@ def still_parked(process: StoppedProcess) -> list[Note]:
     return found
 
 
-def _is_dead_file(process: StoppedProcess, note: Note) -> bool:
+def _is_dead_file(process: StoppedProcess, note: HandleNote) -> bool:
     return _leads_to(process, note, _is_not_connected)
 
 
-def _is_empty_directory(process: StoppedProcess, note: Note) -> bool:
+def _is_empty_directory(process: StoppedProcess, note: HandleNote) -> bool:
     return _leads_to(process, note, _is_ours)
 
 
-def _leads_to(process: StoppedProcess, note: Note, what: Callable[[int], bool]) -> bool:
+def _leads_to(process: StoppedProcess, note: HandleNote, what: Callable[[int], bool]) -> bool:
     """Whether a descriptor is open on a mount that is attached nowhere, and on such a thing."""
     if not _is_detached(process, _descriptor(process, note), _information(process, note)):
         return False
@@ -64,7 +64,7 @@ def _is_not_connected(file: int) -> bool:
     return False
 
 
-def _stands_in_empty_directory(process: StoppedProcess, note: Note) -> bool:
+def _stands_in_empty_directory(process: StoppedProcess, note: HandleNote) -> bool:
     name = "cwd" if note.handle.kind is HandleKind.WORKING_DIRECTORY else "root"
     path = f"{process.folder(note.handle.thread_id)}/{name}"
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -85,16 +85,16 @@ def _is_ours(directory: int) -> bool:
     )
 
 
-def _is_dead_memory(process: StoppedProcess, note: Note) -> bool:
+def _is_dead_memory(process: StoppedProcess, note: HandleNote) -> bool:
     handle = note.handle
     return link(f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}") == _MEMORY_LINK
 
 
-def _runs_placeholder(process: StoppedProcess, note: Note) -> bool:
+def _runs_placeholder(process: StoppedProcess, note: HandleNote) -> bool:
     return link(f"/proc/{process.pid}/exe") == _MEMORY_LINK
 
 
-def _watches_nothing(process: StoppedProcess, note: Note) -> bool:
+def _watches_nothing(process: StoppedProcess, note: HandleNote) -> bool:
     watches = parse_watches(_information(process, note))
     return link(_descriptor(process, note)) == _INOTIFY_LINK and not watches
 
@@ -107,20 +107,20 @@ def _is_detached(process: StoppedProcess, path: str, information: bytes) -> bool
     return parse_information(information).mount_id not in {each.identifier for each in there}
 
 
-def _descriptor(process: StoppedProcess, note: Note) -> str:
+def _descriptor(process: StoppedProcess, note: HandleNote) -> str:
     return f"{process.folder(note.handle.thread_id)}/fd/{note.handle.number}"
 
 
-def _information(process: StoppedProcess, note: Note) -> bytes:
+def _information(process: StoppedProcess, note: HandleNote) -> bytes:
     return read(f"{process.folder(note.handle.thread_id)}/fdinfo/{note.handle.number}")
 
 
-def _copy(process: StoppedProcess, note: Note) -> int:
+def _copy(process: StoppedProcess, note: HandleNote) -> int:
     assert note.handle.number is not None
-    return process.target.courier(note.handle.thread_id).take(note.handle.number)
+    return process.tracee.channel(note.handle.thread_id).take(note.handle.number)
 
 
-_LOOKS: dict[HandleKind, Callable[[StoppedProcess, Note], bool]] = {
+_LOOKS: dict[HandleKind, Callable[[StoppedProcess, HandleNote], bool]] = {
     HandleKind.FILE: _is_dead_file,
     HandleKind.DIRECTORY: _is_empty_directory,
     HandleKind.PATH: _is_empty_directory,

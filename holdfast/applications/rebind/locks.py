@@ -13,8 +13,8 @@ import fcntl
 from collections.abc import Mapping, Sequence
 
 from holdfast.applications.rebind.opening.reopening import lock_structure
-from holdfast.applications.rebind.opening.requests import Opened
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.opening.requests import OpenResult
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import FileLock, HandleKind, HandleOutcome, LockKind
 
@@ -25,12 +25,12 @@ _LEASE_TYPES = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}
 """Not `unlck`: one that is being taken away, whose holder has been told."""
 
 
-def take_flocks(processes: Processes, opened: Mapping[str, Opened]) -> None:
+def take_flocks(processes: Processes, opened: Mapping[str, OpenResult]) -> None:
     """Let whoever has taken a flock take it again, else anybody who shares its description.
 
     Says in `opened` where somebody else has it now.
     """
-    sharers: dict[str, list[tuple[StoppedProcess, Note]]] = {}
+    sharers: dict[str, list[tuple[StoppedProcess, HandleNote]]] = {}
     for process in processes.values():
         for note in process.notes_of(HandleKind.FILE, HandleKind.DIRECTORY):
             if any(lock.kind is LockKind.FLOCK for lock in note.handle.locks):
@@ -49,7 +49,7 @@ def take_flocks(processes: Processes, opened: Mapping[str, Opened]) -> None:
 
 def _taken_by_any(
     processes: Processes,
-    sharers: Sequence[tuple[StoppedProcess, Note]],
+    sharers: Sequence[tuple[StoppedProcess, HandleNote]],
     descriptor: int,
     lock: FileLock,
 ) -> bool:
@@ -66,11 +66,11 @@ def _take_flock(
     """Through a number that is there for an instant; False when somebody else has it."""
     how = (fcntl.LOCK_SH if lock.mode == "read" else fcntl.LOCK_EX) | fcntl.LOCK_NB
     try:
-        number = process.target.give(descriptor, thread_id)
+        number = process.tracee.give(descriptor, thread_id)
         try:
-            process.target.call("flock", number, how, thread_id=thread_id)
+            process.tracee.call("flock", number, how, thread_id=thread_id)
         finally:
-            process.target.call("close", number, thread_id=thread_id)
+            process.tracee.call("close", number, thread_id=thread_id)
     except ProcessLookupError:
         raise
     except OSError:
@@ -78,7 +78,7 @@ def _take_flock(
     return True
 
 
-def take_locks(process: StoppedProcess) -> list[tuple[Note, FileLock]]:
+def take_locks(process: StoppedProcess) -> list[tuple[HandleNote, FileLock]]:
     """Take the locks of a process again; those that somebody else has now."""
     lost = []
     done = set()
@@ -96,11 +96,11 @@ def take_locks(process: StoppedProcess) -> list[tuple[Note, FileLock]]:
     return lost
 
 
-def _take(process: StoppedProcess, note: Note, lock: FileLock) -> None:
-    target, number, thread_id = process.target, note.handle.number, note.handle.thread_id
+def _take(process: StoppedProcess, note: HandleNote, lock: FileLock) -> None:
+    tracee, number, thread_id = process.tracee, note.handle.number, note.handle.thread_id
     assert number is not None
     if lock.kind is LockKind.POSIX:
-        target.write(target.scratch, lock_structure(lock))
-        target.call("fcntl", number, _SET_LOCK, target.scratch, thread_id=thread_id)
+        tracee.write(tracee.scratch, lock_structure(lock))
+        tracee.call("fcntl", number, _SET_LOCK, tracee.scratch, thread_id=thread_id)
     elif lock.kind is LockKind.LEASE and lock.mode in _LEASE_TYPES:
-        target.call("fcntl", number, _SET_LEASE, _LEASE_TYPES[lock.mode], thread_id=thread_id)
+        tracee.call("fcntl", number, _SET_LEASE, _LEASE_TYPES[lock.mode], thread_id=thread_id)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.kcmp import Shared, order
@@ -56,7 +56,7 @@ def note_handles(
                 inside = _relative(handle.inside, roots.get(handle.mount_id, ""))
                 known = {"lasting": handle.mount_id in lasting} if kind is _WATCH else {}
                 process.notes.append(
-                    Note(handle, {"key": keys[id(handle)], "inside": inside, **known, **each})
+                    HandleNote(handle, {"key": keys[id(handle)], "inside": inside, **known, **each})
                 )
 
 

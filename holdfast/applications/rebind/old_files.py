@@ -20,7 +20,7 @@ from pathlib import Path
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.parking.kept_contents import KeptContents
 from holdfast.applications.rebind.parking.observed import Observed, observe, remembered_as
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleKind, LockKind
@@ -40,7 +40,7 @@ has contents."""
 
 
 @dataclass(frozen=True)
-class _Question:
+class _FileQuestion:
     link: str
     has_contents: bool
     """Whether it has any that could be needed."""
@@ -59,7 +59,7 @@ _Answer = tuple[tuple[int | str, ...], str]
 
 
 @contextmanager
-def looking_back(
+def inspecting_old_files(
     processes: Sequence[StoppedProcess],
     handles: Mapping[int, Sequence[Handle]],
     directory: Path,
@@ -80,7 +80,7 @@ def looking_back(
     leased = {each.inode for mine in alike.values() for each in mine if _is_leased(each)}
     questions = []
     for key, mine in alike.items():
-        plain = _Question(links[key], True, False, key[0] in lasting, digest_limit_bytes)
+        plain = _FileQuestion(links[key], True, False, key[0] in lasting, digest_limit_bytes)
         questions.append(_question(mine, plain, key[1] in leased))
     with begun_in_expendable_child(
         partial(_look, questions, directory),
@@ -98,7 +98,7 @@ def looking_back(
         yield add
 
 
-def look_in_memory(
+def add_what_kernel_remembers(
     processes: Sequence[StoppedProcess],
     handles: Mapping[int, Sequence[Handle]],
     lasting: Collection[int] = (),
@@ -120,16 +120,16 @@ def look_in_memory(
             ]
 
 
-def what_it_was(note: Note) -> Observed | None:
+def what_it_was(note: HandleNote) -> Observed | None:
     """What is known of the note's file, by which an equal one is found."""
     values = note.details.get("before") or note.details.get("remembered")
     return Observed(**values) if values else None
 
 
-def inodes_of(notes: Sequence[Note]) -> Iterator[tuple[Observed, str]]:
+def inodes_of(notes: Sequence[HandleNote]) -> Iterator[tuple[Observed, str]]:
     """Of each note: what is known of its inode, and its path on the file system."""
     for note in notes:
-        for wanted in DRIVERS[note.handle.kind].wants(note):
+        for wanted in DRIVERS[note.handle.kind].requests(note):
             was = wanted.was or what_it_was(note)
             if was is not None:
                 yield was, note.handle.inside
@@ -155,7 +155,7 @@ def _key(handle: Handle) -> _Key:
     return handle.mount_id, handle.inode, handle.inside, handle.deleted, has_contents
 
 
-def _question(handles: Sequence[Handle], plain: _Question, leased: bool) -> _Question:
+def _question(handles: Sequence[Handle], plain: _FileQuestion, leased: bool) -> _FileQuestion:
     if handles[0].kind not in _WITH_CONTENTS:
         return replace(plain, has_contents=False, digest_limit_bytes=-1)
     needed = replace(plain, is_needed=_is_needed(handles))
@@ -167,7 +167,7 @@ def _question(handles: Sequence[Handle], plain: _Question, leased: bool) -> _Que
     return replace(needed, digest_limit_bytes=-1, leased=True, lent_by=lent_by)
 
 
-def _told(note: Note, answer: _Answer | None, name: str) -> Note:
+def _told(note: HandleNote, answer: _Answer | None, name: str) -> HandleNote:
     if answer is None:
         return note
     values, contents = answer
@@ -178,7 +178,7 @@ def _told(note: Note, answer: _Answer | None, name: str) -> Note:
     handle = note.handle
     if observed["links"] == 0 and not handle.deleted:
         handle = replace(handle, deleted=True)  # since it was found
-    return Note(handle, details)
+    return HandleNote(handle, details)
 
 
 def _is_needed(handles: Sequence[Handle]) -> bool:
@@ -206,7 +206,7 @@ def _link(process: StoppedProcess, handle: Handle) -> str:
     return f"{process.folder(handle.thread_id)}/{place}"
 
 
-def _look(questions: Sequence[_Question], directory: Path) -> list[_Answer | None]:
+def _look(questions: Sequence[_FileQuestion], directory: Path) -> list[_Answer | None]:
     """In an expendable child. A file that cannot be read is not compared, and not carried over."""
     answers: list[_Answer | None] = []
     kept = KeptContents.read(directory)
@@ -228,7 +228,7 @@ def _look(questions: Sequence[_Question], directory: Path) -> list[_Answer | Non
 
 
 def _carried(
-    question: _Question,
+    question: _FileQuestion,
     inode: tuple[int, int],
     kept: KeptContents,
     copies: dict[tuple[int, int], str],

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.noting import note_execution, note_handles
-from holdfast.applications.rebind.old_files import look_in_memory, looking_back
+from holdfast.applications.rebind.old_files import add_what_kernel_remembers, inspecting_old_files
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Act, Record
+from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import Handle
 from holdfast.model.mountpoint import MountPoint
@@ -53,7 +53,7 @@ def write_down(
     processes: Sequence[StoppedProcess],
     handles: Mapping[int, Sequence[Handle]],
     storage: OldStorage,
-    record: Record,
+    record: ParkingRecord,
     deadline_ns: int,
 ) -> None:
     """Enter into the record what these processes have. `handles`: of each, by its number.
@@ -62,7 +62,7 @@ def write_down(
     """
     directory = record.directory
     asked = handles if storage.answers else {}
-    with looking_back(
+    with inspecting_old_files(
         processes, asked, directory, deadline_ns, storage.digest_limit_bytes, storage.lasting
     ) as add:
         note_handles(processes, handles, storage.roots, directory, storage.lasting)
@@ -70,16 +70,16 @@ def write_down(
     if storage.without_execution:
         note_execution(processes, storage.without_execution)
     if not storage.answers:
-        look_in_memory(processes, handles, storage.lasting)
+        add_what_kernel_remembers(processes, handles, storage.lasting)
     record.write(*(_entry(process) for process in processes))
 
 
 def _entry(process: StoppedProcess) -> dict[str, object]:
     return {
-        "act": Act.PROCESS,
+        "act": EntryKind.PROCESS,
         "pid": process.pid,
         "name": process.name,
-        "target": process.target.as_json(),
+        "target": process.tracee.as_json(),
         "notes": [note.as_json() for note in process.notes],
     }
 
@@ -91,7 +91,7 @@ def park_handles(processes: Processes) -> None:
     try:
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
-                process.target.set_parked(True)
+                process.tracee.set_parked(True)
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 for kind, driver in DRIVERS.items():

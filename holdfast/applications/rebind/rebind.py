@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.time_budget import Patiences
+from holdfast.applications.rebind.agent.time_budget import TimeBudgets
 from holdfast.applications.rebind.agent_process import (
     LEAST_SECONDS,
     STOPPING_SECONDS,
@@ -26,8 +26,14 @@ from holdfast.applications.rebind.old_files import inodes_of
 from holdfast.applications.rebind.opening.opener import Opener
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.park import OldStorage, park_handles, write_down
-from holdfast.applications.rebind.parking.record import Act, Record
-from holdfast.applications.rebind.parking.relocation import Carrying, Copied, Kept, Unknown, key_of
+from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
+from holdfast.applications.rebind.parking.relocation import (
+    CopiedFiles,
+    OtherContents,
+    Relocation,
+    SameFileSystem,
+    key_of,
+)
 from holdfast.applications.rebind.parking.stopped_process import Processes
 from holdfast.applications.rebind.refusals import explained, not_noted, refuse_blockers
 from holdfast.applications.rebind.regaining import LATE_SECONDS, Regaining
@@ -69,7 +75,7 @@ class Rebind:
         them are a reason not to begin. `alarm_seconds`: if we hang past the deadline, and for so
         long at least, we are killed (see alarm).
         """
-        self._record = Record(record_directory)
+        self._record = ParkingRecord(record_directory)
         self._deadline_ns = deadline_ns
         self._storage = OldStorage.of(
             mounts, answers=storage_answers, digest_limit_bytes=digest_limit_bytes
@@ -83,10 +89,10 @@ class Rebind:
             seized=seized,
             written_through=written_through,
         )
-        self._copied: Copied | None = None
+        self._copied: CopiedFiles | None = None
         self._refuses_confined = refuses_confined
         left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
-        self._patiences = Patiences(left_seconds if left_seconds > 1 else LATE_SECONDS)
+        self._time_budgets = TimeBudgets(left_seconds if left_seconds > 1 else LATE_SECONDS)
         self._alarm: Alarm | None = None
         self._alarm_seconds = alarm_seconds
 
@@ -125,7 +131,7 @@ class Rebind:
         stopped_ns = time.monotonic_ns() + int(STOPPING_SECONDS * 1e9)
         self._set_alarm(min(self._deadline_ns, stopped_ns))
         try:
-            self._stopping.stop(self._deadline_ns, self._patiences)
+            self._stopping.stop(self._deadline_ns, self._time_budgets)
             refuse_blockers(judge(self._stopping.living()))
             if self._refuses_confined:
                 refuse_confined(self._processes)
@@ -140,7 +146,7 @@ class Rebind:
         while self._processes:
             pid, process = next(iter(self._processes.items()))
             try:
-                process.target.release()
+                process.tracee.release()
             except ProcessLookupError:
                 pass
             except OSError as error:
@@ -182,7 +188,7 @@ class Rebind:
             if refusal is error and isinstance(error, OSError):
                 refusal = not_noted(self._record.directory, error)
             raise refusal from error
-        self._record.write({"act": Act.PARKING})
+        self._record.write({"act": EntryKind.PARKING})
         try:
             self._park()
         except OSError as error:
@@ -195,7 +201,7 @@ class Rebind:
 
     def _park(self) -> None:
         park_handles(self._processes)
-        self._tell(Act.PARKED)
+        self._tell(EntryKind.PARKED)
 
     # --- rebinding ------------------------------------------------------------------------------
 
@@ -209,32 +215,37 @@ class Rebind:
         that are not among them count as missing. `same_data`: the contents are known to be those of
         before. `same_inodes`: it is the very file system that was dismounted; otherwise files are
         found where `files_were_copied` has said, and where it was not called they are other ones
-        (see places). May be repeated. Raises DeadlinePassed, StorageFailed when the new storage
+        (see relocation). May be repeated. Raises DeadlinePassed, StorageFailed when the new storage
         does not answer: everything stays parked then.
         """
-        self._tell(Act.REBINDING)
-        carrying: Carrying = Kept() if same_inodes else self._copied or Unknown()
+        self._tell(EntryKind.REBINDING)
+        relocation: Relocation = (
+            SameFileSystem() if same_inodes else self._copied or OtherContents()
+        )
         opener = Opener(
-            bases, self._record.directory, self._deadline_ns, carrying, same_data=same_data
+            bases, self._record.directory, self._deadline_ns, relocation, same_data=same_data
         )
         with opener, execution_permitted(bases, list(self._processes.values())):
             lines = put_back(self._processes, opener, self._record.directory)
         lines = lock_again(self._processes, lines)
-        self._tell(Act.REBOUND)
+        self._tell(EntryKind.REBOUND)
         return [*lines, *self._unmoved({line.handle for line in lines})]
 
     def _unmoved(self, told: Collection[Handle]) -> list[ReboundHandle]:
         """The handles of those that did not do what they were asked, but for those told of."""
         return [
             ReboundHandle(note.handle, HandleOutcome.LOST, words)
-            for notes, words in self._processes.unruly
+            for notes, words in self._processes.uncooperative
             for note in notes
             if note.handle not in told
         ]
 
     def inodes(self) -> dict[str, tuple[str, int, str]]:
-        """What is parked, for whoever has copied the files: by `places.key_of`, what the old file
-        system calls the inode (empty: nothing that lasts), its number, and a path it had."""
+        """What is parked, for whoever has copied the files, by `relocation.key_of`.
+
+        Of each inode: what the old file system calls it (empty: nothing that lasts), its number,
+        and a path that it had.
+        """
         found: dict[str, tuple[str, int, str]] = {}
         for process in self._processes.values():
             for was, inside in inodes_of(process.notes):
@@ -242,10 +253,10 @@ class Rebind:
                 found.setdefault(key, (was.identity, was.inode, inside))
         return found
 
-    def files_were_copied(self, copied: Copied) -> None:
+    def files_were_copied(self, copied: CopiedFiles) -> None:
         """Where each inode's file is on the file system that comes next; written down before
         anything can be mounted there. Raises OSError."""
-        self._record.write({"act": Act.COPIED, "places": copied.as_json()})
+        self._record.write({"act": EntryKind.COPIED, "places": copied.as_json()})
         self._copied = copied
 
     def _tell(self, act: str) -> None:
@@ -268,12 +279,12 @@ class Rebind:
         self._set_alarm(deadline_ns)
         for process in list(self._processes.values()):
             with self._processes.unless_it_ends(process):
-                process.target.set_deadline(deadline_ns)
+                process.tracee.set_deadline(deadline_ns)
 
     def leave(self) -> None:
         """Leave all users parked: they wait until the deadline, or until `regain`."""
         for process in self._processes.values():
-            process.target.abandon()
+            process.tracee.abandon()
         self._processes.clear()
         self._cancel_alarm()
 
@@ -289,10 +300,10 @@ class Rebind:
         were all rebound are let go, the record is removed. Otherwise everything is parked, whatever
         was begun, and `rebind` and `release` come next. Raises DeadlinePassed, Refused.
         """
-        record = Record(record_directory)
+        record = ParkingRecord(record_directory)
         entries = record.read()
         acts = {entry["act"] for entry in entries}
-        if Act.PARKING not in acts:
+        if EntryKind.PARKING not in acts:
             record.remove()
             return None
         raise_limit_of_descriptors()
@@ -300,17 +311,17 @@ class Rebind:
         self._set_alarm(self._deadline_ns)
         try:
             for entry in entries:
-                if entry["act"] == Act.COPIED:
-                    self._copied = Copied.from_json(entry["places"])
-            regaining = Regaining(self._processes, self._deadline_ns, self._patiences)
-            regaining.regain([entry for entry in entries if entry["act"] == Act.PROCESS])
+                if entry["act"] == EntryKind.COPIED:
+                    self._copied = CopiedFiles.from_json(entry["places"])
+            regaining = Regaining(self._processes, self._deadline_ns, self._time_budgets)
+            regaining.regain([entry for entry in entries if entry["act"] == EntryKind.PROCESS])
             self._deadline_ns = regaining.deadline_ns
         except BaseException:
             self.leave()
             raise
-        if not self._processes or Act.REBOUND in acts:
+        if not self._processes or EntryKind.REBOUND in acts:
             self.release()
             return None
-        if Act.PARKED not in acts or Act.REBINDING in acts:
+        if EntryKind.PARKED not in acts or EntryKind.REBINDING in acts:
             self._park()  # also what was rebound: its new locks would be in the way of new ones
         return self

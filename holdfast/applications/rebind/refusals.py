@@ -7,7 +7,7 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.errors import Unruly
+from holdfast.applications.rebind.agent.errors import Uncooperative
 from holdfast.applications.rebind.agent.hindrances import hindrance
 from holdfast.applications.rebind.parking.kept_contents import NO_ROOM, no_room
 from holdfast.applications.rebind.scan import blockers
@@ -42,7 +42,7 @@ def refuse_blockers(judged: Sequence[JudgedHandle]) -> None:
         )
 
 
-def cannot_be_moved(user: User, thread_id: int, error: Unruly) -> Refused:
+def cannot_be_moved(user: User, thread_id: int, error: Uncooperative) -> Refused:
     """What is raised when a process stands, and this thread does not do what it is asked."""
     found = hindrance(user.pid, thread_id)
     return Refused(

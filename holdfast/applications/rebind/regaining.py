@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.applications.rebind.agent.errors import Unruly
-from holdfast.applications.rebind.agent.threads import began_at
-from holdfast.applications.rebind.agent.time_budget import Patience, Patiences
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.errors import Uncooperative
+from holdfast.applications.rebind.agent.threads import start_time
+from holdfast.applications.rebind.agent.time_budget import TimeBudget, TimeBudgets
+from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.late import still_parked
-from holdfast.applications.rebind.parking.record import Note, note_from_json
+from holdfast.applications.rebind.parking.record import HandleNote, note_from_json
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
     StoppedProcess,
@@ -31,12 +31,12 @@ LATE_SECONDS = 10.0
 class Regaining:
     """The taking over of the processes of one record."""
 
-    def __init__(self, processes: Processes, deadline_ns: int, patiences: Patiences) -> None:
+    def __init__(self, processes: Processes, deadline_ns: int, time_budgets: TimeBudgets) -> None:
         """Those that were taken over are added to `processes`."""
         self._processes = processes
         self.deadline_ns = deadline_ns
         """When they leave the harbour by themselves; later when some had left it already."""
-        self._patiences = patiences
+        self._time_budgets = time_budgets
 
     def regain(self, entries: Sequence[dict[str, Any]]) -> None:
         """Take over every process; one that cannot be keeps nobody else from being finished.
@@ -55,52 +55,52 @@ class Regaining:
             except (DeadlinePassed, Refused) as error:
                 if not self._processes:
                     raise
-                self._processes.unruly.append((_notes(entry), str(error)))
+                self._processes.uncooperative.append((_notes(entry), str(error)))
 
     def _regain(self, entry: dict[str, Any]) -> None:
         values = entry["target"]
-        patience = self._patiences.with_user_of(values["pid"])
+        time_budget = self._time_budgets.for_user_of(values["pid"])
         try:
-            target = Target.regain(values, patience=patience)
-            late = target is None
-            if target is None:
-                target = self._stop_late(values, patience)
-        except Unruly as error:
-            self._processes.unruly.append((_notes(entry), error.strerror or str(error)))
+            tracee = Tracee.regain(values, time_budget=time_budget)
+            late = tracee is None
+            if tracee is None:
+                tracee = self._stop_late(values, time_budget)
+        except Uncooperative as error:
+            self._processes.uncooperative.append((_notes(entry), error.strerror or str(error)))
             return
-        if target is None:
+        if tracee is None:
             return
         process = StoppedProcess(
-            target.pid,
+            tracee.pid,
             str(entry["name"]),
-            target,
+            tracee,
             _notes(entry),
-            rights=rights_of_process(target.pid),
+            rights=rights_of_process(tracee.pid),
         )
-        self._processes[target.pid] = process
+        self._processes[tracee.pid] = process
         if late:
             with self._processes.unless_it_ends(process):
                 process.notes = still_parked(process)
                 if not process.notes:
-                    self._processes.pop(target.pid).target.release()
+                    self._processes.pop(tracee.pid).tracee.release()
 
-    def _stop_late(self, values: dict[str, Any], patience: Patience) -> Target | None:
+    def _stop_late(self, values: dict[str, Any], time_budget: TimeBudget) -> Tracee | None:
         """Stop one that has left the harbour, its deadline being past; None: it has ended."""
         now_ns = time.monotonic_ns()
         self.deadline_ns = max(self.deadline_ns, now_ns + int(LATE_SECONDS * 1e9))
         try:
             if began_at(values["pid"]) == values["start_time"]:
                 token = values["token"]
-                return Target.stop(
-                    values["pid"], self.deadline_ns, patience=patience, left_by=token
+                return Tracee.stop(
+                    values["pid"], self.deadline_ns, time_budget=time_budget, left_by=token
                 )
-        except Unruly:
+        except Uncooperative:
             raise
         except ProcessLookupError:
             pass
         return None
 
 
-def _notes(entry: dict[str, Any]) -> list[Note]:
+def _notes(entry: dict[str, Any]) -> list[HandleNote]:
     """What the record says of the handles of a process."""
     return [note_from_json(each) for each in entry["notes"]]

@@ -18,8 +18,8 @@ from holdfast.applications.rebind.locks import take_flocks, take_locks
 from holdfast.applications.rebind.old_files import what_it_was
 from holdfast.applications.rebind.opening.opener import Opener, close_opened
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Opened, Openings, Wanted
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import HandleKind, HandleOutcome
 from holdfast.system.acting_as import Rights
@@ -33,20 +33,20 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
     new storage does not answer: then some handles point there and some are parked.
     """
     all_of = list(processes.values())
-    wanted = _with_all_rights({process.pid: _wanted_by(process) for process in all_of})
+    requests = _with_all_rights({process.pid: _requests_of(process) for process in all_of})
     lines: list[ReboundHandle] = []
-    opened: dict[str, Opened] = {}
-    openings = Openings(opened)
+    opened: dict[str, OpenResult] = {}
+    openings = OpenedFiles(opened)
     try:
-        turns = _turns(_locked(wanted.values()), wanted.values())
+        turns = _turns(_locked(requests.values()), requests.values())
         opened.update(opener.open(turns[0], then=turns[1]))
         take_flocks(processes, opened)
-        last = {each.key: pid for pid, mine in wanted.items() for each in mine}
+        last = {each.key: pid for pid, mine in requests.items() for each in mine}
         for turn, process in enumerate(all_of, 1):
             opened.update(opener.open(turns[turn], then=turns[turn + 1]))
             with processes.unless_it_ends(process):
                 lines += _put(process, openings, directory)
-            keys = [each.key for each in wanted[process.pid] if last[each.key] == process.pid]
+            keys = [each.key for each in requests[process.pid] if last[each.key] == process.pid]
             close_opened(opened[key] for key in keys)
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
@@ -69,21 +69,23 @@ def lock_again(processes: Processes, lines: list[ReboundHandle]) -> list[Rebound
     return lines
 
 
-def _locked(wanted: Iterable[Sequence[Wanted]]) -> list[Wanted]:
-    return list({each.key: each for mine in wanted for each in mine if each.locks}.values())
+def _locked(requests: Iterable[Sequence[OpenRequest]]) -> list[OpenRequest]:
+    return list({each.key: each for mine in requests for each in mine if each.locks}.values())
 
 
-def _turns(first: list[Wanted], wanted: Iterable[Sequence[Wanted]]) -> list[list[Wanted]]:
+def _turns(
+    first: list[OpenRequest], requests: Iterable[Sequence[OpenRequest]]
+) -> list[list[OpenRequest]]:
     """What is opened in which turn, each once: those at first, then what each process needs."""
     turns = [first]
     keys = {each.key for each in first}
-    for mine in wanted:
+    for mine in requests:
         turns.append([each for each in mine if each.key not in keys])
         keys.update(each.key for each in mine)
     return [*turns, []]
 
 
-def _put(process: StoppedProcess, openings: Openings, directory: Path) -> list[ReboundHandle]:
+def _put(process: StoppedProcess, openings: OpenedFiles, directory: Path) -> list[ReboundHandle]:
     lines: list[ReboundHandle] = []
     for kind, driver in DRIVERS.items():
         notes = process.notes_of(kind)
@@ -99,13 +101,13 @@ def _put(process: StoppedProcess, openings: Openings, directory: Path) -> list[R
 
 
 def _watch(
-    process: StoppedProcess, opener: Opener, openings: Openings, directory: Path
+    process: StoppedProcess, opener: Opener, openings: OpenedFiles, directory: Path
 ) -> list[ReboundHandle]:
     notes = process.notes_of(HandleKind.INOTIFY)
     if not notes:
         return []
     driver = DRIVERS[HandleKind.INOTIFY]
-    opened = opener.open(_wanted(process, notes))
+    opened = opener.open(_requests(process, notes))
     try:
         return driver.rebind(process, notes, replace(openings, opened=opened), directory)
     except ProcessLookupError:
@@ -116,23 +118,23 @@ def _watch(
         close_opened(opened.values())
 
 
-def _wanted_by(process: StoppedProcess) -> list[Wanted]:
+def _requests_of(process: StoppedProcess) -> list[OpenRequest]:
     """What must be opened for a process, each once, without what its watches need."""
-    return _wanted(process, [each for each in process.notes if _is_no_watch(each)])
+    return _requests(process, [each for each in process.notes if _is_no_watch(each)])
 
 
-def _is_no_watch(note: Note) -> bool:
+def _is_no_watch(note: HandleNote) -> bool:
     return note.handle.kind is not HandleKind.INOTIFY
 
 
-def _wanted(process: StoppedProcess, notes: Sequence[Note]) -> list[Wanted]:
+def _requests(process: StoppedProcess, notes: Sequence[HandleNote]) -> list[OpenRequest]:
     """What these notes need, each once, with what tells the files apart."""
-    found: dict[str, Wanted] = {}
+    found: dict[str, OpenRequest] = {}
     for note in notes:
         inside = note.details["inside"]
         shows = note.handle.inside[: len(note.handle.inside) - len(inside)].rstrip("/")
         was = what_it_was(note)
-        for each in DRIVERS[note.handle.kind].wants(note):
+        for each in DRIVERS[note.handle.kind].requests(note):
             if each.key not in found:
                 found[each.key] = replace(
                     each, was=each.was or was, rights=process.rights, shows=shows
@@ -140,10 +142,10 @@ def _wanted(process: StoppedProcess, notes: Sequence[Note]) -> list[Wanted]:
     return list(found.values())
 
 
-def _with_all_rights(wanted: Mapping[int, Sequence[Wanted]]) -> dict[int, list[Wanted]]:
+def _with_all_rights(requests: Mapping[int, Sequence[OpenRequest]]) -> dict[int, list[OpenRequest]]:
     """What processes share is given to all of them: it is asked for with the rights of each."""
     rights: dict[str, dict[Rights, None]] = {}
-    for mine in wanted.values():
+    for mine in requests.values():
         for each in mine:
             rights.setdefault(each.key, {}).update(dict.fromkeys(each.rights))
     return {
@@ -151,17 +153,17 @@ def _with_all_rights(wanted: Mapping[int, Sequence[Wanted]]) -> dict[int, list[W
             each if len(rights[each.key]) == 1 else replace(each, rights=tuple(rights[each.key]))
             for each in mine
         ]
-        for pid, mine in wanted.items()
+        for pid, mine in requests.items()
     }
 
 
-def _lost(notes: Sequence[Note], error: OSError) -> list[ReboundHandle]:
+def _lost(notes: Sequence[HandleNote], error: OSError) -> list[ReboundHandle]:
     words = error.strerror or str(error)
     return [ReboundHandle(note.handle, HandleOutcome.LOST, words) for note in notes]
 
 
 def _without_locks(
-    lines: list[ReboundHandle], lost: Sequence[tuple[Note, object]]
+    lines: list[ReboundHandle], lost: Sequence[tuple[HandleNote, object]]
 ) -> list[ReboundHandle]:
     if not lost:
         return lines

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from holdfast.applications.rebind.agent.errors import Unruly
-from holdfast.applications.rebind.agent.time_budget import Patiences
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.errors import Uncooperative
+from holdfast.applications.rebind.agent.time_budget import TimeBudgets
+from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.failed_calls import flush_that_failed, is_to_be_made_again
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
@@ -62,7 +62,7 @@ class Stopping:
         self._servers: set[int] = set()
         """Those that serve file systems, which others may wait for."""
 
-    def stop(self, deadline_ns: int, patiences: Patiences) -> None:
+    def stop(self, deadline_ns: int, time_budgets: TimeBudgets) -> None:
         """Stop all of them; their threads leave the harbour by themselves at the deadline.
 
         Raises Refused or DeadlinePassed when one cannot be stopped; those in `processes` are still
@@ -70,7 +70,7 @@ class Stopping:
         """
         self._servers = serving(self.users)
         for _ in range(MOST_ROUNDS):
-            if not self._stop_new(deadline_ns, patiences) or self._find is None:
+            if not self._stop_new(deadline_ns, time_budgets) or self._find is None:
                 return
             self.users = list(self._find())
 
@@ -78,34 +78,34 @@ class Stopping:
         """Those that are stopped, and have not ended as far as is known."""
         return [user for user in self.users if user.pid in self._processes]
 
-    def _stop_new(self, deadline_ns: int, patiences: Patiences) -> bool:
+    def _stop_new(self, deadline_ns: int, time_budgets: TimeBudgets) -> bool:
         """Stop those that are not stopped yet; whether there was any."""
-        seized: list[tuple[User, Target]] = []
+        seized: list[tuple[User, Tracee]] = []
         try:
             new = [user for user in self.users if user.pid not in self._processes]
             for turn in clients_first(parents_first(new), self._servers):
-                self._stop_turn(turn, seized, patiences)
+                self._stop_turn(turn, seized, time_budgets)
             found = bool(seized)
             # Not before all of them stand: some may share memory or descriptors.
             while seized:
                 self._enter_harbour(*seized[0], deadline_ns)
                 seized.pop(0)
         except BaseException:
-            for _, target in seized:
-                target.abandon()
+            for _, tracee in seized:
+                tracee.abandon()
             raise
         return found
 
     def _stop_turn(
-        self, users: Sequence[User], seized: list[tuple[User, Target]], patiences: Patiences
+        self, users: Sequence[User], seized: list[tuple[User, Tracee]], time_budgets: TimeBudgets
     ) -> None:
         """Seize these and wait until they stand; they are added to `seized`."""
-        mine: list[tuple[User, Target]] = []
+        mine: list[tuple[User, Tracee]] = []
         for user in users:
             if not self._comes_later(user, seized):
                 with suppress(ProcessLookupError):
-                    patience = patiences.with_user_of(user.pid)
-                    mine.append((user, Target.seize(user.pid, patience)))
+                    time_budget = time_budgets.for_user_of(user.pid)
+                    mine.append((user, Tracee.seize(user.pid, time_budget)))
                     seized.append(mine[-1])
         if mine and self._seized is not None:
             self._seized()
@@ -116,37 +116,37 @@ class Stopping:
                 each[1].abandon()
                 seized.remove(each)
 
-    def _comes_later(self, user: User, seized: Sequence[tuple[User, Target]]) -> bool:
+    def _comes_later(self, user: User, seized: Sequence[tuple[User, Tracee]]) -> bool:
         """One whose parent cannot stop before it has run on: the next round finds it."""
         return self._find is not None and is_being_born(user.pid, [each.pid for each, _ in seized])
 
-    def _enter_harbour(self, user: User, target: Target, deadline_ns: int) -> None:
+    def _enter_harbour(self, user: User, tracee: Tracee, deadline_ns: int) -> None:
         """Bring the threads of one that stands into its harbour. Raises Refused, OSError."""
         try:
-            target.enter_harbour(deadline_ns)
+            tracee.enter_harbour(deadline_ns)
             self._processes[user.pid] = StoppedProcess(
                 user.pid,
                 user.name,
-                target,
+                tracee,
                 storage_answers=self._storage_answers,
                 rights=rights_of_process(user.pid),
             )
             if self._seized is not None:
-                self._make_calls_again(user, target)
-        except Unruly as error:
-            raise cannot_be_moved(user, target.executor, error) from error
+                self._make_calls_again(user, tracee)
+        except Uncooperative as error:
+            raise cannot_be_moved(user, tracee.executor, error) from error
         except ProcessLookupError:
-            target.abandon()
+            tracee.abandon()
 
-    def _make_calls_again(self, user: User, target: Target) -> None:
+    def _make_calls_again(self, user: User, tracee: Tracee) -> None:
         """What failed because the mount was aborted has not happened, as the program sees it."""
         numbers = {each.number for each in user.handles if each.number is not None}
-        for thread_id, (call, error) in target.failed_calls().items():
-            descriptor = target.threads[thread_id].argument(0)
+        for thread_id, (call, error) in tracee.failed_calls().items():
+            descriptor = tracee.threads[thread_id].argument(0)
             if is_to_be_made_again(
                 call, error, descriptor, numbers, written_through=self._written_through
             ):
-                target.make_call_again(thread_id)
+                tracee.make_call_again(thread_id)
                 self.calls_made_again += 1
             elif flush := flush_that_failed(call, descriptor, numbers):
                 words = f"{flush} of descriptor {descriptor} in {user.name} (process {user.pid})"

@@ -17,8 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.parking.placed_contents import OpenFile
-from holdfast.applications.rebind.parking.placed_contents import Progress as CopiedAhead
+from holdfast.applications.rebind.parking.placed_contents import CopiedAhead, OpenFile
 from holdfast.errors import (
     ContainerFailed,
     DeadlinePassed,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.detaching import tend_reluctant
+from holdfast.applications.rebind.agent.detaching import detach_late_threads
 from holdfast.errors import Blocked, DeadlinePassed, Refused
 from holdfast.model.handle import HandleOutcome
 from holdfast.system import ptrace
@@ -71,7 +71,7 @@ def _goes_on(program: Program) -> None:
     """Our end would let it go; we live on."""
 
     def is_free() -> bool:
-        tend_reluctant()
+        detach_late_threads()
         return not ptrace.tracer_of(program.pid)
 
     wait_until(is_free, "we hold it")

@@ -18,7 +18,7 @@ def test_the_others_go_on(bench: Bench, hold: Hold) -> None:
     programs = [hold("file", within=NOBODY) for _ in range(3)]
     rebind = bench.rebind()
     rebind.stop()
-    target = rebind._processes[programs[1].pid].target
+    target = rebind._processes[programs[1].pid].tracee
     target.write(target.scratch, struct.pack("<QQ", 64, 64))
     target.call("prlimit64", 0, resource.RLIMIT_NOFILE, target.scratch, 0)
     with pytest.raises(PermissionError, match="prlimit64"):

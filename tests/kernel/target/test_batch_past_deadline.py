@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
 
 ROUNDS = 20
@@ -18,7 +18,7 @@ def test_nothing_is_different(parked: bool, steadfast_program: Path, ram_directo
     with Steadfast((str(steadfast_program),), ram_directory) as program:
         before = program.condition()
         for _ in range(ROUNDS):
-            target = Target.stop(program.pid, time.monotonic_ns())
+            target = Tracee.stop(program.pid, time.monotonic_ns())
             target.set_parked(parked)
             for _ in range(5):
                 results = target.call_many([("getpid", ())] * 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
 
 
@@ -13,7 +13,7 @@ def test_it_goes_on_by_itself(steadfast_program: Path, ram_directory: Path) -> N
     """It stands until then, and what is left of the harbour goes with the next stop."""
     with Steadfast((str(steadfast_program),), ram_directory) as program:
         before = program.condition()
-        target = Target.stop(program.pid, time.monotonic_ns() + 10**9)
+        target = Tracee.stop(program.pid, time.monotonic_ns() + 10**9)
         began = time.monotonic()
         target.set_parked(True)
         target.abandon()
@@ -23,7 +23,7 @@ def test_it_goes_on_by_itself(steadfast_program: Path, ram_directory: Path) -> N
             time.sleep(0.001)
         assert time.monotonic() - began >= 0.9
         program.goes_on()
-        Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9).release()
+        Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9).release()
         program.goes_on()
         assert program.condition() == before
 
@@ -32,13 +32,13 @@ def test_another_agent_comes_first(steadfast_program: Path, ram_directory: Path)
     """With the record it can go on where the first one died."""
     with Steadfast((str(steadfast_program),), ram_directory) as program:
         before = program.condition()
-        target = Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+        target = Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
         record = target.as_json()
         target.set_parked(True)
         left_open = target.give(0)
         target.abandon()
         assert program.stands_still()
-        regained = Target.regain(record)
+        regained = Tracee.regain(record)
         assert regained is not None
         assert regained.call("getpid") == program.pid
         assert Path(f"/proc/{program.pid}/fd/{left_open}").exists()
@@ -51,11 +51,11 @@ def test_it_has_left(steadfast_program: Path, ram_directory: Path) -> None:
     """After the deadline there is nothing to regain, and nothing is left behind."""
     with Steadfast((str(steadfast_program),), ram_directory) as program:
         before = program.condition()
-        target = Target.stop(program.pid, time.monotonic_ns())
+        target = Tracee.stop(program.pid, time.monotonic_ns())
         record = target.as_json()
         target.set_parked(True)
         target.abandon()
         program.goes_on()
-        assert Target.regain(record) is None
+        assert Tracee.regain(record) is None
         program.goes_on()
         assert program.condition() == before

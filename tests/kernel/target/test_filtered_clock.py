@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.waiting import wait_until
 
 SOURCE = """
@@ -47,7 +47,7 @@ def test_it_goes_on(ram_directory: Path) -> None:
         process = subprocess.Popen([program], stdout=file)
     try:
         wait_until(lambda: output.stat().st_size > 10, "it does not begin")
-        target = Target.stop(process.pid, time.monotonic_ns() + 10**9)
+        target = Tracee.stop(process.pid, time.monotonic_ns() + 10**9)
         target.set_parked(True)
         size = output.stat().st_size
         target.abandon()

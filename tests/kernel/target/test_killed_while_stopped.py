@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.system.ptrace import thread_ids
 from tests.waiting import wait_until
 
@@ -20,7 +20,7 @@ def test_its_parent_hears_of_it(steadfast_program: Path) -> None:
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     wait_until(lambda: len(thread_ids(pid)) == 4, "it does not begin")
-    target = Target.stop(pid, time.monotonic_ns() + 60 * 10**9)
+    target = Tracee.stop(pid, time.monotonic_ns() + 60 * 10**9)
     os.kill(pid, 9)
     with pytest.raises(ProcessLookupError):
         target.release()

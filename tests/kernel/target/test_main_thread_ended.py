@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.scan import blockers, judge
 from holdfast.applications.users import find_users
 from holdfast.errors import Refused
@@ -53,7 +53,7 @@ def test_is_refused(ram_directory: Path) -> None:
         found = blockers(judge(find_users(capture(str(mount)))))
         assert [each.handle.pid for each in found] == [process.pid]
         with pytest.raises(Refused, match="main thread"):
-            Target.stop(process.pid, time.monotonic_ns() + 60 * 10**9)
+            Tracee.stop(process.pid, time.monotonic_ns() + 60 * 10**9)
     finally:
         process.kill()
         process.wait()

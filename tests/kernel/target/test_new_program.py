@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.errors import DeadlinePassed, Refused
 from tests.waiting import wait_until
 
@@ -64,7 +64,7 @@ def test_in_another_thread(again: Path) -> None:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end or not stopped:
             try:
-                target = Target.stop(pid, time.monotonic_ns() + 60 * 10**9)
+                target = Tracee.stop(pid, time.monotonic_ns() + 60 * 10**9)
             except (ProcessLookupError, Refused, DeadlinePassed):
                 continue
             assert target.call("getpid") == pid

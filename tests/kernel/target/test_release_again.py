@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
 
 NOBODY = 65534
@@ -17,7 +17,7 @@ NOBODY = 65534
 
 def test_a_second_time_nothing_is_done(steadfast_program: Path, tmp_path: Path) -> None:
     with Steadfast([str(steadfast_program)], tmp_path) as steadfast:
-        target = Target.stop(steadfast.pid, time.monotonic_ns() + 60 * 10**9)
+        target = Tracee.stop(steadfast.pid, time.monotonic_ns() + 60 * 10**9)
         target.set_parked(True)
         target.release()
         target.release()
@@ -29,7 +29,7 @@ def test_what_cannot_be_put_back_keeps_nobody(steadfast_program: Path, ram_direc
     """Here its limit of descriptors, which it may not raise any more."""
     nobody = {"user": NOBODY, "group": NOBODY}
     with Steadfast([str(steadfast_program)], ram_directory, **nobody) as steadfast:
-        target = Target.stop(steadfast.pid, time.monotonic_ns() + 60 * 10**9)
+        target = Tracee.stop(steadfast.pid, time.monotonic_ns() + 60 * 10**9)
         target.write(target.scratch, struct.pack("<QQ", 64, 64))
         target.call("prlimit64", 0, resource.RLIMIT_NOFILE, target.scratch, 0)
         target.set_parked(True)
@@ -38,6 +38,6 @@ def test_what_cannot_be_put_back_keeps_nobody(steadfast_program: Path, ram_direc
         target.release()
         steadfast.goes_on()
         steadfast.is_well()
-        Target.stop(steadfast.pid, time.monotonic_ns() + 60 * 10**9).release()
+        Tracee.stop(steadfast.pid, time.monotonic_ns() + 60 * 10**9).release()
         steadfast.goes_on()
         steadfast.is_well()

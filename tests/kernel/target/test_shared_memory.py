@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.system.ptrace import has_ended
 
 SOURCE = """
@@ -46,7 +46,7 @@ def test_both_are_stopped(ram_directory: Path) -> None:
     try:
         for _ in range(2):
             targets = [
-                Target.stop(pid, time.monotonic_ns() + 60 * 10**9) for pid in (process.pid, other)
+                Tracee.stop(pid, time.monotonic_ns() + 60 * 10**9) for pid in (process.pid, other)
             ]
             assert [target.call("getpid") for target in targets] == [process.pid, other]
             for target in targets:

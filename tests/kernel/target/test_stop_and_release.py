@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
 
 UNPRIVILEGED = 65534
@@ -37,7 +37,7 @@ def test_nothing_is_different(kind: str, steadfast_program: Path, ram_directory:
     with Steadfast(command, ram_directory, **options) as program:
         before = program.condition()
         for _ in range(ROUNDS):
-            target = Target.stop(program.pid, in_future())
+            target = Tracee.stop(program.pid, in_future())
             try:
                 assert target.call("getpid") == program.pid
                 read_end, write_end = os.pipe()
@@ -60,7 +60,7 @@ def test_nothing_is_different(kind: str, steadfast_program: Path, ram_directory:
 def test_it_stands_still(steadfast_program: Path, ram_directory: Path) -> None:
     """Between stop and release no thread does anything."""
     with Steadfast((str(steadfast_program),), ram_directory) as program:
-        target = Target.stop(program.pid, in_future())
+        target = Tracee.stop(program.pid, in_future())
         try:
             assert program.stands_still()
         finally:
@@ -90,7 +90,7 @@ def test_an_interpreter(ram_directory: Path) -> None:
             while output.stat().st_size == size:
                 assert process.poll() is None
                 time.sleep(0.001)
-            Target.stop(process.pid, in_future()).release()
+            Tracee.stop(process.pid, in_future()).release()
         assert process.poll() is None
     finally:
         process.kill()

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.waiting import wait_until
 
 CODE = """
@@ -52,13 +52,13 @@ def test_it_stops() -> None:
             agent = os.fork()
             if agent == 0:
                 try:
-                    Target.stop(program.pid, deadline_ns).call("dup3", 0, number, 0)
+                    Tracee.stop(program.pid, deadline_ns).call("dup3", 0, number, 0)
                 finally:
                     os._exit(1)
             wait_until(lambda: _replaces_and_sleeps(program.pid))
             os.kill(agent, signal.SIGKILL)
             os.waitpid(agent, 0)
-            Target.stop(program.pid, deadline_ns).release()
+            Tracee.stop(program.pid, deadline_ns).release()
             assert program.communicate("goes on")[0] == "goes on\n"
         finally:
             peer.close()

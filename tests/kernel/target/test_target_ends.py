@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
 
 
@@ -15,7 +15,7 @@ from tests.kernel.target.steadfast import Steadfast
 def test_killed_while_stopped(instant: str, steadfast_program: Path, ram_directory: Path) -> None:
     """The next thing that is asked of it fails with ProcessLookupError."""
     with Steadfast((str(steadfast_program),), ram_directory) as program:
-        target = Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+        target = Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
         program.process.kill()
         with pytest.raises(ProcessLookupError):
             if instant == "before a call":
@@ -32,4 +32,4 @@ def test_gone_before(steadfast_program: Path, ram_directory: Path) -> None:
         program.process.kill()
         program.process.wait()
         with pytest.raises(ProcessLookupError):
-            Target.stop(program.pid, time.monotonic_ns())
+            Tracee.stop(program.pid, time.monotonic_ns())

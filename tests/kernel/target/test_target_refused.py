@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.errors import InUse, Refused
 from holdfast.system.ptrace import tracer_of
 from tests.kernel.target.steadfast import Steadfast
@@ -26,7 +26,7 @@ def test_traced_by_another(steadfast_program: Path, ram_directory: Path) -> None
         try:
             wait_until(lambda: tracer_of(program.pid) != 0, "strace does not attach")
             with pytest.raises(Refused, match=str(tracer.pid)):
-                Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+                Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
         finally:
             tracer.terminate()
             tracer.wait()
@@ -36,14 +36,14 @@ def test_traced_by_another(steadfast_program: Path, ram_directory: Path) -> None
 def test_parked_by_another(steadfast_program: Path, ram_directory: Path) -> None:
     """Somebody else's restoration was interrupted: its record is needed, not a second stop."""
     with Steadfast((str(steadfast_program),), ram_directory) as program:
-        target = Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+        target = Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
         record = target.as_json()
         target.set_parked(True)
         target.abandon()
         with pytest.raises(InUse, match="parked"):
-            Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+            Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
         assert program.stands_still()
-        regained = Target.regain(record)
+        regained = Tracee.regain(record)
         assert regained is not None
         regained.release()
         program.goes_on()
@@ -55,7 +55,7 @@ def test_stopped_before(steadfast_program: Path, ram_directory: Path) -> None:
         os.kill(program.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, program.pid, os.WSTOPPED)
         before = program.condition()
-        Target.stop(program.pid, time.monotonic_ns() + 60 * 10**9).release()
+        Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9).release()
         assert program.stands_still()
         wait_until(lambda: program.condition() == before, "it is not as it was")
         os.kill(program.pid, signal.SIGCONT)

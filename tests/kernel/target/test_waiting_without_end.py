@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 
 BEGINNING = """
 import ctypes, os, signal, sys
@@ -69,7 +69,7 @@ def test_goes_on_waiting(wait: str) -> None:
         assert process.stdout.readline() == "ready\n"
         for number in (0, 0, signal.SIGUSR1):
             wait_until_asleep(process.pid)
-            target = Target.stop(process.pid, time.monotonic_ns() + 60 * 10**9)
+            target = Tracee.stop(process.pid, time.monotonic_ns() + 60 * 10**9)
             if number:
                 os.kill(process.pid, number)
             target.release()

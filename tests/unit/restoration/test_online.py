@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from holdfast.applications.rebind.parking.placed_contents import Progress
+from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
 from holdfast.restoration.copying.passes import PassResult, Replica
 from holdfast.restoration.online import OnlineCopy, is_near
 
@@ -20,7 +20,7 @@ def test_a_short_pass_is_near_and_one_that_shrinks_no_more() -> None:
 def test_a_pass_that_missed_most_is_not_near_however_short() -> None:
     passes = [PassResult(1, 0.1, entries=1000, missed_files=990)]
     assert not is_near(passes)
-    copy = OnlineCopy(tuple(passes), True, Progress(), 0.0)
+    copy = OnlineCopy(tuple(passes), True, CopiedAhead(), 0.0)
     assert copy.final_pass_seconds > 0.9
     assert is_near([PassResult(1, 0.1, entries=1000, missed_files=1)]), "replaced all the time"
 

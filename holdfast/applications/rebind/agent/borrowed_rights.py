@@ -13,7 +13,7 @@ import os
 import struct
 
 from holdfast.applications.rebind.agent.calls import LEAST_RESULT
-from holdfast.applications.rebind.agent.tracee import Target
+from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.agent.x86_64 import CHILD
 
 # <linux/sched.h>. No signal is sent when the child ends, so the process is not told of it.
@@ -21,23 +21,23 @@ _CLONE_VM, _CLONE_FILES, _CLONE_VFORK, _CLONE_NEWUSER = 0x100, 0x400, 0x4000, 0x
 _WALL = 0x40000000  # <linux/wait.h>: also for children that end without a signal
 
 
-def prctl_with_every_right(target: Target, arguments: tuple[int, ...]) -> None:
+def prctl_with_every_right(tracee: Tracee, arguments: tuple[int, ...]) -> None:
     """Make the call. Raises OSError: EPERM where such children are not allowed, or its errno."""
     option, second, third, fourth, fifth = arguments
-    result = target.scratch + 1024
-    target.write(result, struct.pack("<q", -errno.EPERM))
+    result = tracee.scratch + 1024
+    tracee.write(result, struct.pack("<q", -errno.EPERM))
     code = CHILD.with_values(
         {
             **{"option": option, "second": second, "third": third},
             **{"fourth": fourth, "fifth": fifth},
-            **{"result": result, "wait": target.wait_address},
+            **{"result": result, "wait": tracee.wait_address},
         }
     )
     flags = _CLONE_VM | _CLONE_FILES | _CLONE_VFORK | _CLONE_NEWUSER
-    child = target.call_with_code(code, "clone", flags, 0, 0, 0, 0)
-    target.call("wait4", child, 0, _WALL, 0)
-    answer = struct.unpack("<q", target.read(result, 8))[0]
+    child = tracee.call_with_code(code, "clone", flags, 0, 0, 0, 0)
+    tracee.call("wait4", child, 0, _WALL, 0)
+    answer = struct.unpack("<q", tracee.read(result, 8))[0]
     if answer < LEAST_RESULT:
-        raise target.give_up("say what became of a system call")
+        raise tracee.give_up("say what became of a system call")
     if answer < 0:
         raise OSError(-answer, os.strerror(-answer))

@@ -53,13 +53,13 @@ LEAST_RESULT = -4095
 def make_call(threads: Threads, thread_id: int, wanted: Registers) -> int:
     """Let a thread make the system call for which its registers were prepared; the raw result.
 
-    Raises ProcessLookupError when the process has ended; Unruly when the thread does anything
-    else, or does not come to an end in time. Only this very call is made: whoever writes to the
-    code gets no other one out of it.
+    Raises ProcessLookupError when the process has ended; Uncooperative when the thread does
+    anything else, or does not come to an end in time. Only this very call is made: whoever writes
+    to the code gets no other one out of it.
     """
     threads.check()
     begun = time.monotonic()
-    deadline = begun + threads.patience.limit_seconds
+    deadline = begun + threads.time_budget.limit_seconds
     entered = False
     computing = _Computing(thread_id)
     ptrace.go_on(thread_id)
@@ -84,7 +84,7 @@ def make_call(threads: Threads, thread_id: int, wanted: Registers) -> int:
                 entered = True
             ptrace.go_on(thread_id, stop.signal)
     finally:
-        threads.patience.spend(time.monotonic() - begun)
+        threads.time_budget.spend(time.monotonic() - begun)
 
 
 class _Computing:
@@ -242,11 +242,11 @@ class Calls:
         """Wait until a thread has gone through the table, and stop it."""
         begun = time.monotonic()
         try:
-            self._await_table(table, thread_id, begun + self._threads.patience.limit_seconds)
+            self._await_table(table, thread_id, begun + self._threads.time_budget.limit_seconds)
         finally:
-            self._threads.patience.spend(time.monotonic() - begun)
-        patience_seconds = max(self._threads.patience.limit_seconds, LET_GO_SECONDS)
-        if not self._threads.take_back(thread_id, patience_seconds):
+            self._threads.time_budget.spend(time.monotonic() - begun)
+        limit_seconds = max(self._threads.time_budget.limit_seconds, LET_GO_SECONDS)
+        if not self._threads.take_back(thread_id, limit_seconds):
             raise self._threads.give_up(thread_id, "stop after the calls that it was to make")
         if ptrace.has_ended(thread_id):
             raise gone(self._threads.pid)

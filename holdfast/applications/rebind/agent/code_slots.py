@@ -1,8 +1,8 @@
-"""Bytes in a process's executable memory that nothing uses, for the first and the last call there.
+"""Unused bytes in the executable memory of a process: room for the first and the last call there.
 
 The zeros behind the last instruction of an executable mapping, up to the end of its page, are never
 executed: they pad the file. The vDSO comes first: every process has it, and it is on no volume.
-The slots are always the same, so what an agent that died has left in one is found again.
+The slots are always the same, so code that a dead agent has left in one is found again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from holdfast.applications.rebind.agent.harbour import PAGE, SLACK_BYTES
+from holdfast.applications.rebind.agent.harbour import PAGE, SLOT_BYTES
 from holdfast.applications.rebind.agent.threads import Threads
 from holdfast.applications.rebind.agent.x86_64 import SLOT_START
 from holdfast.errors import Refused
@@ -18,7 +18,7 @@ from holdfast.system.proc_text import Map
 
 
 def find_slots(threads: Threads, maps: list[Map], mark: bytes = b"") -> Iterator[tuple[int, bool]]:
-    """Addresses of SLACK_BYTES each, and whether an agent that died has left code there.
+    """Addresses of SLOT_BYTES each, and whether an agent that died has left code there.
 
     `maps`: of the process. `mark`: pages in which this is not are passed over.
     """
@@ -36,14 +36,14 @@ def find_slots(threads: Threads, maps: list[Map], mark: bytes = b"") -> Iterator
         if mark not in page:
             continue
         # one slot stays unused: code that happens to end with zeros is not taken for padding
-        states = [_state(page[start : start + SLACK_BYTES]) for start in _STARTS]
+        states = [_state(page[start : start + SLOT_BYTES]) for start in _STARTS]
         for index, state in enumerate(states[:-1]):
             if state is None or states[index + 1] is None:
                 break
             yield end - PAGE + _STARTS[index], state
 
 
-_STARTS = range(PAGE - SLACK_BYTES, -1, -SLACK_BYTES)
+_STARTS = range(PAGE - SLOT_BYTES, -1, -SLOT_BYTES)
 
 
 def _state(slot: bytes) -> bool | None:

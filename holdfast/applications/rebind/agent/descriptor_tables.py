@@ -57,13 +57,13 @@ class CallableProcess(Protocol):
     def give_up(self, what: str) -> ProcessLookupError: ...
 
 
-class Courier:
+class DescriptorChannel:
     """A line into one descriptor table of a stopped process."""
 
-    def __init__(self, target: CallableProcess, thread_id: int | None) -> None:
-        self._target = target
+    def __init__(self, tracee: CallableProcess, thread_id: int | None) -> None:
+        self._target = tracee
         self._thread_id = thread_id
-        self.pidfd = open_thread(thread_id or target.pid)
+        self.pidfd = open_thread(thread_id or tracee.pid)
         self.inside: tuple[int, ...] = ()
         """Numbers of the socket pair in the process, from the first time that one is needed."""
         self._socket: socket.socket | None = None
@@ -178,12 +178,12 @@ def close_inside(process: CallableProcess, number: int, thread_id: int | None) -
         pass
 
 
-class Tables:
+class DescriptorTables:
     """All tables of one process: threads may have their own (clone(2) without CLONE_FILES)."""
 
     def __init__(self, process: CallableProcess) -> None:
         self._process = process
-        self._couriers: dict[int | None, Courier] = {}
+        self._channels: dict[int | None, DescriptorChannel] = {}
         self._limit = (0, 0)
         self._before: dict[int, set[int]] = {}
         """Numbers in each table when the process stopped, by a thread that uses it."""
@@ -196,11 +196,11 @@ class Tables:
                 self._before[thread_id] = _numbers(self._process.pid, thread_id)
         self._limit = self._limit_now()
 
-    def courier(self, thread_id: int | None) -> Courier:
+    def channel(self, thread_id: int | None) -> DescriptorChannel:
         """The line into the process's (or a thread's own) table."""
-        if thread_id not in self._couriers:
-            self._couriers[thread_id] = Courier(self._process, thread_id)
-        return self._couriers[thread_id]
+        if thread_id not in self._channels:
+            self._channels[thread_id] = DescriptorChannel(self._process, thread_id)
+        return self._channels[thread_id]
 
     def allow_more(self) -> bool:
         """Raise the soft limit of descriptors until `clear`; whether it could be."""
@@ -224,8 +224,8 @@ class Tables:
 
     def clear(self) -> None:
         """Close whatever was opened inside for us, and put the limit back."""
-        while self._couriers:
-            self._couriers.popitem()[1].close()
+        while self._channels:
+            self._channels.popitem()[1].close()
         for thread_id, before in self._before.items():
             # Nobody else could open any while all threads stood.
             for number in sorted(_numbers(self._process.pid, thread_id) - before):
@@ -235,9 +235,9 @@ class Tables:
 
     def forget(self) -> None:
         """Close our ends only. Idempotent."""
-        for courier in self._couriers.values():
-            courier.forget()
-        self._couriers.clear()
+        for channel in self._channels.values():
+            channel.forget()
+        self._channels.clear()
 
     def as_json(self) -> dict[str, Any]:
         """What a later agent needs to know of them."""

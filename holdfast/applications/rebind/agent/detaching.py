@@ -44,11 +44,11 @@ def run_and_interrupt(thread_id: int, deliver: int) -> None:
 
 
 def detach_later(thread_id: int) -> None:
-    """Remember a thread that has not stopped in time; `tend_reluctant` detaches from it."""
+    """Remember a thread that has not stopped in time; `detach_late_threads` detaches from it."""
     _reluctant.add(thread_id)
 
 
-def tend_reluctant() -> None:
+def detach_late_threads() -> None:
     """Let go of threads that stopped only after we had given them up."""
     for thread_id in list(_reluctant):
         if detach(thread_id, 0.0):

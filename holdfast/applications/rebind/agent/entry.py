@@ -1,8 +1,8 @@
-"""The way of a process's threads into a harbour, and out of it.
+"""How the threads of a process get into its harbour, and out of it.
 
 Owns the first call, which maps the harbour, and the last one, which unmaps it: both are made by
-code in the slack. Invariant: at every instant our death leaves each thread in its own code, or in
-code that gives it its own state back. Must never leave code in the slack when a process goes on.
+code in a code slot. Invariant: at every instant our death leaves each thread in its own code, or in
+code that gives it its own state back. No code of ours is left in the slot when the process goes on.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from holdfast.applications.rebind.agent.calls import Calls, failure, make_call
 from holdfast.applications.rebind.agent.code_slots import choose_slot
 from holdfast.applications.rebind.agent.harbour import (
-    SLACK_BYTES,
+    SLOT_BYTES,
     Harbour,
     choose_place,
-    slack_code,
+    slot_code,
 )
 from holdfast.applications.rebind.agent.threads import LAYOUT, Threads
 from holdfast.system import ptrace
@@ -26,8 +26,8 @@ _MAP_FIXED_NOREPLACE = 0x100022
 """With MAP_PRIVATE and MAP_ANONYMOUS, asm-generic/mman-common.h; Linux 4.17."""
 
 
-class Passage:
-    """Through one slot of the slack of one process. Raises Refused when there is none."""
+class HarbourEntry:
+    """Into the harbour and out of it, by one code slot. Raises Refused when there is none."""
 
     def __init__(self, threads: Threads, maps: list[Map]) -> None:
         self._threads = threads
@@ -73,7 +73,7 @@ class Passage:
         """One system call through self-restoring code: the harbour is not there (any more)."""
         threads, executor = self._threads, self._threads.executor
         registers = threads.registers[executor]
-        code = slack_code(self._slot, registers, threads.masks[executor], harbour)
+        code = slot_code(self._slot, registers, threads.masks[executor], harbour)
         threads.memory.write(self._slot, code)
         calling = registers.copy()
         calling.prepare_call(self._slot, number_of(name, LAYOUT.machine), arguments)
@@ -91,5 +91,5 @@ class Passage:
         ptrace.set_registers(thread_id, self._threads.registers[thread_id])
 
     def clear(self) -> None:
-        """Take our code out of the slack. Raises OSError."""
-        self._threads.memory.write(self._slot, bytes(SLACK_BYTES))
+        """Take our code out of the slot. Raises OSError."""
+        self._threads.memory.write(self._slot, bytes(SLOT_BYTES))

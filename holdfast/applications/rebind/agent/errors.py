@@ -10,7 +10,7 @@ def gone(pid: int) -> ProcessLookupError:
     return ProcessLookupError(errno.ESRCH, f"process {pid} has ended")
 
 
-class Unruly(ProcessLookupError):
+class Uncooperative(ProcessLookupError):
     """A process lives and does not do what is asked of it: for us it is as good as gone.
 
     Whoever may write to its memory can bring that about. Nobody else may suffer for it.

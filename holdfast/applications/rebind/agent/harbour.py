@@ -1,19 +1,19 @@
-"""The harbour: where the threads of a stopped process wait when nobody holds them any more.
+"""The harbour: a mapping inside a stopped process in which its threads wait.
 
-Owns where everything lies in it; the machine code is in `x86_64`. A thread of a stopped process has registers that
-point into the harbour. As long as it is traced it executes nothing, except for a system call that
-we ask of it; when its tracer dies at any instant, it goes on in the harbour: it waits there until
-the deadline if handles of its process are parked, and then (or at once if none is) it gives itself
-back its own registers and signal mask and goes on where it was. So the death of whoever stopped a
-process can never make it execute anything foreign.
+Owns where everything lies in it; the machine code is in `x86_64`. The registers of a stopped thread
+point into the harbour. While it is traced, it executes nothing but single system calls that we ask
+of it. When its tracer dies, at any instant, it goes on in the harbour by itself: if handles of its
+process are parked it waits there until the deadline; then (or at once if none is parked) it sets
+its own signal mask and registers, and continues where it was stopped. So the death of whoever
+stopped a process never makes it execute anything foreign.
 
-The same self-restoring code, put into unused bytes at the end of an executable mapping (the slack),
-maps the harbour in the beginning and unmaps it in the end.
+The first call, which maps the harbour, and the last one, which unmaps it, are made by code of the
+same kind in a code slot (see `code_slots`).
 
-Layout of the harbour, one mapping: code pages (wait loop, then one exit for each thread), data
-pages (is anything parked, deadline, cells of each thread), scratch. x86-64 only: on arm64 a thread
-cannot jump without losing a register, so it needs frames for rt_sigreturn; nobody has tested that,
-so it is refused.
+Layout of the mapping: code pages (call instruction and wait loop, one exit for each thread, room
+for code that is needed once), data pages (is anything parked, deadline, token, size; cells of each
+thread), scratch memory for arguments. x86-64 only: on arm64 a thread cannot jump without losing a
+register, so it would need a frame for rt_sigreturn; that is not written, and refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAGE = 4096
 EXIT_BYTES = 256
 ROOM_BYTES = 256
 SCRATCH_BYTES = 64 << 10
-SLACK_BYTES = 256
+SLOT_BYTES = 256
 _CODE_START = 256
 """The exits begin after the call instruction and the wait loop."""
 _HEAD_BYTES, _CELLS_BYTES = 32, 32
@@ -57,16 +57,16 @@ def as_if_restarted(registers: Registers) -> Registers:
     return own
 
 
-def slack_code(slot: int, registers: Registers, mask: int, harbour: Harbour) -> bytes:
-    """Code for a slot of the slack: one system call, then the thread's own state again.
+def slot_code(slot: int, registers: Registers, mask: int, harbour: Harbour) -> bytes:
+    """Code for a code slot: one system call, then the thread's own state again.
 
     The slot ends with the place of the harbour that the call maps or unmaps.
     """
     own = as_if_restarted(registers)
     mask_address = slot + SLOT.offset_of("mask")
     code = SLOT.with_values({**own.values, "mask_address": mask_address, "mask": mask})
-    assert len(code) <= SLACK_BYTES - 16
-    return code.ljust(SLACK_BYTES - 16, b"\0") + struct.pack(
+    assert len(code) <= SLOT_BYTES - 16
+    return code.ljust(SLOT_BYTES - 16, b"\0") + struct.pack(
         "<QQ", harbour.address, harbour.size_bytes
     )
 

@@ -1,4 +1,4 @@
-"""What an agent that died has left in a process: harbours that threads leave, code in the slack.
+"""What an agent that died has left in a process: harbours, and code in code slots.
 
 Threads leave both by themselves, within microseconds; but a signal handler may run in between, and
 returns there. Nothing of it may be removed or written over while a thread can still come back.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.code_slots import find_left_over
-from holdfast.applications.rebind.agent.harbour import PAGE, SLACK_BYTES
+from holdfast.applications.rebind.agent.harbour import PAGE, SLOT_BYTES
 from holdfast.applications.rebind.agent.threads import Threads
 from holdfast.applications.rebind.agent.x86_64 import HARBOUR_START
 from holdfast.errors import DeadlinePassed, InUse
@@ -30,7 +30,7 @@ _MOST_CODE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Stray:
+class AbandonedHarbour:
     """A harbour without an agent."""
 
     address: int
@@ -41,19 +41,19 @@ class Stray:
     """Threads wait in it. False once its deadline has passed: they leave it."""
 
 
-def find_strays(threads: Threads, maps: list[Map]) -> list[Stray]:
+def find_abandoned(threads: Threads, maps: list[Map]) -> list[AbandonedHarbour]:
     """The harbours in a stopped process."""
     found = []
     for each in maps:
         if each.mode != "r-xp" or each.inode or each.path:
             continue
-        stray = stray_at(threads, each.start)
-        if stray is not None:
-            found.append(stray)
+        harbour = abandoned_harbour_at(threads, each.start)
+        if harbour is not None:
+            found.append(harbour)
     return found
 
 
-def stray_at(threads: Threads, address: int) -> Stray | None:
+def abandoned_harbour_at(threads: Threads, address: int) -> AbandonedHarbour | None:
     """The harbour that begins there, or None."""
     if not threads.memory.is_resident(address):
         return None  # nobody has written a harbour there
@@ -69,12 +69,12 @@ def stray_at(threads: Threads, address: int) -> Stray | None:
     except OSError:
         return None
     waits = bool(parked) and time.monotonic_ns() < deadline_ns
-    return Stray(address, data - address, size, token, waits)
+    return AbandonedHarbour(address, data - address, size, token, waits)
 
 
 def clear_left_over(
     threads: Threads, maps: list[Map], timeout_seconds: float, known: int | None = None
-) -> list[Stray]:
+) -> list[AbandonedHarbour]:
     """Empty the slots that an agent before us has used; the harbours that can be unmapped.
 
     What a thread may still come back to stays as it is, for a later time. Raises InUse when handles
@@ -84,26 +84,28 @@ def clear_left_over(
     slots = find_left_over(threads, maps)
     for slot in slots:
         _mark_empty_harbour(threads, maps, slot)
-    strays = find_strays(threads, maps)
-    for stray in strays:
-        if stray.token == known:  # some thread has left it before its time: let the others
-            threads.memory.write(stray.address + stray.code_bytes, bytes(8))
-    if any(stray.parked and stray.token != known for stray in strays):
+    abandoned = find_abandoned(threads, maps)
+    for harbour in abandoned:
+        if harbour.token == known:  # some thread has left it before its time: let the others
+            threads.memory.write(harbour.address + harbour.code_bytes, bytes(8))
+    if any(harbour.parked and harbour.token != known for harbour in abandoned):
         raise InUse(
             f"handles of process {threads.pid} are parked by a restoration that was interrupted",
             "holdfast recover finishes it.",
         )
-    ranges = [(stray.address, stray.address + stray.code_bytes) for stray in strays]
-    ranges += [(slot, slot + SLACK_BYTES) for slot in slots]
+    ranges = [(harbour.address, harbour.address + harbour.code_bytes) for harbour in abandoned]
+    ranges += [(slot, slot + SLOT_BYTES) for slot in slots]
     _let_leave(threads, ranges, timeout_seconds)
     needed = {word for each in threads.registers for word in _ways_back(threads, each, ranges)}
     for slot in slots:
-        if not any(slot <= word < slot + SLACK_BYTES for word in needed):
-            threads.memory.write(slot, bytes(SLACK_BYTES))
+        if not any(slot <= word < slot + SLOT_BYTES for word in needed):
+            threads.memory.write(slot, bytes(SLOT_BYTES))
     return [
-        stray
-        for stray in strays
-        if not any(stray.address <= word < stray.address + stray.code_bytes for word in needed)
+        harbour
+        for harbour in abandoned
+        if not any(
+            harbour.address <= word < harbour.address + harbour.code_bytes for word in needed
+        )
     ]
 
 
@@ -112,7 +114,7 @@ def _mark_empty_harbour(threads: Threads, maps: list[Map], slot: int) -> None:
 
     Then it is found although the slot is emptied, however often agents die.
     """
-    address, size = struct.unpack("<QQ", threads.memory.read(slot + SLACK_BYTES - 16, 16))
+    address, size = struct.unpack("<QQ", threads.memory.read(slot + SLOT_BYTES - 16, 16))
     harbour = Map(address, address + size, "r-xp", 0, 0, "", (0, 0))
     if harbour in maps and not any(threads.memory.read(address, PAGE)):
         data = address + PAGE

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.applications.rebind.agent.calls import Calls
 from holdfast.applications.rebind.agent.harbour import Harbour
-from holdfast.applications.rebind.agent.leftovers import stray_at
+from holdfast.applications.rebind.agent.leftovers import abandoned_harbour_at
 from holdfast.applications.rebind.agent.threads import LAYOUT, Threads
 from holdfast.system.registers import Registers
 
@@ -43,8 +43,8 @@ def take_over(threads: Threads, record: dict[str, Any]) -> Calls | None:
         for thread_id, registers in threads.registers.items()
     ):
         return None
-    stray = stray_at(threads, harbour.address)
-    if stray is None or stray.token != record["token"]:
+    found = abandoned_harbour_at(threads, harbour.address)
+    if found is None or found.token != record["token"]:
         return None
     calls = Calls(threads, harbour)
     for thread_id in list(threads.registers):

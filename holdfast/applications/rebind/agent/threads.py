@@ -18,14 +18,14 @@ from contextlib import contextmanager, suppress
 from holdfast.applications.rebind.agent.detaching import (
     LET_GO_SECONDS,
     detach,
+    detach_late_threads,
     detach_later,
     run_and_interrupt,
-    tend_reluctant,
 )
-from holdfast.applications.rebind.agent.errors import Unruly, gone
+from holdfast.applications.rebind.agent.errors import Uncooperative, gone
 from holdfast.applications.rebind.agent.hindrances import hindrance, runs_program
 from holdfast.applications.rebind.agent.memory import ProcessMemory
-from holdfast.applications.rebind.agent.time_budget import Patience, Patiences
+from holdfast.applications.rebind.agent.time_budget import TimeBudget, TimeBudgets
 from holdfast.errors import DeadlinePassed, Refused
 from holdfast.system import ptrace
 from holdfast.system.proc import link
@@ -47,10 +47,10 @@ _EXECUTE_SECONDS = 0.2
 class Threads:
     """All threads of a process. `seize` begins, `await_stop` ends the stopping."""
 
-    def __init__(self, pid: int, patience: Patience | None = None) -> None:
+    def __init__(self, pid: int, time_budget: TimeBudget | None = None) -> None:
         self.pid = pid
-        self.patience = patience or Patiences().with_user_of(pid)
-        self.unruly: Unruly | None = None
+        self.time_budget = time_budget or TimeBudgets().for_user_of(pid)
+        self.uncooperative: Uncooperative | None = None
         """What it did not do when it was asked; nothing more is asked of it then."""
         self.start_time = began_at(pid)
         self.registers: dict[int, Registers] = {}
@@ -72,7 +72,7 @@ class Threads:
         Raises ProcessLookupError when the process has ended, Refused when another process traces
         it, or when its main thread has ended before the others; everything is let go then.
         """
-        tend_reluctant()
+        detach_late_threads()
         if self._has_lost_its_leader():
             # nothing in /proc/PID tells of its memory any more
             raise Refused(
@@ -104,9 +104,9 @@ class Threads:
 
     def _has_lost_its_leader(self) -> bool:
         """Whether the main thread ended before the others: for longer than execve(2) takes."""
-        patience = time.monotonic() + _EXECUTE_SECONDS
+        time_budget = time.monotonic() + _EXECUTE_SECONDS
         while ptrace.has_ended(self.pid) and len(ptrace.thread_ids(self.pid)) > 1:
-            if time.monotonic() > patience:
+            if time.monotonic() > time_budget:
                 return True
             time.sleep(_SEIZE_SECONDS)
         return False
@@ -262,18 +262,18 @@ class Threads:
         if start <= registers.instruction_pointer < start + length:
             registers.values[LAYOUT.instruction_pointer] = abort
 
-    def give_up(self, thread_id: int, what: str) -> Unruly:
+    def give_up(self, thread_id: int, what: str) -> Uncooperative:
         """What is raised when a thread does not do what it was asked to, now and ever after."""
-        if self.unruly is None:
-            self.unruly = Unruly(
+        if self.uncooperative is None:
+            self.uncooperative = Uncooperative(
                 errno.ESRCH, f"thread {thread_id} of process {self.pid} did not {what}"
             )
-        return self.unruly
+        return self.uncooperative
 
     def check(self) -> None:
-        """Raises Unruly when nothing can be asked of the process any more."""
-        if self.unruly is not None:
-            raise self.unruly
+        """Raises Uncooperative when nothing can be asked of the process any more."""
+        if self.uncooperative is not None:
+            raise self.uncooperative
 
     def take_back(self, thread_id: int, timeout_seconds: float = LET_GO_SECONDS) -> bool:
         """Stop a thread that was let run for a call; whether it stands, or has ended."""

@@ -1,9 +1,9 @@
-"""How long everybody may have to wait for what one user's processes do when they are asked.
+"""How long everybody may have to wait for the processes of one user.
 
 A call that we make inside a process takes microseconds. Whoever may write to the memory of a
-process (its user, from another process) can make it take for ever. Invariant: whatever one user
-does, all his processes together keep the others waiting for a share of the time to the deadline,
-and all users together for half of it. Only the clock is read here; nobody is stopped.
+process (its user, from another process) can make it take for ever. Invariant: all processes of one
+user together keep the others waiting for a quarter of the time to the deadline at most, and all
+users together for half of it. Only the clock is read here; nobody is stopped.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ DEFAULT_SECONDS = 60.0
 """To the deadline, when nothing is known of one."""
 
 
-class Patience:
-    """With the processes of one user; `of_all`: with those of everybody."""
+class TimeBudget:
+    """What is left of the time for one user's processes; `of_all`: for those of everybody."""
 
-    def __init__(self, seconds: float, of_all: Patience | None = None) -> None:
+    def __init__(self, seconds: float, of_all: TimeBudget | None = None) -> None:
         self._left_seconds = seconds
         self._of_all = of_all
 
@@ -40,30 +40,30 @@ class Patience:
 
     @property
     def limit_seconds(self) -> float:
-        """How long the next call may take."""
+        """How long the next call may take, in seconds."""
         left = self._left
         return max(left * _MOST_AT_ONCE, _LEAST_SECONDS) if left > 0 else _SPENT_SECONDS
 
     def spend(self, seconds: float) -> None:
-        """Everybody has waited so long for one call."""
+        """Take off what everybody has waited for one call."""
         if seconds > _FREE_SECONDS:
             self._left_seconds -= seconds
             if self._of_all is not None:
                 self._of_all.spend(seconds)
 
 
-class Patiences:
+class TimeBudgets:
     """One for each user, for one standstill."""
 
     def __init__(self, seconds: float = DEFAULT_SECONDS) -> None:
         """`seconds`: to the deadline."""
         self._seconds = max(seconds, 0.0)
-        self._of_all = Patience(self._seconds * _SHARE_OF_ALL)
-        self._of: dict[int, Patience] = {}
+        self._of_all = TimeBudget(self._seconds * _SHARE_OF_ALL)
+        self._of: dict[int, TimeBudget] = {}
 
-    def with_user_of(self, pid: int) -> Patience:
-        """With the user of this process."""
+    def for_user_of(self, pid: int) -> TimeBudget:
+        """The budget of the user whose process this is."""
         user_id = user_of(pid)
         if user_id not in self._of:
-            self._of[user_id] = Patience(self._seconds * _SHARE_OF_ONE, self._of_all)
+            self._of[user_id] = TimeBudget(self._seconds * _SHARE_OF_ONE, self._of_all)
         return self._of[user_id]

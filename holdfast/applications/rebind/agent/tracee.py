@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 
 from holdfast.applications.rebind.agent import process_record
 from holdfast.applications.rebind.agent.calls import Calls
-from holdfast.applications.rebind.agent.descriptor_tables import Courier, Tables
-from holdfast.applications.rebind.agent.entry import Passage
+from holdfast.applications.rebind.agent.descriptor_tables import DescriptorChannel, DescriptorTables
+from holdfast.applications.rebind.agent.entry import HarbourEntry
 from holdfast.applications.rebind.agent.errors import gone
 from holdfast.applications.rebind.agent.leftovers import clear_left_over
-from holdfast.applications.rebind.agent.threads import STOP_SECONDS, Threads, began_at
-from holdfast.applications.rebind.agent.time_budget import Patience
+from holdfast.applications.rebind.agent.threads import STOP_SECONDS, Threads, start_time
+from holdfast.applications.rebind.agent.time_budget import TimeBudget
 from holdfast.system.namespace import shares_clocks
 from holdfast.system.proc import read
 from holdfast.system.proc_text import Map, parse_maps
@@ -37,7 +37,7 @@ DEAD_MOUNT_ERRORS = frozenset(
 """With these a system call ends because its mount is dead, or was turned read-only."""
 
 
-class Target:
+class Tracee:
     """A stopped process. `stop` and `regain` give one; or `seize`, `await_stop`, `enter_harbour`.
 
     Every method raises ProcessLookupError when the process has ended.
@@ -51,10 +51,10 @@ class Target:
         self.pid = threads.pid
         self._token = secrets.randbits(63)
         """Tells this harbour from any other: a record belongs to one."""
-        self._passage: Passage | None = None
+        self._entry: HarbourEntry | None = None
         self._inside: Calls | None = None
         """While its threads are in the harbour."""
-        self._tables = Tables(self)
+        self._tables = DescriptorTables(self)
 
     @property
     def threads(self) -> dict[int, Registers]:
@@ -62,9 +62,9 @@ class Target:
         return self._threads.registers
 
     @property
-    def patience(self) -> Patience:
+    def time_budget(self) -> TimeBudget:
         """How long everybody else may have to wait for it."""
-        return self._threads.patience
+        return self._threads.time_budget
 
     @property
     def executor(self) -> int:
@@ -79,29 +79,29 @@ class Target:
         pid: int,
         deadline_ns: int,
         timeout_seconds: float = STOP_SECONDS,
-        patience: Patience | None = None,
+        time_budget: TimeBudget | None = None,
         left_by: int | None = None,
-    ) -> Target:
+    ) -> Tracee:
         """Stop all threads of a process and bring them into the harbour.
 
         `deadline_ns` (CLOCK_MONOTONIC): when they leave it by themselves if nobody lets them go.
         Raises DeadlinePassed when a thread does not stop in time, Refused when it cannot be done;
-        nothing is changed then. `patience`: how long its calls may take. `left_by`: see
+        nothing is changed then. `time_budget`: how long its calls may take. `left_by`: see
         `enter_harbour`.
         """
-        target = cls.seize(pid, patience)
+        tracee = cls.seize(pid, time_budget)
         try:
-            target.await_stop(timeout_seconds)
-            target.enter_harbour(deadline_ns, left_by)
+            tracee.await_stop(timeout_seconds)
+            tracee.enter_harbour(deadline_ns, left_by)
         except BaseException:
-            target.abandon()
+            tracee.abandon()
             raise
-        return target
+        return tracee
 
     @classmethod
-    def seize(cls, pid: int, patience: Patience | None = None) -> Target:
+    def seize(cls, pid: int, time_budget: TimeBudget | None = None) -> Tracee:
         """Begin to stop a process. A thread in a system call is told now."""
-        threads = Threads(pid, patience)
+        threads = Threads(pid, time_budget)
         threads.seize()
         return cls(threads)
 
@@ -116,19 +116,19 @@ class Target:
         unless that is the harbour with the token `left_by`: we know what was parked there.
         """
         maps = self._maps()
-        strays = [
-            stray
-            for stray in clear_left_over(self._threads, maps, STOP_SECONDS, left_by)
-            if stray.token not in self._living
+        abandoned = [
+            harbour
+            for harbour in clear_left_over(self._threads, maps, STOP_SECONDS, left_by)
+            if harbour.token not in self._living
         ]
-        self._passage = Passage(self._threads, maps)
+        self._entry = HarbourEntry(self._threads, maps)
         self._tables.look(self._threads)
-        self._inside = self._passage.enter(maps, deadline_ns, self._token)
+        self._inside = self._entry.enter(maps, deadline_ns, self._token)
         self._living.add(self._token)
         if not shares_clocks(self.pid):
             self._inside.learn_clock()
-        for stray in strays:
-            self.call("munmap", stray.address, stray.size_bytes)
+        for harbour in abandoned:
+            self.call("munmap", harbour.address, harbour.size_bytes)
 
     def _maps(self) -> list[Map]:
         try:
@@ -151,8 +151,8 @@ class Target:
         cls,
         record: dict[str, Any],
         timeout_seconds: float = STOP_SECONDS,
-        patience: Patience | None = None,
-    ) -> Target | None:
+        time_budget: TimeBudget | None = None,
+    ) -> Tracee | None:
         """Seize again what an agent left in the harbour; None when it is gone or has left it.
 
         What is left of a harbour that the threads have left is removed. Raises DeadlinePassed,
@@ -161,19 +161,19 @@ class Target:
         try:
             if began_at(record["pid"]) != record["start_time"]:
                 return None
-            target = cls.seize(record["pid"], patience)
+            tracee = cls.seize(record["pid"], time_budget)
         except ProcessLookupError:
             return None
         try:
-            target.await_stop(timeout_seconds)
-            if target._take_over(record):
-                return target
-            target.enter_harbour(0, record["token"])
-            target.release()
+            tracee.await_stop(timeout_seconds)
+            if tracee._take_over(record):
+                return tracee
+            tracee.enter_harbour(0, record["token"])
+            tracee.release()
         except ProcessLookupError:
-            target.abandon()
+            tracee.abandon()
         except BaseException:
-            target.abandon()
+            tracee.abandon()
             raise
         return None
 
@@ -183,7 +183,7 @@ class Target:
             return False
         self._token = record["token"]
         self._living.add(self._token)
-        self._passage = Passage(self._threads, self._maps())
+        self._entry = HarbourEntry(self._threads, self._maps())
         self._tables.recall(record, self.threads)
         return True
 
@@ -251,17 +251,17 @@ class Target:
         """Write memory of the process, read-only memory as well. Raises OSError."""
         self._threads.memory.write(address, data)
 
-    def courier(self, thread_id: int | None = None) -> Courier:
+    def channel(self, thread_id: int | None = None) -> DescriptorChannel:
         """The line into the process's (or a thread's own) table of descriptors."""
-        return self._tables.courier(thread_id)
+        return self._tables.channel(thread_id)
 
     def give(self, descriptor: int, thread_id: int | None = None) -> int:
         """Pass a descriptor of ours into the process; its number there, close-on-exec set."""
-        return self.courier(thread_id).give([descriptor])[0]
+        return self.channel(thread_id).give([descriptor])[0]
 
     def take(self, number: int, thread_id: int | None = None) -> int:
         """A copy of a descriptor of the process for us; the caller closes it."""
-        return self.courier(thread_id).take(number)
+        return self.channel(thread_id).take(number)
 
     def allow_more_descriptors(self) -> bool:
         """Raise the process's soft limit of descriptors until it is released; whether it could be.
@@ -309,11 +309,11 @@ class Target:
         self.abandon()
 
     def _leave_harbour(self, calls: Calls) -> None:
-        assert self._passage is not None
+        assert self._entry is not None
         self._tables.clear()
         self.set_parked(False)
         self._inside = None  # whatever interrupts us now, no call may be made any more
-        self._passage.leave(calls)
+        self._entry.leave(calls)
 
     def abandon(self) -> None:
         """Let go of everything as it is: what our death would do. Idempotent.
@@ -323,9 +323,9 @@ class Target:
         """
         self._tables.forget()
         self._living.discard(self._token)
-        if self._threads.unruly is not None:
+        if self._threads.uncooperative is not None:
             self._threads.restore()
-            if self._passage is not None:
+            if self._entry is not None:
                 with suppress(OSError):
-                    self._passage.clear()
+                    self._entry.clear()
         self._threads.let_go()

@@ -10,7 +10,7 @@ from holdfast.applications.rebind.handles.executable import ExecutableDriver
 from holdfast.applications.rebind.handles.file import FileDriver
 from holdfast.applications.rebind.handles.inotify import InotifyDriver
 from holdfast.applications.rebind.handles.map import MapDriver
-from holdfast.applications.rebind.handles.path import PlaceDriver
+from holdfast.applications.rebind.handles.path import PathDriver
 from holdfast.applications.rebind.handles.protocol import HandleDriver
 from holdfast.applications.rebind.handles.root import RootDriver
 from holdfast.applications.rebind.handles.working_directory import WorkingDirectoryDriver
@@ -19,7 +19,7 @@ from holdfast.model.handle import HandleKind
 DRIVERS: dict[HandleKind, HandleDriver] = {
     HandleKind.FILE: FileDriver(),
     HandleKind.DIRECTORY: DirectoryDriver(),
-    HandleKind.PATH: PlaceDriver(),
+    HandleKind.PATH: PathDriver(),
     HandleKind.MAP: MapDriver(),
     HandleKind.EXECUTABLE: ExecutableDriver(),
     HandleKind.ROOT: RootDriver(),

@@ -12,31 +12,33 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.applications.rebind.agent.batch import Call, closing
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Openings
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.opening.requests import OpenedFiles
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
 
 _AT_ONCE = 200
 """A process near its limit of descriptors must have room for so many more, or gets one by one."""
 
 
-def key_of(note: Note) -> str:
+def key_of(note: HandleNote) -> str:
     """Of the open file description."""
     return str(note.details["key"])
 
 
-def park_descriptors(process: StoppedProcess, notes: Sequence[Note], placeholder: int) -> None:
+def park_descriptors(
+    process: StoppedProcess, notes: Sequence[HandleNote], placeholder: int
+) -> None:
     """Let all these numbers be duplicates of the placeholder."""
     for thread_id, mine in by_thread(notes).items():
         _put(process, thread_id, placeholder, mine)
 
 
 def rebind_descriptors(
-    process: StoppedProcess, notes: Sequence[Note], openings: Openings
+    process: StoppedProcess, notes: Sequence[HandleNote], openings: OpenedFiles
 ) -> list[ReboundHandle]:
     """Let these numbers be duplicates of what was opened for them."""
     for thread_id, mine in by_thread(notes).items():
-        by_key: dict[str, list[Note]] = {}
+        by_key: dict[str, list[HandleNote]] = {}
         for note in mine:
             if openings[key_of(note)].descriptor is not None:
                 by_key.setdefault(key_of(note), []).append(note)
@@ -45,23 +47,25 @@ def rebind_descriptors(
     return [_outcome(note, openings) for note in notes]
 
 
-def _outcome(note: Note, openings: Openings) -> ReboundHandle:
+def _outcome(note: HandleNote, openings: OpenedFiles) -> ReboundHandle:
     opened = openings[key_of(note)]
     return ReboundHandle(note.handle, opened.outcome, opened.note)
 
 
-def _number(openings: Openings, key: str) -> int:
+def _number(openings: OpenedFiles, key: str) -> int:
     descriptor = openings[key].descriptor
     assert descriptor is not None
     return descriptor
 
 
 def _put_each(
-    process: StoppedProcess, thread_id: int | None, pairs: Sequence[tuple[int, Sequence[Note]]]
+    process: StoppedProcess,
+    thread_id: int | None,
+    pairs: Sequence[tuple[int, Sequence[HandleNote]]],
 ) -> None:
-    courier = process.target.courier(thread_id)
+    channel = process.tracee.channel(thread_id)
     try:
-        numbers = courier.give([descriptor for descriptor, _ in pairs])
+        numbers = channel.give([descriptor for descriptor, _ in pairs])
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
@@ -77,19 +81,19 @@ def _put_each(
 
 
 def _put(
-    process: StoppedProcess, thread_id: int | None, descriptor: int, notes: Sequence[Note]
+    process: StoppedProcess, thread_id: int | None, descriptor: int, notes: Sequence[HandleNote]
 ) -> None:
     """Let these numbers be duplicates of one descriptor of ours."""
-    courier = process.target.courier(thread_id)
+    channel = process.tracee.channel(thread_id)
     first = notes[0].handle.number
     try:
-        number = courier.give([descriptor])[0]
+        number = channel.give([descriptor])[0]
     except OSError as error:
         if error.errno != errno.EMFILE or first is None:
             raise
         # No number is free: one of those to be replaced anyway is made free for a moment.
-        process.target.call("close", first, thread_id=thread_id)
-        number = courier.give([descriptor])[0]
+        process.tracee.call("close", first, thread_id=thread_id)
+        number = channel.give([descriptor])[0]
         if number == first:
             _set_close_on_exec(process, thread_id, notes[0])
             _duplicate(process, thread_id, [_dup3(number, note) for note in notes[1:]], [])
@@ -97,7 +101,7 @@ def _put(
     _duplicate(process, thread_id, [_dup3(number, note) for note in notes], [number])
 
 
-def _dup3(number: int, note: Note) -> Call:
+def _dup3(number: int, note: HandleNote) -> Call:
     assert note.handle.number is not None
     return "dup3", (number, note.handle.number, note.handle.flags & os.O_CLOEXEC)
 
@@ -106,16 +110,16 @@ def _duplicate(
     process: StoppedProcess, thread_id: int | None, calls: Sequence[Call], numbers: Iterable[int]
 ) -> None:
     """Make these calls, then close the numbers: what close(2) says of that is of no interest."""
-    results = process.target.call_many([*calls, *closing(numbers)], thread_id)
+    results = process.tracee.call_many([*calls, *closing(numbers)], thread_id)
     for result in results[: len(calls)]:
         if result < 0:
             raise OSError(-result, os.strerror(-result), f"/proc/{process.pid}")
 
 
-def _set_close_on_exec(process: StoppedProcess, thread_id: int | None, note: Note) -> None:
+def _set_close_on_exec(process: StoppedProcess, thread_id: int | None, note: HandleNote) -> None:
     flags = 1 if note.handle.flags & os.O_CLOEXEC else 0  # FD_CLOEXEC
     assert note.handle.number is not None
-    process.target.call("fcntl", note.handle.number, 2, flags, thread_id=thread_id)  # F_SETFD
+    process.tracee.call("fcntl", note.handle.number, 2, flags, thread_id=thread_id)  # F_SETFD
 
 
 def _portions(keys: list[str]) -> Iterator[list[str]]:

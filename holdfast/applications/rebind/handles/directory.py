@@ -16,12 +16,12 @@ from holdfast.applications.rebind.handles.descriptors import (
     park_descriptors,
     rebind_descriptors,
 )
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import lost, moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Expected, Openings, Wanted
+from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle, LockKind
 
@@ -31,7 +31,7 @@ _OF_DESCRIPTION = (LockKind.FLOCK, LockKind.OPEN_FILE)
 class DirectoryDriver:
     """See the module."""
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if handle.deleted:
             return lost(handle, "the directory was removed: the descriptor returns errors")
         if handle.offset:
@@ -44,13 +44,13 @@ class DirectoryDriver:
         return [{} for _ in handles]
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
         park_descriptors(process, notes, placeholders.directory)
 
-    def wants(self, note: Note) -> list[Wanted]:
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
         return [
-            Wanted(
+            OpenRequest(
                 key=key_of(note),
                 mount_id=note.handle.mount_id,
                 path=note.details["inside"],
@@ -62,7 +62,11 @@ class DirectoryDriver:
         ]
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
         return [_with_words(line) for line in rebind_descriptors(process, notes, openings)]
 

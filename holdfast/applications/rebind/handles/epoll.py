@@ -54,15 +54,15 @@ def add_again(
     process: StoppedProcess, registrations: list[dict[str, Any]], thread_id: int | None
 ) -> None:
     """Register the descriptor as it was. Raises OSError."""
-    target = process.target
+    tracee = process.tracee
     for each in registrations:
-        target.write(target.scratch, _EVENT.pack(each["events"], each["data"]))
+        tracee.write(tracee.scratch, _EVENT.pack(each["events"], each["data"]))
         with suppress(FileExistsError):
-            target.call(
+            tracee.call(
                 "epoll_ctl",
                 each["instance"],
                 _EPOLL_CTL_ADD,
                 each["number"],
-                target.scratch,
+                tracee.scratch,
                 thread_id=thread_id,
             )

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.agent.borrowed_rights import prctl_with_every_right
-from holdfast.applications.rebind.handles.process_facts import Facts, gather
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts, gather
 from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Expected, Openings, Wanted
+from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
@@ -37,7 +37,7 @@ _NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
 class ExecutableDriver:
     """See the module."""
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if not facts.may_change_program:
             if facts.chrooted:
                 return blocks(handle, "runs a program of the volume in a chroot, without privilege")
@@ -64,15 +64,15 @@ class ExecutableDriver:
         return [{"values": values, "privileged": privileged} for _ in handles]
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
         for note in notes:
             _change(process, note, placeholders.program)
 
-    def wants(self, note: Note) -> list[Wanted]:
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
         before = note.details.get("before")
         return [
-            Wanted(
+            OpenRequest(
                 key=note.details["key"],
                 mount_id=note.handle.mount_id,
                 path=note.details["inside"],
@@ -85,7 +85,11 @@ class ExecutableDriver:
         ]
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
         lines = []
         for note in notes:
@@ -101,13 +105,13 @@ class ExecutableDriver:
         return lines
 
 
-def _change(process: StoppedProcess, note: Note, program: int) -> None:
-    number = process.target.give(program)
+def _change(process: StoppedProcess, note: HandleNote, program: int) -> None:
+    number = process.tracee.give(program)
     try:
         values, privileged = note.details["values"], note.details["privileged"]
         _set(process, values, number, privileged=privileged)
     finally:
-        process.target.call("close", number)
+        process.tracee.call("close", number)
 
 
 def _values(process: StoppedProcess) -> list[int]:
@@ -115,7 +119,7 @@ def _values(process: StoppedProcess) -> list[int]:
     fields = parse_stat(read(f"/proc/{process.pid}/stat")).fields
     stat = {number: int(value) for number, value in enumerate(fields[1:], start=4)}
     start_brk = stat[47]
-    brk = process.target.call("brk", 0)
+    brk = process.tracee.call("brk", 0)
     return [
         *(stat[26], stat[27]),  # start_code, end_code: proc_pid_stat(5)
         *(stat[45], stat[46]),  # start_data, end_data
@@ -127,11 +131,11 @@ def _values(process: StoppedProcess) -> list[int]:
 
 def _set(process: StoppedProcess, values: Sequence[int], number: int, *, privileged: bool) -> None:
     """Set the addresses, and the program with this descriptor of the process (-1: not that)."""
-    target = process.target
-    address = target.scratch + 512
-    target.write(address, _MEMORY_MAP.pack(*values, 0, 0, number))
+    tracee = process.tracee
+    address = tracee.scratch + 512
+    tracee.write(address, _MEMORY_MAP.pack(*values, 0, 0, number))
     arguments = (_PR_SET_MM, _PR_SET_MM_MAP, address, _MEMORY_MAP.size, 0)
     if privileged:
-        target.call("prctl", *arguments)
+        tracee.call("prctl", *arguments)
     else:
-        prctl_with_every_right(target, arguments)
+        prctl_with_every_right(tracee, arguments)

@@ -19,13 +19,13 @@ from holdfast.applications.rebind.handles.descriptors import (
     park_descriptors,
     rebind_descriptors,
 )
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Expected, Openings, Wanted
+from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle, LockKind
 
@@ -39,7 +39,7 @@ _OF_DESCRIPTION = (LockKind.FLOCK, LockKind.OPEN_FILE)
 class FileDriver:
     """See the module."""
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if handle.deleted:
             return recreated(handle, "has no name any more: its contents are carried over")
         return moved(handle, facts)
@@ -52,7 +52,7 @@ class FileDriver:
     def _examine(self, process: StoppedProcess, handle: Handle) -> dict[str, Any]:
         if not process.storage_answers or handle.number is None:
             return {}  # closing our copy could make the storage flush
-        copy = process.target.courier(handle.thread_id).take(handle.number)
+        copy = process.tracee.channel(handle.thread_id).take(handle.number)
         try:
             with suppress(OSError):
                 _, owner = _OWNER.unpack(fcntl.fcntl(copy, _GET_OWNER, _OWNER.pack(0, 0)))
@@ -64,15 +64,15 @@ class FileDriver:
             os.close(copy)
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
         park_descriptors(process, notes, placeholders.file)
 
-    def wants(self, note: Note) -> list[Wanted]:
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
         handle, details = note.handle, note.details
         before = details.get("before")
         return [
-            Wanted(
+            OpenRequest(
                 key=key_of(note),
                 mount_id=handle.mount_id,
                 path=details["inside"],
@@ -87,7 +87,11 @@ class FileDriver:
         ]
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
         lines = rebind_descriptors(process, notes, openings)
         for note in notes:
@@ -102,24 +106,24 @@ class FileDriver:
 
 def _owner(process: StoppedProcess, handle: Handle) -> list[int]:
     """Type and number of who gets its signals, as the process itself counts processes."""
-    target = process.target
+    tracee = process.tracee
     assert handle.number is not None
-    target.call("fcntl", handle.number, _GET_OWNER, target.scratch, thread_id=handle.thread_id)
-    return list(_OWNER.unpack(target.read(target.scratch, _OWNER.size)))
+    tracee.call("fcntl", handle.number, _GET_OWNER, tracee.scratch, thread_id=handle.thread_id)
+    return list(_OWNER.unpack(tracee.read(tracee.scratch, _OWNER.size)))
 
 
-def _give_owner(process: StoppedProcess, note: Note) -> None:
+def _give_owner(process: StoppedProcess, note: HandleNote) -> None:
     """The process does it: a signal reaches whom that process may send one, never whom root may."""
-    target, number, thread_id = process.target, note.handle.number, note.handle.thread_id
+    tracee, number, thread_id = process.tracee, note.handle.number, note.handle.thread_id
     assert number is not None
     kind, owner = note.details["owner"]
-    for command, argument in ((_SET_OWNER, target.scratch), (_SET_SIGNAL, note.details["signal"])):
+    for command, argument in ((_SET_OWNER, tracee.scratch), (_SET_SIGNAL, note.details["signal"])):
         if command == _SET_OWNER:
             if not owner:
                 continue
-            target.write(target.scratch, _OWNER.pack(kind, owner))
+            tracee.write(tracee.scratch, _OWNER.pack(kind, owner))
         try:
-            target.call("fcntl", number, command, argument, thread_id=thread_id)
+            tracee.call("fcntl", number, command, argument, thread_id=thread_id)
         except ProcessLookupError:
             raise
         except OSError:  # who was to be told is gone

@@ -21,13 +21,13 @@ from typing import Any
 
 from holdfast.applications.fdinfo import Watch, parse_information, parse_watches
 from holdfast.applications.rebind.handles.epoll import add_again, interests
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import blocks, lost, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Expected, Openings, Wanted
+from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
@@ -51,7 +51,7 @@ _DRAIN_AFTER = 4096
 class InotifyDriver:
     """See the module."""
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if handle.start > MOST_NUMBERS:
             return blocks(handle, f"its watches have numbers up to {handle.start}")
         if handle.deleted:
@@ -68,7 +68,7 @@ class InotifyDriver:
             text = read(f"{process.folder(handle.thread_id)}/fdinfo/{handle.number}")
             assert handle.number is not None
             unread = 0
-            copy = process.target.courier(handle.thread_id).take(handle.number)
+            copy = process.tracee.channel(handle.thread_id).take(handle.number)
             try:
                 unread = inotify.unread_bytes(copy)
             finally:
@@ -86,18 +86,18 @@ class InotifyDriver:
         return found
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
         """A new instance without watches: nothing happens that it could tell of."""
         for instance in _instances(notes):
-            number = process.target.call(
+            number = process.tracee.call(
                 "inotify_init1", _flags(instance[0]), thread_id=instance[0].handle.thread_id
             )
             _put(process, instance, number)
 
-    def wants(self, note: Note) -> list[Wanted]:
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
         return [
-            Wanted(
+            OpenRequest(
                 key=_key(note),
                 mount_id=note.handle.mount_id,
                 path=note.details["inside"],
@@ -110,7 +110,11 @@ class InotifyDriver:
         ]
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
         lines = []
         for instance in _instances(notes):
@@ -118,25 +122,25 @@ class InotifyDriver:
         return lines
 
     def _rebind(
-        self, process: StoppedProcess, instance: list[Note], openings: Openings
+        self, process: StoppedProcess, instance: list[HandleNote], openings: OpenedFiles
     ) -> list[ReboundHandle]:
         first = instance[0]
         thread_id = first.handle.thread_id
         failed: dict[int, str] = {}
         made = openings.instances.get(first.details["key"])
         if made is None:
-            number = process.target.call("inotify_init1", _flags(first), thread_id=thread_id)
-            made = process.target.courier(thread_id).take(number)
+            number = process.tracee.call("inotify_init1", _flags(first), thread_id=thread_id)
+            made = process.tracee.channel(thread_id).take(number)
             openings.instances[first.details["key"]] = made
             failed = _watched_again(process, made, instance, openings)
         else:
-            number = process.target.give(made, thread_id)
+            number = process.tracee.give(made, thread_id)
         _put(process, instance, number)
         return [_outcome(note, openings, failed) for note in instance]
 
 
 def _watched_again(
-    process: StoppedProcess, made: int, instance: Sequence[Note], openings: Openings
+    process: StoppedProcess, made: int, instance: Sequence[HandleNote], openings: OpenedFiles
 ) -> dict[int, str]:
     """Add the watches to a new instance; which ones failed, and why.
 
@@ -149,8 +153,8 @@ def _watched_again(
         words = "its user has had too many watches, whose numbers would all be gone through"
         return dict.fromkeys((watch["number"] for watch in watches), words)
     openings.skipped[user_id] = openings.skipped.get(user_id, 0) + skipped
-    patience = process.target.patience
-    seconds = min(WATCH_SECONDS, patience.limit_seconds)
+    time_budget = process.tracee.time_budget
+    seconds = min(WATCH_SECONDS, time_budget.limit_seconds)
     begun = time.monotonic()
     try:
         # Looking up paths may block, the instance is the same in the child.
@@ -159,10 +163,10 @@ def _watched_again(
     except HoldfastError as error:
         return dict.fromkeys((watch["number"] for watch in watches), error.message)
     finally:
-        patience.spend(time.monotonic() - begun)
+        time_budget.spend(time.monotonic() - begun)
 
 
-def _outcome(note: Note, openings: Openings, failed: dict[int, str]) -> ReboundHandle:
+def _outcome(note: HandleNote, openings: OpenedFiles, failed: dict[int, str]) -> ReboundHandle:
     opened = openings[_key(note)]
     if opened.descriptor is None:
         return ReboundHandle(note.handle, opened.outcome, opened.note)
@@ -174,40 +178,40 @@ def _outcome(note: Note, openings: Openings, failed: dict[int, str]) -> ReboundH
     return ReboundHandle(note.handle, HandleOutcome.IDENTICAL)
 
 
-def _instances(notes: Sequence[Note]) -> list[list[Note]]:
+def _instances(notes: Sequence[HandleNote]) -> list[list[HandleNote]]:
     """The notes of each instance: of every watch under every descriptor that it has here."""
-    found: dict[tuple[int | None, str], list[Note]] = {}
+    found: dict[tuple[int | None, str], list[HandleNote]] = {}
     for note in notes:
         found.setdefault((note.handle.thread_id, note.details["key"]), []).append(note)
     return list(found.values())
 
 
-def _put(process: StoppedProcess, instance: Sequence[Note], number: int) -> None:
+def _put(process: StoppedProcess, instance: Sequence[HandleNote], number: int) -> None:
     """Let all descriptors of an instance be duplicates of this one, which is closed."""
     thread_id = instance[0].handle.thread_id
     flags = {note.handle.number: note.details["instance_flags"] for note in instance}
     for place, each in flags.items():
         assert place is not None
-        process.target.call("dup3", number, place, each & os.O_CLOEXEC, thread_id=thread_id)
-    process.target.call("close", number, thread_id=thread_id)
+        process.tracee.call("dup3", number, place, each & os.O_CLOEXEC, thread_id=thread_id)
+    process.tracee.call("close", number, thread_id=thread_id)
     unique = {str(note.handle.number): note.details["interests"] for note in instance}
     for interest in unique.values():
         add_again(process, interest, thread_id)
 
 
-def _flags(note: Note) -> int:
+def _flags(note: HandleNote) -> int:
     """Of inotify_init1(2)."""
     return int(note.details["instance_flags"]) & os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def _key(note: Note) -> str:
+def _key(note: HandleNote) -> str:
     """The same inode watched by the same descriptor is opened once."""
     state = "known" if note.details["known"] and not note.handle.deleted else "unknown"
     handle = note.handle
     return f"watch-{handle.mount_id}-{handle.inode}-{state}-{note.details['inside']}"
 
 
-def _inode_of(note: Note) -> Observed | None:
+def _inode_of(note: HandleNote) -> Observed | None:
     """What is known of the inode that is watched: nothing but what the instance says."""
     number = note.handle.start
     for watch in note.details["watches"]:
@@ -220,7 +224,9 @@ def _inode_of(note: Note) -> Observed | None:
     return None
 
 
-def _add_watches(ours: int, instance: Sequence[Note], openings: Openings) -> dict[int, str]:
+def _add_watches(
+    ours: int, instance: Sequence[HandleNote], openings: OpenedFiles
+) -> dict[int, str]:
     """Add all watches in the order of their numbers; which ones failed, and why."""
     on_volume = {note.handle.start: note for note in instance}
     failed: dict[int, str] = {}

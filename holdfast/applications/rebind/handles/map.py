@@ -14,14 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreated
 from holdfast.applications.rebind.opening.lifted_protection import agent_without_protection
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Expected, Opened, Openings, Wanted
+from holdfast.applications.rebind.opening.requests import (
+    Expected,
+    OpenedFiles,
+    OpenRequest,
+    OpenResult,
+)
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.pagemap import PAGE_BYTES, own_pages
@@ -55,7 +60,7 @@ _PAGES_AT_ONCE_BYTES = 1 << 20
 class MapDriver:
     """See the module."""
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         settings = (facts.maps or {}).get(handle.start)
         if settings is not None:
             for flag, reason in _BLOCKING.items():
@@ -86,9 +91,9 @@ class MapDriver:
             os.close(pagemap)
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
-        number = process.target.give(placeholders.memory)
+        number = process.tracee.give(placeholders.memory)
         try:
             for note in notes:
                 handle = note.handle
@@ -97,16 +102,16 @@ class MapDriver:
                 protection = _protection(handle)
                 if _is_shared(handle) and "mw" not in note.details["flags"]:
                     protection &= ~2
-                process.target.call("mmap", handle.start, length, protection, flags, number, 0)
+                process.tracee.call("mmap", handle.start, length, protection, flags, number, 0)
         finally:
-            process.target.call("close", number)
+            process.tracee.call("close", number)
 
-    def wants(self, note: Note) -> list[Wanted]:
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
         handle, details = note.handle, note.details
         before = details.get("before")
         writable = _is_shared(handle) and "mw" in details["flags"]
         return [
-            Wanted(
+            OpenRequest(
                 key=_key(note),
                 mount_id=handle.mount_id,
                 path=details["inside"],
@@ -119,9 +124,13 @@ class MapDriver:
         ]
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
-        by_key: dict[str, list[Note]] = {}
+        by_key: dict[str, list[HandleNote]] = {}
         for note in notes:
             by_key.setdefault(_key(note), []).append(note)
         failed: dict[int, str] = {}
@@ -131,7 +140,7 @@ class MapDriver:
                 descriptor = openings[key].descriptor
                 if descriptor is None:
                     continue
-                number = process.target.give(descriptor)
+                number = process.tracee.give(descriptor)
                 try:
                     for note in mine:
                         try:
@@ -144,12 +153,12 @@ class MapDriver:
                         except OSError as error:  # the others must not suffer for it
                             failed[note.handle.start] = error.strerror or str(error)
                 finally:
-                    process.target.call("close", number)
+                    process.tracee.call("close", number)
         return [_outcome(note, openings[_key(note)], failed, unlocked) for note in notes]
 
 
 def _outcome(
-    note: Note, opened: Opened, failed: dict[int, str], unlocked: dict[int, str]
+    note: HandleNote, opened: OpenResult, failed: dict[int, str], unlocked: dict[int, str]
 ) -> ReboundHandle:
     start = note.handle.start
     if start in failed:
@@ -161,7 +170,7 @@ def _outcome(
 _PLAIN = MapSettings(frozenset({"mw"}))
 
 
-def _key(note: Note) -> str:
+def _key(note: HandleNote) -> str:
     """Maps of one file need one descriptor, opened as the strictest of them needs it."""
     writable = _is_shared(note.handle) and "mw" in note.details["flags"]
     return f"{note.details['key']}-{'rw' if writable else 'r'}"
@@ -190,7 +199,7 @@ def _save(process: StoppedProcess, handle: Handle, pagemap: int, file: Any) -> l
 def _save_range(process: StoppedProcess, address: int, length: int, file: Any) -> list[list[int]]:
     """What of a range can be read: of what cannot, its process has nothing either (SIGBUS)."""
     try:
-        data = process.target.read(address, length)
+        data = process.tracee.read(address, length)
     except ProcessLookupError:
         raise
     except OSError:
@@ -204,7 +213,7 @@ def _save_range(process: StoppedProcess, address: int, length: int, file: Any) -
 
 
 def _map_in_spite(
-    process: StoppedProcess, note: Note, number: int, opened: Opened, directory: Path
+    process: StoppedProcess, note: HandleNote, number: int, opened: OpenResult, directory: Path
 ) -> str:
     """As `_map`, also of a file that has become append-only: mmap(2) refuses to share that."""
     try:
@@ -217,18 +226,18 @@ def _map_in_spite(
             return _map(process, note, number)
 
 
-def _map(process: StoppedProcess, note: Note, number: int) -> str:
+def _map(process: StoppedProcess, note: HandleNote, number: int) -> str:
     """Map it as it was; in words what could not be kept. Raises OSError when there is no map."""
     handle, flags = note.handle, set(note.details["flags"])
-    target, length = process.target, handle.end - handle.start
+    tracee, length = process.tracee, handle.end - handle.start
     how = _FIXED | (_SHARED if _is_shared(handle) else _PRIVATE)
     if "nr" in flags:
         how |= _NO_RESERVE
-    target.call("mmap", handle.start, length, _protection(handle), how, number, handle.offset)
+    tracee.call("mmap", handle.start, length, _protection(handle), how, number, handle.offset)
     for flag, advice in _ADVICE.items():
         if flag in flags:
             try:
-                target.call("madvise", handle.start, length, advice)
+                tracee.call("madvise", handle.start, length, advice)
             except ProcessLookupError:
                 raise
             except OSError:  # advice: it works without
@@ -236,7 +245,7 @@ def _map(process: StoppedProcess, note: Note, number: int) -> str:
     if "lo" in flags:
         on_fault = _LOCK_ON_FAULT if "lf" in flags else 0
         try:
-            target.call("mlock2", handle.start, length, on_fault)
+            tracee.call("mlock2", handle.start, length, on_fault)
         except ProcessLookupError:
             raise
         except OSError as error:  # a right that it has given up since
@@ -244,12 +253,12 @@ def _map(process: StoppedProcess, note: Note, number: int) -> str:
     return ""
 
 
-def _write_back(process: StoppedProcess, note: Note, saved: int) -> None:
+def _write_back(process: StoppedProcess, note: HandleNote, saved: int) -> None:
     for address, length, position in note.details["pages"]:
         for done in range(0, length, _PAGES_AT_ONCE_BYTES):
             part = os.pread(saved, min(_PAGES_AT_ONCE_BYTES, length - done), position + done)
             try:
-                process.target.write(address + done, part)
+                process.tracee.write(address + done, part)
             except ProcessLookupError:
                 raise
             except OSError as error:

@@ -12,12 +12,12 @@ from holdfast.applications.rebind.handles.descriptors import (
     park_descriptors,
     rebind_descriptors,
 )
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import lost, moved
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Expected, Openings, Wanted
+from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle
 
@@ -25,10 +25,10 @@ _PLACE_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 """O_PATH_FLAGS of include/linux/fcntl.h; it is of a symbolic link itself with O_NOFOLLOW."""
 
 
-class PlaceDriver:
+class PathDriver:
     """See the module."""
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if handle.deleted:
             return lost(handle, "what it named was removed: the descriptor returns errors")
         return moved(handle, facts)
@@ -39,13 +39,13 @@ class PlaceDriver:
         return [{} for _ in handles]
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
         park_descriptors(process, notes, placeholders.place)
 
-    def wants(self, note: Note) -> list[Wanted]:
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
         return [
-            Wanted(
+            OpenRequest(
                 key=key_of(note),
                 mount_id=note.handle.mount_id,
                 path=note.details["inside"],
@@ -56,6 +56,10 @@ class PlaceDriver:
         ]
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
         return rebind_descriptors(process, notes, openings)

@@ -35,7 +35,7 @@ _MACHINES = frozenset({"x86_64"})
 
 
 @dataclass(frozen=True)
-class Facts:
+class ProcessFacts:
     """Of one process."""
 
     pid: int
@@ -63,7 +63,7 @@ class Facts:
         )
 
 
-def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Facts:
+def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> ProcessFacts:
     """The facts of one process, with the settings of its maps at these addresses.
 
     `machine` (uname -m): the kind of processor; empty: that of this host.
@@ -71,7 +71,7 @@ def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Fac
     try:
         found = _STATUS.findall(read_record(f"/proc/{pid}/status"))
         status = {name.decode(): value.decode() for name, value in found}
-        return Facts(
+        return ProcessFacts(
             pid=pid,
             blocked=_blocked(pid, status, machine or platform.machine()),
             waiting=_waiting(pid),
@@ -81,9 +81,9 @@ def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Fac
             maps=read_settings(pid, map_starts),
         )
     except (FileNotFoundError, ProcessLookupError):
-        return Facts(pid, blocked="")  # it has ended: its handles went with it
+        return ProcessFacts(pid, blocked="")  # it has ended: its handles went with it
     except (PermissionError, KeyError, ValueError) as error:
-        return Facts(pid, blocked=f"/proc/{pid} cannot be read: {error}")
+        return ProcessFacts(pid, blocked=f"/proc/{pid} cannot be read: {error}")
 
 
 def _blocked(pid: int, status: dict[str, str], machine: str) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Openings, Wanted
+from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle
 
@@ -22,7 +22,7 @@ class HandleDriver(Protocol):
     process has executed nothing of its own in between.
     """
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         """What a rebind would do with it; reads nothing, changes nothing."""
         ...
 
@@ -36,17 +36,21 @@ class HandleDriver(Protocol):
         ...
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
         """Let these handles point to nothing on the old mount. Raises OSError."""
         ...
 
-    def wants(self, note: Note) -> list[Wanted]:
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
         """What must be opened on the new mount for it."""
         ...
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
         """Let these handles point to what was opened; what became of each. Raises OSError."""
         ...

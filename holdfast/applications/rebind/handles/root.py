@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import blocks, moved
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Openings, Wanted
+from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle
 
@@ -20,7 +20,7 @@ from holdfast.model.handle import Handle, JudgedHandle
 class RootDriver:
     """See the module."""
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if handle.deleted:
             return blocks(handle, "its root directory was removed")
         if not facts.may_change_root:
@@ -33,16 +33,20 @@ class RootDriver:
         return [{} for _ in handles]
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
         for note in notes:
             _change(process, note, placeholders.directory)
 
-    def wants(self, note: Note) -> list[Wanted]:
-        return [Wanted.directory(note)]
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
+        return [OpenRequest.directory(note)]
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
         lines = []
         for note in notes:
@@ -53,18 +57,18 @@ class RootDriver:
         return lines
 
 
-def _change(process: StoppedProcess, note: Note, directory: int) -> None:
+def _change(process: StoppedProcess, note: HandleNote, directory: int) -> None:
     """Enter the directory, make it the root, and go back to where the process stood."""
-    target, thread_id = process.target, note.handle.thread_id
+    tracee, thread_id = process.tracee, note.handle.thread_id
     here = os.open(f"{process.folder(thread_id)}/cwd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        new, back = target.courier(thread_id).give([directory, here])
+        new, back = tracee.channel(thread_id).give([directory, here])
     finally:
         os.close(here)
     try:
-        target.call("fchdir", new, thread_id=thread_id)
-        target.write(target.scratch, b".\0")
-        target.call("chroot", target.scratch, thread_id=thread_id)
-        target.call("fchdir", back, thread_id=thread_id)
+        tracee.call("fchdir", new, thread_id=thread_id)
+        tracee.write(tracee.scratch, b".\0")
+        tracee.call("chroot", tracee.scratch, thread_id=thread_id)
+        tracee.call("fchdir", back, thread_id=thread_id)
     finally:
         process.close_numbers((new, back), thread_id)

@@ -5,11 +5,11 @@ Handles that cannot be moved: they keep a rebind from being begun, each with its
 
 from __future__ import annotations
 
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict, JudgedHandle
 
 
-def moved(handle: Handle, facts: Facts) -> JudgedHandle:
+def moved(handle: Handle, facts: ProcessFacts) -> JudgedHandle:
     """The process cannot tell the difference."""
     return JudgedHandle(handle, HandleVerdict.MOVED, facts.waiting)
 

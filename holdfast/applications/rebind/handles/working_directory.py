@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.handles.process_facts import Facts
+from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import lost, moved
 from holdfast.applications.rebind.opening.lifted_protection import agent_with_entry
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Opened, Openings, Wanted
+from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 
@@ -22,7 +22,7 @@ from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 class WorkingDirectoryDriver:
     """See the module. fchdir(2) asks whether the process may search the directory now."""
 
-    def judge(self, handle: Handle, facts: Facts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if handle.deleted:
             return lost(handle, "the directory was removed: the process stands in an empty one")
         return moved(handle, facts)
@@ -33,21 +33,25 @@ class WorkingDirectoryDriver:
         return [{} for _ in handles]
 
     def park(
-        self, process: StoppedProcess, notes: Sequence[Note], placeholders: Placeholders
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> None:
         for note in notes:
             _change(process, note, placeholders.directory)
 
-    def wants(self, note: Note) -> list[Wanted]:
-        return [Wanted.directory(note)]
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
+        return [OpenRequest.directory(note)]
 
     def rebind(
-        self, process: StoppedProcess, notes: Sequence[Note], openings: Openings, directory: Path
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
     ) -> list[ReboundHandle]:
         return [self._rebind(process, note, openings, directory) for note in notes]
 
     def _rebind(
-        self, process: StoppedProcess, note: Note, openings: Openings, directory: Path
+        self, process: StoppedProcess, note: HandleNote, openings: OpenedFiles, directory: Path
     ) -> ReboundHandle:
         opened = openings[note.details["key"]]
         if opened.descriptor is not None:
@@ -59,7 +63,7 @@ class WorkingDirectoryDriver:
         return ReboundHandle(note.handle, opened.outcome, opened.note)
 
 
-def _enter(process: StoppedProcess, note: Note, opened: Opened, directory: Path) -> None:
+def _enter(process: StoppedProcess, note: HandleNote, opened: OpenResult, directory: Path) -> None:
     """Stand there again, also where it could not go to from elsewhere any more."""
     place, rights = opened.descriptor, process.rights
     assert place is not None
@@ -78,10 +82,10 @@ def _enter(process: StoppedProcess, note: Note, opened: Opened, directory: Path)
             _change(process, note, place)
 
 
-def _change(process: StoppedProcess, note: Note, directory: int) -> None:
+def _change(process: StoppedProcess, note: HandleNote, directory: int) -> None:
     thread_id = note.handle.thread_id
-    number = process.target.give(directory, thread_id)
+    number = process.tracee.give(directory, thread_id)
     try:
-        process.target.call("fchdir", number, thread_id=thread_id)
+        process.tracee.call("fchdir", number, thread_id=thread_id)
     finally:
-        process.target.call("close", number, thread_id=thread_id)
+        process.tracee.call("close", number, thread_id=thread_id)

@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from holdfast.applications.rebind.opening.requests import Expected, Wanted
+from holdfast.applications.rebind.opening.requests import Expected, OpenRequest
 from holdfast.applications.rebind.parking.observed import Observed
-from holdfast.applications.rebind.parking.relocation import Carrying
+from holdfast.applications.rebind.parking.relocation import Relocation
 from holdfast.system.acting_as import Rights, acting_as
 from holdfast.system.beneath import open_beneath, reopen
 from holdfast.system.inode_identity import identity_of, is_same, number_of, open_identity
@@ -60,33 +60,33 @@ class Found:
             os.close(self.lent)
 
 
-def find(bases: Mapping[int, int], carrying: Carrying, wanted: Wanted) -> Found:
+def find(bases: Mapping[int, int], relocation: Relocation, request: OpenRequest) -> Found:
     """The file of a handle. Raises Missing; OSError when the storage fails."""
-    base = bases.get(wanted.mount_id)
+    base = bases.get(request.mount_id)
     if base is None:
         raise Missing("its mount was not mounted again")
-    found = _find(base, carrying, wanted)
-    is_right = _KINDS.get(wanted.expected)
+    found = _find(base, relocation, request)
+    is_right = _KINDS.get(request.expected)
     if is_right is not None and not is_right(os.fstat(found.place).st_mode):
         found.close()
         raise Missing("something else is at its path now")
     return found
 
 
-def _find(base: int, carrying: Carrying, wanted: Wanted) -> Found:
-    was = wanted.was
-    whole_path = "/".join(filter(None, (wanted.shows, wanted.path)))
-    place = carrying.place_of(was, whole_path) if was is not None else None
+def _find(base: int, relocation: Relocation, request: OpenRequest) -> Found:
+    was = request.was
+    whole_path = "/".join(filter(None, (request.shows, request.path)))
+    place = relocation.place_of(was, whole_path) if was is not None else None
     if place is not None:
-        return _by_identity(base, _below(place.path, wanted.shows), place.identity)
-    if was is not None and carrying.is_complete:
+        return _by_identity(base, _below(place.path, request.shows), place.identity)
+    if was is not None and relocation.is_complete:
         raise Missing("it had no name any more when the old file system was dismounted")
-    if wanted.deleted:
+    if request.deleted:
         raise Missing("it had no name any more")
-    descriptor = _look(base, wanted.path)
+    descriptor = _look(base, request.path)
     if was is not None and is_same(identity_of(descriptor), was.identity):
-        return Found(descriptor, wanted.path, is_proven=True)
-    return _granted(base, descriptor, wanted)
+        return Found(descriptor, request.path, is_proven=True)
+    return _granted(base, descriptor, request)
 
 
 def _below(path: str, shows: str) -> str | None:
@@ -161,25 +161,25 @@ def _named(base: int, folder: str, number: int | None) -> list[str]:
 # --- by what the processes may do ---------------------------------------------------------------
 
 
-def _granted(base: int, descriptor: int, wanted: Wanted) -> Found:
+def _granted(base: int, descriptor: int, request: OpenRequest) -> Found:
     """What is at the path, if every process that gets it may have it."""
-    found = Found(descriptor, wanted.path, is_proven=False)
+    found = Found(descriptor, request.path, is_proven=False)
     try:
         status = os.fstat(descriptor)
         is_left_alone: bool | None = None
-        for rights in wanted.rights:
+        for rights in request.rights:
             if rights.is_unbounded:
                 continue
-            lent = _opened_as(rights, base, wanted, status)
+            lent = _opened_as(rights, base, request, status)
             if lent is not None:
                 if found.lent is not None:
                     os.close(found.lent)
-                found = Found(descriptor, wanted.path, is_proven=False, lent=lent)
+                found = Found(descriptor, request.path, is_proven=False, lent=lent)
                 continue
             if rights.user_id == status.st_uid or rights.overrides(status):
                 continue  # it could give itself the right
             if is_left_alone is None:
-                is_left_alone = _is_left_alone(base, wanted, status)
+                is_left_alone = _is_left_alone(base, request, status)
             if not is_left_alone:
                 raise Missing("the process may not open what is at its path now")
     except BaseException:
@@ -188,21 +188,23 @@ def _granted(base: int, descriptor: int, wanted: Wanted) -> Found:
     return found
 
 
-def _opened_as(rights: Rights, base: int, wanted: Wanted, status: os.stat_result) -> int | None:
+def _opened_as(
+    rights: Rights, base: int, request: OpenRequest, status: os.stat_result
+) -> int | None:
     """Opened by its path with these rights, if that is possible and leads there."""
-    flags = wanted.flags & ~(os.O_NOATIME | os.O_NOFOLLOW)
+    flags = request.flags & ~(os.O_NOATIME | os.O_NOFOLLOW)
     with suppress(OSError), acting_as(rights):
-        place = open_beneath(base, wanted.path, _LOOK)
+        place = open_beneath(base, request.path, _LOOK)
         try:
             if not os.path.samestat(os.fstat(place), status):
                 return None
-            if wanted.is_watched:
+            if request.is_watched:
                 if not os.access(f"/proc/self/fd/{place}", os.R_OK, effective_ids=True):
                     return None
                 return os.dup(place)
             if flags & os.O_PATH:
                 return os.dup(place)
-            is_right = _KINDS.get(wanted.expected)
+            is_right = _KINDS.get(request.expected)
             if is_right is not None and is_right(status.st_mode):
                 return reopen(place, flags | os.O_NONBLOCK)
         finally:
@@ -210,12 +212,12 @@ def _opened_as(rights: Rights, base: int, wanted: Wanted, status: os.stat_result
     return None
 
 
-def _is_left_alone(base: int, wanted: Wanted, status: os.stat_result) -> bool:
+def _is_left_alone(base: int, request: OpenRequest, status: os.stat_result) -> bool:
     """Whether it is as the file was, and only root or its owner can have named it."""
-    was = wanted.was
+    was = request.was
     if was is None or _looks_of(was) != (status.st_mode, status.st_uid, status.st_gid):
         return False
-    names = wanted.path.split("/") if wanted.path else []
+    names = request.path.split("/") if request.path else []
     for depth in range(len(names)):
         folder = open_beneath(base, "/".join(names[:depth]), _LOOK | os.O_DIRECTORY)
         try:

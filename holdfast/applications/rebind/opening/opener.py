@@ -18,9 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.applications.rebind.opening.reopening import Opening
-from holdfast.applications.rebind.opening.requests import Opened, Wanted
-from holdfast.applications.rebind.parking.relocation import Carrying
+from holdfast.applications.rebind.opening.reopening import Reopening
+from holdfast.applications.rebind.opening.requests import OpenRequest, OpenResult
+from holdfast.applications.rebind.parking.relocation import Relocation
 from holdfast.errors import DeadlinePassed, StorageFailed
 from holdfast.system.expendable import reap
 
@@ -38,18 +38,18 @@ class Opener:
         bases: Mapping[int, int],
         directory: Path,
         deadline_ns: int,
-        carrying: Carrying,
+        relocation: Relocation,
         *,
         same_data: bool,
     ) -> None:
         self._deadline_ns = deadline_ns
-        self._asked: Sequence[Wanted] = ()
+        self._asked: Sequence[OpenRequest] = ()
         """What the child opens now, whose answer nobody has read yet."""
         self._socket, inside = socket.socketpair()
         self._child = os.fork()
         if self._child == 0:
             self._socket.close()
-            _serve(Opening(bases, directory, same_data, carrying), inside)
+            _serve(Reopening(bases, directory, same_data, relocation), inside)
         inside.close()
 
     def __enter__(self) -> Opener:
@@ -61,14 +61,16 @@ class Opener:
             os.kill(self._child, signal.SIGKILL)
         reap(self._child)
 
-    def open(self, wanted: Sequence[Wanted], then: Sequence[Wanted] = ()) -> dict[str, Opened]:
+    def open(
+        self, requests: Sequence[OpenRequest], then: Sequence[OpenRequest] = ()
+    ) -> dict[str, OpenResult]:
         """Open them in this order; by key. The caller closes the descriptors.
 
         `then`: what the next call asks for; the child begins with it while the caller works. Raises
         DeadlinePassed when the storage does not answer in time, StorageFailed when the child died.
         """
-        found: dict[str, Opened] = {}
-        parts = [wanted[begin : begin + _AT_ONCE] for begin in range(0, len(wanted), _AT_ONCE)]
+        found: dict[str, OpenResult] = {}
+        parts = [requests[begin : begin + _AT_ONCE] for begin in range(0, len(requests), _AT_ONCE)]
         try:
             for number, part in enumerate(parts):
                 if part != self._asked:
@@ -83,7 +85,7 @@ class Opener:
             raise
         return found
 
-    def _ask(self, part: Sequence[Wanted]) -> None:
+    def _ask(self, part: Sequence[OpenRequest]) -> None:
         """Let the child begin with these; what it was asked for before and nobody needs is closed.
 
         It listens now: it has answered everything else.
@@ -102,7 +104,7 @@ class Opener:
             raise _dead() from error
         self._asked = part
 
-    def _answer(self) -> list[Opened]:
+    def _answer(self) -> list[OpenResult]:
         """To what was asked last."""
         self._asked = ()
         descriptors = array.array("i")
@@ -125,7 +127,7 @@ class Opener:
             data += part
             if length is None and len(data) >= _LENGTH.size:
                 length = _LENGTH.unpack_from(data)[0]
-        answers: list[Opened] = pickle.loads(data[_LENGTH.size :])
+        answers: list[OpenResult] = pickle.loads(data[_LENGTH.size :])
         numbers = iter(descriptors)
         for each in answers:
             if each.descriptor is not None:
@@ -136,7 +138,7 @@ class Opener:
         return max((self._deadline_ns - time.monotonic_ns()) / 1e9, 0.001)
 
 
-def close_opened(opened: Iterable[Opened]) -> None:
+def close_opened(opened: Iterable[OpenResult]) -> None:
     """Close descriptors that are not needed any more; their outcomes stay."""
     for each in opened:
         if each.descriptor is not None:
@@ -155,7 +157,7 @@ def _dead() -> StorageFailed:
     return StorageFailed("the process that opens files on the new storage has died")
 
 
-def _serve(opening: Opening, channel: socket.socket) -> None:
+def _serve(opening: Reopening, channel: socket.socket) -> None:
     """The child: answers until nobody asks any more."""
     status = 1
     try:
@@ -164,8 +166,8 @@ def _serve(opening: Opening, channel: socket.socket) -> None:
         opening.begin()
         while True:
             head = _receive(channel, _LENGTH.size)
-            wanted = pickle.loads(_receive(channel, _LENGTH.unpack(head)[0]))
-            answers = [opening.open(each) for each in wanted]
+            requests = pickle.loads(_receive(channel, _LENGTH.unpack(head)[0]))
+            answers = [opening.open(each) for each in requests]
             descriptors = [each.descriptor for each in answers if each.descriptor is not None]
             data = pickle.dumps(answers)
             message = _LENGTH.pack(len(data)) + data

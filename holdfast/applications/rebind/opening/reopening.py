@@ -26,10 +26,10 @@ from pathlib import Path
 from holdfast.applications.rebind.opening.finding import Found, Missing, find
 from holdfast.applications.rebind.opening.lifted_protection import give_back, without_protection
 from holdfast.applications.rebind.opening.outcomes import compare
-from holdfast.applications.rebind.opening.requests import Expected, Opened, Wanted
+from holdfast.applications.rebind.opening.requests import Expected, OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.observed import observe
-from holdfast.applications.rebind.parking.placed_contents import Placed
-from holdfast.applications.rebind.parking.relocation import Carrying, Unknown
+from holdfast.applications.rebind.parking.placed_contents import PlacedContents
+from holdfast.applications.rebind.parking.relocation import OtherContents, Relocation
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
 from holdfast.system.beneath import open_beneath, reopen
 from holdfast.system.file_contents import make_equal
@@ -43,7 +43,7 @@ _LOCK_TYPES = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}
 
 
 @dataclass
-class Opening:
+class Reopening:
     """The new mounts, and the files without a name that were made on them so far."""
 
     bases: Mapping[int, int]
@@ -51,9 +51,9 @@ class Opening:
     directory: Path
     """The record directory, with the contents that are carried over."""
     same_data: bool = False
-    carrying: Carrying = field(default_factory=Unknown)
+    relocation: Relocation = field(default_factory=OtherContents)
     carried: dict[str, int] = field(default_factory=dict)
-    _placed: Placed | None = None
+    _placed: PlacedContents | None = None
     _proven: bool = False
     """Of what was opened last."""
 
@@ -61,57 +61,59 @@ class Opening:
         """Give back what an opening that was killed had taken from files; take what was copied
         ahead. Raises OSError."""
         give_back(self.bases, self.directory)
-        self._placed = Placed(self.directory, list(self.bases.values()))
+        self._placed = PlacedContents(self.directory, list(self.bases.values()))
 
-    def open(self, wanted: Wanted) -> Opened:
+    def open(self, request: OpenRequest) -> OpenResult:
         """One description, at its offset, with its OFD locks. Never raises OSError."""
         self._proven = False
         try:
-            descriptor, outcome, note = self._open(wanted)
+            descriptor, outcome, note = self._open(request)
         except Missing as error:
-            return Opened(None, HandleOutcome.FILE_MISSING, str(error))
+            return OpenResult(None, HandleOutcome.FILE_MISSING, str(error))
         except OSError as error:
-            return Opened(None, HandleOutcome.LOST, error.strerror or str(error))
+            return OpenResult(None, HandleOutcome.LOST, error.strerror or str(error))
         try:
-            if wanted.offset and not wanted.flags & (os.O_PATH | os.O_DIRECTORY):
-                os.lseek(descriptor, wanted.offset, os.SEEK_SET)
-            lost = tuple(lock for lock in wanted.locks if not _take(descriptor, lock))
+            if request.offset and not request.flags & (os.O_PATH | os.O_DIRECTORY):
+                os.lseek(descriptor, request.offset, os.SEEK_SET)
+            lost = tuple(lock for lock in request.locks if not _take(descriptor, lock))
         except OSError as error:
             os.close(descriptor)
-            return Opened(None, HandleOutcome.LOST, error.strerror or str(error))
+            return OpenResult(None, HandleOutcome.LOST, error.strerror or str(error))
         if lost:
-            return Opened(descriptor, HandleOutcome.LOST, "another process has the lock now", lost)
-        return Opened(descriptor, outcome, note, is_proven=self._proven)
+            return OpenResult(
+                descriptor, HandleOutcome.LOST, "another process has the lock now", lost
+            )
+        return OpenResult(descriptor, outcome, note, is_proven=self._proven)
 
-    def _open(self, wanted: Wanted) -> tuple[int, HandleOutcome, str]:
-        flags = wanted.flags & ~DROPPED_FLAGS
-        if wanted.is_nameless:
-            return self._reopen(wanted, flags), HandleOutcome.IDENTICAL, ""
+    def _open(self, request: OpenRequest) -> tuple[int, HandleOutcome, str]:
+        flags = request.flags & ~DROPPED_FLAGS
+        if request.is_nameless:
+            return self._reopen(request, flags), HandleOutcome.IDENTICAL, ""
         try:
-            descriptor, note = self._open_named(wanted, flags)
+            descriptor, note = self._open_named(request, flags)
         except Missing as error:
-            if not wanted.contents:
+            if not request.contents:
                 raise
-            if wanted.deleted:
-                return self._reopen(wanted, flags), HandleOutcome.IDENTICAL, ""
+            if request.deleted:
+                return self._reopen(request, flags), HandleOutcome.IDENTICAL, ""
             note = f"goes on with the old contents: {error}"
-            return self._reopen(wanted, flags), HandleOutcome.ROLLED_BACK, note
-        if wanted.contents and not same_contents(descriptor, self.directory / wanted.contents):
+            return self._reopen(request, flags), HandleOutcome.ROLLED_BACK, note
+        if request.contents and not same_contents(descriptor, self.directory / request.contents):
             os.close(descriptor)
             note = "goes on with the old contents: those of the file differ now"
-            return self._reopen(wanted, flags), HandleOutcome.ROLLED_BACK, note
-        if wanted.flags & os.O_PATH or wanted.expected is not Expected.FILE:
+            return self._reopen(request, flags), HandleOutcome.ROLLED_BACK, note
+        if request.flags & os.O_PATH or request.expected is not Expected.FILE:
             return descriptor, HandleOutcome.IDENTICAL, note
-        limit = wanted.before.size_bytes if wanted.before and wanted.before.digest else -1
-        outcome, words = compare(wanted.before, observe(descriptor, limit), self.same_data)
+        limit = request.before.size_bytes if request.before and request.before.digest else -1
+        outcome, words = compare(request.before, observe(descriptor, limit), self.same_data)
         return descriptor, outcome, "; ".join(filter(None, (note, words)))
 
-    def _open_named(self, wanted: Wanted, flags: int) -> tuple[int, str]:
+    def _open_named(self, request: OpenRequest, flags: int) -> tuple[int, str]:
         try:
-            found = find(self.bases, self.carrying, wanted)
+            found = find(self.bases, self.relocation, request)
             self._proven = found.is_proven
             try:
-                return self._open_found(found, wanted, flags)
+                return self._open_found(found, request, flags)
             finally:
                 found.close()
         except OSError as error:
@@ -119,12 +121,12 @@ class Opening:
                 raise Missing(error.strerror) from error
             raise
 
-    def _open_found(self, found: Found, wanted: Wanted, flags: int) -> tuple[int, str]:
+    def _open_found(self, found: Found, request: OpenRequest, flags: int) -> tuple[int, str]:
         if flags & os.O_PATH:
-            return self._place(found, wanted, flags), ""
-        descriptor = self._reopened(found, wanted, flags)
+            return self._place(found, request, flags), ""
+        descriptor = self._reopened(found, request, flags)
         if flags & os.O_NOFOLLOW and found.path is not None:
-            descriptor = self._by_name(descriptor, found.path, wanted, flags)
+            descriptor = self._by_name(descriptor, found.path, request, flags)
         note = ""
         if flags & os.O_DIRECT and not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
             note = "without O_DIRECT, which the new file system refuses"
@@ -133,25 +135,25 @@ class Opening:
             fcntl.fcntl(descriptor, fcntl.F_SETFL, now & ~os.O_NONBLOCK)
         return descriptor, note
 
-    def _place(self, found: Found, wanted: Wanted, flags: int) -> int:
+    def _place(self, found: Found, request: OpenRequest, flags: int) -> int:
         """The O_PATH descriptor with the flags that it had."""
         if found.path is None or (
             flags & os.O_NOFOLLOW == os.O_NOFOLLOW and not flags & os.O_DIRECTORY
         ):
             return os.dup(found.place)
-        return self._by_name(os.dup(found.place), found.path, wanted, flags)
+        return self._by_name(os.dup(found.place), found.path, request, flags)
 
-    def _by_name(self, descriptor: int, path: str, wanted: Wanted, flags: int) -> int:
+    def _by_name(self, descriptor: int, path: str, request: OpenRequest, flags: int) -> int:
         """The same file opened by its name, for flags that only this keeps; else `descriptor`."""
         with suppress(OSError):
             waiting = 0 if flags & os.O_PATH else os.O_NONBLOCK
-            other = open_beneath(self.bases[wanted.mount_id], path, flags | waiting)
+            other = open_beneath(self.bases[request.mount_id], path, flags | waiting)
             same = os.path.samestat(os.fstat(other), os.fstat(descriptor))
             os.close(descriptor if same else other)
             return other if same else descriptor
         return descriptor
 
-    def _reopened(self, found: Found, wanted: Wanted, flags: int) -> int:
+    def _reopened(self, found: Found, request: OpenRequest, flags: int) -> int:
         """Opened as it was open. Without waiting: who has the other end of a lease is not asked."""
         try:
             return _reopen_directly(found.place, flags | os.O_NONBLOCK)
@@ -160,22 +162,22 @@ class Opening:
                 return os.dup(found.lent)
             if not found.is_proven:
                 raise
-        with without_protection(found.place, wanted.mount_id, self.directory):
+        with without_protection(found.place, request.mount_id, self.directory):
             return _reopen_directly(found.place, flags | os.O_NONBLOCK)
 
-    def _reopen(self, wanted: Wanted, flags: int) -> int:
+    def _reopen(self, request: OpenRequest, flags: int) -> int:
         """Another description of the file without a name that has the old contents."""
-        if not wanted.contents:
+        if not request.contents:
             raise OSError(errno.ENODATA, "its contents could not be read before")
-        if wanted.contents not in self.carried:
-            self.carried[wanted.contents] = self._carry_over(wanted)
+        if request.contents not in self.carried:
+            self.carried[request.contents] = self._carry_over(request)
         flags &= ~(os.O_NOFOLLOW | os.O_DIRECTORY)
-        return _reopen_directly(self.carried[wanted.contents], flags)
+        return _reopen_directly(self.carried[request.contents], flags)
 
-    def _carry_over(self, wanted: Wanted) -> int:
-        source = self.directory / wanted.contents
-        base = self.bases.get(wanted.mount_id)
-        made = self._placed.take(wanted.contents, base) if self._placed else None
+    def _carry_over(self, request: OpenRequest) -> int:
+        source = self.directory / request.contents
+        base = self.bases.get(request.mount_id)
+        made = self._placed.take(request.contents, base) if self._placed else None
         if made is None:
             made = _nameless_file(base)
             try:
@@ -184,7 +186,7 @@ class Opening:
                 os.close(made)
                 made = os.memfd_create("holdfast-carried", os.MFD_CLOEXEC)  # no room: in memory
                 copy_contents(source, made)
-        before = wanted.before
+        before = request.before
         if before is not None:
             with suppress(PermissionError):
                 os.fchown(made, before.user_id, before.group_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from holdfast.applications.rebind.parking.observed import Observed
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.model.handle import FileLock, HandleOutcome
 from holdfast.system.acting_as import Rights
 
@@ -22,7 +22,7 @@ class Expected(StrEnum):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OpenRequest:
     """One open file description that is to be made."""
 
     key: str
@@ -57,7 +57,7 @@ class Wanted:
         return self.deleted and (self.was is None or self.was.links == 0)
 
     @classmethod
-    def directory(cls, note: Note) -> Wanted:
+    def directory(cls, note: HandleNote) -> OpenRequest:
         """A place to stand in, as a working directory or a root."""
         return cls(
             key=note.details["key"],
@@ -70,7 +70,7 @@ class Wanted:
 
 
 @dataclass
-class Opened:
+class OpenResult:
     """What came of it."""
 
     descriptor: int | None
@@ -83,10 +83,10 @@ class Opened:
 
 
 @dataclass
-class Openings:
+class OpenedFiles:
     """What has been opened so far, by key."""
 
-    opened: Mapping[str, Opened] = field(default_factory=dict)
+    opened: Mapping[str, OpenResult] = field(default_factory=dict)
     instances: dict[str, int] = field(default_factory=dict)
     """inotify instances that were made for one process and belong to others as well."""
     owned: set[str] = field(default_factory=set)
@@ -94,5 +94,5 @@ class Openings:
     skipped: dict[int, int] = field(default_factory=dict)
     """Numbers of watches that were gone through, by user."""
 
-    def __getitem__(self, key: str) -> Opened:
+    def __getitem__(self, key: str) -> OpenResult:
         return self.opened[key]

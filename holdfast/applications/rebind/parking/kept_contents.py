@@ -35,7 +35,7 @@ _INDEX = "contents"
 
 
 @dataclass
-class Kept:
+class KeptCopy:
     """What is known of one copy."""
 
     name: str
@@ -62,7 +62,7 @@ class KeptContents:
     directory: Path
     folder: str = ""
     """At the root of the new file system: further copies, by the same names. Empty: none."""
-    kept: dict[tuple[int, int], Kept] = field(default_factory=dict)
+    kept: dict[tuple[int, int], KeptCopy] = field(default_factory=dict)
     """By device and number of the inode."""
 
     @classmethod
@@ -71,7 +71,9 @@ class KeptContents:
         try:
             values = read_object((directory / _INDEX).read_bytes())
             kept = {
-                (device, inode): Kept(name, tuple(source), is_placed, [(a, b) for a, b in changed])
+                (device, inode): KeptCopy(
+                    name, tuple(source), is_placed, [(a, b) for a, b in changed]
+                )
                 for device, inode, name, source, is_placed, changed in values["kept"]
             }
             return cls(directory, str(values["folder"]), kept)
@@ -88,7 +90,7 @@ class KeptContents:
         new.write_text(json.dumps({"folder": self.folder, "kept": lines}))
         new.replace(self.directory / _INDEX)
 
-    def keep(self, place: int, *, is_used: bool) -> tuple[Kept, int]:
+    def keep(self, place: int, *, is_used: bool) -> tuple[KeptCopy, int]:
         """Copy a file (O_PATH), or what changed in it; and how many bytes were written.
 
         `is_used`: somebody may change it meanwhile. Raises OSError: ENOSPC of the record directory,
@@ -96,7 +98,7 @@ class KeptContents:
         """
         return self._keep(os.fstat(place), lambda: _open(place), is_used)
 
-    def keep_lent(self, reading: int) -> tuple[Kept, int]:
+    def keep_lent(self, reading: int) -> tuple[KeptCopy, int]:
         """As above, through a descriptor of somebody who stands; its offset stays what it is."""
         offset = os.lseek(reading, 0, os.SEEK_CUR)
         try:
@@ -106,7 +108,7 @@ class KeptContents:
 
     def _keep(
         self, status: os.stat_result, opened: Callable[[], int], is_used: bool
-    ) -> tuple[Kept, int]:
+    ) -> tuple[KeptCopy, int]:
         key = status.st_dev, status.st_ino
         signature = status.st_size, status.st_mtime_ns, status.st_ctime_ns
         kept = self.kept.get(key)
@@ -116,7 +118,7 @@ class KeptContents:
         reading = opened()
         try:
             if kept is None:
-                kept = self.kept[key] = Kept(f"{_INDEX}-{len(self.kept)}")
+                kept = self.kept[key] = KeptCopy(f"{_INDEX}-{len(self.kept)}")
                 written = self._copy(kept, reading, status, os.O_CREAT | os.O_TRUNC, is_used)
             else:
                 written = self._copy(kept, reading, status, 0, is_used)
@@ -126,7 +128,7 @@ class KeptContents:
         return kept, written
 
     def _copy(
-        self, kept: Kept, reading: int, status: os.stat_result, flags: int, is_used: bool
+        self, kept: KeptCopy, reading: int, status: os.stat_result, flags: int, is_used: bool
     ) -> int:
         kept.source = ()
         path = self.directory / kept.name

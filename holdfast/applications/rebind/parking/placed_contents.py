@@ -20,8 +20,8 @@ from pathlib import Path
 from holdfast.applications.rebind.parking.kept_contents import (
     BLOCK_BYTES,
     NO_ROOM,
-    Kept,
     KeptContents,
+    KeptCopy,
     no_room,
 )
 from holdfast.system.beneath import open_beneath, path_to, reopen
@@ -43,7 +43,7 @@ class OpenFile:
 
 
 @dataclass
-class Progress:
+class CopiedAhead:
     """What one round of copying ahead came to."""
 
     written_bytes: int = 0
@@ -53,7 +53,7 @@ class Progress:
     """Ours on the new file system, see `KeptContents`."""
 
 
-def copy_ahead(directory: Path, files: Iterable[OpenFile], target: int | None) -> Progress:
+def copy_ahead(directory: Path, files: Iterable[OpenFile], target: int | None) -> CopiedAhead:
     """Copy these files, or what changed in them since the last round, while they are used.
 
     `target`: the root (O_PATH) of the new file system; None: nothing is copied on to it. Files that
@@ -62,7 +62,7 @@ def copy_ahead(directory: Path, files: Iterable[OpenFile], target: int | None) -
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     contents = KeptContents.read(directory)
     leases = Leases()
-    done = Progress()
+    done = CopiedAhead()
     for file in files:
         with suppress(FileNotFoundError, ProcessLookupError):  # it was closed
             place = os.open(file.link, os.O_PATH | os.O_CLOEXEC)
@@ -83,7 +83,7 @@ def _is(place: int, file: OpenFile) -> bool:
 
 
 def _copy_one(
-    contents: KeptContents, place: int, leases: Leases, target: int | None, done: Progress
+    contents: KeptContents, place: int, leases: Leases, target: int | None, done: CopiedAhead
 ) -> None:
     status = os.fstat(place)
     try:
@@ -106,7 +106,7 @@ def _copy_one(
         done.written_bytes += _place(contents, kept, target)
 
 
-def _place(contents: KeptContents, kept: Kept, target: int) -> int:
+def _place(contents: KeptContents, kept: KeptCopy, target: int) -> int:
     """Copy it on, or what changed in it; how many bytes were written."""
     if not contents.folder:
         contents.folder = f".holdfast-{secrets.token_hex(16)}"
@@ -137,7 +137,7 @@ def _reading(path: Path) -> Iterator[int]:
         os.close(reading)
 
 
-class Placed:
+class PlacedContents:
     """What is there on the new file system, once it is mounted: open, and without names."""
 
     def __init__(self, directory: Path, bases: Sequence[int]) -> None:

@@ -23,7 +23,7 @@ from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
 from holdfast.system.boot import boot_id
 
 
-class Act:
+class EntryKind:
     """What an entry of the journal says, in the order in which they come."""
 
     BEGIN = "begin"
@@ -39,7 +39,7 @@ class Act:
 
 
 @dataclass(frozen=True)
-class Note:
+class HandleNote:
     """A handle as it was, and what its driver needs to make it again."""
 
     handle: Handle
@@ -58,12 +58,12 @@ def handle_from_json(values: dict[str, Any]) -> Handle:
     return Handle(**{**values, "kind": HandleKind(values["kind"]), "locks": locks})
 
 
-def note_from_json(values: dict[str, Any]) -> Note:
-    """The note that `Note.as_json` described."""
-    return Note(handle_from_json(values["handle"]), values["details"])
+def note_from_json(values: dict[str, Any]) -> HandleNote:
+    """The note that `HandleNote.as_json` described."""
+    return HandleNote(handle_from_json(values["handle"]), values["details"])
 
 
-class Record:
+class ParkingRecord:
     """The journal of one rebind and the files beside it."""
 
     def __init__(self, directory: Path) -> None:
@@ -75,7 +75,7 @@ class Record:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
-        self.write({"act": Act.BEGIN, "boot": boot_id(), "deadline_ns": deadline_ns})
+        self.write({"act": EntryKind.BEGIN, "boot": boot_id(), "deadline_ns": deadline_ns})
 
     def write(self, *entries: dict[str, Any]) -> None:
         """Append entries; they survive our death when this returns.

@@ -1,9 +1,10 @@
-"""Where the files that handles were on are now: how identities of the old file system carry over.
+"""Where files of the old file system are on the new one.
 
-Three ways. `Kept`: it is the same file system, so an inode is what it was. `Copied`: files were
-copied, and whoever copied says where each inode's file is now. `Unknown`: other contents have
-taken its place, and nothing but path, type, owner and the rights of the process are left to go by
-(see finding). Plain values, which are written down with what is parked.
+SameFileSystem    it is mounted again: an inode is what it was
+CopiedFiles       whoever has copied the files says where each inode's file is
+OtherContents     nothing is known but path, type, owner and the rights of the process (see finding)
+
+Plain values: they are written down with what is parked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from holdfast.applications.rebind.parking.observed import Observed
 
 
 @dataclass(frozen=True)
-class Place:
+class FilePlace:
     """A file on the new file system."""
 
     path: str
@@ -26,12 +27,12 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Kept:
+class SameFileSystem:
     """The same file system again."""
 
-    def place_of(self, was: Observed, path: str) -> Place | None:
+    def place_of(self, was: Observed, path: str) -> FilePlace | None:
         """Where it is, as far as that is certain."""
-        return Place(path, was.identity) if was.identity else None
+        return FilePlace(path, was.identity) if was.identity else None
 
     @property
     def is_complete(self) -> bool:
@@ -40,12 +41,12 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Copied:
+class CopiedFiles:
     """Files were copied; by `key_of` the inode on the old file system."""
 
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, FilePlace] = field(default_factory=dict)
 
-    def place_of(self, was: Observed, path: str) -> Place | None:
+    def place_of(self, was: Observed, path: str) -> FilePlace | None:
         """Where it is; None: it had no name any more."""
         return self.places.get(key_of(was.identity, was.inode))
 
@@ -59,16 +60,16 @@ class Copied:
         return {key: [place.path, place.identity] for key, place in self.places.items()}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Copied:
+    def from_json(cls, values: Mapping[str, Any]) -> CopiedFiles:
         """What `as_json` described."""
-        return cls({key: Place(path, identity) for key, (path, identity) in values.items()})
+        return cls({key: FilePlace(path, identity) for key, (path, identity) in values.items()})
 
 
 @dataclass(frozen=True)
-class Unknown:
+class OtherContents:
     """Other contents."""
 
-    def place_of(self, was: Observed, path: str) -> Place | None:
+    def place_of(self, was: Observed, path: str) -> FilePlace | None:
         """Nothing is certain."""
         return None
 
@@ -78,7 +79,7 @@ class Unknown:
         return False
 
 
-Carrying = Kept | Copied | Unknown
+Relocation = SameFileSystem | CopiedFiles | OtherContents
 
 
 def key_of(identity: str, inode: int) -> str:

@@ -1,4 +1,4 @@
-"""A stopped process while it is rebound: its target and its notes."""
+"""A stopped process while it is rebound: its tracee and its notes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from holdfast.applications.rebind.agent.batch import closing
-from holdfast.applications.rebind.agent.errors import Unruly
-from holdfast.applications.rebind.agent.tracee import Target
-from holdfast.applications.rebind.parking.record import Note
+from holdfast.applications.rebind.agent.errors import Uncooperative
+from holdfast.applications.rebind.agent.tracee import Tracee
+from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.model.handle import HandleKind
 from holdfast.system.acting_as import Rights, rights_of
 
@@ -20,14 +20,14 @@ class StoppedProcess:
 
     pid: int
     name: str
-    target: Target
-    notes: list[Note] = field(default_factory=list)
+    tracee: Tracee
+    notes: list[HandleNote] = field(default_factory=list)
     storage_answers: bool = True
     """Whether the old storage may be asked for anything."""
     rights: tuple[Rights, ...] = ()
     """What it may do with files; none while it has ended."""
 
-    def notes_of(self, *kinds: HandleKind) -> list[Note]:
+    def notes_of(self, *kinds: HandleKind) -> list[HandleNote]:
         """The notes of handles of these kinds, in order."""
         return [note for note in self.notes if note.handle.kind in kinds]
 
@@ -38,7 +38,7 @@ class StoppedProcess:
     def close_numbers(self, numbers: Iterable[int], thread_id: int | None) -> None:
         """Close descriptors inside; those in a row with one call."""
         for name, arguments in closing(numbers):
-            self.target.call(name, *arguments, thread_id=thread_id)
+            self.tracee.call(name, *arguments, thread_id=thread_id)
 
 
 def rights_of_process(pid: int) -> tuple[Rights, ...]:
@@ -53,7 +53,7 @@ class Processes(dict[int, StoppedProcess]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.unruly: list[tuple[Sequence[Note], str]] = []
+        self.uncooperative: list[tuple[Sequence[HandleNote], str]] = []
         """What those had that run on although they were to be moved, and what they did not do."""
 
     @contextmanager
@@ -66,14 +66,14 @@ class Processes(dict[int, StoppedProcess]):
             yield
         except ProcessLookupError as error:
             self.pop(process.pid, None)
-            if isinstance(error, Unruly):
-                self.unruly.append((process.notes, error.strerror or str(error)))
-            process.target.abandon()
+            if isinstance(error, Uncooperative):
+                self.uncooperative.append((process.notes, error.strerror or str(error)))
+            process.tracee.abandon()
 
 
-def by_thread(notes: Sequence[Note]) -> dict[int | None, list[Note]]:
+def by_thread(notes: Sequence[HandleNote]) -> dict[int | None, list[HandleNote]]:
     """The notes of each table of descriptors or directories."""
-    found: dict[int | None, list[Note]] = {}
+    found: dict[int | None, list[HandleNote]] = {}
     for note in notes:
         found.setdefault(note.handle.thread_id, []).append(note)
     return found

@@ -1,4 +1,4 @@
-"""Opening files on another mount as they were open before."""
+"""Reopening files on another mount as they were open before."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.opening.reopening import Opening, lock_structure
-from holdfast.applications.rebind.opening.requests import Expected, Wanted
+from holdfast.applications.rebind.opening.reopening import Reopening, lock_structure
+from holdfast.applications.rebind.opening.requests import Expected, OpenRequest
 from holdfast.applications.rebind.parking.observed import observe
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
 
 MOUNT = 11
-WANTED = Wanted("key", MOUNT, "folder/file", os.O_RDWR, Expected.FILE, offset=3)
+WANTED = OpenRequest("key", MOUNT, "folder/file", os.O_RDWR, Expected.FILE, offset=3)
 
 
 @pytest.fixture
-def opening(tmp_path: Path) -> Iterator[Opening]:
+def opening(tmp_path: Path) -> Iterator[Reopening]:
     root = tmp_path / "root"
     (root / "folder").mkdir(parents=True)
     (root / "folder/file").write_text("contents")
     base = os.open(root, os.O_PATH)
-    yield Opening({MOUNT: base}, tmp_path)
+    yield Reopening({MOUNT: base}, tmp_path)
     os.close(base)
 
 
-def test_offset_and_flags(opening: Opening) -> None:
+def test_offset_and_flags(opening: Reopening) -> None:
     opened = opening.open(replace(WANTED, flags=os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC))
     assert opened.descriptor is not None
     assert os.read(opened.descriptor, 10) == b"tents"
@@ -39,24 +39,24 @@ def test_offset_and_flags(opening: Opening) -> None:
 
 
 @pytest.mark.parametrize("path", ["folder/none", "folder", "folder/file/x", "../root/folder/file"])
-def test_missing(opening: Opening, path: str) -> None:
+def test_missing(opening: Reopening, path: str) -> None:
     opened = opening.open(replace(WANTED, path=path))
     assert (opened.descriptor, opened.outcome) == (None, HandleOutcome.FILE_MISSING)
 
 
-def test_links_lead_nowhere(opening: Opening, tmp_path: Path) -> None:
+def test_links_lead_nowhere(opening: Reopening, tmp_path: Path) -> None:
     (tmp_path / "root/link").symlink_to("folder/file")
     (tmp_path / "root/way").symlink_to("folder")
     for path in ("link", "way/file"):
         assert opening.open(replace(WANTED, path=path)).outcome is HandleOutcome.FILE_MISSING
 
 
-def test_a_mount_that_did_not_come_back(opening: Opening) -> None:
+def test_a_mount_that_did_not_come_back(opening: Reopening) -> None:
     assert opening.open(replace(WANTED, mount_id=99)).outcome is HandleOutcome.FILE_MISSING
 
 
 def test_a_file_without_a_name_is_shared_by_its_descriptions(
-    opening: Opening, tmp_path: Path
+    opening: Reopening, tmp_path: Path
 ) -> None:
     (tmp_path / "contents-1").write_text("nobody else has this")
     wanted = replace(WANTED, deleted=True, contents="contents-1", before=observe(str(tmp_path)))
@@ -72,7 +72,9 @@ def test_a_file_without_a_name_is_shared_by_its_descriptions(
         os.close(each)
 
 
-def test_contents_that_differ_are_not_given_to_a_program(opening: Opening, tmp_path: Path) -> None:
+def test_contents_that_differ_are_not_given_to_a_program(
+    opening: Reopening, tmp_path: Path
+) -> None:
     (tmp_path / "contents-1").write_text("the old program")
     opened = opening.open(replace(WANTED, contents="contents-1", flags=os.O_RDONLY, offset=0))
     assert opened.outcome is HandleOutcome.ROLLED_BACK
@@ -82,7 +84,7 @@ def test_contents_that_differ_are_not_given_to_a_program(opening: Opening, tmp_p
         os.close(each)
 
 
-def test_a_lock_that_somebody_has(opening: Opening, tmp_path: Path) -> None:
+def test_a_lock_that_somebody_has(opening: Reopening, tmp_path: Path) -> None:
     lock = FileLock(LockKind.OPEN_FILE, "write")
     with open(tmp_path / "root/folder/file") as other:
         fcntl.lockf(other, fcntl.LOCK_SH)

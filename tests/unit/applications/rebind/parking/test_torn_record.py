@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.applications.rebind.parking.record import Act, Record
+from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
 
 
 def test_next_entry_is_read(tmp_path: Path) -> None:
-    record = Record(tmp_path / "record")
+    record = ParkingRecord(tmp_path / "record")
     record.begin(1)
     with (tmp_path / "record" / "journal").open("ab") as file:
         file.write(b'{"act": "proc' + b"x" * 10_000)
-    record.write({"act": Act.PARKING})
-    assert [entry["act"] for entry in record.read()] == [Act.BEGIN, Act.PARKING]
+    record.write({"act": EntryKind.PARKING})
+    assert [entry["act"] for entry in record.read()] == [EntryKind.BEGIN, EntryKind.PARKING]

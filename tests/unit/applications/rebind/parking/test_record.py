@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.parking.record import Act, Note, Record, note_from_json
+from holdfast.applications.rebind.parking.record import (
+    EntryKind,
+    HandleNote,
+    ParkingRecord,
+    note_from_json,
+)
 from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
 
 HANDLE = Handle(
@@ -22,29 +27,29 @@ HANDLE = Handle(
 
 
 def test_a_note_comes_back_as_it_was() -> None:
-    note = Note(HANDLE, {"key": "description-1", "inside": HANDLE.inside})
+    note = HandleNote(HANDLE, {"key": "description-1", "inside": HANDLE.inside})
     assert note_from_json(json.loads(json.dumps(note.as_json()))) == note
 
 
 def test_entries_in_order_without_a_torn_one(tmp_path: Path) -> None:
-    record = Record(tmp_path / "record")
+    record = ParkingRecord(tmp_path / "record")
     record.begin(123)
-    record.write({"act": Act.PROCESS, "pid": 1}, {"act": Act.PARKING})
+    record.write({"act": EntryKind.PROCESS, "pid": 1}, {"act": EntryKind.PARKING})
     with (tmp_path / "record/journal").open("ab") as journal:
         journal.write(b'{"act": "par')
     acts = [entry["act"] for entry in record.read()]
-    assert acts == [Act.BEGIN, Act.PROCESS, Act.PARKING]
+    assert acts == [EntryKind.BEGIN, EntryKind.PROCESS, EntryKind.PARKING]
 
 
 def test_a_record_is_of_one_rebind(tmp_path: Path) -> None:
-    Record(tmp_path / "record").begin(1)
+    ParkingRecord(tmp_path / "record").begin(1)
     with pytest.raises(FileExistsError):
-        Record(tmp_path / "record").begin(2)
+        ParkingRecord(tmp_path / "record").begin(2)
     assert (tmp_path / "record").stat().st_mode & 0o777 == 0o700
 
 
 def test_of_an_earlier_boot(tmp_path: Path) -> None:
-    record = Record(tmp_path / "record")
+    record = ParkingRecord(tmp_path / "record")
     record.begin(1)
     journal = tmp_path / "record/journal"
     entry = json.loads(journal.read_text())
@@ -53,7 +58,7 @@ def test_of_an_earlier_boot(tmp_path: Path) -> None:
 
 
 def test_removed(tmp_path: Path) -> None:
-    record = Record(tmp_path / "record")
+    record = ParkingRecord(tmp_path / "record")
     record.begin(1)
     for _ in range(2):
         record.remove()

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 
 from holdfast.applications.rebind.opening.opener import Opener, close_opened
-from holdfast.applications.rebind.opening.requests import Expected, Wanted
-from holdfast.applications.rebind.parking.relocation import Unknown
+from holdfast.applications.rebind.opening.requests import Expected, OpenRequest
+from holdfast.applications.rebind.parking.relocation import OtherContents
 
 MOUNT = 11
 COUNT = 250
 
 
-def wanted(*numbers: int) -> list[Wanted]:
-    return [Wanted(str(each), MOUNT, str(each), os.O_RDONLY, Expected.FILE) for each in numbers]
+def wanted(*numbers: int) -> list[OpenRequest]:
+    return [
+        OpenRequest(str(each), MOUNT, str(each), os.O_RDONLY, Expected.FILE) for each in numbers
+    ]
 
 
 @pytest.fixture
@@ -28,13 +30,13 @@ def opener(tmp_path: Path) -> Iterator[Opener]:
     base = os.open(tmp_path, os.O_PATH)
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
     deadline_ns = time.monotonic_ns() + 30 * 10**9
-    with Opener({MOUNT: base}, tmp_path, deadline_ns, Unknown(), same_data=True) as opener:
+    with Opener({MOUNT: base}, tmp_path, deadline_ns, OtherContents(), same_data=True) as opener:
         yield opener
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     os.close(base)
 
 
-def read(opener: Opener, asked: list[Wanted], then: list[Wanted]) -> list[str]:
+def read(opener: Opener, asked: list[OpenRequest], then: list[OpenRequest]) -> list[str]:
     """What is in the files that were opened, in order."""
     opened = opener.open(asked, then=then)
     assert list(opened) == [each.key for each in asked]
