@@ -11,9 +11,9 @@ import json
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 MOST_BYTES = 16 << 20
 """Of a JSON text: the longest that we write, a record of many processes, has a tenth of it."""
@@ -28,6 +28,18 @@ MOST_DEPTH = 16
 """How deep a value may be nested; our own have six levels."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of a whole number, for fields that the usual bounds do not fit: Annotated[int, Bounds(…)]."""
+
+    least: int
+    most: int
+
+
+Word = Annotated[int, Bounds(0, (1 << 64) - 1)]
+"""What the kernel calls u64: addresses, inode numbers, registers, masks, offsets."""
 
 _HINTS: dict[type, dict[str, Any]] = {}
 
@@ -59,7 +71,7 @@ def typed(kind: type[T], values: object) -> T:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{_called(values)} where {kind.__name__} must be")
-    hints = _HINTS.get(kind) or _HINTS.setdefault(kind, get_type_hints(kind))
+    hints = _HINTS.get(kind) or _HINTS.setdefault(kind, get_type_hints(kind, include_extras=True))
     unknown = sorted(str(name) for name in values if name not in hints)
     if unknown:
         raise ValueError(f"{kind.__name__} has no {unknown[0][:40]!r}")
@@ -94,6 +106,8 @@ def _converted(hint: Any, value: Any, name: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
+    if origin is Annotated:
+        return whole(value, name, arguments[1].least, arguments[1].most)
     if origin in (Union, types.UnionType):
         return _one_of(arguments, value, name)
     if origin in (list, tuple):

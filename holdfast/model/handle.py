@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from holdfast.model.bounded import Word
+
 
 class HandleKind(StrEnum):
     """By what a process keeps a volume busy."""
@@ -53,8 +55,8 @@ class FileLock:
     kind: LockKind
     mode: str
     """read | write."""
-    start: int = 0
-    end: int | None = None
+    start: Word = 0
+    end: Word | None = None
     """Last byte that is locked; None: to the end of the file, however it grows."""
     holder_pid: int = 0
     """Who has taken it, as our /proc counts; 0: not told, or nobody in particular (OFD)."""
@@ -79,16 +81,16 @@ class Handle:
     """The descriptor's number."""
     thread_id: int | None = None
     """A thread with a table of descriptors or directories of its own; None: the process's."""
-    offset: int = 0
+    offset: Word = 0
     """File position in bytes; of a map: where in the file it begins."""
     flags: int = 0
     """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it; of an inotify watch its
     mask."""
-    start: int = 0
+    start: Word = 0
     """First address of a map; of an inotify watch its number."""
-    end: int = 0
+    end: Word = 0
     """Address after the last of a map."""
-    inode: int = 0
+    inode: Word = 0
     deleted: bool = False
     """The file has no name any more."""
     locks: tuple[FileLock, ...] = ()

@@ -14,13 +14,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from holdfast.applications.rebind.agent.process_record import ProcessRecord
 from holdfast.applications.rebind.agent.tracee import Tracee
+from holdfast.model.bounded import typed
 from tests.kernel.target.steadfast import Steadfast
 from tests.soak import rounds
 from tests.waiting import wait_until
 
 AGENT = """
-import ctypes, json, os, signal, sys, threading, time
+import ctypes, dataclasses, json, os, signal, sys, threading, time
 from holdfast.applications.rebind.agent.tracee import Tracee
 
 pid, record, fatal = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -28,7 +30,7 @@ requests = 0
 
 def count(frame, event, argument):
     global requests
-    if event == "call" and frame.f_code.co_name in ("_request", "write", "as_json"):
+    if event == "call" and frame.f_code.co_name in ("_request", "write", "record"):
         requests += 1
         if requests == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -36,7 +38,7 @@ def count(frame, event, argument):
 sys.setprofile(count)
 target = Tracee.stop(pid, time.monotonic_ns() + 60 * 10**9)
 with open(record + ".new", "w") as file:
-    json.dump(target.as_json(), file)
+    json.dump(dataclasses.asdict(target.record()), file)
 os.rename(record + ".new", record)
 target.set_parked(True)
 for number in target.channel().give([os.open(os.devnull, os.O_RDWR) for _ in range(3)]):
@@ -62,7 +64,7 @@ def finish(record: Path) -> bool:
     """What `recover` does with the record; whether the process was waiting for it."""
     if not record.exists():
         return False
-    regained = Tracee.regain(json.loads(record.read_text()))
+    regained = Tracee.regain(typed(ProcessRecord, json.loads(record.read_text())))
     if regained is not None:
         regained.release()
     return regained is not None

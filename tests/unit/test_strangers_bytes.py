@@ -53,6 +53,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Copy, Restoration, RestorationStage, StepRecord, StepState
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import MountProperties, Volume
+from holdfast.system.boot import boot_id
 from holdfast.system.mounts import parse_mountinfo
 from holdfast.system.proc_text import (
     field,
@@ -377,6 +378,29 @@ def test_record_of_what_is_parked(content: bytes) -> None:
             assert error.mend
             return
         assert all(isinstance(entry["act"], str) for entry in entries)
+
+
+PARKED = Path(__file__).parent / "applications/rebind/parking/records/before-versions.jsonl"
+
+
+@FUZZ
+@given(st.data())
+def test_fields_of_what_is_parked(data: st.DataObject) -> None:
+    """A line of a real record, changed anywhere: typed values, or a refusal."""
+    lines = PARKED.read_bytes().splitlines()
+    lines[0] = lines[0].replace(json.loads(lines[0])["boot"].encode(), boot_id().encode())
+    number = data.draw(st.integers(0, len(lines) - 1))
+    lines[number] = data.draw(changed(lines[number]))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "journal").write_bytes(b"\n".join(lines) + b"\n")
+        try:
+            found = ParkingRecord(Path(folder)).load()
+        except StorageFailed as error:
+            assert error.mend
+            return
+        for each in found.processes if found is not None else ():
+            assert isinstance(each.process.token, int)
+            json.dumps([note.as_json() for note in each.notes])
 
 
 @FUZZ

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from holdfast.applications.fdinfo import parse_information, parse_watches
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.placeholders import MEMORY_NAME
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import HandleKind
 from holdfast.system.mounts import parse_mountinfo

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from holdfast.applications.rebind.opening.reopening import lock_structure
 from holdfast.applications.rebind.opening.requests import OpenResult
-from holdfast.applications.rebind.parking.record import HandleNote
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import FileLock, HandleKind, HandleOutcome, LockKind
 
@@ -34,7 +34,7 @@ def take_flocks(processes: Processes, opened: Mapping[str, OpenResult]) -> None:
     for process in processes.values():
         for note in process.notes_of(HandleKind.FILE, HandleKind.DIRECTORY):
             if any(lock.kind is LockKind.FLOCK for lock in note.handle.locks):
-                sharers.setdefault(note.details["key"], []).append((process, note))
+                sharers.setdefault(note.details.key, []).append((process, note))
     for key, mine in sharers.items():
         found = opened[key]
         if found.descriptor is None:
@@ -84,9 +84,9 @@ def take_locks(process: StoppedProcess) -> list[tuple[HandleNote, FileLock]]:
     done = set()
     for note in process.notes_of(HandleKind.FILE, HandleKind.DIRECTORY):
         for lock in note.handle.locks:
-            if (note.details["key"], lock) in done:
+            if (note.details.key, lock) in done:
                 continue
-            done.add((note.details["key"], lock))
+            done.add((note.details.key, lock))
             try:
                 _take(process, note, lock)
             except ProcessLookupError:

@@ -32,7 +32,7 @@ def execution_permitted(
         note.handle.mount_id: process.pid
         for process in processes
         for note in process.notes
-        if note.details.get("noexec") and note.handle.mount_id in bases
+        if note.details.noexec and note.handle.mount_id in bases
     }
     try:
         for mount_id, pid in found.items():

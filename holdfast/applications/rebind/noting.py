@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.parking.record import HandleNote
+from holdfast.applications.rebind.parking.notes import DETAILS, HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.kcmp import Shared, order
@@ -54,22 +54,27 @@ def note_handles(
             details = driver.examine(process, alike, directory)
             for handle, each in zip(alike, details, strict=True):
                 inside = _relative(handle.inside, roots.get(handle.mount_id, ""))
-                known = {"lasting": handle.mount_id in lasting} if kind is _WATCH else {}
-                process.notes.append(
-                    HandleNote(handle, {"key": keys[id(handle)], "inside": inside, **known, **each})
-                )
+                values = {"key": keys[id(handle)], "inside": inside, **each}
+                if kind is _WATCH:
+                    values["lasting"] = handle.mount_id in lasting
+                process.notes.append(HandleNote(handle, DETAILS[kind](**values)))
 
 
 def note_execution(processes: Sequence[StoppedProcess], mounts: Collection[int]) -> None:
     """Note what runs from mounts that do not permit that any more."""
     for process in processes:
-        for note in process.notes:
-            handle = note.handle
-            runs = handle.kind is HandleKind.EXECUTABLE or (
-                handle.kind is HandleKind.MAP and "x" in handle.mode
-            )
-            if runs and handle.mount_id in mounts:
-                note.details["noexec"] = True
+        process.notes = [
+            replace(note, details=replace(note.details, noexec=True))
+            if note.handle.mount_id in mounts and _runs(note.handle)
+            else note
+            for note in process.notes
+        ]
+
+
+def _runs(handle: Handle) -> bool:
+    return handle.kind is HandleKind.EXECUTABLE or (
+        handle.kind is HandleKind.MAP and "x" in handle.mode
+    )
 
 
 def _relative(inside: str, root: str) -> str:

@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.parking.kept_contents import KeptContents
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.observed import Observed, observe, remembered_as
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleKind, LockKind
@@ -54,7 +55,7 @@ class _FileQuestion:
     """Task and number of a descriptor to read it through instead."""
 
 
-_Answer = tuple[tuple[int | str, ...], str]
+_Answer = tuple[tuple[Any, ...], str]
 """What an Observed consists of, which is quicker to hand over, and where its contents are."""
 
 
@@ -92,7 +93,7 @@ def inspecting_old_files(
             found = dict(zip(alike, answers(), strict=True))
             for process in processes:
                 process.notes = [
-                    _told(note, found.get(_key(note.handle)), "before") for note in process.notes
+                    _told(note, found.get(_key(note.handle))) for note in process.notes
                 ]
 
         yield add
@@ -116,21 +117,15 @@ def add_what_kernel_remembers(
             found = dict(zip(alike, answers(), strict=True))
         for process in processes:
             process.notes = [
-                _told(note, found.get(_key(note.handle)), "remembered") for note in process.notes
+                _told(note, found.get(_key(note.handle)), is_memory=True) for note in process.notes
             ]
-
-
-def what_it_was(note: HandleNote) -> Observed | None:
-    """What is known of the note's file, by which an equal one is found."""
-    values = note.details.get("before") or note.details.get("remembered")
-    return Observed(**values) if values else None
 
 
 def inodes_of(notes: Sequence[HandleNote]) -> Iterator[tuple[Observed, str]]:
     """Of each note: what is known of its inode, and its path on the file system."""
     for note in notes:
         for wanted in DRIVERS[note.handle.kind].requests(note):
-            was = wanted.was or what_it_was(note)
+            was = wanted.was or note.details.was
             if was is not None:
                 yield was, note.handle.inside
 
@@ -167,16 +162,17 @@ def _question(handles: Sequence[Handle], plain: _FileQuestion, leased: bool) -> 
     return replace(needed, digest_limit_bytes=-1, leased=True, lent_by=lent_by)
 
 
-def _told(note: HandleNote, answer: _Answer | None, name: str) -> HandleNote:
+def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) -> HandleNote:
     if answer is None:
         return note
     values, contents = answer
-    observed = dict(zip(Observed.names(), values, strict=True))
-    details = {**note.details, name: observed}
-    if contents:
-        details["contents"] = contents
+    observed = Observed(*values)
+    details = replace(note.details, contents=contents or note.details.contents)
+    details = (
+        replace(details, remembered=observed) if is_memory else replace(details, before=observed)
+    )
     handle = note.handle
-    if observed["links"] == 0 and not handle.deleted:
+    if observed.links == 0 and not handle.deleted:
         handle = replace(handle, deleted=True)  # since it was found
     return HandleNote(handle, details)
 

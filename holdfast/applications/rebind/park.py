@@ -13,7 +13,7 @@ from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.noting import note_execution, note_handles
 from holdfast.applications.rebind.old_files import add_what_kernel_remembers, inspecting_old_files
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
+from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRecord
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import Handle
 from holdfast.model.mountpoint import MountPoint
@@ -71,17 +71,11 @@ def write_down(
         note_execution(processes, storage.without_execution)
     if not storage.answers:
         add_what_kernel_remembers(processes, handles, storage.lasting)
-    record.write(*(_entry(process) for process in processes))
+    record.enter(*(_parked(process) for process in processes))
 
 
-def _entry(process: StoppedProcess) -> dict[str, object]:
-    return {
-        "act": EntryKind.PROCESS,
-        "pid": process.pid,
-        "name": process.name,
-        "target": process.tracee.as_json(),
-        "notes": [note.as_json() for note in process.notes],
-    }
+def _parked(process: StoppedProcess) -> ParkedProcess:
+    return ParkedProcess(process.name, process.tracee.record(), tuple(process.notes))
 
 
 def park_handles(processes: Processes) -> None:

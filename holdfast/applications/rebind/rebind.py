@@ -301,27 +301,24 @@ class Rebind:
         was begun, and `rebind` and `release` come next. Raises DeadlinePassed, Refused.
         """
         record = ParkingRecord(record_directory)
-        entries = record.read()
-        acts = {entry["act"] for entry in entries}
-        if EntryKind.PARKING not in acts:
+        parked = record.load()
+        if parked is None or EntryKind.PARKING not in parked.kinds:
             record.remove()
             return None
         raise_limit_of_descriptors()
-        self = cls(record_directory, (), entries[0]["deadline_ns"])
+        self = cls(record_directory, (), parked.deadline_ns)
         self._set_alarm(self._deadline_ns)
         try:
-            for entry in entries:
-                if entry["act"] == EntryKind.COPIED:
-                    self._copied = CopiedFiles.from_json(entry["places"])
+            self._copied = parked.copied
             regaining = Regaining(self._processes, self._deadline_ns, self._time_budgets)
-            regaining.regain([entry for entry in entries if entry["act"] == EntryKind.PROCESS])
+            regaining.regain(parked.processes)
             self._deadline_ns = regaining.deadline_ns
         except BaseException:
             self.leave()
             raise
-        if not self._processes or EntryKind.REBOUND in acts:
+        if not self._processes or EntryKind.REBOUND in parked.kinds:
             self.release()
             return None
-        if EntryKind.PARKED not in acts or EntryKind.REBINDING in acts:
+        if EntryKind.PARKED not in parked.kinds or EntryKind.REBINDING in parked.kinds:
             self._park()  # also what was rebound: its new locks would be in the way of new ones
         return self

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.applications.rebind.agent.errors import Uncooperative
+from holdfast.applications.rebind.agent.process_record import ProcessRecord
 from holdfast.applications.rebind.agent.threads import start_time
 from holdfast.applications.rebind.agent.time_budget import TimeBudget, TimeBudgets
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.late import still_parked
-from holdfast.applications.rebind.parking.record import HandleNote, note_from_json
+from holdfast.applications.rebind.parking.record import ParkedProcess
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
     StoppedProcess,
@@ -38,13 +38,13 @@ class Regaining:
         """When they leave the harbour by themselves; later when some had left it already."""
         self._time_budgets = time_budgets
 
-    def regain(self, entries: Sequence[dict[str, Any]]) -> None:
+    def regain(self, parked: Sequence[ParkedProcess]) -> None:
         """Take over every process; one that cannot be keeps nobody else from being finished.
 
         Raises DeadlinePassed, Refused when it is the only one: it stays parked then.
         """
-        left_out: list[dict[str, Any]] = []
-        for entry in entries:
+        left_out: list[ParkedProcess] = []
+        for entry in parked:
             try:
                 self._regain(entry)
             except (DeadlinePassed, Refused):
@@ -55,26 +55,26 @@ class Regaining:
             except (DeadlinePassed, Refused) as error:
                 if not self._processes:
                     raise
-                self._processes.uncooperative.append((_notes(entry), str(error)))
+                self._processes.uncooperative.append((entry.notes, str(error)))
 
-    def _regain(self, entry: dict[str, Any]) -> None:
-        values = entry["target"]
-        time_budget = self._time_budgets.for_user_of(values["pid"])
+    def _regain(self, entry: ParkedProcess) -> None:
+        record = entry.process
+        time_budget = self._time_budgets.for_user_of(record.pid)
         try:
-            tracee = Tracee.regain(values, time_budget=time_budget)
+            tracee = Tracee.regain(record, time_budget=time_budget)
             late = tracee is None
             if tracee is None:
-                tracee = self._stop_late(values, time_budget)
+                tracee = self._stop_late(record, time_budget)
         except Uncooperative as error:
-            self._processes.uncooperative.append((_notes(entry), error.strerror or str(error)))
+            self._processes.uncooperative.append((entry.notes, error.strerror or str(error)))
             return
         if tracee is None:
             return
         process = StoppedProcess(
             tracee.pid,
-            str(entry["name"]),
+            entry.name,
             tracee,
-            _notes(entry),
+            list(entry.notes),
             rights=rights_of_process(tracee.pid),
         )
         self._processes[tracee.pid] = process
@@ -84,23 +84,17 @@ class Regaining:
                 if not process.notes:
                     self._processes.pop(tracee.pid).tracee.release()
 
-    def _stop_late(self, values: dict[str, Any], time_budget: TimeBudget) -> Tracee | None:
+    def _stop_late(self, record: ProcessRecord, time_budget: TimeBudget) -> Tracee | None:
         """Stop one that has left the harbour, its deadline being past; None: it has ended."""
         now_ns = time.monotonic_ns()
         self.deadline_ns = max(self.deadline_ns, now_ns + int(LATE_SECONDS * 1e9))
         try:
-            if began_at(values["pid"]) == values["start_time"]:
-                token = values["token"]
+            if start_time(record.pid) == record.start_time:
                 return Tracee.stop(
-                    values["pid"], self.deadline_ns, time_budget=time_budget, left_by=token
+                    record.pid, self.deadline_ns, time_budget=time_budget, left_by=record.token
                 )
         except Uncooperative:
             raise
         except ProcessLookupError:
             pass
         return None
-
-
-def _notes(entry: dict[str, Any]) -> list[HandleNote]:
-    """What the record says of the handles of a process."""
-    return [note_from_json(each) for each in entry["notes"]]

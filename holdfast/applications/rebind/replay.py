@@ -15,11 +15,10 @@ from pathlib import Path
 
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.locks import take_flocks, take_locks
-from holdfast.applications.rebind.old_files import what_it_was
 from holdfast.applications.rebind.opening.opener import Opener, close_opened
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
-from holdfast.applications.rebind.parking.record import HandleNote
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import HandleKind, HandleOutcome
 from holdfast.system.acting_as import Rights
@@ -131,9 +130,9 @@ def _requests(process: StoppedProcess, notes: Sequence[HandleNote]) -> list[Open
     """What these notes need, each once, with what tells the files apart."""
     found: dict[str, OpenRequest] = {}
     for note in notes:
-        inside = note.details["inside"]
+        inside = note.details.inside
         shows = note.handle.inside[: len(note.handle.inside) - len(inside)].rstrip("/")
-        was = what_it_was(note)
+        was = note.details.was
         for each in DRIVERS[note.handle.kind].requests(note):
             if each.key not in found:
                 found[each.key] = replace(

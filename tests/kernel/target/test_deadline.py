@@ -33,7 +33,7 @@ def test_another_agent_comes_first(steadfast_program: Path, ram_directory: Path)
     with Steadfast((str(steadfast_program),), ram_directory) as program:
         before = program.condition()
         target = Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
-        record = target.as_json()
+        record = target.record()
         target.set_parked(True)
         left_open = target.give(0)
         target.abandon()
@@ -52,7 +52,7 @@ def test_it_has_left(steadfast_program: Path, ram_directory: Path) -> None:
     with Steadfast((str(steadfast_program),), ram_directory) as program:
         before = program.condition()
         target = Tracee.stop(program.pid, time.monotonic_ns())
-        record = target.as_json()
+        record = target.record()
         target.set_parked(True)
         target.abandon()
         program.goes_on()

@@ -37,7 +37,7 @@ def test_parked_by_another(steadfast_program: Path, ram_directory: Path) -> None
     """Somebody else's restoration was interrupted: its record is needed, not a second stop."""
     with Steadfast((str(steadfast_program),), ram_directory) as program:
         target = Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
-        record = target.as_json()
+        record = target.record()
         target.set_parked(True)
         target.abandon()
         with pytest.raises(InUse, match="parked"):

@@ -22,10 +22,10 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from holdfast.applications.rebind.agent.errors import gone
 from holdfast.applications.rebind.agent.threads import Threads
@@ -239,24 +239,24 @@ class DescriptorTables:
             channel.forget()
         self._channels.clear()
 
-    def as_json(self) -> dict[str, Any]:
-        """What a later agent needs to know of them."""
-        return {
-            "descriptor_limit": list(self._limit),
-            "descriptors": [
-                [thread_id, sorted(numbers)] for thread_id, numbers in self._before.items()
-            ],
-        }
+    @property
+    def limit(self) -> tuple[int, int]:
+        """How many descriptors the process might have when it stopped: soft and hard limit."""
+        return self._limit
 
-    def recall(self, record: dict[str, Any], thread_ids: Collection[int]) -> None:
+    def before(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """The numbers in each table when the process stopped, by a thread that uses it."""
+        return tuple((each, tuple(sorted(numbers))) for each, numbers in self._before.items())
+
+    def recall(
+        self,
+        limit: tuple[int, int],
+        before: Iterable[tuple[int, Iterable[int]]],
+        thread_ids: Collection[int],
+    ) -> None:
         """Know what the agent before us knew, of the threads that are still there."""
-        soft, hard = record["descriptor_limit"]
-        self._limit = (soft, hard)
-        self._before = {
-            thread_id: set(numbers)
-            for thread_id, numbers in record["descriptors"]
-            if thread_id in thread_ids
-        }
+        self._limit = limit
+        self._before = {each: set(numbers) for each, numbers in before if each in thread_ids}
 
 
 def _numbers(pid: int, thread_id: int) -> set[int]:

@@ -13,14 +13,18 @@ import secrets
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from holdfast.applications.rebind.agent import process_record
 from holdfast.applications.rebind.agent.calls import Calls
 from holdfast.applications.rebind.agent.descriptor_tables import DescriptorChannel, DescriptorTables
 from holdfast.applications.rebind.agent.entry import HarbourEntry
 from holdfast.applications.rebind.agent.errors import gone
 from holdfast.applications.rebind.agent.leftovers import clear_left_over
+from holdfast.applications.rebind.agent.process_record import (
+    ProcessRecord,
+    take_over,
+    thread_records,
+)
 from holdfast.applications.rebind.agent.threads import STOP_SECONDS, Threads, start_time
 from holdfast.applications.rebind.agent.time_budget import TimeBudget
 from holdfast.system.namespace import shares_clocks
@@ -138,18 +142,26 @@ class Tracee:
 
     # --- going on after a death -----------------------------------------------------------------
 
-    def as_json(self) -> dict[str, Any]:
-        """What `regain` needs, as plain values. To be written before `set_parked(True)`.
+    def record(self) -> ProcessRecord:
+        """What `regain` needs. To be written down before `set_parked(True)`.
 
         It need not survive a power cut: neither does the process.
         """
-        record = process_record.as_json(self._threads, self._calls.harbour, self._token)
-        return record | self._tables.as_json()
+        return ProcessRecord(
+            pid=self.pid,
+            start_time=self._threads.start_time,
+            harbour=self._calls.harbour.address,
+            token=self._token,
+            threads=thread_records(self._threads),
+            descriptor_limit=self._tables.limit,
+            descriptors=self._tables.before(),
+            clock_offset_ns=self._calls.harbour.clock_offset_ns,
+        )
 
     @classmethod
     def regain(
         cls,
-        record: dict[str, Any],
+        record: ProcessRecord,
         timeout_seconds: float = STOP_SECONDS,
         time_budget: TimeBudget | None = None,
     ) -> Tracee | None:
@@ -159,16 +171,16 @@ class Tracee:
         Refused as `stop` does.
         """
         try:
-            if began_at(record["pid"]) != record["start_time"]:
+            if start_time(record.pid) != record.start_time:
                 return None
-            tracee = cls.seize(record["pid"], time_budget)
+            tracee = cls.seize(record.pid, time_budget)
         except ProcessLookupError:
             return None
         try:
             tracee.await_stop(timeout_seconds)
             if tracee._take_over(record):
                 return tracee
-            tracee.enter_harbour(0, record["token"])
+            tracee.enter_harbour(0, record.token)
             tracee.release()
         except ProcessLookupError:
             tracee.abandon()
@@ -177,14 +189,14 @@ class Tracee:
             raise
         return None
 
-    def _take_over(self, record: dict[str, Any]) -> bool:
-        self._inside = process_record.take_over(self._threads, record)
+    def _take_over(self, record: ProcessRecord) -> bool:
+        self._inside = take_over(self._threads, record)
         if self._inside is None:
             return False
-        self._token = record["token"]
+        self._token = record.token
         self._living.add(self._token)
         self._entry = HarbourEntry(self._threads, self._maps())
-        self._tables.recall(record, self.threads)
+        self._tables.recall(record.descriptor_limit, record.descriptors, self.threads)
         return True
 
     # --- what happens when we die ---------------------------------------------------------------
@@ -266,7 +278,7 @@ class Tracee:
     def allow_more_descriptors(self) -> bool:
         """Raise the process's soft limit of descriptors until it is released; whether it could be.
 
-        What it had is in `as_json`, so that a later agent puts it back.
+        What it had is in `record`, so that a later agent puts it back.
         """
         return self._tables.allow_more()
 

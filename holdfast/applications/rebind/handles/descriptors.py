@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from holdfast.applications.rebind.agent.batch import Call, closing
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles
-from holdfast.applications.rebind.parking.record import HandleNote
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
 
 _AT_ONCE = 200
@@ -22,7 +22,7 @@ _AT_ONCE = 200
 
 def key_of(note: HandleNote) -> str:
     """Of the open file description."""
-    return str(note.details["key"])
+    return note.details.key
 
 
 def park_descriptors(

@@ -20,8 +20,8 @@ from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import lost, moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle, LockKind
 
@@ -53,7 +53,7 @@ class DirectoryDriver:
             OpenRequest(
                 key=key_of(note),
                 mount_id=note.handle.mount_id,
-                path=note.details["inside"],
+                path=note.details.inside,
                 flags=note.handle.flags,
                 expected=Expected.DIRECTORY,
                 locks=tuple(lock for lock in note.handle.locks if lock.kind in _OF_DESCRIPTION),

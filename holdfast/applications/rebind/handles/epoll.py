@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
+from holdfast.applications.rebind.parking.notes import Registration
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle
 from holdfast.system.kcmp import Shared, order
@@ -24,45 +25,38 @@ _EVENT = struct.Struct("=IQ")
 """struct epoll_event is packed on x86-64 (include/uapi/linux/eventpoll.h)."""
 
 
-def interests(process: StoppedProcess, handle: Handle) -> list[dict[str, Any]]:
+def interests(process: StoppedProcess, handle: Handle) -> list[Registration]:
     """Registrations of this descriptor with epoll instances of the same process, each once."""
     folder = process.folder(handle.thread_id)
     task = handle.thread_id or process.pid
-    found: list[dict[str, Any]] = []
+    found: list[Registration] = []
     for name in names(f"{folder}/fd"):
         with suppress(FileNotFoundError):
             if link(f"{folder}/fd/{name}") != _INSTANCE:
                 continue
-            if any(
-                order(Shared.FILE, task, task, int(name), each["instance"]) == 0 for each in found
-            ):
+            if any(order(Shared.FILE, task, task, int(name), each.instance) == 0 for each in found):
                 continue
             for number, events, data in _INTEREST.findall(read(f"{folder}/fdinfo/{name}")):
                 if int(number) == handle.number:
                     found.append(
-                        {
-                            "instance": int(name),
-                            "number": int(number),
-                            "events": int(events, 16),
-                            "data": int(data, 16),
-                        }
+                        Registration(int(name), int(number), int(events, 16), int(data, 16))
                     )
     return found
 
 
 def add_again(
-    process: StoppedProcess, registrations: list[dict[str, Any]], thread_id: int | None
+    process: StoppedProcess, registrations: Sequence[Registration], thread_id: int | None
 ) -> None:
     """Register the descriptor as it was. Raises OSError."""
     tracee = process.tracee
     for each in registrations:
-        tracee.write(tracee.scratch, _EVENT.pack(each["events"], each["data"]))
+        tracee.write(tracee.scratch, _EVENT.pack(each.events, each.data))
         with suppress(FileExistsError):
             tracee.call(
                 "epoll_ctl",
-                each["instance"],
+                each.instance,
                 _EPOLL_CTL_ADD,
-                each["number"],
+                each.number,
                 tracee.scratch,
                 thread_id=thread_id,
             )

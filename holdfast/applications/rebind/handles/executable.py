@@ -18,9 +18,8 @@ from holdfast.applications.rebind.handles.process_facts import ProcessFacts, gat
 from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
-from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.applications.rebind.parking.notes import ExecutableDetails, HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
@@ -70,17 +69,16 @@ class ExecutableDriver:
             _change(process, note, placeholders.program)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
-        before = note.details.get("before")
         return [
             OpenRequest(
-                key=note.details["key"],
+                key=note.details.key,
                 mount_id=note.handle.mount_id,
-                path=note.details["inside"],
+                path=note.details.inside,
                 flags=os.O_RDONLY,
                 expected=Expected.FILE,
-                contents=note.details.get("contents", ""),
+                contents=note.details.contents,
                 deleted=note.handle.deleted,
-                before=Observed(**before) if before else None,
+                before=note.details.before,
             )
         ]
 
@@ -93,7 +91,7 @@ class ExecutableDriver:
     ) -> list[ReboundHandle]:
         lines = []
         for note in notes:
-            opened = openings[note.details["key"]]
+            opened = openings[note.details.key]
             line = ReboundHandle(note.handle, opened.outcome, opened.note)
             if opened.descriptor is not None:
                 try:
@@ -108,25 +106,25 @@ class ExecutableDriver:
 def _change(process: StoppedProcess, note: HandleNote, program: int) -> None:
     number = process.tracee.give(program)
     try:
-        values, privileged = note.details["values"], note.details["privileged"]
-        _set(process, values, number, privileged=privileged)
+        details = note.details_as(ExecutableDetails)
+        _set(process, details.values, number, privileged=details.privileged)
     finally:
         process.tracee.call("close", number)
 
 
-def _values(process: StoppedProcess) -> list[int]:
+def _values(process: StoppedProcess) -> tuple[int, ...]:
     """The addresses of struct prctl_mm_map in its order, as they are."""
     fields = parse_stat(read(f"/proc/{process.pid}/stat")).fields
     stat = {number: int(value) for number, value in enumerate(fields[1:], start=4)}
     start_brk = stat[47]
     brk = process.tracee.call("brk", 0)
-    return [
+    return (
         *(stat[26], stat[27]),  # start_code, end_code: proc_pid_stat(5)
         *(stat[45], stat[46]),  # start_data, end_data
         *(start_brk, max(brk, start_brk)),
         stat[28],  # start_stack
         *(stat[48], stat[49], stat[50], stat[51]),  # arg_start … env_end
-    ]
+    )
 
 
 def _set(process: StoppedProcess, values: Sequence[int], number: int, *, privileged: bool) -> None:

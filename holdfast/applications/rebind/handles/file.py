@@ -23,9 +23,8 @@ from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
-from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.applications.rebind.parking.notes import FileDetails, HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle, LockKind
 
@@ -70,19 +69,18 @@ class FileDriver:
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
         handle, details = note.handle, note.details
-        before = details.get("before")
         return [
             OpenRequest(
                 key=key_of(note),
                 mount_id=handle.mount_id,
-                path=details["inside"],
+                path=details.inside,
                 flags=handle.flags & ~os.O_DIRECTORY,  # O_TMPFILE has it
                 expected=Expected.FILE,
                 offset=handle.offset,
                 locks=tuple(lock for lock in handle.locks if lock.kind in _OF_DESCRIPTION),
-                contents=details.get("contents", "") if handle.deleted else "",
+                contents=details.contents if handle.deleted else "",
                 deleted=handle.deleted,
-                before=Observed(**before) if before else None,
+                before=details.before,
             )
         ]
 
@@ -98,26 +96,29 @@ class FileDriver:
             key = key_of(note)
             if key in openings.owned or openings[key].descriptor is None:
                 continue
-            if "signal" in note.details:
+            if note.details_as(FileDetails).owner is not None:
                 openings.owned.add(key)
                 _give_owner(process, note)
         return lines
 
 
-def _owner(process: StoppedProcess, handle: Handle) -> list[int]:
+def _owner(process: StoppedProcess, handle: Handle) -> tuple[int, int]:
     """Type and number of who gets its signals, as the process itself counts processes."""
     tracee = process.tracee
     assert handle.number is not None
     tracee.call("fcntl", handle.number, _GET_OWNER, tracee.scratch, thread_id=handle.thread_id)
-    return list(_OWNER.unpack(tracee.read(tracee.scratch, _OWNER.size)))
+    kind, number = _OWNER.unpack(tracee.read(tracee.scratch, _OWNER.size))
+    return kind, number
 
 
 def _give_owner(process: StoppedProcess, note: HandleNote) -> None:
     """The process does it: a signal reaches whom that process may send one, never whom root may."""
     tracee, number, thread_id = process.tracee, note.handle.number, note.handle.thread_id
     assert number is not None
-    kind, owner = note.details["owner"]
-    for command, argument in ((_SET_OWNER, tracee.scratch), (_SET_SIGNAL, note.details["signal"])):
+    details = note.details_as(FileDetails)
+    assert details.owner is not None
+    kind, owner = details.owner
+    for command, argument in ((_SET_OWNER, tracee.scratch), (_SET_SIGNAL, details.signal)):
         if command == _SET_OWNER:
             if not owner:
                 continue

@@ -25,9 +25,9 @@ from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import blocks, lost, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
+from holdfast.applications.rebind.parking.notes import HandleNote, WatchDetails, WatchRecord
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
@@ -76,9 +76,9 @@ class InotifyDriver:
             found.append(
                 {
                     "instance_flags": parse_information(text).flags,
-                    "watches": [_as_json(watch) for watch in parse_watches(text)],
+                    "watches": tuple(_record_of(watch) for watch in parse_watches(text)),
                     "unread_bytes": unread,
-                    "interests": interests(process, handle),
+                    "interests": tuple(interests(process, handle)),
                     # Without a path the empty `inside` would mean the root of the file system.
                     "known": bool(handle.path),
                 }
@@ -100,10 +100,10 @@ class InotifyDriver:
             OpenRequest(
                 key=_key(note),
                 mount_id=note.handle.mount_id,
-                path=note.details["inside"],
+                path=note.details.inside,
                 flags=os.O_PATH | os.O_NOFOLLOW,
                 expected=Expected.ANYTHING,
-                deleted=note.handle.deleted or not note.details["known"],
+                deleted=note.handle.deleted or not note.details_as(WatchDetails).known,
                 was=_inode_of(note),
                 is_watched=True,
             )
@@ -127,11 +127,11 @@ class InotifyDriver:
         first = instance[0]
         thread_id = first.handle.thread_id
         failed: dict[int, str] = {}
-        made = openings.instances.get(first.details["key"])
+        made = openings.instances.get(first.details.key)
         if made is None:
             number = process.tracee.call("inotify_init1", _flags(first), thread_id=thread_id)
             made = process.tracee.channel(thread_id).take(number)
-            openings.instances[first.details["key"]] = made
+            openings.instances[first.details.key] = made
             failed = _watched_again(process, made, instance, openings)
         else:
             number = process.tracee.give(made, thread_id)
@@ -146,12 +146,12 @@ def _watched_again(
 
     Everybody waits meanwhile, so what one user may cost them is bounded: by numbers and by time.
     """
-    watches = instance[0].details["watches"]
+    watches = instance[0].details_as(WatchDetails).watches
     user_id = process.rights[0].user_id if process.rights else -1
-    skipped = max(watch["number"] for watch in watches) - len(watches)
+    skipped = max(watch.number for watch in watches) - len(watches)
     if openings.skipped.get(user_id, 0) + skipped > MOST_NUMBERS:
         words = "its user has had too many watches, whose numbers would all be gone through"
-        return dict.fromkeys((watch["number"] for watch in watches), words)
+        return dict.fromkeys((watch.number for watch in watches), words)
     openings.skipped[user_id] = openings.skipped.get(user_id, 0) + skipped
     time_budget = process.tracee.time_budget
     seconds = min(WATCH_SECONDS, time_budget.limit_seconds)
@@ -161,7 +161,7 @@ def _watched_again(
         work = partial(_add_watches, made, instance, openings)
         return in_expendable_child(work, seconds, "adding watches")
     except HoldfastError as error:
-        return dict.fromkeys((watch["number"] for watch in watches), error.message)
+        return dict.fromkeys((watch.number for watch in watches), error.message)
     finally:
         time_budget.spend(time.monotonic() - begun)
 
@@ -172,8 +172,9 @@ def _outcome(note: HandleNote, openings: OpenedFiles, failed: dict[int, str]) ->
         return ReboundHandle(note.handle, opened.outcome, opened.note)
     if note.handle.start in failed:
         return ReboundHandle(note.handle, HandleOutcome.LOST, failed[note.handle.start])
-    if note.details["unread_bytes"]:
-        words = f"{note.details['unread_bytes']} bytes of events that were not read are lost"
+    unread_bytes = note.details_as(WatchDetails).unread_bytes
+    if unread_bytes:
+        words = f"{unread_bytes} bytes of events that were not read are lost"
         return ReboundHandle(note.handle, HandleOutcome.IDENTICAL, words)
     return ReboundHandle(note.handle, HandleOutcome.IDENTICAL)
 
@@ -182,45 +183,43 @@ def _instances(notes: Sequence[HandleNote]) -> list[list[HandleNote]]:
     """The notes of each instance: of every watch under every descriptor that it has here."""
     found: dict[tuple[int | None, str], list[HandleNote]] = {}
     for note in notes:
-        found.setdefault((note.handle.thread_id, note.details["key"]), []).append(note)
+        found.setdefault((note.handle.thread_id, note.details.key), []).append(note)
     return list(found.values())
 
 
 def _put(process: StoppedProcess, instance: Sequence[HandleNote], number: int) -> None:
     """Let all descriptors of an instance be duplicates of this one, which is closed."""
     thread_id = instance[0].handle.thread_id
-    flags = {note.handle.number: note.details["instance_flags"] for note in instance}
+    flags = {note.handle.number: note.details_as(WatchDetails).instance_flags for note in instance}
     for place, each in flags.items():
         assert place is not None
         process.tracee.call("dup3", number, place, each & os.O_CLOEXEC, thread_id=thread_id)
     process.tracee.call("close", number, thread_id=thread_id)
-    unique = {str(note.handle.number): note.details["interests"] for note in instance}
+    unique = {str(note.handle.number): note.details_as(WatchDetails).interests for note in instance}
     for interest in unique.values():
         add_again(process, interest, thread_id)
 
 
 def _flags(note: HandleNote) -> int:
     """Of inotify_init1(2)."""
-    return int(note.details["instance_flags"]) & os.O_NONBLOCK | os.O_CLOEXEC
+    return note.details_as(WatchDetails).instance_flags & os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def _key(note: HandleNote) -> str:
     """The same inode watched by the same descriptor is opened once."""
-    state = "known" if note.details["known"] and not note.handle.deleted else "unknown"
-    handle = note.handle
-    return f"watch-{handle.mount_id}-{handle.inode}-{state}-{note.details['inside']}"
+    handle, known = note.handle, note.details_as(WatchDetails).known
+    state = "known" if known and not handle.deleted else "unknown"
+    return f"watch-{handle.mount_id}-{handle.inode}-{state}-{note.details.inside}"
 
 
 def _inode_of(note: HandleNote) -> Observed | None:
     """What is known of the inode that is watched: nothing but what the instance says."""
     number = note.handle.start
-    for watch in note.details["watches"]:
-        if watch["number"] == number:
-            lasting = note.details["lasting"]
-            handle = bytes.fromhex(watch["handle"]) if lasting else b""
-            return Observed(
-                0, watch["inode"], 0, -1, 0, identity=identity_from(watch["type"], handle)
-            )
+    details = note.details_as(WatchDetails)
+    for watch in details.watches:
+        if watch.number == number:
+            handle = bytes.fromhex(watch.handle) if details.lasting else b""
+            return Observed(0, watch.inode, 0, -1, 0, identity=identity_from(watch.type, handle))
     return None
 
 
@@ -231,7 +230,7 @@ def _add_watches(
     on_volume = {note.handle.start: note for note in instance}
     failed: dict[int, str] = {}
     filler = _Filler(ours)
-    watches = [_from_json(each) for each in instance[0].details["watches"]]
+    watches = [_watch_of(each) for each in instance[0].details_as(WatchDetails).watches]
     try:
         for watch in sorted(watches, key=lambda watch: watch.number):
             filler.fill_up_to(watch.number)
@@ -305,23 +304,23 @@ def _mounts_of(device: str) -> Iterable[str]:
     return [mount.path for mount in mounts() if mount.device_number == device]
 
 
-def _as_json(watch: Watch) -> dict[str, Any]:
-    return {
-        "number": watch.number,
-        "inode": watch.inode,
-        "device": list(watch.device),
-        "mask": watch.mask,
-        "type": watch.file_handle_type,
-        "handle": watch.file_handle.hex(),
-    }
+def _record_of(watch: Watch) -> WatchRecord:
+    return WatchRecord(
+        number=watch.number,
+        inode=watch.inode,
+        device=watch.device,
+        mask=watch.mask,
+        type=watch.file_handle_type,
+        handle=watch.file_handle.hex(),
+    )
 
 
-def _from_json(values: dict[str, Any]) -> Watch:
+def _watch_of(record: WatchRecord) -> Watch:
     return Watch(
-        number=values["number"],
-        inode=values["inode"],
-        device=(values["device"][0], values["device"][1]),
-        mask=values["mask"],
-        file_handle_type=values["type"],
-        file_handle=bytes.fromhex(values["handle"]),
+        number=record.number,
+        inode=record.inode,
+        device=record.device,
+        mask=record.mask,
+        file_handle_type=record.type,
+        file_handle=bytes.fromhex(record.handle),
     )

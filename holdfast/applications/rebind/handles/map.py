@@ -24,9 +24,8 @@ from holdfast.applications.rebind.opening.requests import (
     OpenRequest,
     OpenResult,
 )
-from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.applications.rebind.parking.notes import HandleNote, MapDetails
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.pagemap import PAGE_BYTES, own_pages
@@ -56,6 +55,9 @@ _BLOCKING = {
 
 _PAGES_AT_ONCE_BYTES = 1 << 20
 
+SavedPages = tuple[int, int, int]
+"""Address, length, where in the file of saved pages."""
+
 
 class MapDriver:
     """See the module."""
@@ -82,8 +84,8 @@ class MapDriver:
             with open(pages, "wb") as file:
                 return [
                     {
-                        "flags": sorted(settings.get(handle.start, _PLAIN).flags),
-                        "pages": _save(process, handle, pagemap, file),
+                        "flags": tuple(sorted(settings.get(handle.start, _PLAIN).flags)),
+                        "pages": tuple(_save(process, handle, pagemap, file)),
                     }
                     for handle in handles
                 ]
@@ -100,26 +102,25 @@ class MapDriver:
                 flags = _FIXED | _NO_RESERVE | (_SHARED if _is_shared(handle) else _PRIVATE)
                 length = handle.end - handle.start
                 protection = _protection(handle)
-                if _is_shared(handle) and "mw" not in note.details["flags"]:
+                if _is_shared(handle) and "mw" not in note.details_as(MapDetails).flags:
                     protection &= ~2
                 process.tracee.call("mmap", handle.start, length, protection, flags, number, 0)
         finally:
             process.tracee.call("close", number)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
-        handle, details = note.handle, note.details
-        before = details.get("before")
-        writable = _is_shared(handle) and "mw" in details["flags"]
+        handle, details = note.handle, note.details_as(MapDetails)
+        writable = _is_shared(handle) and "mw" in details.flags
         return [
             OpenRequest(
                 key=_key(note),
                 mount_id=handle.mount_id,
-                path=details["inside"],
+                path=details.inside,
                 flags=os.O_RDWR if writable else os.O_RDONLY,
                 expected=Expected.FILE,
-                contents=details.get("contents", ""),
+                contents=details.contents,
                 deleted=handle.deleted,
-                before=Observed(**before) if before else None,
+                before=details.before,
             )
         ]
 
@@ -172,8 +173,8 @@ _PLAIN = MapSettings(frozenset({"mw"}))
 
 def _key(note: HandleNote) -> str:
     """Maps of one file need one descriptor, opened as the strictest of them needs it."""
-    writable = _is_shared(note.handle) and "mw" in note.details["flags"]
-    return f"{note.details['key']}-{'rw' if writable else 'r'}"
+    writable = _is_shared(note.handle) and "mw" in note.details_as(MapDetails).flags
+    return f"{note.details.key}-{'rw' if writable else 'r'}"
 
 
 def _is_shared(handle: Handle) -> bool:
@@ -184,8 +185,8 @@ def _protection(handle: Handle) -> int:
     return sum(bit for letter, bit in _PROTECTIONS if letter in handle.mode)
 
 
-def _save(process: StoppedProcess, handle: Handle, pagemap: int, file: Any) -> list[list[int]]:
-    """Append the map's own pages to the file: [address, length, where in the file]."""
+def _save(process: StoppedProcess, handle: Handle, pagemap: int, file: Any) -> list[SavedPages]:
+    """Append the map's own pages to the file: address, length, where in the file."""
     if _is_shared(handle):
         return []
     found = []
@@ -196,7 +197,7 @@ def _save(process: StoppedProcess, handle: Handle, pagemap: int, file: Any) -> l
     return found
 
 
-def _save_range(process: StoppedProcess, address: int, length: int, file: Any) -> list[list[int]]:
+def _save_range(process: StoppedProcess, address: int, length: int, file: Any) -> list[SavedPages]:
     """What of a range can be read: of what cannot, its process has nothing either (SIGBUS)."""
     try:
         data = process.tracee.read(address, length)
@@ -209,7 +210,7 @@ def _save_range(process: StoppedProcess, address: int, length: int, file: Any) -
         return [each for part in parts for each in _save_range(process, part, PAGE_BYTES, file)]
     place = file.tell()
     file.write(data)
-    return [[address, length, place]]
+    return [(address, length, place)]
 
 
 def _map_in_spite(
@@ -228,7 +229,7 @@ def _map_in_spite(
 
 def _map(process: StoppedProcess, note: HandleNote, number: int) -> str:
     """Map it as it was; in words what could not be kept. Raises OSError when there is no map."""
-    handle, flags = note.handle, set(note.details["flags"])
+    handle, flags = note.handle, set(note.details_as(MapDetails).flags)
     tracee, length = process.tracee, handle.end - handle.start
     how = _FIXED | (_SHARED if _is_shared(handle) else _PRIVATE)
     if "nr" in flags:
@@ -254,7 +255,7 @@ def _map(process: StoppedProcess, note: HandleNote, number: int) -> str:
 
 
 def _write_back(process: StoppedProcess, note: HandleNote, saved: int) -> None:
-    for address, length, position in note.details["pages"]:
+    for address, length, position in note.details_as(MapDetails).pages:
         for done in range(0, length, _PAGES_AT_ONCE_BYTES):
             part = os.pread(saved, min(_PAGES_AT_ONCE_BYTES, length - done), position + done)
             try:

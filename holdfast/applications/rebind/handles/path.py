@@ -16,8 +16,8 @@ from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import lost, moved
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle
 
@@ -48,7 +48,7 @@ class PathDriver:
             OpenRequest(
                 key=key_of(note),
                 mount_id=note.handle.mount_id,
-                path=note.details["inside"],
+                path=note.details.inside,
                 flags=note.handle.flags & _PLACE_FLAGS,
                 expected=Expected.ANYTHING,
                 deleted=note.handle.deleted,

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle
 

@@ -11,8 +11,8 @@ from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import blocks, moved
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, JudgedHandle
 
@@ -50,7 +50,7 @@ class RootDriver:
     ) -> list[ReboundHandle]:
         lines = []
         for note in notes:
-            opened = openings[note.details["key"]]
+            opened = openings[note.details.key]
             if opened.descriptor is not None:
                 _change(process, note, opened.descriptor)
             lines.append(ReboundHandle(note.handle, opened.outcome, opened.note))

@@ -13,8 +13,8 @@ from holdfast.applications.rebind.handles.verdicts import lost, moved
 from holdfast.applications.rebind.opening.lifted_protection import agent_with_entry
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 
@@ -53,7 +53,7 @@ class WorkingDirectoryDriver:
     def _rebind(
         self, process: StoppedProcess, note: HandleNote, openings: OpenedFiles, directory: Path
     ) -> ReboundHandle:
-        opened = openings[note.details["key"]]
+        opened = openings[note.details.key]
         if opened.descriptor is not None:
             try:
                 _enter(process, note, opened, directory)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.observed import Observed
-from holdfast.applications.rebind.parking.record import HandleNote
 from holdfast.model.handle import FileLock, HandleOutcome
 from holdfast.system.acting_as import Rights
 
@@ -60,9 +60,9 @@ class OpenRequest:
     def directory(cls, note: HandleNote) -> OpenRequest:
         """A place to stand in, as a working directory or a root."""
         return cls(
-            key=note.details["key"],
+            key=note.details.key,
             mount_id=note.handle.mount_id,
-            path=note.details["inside"],
+            path=note.details.inside,
             flags=os.O_PATH | os.O_DIRECTORY,
             expected=Expected.DIRECTORY,
             deleted=note.handle.deleted,

@@ -10,8 +10,9 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from holdfast.model.bounded import Bounds, Word
 from holdfast.system.inode_identity import identity_of
 from holdfast.system.statx import remembered
 
@@ -22,11 +23,13 @@ _CHUNK_BYTES = 1 << 20
 class Observed:
     """A file at one time."""
 
-    device: int
-    inode: int
+    device: Word
+    inode: Word
     mode: int
-    size_bytes: int
-    modified_ns: int
+    size_bytes: Annotated[int, Bounds(-1, (1 << 64) - 1)]
+    """-1: not told."""
+    modified_ns: Annotated[int, Bounds(-(1 << 95), 1 << 95)]
+    """Since 1970: XFS has times up to 2486, others have 64 bits of seconds."""
     digest: str = ""
     """Of the whole contents; empty: not taken."""
     user_id: int = 0

@@ -5,6 +5,10 @@ over. Invariant: an entry is in the kernel's hands before what it announces is d
 the death of any process of ours. It need not survive the death of the kernel: the processes whose
 handles it names do not either, which is why nothing here is flushed to storage and an entry of an
 earlier boot means nothing. Must never lie on the volume that is dismounted.
+
+The first entry has the version of the format; records without one are of version 1. An older record
+is always read: a field that is added has a default. A newer one is refused: whatever an older
+Holdfast would misunderstand gets a higher version.
 """
 
 from __future__ import annotations
@@ -12,18 +16,32 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from holdfast.applications.rebind.agent.process_record import ProcessRecord
+from holdfast.applications.rebind.parking.notes import (
+    HandleNote,
+    WatchDetails,
+    WatchRecord,
+    note_from_json,
+)
+from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.errors import StorageFailed
-from holdfast.model.bounded import read_object
-from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
+from holdfast.model.bounded import read_object, typed, whole
 from holdfast.system.boot import boot_id
 
+VERSION = 2
+"""1: each note of an inotify watch has all watches of its instance; 2: only the first one has."""
 
-class EntryKind:
+_MOST_BYTES = 1 << 30
+"""Of one entry: that of a process with a million open files has half of it."""
+
+
+class EntryKind(StrEnum):
     """What an entry of the journal says, in the order in which they come."""
 
     BEGIN = "begin"
@@ -39,28 +57,25 @@ class EntryKind:
 
 
 @dataclass(frozen=True)
-class HandleNote:
-    """A handle as it was, and what its driver needs to make it again."""
+class ParkedProcess:
+    """One process in the record."""
 
-    handle: Handle
-    details: dict[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        handle = dict(vars(self.handle))  # many times quicker than dataclasses.asdict
-        handle["locks"] = [vars(lock) for lock in self.handle.locks]
-        return {"handle": handle, "details": self.details}
+    name: str
+    process: ProcessRecord
+    notes: tuple[HandleNote, ...]
 
 
-def handle_from_json(values: dict[str, Any]) -> Handle:
-    """The handle that `Handle.as_json` described."""
-    locks = tuple(FileLock(**{**lock, "kind": LockKind(lock["kind"])}) for lock in values["locks"])
-    return Handle(**{**values, "kind": HandleKind(values["kind"]), "locks": locks})
+@dataclass(frozen=True)
+class Parked:
+    """The whole record, as far as it was written."""
 
-
-def note_from_json(values: dict[str, Any]) -> HandleNote:
-    """The note that `HandleNote.as_json` described."""
-    return HandleNote(handle_from_json(values["handle"]), values["details"])
+    deadline_ns: int
+    """Of CLOCK_MONOTONIC: when the processes go on by themselves."""
+    kinds: frozenset[str]
+    """The entries that there are: how far it came."""
+    processes: tuple[ParkedProcess, ...]
+    copied: CopiedFiles | None
+    """Where the files are on the file system that comes next."""
 
 
 class ParkingRecord:
@@ -75,7 +90,12 @@ class ParkingRecord:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
-        self.write({"act": EntryKind.BEGIN, "boot": boot_id(), "deadline_ns": deadline_ns})
+        begin = {"act": EntryKind.BEGIN, "version": VERSION, "boot": boot_id()}
+        self.write({**begin, "deadline_ns": deadline_ns})
+
+    def enter(self, *processes: ParkedProcess) -> None:
+        """Append what these processes have. Raises OSError."""
+        self.write(*(_entry_of(each) for each in processes))
 
     def write(self, *entries: dict[str, Any]) -> None:
         """Append entries; they survive our death when this returns.
@@ -97,14 +117,39 @@ class ParkingRecord:
         finally:
             os.close(descriptor)
 
+    def load(self) -> Parked | None:
+        """What the record says, every field of it of the type and size that it must have.
+
+        None when there is none, or when it is of another boot. Raises StorageFailed when it is
+        damaged, or was written by a newer Holdfast.
+        """
+        entries = self.read()
+        if not entries:
+            return None
+        try:
+            return _parked(entries)
+        except ValueError as error:
+            raise self._damaged(error) from error
+
     def read(self) -> list[dict[str, Any]]:
         """All entries, without a last one that was torn; empty when they are of another boot.
 
-        Raises StorageFailed when one is damaged.
+        Nothing of them is checked but that each says what it is, and that they are of a version
+        that we can read. Raises StorageFailed.
         """
         entries = list(self._entries())
         if not entries or entries[0].get("boot") != boot_id():
             return []
+        version = entries[0].get("version", 1)
+        if not isinstance(version, int) or version < 1:
+            raise self._damaged(ValueError("its version is no number"))
+        if version > VERSION:
+            raise StorageFailed(
+                f"the record {self._path} was written by a newer Holdfast (version {version},"
+                f" this one reads {VERSION})",
+                "Let that Holdfast finish it: holdfast recover. Processes that are parked run again"
+                " at their deadline.",
+            )
         return entries
 
     def _entries(self) -> Iterator[dict[str, Any]]:
@@ -114,21 +159,87 @@ class ParkingRecord:
             return
         for line in lines[:-1]:  # behind the last newline: nothing, or what was torn
             try:
-                entry = read_object(line)
+                entry = read_object(line, _MOST_BYTES)
                 if not isinstance(entry.get("act"), str):
                     raise ValueError("an entry does not say what it is")
             except ValueError as error:
-                raise StorageFailed(
-                    f"the record {self._path} is damaged: {error}",
-                    "Processes that are parked run again at their deadline; then give the"
-                    " restoration up: holdfast recover --abandon NAME.",
-                ) from error
+                raise self._damaged(error) from error
             yield entry
+
+    def _damaged(self, error: ValueError) -> StorageFailed:
+        return StorageFailed(
+            f"the record {self._path} is damaged: {error}",
+            "Processes that are parked run again at their deadline; then give the restoration up:"
+            " holdfast recover --abandon NAME.",
+        )
 
     def remove(self) -> None:
         """The directory goes, the journal first: without it the rest means nothing. Idempotent."""
         self._path.unlink(missing_ok=True)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _entry_of(parked: ParkedProcess) -> dict[str, Any]:
+    return {
+        "act": EntryKind.PROCESS,
+        "pid": parked.process.pid,
+        "name": parked.name,
+        "target": asdict(parked.process),
+        "notes": [note.as_json() for note in _watches_once(parked.notes)],
+    }
+
+
+def _watches_once(notes: Iterable[HandleNote]) -> Iterator[HandleNote]:
+    """The same notes; of each inotify instance only the first one says which watches it has.
+
+    All of them in every note would be millions for an instance with some thousands.
+    """
+    told: set[str] = set()
+    for note in notes:
+        details = note.details
+        if isinstance(details, WatchDetails) and details.key in told:
+            yield replace(note, details=replace(details, watches=()))
+        else:
+            yield note
+        told.add(details.key)
+
+
+def _watches_in_each(notes: Iterable[HandleNote]) -> Iterator[HandleNote]:
+    """The opposite of `_watches_once`."""
+    told: dict[str, tuple[WatchRecord, ...]] = {}
+    for note in notes:
+        details = note.details
+        if isinstance(details, WatchDetails):
+            watches = told.setdefault(details.key, details.watches)
+            yield replace(note, details=replace(details, watches=details.watches or watches))
+        else:
+            yield note
+
+
+def _parked(entries: Sequence[Mapping[str, Any]]) -> Parked:
+    """Raises ValueError that says what is wrong. Pure."""
+    kinds = frozenset(entry["act"] for entry in entries)
+    unknown = kinds - set(EntryKind)
+    if unknown or entries[0]["act"] != EntryKind.BEGIN:
+        raise ValueError(f"an entry of it is {(sorted(unknown) or [entries[0]['act']])[0][:40]!r}")
+    copied = [each.get("places") for each in entries if each["act"] == EntryKind.COPIED]
+    return Parked(
+        deadline_ns=whole(entries[0].get("deadline_ns"), "deadline_ns"),
+        kinds=kinds,
+        processes=tuple(_process(each) for each in entries if each["act"] == EntryKind.PROCESS),
+        copied=CopiedFiles.from_json(copied[-1]) if copied else None,
+    )
+
+
+def _process(entry: Mapping[str, Any]) -> ParkedProcess:
+    name, notes = entry.get("name"), entry.get("notes")
+    if not isinstance(name, str) or not isinstance(notes, list):
+        raise ValueError("a process has no name, or no notes")
+    process = typed(ProcessRecord, entry.get("target"))
+    if entry.get("pid") != process.pid:
+        raise ValueError(f"process {process.pid} has two numbers")
+    found = _watches_in_each(note_from_json(each) for each in notes)
+    return ParkedProcess(name, process, tuple(found))
 
 
 def _whole_lines_bytes(descriptor: int) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.model.bounded import typed
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class SameFileSystem:
 
 
 @dataclass(frozen=True)
+class _Written:
+    places: dict[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class CopiedFiles:
     """Files were copied; by `key_of` the inode on the old file system."""
 
@@ -60,9 +66,14 @@ class CopiedFiles:
         return {key: [place.path, place.identity] for key, place in self.places.items()}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> CopiedFiles:
-        """What `as_json` described."""
-        return cls({key: FilePlace(path, identity) for key, (path, identity) in values.items()})
+    def from_json(cls, values: object) -> CopiedFiles:
+        """What `as_json` described. Raises ValueError."""
+        return cls(
+            {
+                key: FilePlace(*each)
+                for key, each in typed(_Written, {"places": values}).places.items()
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.parking.record import (
-    EntryKind,
-    HandleNote,
-    ParkingRecord,
-    note_from_json,
-)
+from holdfast.applications.rebind.parking.notes import FileDetails, HandleNote, note_from_json
+from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
 from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
 
 HANDLE = Handle(
@@ -27,7 +23,7 @@ HANDLE = Handle(
 
 
 def test_a_note_comes_back_as_it_was() -> None:
-    note = HandleNote(HANDLE, {"key": "description-1", "inside": HANDLE.inside})
+    note = HandleNote(HANDLE, FileDetails("description-1", HANDLE.inside))
     assert note_from_json(json.loads(json.dumps(note.as_json()))) == note
 
 
