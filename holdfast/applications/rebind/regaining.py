@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from holdfast.applications.rebind.agent.errors import Uncooperative
 from holdfast.applications.rebind.agent.process_record import ProcessRecord
 from holdfast.applications.rebind.agent.threads import start_time
 from holdfast.applications.rebind.agent.time_budget import TimeBudget, TimeBudgets
 from holdfast.applications.rebind.agent.tracee import Tracee
-from holdfast.applications.rebind.late import still_parked
+from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.record import ParkedProcess
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
@@ -80,7 +82,7 @@ class Regaining:
         self._processes[tracee.pid] = process
         if late:
             with self._processes.unless_it_ends(process):
-                process.notes = still_parked(process)
+                process.notes = _still_parked(process)
                 if not process.notes:
                     self._processes.pop(tracee.pid).tracee.release()
 
@@ -98,3 +100,16 @@ class Regaining:
         except ProcessLookupError:
             pass
         return None
+
+
+def _still_parked(process: StoppedProcess) -> list[HandleNote]:
+    """The notes of a stopped process whose handles are placeholders now.
+
+    What the program duplicated or handed on to children since is not found.
+    """
+    found = []
+    for note in process.notes:
+        with suppress(OSError):  # closed since
+            if DRIVERS[note.handle.kind].is_parked(process, note):
+                found.append(note)
+    return found

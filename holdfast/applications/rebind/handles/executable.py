@@ -19,11 +19,11 @@ from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreat
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.notes import ExecutableDetails, HandleNote
-from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.placeholders import MEMORY_LINK, Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
-from holdfast.system.proc import read
+from holdfast.system.proc import link, read
 from holdfast.system.proc_text import parse_stat
 
 _PR_SET_MM, _PR_SET_MM_MAP = 35, 14  # include/uapi/linux/prctl.h
@@ -34,7 +34,7 @@ _NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
 
 
 class ExecutableDriver:
-    """See the module."""
+    """The program of a process."""
 
     def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if not facts.may_change_program:
@@ -101,6 +101,10 @@ class ExecutableDriver:
                     line = ReboundHandle(note.handle, HandleOutcome.LOST, words)
             lines.append(line)
         return lines
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """By /proc/PID/exe."""
+        return link(f"/proc/{process.pid}/exe") == MEMORY_LINK
 
 
 def _change(process: StoppedProcess, note: HandleNote, program: int) -> None:

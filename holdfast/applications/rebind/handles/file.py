@@ -11,34 +11,33 @@ import os
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.handles.descriptors import (
-    key_of,
-    park_descriptors,
-    rebind_descriptors,
-)
+from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.process_facts import ProcessFacts
 from holdfast.applications.rebind.handles.verdicts import moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.notes import FileDetails, HandleNote
-from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.placeholders import Placeholders, is_placeholder_file
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
-from holdfast.model.handle import Handle, JudgedHandle, LockKind
+from holdfast.model.handle import Handle, JudgedHandle
 
 # F_GETOWN_EX, F_SETOWN_EX, F_GETSIG, F_SETSIG: asm-generic/fcntl.h
 _GET_OWNER, _SET_OWNER, _GET_SIGNAL, _SET_SIGNAL = 16, 15, 11, 10
 _OWNER = struct.Struct("=ii")
 """struct f_owner_ex: type, number."""
-_OF_DESCRIPTION = (LockKind.FLOCK, LockKind.OPEN_FILE)
 
 
-class FileDriver:
-    """See the module."""
+class FileDriver(DescriptorDriver):
+    """Descriptors of regular files."""
+
+    expected = Expected.FILE
 
     def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+        """One without a name is made again from its contents."""
         if handle.deleted:
             return recreated(handle, "has no name any more: its contents are carried over")
         return moved(handle, facts)
@@ -46,6 +45,7 @@ class FileDriver:
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
+        """Who gets its signals, and which."""
         return [self._examine(process, handle) for handle in handles]
 
     def _examine(self, process: StoppedProcess, handle: Handle) -> dict[str, Any]:
@@ -62,26 +62,17 @@ class FileDriver:
         finally:
             os.close(copy)
 
-    def park(
-        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
-    ) -> None:
-        park_descriptors(process, notes, placeholders.file)
-
     def requests(self, note: HandleNote) -> list[OpenRequest]:
+        """With its offset; a file without a name is made again from its contents."""
         handle, details = note.handle, note.details
         return [
-            OpenRequest(
-                key=key_of(note),
-                mount_id=handle.mount_id,
-                path=details.inside,
-                flags=handle.flags & ~os.O_DIRECTORY,  # O_TMPFILE has it
-                expected=Expected.FILE,
+            replace(
+                each,
                 offset=handle.offset,
-                locks=tuple(lock for lock in handle.locks if lock.kind in _OF_DESCRIPTION),
                 contents=details.contents if handle.deleted else "",
-                deleted=handle.deleted,
                 before=details.before,
             )
+            for each in super().requests(note)
         ]
 
     def rebind(
@@ -91,15 +82,25 @@ class FileDriver:
         openings: OpenedFiles,
         directory: Path,
     ) -> list[ReboundHandle]:
-        lines = rebind_descriptors(process, notes, openings)
+        """Each description gets its owner and its signal again, once."""
+        lines = super().rebind(process, notes, openings, directory)
         for note in notes:
-            key = key_of(note)
+            key = note.details.key
             if key in openings.owned or openings[key].descriptor is None:
                 continue
             if note.details_as(FileDetails).owner is not None:
                 openings.owned.add(key)
                 _give_owner(process, note)
         return lines
+
+    def _placeholder(self, placeholders: Placeholders) -> int:
+        return placeholders.file
+
+    def _is_placeholder(self, descriptor: int) -> bool:
+        return is_placeholder_file(descriptor)
+
+    def _flags(self, note: HandleNote) -> int:
+        return note.handle.flags & ~os.O_DIRECTORY  # O_TMPFILE has it
 
 
 def _owner(process: StoppedProcess, handle: Handle) -> tuple[int, int]:

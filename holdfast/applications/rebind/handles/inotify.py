@@ -35,7 +35,7 @@ from holdfast.system import inotify
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.inode_identity import identity_from
 from holdfast.system.mounts import mounts
-from holdfast.system.proc import read
+from holdfast.system.proc import link, read
 
 MOST_NUMBERS = 200_000
 """Watch numbers that are gone through for all instances of one user; each costs a few microseconds
@@ -43,13 +43,16 @@ while everybody waits."""
 
 WATCH_SECONDS = 5.0
 
+_INSTANCE_LINK = "anon_inode:inotify"
+"""What links in /proc to an instance say."""
+
 _ANY_EVENT = 0x4  # IN_ATTRIB: on an empty folder of our own, where none ever comes
 _DRAIN_AFTER = 4096
 """Each number that is skipped leaves an IN_IGNORED event; the queue holds 16384 by default."""
 
 
 class InotifyDriver:
-    """See the module."""
+    """Watches on the volume, one handle for each."""
 
     def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         if handle.start > MOST_NUMBERS:
@@ -137,6 +140,12 @@ class InotifyDriver:
             number = process.tracee.give(made, thread_id)
         _put(process, instance, number)
         return [_outcome(note, openings, failed) for note in instance]
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """The placeholder is an instance without watches."""
+        folder, number = process.folder(note.handle.thread_id), note.handle.number
+        watches = parse_watches(read(f"{folder}/fdinfo/{number}"))
+        return link(f"{folder}/fd/{number}") == _INSTANCE_LINK and not watches
 
 
 def _watched_again(

@@ -25,10 +25,11 @@ from holdfast.applications.rebind.opening.requests import (
     OpenResult,
 )
 from holdfast.applications.rebind.parking.notes import HandleNote, MapDetails
-from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.placeholders import MEMORY_LINK, Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.pagemap import PAGE_BYTES, own_pages
+from holdfast.system.proc import link
 from holdfast.system.smaps import MapSettings, read_settings
 
 _SHARED, _PRIVATE, _FIXED, _NO_RESERVE = 0x01, 0x02, 0x10, 0x4000  # asm-generic/mman*.h
@@ -60,7 +61,7 @@ SavedPages = tuple[int, int, int]
 
 
 class MapDriver:
-    """See the module."""
+    """Maps of files, shared or private."""
 
     def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
         settings = (facts.maps or {}).get(handle.start)
@@ -156,6 +157,11 @@ class MapDriver:
                 finally:
                     process.tracee.call("close", number)
         return [_outcome(note, openings[_key(note)], failed, unlocked) for note in notes]
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """By the file that is mapped at its address."""
+        handle = note.handle
+        return link(f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}") == MEMORY_LINK
 
 
 def _outcome(

@@ -54,3 +54,10 @@ class HandleDriver(Protocol):
     ) -> list[ReboundHandle]:
         """Let these handles point to what was opened; what became of each. Raises OSError."""
         ...
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """Whether this handle of a stopped process is a placeholder still.
+
+        False for whatever else it may be by now. Raises OSError when it has been closed.
+        """
+        ...

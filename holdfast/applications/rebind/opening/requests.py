@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.model.handle import FileLock, HandleOutcome
 from holdfast.system.acting_as import Rights
@@ -55,18 +53,6 @@ class OpenRequest:
     def is_nameless(self) -> bool:
         """Whether no name can lead to it: one that was removed may not have been its last."""
         return self.deleted and (self.was is None or self.was.links == 0)
-
-    @classmethod
-    def directory(cls, note: HandleNote) -> OpenRequest:
-        """A place to stand in, as a working directory or a root."""
-        return cls(
-            key=note.details.key,
-            mount_id=note.handle.mount_id,
-            path=note.details.inside,
-            flags=os.O_PATH | os.O_DIRECTORY,
-            expected=Expected.DIRECTORY,
-            deleted=note.handle.deleted,
-        )
 
 
 @dataclass

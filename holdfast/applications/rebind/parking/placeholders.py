@@ -7,6 +7,7 @@ raises SIGBUS), nothing of it is in any mount table, and it goes away with its l
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -21,6 +22,9 @@ _OPEN_NO_FLUSH = 1 << 5  # FOPEN_NOFLUSH of <linux/fuse.h>: close(2) succeeds on
 _REQUEST_BYTES = fuse.MAXIMUM_TRANSFER_BYTES + 4096  # the kernel refuses to fill less
 MEMORY_NAME = "holdfast-parked"
 """Of the files in memory that take the place of maps and programs."""
+MEMORY_LINK = f"/memfd:{MEMORY_NAME} (deleted)"
+"""What links in /proc to such a file say."""
+_DIRECTORY_BYTES, _DIRECTORY_MODE = 4096, 0o555
 _EXECUTABLE_MODE = 0o555
 
 
@@ -38,7 +42,11 @@ class Placeholders:
     @cached_property
     def directory(self) -> int:
         """A descriptor of an empty folder that takes nothing."""
-        root = mount_detached("tmpfs", {"size": "4096", "mode": "0555"}, read_only=True)
+        root = mount_detached(
+            "tmpfs",
+            {"size": str(_DIRECTORY_BYTES), "mode": f"{_DIRECTORY_MODE:04o}"},
+            read_only=True,
+        )
         try:
             return self._keep(os.open(f"/proc/self/fd/{root}", os.O_RDONLY | os.O_DIRECTORY))
         finally:
@@ -72,6 +80,26 @@ class Placeholders:
         """Close our descriptors; those that were given live on. Idempotent."""
         while self._made:
             os.close(self._made.pop())
+
+
+def is_placeholder_file(descriptor: int) -> bool:
+    """Whether a file that is on a detached mount is ours: it fails with ENOTCONN."""
+    try:
+        os.pread(descriptor, 1, 0)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
+
+
+def is_placeholder_directory(descriptor: int) -> bool:
+    """Whether the root of a detached mount is ours: one page, read-only, nobody may write to it."""
+    mode, space = os.fstat(descriptor).st_mode, os.fstatvfs(descriptor)
+    return (
+        stat.S_ISDIR(mode)
+        and stat.S_IMODE(mode) == _DIRECTORY_MODE
+        and space.f_blocks * space.f_frsize == _DIRECTORY_BYTES
+        and bool(space.f_flag & os.ST_RDONLY)
+    )
 
 
 def _dead_file() -> int:

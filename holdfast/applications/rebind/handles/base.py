@@ -1,0 +1,191 @@
+"""What the drivers of descriptors have in common, and those of the directories of a process.
+
+A handle counts as parked only when it leads to the root of a mount that is attached nowhere, and
+what is there can be nothing but a placeholder: so what a program has opened since is never
+replaced.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from holdfast.applications.fdinfo import parse_information
+from holdfast.applications.rebind.handles.descriptors import (
+    park_descriptors,
+    rebind_descriptors,
+)
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import (
+    Expected,
+    OpenedFiles,
+    OpenRequest,
+    OpenResult,
+)
+from holdfast.applications.rebind.parking.notes import HandleNote
+from holdfast.applications.rebind.parking.placeholders import (
+    Placeholders,
+    is_placeholder_directory,
+)
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.model.handle import Handle, HandleOutcome, LockKind
+from holdfast.system.mounts import parse_mountinfo
+from holdfast.system.proc import link, read
+
+_OF_DESCRIPTION = (LockKind.FLOCK, LockKind.OPEN_FILE)
+_DETACHED_LINK = "/"
+"""The root of a mount that is attached nowhere, proc_pid_fd(5)."""
+
+
+class DescriptorDriver(ABC):
+    """Descriptors: of files, of directories, and those opened with O_PATH."""
+
+    expected: ClassVar[Expected]
+    """What must be at the path."""
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        """Nothing but what the handle says is needed."""
+        return [{} for _ in handles]
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
+    ) -> None:
+        """All numbers become duplicates of the placeholder."""
+        park_descriptors(process, notes, self._placeholder(placeholders))
+
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
+        """One for each open file description."""
+        return [
+            OpenRequest(
+                key=note.details.key,
+                mount_id=note.handle.mount_id,
+                path=note.details.inside,
+                flags=self._flags(note),
+                expected=self.expected,
+                locks=tuple(lock for lock in note.handle.locks if lock.kind in _OF_DESCRIPTION),
+                deleted=note.handle.deleted,
+            )
+        ]
+
+    def rebind(
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
+    ) -> list[ReboundHandle]:
+        """All numbers become duplicates of what was opened for them."""
+        return rebind_descriptors(process, notes, openings)
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """By a copy of the descriptor. Raises OSError when it has been closed."""
+        folder, number = process.folder(note.handle.thread_id), note.handle.number
+        assert number is not None
+        if not _is_detached(process, f"{folder}/fd/{number}", read(f"{folder}/fdinfo/{number}")):
+            return False
+        copy = process.tracee.channel(note.handle.thread_id).take(number)
+        try:
+            return self._is_placeholder(copy)
+        finally:
+            os.close(copy)
+
+    @abstractmethod
+    def _placeholder(self, placeholders: Placeholders) -> int:
+        """The one for this kind."""
+
+    def _is_placeholder(self, descriptor: int) -> bool:
+        """Whether this can be nothing but that placeholder."""
+        return is_placeholder_directory(descriptor)
+
+    def _flags(self, note: HandleNote) -> int:
+        """With which it is opened."""
+        return note.handle.flags
+
+
+class ProcessDirectoryDriver(ABC):
+    """The working directory and the root of a process, or of a thread with its own."""
+
+    link: ClassVar[str]
+    """Its name in /proc/PID."""
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        """Nothing but what the handle says is needed."""
+        return [{} for _ in handles]
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
+    ) -> None:
+        """The process stands in an empty folder."""
+        for note in notes:
+            self._change(process, note, placeholders.directory)
+
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
+        """A place to stand in."""
+        return [
+            OpenRequest(
+                key=note.details.key,
+                mount_id=note.handle.mount_id,
+                path=note.details.inside,
+                flags=os.O_PATH | os.O_DIRECTORY,
+                expected=Expected.DIRECTORY,
+                deleted=note.handle.deleted,
+            )
+        ]
+
+    def rebind(
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
+    ) -> list[ReboundHandle]:
+        """The process stands in the new directory. Raises OSError."""
+        return [
+            self._rebind(process, note, openings[note.details.key], directory) for note in notes
+        ]
+
+    def _rebind(
+        self, process: StoppedProcess, note: HandleNote, opened: OpenResult, directory: Path
+    ) -> ReboundHandle:
+        if opened.descriptor is not None:
+            try:
+                self._enter(process, note, opened, directory)
+            except PermissionError:
+                words = "the process has no right to enter it any more"
+                return ReboundHandle(note.handle, HandleOutcome.LOST, words)
+        return ReboundHandle(note.handle, opened.outcome, opened.note)
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """By the directory that the link in /proc leads to. Raises OSError."""
+        path = f"{process.folder(note.handle.thread_id)}/{self.link}"
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            information = read(f"/proc/self/fdinfo/{place}")
+            return _is_detached(process, path, information) and is_placeholder_directory(place)
+        finally:
+            os.close(place)
+
+    @abstractmethod
+    def _enter(
+        self, process: StoppedProcess, note: HandleNote, opened: OpenResult, directory: Path
+    ) -> None:
+        """Change to what was opened. Raises OSError."""
+
+    @abstractmethod
+    def _change(self, process: StoppedProcess, note: HandleNote, directory: int) -> None:
+        """Change to this directory of ours. Raises OSError."""
+
+
+def _is_detached(process: StoppedProcess, path: str, information: bytes) -> bool:
+    """Whether a link in /proc leads to the root of a mount that is not in the mount table."""
+    if link(path) != _DETACHED_LINK:
+        return False
+    there = parse_mountinfo(read(f"/proc/{process.pid}/mountinfo"))
+    return parse_information(information).mount_id not in {each.identifier for each in there}
