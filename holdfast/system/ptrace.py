@@ -188,7 +188,7 @@ def wait_for_call(thread_id: int, deadline: float) -> Stop | None:
             return None
 
 
-def bury(thread_id: int) -> None:
+def reap(thread_id: int) -> None:
     """Take note that a traced thread has ended, if it has; its stops are left to be waited for.
 
     Any thread of ours may do this. Does not block.

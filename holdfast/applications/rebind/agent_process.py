@@ -1,12 +1,9 @@
-"""A small child that kills an agent which is late, so that those it holds can go.
+"""What the agent does about its own process while it holds others.
 
-While an agent traces threads they cannot leave the harbour by themselves. An agent that hangs in
-storage past the deadline would keep them for ever; its death frees them. Must never outlive the
-agent, nor touch anything but it.
-
-Garbage waits while users stand still: to look for it takes longer than to keep it.
-
-Invariant: what was before is so again afterwards.
+It has a child that kills it when it is late: while an agent traces threads, they cannot leave the
+harbour by themselves. One that hangs in storage past the deadline would keep them for ever; its
+death frees them. The child never outlives the agent, and touches nothing but it. The agent collects
+no garbage meanwhile, and may have as many descriptors as its hard limit allows.
 """
 
 from __future__ import annotations

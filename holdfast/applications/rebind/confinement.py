@@ -1,10 +1,10 @@
-"""Processes that have confined themselves with Landlock: landlock(7).
+"""Processes that have confined themselves with Landlock (landlock(7)).
 
 Its rules are bound to inodes in the kernel's memory and end with the dismount: such a process keeps
-its descriptors, and may open nothing on the volume any more. The kernel tells nobody who is
-confined, so it is tried inside the stopped process: an empty folder of ours, which everybody may
-list and no rule can name. Changes nothing. Where another security module has its own word on that
-(AppArmor, SELinux) nothing can be told.
+its descriptors, and may open nothing on the volume any more. The kernel does not say who is
+confined, so it is tried inside the stopped process, on an empty folder of ours that everybody may
+list and no rule can name. Nothing is changed. With another security module (AppArmor, SELinux) the
+result of the test would mean nothing, and is not asked for.
 """
 
 from __future__ import annotations

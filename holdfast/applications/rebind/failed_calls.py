@@ -1,8 +1,8 @@
-"""Which system calls that failed because their mount died are to be made again on the new one.
+"""Which system calls that failed because their mount died are made again on the new one. Pure.
 
-Pure. Only calls that are known to be about a file: their descriptor must be one of the handles that
-are moved, and one with a path must have ended with an error that nothing but a dead file system
-gives. Socket calls, which know some of these errors too, are never touched.
+Only calls that are known to be about a file: their descriptor must be one of the handles that are
+moved, and one with a path must have ended with an error that nothing but a dead file system gives.
+Calls on sockets, which know some of these errors too, are never made again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Mounts that were made `noexec` while programs ran from them.
 
-The option binds who maps or starts a program, not what runs already. So such mounts are without it
-while handles move, and have it again before anybody goes on. After our death the next agent does
-both; nobody of the stopped has run in between. Where another namespace owns the mount, an
-expendable child enters it.
+The option binds whoever maps or starts a program, not what runs already. So these mounts are
+without it while handles move, and have it again before anybody goes on. After our death the next
+agent does both; none of the stopped has run in between. Where another namespace owns the mount, an
+expendable child enters that.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Turns the handles of stopped processes into notes: everything needed to make them again.
 
-Nothing is changed here. Each handle gets a key: handles with the same key become one thing again.
-
-Which handles are one: open file descriptions, memories and directories that are shared.
-
-Asks kcmp(2), which compares kernel objects and touches no storage. Objects are sorted, not compared
-in pairs, after everything that differs visibly was told apart: cost n log n.
+Nothing is changed here. Each note gets a key: handles with the same key become one thing again.
+Which open file descriptions, memories and directories are shared, kcmp(2) tells: it compares kernel
+objects and touches no storage. After everything that differs visibly was told apart, objects are
+sorted, not compared in pairs: n log n calls.
 """
 
 from __future__ import annotations

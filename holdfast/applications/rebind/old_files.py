@@ -1,10 +1,10 @@
 """A last look at the old files: what they are, and the contents that must be carried over.
 
-The look itself runs in an expendable child. Every handle is told by its inode: what its file system
-calls it, owner, mode and type are what an equal one is known by afterwards (see finding). What has
-no name is carried over because nobody can find it again; what is mapped executable, because a
-program must not change under its process. Invariant: one inode is carried over once, by however
-many names and handles it was opened.
+Runs in an expendable child. A file is described by its inode: what its file system calls it, owner,
+mode and type; an equal file is found by these afterwards (see `finding`). Files without a name are
+carried over because nobody can find them again; what is mapped executable is carried over because a
+program must not change while it runs. Invariant: one inode is carried over once, by however many
+names and handles it was opened.
 """
 
 from __future__ import annotations

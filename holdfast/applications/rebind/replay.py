@@ -1,9 +1,9 @@
-"""The passes of a rebind: open everything, put it in its places, then watches, then locks.
+"""Puts everything back: opens files, replaces descriptors and maps, then adds watches, then locks.
 
 Order matters between processes: descriptions with locks are opened before anything else, so that
-nobody takes those locks; watches are added when we open nothing any more that they could tell of;
-locks that belong to processes come last, when no descriptor of theirs is closed any more. May be
-run again from the beginning.
+nobody else takes those locks; watches are added when we open nothing any more that they could
+report; locks that belong to processes come last, when no descriptor of theirs is closed any more.
+May be run again from the beginning.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""Processes that are being born: a child that borrows its parent's memory until it calls execve(2).
+"""In which order the users of a volume are stopped, so that no process keeps another from stopping.
 
-The parent waits in the kernel meanwhile (vfork(2), posix_spawn(3)) where nothing can stop it, so a
-child that is stopped first would keep its parent from ever stopping. Reads /proc only.
-
-Users of a volume that serve file systems to others: they are stopped when those stand.
-
-A thread that waits for a FUSE server does not stop before it is answered. Reads /proc only.
+Parents before their children: a child that borrows its parent's memory (vfork(2), posix_spawn(3))
+until it calls execve(2) lets the parent wait where nothing can stop it. Clients before servers: a
+thread that waits for a FUSE server does not stop before it is answered. Reads /proc only.
 """
 
 from __future__ import annotations

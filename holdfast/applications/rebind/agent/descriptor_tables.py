@@ -1,17 +1,13 @@
-"""Passes descriptors into a stopped process and out of it.
+"""The tables of descriptors of a stopped process: passing descriptors into them, and out of them.
 
 A socket pair is made inside the process, and one end taken from there: so a process that dropped
-its privileges, or lives in other namespaces, is served like any other.
+its privileges, or lives in other namespaces, is served like any other. Whatever is read from the
+memory of the process is data from a stranger, because its user may write to it: we wait for nothing
+here, take nothing but a socket on the word of that memory, and send only what the process is to
+have anyway.
 
-Whatever is read from the memory of the process is data from a stranger: its user may write to it.
-Invariant: we wait for nothing here, take nothing but a socket on the word of that memory, and send
-into it only what the process is to have anyway.
-
-The tables of descriptors of a stopped process: what is passed into them, and taken from them.
-
-Owns the lines into them, and knows what they held when the process stopped. Invariant: when it goes
-on nothing of ours is left in them, and its limit of descriptors is what it was. Must never close
-what the process had.
+Invariant: when the process goes on, its tables hold nothing of ours, and its limit of descriptors
+is what it was. Nothing that the process had is closed.
 """
 
 from __future__ import annotations

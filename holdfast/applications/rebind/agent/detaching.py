@@ -12,10 +12,10 @@ from contextlib import suppress
 from holdfast.system import ptrace
 
 LET_GO_SECONDS = 0.2
-"""How long a thread that has not stopped yet is waited for, to be let go, while others stand."""
+"""How long is waited, to detach from it, for a thread that has not stopped yet."""
 
-_reluctant: set[int] = set()
-"""Threads that did not stop in time and may do so later: they are let go then."""
+_late: set[int] = set()
+"""Threads that did not stop in time: they are detached from when they do."""
 
 
 def detach(thread_id: int, timeout_seconds: float) -> bool:
@@ -26,7 +26,7 @@ def detach(thread_id: int, timeout_seconds: float) -> bool:
             ptrace.detach(thread_id)
             return True
         stop = ptrace.wait_for_stop(thread_id, min(deadline, time.monotonic() + 0.05))
-        if stop is None:  # or it is a main thread, which is buried after the others
+        if stop is None:  # or it is a main thread, which is reaped after the others
             if time.monotonic() >= deadline:
                 return False
             continue
@@ -39,17 +39,17 @@ def detach(thread_id: int, timeout_seconds: float) -> bool:
 def run_and_interrupt(thread_id: int, deliver: int) -> None:
     """Let a thread run that stopped for something else: any stop takes an interruption away."""
     ptrace.run(thread_id, deliver)
-    with suppress(ProcessLookupError):  # it is told of at the next look
+    with suppress(ProcessLookupError):  # it has ended: the next wait says so
         ptrace.interrupt(thread_id)
 
 
 def detach_later(thread_id: int) -> None:
     """Remember a thread that has not stopped in time; `detach_late_threads` detaches from it."""
-    _reluctant.add(thread_id)
+    _late.add(thread_id)
 
 
 def detach_late_threads() -> None:
-    """Let go of threads that stopped only after we had given them up."""
-    for thread_id in list(_reluctant):
+    """Detach from threads that stopped only after we had given them up. Does not block."""
+    for thread_id in list(_late):
         if detach(thread_id, 0.0):
-            _reluctant.discard(thread_id)
+            _late.discard(thread_id)

@@ -1,8 +1,8 @@
 """The threads of one process, seized and stopped.
 
-Owns tracing: which threads are seized, how each stood when it stopped, and letting them go.
-Invariant: a thread that was seized is let go or recorded as reluctant; nothing in a process is
-changed here. Must only be used from the thread of ours that began (ptrace(2)).
+Owns tracing: which threads are seized, and how each stood when it stopped. Invariant: a thread that
+was seized is detached from, at once or as soon as it stops (see `detaching`). Nothing in a process
+is changed here. To be used only by the thread of ours that began (ptrace(2)).
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Threads:
         if new and not self._seized:
             self._seize(new.pop(0))
         if new:
-            with _burying(self._seized):
+            with _reaping(self._seized):
                 for thread_id in new:
                     self._seize(thread_id)
 
@@ -212,7 +212,7 @@ class Threads:
             stop = ptrace.wait_for_stop(thread_id, soon)
             if stop is None and not ptrace.has_ended(thread_id):
                 if soon < deadline:
-                    self._bury()  # it may run a new program, and wait for that
+                    self._reap()  # it may run a new program, and wait for that
                     continue
                 found = hindrance(self.pid, thread_id)
                 raise DeadlinePassed(
@@ -222,12 +222,12 @@ class Threads:
             if stop is None or stop.ended:
                 del self._seized[thread_id]
                 if stop is None:
-                    detach_later(thread_id)  # it is buried after the others
+                    detach_later(thread_id)  # a main thread is reaped after the others
                 return
             if stop.interrupted:
                 break
             run_and_interrupt(thread_id, stop.signal)
-        with suppress(ProcessLookupError):  # it is told of at the next look
+        with suppress(ProcessLookupError):  # it has ended: the next wait says so
             registers = ptrace.get_registers(thread_id, LAYOUT)
             if thread_id == self.pid:
                 self._leader = registers.copy()
@@ -239,9 +239,9 @@ class Threads:
             return
         del self._seized[thread_id]
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         for thread_id in list(self._seized):
-            ptrace.bury(thread_id)
+            ptrace.reap(thread_id)
 
     def _leave_restartable_sequence(self, thread_id: int, registers: Registers) -> None:
         """A thread inside a critical section (rseq(2)) starts that again: it was interrupted."""
@@ -322,20 +322,20 @@ def _is_socket(thread_id: int, descriptor: int) -> bool:
 
 
 @contextmanager
-def _burying(seized: dict[int, None]) -> Iterator[None]:
-    """Let threads of ours be buried that end while another one is seized.
+def _reaping(seized: dict[int, None]) -> Iterator[None]:
+    """Let threads of ours be reaped that end while another one is seized.
 
     A process that runs a new program lets nobody seize a thread before all its other ones are
-    buried; those that we have seized wait for us (ptrace(2), execve(2)).
+    reaped; those that we have seized wait for us (ptrace(2), execve(2)).
     """
     over = threading.Event()
 
-    def bury() -> None:
+    def reap() -> None:
         while not over.wait(_SEIZE_SECONDS):
             for thread_id in list(seized):
-                ptrace.bury(thread_id)
+                ptrace.reap(thread_id)
 
-    helper = threading.Thread(target=bury, daemon=True)
+    helper = threading.Thread(target=reap, daemon=True)
     helper.start()
     try:
         yield

@@ -1,6 +1,6 @@
-"""The words of verdicts that several kinds of handles share. Pure.
+"""What a rebind does with a handle: the verdicts that drivers give, and those on kinds without one.
 
-Handles that cannot be moved: they keep a rebind from being begun, each with its reason. Pure.
+Pure.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Properties that a file got after it was opened, and that keep it from being opened so again.
 
 chattr +i and +a, or a directory that nobody may enter any more: they bind whoever opens, not who
-has it open. Set aside for an instant and given back, on the inode itself. Invariant: what a file
-has is on disk in the record directory, flushed, before it is taken away; whoever comes after a
-death gives it back first. Everything here blocks when the storage does, but for the two contexts
+has it open. They are set aside for an instant and given back, on the inode itself. Invariant: what
+a file has is on disk in the record directory, flushed, before it is taken away; whoever comes after
+a death gives it back first. Everything here blocks when the storage does, but for the two contexts
 of the agent, which let an expendable child do it.
 """
 

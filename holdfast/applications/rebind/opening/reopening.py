@@ -1,13 +1,9 @@
 """Opens files on the new mounts as they were open on the old ones.
 
-Runs in an expendable child (see opener.py): everything here may block when the new storage does.
-Which file it is, and whether the process may have it, `finding` says. Never creates, truncates or
-follows a link; writes only what had no name on the old storage, into a file that has no name on
-the new one.
-
-Contents of files that are carried over: copied, holes stay holes, and compared.
-
-Blocks when the storage does: for expendable children only.
+Runs in an expendable child (see `opener`): everything here may block when the new storage does.
+`finding` says which file it is, and whether the processes may have it. Never creates, truncates or
+follows a link. Contents that are carried over are copied into a file without a name on the new
+file system; holes stay holes.
 """
 
 from __future__ import annotations

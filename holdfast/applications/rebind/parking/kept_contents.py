@@ -1,15 +1,12 @@
 """Contents that must be carried over, kept in the record directory: one copy for each inode.
 
 Files without a name, and programs that run. They are copied ahead while everybody still runs, and
-completed when everybody stands. Invariant: a copy counts as equal only while its inode has the
+completed when all are stopped. Invariant: a copy counts as equal only while its inode has the
 signature that was read before it, by the rules of named files (size, mtime, ctime, and a change
-time that is old enough); otherwise it is compared, and what differs is written. The index says
-which copy belongs to which inode. Not durable: what it is about does not survive a crash of the
-host. Blocks when the storage does: for expendable children only.
-
-Room on the disk of the record: what others keep there must not be pushed off it.
-
-The journals of gates, the catalog and receipts lie on the same disk.
+time that is old enough); otherwise it is compared, and what differs is written. An index says which
+copy belongs to which inode. Room is left on the disk of the record: journals of gates, the catalog
+and receipts lie there, too. Not durable: what it is about does not survive a crash of the host.
+Blocks when the storage does: for expendable children only.
 """
 
 from __future__ import annotations
@@ -57,7 +54,7 @@ class KeptCopy:
 
 @dataclass
 class KeptContents:
-    """See the module."""
+    """The copies in one record directory, and their index."""
 
     directory: Path
     folder: str = ""

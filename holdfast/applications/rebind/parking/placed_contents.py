@@ -1,9 +1,9 @@
 """Contents without a name, copied on to the new file system before it is mounted for anybody.
 
-Owns a folder of ours at its root: a random name, made exclusively, mode 0700. It is gone as soon as
-the file system is mounted and somebody opens files on it: everything in it is opened and loses its
-name at once. Invariant: the copies in the record directory decide; what is here may be missing or
-old, and what it lacks is written down with them. Blocks when the storage does: for expendable
+Owns a folder at its root: a random name, made exclusively, mode 0700. The folder is gone as soon as
+the file system is mounted and files are opened on it: everything in it is opened and unlinked at
+once. Invariant: the copies in the record directory decide; those here may be missing or old, and
+what they lack is written down with the former. Blocks when the storage does: for expendable
 children only.
 """
 

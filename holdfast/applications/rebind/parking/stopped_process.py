@@ -1,4 +1,4 @@
-"""A stopped process while it is rebound: its tracee and its notes."""
+"""A stopped process while it is rebound: what it can be asked for, and the notes of its handles."""
 
 from __future__ import annotations
 
