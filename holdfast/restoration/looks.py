@@ -17,7 +17,7 @@ from holdfast.adopted.nameless_image import nameless_image
 from holdfast.applications.freezers.freezing import frozen
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.kernel_users import held_by_kernel
-from holdfast.applications.rebind.handles.process_facts import gather
+from holdfast.applications.rebind.handles.process_traits import gather
 from holdfast.config import Settings
 from holdfast.containers import image_behind, is_container_url, path_of
 from holdfast.containers.trust import open_believed

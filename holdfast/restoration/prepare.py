@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from holdfast.adopted.nameless_image import present_source
-from holdfast.applications.rebind.parking.placed_contents import Progress as CopiedAhead
+from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import Blocked

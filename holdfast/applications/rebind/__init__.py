@@ -8,6 +8,7 @@
     opening/    opens files on the new file system: which one, and with whose rights
     parking/    what is on disk, and what handles point to, while processes stand still
     agent/      code and system calls inside a stopped process
+    tracing/    threads, seized and stopped
 
 Each room uses those below it. Nothing is done inside another process but in this package.
 """

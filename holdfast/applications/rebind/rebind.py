@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.time_budget import TimeBudgets
 from holdfast.applications.rebind.agent_process import (
     LEAST_SECONDS,
     STOPPING_SECONDS,
@@ -40,6 +39,7 @@ from holdfast.applications.rebind.regaining import LATE_SECONDS, Regaining
 from holdfast.applications.rebind.replay import lock_again, put_back
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.rebind.stopping import Find, Stopping
+from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
 from holdfast.model.handle import Handle, HandleOutcome, User
 from holdfast.model.mountpoint import MountPoint
 

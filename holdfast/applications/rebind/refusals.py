@@ -7,10 +7,10 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.errors import Uncooperative
-from holdfast.applications.rebind.agent.hindrances import hindrance
 from holdfast.applications.rebind.parking.kept_contents import NO_ROOM, no_room
 from holdfast.applications.rebind.scan import blockers
+from holdfast.applications.rebind.tracing.errors import Uncooperative
+from holdfast.applications.rebind.tracing.hindrances import hindrance
 from holdfast.errors import Blocked, HoldfastError, Refused, StorageFailed
 from holdfast.model.handle import JudgedHandle, User
 

@@ -11,10 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from holdfast.applications.rebind.agent.errors import Uncooperative
 from holdfast.applications.rebind.agent.process_record import ProcessRecord
-from holdfast.applications.rebind.agent.threads import start_time
-from holdfast.applications.rebind.agent.time_budget import TimeBudget, TimeBudgets
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.parking.notes import HandleNote
@@ -24,6 +21,9 @@ from holdfast.applications.rebind.parking.stopped_process import (
     StoppedProcess,
     rights_of_process,
 )
+from holdfast.applications.rebind.tracing.errors import Uncooperative
+from holdfast.applications.rebind.tracing.threads import start_time
+from holdfast.applications.rebind.tracing.time_budget import TimeBudget, TimeBudgets
 from holdfast.errors import DeadlinePassed, Refused
 
 LATE_SECONDS = 10.0

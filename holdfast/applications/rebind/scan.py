@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts, gather
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits, gather
 from holdfast.applications.rebind.handles.verdicts import blocks
 from holdfast.applications.rebind.handles.verdicts import judge as judge_refused
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict, JudgedHandle, User
@@ -33,7 +33,7 @@ def judge(users: Sequence[User]) -> list[JudgedHandle]:
     return found
 
 
-def judge_handle(handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+def judge_handle(handle: Handle, facts: ProcessTraits) -> JudgedHandle:
     """The verdict for one handle of a process with these facts. Pure."""
     if facts.blocked:
         return blocks(handle, facts.blocked)

@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from holdfast.applications.rebind.agent.errors import Uncooperative
-from holdfast.applications.rebind.agent.time_budget import TimeBudgets
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.failed_calls import flush_that_failed, is_to_be_made_again
 from holdfast.applications.rebind.parking.stopped_process import (
@@ -26,6 +24,8 @@ from holdfast.applications.rebind.stopping_order import (
     parents_first,
     serving,
 )
+from holdfast.applications.rebind.tracing.errors import Uncooperative
+from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
 from holdfast.model.handle import User
 
 Find = Callable[[], Sequence[User]]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.threads import LAYOUT
+from holdfast.applications.rebind.tracing.threads import LAYOUT
 from holdfast.model.finding import Finding, Verdict
 from holdfast.system import ptrace
 from holdfast.system.cgroup import unified_mount

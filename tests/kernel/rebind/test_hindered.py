@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.agent.detaching import detach_late_threads
+from holdfast.applications.rebind.tracing.detaching import detach_late_threads
 from holdfast.errors import Blocked, DeadlinePassed, Refused
 from holdfast.model.handle import HandleOutcome
 from holdfast.system import ptrace

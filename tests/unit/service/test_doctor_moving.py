@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.handles.process_facts import gather
+from holdfast.applications.rebind.handles.process_traits import gather
 from holdfast.applications.rebind.scan import judge_handle
 from holdfast.model.finding import Verdict
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict

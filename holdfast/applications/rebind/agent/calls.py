@@ -23,11 +23,11 @@ from holdfast.applications.rebind.agent.batch import (
     table_bytes,
     table_of,
 )
-from holdfast.applications.rebind.agent.detaching import LET_GO_SECONDS
-from holdfast.applications.rebind.agent.errors import gone
 from holdfast.applications.rebind.agent.harbour import ROOM_BYTES, SCRATCH_BYTES, Harbour
-from holdfast.applications.rebind.agent.threads import LAYOUT, Threads
 from holdfast.applications.rebind.agent.x86_64 import CALL
+from holdfast.applications.rebind.tracing.detaching import LET_GO_SECONDS
+from holdfast.applications.rebind.tracing.errors import gone
+from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
 from holdfast.system import ptrace
 from holdfast.system.proc import read_record
 from holdfast.system.ptrace import EVERY_SIGNAL

@@ -11,8 +11,8 @@ import errno
 from collections.abc import Iterator
 
 from holdfast.applications.rebind.agent.harbour import PAGE, SLOT_BYTES
-from holdfast.applications.rebind.agent.threads import Threads
 from holdfast.applications.rebind.agent.x86_64 import SLOT_START
+from holdfast.applications.rebind.tracing.threads import Threads
 from holdfast.errors import Refused
 from holdfast.system.proc_text import Map
 

@@ -23,8 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from holdfast.applications.rebind.agent.errors import gone
-from holdfast.applications.rebind.agent.threads import Threads
+from holdfast.applications.rebind.tracing.errors import gone
+from holdfast.applications.rebind.tracing.threads import Threads
 from holdfast.system.kcmp import Shared, is_shared
 from holdfast.system.proc import descriptor_limit, link
 from holdfast.system.process import open_thread, take_descriptor

@@ -15,7 +15,7 @@ from holdfast.applications.rebind.agent.harbour import (
     choose_place,
     slot_code,
 )
-from holdfast.applications.rebind.agent.threads import LAYOUT, Threads
+from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
 from holdfast.system import ptrace
 from holdfast.system.proc_text import Map
 from holdfast.system.ptrace import EVERY_SIGNAL

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.code_slots import find_left_over
 from holdfast.applications.rebind.agent.harbour import PAGE, SLOT_BYTES
-from holdfast.applications.rebind.agent.threads import Threads
 from holdfast.applications.rebind.agent.x86_64 import HARBOUR_START
+from holdfast.applications.rebind.tracing.threads import Threads
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.system.proc_text import Map
 

@@ -13,7 +13,7 @@ from typing import Annotated
 from holdfast.applications.rebind.agent.calls import Calls
 from holdfast.applications.rebind.agent.harbour import Harbour
 from holdfast.applications.rebind.agent.leftovers import abandoned_harbour_at
-from holdfast.applications.rebind.agent.threads import LAYOUT, Threads
+from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
 from holdfast.model.bounded import Bounds, Word
 from holdfast.system.registers import Registers
 

@@ -18,15 +18,15 @@ from typing import ClassVar
 from holdfast.applications.rebind.agent.calls import Calls
 from holdfast.applications.rebind.agent.descriptor_tables import DescriptorChannel, DescriptorTables
 from holdfast.applications.rebind.agent.entry import HarbourEntry
-from holdfast.applications.rebind.agent.errors import gone
 from holdfast.applications.rebind.agent.leftovers import clear_left_over
 from holdfast.applications.rebind.agent.process_record import (
     ProcessRecord,
     take_over,
     thread_records,
 )
-from holdfast.applications.rebind.agent.threads import STOP_SECONDS, Threads, start_time
-from holdfast.applications.rebind.agent.time_budget import TimeBudget
+from holdfast.applications.rebind.tracing.errors import gone
+from holdfast.applications.rebind.tracing.threads import STOP_SECONDS, Threads, start_time
+from holdfast.applications.rebind.tracing.time_budget import TimeBudget
 from holdfast.system.namespace import shares_clocks
 from holdfast.system.proc import read
 from holdfast.system.proc_text import Map, parse_maps

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.applications.rebind.handles.base import DescriptorDriver
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import lost, moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles
@@ -26,7 +26,7 @@ class DirectoryDriver(DescriptorDriver):
 
     expected = Expected.DIRECTORY
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         """A removed one is lost; a listing in progress begins again."""
         if handle.deleted:
             return lost(handle, "the directory was removed: the descriptor returns errors")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.agent.borrowed_rights import prctl_with_every_right
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts, gather
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits, gather
 from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
@@ -36,7 +36,7 @@ _NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
 class ExecutableDriver:
     """The program of a process."""
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         if not facts.may_change_program:
             if facts.chrooted:
                 return blocks(handle, "runs a program of the volume in a chroot, without privilege")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.handles.base import DescriptorDriver
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
@@ -36,7 +36,7 @@ class FileDriver(DescriptorDriver):
 
     expected = Expected.FILE
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         """One without a name is made again from its contents."""
         if handle.deleted:
             return recreated(handle, "has no name any more: its contents are carried over")

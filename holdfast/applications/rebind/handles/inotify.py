@@ -21,7 +21,7 @@ from typing import Any
 
 from holdfast.applications.fdinfo import Watch, parse_information, parse_watches
 from holdfast.applications.rebind.handles.epoll import add_again, interests
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import blocks, lost, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
@@ -54,7 +54,7 @@ _DRAIN_AFTER = 4096
 class InotifyDriver:
     """Watches on the volume, one handle for each."""
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         if handle.start > MOST_NUMBERS:
             return blocks(handle, f"its watches have numbers up to {handle.start}")
         if handle.deleted:

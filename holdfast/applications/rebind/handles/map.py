@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreated
 from holdfast.applications.rebind.opening.lifted_protection import agent_without_protection
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
@@ -63,7 +63,7 @@ SavedPages = tuple[int, int, int]
 class MapDriver:
     """Maps of files, shared or private."""
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         settings = (facts.maps or {}).get(handle.start)
         if settings is not None:
             for flag, reason in _BLOCKING.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from holdfast.applications.rebind.handles.base import DescriptorDriver
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import lost, moved
 from holdfast.applications.rebind.opening.requests import Expected
 from holdfast.applications.rebind.parking.notes import HandleNote
@@ -21,7 +21,7 @@ class PathDriver(DescriptorDriver):
 
     expected = Expected.ANYTHING
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         """One of something that was removed is lost."""
         if handle.deleted:
             return lost(handle, "what it named was removed: the descriptor returns errors")

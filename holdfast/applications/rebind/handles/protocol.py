@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.notes import HandleNote
@@ -22,7 +22,7 @@ class HandleDriver(Protocol):
     process has executed nothing of its own in between.
     """
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         """What a rebind would do with it; reads nothing, changes nothing."""
         ...
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from holdfast.applications.rebind.handles.base import ProcessDirectoryDriver
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import blocks, moved
 from holdfast.applications.rebind.opening.requests import OpenResult
 from holdfast.applications.rebind.parking.notes import HandleNote
@@ -19,7 +19,7 @@ class RootDriver(ProcessDirectoryDriver):
 
     link = "root"
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         """Nobody can change it without CAP_SYS_CHROOT."""
         if handle.deleted:
             return blocks(handle, "its root directory was removed")

@@ -5,11 +5,11 @@ Pure.
 
 from __future__ import annotations
 
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict, JudgedHandle
 
 
-def moved(handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+def moved(handle: Handle, facts: ProcessTraits) -> JudgedHandle:
     """The process cannot tell the difference."""
     return JudgedHandle(handle, HandleVerdict.MOVED, facts.waiting)
 

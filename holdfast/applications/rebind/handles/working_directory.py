@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from holdfast.applications.rebind.handles.base import ProcessDirectoryDriver
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import lost, moved
 from holdfast.applications.rebind.opening.lifted_protection import agent_with_entry
 from holdfast.applications.rebind.opening.requests import OpenResult
@@ -21,7 +21,7 @@ class WorkingDirectoryDriver(ProcessDirectoryDriver):
 
     link = "cwd"
 
-    def judge(self, handle: Handle, facts: ProcessFacts) -> JudgedHandle:
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         """A removed one is lost."""
         if handle.deleted:
             return lost(handle, "the directory was removed: the process stands in an empty one")

@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from holdfast.applications.rebind.agent.batch import closing
-from holdfast.applications.rebind.agent.errors import Uncooperative
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.parking.notes import HandleNote
+from holdfast.applications.rebind.tracing.errors import Uncooperative
 from holdfast.model.handle import HandleKind
 from holdfast.system.acting_as import Rights, rights_of
 

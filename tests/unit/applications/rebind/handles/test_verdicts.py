@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.handles.process_facts import ProcessFacts
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import REASONS
 from holdfast.applications.rebind.scan import judge_handle
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict
@@ -14,9 +14,11 @@ from holdfast.system.smaps import MapSettings
 ROOT_CAPABILITIES = (1 << 41) - 1
 
 
-def verdict(kind: HandleKind, facts: ProcessFacts | None = None, **fields: object) -> HandleVerdict:
+def verdict(
+    kind: HandleKind, facts: ProcessTraits | None = None, **fields: object
+) -> HandleVerdict:
     handle = Handle(kind, 7, "/data/x", **fields)  # type: ignore[arg-type]
-    return judge_handle(handle, facts or ProcessFacts(7, capabilities=ROOT_CAPABILITIES)).verdict
+    return judge_handle(handle, facts or ProcessTraits(7, capabilities=ROOT_CAPABILITIES)).verdict
 
 
 def test_every_kind_is_moved_or_refused_with_a_reason() -> None:
@@ -28,21 +30,21 @@ def test_every_kind_is_moved_or_refused_with_a_reason() -> None:
 
 def test_a_process_that_is_blocked() -> None:
     for kind in HandleKind:
-        assert verdict(kind, ProcessFacts(7, blocked="traced")) is HandleVerdict.BLOCKS
+        assert verdict(kind, ProcessTraits(7, blocked="traced")) is HandleVerdict.BLOCKS
 
 
 def test_a_chroot_needs_the_right_to_change_it() -> None:
     assert verdict(HandleKind.ROOT) is HandleVerdict.MOVED
-    assert verdict(HandleKind.ROOT, ProcessFacts(7)) is HandleVerdict.BLOCKS
+    assert verdict(HandleKind.ROOT, ProcessTraits(7)) is HandleVerdict.BLOCKS
 
 
 def test_a_program_in_a_chroot_without_rights() -> None:
-    assert verdict(HandleKind.EXECUTABLE, ProcessFacts(7, chrooted=True)) is HandleVerdict.BLOCKS
+    assert verdict(HandleKind.EXECUTABLE, ProcessTraits(7, chrooted=True)) is HandleVerdict.BLOCKS
 
 
 @pytest.mark.parametrize("flag", ["sl", "um", "uw", "sf"])
 def test_maps_that_cannot_be_replaced(flag: str) -> None:
-    facts = ProcessFacts(7, maps={4096: MapSettings(frozenset({"rd", flag}))})
+    facts = ProcessTraits(7, maps={4096: MapSettings(frozenset({"rd", flag}))})
     assert verdict(HandleKind.MAP, facts, start=4096) is HandleVerdict.BLOCKS
     assert verdict(HandleKind.MAP, facts, start=8192) is HandleVerdict.MOVED
 
@@ -56,4 +58,4 @@ def test_a_listing_in_progress_and_what_has_no_name() -> None:
 
 def test_a_watch_whose_path_is_not_known_is_never_put_elsewhere() -> None:
     handle = Handle(HandleKind.INOTIFY, 7, "", start=1)
-    assert judge_handle(handle, ProcessFacts(7)).verdict is HandleVerdict.LOST
+    assert judge_handle(handle, ProcessTraits(7)).verdict is HandleVerdict.LOST

@@ -11,7 +11,7 @@ import errno
 import os
 from functools import partial
 
-from holdfast.applications.rebind.agent.errors import gone
+from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.errors import HoldfastError
 from holdfast.system import ptrace
 from holdfast.system.expendable import in_expendable_child

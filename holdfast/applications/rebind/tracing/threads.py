@@ -15,17 +15,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from holdfast.applications.rebind.agent.detaching import (
+from holdfast.applications.rebind.tracing.detaching import (
     LET_GO_SECONDS,
     detach,
     detach_late_threads,
     detach_later,
     run_and_interrupt,
 )
-from holdfast.applications.rebind.agent.errors import Uncooperative, gone
-from holdfast.applications.rebind.agent.hindrances import hindrance, runs_program
-from holdfast.applications.rebind.agent.memory import ProcessMemory
-from holdfast.applications.rebind.agent.time_budget import TimeBudget, TimeBudgets
+from holdfast.applications.rebind.tracing.errors import Uncooperative, gone
+from holdfast.applications.rebind.tracing.hindrances import hindrance, runs_program
+from holdfast.applications.rebind.tracing.memory import ProcessMemory
+from holdfast.applications.rebind.tracing.time_budget import TimeBudget, TimeBudgets
 from holdfast.errors import DeadlinePassed, Refused
 from holdfast.system import ptrace
 from holdfast.system.proc import link

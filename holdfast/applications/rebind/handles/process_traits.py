@@ -12,7 +12,7 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from holdfast.applications.rebind.agent.hindrances import frozen, hindrance
+from holdfast.applications.rebind.tracing.hindrances import frozen, hindrance
 from holdfast.system.proc import address_space_limit, descriptor_limit, read, read_record
 from holdfast.system.proc_text import parse_stat
 from holdfast.system.smaps import MapSettings, read_settings
@@ -35,7 +35,7 @@ _MACHINES = frozenset({"x86_64"})
 
 
 @dataclass(frozen=True)
-class ProcessFacts:
+class ProcessTraits:
     """Of one process."""
 
     pid: int
@@ -63,7 +63,7 @@ class ProcessFacts:
         )
 
 
-def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> ProcessFacts:
+def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> ProcessTraits:
     """The facts of one process, with the settings of its maps at these addresses.
 
     `machine` (uname -m): the kind of processor; empty: that of this host.
@@ -71,7 +71,7 @@ def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Pro
     try:
         found = _STATUS.findall(read_record(f"/proc/{pid}/status"))
         status = {name.decode(): value.decode() for name, value in found}
-        return ProcessFacts(
+        return ProcessTraits(
             pid=pid,
             blocked=_blocked(pid, status, machine or platform.machine()),
             waiting=_waiting(pid),
@@ -81,9 +81,9 @@ def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Pro
             maps=read_settings(pid, map_starts),
         )
     except (FileNotFoundError, ProcessLookupError):
-        return ProcessFacts(pid, blocked="")  # it has ended: its handles went with it
+        return ProcessTraits(pid, blocked="")  # it has ended: its handles went with it
     except (PermissionError, KeyError, ValueError) as error:
-        return ProcessFacts(pid, blocked=f"/proc/{pid} cannot be read: {error}")
+        return ProcessTraits(pid, blocked=f"/proc/{pid} cannot be read: {error}")
 
 
 def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
