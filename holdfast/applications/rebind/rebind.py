@@ -73,7 +73,7 @@ class Rebind:
         are made again on the new mount; flushes only if `written_through` says that what they were
         to make durable is not lost. `refuses_confined`: users who would lose what Landlock permits
         them are a reason not to begin. `alarm_seconds`: if we hang past the deadline, and for so
-        long at least, we are killed (see alarm).
+        long at least, we are killed (see agent_process).
         """
         self._record = ParkingRecord(record_directory)
         self._deadline_ns = deadline_ns

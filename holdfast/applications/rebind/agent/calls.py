@@ -2,7 +2,7 @@
 
 Owns what a thread executes while its process is stopped. Invariant: when a call has ended its
 thread is in the wait loop again, so our death leaves it there. Must never make a call that blocks,
-or that has a relative time-out (see harbour).
+or that has a relative time-out: the kernel would forget an interrupted call (see x86_64.WAIT).
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class CallableProcess(Protocol):
 
 
 class DescriptorChannel:
-    """A line into one descriptor table of a stopped process."""
+    """Passes descriptors into one table of a stopped process, and takes them out of it."""
 
     def __init__(self, tracee: CallableProcess, thread_id: int | None) -> None:
         self._target = tracee
@@ -193,7 +193,7 @@ class DescriptorTables:
         self._limit = self._limit_now()
 
     def channel(self, thread_id: int | None) -> DescriptorChannel:
-        """The line into the process's (or a thread's own) table."""
+        """The channel into the process's (or a thread's own) table."""
         if thread_id not in self._channels:
             self._channels[thread_id] = DescriptorChannel(self._process, thread_id)
         return self._channels[thread_id]

@@ -8,7 +8,7 @@ its own signal mask and registers, and continues where it was stopped. So the de
 stopped a process never makes it execute anything foreign.
 
 The first call, which maps the harbour, and the last one, which unmaps it, are made by code of the
-same kind in a code slot (see `code_slots`).
+same kind in a code slot (see `entry`).
 
 Layout of the mapping: code pages (call instruction and wait loop, one exit for each thread, room
 for code that is needed once), data pages (is anything parked, deadline, token, size; cells of each

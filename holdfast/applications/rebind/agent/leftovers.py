@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from holdfast.applications.rebind.agent.code_slots import find_left_over
+from holdfast.applications.rebind.agent.entry import find_left_over
 from holdfast.applications.rebind.agent.harbour import PAGE, SLOT_BYTES
 from holdfast.applications.rebind.agent.x86_64 import HARBOUR_START
 from holdfast.applications.rebind.tracing.threads import Threads

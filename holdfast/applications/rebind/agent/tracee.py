@@ -48,7 +48,7 @@ class Tracee:
     """
 
     _living: ClassVar[set[int]] = set()
-    """Tokens of the harbours of all our targets: two of them may be in the same memory."""
+    """Tokens of the harbours of all our tracees: two of them may share one memory."""
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
@@ -232,7 +232,7 @@ class Tracee:
     def call(self, name: str, *arguments: int, thread_id: int | None = None) -> int:
         """Make one system call in the process; its result. Raises OSError with its errno.
 
-        It must not block, and have no relative time-out (see harbour).
+        It must not block, and have no relative time-out (see `calls`).
         """
         return self._calls.call(name, arguments, thread_id)
 
@@ -264,7 +264,7 @@ class Tracee:
         self._threads.memory.write(address, data)
 
     def channel(self, thread_id: int | None = None) -> DescriptorChannel:
-        """The line into the process's (or a thread's own) table of descriptors."""
+        """The channel into the process's (or a thread's own) table of descriptors."""
         return self._tables.channel(thread_id)
 
     def give(self, descriptor: int, thread_id: int | None = None) -> int:

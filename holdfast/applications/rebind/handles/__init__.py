@@ -1,6 +1,6 @@
 """The kinds of handles: one file each, one Protocol.
 
-DRIVERS has those that can be moved; whatever is not in it blocks a rebind (see refused).
+DRIVERS has those that can be moved; whatever is not in it blocks a rebind (see verdicts).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Putting descriptors in their places: what files, directories and places have in common.
+"""Puts descriptors in the places of others inside a process.
 
 All handles with the same key get the same open file description, which is passed into each process
 once. Descriptors are replaced with dup3(2), which leaves no instant in which a number is free.
@@ -20,11 +20,6 @@ _AT_ONCE = 200
 """A process near its limit of descriptors must have room for so many more, or gets one by one."""
 
 
-def key_of(note: HandleNote) -> str:
-    """Of the open file description."""
-    return note.details.key
-
-
 def park_descriptors(
     process: StoppedProcess, notes: Sequence[HandleNote], placeholder: int
 ) -> None:
@@ -40,15 +35,15 @@ def rebind_descriptors(
     for thread_id, mine in by_thread(notes).items():
         by_key: dict[str, list[HandleNote]] = {}
         for note in mine:
-            if openings[key_of(note)].descriptor is not None:
-                by_key.setdefault(key_of(note), []).append(note)
+            if openings[note.details.key].descriptor is not None:
+                by_key.setdefault(note.details.key, []).append(note)
         for keys in _portions(list(by_key)):
             _put_each(process, thread_id, [(_number(openings, k), by_key[k]) for k in keys])
     return [_outcome(note, openings) for note in notes]
 
 
 def _outcome(note: HandleNote, openings: OpenedFiles) -> ReboundHandle:
-    opened = openings[key_of(note)]
+    opened = openings[note.details.key]
     return ReboundHandle(note.handle, opened.outcome, opened.note)
 
 

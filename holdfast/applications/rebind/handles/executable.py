@@ -2,7 +2,7 @@
 
 PR_SET_MM_MAP (prctl(2)) changes it, for whoever may checkpoint processes in his own user namespace.
 A process without that right gets a child for an instant that shares its memory and has every right
-in a user namespace of its own. That takes user namespaces, and no chroot.
+in a user namespace of its own; that works where user namespaces are allowed, and not in a chroot.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class ExecutableDriver:
             if facts.chrooted:
                 return blocks(handle, "runs a program of the volume in a chroot, without privilege")
             if _NAMESPACES.read_text().strip() == "0":
-                return blocks(handle, "takes user namespaces, and this host allows none")
+                return blocks(
+                    handle,
+                    "its program can be moved in a user namespace only, and this host allows none",
+                )
         if handle.deleted:
             return recreated(handle, "has no name any more: its contents are carried over")
         return moved(handle, facts)

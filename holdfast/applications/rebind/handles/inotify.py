@@ -38,8 +38,8 @@ from holdfast.system.mounts import mounts
 from holdfast.system.proc import link, read
 
 MOST_NUMBERS = 200_000
-"""Watch numbers that are gone through for all instances of one user; each costs a few microseconds
-while everybody waits."""
+"""Watch numbers that are used up for all instances of one user; each costs a few microseconds while
+everybody waits."""
 
 WATCH_SECONDS = 5.0
 
@@ -159,7 +159,7 @@ def _watched_again(
     user_id = process.rights[0].user_id if process.rights else -1
     skipped = max(watch.number for watch in watches) - len(watches)
     if openings.skipped.get(user_id, 0) + skipped > MOST_NUMBERS:
-        words = "its user has had too many watches, whose numbers would all be gone through"
+        words = "its user has had too many watches: to use up their numbers would take too long"
         return dict.fromkeys((watch.number for watch in watches), words)
     openings.skipped[user_id] = openings.skipped.get(user_id, 0) + skipped
     time_budget = process.tracee.time_budget

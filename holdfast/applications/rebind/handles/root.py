@@ -24,7 +24,7 @@ class RootDriver(ProcessDirectoryDriver):
         if handle.deleted:
             return blocks(handle, "its root directory was removed")
         if not facts.may_change_root:
-            return blocks(handle, "chroot there, and it gave up the right to change that")
+            return blocks(handle, "its root is there, and it gave up the right to change that")
         return moved(handle, facts)
 
     def _enter(

@@ -41,7 +41,7 @@ def without_protection(place: int, mount_id: int, directory: Path) -> Iterator[N
 
 @contextmanager
 def agent_without_protection(place: int, mount_id: int, directory: Path) -> Iterator[None]:
-    """As above, for the agent: whatever the storage does, it waits some seconds at most."""
+    """The same for the agent: whatever the storage does, it waits some seconds at most."""
     left = in_expendable_child(partial(_take_protection, place, mount_id, directory), doing=_ABOUT)
     try:
         yield

@@ -78,7 +78,7 @@ class OpenedFiles:
     owned: set[str] = field(default_factory=set)
     """Descriptions that have their owner and signal again."""
     skipped: dict[int, int] = field(default_factory=dict)
-    """Numbers of watches that were gone through, by user."""
+    """How many watch numbers were used up, by user."""
 
     def __getitem__(self, key: str) -> OpenResult:
         return self.opened[key]

@@ -96,7 +96,7 @@ class KeptContents:
         return self._keep(os.fstat(place), lambda: _open(place), is_used)
 
     def keep_lent(self, reading: int) -> tuple[KeptCopy, int]:
-        """As above, through a descriptor of somebody who stands; its offset stays what it is."""
+        """As `keep`, through a descriptor of a stopped process; its offset stays what it is."""
         offset = os.lseek(reading, 0, os.SEEK_CUR)
         try:
             return self._keep(os.fstat(reading), lambda: os.dup(reading), False)

@@ -58,7 +58,7 @@ class CopiedFiles:
 
     @property
     def is_complete(self) -> bool:
-        """As above."""
+        """Whether what has no place is nowhere."""
         return True
 
     def as_json(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class OtherContents:
 
     @property
     def is_complete(self) -> bool:
-        """As above."""
+        """Whether what has no place is nowhere."""
         return False
 
 
