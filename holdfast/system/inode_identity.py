@@ -88,6 +88,12 @@ def open_identity(mount: int, identity: str) -> int:
     return found
 
 
+def check(identity: str) -> None:
+    """Raises ValueError when a text that was read is no identity; empty is one: it is not told."""
+    if identity:
+        _parts(identity)
+
+
 def _parts(identity: str) -> tuple[int, bytes]:
     kind, _, data = identity.partition(":")
     return int(kind, 16), bytes.fromhex(data)

@@ -31,7 +31,6 @@ from holdfast.system.proc_text import Map
 from holdfast.system.ptrace import EVERY_SIGNAL
 from holdfast.system.syscalls import number_of
 
-
 _STARTS = range(PAGE - SLOT_BYTES, -1, -SLOT_BYTES)
 """Of the slots in a page, from its end."""
 

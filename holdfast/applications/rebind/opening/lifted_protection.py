@@ -14,9 +14,11 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from holdfast.model.bounded import read_object, typed
 from holdfast.system.beneath import path_to, reopen
 from holdfast.system.expendable import in_expendable_child
 from holdfast.system.inode_flags import PROTECTING, flags_of, set_flags
@@ -24,6 +26,16 @@ from holdfast.system.inode_identity import identity_of, open_identity
 
 _PREFIX = "set-aside-"
 _ABOUT = "the new storage"
+
+
+@dataclass(frozen=True)
+class _SetAside:
+    """What was taken away from one file, as it is on disk."""
+
+    mount_id: int
+    identity: str
+    flags: int | None = None
+    mode: int | None = None
 
 
 @contextmanager
@@ -63,17 +75,18 @@ def give_back(bases: Mapping[int, int], directory: Path) -> None:
     """What somebody who died had set aside. Idempotent. Raises OSError."""
     for path in directory.glob(f"{_PREFIX}*"):
         try:
-            left = json.loads(path.read_bytes())
+            left = _read(path)
         except ValueError:  # torn: nothing was taken away yet
             path.unlink(missing_ok=True)
             continue
-        base = bases.get(left["mount_id"])
+        base = bases.get(left.mount_id)
         if base is None:
             continue
         mount = reopen(base, os.O_RDONLY)
         try:
-            place = open_identity(mount, left["identity"])
-        except OSError:  # another file system has taken its place, where it was never taken away
+            place = open_identity(mount, left.identity)
+        except (OSError, ValueError):
+            # another file system has taken its place, where it was never taken away
             path.unlink(missing_ok=True)
             continue
         finally:
@@ -108,16 +121,21 @@ def _take_mode(place: int, mount_id: int, directory: Path, who: int) -> Path:
 def _put_back(place: int, path: Path) -> None:
     """Give it back what is written down, and forget that. Raises OSError, and nothing is forgotten
     then."""
-    left = json.loads(path.read_bytes())
-    if "mode" in left:
-        os.chmod(path_to(place), left["mode"])  # noqa: PTH101
-    else:
+    left = _read(path)
+    if left.mode is not None:
+        os.chmod(path_to(place), left.mode)  # noqa: PTH101
+    if left.flags is not None:
         readable = reopen(place, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            set_flags(readable, left["flags"])
+            set_flags(readable, left.flags)
         finally:
             os.close(readable)
     path.unlink()
+
+
+def _read(path: Path) -> _SetAside:
+    """Raises ValueError when it is torn or damaged, OSError."""
+    return typed(_SetAside, read_object(path.read_bytes()))
 
 
 def _write_down(directory: Path, mount_id: int, place: int, what: Mapping[str, int]) -> Path:

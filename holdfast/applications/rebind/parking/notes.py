@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.model.bounded import Word, typed
 from holdfast.model.handle import Handle, HandleKind
+from holdfast.system import inode_identity
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,10 @@ def note_from_json(values: object) -> HandleNote:
     handle = typed(Handle, values["handle"])
     if handle.kind not in DETAILS:
         raise ValueError(f"there are no notes of a {handle.kind}")
-    return HandleNote(handle, typed(DETAILS[handle.kind], values["details"]))
+    details = typed(DETAILS[handle.kind], values["details"])
+    if details.was is not None:
+        inode_identity.check(details.was.identity)
+    return HandleNote(handle, details)
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.model.bounded import typed
+from holdfast.system import inode_identity
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,10 @@ class CopiedFiles:
     @classmethod
     def from_json(cls, values: object) -> CopiedFiles:
         """What `as_json` described. Raises ValueError."""
-        return cls(
-            {
-                key: FilePlace(*each)
-                for key, each in typed(_Written, {"places": values}).places.items()
-            }
-        )
+        places = typed(_Written, {"places": values}).places
+        for _, identity in places.values():
+            inode_identity.check(identity)
+        return cls({key: FilePlace(*each) for key, each in places.items()})
 
 
 @dataclass(frozen=True)

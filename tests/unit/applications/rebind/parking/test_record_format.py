@@ -134,6 +134,15 @@ def changed(entries: list[Any], way: tuple[Any, ...], value: Any) -> None:
     inner[way[-1]] = value
 
 
+def test_what_is_no_identity_is_refused(tmp_path: Path) -> None:
+    for way in ((1, "notes", 0, "details", "before", "identity"), (4, "places", "1:02", 1)):
+        entries = small()
+        assert entries[way[0]]["act"] in (EntryKind.PROCESS, EntryKind.COPIED)
+        changed(entries, way, "nonsense")
+        with pytest.raises(StorageFailed, match="damaged"):
+            written(tmp_path, entries).load()
+
+
 def test_every_field_is_damaged_in_turn(tmp_path: Path) -> None:
     text = json.dumps(small())
     for turn in range(rounds(3, len(WRONG))):
