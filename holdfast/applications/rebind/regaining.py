@@ -22,7 +22,7 @@ from holdfast.applications.rebind.parking.stopped_process import (
     rights_of_process,
 )
 from holdfast.applications.rebind.tracing.errors import Uncooperative
-from holdfast.applications.rebind.tracing.threads import start_time
+from holdfast.applications.rebind.tracing.threads import began_at
 from holdfast.applications.rebind.tracing.time_budget import TimeBudget, TimeBudgets
 from holdfast.errors import DeadlinePassed, Refused
 
@@ -91,7 +91,7 @@ class Regaining:
         now_ns = time.monotonic_ns()
         self.deadline_ns = max(self.deadline_ns, now_ns + int(LATE_SECONDS * 1e9))
         try:
-            if start_time(record.pid) == record.start_time:
+            if began_at(record.pid) == record.start_time:
                 return Tracee.stop(
                     record.pid, self.deadline_ns, time_budget=time_budget, left_by=record.token
                 )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.rebind.tracing.threads import start_time
 from holdfast.errors import Blocked, Refused
 from holdfast.model.handle import HandleOutcome
 from holdfast.system.process_state import start_time

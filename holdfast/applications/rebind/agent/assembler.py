@@ -54,7 +54,7 @@ class Program:
         self._labels: dict[str, int] = {}
         self._jumps: list[tuple[str, int]] = []
         """Labels further down, and the place of the distance to them."""
-        for line in self.listing.splitlines():
+        for line in self.listing.split("\n"):
             self._add(line.partition("#")[0].strip())
         for label, place in self._jumps:
             struct.pack_into("<b", self._code, place, self._labels[label] - place - 1)

@@ -25,7 +25,7 @@ from holdfast.applications.rebind.agent.process_record import (
     thread_records,
 )
 from holdfast.applications.rebind.tracing.errors import gone
-from holdfast.applications.rebind.tracing.threads import STOP_SECONDS, Threads, start_time
+from holdfast.applications.rebind.tracing.threads import STOP_SECONDS, Threads, began_at
 from holdfast.applications.rebind.tracing.time_budget import TimeBudget
 from holdfast.system.namespace import shares_clocks
 from holdfast.system.proc import read
@@ -171,7 +171,7 @@ class Tracee:
         Refused as `stop` does.
         """
         try:
-            if start_time(record.pid) != record.start_time:
+            if began_at(record.pid) != record.start_time:
                 return None
             tracee = cls.seize(record.pid, time_budget)
         except ProcessLookupError:
