@@ -16,9 +16,7 @@ from holdfast.config import Settings
 from holdfast.errors import AlreadyExists, DeadlinePassed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.reporter import SILENT, Reporter
-from holdfast.model.volume import (
-    Volume,
-)
+from holdfast.model.volume import Volume
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.remount import Note, remount
 from holdfast.system.boot import boot_id

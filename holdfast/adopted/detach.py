@@ -16,10 +16,7 @@ from holdfast.config import Settings
 from holdfast.errors import HoldsData
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.reporter import SILENT, Reporter
-from holdfast.model.volume import (
-    MountProperties,
-    Volume,
-)
+from holdfast.model.volume import MountProperties, Volume
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
 

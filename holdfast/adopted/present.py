@@ -8,10 +8,7 @@ from __future__ import annotations
 from holdfast.adopted.source import identity_of
 from holdfast.containers import device_behind, is_container_url
 from holdfast.errors import StorageFailed
-from holdfast.model.volume import (
-    Adoption,
-    Volume,
-)
+from holdfast.model.volume import Adoption, Volume
 from holdfast.system.cover import is_cover
 from holdfast.system.mounts import Mount, mount_at
 
@@ -44,6 +41,7 @@ def occupant_of(volume: Volume) -> Mount | None:
 
 
 def adoption_of(volume: Volume) -> Adoption:
+    """How the volume was adopted. Raises StorageFailed when the catalog has lost it."""
     if volume.adoption is None:
         raise StorageFailed(
             f"the catalog has lost what it knew of the adopted volume {volume.name}",

@@ -15,12 +15,7 @@ from holdfast.adopted.properties import primary
 from holdfast.config import Settings
 from holdfast.errors import NotMounted
 from holdfast.model.mountpoint import MountPoint
-from holdfast.model.volume import (
-    MountReport,
-    Volume,
-    VolumeReport,
-    VolumeState,
-)
+from holdfast.model.volume import MountReport, Volume, VolumeReport, VolumeState
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.health import health
 from holdfast.system.mounts import Mount

@@ -169,7 +169,7 @@ def test_a_leg_under_its_own_mount_path(settings: Settings, ram_directory: Path)
 
 
 def test_a_state_directory_on_a_volume(settings: Settings, ram_directory: Path) -> None:
-    with volume(settings, wish(ram_directory, name="other")) as other:
+    with volume(settings, wish(ram_directory, name="other")) as other, quiet(settings, other):
         inside = Settings(home=Path(other.mount.path) / "home")
         assert "other" in refused(inside, wish(ram_directory), "SELF")
 

@@ -19,7 +19,7 @@ from holdfast.system.standing import parts_below
 from holdfast.volumes.gate_device import gate_device
 
 JOURNAL_DIRECTORY = "journal"
-"""In the gate's state directory (see gate/mirror.py)."""
+"""In the gate's state directory (see gate/data/mirror.py)."""
 
 
 @dataclass
