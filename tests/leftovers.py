@@ -57,7 +57,8 @@ class Leftovers:
             _unmount(target)
 
     def processes(self) -> list[int]:
-        """Our processes, without this one and without zombies (they are somebody's to collect)."""
+        """Our processes, but this one and those at their end: zombies are somebody's to collect,
+        and who was killed while he waits for a stranger's device ends with that."""
         mark = f"{RUN_VARIABLE}={self.run_name}".encode()
         folders = [os.fsencode(folder) for folder in self.folders]
         found = []
@@ -66,7 +67,9 @@ class Leftovers:
                 continue
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes()
-                if not command or process_state(int(entry.name)) in "ZX":
+                number = int(entry.name)
+                state = process_state(number)
+                if not command or state in "ZX" or (state == "D" and _is_killed(number)):
                     continue
                 marked = mark in (entry / "environ").read_bytes().split(b"\0")
                 if marked or any(folder + b"/" in command for folder in folders):
@@ -121,6 +124,15 @@ def _run(*command: str) -> int:
 def process_state(process_id: int) -> str:
     """The letter of /proc/PID/stat: R, S, D, T, Z …; raises OSError when it is gone."""
     return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def _is_killed(process_id: int) -> bool:
+    """Whether SIGKILL waits for it to leave uninterruptible sleep (proc_pid_status(5), SigPnd)."""
+    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in ("SigPnd", "ShdPnd") and int(value, 16) & 1 << signal.SIGKILL - 1:
+            return True
+    return False
 
 
 def _command(process_id: int) -> str:

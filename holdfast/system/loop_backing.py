@@ -51,7 +51,8 @@ def devices_showing(
     opened and does not answer shows another file: its file's storage does not answer, and this
     file's does, before and after. One that cannot even be opened may wait for something else (who
     writes back a lot, who changes how it is attached), and show anything: DeadlinePassed, unless
-    nobody writes to the file: then it could only read. Raises OSError where nothing is there.
+    nobody writes to the file (then it could only read), or others show it. Raises OSError where
+    nothing is there.
     """
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
@@ -65,16 +66,17 @@ def devices_showing(
             if not all(each.ended for each in questions):
                 os.close(_open_again(place))
                 _await(questions, _AGAIN_SECONDS)
-            if not unwritten:
+            wanted = status.st_dev, status.st_ino
+            found = [
+                device
+                for device, question in zip(devices, questions, strict=True)
+                if question.told == wanted or (question.failed and _has_name(device, path))
+            ]
+            if not found and not unwritten:
                 _check_asked(questions)
+            return found
     finally:
         os.close(place)
-    wanted = status.st_dev, status.st_ino
-    return [
-        device
-        for device, question in zip(devices, questions, strict=True)
-        if question.told == wanted or (question.failed and _has_name(device, path))
-    ]
 
 
 def backing_identities(devices: Iterable[str]) -> dict[str, Identity]:

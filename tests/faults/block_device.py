@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.waiting import wait_until
+
 
 class LoopLeg:
     """A loop device over `image` (created sparse when absent); use `url` as a leg."""
@@ -38,6 +40,16 @@ class LoopLeg:
         trace: TracebackType | None,
     ) -> None:
         subprocess.run(["losetup", "--detach", str(self.device)], check=True)
+        # Somebody who looks at every device had it open: it goes when they close it.
+        wait_until(lambda: not self._is_attached(), f"{self.device} is still attached")
+
+    def _is_attached(self) -> bool:
+        """Whether the image, and no other that came after it, is in the device."""
+        entry = Path("/sys/block", self.device.name, "loop/backing_file")
+        try:
+            return entry.read_text().rstrip("\n").removesuffix(" (deleted)") == str(self.image)
+        except OSError:
+            return False
 
     def grow(self, size_bytes: int) -> None:
         """The administrator enlarges the disk online."""

@@ -120,13 +120,17 @@ def test_who_hangs_and_only_reads_shows_another_file(disk_directory: Path, image
         assert _shown(image) == []
 
 
-def test_one_that_cannot_be_opened_may_show_anything(disk_directory: Path, image: Path) -> None:
+def test_one_that_cannot_be_opened_may_show_anything(
+    disk_directory: Path, image: Path, attach: Attach
+) -> None:
     """Its last user waits in close(2) and has the device locked."""
     with hanging_loop(disk_directory, Where.ELSEWHERE) as device:
         reader = _hanging_reader(device)
         assert _shown(image) == [], "whoever writes to it would have it open"
         with _written(image), pytest.raises(DeadlinePassed, match=f"{device} did not say"):
             devices_showing(image)
+        ours = attach(image)
+        assert _shown(image) == [ours], "who writes to it is found"
     reader.wait()
 
     def is_buried() -> bool:
