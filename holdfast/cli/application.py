@@ -34,8 +34,9 @@ from holdfast.cli import (
     users,
     volume,
 )
-from holdfast.cli.output import note, print_error, take_every_character
+from holdfast.cli.output import note, print_error, say, take_every_character
 from holdfast.errors import HoldfastError, InvalidOption
+from holdfast.model.version import VERSION
 from holdfast.system.logs import LEVEL_VARIABLE, LEVELS
 
 INTERRUPTED = 130
@@ -79,9 +80,7 @@ application.command(name="demo")(demo.demo)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"holdfast {version('holdfast')}")
+        say(f"holdfast {VERSION}")
         raise typer.Exit
 
 

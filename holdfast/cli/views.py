@@ -14,6 +14,7 @@ from holdfast.cli.output import (
     time_text,
 )
 from holdfast.model.size import format_size
+from holdfast.model.version import VERSION
 from holdfast.model.volume import ADOPTED
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def print_volume(report: VolumeReport) -> None:
             pairs.append(("held", _hold_text(gate.hold_reason, gate.hold_deadline)))
         requests = ", ".join(f"{count} {kind}" for kind, count in gate.requests.items())
         pairs += [
-            ("gate", f"keeper {gate.keeper_pid}, worker {gate.worker_pid}"),
+            ("gate", f"keeper {gate.keeper_pid}, worker {gate.worker_pid}, {_version(gate)}"),
             ("memory", _memory_text(gate)),
             ("requests", f"{requests}; {gate.in_flight} in flight"),
             ("takeovers", str(gate.takeovers)),
@@ -101,6 +102,12 @@ def print_volume(report: VolumeReport) -> None:
         right=("leg", "synced"),
         below=("reason", "id", "url"),
     )
+
+
+def _version(gate: GateReport) -> str:
+    if gate.version == VERSION:
+        return f"version {VERSION}"
+    return f"version {gate.version}: holdfast volume restart-gate moves it to {VERSION}"
 
 
 def _memory_text(gate: GateReport) -> str:

@@ -334,6 +334,15 @@ def release(name: VolumeName) -> None:
     note(f"{name} is released")
 
 
+@commands.command(name="restart-gate")
+def restart_gate(name: VolumeName) -> None:
+    """Move a gate in use to the installed version: after an upgrade."""
+    with session() as holdfast:
+        report = holdfast.restart_gate(name)
+    version = report.gate.version if report.gate else "unknown"
+    note(f"the gate of {name} runs version {version}")
+
+
 def _print_intentions(intentions: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({"dry_run": True, "would": intentions})

@@ -176,6 +176,8 @@ class GateReport:
     """Limit of the control group that the worker's memory counts against; None: there is none."""
     io_flusher: bool = False
     """The kernel was told that the worker serves write-back: it never waits for it there."""
+    version: str = ""
+    """Of the code that the worker runs; `holdfast --version` is that of the command."""
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,14 @@ from holdfast.errors import (
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.processes.renewing import renew
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.usage import Usage
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.doctor import examine
+from holdfast.service.doctor.kernel import check_takeover
 from holdfast.service.found_volumes import enter, mount_of_found, refuse_running
 from holdfast.service.freezing import Freezes
 from holdfast.service.host import Host
@@ -64,6 +66,9 @@ from holdfast.volumes.running import running_volume, running_volumes
 
 LONGEST_HOLD_SECONDS = 600.0
 """Of an administrator who names no time, on a volume that fails at once when its storage goes."""
+
+_RENEW_SECONDS = 60.0
+"""Two takeovers, each of which may wait for storage as long as the hang time-out."""
 
 
 class Holdfast:
@@ -323,6 +328,19 @@ class Holdfast:
     def release(self, name: str) -> VolumeReport:
         """Let withheld requests go on; idempotent. Never waits for another command."""
         self.gate(name).release()
+        return self.show_volume(name)
+
+    def restart_gate(self, name: str) -> VolumeReport:
+        """Move the gate of a volume in use to the installed code; requests wait for it.
+
+        Raises NotAttached, GateGone; MissingFuse where the kernel cannot send requests again;
+        DeadlinePassed when the gate goes on with what it has.
+        """
+        need_root()
+        check_takeover()
+        with self._host.turn(name, f"restart the gate of {name}"):
+            self.gate(name)
+            renew(self.settings.gate_run_directory(name), _RENEW_SECONDS)
         return self.show_volume(name)
 
     # Looking back, looking around

@@ -13,6 +13,7 @@ from holdfast.config import Settings
 from holdfast.errors import GateGone, HoldfastError
 from holdfast.gate.members.configuration import GateConfiguration, load_configuration
 from holdfast.gate.processes.client import GateClient
+from holdfast.model.version import UNTOLD
 from holdfast.model.volume import (
     GateReport,
     LegReport,
@@ -147,4 +148,5 @@ def _gate(shown: dict[str, Any]) -> GateReport:
         resident_bytes=int(shown["resident_bytes"]),
         memory_limit_bytes=_memory_limit(int(shown["worker_pid"])),
         io_flusher=bool(shown.get("io_flusher")),
+        version=str(shown.get("version", UNTOLD)),
     )

@@ -27,6 +27,7 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.incidents import Incident
 from holdfast.gate.runtime.shared_page import count
+from holdfast.model.version import VERSION
 from holdfast.model.volume import LegState
 from holdfast.system.memory import resident_bytes
 
@@ -154,6 +155,7 @@ class Control:
             journal_state = "active" if mirror.log.active else "degraded"
         return {
             "name": configuration.name,
+            "version": VERSION,
             "keeper_pid": counters.keeper_pid,
             "worker_pid": counters.worker_pid,
             "held": counters.held,

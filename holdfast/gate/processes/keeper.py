@@ -195,7 +195,7 @@ class Keeper:
                 self.lookout.keep(message["keep"], self.watch, message["descriptor"])
             elif "let_go" in message:
                 self.lookout.let_go(message["let_go"])
-            else:
+            elif "probe" in message:
                 self._probe(message)
         for probe in list(self.probes):
             answer = probe.answer()
@@ -261,7 +261,7 @@ class Keeper:
         cells[shared_page.WORKER_DIED] = monotonic_ns()
         if not self.killed:
             cells[shared_page.WORKER_SILENT_SINCE] = cells[shared_page.WORKER_BEAT]
-            if cells[shared_page.WORKER_END] != Ending.DEFECT:
+            if cells[shared_page.WORKER_END] not in (Ending.DEFECT, Ending.RENEWED):
                 cells[shared_page.WORKER_END] = Ending.DIED
         ending = Ending(cells[shared_page.WORKER_END]).words("worker")
         _log.warning("%s: the next one takes over", ending)

@@ -41,6 +41,7 @@ class Ending(IntEnum):
     TRACED = 2
     SILENT = 3
     DEFECT = 4
+    RENEWED = 5
 
     def words(self, who: str, seconds: float = 0.0) -> str:
         """For the receipt."""
@@ -50,6 +51,7 @@ class Ending(IntEnum):
             Ending.TRACED: f"a debugger stopped the {who} for {seconds:.1f} s: it was killed",
             Ending.SILENT: f"the {who} gave no sign of life for {seconds:.1f} s, and was killed",
             Ending.DEFECT: f"the {who} ended itself because of a defect (see gate.log)",
+            Ending.RENEWED: f"the {who} was ended to renew it (volume restart-gate)",
         }[self]
 
 

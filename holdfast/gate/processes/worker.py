@@ -301,7 +301,7 @@ class Worker:
                 self.names.looked(message)
             elif (name := next(iter(message))).startswith(KEPT):
                 self.recovery.given_back(int(name.removeprefix(KEPT)), message[name])
-            else:
+            elif "probe" in message:
                 self.recovery.probed(message)
         timeout = min(
             BEAT_SECONDS,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from holdfast.errors import MissingFuse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.volume import Volume
 from holdfast.system.proc_text import lines
@@ -65,6 +66,15 @@ def takeover(release: str | None = None) -> Iterator[Finding]:
             "ever. Legs and failover are not affected.",
             "Install a kernel of 6.9 or newer (Debian 12: from bookworm-backports).",
         )
+
+
+def check_takeover(release: str | None = None) -> None:
+    """Raise MissingFuse where a worker that is ended takes the requests with it that it has."""
+    for found in takeover(release):
+        if found.verdict is not Verdict.OK:
+            raise MissingFuse(
+                f"{found.found}: nothing was done", "Detach the volume, attach it again."
+            )
 
 
 def hung_task_watchdog(
