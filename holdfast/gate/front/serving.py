@@ -128,49 +128,40 @@ class ServingThread(threading.Thread):
 
     def _carry_out(self, request: Request) -> None:
         """Do what is asked, answer, count. Raises GivenUp, FrontEnded."""
-        cells = self.hand.cells
-        front = self.server.front
+        hand, mirror, front = self.hand, self.server.mirror, self.server.front
+        cells = hand.cells
+        kind, _, offset, length, payload, keep_allocated, resent = request
+        view = None
         failed = False
         try:
-            data = self._do(request)
+            if kind == READ:
+                view = self.inbox.buffer[:length]
+                mirror.read(hand, view, offset)
+                cells[READS] += 1
+                cells[READ_BYTES] += length
+            elif kind == WRITE:
+                mirror.write(hand, payload, offset)
+                cells[WRITES] += 1
+                cells[WRITTEN_BYTES] += length
+            elif kind == FLUSH:
+                mirror.flush(hand)
+                cells[FLUSHES] += 1
+            else:
+                mirror.zero(hand, offset, length, keep_allocated=keep_allocated)
+                cells[DISCARDS] += 1
         except HoldExpired:
             failed = True
             cells[ERRORS] += 1
-            in_time = front.refuse(request)
-        else:
-            in_time = front.answer(request, data)
+        in_time = front.refuse(request) if failed else front.answer(request, view)
         if not in_time:
             cells[LATE_REPLIES] += 1
         waited = monotonic_ns() - self.busy_since
         if waited > cells[LONGEST_WAIT]:
             cells[LONGEST_WAIT] = waited
-        if request.resent:
+        if resent:
             cells[RESENT] += 1
-        incidents = self.server.mirror.incidents
+        incidents = mirror.incidents
         if incidents.open:
-            incidents.answered(self.busy_since, waited, failed=failed, resent=request.resent)
+            incidents.answered(self.busy_since, waited, failed=failed, resent=resent)
         self.working = False
         cells[BUSY_SINCE] = 0
-
-    def _do(self, request: Request) -> memoryview | None:
-        """Carry it out on the mirror; what a READ has read. Raises HoldExpired, GivenUp."""
-        hand, mirror = self.hand, self.server.mirror
-        cells = hand.cells
-        kind, _, offset, length, payload, keep_allocated, _ = request
-        if kind == READ:
-            view = self.inbox.buffer[:length]
-            mirror.read(hand, view, offset)
-            cells[READS] += 1
-            cells[READ_BYTES] += length
-            return view
-        if kind == WRITE:
-            mirror.write(hand, payload, offset)
-            cells[WRITES] += 1
-            cells[WRITTEN_BYTES] += length
-        elif kind == FLUSH:
-            mirror.flush(hand)
-            cells[FLUSHES] += 1
-        else:
-            mirror.zero(hand, offset, length, keep_allocated=keep_allocated)
-            cells[DISCARDS] += 1
-        return None

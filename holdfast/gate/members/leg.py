@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import mmap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from holdfast.containers import Device, open_container
@@ -45,7 +45,6 @@ class Leg:
     url: str
     state: LegState
     device: Device
-    """A drill puts a filter in its place."""
     size_bytes: int
     """The volume's size for which its tail was laid out, at the end of `container_bytes`."""
     container_bytes: int
@@ -57,8 +56,21 @@ class Leg:
     )
     """From which superblocks are written."""
 
+    read: Callable[[memoryview, int], None] = field(init=False, repr=False, compare=False)
+    """Fill the view from the leg, at that offset. The device's own, for speed."""
+    write: Callable[[memoryview, int], None] = field(init=False, repr=False, compare=False)
+    """Store the view on the leg, at that offset; durable after the next flush."""
+    flush: Callable[[], None] = field(init=False, repr=False, compare=False)
+    """Make all that was written durable, as far as the container's own word goes."""
+
     def __post_init__(self) -> None:
         self.device.expect(self.container_bytes)
+        self.use(self.device)
+
+    def use(self, device: Device) -> None:
+        """Go on with that device: the same container, behind a filter."""
+        self.device = device
+        self.read, self.write, self.flush = device.read, device.write, device.flush
 
     @property
     def descriptor(self) -> int:
@@ -70,21 +82,9 @@ class Leg:
         """Tells this container from another one of the same name, on this host since its boot."""
         return self.device.identity
 
-    def read(self, view: memoryview, offset: int) -> None:
-        """Fill the view from the leg."""
-        self.device.read(view, offset)
-
-    def write(self, view: memoryview, offset: int) -> None:
-        """Store the view on the leg; durable after the next flush."""
-        self.device.write(view, offset)
-
     def zero(self, offset: int, length: int, *, keep_allocated: bool) -> int:
         """Make the beginning of the range read as zeros; how much of it (see `zero_all`)."""
         return self.device.zero(offset, length, keep_allocated=keep_allocated)
-
-    def flush(self) -> None:
-        """Make all that was written durable, as far as the container's own word goes."""
-        self.device.flush()
 
     def next_data(self, offset: int) -> int:
         """Offset of the next byte that may not be zero, `size_bytes` when there is none."""

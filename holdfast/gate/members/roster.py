@@ -354,7 +354,7 @@ class Roster:
         with self.lock:
             if number in self.present:
                 leg = self.present[number]
-                leg.device = wrap(leg.device)
+                leg.use(wrap(leg.device))
 
     def use_spare(self, url: str) -> None:
         """A spare is about to become a leg; durable with the epoch in which it joins."""
