@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic_ns
+from typing import Any, cast
 
 import pytest
 
+from holdfast.containers import Device
 from holdfast.errors import NoSource
 from holdfast.gate.data.unflushed import Unflushed
 from holdfast.gate.members.leg import Leg
@@ -30,18 +32,41 @@ def gate(tmp_path: Path) -> Iterator[InProcessGate]:
     gate.die()
 
 
+class Filter:
+    """A device before each write of which something happens: a filter as a drill puts in front."""
+
+    def __init__(self, device: Device, before: Callable[[], None]) -> None:
+        self._device = device
+        self._before = before
+
+    def write(self, view: memoryview, offset: int) -> None:
+        self._before()
+        self._device.write(view, offset)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+
+def filter_writes(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]) -> None:
+    """Call `before` with the number of each leg that is about to be written to."""
+    use = Leg.use
+
+    def use_filtered(leg: Leg, device: Device) -> None:
+        use(leg, cast(Device, Filter(device, lambda: before(leg.number))))
+
+    monkeypatch.setattr(Leg, "use", use_filtered)
+
+
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Numbers of legs whose disks have stopped to take writes."""
     legs: set[int] = set()
-    really_write = Leg.write
 
-    def write(leg: Leg, view: memoryview, offset: int) -> None:
-        if leg.number in legs:
+    def refuse(number: int) -> None:
+        if number in legs:
             raise OSError(errno.EIO, "injected")
-        really_write(leg, view, offset)
 
-    monkeypatch.setattr(Leg, "write", write)
+    filter_writes(monkeypatch, refuse)
     return legs
 
 
@@ -119,15 +144,13 @@ def test_a_disk_that_hangs_at_the_first_write(
 ) -> None:
     """It could be opened and read; the watchdog gives its thread up."""
     inside, go_on = threading.Event(), threading.Event()
-    really_write = Leg.write
 
-    def write(leg: Leg, view: memoryview, offset: int) -> None:
-        if leg.number == number:
+    def hang(which: int) -> None:
+        if which == number:
             inside.set()
             go_on.wait(60)
-        really_write(leg, view, offset)
 
-    monkeypatch.setattr(Leg, "write", write)
+    filter_writes(monkeypatch, hang)
 
     def watch() -> None:
         assert inside.wait(20)
