@@ -35,14 +35,15 @@ ROUNDS = 3
 
 IN_FUSE = ("request_wait_answer", "fuse_get_req")  # fs/fuse/dev.c
 
-WHO = {"both": ("keeper_pid", "worker_pid"), "worker": ("worker_pid",)}
+KEEPER, WORKER = "keeper_pid", "worker_pid"
+WHO = {"both": (KEEPER, WORKER), "worker": (WORKER,)}
 WHERE = {"leg": 1, "journal": JOURNAL, "gate.json": STATE}
 
 
 @contextmanager
-def standing_still(bench: Bench, who: str) -> Iterator[None]:
+def standing_still(bench: Bench, *who: str) -> Iterator[None]:
     """These processes are stopped inside the block, except threads that hang in the kernel."""
-    pids = [getattr(bench.counters(), name) for name in WHO[who]]
+    pids = [getattr(bench.counters(), name) for name in who]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -107,7 +108,7 @@ def test_storage_is_slow(settings: Settings, ram_directory: Path, where: str, wh
         else:
             slow.enter_context(hanging(settings.state_directory))
         wait_until(lambda: longest_inside(cells, WHERE[where]) > 0)
-        with standing_still(bench, who):
+        with standing_still(bench, *WHO[who]):
             wait_until(lambda: longest_inside(cells, WHERE[where]) > LIMIT_SECONDS + 0.2)
         rounds(cells, shared_page.WORKER_BEAT)
         slow.close()
@@ -132,7 +133,7 @@ def test_storage_is_away(settings: Settings, ram_directory: Path, who: str) -> N
         cells = shared_page.open_page(bench.run_directory)
         leg.kill()
         bench.wait_until_held()
-        with standing_still(bench, who):
+        with standing_still(bench, *WHO[who]):
             leg.start()
             wait_until(lambda: monotonic_ns() > cells[shared_page.STORAGE_HOLD_DEADLINE])
         activity.goes_on()
@@ -163,6 +164,26 @@ def test_storage_is_away_and_the_worker_killed(settings: Settings, ram_directory
         bench.check(ONE)
 
 
+def test_storage_is_away_and_the_worker_dead(settings: Settings, ram_directory: Path) -> None:
+    """And the keeper stopped until the hold's deadline: its next worker looks for storage first."""
+    with (
+        fuse_leg(ram_directory) as leg,
+        Bench(settings, ram_directory, [leg.url], hold_timeout_seconds=HOLD_SECONDS) as bench,
+    ):
+        bench.images[leg.url] = leg.image
+        activity = bench.start(WRITING)
+        cells = shared_page.open_page(bench.run_directory)
+        leg.kill()
+        bench.wait_until_held()
+        with standing_still(bench, KEEPER):
+            bench.kill(bench.counters().worker_pid)
+            leg.start()
+            wait_until(lambda: monotonic_ns() > cells[shared_page.STORAGE_HOLD_DEADLINE])
+        activity.goes_on()
+        assert bench.counters().takeovers == 1
+        bench.check(ONE)
+
+
 def test_a_probe_is_under_way(settings: Settings, ram_directory: Path) -> None:
     """Storage that is slow to open is waited for as long as if nobody had stood still."""
     with (
@@ -174,13 +195,13 @@ def test_a_probe_is_under_way(settings: Settings, ram_directory: Path) -> None:
         cells = shared_page.open_page(bench.run_directory)
         leg.kill()
         bench.wait_until_held()
-        with standing_still(bench, "both"):
+        with standing_still(bench, KEEPER, WORKER):
             leg.start()
             leg.stop()
         keeper = bench.counters().keeper_pid
         wait_until(lambda: bool(probes_that_hang(keeper)))
         begun, probe = monotonic_ns(), probes_that_hang(keeper)
-        with standing_still(bench, "both"):
+        with standing_still(bench, KEEPER, WORKER):
             wait_until(lambda: monotonic_ns() - begun > 1.5 * LIMIT_SECONDS * 1e9)
         rounds(cells, shared_page.KEEPER_BEAT, 2)
         assert probes_that_hang(keeper) == probe

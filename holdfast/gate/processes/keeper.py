@@ -182,7 +182,7 @@ class Keeper:
             cells = self.post.cells
             if cells[shared_page.STOPPED] or not cells[shared_page.SERVING]:
                 return True  # ended on purpose, or never began: whoever started it was told
-            self._worker_died()
+            self._worker_died(unseen=missed is not None)
             return False
         while (message := receive(self.channel)) is not None:
             if "sentinel" in message:
@@ -256,11 +256,12 @@ class Keeper:
         self.unburied[probe.pid] = number
         self.probes.append(probe)
 
-    def _worker_died(self) -> None:
+    def _worker_died(self, *, unseen: bool) -> None:
+        """Start another one. `unseen`: this process stood still meanwhile."""
         cells = self.post.cells
         cells[shared_page.WORKER_DIED] = monotonic_ns()
         if not self.killed:
-            cells[shared_page.WORKER_SILENT_SINCE] = cells[shared_page.WORKER_BEAT]
+            cells[shared_page.WORKER_SILENT_SINCE] = cells[shared_page.WORKER_BEAT] if unseen else 0
             if cells[shared_page.WORKER_END] not in (Ending.DEFECT, Ending.RENEWED):
                 cells[shared_page.WORKER_END] = Ending.DIED
         ending = Ending(cells[shared_page.WORKER_END]).words("worker")
