@@ -31,8 +31,9 @@ def test_hold(settings: Settings, ram_directory: Path, cell: Cell, how: str) -> 
     with Bench(settings, ram_directory, urls) as bench:
         with bench.during(cell):
             shown = bench.gate.hold(None if how == "released" else 0.5, "maintenance")
-            assert shown["held"]
-            assert shown["hold_reason"] == "maintenance"
+            if how == "released":
+                assert shown["held"]
+                assert shown["hold_reason"] == "maintenance"
             if cell.activity == IDLE:
                 bench.start(FLUSHING, wait=False)
             if how == "released":
@@ -42,4 +43,6 @@ def test_hold(settings: Settings, ram_directory: Path, cell: Cell, how: str) -> 
                 bench.gate.release()
             else:
                 wait_until(lambda: not bench.held())
+                receipt = bench.wait_for_receipt("hold")
+                assert (receipt["cause"], receipt["outcome"]) == ("maintenance", "deadline passed")
         bench.check(cell.legs)

@@ -39,11 +39,11 @@ def test_past_the_deadline(
             for leg in legs:
                 leg.kill()
             wait_until(lambda: activity.snapshot().errors > 0)
-            waited = activity.snapshot().longest_wait_ns / 1e9
-            assert timeout_seconds - 0.1 < waited < timeout_seconds + 2.0
             wait_until(lambda: bool(bench.gate.show()["errors_returned"]))
-            assert bench.gate.show()["hold_expired"]
+            # A request waits for one time-out in all: the first one had begun before the hold did.
+            wait_until(lambda: bool(bench.gate.show()["hold_expired"]))
             result = activity.stop()
+            assert timeout_seconds - 0.1 < result.longest_wait_ms / 1e3 < timeout_seconds + 2.0
             assert EIO.search(result.first_errors[0]), result.first_errors
             assert all(AFTER_EIO.search(each) for each in result.first_errors)
             assert bench.wait_for_receipt("hold")["errors_returned"] > 0
@@ -72,6 +72,7 @@ def test_reading_goes_on_after_the_deadline(settings: Settings, ram_directory: P
         wait_until(lambda: activity.snapshot().errors > 0)
         leg.start()
         bench.wait_until_healthy()
+        activity.goes_on()  # what had begun before has ended
         errors = activity.snapshot().errors
         activity.goes_on(50)
         assert activity.snapshot().errors == errors

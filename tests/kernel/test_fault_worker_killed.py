@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.gate.runtime import shared_page
 from tests.faults import LoopLeg
 from tests.kernel.fault_bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING, IDLE, ONE, TWO, Cell, cells
@@ -49,17 +50,17 @@ def test_during_a_hold(settings: Settings, ram_directory: Path, cell: Cell) -> N
         legs = [first, second][: cell.legs]
         with Bench(settings, ram_directory, [leg.url for leg in legs]) as bench:
             bench.images = {leg.url: leg.image for leg in legs}
+            page = shared_page.open_page(bench.run_directory)
             with bench.during(cell):
                 for leg in legs:
                     leg.kill()
                 if cell.activity == IDLE:
                     bench.start(FLUSHING, wait=False)
                 bench.wait_until_held()
-                deadline = bench.gate.show()["hold_deadline"]
+                deadline = page[shared_page.STORAGE_HOLD_DEADLINE]
                 kill_worker(bench)
-                shown = bench.gate.show()
-                assert shown["held"]
-                assert abs(shown["hold_deadline"] - deadline) < 0.05
+                assert bench.held()
+                assert page[shared_page.STORAGE_HOLD_DEADLINE] == deadline
                 assert bench.activity is not None
                 bench.activity.waits()
                 for leg in legs:
