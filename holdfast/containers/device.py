@@ -167,6 +167,8 @@ class DescriptorDevice:
 
     def flush(self) -> None:
         """One fdatasync."""
+        if self.descriptor < 0:  # os.fdatasync would say ValueError: a late thread gets EBADF
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         os.fdatasync(self.descriptor)
         if self.has_holes:
             self.check_whole()
