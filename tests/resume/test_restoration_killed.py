@@ -4,8 +4,6 @@ the application goes on with everything it had, without an error."""
 from __future__ import annotations
 
 import os
-import sys
-import traceback
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from holdfast.model.volume import VolumeState
 from holdfast.restoration.performing import perform
 from holdfast.service import AssessRequest, Holdfast, NewVolume
 from holdfast.system.mounts import mount_at
+from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration_bench import application, is_settled, make_image, mounted
 
@@ -26,26 +25,24 @@ PLACES = [
 
 
 def die_at(place: str, home: Settings, name: str, url: str, filesystem: str) -> None:
-    """Migrate in a process that ends at this place, as by SIGKILL."""
-    child = os.fork()
-    if child == 0:
-        try:
+    """Migrate in a process that ends at this place, as by SIGKILL.
 
-            def checkpoint(here: str) -> None:
-                if here == place:
-                    os._exit(9)
+    No catalog may be open here: SQLite forbids to have one open in both processes.
+    """
 
-            with Holdfast(home) as holdfast:
-                found = holdfast.restorations.assess(
-                    AssessRequest(name, None, (url,), filesystem=filesystem)
-                )
-                perform(home, holdfast.catalog, found, checkpoint=checkpoint)
-        except BaseException:
-            traceback.print_exc(file=sys.__stderr__)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 9, f"it did not come to {place}"
+    def checkpoint(here: str) -> None:
+        if here == place:
+            os._exit(9)
+
+    def migrate() -> None:
+        with Holdfast(home) as holdfast:
+            found = holdfast.restorations.assess(
+                AssessRequest(name, None, (url,), filesystem=filesystem)
+            )
+            perform(home, holdfast.catalog, found, checkpoint=checkpoint)
+
+    ended = in_fork(migrate)
+    assert ended.code == 9, f"it did not come to {place}: {ended}"
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -88,14 +85,15 @@ def test_a_gated_volume_keeps_or_changes_its_gate(
     ram_directory: Path,
     place: str,
 ) -> None:
+    url = f"file:{ram_directory}/1.img"
+    path = ram_directory / "mnt"
+    wanted = NewVolume(name="shop", size_bytes=128 << 20, mount_path=str(path), leg_urls=(url,))
     with Holdfast(settings) as holdfast:
-        url = f"file:{ram_directory}/1.img"
-        path = ram_directory / "mnt"
-        wanted = NewVolume(name="shop", size_bytes=128 << 20, mount_path=str(path), leg_urls=(url,))
         holdfast.create_volume(wanted)
-        try:
-            with application(path, ram_directory / "record") as running:
-                die_at(place, settings, "shop", f"file:{ram_directory}/2.img", "btrfs")
+    try:
+        with application(path, ram_directory / "record") as running:
+            die_at(place, settings, "shop", f"file:{ram_directory}/2.img", "btrfs")
+            with Holdfast(settings) as holdfast:
                 done = holdfast.recover()
                 finished = done[0].endswith("finished")
                 report = holdfast.show_volume("shop")
@@ -106,8 +104,10 @@ def test_a_gated_volume_keeps_or_changes_its_gate(
                 assert is_settled(running.pid)
                 running.wait_for_more()
                 assert running.verify() > 0
+        with Holdfast(settings) as holdfast:
             holdfast.detach_volume("shop")
             assert holdfast.attach_volume("shop").state is VolumeState.HEALTHY
             assert (path / "log").exists()
-        finally:
+    finally:
+        with Holdfast(settings) as holdfast:
             holdfast.delete_volume("shop")

@@ -19,6 +19,7 @@ from holdfast.restoration.record import FreezeBegun, Intent, RestorationRecord, 
 from holdfast.restoration.runner import POINTS_OF_NO_RETURN, Runner
 from holdfast.restoration.steps.protocol import Step
 from holdfast.restoration.work import Work
+from tests.forked import in_fork
 
 RECORD = RestorationRecord(
     Intent(
@@ -159,14 +160,8 @@ def killed_at(bench: Bench, place: str, *failing: StepName) -> None:
             os._exit(9)
 
     bench.catalog.close()
-    child = os.fork()
-    if child == 0:
-        try:
-            bench.runner(*failing, checkpoint=die).run()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 9
+    ended = in_fork(lambda: bench.runner(*failing, checkpoint=die).run())
+    assert ended.code == 9, f"it did not come to {place}: {ended}"
 
 
 @pytest.mark.parametrize("place", ["before", "in", "after"])
