@@ -14,6 +14,7 @@ import os
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _MCL_CURRENT, _MCL_FUTURE = 1, 2  # <sys/mman.h>
 _PR_SET_IO_FLUSHER, _PR_GET_IO_FLUSHER = 57, 58  # <linux/prctl.h>, Linux 5.6
+_MADV_WIPEONFORK = 18  # <asm-generic/mman-common.h>, Linux 4.14
 _OOM_NEVER = -1000  # proc(5), oom_score_adj
 
 
@@ -60,15 +61,16 @@ def serve_write_back() -> list[OSError]:
 
 
 def aligned_buffer(size_bytes: int) -> mmap.mmap:
-    """Page-aligned private memory, present from the start, never shared with a forked child.
+    """Page-aligned private memory, present from the start; a forked child sees zeros there.
 
-    The last property matters: a fork would write-protect the pages, and a process that is killed
+    No page is shared with a child: a fork would write-protect it, and a process that is killed
     while the kernel copies a request into a page that must first be faulted in turns that request
-    into EIO for the application.
+    into EIO for the application. But the place stays taken in the child (MADV_DONTFORK would leave
+    a hole): it has this object too, and what it mapped there would be unmapped with it.
     """
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
     buffer = mmap.mmap(-1, size_bytes, flags=flags)
-    buffer.madvise(mmap.MADV_DONTFORK)
+    buffer.madvise(_MADV_WIPEONFORK)
     return buffer
 
 
