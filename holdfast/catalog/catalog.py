@@ -1,8 +1,8 @@
 """The one object through which everything else asks and changes the catalog.
 
 Owns the connection and its transactions: each call is one transaction, durable when it returns
-(WAL with synchronous=FULL). Must never hand out a row or a query, only model values, and never
-hold a transaction open between calls.
+(WAL with synchronous=FULL). Must never hand out a row or a query, only model values, never hold a
+transaction open between calls, and never be used by a process that was forked while it was open.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from holdfast.catalog.forks import is_inherited, refuse_inherited, watch
 from holdfast.catalog.ingest import Ingested, read_spool
 from holdfast.catalog.restorations import RestorationEntries
 from holdfast.catalog.rows import receipt_of_row, row_of_receipt, row_of_volume, volume_of_row
@@ -38,6 +39,7 @@ class Catalog:
     """The catalog file at `path`, opened (and created or migrated where needed)."""
 
     def __init__(self, path: Path) -> None:
+        refuse_inherited(path)
         prepare(path)
         self._path = path
         self._engine = create_engine(
@@ -46,12 +48,16 @@ class Catalog:
             json_deserializer=read_json,
         )
         event.listen(self._engine, "connect", _configure_connection)
+        watch(self._engine, path)
         self.restorations = RestorationEntries(self._transaction)
         """Restorations in progress, and copies."""
 
     def close(self) -> None:
-        """Close the connection. Idempotent."""
-        self._engine.dispose()
+        """Close the connection; another call opens one again. Idempotent.
+
+        A forked child leaves its parent's alone.
+        """
+        self._engine.dispose(close=not is_inherited(self._path))
 
     def __enter__(self) -> Catalog:
         return self
@@ -156,6 +162,7 @@ class Catalog:
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
+        refuse_inherited(self._path)
         try:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 yield session

@@ -12,15 +12,17 @@ from tests.kernel.restoration_bench import application, make_image, mounted
 
 def test_two_migrations_follow_one_another(settings: Settings, ram_directory: Path) -> None:
     image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
-    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
-        holdfast.adopt_volume("data", str(path))
+    with mounted(image, ram_directory / "mnt") as path:
+        with Holdfast(settings) as holdfast:
+            holdfast.adopt_volume("data", str(path))
         with application(path, ram_directory / "record") as running:
             children = [begin(settings, f"file:{ram_directory}/{number}.img") for number in (2, 3)]
             for child in children:
                 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
             running.wait_for_more()
             assert running.verify() > 0
-        assert len(holdfast.restorations.copies("data")) == 2
+        with Holdfast(settings) as holdfast:
+            assert len(holdfast.restorations.copies("data")) == 2
 
 
 def begin(settings: Settings, url: str) -> int:

@@ -25,10 +25,7 @@ PLACES = [
 
 
 def die_at(place: str, home: Settings, name: str, url: str, filesystem: str) -> None:
-    """Migrate in a process that ends at this place, as by SIGKILL.
-
-    No catalog may be open here: SQLite forbids to have one open in both processes.
-    """
+    """Migrate in a process that ends at this place, as by SIGKILL. No catalog may be open here."""
 
     def checkpoint(here: str) -> None:
         if here == place:

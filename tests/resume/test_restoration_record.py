@@ -16,6 +16,7 @@ from holdfast.model.volume import VolumeState
 from holdfast.restoration.stale import rebind_stale
 from holdfast.service import Holdfast, NewVolume
 from holdfast.system.mounts import mount_at
+from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration_bench import application, is_settled, make_image, mounted
 from tests.resume.first_version import write_as_first_version, write_facts
@@ -46,6 +47,7 @@ def test_what_0_1_0_began_is_finished_or_undone(
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         holdfast.adopt_volume("data", str(path))
         with application(path, ram_directory / "record") as running:
+            holdfast.close()  # a catalog must not be open at a fork
             die_at(place, settings, "data", f"file:{ram_directory}/2.img", "btrfs")
             write_as_first_version(settings, "data")
             (done,) = holdfast.recover()
@@ -73,6 +75,7 @@ def test_of_a_gated_volume(settings: Settings, ram_directory: Path, place: str) 
         holdfast.create_volume(wanted)
         try:
             with application(path, ram_directory / "record") as running:
+                holdfast.close()  # a catalog must not be open at a fork
                 die_at(place, settings, "shop", f"file:{ram_directory}/2.img", "btrfs")
                 write_as_first_version(settings, "shop")
                 holdfast.recover()
@@ -113,6 +116,7 @@ def test_stale_handles_that_0_1_0_began_to_move(
             assert before is not None
             subprocess.run(["umount", "--lazy", str(path)], check=True)
             subprocess.run(["mount", before.source, str(path)], check=True)
+            holdfast.close()  # a catalog must not be open at a fork
             rebind_and_die_at(place, settings)
             write_as_first_version(settings, "data")
             (done,) = holdfast.recover()
@@ -125,21 +129,18 @@ def test_stale_handles_that_0_1_0_began_to_move(
 
 def rebind_and_die_at(place: str, home: Settings) -> None:
     """Move stale handles in a process that ends at this place, as by SIGKILL."""
-    child = os.fork()
-    if child == 0:
-        try:
 
-            def checkpoint(here: str) -> None:
-                if here == place:
-                    os._exit(9)
+    def checkpoint(here: str) -> None:
+        if here == place:
+            os._exit(9)
 
-            with Holdfast(home) as holdfast:
-                volume = holdfast.catalog.volume("data")
-                rebind_stale(home, holdfast.catalog, volume, 60.0, False, checkpoint)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 9, f"it did not come to {place}"
+    def move() -> None:
+        with Holdfast(home) as holdfast:
+            volume = holdfast.catalog.volume("data")
+            rebind_stale(home, holdfast.catalog, volume, 60.0, False, checkpoint)
+
+    ended = in_fork(move)
+    assert ended.code == 9, f"it did not come to {place}: {ended}"
 
 
 @pytest.mark.parametrize(
@@ -154,6 +155,7 @@ def test_one_that_cannot_be_read_is_left_alone_until_it_is_given_up(
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         holdfast.adopt_volume("data", str(path))
         with application(path, ram_directory / "record", simple=True) as running:
+            holdfast.close()  # a catalog must not be open at a fork
             die_at("after dismount", settings, "data", f"file:{ram_directory}/2.img", "btrfs")
             write_facts(settings.catalog_path, record)
             (left,) = holdfast.recover()
