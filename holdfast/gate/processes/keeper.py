@@ -41,7 +41,7 @@ from holdfast.system.memory import serve_write_back
 from holdfast.system.namespace import keep_mount_namespace
 from holdfast.system.own_group import OwnGroup
 from holdfast.system.process import has_ended, watch_leader, watch_thread
-from holdfast.system.process_state import read_state, start_time
+from holdfast.system.process_state import lives, read_state, start_time
 from holdfast.system.unwaited import wait_until_written
 
 _log = logging.getLogger(__name__)
@@ -262,8 +262,9 @@ class Keeper:
         cells[shared_page.WORKER_DIED] = monotonic_ns()
         if not self.killed:
             cells[shared_page.WORKER_SILENT_SINCE] = cells[shared_page.WORKER_BEAT] if unseen else 0
-            if cells[shared_page.WORKER_END] not in (Ending.DEFECT, Ending.RENEWED):
-                cells[shared_page.WORKER_END] = Ending.DIED
+            if cells[shared_page.WORKER_END] != Ending.DEFECT:
+                renewed = lives(*shared_page.announced_renewal(cells))
+                cells[shared_page.WORKER_END] = Ending.RENEWED if renewed else Ending.DIED
         ending = Ending(cells[shared_page.WORKER_END]).words("worker")
         _log.warning("%s: the next one takes over", ending)
         self.vain.wait()

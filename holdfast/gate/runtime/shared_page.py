@@ -79,9 +79,12 @@ WRITTEN_BYTES: Final = 10
 LATE_REPLIES: Final = 11  # answers that the kernel did not want any more
 RESENT: Final = 12  # requests that the kernel had sent before
 
+# Cells behind the slots: the rest of the last page.
+RENEWER: Final = HEAD_CELLS + SLOT_CELLS * SLOTS  # who ends the worker on purpose
+
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = HEAD_CELLS + SLOT_CELLS * SLOTS
+_CELLS = RENEWER + 1
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 
@@ -181,12 +184,30 @@ def announce_keeper(cells: memoryview, pid: int, started: int) -> None:
 
     One cell says both, so that no number is ever seen with another process's start time.
     """
-    cells[NEXT_KEEPER] = started << _PID_BITS | pid
+    cells[NEXT_KEEPER] = _as_one(pid, started)
 
 
 def announced_keeper(cells: memoryview) -> tuple[int, int]:
     """Number and start time of a keeper that is not in service yet; 0, 0: there is none."""
-    return cells[NEXT_KEEPER] & (1 << _PID_BITS) - 1, cells[NEXT_KEEPER] >> _PID_BITS
+    return _as_two(cells[NEXT_KEEPER])
+
+
+def announce_renewal(cells: memoryview, pid: int, started: int) -> None:
+    """That process is about to end the worker, to renew it; 0, 0: it is not any more."""
+    cells[RENEWER] = _as_one(pid, started)
+
+
+def announced_renewal(cells: memoryview) -> tuple[int, int]:
+    """Number and start time of who ends the worker on purpose; 0, 0: nobody. It may have died."""
+    return _as_two(cells[RENEWER])
+
+
+def _as_one(pid: int, started: int) -> int:
+    return started << _PID_BITS | pid
+
+
+def _as_two(cell: int) -> tuple[int, int]:
+    return cell & (1 << _PID_BITS) - 1, cell >> _PID_BITS
 
 
 def remember_copied(cells: memoryview, number: int, region: int) -> None:

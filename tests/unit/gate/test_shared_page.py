@@ -14,10 +14,12 @@ from holdfast.gate.runtime import shared_page
 def test_no_two_facts_share_a_cell() -> None:
     """Those of the head; the boot takes two cells, containers and failed legs take ranges."""
     ranges = {"FIRST_CONTAINER", "_CONTAINERS", "FIRST_FAILED", "LAST_FAILED"}
+    behind_slots = ("RENEWER",)
     of_slots = ("BUSY_SINCE", "LEG", "LEG_SINCE", "READS", "WRITES", "FLUSHES", "DISCARDS")
     of_slots += ("LONGEST_WAIT", "ERRORS", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES", "RESENT")
+    no_head = (*ranges, *of_slots, *behind_slots)
     finals = [name for name, kind in shared_page.__annotations__.items() if "Final" in str(kind)]
-    head = [getattr(shared_page, name) for name in finals if name not in (*ranges, *of_slots)]
+    head = [getattr(shared_page, name) for name in finals if name not in no_head]
     head.append(shared_page.BOOT + 1)
     head += [index + part for index in shared_page._CONTAINERS for part in range(3)]
     head += list(range(shared_page.FIRST_FAILED, shared_page.LAST_FAILED + 1))
@@ -26,6 +28,10 @@ def test_no_two_facts_share_a_cell() -> None:
     slot = [getattr(shared_page, name) for name in of_slots]
     assert len(slot) == len(set(slot))
     assert max(slot) < shared_page.SLOT_CELLS
+    behind = [getattr(shared_page, name) for name in behind_slots]
+    assert len(behind) == len(set(behind))
+    assert min(behind) >= shared_page.HEAD_CELLS + shared_page.SLOT_CELLS * shared_page.SLOTS
+    assert max(behind) < shared_page.SIZE_BYTES // 8
 
 
 def test_a_new_socket_leaves_the_gate_what_it_is(tmp_path: Path) -> None:
