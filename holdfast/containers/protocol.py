@@ -136,7 +136,8 @@ class Container(Protocol):
     def take_over(self, descriptor: int) -> Device:
         """The container that another process had opened, lock included. Raises OSError.
 
-        `descriptor`: what that process's Device said; the new one owns it.
+        `descriptor`: what that process's Device said; the new one owns it. Where this raises, it is
+        the caller's as before.
         """
         ...
 

@@ -14,7 +14,6 @@ import os
 import socket
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
@@ -24,7 +23,7 @@ from holdfast.gate.processes.keeper import Keeper, serve
 from holdfast.gate.processes.launch import LOG_FILE
 from holdfast.gate.runtime import shared_page
 from holdfast.system import logs
-from holdfast.system.process import watch_leader
+from holdfast.system.process import close_quietly, watch_leader
 
 
 def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool) -> None:
@@ -74,12 +73,6 @@ def _say_where(state_directory: Path) -> None:
     logs.set_up("keeper", state_directory.name, logs.into_file(state_directory / LOG_FILE))
 
 
-def _close(descriptor: int) -> None:
-    """On a thread of its own: one that hangs must not keep the others, and their locks, open."""
-    with suppress(OSError):
-        os.close(descriptor)
-
-
 if __name__ == "__main__":
     verb, state, run, *rest = sys.argv[1:]
     if verb == "start":
@@ -88,8 +81,9 @@ if __name__ == "__main__":
         start(Path(state), Path(run), int(rest[0]), force="--force" in rest)
     else:
         handed = [int(value) for value in rest[:4]]
+        # Each on a thread of its own: one that hangs must not keep others, and their locks, open.
         for descriptor in (int(value) for value in rest[5].split(",") if value):
-            threading.Thread(target=_close, args=(descriptor,), daemon=True).start()
+            threading.Thread(target=close_quietly, args=(descriptor,), daemon=True).start()
         for descriptor in handed:
             os.set_inheritable(descriptor, False)
         connection, listener, channel, page = handed

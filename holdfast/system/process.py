@@ -163,6 +163,15 @@ def fork_reporting(report: Callable[[int], object], flags: int = 0) -> tuple[int
     return pid, reading
 
 
+def close_quietly(descriptor: int) -> None:
+    """Close a descriptor of which nothing is expected any more; blocks as its storage does.
+
+    A dead server's is closed all the same, although the kernel reports ENOTCONN (close(2)).
+    """
+    with suppress(OSError):
+        os.close(descriptor)
+
+
 def close_all_except(keep: set[int]) -> None:
     """Close every descriptor above 2 but those, after a fork that keeps little."""
     previous = 2

@@ -157,7 +157,7 @@ class MemoryContainer:
         return MemoryDevice(medium)
 
     def take_over(self, descriptor: int) -> Device:
-        raise AssertionError("it has no descriptor that anybody could take over")
+        raise OSError(errno.ENOTCONN, "it has no descriptor that anybody could take over")
 
     def grow(self, size_bytes: int) -> None:
         if not self.exists():

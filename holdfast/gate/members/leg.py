@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import mmap
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from holdfast.containers import Device, open_container
@@ -30,6 +31,7 @@ from holdfast.gate.members.superblock import (
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState
 from holdfast.system.memory import aligned_buffer
+from holdfast.system.process import close_quietly
 
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 """Not a failure of the leg: a reason to wait for room."""
@@ -196,15 +198,15 @@ def open_leg(
     and where a container of just the size that is needed has it; then, for so many seconds,
     everywhere.
 
-    `inherited`: a descriptor of it, with its lock, that an earlier worker had; owned from now on.
+    `inherited`: a descriptor of it, with its lock, that an earlier worker had; owned from now on,
+    and closed where this raises.
     `sector_bytes`: the smallest request that the volume makes; where the storage's direct I/O takes
     larger ones only, it goes through the page cache.
     Raises ContainerFailed when it cannot be opened or, with `whole`, is too small for the volume;
     BlockingIOError (an OSError) when another gate, or an earlier worker, still has it.
     """
-    container = open_container(entry.url)
     try:
-        device = container.open() if inherited is None else container.take_over(inherited)
+        device = _device_of(entry.url, inherited)
     except BlockingIOError:
         raise
     except OSError as error:
@@ -226,7 +228,8 @@ def open_leg(
         superblock, tail_end = found or (None, place)
         _check_size(entry.url, container_bytes, needed if whole else 0, superblock, tail_end)
     except BaseException as error:
-        device.close()
+        with suppress(OSError):
+            device.close()
         if isinstance(error, OSError):
             raise ContainerFailed(f"{entry.url} cannot be read: {error.strerror}") from error
         raise
@@ -241,6 +244,17 @@ def open_leg(
         sequence=superblock.sequence if superblock else 0,
     )
     return leg, superblock
+
+
+def _device_of(url: str, inherited: int | None) -> Device:
+    """As `open_leg` opens it, or takes it over. Raises OSError, HoldfastError."""
+    if inherited is None:
+        return open_container(url).open()
+    try:
+        return open_container(url).take_over(inherited)
+    except BaseException:
+        close_quietly(inherited)
+        raise
 
 
 def _check_size(

@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.containers import open_container, path_of
 from holdfast.containers.device import identity_of
 from holdfast.gate.processes.channel import send_descriptor
-from holdfast.system.process import close_all_except, fork_reporting, take_descriptor
+from holdfast.system.process import close_all_except, close_quietly, fork_reporting, take_descriptor
 
 _MESSAGE_BYTES = 1 << 16
 
@@ -122,7 +122,7 @@ class Lookout:
         """The leg has left, or its name is back. Closing may hang with its storage: elsewhere."""
         if number in self.kept:
             descriptor = self.kept.pop(number)
-            threading.Thread(target=os.close, args=(descriptor,), daemon=True).start()
+            threading.Thread(target=close_quietly, args=(descriptor,), daemon=True).start()
 
 
 def _look_at_names(legs: list[list[Any]], worker_pid: int, pipe: int) -> None:

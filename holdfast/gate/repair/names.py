@@ -9,7 +9,6 @@ is kept by the keeper too, and everybody is told. Must never touch storage.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from time import monotonic
@@ -18,6 +17,7 @@ from typing import Any
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
 from holdfast.model.volume import LegState
+from holdfast.system.process import close_quietly
 
 LOOK_SECONDS = 1.0
 """How often names are looked at: what was lost for so long costs one more command to notice."""
@@ -159,4 +159,4 @@ class Names:
 
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
-        os.close(descriptor)
+        close_quietly(descriptor)

@@ -7,7 +7,6 @@ rules of membership, and the journal for what it lacks), or after it was resynch
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from holdfast.gate.repair.drill import Drills
 from holdfast.gate.repair.resync import Resync
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.model.volume import LegState
+from holdfast.system.process import close_quietly
 
 FIRST_PROBE_SECONDS = 0.1
 LONGEST_PROBE_SECONDS = 5.0
@@ -145,7 +145,7 @@ class Recovery:
                 awaited=False,
             )
         else:  # the keeper has it still; closing may hang where its storage does
-            threading.Thread(target=os.close, args=(descriptor,), daemon=True).start()
+            threading.Thread(target=close_quietly, args=(descriptor,), daemon=True).start()
 
     def _filled(self, offset: int, length: int) -> list[Leg]:
         """Legs that are being filled, and have that range. Any thread may ask."""
@@ -376,7 +376,7 @@ class Recovery:
         """Open a leg's container. Raises ContainerFailed, BlockingIOError when it is locked."""
         if self.drills.on(entry.number):
             if inherited is not None:
-                os.close(inherited)
+                close_quietly(inherited)
             raise ContainerFailed(f"{entry.url}: a drill is on")
         hand.enter(entry.number)
         try:

@@ -25,11 +25,11 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.recovery import Recovery, host_memory
-from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import EQUALISING, copied, failed_legs, remembered_container
 from holdfast.gate.runtime.watching import Patience
 from holdfast.model.volume import LegState
-from holdfast.system.process import inherit_descriptor
+from holdfast.system.process import close_quietly, inherit_descriptor
 
 _POLL_SECONDS = 0.01
 """How soon it is seen that the watchdog gave a thread up, which may never end."""
@@ -97,16 +97,27 @@ def _open(recovery: Recovery, hand: Hand, entry: LegEntry, before: Predecessor) 
         inherited = inherit_descriptor(before.pid, descriptor) if descriptor else None
         if inherited is None:
             raise
-    hand.enter(entry.number)
-    fcntl.flock(inherited, fcntl.LOCK_UN)
-    hand.leave()
+    return _open_behind(recovery, hand, entry, inherited)
+
+
+def _open_behind(recovery: Recovery, hand: Hand, entry: LegEntry, inherited: int) -> Opened:
+    """Open a container that a dead worker, which hangs in it, still has locked; by a descriptor of
+    that worker, owned from now on. Raises as `Recovery.open`, with nothing left open."""
     try:
+        with hand.inside(entry.number):
+            fcntl.flock(inherited, fcntl.LOCK_UN)
         opened = recovery.open(hand, entry)
     except BlockingIOError:  # a disk's exclusive claim cannot be let go of for another
         return recovery.open(hand, entry, inherited)
-    hand.enter(entry.number)
-    os.close(inherited)
-    hand.leave()
+    except BaseException:
+        close_quietly(inherited)
+        raise
+    try:
+        with hand.inside(entry.number):
+            close_quietly(inherited)
+    except GivenUp:  # nobody waits for it any more, and it would keep the lock
+        opened[0].discard()
+        raise
     return opened
 
 
