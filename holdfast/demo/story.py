@@ -113,11 +113,12 @@ def _play(home: Path, timeline: Timeline, came: list[int]) -> Verdict:
         timeline.line()
         timeline.line(timeline.paint("Afterwards", BOLD))
         examine(stage, verdict)
-    except Interrupted:
-        timeline.line()
-        timeline.line("Interrupted: everything is taken away.")
-    except (ActFailed, HoldfastError, OSError, RuntimeError) as error:
-        if not came:  # Ctrl-C reaches the commands that we run, too
+    except (Interrupted, ActFailed, HoldfastError, OSError, RuntimeError) as error:
+        # Ctrl-C reaches the commands that we run, too: an error after it is the interruption
+        if came or isinstance(error, Interrupted):
+            timeline.line()
+            timeline.line("Interrupted: everything is taken away.")
+        else:
             verdict.faults.append(f"{error}")
     finally:
         if stage is not None:
