@@ -163,6 +163,21 @@ def leaves_nothing_behind(
         pytest.fail(text, pytrace=False)
 
 
+@pytest.fixture(scope="session")
+def program_folder(run_folders: tuple[Path, Path]) -> Path:
+    """For compiled programs that any user may execute.
+
+    Not below pytest's own folder: each run of pytest closes that to other users, also for the runs
+    beside it.
+    """
+    disk, _ = run_folders
+    folder = disk / "programs"
+    folder.mkdir()
+    for path in (folder, disk):
+        path.chmod(0o711)
+    return folder
+
+
 _numbers = itertools.count(1)
 
 

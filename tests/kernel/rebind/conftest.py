@@ -18,13 +18,11 @@ _LIBRARIES = ("/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2")
 
 
 @pytest.fixture(scope="session")
-def holder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def holder(program_folder: Path) -> Path:
     """holder.c, compiled; everybody may execute it."""
-    folder = tmp_path_factory.mktemp("holder")
-    program = folder / "holder"
+    program = program_folder / "holder"
     subprocess.run(["gcc", "-O2", "-pthread", "-o", program, SOURCES / "holder.c"], check=True)
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
+    program.chmod(0o755)
     return program
 
 

@@ -10,6 +10,6 @@ from tests.kernel.target.steadfast import compile_steadfast
 
 
 @pytest.fixture(scope="session")
-def steadfast_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def steadfast_program(program_folder: Path) -> Path:
     """The program that notices whatever was changed about it."""
-    return compile_steadfast(tmp_path_factory.mktemp("steadfast"))
+    return compile_steadfast(program_folder)

@@ -20,8 +20,7 @@ def compile_steadfast(folder: Path) -> Path:
     program = folder / "steadfast"
     source = Path(__file__).with_name("steadfast.c")
     subprocess.run(["gcc", "-O2", "-pthread", "-o", program, source], check=True)
-    for path in (folder, *folder.parents[:3]):
-        path.chmod(path.stat().st_mode | 0o055)
+    program.chmod(0o755)
     return program
 
 
