@@ -9,16 +9,20 @@ open.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 from collections.abc import Mapping, Sequence
 
+from holdfast.applications.rebind.failures import words_of
 from holdfast.applications.rebind.opening.reopening import lock_structure
 from holdfast.applications.rebind.opening.requests import OpenResult
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
-from holdfast.model.handle import FileLock, HandleKind, HandleOutcome, LockKind
+from holdfast.model.handle import FileLock, Handle, HandleKind, HandleOutcome, LockKind
 
 _TAKEN = "another process has the lock now"
+_HELD = frozenset({errno.EAGAIN, errno.EACCES})
+"""What fcntl_locking(2) says of that."""
 
 _SET_LOCK, _SET_LEASE = 6, 1024  # F_SETLK, F_SETLEASE: asm-generic/fcntl.h, linux/fcntl.h
 _LEASE_TYPES = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}
@@ -73,14 +77,15 @@ def _take_flock(
             process.tracee.call("close", number, thread_id=thread_id)
     except ProcessLookupError:
         raise
-    except OSError:
+    except Exception as error:
+        words_of(error, process.in_words)
         return False
     return True
 
 
-def take_locks(process: StoppedProcess) -> list[tuple[HandleNote, FileLock]]:
-    """Take the locks of a process again; those that somebody else has now."""
-    lost = []
+def take_locks(process: StoppedProcess) -> dict[Handle, str]:
+    """Take the locks of a process again; the handles without one that they had, and why."""
+    lost: dict[Handle, str] = {}
     done = set()
     for note in process.notes_of(HandleKind.FILE, HandleKind.DIRECTORY):
         for lock in note.handle.locks:
@@ -91,9 +96,15 @@ def take_locks(process: StoppedProcess) -> list[tuple[HandleNote, FileLock]]:
                 _take(process, note, lock)
             except ProcessLookupError:
                 raise
-            except OSError:
-                lost.append((note, lock))
+            except Exception as error:  # nobody else may suffer for it
+                lost[note.handle] = _lock_lost(error, process)
     return lost
+
+
+def _lock_lost(error: Exception, process: StoppedProcess) -> str:
+    if isinstance(error, OSError) and error.errno in _HELD:
+        return _TAKEN
+    return f"without its lock: {words_of(error, process.in_words)}"
 
 
 def _take(process: StoppedProcess, note: HandleNote, lock: FileLock) -> None:

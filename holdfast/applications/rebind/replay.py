@@ -3,16 +3,19 @@
 Order matters between processes: descriptions with locks are opened before anything else, so that
 nobody else takes those locks; watches are added when we open nothing any more that they could
 report; locks that belong to processes come last, when no descriptor of theirs is closed any more.
-May be run again from the beginning.
+May be run again from the beginning. Invariant: a driver that fails, even by a mistake of ours, loses
+the handles that it was asked for, and everybody else is finished.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from holdfast.applications.rebind.failures import words_of
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.locks import take_flocks, take_locks
 from holdfast.applications.rebind.opening.opener import Opener, close_opened
@@ -20,8 +23,11 @@ from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
-from holdfast.model.handle import HandleKind, HandleOutcome
+from holdfast.model.handle import Handle, HandleKind, HandleOutcome
 from holdfast.system.acting_as import Rights
+
+_GONE = (HandleOutcome.FILE_MISSING, HandleOutcome.LOST)
+"""What is not there has no lock either: that goes without saying."""
 
 
 def put_back(processes: Processes, opener: Opener, directory: Path) -> list[ReboundHandle]:
@@ -32,8 +38,13 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
     new storage does not answer: then some handles point there and some are parked.
     """
     all_of = list(processes.values())
-    requests = _with_all_rights({process.pid: _requests_of(process) for process in all_of})
     lines: list[ReboundHandle] = []
+    wanted: dict[int, list[OpenRequest]] = {}
+    for process in all_of:
+        plain = [note for note in process.notes if _is_no_watch(note)]
+        wanted[process.pid], lost = _requests(process, plain)
+        lines += lost
+    requests = _with_all_rights(wanted)
     opened: dict[str, OpenResult] = {}
     openings = OpenedFiles(opened)
     try:
@@ -90,55 +101,82 @@ def _put(process: StoppedProcess, openings: OpenedFiles, directory: Path) -> lis
         notes = process.notes_of(kind)
         if kind is HandleKind.INOTIFY or not notes:
             continue
-        try:
-            lines += driver.rebind(process, notes, openings, directory)
-        except ProcessLookupError:
-            raise
-        except OSError as error:
-            lines += _lost(notes, error)
+        work = partial(driver.rebind, process, notes, openings, directory)
+        lines += _alone(process, notes, work)
     return lines
 
 
 def _watch(
     process: StoppedProcess, opener: Opener, openings: OpenedFiles, directory: Path
 ) -> list[ReboundHandle]:
+    requests, lines = _requests(process, process.notes_of(HandleKind.INOTIFY))
     notes = process.notes_of(HandleKind.INOTIFY)
     if not notes:
-        return []
+        return lines
     driver = DRIVERS[HandleKind.INOTIFY]
-    opened = opener.open(_requests(process, notes))
+    opened = opener.open(requests)
+    mine = replace(openings, opened=opened)
     try:
-        return driver.rebind(process, notes, replace(openings, opened=opened), directory)
-    except ProcessLookupError:
-        raise
-    except OSError as error:
-        return _lost(notes, error)
+        work = partial(driver.rebind, process, notes, mine, directory)
+        return lines + _alone(process, notes, work)
     finally:
         close_opened(opened.values())
 
 
-def _requests_of(process: StoppedProcess) -> list[OpenRequest]:
-    """What must be opened for a process, each once, without what its watches need."""
-    return _requests(process, [each for each in process.notes if _is_no_watch(each)])
+def _alone(
+    process: StoppedProcess, notes: Sequence[HandleNote], work: Callable[[], list[ReboundHandle]]
+) -> list[ReboundHandle]:
+    """What a driver makes of these handles: when it fails they are lost, and they alone.
+
+    Raises ProcessLookupError when their process has ended.
+    """
+    try:
+        return work()
+    except ProcessLookupError:
+        raise
+    except Exception as error:
+        words = words_of(error, process.in_words)
+        return [ReboundHandle(note.handle, HandleOutcome.LOST, words) for note in notes]
 
 
 def _is_no_watch(note: HandleNote) -> bool:
     return note.handle.kind is not HandleKind.INOTIFY
 
 
-def _requests(process: StoppedProcess, notes: Sequence[HandleNote]) -> list[OpenRequest]:
-    """What these notes need, each once, with what tells the files apart."""
+def _requests(
+    process: StoppedProcess, notes: Sequence[HandleNote]
+) -> tuple[list[OpenRequest], list[ReboundHandle]]:
+    """What these notes need, each once, with what tells the files apart.
+
+    Those that no request can be made of are taken out of the process's notes, and told as lost.
+    """
     found: dict[str, OpenRequest] = {}
+    lost: dict[HandleNote, ReboundHandle] = {}
     for note in notes:
-        inside = note.details.inside
-        shows = note.handle.inside[: len(note.handle.inside) - len(inside)].rstrip("/")
-        was = note.details.was
-        for each in DRIVERS[note.handle.kind].requests(note):
-            if each.key not in found:
-                found[each.key] = replace(
-                    each, was=each.was or was, rights=process.rights, shows=shows
-                )
-    return list(found.values())
+        try:
+            mine = DRIVERS[note.handle.kind].requests(note)
+        except Exception as error:
+            words = words_of(error, process.in_words)
+            lost[note] = ReboundHandle(note.handle, HandleOutcome.LOST, words)
+            continue
+        for each in mine:
+            known = found.get(each.key)
+            if known is None:
+                found[each.key] = _of_process(each, process, note)
+            elif each.locks != known.locks:  # a lock belongs to all who share the description
+                locks = tuple(dict.fromkeys((*known.locks, *each.locks)))
+                found[each.key] = replace(known, locks=locks)
+    if lost:
+        process.notes = [note for note in process.notes if note not in lost]
+    return list(found.values()), list(lost.values())
+
+
+def _of_process(request: OpenRequest, process: StoppedProcess, note: HandleNote) -> OpenRequest:
+    """The request with what tells its file from others, and who gets it."""
+    inside = note.details.inside
+    shows = note.handle.inside[: len(note.handle.inside) - len(inside)].rstrip("/")
+    was = request.was or note.details.was
+    return replace(request, was=was, rights=process.rights, shows=shows)
 
 
 def _with_all_rights(requests: Mapping[int, Sequence[OpenRequest]]) -> dict[int, list[OpenRequest]]:
@@ -156,19 +194,12 @@ def _with_all_rights(requests: Mapping[int, Sequence[OpenRequest]]) -> dict[int,
     }
 
 
-def _lost(notes: Sequence[HandleNote], error: OSError) -> list[ReboundHandle]:
-    words = error.strerror or str(error)
-    return [ReboundHandle(note.handle, HandleOutcome.LOST, words) for note in notes]
-
-
-def _without_locks(
-    lines: list[ReboundHandle], lost: Sequence[tuple[HandleNote, object]]
-) -> list[ReboundHandle]:
+def _without_locks(lines: list[ReboundHandle], lost: Mapping[Handle, str]) -> list[ReboundHandle]:
     if not lost:
         return lines
-    handles = {note.handle for note, _ in lost}
-    words = "another process has the lock now"
     return [
-        ReboundHandle(line.handle, HandleOutcome.LOST, words) if line.handle in handles else line
+        ReboundHandle(line.handle, HandleOutcome.LOST, lost[line.handle])
+        if line.handle in lost and line.outcome not in _GONE
+        else line
         for line in lines
     ]

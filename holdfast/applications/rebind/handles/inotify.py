@@ -156,6 +156,8 @@ def _watched_again(
     Everybody waits meanwhile, so what one user may cost them is bounded: by numbers and by time.
     """
     watches = instance[0].details_as(WatchDetails).watches
+    if not watches:  # whatever it watched was removed while its process was being stopped
+        return {}
     user_id = process.rights[0].user_id if process.rights else -1
     skipped = max(watch.number for watch in watches) - len(watches)
     if openings.skipped.get(user_id, 0) + skipped > MOST_NUMBERS:
@@ -179,6 +181,8 @@ def _outcome(note: HandleNote, openings: OpenedFiles, failed: dict[int, str]) ->
     opened = openings[_key(note)]
     if opened.descriptor is None:
         return ReboundHandle(note.handle, opened.outcome, opened.note)
+    if note.handle.start not in {each.number for each in note.details_as(WatchDetails).watches}:
+        return ReboundHandle(note.handle, HandleOutcome.LOST, "what was watched was removed")
     if note.handle.start in failed:
         return ReboundHandle(note.handle, HandleOutcome.LOST, failed[note.handle.start])
     unread_bytes = note.details_as(WatchDetails).unread_bytes

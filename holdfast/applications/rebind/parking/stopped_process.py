@@ -27,6 +27,11 @@ class StoppedProcess:
     rights: tuple[Rights, ...] = ()
     """What it may do with files; none while it has ended."""
 
+    @property
+    def in_words(self) -> str:
+        """Which one it is, for people."""
+        return f"{self.name} (process {self.pid})"
+
     def notes_of(self, *kinds: HandleKind) -> list[HandleNote]:
         """The notes of handles of these kinds, in order."""
         return [note for note in self.notes if note.handle.kind in kinds]
