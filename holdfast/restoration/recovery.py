@@ -1,7 +1,8 @@
 """A restoration whose runner was killed is finished or undone by the next command.
 
 Invariant: what another process is at work on is never touched (that process has the turn on the
-volume). A restoration that waits on purpose is left alone until its deadline has passed.
+volume), nor anything whose record cannot be read. A restoration that waits on purpose is left alone
+until its deadline has passed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from holdfast.model.restoration import Restoration, RestorationStage, StepState
 from holdfast.restoration.finish import finish, undone
 from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS
+from holdfast.restoration.steps.parked import refuse_unreadable
 from holdfast.restoration.storage import may_finish, put_old_gate_back
 from holdfast.restoration.work import Work
 from holdfast.system.boot import boot_id
@@ -34,7 +36,8 @@ def recover_one(
 ) -> str:
     """Finish or undo it; what was done, in words. The caller has its turn on the volume.
 
-    Raises HoldfastError when something is left that could be neither finished nor undone.
+    Raises HoldfastError when something is left that could be neither finished nor undone;
+    UnreadableRecord, with nothing changed, when what is parked cannot be known.
     """
     work = Work(settings, catalog.restorations, restoration, say)
     name = f"the {restoration.strategy} of {restoration.volume}"
@@ -43,6 +46,7 @@ def recover_one(
         return f"{name} had not begun to stop anybody: what was prepared was removed"
     if restoration.boot_id != boot_id():
         return f"{name} {_after_restart(settings, catalog, work)}"
+    refuse_unreadable(work)
     if restoration.stage is RestorationStage.WAITING:
         attach = f"holdfast volume attach {restoration.volume}"
         if not has_passed(restoration):
@@ -91,12 +95,14 @@ def _after_restart(settings: Settings, catalog: Catalog, work: Work) -> str:
 def go_on(
     settings: Settings, catalog: Catalog, restoration: Restoration, say: Say = lambda words: None
 ) -> Receipt:
-    """Finish one that waits on purpose (attach). Raises HoldfastError after undoing.
+    """Finish one that waits on purpose (attach). Raises HoldfastError after undoing;
+    UnreadableRecord, with nothing changed, when what is parked cannot be known.
 
     Users who have run on at the deadline are stopped once more, for some seconds, and get their
     handles back.
     """
     work = Work(settings, catalog.restorations, restoration, say)
+    refuse_unreadable(work)
     if has_passed(restoration):
         deadline_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(_LATE_SECONDS * 1e9)
         work.begin_waiting(deadline_ns, deadline_seconds=_LATE_SECONDS)

@@ -3,8 +3,8 @@
 Order matters between processes: descriptions with locks are opened before anything else, so that
 nobody else takes those locks; watches are added when we open nothing any more that they could
 report; locks that belong to processes come last, when no descriptor of theirs is closed any more.
-May be run again from the beginning. Invariant: a driver that fails, even by a mistake of ours, loses
-the handles that it was asked for, and everybody else is finished.
+May be run again from the beginning. Invariant: a driver that fails, even by a mistake of ours,
+loses the handles that it was asked for, and everybody else is finished.
 """
 
 from __future__ import annotations

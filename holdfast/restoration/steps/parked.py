@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.parking.record import ParkingRecord
 from holdfast.applications.rebind.rebind import Rebind
+from holdfast.errors import UnreadableRecord
 from holdfast.restoration.record import ReplayResult
 from holdfast.restoration.storage import parking_directory
 from holdfast.restoration.work import Work
@@ -31,6 +33,24 @@ def parked(work: Work) -> Rebind | None:
         may_be_stopped = work.record.stopping is not None
         keep(work, Rebind.regain(record_directory(work)) if may_be_stopped else None)
     return work.live.stopped
+
+
+def refuse_unreadable(work: Work) -> None:
+    """Raise UnreadableRecord when nobody can know what is parked: nothing must be done then.
+
+    To be asked before the first step that goes on where another process stopped: afterwards it is
+    too late to leave everything as it is.
+    """
+    if work.record.stopping is None:
+        return
+    try:
+        ParkingRecord(record_directory(work)).load()
+    except UnreadableRecord as error:
+        raise UnreadableRecord(
+            error.message,
+            f"{error.mend} Or give the restoration up, which says what it leaves:"
+            f" holdfast recover --abandon {work.restoration.volume}",
+        ) from error
 
 
 def outcomes_of(handles: Sequence[ReboundHandle]) -> ReplayResult:

@@ -30,7 +30,7 @@ from holdfast.applications.rebind.parking.notes import (
     note_from_json,
 )
 from holdfast.applications.rebind.parking.relocation import CopiedFiles
-from holdfast.errors import StorageFailed
+from holdfast.errors import UnreadableRecord
 from holdfast.model.bounded import read_object, typed, whole
 from holdfast.system.boot import boot_id
 
@@ -120,7 +120,7 @@ class ParkingRecord:
     def load(self) -> Parked | None:
         """What the record says, every field of it of the type and size that it must have.
 
-        None when there is none, or when it is of another boot. Raises StorageFailed when it is
+        None when there is none, or when it is of another boot. Raises UnreadableRecord when it is
         damaged, or was written by a newer Holdfast.
         """
         entries = self.read()
@@ -135,7 +135,7 @@ class ParkingRecord:
         """All entries, without a last one that was torn; empty when they are of another boot.
 
         Nothing of them is checked but that each says what it is, and that they are of a version
-        that we can read. Raises StorageFailed.
+        that we can read. Raises UnreadableRecord.
         """
         entries = list(self._entries())
         if not entries or entries[0].get("boot") != boot_id():
@@ -144,7 +144,7 @@ class ParkingRecord:
         if not isinstance(version, int) or version < 1:
             raise self._damaged(ValueError("its version is no number"))
         if version > VERSION:
-            raise StorageFailed(
+            raise UnreadableRecord(
                 f"the record {self._path} was written by a newer Holdfast (version {version},"
                 f" this one reads {VERSION})",
                 "Let that Holdfast finish it: holdfast recover. Processes that are parked run again"
@@ -157,6 +157,8 @@ class ParkingRecord:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise self._damaged(error) from error
         for line in lines[:-1]:  # behind the last newline: nothing, or what was torn
             try:
                 entry = read_object(line, _MOST_BYTES)
@@ -166,11 +168,10 @@ class ParkingRecord:
                 raise self._damaged(error) from error
             yield entry
 
-    def _damaged(self, error: ValueError) -> StorageFailed:
-        return StorageFailed(
+    def _damaged(self, error: Exception) -> UnreadableRecord:
+        return UnreadableRecord(
             f"the record {self._path} is damaged: {error}",
-            "Processes that are parked run again at their deadline; then give the restoration up:"
-            " holdfast recover --abandon NAME.",
+            "Processes that are parked run again at their deadline.",
         )
 
     def remove(self) -> None:
