@@ -31,7 +31,7 @@ from holdfast.model.handle import HandleOutcome
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.remount import remount
-from holdfast.system.loop import loop_devices
+from holdfast.system.storage.loop import loop_devices
 
 PROCESSES = 50
 HANDLES = (100, 1000, 10_000)

@@ -11,13 +11,13 @@ import os
 import sys
 from pathlib import Path
 
-from holdfast.system import fuse
+from holdfast.system.fuse import wire
 
 
 def serve(connection: int, size_bytes: int) -> None:
     """Answer until the file is unmounted."""
-    header = bytearray(fuse.HEADER_BYTES)
-    data = memoryview(bytearray(fuse.MAXIMUM_TRANSFER_BYTES + 4096))
+    header = bytearray(wire.HEADER_BYTES)
+    data = memoryview(bytearray(wire.MAXIMUM_TRANSFER_BYTES + 4096))
     while True:
         try:
             os.readv(connection, [header, data])
@@ -25,26 +25,26 @@ def serve(connection: int, size_bytes: int) -> None:
             if error.errno in (errno.EINTR, errno.ENOENT, errno.EAGAIN):
                 continue
             return
-        opcode, unique, _, size = fuse.IN_TRANSFER.unpack_from(header)
-        if opcode == fuse.READ:
-            os.writev(connection, [fuse.OUT_HEADER.pack(16 + size, 0, unique), data[:size]])
-        elif opcode == fuse.INIT:
-            os.write(connection, fuse.init_reply(unique, memoryview(header)[40:]))
-        elif opcode in (fuse.GETATTR, fuse.SETATTR):
-            os.write(connection, fuse.attributes_reply(unique, size_bytes))
-        elif opcode == fuse.OPEN:
-            os.write(connection, fuse.open_reply(unique))
-        elif opcode == fuse.STATFS:
-            os.write(connection, fuse.statfs_reply(unique, size_bytes))
-        elif opcode in (fuse.FLUSH, fuse.FSYNC, fuse.RELEASE):
-            os.write(connection, fuse.plain_reply(unique))
-        elif opcode not in fuse.NO_REPLY:
-            os.write(connection, fuse.error_reply(unique, errno.ENOSYS))
+        opcode, unique, _, size = wire.IN_TRANSFER.unpack_from(header)
+        if opcode == wire.READ:
+            os.writev(connection, [wire.OUT_HEADER.pack(16 + size, 0, unique), data[:size]])
+        elif opcode == wire.INIT:
+            os.write(connection, wire.init_reply(unique, memoryview(header)[40:]))
+        elif opcode in (wire.GETATTR, wire.SETATTR):
+            os.write(connection, wire.attributes_reply(unique, size_bytes))
+        elif opcode == wire.OPEN:
+            os.write(connection, wire.open_reply(unique))
+        elif opcode == wire.STATFS:
+            os.write(connection, wire.statfs_reply(unique, size_bytes))
+        elif opcode in (wire.FLUSH, wire.FSYNC, wire.RELEASE):
+            os.write(connection, wire.plain_reply(unique))
+        elif opcode not in wire.NO_REPLY:
+            os.write(connection, wire.error_reply(unique, errno.ENOSYS))
 
 
 if __name__ == "__main__":
     served = Path(sys.argv[1])
     served.touch()
-    device = fuse.open_connection()
-    fuse.mount_file(device, served)
+    device = wire.open_connection()
+    wire.mount_file(device, served)
     serve(device, int(sys.argv[2]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.system.loop import detach_loop
+from holdfast.system.storage.loop import detach_loop
 
 RUN_VARIABLE = "HOLDFAST_TEST_RUN"
 END_TIMEOUT_SECONDS = 10.0

@@ -31,8 +31,8 @@ from holdfast.model.volume import ADOPTED, JournalMode, Volume, check_name
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.health import health
 from holdfast.mountpoints.obstacles import obstacles
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mounts import mount_at
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_table import mount_at
 from holdfast.volumes.checks.foundation import file_systems_below
 from holdfast.volumes.gate_device import gate_device
 

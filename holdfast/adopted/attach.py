@@ -20,8 +20,8 @@ from holdfast.model.volume import Volume
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.remount import Note, remount
 from holdfast.system.boot import boot_id
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.namespace import mount_namespace
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.namespace import mount_namespace
 
 
 def attach_adopted(

@@ -14,10 +14,10 @@ from holdfast.containers import image_behind, image_url
 from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import disk_of
-from holdfast.system.block import disk_sequence
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.loop import DELETED, LoopDevice, keep_attached, loop_devices
-from holdfast.system.loop_backing import devices_showing
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.storage.block import disk_sequence
+from holdfast.system.storage.loop import DELETED, LoopDevice, keep_attached, loop_devices
+from holdfast.system.storage.loop_backing import devices_showing
 
 _ASK_SECONDS = 3.0
 """Longer than a loop device is waited for. Storage that does not answer is no reason to believe

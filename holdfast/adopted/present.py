@@ -9,8 +9,8 @@ from holdfast.adopted.source import identity_of
 from holdfast.containers import device_behind, is_container_url
 from holdfast.errors import StorageFailed
 from holdfast.model.volume import Adoption, Volume
-from holdfast.system.cover import is_cover
-from holdfast.system.mounts import Mount, mount_at
+from holdfast.system.fuse.cover import is_cover
+from holdfast.system.mounts.mount_table import Mount, mount_at
 
 
 def is_same_storage(volume: Volume, mounted: Mount) -> bool:

@@ -15,11 +15,11 @@ from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
 from holdfast.mountpoints.options import wanted_super_options
-from holdfast.system.block import swap_paths
 from holdfast.system.boot import boot_id
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mounts import MNT_DETACH, fstab_line, is_under
-from holdfast.system.visitor import Visitor
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_table import MNT_DETACH, fstab_line, is_under
+from holdfast.system.mounts.visitor import Visitor
+from holdfast.system.storage.block import swap_paths
 
 _ANSWER_SECONDS = 5.0
 

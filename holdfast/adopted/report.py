@@ -18,8 +18,8 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import MountReport, Volume, VolumeReport, VolumeState
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.health import health
-from holdfast.system.mounts import Mount
-from holdfast.system.namespace import mount_namespace
+from holdfast.system.mounts.mount_table import Mount
+from holdfast.system.mounts.namespace import mount_namespace
 from holdfast.system.proc import name_of
 
 

@@ -16,11 +16,11 @@ from holdfast.containers import device_behind, device_url, image_behind, image_u
 from holdfast.errors import CommandFailed, DeadlinePassed, HoldfastError, InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import Identity, identify
-from holdfast.system.loop import LoopDevice, detach_loop, loop_devices, loop_devices_of
-from holdfast.system.loop_backing import devices_showing
-from holdfast.system.run import run
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.run import run
+from holdfast.system.storage.filesystem import Identity, identify
+from holdfast.system.storage.loop import LoopDevice, detach_loop, loop_devices, loop_devices_of
+from holdfast.system.storage.loop_backing import devices_showing
 
 _SYS_BLOCK = Path("/sys/class/block")
 _SECTOR_BYTES = 512

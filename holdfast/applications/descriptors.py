@@ -24,8 +24,8 @@ from holdfast.applications.places import Places, inside_of
 from holdfast.applications.sighting import Sighting
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
+from holdfast.system.files.unix_sockets import BoundSocket
 from holdfast.system.proc import opened_folder, read, read_record
-from holdfast.system.unix_sockets import BoundSocket
 
 _DIRECTORY_FLAG = O_DIRECTORY.get(os.uname().machine, 0o200000)
 _TEMPORARY_FLAG = 0o20000000  # __O_TMPFILE, asm-generic/fcntl.h: O_TMPFILE is O_DIRECTORY as well

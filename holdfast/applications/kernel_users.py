@@ -15,10 +15,10 @@ from contextlib import suppress
 from holdfast.applications.places import Places, inside_of, places_of
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.loop import loop_devices
-from holdfast.system.namespace import mount_namespace
+from holdfast.system.mounts.namespace import mount_namespace
 from holdfast.system.proc import read
 from holdfast.system.proc_text import parse_swaps, unescaped
+from holdfast.system.storage.loop import loop_devices
 
 _LAYER = re.compile(r"(?:^|,)(?:lowerdir\+?|datadir\+?|upperdir|workdir)=((?:\\.|[^,\\])*)")
 """Options of overlayfs (Documentation/filesystems/overlayfs.rst)."""

@@ -15,7 +15,7 @@ from holdfast.applications.places import Places
 from holdfast.applications.sighting import Sighting
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
-from holdfast.system.expendable_batch import ask_each, asking
+from holdfast.system.children.expendable_batch import ask_each, asking
 from holdfast.system.proc import read
 from holdfast.system.proc_text import Map, parse_maps
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.mounts.all_namespaces import all_mount_points
 
 DELETED = " (deleted)"
 """What the kernel appends to the path of a file without a name; files may be called so, too."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from holdfast.applications.identity import application_in, control_groups_of
 from holdfast.applications.tasks import Table, thread_ids
 from holdfast.model.handle import Handle, User
-from holdfast.system.expendable_batch import asking
+from holdfast.system.children.expendable_batch import asking
 from holdfast.system.proc import ProcessFacts, process_facts, process_ids, read, read_record
 
 _EFFECTIVE_USER = re.compile(rb"^Uid:\s+\d+\s+(\d+)", re.MULTILINE)

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from holdfast.applications.fdinfo import Watch
 from holdfast.applications.places import DELETED, Places, inside_of
 from holdfast.model.handle import Handle, HandleKind
-from holdfast.system.expendable_batch import ask_each, asking
-from holdfast.system.statx import remembered
+from holdfast.system.children.expendable_batch import ask_each, asking
+from holdfast.system.files.statx import remembered
 
 _PORTION = 128
 """Links per question; one that hangs leaves its portion to be asked one by one."""

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from holdfast.system.kcmp import Shared, is_shared
-from holdfast.system.namespace import mount_namespace
+from holdfast.system.mounts.namespace import mount_namespace
 from holdfast.system.proc import ProcessFacts, link, names
+from holdfast.system.processes.kcmp import Shared, is_shared
 
 
 @dataclass(frozen=True)

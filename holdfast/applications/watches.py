@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from holdfast.applications.places import DELETED, Places, inside_of, is_below
 from holdfast.applications.sighting import Sighting
 from holdfast.model.handle import Handle
-from holdfast.system.expendable_batch import ask_each
-from holdfast.system.inotify import open_by_handle
+from holdfast.system.children.expendable_batch import ask_each
+from holdfast.system.files.inotify import open_by_handle
 from holdfast.system.proc import link
 
 

@@ -13,7 +13,7 @@ import sqlite3
 from pathlib import Path
 
 from holdfast.errors import MissingRights, StorageFailed
-from holdfast.system.trusted import open_file, own_directory
+from holdfast.system.files.trusted import open_file, own_directory
 
 HEAD = "0004"
 """Newest revision in migrations/versions; a test compares it with Alembic's own opinion."""

@@ -37,7 +37,7 @@ from holdfast.cli import (
 from holdfast.cli.output import note, print_error, say, take_every_character
 from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.model.version import VERSION
-from holdfast.system.logs import LEVEL_VARIABLE, LEVELS
+from holdfast.system.messages.logs import LEVEL_VARIABLE, LEVELS
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""

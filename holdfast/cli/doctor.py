@@ -11,7 +11,7 @@ from holdfast.cli.output import console, print_json
 from holdfast.cli.session import session
 from holdfast.errors import HostCannot
 from holdfast.model.finding import Verdict
-from holdfast.system.printable import printable
+from holdfast.system.messages.printable import printable
 
 if TYPE_CHECKING:
     from holdfast.model.finding import Finding

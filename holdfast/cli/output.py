@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from holdfast.errors import HoldfastError, NotConfirmed
 from holdfast.model.reporter import SILENT, Reporter
-from holdfast.system.printable import printable, printable_lines
+from holdfast.system.messages.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -18,7 +18,7 @@ def session() -> Iterator[Holdfast]:
     """Holdfast on this host, with the settings of the environment; closed afterwards."""
     from holdfast.config import Settings
     from holdfast.service import Holdfast
-    from holdfast.system import logs, unwaited
+    from holdfast.system.messages import logs, unwaited
 
     settings = Settings()
     logs.set_up("command", write=logs.into_file(settings.state_directory / LOG_FILE))

@@ -11,7 +11,7 @@ from holdfast.cli.output import console, note, print_json, table
 from holdfast.cli.session import session
 from holdfast.model.handle import HandleKind
 from holdfast.model.size import format_size
-from holdfast.system.printable import printable
+from holdfast.system.messages.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -27,14 +27,14 @@ from holdfast.errors import (
     TooSmall,
 )
 from holdfast.model.container import ContainerUrl
-from holdfast.system.block import (
+from holdfast.system.children.run import run
+from holdfast.system.storage.block import (
     device_size_bytes,
     holders,
     is_swap,
     mounted_at,
     partitions,
 )
-from holdfast.system.run import run
 
 
 class BlockContainer:

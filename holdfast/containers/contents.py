@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 
 from holdfast.errors import HoldsData
-from holdfast.system.filesystem import identify
+from holdfast.system.storage.filesystem import identify
 
 EDGE_BYTES = 1 << 20
 """Signatures live at the edges: partition tables, superblocks, RAID and LVM metadata."""

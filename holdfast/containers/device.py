@@ -16,9 +16,14 @@ import stat
 from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast.system.block import direct_io_unit
-from holdfast.system.fuse import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, fallocate
-from holdfast.system.statfs import file_system_type
+from holdfast.system.files.statfs import file_system_type
+from holdfast.system.fuse.wire import (
+    FALLOC_KEEP_SIZE,
+    FALLOC_PUNCH_HOLE,
+    FALLOC_ZERO_RANGE,
+    fallocate,
+)
+from holdfast.system.storage.block import direct_io_unit
 
 ZERO_STEP_BYTES = 64 << 20
 """Zeroed by one call at most: a disk without a command for it gets zeros written by the kernel."""

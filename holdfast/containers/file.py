@@ -29,9 +29,9 @@ from holdfast.errors import (
     TooSmall,
 )
 from holdfast.model.container import ContainerUrl
-from holdfast.system.block import swap_paths
-from holdfast.system.loop_backing import devices_showing
-from holdfast.system.run import run
+from holdfast.system.children.run import run
+from holdfast.system.storage.block import swap_paths
+from holdfast.system.storage.loop_backing import devices_showing
 
 _STAT_UNIT_BYTES = 512
 """Of st_blocks, stat(2)."""

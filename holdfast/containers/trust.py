@@ -2,10 +2,10 @@
 
 Invariant: what is opened is judged through its descriptor, so nobody can exchange it in between.
 What becomes part of a volume must be root's alone, with one name, in a folder where strangers can
-exchange nothing (`system.trusted` has the rules). What is part of one already must still be a file
-of root's: it is known by its superblock, and a volume in use is not let down for the mode of a
-folder. Where a server decides who owns a file (NFS, SMB, FUSE mounted by root), owners mean nothing
-here. Must never follow a link at the last name, nor wait for a FIFO.
+exchange nothing (`system.files.trusted` has the rules). What is part of one already must still be
+a file of root's: it is known by its superblock, and a volume in use is not let down for the mode of
+a folder. Where a server decides who owns a file (NFS, SMB, FUSE mounted by root), owners mean
+nothing here. Must never follow a link at the last name, nor wait for a FIFO.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.errors import Untrusted
-from holdfast.system.mounts import Mount, mount_holding
-from holdfast.system.trusted import believe, fault_of, fault_of_server, mount_behind, open_parent
+from holdfast.system.files.trusted import (
+    believe,
+    fault_of,
+    fault_of_server,
+    mount_behind,
+    open_parent,
+)
+from holdfast.system.mounts.mount_table import Mount, mount_holding
 
 _SERVED = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "glusterfs"})
 """File systems whose owners are another host's."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.coordination.turn import turn
 from holdfast.coordination.update_lock import UpdateLock
-from holdfast.system.durable import replace_durably
+from holdfast.system.files.durable import replace_durably
 
 
 class LocalCoordinator:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.errors import InUse
-from holdfast.system.trusted import open_file, own_directory
+from holdfast.system.files.trusted import open_file, own_directory
 
 WAIT_SECONDS = 15.0
 """Longer than any command takes on storage that answers; creating a large volume may exceed it."""

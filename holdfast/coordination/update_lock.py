@@ -33,7 +33,7 @@ from holdfast.containers.trust import open_believed
 from holdfast.errors import ContainerFailed, InUse, Untrusted
 from holdfast.model.bounded import read_object, seconds, whole
 from holdfast.system.boot import boot_id
-from holdfast.system.durable import write_whole
+from holdfast.system.files.durable import write_whole
 
 SUFFIX = ".holdfast-lock"
 LEASE_SECONDS = 120.0

@@ -20,7 +20,7 @@ from holdfast.model.reporter import Reporter
 from holdfast.model.size import format_size
 from holdfast.model.volume import VolumeState
 from holdfast.service import MigrateRequest
-from holdfast.system.mounts import mount_at, mounts_from
+from holdfast.system.mounts.mount_table import mount_at, mounts_from
 
 KILLS = 20
 KILLS_PER_LINE = 5

@@ -19,11 +19,11 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.errors import CommandFailed, HoldfastError, InUse, NoSuchVolume, Untrusted
 from holdfast.service import Holdfast
-from holdfast.system.loop import LoopDevice, detach_loop, loop_devices
-from holdfast.system.mounts import is_under, mounts_under, unmount
-from holdfast.system.own_group import remove_group
+from holdfast.system.files.trusted import is_own_directory, open_file, own_directory
+from holdfast.system.mounts.mount_table import is_under, mounts_under, unmount
 from holdfast.system.proc import read
-from holdfast.system.trusted import is_own_directory, open_file, own_directory
+from holdfast.system.resources.own_group import remove_group
+from holdfast.system.storage.loop import LoopDevice, detach_loop, loop_devices
 from holdfast.volumes.stack.take_down import abandon_gate
 
 PREFIX = "holdfast-demo-"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from holdfast.containers import image_url
 from holdfast.errors import CommandFailed
-from holdfast.system import fuse
-from holdfast.system.mounts import mount_at
+from holdfast.system.fuse import wire
+from holdfast.system.mounts.mount_table import mount_at
 
 
 class Storage:
@@ -62,7 +62,7 @@ class ServedStorage(Storage):
     def start(self) -> None:
         """Start the server (again). It serves when this returns; who had it open, stays cut off."""
         while mount_at(self.path) is not None:
-            fuse.unmount_file(self.path, lazy=True)
+            wire.unmount_file(self.path, lazy=True)
         self._server = subprocess.Popen(
             [
                 *(sys.executable, "-m", "holdfast.demo.storage_server"),

@@ -13,9 +13,9 @@ import signal
 import sys
 from pathlib import Path
 
-from holdfast.system import fuse
+from holdfast.system.fuse import wire
 
-BUFFER_BYTES = fuse.MAXIMUM_TRANSFER_BYTES + 8192
+BUFFER_BYTES = wire.MAXIMUM_TRANSFER_BYTES + 8192
 
 
 class StorageServer:
@@ -23,8 +23,8 @@ class StorageServer:
 
     def __init__(self, image: Path, path: Path) -> None:
         self._image = os.open(image, os.O_RDWR | os.O_CLOEXEC)
-        self._connection = fuse.open_connection()
-        fuse.mount_file(self._connection, path)
+        self._connection = wire.open_connection()
+        wire.mount_file(self._connection, path)
 
     def run(self) -> None:
         """Serve until the file is unmounted."""
@@ -36,13 +36,13 @@ class StorageServer:
                 if error.errno in (errno.EINTR, errno.EAGAIN, errno.ENOENT):
                     continue  # ENOENT: the request was interrupted before it was read
                 return
-            _, operation, unique, *_ = fuse.IN_HEADER.unpack_from(buffer)
-            if operation in fuse.NO_REPLY:
+            _, operation, unique, *_ = wire.IN_HEADER.unpack_from(buffer)
+            if operation in wire.NO_REPLY:
                 continue
             try:
                 reply = self._answer(operation, unique, buffer[:length])
             except OSError as error:
-                reply = [fuse.error_reply(unique, error.errno or errno.EIO)]
+                reply = [wire.error_reply(unique, error.errno or errno.EIO)]
             try:
                 os.writev(self._connection, reply)
             except OSError as error:
@@ -51,32 +51,32 @@ class StorageServer:
 
     def _answer(self, operation: int, unique: int, request: memoryview) -> list[bytes]:
         body = request[40:]
-        if operation in (fuse.READ, fuse.WRITE):
-            *_, offset, size = fuse.IN_TRANSFER.unpack_from(request)
-            if operation == fuse.READ:
+        if operation in (wire.READ, wire.WRITE):
+            *_, offset, size = wire.IN_TRANSFER.unpack_from(request)
+            if operation == wire.READ:
                 found = os.pread(self._image, size, offset)
-                return [fuse.OUT_HEADER.pack(16 + len(found), 0, unique), found]
+                return [wire.OUT_HEADER.pack(16 + len(found), 0, unique), found]
             written = os.pwrite(self._image, request[80 : 80 + size], offset)
-            return [fuse.OUT_WRITE.pack(24, 0, unique, written, 0)]
-        if operation == fuse.FSYNC:
+            return [wire.OUT_WRITE.pack(24, 0, unique, written, 0)]
+        if operation == wire.FSYNC:
             os.fdatasync(self._image)
-        elif operation == fuse.FALLOCATE:
-            _, offset, length, mode, _ = fuse.IN_FALLOCATE.unpack_from(body)
-            fuse.fallocate(self._image, mode, offset, length)
-        elif operation == fuse.LSEEK:
-            _, offset, whence, _ = fuse.IN_LSEEK.unpack_from(body)
-            return [fuse.lseek_reply(unique, os.lseek(self._image, offset, whence))]
-        elif operation in (fuse.GETATTR, fuse.SETATTR):  # nobody resizes: the volume stays as it is
-            return [fuse.attributes_reply(unique, os.fstat(self._image).st_size)]
-        elif operation == fuse.OPEN:
-            return [fuse.open_reply(unique)]
-        elif operation == fuse.STATFS:
-            return [fuse.statfs_reply(unique, os.fstat(self._image).st_size)]
-        elif operation == fuse.INIT:
-            return [fuse.init_reply(unique, body)]
-        elif operation not in (fuse.FLUSH, fuse.RELEASE, fuse.DESTROY):
-            return [fuse.error_reply(unique, errno.ENOSYS)]
-        return [fuse.plain_reply(unique)]
+        elif operation == wire.FALLOCATE:
+            _, offset, length, mode, _ = wire.IN_FALLOCATE.unpack_from(body)
+            wire.fallocate(self._image, mode, offset, length)
+        elif operation == wire.LSEEK:
+            _, offset, whence, _ = wire.IN_LSEEK.unpack_from(body)
+            return [wire.lseek_reply(unique, os.lseek(self._image, offset, whence))]
+        elif operation in (wire.GETATTR, wire.SETATTR):  # nobody resizes: the volume stays as it is
+            return [wire.attributes_reply(unique, os.fstat(self._image).st_size)]
+        elif operation == wire.OPEN:
+            return [wire.open_reply(unique)]
+        elif operation == wire.STATFS:
+            return [wire.statfs_reply(unique, os.fstat(self._image).st_size)]
+        elif operation == wire.INIT:
+            return [wire.init_reply(unique, body)]
+        elif operation not in (wire.FLUSH, wire.RELEASE, wire.DESTROY):
+            return [wire.error_reply(unique, errno.ENOSYS)]
+        return [wire.plain_reply(unique)]
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from holdfast.demo.applications.runner import Result
 from holdfast.demo.stage import VOLUME_BYTES, Stage
 from holdfast.demo.storage import Storage
 from holdfast.demo.timeline import BOLD, GREEN, RED, Timeline
-from holdfast.system.filesystem import check_filesystem
-from holdfast.system.loop import attach_private_loop
-from holdfast.system.mounts import mount, unmount
+from holdfast.system.mounts.mount_table import mount, unmount
+from holdfast.system.storage.filesystem import check_filesystem
+from holdfast.system.storage.loop import attach_private_loop
 
 
 @dataclass

@@ -22,8 +22,8 @@ from holdfast.gate.processes.handover import Post, clean_up, close_front, open_p
 from holdfast.gate.processes.keeper import Keeper, serve
 from holdfast.gate.processes.launch import LOG_FILE
 from holdfast.gate.runtime import shared_page
-from holdfast.system import logs
-from holdfast.system.process import close_quietly, watch_leader
+from holdfast.system.messages import logs
+from holdfast.system.processes.process import close_quietly, watch_leader
 
 
 def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool) -> None:

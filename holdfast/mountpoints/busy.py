@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
 from holdfast.mountpoints.overlays import overlays_without_names
-from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import is_under
-from holdfast.system.users import users_of_device
+from holdfast.system.mounts.mount_table import is_under
+from holdfast.system.mounts.users import users_of_device
+from holdfast.system.storage.loop import loop_devices
 
 _SHOWN = 5
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from holdfast.errors import InUse, NotAttached, NotMounted
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Volume
-from holdfast.system.block import device_number, disk_sequence
-from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
-from holdfast.system.cover import is_cover
-from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.mounts import Mount, mount_at
-from holdfast.system.namespace import mount_namespace
-from holdfast.system.visitor import has_foreign_owner, open_namespaces
+from holdfast.system.fuse.cover import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.fuse.cover import is_cover
+from holdfast.system.mounts.all_namespaces import all_mount_points
+from holdfast.system.mounts.mount_table import Mount, mount_at
+from holdfast.system.mounts.namespace import mount_namespace
+from holdfast.system.mounts.visitor import has_foreign_owner, open_namespaces
+from holdfast.system.storage.block import device_number, disk_sequence
 
 
 def capture(path: str) -> tuple[MountPoint, ...]:

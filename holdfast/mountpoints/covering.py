@@ -16,10 +16,10 @@ from contextlib import suppress
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces
 from holdfast.mountpoints.scratch import scratch_directory
-from holdfast.system import mount_api
-from holdfast.system.cover import Covers, is_cover
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.fuse.cover import Covers, is_cover
+from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.visitor import Visitor, open_namespaces
 
 _WRONG_KIND = (errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
 

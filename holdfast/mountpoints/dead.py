@@ -19,12 +19,12 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.busy import users_in_words
 from holdfast.mountpoints.capture import is_there
 from holdfast.mountpoints.covering import cover_dead
-from holdfast.system.cover import Covers
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.fuse_control import abort_connection, connection_number
-from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.mounts import MNT_DETACH, MNT_FORCE, unmount
-from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.fuse.connections import abort_connection, connection_number
+from holdfast.system.fuse.cover import Covers
+from holdfast.system.mounts.all_namespaces import all_mount_points
+from holdfast.system.mounts.mount_table import MNT_DETACH, MNT_FORCE, unmount
+from holdfast.system.mounts.visitor import Visitor, open_namespaces
 
 ATTEMPT_SECONDS = 5.0
 """What hangs is not waited for: an attempt that takes longer is given up, and the next one made."""

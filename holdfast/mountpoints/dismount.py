@@ -29,12 +29,12 @@ from holdfast.mountpoints.covering import Covering
 from holdfast.mountpoints.placing import Manner, Piece, Placed, place
 from holdfast.mountpoints.remount import remount
 from holdfast.mountpoints.whereabouts import own_namespace, umount_command
-from holdfast.system import mount_api
-from holdfast.system.block import disk_sequence
-from holdfast.system.cover import Covers
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.syncfs import sync_file_system
-from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.syncfs import sync_file_system
+from holdfast.system.fuse.cover import Covers
+from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.visitor import Visitor, open_namespaces
+from holdfast.system.storage.block import disk_sequence
 
 SYNC_SECONDS = 120.0
 """Dirty pages of a large cache are written first; the kernel's hung-task watchdog has the same."""

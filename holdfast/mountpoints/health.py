@@ -15,9 +15,9 @@ from enum import StrEnum
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mountinfo import all_mount_points, read_mount_points
-from holdfast.system.visitor import Visitor, open_namespaces
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.all_namespaces import all_mount_points, read_mount_points
+from holdfast.system.mounts.visitor import Visitor, open_namespaces
 
 ANSWER_SECONDS = 3.0
 """A server that answers at all answers statfs and stat of its root within this time."""

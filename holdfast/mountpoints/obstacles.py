@@ -11,7 +11,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
 from holdfast.mountpoints.whereabouts import in_words, umount_command
-from holdfast.system.mount_api import UNREPRODUCIBLE_OPTIONS
+from holdfast.system.mounts.mount_api import UNREPRODUCIBLE_OPTIONS
 
 
 def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[Finding]:

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.overlay_layers import origins_of
-from holdfast.system.printable import printable
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.messages.printable import printable
+from holdfast.system.mounts.all_namespaces import all_mount_points
+from holdfast.system.storage.overlay_layers import origins_of
 
 _TOLD = re.compile(r"^(?!.*(?:lowerdir\+?|upperdir|datadir\+?)=(?:[^/]|/proc/))")
 """Options of an overlay of which every first layer is an absolute path, and none a descriptor."""

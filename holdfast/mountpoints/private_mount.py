@@ -12,11 +12,11 @@ from pathlib import Path
 
 from holdfast.errors import StorageFailed
 from holdfast.mountpoints.scratch import scratch_directory
-from holdfast.system import mount_api
-from holdfast.system.loop import attach_private_loop
-from holdfast.system.mounts import MNT_DETACH
-from holdfast.system.run import run
-from holdfast.system.visitor import Visitor
+from holdfast.system.children.run import run
+from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.mount_table import MNT_DETACH
+from holdfast.system.mounts.visitor import Visitor
+from holdfast.system.storage.loop import attach_private_loop
 
 REMOUNT_SECONDS = 60.0
 """Replaying the log of a file system that was not dismounted in order takes longest."""

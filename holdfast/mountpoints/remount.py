@@ -30,13 +30,13 @@ from holdfast.mountpoints.placing import (
 from holdfast.mountpoints.private_mount import REMOUNT_SECONDS, mount_privately
 from holdfast.mountpoints.scratch import scratch_directory
 from holdfast.mountpoints.whereabouts import in_words, umount_command
-from holdfast.system import mount_api
-from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.locked_mount import locked_copy
-from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.mounts import MNT_DETACH, mount_number
-from holdfast.system.visitor import Visitor, has_foreign_owner, open_namespaces
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.fuse.cover import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.all_namespaces import all_mount_points
+from holdfast.system.mounts.locked_mount import locked_copy
+from holdfast.system.mounts.mount_table import MNT_DETACH, mount_number
+from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, open_namespaces
 
 _DESCRIPTORS_PER_MESSAGE = 200
 """SCM_MAX_FD (<net/scm.h>) is 253."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.namespace import mount_namespace
+from holdfast.system.mounts.namespace import mount_namespace
 
 
 def own_namespace() -> int:

@@ -32,9 +32,9 @@ from holdfast.restoration.storage import (
 )
 from holdfast.restoration.work import images_of
 from holdfast.system.boot import boot_id
-from holdfast.system.cover import FILE_SYSTEM as COVER_TYPE
-from holdfast.system.cover import release
-from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.fuse.cover import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.fuse.cover import release
+from holdfast.system.mounts.all_namespaces import all_mount_points
 
 
 @dataclass(frozen=True)

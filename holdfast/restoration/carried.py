@@ -24,8 +24,8 @@ from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import format_size
 from holdfast.restoration.copying.child import Copying
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.printable import printable
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.messages.printable import printable
 
 _ANSWER_SECONDS = 5.0
 _BLOCK_BYTES = 512

@@ -14,8 +14,8 @@ from holdfast.errors import Blocked
 from holdfast.model.volume import Volume
 from holdfast.restoration.assess import Assessment
 from holdfast.restoration.copying.sides import CopySource
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import identify
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.storage.filesystem import identify
 
 
 def source_of(assessment: Assessment) -> CopySource:

@@ -14,10 +14,10 @@ from functools import partial
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.beneath import open_beneath
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mount_api import clone_tree, open_place
-from holdfast.system.namespace import mount_namespace
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.beneath import open_beneath
+from holdfast.system.mounts.mount_api import clone_tree, open_place
+from holdfast.system.mounts.namespace import mount_namespace
 
 _ANSWER_SECONDS = 5.0
 _SHOWN = 5

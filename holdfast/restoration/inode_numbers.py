@@ -20,8 +20,8 @@ from collections.abc import Sequence
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import Handle, HandleKind, User
-from holdfast.system.expendable_batch import ask_each
-from holdfast.system.process import take_descriptor
+from holdfast.system.children.expendable_batch import ask_each
+from holdfast.system.processes.process import take_descriptor
 
 _MAGIC = b"SQLite format 3\0"
 """The first 16 bytes of every database: sqlite.org, fileformat2, section 1.3."""

@@ -38,9 +38,9 @@ from holdfast.restoration.origin import (
     origin_of_mount,
 )
 from holdfast.restoration.seen import ANSWER_SECONDS, Seen
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import kind_of
-from holdfast.system.run import find_tool
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.run import find_tool
+from holdfast.system.storage.filesystem import kind_of
 from holdfast.volumes.checks.foundation import file_systems_below, stands_on
 
 _MOMENT_SECONDS = 0.3

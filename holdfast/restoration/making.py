@@ -20,7 +20,7 @@ from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.volume import LegState, Volume
 from holdfast.restoration.copying.sides import CopyTarget
 from holdfast.restoration.storage import NEW_GATE, containers_of, directory_of
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.children.expendable import in_expendable_child
 from holdfast.volumes.create import configuration_of
 
 _CONTAINER_SECONDS = 60.0

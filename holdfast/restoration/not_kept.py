@@ -17,7 +17,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
 from holdfast.restoration.copying.losses import SHARED_BYTES, SHARED_FILES
 from holdfast.restoration.origin import Origin
-from holdfast.system.run import run
+from holdfast.system.children.run import run
 
 _Looks = Mapping[str, tuple[Callable[[Origin, str], list[Finding]], ...]]
 

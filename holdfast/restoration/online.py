@@ -13,7 +13,7 @@ from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
 from holdfast.errors import Blocked
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.copying.passes import PassResult
-from holdfast.system.printable import printable
+from holdfast.system.messages.printable import printable
 
 SHORT_SECONDS = 0.25
 """A pass that took no longer is followed by the final one."""

@@ -13,13 +13,13 @@ from holdfast.containers import is_container_url, open_container, path_of
 from holdfast.errors import InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.block import device_number
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import identify
-from holdfast.system.mountinfo import all_mount_points
-from holdfast.system.mounts import mount_holding, mounts_under
-from holdfast.system.printable import printable
-from holdfast.system.users import users_of_device
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.messages.printable import printable
+from holdfast.system.mounts.all_namespaces import all_mount_points
+from holdfast.system.mounts.mount_table import mount_holding, mounts_under
+from holdfast.system.mounts.users import users_of_device
+from holdfast.system.storage.block import device_number
+from holdfast.system.storage.filesystem import identify
 
 
 @dataclass(frozen=True)

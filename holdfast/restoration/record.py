@@ -19,7 +19,7 @@ from holdfast.model.restoration import Mode, Restoration
 from holdfast.model.volume import Volume
 from holdfast.restoration.copying.sides import CopySource
 from holdfast.restoration.first_version import from_first_version
-from holdfast.system.cover import Server
+from holdfast.system.fuse.cover import Server
 
 VERSION = 1
 """Of the form below. A record without a version is of 0.1.0, see first_version."""

@@ -25,8 +25,8 @@ from holdfast.mountpoints.health import Condition, Health, health
 from holdfast.restoration.carried import Carried, what_is_carried
 from holdfast.restoration.origin import check_at_rest
 from holdfast.restoration.target import NewStorage, check_fits, design
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.storage.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
 
 ANSWER_SECONDS = 5.0
 _DEAD = {Condition.DEAD: Cause.DEAD_MOUNT, Condition.HUNG: Cause.HANG}

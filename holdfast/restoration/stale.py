@@ -29,7 +29,7 @@ from holdfast.restoration.runner import Runner
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.freeze import users_of
 from holdfast.restoration.work import Work
-from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.mounts.all_namespaces import all_mount_points
 
 _STEPS = (StepName.FREEZE, StepName.DISMOUNT, StepName.REPLAY, StepName.THAW)
 

@@ -17,8 +17,8 @@ from holdfast.containers import image_behind
 from holdfast.errors import HoldfastError, StorageFailed, UnreadableRecord
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.model.volume import Volume
-from holdfast.system.durable import sync_directory
-from holdfast.system.loop import detach_loop, loop_devices_of
+from holdfast.system.files.durable import sync_directory
+from holdfast.system.storage.loop import detach_loop, loop_devices_of
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.stack.bring_up import bring_up as bring_up_gate
 

@@ -30,9 +30,9 @@ from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES, Volume
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.restoration.storage import containers_of
-from holdfast.system.block import sector_bytes
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import fitting_label, kind_of
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.storage.block import sector_bytes
+from holdfast.system.storage.filesystem import fitting_label, kind_of
 from holdfast.volumes.checks.foundation import check_not_own_leg
 from holdfast.volumes.checks.new_volume import ContainerPlace, check_containers
 from holdfast.volumes.checks.room import check_room

@@ -53,7 +53,7 @@ from holdfast.service.requests import (
 from holdfast.service.restorations import Restorations
 from holdfast.service.rights import need_root
 from holdfast.service.usage import usage_of
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.children.expendable import in_expendable_child
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.checks.new_volume import check_containers, check_mount_place, check_values
 from holdfast.volumes.checks.room import thinness

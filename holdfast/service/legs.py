@@ -18,7 +18,7 @@ from holdfast.model.volume import LegState, VolumeReport
 from holdfast.service.host import Host
 from holdfast.service.plans import find_leg
 from holdfast.service.resynchronisation import Percentage, wait_until_in_sync
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.children.expendable import in_expendable_child
 from holdfast.volumes.checks.foundation import check_not_own_leg
 from holdfast.volumes.checks.room import check_room, room_of
 

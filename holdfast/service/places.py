@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 
 from holdfast.config import Settings
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.trusted import judge_directory, own_directory
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.trusted import judge_directory, own_directory
 
 
 def judge_answering_places(settings: Settings) -> None:

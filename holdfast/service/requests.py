@@ -25,7 +25,7 @@ from holdfast.model.volume import (
 )
 from holdfast.restoration.seen import CheckedRequest
 from holdfast.restoration.target import is_directory, place_beside
-from holdfast.system.filesystem import kind_of
+from holdfast.system.storage.filesystem import kind_of
 
 LONGEST_SOCKET_PATH_BYTES = 107
 """unix(7): sun_path has 108 bytes, one of them ends it."""

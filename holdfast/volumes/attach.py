@@ -32,9 +32,9 @@ from holdfast.gate.members.provision import rediscover
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import MountProperties, Volume
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import identify
-from holdfast.system.mounts import Mount, mount, mount_at
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_table import Mount, mount, mount_at
+from holdfast.system.storage.filesystem import identify
 from holdfast.volumes.checks.foundation import check_state_directory
 from holdfast.volumes.descriptor import describe, volume_of, with_configuration
 from holdfast.volumes.recover import clean_volume

@@ -28,9 +28,9 @@ from holdfast.gate.processes.client import GateClient
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.size import format_size
 from holdfast.model.volume import MountProperties, Volume
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import fitting_label, make_filesystem
-from holdfast.system.mounts import fstab_line, mount
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_table import fstab_line, mount
+from holdfast.system.storage.filesystem import fitting_label, make_filesystem
 from holdfast.volumes.checks.new_volume import (
     ContainerPlace,
     MountPlace,

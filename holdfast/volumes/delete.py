@@ -27,8 +27,8 @@ from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState, Volume
 from holdfast.mountpoints.busy import users_in_words
 from holdfast.mountpoints.capture import capture_device
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.users import users_of_device
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.users import users_of_device
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.stack.examine import examine_stack
 from holdfast.volumes.stack.take_down import abandon_gate

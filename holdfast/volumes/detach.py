@@ -22,8 +22,8 @@ from holdfast.mountpoints.capture import capture_device, in_dismount_order
 from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
-from holdfast.system.block import device_number
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.storage.block import device_number
 from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack.examine import Stack, examine_stack

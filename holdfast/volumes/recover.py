@@ -18,8 +18,8 @@ from holdfast.gate.processes.launch import gate_is_running
 from holdfast.gate.processes.remains import living_processes, record_end, wake
 from holdfast.model.recovery import Left
 from holdfast.mountpoints.dead import dismount_dead_path
-from holdfast.system.mounts import mounts
-from holdfast.system.own_group import remove_group
+from holdfast.system.mounts.mount_table import mounts
+from holdfast.system.resources.own_group import remove_group
 from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.stack.examine import Stack, examine_stack
 

@@ -22,7 +22,7 @@ from holdfast.model.volume import (
     VolumeReport,
     VolumeState,
 )
-from holdfast.system.own_group import memory_limit
+from holdfast.system.resources.own_group import memory_limit
 from holdfast.volumes.stack.examine import Stack, examine_stack
 
 _ANSWER_SECONDS = 5.0

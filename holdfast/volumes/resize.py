@@ -21,13 +21,13 @@ from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume
-from holdfast.system.filesystem import (
+from holdfast.system.mounts.mount_table import mount
+from holdfast.system.storage.filesystem import (
     can_grow_mounted,
     grow_filesystem,
     grow_unmounted_filesystem,
     kind_of,
 )
-from holdfast.system.mounts import mount
 from holdfast.volumes.checks.room import STRUCTURE_SHARE, check_room, room_of
 from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.stack.examine import Stack, examine_stack

@@ -26,7 +26,7 @@ from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.gate.runtime.shared_page import Counters, read_counters
 from holdfast.model.volume import JournalMode, LegState, Volume
-from holdfast.system.loop import loop_devices
+from holdfast.system.storage.loop import loop_devices
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume

@@ -25,7 +25,7 @@ from holdfast.applications.freezers.servers import Protection, ourselves, server
 from holdfast.applications.users import find_users
 from holdfast.errors import HoldfastError
 from holdfast.mountpoints.capture import capture
-from holdfast.system.process_state import read_state, threads_of
+from holdfast.system.processes.process_state import read_state, threads_of
 from tests.kernel.counting import CELL
 from tests.waiting import wait_until
 

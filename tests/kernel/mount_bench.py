@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from holdfast.system.filesystem import make_filesystem
+from holdfast.system.storage.filesystem import make_filesystem
 from tests.faults.mounting import mount_image
 
 SIZES = {

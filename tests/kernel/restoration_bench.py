@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import InUse
-from holdfast.system.filesystem import make_filesystem
-from holdfast.system.loop import detach_loop, loop_devices
+from holdfast.system.storage.filesystem import make_filesystem
+from holdfast.system.storage.loop import detach_loop, loop_devices
 from tests.faults.mounting import mount_image
 from tests.kernel.restored_application import RECORD
 from tests.waiting import wait_until

@@ -10,7 +10,7 @@ from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.model.volume import VolumeState
 from holdfast.service import Holdfast
-from holdfast.system.loop import loop_devices_of
+from holdfast.system.storage.loop import loop_devices_of
 from tests.conftest import RunHoldfast
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.mount_bench import MountBench, held_open, run

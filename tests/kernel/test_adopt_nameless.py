@@ -14,7 +14,7 @@ from holdfast.errors import Blocked, HoldsData, StorageFailed
 from holdfast.model.plan import Strategy
 from holdfast.restoration.performing import perform
 from holdfast.service import AssessRequest, Holdfast, MigrateRequest
-from holdfast.system.loop import detach_loop, loop_devices
+from holdfast.system.storage.loop import detach_loop, loop_devices
 from tests.kernel.restoration_bench import application, make_image, mounted
 
 

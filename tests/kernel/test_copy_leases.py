@@ -16,7 +16,7 @@ from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.restoration.copying.passes import Replica
 from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
-from holdfast.system.leases import broken_by_reading, is_among
+from holdfast.system.files.leases import broken_by_reading, is_among
 from tests.kernel.restoration_bench import make_image, mounted
 
 HOLDER = """

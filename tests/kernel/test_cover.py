@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system import mount_api
-from holdfast.system.cover import Covers, make_covers, release
-from holdfast.system.mounts import mount_at, unmount
+from holdfast.system.fuse.cover import Covers, make_covers, release
+from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.mount_table import mount_at, unmount
 from tests.waiting import wait_until
 
 ASK = "import os, sys; print(os.path.exists(sys.argv[1]))"

@@ -22,7 +22,7 @@ from holdfast.gate.members.configuration import (
     save_configuration,
 )
 from holdfast.gate.runtime.incidents import Incidents
-from holdfast.system.durable import replace_durably
+from holdfast.system.files.durable import replace_durably
 from tests.faults import SmallDisk
 from tests.waiting import wait_until
 
@@ -85,7 +85,7 @@ def test_a_kill_leaves_a_whole_file_and_no_litter(tmp_path: Path) -> None:
     file = tmp_path / "file"
     program = (
         "import sys; from pathlib import Path\n"
-        "from holdfast.system.durable import replace_durably\n"
+        "from holdfast.system.files.durable import replace_durably\n"
         "for number in range(1 << 30): replace_durably(Path(sys.argv[1]), f'{number} ' * 20000)\n"
     )
     for _ in range(KILLS):

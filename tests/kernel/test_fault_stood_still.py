@@ -20,7 +20,7 @@ from holdfast.gate.members.roster import STATE
 from holdfast.gate.processes.partner import SHORTEST_LIMIT_SECONDS
 from holdfast.gate.runtime import shared_page
 from holdfast.model.volume import JournalMode
-from holdfast.system.process_state import STOPPED, read_state
+from holdfast.system.processes.process_state import STOPPED, read_state
 from tests.faults import hanging, own_disk
 from tests.kernel.fault_bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault_cells import FLUSHING, ONE, WRITING

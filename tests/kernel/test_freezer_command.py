@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from holdfast.system.process_state import read_state
+from holdfast.system.processes.process_state import read_state
 
 Run = Callable[..., Any]
 

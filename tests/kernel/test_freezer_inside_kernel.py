@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.system.process_state import read_state
+from holdfast.system.processes.process_state import read_state
 from tests.kernel.freeze_bench import freeze_bench
 from tests.waiting import wait_until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.applications.freezers.record import RecordFile
-from holdfast.system.scheduling import read_urgency
+from holdfast.system.resources.scheduling import read_urgency
 from tests.kernel.freeze_bench import FreezeBench, control_groups, freeze_bench
 from tests.waiting import wait_until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system.process_state import read_state
+from holdfast.system.processes.process_state import read_state
 from tests.kernel.freeze_bench import freeze_bench
 from tests.waiting import wait_until
 

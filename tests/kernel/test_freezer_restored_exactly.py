@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system import cgroup
-from holdfast.system.scheduling import Urgency, read_urgency, set_urgency
+from holdfast.system.resources import cgroup
+from holdfast.system.resources.scheduling import Urgency, read_urgency, set_urgency
 from tests.kernel.freeze_bench import Counter, control_groups, freeze_bench, states
 from tests.waiting import wait_until
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system.process_state import read_state
-from holdfast.system.scheduling import read_urgency
+from holdfast.system.processes.process_state import read_state
+from holdfast.system.resources.scheduling import read_urgency
 from tests.kernel.freeze_bench import control_groups, freeze_bench
 
 

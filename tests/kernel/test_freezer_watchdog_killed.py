@@ -14,7 +14,7 @@ import pytest
 from holdfast.applications.freezers.freezing import frozen, recover_freezes
 from holdfast.applications.freezers.record import RecordFile
 from holdfast.config import Settings
-from holdfast.system.process_state import read_state
+from holdfast.system.processes.process_state import read_state
 from tests.kernel.freeze_bench import FreezeBench, freeze_bench
 from tests.waiting import wait_until
 

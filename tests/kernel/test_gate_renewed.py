@@ -16,7 +16,7 @@ from holdfast.errors import DeadlinePassed, GateGone
 from holdfast.gate.processes.remains import living_processes
 from holdfast.gate.processes.renewing import renew
 from holdfast.gate.runtime.shared_page import FILE_NAME
-from holdfast.system.process_state import STOPPED, read_state
+from holdfast.system.processes.process_state import STOPPED, read_state
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.kernel.fault_cells import FLUSHING
 from tests.waiting import wait_until
@@ -29,7 +29,7 @@ DIES_HALF_WAY = """
 import os, sys
 from pathlib import Path
 from holdfast.gate.runtime import shared_page
-from holdfast.system.process_state import start_time
+from holdfast.system.processes.process_state import start_time
 cells = shared_page.open_page(Path(sys.argv[1]))
 shared_page.announce_renewal(cells, os.getpid(), start_time(os.getpid()))
 os.kill(os.getpid(), 9)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.system import journald
+from holdfast.system.messages import journald
 from tests.kernel.fault_bench import Bench, plain_legs
 from tests.waiting import wait_until
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import DeadlinePassed
-from holdfast.system.filesystem import grow_filesystem
-from holdfast.system.loop_backing import ASK_SECONDS, backing_identities, devices_showing
-from holdfast.system.run import run
+from holdfast.system.children.run import run
+from holdfast.system.storage.filesystem import grow_filesystem
+from holdfast.system.storage.loop_backing import ASK_SECONDS, backing_identities, devices_showing
 from tests.faults.hanging_loop import Where, hanging_loop
 from tests.faults.mounting import unmount
 from tests.leftovers import process_state

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.volume import FILE_SYSTEMS
-from holdfast.system.filesystem import identify, make_filesystem
+from holdfast.system.storage.filesystem import identify, make_filesystem
 from tests.faults.fuse_tree import FuseTree
 from tests.faults.mounting import mount_image
 

@@ -15,7 +15,7 @@ from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.obstacles import obstacles
 from holdfast.mountpoints.remount import remount
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.mount_bench import MountBench, held_open, run
 
 
@@ -87,7 +87,7 @@ def test_what_is_mounted_over_a_mount_point_is_not_dismounted_instead(ram_direct
 
 
 def _all() -> list:  # type: ignore[type-arg]
-    from holdfast.system.mountinfo import all_mount_points
+    from holdfast.system.mounts.all_namespaces import all_mount_points
 
     return all_mount_points()
 

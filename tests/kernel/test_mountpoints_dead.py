@@ -14,7 +14,7 @@ import pytest
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dead import abort, dismount_dead
 from holdfast.mountpoints.health import Condition, health
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.mount_bench import MountBench, held_open, run
 

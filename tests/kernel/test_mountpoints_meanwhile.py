@@ -15,8 +15,8 @@ import pytest
 from holdfast.errors import InUse
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
-from holdfast.system.cover import FILE_SYSTEM, make_covers
-from holdfast.system.mounts import mount_at
+from holdfast.system.fuse.cover import FILE_SYSTEM, make_covers
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.mount_bench import MountBench
 from tests.waiting import wait_until
 

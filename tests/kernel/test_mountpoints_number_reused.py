@@ -14,9 +14,9 @@ import pytest
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dead import dismount_dead
 from holdfast.mountpoints.dismount import dismount
-from holdfast.system.filesystem import make_filesystem
-from holdfast.system.loop import loop_devices_of
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.storage.filesystem import make_filesystem
+from holdfast.system.storage.loop import loop_devices_of
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.mount_bench import SIZES, MountBench, run
 from tests.waiting import wait_until

@@ -12,9 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system import own_group
-from holdfast.system.mounts import mounts
-from holdfast.system.own_group import OwnGroup, memory_limit, move_to_own_group, remove_group
+from holdfast.system.mounts.mount_table import mounts
+from holdfast.system.resources import own_group
+from holdfast.system.resources.own_group import (
+    OwnGroup,
+    memory_limit,
+    move_to_own_group,
+    remove_group,
+)
 from tests.scenarios.memory_group import MemoryGroup
 
 LIMIT_BYTES = 256 << 20
@@ -150,8 +155,9 @@ def test_what_covers_the_control_groups_is_not_taken_for_them(name: str, tmp_pat
     tops = sorted({each.path for each in mounts() if each.filesystem in ("cgroup", "cgroup2")})
     script = "".join(f"mount -t tmpfs cover {top}\n" for top in tops)
     script += (
-        f'exec {sys.executable} -c "from holdfast.system.own_group import move_to_own_group as m; '
-        f"import os; m(os.getpid(), '{name}'); print(open('/proc/self/cgroup').read())\"\n"
+        f'exec {sys.executable} -c "from holdfast.system.resources import own_group as o; '
+        f"import os; o.move_to_own_group(os.getpid(), '{name}'); "
+        f"print(open('/proc/self/cgroup').read())\"\n"
     )
     done = _privately(script)
     assert name not in done

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast import Holdfast, Settings
 from holdfast.errors import NoSuchVolume
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.restoration_bench import application, make_image, mounted
 
 DOCUMENT = Path(__file__).parents[2] / "docs/library.md"

@@ -11,7 +11,7 @@ from holdfast.config import Settings
 from holdfast.model.plan import Cause
 from holdfast.model.volume import VolumeState
 from holdfast.service import AssessRequest, Holdfast, NewVolume, RestoreRequest
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.faults.fuse_tree import FuseTree
 from tests.kernel.restoration_bench import (
     application,

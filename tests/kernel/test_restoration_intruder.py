@@ -15,7 +15,7 @@ from holdfast.errors import InUse
 from holdfast.model.plan import Strategy
 from holdfast.restoration.performing import perform
 from holdfast.service import AssessRequest, Holdfast
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.restoration_bench import application, make_image, mounted
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

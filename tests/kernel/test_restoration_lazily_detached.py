@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.service import Holdfast
-from holdfast.system.loop import loop_devices
+from holdfast.system.storage.loop import loop_devices
 from tests.kernel.restoration_bench import application, make_image, mounted
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.service import Holdfast, MigrateRequest
-from holdfast.system.loop import loop_devices_of
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.storage.loop import loop_devices_of
 from tests.kernel.restoration_bench import (
     SIZE_BYTES,
     Heartbeat,

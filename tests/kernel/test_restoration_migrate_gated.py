@@ -11,7 +11,7 @@ from holdfast.config import Settings
 from holdfast.model.plan import Strategy
 from holdfast.model.volume import VolumeReport, VolumeState
 from holdfast.service import AssessRequest, Holdfast, MigrateRequest, NewVolume
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.restoration_bench import SIZE_BYTES, application
 
 

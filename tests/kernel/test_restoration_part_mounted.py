@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.service import Holdfast, MigrateRequest
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.restoration_bench import application, make_image, mounted
 
 

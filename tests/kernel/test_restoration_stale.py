@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.service import Holdfast
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.restoration_bench import application, make_image, mounted
 
 

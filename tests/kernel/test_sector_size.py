@@ -16,8 +16,8 @@ from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.model.volume import Volume
 from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
-from holdfast.system.block import sector_bytes
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.storage.block import sector_bytes
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.restoration_bench import mounted

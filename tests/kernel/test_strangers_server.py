@@ -9,7 +9,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import Untrusted
-from holdfast.system.trusted import open_file
+from holdfast.system.files.trusted import open_file
 from holdfast.volumes.create import create_volume
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.volume_stack import wish

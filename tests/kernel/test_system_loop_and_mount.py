@@ -10,7 +10,8 @@ import pytest
 
 from holdfast.errors import CommandFailed, InUse
 from holdfast.model.volume import FILE_SYSTEMS
-from holdfast.system.filesystem import (
+from holdfast.system.mounts.mount_table import mount, mount_at, mount_holding, mounts_from, unmount
+from holdfast.system.storage.filesystem import (
     KINDS,
     can_grow_mounted,
     check_filesystem,
@@ -19,13 +20,12 @@ from holdfast.system.filesystem import (
     identify,
     make_filesystem,
 )
-from holdfast.system.loop import (
+from holdfast.system.storage.loop import (
     attach_loop,
     detach_loop,
     loop_devices_of,
     set_loop_capacity,
 )
-from holdfast.system.mounts import mount, mount_at, mount_holding, mounts_from, unmount
 
 
 def sparse(path: Path, size_bytes: int) -> Path:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system.mounts import mount_at
-from holdfast.system.users import User, users_of_device
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.mounts.users import User, users_of_device
 from tests.faults.mounting import mount, unmount
 
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from holdfast.model.handle import HandleKind
-from holdfast.system.mountinfo import read_mount_points
+from holdfast.system.mounts.all_namespaces import read_mount_points
 from tests.kernel.using import handles_of, mounts_at, only, point, program, users_at
 
 __all__ = ["point"]

@@ -16,7 +16,7 @@ from holdfast.errors import AlreadyExists, InUse, NoSuchVolume, StorageFailed
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import Volume, VolumeState
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.recover import recover

@@ -11,8 +11,8 @@ import pytest
 from holdfast.config import Settings
 from holdfast.model.reporter import Reporter
 from holdfast.model.volume import FILE_SYSTEMS, VolumeState
-from holdfast.system.filesystem import KINDS, identify
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.storage.filesystem import KINDS, identify
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.report import report_volume

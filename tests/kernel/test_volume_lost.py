@@ -16,7 +16,7 @@ from holdfast.errors import InUse, VolumeHeld
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.launch import gate_is_running
 from holdfast.model.volume import FILE_SYSTEMS, Volume, VolumeState
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume

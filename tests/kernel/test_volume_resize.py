@@ -10,7 +10,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import InvalidSize, MissingRights, NotAttached
 from holdfast.model.volume import FILE_SYSTEMS
-from holdfast.system.filesystem import KINDS, can_grow_mounted
+from holdfast.system.storage.filesystem import KINDS, can_grow_mounted
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.report import report_volume

@@ -13,7 +13,7 @@ import pytest
 from holdfast.applications.users import find_users
 from holdfast.model.handle import Handle, User
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.mountinfo import all_mount_points
+from holdfast.system.mounts.all_namespaces import all_mount_points
 from tests.faults.mounting import mount, unmount
 
 PREAMBLE = """

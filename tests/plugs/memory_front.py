@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.gate.front.front_end import READ, WRITE, FrontEnded, Request
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 
 LONGEST_BYTES = 64 << 10
 

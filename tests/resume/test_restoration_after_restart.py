@@ -15,7 +15,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import InUse
 from holdfast.service import Holdfast, NewVolume
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration_bench import application, detach_loops_in, make_image, mounted

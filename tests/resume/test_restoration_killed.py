@@ -13,7 +13,7 @@ from holdfast.model.plan import ORDER
 from holdfast.model.volume import VolumeState
 from holdfast.restoration.performing import perform
 from holdfast.service import AssessRequest, Holdfast, NewVolume
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration_bench import application, is_settled, make_image, mounted

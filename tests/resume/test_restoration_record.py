@@ -15,7 +15,7 @@ from holdfast.model.recovery import Left
 from holdfast.model.volume import VolumeState
 from holdfast.restoration.stale import rebind_stale
 from holdfast.service import Holdfast, NewVolume
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration_bench import application, is_settled, make_image, mounted

@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
 from holdfast.service import Holdfast, MigrateRequest
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration_bench import application, make_image, mounted
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.system.fuse import MAXIMUM_TRANSFER_BYTES
+from holdfast.system.fuse.wire import MAXIMUM_TRANSFER_BYTES
 
 PASS_TIMEOUT_SECONDS = 120.0
 _JOBS = f"""

@@ -29,8 +29,8 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.remount import remount
-from holdfast.system.filesystem import make_filesystem
-from holdfast.system.loop import detach_loop, loop_devices
+from holdfast.system.storage.filesystem import make_filesystem
+from holdfast.system.storage.loop import detach_loop, loop_devices
 from tests.scenarios.stories import Story
 from tests.soak import rounds
 

@@ -21,7 +21,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.gate.processes.client import GateClient
 from holdfast.model.volume import JournalMode, Volume
-from holdfast.system.memory import resident_bytes
+from holdfast.system.resources.memory import resident_bytes
 from tests.faults import MemoryHog
 from tests.kernel.volume_stack import volume, wish
 from tests.resume.killing import (

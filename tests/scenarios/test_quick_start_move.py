@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system.loop import loop_devices_of
+from holdfast.system.storage.loop import loop_devices_of
 from tests.conftest import REPOSITORY
 
 MOUNT = Path("/srv/notes")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from holdfast.service import Holdfast, MigrateRequest
-from holdfast.system.loop import loop_devices_of
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.storage.loop import loop_devices_of
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces

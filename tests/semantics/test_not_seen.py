@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.errors import HoldfastError
 from holdfast.service import Holdfast, MigrateRequest
-from holdfast.system.mounts import mount_at
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces

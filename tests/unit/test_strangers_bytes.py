@@ -54,7 +54,7 @@ from holdfast.model.restoration import Copy, Restoration, RestorationStage, Step
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.boot import boot_id
-from holdfast.system.mounts import parse_mountinfo
+from holdfast.system.mounts.mount_table import parse_mountinfo
 from holdfast.system.proc_text import (
     field,
     lines,

@@ -19,8 +19,8 @@ from typing import Any
 from holdfast.applications.freezers.protocol import Note, Occasion, Process, State
 from holdfast.errors import MissingTool
 from holdfast.model.finding import Finding, Verdict
-from holdfast.system import cgroup
-from holdfast.system.process_state import lives, read_state, threads_of
+from holdfast.system.processes.process_state import lives, read_state, threads_of
+from holdfast.system.resources import cgroup
 
 GROUP_PREFIX = "holdfast-frozen-"
 

@@ -36,8 +36,8 @@ from holdfast.errors import (
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import Left
-from holdfast.system.mounts import is_under
-from holdfast.system.process_state import open_process
+from holdfast.system.mounts.mount_table import is_under
+from holdfast.system.processes.process_state import open_process
 
 if TYPE_CHECKING:
     from holdfast.config import Settings

@@ -21,10 +21,10 @@ from holdfast.applications.freezers.protocol import (
 )
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.memory import resident_bytes
-from holdfast.system.process_state import open_process
-from holdfast.system.reclaim import page_out, swap_bytes
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.processes.process_state import open_process
+from holdfast.system.resources.memory import resident_bytes
+from holdfast.system.resources.reclaim import page_out, swap_bytes
 
 _LEAST_SECONDS = 0.02
 """What reclaiming an ordinary process takes; those that come late in the row get no less."""

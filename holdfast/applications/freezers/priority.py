@@ -14,8 +14,8 @@ from contextlib import suppress
 
 from holdfast.applications.freezers.protocol import Note, Occasion, Process, State, processes_in
 from holdfast.model.finding import Finding, Verdict
-from holdfast.system.process_state import ancestors_of, lives, read_state, threads_of
-from holdfast.system.scheduling import (
+from holdfast.system.processes.process_state import ancestors_of, lives, read_state, threads_of
+from holdfast.system.resources.scheduling import (
     RESET_ON_FORK,
     SCHED_DEADLINE,
     Urgency,

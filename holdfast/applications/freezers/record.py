@@ -20,7 +20,7 @@ from holdfast.applications.freezers.protocol import Occasion, State
 from holdfast.model.bounded import read_json, typed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.boot import boot_id
-from holdfast.system.durable import replace_durably
+from holdfast.system.files.durable import replace_durably
 
 
 @dataclass

@@ -13,12 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.fuse_control import connection_number
-from holdfast.system.mounts import Mount
+from holdfast.system.fuse.connections import connection_number
+from holdfast.system.mounts.mount_table import Mount
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import number_of
-from holdfast.system.process_state import ancestors_of, read_state
-from holdfast.system.standing import FUSE_TYPES, nbd_server, parts_below
+from holdfast.system.processes.process_state import ancestors_of, read_state
+from holdfast.system.storage.standing import FUSE_TYPES, nbd_server, parts_below
 
 ANY = -1
 """A FUSE connection of unknown number: where there is doubt nobody is frozen."""

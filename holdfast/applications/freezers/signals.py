@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from holdfast.applications.freezers.protocol import Note, Occasion, Process, State, processes_in
 from holdfast.model.finding import Finding, Verdict
-from holdfast.system.process_state import (
+from holdfast.system.processes.process_state import (
     DEAD,
     STOPPED,
     TRACED,

@@ -15,7 +15,7 @@ from holdfast.applications.freezers import FREEZERS
 from holdfast.applications.freezers.protocol import processes_in
 from holdfast.applications.freezers.record import Record, RecordFile
 from holdfast.model.receipt import Receipt, ReceiptStep
-from holdfast.system.durable import replace_durably
+from holdfast.system.files.durable import replace_durably
 
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.05

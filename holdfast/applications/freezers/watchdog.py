@@ -27,9 +27,9 @@ from holdfast.applications.freezers.undo import finish, processes_of
 from holdfast.applications.users import busy_processes
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Verdict
-from holdfast.system.memory import lock_all_memory, never_kill_for_memory
-from holdfast.system.own_group import move_to_own_group, remove_group
-from holdfast.system.process_state import read_state
+from holdfast.system.processes.process_state import read_state
+from holdfast.system.resources.memory import lock_all_memory, never_kill_for_memory
+from holdfast.system.resources.own_group import move_to_own_group, remove_group
 
 OWN_GROUP = ".freezes"
 """In holdfast/ at the top of the control groups; no volume's name begins with a dot."""

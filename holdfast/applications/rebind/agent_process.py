@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from holdfast.system.process import close_all_except
+from holdfast.system.processes.process import close_all_except
 
 GRACE_SECONDS = 2.0
 """What an agent may need after the deadline to let go in order."""

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.errors import Blocked
-from holdfast.system.landlock import has_landlock
 from holdfast.system.proc import read_record
+from holdfast.system.processes.landlock import has_landlock
 
 _UNCONFINED = (b"", b"unconfined", b"kernel")
 

@@ -15,9 +15,9 @@ from functools import partial
 
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import HoldfastError
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mount_api import forbid_execution
-from holdfast.system.namespace import enter_mount_namespace
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_api import forbid_execution
+from holdfast.system.mounts.namespace import enter_mount_namespace
 
 
 @contextmanager

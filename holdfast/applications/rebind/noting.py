@@ -18,7 +18,7 @@ from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.parking.notes import DETAILS, HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleKind
-from holdfast.system.kcmp import Shared, order
+from holdfast.system.processes.kcmp import Shared, order
 
 _DESCRIPTORS = frozenset({HandleKind.FILE, HandleKind.DIRECTORY, HandleKind.PATH})
 _MEMORY = frozenset({HandleKind.MAP, HandleKind.EXECUTABLE})

@@ -25,8 +25,8 @@ from holdfast.applications.rebind.parking.observed import Observed, observe, rem
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleKind, LockKind
-from holdfast.system.expendable import begun_in_expendable_child
-from holdfast.system.process import open_thread, take_descriptor
+from holdfast.system.children.expendable import begun_in_expendable_child
+from holdfast.system.processes.process import open_thread, take_descriptor
 
 _WITH_CONTENTS = frozenset({HandleKind.FILE, HandleKind.MAP, HandleKind.EXECUTABLE})
 _PLACES = {HandleKind.WORKING_DIRECTORY: "cwd", HandleKind.ROOT: "root"}

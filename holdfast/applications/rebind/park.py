@@ -17,7 +17,7 @@ from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRe
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import Handle
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.inode_identity import LASTING
+from holdfast.system.files.inode_identity import LASTING
 
 
 @dataclass(frozen=True)

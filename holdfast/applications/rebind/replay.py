@@ -24,7 +24,7 @@ from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenReque
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.model.handle import Handle, HandleKind, HandleOutcome
-from holdfast.system.acting_as import Rights
+from holdfast.system.processes.acting_as import Rights
 
 _GONE = (HandleOutcome.FILE_MISSING, HandleOutcome.LOST)
 """What is not there has no lock either: that goes without saying."""

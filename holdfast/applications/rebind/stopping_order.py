@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from holdfast.model.handle import User
-from holdfast.system.kcmp import Shared, is_shared
 from holdfast.system.proc import link, names
-from holdfast.system.process_state import read_state, threads_of
+from holdfast.system.processes.kcmp import Shared, is_shared
+from holdfast.system.processes.process_state import read_state, threads_of
 
 _UNINTERRUPTIBLE = "D"
 """How wait_for_vfork_done() of kernel/fork.c shows in proc_pid_stat(5)."""

@@ -19,7 +19,7 @@ from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.superblock import MEDIUM_ERRORS, PAGE_BYTES, bitmap_offset, slot_offset
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.incidents import Incident, Incidents
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 
 STRATEGY = "bad-place"
 """Of its receipts."""

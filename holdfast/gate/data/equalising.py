@@ -20,7 +20,7 @@ from holdfast.gate.members.superblock import REGION_BYTES
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.incidents import Incident
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 
 if TYPE_CHECKING:
     from holdfast.gate.data.mirror import Mirror

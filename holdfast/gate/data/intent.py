@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from holdfast.gate.data.ranges import Ranges
 from holdfast.gate.members.superblock import PAGE_BYTES, REGION_BYTES, bitmap_bytes
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 
 REGIONS_PER_PAGE = PAGE_BYTES * 8
 _SHIFT = REGION_BYTES.bit_length() - 1

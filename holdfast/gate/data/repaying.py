@@ -16,7 +16,7 @@ from holdfast.gate.log.journal import Kind, Record
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 
 if TYPE_CHECKING:
     from holdfast.gate.data.mirror import Mirror

@@ -17,7 +17,7 @@ from holdfast.gate.log.journal import Journal, Kind, Record
 from holdfast.gate.log.segment import PAGE_BYTES
 from holdfast.gate.members.leg import Leg, zero_all
 from holdfast.gate.runtime.claims import Hand
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 
 JOURNAL = 1 << 32
 """Stands for the journal where a hand says which leg it is in."""

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from holdfast.gate.front.front_end import FLUSH, READ, WRITE, ZERO, FrontEnded, Request
-from holdfast.system import fuse
-from holdfast.system.memory import aligned_buffer
-from holdfast.system.mounts import mount_at
+from holdfast.system.fuse import wire
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.resources.memory import aligned_buffer
 
 DEVICE_FILE = "device"
 """In the run directory: the regular file on which the gate's file system is mounted."""
@@ -25,15 +25,15 @@ _ENDED = (errno.ENODEV, errno.ECONNABORTED)
 """What the kernel says of a connection that was unmounted, or aborted (fs/fuse/dev.c)."""
 _AGAIN = (errno.EINTR, errno.EAGAIN, errno.ENOENT)
 """ENOENT: the request was interrupted before it was read."""
-_ZEROING = fuse.FALLOC_PUNCH_HOLE | fuse.FALLOC_ZERO_RANGE
-_SUPPORTED = fuse.FALLOC_KEEP_SIZE | _ZEROING
+_ZEROING = wire.FALLOC_PUNCH_HOLE | wire.FALLOC_ZERO_RANGE
+_SUPPORTED = wire.FALLOC_KEEP_SIZE | _ZEROING
 
 # Bound once: these are looked up for every request.
-_READ, _WRITE, _FSYNC, _RESEND = fuse.READ, fuse.WRITE, fuse.FSYNC, fuse.UNIQUE_RESEND
-_UNPACK_TRANSFER = fuse.IN_TRANSFER.unpack_from
+_READ, _WRITE, _FSYNC, _RESEND = wire.READ, wire.WRITE, wire.FSYNC, wire.UNIQUE_RESEND
+_UNPACK_TRANSFER = wire.IN_TRANSFER.unpack_from
 _request = tuple.__new__  # of a NamedTuple, without its own: a third of the time
 _NOTHING = memoryview(b"")
-_PACK_HEADER, _PACK_WRITTEN = fuse.OUT_HEADER.pack, fuse.OUT_WRITE.pack
+_PACK_HEADER, _PACK_WRITTEN = wire.OUT_HEADER.pack, wire.OUT_WRITE.pack
 
 
 class FuseFile:
@@ -48,9 +48,9 @@ class FuseFile:
     @classmethod
     def open(cls, run_directory: Path) -> FuseFile:
         """Mount a new connection on the device file."""
-        front = cls(run_directory, fuse.open_connection())
+        front = cls(run_directory, wire.open_connection())
         front._device.touch(mode=0o600)
-        fuse.mount_file(front.descriptor, front._device)
+        wire.mount_file(front.descriptor, front._device)
         return front
 
     @classmethod
@@ -85,7 +85,7 @@ class FuseFile:
 
     def refuse(self, request: Request) -> bool:
         """EIO."""
-        return self.send([fuse.error_reply(request.tag, errno.EIO)])
+        return self.send([wire.error_reply(request.tag, errno.EIO)])
 
     def send(self, reply: list[bytes | memoryview]) -> bool:
         """Write a reply; False when the kernel has one already."""
@@ -100,56 +100,56 @@ class FuseFile:
 
     def resend(self) -> None:
         """FUSE_NOTIFY_RESEND."""
-        os.write(self.descriptor, fuse.NOTIFY_RESEND)
+        os.write(self.descriptor, wire.NOTIFY_RESEND)
 
     def resized(self) -> None:
         """The kernel remembers the attributes for ever, unless it is told."""
-        fuse.attributes_changed(self.descriptor)
+        wire.attributes_changed(self.descriptor)
 
     def close(self) -> None:
         """Unmount; the connection ends when nothing has the file open any more."""
-        fuse.unmount_file(self._device)
+        wire.unmount_file(self._device)
 
     def reply_to_question(self, opcode: int, unique: int, body: bytes) -> bytes | None:
         """The reply to what is neither read, write, flush nor zeroing; None: it needs none."""
-        if opcode in fuse.NO_REPLY:
+        if opcode in wire.NO_REPLY:
             return None
         if self._size_bytes is None:
-            return fuse.error_reply(unique, errno.EIO)
+            return wire.error_reply(unique, errno.EIO)
         size_bytes = self._size_bytes()
-        if opcode in (fuse.GETATTR, fuse.SETATTR):
-            return fuse.attributes_reply(unique, size_bytes, fuse.ATTRIBUTE_SECONDS, self._token)
-        if opcode == fuse.OPEN:
-            return fuse.open_reply(unique)
-        if opcode in (fuse.FLUSH, fuse.RELEASE, fuse.DESTROY):
-            return fuse.plain_reply(unique)
-        if opcode == fuse.STATFS:
-            return fuse.statfs_reply(unique, size_bytes)
-        if opcode == fuse.INIT:
-            return fuse.init_reply(unique, memoryview(body))
-        if opcode == fuse.LSEEK:
-            _, offset, whence, _ = fuse.IN_LSEEK.unpack_from(body)
+        if opcode in (wire.GETATTR, wire.SETATTR):
+            return wire.attributes_reply(unique, size_bytes, wire.ATTRIBUTE_SECONDS, self._token)
+        if opcode == wire.OPEN:
+            return wire.open_reply(unique)
+        if opcode in (wire.FLUSH, wire.RELEASE, wire.DESTROY):
+            return wire.plain_reply(unique)
+        if opcode == wire.STATFS:
+            return wire.statfs_reply(unique, size_bytes)
+        if opcode == wire.INIT:
+            return wire.init_reply(unique, memoryview(body))
+        if opcode == wire.LSEEK:
+            _, offset, whence, _ = wire.IN_LSEEK.unpack_from(body)
             if offset >= size_bytes:
-                return fuse.error_reply(unique, errno.ENXIO)
-            return fuse.lseek_reply(unique, size_bytes if whence == os.SEEK_HOLE else offset)
-        if opcode == fuse.FALLOCATE:
-            _, offset, length, mode, _ = fuse.IN_FALLOCATE.unpack_from(body)
+                return wire.error_reply(unique, errno.ENXIO)
+            return wire.lseek_reply(unique, size_bytes if whence == os.SEEK_HOLE else offset)
+        if opcode == wire.FALLOCATE:
+            _, offset, length, mode, _ = wire.IN_FALLOCATE.unpack_from(body)
             if mode & ~_SUPPORTED or offset + length > size_bytes:
-                return fuse.error_reply(unique, errno.EOPNOTSUPP)
-            return fuse.plain_reply(unique)
-        return fuse.error_reply(unique, errno.ENOSYS)
+                return wire.error_reply(unique, errno.EOPNOTSUPP)
+            return wire.plain_reply(unique)
+        return wire.error_reply(unique, errno.ENOSYS)
 
     def zeroing(self, unique: int, body: bytes) -> Request | None:
         """Discard and write-zeroes of the loop device: hole punching and zeroing of the file.
 
         None: it asks for neither, or for what is not there.
         """
-        _, offset, length, mode, _ = fuse.IN_FALLOCATE.unpack_from(body)
+        _, offset, length, mode, _ = wire.IN_FALLOCATE.unpack_from(body)
         if mode & ~_SUPPORTED or not mode & _ZEROING or self._size_bytes is None:
             return None
         if offset + length > self._size_bytes():
             return None
-        keep = bool(mode & fuse.FALLOC_ZERO_RANGE)
+        keep = bool(mode & wire.FALLOC_ZERO_RANGE)
         return Request(ZERO, unique, offset, length, keep_allocated=keep, resent=unique >= _RESEND)
 
 
@@ -159,8 +159,8 @@ class FuseInbox:
 
     def __init__(self, front: FuseFile) -> None:
         self._front = front
-        self._header = memoryview(aligned_buffer(_PAGE))[: fuse.HEADER_BYTES]
-        self.buffer = memoryview(aligned_buffer(fuse.MAXIMUM_TRANSFER_BYTES + _PAGE))
+        self._header = memoryview(aligned_buffer(_PAGE))[: wire.HEADER_BYTES]
+        self.buffer = memoryview(aligned_buffer(wire.MAXIMUM_TRANSFER_BYTES + _PAGE))
         self._vectors = [self._header, self.buffer]
 
     def next(self) -> Request:
@@ -183,9 +183,9 @@ class FuseInbox:
                 return _request(Request, (WRITE, unique, offset, size, view, False, resent))
             if opcode == _FSYNC:
                 return _request(Request, (FLUSH, unique, 0, 0, _NOTHING, False, resent))
-            body = bytes(header[fuse.IN_HEADER.size :])
-            body += bytes(self.buffer[: max(0, length - fuse.HEADER_BYTES)])
-            if opcode == fuse.FALLOCATE:
+            body = bytes(header[wire.IN_HEADER.size :])
+            body += bytes(self.buffer[: max(0, length - wire.HEADER_BYTES)])
+            if opcode == wire.FALLOCATE:
                 request = self._front.zeroing(unique, body)
                 if request is not None:
                     return request

@@ -42,7 +42,7 @@ from holdfast.gate.log.segment import (
     padded,
     scan,
 )
-from holdfast.system.durable import sync_directory
+from holdfast.system.files.durable import sync_directory
 
 __all__ = ["Journal", "Kind", "Record", "describe"]
 

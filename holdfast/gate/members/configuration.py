@@ -27,7 +27,7 @@ from holdfast.model.volume import (
     JournalMode,
     LegState,
 )
-from holdfast.system.durable import replace_durably
+from holdfast.system.files.durable import replace_durably
 
 FILE_NAME = "gate.json"
 

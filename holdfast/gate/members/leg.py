@@ -30,8 +30,8 @@ from holdfast.gate.members.superblock import (
 )
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState
-from holdfast.system.memory import aligned_buffer
-from holdfast.system.process import close_quietly
+from holdfast.system.processes.process import close_quietly
+from holdfast.system.resources.memory import aligned_buffer
 
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 """Not a failure of the leg: a reason to wait for room."""

@@ -18,7 +18,7 @@ from typing import Any
 from holdfast.containers import open_container
 from holdfast.errors import HoldfastError
 from holdfast.gate.members.superblock import read_superblock
-from holdfast.system.process import close_all_except, fork_reporting
+from holdfast.system.processes.process import close_all_except, fork_reporting
 
 _MESSAGE_BYTES = 1 << 16
 

@@ -29,7 +29,7 @@ from holdfast.gate.runtime.incidents import Incident
 from holdfast.gate.runtime.shared_page import count
 from holdfast.model.version import VERSION
 from holdfast.model.volume import LegState
-from holdfast.system.memory import resident_bytes
+from holdfast.system.resources.memory import resident_bytes
 
 if TYPE_CHECKING:
     from holdfast.gate.processes.worker import Worker

@@ -18,8 +18,8 @@ from holdfast.gate.front import FRONT_END, FrontEnd
 from holdfast.gate.members.configuration import FILE_NAME
 from holdfast.gate.processes.remains import record_end
 from holdfast.gate.runtime import shared_page
-from holdfast.system.namespace import keep_mount_namespace
-from holdfast.system.own_group import remove_group
+from holdfast.system.mounts.namespace import keep_mount_namespace
+from holdfast.system.resources.own_group import remove_group
 
 SOCKET_FILE = "control"
 """In the run directory: the control socket."""

@@ -36,13 +36,13 @@ from holdfast.gate.processes.refusing import VainStarts
 from holdfast.gate.processes.worker import Worker
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.watching import BEAT_SECONDS, Watching
-from holdfast.system.logs import call_process
-from holdfast.system.memory import serve_write_back
-from holdfast.system.namespace import keep_mount_namespace
-from holdfast.system.own_group import OwnGroup
-from holdfast.system.process import has_ended, watch_leader, watch_thread
-from holdfast.system.process_state import lives, read_state, start_time
-from holdfast.system.unwaited import wait_until_written
+from holdfast.system.messages.logs import call_process
+from holdfast.system.messages.unwaited import wait_until_written
+from holdfast.system.mounts.namespace import keep_mount_namespace
+from holdfast.system.processes.process import has_ended, watch_leader, watch_thread
+from holdfast.system.processes.process_state import lives, read_state, start_time
+from holdfast.system.resources.memory import serve_write_back
+from holdfast.system.resources.own_group import OwnGroup
 
 _log = logging.getLogger(__name__)
 

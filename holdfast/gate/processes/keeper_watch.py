@@ -28,9 +28,9 @@ from holdfast.gate.processes.partner import (
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incident, Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
-from holdfast.system.namespace import keep_mount_namespace
-from holdfast.system.process import has_ended, watch_leader
-from holdfast.system.process_state import read_state, start_time
+from holdfast.system.mounts.namespace import keep_mount_namespace
+from holdfast.system.processes.process import has_ended, watch_leader
+from holdfast.system.processes.process_state import read_state, start_time
 
 LONGEST_PAUSE_SECONDS = 5.0
 """Keepers that cannot be started, again and again, are tried with a pause that grows so far."""

@@ -13,8 +13,8 @@ from time import monotonic
 from holdfast.errors import DeadlinePassed, GateGone, HoldfastError, StorageFailed, by_code
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.remains import abandoned_inode
-from holdfast.system.own_group import remove_group
-from holdfast.system.process import has_ended, watch_process
+from holdfast.system.processes.process import has_ended, watch_process
+from holdfast.system.resources.own_group import remove_group
 
 __all__ = ["gate_is_running", "start_gate", "stop_gate"]
 

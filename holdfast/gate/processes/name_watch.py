@@ -20,7 +20,12 @@ from typing import Any
 from holdfast.containers import open_container, path_of
 from holdfast.containers.device import identity_of
 from holdfast.gate.processes.channel import send_descriptor
-from holdfast.system.process import close_all_except, close_quietly, fork_reporting, take_descriptor
+from holdfast.system.processes.process import (
+    close_all_except,
+    close_quietly,
+    fork_reporting,
+    take_descriptor,
+)
 
 _MESSAGE_BYTES = 1 << 16
 

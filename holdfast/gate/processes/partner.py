@@ -17,8 +17,8 @@ from time import monotonic, monotonic_ns
 
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.watching import BEAT_SECONDS
-from holdfast.system.continue_timer import ContinueTimer
-from holdfast.system.process_state import STOPPED, TRACED, ProcessState
+from holdfast.system.processes.continue_timer import ContinueTimer
+from holdfast.system.processes.process_state import STOPPED, TRACED, ProcessState
 
 SHORTEST_LIMIT_SECONDS, LONGEST_LIMIT_SECONDS = 2.0, 10.0
 """A stopped process is waited for as long as a leg that hangs, within these bounds: a debugger

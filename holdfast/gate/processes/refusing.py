@@ -20,7 +20,7 @@ from holdfast.gate.processes.handover import Post
 from holdfast.gate.processes.partner import Ending
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incidents
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.children.expendable import in_expendable_child
 
 LONGEST_DELAY_SECONDS = 1.0
 """Between two workers that die before they serve."""

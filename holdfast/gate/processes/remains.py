@@ -18,8 +18,8 @@ from time import monotonic_ns, time
 from holdfast.gate.runtime import shared_page
 from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.system.boot import boot_id
-from holdfast.system.durable import replace_durably
-from holdfast.system.process_state import DEAD, STOPPED, read_state
+from holdfast.system.files.durable import replace_durably
+from holdfast.system.processes.process_state import DEAD, STOPPED, read_state
 
 STRATEGY = "lost"
 """Of the receipt: the gravest of all, applications got errors."""

@@ -20,7 +20,7 @@ from time import monotonic, monotonic_ns, sleep
 from holdfast.errors import DeadlinePassed, GateGone
 from holdfast.gate.processes.remains import living_processes
 from holdfast.gate.runtime import shared_page
-from holdfast.system.process_state import (
+from holdfast.system.processes.process_state import (
     DEAD,
     STOPPED,
     TRACED,

@@ -44,10 +44,10 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incident, Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
-from holdfast.system import memory
-from holdfast.system.process import has_ended, part_with_descriptors, watch_process
-from holdfast.system.process_state import start_time
-from holdfast.system.unwaited import wait_until_written
+from holdfast.system.messages.unwaited import wait_until_written
+from holdfast.system.processes.process import has_ended, part_with_descriptors, watch_process
+from holdfast.system.processes.process_state import start_time
+from holdfast.system.resources import memory
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
 from holdfast.model.volume import LegState
-from holdfast.system.process import close_quietly
+from holdfast.system.processes.process import close_quietly
 
 LOOK_SECONDS = 1.0
 """How often names are looked at: what was lost for so long costs one more command to notice."""

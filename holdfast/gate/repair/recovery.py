@@ -24,7 +24,7 @@ from holdfast.gate.repair.drill import Drills
 from holdfast.gate.repair.resync import Resync
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.model.volume import LegState
-from holdfast.system.process import close_quietly
+from holdfast.system.processes.process import close_quietly
 
 FIRST_PROBE_SECONDS = 0.1
 LONGEST_PROBE_SECONDS = 5.0

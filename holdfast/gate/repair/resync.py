@@ -19,7 +19,7 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.incidents import Incident
 from holdfast.model.volume import LegState
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 
 _ZEROS = bytes(REGION_BYTES)
 

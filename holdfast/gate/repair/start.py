@@ -29,7 +29,7 @@ from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import EQUALISING, copied, failed_legs, remembered_container
 from holdfast.gate.runtime.watching import Patience
 from holdfast.model.volume import LegState
-from holdfast.system.process import close_quietly, inherit_descriptor
+from holdfast.system.processes.process import close_quietly, inherit_descriptor
 
 _POLL_SECONDS = 0.01
 """How soon it is seen that the watchdog gave a thread up, which may never end."""

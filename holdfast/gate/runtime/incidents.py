@@ -19,7 +19,7 @@ from typing import Any
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import BUSY_SINCE
 from holdfast.model.receipt import Receipt, ReceiptStep
-from holdfast.system.durable import replace_durably
+from holdfast.system.files.durable import replace_durably
 
 GRAVITY = (
     *("resync", "replacement", "takeover", "keeper-takeover"),

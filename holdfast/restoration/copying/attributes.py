@@ -16,7 +16,7 @@ import os
 import stat
 from contextlib import suppress
 
-from holdfast.system.beneath import path_to
+from holdfast.system.files.beneath import path_to
 
 OTHER_TIME = "time of modification (earlier, later or finer than the new file system can have)"
 _GIVES_RIGHTS = ("security.", "trusted.")

@@ -30,7 +30,7 @@ from holdfast.restoration.copying.locating import as_questions
 from holdfast.restoration.copying.passes import PassResult
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.restoration.copying.worker import CopyWorker, Progress
-from holdfast.system.process import die_with_parent, set_name
+from holdfast.system.processes.process import die_with_parent, set_name
 
 START_SECONDS = 330.0
 """mkfs has 300 s."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from holdfast.restoration.copying.inode import Properties, give, properties_of
 from holdfast.restoration.copying.sharing import shared_bytes
-from holdfast.system.file_contents import make_equal
+from holdfast.system.files.file_contents import make_equal
 
 _COMPRESSION = "btrfs.compression"  # btrfs-property(8)
 

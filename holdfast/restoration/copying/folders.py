@@ -1,8 +1,8 @@
 """One side of a copy: every name below its root is opened through descriptors.
 
 Invariant: a name is looked up in a directory that is held open. That directory was reached from the
-root without following a link or entering another mount (system.beneath). Must never be given a path
-that leads out of the root.
+root without following a link or entering another mount (system.files.beneath). Must never be given
+a path that leads out of the root.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from holdfast.system.beneath import open_beneath
+from holdfast.system.files.beneath import open_beneath
 
 _ROOT_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 

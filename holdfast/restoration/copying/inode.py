@@ -11,7 +11,7 @@ import fcntl
 import struct
 from dataclasses import dataclass
 
-from holdfast.system.inode_flags import set_flags
+from holdfast.system.files.inode_flags import set_flags
 
 _GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS, 64 bit
 _GET_MORE, _SET_MORE = 0x801C581F, 0x401C5820  # FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 
 from holdfast.restoration.copying.tree import Tree
-from holdfast.system.beneath import open_beneath
-from holdfast.system.inode_identity import identity_of, is_same
+from holdfast.system.files.beneath import open_beneath
+from holdfast.system.files.inode_identity import identity_of, is_same
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW
 

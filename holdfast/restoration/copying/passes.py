@@ -28,9 +28,9 @@ from holdfast.restoration.copying.sharing import can_share
 from holdfast.restoration.copying.target_names import MADE_BY_MKFS, TargetNames
 from holdfast.restoration.copying.tree import Signature, Tree, differences, walk
 from holdfast.restoration.copying.walked_source import Elsewhere, Leased, WalkedSource
-from holdfast.system.beneath import reopen
-from holdfast.system.change_times import now_ns
-from holdfast.system.leases import Leases
+from holdfast.system.files.beneath import reopen
+from holdfast.system.files.change_times import now_ns
+from holdfast.system.files.leases import Leases
 
 _LOST_SHOWN = 20
 _ENTRY_BYTES = 4096

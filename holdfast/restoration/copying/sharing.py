@@ -10,8 +10,8 @@ import fcntl
 import struct
 from collections.abc import Iterator
 
-from holdfast.system.beneath import path_to
-from holdfast.system.statfs import file_system_type
+from holdfast.system.files.beneath import path_to
+from holdfast.system.files.statfs import file_system_type
 
 _FILE_SYSTEMS = frozenset({0x9123683E, 0x58465342, 0xCA451A4E})
 """<linux/magic.h>: btrfs, XFS, bcachefs."""

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from holdfast.restoration.copying.folders import Folders
 from holdfast.restoration.copying.tree import Tree
-from holdfast.system.beneath import names_in, reopen
+from holdfast.system.files.beneath import names_in, reopen
 
 MADE_BY_MKFS = b"lost+found"
 """Of ext4, at the root: stays where the source has none."""

@@ -20,8 +20,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from holdfast.errors import Blocked
-from holdfast.system.beneath import names_in, open_beneath
-from holdfast.system.change_times import is_settled
+from holdfast.system.files.beneath import names_in, open_beneath
+from holdfast.system.files.change_times import is_settled
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ESTALE})
 """What a path says that leads to something else since it was found."""

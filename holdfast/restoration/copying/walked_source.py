@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from holdfast.restoration.copying.folders import Folders
 from holdfast.restoration.copying.tree import GONE, SUBVOLUME_ROOT, Signature, Walked
-from holdfast.system.beneath import open_beneath, reopen
-from holdfast.system.leases import Leases
+from holdfast.system.files.beneath import open_beneath, reopen
+from holdfast.system.files.leases import Leases
 
 _READ = os.O_RDONLY | os.O_NOATIME | os.O_NONBLOCK
 """Without waiting: for a lease that was taken after we looked."""

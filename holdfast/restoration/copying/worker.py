@@ -17,11 +17,11 @@ from holdfast.applications.rebind.parking.placed_contents import OpenFile, copy_
 from holdfast.restoration.copying.locating import Question, locate
 from holdfast.restoration.copying.passes import Replica
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
-from holdfast.system.detached import mount_detached
-from holdfast.system.filesystem import make_filesystem
-from holdfast.system.loop import attach_private_loop
-from holdfast.system.mount_api import attributes_of, clone_tree, open_place, set_attributes
-from holdfast.system.syncfs import sync_file_system
+from holdfast.system.files.syncfs import sync_file_system
+from holdfast.system.mounts.detached import mount_detached
+from holdfast.system.mounts.mount_api import attributes_of, clone_tree, open_place, set_attributes
+from holdfast.system.storage.filesystem import make_filesystem
+from holdfast.system.storage.loop import attach_private_loop
 
 Progress = Callable[[float], None]
 """Told how many percent of a pass are done."""

@@ -15,10 +15,10 @@ from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
 from holdfast.restoration.storage import bring_up
 from holdfast.restoration.work import Work
-from holdfast.system.cover import Covers, make_covers, release
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mount_api import open_place
-from holdfast.system.mounts import mount_at
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.fuse.cover import Covers, make_covers, release
+from holdfast.system.mounts.mount_api import open_place
+from holdfast.system.mounts.mount_table import mount_at
 
 
 def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[int, int]:

@@ -10,7 +10,7 @@ from holdfast.mountpoints.capture import capture_device
 from holdfast.mountpoints.dismount import dismount
 from holdfast.restoration.steps.mounting import mount_storage, refuse_newcomers
 from holdfast.restoration.work import Work
-from holdfast.system.mounts import mounts
+from holdfast.system.mounts.mount_table import mounts
 
 
 class RemountStep:

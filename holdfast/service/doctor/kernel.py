@@ -11,8 +11,8 @@ from pathlib import Path
 from holdfast.errors import MissingFuse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.volume import Volume
+from holdfast.system.children.run import find_tool, run
 from holdfast.system.proc_text import lines
-from holdfast.system.run import find_tool, run
 
 _TAKEOVER_KERNEL = (6, 9)
 """First Linux with FUSE_NOTIFY_RESEND (FUSE protocol 7.40)."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
-from holdfast.system.loop import SECTOR_BYTES, detach_loop
-from holdfast.system.run import run
+from holdfast.system.children.run import run
+from holdfast.system.storage.loop import SECTOR_BYTES, detach_loop
 
 _CONTROL = Path("/dev/loop-control")
 _PROBE_BYTES = 1 << 20

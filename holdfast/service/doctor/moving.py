@@ -16,9 +16,9 @@ from pathlib import Path
 
 from holdfast.applications.rebind.tracing.threads import LAYOUT
 from holdfast.model.finding import Finding, Verdict
-from holdfast.system import ptrace
-from holdfast.system.cgroup import unified_mount
-from holdfast.system.kcmp import Shared, is_shared
+from holdfast.system.processes import ptrace
+from holdfast.system.processes.kcmp import Shared, is_shared
+from holdfast.system.resources.cgroup import unified_mount
 
 _CAP_SYS_PTRACE = 19  # linux/capability.h
 _YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")

@@ -13,9 +13,9 @@ from holdfast.config import Settings
 from holdfast.errors import Untrusted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
-from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import is_under, mount_holding
-from holdfast.system.trusted import judge_directory
+from holdfast.system.files.trusted import judge_directory
+from holdfast.system.mounts.mount_table import is_under, mount_holding
+from holdfast.system.storage.loop import loop_devices
 
 _FREE_BYTES = 1 << 30
 """Below this, journals of a few busy volumes could fill it: each keeps what is not flushed yet."""

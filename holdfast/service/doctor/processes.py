@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
-from holdfast.system.cgroup import unified_mount
-from holdfast.system.own_group import memory_limit_of_own_group
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import number_of
+from holdfast.system.resources.cgroup import unified_mount
+from holdfast.system.resources.own_group import memory_limit_of_own_group
 
 _CAP_IPC_LOCK = 14  # linux/capability.h
 _CAP_SYS_ADMIN = 21

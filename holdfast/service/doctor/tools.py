@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.service.doctor.kernel import kernel_has_file_system
-from holdfast.system.filesystem import KINDS
-from holdfast.system.run import find_tool
+from holdfast.system.children.run import find_tool
+from holdfast.system.storage.filesystem import KINDS
 
 _PROGRAMS = {
     "mount": "mount",

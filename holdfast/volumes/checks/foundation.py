@@ -1,7 +1,7 @@
 """What a path stands on, all the way down: managed volumes and file systems.
 
 Owns the rule that a volume is never below itself: a write to such a
-volume would wait for itself. The walk is `system.standing`'s; the gates' legs are ours.
+volume would wait for itself. The walk is `system.storage.standing`'s; the gates' legs are ours.
 Resolving a path asks its file system: call from an expendable child.
 """
 
@@ -14,8 +14,8 @@ from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import NoSuchVolume, OwnLeg, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
-from holdfast.system.mounts import is_under, mounts
-from holdfast.system.standing import parts_below
+from holdfast.system.mounts.mount_table import is_under, mounts
+from holdfast.system.storage.standing import parts_below
 from holdfast.volumes.gate_device import gate_device
 
 JOURNAL_DIRECTORY = "journal"

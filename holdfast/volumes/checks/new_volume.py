@@ -27,9 +27,9 @@ from holdfast.errors import (
 from holdfast.gate.members.superblock import container_bytes_needed, read_superblock
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume, check_name
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.filesystem import kind_of
-from holdfast.system.mounts import is_under, mount_at
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_table import is_under, mount_at
+from holdfast.system.storage.filesystem import kind_of
 from holdfast.volumes.checks.foundation import check_not_own_leg, check_state_directory
 from holdfast.volumes.checks.room import STRUCTURE_SHARE
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from holdfast.containers import Room, open_container
 from holdfast.errors import HoldfastError, TooSmall
 from holdfast.model.size import format_size
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.children.expendable import in_expendable_child
 
 STRUCTURE_SHARE = 64
 """A file system's own structures take up to 1/64 of its size (ext4: an inode of 256 bytes per

@@ -14,7 +14,7 @@ from holdfast.errors import DeadlinePassed, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.processes.launch import LOG_FILE, gate_is_running, start_gate
 from holdfast.model.reporter import SILENT, Reporter
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.children.expendable import in_expendable_child
 from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.stack.take_down import close_device, stop_gate
 from holdfast.volumes.undo import Undo

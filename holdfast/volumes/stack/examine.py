@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.config import Settings
-from holdfast.system.mounts import Mount, mounts_from
+from holdfast.system.mounts.mount_table import Mount, mounts_from
 from holdfast.volumes.gate_device import gate_device
 
 

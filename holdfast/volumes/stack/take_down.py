@@ -20,10 +20,10 @@ from holdfast.gate.runtime.shared_page import STOPPED, open_page
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.mountpoints.busy import users_in_words
 from holdfast.mountpoints.capture import capture_device
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mounts import Mount, unmount
-from holdfast.system.own_group import remove_group
-from holdfast.system.users import users_of_device
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_table import Mount, unmount
+from holdfast.system.mounts.users import users_of_device
+from holdfast.system.resources.own_group import remove_group
 from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.stack.examine import Stack, examine_stack
 

@@ -23,7 +23,7 @@ from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.remount import remount
 from holdfast.restoration.copying.child import Copying
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
-from holdfast.system.filesystem import make_filesystem
+from holdfast.system.storage.filesystem import make_filesystem
 from tests.faults.mounting import mount_image
 
 SIZES = {"ext4": 64 << 20, "xfs": 300 << 20, "btrfs": 128 << 20}

@@ -15,8 +15,8 @@ import pytest
 from holdfast.applications.rebind.tracing.detaching import detach_late_threads
 from holdfast.errors import Blocked, DeadlinePassed, Refused
 from holdfast.model.handle import HandleOutcome
-from holdfast.system import ptrace
-from holdfast.system.cgroup import frozen_by, request_freeze, unified_mount
+from holdfast.system.processes import ptrace
+from holdfast.system.resources.cgroup import frozen_by, request_freeze, unified_mount
 from tests.faults.fuse_tree import FuseTree
 from tests.kernel.rebind.bench import Bench, Program, run
 from tests.kernel.rebind.conftest import Hold

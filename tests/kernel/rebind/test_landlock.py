@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from holdfast.errors import Blocked
-from holdfast.system.landlock import has_landlock
+from holdfast.system.processes.landlock import has_landlock
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 

@@ -14,7 +14,7 @@ import pytest
 from holdfast.applications.rebind.opening.lifted_protection import give_back
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.model.handle import HandleOutcome
-from holdfast.system.inode_flags import flags_of
+from holdfast.system.files.inode_flags import flags_of
 from tests.kernel.rebind.bench import Bench, run
 from tests.kernel.rebind.conftest import Hold
 

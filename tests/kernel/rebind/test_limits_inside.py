@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.errors import Blocked, Refused
 from holdfast.model.handle import HandleOutcome
-from holdfast.system.process_state import start_time
+from holdfast.system.processes.process_state import start_time
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 

@@ -17,7 +17,7 @@ from holdfast.applications.rebind.rebind import Rebind
 from holdfast.errors import InUse, Refused
 from holdfast.model.handle import HandleOutcome
 from holdfast.mountpoints.capture import capture
-from holdfast.system import ptrace
+from holdfast.system.processes import ptrace
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 

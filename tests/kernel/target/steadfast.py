@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from holdfast.system.ptrace import status_fields
+from holdfast.system.processes.ptrace import status_fields
 from tests.waiting import wait_until
 
 KEPT = ("SigBlk", "SigIgn", "SigCgt", "Seccomp", "Threads", "CapEff", "State", "TracerPid")

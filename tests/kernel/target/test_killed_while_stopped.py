@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.applications.rebind.agent.tracee import Tracee
-from holdfast.system.ptrace import thread_ids
+from holdfast.system.processes.ptrace import thread_ids
 from tests.waiting import wait_until
 
 

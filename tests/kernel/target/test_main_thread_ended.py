@@ -13,7 +13,7 @@ from holdfast.applications.rebind.scan import blockers, judge
 from holdfast.applications.users import find_users
 from holdfast.errors import Refused
 from holdfast.mountpoints.capture import capture
-from holdfast.system.ptrace import has_ended
+from holdfast.system.processes.ptrace import has_ended
 from tests.waiting import wait_until
 
 SOURCE = """

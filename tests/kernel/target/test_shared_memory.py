@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from holdfast.applications.rebind.agent.tracee import Tracee
-from holdfast.system.ptrace import has_ended
+from holdfast.system.processes.ptrace import has_ended
 
 SOURCE = """
 #define _GNU_SOURCE

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.errors import InUse, Refused
-from holdfast.system.ptrace import tracer_of
+from holdfast.system.processes.ptrace import tracer_of
 from tests.kernel.target.steadfast import Steadfast
 from tests.waiting import wait_until
 

@@ -13,7 +13,7 @@ from holdfast.applications.freezers.servers import Protection, Servers, servers_
 from holdfast.errors import CannotFreeze, InvalidOption
 from holdfast.model.handle import Application, User
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.process_state import read_state
+from holdfast.system.processes.process_state import read_state
 
 
 def user(pid: int) -> User:

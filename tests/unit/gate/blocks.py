@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from holdfast.gate.runtime.claims import Hand
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 from tests.unit.gate.gate_in_process import BLOCK_BYTES, InProcessGate
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.errors import ForeignLeg
 from holdfast.model.volume import JournalMode, LegState
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 from tests.unit.gate.gate_in_process import BLOCK_BYTES, InProcessGate
 
 SIZE = 1 << 20

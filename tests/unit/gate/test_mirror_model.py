@@ -31,7 +31,7 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.superblock import bitmap_offset, search_superblock
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode, LegState
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 from tests.soak import rounds
 from tests.unit.gate.gate_in_process import (
     BLOCK_BYTES,

@@ -10,7 +10,7 @@ import pytest
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.members.superblock import bitmap_offset
 from holdfast.model.volume import JournalMode
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate
 

@@ -14,7 +14,7 @@ from holdfast.gate.processes.partner import (
     judge_silence,
 )
 from holdfast.gate.runtime.watching import BEAT_SECONDS
-from holdfast.system.process_state import ProcessState
+from holdfast.system.processes.process_state import ProcessState
 
 
 def state(letter: str) -> ProcessState:

@@ -6,8 +6,8 @@ import os
 
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import in_dismount_order, is_there
-from holdfast.system.mounts import Mount
-from holdfast.system.namespace import mount_namespace
+from holdfast.system.mounts.mount_table import Mount
+from holdfast.system.mounts.namespace import mount_namespace
 
 
 def point(number: int, path: str, parent: int = 1, namespace: int = 7) -> MountPoint:

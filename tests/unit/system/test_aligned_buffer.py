@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from resource import RUSAGE_THREAD, getrusage
 
-from holdfast.system.memory import aligned_buffer
+from holdfast.system.resources.memory import aligned_buffer
 from tests.forked import in_fork
 
 SIZE_BYTES = 1 << 20

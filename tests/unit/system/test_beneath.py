@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system.beneath import names_in, open_beneath, path_to, reopen
+from holdfast.system.files.beneath import names_in, open_beneath, path_to, reopen
 
 
 @pytest.fixture

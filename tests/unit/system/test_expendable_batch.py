@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from holdfast.system.expendable_batch import ask_each, asking
+from holdfast.system.children.expendable_batch import ask_each, asking
 
 
 def answer(item: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import DeadlinePassed, HoldsData, StorageFailed
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.children.expendable import in_expendable_child
 
 
 def test_the_result_comes_back_however_large() -> None:

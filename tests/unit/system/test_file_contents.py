@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from holdfast.system.file_contents import CHUNK_BYTES, make_equal
+from holdfast.system.files.file_contents import CHUNK_BYTES, make_equal
 
 
 def equal_after(tmp_path: Path, source: bytes, target: bytes) -> int:

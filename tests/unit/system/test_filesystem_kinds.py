@@ -8,8 +8,14 @@ import pytest
 
 from holdfast.errors import InvalidOption
 from holdfast.model.volume import FILE_SYSTEMS
-from holdfast.system.filesystem import KINDS, check_filesystem, fitting_label, identify, kind_of
-from holdfast.system.run import run
+from holdfast.system.children.run import run
+from holdfast.system.storage.filesystem import (
+    KINDS,
+    check_filesystem,
+    fitting_label,
+    identify,
+    kind_of,
+)
 
 
 def test_every_file_system_of_the_model_has_an_entry() -> None:

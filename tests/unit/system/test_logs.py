@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system import journald
-from holdfast.system.logs import LONGEST_FILE_BYTES, into_file
+from holdfast.system.messages import journald
+from holdfast.system.messages.logs import LONGEST_FILE_BYTES, into_file
 
 SAYING = """
 import logging, sys
 from pathlib import Path
-from holdfast.system import logs
-from holdfast.system.unwaited import wait_until_written
+from holdfast.system.messages import logs
+from holdfast.system.messages.unwaited import wait_until_written
 logs.set_up("command", write=logs.into_file(Path(sys.argv[1])))
 log = logging.getLogger("holdfast.anything")
 log.debug("too little")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system import mount_api
-from holdfast.system.mount_api import attributes_of
+from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.mount_api import attributes_of
 
 ACCESS_TIME = 0x70
 

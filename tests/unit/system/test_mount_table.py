@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.system.mounts import fstab_line, is_under, mounts, parse_mountinfo
+from holdfast.system.mounts.mount_table import fstab_line, is_under, mounts, parse_mountinfo
 
 TEXT = rb"""23 28 0:21 / /proc rw,relatime shared:13 master:1 - proc proc rw
 28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard

@@ -12,8 +12,8 @@ import pytest
 
 from holdfast.gate.processes.channel import Probe
 from holdfast.gate.processes.name_watch import Look
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.expendable_batch import ask_each
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.expendable_batch import ask_each
 
 
 def begin_look() -> object:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.system.printable import printable, printable_lines
+from holdfast.system.messages.printable import printable, printable_lines
 
 
 @pytest.mark.parametrize(

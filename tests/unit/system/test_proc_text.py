@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import holdfast
-from holdfast.system.mounts import parse_mountinfo
+from holdfast.system.mounts.mount_table import parse_mountinfo
 from holdfast.system.proc_text import (
     field,
     lines,
@@ -117,8 +117,8 @@ def test_swaps_and_control_groups() -> None:
 
 
 OTHERS_LINES = {
-    "system/run.py",
-    "system/filesystem.py",
+    "system/children/run.py",
+    "system/storage/filesystem.py",
     "restoration/not_kept.py",
     "demo/stage.py",
 }

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from holdfast.errors import CommandFailed, DeadlinePassed, MissingTool
-from holdfast.system.run import find_tool, run
+from holdfast.system.children.run import find_tool, run
 
 
 def test_output_is_captured_in_the_c_locale() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.system.standing import overlay_layers
+from holdfast.system.storage.standing import overlay_layers
 
 
 @pytest.mark.parametrize(

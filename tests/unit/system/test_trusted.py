@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import Untrusted
-from holdfast.system.trusted import fault_of, is_own_directory, open_file, own_directory
+from holdfast.system.files.trusted import fault_of, is_own_directory, open_file, own_directory
 
 STRANGER = 65534
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 HANGING = """
 import os
-from holdfast.system.unwaited import MOST_KEPT, wait_until_written, write_soon as complain
+from holdfast.system.messages.unwaited import MOST_KEPT, wait_until_written, write_soon as complain
 for number in range(3 * MOST_KEPT):
     complain(f"{number}")
 wait_until_written(0.05)
@@ -24,7 +24,7 @@ os.wait()
 
 WORKING = """
 import os
-from holdfast.system.unwaited import wait_until_written, write_soon as complain
+from holdfast.system.messages.unwaited import wait_until_written, write_soon as complain
 complain("first")
 wait_until_written()
 if not os.fork():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.system.users import User
+from holdfast.system.mounts.users import User
 
 
 def test_a_process_with_very_many_descriptors_fills_no_screen() -> None:

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from holdfast.system.syscalls import number_of
+from holdfast.system.processes.syscalls import number_of
 
 _SYSTEM_CALL = re.compile(r"\bSYS_(\w+)")
 _OPERAND = re.compile(r"\{(\w+)\}|(?<![+\w])(\d+)\b")

@@ -28,11 +28,11 @@ from holdfast.applications.rebind.agent.x86_64 import CALL
 from holdfast.applications.rebind.tracing.detaching import LET_GO_SECONDS
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
-from holdfast.system import ptrace
 from holdfast.system.proc import read_record
-from holdfast.system.ptrace import EVERY_SIGNAL
-from holdfast.system.registers import Registers
-from holdfast.system.syscalls import number_of
+from holdfast.system.processes import ptrace
+from holdfast.system.processes.ptrace import EVERY_SIGNAL
+from holdfast.system.processes.registers import Registers
+from holdfast.system.processes.syscalls import number_of
 
 _TURNS, _TURN_SECONDS = 200, 0.0002
 """How often it is looked whether calls have been made, before and while sleeping in between."""

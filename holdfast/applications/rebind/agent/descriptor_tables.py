@@ -25,9 +25,9 @@ from typing import Protocol
 
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.applications.rebind.tracing.threads import Threads
-from holdfast.system.kcmp import Shared, is_shared
 from holdfast.system.proc import descriptor_limit, link
-from holdfast.system.process import open_thread, take_descriptor
+from holdfast.system.processes.kcmp import Shared, is_shared
+from holdfast.system.processes.process import open_thread, take_descriptor
 
 MOST_AT_ONCE = 253
 """SCM_MAX_FD of include/net/scm.h."""

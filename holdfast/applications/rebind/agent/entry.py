@@ -26,10 +26,10 @@ from holdfast.applications.rebind.agent.harbour import (
 from holdfast.applications.rebind.agent.x86_64 import SLOT_START
 from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
 from holdfast.errors import Refused
-from holdfast.system import ptrace
 from holdfast.system.proc_text import Map
-from holdfast.system.ptrace import EVERY_SIGNAL
-from holdfast.system.syscalls import number_of
+from holdfast.system.processes import ptrace
+from holdfast.system.processes.ptrace import EVERY_SIGNAL
+from holdfast.system.processes.syscalls import number_of
 
 _STARTS = range(PAGE - SLOT_BYTES, -1, -SLOT_BYTES)
 """Of the slots in a page, from its end."""

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.x86_64 import EXIT, SLOT, WAIT
 from holdfast.system.proc_text import Map
-from holdfast.system.registers import Registers
+from holdfast.system.processes.registers import Registers
 
 PAGE = 4096
 EXIT_BYTES = 256

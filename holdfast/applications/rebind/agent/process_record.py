@@ -15,7 +15,7 @@ from holdfast.applications.rebind.agent.harbour import Harbour
 from holdfast.applications.rebind.agent.leftovers import abandoned_harbour_at
 from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
 from holdfast.model.bounded import Bounds, Word
-from holdfast.system.registers import Registers
+from holdfast.system.processes.registers import Registers
 
 Number = Annotated[int, Bounds(0, (1 << 31) - 1)]
 """Of a process, a thread or a descriptor."""

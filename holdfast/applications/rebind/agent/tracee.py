@@ -27,10 +27,10 @@ from holdfast.applications.rebind.agent.process_record import (
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.applications.rebind.tracing.threads import STOP_SECONDS, Threads, began_at
 from holdfast.applications.rebind.tracing.time_budget import TimeBudget
-from holdfast.system.namespace import shares_clocks
+from holdfast.system.mounts.namespace import shares_clocks
 from holdfast.system.proc import read
 from holdfast.system.proc_text import Map, parse_maps
-from holdfast.system.registers import Registers
+from holdfast.system.processes.registers import Registers
 
 DEAD_MOUNT_ERRORS = frozenset(
     (

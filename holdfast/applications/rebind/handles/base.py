@@ -32,7 +32,7 @@ from holdfast.applications.rebind.parking.placeholders import (
 )
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, LockKind
-from holdfast.system.mounts import parse_mountinfo
+from holdfast.system.mounts.mount_table import parse_mountinfo
 from holdfast.system.proc import link, read
 
 _OF_DESCRIPTION = (LockKind.FLOCK, LockKind.OPEN_FILE)

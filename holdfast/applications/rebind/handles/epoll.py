@@ -13,8 +13,8 @@ from contextlib import suppress
 from holdfast.applications.rebind.parking.notes import Registration
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle
-from holdfast.system.kcmp import Shared, order
 from holdfast.system.proc import link, names, read
+from holdfast.system.processes.kcmp import Shared, order
 
 _INTEREST = re.compile(
     rb"^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+)", re.MULTILINE

@@ -31,10 +31,10 @@ from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
-from holdfast.system import inotify
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.inode_identity import identity_from
-from holdfast.system.mounts import mounts
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files import inotify
+from holdfast.system.files.inode_identity import identity_from
+from holdfast.system.mounts.mount_table import mounts
 from holdfast.system.proc import link, read
 
 MOST_NUMBERS = 200_000

@@ -28,9 +28,9 @@ from holdfast.applications.rebind.parking.notes import HandleNote, MapDetails
 from holdfast.applications.rebind.parking.placeholders import MEMORY_LINK, Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
-from holdfast.system.pagemap import PAGE_BYTES, own_pages
 from holdfast.system.proc import link
-from holdfast.system.smaps import MapSettings, read_settings
+from holdfast.system.processes.pagemap import PAGE_BYTES, own_pages
+from holdfast.system.processes.smaps import MapSettings, read_settings
 
 _SHARED, _PRIVATE, _FIXED, _NO_RESERVE = 0x01, 0x02, 0x10, 0x4000  # asm-generic/mman*.h
 _PROTECTIONS = (("r", 1), ("w", 2), ("x", 4))

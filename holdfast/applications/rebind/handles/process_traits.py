@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from holdfast.applications.rebind.tracing.hindrances import frozen, hindrance
 from holdfast.system.proc import address_space_limit, descriptor_limit, read, read_record
 from holdfast.system.proc_text import parse_stat
-from holdfast.system.smaps import MapSettings, read_settings
+from holdfast.system.processes.smaps import MapSettings, read_settings
 
 _AT_PHENT = 4  # include/uapi/linux/auxvec.h: size of one program header
 _PROGRAM_HEADER_64_BYTES = 56  # sizeof(Elf64_Phdr)

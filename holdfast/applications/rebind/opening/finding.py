@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from holdfast.applications.rebind.opening.requests import Expected, OpenRequest
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.relocation import Relocation
-from holdfast.system.acting_as import Rights, acting_as
-from holdfast.system.beneath import open_beneath, reopen
-from holdfast.system.inode_identity import identity_of, is_same, number_of, open_identity
+from holdfast.system.files.beneath import open_beneath, reopen
+from holdfast.system.files.inode_identity import identity_of, is_same, number_of, open_identity
+from holdfast.system.processes.acting_as import Rights, acting_as
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG})
 _KINDS = {Expected.FILE: stat.S_ISREG, Expected.DIRECTORY: stat.S_ISDIR}

@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.model.bounded import read_object, typed
-from holdfast.system.beneath import path_to, reopen
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.inode_flags import PROTECTING, flags_of, set_flags
-from holdfast.system.inode_identity import identity_of, open_identity
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.beneath import path_to, reopen
+from holdfast.system.files.inode_flags import PROTECTING, flags_of, set_flags
+from holdfast.system.files.inode_identity import identity_of, open_identity
 
 _PREFIX = "set-aside-"
 _ABOUT = "the new storage"

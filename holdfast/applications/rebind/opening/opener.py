@@ -22,7 +22,7 @@ from holdfast.applications.rebind.opening.reopening import Reopening
 from holdfast.applications.rebind.opening.requests import OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.relocation import Relocation
 from holdfast.errors import DeadlinePassed, StorageFailed
-from holdfast.system.expendable import reap
+from holdfast.system.children.expendable import reap
 
 _AT_ONCE = 100
 """Descriptors in one message; the kernel takes 253 (SCM_MAX_FD)."""

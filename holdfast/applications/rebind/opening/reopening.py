@@ -27,8 +27,8 @@ from holdfast.applications.rebind.parking.observed import observe
 from holdfast.applications.rebind.parking.placed_contents import PlacedContents
 from holdfast.applications.rebind.parking.relocation import OtherContents, Relocation
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
-from holdfast.system.beneath import open_beneath, reopen
-from holdfast.system.file_contents import make_equal
+from holdfast.system.files.beneath import open_beneath, reopen
+from holdfast.system.files.file_contents import make_equal
 
 _TEMPORARY_FLAG = os.O_TMPFILE & ~os.O_DIRECTORY
 DROPPED_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC | _TEMPORARY_FLAG

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.model.handle import FileLock, HandleOutcome
-from holdfast.system.acting_as import Rights
+from holdfast.system.processes.acting_as import Rights
 
 
 class Expected(StrEnum):

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from holdfast.errors import TooSmall
 from holdfast.model.bounded import read_object
-from holdfast.system.beneath import reopen
-from holdfast.system.change_times import is_settled, now_ns
-from holdfast.system.file_contents import make_equal
+from holdfast.system.files.beneath import reopen
+from holdfast.system.files.change_times import is_settled, now_ns
+from holdfast.system.files.file_contents import make_equal
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 BLOCK_BYTES = 512

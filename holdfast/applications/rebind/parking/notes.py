@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.model.bounded import Word, typed
 from holdfast.model.handle import Handle, HandleKind
-from holdfast.system import inode_identity
+from holdfast.system.files import inode_identity
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from holdfast.model.bounded import Bounds, Word
-from holdfast.system.inode_identity import identity_of
-from holdfast.system.statx import remembered
+from holdfast.system.files.inode_identity import identity_of
+from holdfast.system.files.statx import remembered
 
 _CHUNK_BYTES = 1 << 20
 

@@ -24,10 +24,10 @@ from holdfast.applications.rebind.parking.kept_contents import (
     KeptCopy,
     no_room,
 )
-from holdfast.system.beneath import open_beneath, path_to, reopen
-from holdfast.system.file_contents import copy_ranges, make_equal
-from holdfast.system.inode_identity import identity_of, open_identity
-from holdfast.system.leases import Leases
+from holdfast.system.files.beneath import open_beneath, path_to, reopen
+from holdfast.system.files.file_contents import copy_ranges, make_equal
+from holdfast.system.files.inode_identity import identity_of, open_identity
+from holdfast.system.files.leases import Leases
 
 _MODE = 0o700
 

@@ -15,11 +15,11 @@ from contextlib import suppress
 from functools import cached_property
 from struct import pack
 
-from holdfast.system import fuse
-from holdfast.system.detached import mount_detached
+from holdfast.system.fuse import wire
+from holdfast.system.mounts.detached import mount_detached
 
 _OPEN_NO_FLUSH = 1 << 5  # FOPEN_NOFLUSH of <linux/fuse.h>: close(2) succeeds on a dead connection
-_REQUEST_BYTES = fuse.MAXIMUM_TRANSFER_BYTES + 4096  # the kernel refuses to fill less
+_REQUEST_BYTES = wire.MAXIMUM_TRANSFER_BYTES + 4096  # the kernel refuses to fill less
 MEMORY_NAME = "holdfast-parked"
 """Of the files in memory that take the place of maps and programs."""
 MEMORY_LINK = f"/memfd:{MEMORY_NAME} (deleted)"
@@ -104,7 +104,7 @@ def is_placeholder_directory(descriptor: int) -> bool:
 
 def _dead_file() -> int:
     """Open the one file of a FUSE file system whose server then dies."""
-    connection = fuse.open_connection()
+    connection = wire.open_connection()
     server = threading.Thread(target=_serve_until_opened, args=(connection,), daemon=True)
     root = -1
     try:
@@ -131,22 +131,22 @@ def _dead_file() -> int:
 def _serve_until_opened(connection: int) -> None:
     """Answer what comes up to and including the first OPEN."""
     opcode = 0
-    while opcode != fuse.OPEN:
+    while opcode != wire.OPEN:
         try:
             request = os.read(connection, _REQUEST_BYTES)
         except OSError:
             return
-        _, opcode, unique, *_ = fuse.IN_HEADER.unpack_from(request)
-        if opcode == fuse.INIT:
-            reply = fuse.init_reply(unique, memoryview(request)[fuse.IN_HEADER.size :])
-        elif opcode == fuse.OPEN:
+        _, opcode, unique, *_ = wire.IN_HEADER.unpack_from(request)
+        if opcode == wire.INIT:
+            reply = wire.init_reply(unique, memoryview(request)[wire.IN_HEADER.size :])
+        elif opcode == wire.OPEN:
             flags = pack("<QII", 0, _OPEN_NO_FLUSH, 0)
-            reply = fuse.OUT_HEADER.pack(16 + len(flags), 0, unique) + flags
-        elif opcode == fuse.GETATTR:
-            reply = fuse.attributes_reply(unique, 0)
-        elif opcode in fuse.NO_REPLY:
+            reply = wire.OUT_HEADER.pack(16 + len(flags), 0, unique) + flags
+        elif opcode == wire.GETATTR:
+            reply = wire.attributes_reply(unique, 0)
+        elif opcode in wire.NO_REPLY:
             continue
         else:
-            reply = fuse.plain_reply(unique)
+            reply = wire.plain_reply(unique)
         with suppress(OSError):
             os.write(connection, reply)

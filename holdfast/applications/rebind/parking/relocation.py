@@ -15,7 +15,7 @@ from typing import Any
 
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.model.bounded import typed
-from holdfast.system import inode_identity
+from holdfast.system.files import inode_identity
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.tracing.errors import Uncooperative
 from holdfast.model.handle import HandleKind
-from holdfast.system.acting_as import Rights, rights_of
+from holdfast.system.processes.acting_as import Rights, rights_of
 
 
 @dataclass

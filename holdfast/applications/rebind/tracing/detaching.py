@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from holdfast.system import ptrace
+from holdfast.system.processes import ptrace
 
 LET_GO_SECONDS = 0.2
 """How long is waited, to detach from it, for a thread that has not stopped yet."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from holdfast.system.cgroup import frozen_by
-from holdfast.system.kcmp import Shared, is_shared
-from holdfast.system.mounts import mounts
+from holdfast.system.mounts.mount_table import mounts
 from holdfast.system.proc import link, read_record
-from holdfast.system.process_state import read_state
+from holdfast.system.processes.kcmp import Shared, is_shared
+from holdfast.system.processes.process_state import read_state
+from holdfast.system.resources.cgroup import frozen_by
 
 _DISTURBED = "See what it waits for, or end it, then try again."
 

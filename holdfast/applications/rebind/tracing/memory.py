@@ -13,9 +13,9 @@ from functools import partial
 
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.errors import HoldfastError
-from holdfast.system import ptrace
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.pagemap import is_resident
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.processes import ptrace
+from holdfast.system.processes.pagemap import is_resident
 
 _PAGE_SECONDS = 1.0
 """For a page of a process to be read from its file."""

@@ -27,10 +27,10 @@ from holdfast.applications.rebind.tracing.hindrances import hindrance, runs_prog
 from holdfast.applications.rebind.tracing.memory import ProcessMemory
 from holdfast.applications.rebind.tracing.time_budget import TimeBudget, TimeBudgets
 from holdfast.errors import DeadlinePassed, Refused
-from holdfast.system import ptrace
 from holdfast.system.proc import link
-from holdfast.system.process_state import start_time
-from holdfast.system.registers import X86_64, Registers
+from holdfast.system.processes import ptrace
+from holdfast.system.processes.process_state import start_time
+from holdfast.system.processes.registers import X86_64, Registers
 
 STOP_SECONDS = 2.0
 """How long a thread may take to stop; one inside storage that does not answer takes longer."""

@@ -8,7 +8,7 @@ users together for half of it. Only the clock is read here; nobody is stopped.
 
 from __future__ import annotations
 
-from holdfast.system.process_state import user_of
+from holdfast.system.processes.process_state import user_of
 
 _SHARE_OF_ALL, _SHARE_OF_ONE = 1 / 2, 1 / 4
 """Of the time to the deadline: for all users together, and for one of them."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from holdfast.config import Settings
 from holdfast.gate.processes.remains import abandoned_inode
-from holdfast.system.fuse_control import abort_connection, waiting_requests
-from holdfast.system.loop import LoopDevice, loop_devices
-from holdfast.system.loop_backing import backing_identities
-from holdfast.system.mounts import mount_at
+from holdfast.system.fuse.connections import abort_connection, waiting_requests
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.storage.loop import LoopDevice, loop_devices
+from holdfast.system.storage.loop_backing import backing_identities
 from holdfast.volumes.gate_device.loop_on_fuse.device_file import device_file_of
 
 NAMELESS = ("", "/")

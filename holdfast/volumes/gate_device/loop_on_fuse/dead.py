@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from holdfast.errors import DeadlinePassed, GateGone
-from holdfast.system.expendable import in_expendable_child
+from holdfast.system.children.expendable import in_expendable_child
 
 _PROBE_SECONDS = 3.0
 _SERVER_GONE = (errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNABORTED, errno.EIO)

@@ -16,7 +16,10 @@ from holdfast.errors import InUse
 from holdfast.mountpoints.capture import capture_device
 from holdfast.mountpoints.dead import dismount_dead_path
 from holdfast.mountpoints.dismount import dismount
-from holdfast.system.loop import (
+from holdfast.system.mounts.mount_table import mount_at, mount_holding, mounts
+from holdfast.system.mounts.namespace import mount_namespace
+from holdfast.system.mounts.users import users_of_device
+from holdfast.system.storage.loop import (
     LoopDevice,
     attach_loop,
     detach_loop,
@@ -24,9 +27,6 @@ from holdfast.system.loop import (
     loop_devices_of,
     set_loop_capacity,
 )
-from holdfast.system.mounts import mount_at, mount_holding, mounts
-from holdfast.system.namespace import mount_namespace
-from holdfast.system.users import users_of_device
 from holdfast.volumes.gate_device.loop_on_fuse.abandoned import (
     NAMELESS,
     end_abandoned,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.gate.front.fuse_file import DEVICE_FILE
-from holdfast.system.mounts import Mount, mount_at
+from holdfast.system.mounts.mount_table import Mount, mount_at
 
 GATE_TYPE = "fuse.holdfast"
-"""How the mount table names every gate's file system (see system/fuse.py)."""
+"""How the mount table names every gate's file system (see system/fuse/wire.py)."""
 
 
 def device_file_of(settings: Settings, name: str) -> Path:

@@ -9,7 +9,7 @@ from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import REASONS
 from holdfast.applications.rebind.scan import judge_handle
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict
-from holdfast.system.smaps import MapSettings
+from holdfast.system.processes.smaps import MapSettings
 
 ROOT_CAPABILITIES = (1 << 41) - 1
 

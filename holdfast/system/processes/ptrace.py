@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from holdfast.system.proc import names, read_record
 from holdfast.system.proc_text import field
-from holdfast.system.registers import Layout, Registers
+from holdfast.system.processes.registers import Layout, Registers
 
 _CONT = 7
 _DETACH = 17

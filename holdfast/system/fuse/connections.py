@@ -11,8 +11,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.visitor import Visitor
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.visitor import Visitor
 
 _ABORT_SECONDS = 20.0
 """It waits for nobody but the processor."""

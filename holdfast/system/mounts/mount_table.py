@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import CommandFailed, InUse
+from holdfast.system.children.run import run
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import lines, number_of, unescaped
-from holdfast.system.run import run
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _FSTAB = Path("/etc/fstab")

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.system.mounts import Mount, mounts
+from holdfast.system.mounts.mount_table import Mount, mounts
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import lines, parse_control_groups
 

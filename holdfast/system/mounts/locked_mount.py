@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from holdfast.system import mount_api
+from holdfast.system.mounts import mount_api
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000  # <linux/sched.h>
 _MNT_DETACH = 2  # <linux/fs.h>

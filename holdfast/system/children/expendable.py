@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
-from holdfast.system.process import fork_reporting
+from holdfast.system.processes.process import fork_reporting
 
 Result = TypeVar("Result")
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import CommandFailed, InUse
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.run import run
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.run import run
 
 SECTOR_BYTES = 4096
 """Logical sector of our loop devices: what direct I/O below them needs, and the page size."""

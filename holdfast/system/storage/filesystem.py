@@ -16,11 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.errors import CommandFailed, InvalidOption
-from holdfast.system.capability import CAP_SYS_RESOURCE, has_capability
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mounts import MNT_DETACH, is_under
-from holdfast.system.run import run
-from holdfast.system.visitor import Visitor
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.run import run
+from holdfast.system.mounts.mount_table import MNT_DETACH, is_under
+from holdfast.system.mounts.visitor import Visitor
+from holdfast.system.processes.capability import CAP_SYS_RESOURCE, has_capability
 
 _MAKE_SECONDS = 300.0
 _GRACE_SECONDS = 5.0

@@ -2,7 +2,7 @@
 
 Invariant: the caller never waits longer than its budget. The child answers item by item; when an
 item hangs, the child is killed, that item stays unanswered, and a new child takes the rest. Same
-conditions as holdfast.system.expendable.
+conditions as holdfast.system.children.expendable.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from holdfast.system.expendable import reap
-from holdfast.system.process import fork_reporting
+from holdfast.system.children.expendable import reap
+from holdfast.system.processes.process import fork_reporting
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

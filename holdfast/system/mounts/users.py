@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.system.mounts import parse_mountinfo
+from holdfast.system.mounts.mount_table import parse_mountinfo
 from holdfast.system.proc import name_of, read, read_record
 from holdfast.system.proc_text import number_of, parse_maps
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.system.mounts import Mount, parse_mountinfo
+from holdfast.system.mounts.mount_table import Mount, parse_mountinfo
 from holdfast.system.proc_text import number_of
 
 _PROC = Path("/proc")

@@ -18,11 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.system.block import swap_paths
-from holdfast.system.fuse_control import connection_number
-from holdfast.system.loop import loop_devices
-from holdfast.system.mounts import Mount, mount_holding
+from holdfast.system.fuse.connections import connection_number
+from holdfast.system.mounts.mount_table import Mount, mount_holding
 from holdfast.system.proc_text import unescape
+from holdfast.system.storage.block import swap_paths
+from holdfast.system.storage.loop import loop_devices
 
 _CLASS_BLOCK = Path("/sys/class/block")
 _NUMBERS = Path("/sys/dev/block")

@@ -22,8 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import DeadlinePassed
-from holdfast.system.loop import LoopDevice, loop_devices
-from holdfast.system.run import abandon, begin
+from holdfast.system.children.run import abandon, begin
+from holdfast.system.storage.loop import LoopDevice, loop_devices
 
 Identity = tuple[int, int]
 """st_dev and st_ino."""

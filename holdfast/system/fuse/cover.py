@@ -25,18 +25,18 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from holdfast.errors import HoldfastError
-from holdfast.system import fuse
-from holdfast.system.detached import mount_detached
-from holdfast.system.mounts import Mount
-from holdfast.system.namespace import enter_mount_namespace, open_namespace
-from holdfast.system.process_state import lives, start_time
-from holdfast.system.visitor import Visitor, has_foreign_owner
+from holdfast.system.fuse import wire
+from holdfast.system.mounts.detached import mount_detached
+from holdfast.system.mounts.mount_table import Mount
+from holdfast.system.mounts.namespace import enter_mount_namespace, open_namespace
+from holdfast.system.mounts.visitor import Visitor, has_foreign_owner
+from holdfast.system.processes.process_state import lives, start_time
 
 _SUBTYPE = "holdfast-cover"
 FILE_SYSTEM = f"fuse.{_SUBTYPE}"
 """As the mount table calls it."""
 
-_BUFFER_BYTES = fuse.MAXIMUM_TRANSFER_BYTES + 4096
+_BUFFER_BYTES = wire.MAXIMUM_TRANSFER_BYTES + 4096
 """What /dev/fuse wants to be offered: the largest write and its headers."""
 
 _DETACH = 2
@@ -84,7 +84,7 @@ def make_covers(deadline_ns: int) -> Covers:
     name = f"holdfast-{uuid.uuid4().hex}"
     try:
         for kind in (stat.S_IFDIR, stat.S_IFREG):
-            connections.append(fuse.open_connection())
+            connections.append(wire.open_connection())
             roots.append(_mount(connections[-1], kind, name))
             _greet(connections[-1])
         server = _start_server(connections, deadline_ns, name)
@@ -128,10 +128,10 @@ def _greet(connection: int) -> None:
     if not poller.poll(int(_ANSWER_SECONDS * 1000)):
         raise HoldfastError("the kernel does not begin to speak FUSE", "holdfast doctor")
     request = os.read(connection, _BUFFER_BYTES)
-    _, opcode, unique, *_ = fuse.IN_HEADER.unpack_from(request)
-    if opcode != fuse.INIT:
+    _, opcode, unique, *_ = wire.IN_HEADER.unpack_from(request)
+    if opcode != wire.INIT:
         raise HoldfastError(f"the kernel began to speak FUSE with {opcode}", "holdfast doctor")
-    os.write(connection, fuse.init_reply(unique, memoryview(request)[fuse.IN_HEADER.size :]))
+    os.write(connection, wire.init_reply(unique, memoryview(request)[wire.IN_HEADER.size :]))
 
 
 def _start_server(connections: Sequence[int], deadline_ns: int, name: str) -> Server:
@@ -229,11 +229,11 @@ def _go_home() -> int:
 def _answer(connection: int, number: int, name: str, visitor: Visitor, home: int) -> None:
     with suppress(OSError):
         request = os.read(connection, _BUFFER_BYTES)
-        _, opcode, unique, _, _, _, pid, *_ = fuse.IN_HEADER.unpack_from(request)
+        _, opcode, unique, _, _, _, pid, *_ = wire.IN_HEADER.unpack_from(request)
         if number == errno.ESTALE and pid:
             _uncover(pid, name, visitor, home)
-        if opcode not in fuse.NO_REPLY:
-            os.write(connection, fuse.OUT_HEADER.pack(fuse.OUT_HEADER.size, -number, unique))
+        if opcode not in wire.NO_REPLY:
+            os.write(connection, wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -number, unique))
 
 
 def _uncover(pid: int, name: str, visitor: Visitor, home: int) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
-from holdfast.system.expendable import in_expendable_child
-from holdfast.system.mounts import Mount, parse_mountinfo
-from holdfast.system.namespace import enter_mount_namespace, mount_namespace
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_table import Mount, parse_mountinfo
+from holdfast.system.mounts.namespace import enter_mount_namespace, mount_namespace
 from holdfast.system.proc import read
 
 _CHILD_SECONDS = 5.0

@@ -10,7 +10,7 @@ import errno
 import struct
 from dataclasses import dataclass, field
 
-from holdfast.system.syscalls import number_of
+from holdfast.system.processes.syscalls import number_of
 
 _WORD = (1 << 64) - 1
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import Untrusted
-from holdfast.system.mounts import Mount, mount_number, mounts
+from holdfast.system.mounts.mount_table import Mount, mount_number, mounts
 
 _MOST_LINKS = 40
 """As the kernel follows (path_resolution(7))."""

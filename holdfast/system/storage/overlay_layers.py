@@ -14,7 +14,7 @@ import struct
 import uuid
 from contextlib import suppress
 
-from holdfast.system.beneath import names_in, reopen
+from holdfast.system.files.beneath import names_in, reopen
 
 _HANDLE_FID, _EMPTY_PATH = 0x200, 0x1000  # <linux/fcntl.h>
 _MOST_BYTES = 128

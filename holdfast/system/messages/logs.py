@@ -11,10 +11,10 @@ import logging
 import os
 from pathlib import Path
 
-from holdfast.system import journald
-from holdfast.system.printable import printable_lines
-from holdfast.system.trusted import open_file
-from holdfast.system.unwaited import Write, to_standard_error, write_soon
+from holdfast.system.files.trusted import open_file
+from holdfast.system.messages import journald
+from holdfast.system.messages.printable import printable_lines
+from holdfast.system.messages.unwaited import Write, to_standard_error, write_soon
 
 LEVEL_VARIABLE = "HOLDFAST_LOG"
 LEVELS = {
