@@ -14,6 +14,7 @@ import pytest
 from holdfast.errors import DeadlinePassed
 from holdfast.system.children.run import run
 from holdfast.system.storage.filesystem import grow_filesystem
+from holdfast.system.storage.loop import LoopDevice, loop_devices
 from holdfast.system.storage.loop_backing import ASK_SECONDS, backing_identities, devices_showing
 from tests.faults.hanging_loop import Where, hanging_loop
 from tests.faults.mounting import unmount
@@ -49,6 +50,11 @@ def attach() -> Iterator[Attach]:
 def stranger(disk_directory: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     with hanging_loop(disk_directory, request.param) as device:
         yield device
+
+
+def _alone(device: str) -> list[LoopDevice]:
+    """Not the devices of others on this host."""
+    return [each for each in loop_devices() if each.device == device]
 
 
 def _shown(path: Path) -> list[str]:
@@ -166,6 +172,55 @@ def _children() -> list[str]:
     """Names of this process's children, zombies too."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
+
+
+def _tool(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Another losetup: the host takes the processor from it, or kills it, at that place."""
+    folder.mkdir()
+    tool = folder / "losetup"
+    tool.write_text(f"#!/bin/sh\nfor device; do :; done\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    "script",
+    ['exec 3<"$device"; kill -STOP $$', "kill -STOP $$", 'exec 3<"$device"; while :; do :; done'],
+    ids=["with the device open", "before that", "too slow"],
+)
+@pytest.mark.parametrize("name", ["ours.img", "linked.img"])
+def test_who_gets_no_processor_may_have_been_asking_about_this_file(
+    image: Path,
+    attach: Attach,
+    ram_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    name: str,
+) -> None:
+    if name != image.name:
+        os.link(image, ram_directory / name)
+    device = attach(ram_directory / name)
+    _tool(ram_directory / "bin", monkeypatch, script)
+    with pytest.raises(DeadlinePassed, match=f"{device} did not say"):
+        devices_showing(image, _alone(device))
+
+
+def test_who_gets_no_processor_and_only_reads_may_show_it(
+    image: Path, attach: Attach, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = attach(image, "--read-only")
+    _tool(ram_directory / "bin", monkeypatch, 'exec 3<"$device"; kill -STOP $$')
+    with pytest.raises(DeadlinePassed, match=f"{device} did not say"):
+        devices_showing(image, _alone(device))
+
+
+def test_who_was_killed_has_not_answered(
+    image: Path, attach: Attach, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = attach(image)
+    _tool(ram_directory / "bin", monkeypatch, "kill -KILL $$")
+    with pytest.raises(DeadlinePassed, match=f"{device} did not say"):
+        devices_showing(image, _alone(device))
 
 
 def test_an_ext4_grows_beside_a_mounted_one_that_hangs(

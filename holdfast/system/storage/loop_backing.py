@@ -23,6 +23,8 @@ from pathlib import Path
 
 from holdfast.errors import DeadlinePassed
 from holdfast.system.children.run import abandon, begin
+from holdfast.system.proc import read_record
+from holdfast.system.processes.process_state import read_state
 from holdfast.system.storage.loop import LoopDevice, loop_devices
 
 Identity = tuple[int, int]
@@ -39,6 +41,8 @@ _ANSWER_BYTES = 4096
 _BLANK = "\\x20"
 """How `--raw` writes the blanks by which a number is aligned."""
 _FAILED = 1  # losetup(8)
+_ASLEEP = ("S", "D")
+"""States of proc_pid_stat(5): a request to a server is waited for in both."""
 _LOOK = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -47,12 +51,12 @@ def devices_showing(
 ) -> list[LoopDevice]:
     """The loop devices (of these) whose backing file is the one at this path; links are followed.
 
-    Blocks as that file's own storage does, and some seconds beyond that at most. A device that was
-    opened and does not answer shows another file: its file's storage does not answer, and this
-    file's does, before and after. One that cannot even be opened may wait for something else (who
-    writes back a lot, who changes how it is attached), and show anything: DeadlinePassed, unless
-    nobody writes to the file (then it could only read), or others show it. Raises OSError where
-    nothing is there.
+    Blocks as that file's own storage does, and some seconds beyond that at most. Where the one who
+    asks has the device open and waits in the kernel, it waits for another file: this one's storage
+    answers, before and after. Any other device that does not answer may show this file, so may one
+    that has its name: DeadlinePassed, unless others show it. Only where nobody writes to the file,
+    whoever waits to open a device (for who writes back a lot, who changes how it is attached) is
+    left out: it could only read. Raises OSError where nothing is there.
     """
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
@@ -64,16 +68,20 @@ def devices_showing(
         with _asking(each.device for each in devices) as questions:
             _await(questions, ASK_SECONDS)
             if not all(each.ended for each in questions):
+                _look(questions)
                 os.close(_open_again(place))
                 _await(questions, _AGAIN_SECONDS)
+                _look(questions)
             wanted = status.st_dev, status.st_ino
             found = [
                 device
                 for device, question in zip(devices, questions, strict=True)
                 if question.told == wanted or (question.failed and _has_name(device, path))
             ]
-            if not found and not unwritten:
-                _check_asked(questions)
+            if not found:
+                for device, question in zip(devices, questions, strict=True):
+                    if not question.answered:
+                        _check_elsewhere(device, question, path, unwritten=unwritten)
             return found
     finally:
         os.close(place)
@@ -127,6 +135,8 @@ class _Question:
         self.process: subprocess.Popen[str] | None = None
         self.told: Identity | None = None
         self.ended = False
+        self._seen = ("", "")
+        """What the last two looks have seen it wait in (proc_pid_syscall(5)); empty: nothing."""
 
     def ask(self) -> int:
         """Start it, if that was not done; where its answer is to be read."""
@@ -150,19 +160,35 @@ class _Question:
     @property
     def failed(self) -> bool:
         """Whether the device could not be opened: there is no node for it in /dev."""
-        return self.process is not None and self.process.returncode == _FAILED
+        return self.process is not None and self.process.poll() == _FAILED
 
-    def has_opened(self) -> bool:
-        """Whether it has the device open, so that it waits for the backing file."""
-        if self.process is None:
+    @property
+    def answered(self) -> bool:
+        """Whether it said what it found, if only that it found nothing; it was not killed."""
+        if not self.ended or self.process is None:
             return False
-        folder = Path(f"/proc/{self.process.pid}/fd")
-        with suppress(OSError):
-            for entry in folder.iterdir():
-                with suppress(OSError):
-                    if os.readlink(entry) == self.device:  # noqa: PTH115 - a plain system call
-                        return True
-        return False
+        return self.told is not None or self.process.poll() in (0, _FAILED)
+
+    def look(self) -> None:
+        """See what it waits in. Two looks tell who stands still from who is only slow."""
+        self._seen = self._seen[1], "" if self.process is None else _call_of(self.process.pid)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it stands in the kernel, in one and the same call since the look before."""
+        return bool(self._seen[1]) and self._seen[0] == self._seen[1]
+
+    @property
+    def waits_behind(self) -> bool:
+        """Whether it has the device open, and waits in it for the backing file."""
+        if self.process is None or not self.waits:
+            return False
+        try:
+            first = int(self._seen[1].split()[1], 16)
+            name = os.readlink(f"/proc/{self.process.pid}/fd/{first}")  # noqa: PTH115 - one call
+        except (OSError, ValueError, IndexError):
+            return False
+        return name == self.device
 
 
 @contextmanager
@@ -191,12 +217,36 @@ def _await(questions: Sequence[_Question], seconds: float) -> None:
             return
 
 
-def _check_asked(questions: Sequence[_Question]) -> None:
-    """Raise DeadlinePassed where one was not even opened in time."""
+def _look(questions: Iterable[_Question]) -> None:
     for each in questions:
-        if not each.ended and not each.has_opened():
-            raise DeadlinePassed(
-                f"{each.device} did not say within {ASK_SECONDS:g} s which file it shows",
-                f"Look at /sys/block/{Path(each.device).name}/loop/backing_file: let the storage"
-                " below that answer, or end it; then try again.",
-            )
+        each.look()
+
+
+def _call_of(pid: int) -> str:
+    """The system call in which a process waits, with its arguments (proc_pid_syscall(5)).
+
+    Empty: it runs, or would like to; somebody stopped it; it waits elsewhere, for memory say; or
+    nobody may see.
+    """
+    state = read_state(pid)
+    if state is None or state.state not in _ASLEEP:
+        return ""
+    try:
+        words = read_record(f"/proc/{pid}/syscall").decode()
+    except OSError:
+        return ""
+    return words if words[:1].isdigit() else ""
+
+
+def _check_elsewhere(
+    device: LoopDevice, question: _Question, path: str | os.PathLike[str], *, unwritten: bool
+) -> None:
+    """Raise DeadlinePassed unless a device that did not answer shows another file."""
+    named = _has_name(device, path)
+    if not named and (question.waits_behind or (unwritten and question.waits)):
+        return
+    raise DeadlinePassed(
+        f"{device.device} did not say within {ASK_SECONDS:g} s which file it shows",
+        f"Look at /sys/block/{Path(device.device).name}/loop/backing_file: let the storage below"
+        " that answer, or end it. On a busy host, try again.",
+    )
