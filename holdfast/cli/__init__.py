@@ -1,4 +1,4 @@
-"""The command line: one file per family of commands, each a thin layer over `holdfast.service`.
+"""The command line: a thin layer over `holdfast.service`. `commands/` has one file per family.
 
 Owns what is typed and what is printed. Invariant: plain values go to standard output, everything
 else to standard error; in a pipe there is no colour, no progress and no question. Must never

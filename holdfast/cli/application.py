@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import (
+from holdfast.cli.commands import (
     assess,
     demo,
     doctor,

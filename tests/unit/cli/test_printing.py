@@ -67,7 +67,7 @@ def test_a_strict_locale_is_no_reason_for_a_traceback(encoding: str, locale: str
 
 def test_no_other_module_of_the_commands_prints() -> None:
     found = []
-    for path in sorted(Path(holdfast.cli.__file__).parent.glob("*.py")):
+    for path in sorted(Path(holdfast.cli.__file__).parent.rglob("*.py")):
         if path.name == "output.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.cli.assess import Deadline
+from holdfast.cli.commands.assess import Deadline
 from holdfast.cli.options import AsJson, DryRun, VolumeName
 from holdfast.cli.output import note, print_json, say
 from holdfast.cli.session import session

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.assess import Deadline, Force, print_assessment
+from holdfast.cli.commands.assess import Deadline, Force, print_assessment
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
 from holdfast.cli.output import (
     confirm,

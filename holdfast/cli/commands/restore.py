@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.assess import Deadline, Force
-from holdfast.cli.migrate import show_intention, show_receipt, tell_limits
+from holdfast.cli.commands.assess import Deadline, Force
+from holdfast.cli.commands.migrate import show_intention, show_receipt, tell_limits
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
 from holdfast.cli.output import confirm, stepped_progress
 from holdfast.cli.session import session
