@@ -7,6 +7,7 @@ them, and every refusal is a ValueError, whatever was fed in. Pure.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import types
@@ -28,6 +29,20 @@ MOST_DEPTH = 16
 """How deep a value may be nested; our own have six levels."""
 
 T = TypeVar("T")
+
+
+class NewerFormat(OSError):
+    """It was written by a newer version of Holdfast: to be refused, and left as it is.
+
+    An OSError, so that it counts like what cannot be read: never as nothing, which may be written
+    over, and never as the older of two.
+    """
+
+    def __init__(self, what: str, found: int, known: int) -> None:
+        super().__init__(
+            errno.EPROTONOSUPPORT,
+            f"{what} is of a newer version of Holdfast (format {found}, this one reads {known})",
+        )
 
 
 @dataclass(frozen=True)

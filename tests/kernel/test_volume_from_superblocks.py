@@ -170,7 +170,6 @@ def _described(name: str, value: Any) -> Callable[[bytes], bytes]:
         _number("members", {}),
         _number("members", [{"number": 1}]),
         _number("descriptor", []),
-        _number("resync_cursor", 1 << 60),
         _described("name", ["x"]),
         _described("name", "../../etc"),
         _described("kind", "adopted"),

@@ -19,7 +19,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from holdfast.model.bounded import MOST_NUMBER
+from holdfast.model.bounded import MOST_NUMBER, NewerFormat
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 
 PAGE_BYTES = 4096
@@ -96,14 +96,19 @@ class SegmentHeader:
 
 
 def decode_segment_header(page: bytes) -> SegmentHeader | None:
-    """The header in a segment's first page; None when it is free, torn or damaged."""
+    """The header in a segment's first page; None when it is free, torn or damaged.
+
+    Raises NewerFormat.
+    """
     if len(page) < SEGMENT_COVERED.size + CHECKSUM.size:
         return None
     magic, version, chained, number, base, salt = SEGMENT_COVERED.unpack_from(page)
     (checksum,) = CHECKSUM.unpack_from(page, SEGMENT_COVERED.size)
-    if magic != SEGMENT_MAGIC or version != VERSION:
+    if magic != SEGMENT_MAGIC or checksum != zlib.crc32(page[: SEGMENT_COVERED.size]):
         return None
-    if checksum != zlib.crc32(page[: SEGMENT_COVERED.size]):
+    if version > VERSION:
+        raise NewerFormat("a segment of the journal", version, VERSION)
+    if version != VERSION:
         return None
     if number > MOST_NUMBER or base > MOST_NUMBER:
         return None  # the next one could not be written

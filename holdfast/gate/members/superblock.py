@@ -23,7 +23,7 @@ from typing import Any
 
 from holdfast.containers import Device
 from holdfast.errors import InvalidUrl
-from holdfast.model.bounded import read_object, typed, whole
+from holdfast.model.bounded import NewerFormat, read_object, typed, whole
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import LegState
 
@@ -61,7 +61,7 @@ _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = 64
 """Covered fields at 0, checksum at 32, zeros up to the body at 64."""
 
-_RESERVED = frozenset({"resync_from"})
+_RESERVED = frozenset({"resync_from", "resync_cursor"})
 """Keys that earlier versions wrote and nobody reads: not to be given another meaning."""
 
 
@@ -89,8 +89,6 @@ class Superblock:
     position: int = 0
     """Journal position up to which this leg is known to be durable."""
     state: LegState = LegState.IN_SYNC
-    resync_cursor: int | None = None
-    """Offset below which a running resynchronisation has copied everything."""
     members: tuple[Member, ...] = ()
     descriptor: dict[str, Any] = field(default_factory=dict)
     """The volume's properties (JSON values), for an attach without a catalog."""
@@ -146,16 +144,23 @@ def encode(superblock: Superblock) -> bytes:
 
 
 def decode(slot: bytes | bytearray | memoryview) -> Superblock | None:
-    """The superblock in a slot's 16 KiB, or None when it is not one: torn, damaged, foreign."""
+    """The superblock in a slot's 16 KiB, or None when it is not one: torn, damaged, foreign.
+
+    Raises NewerFormat.
+    """
     slot = bytes(slot)
     if len(slot) < HEADER_BYTES:
         return None
     magic, version, length, sequence = _COVERED.unpack_from(slot)
-    if magic != MAGIC or version != VERSION or length > len(slot) - HEADER_BYTES:
+    if magic != MAGIC or length > len(slot) - HEADER_BYTES:
         return None
     body = slot[HEADER_BYTES : HEADER_BYTES + length]
     (checksum,) = _CHECKSUM.unpack_from(slot, _COVERED.size)
     if checksum != zlib.crc32(body, zlib.crc32(slot[: _COVERED.size])):
+        return None
+    if version > VERSION:
+        raise NewerFormat("its superblock", version, VERSION)
+    if version != VERSION:
         return None
     try:
         return _superblock(read_object(body, SLOT_BYTES), sequence)
@@ -178,17 +183,16 @@ def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
     whole(found.container_bytes, "container_bytes")
     for member in (found.leg_number, *(each.number for each in found.members)):
         whole(member, "number of a leg", 0, MOST_LEG_NUMBER)
-    if found.resync_cursor is not None:
-        whole(found.resync_cursor, "resync_cursor", 0, found.size_bytes)
     return found
 
 
 def read_superblock(device: Device, container_bytes: int) -> Superblock | None:
     """The valid slot with the highest (epoch, sequence), or None when there is no valid one.
 
-    Blocks on the storage. Raises OSError when a slot cannot be read, unless the medium has a bad
-    place in exactly one of them and the other is valid: that one may be older, and is judged like
-    an older copy of the leg (by its epoch, and by its position). The next write repairs the place.
+    Blocks on the storage. Raises NewerFormat, and OSError when a slot cannot be read, unless the
+    medium has a bad place in exactly one of them and the other is valid: that one may be older, and
+    is judged like an older copy of the leg (by its epoch, and by its position). The next write
+    repairs the place.
     """
     if slot_offset(container_bytes, 0) < 0:
         return None
@@ -213,13 +217,15 @@ def find_superblock(
     """The newest superblock among these container sizes, and the one at which it lies.
 
     Of several legs' superblocks (a disk that had another life) that leg's count. Blocks on the
-    storage. Raises OSError when none is found, and a place could not be read.
+    storage. Raises NewerFormat, and OSError when none is found and a place could not be read.
     """
     found: list[tuple[Superblock, int]] = []
     unreadable: OSError | None = None
     for place in dict.fromkeys(places):
         try:
             superblock = read_superblock(device, place)
+        except NewerFormat:
+            raise
         except OSError as error:
             unreadable = error
             continue
@@ -237,8 +243,10 @@ def search_superblock(
     """Look for the tail of a container that was enlarged, from its end backwards, for that long.
 
     Only what says itself that it lies there is believed, so the image of a leg that is a file
-    inside of the volume is not. For when nobody remembers where the tail was. Raises OSError.
+    inside of the volume is not. For when nobody remembers where the tail was. Raises OSError, and
+    NewerFormat where nothing else was found: that one cannot be asked whether it lies there.
     """
+    newer: NewerFormat | None = None
     deadline = monotonic() + seconds
     end = _end(container_bytes)
     chunk = mmap.mmap(-1, _SEARCH_BYTES)
@@ -251,11 +259,17 @@ def search_superblock(
             for slot in range(SLOTS):
                 place = start + at + (SLOTS - slot) * SLOT_BYTES
                 if at % PAGE_BYTES == 0 and place <= container_bytes:
-                    superblock = read_superblock(device, place)
+                    try:
+                        superblock = read_superblock(device, place)
+                    except NewerFormat as error:
+                        newer = error
+                        continue
                     if superblock is not None and superblock.container_bytes == place:
                         return superblock, place
             at = chunk.rfind(MAGIC, 0, at)
         end = start
+    if newer is not None:
+        raise newer
     return None
 
 

@@ -144,6 +144,15 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         )
 
 
+def _check(verdict: Verdict, away: list[LegEntry]) -> None:
+    """Raise NoSource when no leg may be started from; it names why those that are away are."""
+    try:
+        verdict.check()
+    except NoSource as error:
+        reasons = [leg.reason for leg in away if leg.reason]
+        raise NoSource("; ".join((error.message, *reasons)), error.mend) from error
+
+
 def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     roster, mirror = recovery.roster, recovery.mirror
     memory, known = host_memory(mirror), roster.configuration
@@ -168,7 +177,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     for number, (leg, _) in opened.items():
         if number not in sources:
             leg.discard()
-    verdict.check()
+    _check(verdict, [leg for leg in roster.configuration.legs if leg.number not in opened])
     if not sources:
         urls = ", ".join(judged.url for judged in verdict.start_from)
         raise ForeignLeg(

@@ -6,8 +6,10 @@ import contextlib
 import mmap
 import os
 import signal
+import struct
 import tempfile
 import traceback
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.gate.log import segment
 from holdfast.gate.log.journal import Journal, Kind, describe
 from holdfast.gate.log.segment import PAGE_BYTES
+from holdfast.model.bounded import NewerFormat
 
 SEGMENT_BYTES = 64 << 10
 
@@ -341,6 +345,20 @@ def test_killed_at_any_instruction(tmp_path: Path, round_number: int) -> None:
         assert numbers == list(range(numbers[0], numbers[-1] + 1))
         assert acknowledged <= numbers[-1] + 1 <= acknowledged + 1
         append(journal, Kind.MARK, 0, b"")
+
+
+def test_a_segment_of_a_newer_version_is_refused_and_kept(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        append(journal, Kind.DATA, 0, b"1" * 4096)
+    (path,) = tmp_path.glob("segment-*")
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, len(segment.SEGMENT_MAGIC), segment.VERSION + 1)
+    covered = content[: segment.SEGMENT_COVERED.size]
+    segment.CHECKSUM.pack_into(content, len(covered), zlib.crc32(covered))
+    path.write_bytes(content)
+    with pytest.raises(NewerFormat, match="newer version"), opened(tmp_path):
+        pass
+    assert path.read_bytes() == content
 
 
 def test_describe(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 import zlib
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from holdfast.containers.device import DescriptorDevice
 from holdfast.errors import InvalidUrl
 from holdfast.gate.members import superblock as sb
+from holdfast.model.bounded import NewerFormat
 from holdfast.model.volume import LegState
 
 BASE = sb.Superblock("volume", "leg", 1, 16 << 20, epoch=1, sequence=0)
@@ -41,7 +43,6 @@ SUPERBLOCKS = st.builds(
     sequence=NUMBERS,
     position=NUMBERS,
     state=STATES,
-    resync_cursor=st.none() | st.integers(0, 1 << 40),
     members=st.lists(st.builds(sb.Member, LEG_NUMBERS, TEXT, TEXT, STATES), max_size=4).map(tuple),
     descriptor=st.dictionaries(TEXT, JSON, max_size=4),
     owner=TEXT,
@@ -74,15 +75,54 @@ def test_round_trip(superblock: sb.Superblock) -> None:
     assert sb.decode(encoded) == superblock
 
 
-def test_a_reserved_key_of_an_earlier_version_is_passed_over() -> None:
-    written = sb.Superblock("volume", "leg", 1, size_bytes=16 << 20, epoch=3, sequence=7)
-    values = {**asdict(written), "resync_from": 2}
+def slot_of(superblock: sb.Superblock, version: int = sb.VERSION, **more: object) -> bytes:
+    """A slot as another version of Holdfast may write it: of its format, with further keys."""
+    values = {**asdict(superblock), **more}
     values.pop("sequence")
     body = json.dumps(values).encode()
-    covered = struct.pack("<16sIIQ", sb.MAGIC, sb.VERSION, len(body), written.sequence)
+    covered = struct.pack("<16sIIQ", sb.MAGIC, version, len(body), superblock.sequence)
     checksum = struct.pack("<I", zlib.crc32(body, zlib.crc32(covered)))
     slot = (covered + checksum).ljust(sb.HEADER_BYTES, b"\0") + body
-    assert sb.decode(slot.ljust(sb.SLOT_BYTES, b"\0")) == written
+    return slot.ljust(sb.SLOT_BYTES, b"\0")
+
+
+def test_reserved_keys_of_an_earlier_version_are_passed_over() -> None:
+    written = sb.Superblock("volume", "leg", 1, size_bytes=16 << 20, epoch=3, sequence=7)
+    assert sb.decode(slot_of(written, resync_from=2, resync_cursor=None)) == written
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_of_a_newer_version_is_neither_passed_over_nor_the_older_one(
+    container: Container, slot: int
+) -> None:
+    """Also when the other slot is one that this version reads."""
+    device, size_bytes = container
+    sb.write_superblock(device, size_bytes, replace(BASE, sequence=1 - slot))
+    content = slot_of(replace(BASE, sequence=slot), version=sb.VERSION + 1, colour="blue")
+    with mmap.mmap(-1, sb.SLOT_BYTES) as aligned, memoryview(aligned) as view:
+        view[:] = content
+        device.write(view, sb.slot_offset(size_bytes, slot))
+    for read in (
+        lambda: sb.read_superblock(device, size_bytes),
+        lambda: sb.find_superblock(device, [size_bytes - 4096, size_bytes]),
+    ):
+        with pytest.raises(NewerFormat, match="newer version"):
+            read()
+
+
+def test_of_a_newer_version_is_found_by_a_search(container: Container) -> None:
+    device, size_bytes = container
+    with mmap.mmap(-1, sb.SLOT_BYTES) as aligned, memoryview(aligned) as view:
+        view[:] = slot_of(BASE, version=sb.VERSION + 1)
+        device.write(view, sb.slot_offset(size_bytes - (1 << 20), 0))
+    with pytest.raises(NewerFormat):
+        sb.search_superblock(device, size_bytes, seconds=10.0)
+
+
+def test_a_damaged_one_of_a_newer_version_is_none() -> None:
+    slot = bytearray(slot_of(BASE, version=sb.VERSION + 1))
+    slot[sb.HEADER_BYTES] ^= 1
+    assert sb.decode(slot) is None
 
 
 @given(SUPERBLOCKS, SUPERBLOCKS, st.integers(0, sb.SLOT_BYTES))
