@@ -11,22 +11,19 @@ import fcntl
 import mmap
 import os
 import stat
-from pathlib import Path
 from typing import ClassVar
 
 from holdfast.containers.contents import EDGE_BYTES, check_empty
 from holdfast.containers.device import DescriptorDevice, disk_device
-from holdfast.containers.local_path import parse_local_path
+from holdfast.containers.local_path import LocalPath
 from holdfast.containers.protocol import Place, Traits
 from holdfast.errors import (
-    ContainerFailed,
     HoldsData,
     InUse,
     InvalidUrl,
     NoSuchContainer,
     TooSmall,
 )
-from holdfast.model.container import ContainerUrl
 from holdfast.system.children.run import run
 from holdfast.system.storage.block import (
     device_size_bytes,
@@ -37,25 +34,13 @@ from holdfast.system.storage.block import (
 )
 
 
-class BlockContainer:
+class BlockContainer(LocalPath):
     """A block device; see Container for what each method promises."""
 
     traits: ClassVar[Traits] = Traits("device", reads_zero_when_new=False, has_holes=False)
     example: ClassVar[str] = "block:/dev/name"
-
-    def __init__(self, url: ContainerUrl) -> None:
-        self._url = url
-        self._path = Path(url.path)
-
-    @classmethod
-    def parse(cls, text: str) -> ContainerUrl:
-        """An absolute path."""
-        return parse_local_path("block", text)
-
-    @property
-    def url(self) -> str:
-        """The URL, normalised."""
-        return str(self._url)
+    kind: ClassVar[str] = "block"
+    below: ClassVar[str] = "the device"
 
     @property
     def image_path(self) -> str:
@@ -78,7 +63,7 @@ class BlockContainer:
     def room(self) -> None:
         """All of its bytes are there already, as far as anybody can tell from here."""
 
-    def clear(self) -> None:
+    def erase(self) -> None:
         """Zero its edges, where all that tells of contents lies, and erase every signature."""
         device = self.open()
         try:
@@ -91,16 +76,6 @@ class BlockContainer:
         finally:
             device.close()
         run(["wipefs", "--all", "--quiet", str(self._path)])
-
-    def exists(self) -> bool:
-        """Whether the device node exists."""
-        try:
-            self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            raise self._failed("cannot be examined", error) from error
-        return True
 
     def create(self, size_bytes: int) -> bool:
         """False for a device that exists; block devices are never created here."""
@@ -141,11 +116,7 @@ class BlockContainer:
                     f"{self._path} has partitions: {', '.join(parts)}",
                     "Use one of them, or erase the table on purpose (wipefs -a).",
                 )
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                own_bytes = device_size_bytes(descriptor)
-            finally:
-                os.close(descriptor)
+            own_bytes = self._size_bytes()
             check_empty(str(self._path), own_bytes, has_holes=False)
         except OSError as error:
             raise self._failed("cannot be read", error) from error
@@ -185,11 +156,7 @@ class BlockContainer:
     def grow(self, size_bytes: int) -> None:
         """Check that the device has grown to that size already; it cannot be grown from here."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                own_bytes = device_size_bytes(descriptor)
-            finally:
-                os.close(descriptor)
+            own_bytes = self._size_bytes()
         except OSError as error:
             raise self._failed("cannot be opened", error) from error
         if own_bytes < size_bytes:
@@ -201,6 +168,13 @@ class BlockContainer:
     def lies_on(self) -> str:
         """The device node itself, links resolved."""
         return os.path.realpath(self._path)
+
+    def _size_bytes(self) -> int:
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return device_size_bytes(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _check_device(self) -> None:
         try:
@@ -215,9 +189,3 @@ class BlockContainer:
             raise InvalidUrl(f"{self._path} is a file", f"Write file:{self._path}.")
         if not stat.S_ISBLK(mode):
             raise InvalidUrl(f"{self._path} is not a block device", "lsblk lists those.")
-
-    def _failed(self, what: str, error: OSError) -> ContainerFailed:
-        return ContainerFailed(
-            f"{self._path} {what}: {error.strerror or error}",
-            "Repair the device, or use another container.",
-        )

@@ -18,17 +18,15 @@ from typing import ClassVar
 
 from holdfast.containers.contents import check_empty
 from holdfast.containers.device import DescriptorDevice, image_device
-from holdfast.containers.local_path import parse_local_path
+from holdfast.containers.local_path import LocalPath
 from holdfast.containers.protocol import Place, Room, Traits
 from holdfast.containers.trust import check_place, open_believed, refuse_link
 from holdfast.errors import (
-    ContainerFailed,
     InUse,
     InvalidUrl,
     NoSuchContainer,
     TooSmall,
 )
-from holdfast.model.container import ContainerUrl
 from holdfast.system.children.run import run
 from holdfast.system.storage.block import swap_paths
 from holdfast.system.storage.loop_backing import devices_showing
@@ -37,25 +35,13 @@ _STAT_UNIT_BYTES = 512
 """Of st_blocks, stat(2)."""
 
 
-class FileContainer:
+class FileContainer(LocalPath):
     """An image file; see Container for what each method promises."""
 
     traits: ClassVar[Traits] = Traits("image", reads_zero_when_new=True, has_holes=True)
     example: ClassVar[str] = "file:/absolute/path.img"
-
-    def __init__(self, url: ContainerUrl) -> None:
-        self._url = url
-        self._path = Path(url.path)
-
-    @classmethod
-    def parse(cls, text: str) -> ContainerUrl:
-        """An absolute path."""
-        return parse_local_path("file", text)
-
-    @property
-    def url(self) -> str:
-        """The URL, normalised."""
-        return str(self._url)
+    kind: ClassVar[str] = "file"
+    below: ClassVar[str] = "the storage below it"
 
     @property
     def image_path(self) -> str:
@@ -91,20 +77,10 @@ class FileContainer:
         allocated_bytes = status.st_blocks * _STAT_UNIT_BYTES
         return Room(self.url, status.st_dev, free_bytes, status.st_size, allocated_bytes)
 
-    def clear(self) -> None:
+    def erase(self) -> None:
         """Punch one hole through all of it."""
         length = self._path.stat().st_size
         run(["fallocate", "--punch-hole", "--offset=0", f"--length={length}", str(self._path)])
-
-    def exists(self) -> bool:
-        """Whether the path exists; blocks as the storage does."""
-        try:
-            self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            raise self._failed("cannot be examined", error) from error
-        return True
 
     def create(self, size_bytes: int) -> bool:
         """Create the image, sparse; durable with its name when it returns. False: it existed."""
@@ -265,9 +241,3 @@ class FileContainer:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-    def _failed(self, what: str, error: OSError) -> ContainerFailed:
-        return ContainerFailed(
-            f"{self._path} {what}: {error.strerror or error}",
-            "Repair the storage below it, or use another container.",
-        )

@@ -88,7 +88,7 @@ class Container(Protocol):
         """What it may still take from storage that it shares; None: nothing. Raises OSError."""
         ...
 
-    def clear(self) -> None:
+    def erase(self) -> None:
         """Make a container that was checked to be empty read as empty again; its size stays.
 
         Durable on return. Raises OSError, HoldfastError.

@@ -75,7 +75,7 @@ def _remove(url: str, *, existed: bool) -> str:
     if not container.exists():
         return f"{url} was not made"
     if existed:
-        container.clear()
+        container.erase()
         return f"{url} is empty again"
     deadline = time.monotonic() + _LET_GO_SECONDS
     while True:

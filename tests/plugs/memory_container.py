@@ -7,8 +7,7 @@ import threading
 from typing import ClassVar
 
 from holdfast.containers import Device, Place, Traits
-from holdfast.containers.local_path import parse_local_path
-from holdfast.errors import HoldsData, InUse, NoSuchContainer, TooSmall
+from holdfast.errors import HoldsData, InUse, InvalidUrl, NoSuchContainer, TooSmall
 from holdfast.model.container import ContainerUrl
 
 
@@ -103,7 +102,9 @@ class MemoryContainer:
 
     @classmethod
     def parse(cls, text: str) -> ContainerUrl:
-        return parse_local_path("memory", text)
+        if not text.startswith("/"):
+            raise InvalidUrl(f"'memory:{text}' has no absolute path", "Write memory:/name.")
+        return ContainerUrl("memory", text)
 
     @property
     def url(self) -> str:
@@ -118,7 +119,7 @@ class MemoryContainer:
     def room(self) -> None:
         pass
 
-    def clear(self) -> None:
+    def erase(self) -> None:
         medium = MEDIA[self._url.path]
         medium.content[:] = bytes(len(medium.content))
 
