@@ -221,7 +221,7 @@ def _give_back(container: ContainerPlace) -> Callable[[], None]:
 
     def act() -> None:
         if container.exists:
-            in_expendable_child(open_container(container.url).clear, doing=container.url)
+            in_expendable_child(open_container(container.url).erase, doing=container.url)
         else:
             in_expendable_child(open_container(container.url).remove, doing=container.url)
 
