@@ -6,6 +6,7 @@ descriptor leads to is not known here: it counts as a file until a second look.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 
@@ -21,7 +22,7 @@ from holdfast.applications.fdinfo import (
     parse_watches,
 )
 from holdfast.applications.places import Places, inside_of
-from holdfast.applications.sighting import Sighting
+from holdfast.applications.sighting import Sighting, beyond_path
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.files.unix_sockets import BoundSocket
@@ -32,6 +33,9 @@ _TEMPORARY_FLAG = 0o20000000  # __O_TMPFILE, asm-generic/fcntl.h: O_TMPFILE is O
 _URING_ATTEMPTS = 5
 _NEVER_MOUNTED = ("/memfd:", "/dmabuf:", "/SYSV", "/anon_hugepage", "/[aio]", "/dev/zero")
 """Files on mounts of the kernel's own, which no namespace has."""
+
+_TOO_LONG = ""
+"""What no link says: a path of 4096 bytes or more, do_proc_readlink() of fs/proc/base.c."""
 
 Sockets = Mapping[int, BoundSocket]
 """Those that are bound on the volume, by the socket's own inode number."""
@@ -48,8 +52,10 @@ def descriptors(table: Table, places: Places, sockets: Sockets) -> Iterator[Sigh
     ):
         for name in os.listdir(links):  # noqa: PTH208 - thousands of times
             try:
-                target = os.readlink(name, dir_fd=links)
-                if target.startswith("/"):
+                target = _target(name, links)
+                if target == _TOO_LONG:
+                    yield from _beyond_path(table, name, texts, places)
+                elif target.startswith("/"):
                     sighting = _opened(table, name, target, texts, places)
                     if sighting is not None:
                         yield sighting
@@ -57,6 +63,25 @@ def descriptors(table: Table, places: Places, sockets: Sockets) -> Iterator[Sigh
                     yield from _special(table, int(name), target, places, sockets)
             except OSError:
                 pass  # closed meanwhile
+
+
+def _target(name: str, links: int) -> str:
+    """What a descriptor is of; `_TOO_LONG` where the kernel does not tell. Raises OSError."""
+    try:
+        return os.readlink(name, dir_fd=links)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return _TOO_LONG
+
+
+def _beyond_path(table: Table, name: str, texts: int, places: Places) -> Iterator[Sighting]:
+    information = parse_information(read_record(name, texts))
+    if information.mount_id in places.by_id:
+        handle = beyond_path(
+            f"descriptor {name}", table, information.mount_id, int(name), information.inode
+        )
+        yield Sighting(handle, f"{table.folder}/fd/{name}", table.namespace, mount_known=True)
 
 
 def _special(

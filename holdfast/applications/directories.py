@@ -6,16 +6,21 @@ meant, and otherwise asked of an expendable child.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
-from contextlib import suppress
 
 from holdfast.applications.places import Places
-from holdfast.applications.sighting import Sighting
+from holdfast.applications.sighting import Sighting, beyond_path
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.proc import link
 
 _LINKS = (("cwd", HandleKind.WORKING_DIRECTORY), ("root", HandleKind.ROOT))
+_WORDS = {
+    HandleKind.WORKING_DIRECTORY: "working directory",
+    HandleKind.ROOT: "root directory",
+    HandleKind.EXECUTABLE: "program",
+}
 
 
 def directories(table: Table, places: Places) -> Iterator[Sighting]:
@@ -31,8 +36,12 @@ def executable(table: Table, places: Places) -> Iterator[Sighting]:
 
 def _place(table: Table, name: str, kind: HandleKind, places: Places) -> Iterator[Sighting]:
     path = ""
-    with suppress(OSError):
+    try:
         path = link(f"{table.folder}/{name}")
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # whose mount that is, its inode tells
+            handle = beyond_path(_WORDS[kind], table)
+            yield Sighting(handle, f"{table.folder}/{name}", table.namespace, mount_known=False)
     mount = places.may_hold(path, table.namespace) if path else None
     if mount is not None:
         thread_id = table.thread_id if kind is not HandleKind.EXECUTABLE else None

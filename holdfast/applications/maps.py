@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from holdfast.applications.places import Places
-from holdfast.applications.sighting import Sighting
+from holdfast.applications.sighting import Sighting, beyond_path
 from holdfast.applications.tasks import Table
+from holdfast.model.bounded import MOST_CHARACTERS
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.children.expendable_batch import ask_each, asking
 from holdfast.system.proc import read
@@ -52,11 +53,16 @@ def asking_maps(
 
 
 def maps(table: Table, places: Places, found: Sequence[Map]) -> Iterator[Sighting]:
-    """The handles that these maps are."""
+    """The handles that these maps are; one whose path nobody could write down is `OTHER`."""
     for each in found:
         mount = places.may_hold(each.path, table.namespace)
         certain = mount is not None and places.is_certain(each.path, mount, table.namespace)
         mount = mount or places.of_device(each.device, table.namespace)
+        link = f"/proc/{table.pid}/map_files/{each.start:x}-{each.end:x}"
+        if len(each.path) > MOST_CHARACTERS:
+            handle = beyond_path("memory map", table, mount.id if mount else 0)
+            yield Sighting(handle, link, table.namespace, mount_known=certain)
+            continue
         handle = Handle(
             kind=HandleKind.MAP,
             pid=table.pid,
@@ -68,7 +74,6 @@ def maps(table: Table, places: Places, found: Sequence[Map]) -> Iterator[Sightin
             end=each.end,
             inode=each.inode,
         )
-        link = f"/proc/{table.pid}/map_files/{each.start:x}-{each.end:x}"
         yield Sighting(handle, link, table.namespace, mount_known=certain)
 
 

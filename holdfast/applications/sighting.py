@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from holdfast.applications.fdinfo import Watch
 from holdfast.applications.places import DELETED, Places, inside_of
+from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.children.expendable_batch import ask_each, asking
 from holdfast.system.files.statx import remembered
@@ -46,6 +47,21 @@ class Sighting:
     """Whether the mount is in no namespace (any more), and only the device can tell of what."""
     watch: Watch | None = None
     """For an inotify watch, whose path is found by other means."""
+
+
+def beyond_path(
+    what: str, table: Table, mount_id: int = 0, number: int | None = None, inode: int = 0
+) -> Handle:
+    """What is there, and has a path that is too long to be told or kept: nothing can move it."""
+    return Handle(
+        kind=HandleKind.OTHER,
+        pid=table.pid,
+        path=f"{what} of something whose path is too long",
+        mount_id=mount_id,
+        number=number,
+        thread_id=table.thread_id,
+        inode=inode,
+    )
 
 
 _Question = tuple[str, str]

@@ -50,7 +50,7 @@ def tables(facts: ProcessFacts) -> list[Table]:
     for thread in thread_ids(pid):
         with suppress(OSError):
             folder = f"/proc/{pid}/task/{thread}"
-            link(f"{folder}/cwd")  # a main thread that has ended while others go on has none
+            _check_directories(folder)
             table = Table(
                 pid=pid,
                 thread_id=None if thread == pid else thread,
@@ -62,6 +62,15 @@ def tables(facts: ProcessFacts) -> list[Table]:
             if table.descriptors or table.directories:
                 found.append(table)
     return found
+
+
+def _check_directories(folder: str) -> None:
+    """Raise OSError for a main thread that has ended while others go on: it has no directories."""
+    try:
+        link(f"{folder}/cwd")
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
 
 
 def _is_new(thread: int, what: Shared, found: list[Table], has: Callable[[Table], bool]) -> bool:

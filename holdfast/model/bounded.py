@@ -11,9 +11,10 @@ import errno
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
+from functools import cache, partial
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 MOST_BYTES = 16 << 20
@@ -54,9 +55,24 @@ class Bounds:
 
 
 Word = Annotated[int, Bounds(0, (1 << 64) - 1)]
-"""What the kernel calls u64: addresses, inode numbers, registers, masks, offsets."""
+"""What the kernel calls u64: addresses, inode numbers, registers, masks."""
 
-_HINTS: dict[type, dict[str, Any]] = {}
+HalfWord = Annotated[int, Bounds(0, (1 << 32) - 1)]
+"""u32: owners, modes, masks of events."""
+
+Signed = Annotated[int, Bounds(-(1 << 63), (1 << 63) - 1)]
+"""s64: positions in files (loff_t), times in nanoseconds."""
+
+SignedHalf = Annotated[int, Bounds(-(1 << 31), (1 << 31) - 1)]
+"""s32: what is `int` in the kernel's structures."""
+
+Number = Annotated[int, Bounds(0, (1 << 31) - 1)]
+"""Of a process, a thread, a descriptor, a watch."""
+
+_Converter = Callable[[Any, str], Any]
+"""Gives a value the type of its field; the text is the field's name. Raises ValueError."""
+
+_FIELDS: dict[type, dict[str, tuple[_Converter, bool]]] = {}
 
 
 def read_json(text: bytes | str, most_bytes: int = MOST_BYTES) -> Any:
@@ -86,16 +102,16 @@ def typed(kind: type[T], values: object) -> T:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{_called(values)} where {kind.__name__} must be")
-    hints = _HINTS.get(kind) or _HINTS.setdefault(kind, get_type_hints(kind, include_extras=True))
-    unknown = sorted(str(name) for name in values if name not in hints)
-    if unknown:
+    known = _FIELDS.get(kind) or _FIELDS.setdefault(kind, _fields_of(kind))
+    if not values.keys() <= known.keys():
+        unknown = sorted(str(name) for name in values if name not in known)
         raise ValueError(f"{kind.__name__} has no {unknown[0][:40]!r}")
     found: dict[str, Any] = {}
-    for each in fields(kind):  # type: ignore[arg-type]
-        if each.name in values:
-            found[each.name] = _converted(hints[each.name], values[each.name], each.name)
-        elif each.default is MISSING and each.default_factory is MISSING:
-            raise ValueError(f"{kind.__name__} lacks {each.name}")
+    for name, (converter, has_default) in known.items():
+        if name in values:
+            found[name] = converter(values[name], name)
+        elif not has_default:
+            raise ValueError(f"{kind.__name__} lacks {name}")
     return kind(**found)
 
 
@@ -116,32 +132,49 @@ def seconds(value: object, name: str, most: float = 1e9) -> float:
     return number
 
 
-def _converted(hint: Any, value: Any, name: str) -> Any:
-    """The value as this type. Raises ValueError."""
+def _fields_of(kind: type) -> dict[str, tuple[_Converter, bool]]:
+    """Of each field of a dataclass: its converter, and whether it has a default."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        each.name: (
+            _converter(hints[each.name]),
+            each.default is not MISSING or each.default_factory is not MISSING,
+        )
+        for each in fields(kind)
+    }
+
+
+@cache
+def _converter(hint: Any) -> _Converter:
+    """For this type. Made once: records have ten thousands of values, and processes wait."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
-        return value
+        return lambda value, name: value
     if origin is Annotated:
-        return whole(value, name, arguments[1].least, arguments[1].most)
+        bounds = arguments[1]
+        return lambda value, name: whole(value, name, bounds.least, bounds.most)
     if origin in (Union, types.UnionType):
-        return _one_of(arguments, value, name)
-    if origin in (list, tuple):
-        return _sequence(origin, arguments, value, name)
+        kinds = [_converter(each) for each in arguments if each is not types.NoneType]
+        return partial(_one_of, kinds, types.NoneType in arguments)
+    if origin is list or arguments[1:] == (...,):
+        return partial(_sequence, origin, _converter(arguments[0]))
+    if origin is tuple:
+        return partial(_entries, [_converter(each) for each in arguments])
     if origin is dict:
-        if not isinstance(value, dict):
-            raise ValueError(f"{name}: {_called(value)} where an object must be")
-        return {key: _converted(arguments[1], each, name) for key, each in value.items()}
+        return partial(_mapping, _converter(arguments[1]))
     if is_dataclass(hint):
-        return typed(hint, value)  # type: ignore[arg-type]
+        return lambda value, name: typed(hint, value)  # type: ignore[arg-type]
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(_converted(str, value, name))
-    return _plain(hint, value, name)
+        return lambda value, name: hint(_plain(str, value, name))
+    return partial(_plain, hint)
 
 
 def _plain(hint: Any, value: Any, name: str) -> Any:
     if hint is float:
         return _number(value, name)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+    if type(value) is not hint and (
+        not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)
+    ):
         raise ValueError(f"{name}: {_called(value)} where {hint.__name__} must be")
     if hint is int and not -MOST_NUMBER <= value <= MOST_NUMBER:
         raise ValueError(f"{name} is beyond every bound")
@@ -160,27 +193,39 @@ def _number(value: object, name: str) -> float:
     return value
 
 
-def _one_of(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
-    if value is None and types.NoneType in kinds:
+def _one_of(kinds: Sequence[_Converter], or_none: bool, value: Any, name: str) -> Any:
+    if value is None and or_none:
         return None
-    for kind in kinds:
-        if kind is not types.NoneType:
-            try:
-                return _converted(kind, value, name)
-            except ValueError as error:
-                refusal = error
+    for converter in kinds:
+        try:
+            return converter(value, name)
+        except ValueError as error:
+            refusal = error
     raise refusal
 
 
-def _sequence(kind: type, arguments: tuple[Any, ...], value: Any, name: str) -> Any:
+def _mapping(converter: _Converter, value: Any, name: str) -> dict[Any, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: {_called(value)} where an object must be")
+    return {key: converter(each, name) for key, each in value.items()}
+
+
+def _sequence(kind: type, converter: _Converter, value: Any, name: str) -> Any:
+    _check_list(value, name)
+    return kind([converter(each, name) for each in value])
+
+
+def _entries(converters: Sequence[_Converter], value: Any, name: str) -> tuple[Any, ...]:
+    _check_list(value, name)
+    if len(value) != len(converters):
+        raise ValueError(f"{name} must have {len(converters)} entries")
+    pairs = zip(converters, value, strict=True)
+    return tuple([converter(each, name) for converter, each in pairs])
+
+
+def _check_list(value: Any, name: str) -> None:
     if not isinstance(value, list | tuple):
         raise ValueError(f"{name}: {_called(value)} where a list must be")
-    if kind is list or arguments[1:] == (...,):
-        return kind(_converted(arguments[0], each, name) for each in value)
-    if len(value) != len(arguments):
-        raise ValueError(f"{name} must have {len(arguments)} entries")
-    pairs = zip(arguments, value, strict=True)
-    return tuple(_converted(each, entry, name) for each, entry in pairs)
 
 
 def _check_depth(value: Any, left: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from holdfast.model.bounded import Word
+from holdfast.model.bounded import Number, Signed, SignedHalf, Word
 
 
 class HandleKind(StrEnum):
@@ -55,10 +55,10 @@ class FileLock:
     kind: LockKind
     mode: str
     """read | write."""
-    start: Word = 0
-    end: Word | None = None
+    start: Signed = 0
+    end: Signed | None = None
     """Last byte that is locked; None: to the end of the file, however it grows."""
-    holder_pid: int = 0
+    holder_pid: SignedHalf = 0
     """Who has taken it, as our /proc counts; 0: not told, or nobody in particular (OFD)."""
 
 
@@ -77,12 +77,13 @@ class Handle:
     mode: str = ""
     """r | w | rw for descriptors; rwx and s or p for maps, as in /proc/PID/maps; `listening` for a
     socket that accepts connections."""
-    number: int | None = None
+    number: Number | None = None
     """The descriptor's number."""
-    thread_id: int | None = None
+    thread_id: Number | None = None
     """A thread with a table of descriptors or directories of its own; None: the process's."""
-    offset: Word = 0
-    """File position in bytes; of a map: where in the file it begins."""
+    offset: Signed = 0
+    """File position in bytes; of a map: where in the file it begins; of a directory whatever its
+    file system says (FUSE and NFS: any 64 bits)."""
     flags: int = 0
     """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it; of an inotify watch its
     mask."""

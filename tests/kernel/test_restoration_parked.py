@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.errors import InUse, UnreadableRecord
+from holdfast.errors import Blocked, InUse, UnreadableRecord
 from holdfast.model.recovery import Left
 from holdfast.service import Holdfast
 from tests.kernel.restoration_bench import application, make_image, mounted
@@ -96,4 +96,40 @@ def test_what_is_parked_cannot_be_read(
             journal.write_text(text)
             holdfast.attach_volume("data")
             running.wait_for_more()
+            assert running.verify() > 0
+
+
+DEEP = """
+import mmap, os, sys
+os.chdir(sys.argv[1])
+for _ in range(260):
+    os.mkdir("d" * 255)
+    os.chdir("d" * 255)
+file = os.open("file", os.O_RDWR | os.O_CREAT)
+os.truncate(file, 4096)
+mapped = mmap.mmap(file, 4096)
+os.chdir("/")
+os.closerange(file, file + 10)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_one_whose_handle_cannot_be_written_down(settings: Settings, ram_directory: Path) -> None:
+    """It is named before anybody is stopped; nobody's handles are lost for it."""
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        program = [sys.executable, "-c", DEEP, str(path)]
+        with (
+            subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as deep,
+            application(path, ram_directory / "record") as running,
+        ):
+            assert deep.stdout is not None
+            assert deep.stdout.readline() == b"ready\n"
+            with pytest.raises(Blocked, match=f"process {deep.pid}"):
+                holdfast.restorations.park("data", 60.0)
+            deep.communicate(timeout=30)
+            assert path.is_mount()
+            assert holdfast.restorations.in_progress("data") is None
             assert running.verify() > 0

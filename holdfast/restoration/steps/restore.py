@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from holdfast.applications.rebind.parking.relocation import CopiedFiles, FilePlace
+from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
@@ -68,9 +68,7 @@ class RestoreStep:
         rebind = parked(work)
         if rebind is not None and rebind.pids:
             found = copying.locate(rebind.inodes(), work.seconds_left())
-            rebind.files_were_copied(
-                CopiedFiles({key: FilePlace(*each) for key, each in found.items()})
-            )
+            rebind.files_were_copied(CopiedFiles.of(found))
 
     def _complete_copy(self, work: Work) -> dict[str, int] | None:
         """How many files lack what in the copy; None: it was complete before."""

@@ -19,6 +19,7 @@ LASTING = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"})
 _AT_FDCWD, _AT_SYMLINK_FOLLOW, _AT_EMPTY_PATH = -100, 0x400, 0x1000  # <linux/fcntl.h>
 _MOST_BYTES = 128
 """MAX_HANDLE_SZ of <linux/exportfs.h>."""
+_MOST_KIND = (1 << 31) - 1
 _HEAD = struct.Struct("=Ii")
 """struct file_handle: how many bytes follow, their type."""
 
@@ -90,8 +91,11 @@ def open_identity(mount: int, identity: str) -> int:
 
 def check(identity: str) -> None:
     """Raises ValueError when a text that was read is no identity; empty is one: it is not told."""
-    if identity:
-        _parts(identity)
+    if not identity:
+        return
+    kind, handle = _parts(identity)
+    if not 0 <= kind <= _MOST_KIND or len(handle) > _MOST_BYTES:
+        raise ValueError(f"{identity[:80]!r} is no identity of an inode")
 
 
 def _parts(identity: str) -> tuple[int, bytes]:

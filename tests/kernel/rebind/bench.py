@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.parking.relocation import CopiedFiles, FilePlace
+from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
 from holdfast.model.handle import User
@@ -163,9 +163,7 @@ class Bench:
             copying.take_source(CopySource(device=str(self.image), filesystem=kind, is_image=True))
             copying.run_pass(verify=True)
             found = copying.locate(rebind.inodes(), 30)
-            rebind.files_were_copied(
-                CopiedFiles({key: FilePlace(*each) for key, each in found.items()})
-            )
+            rebind.files_were_copied(CopiedFiles.of(found))
             copying.finish()
         finally:
             copying.close()

@@ -37,6 +37,8 @@ from holdfast.system.processes.syscalls import number_of
 _TURNS, _TURN_SECONDS = 200, 0.0002
 """How often it is looked whether calls have been made, before and while sleeping in between."""
 
+_LATEST_NS = (1 << 63) - 1
+"""KTIME_MAX of <linux/ktime.h>: no clock of the kernel goes beyond it."""
 _BATCH_NS = 10 * 10**9
 """How long a thread that has made its calls waits at least to be interrupted."""
 
@@ -145,13 +147,18 @@ class Calls:
         self._threads.memory.write(self.harbour.address, code)
 
     def learn_clock(self) -> None:
-        """Compare deadlines with the clock that these threads see. Raises OSError."""
+        """Compare deadlines with the clock that these threads see. Raises OSError.
+
+        Raises Uncooperative for a time that no clock shows: somebody else has written it there.
+        """
         address = self.harbour.scratch
         before_ns = time.monotonic_ns()
         self.call("clock_gettime", (time.CLOCK_MONOTONIC, address))
         after_ns = time.monotonic_ns()
         seconds, rest_ns = struct.unpack("<qq", self._threads.memory.read(address, 16))
         there_ns = seconds * 10**9 + rest_ns
+        if not (0 <= there_ns <= _LATEST_NS and 0 <= rest_ns < 10**9):
+            raise self._threads.give_up(self._threads.executor, "read its clock")
         if not before_ns <= there_ns <= after_ns:
             self.harbour = replace(self.harbour, clock_offset_ns=there_ns - before_ns)
             self.write_exits()

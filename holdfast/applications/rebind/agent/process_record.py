@@ -8,17 +8,13 @@ in that very harbour; otherwise they run already, and what the record says of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from holdfast.applications.rebind.agent.calls import Calls
 from holdfast.applications.rebind.agent.harbour import Harbour
 from holdfast.applications.rebind.agent.leftovers import abandoned_harbour_at
 from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
-from holdfast.model.bounded import Bounds, Word
+from holdfast.model.bounded import Number, Signed, Word
 from holdfast.system.processes.registers import Registers
-
-Number = Annotated[int, Bounds(0, (1 << 31) - 1)]
-"""Of a process, a thread or a descriptor."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +44,11 @@ class ProcessRecord:
     token: Word
     """Tells this harbour from any other."""
     threads: tuple[ThreadRecord, ...]
-    descriptor_limit: tuple[int, int]
+    descriptor_limit: tuple[Word, Word]
     """RLIMIT_NOFILE, soft and hard."""
     descriptors: tuple[tuple[Number, tuple[Number, ...]], ...]
     """Of each table by a thread that uses it: the numbers in it when the process stopped."""
-    clock_offset_ns: int = 0
+    clock_offset_ns: Signed = 0
     """How far CLOCK_MONOTONIC is ahead of ours where it lives."""
 
 

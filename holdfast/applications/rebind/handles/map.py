@@ -263,7 +263,10 @@ def _map(process: StoppedProcess, note: HandleNote, number: int) -> str:
 def _write_back(process: StoppedProcess, note: HandleNote, saved: int) -> None:
     for address, length, position in note.details_as(MapDetails).pages:
         for done in range(0, length, _PAGES_AT_ONCE_BYTES):
-            part = os.pread(saved, min(_PAGES_AT_ONCE_BYTES, length - done), position + done)
+            wanted = min(_PAGES_AT_ONCE_BYTES, length - done)
+            part = os.pread(saved, wanted, position + done)
+            if len(part) < wanted:
+                raise OSError(errno.ENODATA, "its own pages are missing in the record")
             try:
                 process.tracee.write(address + done, part)
             except ProcessLookupError:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from holdfast.applications.rebind.parking.observed import Observed
-from holdfast.model.bounded import Word, typed
-from holdfast.model.handle import Handle, HandleKind
+from holdfast.applications.rebind.parking.observed import Observed, check_path
+from holdfast.model.bounded import HalfWord, Number, Signed, SignedHalf, Word, typed
+from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
 from holdfast.system.files import inode_identity
 
 
@@ -44,9 +44,9 @@ class Details:
 class FileDetails(Details):
     """Of a descriptor of a regular file."""
 
-    owner: tuple[int, int] | None = None
+    owner: tuple[SignedHalf, SignedHalf] | None = None
     """Type and number of who gets its signals (struct f_owner_ex); None: nobody."""
-    signal: int = 0
+    signal: SignedHalf = 0
     """Which signal that is; 0: SIGIO."""
 
 
@@ -56,7 +56,7 @@ class MapDetails(Details):
 
     flags: tuple[str, ...]
     """VmFlags of proc_pid_smaps(5)."""
-    pages: tuple[tuple[Word, Word, Word], ...]
+    pages: tuple[tuple[Word, Word, Signed], ...]
     """Own pages that were saved: address, length, where in the file of saved pages."""
 
 
@@ -74,29 +74,29 @@ class ExecutableDetails(Details):
 class WatchRecord:
     """One watch of an inotify instance, as fdinfo tells it."""
 
-    number: Word
+    number: Number
     inode: Word
-    device: tuple[int, int]
-    mask: Word
-    type: int
+    device: tuple[HalfWord, HalfWord]
+    mask: HalfWord
+    type: Number
     """Of the file handle."""
     handle: str
     """The file handle, in hexadecimal."""
 
     def __post_init__(self) -> None:
         """Raises ValueError when the file handle is none."""
-        bytes.fromhex(self.handle)
+        inode_identity.check(inode_identity.identity_from(self.type, bytes.fromhex(self.handle)))
 
 
 @dataclass(frozen=True)
 class Registration:
     """What an epoll instance waits for: epoll_ctl(2)."""
 
-    instance: int
+    instance: Number
     """Its descriptor in the process."""
-    number: int
+    number: Number
     """The descriptor that it waits for."""
-    events: Word
+    events: HalfWord
     data: Word
 
 
@@ -129,6 +129,15 @@ DETAILS: Mapping[HandleKind, type[Details]] = {
 }
 """By kind of handle; of other kinds there are no notes."""
 
+_NUMBERED = frozenset({HandleKind.FILE, HandleKind.DIRECTORY, HandleKind.PATH, HandleKind.INOTIFY})
+"""Kinds that are descriptors."""
+
+_MOST_FLAGS = (1 << 31) - 1
+"""open(2) takes an int; masks of watches are no open flags."""
+
+_LONGEST_LOCK = (1 << 63) - 1
+"""Bytes: struct flock has them as loff_t. One that is longer has no end."""
+
 D = TypeVar("D", bound=Details)
 
 
@@ -156,10 +165,46 @@ def note_from_json(values: object) -> HandleNote:
     handle = typed(Handle, values["handle"])
     if handle.kind not in DETAILS:
         raise ValueError(f"there are no notes of a {handle.kind}")
-    details = typed(DETAILS[handle.kind], values["details"])
-    if details.was is not None:
-        inode_identity.check(details.was.identity)
-    return HandleNote(handle, details)
+    note = HandleNote(handle, typed(DETAILS[handle.kind], values["details"]))
+    try:
+        _check(note)
+    except ValueError as error:
+        raise ValueError(f"{handle.kind} {handle.path[:80]!r}: {error}") from error
+    return note
+
+
+def _check(note: HandleNote) -> None:
+    """Raise ValueError for what no driver could make a handle of."""
+    handle, details = note.handle, note.details
+    if handle.kind in _NUMBERED and handle.number is None:
+        raise ValueError("a descriptor must have a number")
+    if handle.kind is not HandleKind.INOTIFY and handle.flags > _MOST_FLAGS:
+        raise ValueError(f"there are no open flags {handle.flags:o}")
+    if handle.kind is not HandleKind.DIRECTORY and handle.offset < 0:
+        raise ValueError("its offset is negative")
+    if handle.end < handle.start and handle.kind is HandleKind.MAP:
+        raise ValueError("it ends before it begins")
+    for lock in handle.locks:
+        _check_lock(lock)
+    for text in (handle.inside, details.inside, details.contents):
+        check_path(text)
+    if "/" in details.contents or details.contents in (".", ".."):
+        raise ValueError(f"its contents cannot be in {details.contents[:80]!r}")
+    if isinstance(details, MapDetails):
+        for address, length, _ in details.pages:
+            if not handle.start <= address <= address + length <= handle.end:
+                raise ValueError("pages of it lie outside")
+    for observed in (details.before, details.remembered):
+        if observed is not None:
+            inode_identity.check(observed.identity)
+
+
+def _check_lock(lock: FileLock) -> None:
+    if lock.kind in (LockKind.POSIX, LockKind.OPEN_FILE) and lock.mode not in ("read", "write"):
+        raise ValueError(f"there is no lock for {lock.mode[:40]!r}")
+    length = 0 if lock.end is None else lock.end - lock.start + 1
+    if lock.start < 0 or not 0 <= length <= _LONGEST_LOCK or (lock.end is not None and not length):
+        raise ValueError("a lock ends before it begins, or nowhere")
 
 
 def _plain(value: Any) -> Any:

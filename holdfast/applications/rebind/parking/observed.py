@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from holdfast.model.bounded import Bounds, Word
+from holdfast.model.bounded import Bounds, HalfWord, Word
 from holdfast.system.files.inode_identity import identity_of
 from holdfast.system.files.statx import remembered
 
@@ -25,16 +25,16 @@ class Observed:
 
     device: Word
     inode: Word
-    mode: int
+    mode: HalfWord
     size_bytes: Annotated[int, Bounds(-1, (1 << 64) - 1)]
     """-1: not told."""
-    modified_ns: Annotated[int, Bounds(-(1 << 95), 1 << 95)]
+    modified_ns: Annotated[int, Bounds(-(10**9 << 63), (10**9 << 63) - 1)]
     """Since 1970: XFS has times up to 2486, others have 64 bits of seconds."""
     digest: str = ""
     """Of the whole contents; empty: not taken."""
-    user_id: int = 0
-    group_id: int = 0
-    links: int = 1
+    user_id: HalfWord = 0
+    group_id: HalfWord = 0
+    links: Word = 1
     identity: str = ""
     """What the file system itself calls it, beyond a dismount (inode_identity); empty: not told."""
 
@@ -85,6 +85,14 @@ def remembered_as(path: str, *, lasting: bool) -> Observed:
         links=found.links,
         identity=identity_of(path) if lasting else "",
     )
+
+
+def check_path(path: str) -> None:
+    """Raise ValueError when a text that was read can be no path. Pure."""
+    if "\0" in path:
+        raise ValueError("no path has a zero byte")
+    if not path.isascii():
+        os.fsencode(path)  # what was no byte of a name cannot become one
 
 
 def digest_of(path: str) -> str:

@@ -1,10 +1,11 @@
 """The record of what is parked: enough for a later agent to finish what a dead one began.
 
 Owns the record directory: the journal (one JSON object a line) and the contents that are carried
-over. Invariant: an entry is in the kernel's hands before what it announces is done, so it survives
-the death of any process of ours. It need not survive the death of the kernel: the processes whose
-handles it names do not either, which is why nothing here is flushed to storage and an entry of an
-earlier boot means nothing. Must never lie on the volume that is dismounted.
+over. Invariants: what is written of a process can be read again, else it is refused; an entry is in
+the kernel's hands before what it announces is done, so it survives the death of any process of
+ours. It need not survive the death of the kernel: the processes whose handles it names do not
+either, which is why nothing here is flushed to storage and an entry of an earlier boot means
+nothing. Must never lie on the volume that is dismounted.
 
 The first entry has the version of the format; records without one are of version 1. An older record
 is always read: a field that is added has a default. A newer one is refused: whatever an older
@@ -30,7 +31,7 @@ from holdfast.applications.rebind.parking.notes import (
     note_from_json,
 )
 from holdfast.applications.rebind.parking.relocation import CopiedFiles
-from holdfast.errors import UnreadableRecord
+from holdfast.errors import Blocked, UnreadableRecord
 from holdfast.model.bounded import read_object, typed, whole
 from holdfast.system.boot import boot_id
 
@@ -94,15 +95,20 @@ class ParkingRecord:
         self.write({**begin, "deadline_ns": deadline_ns})
 
     def enter(self, *processes: ParkedProcess) -> None:
-        """Append what these processes have. Raises OSError."""
-        self.write(*(_entry_of(each) for each in processes))
+        """Append what these processes have.
+
+        Raises Blocked when it could not be read again, which names the process; OSError.
+        """
+        self._append(b"".join(_checked_line_of(each) for each in processes))
 
     def write(self, *entries: dict[str, Any]) -> None:
         """Append entries; they survive our death when this returns.
 
         Raises OSError with none of them appended.
         """
-        data = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
+        self._append(b"".join(_line_of(entry) for entry in entries))
+
+    def _append(self, data: bytes) -> None:
         descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
             size = _whole_lines_bytes(descriptor)
@@ -178,6 +184,27 @@ class ParkingRecord:
         """The directory goes, the journal first: without it the rest means nothing. Idempotent."""
         self._path.unlink(missing_ok=True)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _line_of(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
+def _checked_line_of(parked: ParkedProcess) -> bytes:
+    """The line of a process. Raises Blocked when nobody could read it after our death."""
+    entry = _entry_of(parked)
+    try:
+        _process(entry)
+        line = _line_of(entry)
+        if len(line) > _MOST_BYTES:
+            raise ValueError(f"it would be {len(line)} bytes")
+    except ValueError as error:
+        raise Blocked(
+            f"{parked.name} (process {parked.process.pid}) cannot be moved: what it has cannot be"
+            f" written down so that it can be read again: {error}",
+            "End this process, or let it close that.",
+        ) from error
+    return line
 
 
 def _entry_of(parked: ParkedProcess) -> dict[str, Any]:

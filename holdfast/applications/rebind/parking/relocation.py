@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdfast.applications.rebind.parking.observed import Observed
-from holdfast.model.bounded import typed
+from holdfast.applications.rebind.parking.observed import Observed, check_path
+from holdfast.model.bounded import MOST_CHARACTERS, typed
 from holdfast.system.files import inode_identity
 
 
@@ -23,7 +23,7 @@ class FilePlace:
     """A file on the new file system."""
 
     path: str
-    """Below the root of the whole file system."""
+    """Below the root of the whole file system; empty also where it is too long to be noted."""
     identity: str
     """See inode_identity."""
 
@@ -67,10 +67,22 @@ class CopiedFiles:
         return {key: [place.path, place.identity] for key, place in self.places.items()}
 
     @classmethod
+    def of(cls, found: Mapping[str, tuple[str, str]]) -> CopiedFiles:
+        """By key the path and the identity on the new file system. A path that is too
+        long to be read again is left out: the identity leads there all the same."""
+        return cls(
+            {
+                key: FilePlace(path if len(path) <= MOST_CHARACTERS else "", identity)
+                for key, (path, identity) in found.items()
+            }
+        )
+
+    @classmethod
     def from_json(cls, values: object) -> CopiedFiles:
         """What `as_json` described. Raises ValueError."""
         places = typed(_Written, {"places": values}).places
-        for _, identity in places.values():
+        for path, identity in places.values():
+            check_path(path)
             inode_identity.check(identity)
         return cls({key: FilePlace(*each) for key, each in places.items()})
 

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from holdfast.applications.rebind.parking.notes import HandleNote, WatchDetails, WatchRecord
+from holdfast.applications.rebind.parking.notes import (
+    FileDetails,
+    HandleNote,
+    WatchDetails,
+    WatchRecord,
+)
 from holdfast.applications.rebind.parking.record import (
     VERSION,
     EntryKind,
@@ -18,7 +23,7 @@ from holdfast.applications.rebind.parking.record import (
     ParkedProcess,
     ParkingRecord,
 )
-from holdfast.errors import StorageFailed
+from holdfast.errors import Blocked, StorageFailed
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.boot import boot_id
 from tests.soak import rounds
@@ -103,6 +108,49 @@ def test_an_instance_with_a_thousand_watches(tmp_path: Path) -> None:
     found = record.load()
     assert found is not None
     assert found.processes[0].notes == notes
+
+
+@pytest.mark.parametrize(
+    ("handle", "details"),
+    [
+        ({"path": "/srv/" + "d" * 70_000}, {}),
+        ({"inside": "d" * 70_000}, {}),
+        ({"offset": -1}, {}),
+        ({"offset": 1 << 63}, {}),
+        ({"number": None}, {}),
+        ({}, {"inside": "d" * 70_000}),
+        ({}, {"owner": (1, 1 << 40)}),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(
+    tmp_path: Path, handle: dict[str, Any], details: dict[str, Any]
+) -> None:
+    """Nobody is parked then: who has it is named, and everybody goes on."""
+    good = loaded(tmp_path, entries_of(OLD)).processes[1]
+    note = next(each for each in good.notes if isinstance(each.details, FileDetails))
+    spoilt = HandleNote(replace(note.handle, **handle), replace(note.details, **details))
+    bad = ParkedProcess("spoiler", replace(good.process, pid=4711), (spoilt,))
+    record = ParkingRecord(tmp_path / "record")
+    record.begin(5)
+    with pytest.raises(Blocked, match=r"spoiler \(process 4711\)") as refusal:
+        record.enter(good, bad)
+    assert refusal.value.mend
+    assert [each["act"] for each in record.read()] == [EntryKind.BEGIN]
+
+
+def test_whatever_the_kernel_tells_can_be_written(tmp_path: Path) -> None:
+    """Positions in directories are any 64 bits (FUSE, NFS); a clock may be anywhere."""
+    good = loaded(tmp_path, entries_of(OLD)).processes[1]
+    folder = next(each for each in good.notes if each.handle.kind is HandleKind.DIRECTORY)
+    note = replace(folder, handle=replace(folder.handle, offset=-(1 << 63)))
+    process = replace(good.process, clock_offset_ns=-(1 << 63))
+    parked = ParkedProcess("reader", process, (note,))
+    record = ParkingRecord(tmp_path / "record")
+    record.begin(5)
+    record.enter(parked)
+    found = record.load()
+    assert found is not None
+    assert found.processes == (parked,)
 
 
 def small() -> list[dict[str, Any]]:
