@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 class Fence(Protocol):
@@ -30,6 +30,10 @@ class Fence(Protocol):
 class Coordinator(Protocol):
     """Says who may change a volume, and remembers how far it has come."""
 
+    arbitrates: ClassVar[bool]
+    """Whether somebody else may have got the volume although a gate here has the locks of its legs:
+    then a gate answers nothing that needs a new epoch before that was remembered."""
+
     def turn(
         self, run_directory: Path, volume: str, wait_seconds: float
     ) -> AbstractContextManager[None]:
@@ -39,13 +43,14 @@ class Coordinator(Protocol):
         """
         ...
 
-    def remember(self, path: Path, known_epoch: int, epoch: int, text: str) -> None:
+    def remember(self, path: Path, known_epoch: int, epoch: int, owner: str, text: str) -> None:
         """Replace what is remembered of a volume; durable when it returns.
 
-        `path`: the file on this host. A compare-and-set: `known_epoch` is the one that the caller
-        remembered last. Raises Superseded when another one is remembered: somebody else has the
-        volume, and the caller must not touch it any more. Raises OSError when it cannot be
-        remembered now; what was is then as before.
+        `path`: the file on this host. A compare-and-set: what is remembered must be of
+        `known_epoch`, the one that the caller's gate knows to have been remembered last, or of the
+        same `owner`, which no other gate has: an attempt of it that failed, or died, may have
+        arrived all the same. Raises Superseded otherwise: somebody else has the volume, and the
+        caller must not touch it any more. Raises OSError when it cannot be remembered now.
         """
         ...
 

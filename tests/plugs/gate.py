@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.front.serving import Server
-from holdfast.gate.members.configuration import GateConfiguration, LegEntry, load_configuration
+from holdfast.gate.members.configuration import GateConfiguration, LegEntry, keep_copy, load_running
 from holdfast.gate.members.provision import provision
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.start import start_first, take_over
@@ -31,10 +31,14 @@ PATIENCE_SECONDS = 20.0
 class MemoryGate:
     """One life after the other of a gate; the legs and the kernel outlive them."""
 
-    def __init__(self, state_directory: Path, legs: int) -> None:
+    def __init__(
+        self, state_directory: Path, legs: int, coordinator: RivalCoordinator | None = None
+    ) -> None:
         self.state_directory = state_directory
+        self.run_directory = state_directory / "run"
+        self.run_directory.mkdir()
         self.kernel = Kernel()
-        self.coordinator = RivalCoordinator()
+        self.coordinator = coordinator or RivalCoordinator()
         self.cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
         self.failure: BaseException | None = None
         entries = tuple(
@@ -80,8 +84,7 @@ class MemoryGate:
         """Nothing that this worker still says arrives; the next one takes over."""
         self.front.dead = True
         self.kernel.waiting.put(None)
-        legs = list(self.mirror.roster.present.values())
-        for leg in legs:
+        for leg in [*self.mirror.roster.present.values(), *self.mirror.roster.take_retired()]:
             leg.device.release()
         self._new_worker()
         while self.kernel.waiting.qsize():
@@ -100,12 +103,15 @@ class MemoryGate:
         assert self.failure is None, self.failure
 
     def _new_worker(self) -> None:
-        configuration = load_configuration(self.state_directory)
+        configuration, behind = load_running(self.state_directory, self.run_directory)
         hands = Hands(self.cells)
         incidents = Incidents("plugs", self.state_directory / "spool")
         self.mirror = Mirror(
             self.state_directory, configuration, self.cells, hands, incidents, self.coordinator
         )
+        self.mirror.memory.keep_copy = lambda now: keep_copy(self.run_directory, now)
+        if behind:
+            self.mirror.memory.save_soon(behind)
         self.recovery = Recovery(self.mirror, lambda question: True)
         self.front = MemoryFront(self.kernel)
         self.front.serve(lambda: self.mirror.size_bytes, 1)

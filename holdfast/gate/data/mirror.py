@@ -27,13 +27,18 @@ from holdfast.gate.data.unflushed import JOURNAL
 from holdfast.gate.data.write_log import LOGS, Unjournalled, WriteLog
 from holdfast.gate.log.journal import Kind
 from holdfast.gate.members.configuration import GateConfiguration
+from holdfast.gate.members.epoch_memory import STATE, EpochMemory
 from holdfast.gate.members.leg import NO_SPACE, Leg, zero_all
-from holdfast.gate.members.roster import STATE, Roster
+from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
+from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.watching import Watching
 from holdfast.model.volume import JournalFailurePolicy
+
+ASK_AGAIN_SECONDS = 1.0
+"""How often a coordinator that did not answer is asked again."""
 
 
 class Mirror:
@@ -51,10 +56,11 @@ class Mirror:
         self.cells = cells
         self.hands = hands
         self.incidents = incidents
-        self.roster = Roster(state_directory, configuration, cells, coordinator)
+        self.memory = EpochMemory(state_directory, configuration.epoch, cells, coordinator)
+        self.roster = Roster(configuration, cells, self.memory)
         self.roster.on_last_lost = self._last_lost
         self.roster.on_failed = self._leg_failed
-        self.roster.on_unsaved = self._unsaved
+        self.memory.on_unsaved = self._unsaved
         self.watching = Watching(configuration.hang_timeout_seconds)
         """What the main loop has seen, which judges storage."""
         self.hold = Hold(cells, configuration.hold_timeout_seconds, self.watching)
@@ -93,6 +99,17 @@ class Mirror:
         with hand.inside(JOURNAL) if hand is not None else nullcontext():
             log.open(configuration.recorded_position, seal=seal)
         self.log = log
+
+    @property
+    def unremembered(self) -> bool:
+        """Whether requests are held, with legs in sync, until the coordinator agrees to their
+        epoch."""
+        return bool(self.cells[shared_page.UNREMEMBERED])
+
+    @property
+    def _until_asked_again(self) -> float | None:
+        """Seconds for which a request waits that needs what the coordinator has not agreed to."""
+        return ASK_AGAIN_SECONDS if self.unremembered else None
 
     @property
     def size_bytes(self) -> int:
@@ -234,13 +251,13 @@ class Mirror:
                     else:
                         hand.leave()
                         stored = stored or leg in self.roster.readers
-                if self.roster.unsettled:
-                    self.roster.settle(hand)
+                if self.roster.unsettled and not self.settle(hand):
+                    stored = False
                 if stored and not full and self.roster.readers:
                     write.stored = True
                     return
                 if not full:
-                    self.hold.wait_for_storage(since_ns=since_ns)
+                    self.hold.wait_for_storage(self._until_asked_again, since_ns)
         finally:
             self.room.over(write)
 
@@ -293,12 +310,12 @@ class Mirror:
                 else:
                     hand.leave()
                     flushed.append(leg)
-            if roster.unsettled:
-                roster.settle(hand)
+            if roster.unsettled and not self.settle(hand):
+                flushed.clear()
             readers = roster.readers
             if readers and all(leg in flushed for leg in readers):  # one may have joined meanwhile
                 return position
-            self.hold.wait_for_storage(since_ns=since_ns)
+            self.hold.wait_for_storage(self._until_asked_again, since_ns)
 
     def replay(self, hand: Hand, leg: Leg, position: int) -> tuple[int, Owed]:
         """Write onto a leg what the journal has and it lacks; bytes written, and what it cannot
@@ -326,12 +343,20 @@ class Mirror:
 
     # --- upkeep -----------------------------------------------------------------------------
 
+    @property
+    def upkeep_due(self) -> bool:
+        """Whether `checkpoint` has anything to do."""
+        return bool(self.written or self.owed or self.memory.unsaved or self.unremembered)
+
     def checkpoint(self, hand: Hand, *, flush: bool = False) -> None:
         """Record on the legs how far they are durable, free the journal, clear idle bits.
 
         Called about once a second, when nothing waits for it. Raises HoldExpired, GivenUp.
         """
         self.roster.save_again(hand)
+        self._end_unremembered()
+        if self.unremembered or not self.roster.readers:
+            return  # whatever follows would wait
         if self.owed and (flush or self.repaying.due):
             self.repaying.pay(hand)
         if not self.written and not flush:
@@ -361,6 +386,28 @@ class Mirror:
                 self.bitmap.bits[:] = bytes(len(self.bitmap.bits))
                 self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
         self.roster.settle(hand)
+
+    def settle(self, hand: Hand) -> bool:
+        """Make the present epoch durable; False, and a hold begins, when the coordinator has not
+        agreed to it: nothing that needs it may be answered. As Roster.settle otherwise."""
+        if self.roster.settle(hand):
+            self._end_unremembered()
+            return True
+        reason = f"the epoch of the legs is not remembered: {self.memory.unsaved}"
+        self.hold.lose_storage(reason)
+        if not self.unremembered:
+            self.cells[shared_page.UNREMEMBERED] = 1  # later than the hold: whoever sees it ends it
+            self.incidents.reflex("hold", reason).step("held", self.memory.unsaved)
+            self.wake()
+        return False
+
+    def _end_unremembered(self) -> None:
+        """The hold for the coordinator ends, if it has agreed."""
+        if not self.unremembered:
+            return
+        with self.roster.lock:  # else the last leg could be lost just now
+            if self.roster.readers and not self.roster.unsettled:
+                self.storage_back("the epoch is remembered")
 
     def _intend(self, hand: Hand, offset: int, length: int) -> None:
         """Make the bits of a range durable on every in-sync leg before its data is written."""
@@ -458,7 +505,7 @@ class Mirror:
         if number == JOURNAL:
             self.log.fail(reason)
         elif number == STATE:
-            self.roster.save_hangs(reason)
+            self.memory.save_soon(reason)
         else:
             leg = self.roster.present.get(number)
             if leg is not None and hand.entered_ns >= self.roster.arrived_ns[number]:
@@ -479,6 +526,7 @@ class Mirror:
         self.wake()
 
     def _last_lost(self, leg: Leg, reason: str) -> None:
+        self.cells[shared_page.UNREMEMBERED] = 0
         self.hold.lose_storage(f"leg {leg.number} ({leg.url}) {reason}; no leg is left")
         incident = self.incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
         incident.step(f"leg {leg.number} lost, held", reason)
@@ -490,6 +538,9 @@ class Mirror:
 
     def storage_back(self, how: str, replayed: int = 0) -> None:
         """A current leg is present again: end the hold."""
+        if self.roster.superseded:
+            return
+        self.cells[shared_page.UNREMEMBERED] = 0
         self.hold.regain_storage()
         for incident in self.incidents.open:
             if incident.strategy == "hold" and not incident.resolved_ns and not incident.manual:

@@ -1,50 +1,40 @@
 """Who belongs to the volume, who is present, and the epoch that proves it.
 
-Owns gate.json and the superblocks. Invariant: a request that a member did not take part in is never
-answered before an epoch that excludes this member is durable on every leg that stays. The last leg
-is never excluded: when it goes, nobody is left to be ahead of it, so it is merely away.
+Owns the superblocks. Invariant: a request that a member did not take part in is never answered
+before an epoch that excludes this member is durable on every leg that stays, and the coordinator
+has agreed to it (see epoch_memory). The last leg is never excluded: when it goes, nobody is left to
+be ahead of it, so it is merely away.
 Memory changes under `lock`, without I/O; what must be durable is written by `settle`.
 """
 
 from __future__ import annotations
 
-import platform
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
 from holdfast.containers import Device
-from holdfast.coordination import COORDINATOR, Coordinator
 from holdfast.errors import Superseded
-from holdfast.gate.members.configuration import FILE_NAME, GateConfiguration, LegEntry, text_of
+from holdfast.gate.members.configuration import GateConfiguration, LegEntry
+from holdfast.gate.members.epoch_memory import EpochMemory
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.gate.runtime import shared_page
-from holdfast.gate.runtime.claims import GivenUp, Hand
+from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import LegState
-from holdfast.system.boot import boot_id
-
-STATE = (1 << 32) + 2
-"""Stands for the state directory where a hand says which leg it is in."""
 
 
 class Roster:
     """The members of one volume. `readers` and `writers` are replaced, never changed."""
 
     def __init__(
-        self,
-        state_directory: Path,
-        configuration: GateConfiguration,
-        cells: memoryview,
-        coordinator: Coordinator = COORDINATOR,
+        self, configuration: GateConfiguration, cells: memoryview, memory: EpochMemory
     ) -> None:
         self._cells = cells
-        self._coordinator = coordinator
-        self._path = state_directory / FILE_NAME
-        self._remembered_epoch = configuration.epoch
+        self.memory = memory
+        memory.on_superseded = self._withdraw
         self.lock = threading.Lock()
         self.persist_lock = threading.Lock()
         self.configuration = configuration
@@ -53,15 +43,7 @@ class Roster:
         self.present: dict[int, Leg] = {}
         self.readers: tuple[Leg, ...] = ()
         self.writers: tuple[Leg, ...] = ()
-        self.unsettled = False
-        self.unsaved = ""
-        """Why gate.json could not be written, while it is behind the legs."""
-        self._saves_that_hang = 0
-        self.superseded = ""
-        """Why nothing may be read or written any more: somebody else has the volume."""
-        self.keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None
-        """Told before gate.json is written; must not fail."""
-        self.on_unsaved: Callable[[str], None] = lambda reason: None
+        self.unsettled = memory.is_behind(configuration.epoch)
         self.arrived_ns: dict[int, int] = {}
         """When the container that stands for a leg was taken in (CLOCK_MONOTONIC): a thread that
         went into this leg before is inside another container."""
@@ -72,8 +54,6 @@ class Roster:
         """Legs that are not used any more; the main loop closes them."""
         self.on_last_lost: Callable[[Leg, str], None] = lambda leg, reason: None
         self.on_failed: Callable[[Leg, str], None] = lambda leg, reason: None
-        self.owner = f"{platform.node()} {boot_id()} {shared_page.gate_token(cells):x}"
-        """Whoever wrote a superblock with this was a worker of this gate since its start."""
 
     # --- memory only ------------------------------------------------------------------------
 
@@ -87,6 +67,11 @@ class Roster:
     def highest_epoch(self) -> int:
         """The highest epoch that this worker has tried to make durable."""
         return self._highest_epoch
+
+    @property
+    def superseded(self) -> str:
+        """Why nothing may be read or written any more; empty: it may."""
+        return self.memory.superseded
 
     @property
     def has_siblings(self) -> bool:
@@ -170,10 +155,9 @@ class Roster:
         if not last:
             self.on_failed(leg, reason)
 
-    def withdraw(self, reason: str) -> None:
+    def _withdraw(self, reason: str) -> None:
         """Somebody else has the volume: no leg is used any more, and none comes back."""
         with self.lock:
-            self.superseded = reason
             gone = list(self.present.values())
             self.present.clear()
             self.retired += gone
@@ -226,7 +210,7 @@ class Roster:
 
     def is_stranger(self, superblock: Superblock) -> bool:
         """Whether somebody else used the leg since: its epoch is none of ours."""
-        return superblock.epoch > self._durable.epoch and superblock.owner != self.owner
+        return superblock.epoch > self._durable.epoch and superblock.owner != self.memory.owner
 
     def promote(self, leg: Leg) -> bool:
         """A resynchronised leg has all data: it becomes a source. False when it has failed.
@@ -413,13 +397,14 @@ class Roster:
                 Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs
             ),
             descriptor=configuration.descriptor,
-            owner=self.owner,
+            owner=self.memory.owner,
         )
 
-    def settle(self, hand: Hand) -> None:
+    def settle(self, hand: Hand) -> bool:
         """Make the present epoch durable on every leg that stays, then in gate.json.
 
-        Returns when it is, or when the last leg went meanwhile (the caller finds no reader then).
+        True when it is, or when the last leg went meanwhile (the caller finds no reader then).
+        False: it cannot be remembered now, and whoever needs it must not be answered.
         """
         while self.unsettled:
             with hand.holding(self.persist_lock):
@@ -429,13 +414,13 @@ class Roster:
                         break
                 if not self._write(hand, configuration, legs):
                     continue
-                self._save(hand, configuration)
+                if not self.memory.remember(hand, configuration):
+                    return bool(self.superseded)
                 with self.lock:
-                    if self.superseded:
-                        break
                     self._durable = configuration
                     if self.configuration.epoch == configuration.epoch:
                         self.unsettled = False
+        return True
 
     def record_position(self, hand: Hand, position: int) -> bool:
         """Say on every leg that it is durable up to `position`; False when the roster changed.
@@ -456,21 +441,15 @@ class Roster:
                 self.configuration = replace(self.configuration, recorded_position=position)
                 self._durable = replace(self._durable, recorded_position=position)
                 configuration = self.configuration
-            self._save(hand, configuration)
-        return True
-
-    def save_soon(self, reason: str) -> None:
-        """gate.json is not what the gate goes on with: that is told, and mended soon."""
-        self.unsaved = reason
-        self.on_unsaved(reason)
+            return self.memory.remember(hand, configuration)
 
     def save_again(self, hand: Hand) -> None:
         """Write gate.json when that failed before."""
-        if self.unsaved:
+        if self.memory.unsaved and self.settle(hand):
             with hand.holding(self.persist_lock):
                 with self.lock:
                     configuration = self._durable
-                self._save(hand, configuration)
+                self.memory.remember(hand, configuration)
 
     def remember_places(self, hand: Hand) -> None:
         """See that gate.json says where each leg's tail ends; durable."""
@@ -487,49 +466,7 @@ class Roster:
                         for leg in self._durable.legs
                     ),
                 )
-            self._save(hand, configuration)
-
-    def _save(self, hand: Hand, configuration: GateConfiguration) -> None:
-        """Write gate.json. The legs know the epoch already, so a failure does not stop the volume.
-
-        It is told, shown, and tried again every second: until then this host's memory is behind,
-        and a start that finds only a leg that was excluded meanwhile would not notice. While an
-        earlier attempt hangs, none is made. When another epoch is remembered, this gate withdraws:
-        what waits is not answered by it. Raises GivenUp.
-        """
-        self.keep_copy(configuration)
-        if self._saves_that_hang > 0:
-            return
-        problem = ""
-        hand.enter(STATE)
-        refusal = ""
-        try:
-            self._coordinator.remember(
-                self._path, self._remembered_epoch, configuration.epoch, text_of(configuration)
-            )
-            self._remembered_epoch = configuration.epoch
-        except OSError as error:
-            problem = error.strerror or str(error)
-        except Superseded as error:
-            refusal = error.message
-        try:
-            hand.leave()
-        except GivenUp:
-            with self.lock:
-                self._saves_that_hang -= 1  # what it wrote is outdated: `unsaved` sees to that
-            raise
-        if refusal:
-            self.withdraw(refusal)
-            return
-        first, self.unsaved = problem and not self.unsaved, problem
-        if first:
-            self.on_unsaved(problem)
-
-    def save_hangs(self, reason: str) -> None:
-        """A thread that writes gate.json was given up. What it was about counts as saved late."""
-        with self.lock:
-            self._saves_that_hang += 1
-        self.save_soon(reason)
+            self.memory.remember(hand, configuration)
 
     def _write(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
         """Write the superblock of every present leg; False, and no more, when one fails at it.

@@ -184,7 +184,7 @@ class Control:
             "resident_bytes": resident_bytes(os.getpid()),
             "io_flusher": worker.is_io_flusher,
             "epoch": configuration.epoch,
-            "unsaved": roster.unsaved,
+            "unsaved": mirror.memory.unsaved,
             "size_bytes": configuration.size_bytes,
             "legs": [self._leg(entry) for entry in configuration.legs],
             "spares": list(configuration.spare_urls),

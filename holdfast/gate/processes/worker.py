@@ -85,10 +85,10 @@ class Worker:
             post.state_directory, configuration, post.cells, self.hands, self.incidents
         )
         self.mirror.wake = self.wake
-        self.mirror.roster.keep_copy = lambda now: keep_copy(post.run_directory, now)
+        self.mirror.memory.keep_copy = lambda now: keep_copy(post.run_directory, now)
         keep_copy(post.run_directory, configuration)
         if behind:
-            self.mirror.roster.save_soon(behind)
+            self.mirror.memory.save_soon(behind)
         self.guard = KeeperGuard(
             post,
             channel,
@@ -333,7 +333,7 @@ class Worker:
         running = self.upkeep.at_work
         if not running and now >= self.next_upkeep and self.mirror.roster.readers:
             self.next_upkeep = now + CHECKPOINT_SECONDS
-            if self.mirror.written or self.mirror.owed or self.mirror.roster.unsaved:
+            if self.mirror.upkeep_due:
                 self.upkeep.begin()
         return CHECKPOINT_SECONDS if running else max(0.01, self.next_upkeep - now)
 

@@ -278,8 +278,7 @@ class Recovery:
         self.roster.exclude_absent()
         self.roster.outgrow()
         self.mirror.secure_bits(hand)
-        self.roster.settle(hand)
-        if self.roster.readers:
+        if self.mirror.settle(hand) and self.roster.readers:
             self.mirror.storage_back(f"leg {leg.number} is back", replayed)
 
     def take_bits(self, hand: Hand, leg: Leg) -> None:

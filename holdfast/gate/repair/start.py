@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic_ns
 
-from holdfast.errors import DeadlinePassed, ForeignLeg, HoldfastError, NoSource
+from holdfast.errors import DeadlinePassed, ForeignLeg, HoldfastError, NoSource, Superseded
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.owed import Owed
@@ -125,7 +125,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     """Judge the legs and begin with those that are current.
 
     Nobody waits for the volume yet: when its last leg fails here, the start has failed. Raises
-    NoSource, ForeignLeg when those are in other legs' places, OSError.
+    NoSource, ForeignLeg when those are in other legs' places, Superseded, OSError.
     """
     hold = recovery.mirror.hold
     hold.set_timeout(0.0)
@@ -135,7 +135,9 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         pass
     finally:
         hold.set_timeout(recovery.roster.configuration.hold_timeout_seconds)
-    if not recovery.roster.readers:
+    if recovery.roster.superseded:
+        raise Superseded(recovery.roster.superseded, "Attach it where it is in use, or later.")
+    if not recovery.roster.readers or recovery.mirror.unremembered:
         legs = recovery.roster.configuration.legs
         why = hold.reason or "; ".join(f"{leg.url}: {leg.reason}" for leg in legs if leg.reason)
         raise NoSource(
@@ -201,10 +203,11 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     for judged in verdict.legs:
         if judged.standing is Standing.STALE and judged.number in numbers:
             roster.note(judged.number, LegState.STALE, judged.reason)
-    if verdict.epoch > roster.configuration.epoch or verdict.forced:
+    if verdict.epoch > roster.configuration.epoch or verdict.forced or mirror.memory.arbitrates:
         roster.configure()
     mirror.secure_bits(hand)  # and whoever cannot be written fails, while the others are sources
-    roster.settle(hand)
+    if not mirror.settle(hand):
+        return
     mirror.repaying.pay(hand)  # where another leg takes it
     _equalise(recovery)
     if mirror.log.active:
@@ -289,7 +292,8 @@ def _settle(recovery: Recovery) -> None:
         while task.at_work:
             task.join(_POLL_SECONDS)
         try:
-            return task.result(0.0)
+            task.result(0.0)
+            return
         except DeadlinePassed:
             continue
 
@@ -347,7 +351,10 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
         for entry in members
         if entry.state in (LegState.IN_SYNC, LegState.RESYNCING) and entry.number not in failed
     ]
-    if mirror.hold.storage_lost and not mirror.hold.for_room:
+    if roster.superseded:
+        mirror.hold.lose_storage(roster.superseded)
+        return
+    if mirror.hold.storage_lost and not (mirror.hold.for_room or mirror.unremembered):
         return  # nobody was left: whoever comes back is judged and brought up to date first
     opened = open_members(recovery, usable, before)
     _leave_out_others(recovery, opened)

@@ -81,10 +81,13 @@ RESENT: Final = 12  # requests that the kernel had sent before
 
 # Cells behind the slots: the rest of the last page.
 RENEWER: Final = HEAD_CELLS + SLOT_CELLS * SLOTS  # who ends the worker on purpose
+SUPERSEDED: Final = RENEWER + 1  # 1 when somebody else has the volume: nothing is answered any more
+REMEMBERED_EPOCH: Final = RENEWER + 2  # the epoch that the coordinator remembered last, plus 1
+UNREMEMBERED: Final = RENEWER + 3  # 1 while held until the coordinator agrees to the legs' epoch
 
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = RENEWER + 1
+_CELLS = UNREMEMBERED + 1
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from holdfast.containers import CONTAINERS, open_container
-from holdfast.errors import Superseded
 from holdfast.gate.front.front_end import FLUSH, ZERO
 from tests.plugs.gate import SIZE, MemoryGate
 from tests.plugs.memory_container import MEDIA, MemoryContainer
@@ -98,24 +97,6 @@ def test_what_a_killed_worker_did_not_answer_is_done_by_the_next(gate: MemoryGat
     asked.result()
     assert gate.kernel.read(0, BLOCK).result() == b"f" * BLOCK
     assert gate.medium(1).content[:BLOCK] == gate.medium(2).content[:BLOCK] == b"f" * BLOCK
-
-
-def test_who_was_superseded_answers_nothing_and_uses_no_leg(gate: MemoryGate) -> None:
-    gate.kernel.write(0, b"g" * BLOCK).result()
-    gate.mirror.hold.set_timeout(1.0)
-    gate.coordinator.epoch = 1000
-    gate.medium(1).broken = True  # a new epoch is needed before this write may be answered
-    asked = gate.kernel.write(0, b"h" * BLOCK)
-    wait_until(lambda: gate.mirror.hold.storage_lost)
-    assert not asked.answered.is_set()
-    assert "another host" in gate.mirror.roster.superseded
-    assert not gate.mirror.roster.present
-    gate.medium(1).broken = False
-    with pytest.raises(Superseded):
-        gate.bring_back(2)
-    wait_until(lambda: gate.mirror.hold.enforce() == "expired")
-    assert asked.answered.wait(20)
-    assert asked.refused
 
 
 def test_a_registered_kind_is_known_by_its_urls() -> None:

@@ -1,0 +1,123 @@
+"""What is remembered of the volume apart from its legs: gate.json, by way of the coordinator.
+
+The legs know a new epoch before it is asked for here. Whether somebody else may have the volume all
+the same is the coordinator's to say: where it arbitrates, nothing that needs the new epoch may be
+answered before it has agreed; where it does not (one host), a state directory that is full or
+hangs stops nobody, is told, and is tried again. Invariant: one attempt at a time; and once it was
+refused, no process of this gate asks again, takes a leg in, or answers anything: the shared page
+says so.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from holdfast.coordination import Coordinator
+from holdfast.errors import Superseded
+from holdfast.gate.members.configuration import FILE_NAME, GateConfiguration, text_of
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import Hand
+from holdfast.system.boot import boot_id
+
+STATE = (1 << 32) + 2
+"""Stands for the state directory where a hand says which leg it is in."""
+
+_HANGS = "an earlier attempt has not been answered"
+
+
+class EpochMemory:
+    """Of one worker; what was remembered, and a refusal, outlive it."""
+
+    def __init__(
+        self, state_directory: Path, epoch: int, cells: memoryview, coordinator: Coordinator
+    ) -> None:
+        """`epoch`: of gate.json, when this is the first worker of the gate."""
+        self._path = state_directory / FILE_NAME
+        self._cells = cells
+        self._coordinator = coordinator
+        if not cells[shared_page.REMEMBERED_EPOCH]:
+            cells[shared_page.REMEMBERED_EPOCH] = epoch + 1
+        self.superseded = ""
+        """Why nothing may be read or written any more: somebody else has the volume."""
+        if cells[shared_page.SUPERSEDED]:
+            self.superseded = "somebody else has the volume, as a worker before was told"
+        self.unsaved = ""
+        """Why gate.json could not be written, while it is behind the legs."""
+        self._lock = threading.Lock()
+        self._asking = False
+        self.owner = f"{platform.node()} {boot_id()} {shared_page.gate_token(cells):x}"
+        """Whoever asked, or wrote a superblock, with this was a worker of this gate since its
+        start."""
+        self.keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None
+        """Told before gate.json is written; must not fail."""
+        self.on_unsaved: Callable[[str], None] = lambda reason: None
+        self.on_superseded: Callable[[str], None] = lambda reason: None
+
+    @property
+    def arbitrates(self) -> bool:
+        """Whether somebody else may have got the volume meanwhile."""
+        return self._coordinator.arbitrates
+
+    def is_behind(self, epoch: int) -> bool:
+        """Whether nothing that needs that epoch may be answered yet."""
+        return self.arbitrates and self._cells[shared_page.REMEMBERED_EPOCH] - 1 < epoch
+
+    def remember(self, hand: Hand, configuration: GateConfiguration) -> bool:
+        """Have gate.json replaced; whether whoever needs that epoch may be answered now.
+
+        The caller sees to it that nobody else asks, except one that was given up: as long as that
+        hangs, nothing is asked. Blocks as the coordinator does; raises GivenUp.
+        """
+        if self.superseded:
+            return False
+        self.keep_copy(configuration)
+        if not self._begin():
+            return not self.arbitrates
+        hand.enter(STATE)
+        try:
+            problem = self._ask(configuration)
+        finally:
+            self._asking = False
+        hand.leave()
+        if self.superseded:
+            return False
+        first, self.unsaved = problem and not self.unsaved, problem
+        if first:
+            self.on_unsaved(problem)
+        return not problem or not self.arbitrates
+
+    def save_soon(self, reason: str) -> None:
+        """gate.json is not what the gate goes on with: that is told, and mended soon."""
+        self.unsaved = reason
+        self.on_unsaved(reason)
+
+    def _begin(self) -> bool:
+        """Whether nobody is asking."""
+        with self._lock:
+            if self._asking:
+                self.unsaved = self.unsaved or _HANGS
+                return False
+            self._asking = True
+            return True
+
+    def _ask(self, configuration: GateConfiguration) -> str:
+        """Why it could not be remembered, empty when it was; a refusal counts at once, also for one
+        that was given up meanwhile."""
+        known_epoch = self._cells[shared_page.REMEMBERED_EPOCH] - 1
+        text = text_of(configuration)
+        try:
+            self._coordinator.remember(
+                self._path, known_epoch, configuration.epoch, self.owner, text
+            )
+        except OSError as error:
+            return error.strerror or str(error)
+        except Superseded as error:
+            self._cells[shared_page.SUPERSEDED] = 1
+            self.superseded = error.message
+            self.on_superseded(error.message)
+            return ""
+        self._cells[shared_page.REMEMBERED_EPOCH] = configuration.epoch + 1
+        return ""
