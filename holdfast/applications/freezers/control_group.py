@@ -29,7 +29,7 @@ _PASSES = 50
 
 
 class ControlGroup:
-    """See the module."""
+    """The freezer `cgroup`."""
 
     name = "cgroup"
 

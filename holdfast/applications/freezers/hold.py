@@ -20,7 +20,7 @@ _ANSWER_SECONDS = 5.0
 
 
 class Hold:
-    """See the module."""
+    """The freezer `hold`."""
 
     name = "hold"
 

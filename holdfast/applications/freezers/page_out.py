@@ -31,7 +31,7 @@ _LEAST_SECONDS = 0.02
 
 
 class PageOut:
-    """See the module. `ways`: freezers that can stop them first, the best one first."""
+    """The freezer `page-out`. `ways`: freezers that can stop them first, the best one first."""
 
     name = "page-out"
 

@@ -29,7 +29,7 @@ _PASSES = 20
 
 
 class Priority:
-    """See the module."""
+    """The freezer `priority`."""
 
     name = "priority"
 

@@ -33,7 +33,7 @@ _STILL = frozenset({STOPPED, TRACED}) | DEAD
 
 
 class Signal:
-    """See the module."""
+    """The freezer `signal`."""
 
     name = "signal"
 

@@ -8,7 +8,7 @@ from holdfast.restoration.work import Work
 
 
 class CaptureStep:
-    """See the module."""
+    """Records every mount of the volume."""
 
     name = StepName.CAPTURE
 

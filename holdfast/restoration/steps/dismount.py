@@ -19,7 +19,7 @@ from holdfast.restoration.work import Work
 
 
 class DismountStep:
-    """See the module."""
+    """Parks the handles, then dismounts."""
 
     name = StepName.DISMOUNT
 

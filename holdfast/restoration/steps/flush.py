@@ -16,7 +16,7 @@ from holdfast.restoration.work import Work
 
 
 class FlushStep:
-    """See the module."""
+    """Brings storage and copy up to date while everybody stands still."""
 
     name = StepName.FLUSH
 

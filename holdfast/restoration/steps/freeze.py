@@ -28,7 +28,7 @@ from holdfast.restoration.work import Work
 
 
 class FreezeStep:
-    """See the module."""
+    """Stops all users until the step Thaw, or the deadline."""
 
     name = StepName.FREEZE
 

@@ -20,7 +20,7 @@ def _locks(work: Work) -> list[Fence]:
 
 
 class LockStep:
-    """See the module."""
+    """Takes the locks that keep other hosts away."""
 
     name = StepName.LOCK
 
@@ -51,7 +51,7 @@ class LockStep:
 
 
 class UnlockStep:
-    """See the module."""
+    """Gives them back."""
 
     name = StepName.UNLOCK
 

@@ -14,7 +14,7 @@ from holdfast.system.mounts.mount_table import mounts
 
 
 class RemountStep:
-    """See the module."""
+    """Mounts the new storage in all places of the old one."""
 
     name = StepName.REMOUNT
 

@@ -15,7 +15,7 @@ from holdfast.restoration.work import Work
 
 
 class ReplayStep:
-    """See the module."""
+    """Moves every parked handle to the new mount."""
 
     name = StepName.REPLAY
 

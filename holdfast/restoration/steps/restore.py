@@ -28,7 +28,7 @@ from holdfast.restoration.work import Work
 
 
 class RestoreStep:
-    """See the module."""
+    """Completes the copy and exchanges the containers."""
 
     name = StepName.RESTORE
 

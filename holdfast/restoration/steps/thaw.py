@@ -10,7 +10,7 @@ from holdfast.restoration.work import Work
 
 
 class ThawStep:
-    """See the module."""
+    """Lets all users go on."""
 
     name = StepName.THAW
 
