@@ -7,12 +7,8 @@ asks for it.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -38,6 +34,7 @@ from holdfast.cli.output import note, print_error, say, take_every_character
 from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.model.version import VERSION
 from holdfast.system.messages.logs import LEVEL_VARIABLE, LEVELS
+from holdfast.system.processes.ending import ending_in_order
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -116,35 +113,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status as docs/exit-status.md lists them."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     take_every_character()
-    with _ending_in_order() as signals:
+    with ending_in_order() as signals:
         status = _run(given)
     return 128 + signals[0] if signals and status == INTERRUPTED else status
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[list[int]]:
-    """Let SIGTERM and SIGHUP undo what is half done, as Ctrl-C does; yields those that came."""
-    came: list[int] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    ours = [
-        number
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is signal.SIG_DFL  # nohup: stays ignored
-    ]
-    for number in ours:
-        signal.signal(number, interrupt)
-    try:
-        yield came
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _run(given: list[str]) -> int:

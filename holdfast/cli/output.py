@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -266,25 +266,6 @@ def confirm(question: str, yes: bool) -> None:
     print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmed("not confirmed, nothing was changed", "Answer y, or add --yes.")
-
-
-@contextmanager
-def progress(description: str) -> Iterator[Callable[[float], None]]:
-    """A progress bar on standard error; yields a function that takes the percentage.
-
-    Silent when standard error is no terminal.
-    """
-    if not sys.stderr.isatty():
-        yield lambda percent: None
-        return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console(sys.stderr), transient=True
-    ) as bar:
-        task = bar.add_task(description, total=100.0)
-        yield lambda percent: bar.update(task, completed=percent)
 
 
 @contextmanager

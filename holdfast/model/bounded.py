@@ -115,6 +115,11 @@ def typed(kind: type[T], values: object) -> T:
     return kind(**found)
 
 
+def converted(hint: Any, value: object, name: str) -> Any:
+    """The value as any type that a field can have. Raises ValueError that names it."""
+    return _converter(hint)(value, name)
+
+
 def whole(value: object, name: str, least: int = 0, most: int = MOST_NUMBER) -> int:
     """A whole number within bounds. Raises ValueError that names it."""
     if not isinstance(value, int) or isinstance(value, bool):
@@ -148,7 +153,7 @@ def _fields_of(kind: type) -> dict[str, tuple[_Converter, bool]]:
 def _converter(hint: Any) -> _Converter:
     """For this type. Made once: records have ten thousands of values, and processes wait."""
     origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
+    if hint in (Any, object):
         return lambda value, name: value
     if origin is Annotated:
         bounds = arguments[1]

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class Left(str):
     """A sentence on what could be neither finished nor undone: `recover` ends with an error."""
 
 
-def left_of(sentences: Iterable[str]) -> list[str]:
+@dataclass(frozen=True)
+class Recovery:
+    """What was interrupted, in words."""
+
+    actions: tuple[str, ...]
+    """Everything that is to be said."""
+    left: tuple[str, ...]
     """Those that say what was left."""
-    return [each for each in sentences if isinstance(each, Left)]
+
+
+def recovery_of(sentences: Iterable[str]) -> Recovery:
+    """Sentences, some of which are Left."""
+    told = tuple(sentences)
+    return Recovery(
+        tuple(map(str, told)), tuple(str(each) for each in told if isinstance(each, Left))
+    )

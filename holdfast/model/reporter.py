@@ -1,9 +1,17 @@
-"""Whom a long operation tells how far it is: one value, silent by default."""
+"""Whom a long operation tells how far it is: one value, silent by default.
+
+The only way in which an operation reports, wherever it runs: a terminal shows what is said, a job
+sends it on as events.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from holdfast.model.event import Event, Found, Progressed, Said
+from holdfast.model.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -14,6 +22,17 @@ class Reporter:
     """A few words when something begins: `make the file system`."""
     percent: Callable[[float], None] = lambda percent: None
     """0 to 100, of what was said last."""
+    find: Callable[[Finding], None] = lambda finding: None
+    """What will be on the receipt, too."""
 
 
 SILENT = Reporter()
+
+
+def reporter_to(tell: Callable[[Event], None]) -> Reporter:
+    """A reporter that tells everything as events."""
+    return Reporter(
+        say=lambda words: tell(Said(time.time(), words)),
+        percent=lambda percent: tell(Progressed(time.time(), percent)),
+        find=lambda finding: tell(Found(time.time(), finding)),
+    )

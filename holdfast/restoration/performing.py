@@ -13,6 +13,7 @@ from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
 from holdfast.model.receipt import Receipt
+from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.restoration import RestorationStage, StepState
 from holdfast.restoration.assess import Assessment, refuse
 from holdfast.restoration.finish import finish, undone
@@ -27,8 +28,7 @@ def perform(
     settings: Settings,
     catalog: Catalog,
     assessment: Assessment,
-    say: Callable[[str], None] = lambda words: None,
-    percent: Callable[[float], None] = lambda percent: None,
+    reporter: Reporter = SILENT,
     checkpoint: Callable[[str], None] = lambda place: None,
 ) -> Receipt | None:
     """Do what was assessed; its receipt, or None when it waits for another command (detach).
@@ -37,17 +37,21 @@ def perform(
     touched; and what made a step fail, after everything was undone.
     """
     refuse(assessment)
-    plan = assessment.plan
+    plan, intent = assessment.plan, intent_of(assessment)
     restoration = begin(
         settings,
         catalog,
-        intent_of(assessment),
+        intent,
         plan.strategy,
         str(plan.cause),
         RestorationStage.PREPARING,
         plan.step_names,
     )
-    work = Work(settings, catalog.restorations, restoration, say, percent)
+    for each in intent.findings:
+        reporter.find(each)
+    work = Work(
+        settings, catalog.restorations, restoration, reporter.say, reporter.percent, reporter.find
+    )
     try:
         prepare(work, assessment, checkpoint)
         stage = Runner(work, STEPS, plan.waits_after, checkpoint).run()

@@ -10,10 +10,9 @@ stopped is released at the end, or at the deadline. When a runner dies, its reco
 from __future__ import annotations
 
 import logging
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed
@@ -22,6 +21,7 @@ from holdfast.model.restoration import RestorationStage, StepRecord, StepState
 from holdfast.restoration.steps.protocol import Step
 from holdfast.restoration.storage import forbid_finish, may_finish
 from holdfast.restoration.work import Work
+from holdfast.system.processes.ending import endings_wait
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Runner:
 
         What could not be taken back is added to the message of `cause`.
         """
-        with _undisturbed():
+        with endings_wait():  # it is short, and processes are stopped
             failures = self._undo_all()
         left_out = self.work.live.left_out
         if left_out and isinstance(cause, HoldfastError):
@@ -132,7 +132,7 @@ class Runner:
     def _go_forward(self, step: Step) -> None:
         """Do a step that is never undone, also when the catalog fails: processes are stopped. What
         went wrong is recorded with it."""
-        with _undisturbed():
+        with endings_wait():  # it is short, and processes are stopped
             begun = time.time()
             self._checkpoint(f"before {step.name}")
             self._record_quietly(step, StepState.STARTED, begun, "")
@@ -198,14 +198,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, (HoldfastError, OSError)):
         return str(error)
     return f"a mistake in Holdfast itself: {type(error).__name__}: {error}"
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and the like wait until this is over: it is short, and processes are stopped."""
-    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -88,6 +88,7 @@ class Work:
     restoration: Restoration
     say: Callable[[str], None] = lambda words: None
     percent: Callable[[float], None] = lambda percent: None
+    find: Callable[[Finding], None] = lambda finding: None
     live: Live = field(default_factory=Live)
     record: RestorationRecord = field(init=False)
     """As it is on disk; changed by `remember` only."""
@@ -116,6 +117,8 @@ class Work:
         """Add findings to the receipt."""
         if findings:
             self.remember_if_possible(findings=(*self.record.findings, *findings))
+        for each in findings:
+            self.find(each)
 
     def begin_waiting(
         self, deadline_ns: int, *, deadline_seconds: float, frozen_at: float = 0.0

@@ -5,19 +5,39 @@ command at a time works on a volume. Must never print, and never ask a person an
 """
 
 from holdfast.service.holdfast import Holdfast
+from holdfast.service.operations import perform
 from holdfast.service.requests import (
+    AddLegRequest,
     AssessRequest,
+    AttachRequest,
+    DeleteRequest,
+    DetachRequest,
     MigrateRequest,
     MountRequest,
     NewVolume,
+    RebindRequest,
+    RecoverRequest,
+    ReplaceLegRequest,
+    Request,
+    ResizeRequest,
     RestoreRequest,
 )
 
 __all__ = [
+    "AddLegRequest",
     "AssessRequest",
+    "AttachRequest",
+    "DeleteRequest",
+    "DetachRequest",
     "Holdfast",
     "MigrateRequest",
     "MountRequest",
     "NewVolume",
+    "RebindRequest",
+    "RecoverRequest",
+    "ReplaceLegRequest",
+    "Request",
+    "ResizeRequest",
     "RestoreRequest",
+    "perform",
 ]

@@ -9,18 +9,22 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from holdfast.config import Settings
 from holdfast.containers import is_container_url, parse_container_url
 from holdfast.errors import InvalidOption, NoSuchContainer
 from holdfast.gate.processes.handover import SOCKET_FILE
 from holdfast.model.plan import Strategy
+from holdfast.model.receipt import Receipt
+from holdfast.model.recovery import Recovery
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,
     SECTOR_SIZES,
     JournalMode,
     MountProperties,
     Volume,
+    VolumeReport,
     check_name,
 )
 from holdfast.restoration.seen import CheckedRequest
@@ -39,8 +43,15 @@ BUDGET_SHARE = 0.5
 _UNUSABLE_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys", "/run", "/etc", "/usr", "/var", "/boot")
 
 
+Result = TypeVar("Result", covariant=True)
+
+
+class Request(Generic[Result]):
+    """Of an operation that may take long, and gives a Result (see `operations`)."""
+
+
 @dataclass(frozen=True)
-class NewVolume:
+class NewVolume(Request[VolumeReport]):
     """A volume that does not exist yet."""
 
     name: str
@@ -170,7 +181,7 @@ class AssessRequest:
 
 
 @dataclass(frozen=True)
-class MigrateRequest:
+class MigrateRequest(Request[Receipt | None]):
     """A volume that is to be on other storage."""
 
     volume: str
@@ -202,7 +213,7 @@ class MigrateRequest:
 
 
 @dataclass(frozen=True)
-class RestoreRequest:
+class RestoreRequest(Request[Receipt | None]):
     """A volume that is to show other contents, or to be mounted anew when its mount is broken."""
 
     volume: str
@@ -229,6 +240,79 @@ class RestoreRequest:
             filesystem=self.filesystem,
             contents=self.contents,
         )
+
+
+@dataclass(frozen=True)
+class AttachRequest(Request[VolumeReport]):
+    """A volume that is to be attached and mounted."""
+
+    volume: str
+    leg_urls: tuple[str, ...] = ()
+    """Whose superblocks say what it is; empty: the catalog does."""
+    forced: bool = False
+    """Also when a leg that is away may be newer."""
+    mount: MountRequest = MountRequest()
+
+
+@dataclass(frozen=True)
+class DetachRequest(Request[VolumeReport]):
+    """A volume that is to be dismounted."""
+
+    volume: str
+    park_seconds: float | None = None
+    """How long the users of an adopted one wait for it; None: it must have none."""
+
+
+@dataclass(frozen=True)
+class ResizeRequest(Request[VolumeReport]):
+    """A volume that is to be larger."""
+
+    volume: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class DeleteRequest(Request[tuple[str, ...]]):
+    """A volume that is to be deleted; gives what was left of it, in words."""
+
+    volume: str
+    keep_images: bool = False
+
+
+@dataclass(frozen=True)
+class AddLegRequest(Request[VolumeReport]):
+    """A container that a gated volume is to have as well."""
+
+    volume: str
+    url: str
+    spare: bool = False
+    wait: bool = True
+    """Until it is in sync."""
+
+
+@dataclass(frozen=True)
+class ReplaceLegRequest(Request[VolumeReport]):
+    """A container that is to take a leg's place."""
+
+    volume: str
+    leg: str
+    """Number, id or URL."""
+    url: str
+    wait: bool = True
+    """Until it is in sync."""
+
+
+@dataclass(frozen=True)
+class RebindRequest(Request[tuple[str, ...]]):
+    """Handles that are to leave a mount that is gone; gives whose were moved, in words."""
+
+    volume: str
+    deadline_seconds: float = DEADLINE_SECONDS
+
+
+@dataclass(frozen=True)
+class RecoverRequest(Request[Recovery]):
+    """Everything on this host that was interrupted is to be finished or undone."""
 
 
 def check_mount_request(request: MountRequest, volume: Volume) -> None:

@@ -216,9 +216,7 @@ class Restorations:
     ) -> Receipt | None:
         """What `look` finds when nobody else can change the volume any more is carried out."""
         with self._host.turn(name, f"a restoration of {name}"):
-            return perform(
-                self._host.settings, self._host.catalog, look(), reporter.say, reporter.percent
-            )
+            return perform(self._host.settings, self._host.catalog, look(), reporter)
 
     def _settled(self, name: str, reporter: Reporter) -> VolumeReport | None:
         """After what a dead runner left was finished or undone: a gated volume; None: adopted."""

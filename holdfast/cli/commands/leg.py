@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import DryRun, LegName, LegUrl, VolumeName, Yes
-from holdfast.cli.output import confirm, note, note_thin, progress, say
+from holdfast.cli.output import confirm, note, note_thin, say, stepped_progress
 from holdfast.cli.session import session
 
 commands = typer.Typer(
@@ -34,17 +34,19 @@ def add(
     A leg that was away is added again the same way; only what it lacks is copied. Ctrl-C ends
     the waiting, not the copying.
     """
+    from holdfast.service import AddLegRequest, perform
+
     with session() as holdfast:
         if dry_run:
             say(f"Would {holdfast.legs.plan_add(name, url, spare)}")
             return
         if spare:
-            holdfast.legs.add(name, url, spare=True)
+            perform(holdfast, AddLegRequest(name, url, spare=True))
             note(f"{url} is a spare of {name}")
             note_thin(holdfast.thinness(name))
             return
-        with progress(f"bringing {url} up to date") as show:
-            holdfast.legs.add(name, url, wait=wait, percentage=show)
+        with stepped_progress(f"bringing {url} up to date") as reporter:
+            perform(holdfast, AddLegRequest(name, url, wait=wait), reporter)
         note_thin(holdfast.thinness(name))
     note(f"{url} is {'in sync' if wait else 'being brought up to date: holdfast status'}")
 
@@ -74,10 +76,12 @@ def replace(
 
     Ctrl-C ends the waiting, not the replacement.
     """
+    from holdfast.service import ReplaceLegRequest, perform
+
     with session() as holdfast:
         if dry_run:
             say(f"Would {holdfast.legs.plan_replace(name, leg, url)}")
             return
-        with progress(f"bringing {url} up to date") as show:
-            holdfast.legs.replace(name, leg, url, wait=wait, percentage=show)
+        with stepped_progress(f"bringing {url} up to date") as reporter:
+            perform(holdfast, ReplaceLegRequest(name, leg, url, wait), reporter)
     note(f"{url} {'has replaced' if wait else 'is replacing'} leg {leg} of {name}")

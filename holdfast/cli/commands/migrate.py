@@ -59,7 +59,7 @@ def migrate(
     named.
     """
     urls = [*([url] if url else []), *(leg or ())]
-    from holdfast.service import MigrateRequest
+    from holdfast.service import MigrateRequest, perform
 
     request = MigrateRequest(name, tuple(urls), tuple(spare or ()), filesystem, deadline, force)
     with session() as holdfast:
@@ -72,7 +72,7 @@ def migrate(
         confirm(f"Move {name} to {where} under its users?", yes)
         legs_before = len(_legs(holdfast, name))
         with stepped_progress(f"migrating {name}") as reporter:
-            receipt = holdfast.restorations.migrate(request, reporter)
+            receipt = perform(holdfast, request, reporter)
         legs_now, thin = len(_legs(holdfast, name)), holdfast.thinness(name)
     if receipt is None:
         note(f"{name} is on {where} now; its file system stayed mounted, nobody waited")

@@ -15,8 +15,13 @@ def rebind(
 
     For an adopted volume that somebody dismounted lazily and mounted again.
     """
+    from holdfast.service import RebindRequest, perform
+
     with session() as holdfast:
-        words = holdfast.restorations.rebind(name, deadline, dry_run)
+        if dry_run:
+            words = holdfast.restorations.rebind(name, deadline, dry_run)
+        else:
+            words = perform(holdfast, RebindRequest(name, deadline))
     if as_json:
         print_json({"processes": list(words), "moved": not dry_run and bool(words)})
         return

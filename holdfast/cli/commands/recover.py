@@ -10,7 +10,7 @@ from holdfast.cli.options import AsJson, Yes
 from holdfast.cli.output import confirm, print_json, say
 from holdfast.cli.session import session
 from holdfast.errors import NotRecovered
-from holdfast.model.recovery import left_of
+from holdfast.model.recovery import recovery_of
 from holdfast.model.volume import check_name
 
 
@@ -33,21 +33,22 @@ def recover(
     interrupted is finished. Volumes that work are not touched. Repeating it is harmless. What is
     left makes it end with an error.
     """
+    from holdfast.service import RecoverRequest, perform
+
     with session() as holdfast:
         if abandon:
             confirm(f"Give up the restoration of {check_name(abandon)}, as it stands?", yes)
-            done = holdfast.restorations.abandon(abandon)
+            done = recovery_of(holdfast.restorations.abandon(abandon))
         else:
-            done = holdfast.recover()
-    left = left_of(done)
+            done = perform(holdfast, RecoverRequest())
     if as_json:
-        print_json({"actions": done, "left": left})
+        print_json(done)
     else:
-        for action in done:
+        for action in done.actions:
             say(action)
-        if not done:
+        if not done.actions:
             say("Nothing to recover.")
-    if left:
+    if left := done.left:
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         raise NotRecovered(
             f"{left[0]}{more}",

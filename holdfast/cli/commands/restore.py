@@ -43,7 +43,7 @@ def restore(
     With --from its contents are replaced; the present ones stay in their container, as a copy.
     Without, a dead, hung or read-only mount is mounted anew from its own storage.
     """
-    from holdfast.service import RestoreRequest
+    from holdfast.service import RestoreRequest, perform
 
     request = RestoreRequest(name, contents, to, filesystem, deadline, force)
     with session() as holdfast:
@@ -55,6 +55,6 @@ def restore(
         question = f"the contents of {contents}" if contents else "a new mount of its storage"
         confirm(f"Replace what {name} shows by {question}, under its users?", yes)
         with stepped_progress(f"restoring {name}") as reporter:
-            receipt = holdfast.restorations.restore(request, reporter)
+            receipt = perform(holdfast, request, reporter)
     if receipt is not None:
         show_receipt(receipt, as_json, f"{name} is restored")

@@ -96,7 +96,7 @@ def create(
 
     Without --leg the data lies in one image in Holdfast's state directory.
     """
-    from holdfast.service import NewVolume
+    from holdfast.service import NewVolume, perform
 
     wanted = NewVolume(
         name=name,
@@ -117,7 +117,7 @@ def create(
             _print_intentions(holdfast.plan_create(wanted), as_json)
             return
         with steps(f"creating {name}") as reporter:
-            report = holdfast.create_volume(wanted, reporter)
+            report = perform(holdfast, wanted, reporter)
         thin = holdfast.thinness(name)
     if as_json:
         print_json(report)
@@ -179,12 +179,14 @@ def show(name: VolumeName, as_json: AsJson = False) -> None:
 @commands.command()
 def resize(name: VolumeName, size: SizeBytes, dry_run: DryRun = False) -> None:
     """Enlarge a volume while it is in use: its legs, then its file system."""
+    from holdfast.service import ResizeRequest, perform
+
     with session() as holdfast:
         if dry_run:
             _print_intentions(holdfast.plan_resize(name, size), False)
             return
         with steps(f"enlarging {name}") as reporter:
-            report = holdfast.resize_volume(name, size, reporter)
+            report = perform(holdfast, ResizeRequest(name, size), reporter)
         thin = holdfast.thinness(name)
     note(f"{name} has {format_size(report.size_bytes)} now")
     note_thin(thin)
@@ -220,22 +222,25 @@ def attach(
     if name is None:
         _attach_wanted(force)
         return
-    from holdfast.service import MountRequest
+    from holdfast.service import AttachRequest, MountRequest, perform
 
+    where = MountRequest(mount, options)
+    request = AttachRequest(name, tuple(leg or ()), force, where)
     with session() as holdfast, steps(f"attaching {name}") as reporter:
-        where = MountRequest(mount, options)
-        report = holdfast.attach_volume(name, tuple(leg or ()), force, reporter, where)
+        report = perform(holdfast, request, reporter)
     note(f"{name} is {report.state} at {report.mount}")
 
 
 def _attach_wanted(force: bool) -> None:
     """Attach all that should be; one that cannot be does not keep the others from it."""
+    from holdfast.service import AttachRequest, perform
+
     failed: list[HoldfastError] = []
     with session() as holdfast:
         for name in holdfast.wanted_volumes():
             try:
                 with steps(f"attaching {name}") as reporter:
-                    report = holdfast.attach_volume(name, (), force, reporter)
+                    report = perform(holdfast, AttachRequest(name, forced=force), reporter)
                 note(f"{name} is {report.state} at {report.mount}")
             except HoldfastError as error:
                 error.message = f"{name}: {error.message}"
@@ -264,11 +269,10 @@ def detach(
     With --park the users of an adopted volume wait, with everything they have open, until it is
     attached again; when the time has passed they go on with errors in place of their files.
     """
+    from holdfast.service import DetachRequest, perform
+
     with session() as holdfast, steps(f"detaching {name}") as reporter:
-        if park is None:
-            holdfast.detach_volume(name, reporter)
-        else:
-            holdfast.restorations.park(name, park, reporter)
+        perform(holdfast, DetachRequest(name, park), reporter)
     note(f"{name} is detached")
     if park is not None:
         note(f"its users wait at most {park:g} s: holdfast volume attach {name}")
@@ -287,6 +291,8 @@ def delete(
 
     An adopted volume is only forgotten: its mount and its data stay.
     """
+    from holdfast.service import DeleteRequest, perform
+
     with session() as holdfast:
         intentions = holdfast.plan_delete(name, keep_images)
         adopted = holdfast.show_volume(name).kind == ADOPTED
@@ -296,7 +302,7 @@ def delete(
         what = "keeping its images" if keep_images else "and all its data"
         confirm(f"Forget {name}?" if adopted else f"Delete {name} {what}?", yes)
         with steps(f"deleting {name}") as reporter:
-            left = holdfast.delete_volume(name, keep_images, reporter)
+            left = perform(holdfast, DeleteRequest(name, keep_images), reporter)
     for sentence in left:
         note(f"warning: {sentence}")
     note(f"forgot {name}: it stays as it is" if adopted else f"deleted {name}")

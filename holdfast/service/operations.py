@@ -1,0 +1,151 @@
+"""The operations that may take long: each with its request, its result, and who carries it out.
+
+The one table of what the command line does in its own process and a job does in one of its own
+(`holdfast.jobs`). Owns what requests are called when they travel as JSON. What is not here ends
+soon: asking, planning, hold and release, freeze and thaw, adopting, taking a leg away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+from holdfast.model.bounded import converted, typed
+from holdfast.model.event import FORM, check_form
+from holdfast.model.receipt import Receipt
+from holdfast.model.recovery import Recovery, recovery_of
+from holdfast.model.reporter import SILENT, Reporter
+from holdfast.model.volume import VolumeReport
+from holdfast.service.holdfast import Holdfast
+from holdfast.service.requests import (
+    AddLegRequest,
+    AttachRequest,
+    DeleteRequest,
+    DetachRequest,
+    MigrateRequest,
+    NewVolume,
+    RebindRequest,
+    RecoverRequest,
+    ReplaceLegRequest,
+    Request,
+    ResizeRequest,
+    RestoreRequest,
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Result]):
+    """One thing that one can ask for."""
+
+    name: str
+    """Stable: requests that travel are called so."""
+    request: type[Request[Result]]
+    result: Any
+    """The type of the result, as `model.bounded` reads it."""
+    carry_out: Callable[[Holdfast, Any, Reporter], Result]
+
+    def result_of(self, value: object) -> Result:
+        """The result whose JSON this is. Raises ValueError."""
+        result: Result = converted(self.result, value, "result")
+        return result
+
+
+def perform(holdfast: Holdfast, request: Request[Result], reporter: Reporter = SILENT) -> Result:
+    """Carry out what is asked for, in this process; blocks until it is done.
+
+    Durable on return. Raises HoldfastError; after KeyboardInterrupt it was undone, or finished.
+    """
+    return operation_of(request).carry_out(holdfast, request, reporter)
+
+
+def operation_of(request: Request[Result]) -> Operation[Result]:
+    """The operation that this request is for."""
+    return next(each for each in OPERATIONS if each.request is type(request))
+
+
+def request_as_json(request: Request[Any]) -> dict[str, Any]:
+    """Plain values, which `read_request` reads."""
+    values = asdict(request)  # type: ignore[call-overload]  # each of OPERATIONS is a dataclass
+    return {"form": FORM, "operation": operation_of(request).name, "request": values}
+
+
+def read_request(values: dict[str, Any]) -> Request[Any]:
+    """The request that `request_as_json` described. Raises ValueError, BadInput."""
+    rest = dict(values)
+    check_form(rest)
+    name = rest.get("operation")
+    found = next((each for each in OPERATIONS if each.name == name), None)
+    if found is None:
+        raise ValueError(f"there is no operation {str(name)[:40]!r}")
+    return typed(found.request, rest.get("request"))
+
+
+def _attach(holdfast: Holdfast, request: AttachRequest, reporter: Reporter) -> VolumeReport:
+    return holdfast.attach_volume(
+        request.volume, request.leg_urls, request.forced, reporter, request.mount
+    )
+
+
+def _detach(holdfast: Holdfast, request: DetachRequest, reporter: Reporter) -> VolumeReport:
+    if request.park_seconds is None:
+        return holdfast.detach_volume(request.volume, reporter)
+    return holdfast.restorations.park(request.volume, request.park_seconds, reporter)
+
+
+def _delete(holdfast: Holdfast, request: DeleteRequest, reporter: Reporter) -> tuple[str, ...]:
+    return tuple(holdfast.delete_volume(request.volume, request.keep_images, reporter))
+
+
+def _resize(holdfast: Holdfast, request: ResizeRequest, reporter: Reporter) -> VolumeReport:
+    return holdfast.resize_volume(request.volume, request.size_bytes, reporter)
+
+
+def _add_leg(holdfast: Holdfast, request: AddLegRequest, reporter: Reporter) -> VolumeReport:
+    return holdfast.legs.add(
+        request.volume, request.url, request.spare, request.wait, reporter.percent
+    )
+
+
+def _replace_leg(
+    holdfast: Holdfast, request: ReplaceLegRequest, reporter: Reporter
+) -> VolumeReport:
+    return holdfast.legs.replace(
+        request.volume, request.leg, request.url, request.wait, reporter.percent
+    )
+
+
+def _rebind(holdfast: Holdfast, request: RebindRequest, reporter: Reporter) -> tuple[str, ...]:
+    return holdfast.restorations.rebind(request.volume, request.deadline_seconds)
+
+
+OPERATIONS: tuple[Operation[Any], ...] = (
+    Operation("create", NewVolume, VolumeReport, Holdfast.create_volume),
+    Operation("attach", AttachRequest, VolumeReport, _attach),
+    Operation("detach", DetachRequest, VolumeReport, _detach),
+    Operation("resize", ResizeRequest, VolumeReport, _resize),
+    Operation("delete", DeleteRequest, tuple[str, ...], _delete),
+    Operation(
+        "migrate",
+        MigrateRequest,
+        Receipt | None,
+        lambda holdfast, request, reporter: holdfast.restorations.migrate(request, reporter),
+    ),
+    Operation(
+        "restore",
+        RestoreRequest,
+        Receipt | None,
+        lambda holdfast, request, reporter: holdfast.restorations.restore(request, reporter),
+    ),
+    Operation("rebind", RebindRequest, tuple[str, ...], _rebind),
+    Operation("add-leg", AddLegRequest, VolumeReport, _add_leg),
+    Operation("replace-leg", ReplaceLegRequest, VolumeReport, _replace_leg),
+    Operation(
+        "recover",
+        RecoverRequest,
+        Recovery,
+        lambda holdfast, request, reporter: recovery_of(holdfast.recover()),
+    ),
+)
