@@ -18,39 +18,65 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.errors import HoldfastError
+    from holdfast.jobs import Job
+    from holdfast.model.event import Found, Progressed, Said
     from holdfast.model.receipt import Receipt
     from holdfast.model.reporter import Reporter
     from holdfast.model.volume import VolumeReport, VolumeState
     from holdfast.service import (
+        AddLegRequest,
         AssessRequest,
+        AttachRequest,
+        DeleteRequest,
+        DetachRequest,
         Holdfast,
         MigrateRequest,
         MountRequest,
         NewVolume,
+        RebindRequest,
+        RecoverRequest,
+        ReplaceLegRequest,
+        ResizeRequest,
         RestoreRequest,
     )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddLegRequest",
     "AssessRequest",
+    "AttachRequest",
+    "DeleteRequest",
+    "DetachRequest",
+    "Found",
     "Holdfast",
     "HoldfastError",
+    "Job",
     "MigrateRequest",
     "MountRequest",
     "NewVolume",
+    "Progressed",
+    "RebindRequest",
     "Receipt",
+    "RecoverRequest",
+    "ReplaceLegRequest",
     "Reporter",
+    "ResizeRequest",
     "RestoreRequest",
+    "Said",
     "Settings",
     "VolumeReport",
     "VolumeState",
 ]
 
 _ELSEWHERE = {
+    "Found": "holdfast.model.event",
     "HoldfastError": "holdfast.errors",
+    "Job": "holdfast.jobs",
+    "Progressed": "holdfast.model.event",
     "Receipt": "holdfast.model.receipt",
     "Reporter": "holdfast.model.reporter",
+    "Said": "holdfast.model.event",
     "Settings": "holdfast.config",
     "VolumeReport": "holdfast.model.volume",
     "VolumeState": "holdfast.model.volume",

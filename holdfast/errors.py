@@ -50,7 +50,9 @@ Must never import anything else of Holdfast.
     │   ├── CommandFailed   COMMAND
     │   ├── NotRecovered    LEFT
     │   └── UnreadableRecord RECORD
-    └── DeadlinePassed      exit 8   TIMEOUT
+    ├── DeadlinePassed      exit 8   TIMEOUT
+    ├── JobDied             exit 9   DIED
+    └── JobInterrupted      exit 130 INTERRUPTED
 """
 
 from __future__ import annotations
@@ -372,6 +374,23 @@ class DeadlinePassed(HoldfastError):
 
     code = "TIMEOUT"
     exit_status = 8
+
+
+class JobDied(HoldfastError):
+    """The process that carried the operation out was killed, or ended by a mistake in Holdfast
+    itself. Whoever it had stopped goes on by itself; holdfast recover finishes or undoes the
+    rest."""
+
+    code = "DIED"
+    exit_status = 9
+
+
+class JobInterrupted(HoldfastError):
+    """The job was told to end, as by Ctrl-C: what was half done is undone, or finished where it
+    could not be undone any more."""
+
+    code = "INTERRUPTED"
+    exit_status = 130
 
 
 def leaves(root: type[HoldfastError] = HoldfastError) -> Iterator[type[HoldfastError]]:

@@ -62,8 +62,11 @@ def perform(holdfast: Holdfast, request: Request[Result], reporter: Reporter = S
 
 
 def operation_of(request: Request[Result]) -> Operation[Result]:
-    """The operation that this request is for."""
-    return next(each for each in OPERATIONS if each.request is type(request))
+    """The operation that this request is for. Raises TypeError: for none that is here."""
+    for each in OPERATIONS:
+        if each.request is type(request):
+            return each
+    raise TypeError(f"{type(request).__name__} is the request of no operation that may take long")
 
 
 def request_as_json(request: Request[Any]) -> dict[str, Any]:
