@@ -172,9 +172,10 @@ class DescriptorDevice:
 
     def flush(self) -> None:
         """One fdatasync."""
-        if self.descriptor < 0:  # os.fdatasync would say ValueError: a late thread gets EBADF
+        number = self.descriptor  # read once: another thread may close it just now
+        if number < 0:  # os.fdatasync would say ValueError: a late thread gets EBADF
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        os.fdatasync(self.descriptor)
+        os.fdatasync(number)
         if self.has_holes:
             self.check_whole()
 
@@ -188,8 +189,9 @@ class DescriptorDevice:
     def release(self) -> None:
         """The descriptor is made to point to nothing: a late thread gets EBADF, EINVAL or a short
         read instead of somebody else's file."""
-        if self.descriptor >= 0:
-            os.dup2(_NOTHING, self.descriptor, inheritable=False)
+        number = self.descriptor
+        if number >= 0:
+            os.dup2(_NOTHING, number, inheritable=False)
 
     def close(self) -> None:
         """The number may belong to another file at once: who uses this object later gets EBADF."""

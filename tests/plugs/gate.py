@@ -32,7 +32,11 @@ class MemoryGate:
     """One life after the other of a gate; the legs and the kernel outlive them."""
 
     def __init__(
-        self, state_directory: Path, legs: int, coordinator: RivalCoordinator | None = None
+        self,
+        state_directory: Path,
+        legs: int,
+        coordinator: RivalCoordinator | None = None,
+        hang_timeout_seconds: float = 5.0,
     ) -> None:
         self.state_directory = state_directory
         self.run_directory = state_directory / "run"
@@ -47,7 +51,15 @@ class MemoryGate:
         )
         provision(
             state_directory,
-            GateConfiguration("plugs", "volume", SIZE, 1, entries, journal=JournalMode.NONE),
+            GateConfiguration(
+                "plugs",
+                "volume",
+                SIZE,
+                1,
+                entries,
+                journal=JournalMode.NONE,
+                hang_timeout_seconds=hang_timeout_seconds,
+            ),
             create=True,
         )
         self._new_worker()

@@ -103,7 +103,7 @@ class MemoryFront:
     def serve(self, size_bytes: Callable[[], int], token: int) -> None:
         self._size_bytes = size_bytes
 
-    def inbox(self) -> MemoryInbox:
+    def inbox(self, *, brief: bool = False) -> MemoryInbox:
         return MemoryInbox(self)
 
     def answer(self, request: Request, data: memoryview | None = None) -> bool:

@@ -10,8 +10,12 @@ from typing import Generic, TypeVar
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.runtime.claims import GivenUp, Hand, Hands
+from holdfast.gate.runtime.watching import Watching
 
 Result = TypeVar("Result")
+
+_ROUND_SECONDS = 0.05
+"""How soon it is seen, at the latest, that a thread was given up, which may never end."""
 
 _EXPECTED = (GivenUp, HoldExpired, HoldfastError, OSError)
 """What storage, a deadline, or what an administrator wants can bring about."""
@@ -55,6 +59,16 @@ class LegTask(threading.Thread, Generic[Result]):
     def at_work(self) -> bool:
         """Whether anything is to be expected of it: a thread that was given up does no more."""
         return self.is_alive() and not self.hand.given_up
+
+    def attended(self, watching: Watching, look: Callable[[], object]) -> Result:
+        """As `result`, while this thread is the observer: it comes round with `look`.
+
+        Raises DeadlinePassed when that gave the task up: its thread may hang for ever.
+        """
+        while self.at_work:
+            look()
+            self.join(min(_ROUND_SECONDS, watching.round_seconds))
+        return self.result(0.0)
 
     def result(self, timeout_seconds: float | None = None) -> Result:
         """Wait for the end; what the function returned or raised.

@@ -35,6 +35,10 @@ class FrontEnded(Exception):
     """No request will come any more, and no answer is wanted."""
 
 
+class NoRequest(Exception):
+    """What was readable was no request: a question that is answered, or one taken back."""
+
+
 class Inbox(Protocol):
     """One thread's way to receive requests."""
 
@@ -44,7 +48,7 @@ class Inbox(Protocol):
     def next(self) -> Request:
         """Wait for a request. Its payload is valid until the next call.
 
-        Raises FrontEnded; OSError for what nobody expects.
+        Raises FrontEnded; OSError for what nobody expects; NoRequest from a `brief` inbox.
         """
         ...
 
@@ -77,8 +81,12 @@ class FrontEnd(Protocol):
         """Answer questions about the device from now on: its size, the number it is known by."""
         ...
 
-    def inbox(self) -> Inbox:
-        """For a thread that is about to serve."""
+    def inbox(self, *, brief: bool = False) -> Inbox:
+        """For a thread that is about to serve.
+
+        `brief`: for one with a deadline, which calls `next` when something is readable: it does not
+        wait for more when that was no request.
+        """
         ...
 
     def answer(self, request: Request, data: memoryview | None = None) -> bool:

@@ -12,7 +12,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.gate.front.front_end import FLUSH, READ, WRITE, ZERO, FrontEnded, Request
+from holdfast.gate.front.front_end import (
+    FLUSH,
+    READ,
+    WRITE,
+    ZERO,
+    FrontEnded,
+    NoRequest,
+    Request,
+)
 from holdfast.system.fuse import wire
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.system.resources.memory import aligned_buffer
@@ -70,9 +78,9 @@ class FuseFile:
         """The token is the file's inode number; the kernel itself goes by the node, always 1."""
         self._size_bytes, self._token = size_bytes, token
 
-    def inbox(self) -> FuseInbox:
+    def inbox(self, *, brief: bool = False) -> FuseInbox:
         """With buffers of its own."""
-        return FuseInbox(self)
+        return FuseInbox(self, brief=brief)
 
     def answer(self, request: Request, data: memoryview | None = None) -> bool:
         """One writev."""
@@ -157,8 +165,9 @@ class FuseInbox:
     """Buffers are present, page-aligned and never shared with a forked child, so that a kill in the
     middle of a transfer cannot turn a request into an error."""
 
-    def __init__(self, front: FuseFile) -> None:
+    def __init__(self, front: FuseFile, *, brief: bool) -> None:
         self._front = front
+        self._brief = brief
         self._header = memoryview(aligned_buffer(_PAGE))[: wire.HEADER_BYTES]
         self.buffer = memoryview(aligned_buffer(wire.MAXIMUM_TRANSFER_BYTES + _PAGE))
         self._vectors = [self._header, self.buffer]
@@ -171,6 +180,7 @@ class FuseInbox:
                 length = os.readv(self._front.descriptor, self._vectors)
             except OSError as error:
                 if error.errno in _AGAIN:
+                    self._go_on()
                     continue
                 _raise_if_ended(error)
                 raise
@@ -192,6 +202,12 @@ class FuseInbox:
             reply = self._front.reply_to_question(opcode, unique, body)
             if reply is not None:
                 self._front.send([reply])
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """It was no request. Raises NoRequest where the next one is not to be waited for."""
+        if self._brief:
+            raise NoRequest
 
 
 def _raise_if_ended(error: OSError) -> None:

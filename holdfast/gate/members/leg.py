@@ -122,6 +122,7 @@ class Leg:
 
     def erase(self) -> None:
         """Remove the superblocks: the container is no leg any more. Durable when it returns."""
+        self.device.check_whole()
         erase_superblocks(self.device, self.container_bytes)
 
     def resize(self, size_bytes: int) -> None:

@@ -32,12 +32,12 @@ from holdfast.gate.processes.partner import (
     hang_timeout_seconds,
     judge_silence,
 )
-from holdfast.gate.processes.refusing import VainStarts
+from holdfast.gate.processes.refusing import LONGEST_WAIT_SECONDS, VainStarts
 from holdfast.gate.processes.worker import Worker
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.watching import BEAT_SECONDS, Watching
 from holdfast.system.messages.logs import call_process
-from holdfast.system.messages.unwaited import wait_until_written
+from holdfast.system.messages.unwaited import start_writer, wait_until_written
 from holdfast.system.mounts.namespace import keep_mount_namespace
 from holdfast.system.processes.process import has_ended, watch_leader, watch_thread
 from holdfast.system.processes.process_state import lives, read_state, start_time
@@ -268,6 +268,7 @@ class Keeper:
         ending = Ending(cells[shared_page.WORKER_END]).words("worker")
         _log.warning("%s: the next one takes over", ending)
         self.vain.wait()
+        self.watching.rested(LONGEST_WAIT_SECONDS)
         self.start_worker()
         self._reap()
 
@@ -313,6 +314,7 @@ def enter_service(post: Post) -> None:
     cells[shared_page.KEEPER_PID] = os.getpid()
     cells[shared_page.KEEPER_STARTED] = start_time(os.getpid())
     cells[shared_page.NEXT_KEEPER] = 0
+    start_writer()
     gc.collect()
     gc.freeze()  # workers share these pages, and never look through them
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

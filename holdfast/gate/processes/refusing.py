@@ -15,7 +15,7 @@ from time import monotonic, monotonic_ns
 
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate.front import FrontEnd
-from holdfast.gate.front.front_end import FrontEnded
+from holdfast.gate.front.front_end import FrontEnded, NoRequest
 from holdfast.gate.processes.handover import Post
 from holdfast.gate.processes.partner import Ending
 from holdfast.gate.runtime import shared_page
@@ -24,6 +24,9 @@ from holdfast.system.children.expendable import in_expendable_child
 
 LONGEST_DELAY_SECONDS = 1.0
 """Between two workers that die before they serve."""
+
+LONGEST_WAIT_SECONDS = 2 * LONGEST_DELAY_SECONDS
+"""What `wait` takes at most: for requests that are refused meanwhile."""
 
 STEADY_NS = 10_000_000_000
 """A worker that lived that long served; what ends it then begins a new count."""
@@ -40,7 +43,7 @@ class VainStarts:
     told: bool = False
 
     def wait(self) -> None:
-        """A worker has died: wait as long as the next one has to; at most a second or so."""
+        """A worker has died: wait as long as the next one has to; LONGEST_WAIT_SECONDS at most."""
         cells = self.post.cells
         now_ns = monotonic_ns()
         served = cells[shared_page.SERVING] == cells[shared_page.GENERATION]
@@ -75,7 +78,7 @@ class VainStarts:
             refuse_waiting(self.post.front(), self.post.cells, LONGEST_DELAY_SECONDS)
 
         try:
-            in_expendable_child(refuse, 2 * LONGEST_DELAY_SECONDS)
+            in_expendable_child(refuse, LONGEST_WAIT_SECONDS)
         except (DeadlinePassed, HoldfastError, OSError):
             threading.Event().wait(LONGEST_DELAY_SECONDS)
 
@@ -84,7 +87,7 @@ def refuse_waiting(front: FrontEnd, cells: memoryview, seconds: float) -> None:
     """Answer every request that waits, or comes in that time, with EIO. Raises OSError."""
     front.resend()
     deadline = monotonic() + seconds
-    inbox = front.inbox()
+    inbox = front.inbox(brief=True)
     poller = select.poll()
     poller.register(front.descriptor, select.POLLIN)
     while (left := deadline - monotonic()) > 0:
@@ -95,5 +98,7 @@ def refuse_waiting(front: FrontEnd, cells: memoryview, seconds: float) -> None:
             cells[shared_page.KEEPER_ERRORS] += 1
             cells[shared_page.UNTOLD_ERRORS] += 1
             front.refuse(request)
+        except NoRequest:
+            continue
         except FrontEnded:
             return

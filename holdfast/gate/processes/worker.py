@@ -44,7 +44,7 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incident, Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
-from holdfast.system.messages.unwaited import wait_until_written
+from holdfast.system.messages.unwaited import start_writer, wait_until_written
 from holdfast.system.processes.process import has_ended, part_with_descriptors, watch_process
 from holdfast.system.processes.process_state import start_time
 from holdfast.system.resources import memory
@@ -133,6 +133,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         threading.excepthook = self._thread_failed
+        start_writer()
         self.sentinel.start()
         self.apart.wait()
         self._tell_sentinel()
@@ -249,11 +250,11 @@ class Worker:
 
         Raises DeadlinePassed when it was given up: its thread may hang for ever.
         """
-        while task.at_work:
-            self.beat.tell()
-            task.join(min(0.05, self.hang_timeout_seconds))
-            self.watchdog.look()
-        task.result(0.0)
+        task.attended(self.mirror.watching, self._watch)
+
+    def _watch(self) -> None:
+        self.beat.tell()
+        self.watchdog.look()
 
     def _discipline(self) -> None:
         """What a process that serves write-back owes to the kernel's memory management."""
@@ -407,7 +408,7 @@ class Worker:
         task = LegTask(self.hands, self.mirror.close_cleanly)
         began, limit = monotonic_ns(), int(2 * self.hang_timeout_seconds * 1e9)
         while task.is_alive() and self.mirror.watching.since(began) < limit:
-            task.join(0.02)
+            task.join(min(0.02, self.mirror.watching.round_seconds))
             self.watchdog.look()
         for incident in self.incidents.open:
             if not incident.resolved_ns:

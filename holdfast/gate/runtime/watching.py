@@ -44,6 +44,12 @@ class Watching:
         """An observer before this one looked last then: what nobody saw since was missed."""
         self._seen = looked_ns, ()
 
+    def rested(self, seconds: float) -> None:
+        """The observer has waited on purpose since it looked last: so much of that time, at most,
+        was no standing still."""
+        looked, missed = self._seen
+        self._seen = min(monotonic_ns(), looked + int(seconds * 1e9)), missed
+
     def look(self) -> Span | None:
         """The loop comes round; what it has missed, when it comes late."""
         looked, missed = self._seen

@@ -67,16 +67,67 @@ def open_file(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> in
     was opened for writing. Raises Untrusted, OSError.
     """
     with open_parent(path) as (folder, name):
-        try:
-            descriptor = os.open(
-                name, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=folder
-            )
-        except OSError:
-            with suppress(FileNotFoundError):  # rather say what it is than that it cannot be opened
-                believe(path, fault_of(os.stat(name, dir_fd=folder, follow_symlinks=False)))
-            raise
+        return _open_in(folder, name, path, flags, mode)
+
+
+class OwnFolder:
+    """A directory of ours that is entered again and again.
+
+    The way to it, and its file system, are judged as by `open_parent` when it is another one than
+    the last time: the mount table, which may be long, is not read each time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._judged: tuple[int, int, int] | None = None
+        """Mount, device and inode."""
+
+    @contextmanager
+    def entered(self) -> Iterator[int]:
+        """The directory, as a descriptor. Raises Untrusted, OSError."""
+        if self._judged is not None:
+            place = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                status = os.fstat(place)
+                if _identity(place, status) == self._judged:
+                    believe(self._path, _fault_on_the_way(status))
+                    yield place
+                    return
+            finally:
+                os.close(place)
+        with open_parent(self._path / "in it") as (folder, _):
+            self._judged = _identity(folder, os.fstat(folder))
+            yield folder
+
+    def open_file(self, place: int, name: str, flags: int, mode: int = 0o600) -> int:
+        """As the function of that name, of a file in the directory that was entered."""
+        return _open_in(place, name, self._path / name, flags, mode, judged=mount_number(place))
+
+
+def _identity(descriptor: int, status: os.stat_result) -> tuple[int, int, int]:
+    return mount_number(descriptor), status.st_dev, status.st_ino
+
+
+def _open_in(
+    folder: int,
+    name: str,
+    path: str | os.PathLike[str],
+    flags: int,
+    mode: int,
+    judged: int | None = None,
+) -> int:
+    """As `open_file`, in a folder that is ours. `judged`: a mount of which that was seen to."""
     try:
-        believe(path, fault_behind(descriptor))
+        descriptor = os.open(
+            name, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=folder
+        )
+    except OSError:
+        with suppress(FileNotFoundError):  # rather say what it is than that it cannot be opened
+            believe(path, fault_of(os.stat(name, dir_fd=folder, follow_symlinks=False)))
+        raise
+    try:
+        if judged is None or mount_number(descriptor) != judged:
+            believe(path, fault_behind(descriptor))
         status = os.fstat(descriptor)
         believe(path, fault_of(status))
         if flags & os.O_ACCMODE != os.O_RDONLY and status.st_mode & _OTHERS_ANYTHING & ~mode:

@@ -7,11 +7,13 @@ Nobody waits for a log: see `unwaited`. `HOLDFAST_LOG` names the least level tha
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from pathlib import Path
 
-from holdfast.system.files.trusted import open_file
+from holdfast.errors import Untrusted
+from holdfast.system.files.trusted import OwnFolder, fault_of
 from holdfast.system.messages import journald
 from holdfast.system.messages.printable import printable_lines
 from holdfast.system.messages.unwaited import Write, to_standard_error, write_soon
@@ -44,6 +46,12 @@ class _Handler(logging.Handler):
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(where)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._hand_on(record)
+        except Exception:  # words that cannot be put together (their arguments, say)
+            self.handleError(record)
+
+    def _hand_on(self, record: logging.LogRecord) -> None:
         found = {name: str(getattr(record, name, "")) for name in _FIELDS}
         found["volume"] = found["volume"] or self._volume
         if self._write is None:
@@ -87,15 +95,45 @@ def call_process(name: str) -> None:
 
 
 def into_file(path: Path) -> Write:
-    """Appends to a file of ours, which stays below a length, and is made where its folder is."""
+    """Appends to a file of ours, which stays below a length, and is made where its folder is.
+
+    For several processes at once: one of those that find it too long gives it another name.
+    """
+    folder = OwnFolder(path.parent)
 
     def write(words: bytes) -> None:
-        descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        try:
-            os.write(descriptor, words)
-            if os.fstat(descriptor).st_size > LONGEST_FILE_BYTES:
-                path.replace(path.with_name(f"{path.name}.1"))
-        finally:
-            os.close(descriptor)
+        with folder.entered() as place:
+            descriptor = _open_log(folder, place, path.name)
+            try:
+                os.write(descriptor, words)
+                if os.fstat(descriptor).st_size > LONGEST_FILE_BYTES:
+                    _put_aside(descriptor, place, path.name)
+            finally:
+                os.close(descriptor)
 
     return write
+
+
+def _open_log(folder: OwnFolder, place: int, name: str) -> int:
+    """One that somebody gave a second name (a backup of hard links) is put aside: whoever has that
+    name could read on. Raises Untrusted, OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        return folder.open_file(place, name, flags)
+    except Untrusted:
+        status = os.stat(name, dir_fd=place, follow_symlinks=False)
+        if fault_of(status, links=status.st_nlink):
+            raise
+    os.rename(name, f"{name}.1", src_dir_fd=place, dst_dir_fd=place)
+    return folder.open_file(place, name, flags)
+
+
+def _put_aside(descriptor: int, place: int, name: str) -> None:
+    """Rename the file that is open here, unless another process has done so, or just does."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        found = os.stat(name, dir_fd=place, follow_symlinks=False)
+    except (BlockingIOError, FileNotFoundError):
+        return
+    if os.path.samestat(found, os.fstat(descriptor)):
+        os.rename(name, f"{name}.1", src_dir_fd=place, dst_dir_fd=place)

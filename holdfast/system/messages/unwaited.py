@@ -14,8 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from holdfast.errors import HoldfastError
-
 STANDARD_ERROR = 2
 MOST_KEPT = 100
 LAST_WORDS_SECONDS = 1.0
@@ -24,7 +22,7 @@ LAST_WORDS_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 
 Write = Callable[[bytes], object]
-"""Writes one record; may block, and raise OSError or HoldfastError."""
+"""Writes one record; may block, and raise anything: then that record is lost."""
 
 
 def to_standard_error(words: bytes) -> None:
@@ -43,9 +41,12 @@ class _Writer(threading.Thread):
     def run(self) -> None:
         while True:
             write, words = self.kept.get()
-            with suppress(OSError, HoldfastError):  # no room there, or not ours
+            try:
                 write(words)
-            self.kept.task_done()
+            except Exception:  # no room there, not ours, a defect: never worth a process
+                continue
+            finally:
+                self.kept.task_done()
 
 
 _writers: list[_Writer] = []
@@ -53,11 +54,18 @@ _writers: list[_Writer] = []
 os.register_at_fork(after_in_child=_writers.clear)
 
 
-def write_soon(words: str, write: Write = to_standard_error) -> None:
-    """Have these words written, as a line; returns at once, and never fails."""
-    with suppress(RuntimeError, queue.Full):  # no room for a thread, or for more words
+def start_writer() -> None:
+    """Start the thread now, so that none is started for the first words: whoever has those may hold
+    a lock, or be in memory that is locked. Never fails."""
+    with suppress(RuntimeError):  # no room for a thread: the first words try again
         if not _writers:
             _writers.append(_Writer())
+
+
+def write_soon(words: str, write: Write = to_standard_error) -> None:
+    """Have these words written, as a line; returns at once, and never fails."""
+    start_writer()
+    with suppress(IndexError, queue.Full):  # no room for a thread, or for more words
         _writers[0].kept.put_nowait((write, f"{words.rstrip()}\n".encode(errors="replace")))
 
 

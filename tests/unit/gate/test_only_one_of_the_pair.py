@@ -20,6 +20,7 @@ from holdfast.gate.processes.channel import make_channel
 from holdfast.gate.processes.handover import Post, listen
 from holdfast.gate.processes.keeper import Keeper
 from holdfast.gate.processes.keeper_watch import KeeperGuard
+from holdfast.gate.processes.refusing import LONGEST_DELAY_SECONDS
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incidents
 
@@ -77,6 +78,25 @@ def test_worker(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     os.kill(keeper.worker_pid, signal.SIGKILL)
     os.waitpid(keeper.worker_pid, 0)
     os.close(keeper.watch)
+
+
+def test_a_wait_for_the_next_worker_is_no_standing_still(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hold's deadline would move by it, each time that a worker dies."""
+    monkeypatch.setattr(keeper_module, "Worker", Waiting)
+    monkeypatch.setattr(keeper_module, "OwnGroup", Anywhere)
+    post.cells[shared_page.HOLD_TIMEOUT] = 1 << 62
+    keeper = Keeper(post, make_channel()[0])
+    keeper.vain.count = 20
+    post.cells[shared_page.GENERATION] = 1  # nobody serves
+    began = time.monotonic_ns()
+    keeper.watching.look()
+    keeper._worker_died(unseen=False)
+    assert keeper.watching.look() is None
+    assert time.monotonic_ns() - began >= LONGEST_DELAY_SECONDS * 1e9
+    os.kill(keeper.worker_pid, signal.SIGKILL)
+    os.waitpid(keeper.worker_pid, 0)
 
 
 def test_keeper(post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

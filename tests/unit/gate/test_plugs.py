@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from holdfast.containers import CONTAINERS, open_container
+from holdfast.errors import DeadlinePassed
+from holdfast.gate.data.task import LegTask
 from holdfast.gate.front.front_end import FLUSH, ZERO
-from tests.plugs.gate import SIZE, MemoryGate
+from holdfast.gate.processes.watchdog import Watchdog
+from holdfast.gate.runtime.claims import Hand
+from tests.plugs.gate import PATIENCE_SECONDS, SIZE, MemoryGate
 from tests.plugs.memory_container import MEDIA, MemoryContainer
 from tests.waiting import wait_until
 
@@ -97,6 +102,37 @@ def test_what_a_killed_worker_did_not_answer_is_done_by_the_next(gate: MemoryGat
     asked.result()
     assert gate.kernel.read(0, BLOCK).result() == b"f" * BLOCK
     assert gate.medium(1).content[:BLOCK] == gate.medium(2).content[:BLOCK] == b"f" * BLOCK
+
+
+@pytest.mark.parametrize("hang_timeout_seconds", [0.05, 0.1])
+def test_a_task_of_the_start_that_hangs_is_given_up(
+    tmp_path: Path, hang_timeout_seconds: float
+) -> None:
+    """Whoever waits for it is the observer, and must not be late himself each time."""
+    gate = MemoryGate(tmp_path, 2, hang_timeout_seconds=hang_timeout_seconds)
+    gate.medium(1).answers.clear()
+
+    def flush(hand: Hand) -> None:
+        with hand.inside(1):
+            gate.mirror.roster.present[1].flush()
+
+    task = LegTask(gate.mirror.hands, flush)
+    watchdog = Watchdog(gate.mirror, hang_timeout_seconds, lambda hand: None)
+    outcome: list[BaseException] = []
+
+    def attend() -> None:
+        try:
+            task.attended(gate.mirror.watching, watchdog.look)
+        except DeadlinePassed as error:
+            outcome.append(error)
+
+    attending = threading.Thread(target=attend, daemon=True)
+    attending.start()
+    attending.join(PATIENCE_SECONDS)
+    gate.medium(1).answers.set()
+    assert outcome
+    assert gate.states() == {1: "failed", 2: "in-sync"}
+    gate.close()
 
 
 def test_a_registered_kind_is_known_by_its_urls() -> None:

@@ -103,6 +103,18 @@ def test_one_that_is_late_each_time_finds_out_in_the_end(clock: Clock, watching:
         assert needed < 30
 
 
+def test_a_rest_on_purpose_is_no_standing_still(clock: Clock, watching: Watching) -> None:
+    began = clock.now
+    clock.passes(2)
+    watching.rested(3)
+    assert watching.look() is None
+    assert watching.since(began) == 2 * SECOND
+    clock.passes(60)
+    watching.rested(3)
+    assert watching.look() == (began + 5 * SECOND, clock.now + LATE), "the rest was missed"
+    assert watching.since(began) == 5 * SECOND
+
+
 def test_it_goes_on_where_one_before_it_looked_last(clock: Clock) -> None:
     looked = clock.now
     clock.passes(7)

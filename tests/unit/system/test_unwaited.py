@@ -37,6 +37,25 @@ wait_until_written()
 """
 
 
+DEFECT = """
+import os, threading
+from holdfast.system.messages.unwaited import start_writer, wait_until_written, write_soon
+threading.excepthook = lambda failure: os._exit(1)
+start_writer()
+assert "unwaited" in [thread.name for thread in threading.enumerate()]
+write_soon("lost", lambda words: 1 / 0)
+write_soon("kept")
+wait_until_written(30)
+"""
+
+
+def test_one_that_cannot_be_written_ends_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DEFECT], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == "kept\n"
+
+
 def test_nobody_waits_for_a_log_that_hangs() -> None:
     """A pipe that is full and that nobody reads stands for it."""
     read_end, write_end = os.pipe()

@@ -1,4 +1,4 @@
-"""A descriptor that an earlier worker had belongs to whoever opens the leg with it."""
+"""An opened leg owns its descriptor, an inherited one too, and never makes its container larger."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from holdfast.containers import CONTAINERS
+from holdfast.containers.device import DescriptorDevice
 from holdfast.errors import ContainerFailed, HoldfastError
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import open_leg
+from holdfast.gate.members.superblock import container_bytes_needed
 from tests.plugs.memory_container import MemoryContainer
 
 SIZE = 1 << 20
@@ -44,3 +46,34 @@ def test_of_a_kind_that_nobody_knows(inherited: int) -> None:
 def test_of_a_container_that_cannot_be_read(inherited: int) -> None:
     with pytest.raises(ContainerFailed):
         open_leg(LegEntry(1, "leg-1", "file:/x"), SIZE, inherited=inherited)
+
+
+def test_a_truncated_container_is_not_extended_to_be_erased(tmp_path: Path) -> None:
+    image = tmp_path / "leg.img"
+    with image.open("wb") as file:
+        file.truncate(container_bytes_needed(SIZE))
+    image.chmod(0o600)
+    leg, _ = open_leg(LegEntry(1, "leg-1", f"file:{image}"), SIZE)
+    os.truncate(image, SIZE)
+    with pytest.raises(OSError, match="truncated"):
+        leg.erase()
+    assert image.stat().st_size == SIZE
+    leg.discard()
+
+
+class ClosedMeanwhile(DescriptorDevice):
+    """Another thread closes it after this one has looked."""
+
+    @property
+    def descriptor(self) -> int:
+        number, self.left = self.left, -1
+        return number
+
+    @descriptor.setter
+    def descriptor(self, number: int) -> None:
+        self.left = number
+
+
+def test_a_flush_beside_a_close_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with (tmp_path / "image").open("wb") as file:
+        ClosedMeanwhile(file.fileno()).flush()
