@@ -16,7 +16,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.data.unflushed import JOURNAL
-from holdfast.gate.members.roster import STATE
+from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.processes.partner import SHORTEST_LIMIT_SECONDS
 from holdfast.gate.runtime import shared_page
 from holdfast.model.volume import JournalMode
