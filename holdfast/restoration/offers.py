@@ -1,7 +1,7 @@
 """What programs can ask of files on one type of file system and not on another.
 
-One table, by type as mkfs makes it: tests/kernel/test_offers.py tries each call on the real file
-systems. Told before a move to another type: whether a program uses such a call cannot be seen.
+One table, by type as mkfs makes it: tests/kernel/copying/test_offers.py tries each call on the real
+file systems. Told before a move to another type: whether a program uses such a call cannot be seen.
 Pure.
 """
 

@@ -13,7 +13,7 @@ from holdfast.config import Settings
 from holdfast.gate.processes.client import GateClient
 from holdfast.model.volume import JournalMode
 from holdfast.volumes.detach import detach_volume
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.volume.stack import volume, wish
 from tests.resume.killing import (
     Killer,
     assert_nobody_noticed,

@@ -18,7 +18,7 @@ from holdfast.service import Holdfast, NewVolume
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
-from tests.kernel.restoration_bench import application, detach_loops_in, make_image, mounted
+from tests.kernel.restoration.bench import application, detach_loops_in, make_image, mounted
 from tests.resume.test_restoration_killed import die_at
 
 

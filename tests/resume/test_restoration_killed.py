@@ -16,7 +16,7 @@ from holdfast.service import AssessRequest, Holdfast, NewVolume
 from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
-from tests.kernel.restoration_bench import application, is_settled, make_image, mounted
+from tests.kernel.restoration.bench import application, is_settled, make_image, mounted
 
 PLACES = [
     *("before prepare", "in prepare", "after prepare"),

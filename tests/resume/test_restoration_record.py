@@ -18,7 +18,7 @@ from holdfast.service import Holdfast, NewVolume
 from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
-from tests.kernel.restoration_bench import application, is_settled, make_image, mounted
+from tests.kernel.restoration.bench import application, is_settled, make_image, mounted
 from tests.resume.first_version import write_as_first_version, write_facts
 from tests.resume.test_restoration_killed import die_at
 from tests.waiting import wait_until

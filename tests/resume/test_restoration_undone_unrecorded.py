@@ -11,7 +11,7 @@ from holdfast.errors import HoldfastError
 from holdfast.service import Holdfast, MigrateRequest
 from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
-from tests.kernel.restoration_bench import application, make_image, mounted
+from tests.kernel.restoration.bench import application, make_image, mounted
 
 
 def fill(home: Path, room_bytes: int) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.volumes.detach import detach_volume
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.volume.stack import volume, wish
 from tests.resume.killing import Killer, assert_nobody_noticed, keeper, pauses, worker
 from tests.resume.verifying import check_filesystem, verified_writes
 from tests.soak import rounds

@@ -10,7 +10,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.model.volume import JournalMode
 from holdfast.volumes.detach import detach_volume
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.volume.stack import volume, wish
 from tests.resume.killing import Killer, assert_nobody_noticed, pauses
 from tests.resume.verifying import check_filesystem
 from tests.scenarios.postgresql import Cluster

@@ -23,7 +23,7 @@ from holdfast.gate.processes.client import GateClient
 from holdfast.model.volume import JournalMode, Volume
 from holdfast.system.resources.memory import resident_bytes
 from tests.faults import MemoryHog
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.volume.stack import volume, wish
 from tests.resume.killing import (
     assert_nobody_noticed,
     counters,

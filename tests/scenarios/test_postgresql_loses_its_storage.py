@@ -11,7 +11,7 @@ from holdfast.gate.processes.client import GateClient
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
 from tests.faults import truncate_to_zero
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.volume.stack import volume, wish
 from tests.resume.killing import Killer, assert_nobody_noticed, keeper, worker
 from tests.resume.verifying import check_filesystem
 from tests.scenarios.postgresql import Cluster

@@ -32,7 +32,7 @@ from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.recover import recover
 from tests.conftest import RunHoldfast
 from tests.faults import PowerCut
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.volume.stack import volume, wish
 from tests.resume.verifying import check_filesystem
 from tests.soak import rounds
 from tests.waiting import wait_until

@@ -11,7 +11,7 @@ from holdfast.config import Settings
 from holdfast.service import Holdfast
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import bench, hold, holder, start
-from tests.kernel.restoration_bench import detach_loops_in
+from tests.kernel.restoration.bench import detach_loops_in
 
 __all__ = ["bench", "hold", "holder", "start"]
 

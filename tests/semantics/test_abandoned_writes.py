@@ -8,8 +8,8 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.gate.processes.client import GateClient
 from holdfast.volumes.detach import detach_volume
-from tests.kernel.fault_bench import fuse_leg
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.fault.bench import fuse_leg
+from tests.kernel.volume.stack import volume, wish
 from tests.semantics.writing import prepare, read, write
 from tests.waiting import wait_until
 

@@ -8,8 +8,8 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.processes.client import GateClient
-from tests.kernel.fault_bench import fuse_leg
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.fault.bench import fuse_leg
+from tests.kernel.volume.stack import volume, wish
 from tests.semantics.writing import prepare, read, write
 
 ATTEMPTS = 20

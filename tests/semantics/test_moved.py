@@ -8,7 +8,7 @@ from holdfast.system.storage.loop import loop_devices_of
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces
-from tests.kernel.restoration_bench import mounted
+from tests.kernel.restoration.bench import mounted
 
 KINDS = (
     *("file", "append", "dup", "fork", "directory", "path", "cwd", "shared_map", "private_map"),

@@ -12,7 +12,7 @@ from holdfast.errors import OwnLeg
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.checks.foundation import check_not_own_leg
 from holdfast.volumes.create import create_volume
-from tests.kernel.volume_stack import SIZE, volume, wish
+from tests.kernel.volume.stack import SIZE, volume, wish
 
 
 def test_state_on_a_managed_volume_is_refused(settings: Settings, ram_directory: Path) -> None:

@@ -13,7 +13,7 @@ from holdfast.errors import InUse, NoSource
 from holdfast.gate.processes.launch import start_gate
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.volume.stack import volume, wish
 
 
 def test_a_leg_in_use_is_refused(settings: Settings, ram_directory: Path) -> None:

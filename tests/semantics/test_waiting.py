@@ -13,7 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.gate.processes.client import GateClient
 from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import copy_image, replace_by_copy, stopped, truncate_to_zero
-from tests.kernel.volume_stack import volume, wish
+from tests.kernel.volume.stack import volume, wish
 from tests.leftovers import process_state
 from tests.semantics.writing import prepare, write
 from tests.waiting import wait_until

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import Holdfast, Settings
-from tests.kernel.restoration_bench import application, is_settled, make_image, mounted
+from tests.kernel.restoration.bench import application, is_settled, make_image, mounted
 from tests.waiting import wait_until
 
 END_SECONDS = 60.0

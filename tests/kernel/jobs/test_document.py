@@ -10,7 +10,7 @@ import pytest
 
 from holdfast import Holdfast, Settings
 from holdfast.errors import NoSuchVolume
-from tests.kernel.restoration_bench import application, make_image, mounted
+from tests.kernel.restoration.bench import application, make_image, mounted
 
 DOCUMENT = Path(__file__).parents[3] / "docs/jobs.md"
 

@@ -14,7 +14,7 @@ from holdfast.coordination.turn import turn
 from holdfast.errors import InUse, JobDied, JobInterrupted
 from holdfast.jobs import Died, Finished, Interrupted
 from holdfast.model.receipt import Receipt
-from tests.kernel.restoration_bench import (
+from tests.kernel.restoration.bench import (
     Application,
     application,
     is_settled,

@@ -1,0 +1,1 @@
+"""Mounts that Holdfast did not make: adopted, detached, attached again."""

@@ -1,0 +1,37 @@
+"""The example in docs/library.md does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import Holdfast, Settings
+from holdfast.errors import NoSuchVolume
+from holdfast.system.mounts.mount_table import mount_at
+from tests.kernel.restoration.bench import application, make_image, mounted
+
+DOCUMENT = Path(__file__).parents[3] / "docs/library.md"
+
+
+def test_the_example_moves_a_volume(
+    settings: Settings, ram_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(example, str(DOCUMENT), "exec"), names)
+    with mounted(make_image(ram_directory / "1.img"), ram_directory / "mnt") as path:
+        with Holdfast(settings) as holdfast:
+            holdfast.adopt_volume("data", str(path))
+        with application(path, ram_directory / "record") as running:
+            waited_ms = names["move"]("data", f"file:{ram_directory}/2.img", "xfs")
+            running.wait_for_more()
+            running.verify()
+        mount = mount_at(path)
+        assert mount is not None and mount.filesystem == "xfs"
+        assert waited_ms > 0
+        assert "predicted pause" in capsys.readouterr().out
+        with pytest.raises(NoSuchVolume):
+            names["move"]("other", f"file:{ram_directory}/3.img", "xfs")

@@ -1,0 +1,1 @@
+"""Image files and block devices: what is taken, and what is refused."""

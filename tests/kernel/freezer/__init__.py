@@ -1,0 +1,1 @@
+"""Freezing the users of a volume, and letting them go on."""

@@ -1,0 +1,66 @@
+"""While it serves, a worker starts no thread and maps no memory: what it needs is there already."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from holdfast.config import Settings
+from holdfast.gate.members.superblock import SLOT_BYTES, SLOTS
+from tests.kernel.volume.stack import volume, wish
+from tests.resume.killing import counters
+from tests.waiting import wait_until
+
+ROUNDS = 3
+"""Of what it does once a second, counted by the superblocks that are written for it."""
+
+
+def test_same_threads_and_maps(holdfast_home: Path, disk_directory: Path) -> None:
+    settings = Settings()
+    with volume(settings, wish(disk_directory)) as made:
+        run_directory = settings.gate_run_directory(made.name)
+        image = Path(made.leg_urls[0].removeprefix("file:"))
+        file = os.open(f"{made.mount.path}/file", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _serve(file, image, run_directory)  # whatever is made at the first use
+            before = _maps(run_directory)
+            threads = _threads(run_directory)
+            assert _serve(file, image, run_directory) == threads
+            assert _maps(run_directory) == before
+        finally:
+            os.close(file)
+
+
+def _serve(file: int, image: Path, run_directory: Path) -> set[str]:
+    """Have requests served until so many rounds are through; every thread that was seen."""
+    seen = set()
+    for _ in range(ROUNDS):
+        slots = _slots(image)
+
+        def through(slots: bytes = slots) -> bool:
+            os.pwrite(file, os.urandom(4096), 0)
+            os.fsync(file)
+            seen.update(_threads(run_directory))
+            return _slots(image) != slots
+
+        wait_until(through)
+    return seen
+
+
+def _slots(image: Path) -> bytes:
+    """Both superblocks, at the end of an image."""
+    with image.open("rb") as file:
+        file.seek(-SLOTS * SLOT_BYTES, os.SEEK_END)
+        return file.read()
+
+
+def _threads(run_directory: Path) -> set[str]:
+    return {
+        path.name for path in Path(f"/proc/{counters(run_directory).worker_pid}/task").iterdir()
+    }
+
+
+def _maps(run_directory: Path) -> list[str]:
+    """The addresses of all that the worker has mapped."""
+    text = Path(f"/proc/{counters(run_directory).worker_pid}/maps").read_text()
+    return [line.split(maxsplit=1)[0] for line in text.splitlines()]

@@ -1,0 +1,96 @@
+"""All processes of a gate are killed at once: the gravest event, told by whoever comes next."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.gate.processes.remains import living_processes
+from holdfast.gate.runtime.shared_page import read_counters
+from holdfast.service import Holdfast
+from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.recover import recover
+from tests.faults import stopped
+from tests.kernel.fault.bench import Bench, plain_legs
+from tests.kernel.fault.cells import FLUSHING
+from tests.kernel.volume.stack import volume, wish
+from tests.waiting import wait_until
+
+
+@pytest.mark.parametrize("who", ["receipts", "recover", "attach", "detach"])
+def test_told_once_by_whoever_comes_next(settings: Settings, ram_directory: Path, who: str) -> None:
+    with Bench(settings, ram_directory, plain_legs(ram_directory, 1, 1)) as bench:
+        activity = bench.start(FLUSHING)
+        activity.goes_on()
+        bench.kill_everything()
+        activity.process.kill()
+        activity.process.wait()
+        wait_until(lambda: not living_processes(bench.run_directory))
+        assert [each for each in bench.receipts() if each["strategy"] == "lost"] == []
+        with Holdfast(settings) as holdfast:
+            if who == "receipts":
+                [told] = holdfast.receipts("shop")
+                assert (told.strategy, "killed" in told.cause) == ("lost", True)
+            elif who == "recover":
+                recover(settings)
+            elif who == "detach":
+                detach_volume(settings, bench.volume)
+            bench.attach()
+            told_of = [each for each in holdfast.receipts("shop") if each.strategy == "lost"]
+            assert len(told_of) == 1
+            assert told_of[0].started <= told_of[0].finished
+
+
+def test_an_aborted_connection_is_told(settings: Settings, ram_directory: Path) -> None:
+    """Somebody ends the connection; the dead stack stays to be seen, and is cleaned."""
+    with volume(settings, wish(ram_directory)) as made:
+        run_directory = settings.gate_run_directory(made.name)
+        subprocess.run(["umount", "--force", str(run_directory / "device")], check=False)
+        wait_until(lambda: not (run_directory / "control").exists())
+        with Holdfast(settings) as holdfast:
+            [told] = [each for each in holdfast.receipts("shop") if each.strategy == "lost"]
+        assert "aborted" in told.cause
+        assert any("dismounted the dead" in line for line in recover(settings))
+
+
+def test_a_gate_that_stands_still_is_woken(settings: Settings, ram_directory: Path) -> None:
+    """Both processes were stopped and nobody continued them: recover does."""
+    with volume(settings, wish(ram_directory)) as made:
+        counters = read_counters(settings.gate_run_directory(made.name))
+        assert counters is not None
+        with stopped([counters.keeper_pid, counters.worker_pid]):
+            assert any("go on" in line for line in recover(settings))
+            (Path(made.mount.path) / "file").write_text("written")
+            subprocess.run(["sync", "--file-system", made.mount.path], check=True, timeout=60)
+        assert recover(settings) == []
+
+
+def test_detached_is_said_only_when_it_is(settings: Settings, ram_directory: Path) -> None:
+    """Somebody detached the gate's device file lazily: nothing of the stack names it any more."""
+    with volume(settings, wish(ram_directory)) as made:
+        run_directory = settings.gate_run_directory(made.name)
+        counters = read_counters(run_directory)
+        assert counters is not None
+        subprocess.run(["umount", "--lazy", str(run_directory / "device")], check=True)
+        detach_volume(settings, made)
+        assert not os.path.ismount(made.mount.path)
+        wait_until(lambda: not Path(f"/proc/{counters.worker_pid}").exists())
+
+
+def test_nor_when_its_gate_was_killed(settings: Settings, ram_directory: Path) -> None:
+    with volume(settings, wish(ram_directory)) as made:
+        run_directory = settings.gate_run_directory(made.name)
+        counters = read_counters(run_directory)
+        assert counters is not None
+        subprocess.run(["umount", "--lazy", str(run_directory / "device")], check=True)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in (counters.keeper_pid, counters.worker_pid):
+                os.kill(pid, number)
+        wait_until(lambda: not living_processes(run_directory))
+        detach_volume(settings, made)
+        assert not os.path.ismount(made.mount.path)

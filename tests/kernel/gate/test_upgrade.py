@@ -1,0 +1,110 @@
+"""A new version is installed under a gate in use: it takes over without an error.
+
+`tests/data/holdfast-0.1.0.tar.xz` is the code of version 0.1.0 that runs in a gate's processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.config import Settings
+from holdfast.gate.processes.renewing import renew
+from holdfast.model.version import VERSION
+from holdfast.service import Holdfast, NewVolume
+from tests.kernel.fault.bench import Bench, plain_legs
+from tests.kernel.fault.cells import Cell
+from tests.waiting import wait_until
+
+OLD = Path(__file__).parents[2] / "data" / "holdfast-0.1.0.tar.xz"
+SECONDS = 60.0
+
+
+@pytest.fixture
+def install(ram_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Puts a version in the place where gates find it; now it is the old one."""
+    place = ram_directory / "installed"
+    old = ram_directory / "old"
+    for folder in (place, old):
+        folder.mkdir()
+    subprocess.run(["tar", "--extract", "--file", OLD, "--directory", old], check=True)
+
+    def put(version: Path) -> None:
+        new = place / "new"
+        new.symlink_to(version)
+        new.rename(place / "holdfast")
+
+    put(old / "holdfast")
+    monkeypatch.setenv("PYTHONPATH", str(place))
+    return put
+
+
+NEW = Path(holdfast.__file__).parent
+
+
+def code_of(bench: Bench) -> tuple[str, str]:
+    """The version that the worker says, and the program that the keeper is."""
+    shown = bench.gate.show()
+    command = Path(f"/proc/{shown['keeper_pid']}/cmdline").read_bytes().split(b"\0")
+    return shown.get("version", "0.1.0"), command[3].decode()
+
+
+def test_a_gate_of_the_version_before_is_renewed_under_its_users(
+    settings: Settings, ram_directory: Path, install: Callable[[Path], None]
+) -> None:
+    with Bench(settings, ram_directory, plain_legs(ram_directory, 1, 2)) as bench:
+        assert code_of(bench) == ("0.1.0", "start")
+        with bench.during(Cell(2, "writing")):
+            install(NEW)
+            renew(bench.run_directory, SECONDS)
+            assert code_of(bench) == (VERSION, "resume")
+            assert bench.activity is not None
+            bench.activity.goes_on()
+        assert bench.gate.show()["errors_returned"] == 0
+        bench.check(2)
+
+
+def test_by_command(
+    settings: Settings, ram_directory: Path, install: Callable[[Path], None]
+) -> None:
+    url = f"file:{ram_directory}/1.img"
+    wanted = NewVolume("shop", 128 << 20, str(ram_directory / "mnt"), leg_urls=(url,))
+    with Holdfast(settings) as service:
+        report = service.create_volume(wanted)
+        try:
+            assert report.gate is not None
+            assert report.gate.version == "0.1.0"
+            install(NEW)
+            report = service.restart_gate("shop")
+            assert report.gate is not None
+            assert report.gate.version == VERSION
+        finally:
+            service.delete_volume("shop")
+
+
+@pytest.mark.parametrize("first", ["keeper", "worker"])
+def test_old_and_new_work_together_until_the_next_takeover(
+    settings: Settings, ram_directory: Path, install: Callable[[Path], None], first: str
+) -> None:
+    """Whoever is killed first; an old keeper brings an old worker, an old worker a new keeper."""
+    with Bench(settings, ram_directory, plain_legs(ram_directory, 1, 2)) as bench:
+        with bench.during(Cell(2, "writing")):
+            install(NEW)
+            before = bench.counters()
+            pid = before.keeper_pid if first == "keeper" else before.worker_pid
+            os.kill(pid, signal.SIGKILL)
+            wait_until(
+                lambda: pid not in (bench.counters().keeper_pid, bench.counters().worker_pid)
+            )
+            assert bench.activity is not None
+            bench.activity.goes_on()
+            renew(bench.run_directory, SECONDS)
+            bench.activity.goes_on()
+            assert code_of(bench)[0] == VERSION
+        bench.check(2)

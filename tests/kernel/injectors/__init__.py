@@ -1,0 +1,1 @@
+"""The faults that tests inject (tests/faults) do what tests rely on."""

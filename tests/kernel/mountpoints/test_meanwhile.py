@@ -1,0 +1,73 @@
+"""What appears while mounts are being dismounted: another namespace's copy is covered, too, and
+what somebody mounts at the very place is named, never mounted upon."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from holdfast.errors import InUse
+from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.dismount import dismount
+from holdfast.system.fuse.cover import FILE_SYSTEM, make_covers
+from holdfast.system.mounts.mount_table import mount_at
+from tests.kernel.mountpoints.bench import MountBench
+from tests.waiting import wait_until
+
+_SECONDS = 10**9
+
+
+def mount_now(device: str, path: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mount(device.encode(), os.fsencode(path), b"ext4", 0, None) == 0, ctypes.get_errno()
+
+
+def test_the_same_covers_serve_a_second_round(ram_directory: Path) -> None:
+    """As for a namespace that was made in between."""
+    with MountBench(ram_directory) as bench:
+        paths = [bench.mount(bench.device(name), f"mnt{name}") for name in ("1", "2")]
+        covers = make_covers(time.clock_gettime_ns(time.CLOCK_MONOTONIC) + 60 * _SECONDS)
+        try:
+            for path in paths:
+                dismount(capture(path), covers=covers)
+            mounts = [mount_at(path) for path in paths]
+            assert all(each is not None and each.filesystem == FILE_SYSTEM for each in mounts)
+        finally:
+            covers.close()
+            for path in paths:
+                subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def test_the_old_storage_at_its_own_place_is_named(ram_directory: Path) -> None:
+    with MountBench(ram_directory) as bench:
+        device = bench.device("1")
+        path = bench.mount(device, "mnt")
+        aside = ram_directory / "aside"
+        aside.mkdir()
+        subprocess.run(["mount", device, str(aside)], check=True)
+        busy = os.open(aside, os.O_RDONLY)  # so that the kernel does not let go of it at once
+        try:
+            subprocess.run(["umount", "--lazy", str(aside)], check=True)
+
+            def mount_it() -> None:
+                wait_until(lambda: mount_at(path) is None)
+                mount_now(device, path)
+
+            stranger = Thread(target=mount_it)
+            stranger.start()
+            with pytest.raises(InUse, match="by somebody else") as caught:
+                dismount(capture(path))
+            stranger.join(30)
+            assert f"umount {path}" in caught.value.mend
+            there = mount_at(path)
+            assert there is not None and there.source == device
+        finally:
+            os.close(busy)
+            while mount_at(path) is not None:
+                subprocess.run(["umount", str(path)], check=True)

@@ -1,0 +1,1 @@
+"""Storage replaced under running applications: migrate, restore, rebind."""

@@ -1,0 +1,1 @@
+"""What Holdfast asks of Linux itself."""

@@ -1,0 +1,1 @@
+"""Who uses a volume: one kind of handle, or one difficulty, per file."""

@@ -1,0 +1,43 @@
+"""Instances that pin a volume without a descriptor on it are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.model.handle import HandleKind
+from tests.kernel.users.using import handles_of, only, point
+
+__all__ = ["point"]
+
+
+def test_io_uring_registered_files(point: Path) -> None:
+    source = """
+u = libc.syscall(425, 8, ctypes.create_string_buffer(120))
+f = os.open(point + '/f', os.O_CREAT | os.O_RDWR)
+assert libc.syscall(427, u, 2, (ctypes.c_int * 1)(f), 1) == 0
+os.close(f)
+"""
+    handle = only(handles_of(source, point))
+    assert handle.kind is HandleKind.OTHER
+    assert handle.path == f"io_uring registered file {point}/f"
+
+
+def test_fanotify_marks(point: Path) -> None:
+    source = """
+f = libc.fanotify_init(0, 0)
+assert libc.fanotify_mark(f, 1 | 0x10, ctypes.c_uint64(2), -100, os.fsencode(point)) == 0
+"""
+    handle = only(handles_of(source, point))
+    assert (handle.kind, handle.path) == (HandleKind.OTHER, f"fanotify mark on {point}")
+
+
+def test_an_epoll_instance_that_waits_for_a_fifo(point: Path) -> None:
+    source = """
+os.mkfifo(point + '/p')
+f = os.open(point + '/p', os.O_RDWR)
+e = select.epoll()
+e.register(f)
+"""
+    handles = handles_of(source, point)
+    assert [each.kind for each in handles] == [HandleKind.FIFO, HandleKind.OTHER]
+    assert handles[1].path == f"epoll instance that waits for descriptor {handles[0].number}"

@@ -1,0 +1,47 @@
+"""Bound Unix sockets are found, and connections accepted from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.model.handle import HandleKind
+from tests.kernel.users.using import handles_of, only, point
+
+__all__ = ["point"]
+
+
+BOUND = "s = socket.socket(socket.AF_UNIX); s.bind({name}); s.listen()\n"
+
+
+def test_a_listening_socket(point: Path) -> None:
+    handle = only(
+        handles_of("os.mkdir(point + '/d')\n" + BOUND.format(name="point + '/d/s'"), point)
+    )
+    assert handle.kind is HandleKind.SOCKET
+    assert (handle.path, handle.inside) == (f"{point}/d/s", "d/s")
+    assert handle.mode == "listening"
+    assert handle.inode == (point / "d/s").stat().st_ino
+
+
+def test_a_name_relative_to_the_working_directory(point: Path) -> None:
+    handles = handles_of("os.chdir(point)\n" + BOUND.format(name="'s'"), point)
+    assert [each.inside for each in handles if each.kind is HandleKind.SOCKET] == ["s"]
+
+
+def test_an_accepted_connection(point: Path) -> None:
+    source = BOUND.format(name="point + '/s'") + (
+        "c = socket.socket(socket.AF_UNIX); c.connect(point + '/s'); a, _ = s.accept(); s.close()"
+    )
+    handle = only(handles_of(source, point))
+    assert (handle.kind, handle.inside, handle.mode) == (HandleKind.SOCKET, "s", "")
+
+
+def test_a_socket_whose_name_is_gone(point: Path) -> None:
+    source = BOUND.format(name="point + '/s'") + "os.unlink(point + '/s')"
+    handle = only(handles_of(source, point))
+    assert (handle.path, handle.inside, handle.deleted) == (f"{point}/s", "", True)
+
+
+def test_another_network_namespace(point: Path) -> None:
+    handle = only(handles_of(BOUND.format(name="point + '/s'"), point, "unshare", "--net"))
+    assert (handle.kind, handle.inside) == (HandleKind.SOCKET, "s")

@@ -1,0 +1,1 @@
+"""Gated volumes: made, attached, detached, enlarged, lost and found."""
