@@ -31,6 +31,7 @@ def main() -> None:
         end = _end_of(speaking, signals)
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # from here on it is too late for them
     speaking.end(end)
+    os._exit(0)  # nothing is left to be done in order
 
 
 def _end_of(speaking: Speaking, signals: list[int]) -> End:

@@ -1,14 +1,25 @@
-"""Signals that ask a process to end: they undo what is half done, as Ctrl-C does."""
+"""Signals that ask a process to end: they undo what is half done, as Ctrl-C does.
+
+Invariant: whoever is told to end is interrupted. Python drops the exception where it cannot pass it
+on: in what modules have registered for a fork, in a finaliser. Then it comes once more, a moment
+later: nobody sends the signal a second time.
+"""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+"""The last one is sent by ourselves, when one of the others was lost."""
+
+AGAIN_SECONDS = 0.01
+"""The fork is over then, or the finaliser; if not, it comes again."""
 
 
 @contextmanager
@@ -34,7 +45,8 @@ def ending_in_order() -> Iterator[list[int]]:
     for number in ours:
         signal.signal(number, interrupt)
     try:
-        yield came
+        with _none_lost():
+            yield came
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
@@ -54,3 +66,28 @@ def endings_wait() -> Iterator[None]:
 def hear_endings() -> None:
     """Let those come that were made to wait, by whoever started this program, too."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
+@contextmanager
+def _none_lost() -> Iterator[None]:
+    """Raise KeyboardInterrupt again whenever Python has dropped one."""
+    told: Callable[[Any], Any] = sys.unraisablehook
+    handled: list[Any] = []
+    """How SIGALRM was handled before it was needed."""
+
+    def unraisable(what: Any) -> None:
+        if what.exc_type is not KeyboardInterrupt:
+            told(what)
+            return
+        if not handled:
+            handled.append(signal.signal(signal.SIGALRM, signal.default_int_handler))
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+
+    sys.unraisablehook = unraisable
+    try:
+        yield
+    finally:
+        sys.unraisablehook = told
+        if handled:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handled[0] or signal.SIG_DFL)

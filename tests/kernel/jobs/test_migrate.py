@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import Holdfast, Job, MigrateRequest, Progressed, Said, Settings
+from holdfast import Found, Holdfast, Job, MigrateRequest, Progressed, Said, Settings
 from holdfast.coordination.turn import turn
 from holdfast.errors import InUse, JobDied, JobInterrupted
 from holdfast.jobs import Died, Finished, Interrupted
@@ -68,6 +68,8 @@ def test_it_tells_what_it_does_and_gives_the_receipt(
     assert [words for words in said if words in steps] == steps
     assert max(each.percent for each in events if isinstance(each, Progressed)) == 100.0
     assert [each.at for each in events] == sorted(each.at for each in events)
+    found = [each.finding.as_json() for each in events if isinstance(each, Found)]
+    assert found and all(each in receipt.details["findings"] for each in found)
     with Holdfast(settings) as holdfast:
         assert receipt == holdfast.receipt(receipt.id)
     assert filesystem_of(settings) == "btrfs"

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ from holdfast.config import Settings
 from holdfast.errors import HoldfastError, JobDied, JobInterrupted
 from holdfast.jobs import Died, Failed, Interrupted, Job
 from holdfast.service import MigrateRequest
+from tests.waiting import wait_until
 
 REQUEST = MigrateRequest("nobody", ("file:/nowhere.img",))
+END_SECONDS = 60.0
 EXPECTED = "NOVOLUME" if os.geteuid() == 0 else "RIGHTS"
 
 
@@ -34,7 +38,7 @@ def test_a_refusal_is_the_same_as_in_ones_own_process(settings: Settings) -> Non
     assert refused.value.code == EXPECTED
     assert isinstance(job.end, Failed)
     assert job.end.message == str(refused.value)
-    assert not Path(f"/proc/{job.pid}").exists()
+    wait_until(lambda: not Path(f"/proc/{job.pid}/exe").exists())
 
 
 def test_interrupted_before_it_has_begun(settings: Settings) -> None:
@@ -113,7 +117,26 @@ print(job.wait())
     assert ended.stdout == "Interrupted(signal=15)\n"
 
 
-def test_a_request_of_another_version_is_refused_in_words(settings: Settings) -> None:
+def test_a_request_of_another_version_is_refused_in_words() -> None:
+    with begun() as (process, ours):
+        ours.sendall(b'{"form": 2, "operation": "migrate", "request": {}, "settings": {}}\n')
+        with ours.makefile("rb") as file:
+            (answer,) = file.readlines()
+        assert process.wait(END_SECONDS) == 0
+    assert b'"code": "OPTION"' in answer and b"this version knows 1" in answer
+
+
+@pytest.mark.parametrize("said", [b"", b'{"form": 1, "operation": "recover", '])
+def test_a_beginner_that_dies_before_it_has_asked_leaves_nobody(said: bytes) -> None:
+    with begun() as (process, ours):
+        ours.sendall(said)
+        ours.close()
+        assert process.wait(END_SECONDS) == 0
+
+
+@contextmanager
+def begun() -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+    """The process of a job that has not been asked for anything, and its beginner's side."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         process = subprocess.Popen(
@@ -121,8 +144,4 @@ def test_a_request_of_another_version_is_refused_in_words(settings: Settings) ->
             pass_fds=(theirs.fileno(),),
         )
         theirs.close()
-        ours.sendall(b'{"form": 2, "operation": "migrate", "request": {}, "settings": {}}\n')
-        with ours.makefile("rb") as file:
-            (answer,) = file.readlines()
-        assert process.wait(30) == 0
-    assert b'"code": "OPTION"' in answer and b"this version knows 1" in answer
+        yield process, ours
