@@ -25,6 +25,7 @@ Must never import anything else of Holdfast.
     │   ├── CannotFreeze    NOFREEZE
     │   ├── NotConfirmed    CONFIRM
     │   ├── CannotAdopt     ADOPT
+    │   ├── CannotRecord    NORECORD
     │   └── Untrusted       TRUST
     ├── NotFound            exit 4   there is no such thing
     │   ├── NoSuchVolume    NOVOLUME
@@ -203,6 +204,15 @@ class CannotAdopt(Refused):
     running system, or a gate's own file."""
 
     code = "ADOPT"
+
+
+class CannotRecord(Refused):
+    """What must be written down before something is done could not be read again afterwards: a name
+    that is too long, more mounts than there is room for, a number out of bounds. Nothing was
+    changed. The message names the process that has it, as far as it is known: end that, or
+    dismount what is there."""
+
+    code = "NORECORD"
 
 
 class Untrusted(Refused):

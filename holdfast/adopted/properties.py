@@ -15,6 +15,7 @@ from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
 from holdfast.mountpoints.options import wanted_super_options
+from holdfast.mountpoints.recording import recordable
 from holdfast.system.boot import boot_id
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts.mount_table import MNT_DETACH, fstab_line, is_under
@@ -75,7 +76,7 @@ def properties(points: Sequence[MountPoint], path: str) -> tuple[MountProperties
         below_gid=below[1] if below else None,
         below_mode=below[2] if below else None,
         loop_options=loop_options,
-        points=tuple(points),
+        points=recordable(points),
         boot_id=boot_id(),
     )
     return mount, adoption

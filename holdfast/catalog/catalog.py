@@ -18,6 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from holdfast.catalog.any_text import decoded
 from holdfast.catalog.forks import is_inherited, refuse_inherited, watch
 from holdfast.catalog.ingest import Ingested, read_spool
 from holdfast.catalog.restorations import RestorationEntries
@@ -81,10 +82,14 @@ class Catalog:
             return volume_of_row(_existing(session, name))
 
     def add(self, volume: Volume) -> None:
-        """Add a volume; durable on return. Raises AlreadyExists for its name or its id."""
+        """Add a volume; durable on return.
+
+        Raises AlreadyExists for its name or its id, CannotRecord when it could not be read again.
+        """
+        row = row_of_volume(volume)
         try:
             with self._transaction() as session:
-                session.add(row_of_volume(volume))
+                session.add(row)
         except IntegrityError as error:
             raise AlreadyExists(
                 f"there is a volume named {volume.name!r} already"
@@ -94,10 +99,14 @@ class Catalog:
             ) from error
 
     def update(self, volume: Volume) -> None:
-        """Replace the entry of that name; durable on return. Raises NoSuchVolume."""
+        """Replace the entry of that name; durable on return.
+
+        Raises NoSuchVolume; CannotRecord when it could not be read again, and the entry stays.
+        """
+        row = row_of_volume(volume)
         with self._transaction() as session:
             _existing(session, volume.name)
-            session.merge(row_of_volume(volume))
+            session.merge(row)
 
     def remove(self, name: str) -> None:
         """Forget a volume; its receipts stay. Durable on return. Raises NoSuchVolume."""
@@ -183,6 +192,7 @@ class Catalog:
 
 def _configure_connection(connection: Any, record: object) -> None:
     """WAL: readers never wait for a writer. FULL: a commit survives a power cut."""
+    connection.text_factory = decoded
     cursor = connection.cursor()
     cursor.execute("pragma journal_mode=wal")
     cursor.execute("pragma synchronous=full")

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from holdfast.catalog.rows import (
     copy_of_row,
+    readable,
     restoration_of_rows,
     row_of_copy,
     row_of_receipt,
@@ -25,7 +26,7 @@ from holdfast.catalog.rows import (
     row_of_step,
 )
 from holdfast.catalog.tables import CopyRow, ReceiptRow, RestorationRow, RestorationStepRow
-from holdfast.errors import InUse, NotFound, UnreadableRecord
+from holdfast.errors import CannotRecord, InUse, NotFound, UnreadableRecord
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import (
     Copy,
@@ -70,10 +71,18 @@ class RestorationEntries:
             return None if row is None else restoration_of_rows(row, _steps(session, row.id))
 
     def begin(self, restoration: Restoration) -> None:
-        """Enter a new one. Raises InUse while there is another for the same volume."""
+        """Enter a new one.
+
+        Raises InUse while there is another for the same volume, CannotRecord when it could not be
+        read again.
+        """
+        row = row_of_restoration(restoration)
+        with _readable(restoration.volume):
+            readable(restoration.record)
+            restoration_of_rows(row, [])
         try:
             with self._transaction() as session:
-                session.add(row_of_restoration(restoration))
+                session.add(row)
         except IntegrityError as error:
             raise InUse(
                 f"a restoration of {restoration.volume} has begun and not ended",
@@ -87,9 +96,11 @@ class RestorationEntries:
         record: Mapping[str, Any] | None = None,
         deadline_ns: int | None = None,
     ) -> None:
-        """Replace what is known of it; None: that stays."""
+        """Replace what is known of it; None: that stays. Raises CannotRecord, and all stays."""
         with self._transaction() as session:
             row = _existing(session, identifier)
+            with _readable(row.volume):
+                readable(record)
             if stage is not None:
                 row.stage = str(stage)
             if record is not None:
@@ -133,6 +144,18 @@ class RestorationEntries:
 _HEADINGS = select(
     RestorationRow.id, RestorationRow.volume, RestorationRow.strategy, RestorationRow.boot_id
 )
+
+
+@contextmanager
+def _readable(volume: str) -> Iterator[None]:
+    """Say of which volume it is what could not be read again."""
+    try:
+        yield
+    except ValueError as error:
+        raise CannotRecord(
+            f"the restoration of {volume} could not be read from the catalog again: {error}",
+            "See holdfast assess: who has more mounts, or longer names, than can be written down.",
+        ) from error
 
 
 @contextmanager

@@ -1,12 +1,17 @@
 """Turns rows into model values and back, field by field.
 
-Owns the one place where a column meets a field. Must never query.
+Owns the one place where a column meets a field. Invariant: what is written can be read again. What
+decides something is refused otherwise (CannotRecord); what is only told, words and receipts, is cut
+short. Must never query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from holdfast.catalog.tables import (
     CopyRow,
@@ -15,14 +20,47 @@ from holdfast.catalog.tables import (
     RestorationStepRow,
     VolumeRow,
 )
-from holdfast.model.bounded import typed
+from holdfast.errors import CannotRecord
+from holdfast.model.bounded import read_json, typed
+from holdfast.model.plan import ORDER
 from holdfast.model.receipt import Receipt, receipt_from_json
 from holdfast.model.restoration import Copy, Restoration, StepRecord
 from holdfast.model.volume import Volume
 
+_MOST_WORDS = 8 << 10
+"""Characters of an outcome: a message with two paths."""
+
 
 def row_of_volume(volume: Volume) -> VolumeRow:
-    """The row that says the same as this volume."""
+    """The row that says the same as this volume. Raises CannotRecord."""
+    row = _row_of_volume(volume)
+    try:
+        for value in (row.leg_urls, row.spare_urls, row.adoption):
+            readable(value)
+        volume_of_row(row)
+    except ValueError as error:
+        raise CannotRecord(
+            f"{volume.name} could not be read from the catalog again: {error}{_crowd(volume)}",
+            "Dismount what is there, or end that process, then try again.",
+        ) from error
+    return row
+
+
+def readable(value: object) -> None:
+    """Raise ValueError when a column of JSON could not be read again."""
+    read_json(json.dumps(value))
+
+
+def _crowd(volume: Volume) -> str:
+    """Whose mounts are the most: people need to know whom to ask."""
+    points = volume.adoption.points if volume.adoption is not None else ()
+    counts = Counter(point.witness_pid for point in points).most_common(1)
+    return "".join(
+        f"; {count} of its mounts are in the namespace of process {pid}" for pid, count in counts
+    )
+
+
+def _row_of_volume(volume: Volume) -> VolumeRow:
     mount = volume.mount
     return VolumeRow(
         name=volume.name,
@@ -82,8 +120,30 @@ def volume_of_row(row: VolumeRow) -> Volume:
 
 
 def row_of_receipt(receipt: Receipt) -> ReceiptRow:
-    """The row that says the same as this receipt: columns and fields have the same names."""
-    return ReceiptRow(**receipt.as_json())
+    """The row that says the same as this receipt: columns and fields have the same names.
+
+    It can always be written: what is too much is left out, and said to be.
+    """
+    values = receipt.as_json()
+    for name in ("cause", "outcome", "verification"):
+        values[name] = _cut(values[name])
+    for name, instead in _LEFT_OUT.items():
+        try:
+            readable(values[name])
+        except ValueError:
+            values[name] = instead
+    return ReceiptRow(**values)
+
+
+_LEFT_OUT: Mapping[str, Any] = {
+    "steps": [],
+    "processes": [],
+    "details": {"left_out": "more than the catalog can keep"},
+}
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]} …"
 
 
 def receipt_of_row(row: ReceiptRow) -> Receipt:
@@ -111,7 +171,7 @@ def row_of_restoration(restoration: Restoration) -> RestorationRow:
 
 def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]) -> Restoration:
     """The restoration that these rows describe. Raises ValueError when they describe none."""
-    return typed(
+    found = typed(
         Restoration,
         {
             "id": row.id,
@@ -136,6 +196,18 @@ def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]
             ],
         },
     )
+    _check_steps(found)
+    return found
+
+
+def _check_steps(restoration: Restoration) -> None:
+    """Raise ValueError where steps are none of the plan's, or not in the one order."""
+    names = restoration.step_names
+    if not names or list(names) != [each for each in ORDER if each in names]:
+        raise ValueError("its steps are no plan")
+    recorded = [step.name for step in restoration.steps]
+    if len(set(recorded)) < len(recorded) or not set(recorded) <= set(names):
+        raise ValueError("steps are recorded that are not planned")
 
 
 def row_of_step(restoration: str, step: StepRecord, number: int) -> RestorationStepRow:
@@ -147,7 +219,7 @@ def row_of_step(restoration: str, step: StepRecord, number: int) -> RestorationS
         state=str(step.state),
         started=step.started,
         seconds=step.seconds,
-        outcome=step.outcome,
+        outcome=_cut(step.outcome),
     )
 
 

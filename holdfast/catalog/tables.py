@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, Index, Integer, Text
+from sqlalchemy import JSON, BigInteger, Float, Index, Integer
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from holdfast.catalog.any_text import AnyText
 
 
 class Base(DeclarativeBase):
@@ -23,31 +25,31 @@ class VolumeRow(Base):
     __table_args__ = ({"comment": "Volumes of this host, attached or not"},)
 
     name: Mapped[str] = mapped_column(
-        Text, primary_key=True, comment="Name that people use; part of paths"
+        AnyText, primary_key=True, comment="Name that people use; part of paths"
     )
     id: Mapped[str] = mapped_column(
-        Text, unique=True, comment="Identity in every leg's superblock; never used again"
+        AnyText, unique=True, comment="Identity in every leg's superblock; never used again"
     )
-    kind: Mapped[str] = mapped_column(Text, comment="gated, or adopted")
+    kind: Mapped[str] = mapped_column(AnyText, comment="gated, or adopted")
     size_bytes: Mapped[int] = mapped_column(BigInteger, comment="Size of the block device in bytes")
-    mount_path: Mapped[str] = mapped_column(Text, comment="Where it is mounted when attached")
-    filesystem: Mapped[str] = mapped_column(Text, comment="ext4, xfs or btrfs")
+    mount_path: Mapped[str] = mapped_column(AnyText, comment="Where it is mounted when attached")
+    filesystem: Mapped[str] = mapped_column(AnyText, comment="ext4, xfs or btrfs")
     mount_options: Mapped[str] = mapped_column(
-        Text, comment="Options for mount -o, as the user gave them"
+        AnyText, comment="Options for mount -o, as the user gave them"
     )
-    label: Mapped[str] = mapped_column(Text, comment="File-system label, may be empty")
-    uuid: Mapped[str] = mapped_column(Text, comment="File-system UUID, to be kept for ever")
+    label: Mapped[str] = mapped_column(AnyText, comment="File-system label, may be empty")
+    uuid: Mapped[str] = mapped_column(AnyText, comment="File-system UUID, to be kept for ever")
     owner_uid: Mapped[int] = mapped_column(Integer, comment="Owner of the mount's root directory")
     owner_gid: Mapped[int] = mapped_column(Integer, comment="Group of the mount's root directory")
     mode: Mapped[int] = mapped_column(Integer, comment="Permission bits of the root directory")
-    fstab: Mapped[str] = mapped_column(Text, comment="fstab line of the mount path, or empty")
+    fstab: Mapped[str] = mapped_column(AnyText, comment="fstab line of the mount path, or empty")
     leg_urls: Mapped[list[str]] = mapped_column(
         JSON, comment="Legs' URLs as last seen; the superblocks decide"
     )
     spare_urls: Mapped[list[str]] = mapped_column(
         JSON, comment="Containers that wait to replace a failed leg"
     )
-    journal: Mapped[str] = mapped_column(Text, comment="Journal mode: none or unflushed")
+    journal: Mapped[str] = mapped_column(AnyText, comment="Journal mode: none or unflushed")
     hold_timeout_seconds: Mapped[float] = mapped_column(
         Float, comment="Longest hold before EIO is returned; 0 = at once"
     )
@@ -75,15 +77,15 @@ class ReceiptRow(Base):
         {"comment": "What happened, when, and how long anyone waited"},
     )
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True, comment="Given by whoever acted")
+    id: Mapped[str] = mapped_column(AnyText, primary_key=True, comment="Given by whoever acted")
     volume: Mapped[str] = mapped_column(
-        Text, comment="Name of the volume; the receipt outlives the volume"
+        AnyText, comment="Name of the volume; the receipt outlives the volume"
     )
-    strategy: Mapped[str] = mapped_column(Text, comment="failover, hold, takeover, ...")
-    cause: Mapped[str] = mapped_column(Text, comment="Why it was done, for people")
+    strategy: Mapped[str] = mapped_column(AnyText, comment="failover, hold, takeover, ...")
+    cause: Mapped[str] = mapped_column(AnyText, comment="Why it was done, for people")
     started: Mapped[float] = mapped_column(Float, comment="Unix time in seconds, UTC")
     finished: Mapped[float] = mapped_column(Float, comment="Unix time in seconds, UTC")
-    outcome: Mapped[str] = mapped_column(Text, comment="How it ended")
+    outcome: Mapped[str] = mapped_column(AnyText, comment="How it ended")
     steps: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON, comment="[{name, started, seconds, outcome}] in order"
     )
@@ -100,7 +102,7 @@ class ReceiptRow(Base):
     bytes_replayed: Mapped[int] = mapped_column(
         BigInteger, comment="Bytes applied again from the journal"
     )
-    verification: Mapped[str] = mapped_column(Text, comment="How the result was checked")
+    verification: Mapped[str] = mapped_column(AnyText, comment="How the result was checked")
     details: Mapped[dict[str, Any]] = mapped_column(
         JSON, comment="Whatever else the strategy records"
     )
@@ -112,16 +114,16 @@ class RestorationRow(Base):
     __tablename__ = "restorations"
     __table_args__ = ({"comment": "Restorations that are to be finished or undone"},)
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True, comment="Also the receipt's id")
+    id: Mapped[str] = mapped_column(AnyText, primary_key=True, comment="Also the receipt's id")
     volume: Mapped[str] = mapped_column(
-        Text, unique=True, comment="Name of the volume: one restoration at a time"
+        AnyText, unique=True, comment="Name of the volume: one restoration at a time"
     )
-    strategy: Mapped[str] = mapped_column(Text, comment="migrate, rewind, remount, detach, ...")
-    cause: Mapped[str] = mapped_column(Text, comment="Why it was begun, for people")
+    strategy: Mapped[str] = mapped_column(AnyText, comment="migrate, rewind, remount, detach, ...")
+    cause: Mapped[str] = mapped_column(AnyText, comment="Why it was begun, for people")
     started: Mapped[float] = mapped_column(Float, comment="Unix time in seconds, UTC")
-    stage: Mapped[str] = mapped_column(Text, comment="preparing, running, waiting or undoing")
+    stage: Mapped[str] = mapped_column(AnyText, comment="preparing, running, waiting or undoing")
     boot_id: Mapped[str] = mapped_column(
-        Text, comment="Boot of the host in which it began: nobody stays parked beyond it"
+        AnyText, comment="Boot of the host in which it began: nobody stays parked beyond it"
     )
     deadline_ns: Mapped[int] = mapped_column(
         BigInteger, comment="CLOCK_MONOTONIC at which every process runs again; 0 = none waits"
@@ -139,14 +141,14 @@ class RestorationStepRow(Base):
     __table_args__ = ({"comment": "How far each restoration has come"},)
 
     restoration: Mapped[str] = mapped_column(
-        Text, primary_key=True, comment="Id of the restoration"
+        AnyText, primary_key=True, comment="Id of the restoration"
     )
-    name: Mapped[str] = mapped_column(Text, primary_key=True, comment="freeze, capture, ...")
+    name: Mapped[str] = mapped_column(AnyText, primary_key=True, comment="freeze, capture, ...")
     number: Mapped[int] = mapped_column(Integer, comment="Place in the order of the steps")
-    state: Mapped[str] = mapped_column(Text, comment="started, finished, undone or failed")
+    state: Mapped[str] = mapped_column(AnyText, comment="started, finished, undone or failed")
     started: Mapped[float] = mapped_column(Float, comment="Unix time in seconds, UTC")
     seconds: Mapped[float] = mapped_column(Float, comment="How long it took")
-    outcome: Mapped[str] = mapped_column(Text, comment="What came of it, for people")
+    outcome: Mapped[str] = mapped_column(AnyText, comment="What came of it, for people")
 
 
 class CopyRow(Base):
@@ -158,17 +160,19 @@ class CopyRow(Base):
         {"comment": "Copies of volumes, so that nobody has to search for them"},
     )
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True, comment="Given when it was made")
-    volume: Mapped[str] = mapped_column(Text, comment="Name of the volume whose contents it holds")
+    id: Mapped[str] = mapped_column(AnyText, primary_key=True, comment="Given when it was made")
+    volume: Mapped[str] = mapped_column(
+        AnyText, comment="Name of the volume whose contents it holds"
+    )
     urls: Mapped[list[str]] = mapped_column(
         JSON, comment="Its container, or the equal legs of a mirror"
     )
-    filesystem: Mapped[str] = mapped_column(Text, comment="Type of the file system in it")
-    uuid: Mapped[str] = mapped_column(Text, comment="UUID of the file system in it")
+    filesystem: Mapped[str] = mapped_column(AnyText, comment="Type of the file system in it")
+    uuid: Mapped[str] = mapped_column(AnyText, comment="UUID of the file system in it")
     volume_id: Mapped[str] = mapped_column(
-        Text, comment="Id in its superblocks; empty for a plain file system"
+        AnyText, comment="Id in its superblocks; empty for a plain file system"
     )
     made: Mapped[float] = mapped_column(
         Float, comment="Unix time in seconds up to which it has everything"
     )
-    origin: Mapped[str] = mapped_column(Text, comment="How it came about: migrate, restore")
+    origin: Mapped[str] = mapped_column(AnyText, comment="How it came about: migrate, restore")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+_PATH_BYTES = 4096
+"""PATH_MAX of <linux/limits.h>, with the zero at the end."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,12 @@ class MountPoint:
         """Whether it shows a file or directory that has no name any more (deleted, or replaced by
         rename): it cannot be mounted anew. The kernel says so with two slashes, as in no path."""
         return self.inside.endswith("//deleted")
+
+    @property
+    def is_within_reach(self) -> bool:
+        """Whether there is a system call that takes its path, and what it shows. Anybody can make
+        a longer one, in a mount namespace of his own, directory by directory."""
+        return all(len(os.fsencode(each)) < _PATH_BYTES for each in (self.path, self.inside))
 
     def is_same_mount(self, other: MountPoint) -> bool:
         """Whether both are one mount, seen at different times; its options may have changed."""

@@ -28,7 +28,7 @@ from holdfast.mountpoints.capture import (
 from holdfast.mountpoints.covering import Covering
 from holdfast.mountpoints.placing import Manner, Piece, Placed, place
 from holdfast.mountpoints.remount import remount
-from holdfast.mountpoints.whereabouts import own_namespace, umount_command
+from holdfast.mountpoints.whereabouts import own_namespace, shown, umount_command
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.syncfs import sync_file_system
 from holdfast.system.fuse.cover import Covers
@@ -185,6 +185,11 @@ def _dismount_all(
     gone = next((each for each in wanted if each.shows_deleted and each.namespace in ways), None)
     if gone is not None:
         return _about_deleted(gone, own), wanted
+    beyond = next(
+        (each for each in wanted if not each.is_within_reach and each.namespace in ways), None
+    )
+    if beyond is not None:
+        return _about_beyond_reach(beyond), wanted
     found = list(wanted)
     wanted = [point for point in wanted if point.namespace in ways]
     copies: dict[int, Piece] = {}
@@ -233,6 +238,14 @@ def _about_deleted(point: MountPoint, own: int) -> _Refusal:
         f"it shows /{point.inside.removesuffix('//deleted')} of the volume, which was deleted or"
         " replaced: it could not be mounted again",
         f"{umount_command(point, own)}, then try again.",
+    )
+
+
+def _about_beyond_reach(point: MountPoint) -> _Refusal:
+    return (
+        shown(point.path),
+        "its path is longer than any system call takes",
+        f"End what runs in its mount namespace: process {point.witness_pid} does; then try again.",
     )
 
 

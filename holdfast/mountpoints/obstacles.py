@@ -35,6 +35,8 @@ def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[
     groups = {point.peer_group for point in points}
     for point in points:
         found += _obstacles_of(point, owners, groups)
+        if not point.is_within_reach:
+            found.append(_about_beyond_reach(point))
         if point.shows_deleted:
             found.append(_about_deleted(point, is_broken=is_broken))
     return found
@@ -48,6 +50,16 @@ def _about_deleted(point: MountPoint, *, is_broken: bool) -> Finding:
         f"{in_words(point)} shows {what} of the volume, which was deleted, or replaced by rename",
         "It has no name any more by which it could be mounted again.",
         f"{umount_command(point)}, and mount there what is to be there now.",
+    )
+
+
+def _about_beyond_reach(point: MountPoint) -> Finding:
+    return Finding(
+        "mount beyond every path",
+        Verdict.BLOCKS,
+        f"{in_words(point)} has a path of {len(point.path)} characters",
+        "No system call takes that: it cannot be dismounted from outside.",
+        f"End what runs in its mount namespace: process {point.witness_pid} does.",
     )
 
 

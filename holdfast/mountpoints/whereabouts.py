@@ -11,6 +11,8 @@ import os
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.mounts.namespace import mount_namespace
 
+_MOST_SHOWN = 300
+
 
 def own_namespace() -> int:
     """The number of the mount namespace that this process is in."""
@@ -20,9 +22,15 @@ def own_namespace() -> int:
 def in_words(point: MountPoint, own: int | None = None) -> str:
     """The place of a mount, and whose view that is. `own`: the reader's namespace, when this
     process has left it."""
+    path = shown(point.path)
     if point.namespace == (own_namespace() if own is None else own):
-        return point.path
-    return f"{point.path} in the mount namespace of process {point.witness_pid}"
+        return path
+    return f"{path} in the mount namespace of process {point.witness_pid}"
+
+
+def shown(path: str) -> str:
+    """A path for people, who cannot read one of a hundred directories."""
+    return path if len(path) <= _MOST_SHOWN else f"{path[:_MOST_SHOWN]}…"
 
 
 def umount_command(point: MountPoint, own: int | None = None) -> str:

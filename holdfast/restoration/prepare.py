@@ -14,11 +14,12 @@ from holdfast.adopted.nameless_image import present_source
 from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
-from holdfast.errors import Blocked
+from holdfast.errors import Blocked, HoldfastError
 from holdfast.model.finding import Verdict
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.restoration import Mode, Restoration, RestorationStage
 from holdfast.model.volume import Volume
+from holdfast.mountpoints.recording import recordable
 from holdfast.restoration.assess import Assessment
 from holdfast.restoration.carried import copy_what_is_carried
 from holdfast.restoration.copy_source import device_of, source_of
@@ -31,11 +32,10 @@ from holdfast.restoration.record import (
     Intent,
     PrepareResult,
     RestorationRecord,
-    as_json,
-    read_record,
+    checked_json,
 )
 from holdfast.restoration.steps.parked import record_directory
-from holdfast.restoration.storage import make_directory
+from holdfast.restoration.storage import forget_directory, make_directory
 from holdfast.restoration.work import Work
 from holdfast.system.boot import boot_id
 
@@ -51,7 +51,10 @@ def begin(
     stage: RestorationStage,
     step_names: Sequence[StepName],
 ) -> Restoration:
-    """Enter a restoration; durable on return. Raises InUse while there is another."""
+    """Enter a restoration; durable on return.
+
+    Raises InUse while there is another, CannotRecord for what could not be read again.
+    """
     restoration = Restoration(
         id=uuid.uuid4().hex,
         volume=intent.old.name,
@@ -61,11 +64,15 @@ def begin(
         stage=stage,
         boot_id=boot_id(),
         step_names=tuple(step_names),
-        record=as_json(RestorationRecord(intent)),
     )
-    read_record(restoration)  # what could not be read again is not begun
+    record = checked_json(restoration, RestorationRecord(intent))
+    restoration = replace(restoration, record=record)
     make_directory(settings, restoration.id)
-    catalog.restorations.begin(restoration)
+    try:
+        catalog.restorations.begin(restoration)
+    except HoldfastError:
+        forget_directory(settings, restoration.id)
+        raise
     return restoration
 
 
@@ -194,5 +201,5 @@ def _with_points(assessment: Assessment) -> Volume:
     if volume.adoption is None:
         return volume
     source = present_source(volume.adoption.source, points[-1])
-    adoption = replace(volume.adoption, source=source, points=points, boot_id=boot_id())
+    adoption = replace(volume.adoption, source=source, points=recordable(points), boot_id=boot_id())
     return replace(volume, adoption=adoption)

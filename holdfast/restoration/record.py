@@ -1,18 +1,20 @@
 """The record of a restoration: what it writes down so that another process can go on.
 
-Owns its form in the catalog, and its version. `read_record` is the only way in, `as_json` the only
-way out. One dataclass says what is to be done (Intent); each step has one for what it found out. A
-part that is None has not happened yet. Invariant: what is read has exactly these types, its parts
-agree with each other, and everything else is refused. What only lives in memory is in `work`.
+Owns its form in the catalog, and its version. `read_record` is the only way in, `checked_json` the
+only way out. One dataclass says what is to be done (Intent); each step has one for what it found
+out. A part that is None has not happened yet. Invariants: what is read has exactly these types, its
+parts agree with each other, and everything else is refused; what is written can be read again. What
+only lives in memory is in `work`.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from holdfast.errors import UnreadableRecord
-from holdfast.model.bounded import seconds, typed
+from holdfast.errors import CannotRecord, UnreadableRecord
+from holdfast.model.bounded import read_json, seconds, typed
 from holdfast.model.finding import Finding
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.restoration import Mode, Restoration
@@ -191,8 +193,7 @@ def read_record(restoration: Restoration) -> RestorationRecord:
 
     Raises UnreadableRecord when it is damaged, or was written by a newer version. Pure.
     """
-    values = restoration.record
-    version = values.get("version", 0) if isinstance(values, dict) else 0
+    version = _version_of(restoration.record)
     if isinstance(version, int) and version > VERSION:
         raise UnreadableRecord(
             f"the restoration of {restoration.volume} was begun by a newer version of Holdfast"
@@ -200,16 +201,41 @@ def read_record(restoration: Restoration) -> RestorationRecord:
             f"Use that version; or give it up: holdfast recover --abandon {restoration.volume}",
         )
     try:
-        if version == 0:
-            values = from_first_version(values, str(restoration.strategy))
-        record = typed(RestorationRecord, values)
-        _check(record, restoration.volume)
+        return _read(restoration, restoration.record)
     except ValueError as error:
         raise UnreadableRecord(
             f"the record of the restoration of {restoration.volume} is damaged: {error}",
             "Give it up, which says what it leaves:"
             f" holdfast recover --abandon {restoration.volume}",
         ) from error
+
+
+def checked_json(restoration: Restoration, record: RestorationRecord) -> dict[str, Any]:
+    """Plain values, as `as_json`, which `read_record` will read.
+
+    Raises CannotRecord when it could not: nobody could finish or undo it after our death.
+    """
+    values = as_json(record)
+    try:
+        _read(restoration, read_json(json.dumps(values)))
+    except ValueError as error:
+        raise CannotRecord(
+            f"what is found out of {restoration.volume} could not be read again: {error}",
+            "See holdfast assess: who has more mounts, or longer names, than can be written down.",
+        ) from error
+    return values
+
+
+def _version_of(values: object) -> object:
+    return values.get("version", 0) if isinstance(values, dict) else 0
+
+
+def _read(restoration: Restoration, values: Any) -> RestorationRecord:
+    """The record that these values are. Raises ValueError."""
+    if _version_of(values) == 0:
+        values = from_first_version(values, str(restoration.strategy))
+    record = typed(RestorationRecord, values)
+    _check(record, restoration.volume)
     return record
 
 

@@ -7,6 +7,7 @@ nothing that a later process needs may be in it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.config import Settings
 from holdfast.containers import image_behind
-from holdfast.errors import StorageFailed
+from holdfast.errors import CannotRecord, StorageFailed
 from holdfast.model.finding import Finding
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.restoration import Restoration
@@ -26,10 +27,12 @@ from holdfast.restoration.record import (
     FreezeBegun,
     Intent,
     RestorationRecord,
-    as_json,
+    checked_json,
     read_record,
 )
 from holdfast.restoration.storage import containers_of
+
+_log = logging.getLogger(__name__)
 
 LONGEST_RESERVE_SECONDS = 10.0
 _RESERVE_SHARE = 0.25
@@ -100,18 +103,25 @@ class Work:
     def remember(self, **parts: Any) -> None:
         """Make parts of the record durable; they are there when this returns.
 
-        Raises StorageFailed, and then nothing has changed.
+        Raises StorageFailed, CannotRecord; nothing has changed then.
         """
         record = replace(self.record, **parts)
-        self.ledger.note(self.restoration.id, record=as_json(record))
+        self.ledger.note(self.restoration.id, record=checked_json(self.restoration, record))
         self.record = record
 
     def remember_if_possible(self, **parts: Any) -> None:
-        """As `remember`, but a catalog that fails raises nothing: processes are stopped, and the
-        step must go on. When this process writes the receipt, the parts are in it."""
-        self.record = replace(self.record, **parts)
+        """As `remember`, but what fails raises nothing: processes are stopped, and the step must go
+        on. When this process writes the receipt, the parts are in it, unless nobody could read
+        them."""
+        record = replace(self.record, **parts)
+        try:
+            values = checked_json(self.restoration, record)
+        except CannotRecord as error:
+            _log.error("%s", error)
+            return
+        self.record = record
         with suppress(StorageFailed):
-            self.ledger.note(self.restoration.id, record=as_json(self.record))
+            self.ledger.note(self.restoration.id, record=values)
 
     def tell(self, findings: Sequence[Finding]) -> None:
         """Add findings to the receipt."""
@@ -130,7 +140,8 @@ class Work:
         before = self.record.stopping
         frozen_at = frozen_at or (0.0 if before is None else before.frozen_at)
         record = replace(self.record, stopping=FreezeBegun(deadline_seconds, frozen_at))
-        self.ledger.note(self.restoration.id, record=as_json(record), deadline_ns=deadline_ns)
+        values = checked_json(self.restoration, record)
+        self.ledger.note(self.restoration.id, record=values, deadline_ns=deadline_ns)
         self.record = record
         self.restoration = replace(self.restoration, deadline_ns=deadline_ns)
 

@@ -9,6 +9,7 @@ from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.parking.record import ParkingRecord
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.errors import UnreadableRecord
+from holdfast.mountpoints.whereabouts import shown
 from holdfast.restoration.record import ReplayResult
 from holdfast.restoration.storage import parking_directory
 from holdfast.restoration.work import Work
@@ -62,5 +63,6 @@ def outcomes_of(handles: Sequence[ReboundHandle]) -> ReplayResult:
         kind = kinds.setdefault(str(each.handle.kind), {})
         kind[str(each.outcome)] = kind.get(str(each.outcome), 0) + 1
         if each.note:
-            notes.append(f"{each.handle.pid} {each.handle.path}: {each.outcome}, {each.note}")
+            handle = f"{each.handle.pid} {shown(each.handle.path)}"
+            notes.append(f"{handle}: {each.outcome}, {each.note}")
     return ReplayResult(counts, tuple(notes[:_MOST_NOTES]))

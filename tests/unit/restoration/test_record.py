@@ -21,13 +21,15 @@ from holdfast.catalog import Catalog
 from holdfast.catalog.rows import restoration_of_rows
 from holdfast.catalog.tables import RestorationRow, RestorationStepRow
 from holdfast.config import Settings
-from holdfast.errors import StorageFailed, UnreadableRecord
+from holdfast.errors import CannotRecord, StorageFailed, UnreadableRecord
 from holdfast.model.restoration import Mode, Restoration
 from holdfast.restoration.receipts import receipt_of, verification_of
 from holdfast.restoration.record import (
     VERSION,
+    ReplayResult,
     RestorationRecord,
     as_json,
+    checked_json,
     read_record,
 )
 from holdfast.restoration.storage import forget_directory
@@ -155,6 +157,21 @@ def test_parts_that_contradict_each_other_are_damage(change: dict[str, Any], why
     damaged = record | {"intent": record["intent"] | change}
     with pytest.raises(UnreadableRecord, match=why):
         read_record(replace(old, record=damaged))
+
+
+def test_what_could_not_be_read_again_is_not_written() -> None:
+    """Whoever comes after a death could neither finish nor undo it."""
+    old = written("parked")
+    record = read_record(old)
+    point = replace(record.intent.points[0], path="/mnt/" + "d" * 70_000)
+    for spoilt in (
+        replace(record, captured=(point,)),
+        replace(record, captured=(record.intent.points[0],) * 60_000),
+        replace(record, replayed=ReplayResult({}, ("x" * 70_000,))),
+    ):
+        with pytest.raises(CannotRecord, match="data"):
+            checked_json(old, spoilt)
+    assert read_record(replace(old, record=checked_json(old, record))) == record
 
 
 def test_the_record_of_another_volume_is_damage() -> None:
