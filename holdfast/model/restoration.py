@@ -1,7 +1,7 @@
 """A restoration that has begun and not ended, as the catalog has it.
 
 Values only. Invariant: what is here can be written as JSON. What its record means is known to
-`restoration.record` alone.
+`restoration.records` alone.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Restoration:
     """CLOCK_MONOTONIC of that boot at which every process runs again; 0: nobody waits yet."""
     step_names: tuple[StepName, ...] = ()
     record: Any = None
-    """What its steps need to know and have found out, as JSON: `restoration.record` reads it."""
+    """What its steps need to know and have found out, as JSON; `restoration.records` reads it."""
     steps: tuple[StepRecord, ...] = ()
 
     def record_of(self, name: StepName) -> StepRecord | None:

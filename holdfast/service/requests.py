@@ -27,8 +27,8 @@ from holdfast.model.volume import (
     VolumeReport,
     check_name,
 )
-from holdfast.restoration.seen import CheckedRequest
-from holdfast.restoration.target import is_directory, place_beside
+from holdfast.restoration.assessing.seen import CheckedRequest
+from holdfast.restoration.storage.target import is_directory, place_beside
 from holdfast.system.storage.filesystem import kind_of
 
 LONGEST_SOCKET_PATH_BYTES = 107

@@ -2,7 +2,7 @@
 
 Reached through `Holdfast.restorations`. Owns the way only: rights, the turn on the volume, and that
 what a dead runner left is settled before something new begins. Must never decide what is possible:
-`restoration.assess` does.
+`restoration.assessing` does.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from holdfast.model.recovery import Left
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.restoration import Copy, Restoration, RestorationStage
 from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
-from holdfast.restoration.abandoning import abandon
-from holdfast.restoration.assess import Assessment, assess
-from holdfast.restoration.performing import perform
-from holdfast.restoration.recovery import go_on, recover_one
-from holdfast.restoration.seen import CheckedRequest
-from holdfast.restoration.stale import rebind_stale
+from holdfast.restoration.assessing.assess import Assessment, assess
+from holdfast.restoration.assessing.seen import CheckedRequest
+from holdfast.restoration.performing.abandoning import abandon
+from holdfast.restoration.performing.perform import perform
+from holdfast.restoration.performing.recovery import go_on, recover_one
+from holdfast.restoration.performing.stale import rebind_stale
 from holdfast.service.host import Host
 from holdfast.service.legs import Legs
 from holdfast.service.requests import (

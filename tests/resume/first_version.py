@@ -11,8 +11,9 @@ from typing import Any
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.model.restoration import Mode
-from holdfast.restoration.record import RestorationRecord, as_json, read_record
-from holdfast.restoration.storage import containers_of, parking_directory
+from holdfast.restoration.records.record import RestorationRecord, as_json, read_record
+from holdfast.restoration.storage.directory import parking_directory
+from holdfast.restoration.storage.old_and_new import containers_of
 
 
 def write_as_first_version(home: Settings, volume: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.model.plan import ORDER
 from holdfast.model.volume import VolumeState
-from holdfast.restoration.performing import perform
+from holdfast.restoration.performing.perform import perform
 from holdfast.service import AssessRequest, Holdfast, NewVolume
 from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork

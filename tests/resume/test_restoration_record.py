@@ -13,7 +13,7 @@ from holdfast.config import Settings
 from holdfast.errors import UnreadableRecord
 from holdfast.model.recovery import Left
 from holdfast.model.volume import VolumeState
-from holdfast.restoration.stale import rebind_stale
+from holdfast.restoration.performing.stale import rebind_stale
 from holdfast.service import Holdfast, NewVolume
 from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork

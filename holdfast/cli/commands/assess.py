@@ -13,7 +13,7 @@ from holdfast.errors import Blocked, InvalidOption
 from holdfast.model.plan import Strategy
 
 if TYPE_CHECKING:
-    from holdfast.restoration.assess import Assessment
+    from holdfast.restoration.assessing.assess import Assessment
 
 Deadline = Annotated[
     float,

@@ -25,7 +25,7 @@ from holdfast.model.volume import LegState
 
 if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
-    from holdfast.restoration.assess import Assessment
+    from holdfast.restoration.assessing.assess import Assessment
     from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
 
 

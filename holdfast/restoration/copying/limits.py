@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from holdfast.errors import Blocked, HoldfastError, TooSmall
 from holdfast.model.size import format_size
-from holdfast.restoration.copying.tree import Tree
+from holdfast.restoration.copying.trees.tree import Tree
 from holdfast.system.messages.printable import printable
 
 

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from holdfast.restoration.copying.attributes import OTHER_TIME
-from holdfast.restoration.copying.tree import Inode, Signature, Tree
+from holdfast.restoration.copying.inodes.attributes import OTHER_TIME
+from holdfast.restoration.copying.trees.tree import Inode, Signature, Tree
 
 SHARED_FILES = "files with shared extents"
 SHARED_BYTES = "bytes of shared extents"

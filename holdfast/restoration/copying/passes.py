@@ -17,17 +17,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 
-from holdfast.restoration.copying.attributes import copy_attributes
-from holdfast.restoration.copying.file import copy_contents
-from holdfast.restoration.copying.folders import Folders
-from holdfast.restoration.copying.inode import give, give_late, properties_of
+from holdfast.restoration.copying.inodes.attributes import copy_attributes
+from holdfast.restoration.copying.inodes.file import copy_contents
+from holdfast.restoration.copying.inodes.inode import give, give_late, properties_of
+from holdfast.restoration.copying.inodes.sharing import can_share
 from holdfast.restoration.copying.limits import check_limits
 from holdfast.restoration.copying.losses import File, Losses, file_of
-from holdfast.restoration.copying.moves import moves
-from holdfast.restoration.copying.sharing import can_share
 from holdfast.restoration.copying.target_names import MADE_BY_MKFS, TargetNames
-from holdfast.restoration.copying.tree import Signature, Tree, differences, walk
-from holdfast.restoration.copying.walked_source import Elsewhere, Leased, WalkedSource
+from holdfast.restoration.copying.trees.folders import Folders
+from holdfast.restoration.copying.trees.moves import moves
+from holdfast.restoration.copying.trees.tree import Signature, Tree, differences, walk
+from holdfast.restoration.copying.trees.walked_source import Elsewhere, Leased, WalkedSource
 from holdfast.system.files.beneath import reopen
 from holdfast.system.files.change_times import now_ns
 from holdfast.system.files.leases import Leases

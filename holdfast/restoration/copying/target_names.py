@@ -15,8 +15,8 @@ import secrets
 import stat
 from contextlib import suppress
 
-from holdfast.restoration.copying.folders import Folders
-from holdfast.restoration.copying.tree import Tree
+from holdfast.restoration.copying.trees.folders import Folders
+from holdfast.restoration.copying.trees.tree import Tree
 from holdfast.system.files.beneath import names_in, reopen
 
 MADE_BY_MKFS = b"lost+found"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.model.plan import StepName
 from holdfast.mountpoints.capture import capture
-from holdfast.restoration.work import Work
+from holdfast.restoration.records.work import Work
 
 
 class CaptureStep:

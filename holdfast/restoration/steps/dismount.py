@@ -13,9 +13,9 @@ from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dead import dismount_dead
 from holdfast.mountpoints.dismount import dismount
+from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import make_covers_for, mount_storage
 from holdfast.restoration.steps.parked import outcomes_of, parked
-from holdfast.restoration.work import Work
 
 
 class DismountStep:

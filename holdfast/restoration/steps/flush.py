@@ -10,9 +10,9 @@ from holdfast.errors import StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dismount import sync
-from holdfast.restoration.online import leased
-from holdfast.restoration.record import FlushResult
-from holdfast.restoration.work import Work
+from holdfast.restoration.copying.online import leased
+from holdfast.restoration.records.record import FlushResult
+from holdfast.restoration.records.work import Work
 
 
 class FlushStep:

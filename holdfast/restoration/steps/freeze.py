@@ -22,9 +22,9 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dead import abort, is_fuse
-from holdfast.restoration.record import FreezeResult
+from holdfast.restoration.records.record import FreezeResult
+from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.parked import keep, parked, record_directory
-from holdfast.restoration.work import Work
 
 
 class FreezeStep:

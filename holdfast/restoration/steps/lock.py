@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from holdfast.coordination import COORDINATOR, Fence
 from holdfast.model.plan import StepName
-from holdfast.restoration.work import Work
+from holdfast.restoration.records.work import Work
 
 
 def _locks(work: Work) -> list[Fence]:

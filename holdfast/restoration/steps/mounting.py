@@ -13,8 +13,8 @@ from holdfast.mountpoints.capture import by_somebody_else, newcomers
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
-from holdfast.restoration.storage import bring_up
-from holdfast.restoration.work import Work
+from holdfast.restoration.records.work import Work
+from holdfast.restoration.storage.old_and_new import bring_up
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.fuse.cover import Covers, make_covers, release
 from holdfast.system.mounts.mount_api import open_place

@@ -10,9 +10,9 @@ from holdfast.applications.rebind.parking.record import ParkingRecord
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.errors import UnreadableRecord
 from holdfast.mountpoints.whereabouts import shown
-from holdfast.restoration.record import ReplayResult
-from holdfast.restoration.storage import parking_directory
-from holdfast.restoration.work import Work
+from holdfast.restoration.records.record import ReplayResult
+from holdfast.restoration.records.work import Work
+from holdfast.restoration.storage.directory import parking_directory
 
 _MOST_NOTES = 100
 

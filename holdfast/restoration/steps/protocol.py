@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from holdfast.model.plan import StepName
-from holdfast.restoration.work import Work
+from holdfast.restoration.records.work import Work
 
 
 class Step(Protocol):

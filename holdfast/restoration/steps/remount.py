@@ -8,8 +8,8 @@ from holdfast.adopted.source import identity_of
 from holdfast.model.plan import StepName
 from holdfast.mountpoints.capture import capture_device
 from holdfast.mountpoints.dismount import dismount
+from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import mount_storage, refuse_newcomers
-from holdfast.restoration.work import Work
 from holdfast.system.mounts.mount_table import mounts
 
 

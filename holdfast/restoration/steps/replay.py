@@ -9,9 +9,9 @@ import os
 
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
+from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import mount_storage
 from holdfast.restoration.steps.parked import outcomes_of, parked
-from holdfast.restoration.work import Work
 
 
 class ReplayStep:

@@ -13,18 +13,18 @@ from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.errors import NoSuchVolume, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
-from holdfast.restoration.copying.child import Copying
-from holdfast.restoration.online import leased
-from holdfast.restoration.record import CompareResult, RestoreResult
+from holdfast.restoration.copying.online import leased
+from holdfast.restoration.copying.process.child import Copying
+from holdfast.restoration.records.record import CompareResult, RestoreResult
+from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import refuse_newcomers
 from holdfast.restoration.steps.parked import parked
-from holdfast.restoration.storage import (
+from holdfast.restoration.storage.old_and_new import (
     gate_volume_id,
     put_new_gate_in_place,
     put_old_gate_back,
     take_down,
 )
-from holdfast.restoration.work import Work
 
 
 class RestoreStep:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from holdfast.model.plan import StepName
+from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.parked import keep, parked
-from holdfast.restoration.work import Work
 
 
 class ThawStep:

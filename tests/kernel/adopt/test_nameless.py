@@ -12,7 +12,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked, HoldsData, StorageFailed
 from holdfast.model.plan import Strategy
-from holdfast.restoration.performing import perform
+from holdfast.restoration.performing.perform import perform
 from holdfast.service import AssessRequest, Holdfast, MigrateRequest
 from holdfast.system.storage.loop import detach_loop, loop_devices
 from tests.kernel.restoration.bench import application, make_image, mounted

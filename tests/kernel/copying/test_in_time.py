@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, HoldfastError
-from holdfast.restoration.copying.child import Copying
+from holdfast.restoration.copying.process.child import Copying
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.restoration.bench import application, make_image, mounted

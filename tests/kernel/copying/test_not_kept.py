@@ -13,7 +13,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.model.finding import Finding, Verdict
-from holdfast.restoration.assess import Assessment
+from holdfast.restoration.assessing.assess import Assessment
 from holdfast.service import AssessRequest, Holdfast, MigrateRequest, RestoreRequest
 from tests.conftest import RunHoldfast
 from tests.kernel.restoration.bench import make_image, mounted

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.restoration import offers
-from holdfast.restoration.offers import OFFERS, about_offers
+from holdfast.restoration.assessing import offers
+from holdfast.restoration.assessing.offers import OFFERS, about_offers
 from tests.kernel.restoration.bench import SIZE_BYTES, make_image, mounted
 
 BLOCK = 64 << 10

@@ -21,7 +21,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.remount import remount
-from holdfast.restoration.copying.child import Copying
+from holdfast.restoration.copying.process.child import Copying
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.system.storage.filesystem import make_filesystem
 from tests.faults.mounting import mount_image

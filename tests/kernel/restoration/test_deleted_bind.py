@@ -19,7 +19,7 @@ from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
-from holdfast.restoration.performing import perform
+from holdfast.restoration.performing.perform import perform
 from holdfast.service import AssessRequest, Holdfast
 from tests.kernel.mountpoints.bench import MountBench
 from tests.kernel.restoration.bench import application, make_image, mounted

@@ -13,7 +13,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import InUse
 from holdfast.model.plan import Strategy
-from holdfast.restoration.performing import perform
+from holdfast.restoration.performing.perform import perform
 from holdfast.service import AssessRequest, Holdfast
 from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.restoration.bench import application, make_image, mounted

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import InUse
-from holdfast.restoration.performing import perform
+from holdfast.restoration.performing.perform import perform
 from holdfast.service import AssessRequest, Holdfast, RestoreRequest
 from tests.kernel.restoration.bench import application, make_image, mounted
 

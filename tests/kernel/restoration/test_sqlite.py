@@ -10,7 +10,7 @@ import pytest
 from holdfast.applications.users import find_users
 from holdfast.model.finding import Verdict
 from holdfast.mountpoints.capture import capture
-from holdfast.restoration.inode_numbers import about_inode_numbers
+from holdfast.restoration.assessing.inode_numbers import about_inode_numbers
 from tests.kernel.restoration.bench import make_image, mounted
 
 

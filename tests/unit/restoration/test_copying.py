@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from holdfast.restoration.copying.passes import Replica
-from holdfast.restoration.copying.tree import Tree, differences, signature_of, walk
+from holdfast.restoration.copying.trees.tree import Tree, differences, signature_of, walk
 
 names = st.sampled_from(["a", "b", "c", "d/a", "d/b", "d/e/a", "f/a"])
 folders = st.sampled_from(["d", "d/e", "f"])

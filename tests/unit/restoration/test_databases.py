@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.model.finding import Verdict
 from holdfast.model.handle import Application, Handle, HandleKind, User
-from holdfast.restoration.databases import databases_among
+from holdfast.restoration.assessing.databases import databases_among
 
 
 def user(*paths: str, pid: int = 7) -> User:

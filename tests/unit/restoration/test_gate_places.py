@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.restoration.storage import (
-    NEW_GATE,
-    OLD_GATE,
-    directory_of,
-    put_new_gate_in_place,
-    put_old_gate_back,
-)
+from holdfast.restoration.storage.directory import NEW_GATE, OLD_GATE, directory_of
+from holdfast.restoration.storage.old_and_new import put_new_gate_in_place, put_old_gate_back
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model.finding import Verdict
+from holdfast.restoration.assessing.not_kept import about_the_files, about_the_replaced, in_words
 from holdfast.restoration.copying.losses import SHARED_BYTES, SHARED_FILES
-from holdfast.restoration.not_kept import about_the_files, about_the_replaced, in_words
-from holdfast.restoration.origin import Origin
-from holdfast.restoration.target import without_projects
+from holdfast.restoration.storage.origin import Origin
+from holdfast.restoration.storage.target import without_projects
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
+from holdfast.restoration.copying.online import OnlineCopy, is_near
 from holdfast.restoration.copying.passes import PassResult, Replica
-from holdfast.restoration.online import OnlineCopy, is_near
 
 
 def test_a_short_pass_is_near_and_one_that_shrinks_no_more() -> None:

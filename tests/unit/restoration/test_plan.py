@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.plan import BY_REFLEX, DAMAGED_CONTENTS, ORDER, Cause, StepName, Strategy
-from holdfast.restoration.plan import ADOPTED, GATED, Situation, is_blocked, make_plan
+from holdfast.restoration.assessing.plan import ADOPTED, GATED, Situation, is_blocked, make_plan
 
 findings = st.lists(
     st.builds(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.restoration.prediction import pause_seconds
+from holdfast.restoration.assessing.prediction import pause_seconds
 
 counts = st.integers(0, 10_000)
 seconds = st.floats(0, 100)

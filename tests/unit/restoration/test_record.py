@@ -23,8 +23,8 @@ from holdfast.catalog.tables import RestorationRow, RestorationStepRow
 from holdfast.config import Settings
 from holdfast.errors import CannotRecord, StorageFailed, UnreadableRecord
 from holdfast.model.restoration import Mode, Restoration
-from holdfast.restoration.receipts import receipt_of, verification_of
-from holdfast.restoration.record import (
+from holdfast.restoration.performing.receipts import receipt_of, verification_of
+from holdfast.restoration.records.record import (
     VERSION,
     ReplayResult,
     RestorationRecord,
@@ -32,7 +32,7 @@ from holdfast.restoration.record import (
     checked_json,
     read_record,
 )
-from holdfast.restoration.storage import forget_directory
+from holdfast.restoration.storage.directory import forget_directory
 from tests.resume.first_version import first_version
 from tests.soak import rounds
 from tests.unit.test_strangers_bytes import FUZZ, JSON

@@ -15,10 +15,10 @@ from holdfast.errors import DeadlinePassed, InUse
 from holdfast.model.plan import ORDER, StepName, Strategy
 from holdfast.model.restoration import Mode, Restoration, RestorationStage, StepState
 from holdfast.model.volume import MountProperties, Volume
-from holdfast.restoration.record import FreezeBegun, Intent, RestorationRecord, as_json
-from holdfast.restoration.runner import POINTS_OF_NO_RETURN, Runner
+from holdfast.restoration.performing.runner import POINTS_OF_NO_RETURN, Runner
+from holdfast.restoration.records.record import FreezeBegun, Intent, RestorationRecord, as_json
+from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.protocol import Step
-from holdfast.restoration.work import Work
 from tests.forked import in_fork
 
 RECORD = RestorationRecord(

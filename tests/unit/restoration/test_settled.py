@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.restoration.copying.tree import signature_of
+from holdfast.restoration.copying.trees.tree import signature_of
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_700_000_100 * SECOND_NS + 123_456_789

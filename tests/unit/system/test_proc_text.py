@@ -119,7 +119,7 @@ def test_swaps_and_control_groups() -> None:
 OTHERS_LINES = {
     "system/children/run.py",
     "system/storage/filesystem.py",
-    "restoration/not_kept.py",
+    "restoration/assessing/not_kept.py",
     "demo/stage.py",
 }
 """Lines that programs print, with names that are ours or escaped by them."""

@@ -1,0 +1,360 @@
+"""Everything that is looked at before a restoration, one function for each.
+
+Each says what speaks against it, or what is taken away by it; most have nothing to say. Must never
+stop, make or change anything; storage is asked in expendable children only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from holdfast.adopted.adopt import MEMORY_TYPES
+from holdfast.adopted.nameless_image import nameless_image
+from holdfast.applications.freezers.freezing import frozen
+from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
+from holdfast.applications.kernel_users import held_by_kernel
+from holdfast.applications.rebind.handles.process_traits import gather
+from holdfast.config import Settings
+from holdfast.containers import image_behind, is_container_url, path_of
+from holdfast.containers.trust import open_believed
+from holdfast.errors import HoldfastError, Untrusted
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.handle import HandleKind, HandleVerdict
+from holdfast.model.plan import Strategy
+from holdfast.mountpoints.obstacles import obstacles
+from holdfast.mountpoints.overlays import about_nameless_layers
+from holdfast.restoration.assessing.databases import databases_among
+from holdfast.restoration.assessing.inode_numbers import about_inode_numbers
+from holdfast.restoration.assessing.not_kept import about_the_files, about_the_replaced
+from holdfast.restoration.assessing.offers import about_offers
+from holdfast.restoration.assessing.seen import ANSWER_SECONDS, Seen
+from holdfast.restoration.storage.carried import about_room
+from holdfast.restoration.storage.origin import (
+    about_mounts_below,
+    origin_of_contents,
+    origin_of_mount,
+)
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.run import find_tool
+from holdfast.system.storage.filesystem import kind_of
+from holdfast.volumes.checks.foundation import file_systems_below, stands_on
+
+_MOMENT_SECONDS = 0.3
+"""An ordinary wait for a disk is over by then."""
+
+Look = Callable[[Settings, Seen], Sequence[Finding]]
+
+
+def look_at_everything(settings: Settings, seen: Seen) -> tuple[Finding, ...]:
+    """What was found, in the order of LOOKS. Blocks some seconds where storage hangs."""
+    return tuple(finding for look in LOOKS for finding in look(settings, seen))
+
+
+def _condition(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """That a mount is broken is why we act, and keeps nobody from it."""
+    if seen.health.is_ok:
+        return ()
+    told = seen.health.finding
+    return [Finding(told.subject, Verdict.LIMITED, told.found, told.meaning, told.mend)]
+
+
+def _mounts(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    return obstacles(seen.points, is_broken=seen.is_broken)
+
+
+def _image(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """An image that only its loop device leads to is moved, never put away."""
+    if seen.is_dead or not seen.request.volume.is_adopted:
+        return ()
+    image = nameless_image(seen.points[-1])
+    if not image:
+        return ()
+    away = seen.request.strategy is Strategy.DETACH
+    return [
+        Finding(
+            "image without a name", Verdict.BLOCKS if away else Verdict.LIMITED,
+            f"{image} was deleted, or replaced by another file, while it is mounted",
+            f"{seen.points[-1].source} alone leads to its data, until the next boot or losetup"
+            " --detach, also when the volume was moved.",
+            f"holdfast migrate {seen.request.volume.name} file:/another.img",
+        )
+    ]  # fmt: skip
+
+
+def _freeze(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    name = seen.request.volume.name
+    if frozen(settings.run_directory, name) is None:
+        return ()
+    return [
+        Finding(
+            "frozen", Verdict.BLOCKS, f"the users of {name} are frozen",
+            "A frozen process cannot be moved: it must run a little.", f"holdfast thaw {name}",
+        )
+    ]  # fmt: skip
+
+
+def _handles(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    names = _names(seen)
+    found = []
+    for each in seen.judged:
+        if each.verdict in (HandleVerdict.BLOCKS, HandleVerdict.LOST):
+            blocks = each.verdict is HandleVerdict.BLOCKS
+            found.append(
+                Finding(
+                    names.get(each.handle.pid, str(each.handle.pid)),
+                    Verdict.BLOCKS if blocks else Verdict.NEEDS_FORCE,
+                    f"{each.handle.kind} {each.handle.path}: {each.reason}",
+                    "It cannot be moved." if blocks else "It would be lost.",
+                    "End this process, or let it close that.",
+                )
+            )
+    return found
+
+
+def _waits(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """Who waits in the kernel, now and a moment later; if he still does then, nothing is begun."""
+    before = {
+        each.handle.pid: each.reason
+        for each in seen.judged
+        if each.verdict is HandleVerdict.MOVED and each.reason
+    }
+    if before:
+        time.sleep(_MOMENT_SECONDS)
+    names = _names(seen)
+    found = []
+    for pid, reason in before.items():
+        words, _, mend = gather(pid).waiting.partition(". ")
+        if reason.startswith(words) and words:
+            meaning = "If it still does when all are to be stopped, all go on as before."
+            found.append(Finding(names.get(pid, str(pid)), Verdict.LIMITED, words, meaning, mend))
+    return found
+
+
+def _protected_users(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    names = _names(seen)
+    protection = Protection(servers_below(seen.points), ourselves())
+    reasons = {user.pid: protection.reason(user.pid) for user in seen.users}
+    return [
+        Finding(
+            names[pid], Verdict.BLOCKS, f"uses the volume and {reason}",
+            "Stopping it would stop the volume itself, or the command.",
+            "Let it use another volume; run the command from a shell outside of it.",
+        )
+        for pid, reason in reasons.items()
+        if reason and reason != "has ended"
+    ]  # fmt: skip
+
+
+def _names(seen: Seen) -> dict[int, str]:
+    return {user.pid: f"{user.name} (process {user.pid})" for user in seen.users}
+
+
+def _kernel(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    named = [
+        Finding(
+            f"the kernel's {handle.kind}", Verdict.BLOCKS, handle.path,
+            "It keeps the file system busy, and no process can be stopped for it.",
+            "Let it go: losetup --detach, swapoff, umount.",
+        )
+        for handle in held_by_kernel(seen.points)
+        if handle.kind is not HandleKind.MOUNT  # obstacles() has told of those
+    ]  # fmt: skip
+    return [*named, *about_nameless_layers(seen.request.volume.mount.uuid)]
+
+
+def _own_state(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """Holdfast's own state must not lie on what is dismounted."""
+    devices = {point.device for point in seen.points}
+    found = []
+    for folder in (settings.state_directory, settings.run_directory):
+        try:
+            ask = partial(file_systems_below, settings, str(folder))
+            below = in_expendable_child(ask, ANSWER_SECONDS, str(folder))
+        except (HoldfastError, OSError) as error:
+            found.append(Finding(str(folder), Verdict.BLOCKS, f"cannot be examined: {error}"))
+            continue
+        if not devices.isdisjoint(below):
+            found.append(
+                Finding(
+                    "Holdfast's own state", Verdict.BLOCKS, f"{folder} lies on this volume",
+                    "What is parked could not be found again.", "Move it with HOLDFAST_HOME.",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _room(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    if seen.is_dead:
+        return ()
+    return about_room(seen.carried, seen.users, str(settings.state_directory))
+
+
+def _container(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    if seen.refusal is not None:
+        words, mend = seen.refusal.message, seen.refusal.mend
+        refused = seen.request.contents if seen.new is not None else seen.request.url
+        return [Finding(refused or seen.request.contents, Verdict.BLOCKS, words, "", mend)]
+    return seen.new.findings if seen.new is not None else ()
+
+
+def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """Contents that would be read from the volume which they are to replace."""
+    contents, volume = seen.request.contents, seen.request.volume
+    if not contents or not (seen.is_dead or is_container_url(contents)):
+        return ()  # a directory on a volume that answers is read before anybody is stopped
+    if contents in (volume.adoption.source if volume.adoption else "", *volume.leg_urls):
+        return [
+            Finding(
+                contents, Verdict.BLOCKS, f"is what {volume.name} shows now",
+                "Nothing would change.", "Name others: --from DIRECTORY or --from CONTAINER.",
+            )
+        ]  # fmt: skip
+    place = path_of(contents) if is_container_url(contents) else contents
+    ask = partial(stands_on, settings, volume.name, volume.mount.path, place)
+    try:
+        words = in_expendable_child(ask, ANSWER_SECONDS, contents)
+    except (HoldfastError, OSError) as error:
+        return [Finding(contents, Verdict.BLOCKS, f"cannot be examined: {error}")]
+    if not words:
+        return _strangers_image(contents)
+    return [
+        Finding(
+            contents, Verdict.BLOCKS, words, "It would be read from what it is to replace.",
+            "Copy it to storage that does not stand on this volume.",
+        )
+    ]  # fmt: skip
+
+
+def _redundancy(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """Fewer legs than now: told, never left to be found out."""
+    volume, request = seen.request.volume, seen.request
+    if volume.is_adopted or not request.url:
+        return ()
+    before, after = len(volume.leg_urls), 1 + len(request.more_urls)
+    if after >= before:
+        return ()
+    words = f"{before} legs now, {after} afterwards"
+    return [
+        Finding(
+            "redundancy", Verdict.LIMITED, words,
+            "The loss of one container costs more than it does now: without another leg, the data.",
+            f"Name as many: --leg URL --leg URL; or holdfast leg add {volume.name} URL afterwards.",
+        )
+    ]  # fmt: skip
+
+
+def _strangers_image(contents: str) -> Sequence[Finding]:
+    """Whoever may write to an image that root mounts decides what its file system makes of it."""
+    image = image_behind(contents)
+    if not image:
+        return ()
+    path = Path(image)
+    try:
+        in_expendable_child(
+            lambda: os.close(open_believed(path, os.O_RDONLY)), ANSWER_SECONDS, contents
+        )
+    except Untrusted as error:
+        return [
+            Finding(
+                contents, Verdict.NEEDS_FORCE, error.message,
+                "Its owners, modes and programs would be believed.", error.mend,
+            )
+        ]  # fmt: skip
+    except (HoldfastError, OSError):
+        return ()  # the copy says better what is wrong with it
+    return ()
+
+
+def _fstab(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    line = seen.request.volume.mount.fstab
+    if seen.new is None or not line:
+        return ()
+    return [
+        Finding(
+            "fstab", Verdict.LIMITED, f"it says: {line}",
+            "After a restart of the host the old storage would be mounted.",
+            "Take that line out: holdfast volume attach --wanted mounts the new one at boot.",
+        )
+    ]  # fmt: skip
+
+
+def _tools(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    if seen.new is None:
+        return ()
+    return [
+        Finding(tool, Verdict.BLOCKS, "is not installed", "", "holdfast doctor names its package.")
+        for tool in kind_of(seen.new.volume.mount.filesystem).tool_names[:1]
+        if find_tool(tool) is None
+    ]
+
+
+def _databases(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    return databases_among(seen.users) if seen.request.contents else ()
+
+
+def _inode_numbers(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    if not seen.copies_files:
+        return ()
+    return about_inode_numbers(seen.users, answers=not seen.is_dead)
+
+
+def _properties(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    """What the new file system will not have."""
+    contents = seen.request.contents
+    if not seen.copies_files or seen.new is None:
+        return ()
+    filesystem = seen.new.volume.mount.filesystem
+    found = []
+    if not seen.is_dead:
+        present = origin_of_mount(seen.points[-1], seen.request.volume.mount.path)
+        found += about_the_replaced(present, filesystem)
+        found += about_the_files(present, filesystem) if not contents else []
+        found += about_offers(present.filesystem, filesystem)
+    if contents:
+        try:
+            origin = origin_of_contents(contents)
+        except (HoldfastError, OSError) as error:
+            return [Finding(contents, Verdict.BLOCKS, f"cannot be examined: {error}")]
+        found += about_mounts_below(origin) + about_the_files(origin, filesystem)
+    return list(dict.fromkeys(found))
+
+
+def _memory(settings: Settings, seen: Seen) -> Sequence[Finding]:
+    filesystem = seen.request.volume.mount.filesystem
+    if filesystem not in MEMORY_TYPES:
+        return ()
+    return [
+        Finding(
+            "contents in memory", Verdict.BLOCKS,
+            f"{filesystem} keeps its files in memory, and loses them with the dismount",
+            "", "Copy them to another file system by hand.",
+        )
+    ]  # fmt: skip
+
+
+LOOKS: tuple[Look, ...] = (
+    _condition,
+    _mounts,
+    _image,
+    _freeze,
+    _handles,
+    _waits,
+    _protected_users,
+    _kernel,
+    _own_state,
+    _room,
+    _container,
+    _contents,
+    _redundancy,
+    _fstab,
+    _tools,
+    _databases,
+    _inode_numbers,
+    _properties,
+    _memory,
+)
+"""What is looked at, in the order in which it is told: a refusal names the first that blocks."""

@@ -1,0 +1,175 @@
+"""What an assessment looks at: what is asked for, and everything that was found out for it.
+
+Reads /proc, /sys and mount tables; asks storage in expendable children only. Nothing is stopped,
+made or changed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from holdfast.applications.rebind.scan import judge
+from holdfast.applications.users import find_users
+from holdfast.config import Settings
+from holdfast.containers import is_container_url
+from holdfast.errors import BadInput, HoldfastError
+from holdfast.model.handle import JudgedHandle, User
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import Cause, Strategy
+from holdfast.model.volume import Volume
+from holdfast.mountpoints.capture import mounts_of
+from holdfast.mountpoints.health import Condition, Health, health
+from holdfast.restoration.storage.carried import Carried, what_is_carried
+from holdfast.restoration.storage.origin import check_at_rest
+from holdfast.restoration.storage.target import NewStorage, check_fits, design
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.storage.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
+
+ANSWER_SECONDS = 5.0
+_DEAD = {Condition.DEAD: Cause.DEAD_MOUNT, Condition.HUNG: Cause.HANG}
+_BY_CONDITION = {**_DEAD, Condition.READ_ONLY: Cause.READ_ONLY}
+
+
+@dataclass(frozen=True)
+class CheckedRequest:
+    """What is asked for. Times in seconds."""
+
+    volume: Volume
+    strategy: Strategy | None = None
+    cause: Cause = Cause.PLANNED
+    url: str = ""
+    """The container that is to take the place of the present storage."""
+    more_urls: tuple[str, ...] = ()
+    """Further legs of it, of a gated volume."""
+    spare_urls: tuple[str, ...] = ()
+    """Its spares; none: those that it has."""
+    filesystem: str = ""
+    """Its type; empty: as now."""
+    size_bytes: int = 0
+    contents: str = ""
+    """Directory or container that the contents come from; empty: the volume itself."""
+    deadline_seconds: float = 60.0
+    pause_budget_seconds: float = 30.0
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found out, before it is judged."""
+
+    request: CheckedRequest
+    points: tuple[MountPoint, ...]
+    health: Health
+    users: tuple[User, ...]
+    judged: tuple[JudgedHandle, ...]
+    look_seconds: float
+    """How long it took to find the users and judge their handles."""
+    new: NewStorage | None
+    refusal: HoldfastError | None
+    """Why a container that was named cannot be taken: as new storage, or for its contents."""
+    carried: Carried = field(default_factory=Carried)
+    """What goes through our own state."""
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing can be read from the mount: its server is gone, or hangs."""
+        return self.health.condition in _DEAD
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing can be written to it: dead, or turned read-only."""
+        return self.health.condition in _BY_CONDITION
+
+    @property
+    def cause(self) -> Cause:
+        """Why something is to be done: as asked, else what is wrong with the mount."""
+        cause = self.request.cause
+        return _BY_CONDITION.get(self.health.condition, cause) if cause is Cause.PLANNED else cause
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether the blocks below the file system can stay what they are."""
+        present = self.request.volume.mount.filesystem
+        return self.new is None or self.new.volume.mount.filesystem == present
+
+    @property
+    def copies_files(self) -> bool:
+        """Whether files are copied to a file system that is made for them."""
+        adopted = self.request.volume.is_adopted
+        has_other_contents = bool(self.request.contents)
+        return self.new is not None and (has_other_contents or adopted or not self.keeps_bytes)
+
+
+def see(settings: Settings, request: CheckedRequest, others: Sequence[Volume]) -> Seen:
+    """Find out. Blocks some seconds where storage hangs.
+
+    Raises NotAttached when the volume is not mounted, BadInput for what cannot be meant.
+    """
+    points = mounts_of(request.volume)
+    condition = health(points[-1])
+    begun = time.monotonic()
+    users = tuple(find_users(points))
+    judged = tuple(judge(users))
+    look_seconds = time.monotonic() - begun
+    new, refusal = None, None
+    if request.url:
+        dead = condition.condition in _DEAD
+        new, refusal = _design(settings, request, points, others, dead)
+    own = request.volume.adoption.source if request.volume.adoption else ""
+    if refusal is None and is_container_url(request.contents) and request.contents != own:
+        refusal = _refusal_of_contents(request.contents)
+    carried = Carried() if condition.condition in _DEAD else what_is_carried(users)
+    return Seen(request, points, condition, users, judged, look_seconds, new, refusal, carried)
+
+
+def _design(
+    settings: Settings,
+    request: CheckedRequest,
+    points: Sequence[MountPoint],
+    others: Sequence[Volume],
+    dead: bool,
+) -> tuple[NewStorage | None, HoldfastError | None]:
+    volume = request.volume
+    present = volume.mount.filesystem
+    filesystem = request.filesystem or (present if present in KINDS_OF_FILE_SYSTEMS else "ext4")
+    try:
+        new = design(
+            settings,
+            volume,
+            points,
+            request.url,
+            filesystem,
+            others,
+            request.size_bytes,
+            more_urls=request.more_urls,
+            spare_urls=request.spare_urls,
+        )
+        if not dead and not request.contents:
+            check_fits(new, _used_bytes(volume.mount.path))
+    except BadInput:
+        raise
+    except HoldfastError as error:
+        return None, error
+    return new, None
+
+
+def _refusal_of_contents(contents: str) -> HoldfastError | None:
+    """Where its storage hangs, too."""
+    try:
+        in_expendable_child(lambda: check_at_rest(contents), ANSWER_SECONDS, contents)
+    except BadInput:
+        raise
+    except HoldfastError as error:
+        return error
+    return None
+
+
+def _used_bytes(path: str) -> int:
+    def ask() -> int:
+        found = os.statvfs(path)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+    return in_expendable_child(ask, ANSWER_SECONDS, path)

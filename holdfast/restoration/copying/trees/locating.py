@@ -1,0 +1,65 @@
+"""Finds where in a finished copy the file of an inode is, whatever its name is by now.
+
+The source is dismounted by then, so no name changes any more. The copy is mounted where nobody else
+sees it. Invariant: the answer is the copy of that very inode, by its number and, where the source's
+file system has one, its generation. Reads both sides, changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from holdfast.restoration.copying.trees.tree import Tree
+from holdfast.system.files.beneath import open_beneath
+from holdfast.system.files.inode_identity import identity_of, is_same
+
+_LOOK = os.O_PATH | os.O_NOFOLLOW
+
+Question = tuple[str, str, int, str]
+"""What it is called by who asks; its identity (empty: none that lasts), number, a path it had."""
+
+
+def locate(
+    known: Tree, source: int | None, target: int, questions: Iterable[Question]
+) -> dict[str, tuple[str, str]]:
+    """By what they are called: path below the root, and identity in the copy, of those found.
+
+    `known`: what the copy was made from. `source`: the root it was made from, dismounted for
+    everybody else; None: it cannot be looked at any more, so that only numbers are compared.
+    """
+    numbers: dict[int, list[bytes]] = {}
+    for path, signature in known.items():
+        numbers.setdefault(signature.inode[1], []).append(path)
+    found = {}
+    for name, identity, number, inside in questions:
+        paths = numbers.get(number, [])
+        likely = os.fsencode(inside)
+        for path in sorted(paths, key=lambda each: each != likely):
+            if source is not None and identity and not _is(source, path, identity):
+                continue
+            there = _identity(target, path)
+            if there:
+                found[name] = (os.fsdecode(path), there)
+                break
+    return found
+
+
+def as_questions(inodes: Mapping[str, tuple[str, int, str]]) -> list[Question]:
+    """Of what somebody has parked."""
+    return [(name, *each) for name, each in inodes.items()]
+
+
+def _is(root: int, path: bytes, identity: str) -> bool:
+    return is_same(_identity(root, path), identity)
+
+
+def _identity(root: int, path: bytes) -> str:
+    try:
+        descriptor = open_beneath(root, path, _LOOK)
+    except OSError:
+        return ""
+    try:
+        return identity_of(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,174 @@
+"""Giving up a restoration as it stands, when it can be neither finished nor undone.
+
+Works also where its record cannot be read: less is known then of what it leaves. Must never mount,
+dismount or delete anything, and ends whatever fails on the way.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from holdfast.applications.rebind.rebind import Rebind
+from holdfast.catalog import Catalog
+from holdfast.config import Settings
+from holdfast.coordination.update_lock import UpdateLock
+from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.receipt import Receipt
+from holdfast.model.restoration import Restoration, RestorationHeading
+from holdfast.model.volume import Volume
+from holdfast.mountpoints.remount import uncover
+from holdfast.restoration.performing.receipts import receipt_of
+from holdfast.restoration.records.record import RestorationRecord, read_record
+from holdfast.restoration.records.work import images_of
+from holdfast.restoration.storage.directory import (
+    NEW_GATE,
+    OLD_GATE,
+    directory_of,
+    forget_directory,
+    parking_directory,
+)
+from holdfast.restoration.storage.old_and_new import containers_of
+from holdfast.system.boot import boot_id
+from holdfast.system.fuse.cover import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.fuse.cover import release
+from holdfast.system.mounts.all_namespaces import all_mount_points
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of it."""
+
+    heading: RestorationHeading
+    volume: Volume | None
+    """As the catalog has it; None: it is not there any more."""
+    restoration: Restoration | None = None
+    record: RestorationRecord | None = None
+    unreadable: str = ""
+    """Why the record is not known, in words."""
+
+    @property
+    def points(self) -> tuple[MountPoint, ...]:
+        """Where the volume was mounted."""
+        if self.record is not None:
+            return self.record.points
+        adoption = self.volume.adoption if self.volume is not None else None
+        return adoption.points if adoption is not None else ()
+
+    @property
+    def paths(self) -> set[str]:
+        """The same, by name."""
+        own = {self.volume.mount.path} if self.volume is not None else set()
+        return own | {point.path for point in self.points}
+
+    @property
+    def sides(self) -> list[tuple[Volume, str]]:
+        """The storage that it leaves, and what that is."""
+        if self.record is None:
+            return [(self.volume, "the old storage")] if self.volume is not None else []
+        intent = self.record.intent
+        sides = [(intent.old, "the old storage")]
+        if intent.new is not None:
+            sides.append((intent.new, "the new one, incomplete"))
+        return sides
+
+
+def abandon(settings: Settings, catalog: Catalog, heading: RestorationHeading) -> list[str]:
+    """Give it up; what is left, in words. The caller has its turn on the volume.
+
+    Whoever is stopped goes on, with errors in place of what is parked. Raises UnreadableRecord when
+    not even its id can be one.
+    """
+    folder = directory_of(settings, heading.id)
+    known = _known(catalog, heading)
+    words = [f"the {heading.strategy} of {heading.volume} was given up as it stood"]
+    if known.unreadable:
+        words.append(f"{known.unreadable}: a container that it made is not named here, and stays")
+    if heading.boot_id == boot_id() or known.unreadable:
+        words += _let_go(settings, heading)
+        _take_covers_away(known)
+    for volume, _ in known.sides:
+        for url in images_of(volume):
+            with suppress(HoldfastError, OSError):
+                UpdateLock(url, heading.volume, heading.id).give_back()
+    words += _what_is_where(known)
+    catalog.restorations.end(heading.id, _receipt(known, f"abandoned: {'; '.join(words[1:])}"))
+    if any((folder / name).exists() for name in (NEW_GATE, OLD_GATE)):
+        words.append(f"{folder} has the state of a gate: it stays")
+    else:
+        forget_directory(settings, heading.id)
+    return words
+
+
+def _known(catalog: Catalog, heading: RestorationHeading) -> _Known:
+    volume = None
+    with suppress(NoSuchVolume, StorageFailed):
+        volume = catalog.volume(heading.volume)
+    try:
+        restoration = catalog.restorations.of(heading.volume)
+        if restoration is None:
+            return _Known(heading, volume)
+        return _Known(heading, volume, restoration, read_record(restoration))
+    except StorageFailed as error:
+        return _Known(heading, volume, unreadable=error.message)
+
+
+def _let_go(settings: Settings, heading: RestorationHeading) -> list[str]:
+    """Whoever is parked goes on."""
+    try:
+        rebind = Rebind.regain(parking_directory(settings, heading.id))
+    except (HoldfastError, OSError) as error:
+        return [
+            f"who is parked could not be taken over ({error}): they go on by themselves at the"
+            " deadline, with errors in place of their files"
+        ]
+    if rebind is None:
+        return []
+    pids = ", ".join(map(str, sorted(rebind.pids)))
+    try:
+        rebind.release()
+    except OSError as error:
+        return [f"the processes {pids} could not be let go: {error}"]
+    return [f"errors in place of their files have the processes {pids}"]
+
+
+def _take_covers_away(known: _Known) -> None:
+    covers = {
+        each.device
+        for each in all_mount_points()
+        if each.path in known.paths and each.filesystem == COVER_TYPE
+    }
+    for device in covers:
+        uncover(device)
+    if known.record is not None and known.record.cover is not None:
+        release(known.record.cover)
+
+
+def _what_is_where(known: _Known) -> list[str]:
+    """Which mounts and containers of it there are."""
+    words = []
+    there = {(each.namespace, each.path): each for each in all_mount_points()}
+    for point in known.points:
+        each = there.get((point.namespace, point.path))
+        shown = f"{each.source} ({each.filesystem}) is" if each is not None else "nothing is"
+        words.append(f"{shown} mounted at {point.path}")
+    words += [f"{', '.join(containers_of(volume))} stays: {what}" for volume, what in known.sides]
+    name = known.heading.volume
+    return [*words, f"{name} counts as being on its old storage: holdfast volume attach {name}"]
+
+
+def _receipt(known: _Known, outcome: str) -> Receipt:
+    if known.restoration is not None and known.record is not None:
+        return receipt_of(known.restoration, known.record, outcome)
+    now, heading = time.time(), known.heading
+    return Receipt(
+        id=heading.id,
+        volume=heading.volume,
+        strategy=heading.strategy,
+        cause="",
+        started=now,
+        finished=now,
+        outcome=outcome,
+    )

@@ -1,0 +1,75 @@
+"""Carrying out what was assessed: prepare unnoticed, then the steps, then what is kept of it.
+
+Owns the order of these three. Invariant: after a failure everything was undone, or the record says
+what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from holdfast.catalog import Catalog
+from holdfast.config import Settings
+from holdfast.errors import HoldfastError
+from holdfast.model.receipt import Receipt
+from holdfast.model.reporter import SILENT, Reporter
+from holdfast.model.restoration import RestorationStage, StepState
+from holdfast.restoration.assessing.assess import Assessment, refuse
+from holdfast.restoration.performing.finish import finish, undone
+from holdfast.restoration.performing.prepare import begin, intent_of, prepare
+from holdfast.restoration.performing.runner import Runner
+from holdfast.restoration.records.work import Work
+from holdfast.restoration.steps import STEPS
+from holdfast.restoration.steps.parked import parked
+
+
+def perform(
+    settings: Settings,
+    catalog: Catalog,
+    assessment: Assessment,
+    reporter: Reporter = SILENT,
+    checkpoint: Callable[[str], None] = lambda place: None,
+) -> Receipt | None:
+    """Do what was assessed; its receipt, or None when it waits for another command (detach).
+
+    The caller has its turn on the volume. Raises what keeps it from being begun, with nothing
+    touched; and what made a step fail, after everything was undone.
+    """
+    refuse(assessment)
+    plan, intent = assessment.plan, intent_of(assessment)
+    restoration = begin(
+        settings,
+        catalog,
+        intent,
+        plan.strategy,
+        str(plan.cause),
+        RestorationStage.PREPARING,
+        plan.step_names,
+    )
+    for each in intent.findings:
+        reporter.find(each)
+    work = Work(
+        settings, catalog.restorations, restoration, reporter.say, reporter.percent, reporter.find
+    )
+    try:
+        prepare(work, assessment, checkpoint)
+        stage = Runner(work, STEPS, plan.waits_after, checkpoint).run()
+    except BaseException as error:
+        work.end_copying()
+        _give_up(catalog, work, error)
+        raise
+    work.end_copying()
+    if stage is RestorationStage.WAITING:
+        stopped = parked(work)
+        if stopped is not None:
+            stopped.leave()
+        return None
+    return finish(catalog, work)
+
+
+def _give_up(catalog: Catalog, work: Work, error: BaseException) -> None:
+    """After a failure: what the runner has undone is complete, or kept for recover."""
+    left = any(step.state is StepState.FAILED for step in work.restoration.steps)
+    with suppress(HoldfastError):
+        undone(catalog, work, str(error) or type(error).__name__, keep_record=left)

@@ -1,0 +1,205 @@
+"""The beginning of a restoration: its record, and its new container, filled while everybody runs.
+
+Invariant: the record is durable before anything is made. Must never stop anybody.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from holdfast.adopted.nameless_image import present_source
+from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
+from holdfast.catalog import Catalog
+from holdfast.config import Settings
+from holdfast.errors import Blocked, HoldfastError
+from holdfast.model.finding import Verdict
+from holdfast.model.plan import StepName, Strategy
+from holdfast.model.restoration import Mode, Restoration, RestorationStage
+from holdfast.model.volume import Volume
+from holdfast.mountpoints.recording import recordable
+from holdfast.restoration.assessing.assess import Assessment
+from holdfast.restoration.assessing.prediction import pause_seconds
+from holdfast.restoration.copying.online import OnlineCopy, copy_online
+from holdfast.restoration.copying.process.child import Copying
+from holdfast.restoration.performing.copy_source import device_of, source_of
+from holdfast.restoration.records.record import (
+    CopyPass,
+    Intent,
+    PrepareResult,
+    RestorationRecord,
+    checked_json,
+)
+from holdfast.restoration.records.work import Work
+from holdfast.restoration.steps.parked import record_directory
+from holdfast.restoration.storage.carried import copy_what_is_carried
+from holdfast.restoration.storage.directory import forget_directory, make_directory
+from holdfast.restoration.storage.making import make
+from holdfast.system.boot import boot_id
+
+_MOST_LOSSES = 20
+
+
+def begin(
+    settings: Settings,
+    catalog: Catalog,
+    intent: Intent,
+    strategy: Strategy,
+    cause: str,
+    stage: RestorationStage,
+    step_names: Sequence[StepName],
+) -> Restoration:
+    """Enter a restoration; durable on return.
+
+    Raises InUse while there is another, CannotRecord for what could not be read again.
+    """
+    restoration = Restoration(
+        id=uuid.uuid4().hex,
+        volume=intent.old.name,
+        strategy=strategy,
+        cause=cause,
+        started=time.time(),
+        stage=stage,
+        boot_id=boot_id(),
+        step_names=tuple(step_names),
+    )
+    record = checked_json(restoration, RestorationRecord(intent))
+    restoration = replace(restoration, record=record)
+    make_directory(settings, restoration.id)
+    try:
+        catalog.restorations.begin(restoration)
+    except HoldfastError:
+        forget_directory(settings, restoration.id)
+        raise
+    return restoration
+
+
+def intent_of(assessment: Assessment) -> Intent:
+    """What is to be done, of what was assessed."""
+    seen, plan = assessment.seen, assessment.plan
+    volume, mode = _with_points(assessment), mode_of(assessment)
+    return Intent(
+        mode=mode,
+        old=volume,
+        points=seen.points,
+        deadline_seconds=plan.deadline_seconds,
+        new=None if seen.new is None else seen.new.volume,
+        existed=() if seen.new is None else seen.new.existed,
+        device=device_of(volume, assessment) if mode is Mode.MOVE else None,
+        predicted_pause_seconds=round(plan.predicted_pause_seconds, 3),
+        is_dead=seen.is_dead,
+        is_broken=seen.is_broken,
+        refuses_confined=not seen.request.forced and not seen.is_broken,
+        findings=tuple(each for each in plan.findings if each.verdict is not Verdict.OK),
+    )
+
+
+def mode_of(assessment: Assessment) -> Mode:
+    """What kind of restoration it will be."""
+    if assessment.seen.new is None:
+        parks = assessment.plan.strategy is Strategy.DETACH
+        return Mode.PARK if parks else Mode.REMOUNT
+    return Mode.REPLACE if assessment.seen.request.contents else Mode.MOVE
+
+
+def prepare(work: Work, assessment: Assessment, checkpoint: Callable[[str], None]) -> None:
+    """Make and fill the new container, where there is to be one; durable on return.
+
+    Blocks as long as the data is large. Raises HoldfastError; Blocked when the pause is predicted
+    to be too long.
+    """
+    new = assessment.seen.new
+    if new is None:
+        return
+    begun = time.time()
+    checkpoint("before prepare")
+    work.say("prepare the container")
+    place = make(work.settings, work.restoration.id, new.volume)
+    checkpoint("in prepare")
+    copying = Copying(source_of(assessment), place)
+    work.live.copying = copying
+    online = copy_online(
+        copying,
+        work.say,
+        work.percent,
+        lambda: _copy_ahead(work, assessment, copying),
+        is_live=work.intent.mode is Mode.MOVE,
+        waits_for_leases=work.intent.device is not None,
+    )
+    checkpoint("after prepare")
+    not_kept = None
+    if work.intent.mode is Mode.REPLACE:
+        not_kept = copying.finish()
+        work.end_copying()
+    predicted_seconds = _predicted_seconds(assessment, online)
+    work.remember(prepared=_prepared(online, begun, predicted_seconds, not_kept))
+    work.say(f"predicted pause {predicted_seconds:.1f} s")
+    _check_prediction(assessment, predicted_seconds)
+
+
+def _copy_ahead(work: Work, assessment: Assessment, copying: Copying) -> tuple[CopiedAhead, float]:
+    if assessment.seen.is_dead:
+        return CopiedAhead(), 0.0
+    return copy_what_is_carried(
+        copying, assessment.seen.points, work.own_pids, record_directory(work)
+    )
+
+
+def _predicted_seconds(assessment: Assessment, online: OnlineCopy) -> float:
+    seen = assessment.seen
+    return pause_seconds(
+        len(seen.users),
+        len(seen.judged),
+        len(seen.points),
+        seen.look_seconds,
+        gate=not seen.request.volume.is_adopted,
+        final_pass_seconds=online.final_pass_seconds,
+        entries=online.entries,
+        carried_bytes=online.ahead.left_bytes,
+    )
+
+
+def _prepared(
+    online: OnlineCopy, begun: float, predicted_seconds: float, not_kept: dict[str, int] | None
+) -> PrepareResult:
+    return PrepareResult(
+        started=begun,
+        seconds=time.time() - begun,
+        passes=tuple(
+            CopyPass(round(each.seconds, 3), each.written_bytes, each.copied_files)
+            for each in online.passes
+        ),
+        bytes=online.written_bytes,
+        entries=online.entries,
+        predicted_pause_seconds=round(predicted_seconds, 3),
+        lost=tuple(words for each in online.passes for words in each.lost)[:_MOST_LOSSES],
+        not_kept=not_kept,
+    )
+
+
+def _check_prediction(assessment: Assessment, predicted_seconds: float) -> None:
+    plan, request = assessment.plan, assessment.seen.request
+    if predicted_seconds >= plan.deadline_seconds:
+        raise Blocked(
+            f"a pause of {predicted_seconds:.1f} s is predicted, the deadline is"
+            f" {plan.deadline_seconds:g} s: too much changes between two passes",
+            "Try again when less is written, or give a later --deadline.",
+        )
+    if predicted_seconds > plan.pause_budget_seconds and not request.forced:
+        raise Blocked(
+            f"a pause of {predicted_seconds:.1f} s is predicted, the budget is"
+            f" {plan.pause_budget_seconds:g} s",
+            "Try again when less is written, or add --force.",
+        )
+
+
+def _with_points(assessment: Assessment) -> Volume:
+    """What is recorded of an adopted volume, with its mounts, and its image's name, as now."""
+    volume, points = assessment.seen.request.volume, assessment.seen.points
+    if volume.adoption is None:
+        return volume
+    source = present_source(volume.adoption.source, points[-1])
+    adoption = replace(volume.adoption, source=source, points=recordable(points), boot_id=boot_id())
+    return replace(volume, adoption=adoption)

@@ -1,0 +1,67 @@
+"""The directory in which one restoration keeps what must survive its process.
+
+Owns its name, and the file that allows a later process to finish the restoration.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.config import Settings
+from holdfast.errors import UnreadableRecord
+from holdfast.system.files.durable import sync_directory
+
+RESTORATIONS = "restorations"
+NEW_GATE, OLD_GATE = "new-gate", "old-gate"
+_MAY_FINISH, _PARKING = "may-finish", "parking"
+
+
+def directory_of(settings: Settings, identifier: str) -> Path:
+    """Where one restoration keeps what must survive it: parking record, gates' states.
+
+    Raises UnreadableRecord when that is no name: what lies there is deleted in the end.
+    """
+    if identifier in ("", ".", "..") or "/" in identifier or "\0" in identifier:
+        raise UnreadableRecord(
+            f"{identifier!r} cannot be the id of a restoration",
+            "The catalog is damaged: move it away, then holdfast volume attach.",
+        )
+    return settings.state_directory / RESTORATIONS / identifier
+
+
+def parking_directory(settings: Settings, identifier: str) -> Path:
+    """Where the handles that are parked are written down, see rebind.parking."""
+    return directory_of(settings, identifier) / _PARKING
+
+
+def make_directory(settings: Settings, identifier: str) -> None:
+    """Make it, durably, with the file that allows to finish the restoration after a death."""
+    folder = directory_of(settings, identifier)
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / _MAY_FINISH).touch(mode=0o600)
+    sync_directory(folder)
+    sync_directory(folder.parent)
+
+
+def forbid_finish(settings: Settings, identifier: str) -> None:
+    """Let it be undone only, from now on; durable also where the catalog has no room to say so.
+
+    Removing a file needs no room. Idempotent.
+    """
+    folder = directory_of(settings, identifier)
+    with suppress(OSError):
+        (folder / _MAY_FINISH).unlink()
+        sync_directory(folder)
+
+
+def may_finish(settings: Settings, identifier: str) -> bool:
+    """Whether nobody has begun to undo it."""
+    folder = directory_of(settings, identifier)
+    return not folder.exists() or (folder / _MAY_FINISH).exists()
+
+
+def forget_directory(settings: Settings, identifier: str) -> None:
+    """The restoration has ended: nothing of it is needed any more. Idempotent."""
+    shutil.rmtree(directory_of(settings, identifier), ignore_errors=True)

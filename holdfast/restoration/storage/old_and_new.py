@@ -1,0 +1,95 @@
+"""The old and the new storage of a restoration: made ready to be mounted, and released again.
+
+Invariant: the old storage is not changed, only released. Must never mount: the steps do, in every
+namespace.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.adopted.nameless_image import kept_device
+from holdfast.adopted.source import mountable_source
+from holdfast.config import Settings
+from holdfast.containers import image_behind
+from holdfast.errors import HoldfastError, StorageFailed
+from holdfast.gate.members.configuration import load_configuration
+from holdfast.model.volume import Volume
+from holdfast.restoration.storage.directory import NEW_GATE, OLD_GATE, directory_of
+from holdfast.system.files.durable import sync_directory
+from holdfast.system.storage.loop import detach_loop, loop_devices_of
+from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.stack.bring_up import bring_up as bring_up_gate
+
+
+def containers_of(volume: Volume) -> tuple[str, ...]:
+    """Every container that has the volume's contents."""
+    return (volume.adoption.source,) if volume.adoption else volume.leg_urls
+
+
+def bring_up(settings: Settings, volume: Volume) -> tuple[str, str]:
+    """Make it ready: what can be mounted then, and which options that needs. Idempotent.
+
+    Whatever is below the mount: a gate with its device, a loop device. Raises HoldfastError.
+    """
+    if volume.adoption is not None:
+        return mountable_source(volume.mount, volume.adoption)
+    return bring_up_gate(settings, volume.name), ""
+
+
+def take_down(settings: Settings, volume: Volume) -> None:
+    """Release the storage of a volume that is mounted nowhere; durable. Idempotent."""
+    if volume.adoption is None:
+        detach_volume(settings, volume)
+        return
+    path = image_behind(volume.adoption.source)
+    if path:
+        kept = kept_device(path, volume.adoption.points)  # the only way to an image without a name
+        for loop in loop_devices_of(path):
+            # One that detaches by itself may be another file's by the time we come to it.
+            if detaches_by_itself(loop.device) or loop.device == kept:
+                continue
+            with suppress(HoldfastError):  # somebody else looks at it: it is freed with them
+                detach_loop(loop.device, loop.backing_file)
+
+
+def detaches_by_itself(device: str) -> bool:
+    """Whether a loop device is let go of with its last user, or was already."""
+    try:
+        return Path(f"/sys/block/{Path(device).name}/loop/autoclear").read_text().strip() == "1"
+    except OSError:
+        return True
+
+
+def put_new_gate_in_place(settings: Settings, identifier: str, name: str) -> None:
+    """Let the gate's state that was prepared take the place of the present one. Idempotent."""
+    place = settings.gate_state_directory(name)
+    folder = directory_of(settings, identifier)
+    new, old = folder / NEW_GATE, folder / OLD_GATE
+    if new.exists():
+        if place.exists() and not old.exists():
+            place.rename(old)
+        new.rename(place)
+    sync_directory(folder)
+    sync_directory(place.parent)
+
+
+def put_old_gate_back(settings: Settings, identifier: str, name: str) -> None:
+    """Let the gate's state of before take its place again. Idempotent."""
+    place = settings.gate_state_directory(name)
+    folder = directory_of(settings, identifier)
+    new, old = folder / NEW_GATE, folder / OLD_GATE
+    if old.exists():
+        if place.exists():
+            if new.exists():
+                raise StorageFailed(f"{place} and {new} both exist", f"Look at {folder}.")
+            place.rename(new)
+        old.rename(place)
+        sync_directory(folder)
+        sync_directory(place.parent)
+
+
+def gate_volume_id(settings: Settings, name: str) -> str:
+    """Whose gate's state is in place."""
+    return load_configuration(settings.gate_state_directory(name)).volume_id
