@@ -201,6 +201,8 @@ def read_superblock(device: Device, container_bytes: int) -> Superblock | None:
     for slot in range(SLOTS):
         try:
             superblock = decode(_read_slot(device, container_bytes, slot))
+        except NewerFormat:
+            raise
         except OSError as error:
             unreadable.append(error)
             continue

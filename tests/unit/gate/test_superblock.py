@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -108,6 +109,37 @@ def test_of_a_newer_version_is_neither_passed_over_nor_the_older_one(
     ):
         with pytest.raises(NewerFormat, match="newer version"):
             read()
+
+
+class BadPlace(DescriptorDevice):
+    """One transfer at this offset fails, as on a disk with a bad place."""
+
+    bad_offset = -1
+
+    def read(self, view: memoryview, offset: int) -> None:
+        if offset == self.bad_offset:
+            raise OSError(errno.EIO, "bad place")
+        super().read(view, offset)
+
+
+def test_of_a_newer_version_beside_a_bad_place_hides_behind_no_older_tail(tmp_path: Path) -> None:
+    """The container was enlarged by the newer version: its old tail is remembered still."""
+    old_bytes = sb.container_bytes_needed(BASE.size_bytes)
+    new_bytes = old_bytes + (8 << 20)
+    path = tmp_path / "leg.img"
+    path.touch()
+    os.truncate(path, new_bytes)
+    device = BadPlace(os.open(path, os.O_RDWR))
+    try:
+        sb.write_superblock(device, old_bytes, BASE)
+        with mmap.mmap(-1, sb.SLOT_BYTES) as aligned, memoryview(aligned) as view:
+            view[:] = slot_of(replace(BASE, epoch=9, sequence=1), version=sb.VERSION + 1)
+            device.write(view, sb.slot_offset(new_bytes, 1))
+        device.bad_offset = sb.slot_offset(new_bytes, 0)
+        with pytest.raises(NewerFormat):
+            sb.find_superblock(device, [new_bytes, old_bytes], "leg")
+    finally:
+        device.close()
 
 
 def test_of_a_newer_version_is_found_by_a_search(container: Container) -> None:
