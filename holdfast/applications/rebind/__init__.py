@@ -2,8 +2,10 @@
 
     scan.judge(users)     what would become of each handle, before anything is touched
     rebind.Rebind         the procedure: stop, park, rebind, release; or regain, after a death
-    rebind.Rebind uses    stopping, park, replay, regaining
+    rebind.Rebind uses    stopping/, park (with noting and old_files), replaying/
 
+    stopping/   all users stand still, or are taken over from a dead agent
+    replaying/  everything is opened and put back
     handles/    one driver for each kind of handle
     opening/    opens files on the new file system: which one, and with whose rights
     parking/    what is on disk, and what handles point to, while processes stand still

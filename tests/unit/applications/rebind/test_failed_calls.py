@@ -6,7 +6,10 @@ import errno
 
 import pytest
 
-from holdfast.applications.rebind.failed_calls import flush_that_failed, is_to_be_made_again
+from holdfast.applications.rebind.stopping.failed_calls import (
+    flush_that_failed,
+    is_to_be_made_again,
+)
 
 READ, FSYNC, OPENAT, SENDTO = 0, 74, 257, 44
 HANDLES = {5}

@@ -15,14 +15,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from holdfast.applications.rebind.failures import words_of
 from holdfast.applications.rebind.handles import DRIVERS
-from holdfast.applications.rebind.locks import take_flocks, take_locks
 from holdfast.applications.rebind.opening.opener import Opener, close_opened
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
+from holdfast.applications.rebind.replaying.failures import words_of
+from holdfast.applications.rebind.replaying.locks import take_flocks, take_locks
 from holdfast.model.handle import Handle, HandleKind, HandleOutcome
 from holdfast.system.processes.acting_as import Rights
 

@@ -11,14 +11,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from holdfast.applications.rebind.agent.tracee import Tracee
-from holdfast.applications.rebind.failed_calls import flush_that_failed, is_to_be_made_again
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
     StoppedProcess,
     rights_of_process,
 )
 from holdfast.applications.rebind.refusals import cannot_be_moved
-from holdfast.applications.rebind.stopping_order import (
+from holdfast.applications.rebind.stopping.failed_calls import (
+    flush_that_failed,
+    is_to_be_made_again,
+)
+from holdfast.applications.rebind.stopping.order import (
     clients_first,
     is_being_born,
     parents_first,

@@ -13,11 +13,11 @@ import errno
 import fcntl
 from collections.abc import Mapping, Sequence
 
-from holdfast.applications.rebind.failures import words_of
 from holdfast.applications.rebind.opening.reopening import lock_structure
 from holdfast.applications.rebind.opening.requests import OpenResult
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
+from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.model.handle import FileLock, Handle, HandleKind, HandleOutcome, LockKind
 
 _TAKEN = "another process has the lock now"
