@@ -48,7 +48,7 @@ def present_source(source: str, point: MountPoint) -> str:
 
 
 def keep_nameless(point: MountPoint) -> str:
-    """Before a dismount: keep the loop device of an image without a name. The device, or empty."""
+    """Before a dismount: keep the loop device of an image without a name. Returns it, or empty."""
     if not nameless_image(point):
         return ""
     in_expendable_child(partial(keep_attached, point.source), _ASK_SECONDS, point.source)

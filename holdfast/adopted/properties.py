@@ -43,7 +43,7 @@ def primary(points: Sequence[MountPoint], path: str) -> MountPoint:
 
 
 def properties(points: Sequence[MountPoint], path: str) -> tuple[MountProperties, Adoption]:
-    """All of it, of the file system mounted at this path of our own mount namespace.
+    """Every property of the file system mounted at this path of our own mount namespace.
 
     `points` as `capture` returns them. Blocks some seconds when the storage hangs; what it does
     not answer is left at its default.

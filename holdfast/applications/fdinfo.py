@@ -79,7 +79,7 @@ class Watch:
 
 
 def mount_id_of(text: bytes) -> int:
-    """Only the number of the mount, quickly."""
+    """The number of the descriptor's mount; reads nothing else, so it is quick."""
     start = text.find(b"mnt_id:")
     return int(text[start + 7 : text.index(b"\n", start)]) if start >= 0 else 0
 

@@ -41,7 +41,7 @@ def _nested(places: Places) -> Iterator[Handle]:
 
 
 def _layers(places: Places) -> Iterator[Handle]:
-    """An overlay keeps the super blocks of its layers, though not their mounts."""
+    """Layers of overlays: an overlay keeps their super blocks, though not their mounts."""
     for mount in places.others:
         if mount.filesystem == "overlay":
             for layers in _LAYER.findall(unescaped(os.fsencode(mount.super_options))):

@@ -82,7 +82,7 @@ def _read_all(wanted: Sequence[bytes], tables: Sequence[Table]) -> list[list[Map
 
 
 def _read(wanted: Sequence[bytes], table: Table) -> list[Map]:
-    """In an expendable child."""
+    """The maps of these devices in one process; runs in an expendable child."""
     try:
         text = read(f"{table.folder}/maps")
     except OSError:

@@ -43,7 +43,7 @@ def asking_commands(tables: Sequence[Table]) -> Iterator[Callable[[], list[str]]
 
 
 def _command(table: Table) -> str:
-    """In an expendable child."""
+    """Read the command line of a process; runs in an expendable child."""
     return os.fsdecode(read(f"{table.folder}/cmdline").rstrip(b"\0").replace(b"\0", b" "))
 
 
@@ -59,7 +59,7 @@ class Told:
 
 
 def told_of(facts: ProcessFacts) -> Told | None:
-    """None when the process has ended, or its number is another's now."""
+    """What is known of a process. None when it has ended, or its number is another's now."""
     try:
         now = process_facts(facts.pid)
         if now.start_time != facts.start_time:

@@ -134,7 +134,7 @@ def _look_at_all(questions: list[_Question]) -> list[tuple[Any, ...] | None]:
 
 
 def _look_at(question: _Question) -> tuple[Any, ...] | None:
-    """In an expendable child: what an _Answer consists of, which is quicker to hand over."""
+    """Look at one inode, in an expendable child. A plain tuple is quicker to hand over."""
     link, named = question
     try:
         mode, links, inode, device, mount_id, *_ = remembered(link)

@@ -62,7 +62,7 @@ def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
 
 
 def _sockets_in(network_namespace: int) -> list[BoundSocket]:
-    """In an expendable child."""
+    """The sockets of one network namespace; runs in an expendable child."""
     enter_network_namespace(network_namespace)
     return bound_sockets()
 
@@ -86,7 +86,7 @@ def settle_sockets(
 
 
 def _place_of(question: _Question) -> _Place:
-    """In an expendable child: where the owner sees the file, if it is there."""
+    """Where the owner sees the file, if it is there; runs in an expendable child."""
     start = "root" if question.name.startswith("/") else "cwd"
     path = f"/proc/{question.owner}/{start}/{question.name.lstrip('/')}"
     try:

@@ -18,7 +18,7 @@ from holdfast.system.processes.kcmp import Shared, is_shared
 
 @dataclass(frozen=True)
 class Table:
-    """Where to read what a process, or a thread that differs from it, has."""
+    """The folder of /proc in which to read the table of a process, or of a thread that differs."""
 
     pid: int
     thread_id: int | None

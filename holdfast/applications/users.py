@@ -151,7 +151,7 @@ def _unanswered(table: Table, places: Places) -> Sighting:
 
 
 def _plain(sightings: Sequence[Sighting]) -> list[Sighting]:
-    """Those that need no more than the look at their inodes to be complete."""
+    """Sightings that only lack the look at their inodes."""
     return [
         each
         for each in sightings

@@ -57,7 +57,7 @@ def _question(sighting: Sighting, places: Places) -> _Question:
 
 
 def _path_of(question: _Question) -> str:
-    """In an expendable child: open_by_handle_at(2); empty when it has no path. Raises OSError."""
+    """The path of a watched inode, or empty; asked in an expendable child. Raises OSError."""
     if not question.file_handle:
         return ""
     mount = os.open(question.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

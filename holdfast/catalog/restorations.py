@@ -52,13 +52,13 @@ class RestorationEntries:
             return [restoration_of_rows(row, _steps(session, row.id)) for row in rows]
 
     def headings(self) -> list[RestorationHeading]:
-        """Of every one, oldest first, also of those that are damaged."""
+        """The headings of all restorations, oldest first, also of damaged ones."""
         with self._transaction() as session:
             rows = session.execute(_HEADINGS.order_by(RestorationRow.started)).all()
             return [RestorationHeading(*map(str, row)) for row in rows]
 
     def heading(self, volume: str) -> RestorationHeading | None:
-        """Of the one that is in progress for this volume, also when it is damaged."""
+        """The heading of this volume's restoration, also when it is damaged."""
         with self._transaction() as session:
             row = session.execute(_HEADINGS.where(RestorationRow.volume == volume)).one_or_none()
             return None if row is None else RestorationHeading(*map(str, row))

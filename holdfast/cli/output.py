@@ -100,7 +100,7 @@ def note(text: str) -> None:
 
 
 def take_every_character() -> None:
-    """Whatever the locale: a character that an output cannot show is escaped, not a traceback.
+    """Escape what an output cannot show, whatever the locale, in place of a traceback.
 
     Progress and tables have signs of their own that are not in ASCII.
     """

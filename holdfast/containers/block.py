@@ -61,7 +61,7 @@ class BlockContainer(LocalPath):
         return Place(("device", self._path.stat().st_rdev), None)
 
     def room(self) -> None:
-        """All of its bytes are there already, as far as anybody can tell from here."""
+        """None: all of its bytes are there already, as far as can be told from here."""
 
     def erase(self) -> None:
         """Zero its edges, where all that tells of contents lies, and erase every signature."""
@@ -83,7 +83,7 @@ class BlockContainer(LocalPath):
         return False
 
     def remove(self) -> None:
-        """Nothing: a device belongs to whoever made it."""
+        """Do nothing: a device belongs to whoever made it."""
 
     def check_unused(self) -> None:
         """Raise InUse when a mount, swap, device mapper, RAID or another gate uses the device."""
@@ -150,7 +150,7 @@ class BlockContainer(LocalPath):
             raise
 
     def take_over(self, descriptor: int) -> DescriptorDevice:
-        """As it was opened."""
+        """Take over a descriptor that was opened as `open` does."""
         return disk_device(descriptor)
 
     def grow(self, size_bytes: int) -> None:

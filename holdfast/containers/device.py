@@ -114,7 +114,7 @@ class DescriptorDevice:
     """Ways to zero a range that this storage does not have."""
 
     def size_bytes(self) -> int:
-        """Of an image as of a block device."""
+        """The size of an image or of a block device."""
         return os.lseek(self.descriptor, 0, os.SEEK_END)
 
     def expect(self, size_bytes: int) -> None:
@@ -122,7 +122,7 @@ class DescriptorDevice:
         self.expected_bytes = size_bytes
 
     def check_whole(self) -> None:
-        """By its size."""
+        """Compare its size with the expected one."""
         if os.lseek(self.descriptor, 0, os.SEEK_END) < self.expected_bytes:
             raise OSError(errno.EIO, "the container was truncated")
 
@@ -133,7 +133,7 @@ class DescriptorDevice:
             fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
 
     def read(self, view: memoryview, offset: int) -> None:
-        """One preadv."""
+        """Read with one preadv."""
         done = os.preadv(self.descriptor, [view], offset)
         if done != len(view):
             message = f"read {done} of {len(view)} bytes: the container was truncated"
@@ -142,7 +142,7 @@ class DescriptorDevice:
             self.check_whole()
 
     def write(self, view: memoryview, offset: int) -> None:
-        """As many pwritev as it takes: a disk that is full says so only after a short write."""
+        """Write with as many pwritev as it takes: a full disk fails only after a short write."""
         rest = view
         while rest:
             done = os.pwritev(self.descriptor, [rest], offset)
@@ -153,7 +153,7 @@ class DescriptorDevice:
             self.check_whole()
 
     def zero(self, offset: int, length: int, *, keep_allocated: bool) -> int:
-        """By fallocate, else by writing."""
+        """Write zeroes by fallocate, else by writing."""
         how = FALLOC_ZERO_RANGE if keep_allocated else FALLOC_PUNCH_HOLE
         done = min(length, ZERO_STEP_BYTES)
         try:
@@ -171,7 +171,7 @@ class DescriptorDevice:
         return done
 
     def flush(self) -> None:
-        """One fdatasync."""
+        """Flush with one fdatasync."""
         number = self.descriptor  # read once: another thread may close it just now
         if number < 0:  # os.fdatasync would say ValueError: a late thread gets EBADF
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -180,7 +180,7 @@ class DescriptorDevice:
             self.check_whole()
 
     def next_data(self, offset: int, end: int) -> int:
-        """By SEEK_DATA."""
+        """Find data by SEEK_DATA."""
         try:
             return min(os.lseek(self.descriptor, offset, os.SEEK_DATA), end)
         except OSError as error:

@@ -67,7 +67,7 @@ class FileContainer(LocalPath):
         return Place(("file", status.st_dev, status.st_ino), room)
 
     def room(self) -> Room:
-        """It is sparse: it may promise more than its file system has."""
+        """The room below it: a sparse image may promise more than its file system has."""
         found = os.statvfs(self._path.parent)
         free_bytes = found.f_bavail * found.f_frsize
         try:
@@ -167,7 +167,7 @@ class FileContainer(LocalPath):
             )
 
     def open(self, *, only_look: bool = False) -> DescriptorDevice:
-        """With the exclusive lock; direct I/O where the file system allows it."""
+        """Open it under the exclusive lock; with direct I/O where the file system allows it."""
         flags = os.O_RDWR | os.O_DIRECT
         try:
             descriptor = open_believed(self._path, flags, in_use=True, keep_mode=only_look)
@@ -184,7 +184,7 @@ class FileContainer(LocalPath):
             raise
 
     def take_over(self, descriptor: int) -> DescriptorDevice:
-        """As it was opened."""
+        """Take over a descriptor that was opened as `open` does."""
         return image_device(descriptor)
 
     def grow(self, size_bytes: int) -> None:

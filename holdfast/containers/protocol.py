@@ -81,7 +81,7 @@ class Container(Protocol):
         ...
 
     def place(self) -> Place:
-        """Where it is, or would be made. Raises OSError."""
+        """The place where it is, or would be made. Raises OSError."""
         ...
 
     def room(self) -> Room | None:

@@ -55,5 +55,5 @@ class Coordinator(Protocol):
         ...
 
     def fence(self, url: str, volume: str, owner: str) -> Fence:
-        """Of the container at that URL. Nothing is taken yet."""
+        """The fence of the container at that URL. Nothing is taken yet."""
         ...

@@ -62,7 +62,7 @@ class UpdateLock:
 
     @property
     def token(self) -> int:
-        """Of the lock as we hold it; 0: we do not."""
+        """The token of the lock that we hold; 0: we do not hold it."""
         return _held.get((self.path, self._owner), (-1, 0))[1]
 
     def take(self, wait_seconds: float = WAIT_SECONDS) -> None:

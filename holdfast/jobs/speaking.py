@@ -23,7 +23,7 @@ _READ_BYTES = 1 << 16
 
 
 class Speaking:
-    """Of one job."""
+    """The job's side of the line to whoever began it."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end

@@ -48,7 +48,7 @@ class NewerFormat(OSError):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of a whole number, for fields that the usual bounds do not fit: Annotated[int, Bounds(…)]."""
+    """Bounds of a whole number, where the usual ones do not fit: Annotated[int, Bounds(…)]."""
 
     least: int
     most: int
@@ -138,7 +138,7 @@ def seconds(value: object, name: str, most: float = 1e9) -> float:
 
 
 def _fields_of(kind: type) -> dict[str, tuple[_Converter, bool]]:
-    """Of each field of a dataclass: its converter, and whether it has a default."""
+    """For each field of a dataclass its converter, and whether it has a default."""
     hints = get_type_hints(kind, include_extras=True)
     return {
         each.name: (
@@ -151,7 +151,7 @@ def _fields_of(kind: type) -> dict[str, tuple[_Converter, bool]]:
 
 @cache
 def _converter(hint: Any) -> _Converter:
-    """For this type. Made once: records have ten thousands of values, and processes wait."""
+    """The converter for this type. Made once: records have ten thousands of values."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint in (Any, object):
         return lambda value, name: value

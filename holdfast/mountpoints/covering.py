@@ -83,7 +83,7 @@ class Covering:
 
 
 def _copies(root: int, place: str, count: int) -> list[int]:
-    """So many copies of a cover, made before we leave our namespace.
+    """As many copies of a cover as are needed, made before we leave our namespace.
 
     The cover itself stays mounted nowhere: it is copied again for mounts that appear meanwhile.
     Where the kernel copies only what is mounted (before Linux 6.15), it is mounted once, in this

@@ -144,7 +144,7 @@ def _said(point: MountPoint, words: str, why: str) -> Finding:
 
 
 def _attempt(point: MountPoint, way: int, flags: int) -> int:
-    """In the child: the error number, 0 when the mount is gone."""
+    """Try to dismount, in the child: the error number, 0 when the mount is gone."""
     visitor = Visitor()
     visitor.enter(way)
     mounts = visitor.mounts()

@@ -144,7 +144,7 @@ def _named(points: Sequence[MountPoint]) -> str:
 
 
 def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
-    """In the child: sync through the first mount that is still there."""
+    """Sync through the first mount that is still there; runs in the child."""
     visitor = Visitor()
     for point in reversed(points):
         if point.namespace not in ways:

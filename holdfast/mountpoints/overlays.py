@@ -34,7 +34,7 @@ def overlays_without_names() -> list[MountPoint]:
 
 
 def about_nameless_layers(uuid: str) -> Sequence[Finding]:
-    """Those with a layer on the file system that has this UUID, as far as the kernel tells.
+    """Findings on those with a layer on the file system of this UUID, as far as the kernel tells.
 
     Blocks for seconds where the storage of such an overlay hangs.
     """

@@ -306,7 +306,7 @@ def _uncover(visitor: Visitor, point: MountPoint, placed: Placed, manner: Manner
 
 
 def _remove_cover(visitor: Visitor, spot: int, cover: Mount, mounts: Mapping[int, Mount]) -> None:
-    """Lazily: those who wait in it walk on when they are answered. Never with what is on it."""
+    """Detach the cover lazily, never with what is on it: who waits in it walks on when answered."""
     if any(each.parent == cover.identifier for each in mounts.values()):
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
     visitor.dismount_exactly(spot, MNT_DETACH)

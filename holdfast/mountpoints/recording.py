@@ -23,7 +23,7 @@ ROOM_BYTES = MOST_BYTES // 4
 def recordable(
     points: Sequence[MountPoint], room_bytes: int = ROOM_BYTES
 ) -> tuple[MountPoint, ...]:
-    """Those that can be made again by what is written of them, in the same order.
+    """The mounts that can be made again by what is written of them, in the same order.
 
     Left out is what no path leads to, and what there is no room for: of user namespaces first, and
     our own mounts last of all. Does not block.

@@ -100,7 +100,7 @@ def remount(
 
 
 def _receive_roots(channel: socket.socket, count: int) -> list[int]:
-    """So many descriptors, sent before by one who has closed his end. Raises StorageFailed."""
+    """Receive this many descriptors from a child that has closed its end. Raises StorageFailed."""
     descriptors: list[int] = []
     while len(descriptors) < count:
         more = socket.recv_fds(channel, 1, _DESCRIPTORS_PER_MESSAGE)[1]
@@ -142,7 +142,7 @@ def uncover(device_number: str) -> None:
 
 
 def _dismount_cover(visitor: Visitor, cover: MountPoint) -> None:
-    """Only where it is the topmost: what somebody has mounted on it stays."""
+    """Dismount a cover where it is the topmost: what somebody has mounted on it stays."""
     spot = mount_api.open_place(cover.path)
     try:
         if visitor.mount_number(spot) == cover.id:

@@ -17,7 +17,7 @@ _EMPTY_DIRECTORIES = (
 
 
 def scratch_directory() -> str:
-    """One of them. Raises StorageFailed."""
+    """A directory where something can be mounted. Raises StorageFailed."""
     for path in _EMPTY_DIRECTORIES:
         if Path(path).is_dir():
             return path

@@ -42,7 +42,7 @@ def enter(host: Host, found: Volume) -> None:
 
 
 def mount_of_found(host: Host, request: MountRequest, found: Volume, ours: bool) -> MountProperties:
-    """Where and how a volume is mounted that was found from its superblocks.
+    """How to mount a volume that was found from its superblocks, and where.
 
     As recorded on this host, else as the administrator says: never as an image says. `ours`: its
     state directory is on this host. Raises AlreadyExists, InvalidOption, HoldsData.

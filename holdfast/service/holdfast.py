@@ -79,7 +79,7 @@ class Holdfast:
 
     @property
     def settings(self) -> Settings:
-        """Where things are. Raises Untrusted when somebody else may have made them."""
+        """The settings of this host. Raises Untrusted when others may have made its places."""
         return self._host.settings
 
     @property

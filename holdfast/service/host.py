@@ -50,7 +50,7 @@ class Host:
 
     @cached_property
     def settings(self) -> Settings:
-        """Where things are; judged when it is asked for the first time.
+        """The settings of this host; its places are judged when they are asked for first.
 
         Raises Untrusted; DeadlinePassed when their storage does not answer.
         """

@@ -15,7 +15,7 @@ from holdfast.system.files.trusted import judge_directory, own_directory
 
 
 def judge_answering_places(settings: Settings) -> None:
-    """As `judge_places`, of storage that is asked first whether it can be read and written.
+    """As `judge_places`, after asking whether the storage can be read and written.
 
     Raises DeadlinePassed when it does not answer.
     """

@@ -47,7 +47,7 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Request(Generic[Result]):
-    """Of an operation that may take long, and gives a Result (see `operations`)."""
+    """What is asked of an operation that may take long, and gives a Result (see `operations`)."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class NewVolume(Request[VolumeReport]):
 
 @dataclass(frozen=True)
 class MountRequest:
-    """Where and how the administrator wants a volume mounted of which this host knows nothing."""
+    """How to mount a volume of which this host knows nothing, as the administrator says."""
 
     path: str = ""
     options: str | None = None

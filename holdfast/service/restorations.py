@@ -219,7 +219,7 @@ class Restorations:
             return perform(self._host.settings, self._host.catalog, look(), reporter)
 
     def _settled(self, name: str, reporter: Reporter) -> VolumeReport | None:
-        """After what a dead runner left was finished or undone: a gated volume; None: adopted."""
+        """Settle what a dead runner left. Returns the volume when gated, None when adopted."""
         need_root()
         if self._host.catalog.restorations.of(check_name(name)) is not None:
             with self._host.turn(name, f"settle what a dead command left of {name}"):

@@ -19,7 +19,7 @@ _ANSWER_SECONDS = 5.0
 
 
 def running_volumes(settings: Settings, known: Collection[str]) -> list[Volume]:
-    """Those that are not known, by name. Blocks 5 s for each gate that does not answer."""
+    """Volumes that the catalog does not know, by name. Blocks 5 s for each silent gate."""
     try:
         entries = sorted((settings.run_directory / "gates").iterdir())
     except OSError:

@@ -100,7 +100,7 @@ class ControlGroup:
         return all(cgroup.is_frozen(self._folder(entry["path"])) for entry in state["groups"])
 
     def awake(self, state: State) -> list[int]:
-        """Those in groups that are not frozen yet who run, or wait inside the kernel."""
+        """Processes of groups that are not frozen yet which run, or wait inside the kernel."""
         found = []
         for entry in state["groups"]:
             group = self._folder(entry["path"])

@@ -121,7 +121,7 @@ def _new_record(
     cause: str,
     spool: Path,
 ) -> Record:
-    """Nobody is frozen yet; the deadline counts from now on."""
+    """A record of a freeze that has frozen nobody yet; its deadline counts from now on."""
     now_ns = time.monotonic_ns()
     return Record(
         id=uuid.uuid4().hex,
@@ -317,7 +317,7 @@ def _finish(file: RecordFile, record: Record) -> Receipt | None:
 
 
 def _signal(record: Record, number: signal.Signals) -> None:
-    """To the watchdog first: a guard that takes over has been told as well."""
+    """Signal the watchdog first, then its guard: one that takes over has had the signal as well."""
     for pid, start_time in record.keepers:
         descriptor = open_process(pid, start_time)
         if descriptor is not None:

@@ -58,7 +58,7 @@ class Hold:
         return []
 
     def freeze(self, processes: Sequence[Process], note: Note, wait_seconds: float) -> State:
-        """No request is under way when this returns. Newcomers are covered without any act."""
+        """Make the gate withhold requests: none is under way on return. Newcomers need nothing."""
         state: State = {"processes": [process.as_json() for process in processes]}
         note(state)
         gate = self._gate()
@@ -92,11 +92,11 @@ class Hold:
             return False
 
     def awake(self, state: State) -> list[int]:
-        """Nobody: that they run is as it should be."""
+        """Nobody: the processes are meant to run."""
         return []
 
     def insist(self, state: State) -> list[int]:
-        """Somebody who released the volume meant it."""
+        """Do nothing: somebody released the volume on purpose."""
         return []
 
     def _gate(self) -> GateClient | None:

@@ -77,19 +77,19 @@ class PageOut:
         return state
 
     def thaw(self, state: State) -> list[str]:
-        """As the other freezer does; pages return when they are touched."""
+        """Thaw as the other freezer does; pages return when they are touched."""
         return self._way(state).thaw(state["inner"])
 
     def frozen(self, state: State) -> bool:
-        """As the other freezer says."""
+        """Whether everyone is frozen, by the other freezer's judgement."""
         return self._way(state).frozen(state["inner"])
 
     def awake(self, state: State) -> list[int]:
-        """As the other freezer says."""
+        """Who is not frozen yet, by the other freezer's judgement."""
         return self._way(state).awake(state["inner"])
 
     def insist(self, state: State) -> list[int]:
-        """As the other freezer does."""
+        """Freeze again, as the other freezer does."""
         return self._way(state).insist(state["inner"])
 
     def _best(self, processes: Sequence[Process]) -> Freezer:

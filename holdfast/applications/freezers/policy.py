@@ -28,7 +28,7 @@ class FreezePlan:
     freezer: str
     processes: tuple[Process, ...]
     findings: tuple[Finding, ...] = ()
-    """Who is left out and why, and what is to be known of the way."""
+    """Who is left out, and why; and the limits of the chosen way."""
 
 
 def plan_freeze(

@@ -37,7 +37,7 @@ class Priority:
         self._since_ticks = occasion.since_ticks
 
     def can(self, processes: Sequence[Process]) -> list[Finding]:
-        """Not for deadline threads. Always `limited`: idle is not still."""
+        """What speaks against it: deadline threads. Always `limited`, as idle is not still."""
         found = [
             Finding(
                 "priority",
@@ -116,7 +116,7 @@ class Priority:
         return not self.awake(state)
 
     def awake(self, state: State) -> list[int]:
-        """Those with a thread that is not idle."""
+        """Processes with a thread that is not idle."""
         return sorted({pid for pid, _, _, urgency in self._threads(state) if not urgency.is_idle})
 
     def insist(self, state: State) -> list[int]:

@@ -24,7 +24,7 @@ Note = Callable[[State], None]
 
 @dataclass(frozen=True)
 class Process:
-    """Who is frozen."""
+    """A process that is frozen."""
 
     pid: int
     start_time: int
@@ -59,7 +59,7 @@ class Freezer(Protocol):
 
     @property
     def name(self) -> str:
-        """As it is typed: hold, cgroup, signal, priority, page-out."""
+        """The name of the way, as it is typed: hold, cgroup, signal, priority, page-out."""
 
     def can(self, processes: Sequence[Process]) -> list[Finding]:
         """What speaks against it. `blocks`: it cannot be used; `limited`: it can, but. Changes

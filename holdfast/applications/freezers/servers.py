@@ -36,7 +36,7 @@ class Servers:
 
 @dataclass(frozen=True)
 class Protection:
-    """Who is left alone, and why."""
+    """Which processes must not be frozen, and why."""
 
     servers: Servers
     spared: frozenset[int] = frozenset()

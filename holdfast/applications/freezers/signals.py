@@ -41,7 +41,7 @@ class Signal:
         pass
 
     def can(self, processes: Sequence[Process]) -> list[Finding]:
-        """Not for traced processes."""
+        """What speaks against it: traced processes."""
         found = []
         for process in processes:
             tracer = tracer_of(process.pid)
@@ -90,7 +90,7 @@ class Signal:
         return not self.awake(state)
 
     def awake(self, state: State) -> list[int]:
-        """Those with a thread that has not stopped yet."""
+        """Processes with a thread that has not stopped yet."""
         found = []
         for process in processes_in(state):
             if _state_of(process) is None:

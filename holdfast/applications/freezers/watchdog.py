@@ -193,7 +193,7 @@ class Watchdog:
         return bool(found)
 
     def _known(self) -> set[tuple[int, int]]:
-        """Everyone who is in a batch, also those who stood still already."""
+        """Every process that is in a batch, also one that stood still already."""
         known = set()
         for batch in self._record.batches:
             for pid, start_time, _ in batch.state["processes"] + batch.state.get("left", []):
@@ -201,7 +201,7 @@ class Watchdog:
         return known
 
     def _freeze(self, processes: list[Process], freezer: str = "") -> None:
-        """One batch. Raises what the freezer raises; then the record has what was begun."""
+        """Freeze one batch. Raises what the freezer raises; then the record has what was begun."""
         name = freezer or self._record.freezer
         batch = Batch(name, time.monotonic_ns(), {"processes": [], "left": []})
         wait_seconds = max(0.0, min(WAIT_SECONDS, self._remaining_seconds()))
@@ -220,7 +220,7 @@ class Watchdog:
         return note
 
     def _freeze_newcomer(self, process: Process) -> None:
-        """In the same way as the others, or with a signal; one that resists is told of once."""
+        """Freeze a newcomer as the others, or by a signal; one that resists is reported once."""
         trouble = ""
         for name in dict.fromkeys((self._record.freezer, "signal")):
             against = [

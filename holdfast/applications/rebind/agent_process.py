@@ -120,7 +120,7 @@ def without_collection() -> Iterator[None]:
 
 
 def raise_limit_of_descriptors() -> None:
-    """As far as we may: everything is opened here before it is passed on."""
+    """Raise our limit of descriptors: everything is opened here before it is passed on."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -102,7 +102,7 @@ def _without_shared(handles: Mapping[int, Sequence[Handle]]) -> dict[int, list[H
 
 
 def _keys(handles: Sequence[Handle]) -> dict[int, str]:
-    """By id(): to hash ten thousands of handles costs more than all the rest."""
+    """The key of each handle, by id(): to hash ten thousands costs more than all the rest."""
     keys: dict[int, str] = {}
     plain = [handle for handle in handles if handle.kind in _DESCRIPTORS]
     for number, group in enumerate(same_descriptions(plain)):

@@ -122,7 +122,7 @@ def add_what_kernel_remembers(
 
 
 def inodes_of(notes: Sequence[HandleNote]) -> Iterator[tuple[Observed, str]]:
-    """Of each note: what is known of its inode, and its path on the file system."""
+    """For each note what is known of its inode, and its path on the file system."""
     for note in notes:
         for wanted in DRIVERS[note.handle.kind].requests(note):
             was = wanted.was or note.details.was
@@ -203,7 +203,7 @@ def _link(process: StoppedProcess, handle: Handle) -> str:
 
 
 def _look(questions: Sequence[_FileQuestion], directory: Path) -> list[_Answer | None]:
-    """In an expendable child. A file that cannot be read is not compared, and not carried over."""
+    """Look at files, in an expendable child. Unreadable ones are neither compared nor carried."""
     answers: list[_Answer | None] = []
     kept = KeptContents.read(directory)
     copies: dict[tuple[int, int], str] = {}
@@ -229,7 +229,7 @@ def _carried(
     kept: KeptContents,
     copies: dict[tuple[int, int], str],
 ) -> str:
-    """Where its contents are; empty when they cannot be read without breaking a lease."""
+    """The name of its kept contents; empty when they cannot be read without breaking a lease."""
     if question.leased and question.lent_by is None:
         return ""
     if inode not in copies:
@@ -258,7 +258,7 @@ def _keep_lent(kept: KeptContents, lent_by: tuple[int, int]) -> str:
 
 
 def _remember(questions: Sequence[tuple[str, bool]]) -> list[_Answer | None]:
-    """In an expendable child."""
+    """Note what the kernel remembers of the files; runs in an expendable child."""
     answers: list[_Answer | None] = []
     for link, lasting in questions:
         observed = None

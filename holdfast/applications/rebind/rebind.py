@@ -98,7 +98,7 @@ class Rebind:
 
     @property
     def users(self) -> tuple[User, ...]:
-        """Those that were found last."""
+        """The users that were found last."""
         return tuple(self._stopping.users)
 
     @property
@@ -108,7 +108,7 @@ class Rebind:
 
     @property
     def calls_failed(self) -> list[str]:
-        """Those whose errors their programs see: the writes that they were to flush are lost."""
+        """Calls whose error the program sees: the writes that they were to flush are lost."""
         return list(self._stopping.calls_failed)
 
     @property
@@ -274,7 +274,7 @@ class Rebind:
         self._record.remove()
 
     def set_deadline(self, deadline_ns: int) -> None:
-        """When the users continue by themselves: ns of CLOCK_MONOTONIC, instead of as before."""
+        """Set when the users continue by themselves, in ns of CLOCK_MONOTONIC."""
         self._deadline_ns = deadline_ns
         self._set_alarm(deadline_ns)
         for process in list(self._processes.values()):

@@ -42,5 +42,5 @@ def judge_handle(handle: Handle, facts: ProcessTraits) -> JudgedHandle:
 
 
 def blockers(judged: Sequence[JudgedHandle]) -> list[JudgedHandle]:
-    """Those that keep a rebind from being begun."""
+    """The judged handles that keep a rebind from being begun."""
     return [each for each in judged if each.verdict is HandleVerdict.BLOCKS]

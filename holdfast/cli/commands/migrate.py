@@ -84,7 +84,7 @@ def migrate(
 
 
 def _legs(holdfast: Holdfast, name: str) -> list[str]:
-    """Of a gated volume; none of an adopted one."""
+    """The legs of a gated volume; an adopted one has none."""
     report = holdfast.show_volume(name)
     return [leg.url for leg in report.legs if leg.state is not LegState.SPARE]
 
@@ -100,7 +100,7 @@ def show_intention(found: Assessment, as_json: bool) -> None:
 
 
 def tell_limits(holdfast: Holdfast, request: MigrateRequest | RestoreRequest) -> None:
-    """Before somebody is asked whether to do it: what the volume will not have afterwards."""
+    """Print what the volume will not have afterwards, before the question whether to do it."""
     if sys.stdin.isatty() and holdfast.restorations.in_progress(request.volume) is None:
         found = holdfast.restorations.assess(request)
         _note_limits(finding.as_json() for finding in found.plan.findings)

@@ -55,7 +55,7 @@ def look_at_everything(settings: Settings, seen: Seen) -> tuple[Finding, ...]:
 
 
 def _condition(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    """That a mount is broken is why we act, and keeps nobody from it."""
+    """Tell that the mount is broken; that is why we act, and keeps nobody from it."""
     if seen.health.is_ok:
         return ()
     told = seen.health.finding
@@ -67,7 +67,7 @@ def _mounts(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _image(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    """An image that only its loop device leads to is moved, never put away."""
+    """Refuse to put away an image that only its loop device leads to; it can be moved."""
     if seen.is_dead or not seen.request.volume.is_adopted:
         return ()
     image = nameless_image(seen.points[-1])
@@ -116,7 +116,7 @@ def _handles(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _waits(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    """Who waits in the kernel, now and a moment later; if he still does then, nothing is begun."""
+    """Processes that wait in the kernel now, and still a moment later: nothing is begun then."""
     before = {
         each.handle.pid: each.reason
         for each in seen.judged
@@ -167,7 +167,7 @@ def _kernel(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _own_state(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    """Holdfast's own state must not lie on what is dismounted."""
+    """Refuse when Holdfast's own state lies on what is dismounted."""
     devices = {point.device for point in seen.points}
     found = []
     for folder in (settings.state_directory, settings.run_directory):
@@ -202,7 +202,7 @@ def _container(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    """Contents that would be read from the volume which they are to replace."""
+    """Refuse contents that would be read from the volume which they are to replace."""
     contents, volume = seen.request.contents, seen.request.volume
     if not contents or not (seen.is_dead or is_container_url(contents)):
         return ()  # a directory on a volume that answers is read before anybody is stopped
@@ -230,7 +230,7 @@ def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _redundancy(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    """Fewer legs than now: told, never left to be found out."""
+    """Tell when the volume will have fewer legs than now."""
     volume, request = seen.request.volume, seen.request
     if volume.is_adopted or not request.url:
         return ()
@@ -248,7 +248,7 @@ def _redundancy(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _strangers_image(contents: str) -> Sequence[Finding]:
-    """Whoever may write to an image that root mounts decides what its file system makes of it."""
+    """Tell of an image that others may write: they decide what root's mount makes of it."""
     image = image_behind(contents)
     if not image:
         return ()
@@ -303,7 +303,7 @@ def _inode_numbers(settings: Settings, seen: Seen) -> Sequence[Finding]:
 
 
 def _properties(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    """What the new file system will not have."""
+    """Tell what the new file system will not have."""
     contents = seen.request.contents
     if not seen.copies_files or seen.new is None:
         return ()

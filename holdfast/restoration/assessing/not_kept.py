@@ -108,7 +108,7 @@ def _project_ids(found: str, filesystem: str) -> Finding:
 
 
 def _features(origin: Origin, filesystem: str) -> list[Finding]:
-    """Of ext4: those that mkfs does not set by itself."""
+    """Features of ext4 that mkfs does not set by itself."""
     features = _features_of(origin)
     found = [finding for feature, finding in _BY_FEATURE.items() if feature in features]
     if origin.inside:  # perhaps in use elsewhere in that file system
@@ -120,7 +120,7 @@ def _features(origin: Origin, filesystem: str) -> list[Finding]:
 
 
 def _lasting_features(present: Origin, filesystem: str) -> list[Finding]:
-    """Those that were made use of whatever the contents are."""
+    """Features that are in use whatever the contents are."""
     return [_BY_FEATURE[name] for name in ("casefold", "encrypt") if name in _features_of(present)]
 
 

@@ -157,7 +157,7 @@ def _design(
 
 
 def _refusal_of_contents(contents: str) -> HoldfastError | None:
-    """Where its storage hangs, too."""
+    """Why these contents cannot be taken; also when their storage hangs."""
     try:
         in_expendable_child(lambda: check_at_rest(contents), ANSWER_SECONDS, contents)
     except BadInput:

@@ -21,7 +21,7 @@ from holdfast.system.messages.printable import printable
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one type of file system."""
+    """What one type of file system can hold."""
 
     names_of_a_file: int
     bytes_of_a_link: int

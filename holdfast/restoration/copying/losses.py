@@ -28,7 +28,7 @@ def file_of(signature: Signature) -> File:
 
 @dataclass
 class Losses:
-    """By path: see the module."""
+    """What the copy lacks, by name."""
 
     late_flags: dict[bytes, int] = field(default_factory=dict)
     """Those after which a file cannot be changed any more."""

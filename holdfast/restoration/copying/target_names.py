@@ -98,7 +98,7 @@ class TargetNames:
                 os.unlink(name, dir_fd=folder)
 
     def make_directory(self, path: bytes) -> None:
-        """One that root alone can enter until it gets its attributes."""
+        """Make a directory that root alone can enter until it gets its attributes."""
         folder, name = self.folders.parent_of(path)
         try:
             os.mkdir(name, 0o700, dir_fd=folder)
@@ -123,7 +123,7 @@ class TargetNames:
         os.symlink(leads_to, name, dir_fd=folder)
 
     def read_link(self, path: bytes) -> bytes:
-        """Where a symbolic link leads to."""
+        """The path that a symbolic link leads to."""
         folder, name = self.folders.parent_of(path)
         return os.readlink(name, dir_fd=folder)
 

@@ -116,7 +116,7 @@ def _known(catalog: Catalog, heading: RestorationHeading) -> _Known:
 
 
 def _let_go(settings: Settings, heading: RestorationHeading) -> list[str]:
-    """Whoever is parked goes on."""
+    """Let every parked process go on."""
     try:
         rebind = Rebind.regain(parking_directory(settings, heading.id))
     except (HoldfastError, OSError) as error:

@@ -88,7 +88,7 @@ def _keep_volume(catalog: Catalog, volume: Volume, *, mounted: bool) -> None:
 
 
 def _as_mounted(volume: Volume) -> Volume:
-    """An adopted volume with its properties as they are after the remount."""
+    """An adopted volume with its properties after the remount."""
     points = capture(volume.mount.path)
     mount, adoption = properties(points, volume.mount.path)
     recorded = volume.adoption

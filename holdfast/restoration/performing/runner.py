@@ -156,7 +156,7 @@ class Runner:
         self._checkpoint(f"after {step.name}")
 
     def _check_time(self, step: Step) -> None:
-        """No step may be begun that would leave no time to take it back."""
+        """Refuse to begin a step that would leave no time to take it back."""
         if step.name in POINTS_OF_NO_RETURN or step.name is StepName.FREEZE:
             return
         left_seconds = self.work.seconds_left()

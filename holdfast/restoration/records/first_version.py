@@ -124,5 +124,5 @@ def _part(
 
 
 def _present(**values: Any) -> dict[str, Any]:
-    """Those that there are."""
+    """The values that are not None, by name."""
     return {name: value for name, value in values.items() if value is not None}

@@ -175,7 +175,7 @@ class RestorationRecord:
 
     @property
     def predicted_pause_seconds(self) -> float | None:
-        """As predicted last."""
+        """The last prediction of the pause."""
         if self.prepared is not None:
             return self.prepared.predicted_pause_seconds
         return self.intent.predicted_pause_seconds

@@ -46,7 +46,7 @@ _LARGEST_SHARE = 0.5
 
 
 class Ledger(Protocol):
-    """Where it is written, durably, how far a restoration has come (catalog.restorations)."""
+    """Keeps, durably, how far a restoration has come (catalog.restorations)."""
 
     def note(
         self,

@@ -13,7 +13,7 @@ class CaptureStep:
     name = StepName.CAPTURE
 
     def is_done(self, work: Work) -> bool:
-        """Never: a moment ago is not now. Costs a look at the mount tables."""
+        """Never: mounts change from one moment to the next, and looking costs little."""
         return False
 
     def do(self, work: Work) -> str:
@@ -24,5 +24,5 @@ class CaptureStep:
         return f"{len(points)} mounts in {namespaces} namespaces"
 
     def undo(self, work: Work) -> str:
-        """Nothing was changed."""
+        """Do nothing: nothing was changed."""
         return "nothing to undo"

@@ -92,7 +92,7 @@ def users_of(
     *,
     stale: bool = False,
 ) -> list[User]:
-    """Who is to be stopped. Raises Blocked for one who must not be.
+    """The users that are to be stopped. Raises Blocked for one that must not be.
 
     `stale`: only handles that lead through these very mounts count; the file system may be mounted
     elsewhere, too.

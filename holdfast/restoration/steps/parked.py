@@ -18,7 +18,7 @@ _MOST_NOTES = 100
 
 
 def record_directory(work: Work) -> Path:
-    """Where the handles that are parked are written down."""
+    """The directory of the record of parked handles."""
     return parking_directory(work.settings, work.restoration.id)
 
 

@@ -83,7 +83,7 @@ class RestoreStep:
         return not_kept
 
     def _compare(self, work: Work, copying: Copying) -> None:
-        """One more pass, against the dismounted source."""
+        """Make one more pass, against the dismounted source."""
         device = work.intent.device
         if device is None:
             return

@@ -106,7 +106,7 @@ def _may_be_carried(handle: Handle) -> bool:
 
 
 def _sizes(handles: Sequence[Handle]) -> list[tuple[tuple[int, int] | None, int]]:
-    """In the child: for each handle its inode, and the bytes that it has on storage."""
+    """For each handle its inode, and its bytes on storage; runs in the child."""
     found: list[tuple[tuple[int, int] | None, int]] = []
     for handle in handles:
         with suppress(OSError):

@@ -19,7 +19,7 @@ _MAY_FINISH, _PARKING = "may-finish", "parking"
 
 
 def directory_of(settings: Settings, identifier: str) -> Path:
-    """Where one restoration keeps what must survive it: parking record, gates' states.
+    """The directory of one restoration: parking record, states of gates.
 
     Raises UnreadableRecord when that is no name: what lies there is deleted in the end.
     """
@@ -32,7 +32,7 @@ def directory_of(settings: Settings, identifier: str) -> Path:
 
 
 def parking_directory(settings: Settings, identifier: str) -> Path:
-    """Where the handles that are parked are written down, see rebind.parking."""
+    """The directory of the record of parked handles, see rebind.parking."""
     return directory_of(settings, identifier) / _PARKING
 
 

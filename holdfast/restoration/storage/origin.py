@@ -35,7 +35,7 @@ class Origin:
     """Which directory of the file system is copied; empty: all of it."""
 
     def options_among(self, names: frozenset[str]) -> list[str]:
-        """Those of its options that have these names."""
+        """Those of the mount's options that have these names."""
         words = self.super_options.split(",")
         return [word for word in words if word.partition("=")[0] in names]
 
@@ -78,7 +78,7 @@ def check_at_rest(contents: str) -> None:
 
 
 def _number_below(point: MountPoint) -> str:
-    """Of the block device below a mount; btrfs has numbers of its own."""
+    """The number of the block device below a mount; btrfs has numbers of its own."""
     if point.source.startswith("/dev/"):
         with suppress(OSError):
             return device_number(point.source)

@@ -190,7 +190,7 @@ def _usable_bytes(url: str, is_adopted: bool, smallest_bytes: int, filesystem: s
 
 
 def _check_place(settings: Settings, draft: Volume, url: str) -> None:
-    """Not on the volume itself, in whatever way."""
+    """Refuse a place on the volume itself, in whatever way it leads there."""
     check_not_own_leg(settings, draft.name, draft.mount.path, url)
 
 
@@ -276,7 +276,7 @@ def check_fits(storage: NewStorage, used_bytes: int) -> None:
 
 
 def place_beside(volume: Volume, identifier: str) -> str:
-    """An image beside the volume's present one, for contents that are to replace it.
+    """The place of an image beside the present one, for contents that are to replace it.
 
     Raises InvalidOption when it does not lie in an image.
     """

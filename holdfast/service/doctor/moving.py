@@ -125,7 +125,7 @@ def comparison() -> Iterator[Finding]:
 
 
 def user_namespaces(limit_file: Path = _USER_NAMESPACES) -> Iterator[Finding]:
-    """An unprivileged process whose program lies on the volume needs one for an instant."""
+    """User namespaces: to move an unprivileged process's own program takes one for an instant."""
     try:
         limit = int(limit_file.read_text())
     except FileNotFoundError:

@@ -25,7 +25,7 @@ _VOLATILE = ("tmpfs", "ramfs")
 
 
 def state_directory(settings: Settings) -> Iterator[Finding]:
-    """Where it lies, what room it has, and whether journals can be written without the cache."""
+    """The state directory: its place, its room, and whether journals can bypass the cache."""
     directory = settings.state_directory
     yield from _trust(settings)
     existing = _nearest_existing(directory)

@@ -37,7 +37,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def identity_of(place: str | int) -> str:
-    """Of what a path leads to, links followed, or of what a descriptor (also O_PATH) has open.
+    """The identity of what a path (links followed) or a descriptor (also O_PATH) leads to.
 
     Empty where the file system gives none. Raises OSError when there is nothing; resolving a path
     may block.

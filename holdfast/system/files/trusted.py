@@ -310,7 +310,7 @@ def _is_ours(user: int) -> bool:
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
-    """As the kernel will read it: `..` is kept, since it may follow a link."""
+    """The absolute path as the kernel will read it: `..` is kept, since it may follow a link."""
     return Path(path).absolute()
 
 

@@ -44,21 +44,21 @@ def connection_number(device_number: str) -> int:
 
 
 def _abort(number: int) -> None:
-    """In the child: tell fusectl. Without an entry it is aborted, and nobody has it open."""
+    """Tell fusectl, in the child. Without an entry it is aborted, and nobody has it open."""
     folder = _control(number)
     if folder.exists():
         (folder / "abort").write_text("1")
 
 
 def _waiting(number: int) -> int:
-    """In the child: ask fusectl."""
+    """Ask fusectl, in the child."""
     with suppress(FileNotFoundError):
         return int((_control(number) / "waiting").read_text())
     return 0
 
 
 def _control(number: int) -> Path:
-    """In the child: the connection in fusectl, which is mounted where the host has not done it."""
+    """The connection in fusectl, which the child mounts where the host has not done it."""
     folder = Path(_CONNECTIONS, str(number))
     if not folder.exists():
         visitor = Visitor()

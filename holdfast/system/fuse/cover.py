@@ -64,7 +64,7 @@ class Covers:
     server: Server
 
     def close(self) -> None:
-        """They live on where they are mounted; where they are not, their server ends."""
+        """Close the descriptors. Mounted covers live on; if none is mounted, their server ends."""
         os.close(self.directory)
         os.close(self.file)
 
@@ -75,7 +75,7 @@ def is_cover(mount: Mount) -> bool:
 
 
 def make_covers(deadline_ns: int) -> Covers:
-    """One for directories and one for files, served from now on; caller closes.
+    """Make a cover for directories and one for files, served from now on; caller closes.
 
     From `deadline_ns` (CLOCK_MONOTONIC) on those who wait get EIO. Raises HoldfastError, OSError.
     """
@@ -220,7 +220,7 @@ def _serve(connections: Sequence[int], deadline_ns: int, name: str) -> None:
 
 
 def _go_home() -> int:
-    """To the first process's mount namespace: ours would live as long as we do, with all it has."""
+    """Enter the first process's mount namespace: ours would live as long as we do."""
     with suppress(OSError):
         enter_mount_namespace(1)
     return open_namespace(os.getpid(), "mnt")

@@ -26,12 +26,12 @@ Write = Callable[[bytes], object]
 
 
 def to_standard_error(words: bytes) -> None:
-    """Where a gate's standard error leads: its gate.log."""
+    """Write to standard error: of a gate its gate.log."""
     os.write(STANDARD_ERROR, words)
 
 
 class _Writer(threading.Thread):
-    """Of one process."""
+    """The thread that writes, one in each process."""
 
     def __init__(self) -> None:
         super().__init__(name="unwaited", daemon=True)

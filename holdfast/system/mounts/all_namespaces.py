@@ -94,7 +94,7 @@ def _tasks() -> Iterator[int]:
 
 
 def _read_inside(pid: int) -> bytes:
-    """In an expendable child: the mountinfo of one who stands at the namespace's own root."""
+    """The mountinfo of a process at the namespace's own root; read in an expendable child."""
     folder = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     enter_mount_namespace(pid)
     descriptor = os.open(f"{os.getpid()}/mountinfo", os.O_RDONLY, dir_fd=folder)

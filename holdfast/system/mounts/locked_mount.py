@@ -66,7 +66,7 @@ def _somewhere(tree: int, path: str) -> Iterator[str]:
 
 
 def _copy_from_inside(place: str, answer: socket.socket) -> NoReturn:
-    """In a child: the errno, or the copy."""
+    """Copy the mount in a child with a user namespace of its own; send it, or the errno."""
     try:
         if _LIBC.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
             answer.send(b"%d" % ctypes.get_errno())

@@ -149,7 +149,7 @@ def _open_of(pid: str, namespace: int) -> int | None:
 
 
 def _import_nothing() -> None:
-    """From now on an import fails instead of running what lies at our paths in there."""
+    """From now on an import fails, in place of running what lies at our paths in there."""
     sys.meta_path.clear()
     sys.path_hooks.clear()
     sys.path.clear()

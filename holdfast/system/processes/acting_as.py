@@ -64,7 +64,7 @@ class Rights:
 
 
 def rights_of(pid: int) -> Rights:
-    """Of a process's main thread. Raises OSError when it has ended."""
+    """The rights of a process's main thread. Raises OSError when it has ended."""
     told = dict(_STATUS.findall(read_record(f"/proc/{pid}/status")))
     users = groups = None
     if os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user"):  # noqa: PTH115

@@ -39,7 +39,7 @@ class _Specification(ctypes.Structure):
 
 
 class ContinueTimer:
-    """Of the process that makes it; a fork does not have it. Raises OSError (EAGAIN, ENOMEM)."""
+    """A timer of the process that makes it; a fork has none. Raises OSError (EAGAIN, ENOMEM)."""
 
     def __init__(self, seconds: float) -> None:
         self._timer = ctypes.c_void_p()

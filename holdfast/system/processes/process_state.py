@@ -84,7 +84,7 @@ def open_process(pid: int, start_time: int) -> int | None:
 
 
 def tracer_of(pid: int) -> int:
-    """Who traces the process (ptrace(2)); 0: nobody, or it is gone."""
+    """The process that traces this one (ptrace(2)); 0: there is none, or this one is gone."""
     with suppress(OSError, ValueError):
         return number_of(read_record(f"/proc/{pid}/status"), b"TracerPid") or 0
     return 0

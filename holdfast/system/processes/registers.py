@@ -54,7 +54,7 @@ accept4, recvmmsg, sendmmsg: with EINTR they have done nothing. Of a socket with
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things are among the registers."""
+    """The offsets of what is needed among the registers."""
 
     machine: str
     names: tuple[str, ...]
@@ -115,12 +115,12 @@ class Registers:
 
     @classmethod
     def from_bytes(cls, layout: Layout, data: bytes) -> Registers:
-        """From what the kernel returned. Raises struct.error when it is too short."""
+        """The registers that the kernel returned. Raises struct.error when they are too short."""
         words = struct.unpack_from(f"<{len(layout.names)}Q", data)
         return cls(layout, dict(zip(layout.names, words, strict=True)))
 
     def to_bytes(self) -> bytes:
-        """As the kernel takes them."""
+        """The bytes that the kernel takes."""
         words = [self.values[name] & _WORD for name in self.layout.names]
         return struct.pack(f"<{len(words)}Q", *words)
 
@@ -200,7 +200,7 @@ class Registers:
 
     @property
     def interrupted_descriptor(self) -> int:
-        """Of which a call ended with EINTR that may be one of a socket with a time-out; -1: none.
+        """The socket of a call that ended with EINTR and may have a time-out; -1: none.
 
         Made again, it waits for its whole time-out: nobody outside knows how much of it is left.
         """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MapSettings:
-    """Of one map."""
+    """How one map is set up."""
 
     flags: frozenset[str]
     """Two letters each, as proc_pid_smaps(5) lists them."""

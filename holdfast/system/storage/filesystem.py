@@ -182,7 +182,7 @@ def _out_of_sight(
 
 
 def _hide_mounts(needed: Sequence[str], covered: str) -> None:
-    """In an expendable child: leave the mounts of others behind.
+    """Leave the mounts of others behind; runs in an expendable child.
 
     It goes into a copy of the mount namespace from which those are detached (there only, they do
     not feel it) that lie on a server or a loop device, which may be dead or hang.

@@ -182,7 +182,7 @@ def detach_loop(device: str, backing_file: str | os.PathLike[str]) -> bool:
 
 
 def _clear(device: str, wanted: str) -> bool:
-    """While we have it open, nobody can give the device another file."""
+    """Detach the wanted file. While we have the device open, nobody can give it another file."""
     try:
         descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

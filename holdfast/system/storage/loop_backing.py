@@ -203,7 +203,7 @@ def _asking(devices: Iterable[str]) -> Iterator[list[_Question]]:
 
 
 def _await(questions: Sequence[_Question], seconds: float) -> None:
-    """Until all have been answered, or the time is up."""
+    """Wait until all have been answered, or the time is up."""
     deadline = time.monotonic() + seconds
     while waiting := [each for each in questions if not each.ended][:_AT_ONCE]:
         poller = select.poll()

@@ -75,7 +75,7 @@ class Program:
         return bytes(self._code[: self._holes[0][1]] if self._holes else self._code)
 
     def offset_of(self, label: str) -> int:
-        """Where a label is, from the first byte."""
+        """The offset of a label from the first byte."""
         return self._labels[label]
 
     def with_values(self, values: Mapping[str, int]) -> bytes:

@@ -276,7 +276,7 @@ class Calls:
                 ptrace.run(thread_id, stop.signal)
 
     def _keep_what_left(self, thread_id: int) -> None:
-        """If we were so slow that the thread left the harbour: what it did since is not undone."""
+        """Take over what a thread did that left the harbour since, because we were too slow."""
         registers = ptrace.get_registers(thread_id, LAYOUT)
         if self.harbour.holds(registers.instruction_pointer):
             return

@@ -213,7 +213,7 @@ class DescriptorTables:
             raise gone(self._process.pid) from error
 
     def _set_limit(self, soft: int, hard: int) -> None:
-        """As the process itself: others' limits are not even root's everywhere."""
+        """Let the process set its own limit: root may not change others' limits everywhere."""
         process = self._process
         process.write(process.scratch, struct.pack("<QQ", soft, hard))
         process.call("prlimit64", 0, resource.RLIMIT_NOFILE, process.scratch, 0)
@@ -256,7 +256,7 @@ class DescriptorTables:
 
 
 def _numbers(pid: int, thread_id: int) -> set[int]:
-    """Of the descriptors that a thread can use. Empty when it has ended."""
+    """Numbers of the descriptors that a thread can use. Empty when it has ended."""
     with suppress(OSError):
         return {int(path.name) for path in Path(f"/proc/{pid}/task/{thread_id}/fd").iterdir()}
     return set()

@@ -136,7 +136,7 @@ class HarbourEntry:
         self.clear()
 
     def _call(self, harbour: Harbour, name: str, arguments: tuple[int, ...]) -> None:
-        """One system call through self-restoring code: the harbour is not there (any more)."""
+        """Make one system call through self-restoring code: there is no harbour (any more)."""
         threads, executor = self._threads, self._threads.executor
         registers = threads.registers[executor]
         code = slot_code(self._slot, registers, threads.masks[executor], harbour)

@@ -73,7 +73,7 @@ def slot_code(slot: int, registers: Registers, mask: int, harbour: Harbour) -> b
 
 @dataclass(frozen=True)
 class Harbour:
-    """Where everything lies in a process's harbour."""
+    """The addresses of everything in a process's harbour."""
 
     address: int
     thread_ids: tuple[int, ...]
@@ -171,7 +171,7 @@ class Harbour:
 
 
 def choose_place(maps: list[Map], size_bytes: int) -> int:
-    """An address where a harbour can be mapped: nothing is near it. 0: there is none."""
+    """An address where a harbour can be mapped, with nothing near it; 0 when there is none."""
     mappings = [each for each in maps if each.path != "[vsyscall]"]  # in the kernel's half
     for index in reversed(range(len(mappings))):
         start = mappings[index].start

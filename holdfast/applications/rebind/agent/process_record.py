@@ -53,7 +53,7 @@ class ProcessRecord:
 
 
 def thread_records(threads: Threads) -> tuple[ThreadRecord, ...]:
-    """Of each thread, as it is to go on."""
+    """The record of each thread, with which it is to go on."""
     return tuple(
         ThreadRecord(thread_id, threads.masks[thread_id], registers.values)
         for thread_id, registers in threads.registers.items()

@@ -209,7 +209,7 @@ class Tracee:
         self.write(self._calls.harbour.data, struct.pack("<Q", parked))
 
     def set_deadline(self, deadline_ns: int) -> None:
-        """When the threads leave the harbour by themselves, in ns of CLOCK_MONOTONIC."""
+        """Set when the threads leave the harbour by themselves, in ns of CLOCK_MONOTONIC."""
         self.write(self._calls.harbour.data + 8, struct.pack("<q", deadline_ns))
 
     # --- working inside -------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class Tracee:
 
     @property
     def wait_address(self) -> int:
-        """Where a thread of a stopped process belongs when it makes no call."""
+        """The address at which a thread of a stopped process waits when it makes no call."""
         return self._calls.harbour.wait
 
     def call(self, name: str, *arguments: int, thread_id: int | None = None) -> int:

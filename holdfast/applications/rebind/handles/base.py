@@ -49,7 +49,7 @@ class DescriptorDriver(ABC):
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
-        """Nothing but what the handle says is needed."""
+        """Find out nothing: what the handle says is enough."""
         return [{} for _ in handles]
 
     def park(
@@ -59,7 +59,7 @@ class DescriptorDriver(ABC):
         park_descriptors(process, notes, self._placeholder(placeholders))
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
-        """One for each open file description."""
+        """One request for each open file description."""
         return [
             OpenRequest(
                 key=note.details.key,
@@ -83,7 +83,7 @@ class DescriptorDriver(ABC):
         return rebind_descriptors(process, notes, openings)
 
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
-        """By a copy of the descriptor. Raises OSError when it has been closed."""
+        """Whether the descriptor is of a placeholder. Raises OSError when it has been closed."""
         folder, number = process.folder(note.handle.thread_id), note.handle.number
         assert number is not None
         if not _is_detached(process, f"{folder}/fd/{number}", read(f"{folder}/fdinfo/{number}")):
@@ -103,7 +103,7 @@ class DescriptorDriver(ABC):
         return is_placeholder_directory(descriptor)
 
     def _flags(self, note: HandleNote) -> int:
-        """With which it is opened."""
+        """The flags with which the descriptor is opened again."""
         return note.handle.flags
 
 
@@ -116,7 +116,7 @@ class ProcessDirectoryDriver(ABC):
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
-        """Nothing but what the handle says is needed."""
+        """Find out nothing: what the handle says is enough."""
         return [{} for _ in handles]
 
     def park(
@@ -163,7 +163,7 @@ class ProcessDirectoryDriver(ABC):
         return ReboundHandle(note.handle, opened.outcome, opened.note)
 
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
-        """By the directory that the link in /proc leads to. Raises OSError."""
+        """Whether the link in /proc leads to the placeholder directory. Raises OSError."""
         path = f"{process.folder(note.handle.thread_id)}/{self.link}"
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:

@@ -106,7 +106,7 @@ class ExecutableDriver:
         return lines
 
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
-        """By /proc/PID/exe."""
+        """Whether /proc/PID/exe is the placeholder."""
         return link(f"/proc/{process.pid}/exe") == MEMORY_LINK
 
 

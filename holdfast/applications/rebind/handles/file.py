@@ -37,7 +37,7 @@ class FileDriver(DescriptorDriver):
     expected = Expected.FILE
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
-        """One without a name is made again from its contents."""
+        """Movable; a file without a name is made again from its contents."""
         if handle.deleted:
             return recreated(handle, "has no name any more: its contents are carried over")
         return moved(handle, facts)
@@ -45,7 +45,7 @@ class FileDriver(DescriptorDriver):
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
-        """Who gets its signals, and which."""
+        """Find out who gets the signals of this description, and which."""
         return [self._examine(process, handle) for handle in handles]
 
     def _examine(self, process: StoppedProcess, handle: Handle) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class FileDriver(DescriptorDriver):
             os.close(copy)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
-        """With its offset; a file without a name is made again from its contents."""
+        """One request, with the offset; a file without a name is made again from its contents."""
         handle, details = note.handle, note.details
         return [
             replace(

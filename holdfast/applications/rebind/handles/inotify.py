@@ -214,7 +214,7 @@ def _put(process: StoppedProcess, instance: Sequence[HandleNote], number: int) -
 
 
 def _flags(note: HandleNote) -> int:
-    """Of inotify_init1(2)."""
+    """The flags of inotify_init1(2) with which the instance was made."""
     return note.details_as(WatchDetails).instance_flags & os.O_NONBLOCK | os.O_CLOEXEC
 
 

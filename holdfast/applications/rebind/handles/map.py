@@ -159,7 +159,7 @@ class MapDriver:
         return [_outcome(note, openings[_key(note)], failed, unlocked) for note in notes]
 
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
-        """By the file that is mapped at its address."""
+        """Whether the placeholder is mapped at its address."""
         handle = note.handle
         return link(f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}") == MEMORY_LINK
 
@@ -222,7 +222,7 @@ def _save_range(process: StoppedProcess, address: int, length: int, file: Any) -
 def _map_in_spite(
     process: StoppedProcess, note: HandleNote, number: int, opened: OpenResult, directory: Path
 ) -> str:
-    """As `_map`, also of a file that has become append-only: mmap(2) refuses to share that."""
+    """As `_map`, also where the file has become append-only, which mmap(2) refuses to share."""
     try:
         return _map(process, note, number)
     except PermissionError:

@@ -22,7 +22,7 @@ class PathDriver(DescriptorDriver):
     expected = Expected.ANYTHING
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
-        """One of something that was removed is lost."""
+        """Movable, unless what it leads to was removed: then it is lost."""
         if handle.deleted:
             return lost(handle, "what it named was removed: the descriptor returns errors")
         return moved(handle, facts)

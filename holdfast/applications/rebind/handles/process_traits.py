@@ -36,7 +36,7 @@ _MACHINES = frozenset({"x86_64"})
 
 @dataclass(frozen=True)
 class ProcessTraits:
-    """Of one process."""
+    """What the verdicts on a process's handles depend on."""
 
     pid: int
     blocked: str = ""

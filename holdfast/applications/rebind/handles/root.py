@@ -20,7 +20,7 @@ class RootDriver(ProcessDirectoryDriver):
     link = "root"
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
-        """Nobody can change it without CAP_SYS_CHROOT."""
+        """Movable by processes with CAP_SYS_CHROOT only."""
         if handle.deleted:
             return blocks(handle, "its root directory was removed")
         if not facts.may_change_root:

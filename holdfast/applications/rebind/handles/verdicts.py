@@ -15,12 +15,12 @@ def moved(handle: Handle, facts: ProcessTraits) -> JudgedHandle:
 
 
 def recreated(handle: Handle, reason: str) -> JudgedHandle:
-    """An equal one takes its place."""
+    """The verdict on a handle whose place an equal one takes."""
     return JudgedHandle(handle, HandleVerdict.RECREATED, reason)
 
 
 def lost(handle: Handle, reason: str) -> JudgedHandle:
-    """Nothing can take its place."""
+    """The verdict on a handle whose place nothing can take."""
     return JudgedHandle(handle, HandleVerdict.LOST, reason)
 
 

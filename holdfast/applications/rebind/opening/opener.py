@@ -105,7 +105,7 @@ class Opener:
         self._asked = part
 
     def _answer(self) -> list[OpenResult]:
-        """To what was asked last."""
+        """Wait for the child's answer to the last question."""
         self._asked = ()
         descriptors = array.array("i")
         data = b""

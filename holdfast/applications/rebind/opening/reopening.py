@@ -60,7 +60,7 @@ class Reopening:
         self._placed = PlacedContents(self.directory, list(self.bases.values()))
 
     def open(self, request: OpenRequest) -> OpenResult:
-        """One description, at its offset, with its OFD locks. Never raises OSError."""
+        """Open one description, at its offset, with its OFD locks. Never raises OSError."""
         self._proven = False
         try:
             descriptor, outcome, note = self._open(request)
@@ -195,7 +195,7 @@ class Reopening:
 
 
 def _reopen_directly(descriptor: int, flags: int) -> int:
-    """With O_DIRECT where the file system takes it."""
+    """Open it again with O_DIRECT, where the file system takes that."""
     try:
         return reopen(descriptor, flags)
     except OSError as error:

@@ -45,7 +45,7 @@ class KeptCopy:
     """From where to where this copy was written since that one was."""
 
     def note_change(self, start: int, end: int) -> None:
-        """Of this copy."""
+        """Note that these bytes of the copy were changed."""
         if self.changed and self.changed[-1][1] == start:
             self.changed[-1] = self.changed[-1][0], end
         else:

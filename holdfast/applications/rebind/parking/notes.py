@@ -42,7 +42,7 @@ class Details:
 
 @dataclass(frozen=True)
 class FileDetails(Details):
-    """Of a descriptor of a regular file."""
+    """What is noted of a descriptor of a regular file."""
 
     owner: tuple[SignedHalf, SignedHalf] | None = None
     """Type and number of who gets its signals (struct f_owner_ex); None: nobody."""
@@ -52,7 +52,7 @@ class FileDetails(Details):
 
 @dataclass(frozen=True, kw_only=True)
 class MapDetails(Details):
-    """Of a memory map."""
+    """What is noted of a memory map."""
 
     flags: tuple[str, ...]
     """VmFlags of proc_pid_smaps(5)."""
@@ -62,7 +62,7 @@ class MapDetails(Details):
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutableDetails(Details):
-    """Of the program that a process runs."""
+    """What is noted of the program that a process runs."""
 
     values: tuple[Word, Word, Word, Word, Word, Word, Word, Word, Word, Word, Word]
     """The addresses of struct prctl_mm_map."""
@@ -102,7 +102,7 @@ class Registration:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchDetails(Details):
-    """Of a watch of an inotify instance."""
+    """What is noted of a watch of an inotify instance."""
 
     lasting: bool
     """Whether the file handle outlasts a dismount."""

@@ -44,7 +44,7 @@ class Observed:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Of its fields, in the order in which `vars` has them."""
+        """The names of its fields, in the order in which `vars` has them."""
         return tuple(cls.__dataclass_fields__)
 
 
@@ -72,7 +72,7 @@ def observe(path: str | int, digest_limit_bytes: int = -1, *, lasting: bool = Fa
 
 
 def remembered_as(path: str, *, lasting: bool) -> Observed:
-    """As the kernel remembers it: storage that may hang is not asked, but resolving may block."""
+    """What the kernel remembers: storage that may hang is not asked, but resolving may block."""
     found = remembered(path)
     return Observed(
         device=os.makedev(*found.device),

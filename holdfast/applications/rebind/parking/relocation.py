@@ -33,7 +33,7 @@ class SameFileSystem:
     """The same file system again."""
 
     def place_of(self, was: Observed, path: str) -> FilePlace | None:
-        """Where it is, as far as that is certain."""
+        """The path of this inode's file on the new file system, as far as that is certain."""
         return FilePlace(path, was.identity) if was.identity else None
 
     @property
@@ -54,7 +54,7 @@ class CopiedFiles:
     places: Mapping[str, FilePlace] = field(default_factory=dict)
 
     def place_of(self, was: Observed, path: str) -> FilePlace | None:
-        """Where it is; None: it had no name any more."""
+        """The path of this inode's file; None when it had no name any more."""
         return self.places.get(key_of(was.identity, was.inode))
 
     @property
@@ -92,7 +92,7 @@ class OtherContents:
     """Other contents."""
 
     def place_of(self, was: Observed, path: str) -> FilePlace | None:
-        """Nothing is certain."""
+        """Nothing: after other contents, no place is certain."""
         return None
 
     @property
@@ -105,5 +105,5 @@ Relocation = SameFileSystem | CopiedFiles | OtherContents
 
 
 def key_of(identity: str, inode: int) -> str:
-    """Of an inode of the old file system: what it calls it, else its number."""
+    """The key of an inode of the old file system: its identity there, else its number."""
     return identity or f"number:{inode}"

@@ -47,14 +47,14 @@ class StoppedProcess:
 
 
 def rights_of_process(pid: int) -> tuple[Rights, ...]:
-    """Of a stopped process: nothing when it has ended."""
+    """The rights of a stopped process; none when it has ended."""
     with suppress(OSError):
         return (rights_of(pid),)
     return ()
 
 
 class Processes(dict[int, StoppedProcess]):
-    """Those that are stopped, by number."""
+    """All stopped processes, by number."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -78,7 +78,7 @@ class Stopping:
             self.users = list(self._find())
 
     def living(self) -> list[User]:
-        """Those that are stopped, and have not ended as far as is known."""
+        """The stopped processes that have not ended, as far as is known."""
         return [user for user in self.users if user.pid in self._processes]
 
     def _stop_new(self, deadline_ns: int, time_budgets: TimeBudgets) -> bool:
@@ -120,7 +120,7 @@ class Stopping:
                 seized.remove(each)
 
     def _comes_later(self, user: User, seized: Sequence[tuple[User, Tracee]]) -> bool:
-        """One whose parent cannot stop before it has run on: the next round finds it."""
+        """Whether its parent must run on before it can be stopped: the next round finds it."""
         return self._find is not None and is_being_born(user.pid, [each.pid for each, _ in seized])
 
     def _enter_harbour(self, user: User, tracee: Tracee, deadline_ns: int) -> None:

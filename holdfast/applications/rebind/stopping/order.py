@@ -52,7 +52,7 @@ _CONNECTION = "/dev/fuse"
 
 
 def serving(users: Sequence[User]) -> set[int]:
-    """Those that have a connection to a FUSE file system open."""
+    """Numbers of the users that have a connection to a FUSE file system open."""
     return {user.pid for user in users if _serves(user.pid)}
 
 

@@ -34,7 +34,7 @@ class Regaining:
     """The taking over of the processes of one record."""
 
     def __init__(self, processes: Processes, deadline_ns: int, time_budgets: TimeBudgets) -> None:
-        """Those that were taken over are added to `processes`."""
+        """`processes` gets those that are taken over."""
         self._processes = processes
         self.deadline_ns = deadline_ns
         """When they leave the harbour by themselves; later when some had left it already."""

@@ -121,7 +121,7 @@ def _place(thread_id: int, descriptor: int) -> str:
 
 
 def _unanswered() -> list[str]:
-    """Where FUSE file systems are mounted that have requests without an answer."""
+    """The mount points of FUSE file systems that have requests without an answer."""
     found = []
     for mount in mounts():
         if mount.filesystem.partition(".")[0] in ("fuse", "fuseblk"):

@@ -53,7 +53,7 @@ class TimeBudget:
 
 
 class TimeBudgets:
-    """One for each user, for one standstill."""
+    """One time budget for each user, for one standstill."""
 
     def __init__(self, seconds: float = DEFAULT_SECONDS) -> None:
         """`seconds`: to the deadline."""

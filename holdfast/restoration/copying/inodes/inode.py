@@ -52,7 +52,7 @@ _HINTS = 0x1 | 0x100 | 0x400 | 0x800 | 0x1000 | 0x2000 | 0x4000 | 0x10000
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """Of one file or directory."""
+    """Flags and project id of one file or directory."""
 
     flags: int = 0
     project: int = 0
@@ -61,12 +61,12 @@ class Properties:
 
     @property
     def late_flags(self) -> int:
-        """Those that `give_late` is for."""
+        """The flags that `give_late` sets."""
         return self.flags & _LATE
 
 
 def properties_of(descriptor: int) -> Properties:
-    """What it has; nothing where the file system knows no such things."""
+    """The properties of an inode; none where the file system knows no such things."""
     try:
         flags = _flags(descriptor)
         hints, _, _, project, _ = _more(descriptor)

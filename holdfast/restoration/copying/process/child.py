@@ -103,7 +103,7 @@ class Copying:
     def locate(
         self, inodes: Mapping[str, tuple[str, int, str]], seconds: float
     ) -> dict[str, tuple[str, str]]:
-        """Where the files of inodes are in the copy, see locating."""
+        """Find where the files of inodes are in the copy, see `locating`."""
         answer = self._ask("locate", min(seconds, STILL_SECONDS), questions=as_questions(inodes))
         return {name: (path, identity) for name, (path, identity) in answer["places"].items()}
 

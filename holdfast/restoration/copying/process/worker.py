@@ -95,7 +95,7 @@ class CopyWorker:
         return {}
 
     def locate(self, questions: list[Question]) -> dict[str, Any]:
-        """Where the copies of inodes are."""
+        """Find where the copies of inodes are."""
         assert self._replica is not None
         source = self._source if self._source >= 0 else None
         return {"places": locate(self._replica.known, source, self._target, questions)}

@@ -48,7 +48,7 @@ class Folders:
             os.close(descriptor)
 
     def status_of(self, path: bytes) -> os.stat_result:
-        """As lstat(2). Raises OSError."""
+        """The status of a name, as by lstat(2). Raises OSError."""
         folder, name = self.parent_of(path)
         return os.stat(name or b".", dir_fd=folder, follow_symlinks=False)
 

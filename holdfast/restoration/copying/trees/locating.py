@@ -23,7 +23,7 @@ Question = tuple[str, str, int, str]
 def locate(
     known: Tree, source: int | None, target: int, questions: Iterable[Question]
 ) -> dict[str, tuple[str, str]]:
-    """By what they are called: path below the root, and identity in the copy, of those found.
+    """For each inode that is found, by its key: path below the root, and identity in the copy.
 
     `known`: what the copy was made from. `source`: the root it was made from, dismounted for
     everybody else; None: it cannot be looked at any more, so that only numbers are compared.

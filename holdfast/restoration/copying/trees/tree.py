@@ -175,7 +175,7 @@ def _subvolume(folder: int, name: bytes, path: bytes) -> bytes:
 def differences(
     source: Tree, copy: Tree, other_times: Collection[bytes] = frozenset()
 ) -> list[str]:
-    """In what a finished copy is not like its source: names, kinds, owners, sizes, times, links.
+    """How a finished copy differs from its source: names, kinds, owners, sizes, times, links.
 
     Pure. `other_times`: paths whose times the copy's file system cannot have. Sizes and link counts
     of directories are the file system's own affair.

@@ -21,7 +21,7 @@ _READ = os.O_RDONLY | os.O_NOATIME | os.O_NONBLOCK
 
 
 class Elsewhere(Exception):
-    """At this path is not what was walked: a later pass finds out what."""
+    """Something else than was walked is at this path: a later pass finds out what."""
 
 
 class Leased(Exception):
