@@ -37,7 +37,7 @@ class ActFailed(Exception):
     """What an act is about did not come true."""
 
 
-class Interrupted(Exception):
+class DemoInterrupted(Exception):
     """Somebody wants the demo to end."""
 
 
@@ -114,7 +114,7 @@ class Stage:
     def check_interruption(self) -> None:
         """Raise Interrupted when somebody wants the end, or nobody reads any more."""
         if self._interrupted() or self.timeline.broken:
-            raise Interrupted
+            raise DemoInterrupted
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until the condition holds. Raises ActFailed when it takes too long."""

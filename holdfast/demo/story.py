@@ -19,9 +19,9 @@ from types import FrameType
 from holdfast.demo.acts import ACTS, Act
 from holdfast.demo.applications.launch import APPLICATIONS
 from holdfast.demo.dismantle import PREFIX, abandoned, dismantle, lock
-from holdfast.demo.stage import AT_REST_FILE_BYTES, AT_REST_FILES, ActFailed, Interrupted, Stage
+from holdfast.demo.stage import AT_REST_FILE_BYTES, AT_REST_FILES, ActFailed, DemoInterrupted, Stage
 from holdfast.demo.timeline import BOLD, DIM, Timeline
-from holdfast.demo.verdict import Verdict, examine, tell
+from holdfast.demo.verdict import DemoVerdict, examine, tell
 from holdfast.errors import HoldfastError, HostCannot, MissingRights
 from holdfast.model.finding import Verdict as Ability
 from holdfast.model.size import format_size
@@ -40,7 +40,7 @@ WHAT_THEY_DO = {
 }
 
 
-def run(*, as_json: bool = False) -> tuple[int, Verdict | None]:
+def run(*, as_json: bool = False) -> tuple[int, DemoVerdict | None]:
     """Play the demo; exit status and verdict (None when it was interrupted).
 
     With `as_json` the story is told on standard error. Raises MissingRights, HostCannot.
@@ -95,8 +95,8 @@ def _signals_noted() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _play(home: Path, timeline: Timeline, came: list[int]) -> Verdict:
-    verdict = Verdict()
+def _play(home: Path, timeline: Timeline, came: list[int]) -> DemoVerdict:
+    verdict = DemoVerdict()
     stage: Stage | None = None
     try:
         for old in abandoned(PARENT):
@@ -113,9 +113,9 @@ def _play(home: Path, timeline: Timeline, came: list[int]) -> Verdict:
         timeline.line()
         timeline.line(timeline.paint("Afterwards", BOLD))
         examine(stage, verdict)
-    except (Interrupted, ActFailed, HoldfastError, OSError, RuntimeError) as error:
+    except (DemoInterrupted, ActFailed, HoldfastError, OSError, RuntimeError) as error:
         # Ctrl-C reaches the commands that we run, too: an error after it is the interruption
-        if came or isinstance(error, Interrupted):
+        if came or isinstance(error, DemoInterrupted):
             timeline.line()
             timeline.line("Interrupted: everything is taken away.")
         else:
@@ -143,7 +143,7 @@ def _introduce(stage: Stage) -> None:
     line()
 
 
-def _play_act(stage: Stage, number: int, act: Act, verdict: Verdict) -> None:
+def _play_act(stage: Stage, number: int, act: Act, verdict: DemoVerdict) -> None:
     stage.timeline.heading(number, act.title)
     entry: dict[str, object] = {"title": act.title, "summary": act.summary}
     verdict.acts.append(entry)

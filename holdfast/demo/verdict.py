@@ -25,7 +25,7 @@ from holdfast.system.storage.loop import attach_private_loop
 
 
 @dataclass
-class Verdict:
+class DemoVerdict:
     """What the demo came to. `faults` says in words what did not hold."""
 
     acts: list[dict[str, Any]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Verdict:
         return {**asdict(self), "holds": self.holds}
 
 
-def examine(stage: Stage, verdict: Verdict) -> None:
+def examine(stage: Stage, verdict: DemoVerdict) -> None:
     """Stop the applications, detach the volume, judge each leg by itself."""
     for application in stage.applications:
         verdict.applications[application.name] = application.stop()
@@ -78,7 +78,7 @@ def examine(stage: Stage, verdict: Verdict) -> None:
             stage.timeline.result(fault, good=False)
 
 
-def _judge(stage: Stage, storage: Storage, filesystem: str, verdict: Verdict) -> list[str]:
+def _judge(stage: Stage, storage: Storage, filesystem: str, verdict: DemoVerdict) -> list[str]:
     """Check one leg's image as what it is: a plain file system."""
     faults = []
     stage.check_interruption()
@@ -124,7 +124,7 @@ def _judge_at_rest(stage: Stage, folder: Path) -> list[str]:
     return faults
 
 
-def tell(verdict: Verdict, timeline: Timeline) -> None:
+def tell(verdict: DemoVerdict, timeline: Timeline) -> None:
     """The table at the end, and the last line."""
     timeline.line()
     timeline.line(timeline.paint(_row("longest wait", APPLICATIONS), BOLD))
@@ -148,7 +148,7 @@ def _row(name: str, cells: Any) -> str:
     return f"  {name:<32}" + "".join(f"{cell:>12}" for cell in cells)
 
 
-def _last_line(verdict: Verdict) -> str:
+def _last_line(verdict: DemoVerdict) -> str:
     if not verdict.holds:
         return f"It did not hold: {len(verdict.faults)} faults, after {verdict.seconds:.0f} s."
     operations = sum(result.acknowledged for result in verdict.applications.values())

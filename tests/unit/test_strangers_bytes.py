@@ -32,7 +32,7 @@ from holdfast.applications.fdinfo import (
     parse_targets,
     parse_watches,
 )
-from holdfast.applications.freezers.record import Record, RecordFile
+from holdfast.applications.freezers.record import FreezeRecord, RecordFile
 from holdfast.applications.identity import application_in
 from holdfast.applications.rebind.agent.descriptor_tables import received_numbers
 from holdfast.applications.rebind.parking import kept_contents
@@ -123,7 +123,7 @@ BLOCK = superblock.Superblock(
 GATE = GateConfiguration("shop", "v", 32 << 20, 3, (LegEntry(1, "l", "file:/a.img"),),
                          descriptor=BLOCK.descriptor)  # fmt: skip
 RECEIPT = Receipt("id", "shop", "hold", "planned", 1.0, 2.0, "done")
-FREEZE = Record(id="0" * 32, volume="shop", freezer="signal", seconds=1.0, deadline_ns=1,
+FREEZE = FreezeRecord(id="0" * 32, volume="shop", freezer="signal", seconds=1.0, deadline_ns=1,
                 started=1.0, started_ns=1, started_ticks=1, cause="planned",
                 spool="/s", boot_id="b")  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holdfast.applications.freezers.control_group import ControlGroup
-from holdfast.applications.freezers.hold import Hold
+from holdfast.applications.freezers.hold import GateHold
 from holdfast.applications.freezers.page_out import PageOut
 from holdfast.applications.freezers.priority import Priority
 from holdfast.applications.freezers.protocol import Freezer, Occasion, Process, State
@@ -23,7 +23,7 @@ def _page_out(occasion: Occasion) -> Freezer:
 
 
 FREEZERS: dict[str, Callable[[Occasion], Freezer]] = {
-    "hold": Hold,
+    "hold": GateHold,
     "cgroup": ControlGroup,
     "signal": Signal,
     "priority": Priority,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.applications.freezers.policy import FreezePlan
-from holdfast.applications.freezers.record import Record, RecordFile
+from holdfast.applications.freezers.record import FreezeRecord, RecordFile
 from holdfast.applications.freezers.servers import Protection
 from holdfast.applications.freezers.undo import finish
 from holdfast.errors import (
@@ -120,10 +120,10 @@ def _new_record(
     seconds: float,
     cause: str,
     spool: Path,
-) -> Record:
+) -> FreezeRecord:
     """A record of a freeze that has frozen nobody yet; its deadline counts from now on."""
     now_ns = time.monotonic_ns()
-    return Record(
+    return FreezeRecord(
         id=uuid.uuid4().hex,
         volume=plan.volume,
         freezer=plan.freezer,
@@ -142,7 +142,7 @@ def _new_record(
     )
 
 
-def _frozen(record: Record, answer: dict[str, Any]) -> Frozen:
+def _frozen(record: FreezeRecord, answer: dict[str, Any]) -> Frozen:
     """What the watchdog's word says."""
     return Frozen(
         volume=record.volume,
@@ -167,7 +167,7 @@ def end(run_directory: Path, volume: str) -> Receipt | None:
     return _end(file, record)
 
 
-def frozen(run_directory: Path, volume: str) -> Record | None:
+def frozen(run_directory: Path, volume: str) -> FreezeRecord | None:
     """The record of the freeze that is on, or None. Does not block."""
     return _load(RecordFile(run_directory, volume))
 
@@ -266,7 +266,7 @@ def _log(file: RecordFile) -> str:
     return ""
 
 
-def _end(file: RecordFile, record: Record) -> Receipt | None:
+def _end(file: RecordFile, record: FreezeRecord) -> Receipt | None:
     """Have the watchdog thaw; do it here when it is dead, or kill it when it hangs."""
     deadline = time.monotonic() + END_SECONDS
     while True:
@@ -288,7 +288,7 @@ def _end(file: RecordFile, record: Record) -> Receipt | None:
     return _take_over(file, record)
 
 
-def _take_over(file: RecordFile, record: Record) -> Receipt | None:
+def _take_over(file: RecordFile, record: FreezeRecord) -> Receipt | None:
     """The watchdog does not end: kill both of it, then thaw.
 
     The lock may still be taken then: by a child of it that hangs inside the kernel.
@@ -309,14 +309,14 @@ def _take_over(file: RecordFile, record: Record) -> Receipt | None:
     return _finish(file, record)
 
 
-def _finish(file: RecordFile, record: Record) -> Receipt | None:
+def _finish(file: RecordFile, record: FreezeRecord) -> Receipt | None:
     now = _load(file)
     if now is None or now.id != record.id:
         return None
     return finish(file, now, "thawed: its watchdog was dead")
 
 
-def _signal(record: Record, number: signal.Signals) -> None:
+def _signal(record: FreezeRecord, number: signal.Signals) -> None:
     """Signal the watchdog first, then its guard: one that takes over has had the signal as well."""
     for pid, start_time in record.keepers:
         descriptor = open_process(pid, start_time)
@@ -326,7 +326,7 @@ def _signal(record: Record, number: signal.Signals) -> None:
             os.close(descriptor)
 
 
-def _alive(record: Record) -> bool:
+def _alive(record: FreezeRecord) -> bool:
     for pid, start_time in record.keepers:
         descriptor = open_process(pid, start_time)
         if descriptor is not None:
@@ -335,7 +335,7 @@ def _alive(record: Record) -> bool:
     return False
 
 
-def _is_forsaken(record: Record) -> bool:
+def _is_forsaken(record: FreezeRecord) -> bool:
     """Whether somebody else than a working watchdog has the lock: children of one that died have it
     a moment longer. Without keepers the freeze is being begun."""
     if record.keepers and not _alive(record):
@@ -343,7 +343,7 @@ def _is_forsaken(record: Record) -> bool:
     return time.monotonic_ns() >= record.deadline_ns + _LATE_SECONDS * 1e9
 
 
-def _wait_for_end(record: Record) -> None:
+def _wait_for_end(record: FreezeRecord) -> None:
     """Wait until the watchdog or its guard ends, or for a moment."""
     poller = select.poll()
     watched = [open_process(pid, start_time) for pid, start_time in record.keepers]
@@ -355,7 +355,7 @@ def _wait_for_end(record: Record) -> None:
         os.close(descriptor)
 
 
-def _load(file: RecordFile) -> Record | None:
+def _load(file: RecordFile) -> FreezeRecord | None:
     try:
         return file.load()
     except ValueError as error:

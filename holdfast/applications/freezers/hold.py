@@ -19,7 +19,7 @@ _ANSWER_SECONDS = 5.0
 """A gate answers from memory, within milliseconds."""
 
 
-class Hold:
+class GateHold:
     """The freezer `hold`."""
 
     name = "hold"

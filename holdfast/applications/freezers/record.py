@@ -36,7 +36,7 @@ class Batch:
 
 
 @dataclass
-class Record:
+class FreezeRecord:
     """One freeze of one volume. Times end in what they are: `_ns` CLOCK_MONOTONIC, others Unix."""
 
     id: str
@@ -98,16 +98,16 @@ class RecordFile:
         self.log_path = folder / f"{volume}.log"
         """Written by whoever mounts the volume anew meanwhile."""
 
-    def load(self) -> Record | None:
+    def load(self) -> FreezeRecord | None:
         """The record, or None when nothing is frozen. Raises ValueError when it is garbled."""
         try:
-            return typed(Record, read_json(self.path.read_bytes()))
+            return typed(FreezeRecord, read_json(self.path.read_bytes()))
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
 
-    def save(self, record: Record) -> None:
+    def save(self, record: FreezeRecord) -> None:
         """Replace the record; durable on return. Raises OSError."""
         replace_durably(self.path, json.dumps(asdict(record)))
 

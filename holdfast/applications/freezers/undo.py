@@ -13,7 +13,7 @@ from typing import Any
 
 from holdfast.applications.freezers import FREEZERS
 from holdfast.applications.freezers.protocol import processes_in
-from holdfast.applications.freezers.record import Record, RecordFile
+from holdfast.applications.freezers.record import FreezeRecord, RecordFile
 from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.system.files.durable import replace_durably
 
@@ -21,7 +21,7 @@ _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.05
 
 
-def thaw_all(record: Record) -> list[str]:
+def thaw_all(record: FreezeRecord) -> list[str]:
     """Thaw every batch, the last one first; what could not be undone, in words. Never raises."""
     if not record.of_this_boot:
         return []
@@ -42,7 +42,7 @@ def thaw_all(record: Record) -> list[str]:
     return failed
 
 
-def finish(file: RecordFile, record: Record, outcome: str) -> Receipt:
+def finish(file: RecordFile, record: FreezeRecord, outcome: str) -> Receipt:
     """Thaw everybody, drop the receipt into the spool, forget the record.
 
     A spool that takes nothing does not keep anybody frozen, nor the record.
@@ -58,7 +58,7 @@ def finish(file: RecordFile, record: Record, outcome: str) -> Receipt:
     return receipt
 
 
-def processes_of(record: Record, until_ns: int) -> list[dict[str, Any]]:
+def processes_of(record: FreezeRecord, until_ns: int) -> list[dict[str, Any]]:
     """Everyone who was frozen, how, and how long, in the order in which it happened.
 
     Counted from before the first was stopped to after the last was continued: at most that long.
@@ -80,7 +80,7 @@ def processes_of(record: Record, until_ns: int) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _receipt(record: Record, outcome: str, failed: list[str], thawing_ns: int) -> Receipt:
+def _receipt(record: FreezeRecord, outcome: str, failed: list[str], thawing_ns: int) -> Receipt:
     now, now_ns = time.time(), time.monotonic_ns()
     until_ns = now_ns if record.of_this_boot else thawing_ns
     processes = processes_of(record, until_ns)

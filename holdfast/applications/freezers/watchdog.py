@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from holdfast.applications.freezers import FREEZERS, Process
 from holdfast.applications.freezers.protocol import Note, State
-from holdfast.applications.freezers.record import Batch, Record, RecordFile
+from holdfast.applications.freezers.record import Batch, FreezeRecord, RecordFile
 from holdfast.applications.freezers.servers import Protection, Servers
 from holdfast.applications.freezers.undo import finish, processes_of
 from holdfast.applications.users import busy_processes
@@ -50,10 +50,10 @@ _ROUNDS = 10
 """Processes that fork while they are frozen are looked for again at once, so often."""
 
 
-class Watchdog:
+class FreezeWatchdog:
     """One freeze. `answer`: where the command waits for word; `lock`: kept by being open."""
 
-    def __init__(self, file: RecordFile, record: Record, answer: int, lock: int) -> None:
+    def __init__(self, file: RecordFile, record: FreezeRecord, answer: int, lock: int) -> None:
         self._file = file
         self._record = record
         self._answer = answer
@@ -126,7 +126,7 @@ class Watchdog:
             record = self._file.load()
             if record is None or record.id != self._record.id:
                 os._exit(0)
-            successor = Watchdog(self._file, record, self._answer, self._lock)
+            successor = FreezeWatchdog(self._file, record, self._answer, self._lock)
             successor._thaw_wanted = self._thaw_wanted
             successor.run()
         finally:
@@ -291,4 +291,4 @@ def main(record_path: Path, answer: int, lock: int) -> NoReturn:
     record.deadline_ns = time.monotonic_ns() + int(record.seconds * 1e9)
     for descriptor in (answer, lock):
         os.set_inheritable(descriptor, False)
-    Watchdog(file, record, answer, lock).run()
+    FreezeWatchdog(file, record, answer, lock).run()

@@ -30,7 +30,7 @@ ERRORS_KEPT = 10
 Verify = Callable[[Path, int], list[str]]
 
 
-class Application(Protocol):
+class DemoApplication(Protocol):
     """An application at work in one directory."""
 
     def operate(self) -> int:
@@ -62,7 +62,7 @@ class GarbledError(OSError):
 
 def work(
     name: str,
-    opening: Callable[[], Application],
+    opening: Callable[[], DemoApplication],
     progress: Progress,
     *,
     wanted: Callable[[], bool],
@@ -97,7 +97,7 @@ def work(
     return result
 
 
-def main(name: str, opening: Callable[[Path], Application], verify: Verify) -> None:
+def main(name: str, opening: Callable[[Path], DemoApplication], verify: Verify) -> None:
     """Command line of an application: run until SIGTERM (or --operations), or --verify.
 
     Prints one JSON object. Exit status: 0 no error, 1 errors counted or faults found.

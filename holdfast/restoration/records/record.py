@@ -21,7 +21,7 @@ from holdfast.model.restoration import Mode, Restoration
 from holdfast.model.volume import Volume
 from holdfast.restoration.copying.sides import CopySource
 from holdfast.restoration.records.first_version import from_first_version
-from holdfast.system.fuse.cover import Server
+from holdfast.system.fuse.cover import CoverServer
 
 VERSION = 1
 """Of the form below. A record without a version is of 0.1.0, see first_version."""
@@ -157,7 +157,7 @@ class RestorationRecord:
     flushed: FlushResult | None = None
     tokens: dict[str, int] | None = None
     """Lock: path of each update lock → its fencing token."""
-    cover: Server | None = None
+    cover: CoverServer | None = None
     """Who answers at the covered mount points."""
     forced: tuple[Finding, ...] | None = None
     """Dismount: what it took to dismount a broken mount; None: it was not broken."""

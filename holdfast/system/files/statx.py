@@ -36,7 +36,7 @@ _libc.statx.argtypes = (
 )
 
 
-class Attributes(NamedTuple):
+class Remembered(NamedTuple):
     """What is remembered of an inode, and through which mount it was reached."""
 
     mode: int
@@ -49,7 +49,7 @@ class Attributes(NamedTuple):
     group_id: int = 0
 
 
-def remembered(path: str, *, follow: bool = True) -> Attributes:
+def remembered(path: str, *, follow: bool = True) -> Remembered:
     """The attributes of what a path leads to. Raises OSError; may block while resolving it."""
     buffer = ctypes.create_string_buffer(_STRUCTURE_BYTES)
     flags = _AT_STATX_DONT_SYNC | _AT_NO_AUTOMOUNT | (0 if follow else _AT_SYMLINK_NOFOLLOW)
@@ -59,7 +59,7 @@ def remembered(path: str, *, follow: bool = True) -> Attributes:
         raise OSError(number, os.strerror(number), path)
     mask, links, user, group, mode, inode, major, minor, mount_id = _STRUCTURE.unpack_from(buffer)
     told_mount = mount_id if mask & _STATX_MNT_ID else 0
-    return Attributes(mode, links, inode, (major, minor), told_mount, user, group)
+    return Remembered(mode, links, inode, (major, minor), told_mount, user, group)
 
 
 def direct_io_offset_unit(path: str) -> int:

@@ -47,7 +47,7 @@ _ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Server:
+class CoverServer:
     """The process that answers for covers."""
 
     pid: int
@@ -61,7 +61,7 @@ class Covers:
 
     directory: int
     file: int
-    server: Server
+    server: CoverServer
 
     def close(self) -> None:
         """Close the descriptors. Mounted covers live on; if none is mounted, their server ends."""
@@ -99,7 +99,7 @@ def make_covers(deadline_ns: int) -> Covers:
     return Covers(directory, file, server)
 
 
-def release(server: Server) -> None:
+def release(server: CoverServer) -> None:
     """Let everybody who waits walk again. Idempotent; does not wait for them."""
     if lives(server.pid, server.started):
         with suppress(ProcessLookupError):
@@ -134,7 +134,7 @@ def _greet(connection: int) -> None:
     os.write(connection, wire.init_reply(unique, memoryview(request)[wire.IN_HEADER.size :]))
 
 
-def _start_server(connections: Sequence[int], deadline_ns: int, name: str) -> Server:
+def _start_server(connections: Sequence[int], deadline_ns: int, name: str) -> CoverServer:
     """A process that nobody waits for; SIGTERM is kept for it until it listens."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -150,7 +150,7 @@ def _start_server(connections: Sequence[int], deadline_ns: int, name: str) -> Se
     os.waitpid(child, 0)
     if not pid:
         raise HoldfastError("the server of a cover could not be started", "Try again.")
-    return Server(pid, start_time(pid))
+    return CoverServer(pid, start_time(pid))
 
 
 def _fork_again(connections: Sequence[int], deadline_ns: int, name: str, writing: int) -> NoReturn:

@@ -25,7 +25,7 @@ _MNT_DETACH = 2  # <linux/fs.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def locked_copy(tree: int, attributes: mount_api.Attributes, folder: str) -> int:
+def locked_copy(tree: int, attributes: mount_api.MountAttributes, folder: str) -> int:
     """A copy of a detached mount with these options, all of them locked; caller closes.
 
     `folder`: a directory to mount on for a moment. It comes from a mount namespace of a new user

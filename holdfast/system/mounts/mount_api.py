@@ -57,14 +57,14 @@ UNREPRODUCIBLE_OPTIONS = frozenset({"idmapped"})
 
 
 @dataclass(frozen=True)
-class Attributes:
+class MountAttributes:
     """What mount_setattr(2) is told, from the words of mountinfo's sixth field."""
 
     set_flags: int
     clear_flags: int
 
 
-def attributes_of(options: str) -> Attributes:
+def attributes_of(options: str) -> MountAttributes:
     """The flags that give a mount exactly these per-mount options (`rw,nosuid,relatime`).
 
     Without a word on access times the kernel means strictatime: it shows that by silence.
@@ -75,7 +75,7 @@ def attributes_of(options: str) -> Attributes:
         flags |= _FLAGS.get(word, 0)
     if "noatime" not in words and "relatime" not in words:
         flags |= _STRICT_ACCESS_TIME
-    return Attributes(flags, _ALL_FLAGS & ~(flags & ~_ACCESS_TIME_MASK))
+    return MountAttributes(flags, _ALL_FLAGS & ~(flags & ~_ACCESS_TIME_MASK))
 
 
 def clone_tree(descriptor: int, path: str = "") -> int:
@@ -134,7 +134,7 @@ def join_group(source: int, target: int) -> None:
     raw_call(_MOVE_MOUNT, source, b"", target, b"", ctypes.c_uint(flags))
 
 
-def set_attributes(mount: int, attributes: Attributes) -> None:
+def set_attributes(mount: int, attributes: MountAttributes) -> None:
     """Give a mount of this namespace, or a detached one, these options. Linux 5.12."""
     _set(mount, attributes.set_flags, attributes.clear_flags, 0)
 

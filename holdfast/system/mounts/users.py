@@ -23,7 +23,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class User:
+class MountUser:
     """One process and every way in which it uses the mount."""
 
     pid: int
@@ -37,7 +37,7 @@ class User:
         return f"{self.name} (process {self.pid}: {', '.join(shown)})"
 
 
-def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> list[User]:
+def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> list[MountUser]:
     """The processes that use any mount of the file system with this `major:minor`.
 
     `foreign_namespaces`: also list one process per foreign mount namespace that merely has the
@@ -60,7 +60,7 @@ def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> 
             if foreign_namespaces and first and numbers and namespace != own:
                 handles += ("mount namespace",)
             if handles:
-                found.append(User(pid, name_of(pid), handles))
+                found.append(MountUser(pid, name_of(pid), handles))
     return sorted(found, key=lambda user: user.pid)
 
 

@@ -23,7 +23,7 @@ from typing import Self
 from holdfast.demo.applications import appender, mapper
 from holdfast.demo.applications.mapper import FILE_NAME, PAGE_BYTES, PAGES, content, page_of
 from holdfast.demo.applications.progress import Progress, Snapshot
-from holdfast.demo.applications.runner import Application, GarbledError, Result, Verify, main
+from holdfast.demo.applications.runner import DemoApplication, GarbledError, Result, Verify, main
 
 REPOSITORY = Path(__file__).parents[3]
 FLUSH_EVERY = 32
@@ -99,7 +99,7 @@ class Writer(Pages):
         return self._durable
 
 
-PROGRAMS: dict[str, tuple[Callable[[Path], Application], Verify]] = {
+PROGRAMS: dict[str, tuple[Callable[[Path], DemoApplication], Verify]] = {
     "reading": (Reader, mapper.verify),
     "writing": (Writer, mapper.verify),
     "flushing": (appender.Appender, appender.verify),

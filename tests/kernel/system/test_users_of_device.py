@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.system.mounts.mount_table import mount_at
-from holdfast.system.mounts.users import User, users_of_device
+from holdfast.system.mounts.users import MountUser, users_of_device
 from tests.faults.mounting import mount, unmount
 
 
@@ -24,7 +24,7 @@ def point(tmp_path: Path) -> Iterator[Path]:
     unmount(folder)
 
 
-def users(point: Path, **wanted: bool) -> dict[int, User]:
+def users(point: Path, **wanted: bool) -> dict[int, MountUser]:
     entry = mount_at(point)
     assert entry is not None
     return {user.pid: user for user in users_of_device(entry.device_number, **wanted)}

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.freezers.record import Batch, Record, RecordFile
+from holdfast.applications.freezers.record import Batch, FreezeRecord, RecordFile
 from holdfast.applications.freezers.undo import finish, processes_of
 from holdfast.model.receipt import receipt_from_json
 
 
-def record(folder: Path) -> Record:
+def record(folder: Path) -> FreezeRecord:
     now_ns = time.monotonic_ns()
-    return Record(
+    return FreezeRecord(
         id="a" * 32,
         volume="shop",
         freezer="signal",

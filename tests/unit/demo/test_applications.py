@@ -16,9 +16,9 @@ import pytest
 from holdfast.demo.applications import appender, bank, mapper
 from holdfast.demo.applications.launch import APPLICATIONS, RunningApplication
 from holdfast.demo.applications.progress import Progress
-from holdfast.demo.applications.runner import Application, work
+from holdfast.demo.applications.runner import DemoApplication, work
 
-OPENINGS: dict[str, Callable[[Path], Application]] = {
+OPENINGS: dict[str, Callable[[Path], DemoApplication]] = {
     "appender": appender.Appender,
     "bank": bank.Bank,
     "mapper": mapper.Mapper,

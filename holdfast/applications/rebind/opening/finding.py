@@ -41,7 +41,7 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFile:
     """The file. Whoever gets it closes `place`, and `lent` where there is one."""
 
     place: int
@@ -60,7 +60,7 @@ class Found:
             os.close(self.lent)
 
 
-def find(bases: Mapping[int, int], relocation: Relocation, request: OpenRequest) -> Found:
+def find(bases: Mapping[int, int], relocation: Relocation, request: OpenRequest) -> FoundFile:
     """The file of a handle. Raises Missing; OSError when the storage fails."""
     base = bases.get(request.mount_id)
     if base is None:
@@ -73,7 +73,7 @@ def find(bases: Mapping[int, int], relocation: Relocation, request: OpenRequest)
     return found
 
 
-def _find(base: int, relocation: Relocation, request: OpenRequest) -> Found:
+def _find(base: int, relocation: Relocation, request: OpenRequest) -> FoundFile:
     was = request.was
     whole_path = "/".join(filter(None, (request.shows, request.path)))
     place = relocation.place_of(was, whole_path) if was is not None else None
@@ -85,7 +85,7 @@ def _find(base: int, relocation: Relocation, request: OpenRequest) -> Found:
         raise Missing("it had no name any more")
     descriptor = _look(base, request.path)
     if was is not None and is_same(identity_of(descriptor), was.identity):
-        return Found(descriptor, request.path, is_proven=True)
+        return FoundFile(descriptor, request.path, is_proven=True)
     return _granted(base, descriptor, request)
 
 
@@ -110,13 +110,13 @@ def _look(base: int, path: str) -> int:
 # --- by what its file system calls it -----------------------------------------------------------
 
 
-def _by_identity(base: int, path: str | None, identity: str) -> Found:
+def _by_identity(base: int, path: str | None, identity: str) -> FoundFile:
     """The inode itself: at its path, else under another name there, else without one."""
     if path is not None:
         with suppress(Missing):
             descriptor = _look(base, path)
             if is_same(identity_of(descriptor), identity):
-                return Found(descriptor, path, is_proven=True)
+                return FoundFile(descriptor, path, is_proven=True)
             os.close(descriptor)
         folder = path.rpartition("/")[0]
         for name in _named(base, folder, number_of(identity)):
@@ -124,11 +124,11 @@ def _by_identity(base: int, path: str | None, identity: str) -> Found:
             with suppress(Missing):
                 descriptor = _look(base, other)
                 if is_same(identity_of(descriptor), identity):
-                    return Found(descriptor, other, is_proven=True)
+                    return FoundFile(descriptor, other, is_proven=True)
                 os.close(descriptor)
     mount = reopen(base, os.O_RDONLY)
     try:
-        return Found(open_identity(mount, identity), None, is_proven=True)
+        return FoundFile(open_identity(mount, identity), None, is_proven=True)
     except OSError as error:
         if error.errno != errno.ESTALE:
             raise
@@ -161,9 +161,9 @@ def _named(base: int, folder: str, number: int | None) -> list[str]:
 # --- by what the processes may do ---------------------------------------------------------------
 
 
-def _granted(base: int, descriptor: int, request: OpenRequest) -> Found:
+def _granted(base: int, descriptor: int, request: OpenRequest) -> FoundFile:
     """What is at the path, if every process that gets it may have it."""
-    found = Found(descriptor, request.path, is_proven=False)
+    found = FoundFile(descriptor, request.path, is_proven=False)
     try:
         status = os.fstat(descriptor)
         is_left_alone: bool | None = None
@@ -174,7 +174,7 @@ def _granted(base: int, descriptor: int, request: OpenRequest) -> Found:
             if lent is not None:
                 if found.lent is not None:
                     os.close(found.lent)
-                found = Found(descriptor, request.path, is_proven=False, lent=lent)
+                found = FoundFile(descriptor, request.path, is_proven=False, lent=lent)
                 continue
             if rights.user_id == status.st_uid or rights.overrides(status):
                 continue  # it could give itself the right

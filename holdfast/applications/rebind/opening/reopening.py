@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from holdfast.applications.rebind.opening.finding import Found, Missing, find
+from holdfast.applications.rebind.opening.finding import FoundFile, Missing, find
 from holdfast.applications.rebind.opening.lifted_protection import give_back, without_protection
 from holdfast.applications.rebind.opening.outcomes import compare
 from holdfast.applications.rebind.opening.requests import Expected, OpenRequest, OpenResult
@@ -117,7 +117,7 @@ class Reopening:
                 raise Missing(error.strerror) from error
             raise
 
-    def _open_found(self, found: Found, request: OpenRequest, flags: int) -> tuple[int, str]:
+    def _open_found(self, found: FoundFile, request: OpenRequest, flags: int) -> tuple[int, str]:
         if flags & os.O_PATH:
             return self._place(found, request, flags), ""
         descriptor = self._reopened(found, request, flags)
@@ -131,7 +131,7 @@ class Reopening:
             fcntl.fcntl(descriptor, fcntl.F_SETFL, now & ~os.O_NONBLOCK)
         return descriptor, note
 
-    def _place(self, found: Found, request: OpenRequest, flags: int) -> int:
+    def _place(self, found: FoundFile, request: OpenRequest, flags: int) -> int:
         """The O_PATH descriptor with the flags that it had."""
         if found.path is None or (
             flags & os.O_NOFOLLOW == os.O_NOFOLLOW and not flags & os.O_DIRECTORY
@@ -149,7 +149,7 @@ class Reopening:
             return other if same else descriptor
         return descriptor
 
-    def _reopened(self, found: Found, request: OpenRequest, flags: int) -> int:
+    def _reopened(self, found: FoundFile, request: OpenRequest, flags: int) -> int:
         """Opened as it was open. Without waiting: who has the other end of a lease is not asked."""
         try:
             return _reopen_directly(found.place, flags | os.O_NONBLOCK)
