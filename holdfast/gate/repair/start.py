@@ -108,6 +108,7 @@ def _open_behind(recovery: Recovery, hand: Hand, entry: LegEntry, inherited: int
             fcntl.flock(inherited, fcntl.LOCK_UN)
         opened = recovery.open(hand, entry)
     except BlockingIOError:  # a disk's exclusive claim cannot be let go of for another
+        _lock_again(hand, entry.number, inherited)
         return recovery.open(hand, entry, inherited)
     except BaseException:
         close_quietly(inherited)
@@ -119,6 +120,19 @@ def _open_behind(recovery: Recovery, hand: Hand, entry: LegEntry, inherited: int
         opened[0].discard()
         raise
     return opened
+
+
+def _lock_again(hand: Hand, number: int, inherited: int) -> None:
+    """Lock what was let go of, unless somebody who waited has it now: that raises BlockingIOError.
+
+    Whatever is raised, the descriptor is closed then.
+    """
+    try:
+        with hand.inside(number):
+            fcntl.flock(inherited, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        close_quietly(inherited)
+        raise
 
 
 def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
