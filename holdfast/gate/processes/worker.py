@@ -68,6 +68,7 @@ class Worker:
     """One worker process."""
 
     def __init__(self, post: Post, channel: socket.socket, ready: int | None) -> None:
+        threading.stack_size(STACK_BYTES)  # before any thread, be it one that writes the log
         self.post = post
         self.ready = ready
         post.cells[shared_page.WORKER_PID] = os.getpid()  # the keeper may be gone before it says so
@@ -259,7 +260,6 @@ class Worker:
     def _discipline(self) -> None:
         """What a process that serves write-back owes to the kernel's memory management."""
         sys.setswitchinterval(0.0005)
-        threading.stack_size(STACK_BYTES)
         gc.disable()
         for refused in memory.serve_write_back():
             if self.post.cells[shared_page.GENERATION] == 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.gate.members.superblock import SLOT_BYTES, SLOTS
+from holdfast.gate.processes.worker import STACK_BYTES
 from tests.kernel.volume.stack import volume, wish
 from tests.resume.killing import counters
 from tests.waiting import wait_until
@@ -29,6 +30,33 @@ def test_same_threads_and_maps(holdfast_home: Path, disk_directory: Path) -> Non
             assert _maps(run_directory) == before
         finally:
             os.close(file)
+
+
+def test_stacks_are_small(holdfast_home: Path, disk_directory: Path) -> None:
+    """Of every thread, as all of it is locked in memory; the main thread's grows on demand."""
+    settings = Settings()
+    with volume(settings, wish(disk_directory)) as made:
+        run_directory = settings.gate_run_directory(made.name)
+        pid = counters(run_directory).worker_pid
+        for thread in _threads(run_directory) - {str(pid)}:
+            assert _stack_bytes(pid, thread) <= STACK_BYTES, f"thread {thread}"
+
+
+def _stack_bytes(pid: int, thread: str) -> int:
+    """Length of the map that the thread's stack pointer is in (proc_pid_syscall(5))."""
+    words: list[str] = []
+
+    def waits() -> bool:
+        words[:] = Path(f"/proc/{pid}/task/{thread}/syscall").read_text().split()
+        return len(words) > 1
+
+    wait_until(waits)
+    pointer = int(words[-2], 16)
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        begin, end = (int(word, 16) for word in line.split()[0].split("-"))
+        if begin <= pointer < end:
+            return end - begin
+    raise AssertionError("no stack")
 
 
 def _serve(file: int, image: Path, run_directory: Path) -> set[str]:
