@@ -23,7 +23,7 @@ from holdfast.gate.processes.keeper import Keeper, serve
 from holdfast.gate.processes.launch import LOG_FILE
 from holdfast.gate.runtime import shared_page
 from holdfast.system.messages import logs
-from holdfast.system.processes.process import close_quietly, watch_leader
+from holdfast.system.processes.process import close_quietly, keep_descriptors, watch_leader
 
 
 def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool) -> None:
@@ -84,7 +84,7 @@ if __name__ == "__main__":
         # Each on a thread of its own: one that hangs must not keep others, and their locks, open.
         for descriptor in (int(value) for value in rest[5].split(",") if value):
             threading.Thread(target=close_quietly, args=(descriptor,), daemon=True).start()
-        for descriptor in handed:
-            os.set_inheritable(descriptor, False)
+        # Also that of the mount namespace, which no argument names: it is for this process alone.
+        keep_descriptors()
         connection, listener, channel, page = handed
         resume(Path(state), Path(run), connection, listener, channel, page, int(rest[4]))

@@ -163,6 +163,14 @@ def fork_reporting(report: Callable[[int], object], flags: int = 0) -> tuple[int
     return pid, reading
 
 
+def keep_descriptors() -> None:
+    """Let no program that is started from here inherit a descriptor, but standard ones."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers, not paths
+        with suppress(OSError):  # closed meanwhile
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+
+
 def close_quietly(descriptor: int) -> None:
     """Close a descriptor of which nothing is expected any more; blocks as its storage does.
 

@@ -38,6 +38,20 @@ def test_while_it_serves(settings: Settings, ram_directory: Path, cell: Cell) ->
         bench.check(cell.legs)
 
 
+def test_one_descriptor_of_the_mount_namespace(settings: Settings, ram_directory: Path) -> None:
+    """Each keeper has its own: none of those before comes along, by way of workers."""
+    with Bench(settings, ram_directory, plain_legs(ram_directory, 1, ONE)) as bench:
+        activity = bench.start(FLUSHING)
+        for _ in range(KILLS):
+            kill_keeper(bench)
+            os.kill(bench.counters().worker_pid, signal.SIGKILL)
+            activity.goes_on()
+        keeper = bench.counters().keeper_pid
+        links = [str(path.readlink()) for path in Path(f"/proc/{keeper}/fd").iterdir()]
+        assert sum(link.startswith("mnt:") for link in links) == 1
+        bench.check(ONE)
+
+
 @cells(legs=(ONE,))
 def test_during_a_hold(settings: Settings, ram_directory: Path, cell: Cell) -> None:
     """The next keeper looks at the storage, so the hold still ends by itself."""
