@@ -6,7 +6,7 @@ sentence that says what to do now. The docstring of a leaf is what `holdfast exp
 Must never import anything else of Holdfast.
 
     HoldfastError
-    ├── BadInput            exit 2   what was typed cannot be meant
+    ├── BadInput            exit 2   what was typed is invalid
     │   ├── InvalidName     NAME
     │   ├── InvalidSize     SIZE
     │   ├── InvalidUrl      URL
@@ -75,7 +75,7 @@ class HoldfastError(Exception):
 
 
 class BadInput(HoldfastError):
-    """What was typed cannot be meant. Nothing was changed."""
+    """What was typed is invalid. Nothing was changed."""
 
     exit_status = 2
 

@@ -37,7 +37,9 @@ def positive_duration(text: str | float) -> float:
     """Like `parse_duration`, but not zero. Raises InvalidOption."""
     seconds = parse_duration(text)
     if seconds <= 0:
-        raise InvalidOption(f"{text} is no time at all", "Write a duration above zero, e.g. 5s.")
+        raise InvalidOption(
+            f"{text} is not longer than zero", "Write a duration above zero, e.g. 5s."
+        )
     return seconds
 
 

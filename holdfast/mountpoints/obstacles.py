@@ -55,7 +55,7 @@ def _about_deleted(point: MountPoint, *, is_broken: bool) -> Finding:
 
 def _about_beyond_reach(point: MountPoint) -> Finding:
     return Finding(
-        "mount beyond every path",
+        "mount with a path that is too long",
         Verdict.BLOCKS,
         f"{in_words(point)} has a path of {len(point.path)} characters",
         "No system call takes that: it cannot be dismounted from outside.",

@@ -184,7 +184,7 @@ def _work(
         if isinstance(error, OSError):
             raise StorageFailed(
                 f"{source} cannot be mounted at {error.filename}: {error.strerror}",
-                "The mount point is missing or in another's way; look at it, then try again.",
+                "The mount point is missing or covered: look at it, then try again.",
             ) from error
         raise
     roots = list(placed.roots.values())

@@ -77,7 +77,7 @@ def freeze_volume(
     seconds = FREEZE_SECONDS if seconds is None else seconds
     if not 0 < seconds <= LONGEST_SECONDS:
         raise InvalidOption(
-            f"{seconds:g} s is no time to freeze for", "Between 1ms and 24h; see --for."
+            f"a freeze cannot last {seconds:g} s", "Between 1ms and 24h; see --for."
         )
     gate = settings.gate_run_directory(volume.name) if volume.kind == "gated" else None
     return begin(

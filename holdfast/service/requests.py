@@ -71,7 +71,7 @@ class NewVolume(Request[VolumeReport]):
     def as_volume(self) -> Volume:
         """The volume with an identity of its own and normalised URLs; touches nothing.
 
-        Raises BadInput for values that cannot be meant. Whether the host can do it is for
+        Raises BadInput for invalid values. Whether the host can do it is for
         `holdfast.volumes` to say.
         """
         if self.journal not in tuple(JournalMode):
@@ -353,7 +353,10 @@ def _checked_mount_path(path: str) -> str:
 
 def _checked_words(option: str, text: str) -> str:
     if not text.isprintable() or text.startswith("-"):
-        raise InvalidOption(f"{option} {text!r} cannot be meant", "Use printable characters.")
+        raise InvalidOption(
+            f"{option} {text!r} cannot be used",
+            "Use printable characters, and no dash at the beginning.",
+        )
     return text
 
 

@@ -64,7 +64,7 @@ def assess(
     """Find out everything, decide, change nothing. Blocks some seconds where storage hangs.
 
     `report`: of a gated volume, what its gate says; `others`: the other volumes of this host.
-    Raises NotAttached when it is not mounted, BadInput for what cannot be meant.
+    Raises NotAttached when it is not mounted, BadInput for an invalid request.
     """
     seen = see(settings, request, others)
     volume = request.volume

@@ -92,7 +92,7 @@ def _freeze(settings: Settings, seen: Seen) -> Sequence[Finding]:
     return [
         Finding(
             "frozen", Verdict.BLOCKS, f"the users of {name} are frozen",
-            "A frozen process cannot be moved: it must run a little.", f"holdfast thaw {name}",
+            "A frozen process cannot be moved: it must be able to run.", f"holdfast thaw {name}",
         )
     ]  # fmt: skip
 
@@ -109,7 +109,7 @@ def _handles(settings: Settings, seen: Seen) -> Sequence[Finding]:
                     Verdict.BLOCKS if blocks else Verdict.NEEDS_FORCE,
                     f"{each.handle.kind} {each.handle.path}: {each.reason}",
                     "It cannot be moved." if blocks else "It would be lost.",
-                    "End this process, or let it close that.",
+                    "End this process, or have it close the handle.",
                 )
             )
     return found

@@ -132,7 +132,7 @@ def _features_of(origin: Origin) -> set[str]:
 
 _BY_FEATURE = {
     "casefold": Finding(
-        "names in any case",
+        "case-insensitive names",
         Verdict.LIMITED,
         "the feature casefold is switched on",
         "In the copy of such a directory a file is found by its exact name only.",

@@ -173,7 +173,7 @@ def _findings_about_time(situation: Situation, strategy: Strategy) -> tuple[Find
                 "pause",
                 Verdict.BLOCKS,
                 f"{found}, the deadline is {situation.deadline_seconds:g} s",
-                "it would be undone in the middle",
+                "the deadline would pass before the end, and everything would be undone",
                 "Give a later --deadline.",
             ),
         )

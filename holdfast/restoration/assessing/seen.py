@@ -106,7 +106,7 @@ class Seen:
 def see(settings: Settings, request: CheckedRequest, others: Sequence[Volume]) -> Seen:
     """Find out. Blocks some seconds where storage hangs.
 
-    Raises NotAttached when the volume is not mounted, BadInput for what cannot be meant.
+    Raises NotAttached when the volume is not mounted, BadInput for an invalid request.
     """
     points = mounts_of(request.volume)
     condition = health(points[-1])

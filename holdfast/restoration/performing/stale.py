@@ -117,7 +117,7 @@ def _refuse(users: Sequence[User]) -> None:
         first = found[0]
         raise Blocked(
             f"process {first.handle.pid}: {first.handle.kind} {first.handle.path}: {first.reason}",
-            "End this process, or let it close that.",
+            "End this process, or have it close the handle.",
         )
 
 

@@ -56,7 +56,9 @@ def tracing() -> Iterator[Finding]:
     yield Finding("tracing", Verdict.OK, "processes can be stopped (ptrace)")
     refusal = _try_to_trace(suspend_seccomp=True)
     if refusal is None:
-        yield Finding("seccomp", Verdict.OK, "filters can be suspended meanwhile")
+        yield Finding(
+            "seccomp", Verdict.OK, "filters of processes can be suspended while these are moved"
+        )
         return
     missing = refusal.errno == errno.EINVAL
     yield Finding(
@@ -117,11 +119,11 @@ def comparison() -> Iterator[Finding]:
                 "kcmp",
                 Verdict.LIMITED,
                 f"kcmp: {os.strerror(error.errno or errno.EIO)}",
-                "It cannot be told which descriptors are one: handles cannot be moved.",
+                "Descriptors that processes share are not recognised: handles cannot be moved.",
                 "A kernel with CONFIG_KCMP; CAP_SYS_PTRACE.",
             )
             return
-    yield Finding("kcmp", Verdict.OK, "what processes share can be told")
+    yield Finding("kcmp", Verdict.OK, "it is recognised what processes share")
 
 
 def user_namespaces(limit_file: Path = _USER_NAMESPACES) -> Iterator[Finding]:

@@ -202,7 +202,7 @@ def _checked_line_of(parked: ParkedProcess) -> bytes:
         raise Blocked(
             f"{parked.name} (process {parked.process.pid}) cannot be moved: what it has cannot be"
             f" written down so that it can be read again: {error}",
-            "End this process, or let it close that.",
+            "End this process, or have it close the handle.",
         ) from error
     return line
 

@@ -34,7 +34,7 @@ _FLAGS = {
     0x800000: "chattr flag C (not copied on write)",
     0x2000000: "chattr flag x (DAX)",
     0x20000000: "chattr flag P (project id inherited)",
-    0x40000000: "chattr flag F (names in any case)",
+    0x40000000: "chattr flag F (case-insensitive names)",
     _APPEND: "chattr flag a (append only)",
     _IMMUTABLE: "chattr flag i (immutable)",
 }
