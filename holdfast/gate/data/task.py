@@ -17,6 +17,9 @@ Result = TypeVar("Result")
 _ROUND_SECONDS = 0.05
 """How soon it is seen, at the latest, that a thread was given up, which may never end."""
 
+_POLL_SECONDS = 0.01
+"""The same, while requests wait for it."""
+
 _EXPECTED = (GivenUp, HoldExpired, HoldfastError, OSError)
 """What storage, a deadline, or what an administrator wants can bring about."""
 
@@ -68,6 +71,13 @@ class LegTask(threading.Thread, Generic[Result]):
         while self.at_work:
             look()
             self.join(min(_ROUND_SECONDS, watching.round_seconds))
+        return self.result(0.0)
+
+    def followed(self) -> Result:
+        """As `result`, for a thread that is not the observer: it waits for the end, or until the
+        observer gives the task up, which raises DeadlinePassed."""
+        while self.at_work:
+            self.join(_POLL_SECONDS)
         return self.result(0.0)
 
     def result(self, timeout_seconds: float | None = None) -> Result:

@@ -22,6 +22,7 @@ from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, jud
 from holdfast.gate.members.superblock import MEDIUM_ERRORS, Member, Superblock, bitmap_bytes
 from holdfast.gate.repair.drill import Drills
 from holdfast.gate.repair.resync import Resync
+from holdfast.gate.repair.settling_apart import settle_apart
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.model.volume import LegState
 from holdfast.system.processes.process import close_quietly
@@ -323,7 +324,7 @@ class Recovery:
         old_end, old_size = leg.container_bytes, leg.size_bytes
         self.fit(hand, leg)
         self.roster.join(leg, entry)
-        self.roster.settle(hand)
+        settle_apart(self.mirror)
         if old_size != leg.size_bytes:
             with hand.inside(leg.number):
                 leg.clear_old_tail(old_end, old_size)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic_ns
 
@@ -25,14 +26,12 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.recovery import Recovery, host_memory
+from holdfast.gate.repair.settling_apart import settle_apart
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import EQUALISING, copied, failed_legs, remembered_container
 from holdfast.gate.runtime.watching import Patience
 from holdfast.model.volume import LegState
 from holdfast.system.processes.process import close_quietly, inherit_descriptor
-
-_POLL_SECONDS = 0.01
-"""How soon it is seen that the watchdog gave a thread up, which may never end."""
 
 Opened = tuple[Leg, Superblock | None]
 
@@ -232,10 +231,8 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
 def _begin_with(recovery: Recovery, leg: Leg, judged: LegVerdict) -> None:
     """Take a source in; one that fails or hangs at what it lacks keeps no other away."""
     task = LegTask(recovery.mirror.hands, lambda hand: _complete(recovery, hand, leg, judged))
-    while task.at_work:
-        task.join(_POLL_SECONDS)
     try:
-        owed = task.result(0.0)
+        owed = task.followed()
     except (DeadlinePassed, OSError) as error:
         words = error.strerror if isinstance(error, OSError) else "no answer"
         reason = f"it failed at the start: {words or error}"
@@ -298,20 +295,6 @@ def _equalise(recovery: Recovery) -> None:
         mirror.equalising.tend()
 
 
-def _settle(recovery: Recovery) -> None:
-    """Make the epoch durable, by threads of its own: one that hangs is given up, and what it hangs
-    in (a leg, the state directory) is done without by the next."""
-    while True:
-        task = LegTask(recovery.mirror.hands, recovery.roster.settle)
-        while task.at_work:
-            task.join(_POLL_SECONDS)
-        try:
-            task.result(0.0)
-            return
-        except DeadlinePassed:
-            continue
-
-
 def _find_owed(recovery: Recovery, hand: Hand) -> None:
     """Replay from where the predecessor kept writes for bad places: it alone had their contents."""
     mirror = recovery.mirror
@@ -324,8 +307,9 @@ def _find_owed(recovery: Recovery, hand: Hand) -> None:
         except OSError as error:
             recovery.roster.fail(leg, f"takeover: {error.strerror}")
     mirror.secure_bits(hand)
-    recovery.roster.settle(hand)
-    mirror.repaying.pay(hand)
+    settle_apart(mirror)
+    with suppress(DeadlinePassed, HoldExpired):  # upkeep tries again
+        LegTask(mirror.hands, mirror.repaying.pay).followed()
 
 
 def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
@@ -356,7 +340,11 @@ def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
 
 
 def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> None:
-    """Go on with the predecessor's legs; what is away is held for, excluded, or probed later."""
+    """Go on with the predecessor's legs; what is away is held for, excluded, or probed later.
+
+    A worker that cannot end this is succeeded by one that begins it again: so this hand never goes
+    where the state directory may hang, and goes into legs only, which fail for it.
+    """
     roster, mirror = recovery.roster, recovery.mirror
     failed = failed_legs(mirror.cells)
     members = roster.configuration.legs
@@ -395,7 +383,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
         return
     roster.exclude_absent()
     roster.outgrow()
-    _settle(recovery)
+    settle_apart(mirror)  # where nobody agrees, requests that need it are held
     _find_owed(recovery, hand)
     if mirror.cells[EQUALISING]:
         _equalise(recovery)

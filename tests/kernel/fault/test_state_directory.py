@@ -16,7 +16,8 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed
 from holdfast.gate.members.configuration import load_configuration, save_configuration
-from holdfast.model.volume import JournalFailurePolicy
+from holdfast.gate.processes.renewing import renew
+from holdfast.model.volume import JournalFailurePolicy, JournalMode
 from tests.faults import SmallDisk, hanging, own_disk, shut_down, truncate_to_zero
 from tests.kernel.fault.bench import HANG_SECONDS, Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING, ONE, TWO, WRITING, Cell, cells
@@ -24,6 +25,8 @@ from tests.waiting import wait_until
 
 STATE_BYTES = 80 << 20
 """Room for one journal segment (64 MiB) and not for a second one."""
+
+RENEWAL_SECONDS = 40.0
 
 
 @contextmanager
@@ -122,6 +125,42 @@ def test_worker_killed_while_it_hangs(settings: Settings, ram_directory: Path, l
             activity.goes_on()
             assert bench.gate.show()["journal"]["state"] == "degraded"
             assert bench.leg_states() == dict.fromkeys(range(1, legs + 1), "in-sync")
+        result = activity.stop()
+        assert result.errors == 0, result.first_errors
+        assert activity.verify(bench.mountpoint, result.acknowledged) == []
+
+
+@pytest.mark.parametrize("how", ["killed", "renewed"])
+def test_worker_ends_while_it_hangs_and_a_leg_is_filled(
+    settings: Settings, ram_directory: Path, how: str
+) -> None:
+    """The one next worker takes the new leg in again, and serves; no journal hung before."""
+    with (
+        own_disk(settings.state_directory, ram_directory / "state.image"),
+        Bench(
+            settings,
+            ram_directory,
+            plain_legs(ram_directory, 1, ONE),
+            journal=JournalMode.NONE,
+            hang_timeout_seconds=HANG_SECONDS,
+        ) as bench,
+    ):
+        bench.detach()
+        configuration = load_configuration(bench.state_directory)
+        save_configuration(
+            bench.state_directory, replace(configuration, resync_bytes_per_second=10_000)
+        )
+        bench.attach()
+        activity = bench.start(FLUSHING)
+        bench.gate.add_leg(f"file:{ram_directory}/leg-2.img")
+        with hanging(settings.state_directory):
+            if how == "killed":
+                os.kill(bench.counters().worker_pid, signal.SIGKILL)
+            else:
+                renew(bench.run_directory, RENEWAL_SECONDS)
+            activity.goes_on()
+            assert bench.leg_states() == {1: "in-sync", 2: "resyncing"}
+            assert bench.counters().takeovers == 1
         result = activity.stop()
         assert result.errors == 0, result.first_errors
         assert activity.verify(bench.mountpoint, result.acknowledged) == []
