@@ -132,6 +132,9 @@ class Mirror:
                         raise
                     self.places.wait(hand, bad, since_ns)
                 else:
+                    if self.memory.superseded:  # meanwhile: it is somebody else's, and old, now
+                        self.hold.wait_for_storage(since_ns=since_ns)
+                        continue
                     answered = True
                     return
         finally:

@@ -16,7 +16,7 @@ from time import monotonic_ns
 from typing import Any
 
 from holdfast.containers import Device
-from holdfast.errors import Superseded
+from holdfast.errors import StorageFailed, Superseded
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
 from holdfast.gate.members.epoch_memory import EpochMemory
 from holdfast.gate.members.leg import Leg
@@ -421,6 +421,20 @@ class Roster:
                     if self.configuration.epoch == configuration.epoch:
                         self.unsettled = False
         return True
+
+    def settle_or_raise(self, hand: Hand) -> None:
+        """As `settle`, for what must not be done, nor told to an administrator, unless it succeeds.
+
+        Raises Superseded, StorageFailed when the coordinator has not agreed by now.
+        """
+        agreed = self.settle(hand)
+        if self.superseded:
+            raise Superseded(self.superseded, "Detach the volume on this host.")
+        if not agreed:
+            raise StorageFailed(
+                f"nobody has agreed to the change yet: {self.memory.unsaved}",
+                "It is asked for again, until somebody does: see holdfast volume show.",
+            )
 
     def record_position(self, hand: Hand, position: int) -> bool:
         """Say on every leg that it is durable up to `position`; False when the roster changed.

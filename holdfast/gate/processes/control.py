@@ -263,7 +263,7 @@ class Control:
         if leg in roster.configuration.spare_urls:
             roster.use_spare(leg)
             roster.configure()
-            roster.settle(hand)
+            roster.settle_or_raise(hand)
         else:
             self._worker.changes.remove(hand, leg)
         return self.show(hand)
@@ -295,7 +295,7 @@ class Control:
                 mirror.hold.set_timeout(hold_timeout_seconds)
                 mirror.cells[shared_page.HOLD_TIMEOUT] = int(hold_timeout_seconds * 1e9)
             mirror.roster.configure(**changes)
-            mirror.roster.settle(hand)
+            mirror.roster.settle_or_raise(hand)
         return self.show(hand)
 
     def fault(

@@ -78,6 +78,7 @@ class Changes:
             known = self._examine(hand, url)
             if known is not None:
                 self.recovery.bring_back(hand, known)
+                self.roster.settle_or_raise(hand)
                 return known.number
             if not self.roster.readers:
                 raise NoSource(
@@ -103,7 +104,7 @@ class Changes:
             with hand.inside(ELSEWHERE):
                 container.check_free(container_bytes_needed(configuration.size_bytes))
             self.roster.add_spare(container.url)
-            self.roster.settle(hand)
+            self.roster.settle_or_raise(hand)
 
     def _examine(self, hand: Hand, url: str) -> LegEntry | None:
         """As `_known`; what cannot be opened is left to the check of an empty container.
@@ -179,7 +180,10 @@ class Changes:
         return number
 
     def remove(self, hand: Hand, name: str) -> None:
-        """Take a leg out of the volume and erase its superblocks. Raises LastLeg."""
+        """Take a leg out of the volume and erase its superblocks. Raises LastLeg.
+
+        Raises Superseded, StorageFailed while nobody has agreed that it left: the superblocks stay.
+        """
         with hand.holding(self.recovery.changing):
             self._remove(hand, self.find(name))
 
@@ -200,7 +204,12 @@ class Changes:
         if resync is not None:
             resync.stop()
         leg = self.roster.remove(entry.number)
-        self.roster.settle(hand)
+        try:
+            self.roster.settle_or_raise(hand)
+        except HoldfastError:
+            if leg is not None:
+                self.roster.retire(leg)
+            raise
         if self.roster.is_member(entry.number):  # no other leg could be told that it left
             if leg is not None:
                 self.roster.retire(leg)
@@ -301,7 +310,7 @@ class Changes:
                     )
                 mirror.use_bitmap(grown)
                 roster.resize(size_bytes)
-            roster.settle(hand)
+            roster.settle_or_raise(hand)
         for leg in roster.writers:
             with hand.inside(leg.number):
                 leg.clear_old_tail(old_ends[leg.number], old_size)

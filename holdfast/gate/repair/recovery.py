@@ -316,7 +316,8 @@ class Recovery:
         """Let a leg take part in writes and copy to it what it lacks.
 
         From `first_region` on; None: only what has a bit, of a leg that is what it was when it
-        failed (`unchanged`), whose own bits count, too.
+        failed (`unchanged`), whose own bits count, too. Raises Superseded, StorageFailed when
+        nobody agreed that it is one: it has failed then, and is probed.
         """
         incident = self.mirror.incidents.begin(strategy, f"leg {leg.number} ({leg.url}) joins")
         if first_region is None:
@@ -324,7 +325,12 @@ class Recovery:
         old_end, old_size = leg.container_bytes, leg.size_bytes
         self.fit(hand, leg)
         self.roster.join(leg, entry)
-        settle_apart(self.mirror)
+        try:
+            settle_apart(self.mirror)
+        except HoldfastError as error:
+            self.roster.fail(leg, error.message)  # not filled, or it would be without end
+            incident.resolve(f"not joined: {error.message}")
+            raise
         if old_size != leg.size_bytes:
             with hand.inside(leg.number):
                 leg.clear_old_tail(old_end, old_size)

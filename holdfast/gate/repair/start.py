@@ -15,7 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic_ns
 
-from holdfast.errors import DeadlinePassed, ForeignLeg, HoldfastError, NoSource, Superseded
+from holdfast.errors import (
+    DeadlinePassed,
+    ForeignLeg,
+    HoldfastError,
+    NoSource,
+    StorageFailed,
+    Superseded,
+)
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.owed import Owed
@@ -295,6 +302,12 @@ def _equalise(recovery: Recovery) -> None:
         mirror.equalising.tend()
 
 
+def _settle(recovery: Recovery) -> None:
+    """Make the epoch durable; where nobody agrees, what needs it is held."""
+    with suppress(StorageFailed, Superseded):
+        settle_apart(recovery.mirror)
+
+
 def _find_owed(recovery: Recovery, hand: Hand) -> None:
     """Replay from where the predecessor kept writes for bad places: it alone had their contents."""
     mirror = recovery.mirror
@@ -307,7 +320,7 @@ def _find_owed(recovery: Recovery, hand: Hand) -> None:
         except OSError as error:
             recovery.roster.fail(leg, f"takeover: {error.strerror}")
     mirror.secure_bits(hand)
-    settle_apart(mirror)
+    _settle(recovery)
     with suppress(DeadlinePassed, HoldExpired):  # upkeep tries again
         LegTask(mirror.hands, mirror.repaying.pay).followed()
 
@@ -383,11 +396,14 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
         return
     roster.exclude_absent()
     roster.outgrow()
-    settle_apart(mirror)  # where nobody agrees, requests that need it are held
+    _settle(recovery)
     _find_owed(recovery, hand)
     if mirror.cells[EQUALISING]:
         _equalise(recovery)
     for entry in usable:
         if entry.state is LegState.RESYNCING and entry.number in opened:
             leg, _ = opened[entry.number]
-            recovery.join(hand, leg, entry, first_region=copied(mirror.cells, entry.number))
+            try:
+                recovery.join(hand, leg, entry, first_region=copied(mirror.cells, entry.number))
+            except (StorageFailed, Superseded):  # it has failed, and is probed
+                leg.discard()  # does nothing when it was taken in
