@@ -49,8 +49,8 @@ def renew(run_directory: Path, timeout_seconds: float) -> None:
     """Both processes run the installed code when this returns; requests wait some milliseconds.
 
     Blocks for a second or so, and at most for the time-out. Raises GateGone, and DeadlinePassed
-    when the two do not both work, or the next one does not come, in time: nothing is ended then,
-    the gate goes on with what it has, and the same call tries again.
+    when the two do not both work, or the next one does not come, in time: nothing more is ended
+    then, while one that was ended before is replaced all the same; the same call tries again.
     """
     try:
         cells = shared_page.open_page(run_directory)
@@ -145,7 +145,8 @@ def _wait(condition: Callable[[], bool], deadline: float, otherwise: str) -> Non
         if monotonic() > deadline:
             raise DeadlinePassed(
                 f"{otherwise} within the time that it may take",
-                "The gate goes on as it is. One that stands still is replaced by the other within"
-                " seconds: try again. The log says why (journalctl -t holdfast, or gate.log).",
+                "Nothing more is ended. One that was, or that stands still, is replaced by the"
+                " other within seconds: try again. The log says why (journalctl -t holdfast, or"
+                " gate.log).",
             )
         sleep(_POLL_SECONDS)

@@ -28,6 +28,9 @@ LEVELS = {
 LONGEST_FILE_BYTES = 1 << 20
 """A file that is longer becomes NAME.1, in place of the one before: thousands of decisions."""
 
+MOST_FILE_BYTES = 2 * LONGEST_FILE_BYTES
+"""Beyond this nothing is written: whoever gives the file another name was stopped while it does."""
+
 _IDENTIFIER = "holdfast"
 _PRIORITIES = {logging.DEBUG: "7", logging.INFO: "6", logging.WARNING: "4", logging.ERROR: "3"}
 """Of syslog(3)."""
@@ -105,8 +108,11 @@ def into_file(path: Path) -> Write:
         with folder.entered() as place:
             descriptor = _open_log(folder, place, path.name)
             try:
-                os.write(descriptor, words)
-                if os.fstat(descriptor).st_size > LONGEST_FILE_BYTES:
+                length = os.fstat(descriptor).st_size
+                if not length or length + len(words) <= MOST_FILE_BYTES:
+                    os.write(descriptor, words)
+                    length += len(words)
+                if length > LONGEST_FILE_BYTES:
                     _put_aside(descriptor, place, path.name)
             finally:
                 os.close(descriptor)

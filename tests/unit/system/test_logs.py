@@ -80,6 +80,22 @@ def test_a_long_file_makes_room(folder: Path) -> None:
     assert (folder / "a.log").read_bytes() == b"4\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="places of ours are root's")
+def test_a_file_that_nobody_can_put_aside_stays_below_twice_the_length(folder: Path) -> None:
+    """Another process was stopped while it does so."""
+    write = into_file(folder / "a.log")
+    write(b"first\n")
+    words = b"1" * (LONGEST_FILE_BYTES // 4)
+    with (folder / "a.log").open("rb") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        for _ in range(12):
+            write(words)
+        assert LONGEST_FILE_BYTES < (folder / "a.log").stat().st_size <= 2 * LONGEST_FILE_BYTES
+    write(words)
+    write(b"again\n")
+    assert (folder / "a.log").read_bytes() == b"again\n"
+
+
 ONE_MORE = """
 import sys
 from pathlib import Path
