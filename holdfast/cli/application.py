@@ -34,7 +34,8 @@ from holdfast.cli.output import note, print_error, say, take_every_character
 from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.model.version import VERSION
 from holdfast.system.messages.logs import LEVEL_VARIABLE, LEVELS
-from holdfast.system.processes.ending import ending_in_order
+from holdfast.system.processes.beginning import begin_cleanly
+from holdfast.system.processes.ending import ending_in_order, hear_endings
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -111,6 +112,7 @@ def _options(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status as docs/exit-status.md lists them."""
+    begin_cleanly()
     given = list(sys.argv[1:] if arguments is None else arguments)
     take_every_character()
     with ending_in_order() as signals:
@@ -120,6 +122,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     try:
+        hear_endings()
         ended = application(args=given, prog_name="holdfast", standalone_mode=False)
         sys.stdout.flush()
         return ended if isinstance(ended, int) else 0

@@ -16,6 +16,7 @@ from holdfast.jobs.speaking import Speaking
 from holdfast.model.reporter import reporter_to
 from holdfast.service.operations import perform, read_request
 from holdfast.service.session import opened
+from holdfast.system.processes.beginning import begin_cleanly
 from holdfast.system.processes.ending import ENDING, ending_in_order, hear_endings
 
 _log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     """Carry out what is asked for; say how it went."""
+    begin_cleanly()
     for number in (signal.SIGINT, signal.SIGTERM):  # whoever began us may ignore them
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

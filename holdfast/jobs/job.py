@@ -55,17 +55,24 @@ class Job(Generic[Result]):
         self._end: End | None = None
         self._lock = threading.Lock()
         """Of the end and of `_watch`: another thread may interrupt."""
-        with theirs, endings_wait():
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "holdfast.jobs", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # a terminal's Ctrl-C is for whoever waits
-                pass_fds=(theirs.fileno(),),
-            )
-        self._watch = os.pidfd_open(self._process.pid)
-        with suppress(OSError):  # it has died, which is told as its end
-            self._ours.sendall(text)
+        try:
+            with theirs, endings_wait():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "holdfast.jobs", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,  # a terminal's Ctrl-C is for whoever waits
+                    pass_fds=(theirs.fileno(),),
+                )
+                self._watch = os.pidfd_open(self._process.pid)
+            with suppress(OSError):  # it has died, which is told as its end
+                self._ours.sendall(text)
+        except BaseException:  # nobody will have this object: the job is not to be, either
+            self._ours.close()
+            if hasattr(self, "_watch"):
+                self.interrupt()
+                os.close(self._watch)
+            raise
 
     @property
     def pid(self) -> int:

@@ -57,7 +57,7 @@ def perform(
         stage = Runner(work, STEPS, plan.waits_after, checkpoint).run()
     except BaseException as error:
         work.end_copying()
-        _give_up(catalog, work, error)
+        give_up(catalog, work, error)
         raise
     work.end_copying()
     if stage is RestorationStage.WAITING:
@@ -68,8 +68,8 @@ def perform(
     return finish(catalog, work)
 
 
-def _give_up(catalog: Catalog, work: Work, error: BaseException) -> None:
-    """After a failure: what the runner has undone is complete, or kept for recover."""
-    left = any(step.state is StepState.FAILED for step in work.restoration.steps)
+def give_up(catalog: Catalog, work: Work, error: BaseException) -> None:
+    """After a failure: every step that had begun is undone, or the record is kept for recover."""
+    left = any(step.state is not StepState.UNDONE for step in work.restoration.steps)
     with suppress(HoldfastError):
         undone(catalog, work, str(error) or type(error).__name__, keep_record=left)

@@ -1,12 +1,14 @@
 """Signals that ask a process to end: they undo what is half done, as Ctrl-C does.
 
-Invariant: whoever is told to end is interrupted. Python drops the exception where it cannot pass it
-on: in what modules have registered for a fork, in a finaliser. Then it comes once more, a moment
-later: nobody sends the signal a second time.
+Invariant: whoever is told to end is interrupted, exactly once: a second exception would come in the
+middle of the undoing. Python drops the exception where it cannot pass it on: in what modules have
+registered for a fork, in a finaliser. Then it comes once more, a moment later: nobody sends the
+signal a second time.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -24,32 +26,34 @@ AGAIN_SECONDS = 0.01
 
 @contextmanager
 def ending_in_order() -> Iterator[list[int]]:
-    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does; yields those that came.
+    """Let the first of SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt; yields those that came.
 
-    Those that are ignored stay so (nohup). Does nothing outside of the main thread.
+    A session that is closed sends two of them at once, an impatient person more: the later ones
+    are only noted. Those that are ignored stay so (nohup). Does nothing outside of the main thread.
     """
     came: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         came.append(number)
-        raise KeyboardInterrupt
+        if len(came) == 1:
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    ours = [
-        number
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is signal.SIG_DFL
-    ]
-    for number in ours:
+    before = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if (handler := signal.getsignal(number)) in (signal.SIG_DFL, signal.default_int_handler)
+    }
+    for number in before:
         signal.signal(number, interrupt)
     try:
         with _none_lost():
             yield came
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -70,7 +74,12 @@ def hear_endings() -> None:
 
 @contextmanager
 def _none_lost() -> Iterator[None]:
-    """Raise KeyboardInterrupt again whenever Python has dropped one."""
+    """Raise KeyboardInterrupt again whenever Python has dropped one.
+
+    Not in a child that was forked meanwhile: it has its own way to end, and no handler for the
+    alarm.
+    """
+    owner = os.getpid()
     told: Callable[[Any], Any] = sys.unraisablehook
     handled: list[Any] = []
     """How SIGALRM was handled before it was needed."""
@@ -78,6 +87,8 @@ def _none_lost() -> Iterator[None]:
     def unraisable(what: Any) -> None:
         if what.exc_type is not KeyboardInterrupt:
             told(what)
+            return
+        if os.getpid() != owner:
             return
         if not handled:
             handled.append(signal.signal(signal.SIGALRM, signal.default_int_handler))

@@ -18,6 +18,16 @@ WATCH = [sys.executable, "-c", "import sys; from holdfast.cli import main; sys.e
          "status", "--watch", "--json", "--interval", "10ms"]  # fmt: skip
 
 
+VOLUME_LIST = """
+import os, sys
+from holdfast.cli import main
+status = main()
+streams = {os.readlink(f"/proc/self/fd/{number}") for number in range(3)}
+home = os.environ["HOLDFAST_HOME"]
+sys.exit(99 if any(name.startswith(home) for name in streams) else status)
+"""
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path))
@@ -113,3 +123,27 @@ def test_a_relative_home_counts_from_where_the_command_runs(
     from holdfast.config import Settings
 
     assert Settings().state_directory == Path("/var/lib/holdfast")
+
+
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", "0<&- >&- 2>&-"])
+def test_with_streams_that_are_closed(home: Path, closed: str) -> None:
+    """What is said goes nowhere, and no file of ours is taken for a stream."""
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" volume list {closed}', sys.executable, VOLUME_LIST],
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0
+
+
+def test_whoever_starts_it_may_ignore_the_end_of_children(home: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", VOLUME_LIST, "doctor", "--json"],
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "ChildProcessError" not in ended.stderr + ended.stdout
+    assert ended.returncode != 70, ended.stderr

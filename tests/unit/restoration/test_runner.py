@@ -15,6 +15,7 @@ from holdfast.errors import DeadlinePassed, InUse
 from holdfast.model.plan import ORDER, StepName, Strategy
 from holdfast.model.restoration import Mode, Restoration, RestorationStage, StepState
 from holdfast.model.volume import MountProperties, Volume
+from holdfast.restoration.performing.perform import give_up
 from holdfast.restoration.performing.runner import POINTS_OF_NO_RETURN, Runner
 from holdfast.restoration.records.record import FreezeBegun, Intent, RestorationRecord, as_json
 from holdfast.restoration.records.work import Work
@@ -221,3 +222,22 @@ def test_more_is_kept_back_for_undoing_where_the_way_was_long(bench: Bench) -> N
     work.begin_waiting(now_ns + 100 * 10**9, deadline_seconds=1000.0)
     work.note_time_taken()
     assert work.seconds_left() < 0  # never more than half is kept back
+
+
+def test_what_was_not_undone_is_kept_for_recover(bench: Bench) -> None:
+    """Whatever kept the undoing from being begun, or from coming to its end."""
+
+    def dies(place: str) -> None:
+        if place == f"after {StepName.FREEZE}":
+            raise KeyboardInterrupt
+
+    runner = bench.runner(checkpoint=dies)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runner, "undo", lambda cause: None)
+        runner.run()
+    give_up(bench.catalog, runner.work, KeyboardInterrupt())
+    assert bench.states()[StepName.FREEZE] is StepState.FINISHED
+    assert bench.runner().go_on() is False
+    assert set(bench.states().values()) == {StepState.UNDONE}
+    give_up(bench.catalog, bench.runner().work, KeyboardInterrupt())
+    assert bench.catalog.restorations.of("shop") is None

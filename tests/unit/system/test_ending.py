@@ -52,8 +52,60 @@ def test_none_is_lost(program: str, number: signal.Signals) -> None:
         check=False,
         timeout=60,
     )
-    noted = [] if number is signal.SIGINT else [int(number)]
-    assert (ended.stdout, ended.stderr) == (f"interrupted {noted}\n", "")
+    assert (ended.stdout, ended.stderr) == (f"interrupted {[int(number)]}\n", "")
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (signal.SIGTERM, signal.SIGHUP),  # a session that systemd ends
+        (signal.SIGINT, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGHUP, signal.SIGTERM),
+    ],
+)
+def test_the_undoing_is_not_interrupted(numbers: tuple[signal.Signals, ...]) -> None:
+    """Those that come at the same moment, and later ones."""
+    program = f"""
+import os, signal
+from holdfast.system.processes.ending import ending_in_order
+numbers = {[int(number) for number in numbers]}
+with ending_in_order() as came:
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    except BaseException as error:
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        print("undone", type(error).__name__, sorted(set(came)))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout == f"undone KeyboardInterrupt {sorted(map(int, numbers))}\n"
+
+
+def test_a_forked_child_gets_no_alarm() -> None:
+    """It has no handler for it, and its own way to end."""
+    program = """
+import os, signal
+from holdfast.system.processes.ending import ending_in_order
+def told_to_end():
+    os.kill(os.getpid(), signal.SIGTERM)
+os.register_at_fork(after_in_child=told_to_end)
+with ending_in_order():
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        armed = signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        os._exit(int(armed))
+    print("armed", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout == "armed 0\n"
 
 
 def test_they_wait_where_nothing_may_be_disturbed() -> None:
