@@ -61,10 +61,10 @@ def recover_one(
         finish(catalog, runner.work)
         return f"{name} was finished"
     left = [step for step in runner.work.restoration.steps if step.state is StepState.FAILED]
-    if left:
+    if left:  # the last one was tried first: the others may have failed because of it
         undone(catalog, runner.work, "its runner died", keep_record=True)
         raise StorageFailed(
-            f"it could not be undone entirely: {left[0].name}: {left[0].outcome}",
+            f"it could not be undone entirely: {left[-1].name}: {left[-1].outcome}",
             "See to what is in the way, then: holdfast recover; or give it up:"
             f" holdfast recover --abandon {restoration.volume}",
         )

@@ -16,11 +16,11 @@ from holdfast.applications.freezers.servers import Protection, ourselves, server
 from holdfast.applications.places import is_below
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.users import find_users
-from holdfast.errors import Blocked
+from holdfast.errors import Blocked, StorageFailed
 from holdfast.model.handle import Handle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName
-from holdfast.model.restoration import Mode
+from holdfast.model.restoration import Mode, StepState
 from holdfast.mountpoints.dead import abort, is_fuse
 from holdfast.restoration.records.record import FreezeResult
 from holdfast.restoration.records.work import Work
@@ -77,11 +77,19 @@ class FreezeStep:
         return f"{len(stopped)} processes, {handles} handles"
 
     def undo(self, work: Work) -> str:
-        """Let them go on, with what they had."""
-        rebind = parked(work)
-        if rebind is not None:
-            rebind.release()
+        """Let them go on, with what they had.
+
+        Raises StorageFailed where their handles could not be moved back: they wait until the
+        deadline, and what is written down of them stays, so that a later process tries again.
+        """
+        rebind, dismount = parked(work), work.restoration.record_of(StepName.DISMOUNT)
         keep(work, None)
+        if rebind is None:
+            return "released"
+        if dismount is not None and dismount.state is StepState.FAILED:
+            rebind.leave()
+            raise StorageFailed("its users wait until the deadline for what they had open")
+        rebind.release()
         return "released"
 
 
