@@ -76,15 +76,23 @@ application.command(name="explain")(explain.explain)
 application.command(name="demo")(demo.demo)
 
 
+_LOG_LEVEL = "info"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         say(f"holdfast {VERSION}")
         raise typer.Exit
 
 
-def _check_log_level(level: str) -> str:
+def _check_log_level(context: typer.Context, level: str) -> str:
+    """What was typed must be one; what the environment says keeps nobody from `recover`."""
     if level.lower() not in LEVELS:
-        raise InvalidOption(f"{level!r} is no log level", f"Say one of {', '.join(LEVELS)}.")
+        source = context.get_parameter_source("log_level")
+        if source is None or source.name != "ENVIRONMENT":
+            raise InvalidOption(f"{level!r} is no log level", f"Say one of {', '.join(LEVELS)}.")
+        note(f"note: {LEVEL_VARIABLE}: {level!r} is no log level, {_LOG_LEVEL} is used instead")
+        level = _LOG_LEVEL
     os.environ[LEVEL_VARIABLE] = level  # for the processes that this one starts, too
     return level
 
@@ -105,7 +113,7 @@ def _options(
             callback=_check_log_level,
             help=f"Least level that is logged: {', '.join(LEVELS)}.",
         ),
-    ] = "info",
+    ] = _LOG_LEVEL,
 ) -> None:
     """Replace, restore or rewind the storage under a running Linux application."""
 

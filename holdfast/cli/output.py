@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from functools import partial
 from io import TextIOWrapper
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, TextIO
 
 from holdfast.errors import HoldfastError, NotConfirmed
@@ -82,6 +84,15 @@ def json_text(value: Any, indent: int | None = None) -> str:
 def say(text: str) -> None:
     """Print a text of ours to standard output; what strangers chose in it is escaped."""
     print(printable(text, keep="\n"))
+
+
+def say_folded(text: str) -> None:
+    """As `say`, prose: on a terminal lines end between words. In a pipe nothing is folded."""
+    out = console()
+    if out.is_terminal:
+        fold = partial(fill, width=out.width, break_long_words=False, break_on_hyphens=False)
+        text = "\n".join(map(fold, text.split("\n")))
+    say(text)
 
 
 def print_error(error: HoldfastError) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli.options import AsJson
-from holdfast.cli.output import print_json, print_table, say
+from holdfast.cli.output import print_json, print_table, say_folded
 from holdfast.errors import HoldfastError, InvalidOption, by_code, leaves
 
 
@@ -29,7 +29,7 @@ def explain(
     if as_json:
         print_json(_as_json(leaf))
         return
-    say(f"{leaf.code}: {_sentences(leaf)}\n\nexit status: {leaf.exit_status}")
+    say_folded(f"{leaf.code}: {_sentences(leaf)}\n\nexit status: {leaf.exit_status}")
 
 
 def _list_all(as_json: bool) -> None:

@@ -22,7 +22,7 @@ from holdfast.system.proc_text import number_of
 
 _PROC = Path("/proc")
 _CLONE_NEWNS = 0x00020000  # <linux/sched.h>
-_MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18  # <linux/mount.h>
+_MS_REC, _MS_PRIVATE, _MS_SLAVE = 1 << 14, 1 << 18, 1 << 19  # <linux/mount.h>
 _NS_GET_USERNS = 0xB701  # <linux/nsfs.h>
 _MNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8  # <linux/fs.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -84,13 +84,16 @@ class Visitor:
         _import_nothing()
         _check(_LIBC.setns(namespace_descriptor, _CLONE_NEWNS))
 
-    def retire(self) -> None:
-        """Go into a new mount namespace: a copy of this one that neither sends nor receives.
+    def retire(self, *, hears_of_others: bool = False) -> None:
+        """Go into a new mount namespace: a copy of this one that sends nothing.
 
-        It exists until this process ends, also while it visits others.
+        It exists until this process ends, also while it visits others. `hears_of_others`: what is
+        dismounted outside goes here, too, so that nobody finds his device busy for our sake (as far
+        as it is shared there); and what is mounted there comes. Otherwise nothing changes here.
         """
         _check(_LIBC.unshare(_CLONE_NEWNS))
-        _check(_LIBC.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
+        relation = _MS_SLAVE if hears_of_others else _MS_PRIVATE
+        _check(_LIBC.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | relation), None))
         os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._self)
 
     def mounts(self) -> list[Mount]:

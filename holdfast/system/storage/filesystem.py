@@ -188,7 +188,7 @@ def _hide_mounts(needed: Sequence[str], covered: str) -> None:
     not feel it) that lie on a server or a loop device, which may be dead or hang.
     """
     visitor = Visitor()
-    visitor.retire()
+    visitor.retire(hears_of_others=True)  # growing takes minutes
     for each in reversed(visitor.mounts()):
         foreign = each.filesystem.startswith("fuse") or each.source.startswith("/dev/loop")
         if foreign and not any(is_under(path, each.path) for path in needed):

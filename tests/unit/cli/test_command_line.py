@@ -121,3 +121,17 @@ def test_a_state_directory_that_cannot_be_is_a_coded_error(
     (home / "state").write_text("a file where a folder must be")
     assert main(["volume", "list"]) == 7
     assert "cannot be opened" in capsys.readouterr().err
+
+
+def test_a_log_level_in_the_environment_that_is_none_ends_no_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is said, once; typed as an option it is refused."""
+    monkeypatch.setenv("HOLDFAST_LOG", "loud")
+    done = CliRunner().invoke(application.application, ["explain", "NAME"])
+    assert done.exit_code == 0
+    assert done.stderr.count("'loud' is no log level, info is used instead") == 1
+    assert done.stdout.startswith("NAME")
+    monkeypatch.setenv("HOLDFAST_LOG", "info")
+    done = CliRunner().invoke(application.application, ["--log-level", "loud", "explain", "NAME"])
+    assert done.exit_code != 0

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.errors import leaves
+
 WIDTH = 80
 
 PROGRAM = """
@@ -78,3 +80,18 @@ def test_what_matters_is_there_in_full() -> None:
     ):
         assert words in joined, shown
     assert all(len(line) <= WIDTH for line in plain.splitlines()), shown
+
+
+@pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="needs terminals")
+def test_every_code_is_explained_between_its_edges() -> None:
+    codes = [leaf.code for leaf in leaves()]
+    program = f"""
+from holdfast.cli.commands.explain import explain
+for code in {codes!r}:
+    explain(code)
+"""
+    shown = on_a_terminal(program)
+    assert all(len(line) <= WIDTH for line in shown.splitlines()), shown
+    joined = " ".join(shown.split())
+    for leaf in leaves():
+        assert " ".join((leaf.__doc__ or "").split()) in joined
