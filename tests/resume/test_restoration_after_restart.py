@@ -49,15 +49,17 @@ def run_and_die(home: Settings, folder: Path, place: str) -> int:
 @pytest.mark.parametrize("place", ["in prepare", "after dismount", "after restore", "after thaw"])
 def test_an_adopted_volume(settings: Settings, ram_directory: Path, place: str) -> None:  # noqa: F811
     image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
-    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
-        holdfast.adopt_volume("data", str(path))
+    with mounted(image, ram_directory / "mnt") as path:
+        with Holdfast(settings) as holdfast:
+            holdfast.adopt_volume("data", str(path))
         acknowledged = run_and_die(settings, ram_directory, place)
         restart(settings, ram_directory)
         complete = place in ("after restore", "after thaw")
-        assert holdfast.attach_volume("data").filesystem == ("btrfs" if complete else "ext4")
-        assert (path / "log").read_text().count("\n") >= acknowledged
-        assert (ram_directory / "2.img").exists() == complete
-        assert holdfast.restorations.in_progress("data") is None
+        with Holdfast(settings) as holdfast:
+            assert holdfast.attach_volume("data").filesystem == ("btrfs" if complete else "ext4")
+            assert (path / "log").read_text().count("\n") >= acknowledged
+            assert (ram_directory / "2.img").exists() == complete
+            assert holdfast.restorations.in_progress("data") is None
 
 
 @pytest.mark.parametrize("place", ["in restore", "after thaw"])
@@ -66,13 +68,15 @@ def test_a_gated_volume(settings: Settings, ram_directory: Path, place: str) -> 
     wanted = NewVolume(name="data", size_bytes=128 << 20, mount_path=str(path), leg_urls=(url,))
     with Holdfast(settings) as holdfast:
         holdfast.create_volume(wanted)
-        try:
-            acknowledged = run_and_die(settings, ram_directory, place)
-            restart(settings, ram_directory)
-            expected = "btrfs" if place == "after thaw" else "ext4"
+    try:
+        acknowledged = run_and_die(settings, ram_directory, place)
+        restart(settings, ram_directory)
+        expected = "btrfs" if place == "after thaw" else "ext4"
+        with Holdfast(settings) as holdfast:
             assert holdfast.attach_volume("data").filesystem == expected
-            assert (path / "log").read_text().count("\n") >= acknowledged
-        finally:
+        assert (path / "log").read_text().count("\n") >= acknowledged
+    finally:
+        with Holdfast(settings) as holdfast:
             holdfast.delete_volume("data")
 
 
