@@ -10,7 +10,7 @@ from holdfast.config import Settings
 from holdfast.errors import InUse
 from holdfast.model.plan import Strategy
 from holdfast.model.recovery import Left
-from holdfast.restoration.performing import perform
+from holdfast.restoration.performing.perform import perform
 from holdfast.service import AssessRequest, Holdfast
 from tests.kernel.restoration.bench import application, make_image, mounted
 from tests.waiting import wait_until
