@@ -27,7 +27,7 @@ from holdfast.model.volume import (
     VolumeReport,
     check_name,
 )
-from holdfast.restoration.assessing.seen import CheckedRequest
+from holdfast.restoration.assessing.facts import CheckedRequest
 from holdfast.restoration.storage.target import is_directory, place_beside
 from holdfast.system.storage.filesystem import kind_of
 

@@ -19,7 +19,7 @@ from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.restoration import Copy, Restoration, RestorationStage
 from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
 from holdfast.restoration.assessing.assess import Assessment, assess
-from holdfast.restoration.assessing.seen import CheckedRequest
+from holdfast.restoration.assessing.facts import CheckedRequest
 from holdfast.restoration.performing.abandoning import abandon
 from holdfast.restoration.performing.perform import perform
 from holdfast.restoration.performing.recovery import go_on, recover_one
@@ -77,7 +77,7 @@ class Restorations:
         gated = self._settled(request.volume, reporter)
         found = self.assess(request) if gated is not None else None
         if found is not None and gated is not None and found.plan.strategy in BY_REFLEX:
-            self._replace_legs(gated, found.seen.request, reporter)
+            self._replace_legs(gated, found.facts.request, reporter)
             return None
         receipt = self._perform(request.volume, lambda: self.assess(request), reporter)
         for url in map(str, map(parse_container_url, request.urls[1:])):

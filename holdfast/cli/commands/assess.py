@@ -110,7 +110,7 @@ def print_assessment(found: Assessment) -> None:
         print_table(("finding", "verdict", "found", "mend"), rows)
     if found.verdicts:
         print()
-        names = {user.pid: user.name for user in found.seen.users}
+        names = {user.pid: user.name for user in found.facts.users}
         columns = ("pid", "process", "moved", "recreated", "lost", "blocks")
         print_table(
             columns,

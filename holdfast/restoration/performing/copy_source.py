@@ -20,7 +20,7 @@ from holdfast.system.storage.filesystem import identify
 
 def source_of(assessment: Assessment) -> CopySource:
     """What the online copy reads. Raises Blocked, HoldfastError."""
-    request = assessment.seen.request
+    request = assessment.facts.request
     if not request.contents:
         return _whole(assessment)
     if not is_container_url(request.contents):
@@ -44,8 +44,8 @@ def source_of(assessment: Assessment) -> CopySource:
 
 def _whole(assessment: Assessment) -> CopySource:
     """The whole file system, also where only a directory or subvolume of it is mounted."""
-    path = assessment.seen.request.volume.mount.path
-    point = primary(assessment.seen.points, path)
+    path = assessment.facts.request.volume.mount.path
+    point = primary(assessment.facts.points, path)
     if not point.inside:
         return CopySource(path=path)
     if not point.source.startswith("/dev/"):
@@ -68,7 +68,7 @@ def _top_level(filesystem: str) -> str:
 
 def device_of(volume: Volume, assessment: Assessment) -> CopySource | None:
     """The volume's block device, which is read again after the dismount; None: it has none."""
-    point = assessment.seen.points[-1]
+    point = assessment.facts.points[-1]
     if not point.source.startswith("/dev/"):
         return None
     filesystem = volume.mount.filesystem

@@ -78,30 +78,30 @@ def begin(
 
 def intent_of(assessment: Assessment) -> Intent:
     """What is to be done, of what was assessed."""
-    seen, plan = assessment.seen, assessment.plan
+    facts, plan = assessment.facts, assessment.plan
     volume, mode = _with_points(assessment), mode_of(assessment)
     return Intent(
         mode=mode,
         old=volume,
-        points=seen.points,
+        points=facts.points,
         deadline_seconds=plan.deadline_seconds,
-        new=None if seen.new is None else seen.new.volume,
-        existed=() if seen.new is None else seen.new.existed,
+        new=None if facts.new is None else facts.new.volume,
+        existed=() if facts.new is None else facts.new.existed,
         device=device_of(volume, assessment) if mode is Mode.MOVE else None,
         predicted_pause_seconds=round(plan.predicted_pause_seconds, 3),
-        is_dead=seen.is_dead,
-        is_broken=seen.is_broken,
-        refuses_confined=not seen.request.forced and not seen.is_broken,
+        is_dead=facts.is_dead,
+        is_broken=facts.is_broken,
+        refuses_confined=not facts.request.forced and not facts.is_broken,
         findings=tuple(each for each in plan.findings if each.verdict is not Verdict.OK),
     )
 
 
 def mode_of(assessment: Assessment) -> Mode:
     """What kind of restoration it will be."""
-    if assessment.seen.new is None:
+    if assessment.facts.new is None:
         parks = assessment.plan.strategy is Strategy.DETACH
         return Mode.PARK if parks else Mode.REMOUNT
-    return Mode.REPLACE if assessment.seen.request.contents else Mode.MOVE
+    return Mode.REPLACE if assessment.facts.request.contents else Mode.MOVE
 
 
 def prepare(work: Work, assessment: Assessment, checkpoint: Callable[[str], None]) -> None:
@@ -110,7 +110,7 @@ def prepare(work: Work, assessment: Assessment, checkpoint: Callable[[str], None
     Blocks as long as the data is large. Raises HoldfastError; Blocked when the pause is predicted
     to be too long.
     """
-    new = assessment.seen.new
+    new = assessment.facts.new
     if new is None:
         return
     begun = time.time()
@@ -140,21 +140,21 @@ def prepare(work: Work, assessment: Assessment, checkpoint: Callable[[str], None
 
 
 def _copy_ahead(work: Work, assessment: Assessment, copying: Copying) -> tuple[CopiedAhead, float]:
-    if assessment.seen.is_dead:
+    if assessment.facts.is_dead:
         return CopiedAhead(), 0.0
     return copy_what_is_carried(
-        copying, assessment.seen.points, work.own_pids, record_directory(work)
+        copying, assessment.facts.points, work.own_pids, record_directory(work)
     )
 
 
 def _predicted_seconds(assessment: Assessment, online: OnlineCopy) -> float:
-    seen = assessment.seen
+    facts = assessment.facts
     return pause_seconds(
-        len(seen.users),
-        len(seen.judged),
-        len(seen.points),
-        seen.look_seconds,
-        gate=not seen.request.volume.is_adopted,
+        len(facts.users),
+        len(facts.judged),
+        len(facts.points),
+        facts.look_seconds,
+        gate=not facts.request.volume.is_adopted,
         final_pass_seconds=online.final_pass_seconds,
         entries=online.entries,
         carried_bytes=online.ahead.left_bytes,
@@ -180,7 +180,7 @@ def _prepared(
 
 
 def _check_prediction(assessment: Assessment, predicted_seconds: float) -> None:
-    plan, request = assessment.plan, assessment.seen.request
+    plan, request = assessment.plan, assessment.facts.request
     if predicted_seconds >= plan.deadline_seconds:
         raise Blocked(
             f"a pause of {predicted_seconds:.1f} s is predicted, the deadline is"
@@ -197,7 +197,7 @@ def _check_prediction(assessment: Assessment, predicted_seconds: float) -> None:
 
 def _with_points(assessment: Assessment) -> Volume:
     """What is recorded of an adopted volume, with its mounts, and its image's name, as now."""
-    volume, points = assessment.seen.request.volume, assessment.seen.points
+    volume, points = assessment.facts.request.volume, assessment.facts.points
     if volume.adoption is None:
         return volume
     source = present_source(volume.adoption.source, points[-1])

@@ -48,7 +48,7 @@ class Intent:
     """Where the old contents are read once more after the dismount; None: nowhere."""
     predicted_pause_seconds: float | None = None
     is_dead: bool = False
-    """Nothing can be read from the old mount, see Seen; of a stale one: its file system is gone."""
+    """Nothing can be read from the old mount (Facts); of a stale one: its file system is gone."""
     is_broken: bool = False
     """Nothing can be written to the old mount."""
     refuses_confined: bool = False

@@ -1,4 +1,4 @@
-"""What an assessment looks at: what is asked for, and everything that was found out for it.
+"""The facts of an assessment: what is asked for, and everything that was found out for it.
 
 Reads /proc, /sys and mount tables; asks storage in expendable children only. Nothing is stopped,
 made or changed.
@@ -57,7 +57,7 @@ class CheckedRequest:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Facts:
     """What was found out, before it is judged."""
 
     request: CheckedRequest
@@ -103,7 +103,7 @@ class Seen:
         return self.new is not None and (has_other_contents or adopted or not self.keeps_bytes)
 
 
-def see(settings: Settings, request: CheckedRequest, others: Sequence[Volume]) -> Seen:
+def find_facts(settings: Settings, request: CheckedRequest, others: Sequence[Volume]) -> Facts:
     """Find out. Blocks some seconds where storage hangs.
 
     Raises NotAttached when the volume is not mounted, BadInput for an invalid request.
@@ -122,7 +122,7 @@ def see(settings: Settings, request: CheckedRequest, others: Sequence[Volume]) -
     if refusal is None and is_container_url(request.contents) and request.contents != own:
         refusal = _refusal_of_contents(request.contents)
     carried = Carried() if condition.condition in _DEAD else what_is_carried(users)
-    return Seen(request, points, condition, users, judged, look_seconds, new, refusal, carried)
+    return Facts(request, points, condition, users, judged, look_seconds, new, refusal, carried)
 
 
 def _design(

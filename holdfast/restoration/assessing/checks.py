@@ -1,4 +1,4 @@
-"""Everything that is looked at before a restoration, one function for each.
+"""The checks before a restoration, one function for each.
 
 Each says what speaks against it, or what is taken away by it; most have nothing to say. Must never
 stop, make or change anything; storage is asked in expendable children only.
@@ -28,10 +28,10 @@ from holdfast.model.plan import Strategy
 from holdfast.mountpoints.obstacles import obstacles
 from holdfast.mountpoints.overlays import about_nameless_layers
 from holdfast.restoration.assessing.databases import databases_among
+from holdfast.restoration.assessing.facts import ANSWER_SECONDS, Facts
 from holdfast.restoration.assessing.inode_numbers import about_inode_numbers
 from holdfast.restoration.assessing.not_kept import about_the_files, about_the_replaced
 from holdfast.restoration.assessing.offers import about_offers
-from holdfast.restoration.assessing.seen import ANSWER_SECONDS, Seen
 from holdfast.restoration.storage.carried import about_room
 from holdfast.restoration.storage.origin import (
     about_mounts_below,
@@ -46,47 +46,47 @@ from holdfast.volumes.checks.foundation import file_systems_below, stands_on
 _MOMENT_SECONDS = 0.3
 """An ordinary wait for a disk is over by then."""
 
-Look = Callable[[Settings, Seen], Sequence[Finding]]
+Check = Callable[[Settings, Facts], Sequence[Finding]]
 
 
-def look_at_everything(settings: Settings, seen: Seen) -> tuple[Finding, ...]:
-    """What was found, in the order of LOOKS. Blocks some seconds where storage hangs."""
-    return tuple(finding for look in LOOKS for finding in look(settings, seen))
+def check_everything(settings: Settings, facts: Facts) -> tuple[Finding, ...]:
+    """What was found, in the order of CHECKS. Blocks some seconds where storage hangs."""
+    return tuple(finding for check in CHECKS for finding in check(settings, facts))
 
 
-def _condition(settings: Settings, seen: Seen) -> Sequence[Finding]:
+def _condition(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Tell that the mount is broken; that is why we act, and keeps nobody from it."""
-    if seen.health.is_ok:
+    if facts.health.is_ok:
         return ()
-    told = seen.health.finding
+    told = facts.health.finding
     return [Finding(told.subject, Verdict.LIMITED, told.found, told.meaning, told.mend)]
 
 
-def _mounts(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    return obstacles(seen.points, is_broken=seen.is_broken)
+def _mounts(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    return obstacles(facts.points, is_broken=facts.is_broken)
 
 
-def _image(settings: Settings, seen: Seen) -> Sequence[Finding]:
+def _image(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Refuse to put away an image that only its loop device leads to; it can be moved."""
-    if seen.is_dead or not seen.request.volume.is_adopted:
+    if facts.is_dead or not facts.request.volume.is_adopted:
         return ()
-    image = nameless_image(seen.points[-1])
+    image = nameless_image(facts.points[-1])
     if not image:
         return ()
-    away = seen.request.strategy is Strategy.DETACH
+    away = facts.request.strategy is Strategy.DETACH
     return [
         Finding(
             "image without a name", Verdict.BLOCKS if away else Verdict.LIMITED,
             f"{image} was deleted, or replaced by another file, while it is mounted",
-            f"{seen.points[-1].source} alone leads to its data, until the next boot or losetup"
+            f"{facts.points[-1].source} alone leads to its data, until the next boot or losetup"
             " --detach, also when the volume was moved.",
-            f"holdfast migrate {seen.request.volume.name} file:/another.img",
+            f"holdfast migrate {facts.request.volume.name} file:/another.img",
         )
     ]  # fmt: skip
 
 
-def _freeze(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    name = seen.request.volume.name
+def _freeze(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    name = facts.request.volume.name
     if frozen(settings.run_directory, name) is None:
         return ()
     return [
@@ -97,10 +97,10 @@ def _freeze(settings: Settings, seen: Seen) -> Sequence[Finding]:
     ]  # fmt: skip
 
 
-def _handles(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    names = _names(seen)
+def _handles(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    names = _names(facts)
     found = []
-    for each in seen.judged:
+    for each in facts.judged:
         if each.verdict in (HandleVerdict.BLOCKS, HandleVerdict.LOST):
             blocks = each.verdict is HandleVerdict.BLOCKS
             found.append(
@@ -115,16 +115,16 @@ def _handles(settings: Settings, seen: Seen) -> Sequence[Finding]:
     return found
 
 
-def _waits(settings: Settings, seen: Seen) -> Sequence[Finding]:
+def _waits(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Processes that wait in the kernel now, and still a moment later: nothing is begun then."""
     before = {
         each.handle.pid: each.reason
-        for each in seen.judged
+        for each in facts.judged
         if each.verdict is HandleVerdict.MOVED and each.reason
     }
     if before:
         time.sleep(_MOMENT_SECONDS)
-    names = _names(seen)
+    names = _names(facts)
     found = []
     for pid, reason in before.items():
         words, _, mend = gather(pid).waiting.partition(". ")
@@ -134,10 +134,10 @@ def _waits(settings: Settings, seen: Seen) -> Sequence[Finding]:
     return found
 
 
-def _protected_users(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    names = _names(seen)
-    protection = Protection(servers_below(seen.points), ourselves())
-    reasons = {user.pid: protection.reason(user.pid) for user in seen.users}
+def _protected_users(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    names = _names(facts)
+    protection = Protection(servers_below(facts.points), ourselves())
+    reasons = {user.pid: protection.reason(user.pid) for user in facts.users}
     return [
         Finding(
             names[pid], Verdict.BLOCKS, f"uses the volume and {reason}",
@@ -149,26 +149,26 @@ def _protected_users(settings: Settings, seen: Seen) -> Sequence[Finding]:
     ]  # fmt: skip
 
 
-def _names(seen: Seen) -> dict[int, str]:
-    return {user.pid: f"{user.name} (process {user.pid})" for user in seen.users}
+def _names(facts: Facts) -> dict[int, str]:
+    return {user.pid: f"{user.name} (process {user.pid})" for user in facts.users}
 
 
-def _kernel(settings: Settings, seen: Seen) -> Sequence[Finding]:
+def _kernel(settings: Settings, facts: Facts) -> Sequence[Finding]:
     named = [
         Finding(
             f"the kernel's {handle.kind}", Verdict.BLOCKS, handle.path,
             "It keeps the file system busy, and no process can be stopped for it.",
             "Let it go: losetup --detach, swapoff, umount.",
         )
-        for handle in held_by_kernel(seen.points)
+        for handle in held_by_kernel(facts.points)
         if handle.kind is not HandleKind.MOUNT  # obstacles() has told of those
     ]  # fmt: skip
-    return [*named, *about_nameless_layers(seen.request.volume.mount.uuid)]
+    return [*named, *about_nameless_layers(facts.request.volume.mount.uuid)]
 
 
-def _own_state(settings: Settings, seen: Seen) -> Sequence[Finding]:
+def _own_state(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Refuse when Holdfast's own state lies on what is dismounted."""
-    devices = {point.device for point in seen.points}
+    devices = {point.device for point in facts.points}
     found = []
     for folder in (settings.state_directory, settings.run_directory):
         try:
@@ -187,24 +187,24 @@ def _own_state(settings: Settings, seen: Seen) -> Sequence[Finding]:
     return found
 
 
-def _room(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    if seen.is_dead:
+def _room(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    if facts.is_dead:
         return ()
-    return about_room(seen.carried, seen.users, str(settings.state_directory))
+    return about_room(facts.carried, facts.users, str(settings.state_directory))
 
 
-def _container(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    if seen.refusal is not None:
-        words, mend = seen.refusal.message, seen.refusal.mend
-        refused = seen.request.contents if seen.new is not None else seen.request.url
-        return [Finding(refused or seen.request.contents, Verdict.BLOCKS, words, "", mend)]
-    return seen.new.findings if seen.new is not None else ()
+def _container(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    if facts.refusal is not None:
+        words, mend = facts.refusal.message, facts.refusal.mend
+        refused = facts.request.contents if facts.new is not None else facts.request.url
+        return [Finding(refused or facts.request.contents, Verdict.BLOCKS, words, "", mend)]
+    return facts.new.findings if facts.new is not None else ()
 
 
-def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
+def _contents(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Refuse contents that would be read from the volume which they are to replace."""
-    contents, volume = seen.request.contents, seen.request.volume
-    if not contents or not (seen.is_dead or is_container_url(contents)):
+    contents, volume = facts.request.contents, facts.request.volume
+    if not contents or not (facts.is_dead or is_container_url(contents)):
         return ()  # a directory on a volume that answers is read before anybody is stopped
     if contents in (volume.adoption.source if volume.adoption else "", *volume.leg_urls):
         return [
@@ -229,9 +229,9 @@ def _contents(settings: Settings, seen: Seen) -> Sequence[Finding]:
     ]  # fmt: skip
 
 
-def _redundancy(settings: Settings, seen: Seen) -> Sequence[Finding]:
+def _redundancy(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Tell when the volume will have fewer legs than now."""
-    volume, request = seen.request.volume, seen.request
+    volume, request = facts.request.volume, facts.request
     if volume.is_adopted or not request.url:
         return ()
     before, after = len(volume.leg_urls), 1 + len(request.more_urls)
@@ -269,9 +269,9 @@ def _strangers_image(contents: str) -> Sequence[Finding]:
     return ()
 
 
-def _fstab(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    line = seen.request.volume.mount.fstab
-    if seen.new is None or not line:
+def _fstab(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    line = facts.request.volume.mount.fstab
+    if facts.new is None or not line:
         return ()
     return [
         Finding(
@@ -282,35 +282,35 @@ def _fstab(settings: Settings, seen: Seen) -> Sequence[Finding]:
     ]  # fmt: skip
 
 
-def _tools(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    if seen.new is None:
+def _tools(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    if facts.new is None:
         return ()
     return [
         Finding(tool, Verdict.BLOCKS, "is not installed", "", "holdfast doctor names its package.")
-        for tool in kind_of(seen.new.volume.mount.filesystem).tool_names[:1]
+        for tool in kind_of(facts.new.volume.mount.filesystem).tool_names[:1]
         if find_tool(tool) is None
     ]
 
 
-def _databases(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    return databases_among(seen.users) if seen.request.contents else ()
+def _databases(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    return databases_among(facts.users) if facts.request.contents else ()
 
 
-def _inode_numbers(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    if not seen.copies_files:
+def _inode_numbers(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    if not facts.copies_files:
         return ()
-    return about_inode_numbers(seen.users, answers=not seen.is_dead)
+    return about_inode_numbers(facts.users, answers=not facts.is_dead)
 
 
-def _properties(settings: Settings, seen: Seen) -> Sequence[Finding]:
+def _properties(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Tell what the new file system will not have."""
-    contents = seen.request.contents
-    if not seen.copies_files or seen.new is None:
+    contents = facts.request.contents
+    if not facts.copies_files or facts.new is None:
         return ()
-    filesystem = seen.new.volume.mount.filesystem
+    filesystem = facts.new.volume.mount.filesystem
     found = []
-    if not seen.is_dead:
-        present = origin_of_mount(seen.points[-1], seen.request.volume.mount.path)
+    if not facts.is_dead:
+        present = origin_of_mount(facts.points[-1], facts.request.volume.mount.path)
         found += about_the_replaced(present, filesystem)
         found += about_the_files(present, filesystem) if not contents else []
         found += about_offers(present.filesystem, filesystem)
@@ -323,8 +323,8 @@ def _properties(settings: Settings, seen: Seen) -> Sequence[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _memory(settings: Settings, seen: Seen) -> Sequence[Finding]:
-    filesystem = seen.request.volume.mount.filesystem
+def _memory(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    filesystem = facts.request.volume.mount.filesystem
     if filesystem not in MEMORY_TYPES:
         return ()
     return [
@@ -336,7 +336,7 @@ def _memory(settings: Settings, seen: Seen) -> Sequence[Finding]:
     ]  # fmt: skip
 
 
-LOOKS: tuple[Look, ...] = (
+CHECKS: tuple[Check, ...] = (
     _condition,
     _mounts,
     _image,
