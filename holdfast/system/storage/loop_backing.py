@@ -34,6 +34,8 @@ ASK_SECONDS = 2.0
 """A file system that answers does so in milliseconds; a busy host needs some for the programs."""
 _AGAIN_SECONDS = 0.2
 """What was only late has answered by then."""
+_BUSY_SECONDS = 4.0
+"""For those that have not answered and do not wait for anything: they get no processor."""
 _END_SECONDS = 0.1
 _AT_ONCE = 64
 _QUESTION = ("losetup", "--list", "--noheadings", "--raw", "--output", "BACK-MAJ:MIN,BACK-INO")
@@ -67,7 +69,8 @@ def devices_showing(
             devices = [each for each in devices if each.read_only]
         with _asking(each.device for each in devices) as questions:
             _await(questions, ASK_SECONDS)
-            if not all(each.ended for each in questions):
+            patience = time.monotonic() + _BUSY_SECONDS
+            while any(each.is_slow for each in questions) and time.monotonic() < patience:
                 _look(questions)
                 os.close(_open_again(place))
                 _await(questions, _AGAIN_SECONDS)
@@ -179,6 +182,11 @@ class _Question:
         return bool(self._seen[1]) and self._seen[0] == self._seen[1]
 
     @property
+    def is_slow(self) -> bool:
+        """Whether it has not ended, and is not known to stand in the kernel."""
+        return not self.ended and not self.waits
+
+    @property
     def waits_behind(self) -> bool:
         """Whether it has the device open, and waits in it for the backing file."""
         if self.process is None or not self.waits:
@@ -246,7 +254,7 @@ def _check_elsewhere(
     if not named and (question.waits_behind or (unwritten and question.waits)):
         return
     raise DeadlinePassed(
-        f"{device.device} did not say within {ASK_SECONDS:g} s which file it shows",
+        f"{device.device} did not say in time which file it shows",
         f"Look at /sys/block/{Path(device.device).name}/loop/backing_file: let the storage below"
         " that answer, or end it. On a busy host, try again.",
     )
