@@ -18,6 +18,7 @@ from holdfast.containers import Device, open_container
 from holdfast.errors import ContainerFailed, TooSmall
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.superblock import (
+    PAGE_BYTES,
     SLOT_BYTES,
     Superblock,
     bitmap_bytes,
@@ -25,6 +26,7 @@ from holdfast.gate.members.superblock import (
     container_bytes_needed,
     erase_superblocks,
     find_superblock,
+    holds_other_slot,
     search_superblock,
     write_superblock,
 )
@@ -57,6 +59,10 @@ class Leg:
         default_factory=lambda: aligned_buffer(SLOT_BYTES), repr=False, compare=False
     )
     """From which superblocks are written."""
+    _page: mmap.mmap = field(
+        default_factory=lambda: aligned_buffer(PAGE_BYTES), repr=False, compare=False
+    )
+    """Into which the other slot is read then."""
 
     read: Callable[[memoryview, int], None] = field(init=False, repr=False, compare=False)
     """Fill the view from the leg, at that offset. The device's own, for speed."""
@@ -104,7 +110,11 @@ class Leg:
         return bytes(view)
 
     def write_superblock(self, superblock: Superblock) -> None:
-        """Replace the older of the two superblock slots; durable when it returns."""
+        """Replace the older of the two superblock slots; durable when it returns.
+
+        Raises OSError, also when the container was truncated meanwhile.
+        """
+        held = self._holds_slot_beside(self.sequence + 1)
         self.device.check_whole()
         self.sequence += 1
         write_superblock(
@@ -119,6 +129,11 @@ class Leg:
             ),
             self._slot,
         )
+        if held and not self._holds_slot_beside(self.sequence):
+            raise OSError(errno.EIO, "the container was truncated")
+
+    def _holds_slot_beside(self, sequence: int) -> bool:
+        return holds_other_slot(self.device, self.container_bytes, sequence, self._page)
 
     def erase(self) -> None:
         """Remove the superblocks: the container is no leg any more. Durable when it returns."""

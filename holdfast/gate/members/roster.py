@@ -485,11 +485,15 @@ class Roster:
     def _write(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
         """Write the superblock of every present leg; False, and no more, when one fails at it.
 
-        Legs in sync come first: an epoch that only a leg without all data carries would leave none
-        that may be a source.
+        Those that were in sync before come first, so that none of them is left with the word that
+        it has all data alone, when one that joins has gone on without it. Those that are not in
+        sync come last: an epoch that only they carry would leave none that may be a source.
         """
         superblock = self.superblock(configuration)
-        for leg in sorted(legs, key=lambda leg: leg.state is not LegState.IN_SYNC):
+        before = {leg.number for leg in self._durable.legs if leg.state is LegState.IN_SYNC}
+        for leg in sorted(
+            legs, key=lambda leg: (leg.state is not LegState.IN_SYNC, leg.number not in before)
+        ):
             hand.enter(leg.number)
             try:
                 leg.write_superblock(superblock)

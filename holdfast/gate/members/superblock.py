@@ -300,6 +300,25 @@ def write_superblock(
     device.flush()
 
 
+def holds_other_slot(
+    device: Device, container_bytes: int, sequence: int, buffer: mmap.mmap
+) -> bool:
+    """Whether a superblock lies in the slot that this sequence does not select.
+
+    For finding out afterwards that a container was truncated: the write of the last slot makes it
+    as long as it was, with zeros for all that was cut off. `buffer`: page-aligned, PAGE_BYTES.
+    False where the medium has a bad place there. Raises OSError.
+    """
+    try:
+        with memoryview(buffer) as view:
+            device.read(view, slot_offset(container_bytes, 1 - sequence % SLOTS))
+            return bytes(view[: len(MAGIC)]) == MAGIC
+    except OSError as error:
+        if error.errno not in MEDIUM_ERRORS:
+            raise
+        return False
+
+
 def erase_superblocks(device: Device, container_bytes: int) -> None:
     """Overwrite both slots with zeros; durable when it returns. Idempotent. Raises OSError."""
     for slot in range(SLOTS):

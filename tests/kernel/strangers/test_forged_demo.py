@@ -14,6 +14,7 @@ import pytest
 from holdfast.catalog import Catalog
 from holdfast.demo.dismantle import PREFIX, abandoned, dismantle, lock
 from holdfast.errors import Untrusted
+from holdfast.model.plan import StepName
 from holdfast.model.restoration import Restoration, RestorationStage
 from holdfast.model.volume import MountProperties, Volume
 
@@ -50,7 +51,7 @@ def forge(folder: Path, victim: Path) -> None:
     catalog.add(old)
     begun = Restoration(
         id="x" * 32, volume="demo", strategy="migrate", cause="planned", started=time.time(),
-        stage=RestorationStage.PREPARING, boot_id="b", step_names=(),
+        stage=RestorationStage.PREPARING, boot_id="b", step_names=(StepName.LOCK,),
         record={"storage": {"volume": new, "existed": False}, "old": asdict(old)},
     )  # fmt: skip
     catalog.restorations.begin(begun)

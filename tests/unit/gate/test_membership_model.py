@@ -77,13 +77,15 @@ class Histories(RuleBasedStateMachine):
             for letter in sorted(known)
         )
 
-    def raise_epoch(self, in_sync: set[str], die_after: int, begins_at: int = 0) -> None:
-        """Statement 1: superblocks first, then the host; may die after some of them."""
+    def raise_epoch(
+        self, in_sync: set[str], die_after: int, begins_at: int = 0, joins: str = ""
+    ) -> None:
+        """Statement 1: superblocks first, one that joins last, then the host; may die anywhere."""
         self.highest_tried = 1 + max(
             [self.highest_tried, self.memory.epoch or 0]
             + [self.storage[letter].superblock.epoch for letter in in_sync]
         )
-        for done, letter in enumerate(sorted(in_sync)):
+        for done, letter in enumerate(sorted(in_sync, key=lambda each: (each == joins, each))):
             if done == die_after:
                 raise KilledError
             self.write_superblock(
@@ -187,7 +189,7 @@ class Histories(RuleBasedStateMachine):
         source = self.storage[min(self.active)]
         self.storage[which] = replace(source, superblock=superblock)
         try:
-            self.raise_epoch(self.active | {which}, die_after)
+            self.raise_epoch(self.active | {which}, die_after, joins=which)
             self.active |= {which}
         except KilledError:
             self.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from holdfast.containers.device import DescriptorDevice
 from holdfast.errors import ContainerFailed, HoldfastError
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import open_leg
-from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.gate.members.superblock import Superblock, container_bytes_needed
 from tests.plugs.memory_container import MemoryContainer
 
 SIZE = 1 << 20
@@ -77,3 +78,59 @@ class ClosedMeanwhile(DescriptorDevice):
 def test_a_flush_beside_a_close_is_an_error_of_the_system(tmp_path: Path) -> None:
     with (tmp_path / "image").open("wb") as file:
         ClosedMeanwhile(file.fileno()).flush()
+
+
+class TruncatedMeanwhile(DescriptorDevice):
+    """Somebody truncates the image between the look at its size and the next write."""
+
+    image: Path
+    to_bytes = -1
+
+    def write(self, view: memoryview, offset: int) -> None:
+        if self.to_bytes >= 0:
+            os.truncate(self.image, self.to_bytes)
+        super().write(view, offset)
+
+
+@pytest.mark.parametrize("writes_before", [2, 3, 4, 5])
+@pytest.mark.parametrize("to_bytes", [0, SIZE, SIZE + 4096])
+def test_a_container_that_a_superblock_made_long_again_is_not_whole(
+    tmp_path: Path, writes_before: int, to_bytes: int
+) -> None:
+    """At the latest the next look finds it: what was cut off reads as zeros now."""
+    image = tmp_path / "leg.img"
+    with image.open("wb") as file:
+        file.truncate(container_bytes_needed(SIZE))
+    image.chmod(0o600)
+    leg, _ = open_leg(LegEntry(1, "leg-1", f"file:{image}"), SIZE)
+    superblock = Superblock("volume", "leg-1", 1, SIZE, epoch=1, sequence=0)
+    device = TruncatedMeanwhile(os.dup(leg.descriptor))
+    device.image = image
+    device.expect(leg.container_bytes)
+    leg.use(device)
+    for _ in range(writes_before):
+        leg.write_superblock(superblock)
+    device.to_bytes = to_bytes
+    with pytest.raises(OSError, match="truncated"):
+        leg.write_superblock(superblock)
+        device.check_whole()
+    device.close()
+
+
+def test_a_bad_place_in_the_other_slot_is_no_truncation(tmp_path: Path) -> None:
+    image = tmp_path / "leg.img"
+    with image.open("wb") as file:
+        file.truncate(container_bytes_needed(SIZE))
+    image.chmod(0o600)
+    leg, _ = open_leg(LegEntry(1, "leg-1", f"file:{image}"), SIZE)
+
+    class BadPlaces(DescriptorDevice):
+        def read(self, view: memoryview, offset: int) -> None:
+            raise OSError(errno.EIO, "bad place")
+
+    device = BadPlaces(os.dup(leg.descriptor))
+    device.expect(leg.container_bytes)
+    leg.use(device)
+    for _ in range(4):
+        leg.write_superblock(Superblock("volume", "leg-1", 1, SIZE, epoch=1, sequence=0))
+    device.close()

@@ -6,15 +6,19 @@ the start, never with the place of an earlier one.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from holdfast.containers.device import DescriptorDevice
+from holdfast.gate.members.superblock import Superblock, read_superblock
 from holdfast.gate.repair.resync import Resync
 from holdfast.gate.runtime.claims import Hand
-from holdfast.model.volume import JournalMode
+from holdfast.model.volume import JournalMode, LegState
 from tests.unit.gate.blocks import on_leg, states, write
 from tests.unit.gate.gate_in_process import InProcessGate, KilledError
 
@@ -65,6 +69,41 @@ def test_the_worker_dies_before_the_first_region(gate: InProcessGate, calls: int
     ]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("calls", range(1, 16))
+def test_a_leg_that_joins_is_told_last(tmp_path: Path, calls: int) -> None:
+    """Wherever the worker dies: the leg that went on alone never keeps the word that it is alone,
+    when the other has the word that it may go on."""
+    gate = InProcessGate(tmp_path, REGIONS * REGION, 2, JournalMode.NONE)
+    gate.start()
+    gate.storages.error_after[1] = 0
+    write(gate, b"1", 0, flush=True)
+    assert states(gate) == {1: "failed", 2: "in-sync"}
+    gate.tend()
+    gate.storages.calls_to_live = calls
+    with suppress(KilledError):
+        gate.bring_back(gate.mirror.roster.entry(1))
+        gate.finish_resyncs()
+    gate.die()
+    gate.storages.calls_to_live = None
+    joined, alone = (superblock_of(gate, number) for number in (1, 2))
+    if joined.state is LegState.IN_SYNC and joined.epoch > 1:
+        assert alone.epoch >= joined.epoch
+
+
+def superblock_of(gate: InProcessGate, number: int) -> Superblock:
+    """As it lies on the image."""
+    image = gate.image(number)
+    device = DescriptorDevice(os.open(image, os.O_RDONLY))
+    try:
+        found = read_superblock(device, image.stat().st_size)
+    finally:
+        device.close()
+    assert found is not None
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_of_the_first_attempt_says_nothing_of_the_second(
     gate: InProcessGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
