@@ -109,12 +109,13 @@ def test_a_power_cut_shows_all_files_at_one_instant(ram_directory: Path) -> None
 
 
 def test_stopped_processes_are_stopped_and_continue() -> None:
-    process = subprocess.Popen(["sleep", "60"])
-    with stopped([process.pid]):
-        assert process_state(process.pid) == "T"
-    assert process_state(process.pid) in "SR"
-    process.kill()
-    process.wait()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            with stopped([process.pid]):
+                assert process_state(process.pid) == "T"
+            wait_until(lambda: process_state(process.pid) in "SR")  # it may just load its program
+        finally:
+            process.kill()
 
 
 def test_the_memory_hog_holds_what_it_says() -> None:
