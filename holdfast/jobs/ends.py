@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import HoldfastError, JobDied, JobInterrupted, by_code
-from holdfast.model.bounded import typed
-from holdfast.model.event import FORM, check_form
+from holdfast.model.event import OneOf
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,9 @@ class Died:
 
 End = Finished | Failed | Interrupted | Died
 
-_KINDS: dict[str, type[End]] = {
-    "finished": Finished,
-    "failed": Failed,
-    "interrupted": Interrupted,
-    "died": Died,
-}
-_NAMES = {kind: name for name, kind in _KINDS.items()}
+_ENDS = OneOf[End](
+    "end", {"finished": Finished, "failed": Failed, "interrupted": Interrupted, "died": Died}
+)
 
 
 def failed(error: HoldfastError) -> Failed:
@@ -66,7 +61,7 @@ def failed(error: HoldfastError) -> Failed:
 
 def end_as_json(end: End) -> dict[str, Any]:
     """Plain values, which `read_end` reads."""
-    return {"form": FORM, "end": _NAMES[type(end)], **asdict(end)}
+    return _ENDS.as_json(end)
 
 
 def read_end(values: dict[str, Any], result_of: Callable[[Any], Any]) -> End:
@@ -74,12 +69,7 @@ def read_end(values: dict[str, Any], result_of: Callable[[Any], Any]) -> End:
 
     `result_of` makes a result of its JSON.
     """
-    rest = dict(values)
-    check_form(rest)
-    name = rest.pop("end", None)
-    if not isinstance(name, str) or name not in _KINDS:
-        raise ValueError(f"there is no end {str(name)[:40]!r}")
-    end: End = typed(_KINDS[name], rest)
+    end = _ENDS.read(values)
     return Finished(result_of(end.result)) if isinstance(end, Finished) else end
 
 

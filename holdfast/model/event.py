@@ -7,10 +7,12 @@ refused. Must never carry the result: an operation returns it, or raises.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from holdfast.model.bounded import typed
 from holdfast.model.finding import Finding
+
+T = TypeVar("T")
 
 FORM = 1
 """The version of what jobs and whoever begins them say to each other: requests, events, ends."""
@@ -43,23 +45,41 @@ class Found:
 
 Event = Said | Progressed | Found
 
-_KINDS: dict[str, type[Event]] = {"said": Said, "progressed": Progressed, "found": Found}
-_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+class OneOf(Generic[T]):
+    """The JSON of a value that is of one of several dataclasses, which its field `key` names."""
+
+    def __init__(self, key: str, kinds: dict[str, type[T]]) -> None:
+        self._key = key
+        self._kinds = kinds
+        self._names = {kind: name for name, kind in kinds.items()}
+
+    def as_json(self, value: T) -> dict[str, Any]:
+        """Plain values, which `read` reads."""
+        fields = asdict(value)  # type: ignore[call-overload]  # each of the kinds is a dataclass
+        return {"form": FORM, self._key: self._names[type(value)], **fields}
+
+    def read(self, values: dict[str, Any]) -> T:
+        """The value that `as_json` described. Raises ValueError."""
+        rest = dict(values)
+        check_form(rest)
+        name = rest.pop(self._key, None)
+        if not isinstance(name, str) or name not in self._kinds:
+            raise ValueError(f"there is no {self._key} {str(name)[:40]!r}")
+        return typed(self._kinds[name], rest)
+
+
+_EVENTS = OneOf[Event]("event", {"said": Said, "progressed": Progressed, "found": Found})
 
 
 def event_as_json(event: Event) -> dict[str, Any]:
     """Plain values, which `read_event` reads."""
-    return {"form": FORM, "event": _NAMES[type(event)], **asdict(event)}
+    return _EVENTS.as_json(event)
 
 
 def read_event(values: dict[str, Any]) -> Event:
     """The event that `event_as_json` described. Raises ValueError."""
-    rest = dict(values)
-    check_form(rest)
-    name = rest.pop("event", None)
-    if not isinstance(name, str) or name not in _KINDS:
-        raise ValueError(f"there is no event {str(name)[:40]!r}")
-    return typed(_KINDS[name], rest)
+    return _EVENTS.read(values)
 
 
 def check_form(values: dict[str, Any]) -> None:
