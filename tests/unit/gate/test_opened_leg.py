@@ -9,20 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.containers import CONTAINERS
 from holdfast.containers.device import DescriptorDevice
 from holdfast.errors import ContainerFailed, HoldfastError
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import open_leg
 from holdfast.gate.members.superblock import Superblock, container_bytes_needed
-from tests.plugs.memory_container import MemoryContainer
 
 SIZE = 1 << 20
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CONTAINERS, "memory", MemoryContainer)
+pytestmark = pytest.mark.usefixtures("memory_kind")
 
 
 @pytest.fixture

@@ -8,25 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.containers import CONTAINERS, open_container
+from holdfast.containers import open_container
 from holdfast.errors import DeadlinePassed
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.front.front_end import FLUSH, ZERO
 from holdfast.gate.processes.watchdog import Watchdog
 from holdfast.gate.runtime.claims import Hand
 from tests.plugs.gate import PATIENCE_SECONDS, SIZE, MemoryGate
-from tests.plugs.memory_container import MEDIA, MemoryContainer
 from tests.waiting import wait_until
 
 BLOCK = 4096
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One registry line."""
-    monkeypatch.setitem(CONTAINERS, "memory", MemoryContainer)
-    yield
-    MEDIA.clear()
+pytestmark = pytest.mark.usefixtures("memory_kind")
 
 
 @pytest.fixture

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.containers import CONTAINERS
 from holdfast.errors import StaleLeg, Superseded
 from holdfast.gate.front.front_end import FLUSH
 from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.runtime import shared_page
 from tests.plugs.gate import MemoryGate
-from tests.plugs.memory_container import MEDIA, MemoryContainer
 from tests.plugs.memory_front import Asked
 from tests.plugs.rival import RivalCoordinator
 from tests.waiting import wait_until
@@ -25,11 +23,7 @@ from tests.waiting import wait_until
 BLOCK = 4096
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(CONTAINERS, "memory", MemoryContainer)
-    yield
-    MEDIA.clear()
+pytestmark = pytest.mark.usefixtures("memory_kind")
 
 
 @pytest.fixture

@@ -10,24 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.containers import CONTAINERS
 from holdfast.errors import StorageFailed, Superseded
 from holdfast.gate.front.front_end import READ
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.runtime.claims import Hand
 from tests.plugs.gate import SIZE, MemoryGate
-from tests.plugs.memory_container import MEDIA, Medium, MemoryContainer
+from tests.plugs.memory_container import MEDIA, Medium
 from tests.waiting import wait_until
 
 BLOCK = 4096
 TAIL_BYTES = 32 << 10
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(CONTAINERS, "memory", MemoryContainer)
-    yield
-    MEDIA.clear()
+pytestmark = pytest.mark.usefixtures("memory_kind")
 
 
 @pytest.fixture
