@@ -35,7 +35,7 @@ ASK_SECONDS = 2.0
 _AGAIN_SECONDS = 0.2
 """What was only late has answered by then."""
 _BUSY_SECONDS = 4.0
-"""For those that have not answered and do not wait for anything: they get no processor."""
+"""For those that get no processor, or wait in open(2) while the device is attached, or detached."""
 _END_SECONDS = 0.1
 _AT_ONCE = 64
 _QUESTION = ("losetup", "--list", "--noheadings", "--raw", "--output", "BACK-MAJ:MIN,BACK-INO")
@@ -70,7 +70,9 @@ def devices_showing(
         with _asking(each.device for each in devices) as questions:
             _await(questions, ASK_SECONDS)
             patience = time.monotonic() + _BUSY_SECONDS
-            while any(each.is_slow for each in questions) and time.monotonic() < patience:
+            while time.monotonic() < patience and not all(
+                each.ended or each.waits_elsewhere(unwritten=unwritten) for each in questions
+            ):
                 _look(questions)
                 os.close(_open_again(place))
                 _await(questions, _AGAIN_SECONDS)
@@ -181,13 +183,13 @@ class _Question:
         """Whether it stands in the kernel, in one and the same call since the look before."""
         return bool(self._seen[1]) and self._seen[0] == self._seen[1]
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether it has not ended, and is not known to stand in the kernel."""
-        return not self.ended and not self.waits
+    def waits_elsewhere(self, *, unwritten: bool) -> bool:
+        """Whether it waits for another file than the one that is looked for, which is `unwritten`
+        when only a device that cannot write may show it."""
+        return self._waits_behind or (unwritten and self.waits)
 
     @property
-    def waits_behind(self) -> bool:
+    def _waits_behind(self) -> bool:
         """Whether it has the device open, and waits in it for the backing file."""
         if self.process is None or not self.waits:
             return False
@@ -251,7 +253,7 @@ def _check_elsewhere(
 ) -> None:
     """Raise DeadlinePassed unless a device that did not answer shows another file."""
     named = _has_name(device, path)
-    if not named and (question.waits_behind or (unwritten and question.waits)):
+    if not named and question.waits_elsewhere(unwritten=unwritten):
         return
     raise DeadlinePassed(
         f"{device.device} did not say in time which file it shows",

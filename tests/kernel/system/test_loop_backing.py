@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -203,6 +204,18 @@ def test_who_gets_no_processor_may_have_been_asking_about_this_file(
     _tool(ram_directory / "bin", monkeypatch, script)
     with pytest.raises(DeadlinePassed, match=f"{device} did not say"):
         devices_showing(image, _alone(device))
+
+
+def test_who_waits_to_open_a_device_for_some_seconds_is_waited_for(
+    image: Path, attach: Attach, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While somebody attaches it, or detaches it, say: open(2) of a FIFO waits just so."""
+    device, fifo = attach(image), ram_directory / "fifo"
+    os.mkfifo(fifo)
+    losetup = shutil.which("losetup")
+    later = f"{{ sleep {ASK_SECONDS + 1.5}; : >{fifo}; }} >/dev/null &"
+    _tool(ram_directory / "bin", monkeypatch, f'{later} exec 3<{fifo}; exec {losetup} "$@"')
+    assert devices_showing(image, _alone(device)) == _alone(device)
 
 
 def test_who_gets_no_processor_and_only_reads_may_show_it(
