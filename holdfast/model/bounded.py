@@ -106,12 +106,11 @@ def typed(kind: type[T], values: object) -> T:
     if not values.keys() <= known.keys():
         unknown = sorted(str(name) for name in values if name not in known)
         raise ValueError(f"{kind.__name__} has no {unknown[0][:40]!r}")
-    found: dict[str, Any] = {}
-    for name, (converter, has_default) in known.items():
-        if name in values:
-            found[name] = converter(values[name], name)
-        elif not has_default:
-            raise ValueError(f"{kind.__name__} lacks {name}")
+    found = {name: known[name][0](value, name) for name, value in values.items()}
+    if len(found) < len(known):
+        for name, (_, has_default) in known.items():
+            if name not in found and not has_default:
+                raise ValueError(f"{kind.__name__} lacks {name}")
     return kind(**found)
 
 
@@ -156,8 +155,7 @@ def _converter(hint: Any) -> _Converter:
     if hint in (Any, object):
         return lambda value, name: value
     if origin is Annotated:
-        bounds = arguments[1]
-        return lambda value, name: whole(value, name, bounds.least, bounds.most)
+        return _whole_within(arguments[1])
     if origin in (Union, types.UnionType):
         kinds = [_converter(each) for each in arguments if each is not types.NoneType]
         return partial(_one_of, kinds, types.NoneType in arguments)
@@ -171,7 +169,24 @@ def _converter(hint: Any) -> _Converter:
         return lambda value, name: typed(hint, value)  # type: ignore[arg-type]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return lambda value, name: hint(_plain(str, value, name))
-    return partial(_plain, hint)
+    return _text if hint is str else partial(_plain, hint)
+
+
+def _whole_within(bounds: Bounds) -> _Converter:
+    least, most = bounds.least, bounds.most
+
+    def converter(value: Any, name: str) -> Any:
+        if type(value) is int and least <= value <= most:
+            return value
+        return whole(value, name, least, most)
+
+    return converter
+
+
+def _text(value: Any, name: str) -> Any:
+    if type(value) is str and len(value) <= MOST_CHARACTERS:
+        return value
+    return _plain(str, value, name)
 
 
 def _plain(hint: Any, value: Any, name: str) -> Any:
