@@ -65,7 +65,7 @@ class Information(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Watch:
+class InotifyWatch:
     """What an inotify instance watches."""
 
     number: int
@@ -124,7 +124,7 @@ def parse_lock(text: bytes) -> FileLock | None:
     )
 
 
-def parse_watches(text: bytes) -> list[Watch]:
+def parse_watches(text: bytes) -> list[InotifyWatch]:
     """The watches of an inotify instance."""
     full = {int(match[1], 16): match for match in _WATCH.finditer(text)}
     watches = []
@@ -132,7 +132,7 @@ def parse_watches(text: bytes) -> list[Watch]:
         number = int(match[1], 16)
         handle = full.get(number)
         watches.append(
-            Watch(
+            InotifyWatch(
                 number=number,
                 inode=int(match[2], 16),
                 device=_device(match[3]),

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from holdfast.applications.fdinfo import Watch
+from holdfast.applications.fdinfo import InotifyWatch
 from holdfast.applications.places import DELETED, Places, inside_of
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
@@ -45,7 +45,7 @@ class Sighting:
     """Whether `handle.mount_id` came from the kernel and not from the path."""
     detached: bool = False
     """Whether the mount is in no namespace (any more), and only the device can tell of what."""
-    watch: Watch | None = None
+    watch: InotifyWatch | None = None
     """For an inotify watch, whose path is found by other means."""
 
 

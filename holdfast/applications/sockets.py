@@ -22,7 +22,7 @@ from holdfast.system.proc import link
 
 
 @dataclass(frozen=True)
-class _Question:
+class _SocketQuestion:
     owner: int
     name: str
     file_inode: int
@@ -76,7 +76,7 @@ def settle_sockets(
     directory that the process has left. Blocks for a few seconds at most.
     """
     questions = [
-        _Question(handle.pid, bound[handle.inode].name, bound[handle.inode].file_inode)
+        _SocketQuestion(handle.pid, bound[handle.inode].name, bound[handle.inode].file_inode)
         for handle in handles
     ]
     return [
@@ -85,7 +85,7 @@ def settle_sockets(
     ]
 
 
-def _place_of(question: _Question) -> _Place:
+def _place_of(question: _SocketQuestion) -> _Place:
     """Where the owner sees the file, if it is there; runs in an expendable child."""
     start = "root" if question.name.startswith("/") else "cwd"
     path = f"/proc/{question.owner}/{start}/{question.name.lstrip('/')}"

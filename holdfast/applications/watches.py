@@ -20,7 +20,7 @@ from holdfast.system.proc import link
 
 
 @dataclass(frozen=True)
-class _Question:
+class _WatchQuestion:
     mount: str
     """Path of the mount, reachable from here."""
     kind: int
@@ -46,17 +46,17 @@ def settle_watches(
     ]
 
 
-def _question(sighting: Sighting, places: Places) -> _Question:
+def _question(sighting: Sighting, places: Places) -> _WatchQuestion:
     mount = places.by_id[sighting.handle.mount_id]
     watch = sighting.watch
-    return _Question(
+    return _WatchQuestion(
         mount=f"/proc/{mount.witness_pid}/root{mount.path}",
         kind=watch.file_handle_type if watch else 0,
         file_handle=watch.file_handle if watch else b"",
     )
 
 
-def _path_of(question: _Question) -> str:
+def _path_of(question: _WatchQuestion) -> str:
     """The path of a watched inode, or empty; asked in an expendable child. Raises OSError."""
     if not question.file_handle:
         return ""

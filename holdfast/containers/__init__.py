@@ -9,7 +9,7 @@ from __future__ import annotations
 from holdfast.containers.block import BlockContainer
 from holdfast.containers.device import Device
 from holdfast.containers.file import FileContainer
-from holdfast.containers.protocol import Container, Place, Room, Traits
+from holdfast.containers.protocol import Container, Place, SharedRoom, Traits
 from holdfast.errors import InvalidUrl
 from holdfast.model.container import ContainerUrl
 
@@ -18,7 +18,7 @@ __all__ = [
     "Container",
     "Device",
     "Place",
-    "Room",
+    "SharedRoom",
     "Traits",
     "device_behind",
     "device_url",

@@ -19,7 +19,7 @@ from typing import ClassVar
 from holdfast.containers.contents import check_empty
 from holdfast.containers.device import DescriptorDevice, image_device
 from holdfast.containers.local_path import LocalPath
-from holdfast.containers.protocol import Place, Room, Traits
+from holdfast.containers.protocol import Place, SharedRoom, Traits
 from holdfast.containers.trust import check_place, open_believed, refuse_link
 from holdfast.errors import (
     InUse,
@@ -66,16 +66,16 @@ class FileContainer(LocalPath):
             return Place(("path", os.path.realpath(self._path)), room)
         return Place(("file", status.st_dev, status.st_ino), room)
 
-    def room(self) -> Room:
+    def room(self) -> SharedRoom:
         """The room below it: a sparse image may promise more than its file system has."""
         found = os.statvfs(self._path.parent)
         free_bytes = found.f_bavail * found.f_frsize
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            return Room(self.url, self._path.parent.stat().st_dev, free_bytes)
+            return SharedRoom(self.url, self._path.parent.stat().st_dev, free_bytes)
         allocated_bytes = status.st_blocks * _STAT_UNIT_BYTES
-        return Room(self.url, status.st_dev, free_bytes, status.st_size, allocated_bytes)
+        return SharedRoom(self.url, status.st_dev, free_bytes, status.st_size, allocated_bytes)
 
     def erase(self) -> None:
         """Punch one hole through all of it."""

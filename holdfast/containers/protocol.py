@@ -26,7 +26,7 @@ class Traits:
 
 
 @dataclass(frozen=True)
-class Room:
+class SharedRoom:
     """A container that takes its room, as it grows, from storage that others use as well."""
 
     url: str
@@ -43,7 +43,7 @@ class Place:
 
     identity: tuple[object, ...]
     """Equal for two URLs that name the same container."""
-    room: Room | None
+    room: SharedRoom | None
     """None where all of its bytes are there already."""
 
 
@@ -84,7 +84,7 @@ class Container(Protocol):
         """The place where it is, or would be made. Raises OSError."""
         ...
 
-    def room(self) -> Room | None:
+    def room(self) -> SharedRoom | None:
         """What it may still take from storage that it shares; None: nothing. Raises OSError."""
         ...
 

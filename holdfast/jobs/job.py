@@ -21,7 +21,7 @@ from holdfast.jobs.ends import Died, End, Finished, error_of, read_end
 from holdfast.model.bounded import read_object
 from holdfast.model.event import Event, read_event
 from holdfast.service.operations import operation_of, request_as_json
-from holdfast.service.requests import Request
+from holdfast.service.requests import OperationRequest
 from holdfast.system.processes.ending import endings_wait
 from holdfast.system.processes.process import has_ended
 
@@ -40,7 +40,7 @@ class Job(Generic[Result]):
     interrupts the job, and waits until it has undone what was half done.
     """
 
-    def __init__(self, request: Request[Result], settings: Settings | None = None) -> None:
+    def __init__(self, request: OperationRequest[Result], settings: Settings | None = None) -> None:
         """Raises OSError when no process can be started."""
         self._operation = operation_of(request)
         asked = request_as_json(request)

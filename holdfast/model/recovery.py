@@ -11,7 +11,7 @@ class Left(str):
 
 
 @dataclass(frozen=True)
-class Recovery:
+class RecoveryReport:
     """What was interrupted, in words."""
 
     actions: tuple[str, ...]
@@ -20,9 +20,9 @@ class Recovery:
     """Those that say what was left."""
 
 
-def recovery_of(sentences: Iterable[str]) -> Recovery:
+def recovery_of(sentences: Iterable[str]) -> RecoveryReport:
     """Sentences, some of which are Left."""
     told = tuple(sentences)
-    return Recovery(
+    return RecoveryReport(
         tuple(map(str, told)), tuple(str(each) for each in told if isinstance(each, Left))
     )

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from holdfast.model.bounded import converted, typed
 from holdfast.model.event import FORM, check_form
 from holdfast.model.receipt import Receipt
-from holdfast.model.recovery import Recovery, recovery_of
+from holdfast.model.recovery import RecoveryReport, recovery_of
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import VolumeReport
 from holdfast.service.holdfast import Holdfast
@@ -25,10 +25,10 @@ from holdfast.service.requests import (
     DetachRequest,
     MigrateRequest,
     NewVolume,
+    OperationRequest,
     RebindRequest,
     RecoverRequest,
     ReplaceLegRequest,
-    Request,
     ResizeRequest,
     RestoreRequest,
 )
@@ -42,7 +42,7 @@ class Operation(Generic[Result]):
 
     name: str
     """Stable: requests that travel are called so."""
-    request: type[Request[Result]]
+    request: type[OperationRequest[Result]]
     result: Any
     """The type of the result, as `model.bounded` reads it."""
     carry_out: Callable[[Holdfast, Any, Reporter], Result]
@@ -53,7 +53,9 @@ class Operation(Generic[Result]):
         return result
 
 
-def perform(holdfast: Holdfast, request: Request[Result], reporter: Reporter = SILENT) -> Result:
+def perform(
+    holdfast: Holdfast, request: OperationRequest[Result], reporter: Reporter = SILENT
+) -> Result:
     """Carry out what is asked for, in this process; blocks until it is done.
 
     Durable on return. Raises HoldfastError; after KeyboardInterrupt it was undone, or finished.
@@ -61,7 +63,7 @@ def perform(holdfast: Holdfast, request: Request[Result], reporter: Reporter = S
     return operation_of(request).carry_out(holdfast, request, reporter)
 
 
-def operation_of(request: Request[Result]) -> Operation[Result]:
+def operation_of(request: OperationRequest[Result]) -> Operation[Result]:
     """The operation that this request is for. Raises TypeError: for none that is here."""
     for each in OPERATIONS:
         if each.request is type(request):
@@ -69,13 +71,13 @@ def operation_of(request: Request[Result]) -> Operation[Result]:
     raise TypeError(f"{type(request).__name__} is the request of no operation that may take long")
 
 
-def request_as_json(request: Request[Any]) -> dict[str, Any]:
+def request_as_json(request: OperationRequest[Any]) -> dict[str, Any]:
     """Plain values, which `read_request` reads."""
     values = asdict(request)  # type: ignore[call-overload]  # each of OPERATIONS is a dataclass
     return {"form": FORM, "operation": operation_of(request).name, "request": values}
 
 
-def read_request(values: dict[str, Any]) -> Request[Any]:
+def read_request(values: dict[str, Any]) -> OperationRequest[Any]:
     """The request that `request_as_json` described. Raises ValueError, BadInput."""
     rest = dict(values)
     check_form(rest)
@@ -148,7 +150,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     Operation(
         "recover",
         RecoverRequest,
-        Recovery,
+        RecoveryReport,
         lambda holdfast, request, reporter: recovery_of(holdfast.recover()),
     ),
 )

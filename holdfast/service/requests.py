@@ -17,7 +17,7 @@ from holdfast.errors import InvalidOption, NoSuchContainer
 from holdfast.gate.processes.handover import SOCKET_FILE
 from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
-from holdfast.model.recovery import Recovery
+from holdfast.model.recovery import RecoveryReport
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,
     SECTOR_SIZES,
@@ -46,12 +46,12 @@ _UNUSABLE_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys", "/run", "/etc", "/usr", "
 Result = TypeVar("Result", covariant=True)
 
 
-class Request(Generic[Result]):
+class OperationRequest(Generic[Result]):
     """What is asked of an operation that may take long, and gives a Result (see `operations`)."""
 
 
 @dataclass(frozen=True)
-class NewVolume(Request[VolumeReport]):
+class NewVolume(OperationRequest[VolumeReport]):
     """A volume that does not exist yet."""
 
     name: str
@@ -181,7 +181,7 @@ class AssessRequest:
 
 
 @dataclass(frozen=True)
-class MigrateRequest(Request[Receipt | None]):
+class MigrateRequest(OperationRequest[Receipt | None]):
     """A volume that is to be on other storage."""
 
     volume: str
@@ -213,7 +213,7 @@ class MigrateRequest(Request[Receipt | None]):
 
 
 @dataclass(frozen=True)
-class RestoreRequest(Request[Receipt | None]):
+class RestoreRequest(OperationRequest[Receipt | None]):
     """A volume that is to show other contents, or to be mounted anew when its mount is broken."""
 
     volume: str
@@ -243,7 +243,7 @@ class RestoreRequest(Request[Receipt | None]):
 
 
 @dataclass(frozen=True)
-class AttachRequest(Request[VolumeReport]):
+class AttachRequest(OperationRequest[VolumeReport]):
     """A volume that is to be attached and mounted."""
 
     volume: str
@@ -255,7 +255,7 @@ class AttachRequest(Request[VolumeReport]):
 
 
 @dataclass(frozen=True)
-class DetachRequest(Request[VolumeReport]):
+class DetachRequest(OperationRequest[VolumeReport]):
     """A volume that is to be dismounted."""
 
     volume: str
@@ -264,7 +264,7 @@ class DetachRequest(Request[VolumeReport]):
 
 
 @dataclass(frozen=True)
-class ResizeRequest(Request[VolumeReport]):
+class ResizeRequest(OperationRequest[VolumeReport]):
     """A volume that is to be larger."""
 
     volume: str
@@ -272,7 +272,7 @@ class ResizeRequest(Request[VolumeReport]):
 
 
 @dataclass(frozen=True)
-class DeleteRequest(Request[tuple[str, ...]]):
+class DeleteRequest(OperationRequest[tuple[str, ...]]):
     """A volume that is to be deleted; gives what was left of it, in words."""
 
     volume: str
@@ -280,7 +280,7 @@ class DeleteRequest(Request[tuple[str, ...]]):
 
 
 @dataclass(frozen=True)
-class AddLegRequest(Request[VolumeReport]):
+class AddLegRequest(OperationRequest[VolumeReport]):
     """A container that a gated volume is to have as well."""
 
     volume: str
@@ -291,7 +291,7 @@ class AddLegRequest(Request[VolumeReport]):
 
 
 @dataclass(frozen=True)
-class ReplaceLegRequest(Request[VolumeReport]):
+class ReplaceLegRequest(OperationRequest[VolumeReport]):
     """A container that is to take a leg's place."""
 
     volume: str
@@ -303,7 +303,7 @@ class ReplaceLegRequest(Request[VolumeReport]):
 
 
 @dataclass(frozen=True)
-class RebindRequest(Request[tuple[str, ...]]):
+class RebindRequest(OperationRequest[tuple[str, ...]]):
     """Handles that are to leave a mount that is gone; gives whose were moved, in words."""
 
     volume: str
@@ -311,7 +311,7 @@ class RebindRequest(Request[tuple[str, ...]]):
 
 
 @dataclass(frozen=True)
-class RecoverRequest(Request[Recovery]):
+class RecoverRequest(OperationRequest[RecoveryReport]):
     """Everything on this host that was interrupted is to be finished or undone."""
 
 

@@ -132,7 +132,7 @@ def _has_name(device: LoopDevice, path: str | os.PathLike[str]) -> bool:
     return not device.deleted and device.backing_file == os.path.realpath(path)
 
 
-class _Question:
+class _DeviceQuestion:
     """A program that asks one device; nothing happens before `ask`."""
 
     def __init__(self, device: str) -> None:
@@ -202,9 +202,9 @@ class _Question:
 
 
 @contextmanager
-def _asking(devices: Iterable[str]) -> Iterator[list[_Question]]:
+def _asking(devices: Iterable[str]) -> Iterator[list[_DeviceQuestion]]:
     """Questions to these devices; leaving the context ends their programs."""
-    questions = [_Question(device) for device in devices]
+    questions = [_DeviceQuestion(device) for device in devices]
     try:
         yield questions
     finally:
@@ -212,7 +212,7 @@ def _asking(devices: Iterable[str]) -> Iterator[list[_Question]]:
         abandon(*filter(None, processes), seconds=_END_SECONDS)
 
 
-def _await(questions: Sequence[_Question], seconds: float) -> None:
+def _await(questions: Sequence[_DeviceQuestion], seconds: float) -> None:
     """Wait until all have been answered, or the time is up."""
     deadline = time.monotonic() + seconds
     while waiting := [each for each in questions if not each.ended][:_AT_ONCE]:
@@ -227,7 +227,7 @@ def _await(questions: Sequence[_Question], seconds: float) -> None:
             return
 
 
-def _look(questions: Iterable[_Question]) -> None:
+def _look(questions: Iterable[_DeviceQuestion]) -> None:
     for each in questions:
         each.look()
 
@@ -249,7 +249,7 @@ def _call_of(pid: int) -> str:
 
 
 def _check_elsewhere(
-    device: LoopDevice, question: _Question, path: str | os.PathLike[str], *, unwritten: bool
+    device: LoopDevice, question: _DeviceQuestion, path: str | os.PathLike[str], *, unwritten: bool
 ) -> None:
     """Raise DeadlinePassed unless a device that did not answer shows another file."""
     named = _has_name(device, path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.containers import Room, open_container
+from holdfast.containers import SharedRoom, open_container
 from holdfast.errors import HoldfastError, TooSmall
 from holdfast.model.size import format_size
 from holdfast.system.children.expendable import in_expendable_child
@@ -19,7 +19,7 @@ STRUCTURE_SHARE = 64
 _ANSWER_SECONDS = 5.0
 
 
-def room_of(url: str) -> Room | None:
+def room_of(url: str) -> SharedRoom | None:
     """What an image may still take; None for a block device, and where storage does not say."""
     try:
         return in_expendable_child(open_container(url).room, _ANSWER_SECONDS, url)

@@ -21,7 +21,7 @@ from holdfast import (
     Settings,
     VolumeState,
 )
-from holdfast.service import Request
+from holdfast.service import OperationRequest
 
 Result = TypeVar("Result")
 
@@ -53,7 +53,7 @@ def test_its_whole_life(settings: Settings, ram_directory: Path) -> None:
         assert done(DeleteRequest("bank"), settings) == ()
 
 
-def done(request: Request[Result], settings: Settings) -> Result:
+def done(request: OperationRequest[Result], settings: Settings) -> Result:
     """The result of a job."""
     with Job(request, settings) as job:
         return job.result()

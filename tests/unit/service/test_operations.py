@@ -12,7 +12,7 @@ from holdfast.jobs.ends import Finished, end_as_json
 from holdfast.model.bounded import read_object
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.receipt import Receipt, ReceiptStep
-from holdfast.model.recovery import Left, Recovery, recovery_of
+from holdfast.model.recovery import Left, RecoveryReport, recovery_of
 from holdfast.model.volume import GateReport, LegReport, LegState, VolumeReport, VolumeState
 from holdfast.service import (
     AddLegRequest,
@@ -23,10 +23,10 @@ from holdfast.service import (
     MigrateRequest,
     MountRequest,
     NewVolume,
+    OperationRequest,
     RebindRequest,
     RecoverRequest,
     ReplaceLegRequest,
-    Request,
     ResizeRequest,
     RestoreRequest,
 )
@@ -37,7 +37,7 @@ from holdfast.service.operations import (
     request_as_json,
 )
 
-REQUESTS: list[Request[Any]] = [
+REQUESTS: list[OperationRequest[Any]] = [
     NewVolume("bank", 1 << 30, "/srv/b\udce9", leg_urls=("file:/a", "file:/b"), label="x"),
     AttachRequest("bank", ("file:/a",), True, MountRequest("/srv/bank", "noatime")),
     DetachRequest("bank", park_seconds=30.0),
@@ -65,7 +65,7 @@ RECEIPT = Receipt(
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda each: operation_of(each).name)
-def test_a_request_is_the_same_after_its_json(request_: Request[Any]) -> None:
+def test_a_request_is_the_same_after_its_json(request_: OperationRequest[Any]) -> None:
     assert read_request(read_object(json.dumps(request_as_json(request_)))) == request_
 
 
@@ -84,7 +84,9 @@ def test_there_is_a_request_of_every_operation_above() -> None:
         (RecoverRequest(), recovery_of(["finished it", Left("left that")])),
     ],
 )
-def test_a_result_is_the_same_after_its_json(request_: Request[Any], result: object) -> None:
+def test_a_result_is_the_same_after_its_json(
+    request_: OperationRequest[Any], result: object
+) -> None:
     values = read_object(json.dumps(end_as_json(Finished(result))))
     read = operation_of(request_).result_of(values["result"])
     assert read == result
@@ -98,7 +100,7 @@ def test_what_ends_soon_is_no_operation() -> None:
 
 def test_a_recovery_tells_what_was_left() -> None:
     found = recovery_of(["finished it", Left("left that")])
-    assert found == Recovery(("finished it", "left that"), ("left that",))
+    assert found == RecoveryReport(("finished it", "left that"), ("left that",))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from holdfast.applications.fdinfo import Watch, parse_information, parse_watches
+from holdfast.applications.fdinfo import InotifyWatch, parse_information, parse_watches
 from holdfast.applications.rebind.handles.epoll import add_again, interests
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import blocks, lost, recreated
@@ -297,7 +297,7 @@ class _Filler:
         self._placeholders.close()
 
 
-def _watch_elsewhere(ours: int, watch: Watch) -> int:
+def _watch_elsewhere(ours: int, watch: InotifyWatch) -> int:
     """Watch again what is not on the volume: it is found by its handle on its file system."""
     device = f"{watch.device[0]}:{watch.device[1]}"
     for mount in _mounts_of(device):
@@ -317,7 +317,7 @@ def _mounts_of(device: str) -> Iterable[str]:
     return [mount.path for mount in mounts() if mount.device_number == device]
 
 
-def _record_of(watch: Watch) -> WatchRecord:
+def _record_of(watch: InotifyWatch) -> WatchRecord:
     return WatchRecord(
         number=watch.number,
         inode=watch.inode,
@@ -328,8 +328,8 @@ def _record_of(watch: Watch) -> WatchRecord:
     )
 
 
-def _watch_of(record: WatchRecord) -> Watch:
-    return Watch(
+def _watch_of(record: WatchRecord) -> InotifyWatch:
+    return InotifyWatch(
         number=record.number,
         inode=record.inode,
         device=record.device,
