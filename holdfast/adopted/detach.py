@@ -42,7 +42,7 @@ def detach_adopted(settings: Settings, volume: Volume, reporter: Reporter = SILE
     kept = replace(volume, mount=_merged(volume.mount, mount), adoption=adoption)
     _refuse_nameless(volume, primary(points, volume.mount.path))
     reporter.say("dismount")
-    points = dismount(points)
+    points = dismount(points, note=reporter.find)
     let_go_of_source(adoption)
     return replace(kept, adoption=replace(adoption, points=points))
 

@@ -8,7 +8,6 @@ short. Must never query.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +21,7 @@ from holdfast.catalog.tables import (
 )
 from holdfast.errors import CannotRecord
 from holdfast.model.bounded import read_json, typed
+from holdfast.model.mountpoint import crowd_in_words
 from holdfast.model.plan import ORDER
 from holdfast.model.receipt import Receipt, receipt_from_json
 from holdfast.model.restoration import Copy, Restoration, StepRecord
@@ -52,12 +52,7 @@ def readable(value: object) -> None:
 
 
 def _crowd(volume: Volume) -> str:
-    """Whose mounts are the most: people need to know whom to ask."""
-    points = volume.adoption.points if volume.adoption is not None else ()
-    counts = Counter(point.witness_pid for point in points).most_common(1)
-    return "".join(
-        f"; {count} of its mounts are in the namespace of process {pid}" for pid, count in counts
-    )
+    return crowd_in_words(volume.adoption.points if volume.adoption is not None else ())
 
 
 def _row_of_volume(volume: Volume) -> VolumeRow:

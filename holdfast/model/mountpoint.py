@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _PATH_BYTES = 4096
@@ -63,3 +65,12 @@ class MountPoint:
         numbers = {self.disk_sequence, other.disk_sequence} - {0}
         mine = self.device, self.filesystem
         return mine == (other.device, other.filesystem) and len(numbers) < 2
+
+
+def crowd_in_words(points: Iterable[MountPoint]) -> str:
+    """In whose namespace most of these mounts are: people need to know whom to ask. Empty: there
+    are none."""
+    counts = Counter(point.witness_pid for point in points).most_common(1)
+    return "".join(
+        f"; {count} of its mounts are in the namespace of process {pid}" for pid, count in counts
+    )

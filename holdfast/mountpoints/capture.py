@@ -7,7 +7,7 @@ can be dismounted one after the other; its reverse is one in which they can be m
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -80,24 +80,37 @@ def in_dismount_order(points: Iterable[MountPoint]) -> tuple[MountPoint, ...]:
     kernel's propagation has made for it still in sight.
     """
     chosen = {point.id: point for point in points}
+    depths = _depths(chosen)
     own = mount_namespace(os.getpid())
-
-    def depth(point: MountPoint) -> int:
-        below = chosen.get(point.parent)
-        return 1 + depth(below) if below is not None and below is not point else 0
-
     return tuple(
         sorted(
             chosen.values(),
             key=lambda each: (
                 -each.path.rstrip("/").count("/"),
-                -depth(each),
+                -depths[each.id],
                 each.namespace == own,
                 each.namespace,
                 -each.id,
             ),
         )
     )
+
+
+def _depths(chosen: Mapping[int, MountPoint]) -> dict[int, int]:
+    """How many of these mounts each lies on, by number: a stranger may stack thousands."""
+    depths: dict[int, int] = {}
+    for point in chosen.values():
+        above: list[int] = []
+        each: MountPoint | None = point
+        while each is not None and each.id not in depths:
+            above.append(each.id)
+            depths[each.id] = 0  # numbers are used again: two that are gone may name each other
+            each = chosen.get(each.parent) if each.parent != each.id else None
+        depth = -1 if each is None else depths[each.id]
+        for number in reversed(above):
+            depth += 1
+            depths[number] = depth
+    return depths
 
 
 def is_there(point: MountPoint, mounts: Iterable[Mount]) -> bool:

@@ -1,8 +1,9 @@
 """Dismounting a file system for real, everywhere: each of its mounts, in each namespace, or none.
 
 Invariant: when `dismount` returns, the kernel has let go of the storage; when it raises, everything
-is mounted as before. A copy of every mount, detached and out of sight, is what brings them back; it
-vanishes with the expendable child that does the work. Must never dismount lazily.
+but strangers' surplus is mounted as before. A copy of every mount, detached and out of sight, is
+what brings them back; it vanishes with the expendable child that does the work. Must never dismount
+lazily.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from holdfast.errors import InUse, StorageFailed
+from holdfast.model.finding import Finding
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.busy import suspects, users_in_words
 from holdfast.mountpoints.capture import (
@@ -27,12 +29,21 @@ from holdfast.mountpoints.capture import (
 )
 from holdfast.mountpoints.covering import Covering
 from holdfast.mountpoints.placing import Manner, Piece, Placed, place
+from holdfast.mountpoints.recording import about_surplus, recordable, surplus
 from holdfast.mountpoints.remount import remount
+from holdfast.mountpoints.unrecorded import (
+    dismount_first,
+    dismount_unrecorded,
+    parted,
+    refuse_left,
+    with_all_others,
+)
 from holdfast.mountpoints.whereabouts import own_namespace, shown, umount_command
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.syncfs import sync_file_system
 from holdfast.system.fuse.cover import Covers
 from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.mount_table import Mount
 from holdfast.system.mounts.visitor import Visitor, open_namespaces
 from holdfast.system.storage.block import disk_sequence
 
@@ -51,6 +62,7 @@ _BRIEF_SECONDS = 0.5
 _BRIEF_POLL_SECONDS = 0.0005
 
 _POLL_SECONDS = 0.005
+_TO_SYNC = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _REFUSALS = (errno.EBUSY, errno.EINVAL, errno.EPERM)
 
 
@@ -61,24 +73,33 @@ def dismount(
     covers: Covers | None = None,
     *,
     must_sync: bool = True,
+    others: bool = True,
+    note: Callable[[Finding], None] = lambda finding: None,
 ) -> tuple[MountPoint, ...]:
     """Dismount all of them, in this order; idempotent: those that are gone already are passed over.
 
-    The file system is synced first; without `must_sync` one that cannot be synced any more (it met
-    an error, which its users were told) is dismounted all the same. `covers`: put where its mounts
-    were, until `remount`; who opens a path there waits. Returns every point that is to be
-    mounted again: those given, with what they showed in the end, and copies in namespaces that
-    somebody made meanwhile. Blocks while dirty pages are written.
-    Raises InUse naming who keeps it busy, with everything mounted as before; DeadlinePassed when
-    the storage hangs, and then the mounts may be half gone: `dismount_dead` or `remount` go on.
+    `others`: and every other mount that the same file system has by now. The file system is synced
+    first; without `must_sync` one that cannot be synced any more (it met an error, which its users
+    were told) is dismounted all the same. `covers`: put where its mounts were, until `remount`; who
+    opens a path there waits. Returns every point that is to be mounted again: those given, with
+    what they showed in the end, and the others; without the surplus of strangers (see `recording`),
+    which is dismounted for good, first, and lost also when the rest is refused: `note` is told
+    whose it was. Blocks while dirty pages are written. Raises InUse naming who keeps it busy, with
+    everything mounted as before; DeadlinePassed when the storage hangs, and then the mounts may be
+    half gone: `dismount_dead` or `remount` go on.
     """
     if not points or _has_changed_hands(points[-1]):
         return tuple(points)
     with nullcontext() if must_sync else suppress(StorageFailed):
         sync(points, sync_seconds)
+    points, beyond = parted(with_all_others(points) if others else points)
+    for finding in about_surplus(beyond):
+        note(finding)
+    pinned = dismount_first(points, beyond, dismount_seconds)
     done = _dismount_some(points, dismount_seconds, covers)
     deadline = time.monotonic() + _LET_GO_SECONDS
     try:
+        refuse_left(dismount_unrecorded(pinned, dismount_seconds))
         while not _is_let_go(points[-1]):
             # Not by their numbers: the kernel gives those of the ones that are gone to the next.
             places = {(each.namespace, each.path) for each in done}
@@ -101,7 +122,10 @@ def dismount(
     except InUse:
         _mount_again(done)
         raise
-    return done
+    kept = recordable(done)
+    for finding in about_surplus(surplus(done, kept)):  # of what was mounted meanwhile
+        note(finding)
+    return kept
 
 
 def _dismount_some(
@@ -146,20 +170,16 @@ def _named(points: Sequence[MountPoint]) -> str:
 def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
     """Sync through the first mount that is still there; runs in the child."""
     visitor = Visitor()
-    for point in reversed(points):
-        if point.namespace not in ways:
-            continue
-        visitor.enter(ways[point.namespace])
-        if not is_there(point, visitor.mounts()):
-            continue
-        with suppress(OSError):
-            spot = os.open(point.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-            try:
-                if visitor.mount_number(spot) == point.id:
-                    _sync(spot, point.path)
-                    return
-            finally:
-                os.close(spot)
+    for there, _ in _tables(visitor, points[::-1], ways):
+        for point in there:
+            with suppress(OSError):
+                spot = os.open(point.path, _TO_SYNC)
+                try:
+                    if visitor.mount_number(spot) == point.id:
+                        _sync(spot, point.path)
+                        return
+                finally:
+                    os.close(spot)
 
 
 def _sync(spot: int, path: str) -> None:
@@ -181,7 +201,7 @@ def _dismount_all(
     own = own_namespace()
     visitor = Visitor()
     covering = None if covers is None else Covering(visitor, covers, points)
-    wanted = [_as_now(visitor, point, ways) for point in points]
+    wanted = _as_now(visitor, points, ways)
     gone = next((each for each in wanted if each.shows_deleted and each.namespace in ways), None)
     if gone is not None:
         return _about_deleted(gone, own), wanted
@@ -221,15 +241,29 @@ def _dismount_all(
     return refusal, found
 
 
-def _as_now(visitor: Visitor, point: MountPoint, ways: Mapping[int, int]) -> MountPoint:
-    """The point with what it shows now."""
-    if point.namespace not in ways:
-        return point
-    visitor.enter(ways[point.namespace])
-    for each in visitor.mounts():
-        if is_there(point, [each]):
-            return replace(point, inside=each.root.lstrip("/"))
-    return point
+def _tables(
+    visitor: Visitor, points: Sequence[MountPoint], ways: Mapping[int, int]
+) -> Iterator[tuple[list[MountPoint], dict[int, Mount]]]:
+    """Those of these mounts that are there, and their mount table, namespace by namespace; the
+    visitor is in it meanwhile. A table is read once: a stranger's may be long."""
+    for namespace in dict.fromkeys(point.namespace for point in points):
+        if namespace in ways:
+            visitor.enter(ways[namespace])
+            table = {each.identifier: each for each in visitor.mounts()}
+            theirs = [each for each in points if each.namespace == namespace and each.id in table]
+            yield [each for each in theirs if is_there(each, [table[each.id]])], table
+
+
+def _as_now(
+    visitor: Visitor, points: Sequence[MountPoint], ways: Mapping[int, int]
+) -> list[MountPoint]:
+    """The points, with what each shows now."""
+    shown_now = {
+        point: table[point.id].root.lstrip("/")
+        for there, table in _tables(visitor, points, ways)
+        for point in there
+    }
+    return [replace(point, inside=shown_now.get(point, point.inside)) for point in points]
 
 
 def _about_deleted(point: MountPoint, own: int) -> _Refusal:
@@ -284,16 +318,13 @@ def _copy_visible(
     copies: dict[int, Piece],
 ) -> None:
     """Copy what was not copied yet and is not hidden by another mount of the same file system."""
-    for point in points:
-        if point.id in copies:
-            continue
-        visitor.enter(ways[point.namespace])
-        if not is_there(point, visitor.mounts()):
-            continue
-        spot = mount_api.open_place(point.path)
-        if visitor.mount_number(spot) == point.id:
-            copies[point.id] = _copy(point, spot)
-        os.close(spot)
+    missing = [point for point in points if point.id not in copies]
+    for there, _ in _tables(visitor, missing, ways):
+        for point in there:
+            spot = mount_api.open_place(point.path)
+            if visitor.mount_number(spot) == point.id:
+                copies[point.id] = _copy(point, spot)
+            os.close(spot)
 
 
 def _copy(point: MountPoint, spot: int) -> Piece:

@@ -5,11 +5,13 @@ Reads /proc only; does not block. Must never change anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
+from holdfast.mountpoints.recording import about_recording
 from holdfast.mountpoints.whereabouts import in_words, umount_command
 from holdfast.system.mounts.mount_api import UNREPRODUCIBLE_OPTIONS
 
@@ -31,15 +33,34 @@ def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[
         )
         for other in nested_mounts(points)
     ]
+    found += about_recording(points)
     owners = foreign_namespaces(points)
+    found += _about_locked(points, owners)
     groups = {point.peer_group for point in points}
     for point in points:
-        found += _obstacles_of(point, owners, groups)
+        found += _obstacles_of(point, groups)
         if not point.is_within_reach:
             found.append(_about_beyond_reach(point))
         if point.shows_deleted:
             found.append(_about_deleted(point, is_broken=is_broken))
     return found
+
+
+def _about_locked(points: Sequence[MountPoint], foreign: set[int]) -> list[Finding]:
+    """One for each namespace: a stranger may have as many mounts in his as he likes."""
+    firsts = {each.namespace: each for each in points if each.namespace in foreign}
+    counts = Counter(each.namespace for each in points)
+    return [
+        Finding(
+            "locked mount",
+            Verdict.LIMITED,
+            f"{in_words(first)}{f' and {counts[number] - 1} more' if counts[number] > 1 else ''}"
+            " belongs to another user namespace",
+            "A mount that was copied into it is locked there; the dismount may be refused.",
+            "Stop what runs there if it is.",
+        )
+        for number, first in firsts.items()
+    ]
 
 
 def _about_deleted(point: MountPoint, *, is_broken: bool) -> Finding:
@@ -63,7 +84,7 @@ def _about_beyond_reach(point: MountPoint) -> Finding:
     )
 
 
-def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> list[Finding]:
+def _obstacles_of(point: MountPoint, groups: set[int]) -> list[Finding]:
     found = []
     if point.path == "/":
         found.append(
@@ -73,16 +94,6 @@ def _obstacles_of(point: MountPoint, foreign: set[int], groups: set[int]) -> lis
                 f"it is the root directory of the mount namespace of process {point.witness_pid}",
                 "The root of a namespace cannot be dismounted.",
                 "Stop the container or service that has it as its root.",
-            )
-        )
-    if point.namespace in foreign:
-        found.append(
-            Finding(
-                "locked mount",
-                Verdict.LIMITED,
-                f"{in_words(point)} belongs to another user namespace",
-                "A mount that was copied into it is locked there; the dismount may be refused.",
-                "Stop what runs there if it is.",
             )
         )
     if point.master_group and point.master_group not in groups:

@@ -56,7 +56,7 @@ def detach_volume(
     reporter.say("unmount")
     stack = examine_stack(settings, name)
     gate_device().check_unused(settings, name)
-    points = dismount(_points_of(stack), must_sync=False)
+    points = dismount(_points_of(stack), must_sync=False, note=reporter.find)
     _dismount_orphans(volume)
     take_down(settings, name, stack, refused=lambda: _mount_again(points), reporter=reporter)
 

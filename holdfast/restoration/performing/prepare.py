@@ -15,7 +15,7 @@ from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import Blocked, HoldfastError
-from holdfast.model.finding import Verdict
+from holdfast.model.finding import Finding, Verdict
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.restoration import Mode, Restoration, RestorationStage
 from holdfast.model.volume import Volume
@@ -26,6 +26,7 @@ from holdfast.restoration.copying.online import OnlineCopy, copy_online
 from holdfast.restoration.copying.process.child import Copying
 from holdfast.restoration.performing.copy_source import device_of, source_of
 from holdfast.restoration.records.record import (
+    MOST_TOLD,
     CopyPass,
     Intent,
     PrepareResult,
@@ -83,7 +84,7 @@ def intent_of(assessment: Assessment) -> Intent:
     return Intent(
         mode=mode,
         old=volume,
-        points=facts.points,
+        points=recordable(facts.points),
         deadline_seconds=plan.deadline_seconds,
         new=None if facts.new is None else facts.new.volume,
         existed=() if facts.new is None else facts.new.existed,
@@ -92,8 +93,18 @@ def intent_of(assessment: Assessment) -> Intent:
         is_dead=facts.is_dead,
         is_broken=facts.is_broken,
         refuses_confined=not facts.request.forced and not facts.is_broken,
-        findings=tuple(each for each in plan.findings if each.verdict is not Verdict.OK),
+        findings=_told(plan.findings),
     )
+
+
+def _told(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Those that are not in order, without repetition; the first ones of very many."""
+    found = tuple(dict.fromkeys(each for each in findings if each.verdict is not Verdict.OK))
+    more = len(found) - MOST_TOLD
+    if more <= 0:
+        return found
+    words = f"{more} more of them, which holdfast assess shows"
+    return (*found[:MOST_TOLD], Finding("findings", Verdict.LIMITED, words))
 
 
 def mode_of(assessment: Assessment) -> Mode:

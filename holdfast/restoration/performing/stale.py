@@ -22,6 +22,7 @@ from holdfast.model.plan import StepName, Strategy
 from holdfast.model.restoration import Mode, RestorationStage
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.recording import recordable
 from holdfast.restoration.performing.finish import finish, undone
 from holdfast.restoration.performing.prepare import begin
 from holdfast.restoration.performing.runner import Runner
@@ -59,7 +60,7 @@ def rebind_stale(
     intent = Intent(
         mode=Mode.STALE,
         old=volume,
-        points=now,
+        points=recordable(now),
         stale_points=tuple(old),
         deadline_seconds=deadline_seconds,
         # The same super block is mounted again: what is stale is the mount alone.

@@ -16,12 +16,15 @@ from typing import Any
 from holdfast.errors import CannotRecord, UnreadableRecord
 from holdfast.model.bounded import read_json, seconds, typed
 from holdfast.model.finding import Finding
-from holdfast.model.mountpoint import MountPoint
+from holdfast.model.mountpoint import MountPoint, crowd_in_words
 from holdfast.model.restoration import Mode, Restoration
 from holdfast.model.volume import Volume
 from holdfast.restoration.copying.sides import CopySource
 from holdfast.restoration.records.first_version import from_first_version
 from holdfast.system.fuse.cover import CoverServer
+
+MOST_TOLD = 200
+"""Findings that are written down at once: a stranger may give rise to as many as he likes."""
 
 VERSION = 1
 """Of the form below. A record without a version is of 0.1.0, see first_version."""
@@ -220,8 +223,9 @@ def checked_json(restoration: Restoration, record: RestorationRecord) -> dict[st
         _read(restoration, read_json(json.dumps(values)))
     except ValueError as error:
         raise CannotRecord(
-            f"what is found out of {restoration.volume} could not be read again: {error}",
-            "See holdfast assess: who has more mounts, or longer names, than can be written down.",
+            f"what is found out of {restoration.volume} could not be read again: {error}"
+            f"{crowd_in_words(record.points)}",
+            "Dismount what is there, or end that process, then try again.",
         ) from error
     return values
 

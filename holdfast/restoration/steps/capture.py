@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from holdfast.model.plan import StepName
 from holdfast.mountpoints.capture import capture
+from holdfast.mountpoints.recording import about_recording, recordable
 from holdfast.restoration.records.work import Work
+from holdfast.restoration.steps.mounting import tell_of_lost
 
 
 class CaptureStep:
-    """Records every mount of the volume."""
+    """Records the mounts of the volume."""
 
     name = StepName.CAPTURE
 
@@ -17,9 +19,10 @@ class CaptureStep:
         return False
 
     def do(self, work: Work) -> str:
-        """Write down every mount point."""
+        """Write down every mount point that is to be made again; tell whose are left out."""
         points = capture(work.old.mount.path)
-        work.remember(captured=points)
+        work.remember(captured=recordable(points))
+        tell_of_lost(work, about_recording(points))
         namespaces = len({point.namespace for point in points})
         return f"{len(points)} mounts in {namespaces} namespaces"
 

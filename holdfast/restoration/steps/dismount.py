@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 
 from holdfast.adopted.nameless_image import keep_nameless
+from holdfast.model.finding import Finding
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
-from holdfast.mountpoints.dead import dismount_dead
+from holdfast.mountpoints.dead import abort, dismount_dead
 from holdfast.mountpoints.dismount import dismount
+from holdfast.mountpoints.unrecorded import dismount_dead_first
+from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
-from holdfast.restoration.steps.mounting import make_covers_for, mount_storage
+from holdfast.restoration.steps.mounting import make_covers_for, mount_storage, tell_of_lost
 from holdfast.restoration.steps.parked import outcomes_of, parked
 
 
@@ -38,17 +41,22 @@ class DismountStep:
         if points and keep_nameless(points[-1]):
             work.say("its image has no name any more: the loop device keeps it")
         covers = make_covers_for(work)
+        lost: list[Finding] = []
         try:
             if not work.intent.is_broken:
-                gone = dismount(points, covers=covers)
+                gone = dismount(points, covers=covers, note=lost.append)
                 if gone != points:  # renamed meanwhile, or mounted in new namespaces, too
-                    work.remember(captured=tuple(gone))
+                    work.remember(captured=gone)
                 return f"{len(gone)} mounts"
-            findings = dismount_dead(points, covers)
+            abort(points)  # whoever looks at one of its mounts is answered from now on
+            if points:
+                points, lost = dismount_dead_first(points)
+            findings = dismount_dead(points, covers)[:MOST_TOLD]
         finally:
             if covers is not None:
                 covers.close()
             work.note_time_taken()
+            tell_of_lost(work, lost)
         work.remember(forced=tuple(findings))
         return "; ".join(finding.found for finding in findings) or f"{len(points)} mounts"
 

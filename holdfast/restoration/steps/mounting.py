@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from holdfast.errors import HoldfastError, NotAttached
 from holdfast.model.finding import Finding, Verdict
@@ -13,6 +14,7 @@ from holdfast.mountpoints.capture import by_somebody_else, newcomers
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
+from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.storage.old_and_new import bring_up
 from holdfast.system.children.expendable import in_expendable_child
@@ -67,6 +69,12 @@ def make_covers_for(work: Work) -> Covers | None:
         covers.close()
         raise
     return covers
+
+
+def tell_of_lost(work: Work, findings: Sequence[Finding]) -> None:
+    """Add to the receipt what it does not say yet of mounts that will not be made again."""
+    known = {each.found for each in (*work.intent.findings, *work.record.findings)}
+    work.tell([each for each in findings if each.found not in known][:MOST_TOLD])
 
 
 def release_covers(work: Work) -> None:

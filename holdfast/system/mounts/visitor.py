@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from holdfast.system.mounts.mount_table import Mount, parse_mountinfo
 from holdfast.system.proc_text import number_of
@@ -23,9 +24,19 @@ from holdfast.system.proc_text import number_of
 _PROC = Path("/proc")
 _CLONE_NEWNS = 0x00020000  # <linux/sched.h>
 _MS_REC, _MS_PRIVATE, _MS_SLAVE = 1 << 14, 1 << 18, 1 << 19  # <linux/mount.h>
-_NS_GET_USERNS = 0xB701  # <linux/nsfs.h>
+_NS_GET_USERNS, _NS_GET_PARENT, _NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB704  # <linux/nsfs.h>
+_UID_BYTES = 4  # uid_t
 _MNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8  # <linux/fs.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Owner(NamedTuple):
+    """Who answers for the mounts in a user namespace that is not ours."""
+
+    uid: int
+    """The user who made it."""
+    space: int
+    """The inode number of one that we made ourselves: each is a container of its own. Else 0."""
 
 
 def open_namespaces(wanted: Iterable[tuple[int, int]]) -> dict[int, int]:
@@ -60,13 +71,36 @@ def has_foreign_owner(namespace_descriptor: int) -> bool:
     Mounts that were copied into such a one are locked there (mount_namespaces(7)).
     """
     try:
-        owner = fcntl.ioctl(namespace_descriptor, _NS_GET_USERNS)
+        return foreign_owner(namespace_descriptor) is not None
     except OSError:
         return True
+
+
+def foreign_owner(namespace_descriptor: int) -> Owner | None:
+    """Who answers for the other user namespace that a mount namespace belongs to.
+
+    None: it belongs to this process's own. Else the user who made it, and whatever lies between it
+    and ours: whoever has subordinate users cannot pass for many people. Raises OSError where that
+    is not to be found out: EPERM for one that does not lie within ours.
+    """
+    own = (_PROC / "self/ns/user").stat().st_ino
+    space = fcntl.ioctl(namespace_descriptor, _NS_GET_USERNS)
     try:
-        return os.fstat(owner).st_ino != (_PROC / "self/ns/user").stat().st_ino
+        number = os.fstat(space).st_ino
+        if number == own:
+            return None
+        while True:
+            above = fcntl.ioctl(space, _NS_GET_PARENT)
+            if os.fstat(above).st_ino == own:
+                os.close(above)
+                break
+            os.close(space)
+            space, number = above, os.fstat(above).st_ino
+        answer = fcntl.ioctl(space, _NS_GET_OWNER_UID, bytes(_UID_BYTES))
+        uid = int.from_bytes(answer, sys.byteorder)
+        return Owner(uid, number if uid == os.geteuid() else 0)
     finally:
-        os.close(owner)
+        os.close(space)
 
 
 class Visitor:
@@ -99,6 +133,10 @@ class Visitor:
     def mounts(self) -> list[Mount]:
         """The mount table of the namespace this process is in; does not touch the mounts."""
         return parse_mountinfo(self._read("mountinfo"))
+
+    def table_length(self) -> int:
+        """How many mounts the namespace has: what reading its table takes grows with that."""
+        return self._read("mountinfo").count(b"\n")
 
     def mount_number(self, descriptor: int) -> int:
         """The mount (mountinfo, first field) that a descriptor of ours is open on."""

@@ -167,7 +167,7 @@ def _dismount_copies(number: str, name: str) -> None:
     own = mount_namespace(os.getpid())
     copies = [point for point in capture_device(number) if point.namespace != own]
     try:
-        dismount(copies)
+        dismount(copies, others=False)
     except InUse as error:
         raise InUse(
             f"the gate's device of {name} has a copy elsewhere: {error.message}", error.mend
