@@ -24,8 +24,8 @@ class Receipt:
     id: str
     volume: str
     strategy: str
-    """failover | hold | takeover | keeper-takeover | replacement | resync | journal | state | lost
-    (docs/gate.md says what each means)"""
+    """failover | hold | takeover | keeper-takeover | standstill | replacement | resync | journal |
+    state | name | bad-place | lost (docs/gate.md says what each means)"""
     cause: str
     started: float
     finished: float

@@ -14,6 +14,10 @@ from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import LEG
 
+STANDSTILL_SECONDS = 5.0
+"""A gate that stood still for so long (its default hang time-out) says so in a receipt:
+applications have waited, and nothing else tells why."""
+
 
 class Watchdog:
     """Of one worker. `replace` has a successor do the work of a hand that was given up."""
@@ -31,6 +35,7 @@ class Watchdog:
         missed = watching.look()
         if missed is not None:
             mirror.hold.stood_still(*missed)
+            self._tell_of(*missed)
         limit = int(self._hang_timeout_seconds * 1e9)
         longest = 0
         for hand in mirror.hands.all():
@@ -47,6 +52,17 @@ class Watchdog:
                 if not mirror.uses(number):
                     self._leave(number)
         return min(watching.round_seconds, max(0.001, (limit - longest) / 1e9))
+
+    def _tell_of(self, begin_ns: int, end_ns: int) -> None:
+        """Nobody served, or looked for storage, in that time."""
+        seconds = (min(end_ns, monotonic_ns()) - begin_ns) / 1e9
+        if seconds < STANDSTILL_SECONDS:
+            return
+        what = f"the gate was stopped, or got no processor, for {seconds:.1f} s"
+        incident = self._mirror.incidents.reflex("standstill", what, begin_ns)
+        incident.step("the gate goes on", what)
+        if incident.strategy == "standstill":
+            incident.resolve("continued")
 
     def _leave(self, number: int) -> None:
         """A leg has failed because it hangs: nobody waits for it any longer.

@@ -22,7 +22,7 @@ from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.system.files.durable import replace_durably
 
 GRAVITY = (
-    *("resync", "replacement", "takeover", "keeper-takeover"),
+    *("resync", "replacement", "standstill", "takeover", "keeper-takeover"),
     *("state", "journal", "failover", "name", "hold"),
 )
 """Strategies, the gravest last."""

@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.processes.partner import SHORTEST_LIMIT_SECONDS
+from holdfast.gate.processes.watchdog import STANDSTILL_SECONDS
 from holdfast.gate.runtime import shared_page
 from tests.faults import stopped
 from tests.kernel.fault.bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
@@ -98,9 +99,10 @@ def test_both_for_a_while(bench: Bench) -> None:
     assert bench.activity is not None
     before = bench.counters()
     with stopped([before.keeper_pid, before.worker_pid]):
-        bench.activity.waits(SHORTEST_LIMIT_SECONDS + 1.0)
+        bench.activity.waits(STANDSTILL_SECONDS + 0.5)
     bench.activity.goes_on()
     rounds(bench, 4)
+    assert "stopped, or got no processor" in bench.wait_for_receipt("standstill")["cause"]
     after = bench.counters()
     assert (after.keeper_pid, after.worker_pid) == (before.keeper_pid, before.worker_pid)
     bench.check(2)
