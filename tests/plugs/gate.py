@@ -111,7 +111,7 @@ class MemoryGate:
             self.medium(number).answers.set()
         self.front.close()
         wait_until(self.server.stopped.is_set)
-        self.run(self.mirror.close_cleanly)
+        self.run(self.recovery.upkeep.close_cleanly)
         assert self.failure is None, self.failure
 
     def _new_worker(self) -> None:

@@ -9,28 +9,44 @@ bit until then: whoever comes after a death begins again with all that have one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING
 
 from holdfast.gate.data.bad_places import BadPlaceError
+from holdfast.gate.data.ranges import Ranges
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.leg import Leg, zero_all
+from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.superblock import REGION_BYTES
 from holdfast.gate.runtime import shared_page
-from holdfast.gate.runtime.claims import Hand
-from holdfast.gate.runtime.incidents import Incident
+from holdfast.gate.runtime.claims import Hand, Hands
+from holdfast.gate.runtime.incidents import Incident, Incidents
 from holdfast.system.resources.memory import aligned_buffer
-
-if TYPE_CHECKING:
-    from holdfast.gate.data.mirror import Mirror
 
 
 class Equalising:
     """Of one mirror. `before_reading` is called by every reader, the others by the main thread."""
 
-    def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
+    def __init__(
+        self,
+        cells: memoryview,
+        hands: Hands,
+        incidents: Incidents,
+        roster: Roster,
+        ranges: Ranges,
+        unit_bytes: int,
+        read: Callable[[Hand, memoryview, int, int], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """`unit_bytes`: the smallest place that can be bad. `read`: as Mirror.read_once."""
+        self._cells = cells
+        self._hands = hands
+        self._incidents = incidents
+        self._roster = roster
+        self._ranges = ranges
+        self._unit_bytes = unit_bytes
+        self._read = read
+        self._wake = wake
         self.unequal: set[int] = set()
         """Regions that may differ between legs in sync."""
         self._incident: Incident | None = None
@@ -48,9 +64,9 @@ class Equalising:
         self.unequal = set(regions)
         if self.unequal:
             cause = "writes were under way when the gate ended"
-            self._incident = self._mirror.incidents.begin("resync", cause)
+            self._incident = self._incidents.begin("resync", cause)
             self._incident.step("legs made equal", f"{len(self.unequal)} regions")
-            self._mirror.cells[shared_page.EQUALISING] = 1
+            self._cells[shared_page.EQUALISING] = 1
 
     def tend(self) -> None:
         """Have the background thread at work as long as there is something to do."""
@@ -58,9 +74,9 @@ class Equalising:
             return
         if self.stopping.is_set():
             return
-        if self.unequal and len(self._mirror.roster.writers) > 1:
-            self._task = LegTask(self._mirror.hands, self._all, awaited=False)
-        elif not self._mirror.roster.unsettled:
+        if self.unequal and len(self._roster.writers) > 1:
+            self._task = LegTask(self._hands, self._all, awaited=False)
+        elif not self._roster.unsettled:
             self._end()
 
     def _end(self) -> None:
@@ -69,7 +85,7 @@ class Equalising:
             self._incident.resolve("one leg is left" if self.unequal else "equal")
             self._incident = None
         self.unequal.clear()
-        self._mirror.cells[shared_page.EQUALISING] = 0
+        self._cells[shared_page.EQUALISING] = 0
 
     def before_reading(self, hand: Hand, offset: int, length: int) -> None:
         """Make the regions of that range equal. Raises HoldExpired, GivenUp."""
@@ -79,38 +95,37 @@ class Equalising:
                 self._make_equal(hand, region)
 
     def _all(self, hand: Hand) -> None:
-        rate = self._mirror.roster.configuration.resync_bytes_per_second
+        rate = self._roster.configuration.resync_bytes_per_second
         started, done = monotonic(), 0
         while (left := self.unequal.copy()) and not self.stopping.is_set():
-            if len(self._mirror.roster.writers) < 2:
+            if len(self._roster.writers) < 2:
                 break
             self._make_equal(hand, min(left))
             done += REGION_BYTES
             if rate:
                 self.stopping.wait(max(0.0, done / rate - (monotonic() - started)))
-        self._mirror.wake()
+        self._wake()
 
     def _make_equal(self, hand: Hand, region: int) -> None:
-        mirror = self._mirror
         offset = region * REGION_BYTES
-        length = min(REGION_BYTES, mirror.size_bytes - offset)
-        entered = not mirror.ranges.holds(hand)
+        length = min(REGION_BYTES, self._roster.configuration.size_bytes - offset)
+        entered = not self._ranges.holds(hand)
         if entered:
-            mirror.ranges.enter(hand, offset, length)
+            self._ranges.enter(hand, offset, length)
         try:
             if region in self.unequal:
                 self._copy(hand, memoryview(aligned_buffer(length))[:length], offset)
                 self.unequal.discard(region)
         finally:
             if entered and not hand.given_up:
-                mirror.ranges.leave(hand)
+                self._ranges.leave(hand)
 
     def _copy(self, hand: Hand, view: memoryview, offset: int) -> None:
         """Give all what the first in sync has; what none can read is left out, unit by unit."""
-        mirror, unit = self._mirror, self._mirror.owed.unit_bytes
-        legs = mirror.roster.readers[:1], mirror.roster.writers
+        roster, unit = self._roster, self._unit_bytes
+        legs = roster.readers[:1], roster.writers
         try:
-            mirror.read_once(hand, view, offset, monotonic_ns())
+            self._read(hand, view, offset, monotonic_ns())
         except BadPlaceError:
             if len(view) > unit:
                 half = max(unit, len(view) // 2 // unit * unit)
@@ -120,9 +135,9 @@ class Equalising:
         for leg in legs[1]:
             if leg not in legs[0]:
                 self._write(hand, leg, view, offset)
-        if mirror.roster.unsettled:
-            mirror.roster.settle(hand)
-        if legs != (mirror.roster.readers[:1], mirror.roster.writers):  # it may be another's
+        if roster.unsettled:
+            roster.settle(hand)
+        if legs != (roster.readers[:1], roster.writers):  # it may be another's
             self._copy(hand, view, offset)
 
     def _write(self, hand: Hand, leg: Leg, view: memoryview, offset: int) -> None:
@@ -134,6 +149,6 @@ class Equalising:
                 zero_all(hand, leg, offset, len(view), keep_allocated=False)
         except OSError as error:
             hand.leave()
-            self._mirror.roster.fail(leg, f"made equal: {error.strerror}")
+            self._roster.fail(leg, f"made equal: {error.strerror}")
         else:
             hand.leave()

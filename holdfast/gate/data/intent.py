@@ -4,8 +4,7 @@ A region's bit is durable on every in-sync leg before the region's data is writt
 lazily, long after the data was flushed on all legs. So after a crash, or when a failed leg returns,
 only regions with a bit need to be copied. While any member is away no bit is cleared.
 
-There is one bitmap at a time and a lock of it, the mirror's `bitmap_lock`: whoever changes bits
-asks for the bitmap when it has the lock, because a growth puts another in its place meanwhile.
+See `bitmap_on_legs` for how bits become durable.
 """
 
 from __future__ import annotations

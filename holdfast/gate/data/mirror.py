@@ -8,7 +8,6 @@ against an array of blocks.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,11 +15,13 @@ from time import monotonic_ns
 
 from holdfast.coordination import COORDINATOR, Coordinator
 from holdfast.gate.data.bad_places import BadPlaceError, BadPlaces
+from holdfast.gate.data.bitmap_on_legs import BitmapOnLegs
 from holdfast.gate.data.equalising import Equalising
 from holdfast.gate.data.hold import Hold
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.owed import Owed
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.reflexes import Reflexes
 from holdfast.gate.data.repaying import Repaying, Replay
 from holdfast.gate.data.room import Room, Waiting
 from holdfast.gate.data.unflushed import JOURNAL
@@ -30,15 +31,10 @@ from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.epoch_memory import STATE, EpochMemory
 from holdfast.gate.members.leg import NO_SPACE, Leg, zero_all
 from holdfast.gate.members.roster import Roster
-from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
-from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.watching import Watching
 from holdfast.model.volume import JournalFailurePolicy
-
-ASK_AGAIN_SECONDS = 1.0
-"""How often a coordinator that did not answer is asked again."""
 
 
 class Mirror:
@@ -52,41 +48,56 @@ class Mirror:
         hands: Hands,
         incidents: Incidents,
         coordinator: Coordinator = COORDINATOR,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
+        """`wake` has the main loop look at everything."""
         self.cells = cells
         self.hands = hands
+        self.wake = wake
         self.incidents = incidents
         self.memory = EpochMemory(state_directory, configuration.epoch, cells, coordinator)
         self.roster = Roster(configuration, cells, self.memory)
-        self.roster.on_last_lost = self._last_lost
-        self.roster.on_failed = self._leg_failed
-        self.memory.on_unsaved = self._unsaved
         self.watching = Watching(configuration.hang_timeout_seconds)
         """What the main loop has seen, which judges storage."""
         self.hold = Hold(cells, configuration.hold_timeout_seconds, self.watching)
+        self.reflexes = Reflexes(cells, self.roster, self.hold, incidents, wake)
         self.ranges = Ranges()
         self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)
-        self.bitmap = Bitmap(configuration.size_bytes)
-        self.bitmap_lock = threading.Lock()
+        bitmap = Bitmap(configuration.size_bytes)
+        self.intent = BitmapOnLegs(self.roster, self.places, bitmap)
         self.owed = Owed(configuration.sector_bytes)
-        self.repaying = Repaying(self)
-        self.equalising = Equalising(self)
-        self._bits_given_up = 0
-        """The epoch in which the last leg could not keep a page of the bitmap."""
+        self.repaying = Repaying(
+            cells,
+            incidents,
+            self.roster,
+            self.ranges,
+            self.owed,
+            log=lambda: self.log,
+            store=self.store,
+            changed=self._has_position,
+        )
+        self.equalising = Equalising(
+            cells,
+            hands,
+            incidents,
+            self.roster,
+            self.ranges,
+            self.owed.unit_bytes,
+            read=self.read_once,
+            wake=wake,
+        )
         self.journal_directory = state_directory / "journal"
         self.log: WriteLog = Unjournalled(self.journal_directory, self.journal_failed)
         self.written = True
         """Whether anything was written since the position was recorded last."""
         self.flushed_position = configuration.recorded_position
-        self.wake: Callable[[], None] = lambda: None
-        self._checkpoint_lock = threading.Lock()
         self.room = Room(
             self.roster,
             self.hold,
             incidents,
             self.watching,
-            began=self._look_after_it,
-            again=lambda: self.storage_back("room again"),
+            began=wake,
+            again=lambda: self.reflexes.storage_back("room again"),
         )
 
     def open_journal(self, hand: Hand | None = None, *, seal: bool) -> None:
@@ -99,17 +110,6 @@ class Mirror:
         with hand.inside(JOURNAL) if hand is not None else nullcontext():
             log.open(configuration.recorded_position, seal=seal)
         self.log = log
-
-    @property
-    def unremembered(self) -> bool:
-        """Whether requests are held, with legs in sync, until the coordinator agrees to their
-        epoch."""
-        return bool(self.cells[shared_page.UNREMEMBERED])
-
-    @property
-    def _until_asked_again(self) -> float | None:
-        """Seconds for which a request waits that needs what the coordinator has not agreed to."""
-        return ASK_AGAIN_SECONDS if self.unremembered else None
 
     @property
     def size_bytes(self) -> int:
@@ -234,8 +234,8 @@ class Mirror:
         self.written = True
         try:
             while True:
-                if self.roster.has_siblings and not self.bitmap.covers(offset, length):
-                    self._intend(hand, offset, length)
+                if self.roster.has_siblings and not self.intent.bitmap.covers(offset, length):
+                    self.intent.intend(hand, offset, length)
                 stored = full = False
                 for leg in self.roster.writers:
                     hand.enter(leg.number)
@@ -254,13 +254,13 @@ class Mirror:
                     else:
                         hand.leave()
                         stored = stored or leg in self.roster.readers
-                if self.roster.unsettled and not self.settle(hand):
+                if self.roster.unsettled and not self.reflexes.settle(hand):
                     stored = False
                 if stored and not full and self.roster.readers:
                     write.stored = True
                     return
                 if not full:
-                    self.hold.wait_for_storage(self._until_asked_again, since_ns)
+                    self.reflexes.wait(since_ns)
         finally:
             self.room.over(write)
 
@@ -271,29 +271,21 @@ class Mirror:
             raise BadPlaceError(leg, "write", offset) from error
         self.roster.fail(leg, f"write: {error.strerror}")
 
-    def _takes_writes(self, hand: Hand, leg: Leg) -> bool:
-        """Whether a leg can be written elsewhere: a page of its bitmap, as it is."""
-        with hand.holding(self.bitmap_lock):
-            hand.enter(leg.number)
-            try:
-                leg.write_bitmap(self.bitmap.page(0), 0)
-            except OSError:
-                return False
-            finally:
-                hand.leave()
-        return True
-
     def flush(self, hand: Hand) -> None:
         """Make every answered write durable on all in-sync legs and in the journal.
 
         Raises HoldExpired, GivenUp. A leg whose flush fails is not flushed again: it has failed.
         """
-        position = self._flush(hand)
+        position = self.flush_all(hand)
         if self.log.active and position > self.flushed_position:
             self.flushed_position = position
             self.written = True  # there is a position to record
 
-    def _flush(self, hand: Hand) -> int:
+    def _has_position(self) -> None:
+        """There is a position to record."""
+        self.written = True
+
+    def flush_all(self, hand: Hand) -> int:
         """Flush everything; the journal position up to which the legs are durable now."""
         roster = self.roster
         since_ns = monotonic_ns()
@@ -313,178 +305,36 @@ class Mirror:
                 else:
                     hand.leave()
                     flushed.append(leg)
-            if roster.unsettled and not self.settle(hand):
+            if roster.unsettled and not self.reflexes.settle(hand):
                 flushed.clear()
             readers = roster.readers
             if readers and all(leg in flushed for leg in readers):  # one may have joined meanwhile
                 return position
-            self.hold.wait_for_storage(self._until_asked_again, since_ns)
+            self.reflexes.wait(since_ns)
 
     def replay(self, hand: Hand, leg: Leg, position: int) -> tuple[int, Owed]:
         """Write onto a leg what the journal has and it lacks; bytes written, and what it cannot
         take at bad places, for `owe` when the leg is used. Raises OSError.
 
         A leg that is not here lacks it, too, perhaps without a bit that says so: the regions count
-        as written. `secure_bits` must follow before a position is recorded. The leg's bits were
+        as written. `intent.secure` must follow before a position is recorded. The leg's bits were
         taken before.
         """
-        lacking = Replay(self, hand, leg)
+        lacking = Replay(self.intent, self.is_bad_place, self.owed.unit_bytes, hand, leg)
         done = self.log.replay(hand, leg, position, lacking.note, lacking.failed)
         return done, lacking.owed
 
     def is_bad_place(self, hand: Hand, leg: Leg, error: OSError, offset: int, length: int) -> bool:
         """Whether a leg could not write there, and is well otherwise."""
-        return self.places.is_one(hand, leg, error, offset, length) and self._takes_writes(
-            hand, leg
-        )
-
-    def secure_bits(self, hand: Hand) -> None:
-        """Make every bit durable on the legs in sync."""
-        if self.roster.has_siblings:
-            with hand.holding(self.bitmap_lock):
-                self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
-
-    # --- upkeep -----------------------------------------------------------------------------
-
-    @property
-    def upkeep_due(self) -> bool:
-        """Whether `checkpoint` has anything to do."""
-        return bool(self.written or self.owed or self.memory.unsaved or self.unremembered)
-
-    def checkpoint(self, hand: Hand, *, flush: bool = False) -> None:
-        """Record on the legs how far they are durable, free the journal, clear idle bits.
-
-        Called about once a second, when nothing waits for it. Raises HoldExpired, GivenUp.
-        """
-        self.roster.save_again(hand)
-        self._end_unremembered()
-        if self.unremembered or not self.roster.readers:
-            return  # whatever follows would wait
-        if self.owed and (flush or self.repaying.due):
-            self.repaying.pay(hand)
-        if not self.written and not flush:
-            return
-        with hand.holding(self._checkpoint_lock):
-            self.written = False
-            recorded = self.roster.configuration.recorded_position
-            if self.owed and self.log.overfull:
-                self.repaying.carry(hand)
-            if flush or self.log.overfull or not self.log.active:
-                self.flushed_position = max(self.flushed_position, self._flush(hand))
-            position = max(self.flushed_position, recorded)
-            if position > recorded and self.roster.record_position(hand, position):
-                self.log.trim(hand, position)
-        if self.roster.has_siblings:
-            self._clear_idle(hand)
-
-    def close_cleanly(self, hand: Hand) -> None:
-        """Leave nothing to do for the next start: all flushed, no bits, no replay."""
-        if not self.roster.readers:
-            return
-        self.checkpoint(hand, flush=True)
-        self.equalising.stopping.set()
-        equal = not self.equalising.unequal
-        if equal and len(self.roster.readers) == len(self.roster.configuration.legs):
-            with hand.holding(self.bitmap_lock):
-                self.bitmap.bits[:] = bytes(len(self.bitmap.bits))
-                self._write_bitmap(hand, set(self.bitmap.pages()), flush=True)
-        self.roster.settle(hand)
-
-    def settle(self, hand: Hand) -> bool:
-        """Make the present epoch durable; False, and a hold begins, when the coordinator has not
-        agreed to it: nothing that needs it may be answered. As Roster.settle otherwise."""
-        if self.roster.settle(hand):
-            self._end_unremembered()
-            return True
-        reason = f"the epoch of the legs is not remembered: {self.memory.unsaved}"
-        self.hold.lose_storage(reason)
-        if not self.unremembered:
-            self.cells[shared_page.UNREMEMBERED] = 1  # later than the hold: whoever sees it ends it
-            self.incidents.reflex("hold", reason).step("held", self.memory.unsaved)
-            self.wake()
-        return False
-
-    def _end_unremembered(self) -> None:
-        """The hold for the coordinator ends, if it has agreed."""
-        if not self.unremembered:
-            return
-        with self.roster.lock:  # else the last leg could be lost just now
-            if self.roster.readers and not self.roster.unsettled:
-                self.storage_back("the epoch is remembered")
-
-    def _intend(self, hand: Hand, offset: int, length: int) -> None:
-        """Make the bits of a range durable on every in-sync leg before its data is written."""
-        with hand.holding(self.bitmap_lock):
-            pages = self.bitmap.mark(offset, length)
-            self._write_bitmap(hand, set(pages), flush=True)
-            self.bitmap.confirm(offset, length)
-
-    def _write_bitmap(self, hand: Hand, pages: set[int], *, flush: bool) -> None:
-        """Write bitmap pages to the in-sync legs; the caller holds the bitmap's lock."""
-        for leg in self.roster.readers:
-            hand.enter(leg.number)
-            try:
-                for page in pages:
-                    leg.write_bitmap(self.bitmap.page(page), page)
-            except OSError as error:
-                hand.leave()
-                if not self._go_without_bits(hand, leg, error, pages):
-                    self.roster.fail(leg, f"bitmap: {error.strerror}")
-                continue
-            try:
-                if flush:
-                    leg.flush()
-            except OSError as error:
-                hand.leave()
-                self.roster.fail(leg, f"bitmap: {error.strerror}")
-            else:
-                hand.leave()
-
-    def _go_without_bits(self, hand: Hand, leg: Leg, error: OSError, pages: set[int]) -> bool:
-        """Whether the last leg may go on although it cannot keep its bitmap, at a bad place.
-
-        Bits say what legs lack that are away: from this epoch on, which the caller settles before
-        it answers, they lack everything.
-        """
-        offset = bitmap_offset(leg.container_bytes, leg.size_bytes)
-        length = PAGE_BYTES * (max(pages) + 1)
-        last = self.roster.readers == (leg,)
-        if not last or not self.places.is_one(hand, leg, error, offset, length):
-            return False
-        if self.roster.configuration.epoch != self._bits_given_up:
-            self._bits_given_up = self.roster.distrust_bits()
-        return True
-
-    def _clear_idle(self, hand: Hand) -> None:
-        """Clear bits of regions that are the same everywhere, while every member is in sync."""
-        if len(self.roster.readers) != len(self.roster.configuration.legs):
-            return
-        self.flush(hand)
-        with hand.holding(self.bitmap_lock):
-            pages = self.bitmap.clear_idle(self.ranges, self.equalising.unequal)
-            if pages:
-                self._write_bitmap(hand, pages, flush=False)
-        if any(self.bitmap.bits):
-            self.written = True  # come again until all bits are cleared
-
-    def use_bitmap(self, bitmap: Bitmap) -> None:
-        """Go on with the bitmap of a grown volume; the caller holds the bitmap's lock."""
-        self.bitmap = bitmap
+        is_one = self.places.is_one(hand, leg, error, offset, length)
+        return is_one and self.intent.takes_writes(hand, leg)
 
     def promote(self, hand: Hand, leg: Leg) -> bool:
         """Make a leg that has all data a source: it gets the bits, then the new epoch.
 
         False when it failed meanwhile. Raises OSError when it fails now.
         """
-        with hand.holding(self.bitmap_lock):
-            hand.enter(leg.number)
-            try:
-                for page in self.bitmap.pages():
-                    leg.write_bitmap(self.bitmap.page(page), page)
-                leg.flush()
-            finally:
-                hand.leave()
-            promoted = self.roster.promote(leg)
+        promoted = self.intent.promote(hand, leg)
         self.roster.settle(hand)
         return promoted
 
@@ -519,37 +369,6 @@ class Mirror:
     def uses(self, number: int) -> bool:
         """Whether requests still go to that leg (or to the journal)."""
         return self.log.active if number == JOURNAL else number in self.roster.present
-
-    def _look_after_it(self) -> None:
-        self.wake()
-
-    def _leg_failed(self, leg: Leg, reason: str) -> None:
-        incident = self.incidents.reflex("failover", f"leg {leg.number} {reason}")
-        incident.step(f"leg {leg.number} failed", reason)
-        self.wake()
-
-    def _last_lost(self, leg: Leg, reason: str) -> None:
-        self.cells[shared_page.UNREMEMBERED] = 0
-        self.hold.lose_storage(f"leg {leg.number} ({leg.url}) {reason}; no leg is left")
-        incident = self.incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
-        incident.step(f"leg {leg.number} lost, held", reason)
-        self.wake()
-
-    def _unsaved(self, reason: str) -> None:
-        incident = self.incidents.reflex("state", f"gate.json cannot be written: {reason}")
-        incident.step("gate.json is behind the legs", reason)
-
-    def storage_back(self, how: str, replayed: int = 0) -> None:
-        """A current leg is present again: end the hold."""
-        if self.roster.superseded:
-            return
-        self.cells[shared_page.UNREMEMBERED] = 0
-        self.hold.regain_storage()
-        for incident in self.incidents.open:
-            if incident.strategy == "hold" and not incident.resolved_ns and not incident.manual:
-                incident.bytes_replayed += replayed
-                incident.step(how, "continued")
-        self.wake()
 
     def journal_failed(self, reason: str) -> None:
         """Stop the volume or go on without a journal, as the policy says; never in silence."""

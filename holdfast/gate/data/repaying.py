@@ -7,19 +7,21 @@ journal works, all of it is found again by whoever comes next.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING
 
 from holdfast.gate.data.bad_places import STRATEGY, BadPlaceError
+from holdfast.gate.data.bitmap_on_legs import BitmapOnLegs
 from holdfast.gate.data.owed import Owed, store_around
+from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.write_log import WriteLog
 from holdfast.gate.log.journal import Kind, Record
 from holdfast.gate.members.leg import Leg
+from holdfast.gate.members.roster import Roster
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.incidents import Incidents
 from holdfast.system.resources.memory import aligned_buffer
-
-if TYPE_CHECKING:
-    from holdfast.gate.data.mirror import Mirror
 
 PAY_SECONDS = 5.0
 """How often bad places are written again. A disk tries for seconds itself."""
@@ -33,21 +35,29 @@ def remembered_since(cells: memoryview) -> int | None:
 class Replay:
     """One replay onto one leg: what it is told, and what the leg could not take."""
 
-    def __init__(self, mirror: Mirror, hand: Hand, leg: Leg) -> None:
-        self._mirror = mirror
+    def __init__(
+        self,
+        intent: BitmapOnLegs,
+        is_bad_place: Callable[[Hand, Leg, OSError, int, int], bool],
+        unit_bytes: int,
+        hand: Hand,
+        leg: Leg,
+    ) -> None:
+        self._intent = intent
+        self._is_bad_place = is_bad_place
         self._hand = hand
         self._leg = leg
-        self.owed = Owed(mirror.owed.unit_bytes)
+        self.owed = Owed(unit_bytes)
 
     def note(self, offset: int, length: int) -> None:
         """That range is about to be written."""
-        self._mirror.bitmap.mark(offset, length)
+        self._intent.bitmap.mark(offset, length)
         self.owed.forget(offset, length)
 
     def failed(self, record: Record, error: OSError) -> None:
         """A record could not be written: keep the bad part of it. Raises what is no bad place."""
         offset, length = record.offset, record.length
-        if not self._mirror.is_bad_place(self._hand, self._leg, error, offset, length):
+        if not self._is_bad_place(self._hand, self._leg, error, offset, length):
             raise error
 
         def keep(place: int, content: memoryview) -> None:
@@ -62,8 +72,27 @@ class Replay:
 class Repaying:
     """Of one mirror."""
 
-    def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
+    def __init__(
+        self,
+        cells: memoryview,
+        incidents: Incidents,
+        roster: Roster,
+        ranges: Ranges,
+        owed: Owed,
+        log: Callable[[], WriteLog],
+        store: Callable[[Hand, int, int, memoryview, bool, int], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """`log`: the journal that is used now. `store`: as Mirror.store. `changed`: told when there
+        is a position to record."""
+        self._cells = cells
+        self._incidents = incidents
+        self._roster = roster
+        self._ranges = ranges
+        self._owed = owed
+        self._log = log
+        self._store = store
+        self._changed = changed
         self._due = 0.0
 
     @property
@@ -78,11 +107,10 @@ class Repaying:
         """
         if not owed:
             return
-        mirror = self._mirror
-        mirror.owed.add(owed)
+        self._owed.add(owed)
         self.remember()
         cause = f"leg {leg.number} ({leg.url}) cannot write at byte {owed.offsets[0]}"
-        incident = mirror.incidents.begin(STRATEGY, cause)
+        incident = self._incidents.begin(STRATEGY, cause)
         incident.manual = True  # a story of its own
         incident.step("kept in the journal", f"{owed.size_bytes} bytes in all")
         incident.resolve("answered from the journal until the place can be written")
@@ -92,8 +120,8 @@ class Repaying:
 
         It is what a replay would find; the request fails all the same.
         """
-        owed = self._mirror.owed
-        position = self._mirror.log.begun_at(hand)
+        owed = self._owed
+        position = self._log().begun_at(hand)
         length = what if isinstance(what, int) else len(what)
         written = {each for each in owed.offsets if offset <= each < offset + length}
 
@@ -105,64 +133,61 @@ class Repaying:
         try:
             store_around(hand, leg, offset, what, owed.unit_bytes, keep)
         except OSError as error:
-            self._mirror.roster.fail(leg, f"write: {error.strerror}")
+            self._roster.fail(leg, f"write: {error.strerror}")
             return
         for place in written:
             self.paid(place, owed.unit_bytes)
 
     def paid(self, offset: int, length: int) -> None:
         """Every leg has the range now."""
-        mirror = self._mirror
-        if not mirror.owed.forget(offset, length):
+        if not self._owed.forget(offset, length):
             return
         self.remember()
-        mirror.written = True  # there is a position to record
-        if not mirror.owed:
-            incident = mirror.incidents.begin(STRATEGY, "places that could not be written")
+        self._changed()
+        if not self._owed:
+            incident = self._incidents.begin(STRATEGY, "places that could not be written")
             incident.manual = True
             incident.resolve("written: the journal keeps nothing for them any more")
 
     def pay(self, hand: Hand) -> None:
         """Try to write what is owed. Raises HoldExpired, GivenUp."""
-        mirror = self._mirror
         self._due = monotonic() + PAY_SECONDS
-        for offset in mirror.owed.offsets:
-            mirror.ranges.enter(hand, offset, mirror.owed.unit_bytes)
+        for offset in self._owed.offsets:
+            self._ranges.enter(hand, offset, self._owed.unit_bytes)
             try:
-                content = mirror.owed.content(offset)
+                content = self._owed.content(offset)
                 if content is not None:
                     view = _aligned(memoryview(content))
-                    mirror.store(hand, offset, len(view), view, False, monotonic_ns())
+                    self._store(hand, offset, len(view), view, False, monotonic_ns())
                     self.paid(offset, len(view))
             except BadPlaceError:
                 continue
             finally:
                 if not hand.given_up:
-                    mirror.ranges.leave(hand)
+                    self._ranges.leave(hand)
 
     def carry(self, hand: Hand) -> None:
         """Append what is owed once more, so that the journal can be emptied up to there."""
-        mirror = self._mirror
-        since = mirror.log.position
-        for offset in mirror.owed.offsets:
-            mirror.ranges.enter(hand, offset, mirror.owed.unit_bytes)
+        log = self._log()
+        since = log.position
+        for offset in self._owed.offsets:
+            self._ranges.enter(hand, offset, self._owed.unit_bytes)
             try:
-                content = mirror.owed.content(offset)
+                content = self._owed.content(offset)
                 if content is not None:
-                    mirror.log.append(hand, Kind.DATA, offset, _aligned(memoryview(content)))
+                    log.append(hand, Kind.DATA, offset, _aligned(memoryview(content)))
             finally:
                 if not hand.given_up:
-                    mirror.log.done(hand)
-                    mirror.ranges.leave(hand)
-        if mirror.log.active:
-            mirror.owed.carried(since)
+                    log.done(hand)
+                    self._ranges.leave(hand)
+        if log.active:
+            self._owed.carried(since)
             self.remember()
 
     def remember(self) -> None:
         """Tell the worker after this one from where it has to replay."""
-        mirror = self._mirror
-        since = mirror.owed.since if mirror.log.active else None
-        mirror.cells[shared_page.OWED_SINCE] = 0 if since is None else since + 1
+        since = self._owed.since if self._log().active else None
+        self._cells[shared_page.OWED_SINCE] = 0 if since is None else since + 1
 
 
 def _aligned(content: memoryview) -> memoryview:

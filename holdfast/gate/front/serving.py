@@ -70,6 +70,10 @@ class Server:
         if thread is not None:
             self.add_thread(thread)
 
+    def idle(self) -> bool:
+        """Whether no request is under way; those that wait in a hold do not count."""
+        return not any(thread.working for thread in list(self.threads.values()))
+
     def front_ended(self) -> None:
         """The device was taken away: nothing more will come."""
         self.stopped.set()

@@ -15,24 +15,27 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict
 from time import monotonic, monotonic_ns, time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.errors import HoldfastError, InUse, InvalidOption, MissingRights
 from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
+from holdfast.gate.front import FrontEnd
+from holdfast.gate.front.serving import Server
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.processes.request import parse, read_line
+from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.drill import FAULTS, DrilledDevice
+from holdfast.gate.repair.names import Names
+from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.incidents import Incident
 from holdfast.gate.runtime.shared_page import count
 from holdfast.model.version import VERSION
 from holdfast.model.volume import LegState
-from holdfast.system.resources.memory import resident_bytes
-
-if TYPE_CHECKING:
-    from holdfast.gate.processes.worker import Worker
+from holdfast.system.resources.memory import is_io_flusher, resident_bytes
 
 CONVERSATIONS = 16
 """Connections served at once. Each has a hand, of which the serving threads need some as well."""
@@ -48,8 +51,22 @@ _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_
 class Control:
     """Verbs of one worker (see request.VERBS). Each connection has a thread, with a hand."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(
+        self,
+        mirror: Mirror,
+        recovery: Recovery,
+        changes: Changes,
+        names: Names,
+        front: FrontEnd,
+        server: Server,
+    ) -> None:
+        self._mirror = mirror
+        self._roster = mirror.roster
+        self._recovery = recovery
+        self._changes = changes
+        self._names = names
+        self._front = front
+        self._server = server
         self._tasks: list[LegTask[None]] = []
         self._unanswered: dict[int, socket.socket] = {}
         """Connections by the slot of the hand that serves them."""
@@ -73,7 +90,7 @@ class Control:
                 return
             try:
                 task = LegTask(
-                    self._worker.hands,
+                    self._mirror.hands,
                     lambda hand, connection=connection: self._converse(hand, connection),  # type: ignore[misc]
                     awaited=False,
                 )
@@ -145,9 +162,8 @@ class Control:
 
     def show(self, hand: Hand) -> dict[str, Any]:
         """Everything about the gate."""
-        worker = self._worker
-        mirror, roster = worker.mirror, worker.mirror.roster
-        counters = count(worker.post.cells)
+        mirror, roster = self._mirror, self._roster
+        counters = count(mirror.cells)
         configuration = roster.configuration
         deadline = mirror.hold.deadline_ns
         journal_state = "off"
@@ -182,7 +198,7 @@ class Control:
                 "position": mirror.log.position,
             },
             "resident_bytes": resident_bytes(os.getpid()),
-            "io_flusher": worker.is_io_flusher,
+            "io_flusher": is_io_flusher(),
             "epoch": configuration.epoch,
             "unsaved": mirror.memory.unsaved,
             "size_bytes": configuration.size_bytes,
@@ -193,27 +209,26 @@ class Control:
 
     def look(self, hand: Hand) -> dict[str, Any]:
         """Everything about the gate, after another look at the names of its legs."""
-        timeout = 2 * self._worker.hang_timeout_seconds
-        self._worker.names.look_again(timeout)
+        self._names.look_again(2 * self._roster.configuration.hang_timeout_seconds)
         return self.show(hand)
 
     def describe(self, hand: Hand) -> dict[str, Any]:
         """What gate.json says, for a catalog that was lost."""
-        return asdict(self._worker.mirror.roster.configuration)
+        return asdict(self._roster.configuration)
 
     def _leg_of(self, number: int) -> dict[str, Any]:
         """Raises NoSuchLeg when it has left meanwhile."""
-        return self._leg(self._worker.changes.find(str(number)))
+        return self._leg(self._changes.find(str(number)))
 
     def _leg(self, entry: LegEntry) -> dict[str, Any]:
-        number, roster = entry.number, self._worker.mirror.roster
-        resync = self._worker.recovery.resyncs.get(number)
+        number, roster = entry.number, self._roster
+        resync = self._recovery.resyncs.get(number)
         state = entry.state
         if state in (LegState.IN_SYNC, LegState.RESYNCING) and number not in roster.present:
             state = LegState.FAILED  # away: the last one, or one that a takeover did not find
         reason = entry.reason
         if state is LegState.IN_SYNC:
-            reason = self._worker.mirror.owed.words or reason
+            reason = self._mirror.owed.words or reason
         nameless = roster.nameless.get(number, "")
         if nameless:
             state = LegState.FAILED  # in use, and gone with the gate
@@ -228,54 +243,54 @@ class Control:
 
     def hold(self, hand: Hand, seconds: float | None = None, reason: str = "") -> dict[str, Any]:
         """Withhold requests; returns when none is under way any more."""
-        worker = self._worker
-        worker.mirror.hold.begin(seconds, reason or "held by an administrator")
+        self._mirror.hold.begin(seconds, reason or "held by an administrator")
         if self._hold_incident is None:
-            self._hold_incident = worker.incidents.begin("hold", reason or "by an administrator")
+            self._hold_incident = self._mirror.incidents.begin(
+                "hold", reason or "by an administrator"
+            )
             self._hold_incident.manual = True
-        worker.wake()
+        self._mirror.wake()
         deadline = monotonic() + DRAIN_SECONDS
         pause = threading.Event()
         while monotonic() < deadline:
-            if not any(thread.working for thread in list(worker.server.threads.values())):
+            if self._server.idle():
                 break
             pause.wait(0.001)
         return self.show(hand)
 
     def release(self, hand: Hand) -> dict[str, Any]:
         """End the administrator's hold."""
-        if self._worker.mirror.hold.release():
+        if self._mirror.hold.release():
             self.hold_ended("released")
-        self._worker.wake()
+        self._mirror.wake()
         return self.show(hand)
 
     def add_leg(self, hand: Hand, url: str, spare: bool = False) -> dict[str, Any]:
         """Add a leg, or a spare."""
-        changes = self._worker.changes
         if spare:
-            changes.add_spare(hand, url)
+            self._changes.add_spare(hand, url)
             return self.show(hand)
-        return self._leg_of(changes.add(hand, url))
+        return self._leg_of(self._changes.add(hand, url))
 
     def remove_leg(self, hand: Hand, leg: str) -> dict[str, Any]:
         """Take a leg, or a spare, out of the volume."""
-        roster = self._worker.mirror.roster
+        roster = self._roster
         if leg in roster.configuration.spare_urls:
             roster.use_spare(leg)
             roster.configure()
             roster.settle_or_raise(hand)
         else:
-            self._worker.changes.remove(hand, leg)
+            self._changes.remove(hand, leg)
         return self.show(hand)
 
     def replace_leg(self, hand: Hand, leg: str, url: str) -> dict[str, Any]:
         """Put a container in a leg's place, once it is in sync."""
-        return self._leg_of(self._worker.changes.replace(hand, leg, url))
+        return self._leg_of(self._changes.replace(hand, leg, url))
 
     def resize(self, hand: Hand, size_bytes: int) -> dict[str, Any]:
         """Grow the volume's legs and the device."""
-        self._worker.changes.resize(hand, size_bytes)
-        self._worker.front.resized()
+        self._changes.resize(hand, size_bytes)
+        self._front.resized()
         return self.show(hand)
 
     def configure(
@@ -285,8 +300,8 @@ class Control:
         hold_timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
         """Change what superblocks say of the volume, or the deadline of later holds. Durable."""
-        mirror = self._worker.mirror
-        with hand.holding(self._worker.recovery.changing):
+        mirror = self._mirror
+        with hand.holding(self._recovery.changing):
             changes: dict[str, Any] = {}
             if descriptor is not None:
                 changes["descriptor"] = descriptor
@@ -304,25 +319,22 @@ class Control:
         """Rehearse a fault of a leg; it ends by itself after that time."""
         if kind not in FAULTS:
             raise InvalidOption(f"{kind!r} is no fault of a leg", f"Use {', '.join(FAULTS)}.")
-        worker = self._worker
-        roster = worker.mirror.roster
-        readers = roster.readers
+        readers = self._roster.readers
         if leg is None and not readers:
             raise InvalidOption("no leg is in sync: there is nothing to rehearse")
-        number = worker.changes.find(leg).number if leg else readers[0].number
-        worker.recovery.drills.start(number, seconds)
-        roster.filter(number, lambda device: DrilledDevice(device, kind, seconds))
+        number = self._changes.find(leg).number if leg else readers[0].number
+        self._recovery.drills.start(number, seconds)
+        self._roster.filter(number, lambda device: DrilledDevice(device, kind, seconds))
         return self._leg_of(number)
 
     def stop(self, hand: Hand) -> dict[str, Any]:
         """Unmount the device; the gate ends when nothing uses it any more. Raises InUse."""
-        worker = self._worker
         answer = {
-            "keeper_pid": worker.post.cells[shared_page.KEEPER_PID],
+            "keeper_pid": self._mirror.cells[shared_page.KEEPER_PID],
             "worker_pid": os.getpid(),
         }
         try:
-            worker.front.close()
+            self._front.close()
         except OSError as error:
             raise InUse(
                 f"the gate's device is in use: {error.strerror}",

@@ -20,7 +20,6 @@ import threading
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
-from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegRounds, LegTask
 from holdfast.gate.front.serving import Server
@@ -35,17 +34,17 @@ from holdfast.gate.processes.partner import Beat, Ending
 from holdfast.gate.processes.remains import STRATEGY
 from holdfast.gate.processes.socket_name import LISTENER
 from holdfast.gate.processes.socket_name import take_over as take_over_listener
+from holdfast.gate.processes.starting import Start, Takeover
 from holdfast.gate.processes.watchdog import Watchdog
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.recovery import Recovery
-from holdfast.gate.repair.start import Predecessor, start_first, take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
-from holdfast.gate.runtime.incidents import Incident, Incidents
+from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system.messages.unwaited import start_writer, wait_until_written
-from holdfast.system.processes.process import has_ended, part_with_descriptors, watch_process
+from holdfast.system.processes.process import part_with_descriptors
 from holdfast.system.processes.process_state import start_time
 from holdfast.system.resources import memory
 
@@ -59,9 +58,6 @@ CHECKPOINT_SECONDS = 1.0
 
 PAUSE_SECONDS = 0.1
 """After an error in the main loop while there is no keeper."""
-
-RESEND_SECONDS = 0.05
-"""How long after asking for unanswered requests the last of them is surely read."""
 
 
 class Worker:
@@ -83,9 +79,13 @@ class Worker:
         self.hands = Hands(post.cells)
         self.incidents = Incidents(configuration.name, post.state_directory / "spool")
         self.mirror = Mirror(
-            post.state_directory, configuration, post.cells, self.hands, self.incidents
+            post.state_directory,
+            configuration,
+            post.cells,
+            self.hands,
+            self.incidents,
+            wake=self.wake,
         )
-        self.mirror.wake = self.wake
         self.mirror.memory.keep_copy = lambda now: keep_copy(post.run_directory, now)
         keep_copy(post.run_directory, configuration)
         if behind:
@@ -103,16 +103,16 @@ class Worker:
         self.front = post.front()
         self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(post.cells))
         self.server = Server(self.front, self.mirror, self.end)
-        self.control = Control(self)
+        self.control = Control(
+            self.mirror, self.recovery, self.changes, self.names, self.front, self.server
+        )
         self.watchdog = Watchdog(self.mirror, self.hang_timeout_seconds, self._replace)
         self.scribe = threading.Thread()
         """Writes receipts."""
-        self.upkeep = LegRounds(self.hands, self.mirror.checkpoint)
+        self.upkeep = LegRounds(self.hands, self.recovery.upkeep.checkpoint)
         self.next_upkeep = monotonic() + CHECKPOINT_SECONDS
         self.retirements: list[Retirement] = []
-        self.takeover: Incident | None = None
-        self.resend_ns = 0
-        self.is_io_flusher = False
+        self.takeover: Takeover | None = None
         self.apart = threading.Event()
         self.sentinel = threading.Thread(
             target=_stand_sentinel, args=(self.apart,), name="sentinel", daemon=True
@@ -140,11 +140,13 @@ class Worker:
         self._tell_sentinel()
         self._discipline()
         generation = self.post.cells[shared_page.GENERATION]
-        if generation == 1:
-            if not self._start_first():
-                return
-        else:
-            self._take_over()
+        start = Start(self.post, self.recovery, self.names, self.front, self._watch)
+        if generation != 1:
+            self.takeover = start.take_over()
+        elif refusal := start.first():
+            self.post.cells[shared_page.STOPPED] = 1
+            self._report_ready(refusal)
+            return
         self.server.start()
         self.upkeep.start()
         self.post.cells[shared_page.SERVING] = generation
@@ -180,80 +182,8 @@ class Worker:
 
     # --- starting ---------------------------------------------------------------------------
 
-    def _start_first(self) -> bool:
-        """Judge the legs; False, and told to whoever started the gate, when it may not start."""
-        try:
-            self._attend(LegTask(self.hands, lambda hand: self.mirror.open_journal(seal=False)))
-            task = LegTask(
-                self.hands, lambda hand: start_first(self.recovery, hand, force=self.post.force)
-            )
-            self._attend(task)
-        except (HoldfastError, OSError) as error:
-            self.post.cells[shared_page.STOPPED] = 1
-            code = error.code if isinstance(error, HoldfastError) else "IO"
-            message = error.message if isinstance(error, HoldfastError) else str(error)
-            mend = error.mend if isinstance(error, HoldfastError) else ""
-            self._report_ready({"code": code, "message": message, "mend": mend})
-            return False
-        return True
-
-    def _take_over(self) -> None:
-        """Go on where the worker before was killed, then ask the kernel for what is unanswered."""
-        cells = self.post.cells
-        self.mirror.watching.go_on_from(cells[shared_page.WORKER_SILENT_SINCE])
-        died = cells[shared_page.WORKER_DIED] or monotonic_ns()
-        ending = Ending(cells[shared_page.WORKER_END])
-        if ending in (Ending.STOPPED, Ending.TRACED, Ending.SILENT):
-            died, since = cells[shared_page.WORKER_SILENT_SINCE], died
-            cause = ending.words("worker", (since - died) / 1e9)
-        else:
-            cause = ending.words("worker")
-        incident = self.incidents.begin("takeover", cause, died)
-        cells[shared_page.WORKER_END] = Ending.DIED
-        incident.requests_held = incident.errors_returned = cells[shared_page.UNTOLD_ERRORS]
-        cells[shared_page.UNTOLD_ERRORS] = 0
-        ended = self._predecessor_ended()
-        try:
-            self._attend(
-                LegTask(self.hands, lambda hand: self.mirror.open_journal(hand, seal=not ended))
-            )
-        except OSError as error:
-            self.mirror.journal_failed(f"it cannot be opened: {error.strerror}")
-        except DeadlinePassed:
-            self.mirror.journal_failed("it cannot be opened: its storage does not answer")
-        before = Predecessor(self.post.predecessor_pid, self.post.kept)
-        task = LegTask(self.hands, lambda hand: take_over(self.recovery, hand, before))
-        self._attend(task)
-        if self.post.kept:
-            self.names.took_over(self.post.kept)
-        incident.step("legs opened", f"{len(self.mirror.roster.readers)} in sync", died)
-        self.front.resend()
-        self.resend_ns = monotonic_ns()
-        if ending in (Ending.STOPPED, Ending.TRACED, Ending.SILENT):
-            incident.backlog_until_ns = self.resend_ns + int(RESEND_SECONDS * 1e9)
-        self.takeover = incident
-        incident.step("unanswered requests asked for again")
-
-    def _predecessor_ended(self) -> bool:
-        """Wait until no thread of the worker before can write any more, at most the hang time-out.
-
-        When one of them hangs inside a leg, it still has that leg's lock: the leg stays away.
-        """
-        watch = watch_process(self.post.predecessor_pid)
-        try:
-            return has_ended(watch, self.hang_timeout_seconds)
-        finally:
-            if watch is not None:
-                os.close(watch)
-
-    def _attend(self, task: LegTask[None]) -> None:
-        """Wait for a task of the start, watching over hands meanwhile.
-
-        Raises DeadlinePassed when it was given up: its thread may hang for ever.
-        """
-        task.attended(self.mirror.watching, self._watch)
-
     def _watch(self) -> None:
+        """A round of the main thread while others start."""
         self.beat.tell()
         self.watchdog.look()
 
@@ -264,7 +194,6 @@ class Worker:
         for refused in memory.serve_write_back():
             if self.post.cells[shared_page.GENERATION] == 1:
                 _log.warning("%s", refused)
-        self.is_io_flusher = memory.is_io_flusher()
 
     def _lock_memory(self) -> None:
         try:
@@ -334,7 +263,7 @@ class Worker:
         running = self.upkeep.at_work
         if not running and now >= self.next_upkeep and self.mirror.roster.readers:
             self.next_upkeep = now + CHECKPOINT_SECONDS
-            if self.mirror.upkeep_due:
+            if self.recovery.upkeep.due:
                 self.upkeep.begin()
         return CHECKPOINT_SECONDS if running else max(0.01, self.next_upkeep - now)
 
@@ -354,14 +283,14 @@ class Worker:
 
     def _tend_incidents(self) -> float:
         """Resolve what is dealt with, write receipts; seconds until to look again."""
-        roster = self.mirror.roster
+        roster, takeover = self.mirror.roster, self.takeover
         in_sync, members = len(roster.readers), len(roster.configuration.legs)
         for incident in self.incidents.open:
             if incident.resolved_ns or incident.strategy in ("resync", "replacement"):
                 continue
             if incident.manual:
                 continue
-            if incident is self.takeover and monotonic_ns() < self.resend_ns + RESEND_SECONDS * 1e9:
+            if takeover and takeover.incident is incident and takeover.is_settling:
                 continue
             if in_sync and not roster.unsettled and not self.mirror.hold.storage_lost:
                 state = "redundant" if in_sync == members else "degraded"
@@ -381,7 +310,7 @@ class Worker:
     def _on_new_keeper(self) -> None:
         """Another keeper watches this worker from now on."""
         self._tell_sentinel()
-        self.recovery.forget_questions()
+        self.recovery.probing.forget_questions()
         self.names.keeper_changed()
         self._reap()
 
@@ -405,7 +334,7 @@ class Worker:
         if self.front.is_shown():
             cause = "somebody aborted the connection to the kernel (umount -f, or fusectl)"
             self.incidents.begin(STRATEGY, cause).resolve("applications got errors (EIO)")
-        task = LegTask(self.hands, self.mirror.close_cleanly)
+        task = LegTask(self.hands, self.recovery.upkeep.close_cleanly)
         began, limit = monotonic_ns(), int(2 * self.hang_timeout_seconds * 1e9)
         while task.is_alive() and self.mirror.watching.since(began) < limit:
             task.join(min(0.02, self.mirror.watching.round_seconds))

@@ -297,9 +297,9 @@ class Changes:
         """
         mirror, roster = self.mirror, self.roster
         old_size = roster.configuration.size_bytes
-        with hand.holding(mirror.bitmap_lock):
+        with hand.holding(mirror.intent.lock):
             old_ends = {leg.number: leg.container_bytes for leg in roster.writers}
-            grown = mirror.bitmap.resized(size_bytes)
+            grown = mirror.intent.bitmap.resized(size_bytes)
             with hand.holding(roster.persist_lock):
                 for leg in roster.writers:
                     self._move_tail(hand, leg, size_bytes, grown)
@@ -308,7 +308,7 @@ class Changes:
                         "the last leg failed while its tail was moved: the volume keeps its size",
                         "Repeat it when a leg is back.",
                     )
-                mirror.use_bitmap(grown)
+                mirror.intent.use(grown)
                 roster.resize(size_bytes)
             roster.settle_or_raise(hand)
         for leg in roster.writers:

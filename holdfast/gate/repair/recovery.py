@@ -9,41 +9,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from holdfast.errors import ContainerFailed, ForeignLeg, HoldfastError, StaleLeg
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
-from holdfast.gate.members.configuration import GateConfiguration, LegEntry
+from holdfast.gate.data.upkeep import Upkeep
+from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import Leg, open_leg
-from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, judge
-from holdfast.gate.members.superblock import MEDIUM_ERRORS, Member, Superblock, bitmap_bytes
+from holdfast.gate.members.membership import FoundLeg, Standing, judge
+from holdfast.gate.members.superblock import MEDIUM_ERRORS, Superblock, bitmap_bytes
 from holdfast.gate.repair.drill import Drills
+from holdfast.gate.repair.host_memory import host_memory
+from holdfast.gate.repair.probing import Probing
 from holdfast.gate.repair.resync import Resync
 from holdfast.gate.repair.settling_apart import settle_apart
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.model.volume import LegState
 from holdfast.system.processes.process import close_quietly
-
-FIRST_PROBE_SECONDS = 0.1
-LONGEST_PROBE_SECONDS = 5.0
-HELD_PROBE_SECONDS = 0.5
-"""The longest pause while requests wait for the leg."""
-
-STEADY_SECONDS = 60.0
-"""A leg that stayed that long is looked at early again when it fails."""
-
-
-@dataclass
-class Watch:
-    """When a leg is looked at next, and how patient we have become with it."""
-
-    delay_seconds: float = FIRST_PROBE_SECONDS
-    due: float = 0.0
-    asked: bool = False
-    present_since: float = 0.0
 
 
 class Recovery:
@@ -52,10 +37,10 @@ class Recovery:
     def __init__(self, mirror: Mirror, ask: Callable[[dict[str, Any]], bool]) -> None:
         self.mirror = mirror
         self.roster = mirror.roster
+        self.upkeep = Upkeep(mirror)
         self.drills = Drills()
-        self._ask = ask
+        self.probing = Probing(mirror, ask)
         self.resyncs: dict[int, Resync] = {}
-        self._watches: dict[int, Watch] = {}
         self._returning: dict[int, LegTask[None]] = {}
         self._leaving: LegTask[None] | None = None
         self._taking: tuple[LegTask[None], str] | None = None
@@ -79,42 +64,19 @@ class Recovery:
 
     def _tend(self, entry: LegEntry, now: float) -> float:
         """Have a probe look at a leg that is away when it is due; seconds until the next time."""
-        watch = self._watches.setdefault(entry.number, Watch())
         if entry.number in self.roster.present:
-            watch.asked = False
-            watch.present_since = watch.present_since or now
-            if now - watch.present_since > STEADY_SECONDS:
-                watch.delay_seconds = FIRST_PROBE_SECONDS
-            watch.due = 0.0
+            self.probing.present(entry.number, now)
             return 60.0
-        if not watch.due:
-            watch.due, watch.present_since = now + watch.delay_seconds, 0.0
         returning = self._returning.get(entry.number)
-        busy = watch.asked or (returning is not None and returning.is_alive())
         hopeless = entry.state is LegState.STALE and not self.roster.readers
-        if busy or hopeless or self.roster.superseded or self.drills.on(entry.number):
-            return 0.25
-        arrived_ns = self.roster.arrived_ns.get(entry.number, 0)
-        if now >= watch.due and not self.mirror.hands.stuck_in(entry.number, arrived_ns):
-            timeout = self.roster.configuration.hang_timeout_seconds
-            watch.asked = self._ask(
-                {"probe": entry.number, "url": entry.url, "timeout_seconds": timeout}
-            )
-            longest = LONGEST_PROBE_SECONDS if self.roster.readers else HELD_PROBE_SECONDS
-            watch.delay_seconds = min(2 * watch.delay_seconds, longest)
-            watch.due = now + watch.delay_seconds
-        return max(0.02, watch.due - now)
-
-    def forget_questions(self) -> None:
-        """The keeper that was asked is gone: ask again."""
-        for watch in self._watches.values():
-            watch.asked = False
+        busy = hopeless or (returning is not None and returning.is_alive())
+        busy = busy or bool(self.roster.superseded) or self.drills.on(entry.number)
+        return self.probing.away(entry, now, busy=busy)
 
     def probed(self, answer: dict[str, Any]) -> None:
         """A probe has an answer: when the storage is there, bring the leg back."""
         number = answer["probe"]
-        if number in self._watches:
-            self._watches[number].asked = False
+        self.probing.answered(number)
         entry = next((leg for leg in self.roster.configuration.legs if leg.number == number), None)
         if entry is None or number in self.roster.present:
             return
@@ -134,8 +96,7 @@ class Recovery:
 
         Owns the descriptor.
         """
-        if number in self._watches:
-            self._watches[number].asked = False
+        self.probing.answered(number)
         entry = next((leg for leg in self.roster.configuration.legs if leg.number == number), None)
         running = self._returning.get(number)
         wanted = entry is not None and number not in self.roster.present
@@ -278,18 +239,18 @@ class Recovery:
         self.roster.start_with(leg)
         self.roster.exclude_absent()
         self.roster.outgrow()
-        self.mirror.secure_bits(hand)
-        if self.mirror.settle(hand) and self.roster.readers:
-            self.mirror.storage_back(f"leg {leg.number} is back", replayed)
+        self.mirror.intent.secure(hand)
+        if self.mirror.reflexes.settle(hand) and self.roster.readers:
+            self.mirror.reflexes.storage_back(f"leg {leg.number} is back", replayed)
 
     def take_bits(self, hand: Hand, leg: Leg) -> None:
         """Add a leg's bitmap to ours; from now on bits must be made durable on it, too."""
         if not self.roster.has_siblings:
             return
-        with hand.holding(self.mirror.bitmap_lock):
+        with hand.holding(self.mirror.intent.lock):
             bits = self._bits_of(hand, leg)
-            self.mirror.bitmap.merge(bits)
-            self.mirror.bitmap.durable[:] = bytes(self.mirror.bitmap.regions)
+            self.mirror.intent.bitmap.merge(bits)
+            self.mirror.intent.bitmap.durable[:] = bytes(self.mirror.intent.bitmap.regions)
 
     def _bits_of(self, hand: Hand, leg: Leg) -> bytes:
         """A leg's bitmap; where it has a bad place, every region may differ."""
@@ -334,7 +295,7 @@ class Recovery:
         if old_size != leg.size_bytes:
             with hand.inside(leg.number):
                 leg.clear_old_tail(old_end, old_size)
-        bitmap = self.mirror.bitmap
+        bitmap = self.mirror.intent.bitmap
         whole = first_region is not None
         regions = list(range(first_region or 0, bitmap.regions)) if whole else bitmap.dirty()
         incident.step("joined", f"{len(regions)} of {bitmap.regions} regions to copy")
@@ -366,8 +327,8 @@ class Recovery:
 
     def grow_to(self, hand: Hand, size_bytes: int) -> None:
         """Go on with a growth that a leg knows of and gate.json does not; the caller settles."""
-        with hand.holding(self.mirror.bitmap_lock):
-            self.mirror.use_bitmap(self.mirror.bitmap.resized(size_bytes))
+        with hand.holding(self.mirror.intent.lock):
+            self.mirror.intent.use(self.mirror.intent.bitmap.resized(size_bytes))
             self.roster.resize(size_bytes)
 
     def start_resync(self, resync: Resync) -> None:
@@ -425,26 +386,3 @@ def _has_failed(entry: LegEntry) -> bool:
     """Whether a leg that is away is to be replaced by a spare: not one that is just joining."""
     filling = entry.state is LegState.RESYNCING and bool(entry.reason)
     return entry.state in (LegState.FAILED, LegState.STALE) or filling
-
-
-def host_memory(mirror: Mirror) -> HostMemory:
-    """What this gate knows of itself, for the rules of membership: what it told the legs.
-
-    What changed since (while none of them was there) is told to the next one that may be used.
-    """
-    configuration = mirror.roster.durable
-    journal_begin, journal_end = mirror.log.kept or (None, None)
-    return HostMemory(
-        volume_id=configuration.volume_id,
-        epoch=configuration.epoch or None,
-        members=members_of(configuration),
-        recorded_position=configuration.recorded_position,
-        journal=configuration.journal,
-        journal_begin=journal_begin,
-        journal_end=journal_end,
-    )
-
-
-def members_of(configuration: GateConfiguration) -> tuple[Member, ...]:
-    """The legs as superblocks name them."""
-    return tuple(Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs)

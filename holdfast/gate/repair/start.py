@@ -32,7 +32,8 @@ from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
 from holdfast.gate.members.superblock import Superblock
-from holdfast.gate.repair.recovery import Recovery, host_memory
+from holdfast.gate.repair.host_memory import host_memory
+from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.settling_apart import settle_apart
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import EQUALISING, copied, failed_legs, remembered_container
@@ -157,7 +158,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         hold.set_timeout(recovery.roster.configuration.hold_timeout_seconds)
     if recovery.roster.superseded:
         raise Superseded(recovery.roster.superseded, "Attach it where it is in use, or later.")
-    if not recovery.roster.readers or recovery.mirror.unremembered:
+    if not recovery.roster.readers or recovery.mirror.reflexes.unremembered:
         legs = recovery.roster.configuration.legs
         why = hold.reason or "; ".join(f"{leg.url}: {leg.reason}" for leg in legs if leg.reason)
         raise NoSource(
@@ -194,7 +195,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     newest = _newest(verdict, found)
     if newest is not None and newest.epoch > known.epoch:
         roster.adopt(newest)
-        mirror.use_bitmap(Bitmap(newest.size_bytes))
+        mirror.intent.use(Bitmap(newest.size_bytes))
     sources = _sources(recovery, opened, verdict)
     for number, (leg, _) in opened.items():
         if number not in sources:
@@ -225,13 +226,13 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
             roster.note(judged.number, LegState.STALE, judged.reason)
     if verdict.epoch > roster.configuration.epoch or verdict.forced or mirror.memory.arbitrates:
         roster.configure()
-    mirror.secure_bits(hand)  # and whoever cannot be written fails, while the others are sources
-    if not mirror.settle(hand):
+    mirror.intent.secure(hand)  # and whoever cannot be written fails, while the others are sources
+    if not mirror.reflexes.settle(hand):
         return
     mirror.repaying.pay(hand)  # where another leg takes it
     _equalise(recovery)
     if mirror.log.active:
-        mirror.checkpoint(hand, flush=True)
+        recovery.upkeep.checkpoint(hand, flush=True)
     roster.remember_places(hand)
 
 
@@ -298,7 +299,7 @@ def _equalise(recovery: Recovery) -> None:
     """After a crash, regions that were being written may differ between the legs in sync."""
     mirror = recovery.mirror
     if len(recovery.roster.readers) > 1:
-        mirror.equalising.begin(mirror.bitmap.dirty())
+        mirror.equalising.begin(mirror.intent.bitmap.dirty())
         mirror.equalising.tend()
 
 
@@ -319,7 +320,7 @@ def _find_owed(recovery: Recovery, hand: Hand) -> None:
             mirror.repaying.owe(leg, mirror.replay(hand, leg, since)[1])
         except OSError as error:
             recovery.roster.fail(leg, f"takeover: {error.strerror}")
-    mirror.secure_bits(hand)
+    mirror.intent.secure(hand)
     _settle(recovery)
     with suppress(DeadlinePassed, HoldExpired):  # upkeep tries again
         LegTask(mirror.hands, mirror.repaying.pay).followed()
@@ -369,7 +370,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
     if roster.superseded:
         mirror.hold.lose_storage(roster.superseded)
         return
-    if mirror.hold.storage_lost and not (mirror.hold.for_room or mirror.unremembered):
+    if mirror.hold.storage_lost and not (mirror.hold.for_room or mirror.reflexes.unremembered):
         return  # nobody was left: whoever comes back is judged and brought up to date first
     opened = open_members(recovery, usable, before)
     _leave_out_others(recovery, opened)

@@ -293,7 +293,7 @@ class InProcessGate:
 
     def close_cleanly(self) -> None:
         """The device was unmounted."""
-        self.begin(self.mirror.close_cleanly)  # a held one is abandoned, as the worker does
+        self.begin(self.recovery.upkeep.close_cleanly)  # a held one is abandoned
         self.die()
 
     def _new_worker(self) -> None:

@@ -238,9 +238,9 @@ def test_a_bad_place_in_a_superblock(
     gate = InProcessGate(tmp_path, SIZE, 1, JournalMode.UNFLUSHED)
     gate.start()
     write(gate, b"1", BAD, flush=True)
-    gate.run(gate.mirror.checkpoint)
+    gate.run(gate.recovery.upkeep.checkpoint)
     write(gate, b"2", BAD, flush=True)
-    gate.run(gate.mirror.checkpoint)
+    gate.run(gate.recovery.upkeep.checkpoint)
     gate.die()
     bad = True
     really_read = superblock._read_slot

@@ -52,7 +52,7 @@ def add_spare(gate: InProcessGate, name: str = "spare") -> None:
 def test_a_position_that_is_recorded_stays(gate: InProcessGate) -> None:
     """The journal is emptied up to it: legs that say less could not be started from."""
     write(gate, b"1", 0, flush=True)
-    during_the_look(gate, lambda hand: gate.mirror.checkpoint(hand, flush=True))
+    during_the_look(gate, lambda hand: gate.recovery.upkeep.checkpoint(hand, flush=True))
     before = gate.mirror.roster.configuration.recorded_position
     add_spare(gate)
     assert gate.mirror.roster.configuration.recorded_position > before

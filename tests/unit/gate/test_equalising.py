@@ -96,7 +96,7 @@ def test_what_was_not_reached_is_remembered(crashed: InProcessGate, end: str) ->
     """No idle bit is cleared meanwhile, and no clean end forgets them."""
     crashed.start()
     for _ in range(4):
-        crashed.run(lambda hand: crashed.mirror.checkpoint(hand, flush=True))
+        crashed.run(lambda hand: crashed.recovery.upkeep.checkpoint(hand, flush=True))
     if end == "detach":
         crashed.close_cleanly()
         crashed.start()

@@ -61,7 +61,7 @@ def test_no_bit_is_lost(tmp_path: Path, successor: str, enlarged: tuple[int, ...
     gate.die()
     gate.take_over() if successor == "takes over" else gate.start()
     assert states(gate)[1] == "in-sync"
-    assert gate.mirror.bitmap.dirty() == [0, 1]
+    assert gate.mirror.intent.bitmap.dirty() == [0, 1]
     gate.bring_back(gate.mirror.roster.entry(2))
     gate.finish_resyncs()
     assert states(gate) == {1: "in-sync", 2: "in-sync"}

@@ -275,9 +275,8 @@ class MirrorModel:
         """Once a second."""
         if not self.gate.mirror.written:
             return
-        mirror = self.gate.mirror
         try:
-            held = self.gate.begin(mirror.checkpoint)
+            held = self.gate.begin(self.gate.recovery.upkeep.checkpoint)
         except KilledError:
             self.died()
             return

@@ -28,7 +28,7 @@ def used_elsewhere(folder: Path, legs: int) -> Iterator[InProcessGate]:
     gate = InProcessGate(folder, SIZE, legs, JournalMode.UNFLUSHED)
     gate.start()
     write(gate, b"1", PLACE, flush=True)
-    gate.run(gate.mirror.checkpoint)
+    gate.run(gate.recovery.upkeep.checkpoint)
     write(gate, b"X", PLACE)
     gate.die()
     gate.move_to("B")
@@ -147,7 +147,7 @@ def test_a_growth_on_another_host_is_taken_over(tmp_path: Path) -> None:
     gate.move_to("state")
     gate.start()
     assert gate.mirror.size_bytes == 2 * SIZE
-    assert gate.mirror.bitmap.regions == 2 * SIZE >> 20
+    assert gate.mirror.intent.bitmap.regions == 2 * SIZE >> 20
     assert read(gate, SIZE + PLACE) == b"Z"
     gate.die()
 

@@ -72,7 +72,7 @@ def test_an_acknowledged_write_outlives_every_end(gate: InProcessGate, how: str)
     for life in range(3):
         assert read(gate, BAD) == b"1"
         write(gate, b"abc"[life : life + 1], GOOD, flush=True)
-        gate.run(gate.mirror.checkpoint)
+        gate.run(gate.recovery.upkeep.checkpoint)
         if how == "detach":
             gate.close_cleanly()
             gate.start()
@@ -89,7 +89,7 @@ def test_it_is_written_as_soon_as_the_place_can_be(gate: InProcessGate) -> None:
     lose_what_was_written(gate, 1, BAD)
     gate.start()
     gate.storages.not_writable.clear()  # the disk uses another sector for it
-    gate.run(lambda hand: gate.mirror.checkpoint(hand, flush=True))
+    gate.run(lambda hand: gate.recovery.upkeep.checkpoint(hand, flush=True))
     assert not gate.mirror.owed
     assert on_leg(gate, 1, BAD) == b"1"
     assert outcomes(gate)[-1].startswith("written")
@@ -149,7 +149,7 @@ def test_the_journal_is_emptied_all_the_same(
     for number in range(200):
         write(gate, b"x", GOOD + number * 4096)
         if number % 10 == 0:
-            gate.run(gate.mirror.checkpoint)
+            gate.run(gate.recovery.upkeep.checkpoint)
     assert gate.mirror.log.used_bytes < 1 << 20
     gate.die()
     gate.start()
@@ -193,7 +193,7 @@ def test_one_that_is_filled_gets_it(gate: InProcessGate) -> None:
     gate.run(lambda hand: gate.changes.add(hand, f"file:{gate.image(2)}"))
     gate.finish_resyncs()
     assert on_leg(gate, 2, BAD) == b"1"
-    gate.run(lambda hand: gate.mirror.checkpoint(hand, flush=True))
+    gate.run(lambda hand: gate.recovery.upkeep.checkpoint(hand, flush=True))
     assert not gate.mirror.owed
     assert states(gate) == {1: "failed", 2: "in-sync"}
     assert read(gate, BAD) == b"1"
@@ -217,7 +217,7 @@ def test_a_bitmap_that_cannot_be_written(tmp_path: Path) -> None:
     gate = InProcessGate(tmp_path, SIZE, 2, JournalMode.NONE)
     gate.start()
     write(gate, b"1", BAD, flush=True)
-    gate.run(lambda hand: gate.mirror.checkpoint(hand, flush=True))
+    gate.run(lambda hand: gate.recovery.upkeep.checkpoint(hand, flush=True))
     gate.storages.error_after[2] = 0
     write(gate, b"2", BAD, flush=True)
     assert 2 not in gate.mirror.roster.present

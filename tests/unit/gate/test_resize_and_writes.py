@@ -29,7 +29,7 @@ def test_a_write_that_waits_for_the_growth_marks_the_new_bitmap(
     gate = InProcessGate(tmp_path, SIZE, 2, JournalMode.NONE)
     gate.start()
     mirror = gate.mirror
-    really_use, really_intend = mirror.use_bitmap, mirror._intend
+    really_use, really_intend = mirror.intent.use, mirror.intent.intend
     intending, intended = threading.Event(), threading.Event()
     writers = []
 
@@ -44,12 +44,12 @@ def test_a_write_that_waits_for_the_growth_marks_the_new_bitmap(
         really_intend(hand, offset, length)
         intended.set()
 
-    monkeypatch.setattr(mirror, "use_bitmap", use)
-    monkeypatch.setattr(mirror, "_intend", intend)
+    monkeypatch.setattr(mirror.intent, "use", use)
+    monkeypatch.setattr(mirror.intent, "intend", intend)
     gate.run(growth(gate))
     writers[0].result(20)
     assert intended.is_set()
-    assert mirror.bitmap.dirty() == [PLACE >> 20]
+    assert mirror.intent.bitmap.dirty() == [PLACE >> 20]
     gate.die()
     gate.start()
     assert states(gate) == {1: "in-sync", 2: "in-sync"} or gate.recovery.resyncs

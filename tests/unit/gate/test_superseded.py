@@ -53,8 +53,8 @@ def is_refused(gate: MemoryGate, asked: Asked) -> None:
 
 def upkeep(gate: MemoryGate) -> None:
     """What a worker does about once a second."""
-    assert gate.mirror.upkeep_due
-    gate.run(gate.mirror.checkpoint)
+    assert gate.recovery.upkeep.due
+    gate.run(gate.recovery.upkeep.checkpoint)
 
 
 def test_who_was_superseded_answers_nothing_and_uses_no_leg(gate: MemoryGate) -> None:
@@ -96,8 +96,8 @@ def test_nothing_is_asked_after_a_refusal(gate: MemoryGate) -> None:
     gate.kill_worker()
     asked = gate.coordinator.asked
     gate.mirror.memory.save_soon("gate.json is behind")
-    gate.run(gate.mirror.checkpoint)
-    gate.run(gate.mirror.close_cleanly)
+    gate.run(gate.recovery.upkeep.checkpoint)
+    gate.run(gate.recovery.upkeep.close_cleanly)
     assert gate.coordinator.asked == asked
 
 
@@ -111,7 +111,7 @@ def test_one_that_is_superseded_at_the_start_says_so(tmp_path: Path) -> None:
 def test_while_nobody_can_be_asked_nothing_is_answered(gate: MemoryGate) -> None:
     gate.coordinator.broken = True
     asked = needs_an_epoch(gate)
-    wait_until(lambda: gate.mirror.unremembered)
+    wait_until(lambda: gate.mirror.reflexes.unremembered)
     upkeep(gate)
     assert not asked.answered.is_set()
     assert "nobody answers" in gate.mirror.hold.reason
@@ -127,7 +127,7 @@ def test_nor_is_a_flush(gate: MemoryGate) -> None:
     gate.coordinator.broken = True
     gate.medium(1).broken = True
     asked = gate.kernel.ask(FLUSH)
-    wait_until(lambda: gate.mirror.unremembered)
+    wait_until(lambda: gate.mirror.reflexes.unremembered)
     assert not asked.answered.is_set()
     gate.coordinator.broken = False
     upkeep(gate)
@@ -138,7 +138,7 @@ def test_what_was_asked_for_in_vain_is_nobody_elses(gate: MemoryGate) -> None:
     """The attempt arrived, nobody was told; the next worker asks for another epoch."""
     gate.coordinator.broken = True
     asked = needs_an_epoch(gate)
-    wait_until(lambda: gate.mirror.unremembered)
+    wait_until(lambda: gate.mirror.reflexes.unremembered)
     gate.kill_worker()
     assert not asked.answered.is_set()
     gate.coordinator.broken = False
@@ -151,7 +151,7 @@ def test_what_was_asked_for_in_vain_is_nobody_elses(gate: MemoryGate) -> None:
 def test_somebody_else_may_have_raised_it_to_the_same_number(gate: MemoryGate) -> None:
     gate.coordinator.broken = True
     asked = needs_an_epoch(gate)
-    wait_until(lambda: gate.mirror.unremembered)
+    wait_until(lambda: gate.mirror.reflexes.unremembered)
     gate.coordinator.taken(gate.mirror.roster.configuration.epoch)
     gate.coordinator.broken = False
     upkeep(gate)
@@ -186,7 +186,7 @@ def hangs(gate: MemoryGate) -> Asked:
     asked = needs_an_epoch(gate)
     assert gate.coordinator.hanging.acquire(timeout=20)
     gate.give_up_hanging(STATE)
-    wait_until(lambda: gate.mirror.unremembered)
+    wait_until(lambda: gate.mirror.reflexes.unremembered)
     return asked
 
 

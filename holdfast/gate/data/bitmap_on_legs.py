@@ -1,0 +1,126 @@
+"""The write-intent bitmap where it must be durable: on every leg in sync.
+
+There is one bitmap at a time and one lock of it: whoever changes bits asks for the bitmap when it
+has the lock, because a growth puts another in its place meanwhile. Invariant: a region's bit is on
+every leg in sync before its data is written; a leg that cannot keep bits fails, except the last
+one at a bad place, from whose epoch on nobody relies on bits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+
+from holdfast.gate.data.bad_places import BadPlaces
+from holdfast.gate.data.intent import Bitmap
+from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.members.leg import Leg
+from holdfast.gate.members.roster import Roster
+from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
+from holdfast.gate.runtime.claims import Hand
+
+
+class BitmapOnLegs:
+    """Of one mirror. Blocks as legs do; raises GivenUp."""
+
+    def __init__(self, roster: Roster, places: BadPlaces, bitmap: Bitmap) -> None:
+        self._roster = roster
+        self._places = places
+        self.bitmap = bitmap
+        self.lock = threading.Lock()
+        self._given_up = 0
+        """The epoch in which the last leg could not keep a page of the bitmap."""
+
+    def use(self, bitmap: Bitmap) -> None:
+        """Go on with the bitmap of a grown volume; the caller holds the lock."""
+        self.bitmap = bitmap
+
+    def intend(self, hand: Hand, offset: int, length: int) -> None:
+        """Make the bits of a range durable on every in-sync leg before its data is written."""
+        with hand.holding(self.lock):
+            pages = self.bitmap.mark(offset, length)
+            self._write(hand, set(pages), flush=True)
+            self.bitmap.confirm(offset, length)
+
+    def secure(self, hand: Hand) -> None:
+        """Make every bit durable on the legs in sync."""
+        if self._roster.has_siblings:
+            with hand.holding(self.lock):
+                self._write(hand, set(self.bitmap.pages()), flush=True)
+
+    def clear(self, hand: Hand) -> None:
+        """No region differs any more: durable without a bit."""
+        with hand.holding(self.lock):
+            self.bitmap.bits[:] = bytes(len(self.bitmap.bits))
+            self._write(hand, set(self.bitmap.pages()), flush=True)
+
+    def clear_idle(self, hand: Hand, ranges: Ranges, unequal: Collection[int]) -> bool:
+        """Clear bits of regions that are the same on all legs; whether any bit is left."""
+        with hand.holding(self.lock):
+            pages = self.bitmap.clear_idle(ranges, unequal)
+            if pages:
+                self._write(hand, pages, flush=False)
+        return any(self.bitmap.bits)
+
+    def takes_writes(self, hand: Hand, leg: Leg) -> bool:
+        """Whether a leg can be written elsewhere: a page of its bitmap, as it is."""
+        with hand.holding(self.lock):
+            hand.enter(leg.number)
+            try:
+                leg.write_bitmap(self.bitmap.page(0), 0)
+            except OSError:
+                return False
+            finally:
+                hand.leave()
+        return True
+
+    def promote(self, hand: Hand, leg: Leg) -> bool:
+        """Give a leg that has all data the bits, and make it a source; the caller settles.
+
+        False when it failed meanwhile. Raises OSError when it fails now.
+        """
+        with hand.holding(self.lock):
+            hand.enter(leg.number)
+            try:
+                for page in self.bitmap.pages():
+                    leg.write_bitmap(self.bitmap.page(page), page)
+                leg.flush()
+            finally:
+                hand.leave()
+            return self._roster.promote(leg)
+
+    def _write(self, hand: Hand, pages: set[int], *, flush: bool) -> None:
+        """Write bitmap pages to the in-sync legs; the caller holds the lock."""
+        for leg in self._roster.readers:
+            hand.enter(leg.number)
+            try:
+                for page in pages:
+                    leg.write_bitmap(self.bitmap.page(page), page)
+            except OSError as error:
+                hand.leave()
+                if not self._go_without_bits(hand, leg, error, pages):
+                    self._roster.fail(leg, f"bitmap: {error.strerror}")
+                continue
+            try:
+                if flush:
+                    leg.flush()
+            except OSError as error:
+                hand.leave()
+                self._roster.fail(leg, f"bitmap: {error.strerror}")
+            else:
+                hand.leave()
+
+    def _go_without_bits(self, hand: Hand, leg: Leg, error: OSError, pages: set[int]) -> bool:
+        """Whether the last leg may go on although it cannot keep its bitmap, at a bad place.
+
+        Bits say what legs lack that are away: from this epoch on, which the caller settles before
+        it answers, they lack everything.
+        """
+        offset = bitmap_offset(leg.container_bytes, leg.size_bytes)
+        length = PAGE_BYTES * (max(pages) + 1)
+        last = self._roster.readers == (leg,)
+        if not last or not self._places.is_one(hand, leg, error, offset, length):
+            return False
+        if self._roster.configuration.epoch != self._given_up:
+            self._given_up = self._roster.distrust_bits()
+        return True

@@ -1,0 +1,107 @@
+"""What the data path does by itself when legs come and go, and the receipts of it.
+
+A failed leg is left out, the last one lost begins a hold, one that is back ends it; and where the
+coordinator has not agreed to the legs' epoch, requests that need it are held as well. Invariant: a
+hold begins under the roster's lock with the loss it is for, so that nobody ends it for another
+reason. Touches no leg, except to make an epoch durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.gate.data.hold import Hold
+from holdfast.gate.members.leg import Leg
+from holdfast.gate.members.roster import Roster
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.incidents import Incidents
+
+ASK_AGAIN_SECONDS = 1.0
+"""How often a coordinator that did not answer is asked again."""
+
+
+class Reflexes:
+    """Of one mirror: it listens to its roster. `wake` has the main loop look at everything."""
+
+    def __init__(
+        self,
+        cells: memoryview,
+        roster: Roster,
+        hold: Hold,
+        incidents: Incidents,
+        wake: Callable[[], None],
+    ) -> None:
+        self._cells = cells
+        self._roster = roster
+        self._hold = hold
+        self._incidents = incidents
+        self._wake = wake
+        roster.on_last_lost = self._last_lost
+        roster.on_failed = self._leg_failed
+        roster.memory.on_unsaved = self._unsaved
+
+    @property
+    def unremembered(self) -> bool:
+        """Whether requests are held, with legs in sync, until the coordinator agrees to their
+        epoch."""
+        return bool(self._cells[shared_page.UNREMEMBERED])
+
+    def settle(self, hand: Hand) -> bool:
+        """Make the present epoch durable; False, and a hold begins, when the coordinator has not
+        agreed to it: nothing that needs it may be answered. As Roster.settle otherwise."""
+        if self._roster.settle(hand):
+            self.end_unremembered()
+            return True
+        unsaved = self._roster.memory.unsaved
+        reason = f"the epoch of the legs is not remembered: {unsaved}"
+        self._hold.lose_storage(reason)
+        if not self.unremembered:
+            self._cells[shared_page.UNREMEMBERED] = 1  # later than the hold: who sees it ends it
+            self._incidents.reflex("hold", reason).step("held", unsaved)
+            self._wake()
+        return False
+
+    def end_unremembered(self) -> None:
+        """The hold for the coordinator ends, if it has agreed."""
+        if not self.unremembered:
+            return
+        with self._roster.lock:  # else the last leg could be lost just now
+            if self._roster.readers and not self._roster.unsettled:
+                self.storage_back("the epoch is remembered")
+
+    def wait(self, since_ns: int) -> None:
+        """Wait as a request that found no storage; it is issued again afterwards.
+
+        Raises HoldExpired past its deadline.
+        """
+        again_seconds = ASK_AGAIN_SECONDS if self.unremembered else None
+        self._hold.wait_for_storage(again_seconds, since_ns)
+
+    def storage_back(self, how: str, replayed: int = 0) -> None:
+        """A current leg is present again: end the hold."""
+        if self._roster.superseded:
+            return
+        self._cells[shared_page.UNREMEMBERED] = 0
+        self._hold.regain_storage()
+        for incident in self._incidents.open:
+            if incident.strategy == "hold" and not incident.resolved_ns and not incident.manual:
+                incident.bytes_replayed += replayed
+                incident.step(how, "continued")
+        self._wake()
+
+    def _leg_failed(self, leg: Leg, reason: str) -> None:
+        incident = self._incidents.reflex("failover", f"leg {leg.number} {reason}")
+        incident.step(f"leg {leg.number} failed", reason)
+        self._wake()
+
+    def _last_lost(self, leg: Leg, reason: str) -> None:
+        self._cells[shared_page.UNREMEMBERED] = 0
+        self._hold.lose_storage(f"leg {leg.number} ({leg.url}) {reason}; no leg is left")
+        incident = self._incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
+        incident.step(f"leg {leg.number} lost, held", reason)
+        self._wake()
+
+    def _unsaved(self, reason: str) -> None:
+        incident = self._incidents.reflex("state", f"gate.json cannot be written: {reason}")
+        incident.step("gate.json is behind the legs", reason)

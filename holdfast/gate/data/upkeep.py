@@ -1,0 +1,81 @@
+"""What is done about once a second, when nothing waits for it, and when a gate ends.
+
+How far the legs are durable is recorded on them, so that the journal is emptied up to there; bits
+of regions that are equal again are cleared; what could not be remembered, or written at bad places,
+is tried again. Invariant: a position is recorded only after all of it was flushed.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.runtime.claims import Hand
+
+
+class Upkeep:
+    """Of one mirror."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._lock = threading.Lock()
+
+    @property
+    def due(self) -> bool:
+        """Whether `checkpoint` has anything to do."""
+        mirror = self._mirror
+        unsaved = mirror.memory.unsaved or mirror.reflexes.unremembered
+        return bool(mirror.written or mirror.owed or unsaved)
+
+    def checkpoint(self, hand: Hand, *, flush: bool = False) -> None:
+        """Record on the legs how far they are durable, free the journal, clear idle bits.
+
+        Raises HoldExpired, GivenUp.
+        """
+        mirror, roster = self._mirror, self._mirror.roster
+        roster.save_again(hand)
+        mirror.reflexes.end_unremembered()
+        if mirror.reflexes.unremembered or not roster.readers:
+            return  # whatever follows would wait
+        if mirror.owed and (flush or mirror.repaying.due):
+            mirror.repaying.pay(hand)
+        if not mirror.written and not flush:
+            return
+        with hand.holding(self._lock):
+            self._record(hand, flush=flush)
+        if roster.has_siblings:
+            self._clear_idle(hand)
+
+    def close_cleanly(self, hand: Hand) -> None:
+        """Leave nothing to do for the next start: all flushed, no bits, no replay."""
+        mirror, roster = self._mirror, self._mirror.roster
+        if not roster.readers:
+            return
+        self.checkpoint(hand, flush=True)
+        mirror.equalising.stopping.set()
+        equal = not mirror.equalising.unequal
+        if equal and len(roster.readers) == len(roster.configuration.legs):
+            mirror.intent.clear(hand)
+        roster.settle(hand)
+
+    def _record(self, hand: Hand, *, flush: bool) -> None:
+        """The caller holds the lock."""
+        mirror, log = self._mirror, self._mirror.log
+        mirror.written = False
+        recorded = mirror.roster.configuration.recorded_position
+        if mirror.owed and log.overfull:
+            mirror.repaying.carry(hand)
+        if flush or log.overfull or not log.active:
+            mirror.flushed_position = max(mirror.flushed_position, mirror.flush_all(hand))
+        position = max(mirror.flushed_position, recorded)
+        if position > recorded and mirror.roster.record_position(hand, position):
+            log.trim(hand, position)
+
+    def _clear_idle(self, hand: Hand) -> None:
+        """Clear bits of regions that are the same everywhere, while every member is in sync."""
+        mirror = self._mirror
+        if len(mirror.roster.readers) != len(mirror.roster.configuration.legs):
+            return
+        mirror.flush(hand)
+        if mirror.intent.clear_idle(hand, mirror.ranges, mirror.equalising.unequal):
+            mirror.written = True  # come again until all bits are cleared

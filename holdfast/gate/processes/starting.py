@@ -1,0 +1,132 @@
+"""How a worker begins: the first one of a gate, or one that takes over; the main thread waits.
+
+What touches legs or journal is done by threads that can be given up, and the main thread comes
+round meanwhile: it says that it lives, and watches over them. Invariant: nobody is asked for the
+requests that a predecessor left before the legs are in use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic_ns
+
+from holdfast.errors import DeadlinePassed, HoldfastError
+from holdfast.gate.data.task import LegTask
+from holdfast.gate.front import FrontEnd
+from holdfast.gate.processes.handover import Post
+from holdfast.gate.processes.partner import Ending
+from holdfast.gate.repair.names import Names
+from holdfast.gate.repair.recovery import Recovery
+from holdfast.gate.repair.start import Predecessor, start_first, take_over
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.incidents import Incident
+from holdfast.system.processes.process import has_ended, watch_process
+
+RESEND_SECONDS = 0.05
+"""How long after asking for unanswered requests the last of them is surely read."""
+
+_STOOD_STILL = (Ending.STOPPED, Ending.TRACED, Ending.SILENT)
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """One that has just been made, and its receipt."""
+
+    incident: Incident
+    resend_ns: int
+    """When the kernel was asked for what is unanswered."""
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether some of that may not have been read yet."""
+        return monotonic_ns() < self.resend_ns + RESEND_SECONDS * 1e9
+
+
+class Start:
+    """Of one worker. `look` is what its main thread does in each round meanwhile."""
+
+    def __init__(
+        self,
+        post: Post,
+        recovery: Recovery,
+        names: Names,
+        front: FrontEnd,
+        look: Callable[[], None],
+    ) -> None:
+        self._post = post
+        self._recovery = recovery
+        self._mirror = recovery.mirror
+        self._names = names
+        self._front = front
+        self._look = look
+
+    def first(self) -> dict[str, str]:
+        """Judge the legs; why the gate may not start, in words for whoever starts it."""
+        mirror, recovery, force = self._mirror, self._recovery, self._post.force
+        try:
+            self._attend(LegTask(mirror.hands, lambda hand: mirror.open_journal(seal=False)))
+            self._attend(
+                LegTask(mirror.hands, lambda hand: start_first(recovery, hand, force=force))
+            )
+        except HoldfastError as error:
+            return {"code": error.code, "message": error.message, "mend": error.mend}
+        except OSError as error:
+            return {"code": "IO", "message": str(error), "mend": ""}
+        return {}
+
+    def take_over(self) -> Takeover:
+        """Go on where the worker before was killed, then ask the kernel for what is unanswered."""
+        cells, mirror = self._post.cells, self._mirror
+        mirror.watching.go_on_from(cells[shared_page.WORKER_SILENT_SINCE])
+        died = cells[shared_page.WORKER_DIED] or monotonic_ns()
+        ending = Ending(cells[shared_page.WORKER_END])
+        if ending in _STOOD_STILL:
+            died, since = cells[shared_page.WORKER_SILENT_SINCE], died
+            cause = ending.words("worker", (since - died) / 1e9)
+        else:
+            cause = ending.words("worker")
+        incident = mirror.incidents.begin("takeover", cause, died)
+        cells[shared_page.WORKER_END] = Ending.DIED
+        incident.requests_held = incident.errors_returned = cells[shared_page.UNTOLD_ERRORS]
+        cells[shared_page.UNTOLD_ERRORS] = 0
+        self._open_journal()
+        before = Predecessor(self._post.predecessor_pid, self._post.kept)
+        recovery = self._recovery
+        self._attend(LegTask(mirror.hands, lambda hand: take_over(recovery, hand, before)))
+        if self._post.kept:
+            self._names.took_over(self._post.kept)
+        incident.step("legs opened", f"{len(mirror.roster.readers)} in sync", died)
+        self._front.resend()
+        resend_ns = monotonic_ns()
+        if ending in _STOOD_STILL:
+            incident.backlog_until_ns = resend_ns + int(RESEND_SECONDS * 1e9)
+        incident.step("unanswered requests asked for again")
+        return Takeover(incident, resend_ns)
+
+    def _open_journal(self) -> None:
+        """One that cannot be opened has failed, as in use."""
+        mirror, seal = self._mirror, not self._predecessor_ended()
+        try:
+            self._attend(LegTask(mirror.hands, lambda hand: mirror.open_journal(hand, seal=seal)))
+        except OSError as error:
+            mirror.journal_failed(f"it cannot be opened: {error.strerror}")
+        except DeadlinePassed:
+            mirror.journal_failed("it cannot be opened: its storage does not answer")
+
+    def _predecessor_ended(self) -> bool:
+        """Wait until no thread of the worker before can write any more, at most the hang time-out.
+
+        When one of them hangs inside a leg, it still has that leg's lock: the leg stays away.
+        """
+        watch = watch_process(self._post.predecessor_pid)
+        try:
+            return has_ended(watch, self._mirror.roster.configuration.hang_timeout_seconds)
+        finally:
+            if watch is not None:
+                os.close(watch)
+
+    def _attend(self, task: LegTask[None]) -> None:
+        """Wait for a task. Raises what it raised, and DeadlinePassed when it was given up."""
+        task.attended(self._mirror.watching, self._look)
