@@ -36,9 +36,11 @@ class Equalising:
         ranges: Ranges,
         unit_bytes: int,
         read: Callable[[Hand, memoryview, int, int], None],
+        settle: Callable[[Hand], bool],
         wake: Callable[[], None],
     ) -> None:
-        """`unit_bytes`: the smallest place that can be bad. `read`: as Mirror.read_once."""
+        """`unit_bytes`: the smallest place that can be bad. `read`: as Mirror.read_once.
+        `settle`: as Settling.settle."""
         self._cells = cells
         self._hands = hands
         self._incidents = incidents
@@ -46,6 +48,7 @@ class Equalising:
         self._ranges = ranges
         self._unit_bytes = unit_bytes
         self._read = read
+        self._settle = settle
         self._wake = wake
         self.unequal: set[int] = set()
         """Regions that may differ between legs in sync."""
@@ -136,7 +139,7 @@ class Equalising:
             if leg not in legs[0]:
                 self._write(hand, leg, view, offset)
         if roster.unsettled:
-            roster.settle(hand)
+            self._settle(hand)
         if legs != (roster.readers[:1], roster.writers):  # it may be another's
             self._copy(hand, view, offset)
 

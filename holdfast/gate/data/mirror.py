@@ -31,6 +31,7 @@ from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.epoch_memory import STATE, EpochMemory
 from holdfast.gate.members.leg import NO_SPACE, Leg, zero_all
 from holdfast.gate.members.roster import Roster
+from holdfast.gate.members.settling import Settling
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.watching import Watching
@@ -57,10 +58,11 @@ class Mirror:
         self.incidents = incidents
         self.memory = EpochMemory(state_directory, configuration.epoch, cells, coordinator)
         self.roster = Roster(configuration, cells, self.memory)
+        self.settling = Settling(self.roster, self.memory)
         self.watching = Watching(configuration.hang_timeout_seconds)
         """What the main loop has seen, which judges storage."""
         self.hold = Hold(cells, configuration.hold_timeout_seconds, self.watching)
-        self.reflexes = Reflexes(cells, self.roster, self.hold, incidents, wake)
+        self.reflexes = Reflexes(cells, self.roster, self.settling, self.hold, incidents, wake)
         self.ranges = Ranges()
         self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)
         bitmap = Bitmap(configuration.size_bytes)
@@ -84,6 +86,7 @@ class Mirror:
             self.ranges,
             self.owed.unit_bytes,
             read=self.read_once,
+            settle=self.settling.settle,
             wake=wake,
         )
         self.journal_directory = state_directory / "journal"
@@ -335,7 +338,7 @@ class Mirror:
         False when it failed meanwhile. Raises OSError when it fails now.
         """
         promoted = self.intent.promote(hand, leg)
-        self.roster.settle(hand)
+        self.settling.settle(hand)
         return promoted
 
     def begin_journal_anew(self, hand: Hand, above: int) -> None:

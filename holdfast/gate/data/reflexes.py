@@ -13,6 +13,7 @@ from collections.abc import Callable
 from holdfast.gate.data.hold import Hold
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
+from holdfast.gate.members.settling import Settling
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.incidents import Incidents
@@ -28,12 +29,14 @@ class Reflexes:
         self,
         cells: memoryview,
         roster: Roster,
+        settling: Settling,
         hold: Hold,
         incidents: Incidents,
         wake: Callable[[], None],
     ) -> None:
         self._cells = cells
         self._roster = roster
+        self._settling = settling
         self._hold = hold
         self._incidents = incidents
         self._wake = wake
@@ -49,8 +52,8 @@ class Reflexes:
 
     def settle(self, hand: Hand) -> bool:
         """Make the present epoch durable; False, and a hold begins, when the coordinator has not
-        agreed to it: nothing that needs it may be answered. As Roster.settle otherwise."""
-        if self._roster.settle(hand):
+        agreed to it: nothing that needs it may be answered. As Settling.settle otherwise."""
+        if self._settling.settle(hand):
             self.end_unremembered()
             return True
         unsaved = self._roster.memory.unsaved

@@ -33,7 +33,7 @@ class Upkeep:
         Raises HoldExpired, GivenUp.
         """
         mirror, roster = self._mirror, self._mirror.roster
-        roster.save_again(hand)
+        mirror.settling.save_again(hand)
         mirror.reflexes.end_unremembered()
         if mirror.reflexes.unremembered or not roster.readers:
             return  # whatever follows would wait
@@ -56,7 +56,7 @@ class Upkeep:
         equal = not mirror.equalising.unequal
         if equal and len(roster.readers) == len(roster.configuration.legs):
             mirror.intent.clear(hand)
-        roster.settle(hand)
+        mirror.settling.settle(hand)
 
     def _record(self, hand: Hand, *, flush: bool) -> None:
         """The caller holds the lock."""
@@ -68,7 +68,7 @@ class Upkeep:
         if flush or log.overfull or not log.active:
             mirror.flushed_position = max(mirror.flushed_position, mirror.flush_all(hand))
         position = max(mirror.flushed_position, recorded)
-        if position > recorded and mirror.roster.record_position(hand, position):
+        if position > recorded and mirror.settling.record_position(hand, position):
             log.trim(hand, position)
 
     def _clear_idle(self, hand: Hand) -> None:

@@ -1,10 +1,10 @@
 """Who belongs to the volume, who is present, and the epoch that proves it.
 
-Owns the superblocks. Invariant: a request that a member did not take part in is never answered
+Invariant: a request that a member did not take part in is never answered
 before an epoch that excludes this member is durable on every leg that stays, and the coordinator
 has agreed to it (see epoch_memory). The last leg is never excluded: when it goes, nobody is left to
 be ahead of it, so it is merely away.
-Memory changes under `lock`, without I/O; what must be durable is written by `settle`.
+Memory only: it changes under `lock`, without I/O; see `settling` for how it becomes durable.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from time import monotonic_ns
 from typing import Any
 
 from holdfast.containers import Device
-from holdfast.errors import StorageFailed, Superseded
+from holdfast.errors import Superseded
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
 from holdfast.gate.members.epoch_memory import EpochMemory
 from holdfast.gate.members.leg import Leg
-from holdfast.gate.members.superblock import Member, Superblock
+from holdfast.gate.members.next_configuration import (
+    adopted,
+    with_ends,
+    with_epoch,
+)
+from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.runtime import shared_page
-from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import LegState
 
 
@@ -36,9 +40,10 @@ class Roster:
         self.memory = memory
         memory.on_superseded = self._withdraw
         self.lock = threading.Lock()
-        self.persist_lock = threading.Lock()
         self.configuration = configuration
-        self._durable = configuration
+        self.durable = configuration
+        """What the legs were told last. A change that no leg could be told yet is not in it: it
+        proves nothing about one that returns."""
         self._highest_epoch = configuration.epoch
         self.present: dict[int, Leg] = {}
         self.readers: tuple[Leg, ...] = ()
@@ -54,14 +59,6 @@ class Roster:
         """Legs that are not used any more; the main loop closes them."""
         self.on_last_lost: Callable[[Leg, str], None] = lambda leg, reason: None
         self.on_failed: Callable[[Leg, str], None] = lambda leg, reason: None
-
-    # --- memory only ------------------------------------------------------------------------
-
-    @property
-    def durable(self) -> GateConfiguration:
-        """What the legs were told last. A change that no leg could be told yet is not in it: it
-        proves nothing about one that returns."""
-        return self._durable
 
     @property
     def highest_epoch(self) -> int:
@@ -107,18 +104,7 @@ class Roster:
     def _change(self, configuration: GateConfiguration) -> None:
         """Take a new membership: a new epoch, not durable yet."""
         self._highest_epoch += 1
-        self.configuration = replace(
-            configuration,
-            epoch=self._highest_epoch,
-            legs=tuple(
-                replace(leg, excluded_epoch=self._highest_epoch)
-                if leg.state is LegState.FAILED and not leg.excluded_epoch
-                else leg
-                for leg in configuration.legs
-            ),
-        )
-        if all(leg.state is LegState.IN_SYNC for leg in configuration.legs):
-            self.configuration = replace(self.configuration, clean_epoch=self._highest_epoch)
+        self.configuration = with_epoch(configuration, self._highest_epoch)
         self.unsettled = True
         self._arrange()
 
@@ -139,8 +125,8 @@ class Roster:
             if last:
                 if self.unsettled:  # nothing was answered since: the others are not behind
                     position = self.configuration.recorded_position
-                    self.unsettled = position != self._durable.recorded_position
-                    self.configuration = replace(self._durable, recorded_position=position)
+                    self.unsettled = position != self.durable.recorded_position
+                    self.configuration = replace(self.durable, recorded_position=position)
                     self._forsake_unrecorded()
                 entry = replace(self.entry(leg.number), reason=reason)
                 self.configuration = self.configuration.with_leg(entry)
@@ -210,7 +196,7 @@ class Roster:
 
     def is_stranger(self, superblock: Superblock) -> bool:
         """Whether somebody else used the leg since: its epoch is none of ours."""
-        return superblock.epoch > self._durable.epoch and superblock.owner != self.memory.owner
+        return superblock.epoch > self.durable.epoch and superblock.owner != self.memory.owner
 
     def promote(self, leg: Leg) -> bool:
         """A resynchronised leg has all data: it becomes a source. False when it has failed.
@@ -288,33 +274,9 @@ class Roster:
             self._highest_epoch = max(self._highest_epoch, epoch)
 
     def adopt(self, newest: Superblock) -> None:
-        """Take over what the legs say of the volume: they went on without this host.
-
-        How large it is, who belongs to it and who is in sync; for the bitmap's sake also that none
-        of the others can be brought up to date by parts of it: bits of that time are not ours.
-        """
+        """Take over what the legs say of the volume: they went on without this host."""
         with self.lock:
-            known = {leg.id: leg for leg in self.configuration.legs}
-            self.configuration = replace(
-                self.configuration,
-                size_bytes=newest.size_bytes,
-                legs=tuple(
-                    LegEntry(
-                        member.number,
-                        member.id,
-                        known[member.id].url if member.id in known else member.url,
-                        member.state,
-                        container_bytes=(
-                            known[member.id].container_bytes if member.id in known else 0
-                        ),
-                    )
-                    for member in newest.members
-                ),
-                clean_epoch=newest.epoch,
-                last_number=max(
-                    self.configuration.last_number, *(each.number for each in newest.members)
-                ),
-            )
+            self.configuration = adopted(self.configuration, newest)
 
     def outgrow(self) -> None:
         """Raise the epoch above every one that a leg may carry of a raise that did not end.
@@ -374,132 +336,9 @@ class Roster:
     def resize(self, size_bytes: int) -> None:
         """The volume has grown, and the tails of the legs that are present have moved."""
         with self.lock:
-            ends = {leg.number: leg.container_bytes for leg in self.present.values()}
-            legs = tuple(
-                replace(leg, container_bytes=ends.get(leg.number, leg.container_bytes))
-                for leg in self.configuration.legs
-            )
-            self._change(replace(self.configuration, size_bytes=size_bytes, legs=legs))
+            configuration = with_ends(self.configuration, self.ends())
+            self._change(replace(configuration, size_bytes=size_bytes))
 
-    # --- durable ----------------------------------------------------------------------------
-
-    def superblock(self, configuration: GateConfiguration) -> Superblock:
-        """What every leg is told; each fills in its own id, state and sequence."""
-        return Superblock(
-            volume_id=configuration.volume_id,
-            leg_id="",
-            leg_number=0,
-            size_bytes=configuration.size_bytes,
-            epoch=configuration.epoch,
-            sequence=0,
-            position=configuration.recorded_position,
-            members=tuple(
-                Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs
-            ),
-            descriptor=configuration.descriptor,
-            owner=self.memory.owner,
-        )
-
-    def settle(self, hand: Hand) -> bool:
-        """Make the present epoch durable on every leg that stays, then in gate.json.
-
-        True when it is, or when the last leg went meanwhile (the caller finds no reader then).
-        False: it cannot be remembered now, and whoever needs it must not be answered.
-        """
-        while self.unsettled:
-            with hand.holding(self.persist_lock):
-                with self.lock:
-                    configuration, legs = self.configuration, self.writers
-                    if not self.unsettled or not self.readers:
-                        break
-                if not self._write(hand, configuration, legs):
-                    continue
-                if not self.memory.remember(hand, configuration):
-                    return bool(self.superseded)
-                with self.lock:
-                    self._durable = configuration
-                    if self.configuration.epoch == configuration.epoch:
-                        self.unsettled = False
-        return True
-
-    def settle_or_raise(self, hand: Hand) -> None:
-        """As `settle`, for what must not be done, nor told to an administrator, unless it succeeds.
-
-        Raises Superseded, StorageFailed when the coordinator has not agreed by now.
-        """
-        agreed = self.settle(hand)
-        if self.superseded:
-            raise Superseded(self.superseded, "Detach the volume on this host.")
-        if not agreed:
-            raise StorageFailed(
-                f"nobody has agreed to the change yet: {self.memory.unsaved}",
-                "It is asked for again, until somebody does: see holdfast volume show.",
-            )
-
-    def record_position(self, hand: Hand, position: int) -> bool:
-        """Say on every leg that it is durable up to `position`; False when the roster changed.
-
-        The legs were flushed before. Durable on the legs and in gate.json when it returns True.
-        """
-        with hand.holding(self.persist_lock):
-            with self.lock:
-                if self.unsettled or not self.readers:
-                    return False
-                configuration = replace(self.configuration, recorded_position=position)
-                legs = self.writers
-            if not self._write(hand, configuration, legs):
-                return False
-            with self.lock:
-                if self.configuration.epoch != configuration.epoch:
-                    return False
-                self.configuration = replace(self.configuration, recorded_position=position)
-                self._durable = replace(self._durable, recorded_position=position)
-                configuration = self.configuration
-            return self.memory.remember(hand, configuration)
-
-    def save_again(self, hand: Hand) -> None:
-        """Write gate.json when that failed before."""
-        if self.memory.unsaved and self.settle(hand):
-            with hand.holding(self.persist_lock):
-                with self.lock:
-                    configuration = self._durable
-                self.memory.remember(hand, configuration)
-
-    def remember_places(self, hand: Hand) -> None:
-        """See that gate.json says where each leg's tail ends; durable."""
-        with hand.holding(self.persist_lock):
-            with self.lock:
-                ends = {leg.number: leg.container_bytes for leg in self.present.values()}
-                known = {leg.number: leg.container_bytes for leg in self._durable.legs}
-                if self.unsettled or all(known.get(each) == ends[each] for each in ends):
-                    return
-                self._durable = configuration = replace(
-                    self._durable,
-                    legs=tuple(
-                        replace(leg, container_bytes=ends.get(leg.number, leg.container_bytes))
-                        for leg in self._durable.legs
-                    ),
-                )
-            self.memory.remember(hand, configuration)
-
-    def _write(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
-        """Write the superblock of every present leg; False, and no more, when one fails at it.
-
-        Those that were in sync before come first, so that none of them is left with the word that
-        it has all data alone, when one that joins has gone on without it. Those that are not in
-        sync come last: an epoch that only they carry would leave none that may be a source.
-        """
-        superblock = self.superblock(configuration)
-        before = {leg.number for leg in self._durable.legs if leg.state is LegState.IN_SYNC}
-        for leg in sorted(
-            legs, key=lambda leg: (leg.state is not LegState.IN_SYNC, leg.number not in before)
-        ):
-            hand.enter(leg.number)
-            try:
-                leg.write_superblock(superblock)
-            except OSError as error:
-                hand.leave()
-                self.fail(leg, f"superblock: {error.strerror}")
-                return False
-            hand.leave()
-        return True
+    def ends(self) -> dict[int, int]:
+        """Where the tails of the present legs end."""
+        return {leg.number: leg.container_bytes for leg in self.present.values()}

@@ -278,7 +278,7 @@ class Control:
         if leg in roster.configuration.spare_urls:
             roster.use_spare(leg)
             roster.configure()
-            roster.settle_or_raise(hand)
+            self._mirror.settling.settle_or_raise(hand)
         else:
             self._changes.remove(hand, leg)
         return self.show(hand)
@@ -310,7 +310,7 @@ class Control:
                 mirror.hold.set_timeout(hold_timeout_seconds)
                 mirror.cells[shared_page.HOLD_TIMEOUT] = int(hold_timeout_seconds * 1e9)
             mirror.roster.configure(**changes)
-            mirror.roster.settle_or_raise(hand)
+            mirror.settling.settle_or_raise(hand)
         return self.show(hand)
 
     def fault(

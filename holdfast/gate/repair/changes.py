@@ -78,7 +78,7 @@ class Changes:
             known = self._examine(hand, url)
             if known is not None:
                 self.recovery.bring_back(hand, known)
-                self.roster.settle_or_raise(hand)
+                self.mirror.settling.settle_or_raise(hand)
                 return known.number
             if not self.roster.readers:
                 raise NoSource(
@@ -104,7 +104,7 @@ class Changes:
             with hand.inside(ELSEWHERE):
                 container.check_free(container_bytes_needed(configuration.size_bytes))
             self.roster.add_spare(container.url)
-            self.roster.settle_or_raise(hand)
+            self.mirror.settling.settle_or_raise(hand)
 
     def _examine(self, hand: Hand, url: str) -> LegEntry | None:
         """As `_known`; what cannot be opened is left to the check of an empty container.
@@ -205,7 +205,7 @@ class Changes:
             resync.stop()
         leg = self.roster.remove(entry.number)
         try:
-            self.roster.settle_or_raise(hand)
+            self.mirror.settling.settle_or_raise(hand)
         except HoldfastError:
             if leg is not None:
                 self.roster.retire(leg)
@@ -300,7 +300,7 @@ class Changes:
         with hand.holding(mirror.intent.lock):
             old_ends = {leg.number: leg.container_bytes for leg in roster.writers}
             grown = mirror.intent.bitmap.resized(size_bytes)
-            with hand.holding(roster.persist_lock):
+            with hand.holding(mirror.settling.lock):
                 for leg in roster.writers:
                     self._move_tail(hand, leg, size_bytes, grown)
                 if not roster.readers:
@@ -310,7 +310,7 @@ class Changes:
                     )
                 mirror.intent.use(grown)
                 roster.resize(size_bytes)
-            roster.settle_or_raise(hand)
+            mirror.settling.settle_or_raise(hand)
         for leg in roster.writers:
             with hand.inside(leg.number):
                 leg.clear_old_tail(old_ends[leg.number], old_size)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from holdfast.gate.data.mirror import Mirror
-from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.membership import HostMemory
-from holdfast.gate.members.superblock import Member
+from holdfast.gate.members.next_configuration import members_of
 
 
 def host_memory(mirror: Mirror) -> HostMemory:
@@ -24,8 +23,3 @@ def host_memory(mirror: Mirror) -> HostMemory:
         journal_begin=journal_begin,
         journal_end=journal_end,
     )
-
-
-def members_of(configuration: GateConfiguration) -> tuple[Member, ...]:
-    """The legs as superblocks name them."""
-    return tuple(Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs)

@@ -126,7 +126,7 @@ class Names:
             if number in present:
                 roster.fail(present[number], seen[number], unless_last=True)
         if failing:
-            LegTask(self._mirror.hands, roster.settle, awaited=False)
+            LegTask(self._mirror.hands, self._mirror.settling.settle, awaited=False)
         before = roster.nameless
         away = {number: words for number, words in before.items() if number not in present}
         kept = away | {

@@ -12,12 +12,12 @@ from holdfast.gate.data.task import LegTask
 
 
 def settle_apart(mirror: Mirror) -> None:
-    """As Roster.settle_or_raise, by threads of its own: one that hangs is given up, and what it
+    """As Settling.settle_or_raise, by threads of its own: one that hangs is given up, and what it
     hangs in (a leg, the state directory) is done without by the next. Blocks for some hang
     time-outs."""
     while True:
         try:
-            LegTask(mirror.hands, mirror.roster.settle_or_raise).followed()
+            LegTask(mirror.hands, mirror.settling.settle_or_raise).followed()
             return
         except DeadlinePassed:
             continue

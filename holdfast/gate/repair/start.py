@@ -233,7 +233,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     _equalise(recovery)
     if mirror.log.active:
         recovery.upkeep.checkpoint(hand, flush=True)
-    roster.remember_places(hand)
+    mirror.settling.remember_places(hand)
 
 
 def _begin_with(recovery: Recovery, leg: Leg, judged: LegVerdict) -> None:

@@ -62,7 +62,7 @@ def test_the_deadline_of_later_holds_is_changed(make: Make) -> None:
     lose(gate, 1)
     roster = gate.mirror.roster
     roster.configure(hold_timeout_seconds=900.0)
-    gate.run(roster.settle)
+    gate.run(gate.mirror.settling.settle)
     assert read_held(gate, 1) == b"1"
     assert load_configuration(gate.state_directory).hold_timeout_seconds == 900.0
 

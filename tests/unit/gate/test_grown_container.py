@@ -44,7 +44,7 @@ def enlarge(gate: InProcessGate, number: int, by_bytes: int = 5 << 20) -> None:
 def lose_leg_2(gate: InProcessGate) -> None:
     roster = gate.mirror.roster
     roster.fail(next(leg for leg in roster.readers if leg.number == 2), "its cable was moved")
-    gate.run(roster.settle)
+    gate.run(gate.mirror.settling.settle)
     gate.tend()
 
 

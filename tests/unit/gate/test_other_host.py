@@ -122,7 +122,7 @@ def test_a_leg_that_another_host_took_out_is_none_here(tmp_path: Path) -> None:
     gate.start()
     away = gate.image(2).rename(tmp_path / "away")
     gate.mirror.roster.fail(gate.mirror.roster.readers[1], "its cable was moved")
-    gate.run(gate.mirror.roster.settle)
+    gate.run(gate.mirror.settling.settle)
     gate.tend()
     gate.run(lambda hand: gate.changes.remove(hand, "2"))
     write(gate, b"2", PLACE, flush=True)
@@ -158,7 +158,7 @@ def test_what_was_written_apart_by_force_is_copied_over(tmp_path: Path) -> None:
     gate.start()
     write(gate, b"1", PLACE, flush=True)
     gate.mirror.roster.fail(gate.mirror.roster.readers[1], "its cable was moved")
-    gate.run(gate.mirror.roster.settle)
+    gate.run(gate.mirror.settling.settle)
     gate.tend()
     other = gate.beside("B")
     with pytest.raises(NoSource):

@@ -71,7 +71,7 @@ def test_nor_before_an_agreement(gate: MemoryGate, what: str) -> None:
         gate.run(change(gate, what))
     assert any(tail(gate, 1))
     gate.coordinator.broken = False
-    gate.run(gate.mirror.roster.settle_or_raise)
+    gate.run(gate.mirror.settling.settle_or_raise)
 
 
 def test_a_leg_that_joined_before_an_agreement_comes_back(gate: MemoryGate) -> None:

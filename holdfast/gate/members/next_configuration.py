@@ -1,0 +1,87 @@
+"""What a volume's configuration becomes when its legs change, and what legs are told of it. Pure.
+
+The roster says when; here is what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from holdfast.gate.members.configuration import GateConfiguration, LegEntry
+from holdfast.gate.members.superblock import Member, Superblock
+from holdfast.model.volume import LegState
+
+
+def with_epoch(configuration: GateConfiguration, epoch: int) -> GateConfiguration:
+    """The same in a new epoch, which excludes those that have just failed."""
+    changed = replace(
+        configuration,
+        epoch=epoch,
+        legs=tuple(
+            replace(leg, excluded_epoch=epoch)
+            if leg.state is LegState.FAILED and not leg.excluded_epoch
+            else leg
+            for leg in configuration.legs
+        ),
+    )
+    if all(leg.state is LegState.IN_SYNC for leg in configuration.legs):
+        changed = replace(changed, clean_epoch=epoch)
+    return changed
+
+
+def with_ends(configuration: GateConfiguration, ends: Mapping[int, int]) -> GateConfiguration:
+    """The same with the places where tails end now, by the numbers of legs."""
+    return replace(
+        configuration,
+        legs=tuple(
+            replace(leg, container_bytes=ends.get(leg.number, leg.container_bytes))
+            for leg in configuration.legs
+        ),
+    )
+
+
+def adopted(configuration: GateConfiguration, newest: Superblock) -> GateConfiguration:
+    """What the legs say of the volume: they went on without this host.
+
+    How large it is, who belongs to it and who is in sync; for the bitmap's sake also that none of
+    the others can be brought up to date by parts of it: bits of that time are not ours.
+    """
+    known = {leg.id: leg for leg in configuration.legs}
+    return replace(
+        configuration,
+        size_bytes=newest.size_bytes,
+        legs=tuple(
+            LegEntry(
+                member.number,
+                member.id,
+                known[member.id].url if member.id in known else member.url,
+                member.state,
+                container_bytes=(known[member.id].container_bytes if member.id in known else 0),
+            )
+            for member in newest.members
+        ),
+        clean_epoch=newest.epoch,
+        last_number=max(configuration.last_number, *(each.number for each in newest.members)),
+    )
+
+
+def superblock_of(configuration: GateConfiguration, owner: str) -> Superblock:
+    """What every leg is told; each fills in its own id, state and sequence."""
+    return Superblock(
+        volume_id=configuration.volume_id,
+        leg_id="",
+        leg_number=0,
+        size_bytes=configuration.size_bytes,
+        epoch=configuration.epoch,
+        sequence=0,
+        position=configuration.recorded_position,
+        members=members_of(configuration),
+        descriptor=configuration.descriptor,
+        owner=owner,
+    )
+
+
+def members_of(configuration: GateConfiguration) -> tuple[Member, ...]:
+    """The legs as superblocks name them."""
+    return tuple(Member(leg.number, leg.id, leg.url, leg.state) for leg in configuration.legs)

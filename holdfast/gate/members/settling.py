@@ -1,0 +1,130 @@
+"""What the roster has decided becomes durable: on every leg that is present, then in gate.json.
+
+Owns the superblocks of a running gate. Invariant: one writes at a time; of a new epoch, those hear
+first that were in sync before, then those that become it, then the rest. Blocks as legs and the
+coordinator do; raises GivenUp.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from holdfast.errors import StorageFailed, Superseded
+from holdfast.gate.members.configuration import GateConfiguration
+from holdfast.gate.members.epoch_memory import EpochMemory
+from holdfast.gate.members.leg import Leg
+from holdfast.gate.members.next_configuration import superblock_of, with_ends
+from holdfast.gate.members.roster import Roster
+from holdfast.gate.runtime.claims import Hand
+from holdfast.model.volume import LegState
+
+
+class Settling:
+    """Of one roster."""
+
+    def __init__(self, roster: Roster, memory: EpochMemory) -> None:
+        self._roster = roster
+        self._memory = memory
+        self.lock = threading.Lock()
+
+    def settle(self, hand: Hand) -> bool:
+        """Make the present epoch durable on every leg that stays, then in gate.json.
+
+        True when it is, or when the last leg went meanwhile (the caller finds no reader then).
+        False: it cannot be remembered now, and whoever needs it must not be answered.
+        """
+        roster = self._roster
+        while roster.unsettled:
+            with hand.holding(self.lock):
+                with roster.lock:
+                    configuration, legs = roster.configuration, roster.writers
+                    if not roster.unsettled or not roster.readers:
+                        break
+                if not self._tell(hand, configuration, legs):
+                    continue
+                if not self._memory.remember(hand, configuration):
+                    return bool(roster.superseded)
+                with roster.lock:
+                    roster.durable = configuration
+                    if roster.configuration.epoch == configuration.epoch:
+                        roster.unsettled = False
+        return True
+
+    def settle_or_raise(self, hand: Hand) -> None:
+        """As `settle`, for what must not be done, nor told to an administrator, unless it succeeds.
+
+        Raises Superseded, StorageFailed when the coordinator has not agreed by now.
+        """
+        agreed = self.settle(hand)
+        if self._memory.superseded:
+            raise Superseded(self._memory.superseded, "Detach the volume on this host.")
+        if not agreed:
+            raise StorageFailed(
+                f"nobody has agreed to the change yet: {self._memory.unsaved}",
+                "It is asked for again, until somebody does: see holdfast volume show.",
+            )
+
+    def record_position(self, hand: Hand, position: int) -> bool:
+        """Say on every leg that it is durable up to `position`; False when the roster changed.
+
+        The legs were flushed before. Durable on the legs and in gate.json when it returns True.
+        """
+        roster = self._roster
+        with hand.holding(self.lock):
+            with roster.lock:
+                if roster.unsettled or not roster.readers:
+                    return False
+                configuration = replace(roster.configuration, recorded_position=position)
+                legs = roster.writers
+            if not self._tell(hand, configuration, legs):
+                return False
+            with roster.lock:
+                if roster.configuration.epoch != configuration.epoch:
+                    return False
+                roster.configuration = replace(roster.configuration, recorded_position=position)
+                roster.durable = replace(roster.durable, recorded_position=position)
+                configuration = roster.configuration
+            return self._memory.remember(hand, configuration)
+
+    def save_again(self, hand: Hand) -> None:
+        """Write gate.json when that failed before."""
+        if self._memory.unsaved and self.settle(hand):
+            with hand.holding(self.lock):
+                with self._roster.lock:
+                    configuration = self._roster.durable
+                self._memory.remember(hand, configuration)
+
+    def remember_places(self, hand: Hand) -> None:
+        """See that gate.json says where each leg's tail ends; durable."""
+        roster = self._roster
+        with hand.holding(self.lock):
+            with roster.lock:
+                ends = roster.ends()
+                known = {leg.number: leg.container_bytes for leg in roster.durable.legs}
+                if roster.unsettled or all(known.get(each) == ends[each] for each in ends):
+                    return
+                roster.durable = configuration = with_ends(roster.durable, ends)
+            self._memory.remember(hand, configuration)
+
+    def _tell(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
+        """Write the superblock of every present leg; False, and no more, when one fails at it.
+
+        Those that were in sync before come first, so that none of them is left with the word that
+        it has all data alone, when one that joins has gone on without it. Those that are not in
+        sync come last: an epoch that only they carry would leave none that may be a source.
+        """
+        superblock = superblock_of(configuration, self._memory.owner)
+        before = {leg.number for leg in self._roster.durable.legs if leg.state is LegState.IN_SYNC}
+        for leg in sorted(
+            legs, key=lambda leg: (leg.state is not LegState.IN_SYNC, leg.number not in before)
+        ):
+            hand.enter(leg.number)
+            try:
+                leg.write_superblock(superblock)
+            except OSError as error:
+                hand.leave()
+                self._roster.fail(leg, f"superblock: {error.strerror}")
+                return False
+            hand.leave()
+        return True
