@@ -18,8 +18,9 @@ from holdfast.gate.front import FrontEnd
 from holdfast.gate.processes.handover import Post
 from holdfast.gate.processes.partner import Ending
 from holdfast.gate.repair.names import Names
+from holdfast.gate.repair.opening import Predecessor
 from holdfast.gate.repair.recovery import Recovery
-from holdfast.gate.repair.start import Predecessor, start_first, take_over
+from holdfast.gate.repair.start import start_first, take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incident
 from holdfast.system.processes.process import has_ended, watch_process

@@ -8,12 +8,8 @@ start counts as away; none keeps the others waiting for longer than the hang tim
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from time import monotonic_ns
 
 from holdfast.errors import (
     DeadlinePassed,
@@ -33,113 +29,12 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.host_memory import host_memory
+from holdfast.gate.repair.opening import FIRST, Opened, Predecessor, open_members
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.settling_apart import settle_apart
-from holdfast.gate.runtime.claims import GivenUp, Hand
+from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import EQUALISING, copied, failed_legs, remembered_container
-from holdfast.gate.runtime.watching import Patience
 from holdfast.model.volume import LegState
-from holdfast.system.processes.process import close_quietly, inherit_descriptor
-
-Opened = tuple[Leg, Superblock | None]
-
-
-@dataclass(frozen=True)
-class Predecessor:
-    """The worker before, and what the keeper kept of its legs for the one that takes over."""
-
-    pid: int = 0
-    kept: Mapping[int, int] = field(default_factory=dict)
-    """Descriptors by leg, with their locks, of containers that are not found by their names."""
-
-
-FIRST = Predecessor()
-"""Of a worker that none came before."""
-
-
-def open_members(
-    recovery: Recovery, entries: list[LegEntry], before: Predecessor
-) -> dict[int, Opened]:
-    """Open legs side by side, for at most the hang time-out; those that cannot be are left out.
-
-    A worker that was killed while a thread of it hangs in one leg still has the locks of all: the
-    others are taken over with their locks.
-    """
-    patience = Patience(recovery.roster.configuration.hang_timeout_seconds)
-    tasks = {
-        entry.number: LegTask(
-            recovery.mirror.hands,
-            lambda hand, entry=entry: _open(recovery, hand, entry, before),  # type: ignore[misc]
-        )
-        for entry in entries
-    }
-    opened: dict[int, Opened] = {}
-    for number, task in tasks.items():
-        try:
-            opened[number] = _opened_in_time(task, patience)
-        except HoldfastError as error:
-            recovery.roster.note(number, recovery.roster.entry(number).state, error.message)
-        except OSError as error:
-            reason = "another process uses it" if isinstance(error, BlockingIOError) else str(error)
-            recovery.roster.note(number, recovery.roster.entry(number).state, reason)
-    return opened
-
-
-def _opened_in_time(task: LegTask[Opened], patience: Patience) -> Opened:
-    """The task's result; when it is late it is given up, and closes itself what it opens then."""
-    patience.wait_for(task)
-    while task.is_alive() and not task.hand.given_up:
-        if not task.hand.give_up(monotonic_ns()):
-            task.join(0.001)
-    return task.result(0.0)
-
-
-def _open(recovery: Recovery, hand: Hand, entry: LegEntry, before: Predecessor) -> Opened:
-    if entry.number in before.kept:
-        return recovery.open(hand, entry, os.dup(before.kept[entry.number]))
-    try:
-        return recovery.open(hand, entry)
-    except BlockingIOError:
-        _, descriptor = remembered_container(recovery.mirror.cells, entry.number)
-        inherited = inherit_descriptor(before.pid, descriptor) if descriptor else None
-        if inherited is None:
-            raise
-    return _open_behind(recovery, hand, entry, inherited)
-
-
-def _open_behind(recovery: Recovery, hand: Hand, entry: LegEntry, inherited: int) -> Opened:
-    """Open a container that a dead worker, which hangs in it, still has locked; by a descriptor of
-    that worker, owned from now on. Raises as `Recovery.open`, with nothing left open."""
-    try:
-        with hand.inside(entry.number):
-            fcntl.flock(inherited, fcntl.LOCK_UN)
-        opened = recovery.open(hand, entry)
-    except BlockingIOError:  # a disk's exclusive claim cannot be let go of for another
-        _lock_again(hand, entry.number, inherited)
-        return recovery.open(hand, entry, inherited)
-    except BaseException:
-        close_quietly(inherited)
-        raise
-    try:
-        with hand.inside(entry.number):
-            close_quietly(inherited)
-    except GivenUp:  # nobody waits for it any more, and it would keep the lock
-        opened[0].discard()
-        raise
-    return opened
-
-
-def _lock_again(hand: Hand, number: int, inherited: int) -> None:
-    """Lock what was let go of, unless somebody who waited has it now: that raises BlockingIOError.
-
-    Whatever is raised, the descriptor is closed then.
-    """
-    try:
-        with hand.inside(number):
-            fcntl.flock(inherited, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        close_quietly(inherited)
-        raise
 
 
 def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:

@@ -12,7 +12,7 @@ import pytest
 from holdfast.containers import CONTAINERS
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.superblock import container_bytes_needed
-from holdfast.gate.repair.start import _open_behind
+from holdfast.gate.repair.opening import open_behind
 from tests.plugs.gate import SIZE, MemoryGate
 from tests.plugs.memory_container import MEDIA, MemoryContainer
 
@@ -35,6 +35,6 @@ def test_an_image_without_its_lock_is_left_alone(gate: MemoryGate, tmp_path: Pat
     with image.open("r+b") as somebody:
         fcntl.flock(somebody, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError):
-            gate.run(lambda hand: _open_behind(gate.recovery, hand, entry, inherited))
+            gate.run(lambda hand: open_behind(gate.recovery, hand, entry, inherited))
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(inherited)
