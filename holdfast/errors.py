@@ -1,9 +1,7 @@
-"""Every error that a user of Holdfast can meet.
+"""Every error that a user of Holdfast can meet. Must never import anything else of Holdfast.
 
-Owns the exception tree. Each leaf has a `code` (stable, for `holdfast explain CODE`), an
-`exit_status` (stable, documented in docs/exit-status.md) and, per occurrence, a `mend`: one
-sentence that says what to do now. The docstring of a leaf is what `holdfast explain` prints.
-Must never import anything else of Holdfast.
+Each leaf has a stable `code` and `exit_status` (docs/exit-status.md) and, per occurrence, a `mend`:
+what to do now. `holdfast explain CODE` prints its docstring.
 
     HoldfastError
     ├── BadInput            exit 2   what was typed is invalid
@@ -58,7 +56,6 @@ Must never import anything else of Holdfast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -401,16 +398,3 @@ class JobInterrupted(HoldfastError):
 
     code = "INTERRUPTED"
     exit_status = 130
-
-
-def leaves(root: type[HoldfastError] = HoldfastError) -> Iterator[type[HoldfastError]]:
-    """Yield every error that has a code, in the order of the tree."""
-    if root.code:
-        yield root
-    for child in root.__subclasses__():
-        yield from leaves(child)
-
-
-def by_code(code: str) -> type[HoldfastError] | None:
-    """The error class with this code, or None."""
-    return next((leaf for leaf in leaves() if leaf.code == code.upper()), None)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.errors import HoldfastError, JobDied, JobInterrupted, by_code
+from holdfast.error_codes import by_code
+from holdfast.errors import HoldfastError, JobDied, JobInterrupted
 from holdfast.model.event import OneOf
 
 

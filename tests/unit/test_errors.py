@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import holdfast.errors as errors
-from holdfast.errors import HoldfastError, by_code, leaves
+from holdfast.error_codes import by_code, leaves
+from holdfast.errors import HoldfastError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "exit-status.md"
 

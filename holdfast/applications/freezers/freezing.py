@@ -25,14 +25,8 @@ from holdfast.applications.freezers.policy import FreezePlan
 from holdfast.applications.freezers.record import FreezeRecord, RecordFile
 from holdfast.applications.freezers.servers import Protection
 from holdfast.applications.freezers.undo import finish
-from holdfast.errors import (
-    AlreadyFrozen,
-    CannotFreeze,
-    DeadlinePassed,
-    HoldfastError,
-    NotFrozen,
-    by_code,
-)
+from holdfast.error_codes import by_code
+from holdfast.errors import AlreadyFrozen, CannotFreeze, DeadlinePassed, HoldfastError, NotFrozen
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import Left

@@ -8,7 +8,8 @@ import typer
 
 from holdfast.cli.options import AsJson
 from holdfast.cli.output import print_json, print_table, say_folded
-from holdfast.errors import HoldfastError, InvalidOption, by_code, leaves
+from holdfast.error_codes import by_code, leaves
+from holdfast.errors import HoldfastError, InvalidOption
 
 
 def explain(

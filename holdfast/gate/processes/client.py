@@ -8,7 +8,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from holdfast.errors import CommandFailed, GateGone, StorageFailed, by_code
+from holdfast.error_codes import by_code
+from holdfast.errors import CommandFailed, GateGone, StorageFailed
 from holdfast.gate.members.configuration import GateConfiguration, configuration_from
 from holdfast.gate.processes.handover import SOCKET_FILE
 from holdfast.gate.runtime.shared_page import Counters, read_counters

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from holdfast.errors import DeadlinePassed, GateGone, HoldfastError, StorageFailed, by_code
+from holdfast.error_codes import by_code
+from holdfast.errors import DeadlinePassed, GateGone, HoldfastError, StorageFailed
 from holdfast.gate.processes.client import GateClient
 from holdfast.gate.processes.remains import abandoned_inode
 from holdfast.system.processes.process import has_ended, watch_process

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from holdfast.cli import application, main
-from holdfast.errors import leaves
+from holdfast.error_codes import leaves
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import leaves
+from holdfast.error_codes import leaves
 
 WIDTH = 80
 

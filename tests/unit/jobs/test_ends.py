@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import HoldfastError, JobDied, JobInterrupted, NoSuchVolume, leaves
+from holdfast.error_codes import leaves
+from holdfast.errors import HoldfastError, JobDied, JobInterrupted, NoSuchVolume
 from holdfast.jobs.ends import (
     Died,
     End,

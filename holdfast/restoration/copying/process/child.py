@@ -18,14 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.parking.placed_contents import CopiedAhead, OpenFile
-from holdfast.errors import (
-    ContainerFailed,
-    DeadlinePassed,
-    HoldfastError,
-    StorageFailed,
-    TooSmall,
-    by_code,
-)
+from holdfast.error_codes import by_code
+from holdfast.errors import ContainerFailed, DeadlinePassed, HoldfastError, StorageFailed, TooSmall
 from holdfast.restoration.copying.passes import PassResult
 from holdfast.restoration.copying.process.worker import CopyWorker, Progress
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
