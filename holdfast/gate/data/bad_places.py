@@ -49,7 +49,7 @@ class BadPlaces:
         self._ranges = ranges
         self._hold = hold
         self._incidents = incidents
-        self._waiting: dict[int, Incident] = {}
+        self._waiting: dict[Hand, Incident] = {}
         self.relieve: Callable[[Hand], None] = lambda hand: None
         self.filled: Callable[[int, int], list[Leg]] = lambda offset, length: []
         """Legs that are being filled, and have that range."""
@@ -87,13 +87,13 @@ class BadPlaces:
 
         Raises HoldExpired when the request has waited for as long as one may.
         """
-        incident = self._waiting.get(hand.slot)
+        incident = self._waiting.get(hand)
         if incident is None:
             if len(self._waiting) >= MOST_WAITING:
                 raise HoldExpired
             incident = self._incidents.begin(STRATEGY, bad.what, since_ns)
             incident.manual = True  # a story of its own, that nothing else resolves
-            self._waiting[hand.slot] = incident
+            self._waiting[hand] = incident
             return
         if not incident.steps:
             incident.step(bad.what, "this request waits")
@@ -102,7 +102,7 @@ class BadPlaces:
 
     def over(self, hand: Hand, *, answered: bool) -> None:
         """The request ends, well or not. Does nothing for one that did not wait."""
-        incident = self._waiting.pop(hand.slot, None)
+        incident = self._waiting.pop(hand, None)
         if incident is None:
             return
         incident.requests_held = 1

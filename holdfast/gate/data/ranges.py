@@ -17,7 +17,7 @@ class Ranges:
 
     def __init__(self) -> None:
         self._condition = threading.Condition(threading.Lock())
-        self._held: dict[int, tuple[int, int]] = {}
+        self._held: dict[Hand, tuple[int, int]] = {}
         self._waiting = 0
 
     def enter(self, hand: Hand, offset: int, length: int) -> None:
@@ -28,17 +28,17 @@ class Ranges:
                 self._waiting += 1
                 self._condition.wait()
                 self._waiting -= 1
-            self._held[hand.slot] = (offset, end)
+            self._held[hand] = (offset, end)
 
     def leave(self, hand: Hand) -> None:
         """Let go of the hand's range; idempotent, and the watchdog's duty for a stuck hand."""
         with self._condition:
-            if self._held.pop(hand.slot, None) is not None and self._waiting:
+            if self._held.pop(hand, None) is not None and self._waiting:
                 self._condition.notify_all()
 
     def holds(self, hand: Hand) -> bool:
         """Whether the hand is in a range."""
-        return hand.slot in self._held
+        return hand in self._held
 
     def touches(self, offset: int, length: int) -> bool:
         """Whether any hand uses a byte of the range now."""

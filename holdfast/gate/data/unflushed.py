@@ -34,7 +34,7 @@ class Unflushed:
     def __init__(self, directory: Path, on_failure: Callable[[str], None]) -> None:
         self._journal = Journal(directory)
         self._lock = threading.Lock()
-        self._in_flight: dict[int, int] = {}
+        self._in_flight: dict[Hand, int] = {}
         self._on_failure = on_failure
         self.active = True
 
@@ -69,7 +69,7 @@ class Unflushed:
         try:
             with hand.holding(self._lock):
                 hand.enter(JOURNAL)
-                self._in_flight[hand.slot] = self._journal.position
+                self._in_flight[hand] = self._journal.position
                 if isinstance(payload, int):
                     self._journal.append(kind, offset, payload, None)
                 else:
@@ -81,11 +81,11 @@ class Unflushed:
 
     def begun_at(self, hand: Hand) -> int:
         """Position of the hand's record; the end when the journal failed meanwhile."""
-        return self._in_flight.get(hand.slot, self._journal.position)
+        return self._in_flight.get(hand, self._journal.position)
 
     def done(self, hand: Hand) -> None:
         """It is not waited for any more."""
-        self._in_flight.pop(hand.slot, None)
+        self._in_flight.pop(hand, None)
 
     def stable_position(self, recorded: int) -> int:
         """The oldest record whose write is still on its way to the legs, or the end."""

@@ -43,7 +43,8 @@ class Server:
         self.end = end
         """Ends the worker because of a defect: the next one gets the request in hand again."""
         self.stopped = threading.Event()
-        self.threads: dict[int, ServingThread] = {}
+        self.threads: dict[Hand, ServingThread] = {}
+        """One that was given up stays until `replace` takes it out: it has the request."""
         mirror.places.relieve = self.relieve
 
     def start(self) -> None:
@@ -54,19 +55,19 @@ class Server:
     def add_thread(self, predecessor: ServingThread | None) -> None:
         """One more thread; with a predecessor, it first carries out what that one has in hand."""
         thread = ServingThread(self, self.mirror.hands.take(), predecessor)
-        self.threads[thread.hand.slot] = thread
+        self.threads[thread.hand] = thread
         thread.start()
 
     def relieve(self, hand: Hand) -> None:
         """The hand's thread will wait for long, with its request: another one serves meanwhile."""
-        thread = self.threads.get(hand.slot)
+        thread = self.threads.get(hand)
         if thread is not None and not thread.relieved:
             thread.relieved = True
             self.add_thread(None)
 
     def replace(self, hand: Hand) -> None:
         """The hand was given up; if it was one of ours, another thread takes its request."""
-        thread = self.threads.pop(hand.slot, None)
+        thread = self.threads.pop(hand, None)
         if thread is not None:
             self.add_thread(thread)
 
@@ -112,7 +113,8 @@ class ServingThread(threading.Thread):
         except BaseException:
             self.server.end()
         finally:
-            self.server.threads.pop(self.hand.slot, None)
+            if not self.hand.given_up:
+                self.server.threads.pop(self.hand, None)
             self.server.mirror.hands.put_back(self.hand)
 
     def _serve(self) -> None:

@@ -45,6 +45,14 @@ PAUSE_SECONDS = 0.1
 
 REPLY_SECONDS = 5.0
 DRAIN_SECONDS = 10.0
+_HANGS = {
+    "ok": False,
+    "code": "TIMEOUT",
+    "message": "the storage does not answer",
+    "mend": "See why it hangs.",
+}
+"""The reply when the hand that would make it is given up."""
+
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
 
 
@@ -68,8 +76,8 @@ class Control:
         self._front = front
         self._server = server
         self._tasks: list[LegTask[None]] = []
-        self._unanswered: dict[int, socket.socket] = {}
-        """Connections by the slot of the hand that serves them."""
+        self._unanswered: dict[Hand, socket.socket] = {}
+        """Connections by the hand that serves them."""
         self._hold_incident: Incident | None = None
         self._not_before = 0.0
 
@@ -115,11 +123,10 @@ class Control:
 
     def given_up(self, hand: Hand) -> None:
         """A hand hangs inside storage: whoever asked it for something is told so."""
-        connection = self._unanswered.pop(hand.slot, None)
+        connection = self._unanswered.pop(hand, None)
         if connection is not None:
-            reply = _refusal("TIMEOUT", "the storage does not answer", "See why it hangs.")
             with suppress(OSError):
-                connection.sendall(json.dumps(reply).encode() + b"\n")
+                connection.sendall(json.dumps(_HANGS).encode() + b"\n")
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _converse(self, hand: Hand, connection: socket.socket) -> None:
@@ -128,14 +135,14 @@ class Control:
         It is answered, and then left to end the worker: what it left half done in memory is gone.
         """
         with connection:
-            self._unanswered[hand.slot] = connection
+            self._unanswered[hand] = connection
             reply = _refusal("COMMAND", "the gate met a defect of its own", "See gate.log.")
             try:
                 reply = self._answer(hand, connection)
-            except GivenUp:
-                return
+            except GivenUp:  # `given_up` says so, or we do if we are first
+                reply = _HANGS
             finally:
-                if self._unanswered.pop(hand.slot, None) is connection:
+                if self._unanswered.pop(hand, None) is not None:
                     with suppress(OSError):  # it does not wait for an answer
                         connection.settimeout(REPLY_SECONDS)
                         connection.sendall(json.dumps(reply).encode() + b"\n")

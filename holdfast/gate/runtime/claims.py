@@ -2,8 +2,9 @@
 
 A thread inside dead storage cannot be interrupted. So every thread that touches a leg has a slot in
 the shared page that says which leg it is in and since when, and a claim on what it has in hand. The
-watchdog may take the claim; the thread finds out when storage lets go of it, and ends without
-touching anything. A lock that such a thread holds is let go of on its behalf.
+watchdog may take the claim; the thread finds out when storage lets go of it, which may be at once,
+and ends without touching anything. A lock that such a thread holds is let go of on its behalf.
+What is kept for a hand is kept by the hand itself: its slot is another one's as soon as it ended.
 """
 
 from __future__ import annotations
