@@ -56,6 +56,10 @@ STACK_BYTES = 512 << 10
 CHECKPOINT_SECONDS = 1.0
 """How often positions are recorded on the legs and idle bits are cleared."""
 
+OBJECTS_BYTES = 2 << 20
+"""Room for objects that come into being while it serves: some hundred kilobytes, until all that it
+does was done once."""
+
 PAUSE_SECONDS = 0.1
 """After an error in the main loop while there is no keeper."""
 
@@ -113,6 +117,8 @@ class Worker:
         self.next_upkeep = monotonic() + CHECKPOINT_SECONDS
         self.retirements: list[Retirement] = []
         self.takeover: Takeover | None = None
+        self.reserve: list[bytes] = []
+        """Keeps memory mapped that objects need later."""
         self.apart = threading.Event()
         self.sentinel = threading.Thread(
             target=_stand_sentinel, args=(self.apart,), name="sentinel", daemon=True
@@ -196,6 +202,7 @@ class Worker:
                 _log.warning("%s", refused)
 
     def _lock_memory(self) -> None:
+        self.reserve = memory.reserve_for_objects(OBJECTS_BYTES)
         try:
             memory.lock_all_memory()
         except OSError as error:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import sys
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _MCL_CURRENT, _MCL_FUTURE = 1, 2  # <sys/mman.h>
 _PR_SET_IO_FLUSHER, _PR_GET_IO_FLUSHER = 57, 58  # <linux/prctl.h>, Linux 5.6
 _MADV_WIPEONFORK = 18  # <asm-generic/mman-common.h>, Linux 4.14
 _OOM_NEVER = -1000  # proc(5), oom_score_adj
+_ARENA_BYTES = 1 << 20  # ARENA_SIZE, Include/internal/pycore_obmalloc.h: mapped at a time
+_OBJECT_BYTES = 512  # SMALL_REQUEST_THRESHOLD, ibid.: the largest object that lies in one
 
 
 def lock_all_memory() -> None:
@@ -23,6 +26,16 @@ def lock_all_memory() -> None:
     if _LIBC.mlockall(_MCL_CURRENT | _MCL_FUTURE):
         code = ctypes.get_errno()
         raise OSError(code, f"mlockall: {os.strerror(code)}")
+
+
+def reserve_for_objects(size_bytes: int) -> list[bytes]:
+    """Have the interpreter map so much for objects now, and keep it as long as the value is kept.
+
+    It would unmap what is empty: two objects in each piece that it maps at a time stay.
+    """
+    length = _OBJECT_BYTES - sys.getsizeof(b"")
+    objects = [bytes(length) for _ in range(size_bytes // _OBJECT_BYTES)]
+    return objects[:: _ARENA_BYTES // _OBJECT_BYTES // 2]
 
 
 def become_io_flusher() -> None:
