@@ -2,8 +2,9 @@
 
 It has a child that kills it when it is late: while an agent traces threads, they cannot leave the
 harbour by themselves. One that hangs in storage past the deadline would keep them for ever; its
-death frees them. The child never outlives the agent, and touches nothing but it. The agent collects
-no garbage meanwhile, and may have as many descriptors as its hard limit allows.
+death frees them. The child never outlives the agent, and touches nothing but it. Meanwhile the
+agent collects no garbage, may have as many descriptors as its hard limit allows, and is stopped by
+no terminal.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from holdfast.system.processes.process import close_all_except
+from holdfast.system.processes.stops import ignore_stops
 
 GRACE_SECONDS = 2.0
 """What an agent may need after the deadline to let go in order."""
@@ -39,7 +41,10 @@ _SECONDS = struct.Struct("<d")
 
 
 class Alarm:
-    """Strikes some seconds after a deadline, unless it is cancelled; ends with this process."""
+    """Strikes some seconds after a deadline, unless it is cancelled; ends with this process.
+
+    Until it is cancelled, Ctrl-Z does not stop this process.
+    """
 
     def __init__(self, deadline_ns: int, least_seconds: float = LEAST_SECONDS) -> None:
         """`least_seconds`: it never strikes earlier than so long from now."""
@@ -52,6 +57,7 @@ class Alarm:
             _watch(agent, reading, seconds)
         os.close(agent)
         os.close(reading)
+        self._let_stops_come = ignore_stops()
 
     def move(self, deadline_ns: int) -> None:
         """Strike after this deadline instead. Does not block."""
@@ -71,6 +77,7 @@ class Alarm:
                 os.waitpid(self._pid, 0)
             os.close(self._moving)
             self._pid = 0
+            self._let_stops_come()
 
 
 def _watch(agent: int, reading: int, wait_seconds: float) -> None:

@@ -25,6 +25,7 @@ from holdfast.restoration.copying.process.worker import CopyWorker, Progress
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.restoration.copying.trees.locating import as_questions
 from holdfast.system.processes.process import die_with_parent, set_name
+from holdfast.system.processes.stops import ignore_stops
 
 START_SECONDS = 330.0
 """mkfs has 300 s."""
@@ -182,6 +183,7 @@ def _serve(commands: int, answers: int, parent: int) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        ignore_stops()  # the last pass is made while others stand
         die_with_parent()
         set_name(_NAME)
         if os.getppid() != parent:
