@@ -15,7 +15,7 @@ What the gate does, and the rules rest on
      is overwritten, and `in-sync` only in the epoch in which it joins.
   4. A superblock's position is written after the leg and the journal are durable up to there;
      `recorded_position` is raised after all in-sync legs have theirs, the journal trimmed after it.
-  5. A start whose verdict did not use the journal (`Verdict.journal_used`) begins it anew above
+  5. A start whose judgement did not use the journal (`Judgement.journal_used`) begins it anew above
      every leg's position, durably, before it raises the epoch: what the journal held belongs to
      another history of the volume (somebody else used it meanwhile), never to be replayed over it.
 
@@ -91,7 +91,7 @@ class FoundLeg:
 
 
 @dataclass(frozen=True)
-class LegVerdict:
+class LegJudgement:
     """The judgement on one leg, found or remembered."""
 
     leg_id: str
@@ -104,13 +104,13 @@ class LegVerdict:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """The judgement on a volume."""
 
     volume_id: str | None
     epoch: int
     """The highest epoch known anywhere; the next raise uses a higher one."""
-    legs: tuple[LegVerdict, ...]
+    legs: tuple[LegJudgement, ...]
     reason: str = ""
     """Why there is no source, or what was accepted by force."""
     forced: bool = False
@@ -121,7 +121,7 @@ class Verdict:
     """There is no source, and force would make one."""
 
     @property
-    def start_from(self) -> tuple[LegVerdict, ...]:
+    def start_from(self) -> tuple[LegJudgement, ...]:
         """The legs the volume may start from, the best one first. Empty: it may not start."""
         usable = [leg for leg in self.legs if leg.standing in _USABLE]
         return tuple(sorted(usable, key=lambda leg: (_USABLE.index(leg.standing), -leg.position)))
@@ -152,7 +152,7 @@ _NOT_IN_SYNC = {
 }
 
 
-def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) -> Verdict:
+def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) -> Judgement:
     """The standing of every leg found or remembered, and whether the volume may start.
 
     With `force`, when there is no source, the one best leg that once was in sync becomes it.
@@ -186,18 +186,18 @@ def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) ->
         why = _NOT_IN_SYNC.get(superblock.state, f"it was not in sync in epoch {epoch}")
         return Standing.STALE, why
 
-    legs = [_found_verdict(leg, volume_id, stands) for leg in found]
+    legs = [_judged_leg(leg, volume_id, stands) for leg in found]
     legs += _missing(memory, ours, epoch, {sb.leg_id for sb in ours})
     used = not problem and _journal_counts(memory, epoch, newest_position)
-    verdict = Verdict(volume_id, epoch, tuple(legs), problem, journal_used=used)
-    if verdict.may_start:
-        return verdict
+    judgement = Judgement(volume_id, epoch, tuple(legs), problem, journal_used=used)
+    if judgement.may_start:
+        return judgement
     reason = problem or "no leg that is here is current: " + "; ".join(
         f"{leg.url}: {leg.reason or leg.standing}" for leg in legs
     )
     once_in_sync = [] if ambiguous else _once_in_sync(ours, twice)
-    verdict = Verdict(volume_id, epoch, tuple(legs), reason, forcible=bool(once_in_sync))
-    return _forced(memory, verdict, once_in_sync) if force and once_in_sync else verdict
+    judgement = Judgement(volume_id, epoch, tuple(legs), reason, forcible=bool(once_in_sync))
+    return _forced(memory, judgement, once_in_sync) if force and once_in_sync else judgement
 
 
 def _volume_id(memory: HostMemory, found: Sequence[FoundLeg]) -> tuple[str | None, str]:
@@ -279,29 +279,29 @@ def _journal_counts(memory: HostMemory, epoch: int, newest_position: int) -> boo
     )
 
 
-def _found_verdict(leg: FoundLeg, volume_id: str | None, stands: _Stands) -> LegVerdict:
+def _judged_leg(leg: FoundLeg, volume_id: str | None, stands: _Stands) -> LegJudgement:
     superblock = leg.superblock
     if superblock is None:
-        return LegVerdict("", leg.url, Standing.MISSING, "it carries no valid superblock")
+        return LegJudgement("", leg.url, Standing.MISSING, "it carries no valid superblock")
     if superblock.volume_id != volume_id:
         standing, reason = Standing.FOREIGN, f"it belongs to volume {superblock.volume_id}"
     else:
         standing, reason = stands(superblock)
-    return LegVerdict(
+    return LegJudgement(
         superblock.leg_id, leg.url, standing, reason, superblock.leg_number, superblock.position
     )
 
 
 def _missing(
     memory: HostMemory, ours: Sequence[Superblock], epoch: int, here: set[str]
-) -> list[LegVerdict]:
-    """A verdict for every member that the host or the newest superblocks name and nobody found."""
+) -> list[LegJudgement]:
+    """Of every member that the host or the newest superblocks name and nobody found."""
     named = {
         m.id: m for superblock in ours if superblock.epoch == epoch for m in superblock.members
     }
     named |= {member.id: member for member in memory.members}
     return [
-        LegVerdict(member.id, member.url, Standing.MISSING, "it was not found", member.number)
+        LegJudgement(member.id, member.url, Standing.MISSING, "it was not found", member.number)
         for member in named.values()
         if member.id not in here
     ]
@@ -316,7 +316,9 @@ def _once_in_sync(ours: Sequence[Superblock], twice: set[str]) -> list[Superbloc
     ]
 
 
-def _forced(memory: HostMemory, verdict: Verdict, candidates: Sequence[Superblock]) -> Verdict:
+def _forced(
+    memory: HostMemory, judgement: Judgement, candidates: Sequence[Superblock]
+) -> Judgement:
     """The same with the one newest leg that was once in sync as source, however old it is."""
     best = max(candidates, key=lambda sb: (sb.epoch, sb.position, -sb.leg_number))
     begin, end = memory.journal_begin, memory.journal_end
@@ -329,14 +331,14 @@ def _forced(memory: HostMemory, verdict: Verdict, candidates: Sequence[Superbloc
     )
     standing = Standing.REPLAYABLE if covered else Standing.SOURCE
     legs = tuple(
-        LegVerdict(leg.leg_id, leg.url, standing, "accepted by force", leg.number, best.position)
+        LegJudgement(leg.leg_id, leg.url, standing, "accepted by force", leg.number, best.position)
         if leg.leg_id == best.leg_id and leg.standing is not Standing.FOREIGN
         else leg
-        for leg in verdict.legs
+        for leg in judgement.legs
     )
     reason = (
-        f"by force, from epoch {best.epoch}, position {best.position}, although {verdict.reason}"
+        f"by force, from epoch {best.epoch}, position {best.position}, although {judgement.reason}"
     )
-    return Verdict(
-        verdict.volume_id, verdict.epoch, legs, reason, forced=True, journal_used=covered
+    return Judgement(
+        judgement.volume_id, judgement.epoch, legs, reason, forced=True, journal_used=covered
     )

@@ -63,7 +63,7 @@ class Changes:
         """Add a container as a leg; its number. A copy of a member that is away is that member.
 
         An empty container is created where it is absent, and filled in the background. Raises what
-        the container gives reason to, before anything is changed.
+        the container itself calls for, before anything is changed.
         """
         with hand.holding(self.recovery.changing):
             url = open_container(url).url

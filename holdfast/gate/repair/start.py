@@ -26,7 +26,7 @@ from holdfast.gate.data.repaying import remembered_since
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import Leg
-from holdfast.gate.members.membership import FoundLeg, LegVerdict, Standing, Verdict, judge
+from holdfast.gate.members.membership import FoundLeg, Judgement, LegJudgement, Standing, judge
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.host_memory import host_memory
 from holdfast.gate.repair.opening import FIRST, Opened, Predecessor, open_members
@@ -62,10 +62,10 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         )
 
 
-def _check(verdict: Verdict, away: list[LegEntry]) -> None:
+def _check(judgement: Judgement, away: list[LegEntry]) -> None:
     """Raise NoSource when no leg may be started from; it names why those that are away are."""
     try:
-        verdict.check()
+        judgement.check()
     except NoSource as error:
         reasons = [leg.reason for leg in away if leg.reason]
         raise NoSource("; ".join((error.message, *reasons)), error.mend) from error
@@ -86,25 +86,25 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         strangers = [leg for leg in roster.configuration.legs if leg.number not in numbers]
         opened |= open_members(recovery, strangers, FIRST)
     found = [FoundLeg(leg.url, superblock) for leg, superblock in opened.values()]
-    verdict = judge(memory, found, force)
-    newest = _newest(verdict, found)
+    judgement = judge(memory, found, force)
+    newest = _newest(judgement, found)
     if newest is not None and newest.epoch > known.epoch:
         roster.adopt(newest)
         mirror.intent.use(Bitmap(newest.size_bytes))
-    sources = _sources(recovery, opened, verdict)
+    sources = _sources(recovery, opened, judgement)
     for number, (leg, _) in opened.items():
         if number not in sources:
             leg.discard()
-    _check(verdict, [leg for leg in roster.configuration.legs if leg.number not in opened])
+    _check(judgement, [leg for leg in roster.configuration.legs if leg.number not in opened])
     if not sources:
-        urls = ", ".join(judged.url for judged in verdict.start_from)
+        urls = ", ".join(judged.url for judged in judgement.start_from)
         raise ForeignLeg(
             f"the newest data is in {urls}, where another leg belongs: containers were exchanged",
             "Put each into its place again; block:/dev/disk/by-id/… names a disk for good.",
         )
-    roster.rise_above(verdict.epoch)
-    behind = verdict.epoch > known.epoch
-    if not verdict.journal_used and (mirror.log.active or behind):
+    roster.rise_above(judgement.epoch)
+    behind = judgement.epoch > known.epoch
+    if not judgement.journal_used and (mirror.log.active or behind):
         # Before anything durable could make it look like ours.
         mirror.begin_journal_anew(hand, max(sb.position for leg in found if (sb := leg.superblock)))
     for number, judged in sources.items():
@@ -116,10 +116,10 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     numbers = {
         entry.number for entry in roster.configuration.legs if entry.state is not LegState.RESYNCING
     }
-    for judged in verdict.legs:
+    for judged in judgement.legs:
         if judged.standing is Standing.STALE and judged.number in numbers:
             roster.note(judged.number, LegState.STALE, judged.reason)
-    if verdict.epoch > roster.configuration.epoch or verdict.forced or mirror.memory.arbitrates:
+    if judgement.epoch > roster.configuration.epoch or judgement.forced or mirror.memory.arbitrates:
         roster.configure()
     mirror.intent.secure(hand)  # and whoever cannot be written fails, while the others are sources
     if not mirror.reflexes.settle(hand):
@@ -131,7 +131,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     mirror.settling.remember_places(hand)
 
 
-def _begin_with(recovery: Recovery, leg: Leg, judged: LegVerdict) -> None:
+def _begin_with(recovery: Recovery, leg: Leg, judged: LegJudgement) -> None:
     """Take a source in; one that fails or hangs at what it lacks keeps no other away."""
     task = LegTask(recovery.mirror.hands, lambda hand: _complete(recovery, hand, leg, judged))
     try:
@@ -146,7 +146,7 @@ def _begin_with(recovery: Recovery, leg: Leg, judged: LegVerdict) -> None:
         recovery.roster.start_with(leg)
 
 
-def _complete(recovery: Recovery, hand: Hand, leg: Leg, judged: LegVerdict) -> Owed | None:
+def _complete(recovery: Recovery, hand: Hand, leg: Leg, judged: LegJudgement) -> Owed | None:
     """Give a source what it lacks; what its bad places do not take. Raises OSError, GivenUp; it is
     closed then."""
     try:
@@ -160,15 +160,15 @@ def _complete(recovery: Recovery, hand: Hand, leg: Leg, judged: LegVerdict) -> O
         raise
 
 
-def _newest(verdict: Verdict, found: list[FoundLeg]) -> Superblock | None:
+def _newest(judgement: Judgement, found: list[FoundLeg]) -> Superblock | None:
     """The superblock that says most of the volume: of the best leg to start from."""
-    best = next(iter(verdict.start_from), None)
+    best = next(iter(judgement.start_from), None)
     return next((leg.superblock for leg in found if best and leg.url == best.url), None)
 
 
 def _sources(
-    recovery: Recovery, opened: Mapping[int, Opened], verdict: Verdict
-) -> dict[int, LegVerdict]:
+    recovery: Recovery, opened: Mapping[int, Opened], judgement: Judgement
+) -> dict[int, LegJudgement]:
     """Whom to start from, by the numbers of the places where they are.
 
     One that lies in another leg's place is left out, with a note: its superblock names the other,
@@ -176,7 +176,7 @@ def _sources(
     """
     sources = {}
     places = {leg.url: number for number, (leg, _) in opened.items()}
-    for judged in verdict.start_from:
+    for judged in judgement.start_from:
         number = places[judged.url]
         if not recovery.roster.is_member(number):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import NoSource
-from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, Verdict, judge
+from holdfast.gate.members.membership import FoundLeg, HostMemory, Judgement, Standing, judge
 from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.model.volume import JournalMode, LegState
 
@@ -54,46 +54,46 @@ def memory(
 LOST = HostMemory()
 
 
-def standings(verdict: Verdict) -> dict[str, Standing]:
+def standings(judgement: Judgement) -> dict[str, Standing]:
     """Standing by the last letter of the URL."""
-    return {each.url[-1]: each.standing for each in verdict.legs}
+    return {each.url[-1]: each.standing for each in judgement.legs}
 
 
 def test_all_there() -> None:
-    verdict = judge(memory(), [leg("a", 5), leg("b", 5)])
-    assert standings(verdict) == {"a": SOURCE, "b": SOURCE}
-    assert verdict.may_start
-    assert (verdict.epoch, verdict.reason, verdict.forced) == (5, "", False)
+    judgement = judge(memory(), [leg("a", 5), leg("b", 5)])
+    assert standings(judgement) == {"a": SOURCE, "b": SOURCE}
+    assert judgement.may_start
+    assert (judgement.epoch, judgement.reason, judgement.forced) == (5, "", False)
 
 
 def test_an_older_epoch_is_stale() -> None:
-    verdict = judge(memory(6, "b"), [leg("a", 5), leg("b", 6, "b")])
-    assert standings(verdict) == {"a": STALE, "b": SOURCE}
+    judgement = judge(memory(6, "b"), [leg("a", 5), leg("b", 6, "b")])
+    assert standings(judgement) == {"a": STALE, "b": SOURCE}
 
 
 def test_a_copy_from_an_earlier_epoch_is_stale_though_its_leg_is_in_sync() -> None:
-    verdict = judge(memory(6), [leg("a", 5), leg("b", 6)])
-    assert standings(verdict) == {"a": STALE, "b": SOURCE}
+    judgement = judge(memory(6), [leg("a", 5), leg("b", 6)])
+    assert standings(judgement) == {"a": STALE, "b": SOURCE}
 
 
 def test_one_in_sync_leg_is_enough_for_a_host_that_remembers() -> None:
-    verdict = judge(memory(), [leg("a", 5)])
-    assert standings(verdict) == {"a": SOURCE, "b": Standing.MISSING}
+    judgement = judge(memory(), [leg("a", 5)])
+    assert standings(judgement) == {"a": SOURCE, "b": Standing.MISSING}
 
 
 def test_the_host_knows_of_a_newer_epoch() -> None:
-    verdict = judge(memory(6, "b"), [leg("a", 5)])
-    assert standings(verdict) == {"a": STALE, "b": Standing.MISSING}
+    judgement = judge(memory(6, "b"), [leg("a", 5)])
+    assert standings(judgement) == {"a": STALE, "b": Standing.MISSING}
     with pytest.raises(NoSource, match=r"epoch 6.*file:/b"):
-        verdict.check()
+        judgement.check()
 
 
 def test_a_host_without_memory_needs_every_in_sync_leg() -> None:
     assert standings(judge(LOST, [leg("a", 5), leg("b", 5)])) == {"a": SOURCE, "b": SOURCE}
     with pytest.raises(NoSource, match="file:/b may be newer"):
         judge(LOST, [leg("a", 5)]).check()
-    verdict = judge(LOST, [leg("b", 6, "b"), leg("a", 5)])
-    assert standings(verdict) == {"a": STALE, "b": SOURCE}
+    judgement = judge(LOST, [leg("b", 6, "b"), leg("a", 5)])
+    assert standings(judgement) == {"a": STALE, "b": SOURCE}
 
 
 def test_a_host_that_is_behind_the_legs_needs_them_all_too() -> None:
@@ -102,14 +102,14 @@ def test_a_host_that_is_behind_the_legs_needs_them_all_too() -> None:
 
 
 def test_the_host_outranks_a_superblock_of_an_abandoned_raise() -> None:
-    verdict = judge(memory(6, "a"), [leg("a", 6, "a"), leg("b", 6, "b")])
-    assert standings(verdict) == {"a": SOURCE, "b": STALE}
+    judgement = judge(memory(6, "a"), [leg("a", 6, "a"), leg("b", 6, "b")])
+    assert standings(judgement) == {"a": SOURCE, "b": STALE}
 
 
 def test_two_histories_are_refused() -> None:
-    verdict = judge(LOST, [leg("a", 6, "a"), leg("b", 6, "b")])
+    judgement = judge(LOST, [leg("a", 6, "a"), leg("b", 6, "b")])
     with pytest.raises(NoSource, match="two histories"):
-        verdict.check()
+        judgement.check()
     assert sorted(
         standings(judge(LOST, [leg("a", 6, "a"), leg("b", 6, "b")], force=True)).values()
     ) == [
@@ -119,26 +119,30 @@ def test_two_histories_are_refused() -> None:
 
 
 def test_foreign_volumes_and_copies_beside_the_original() -> None:
-    verdict = judge(memory(), [leg("a", 5), leg("b", 5, volume="w")])
-    assert [each.standing for each in verdict.legs][:2] == [SOURCE, Standing.FOREIGN]
-    verdict = judge(memory(), [leg("a", 5), leg("a", 5), leg("b", 5)])
-    assert [each.standing for each in verdict.legs] == [Standing.FOREIGN, Standing.FOREIGN, SOURCE]
+    judgement = judge(memory(), [leg("a", 5), leg("b", 5, volume="w")])
+    assert [each.standing for each in judgement.legs][:2] == [SOURCE, Standing.FOREIGN]
+    judgement = judge(memory(), [leg("a", 5), leg("a", 5), leg("b", 5)])
+    assert [each.standing for each in judgement.legs] == [
+        Standing.FOREIGN,
+        Standing.FOREIGN,
+        SOURCE,
+    ]
     assert not judge(LOST, [leg("a", 5), leg("a", 5), leg("b", 5)]).may_start
     assert not judge(LOST, [leg("a", 5), leg("b", 5, volume="w")], force=True).may_start
 
 
 def test_no_superblock_at_all() -> None:
-    verdict = judge(memory(), [FoundLeg("file:/a", None)], force=True)
-    assert not verdict.may_start
-    assert "no superblock" in verdict.reason or "carries a superblock" in verdict.reason
+    judgement = judge(memory(), [FoundLeg("file:/a", None)], force=True)
+    assert not judgement.may_start
+    assert "no superblock" in judgement.reason or "carries a superblock" in judgement.reason
 
 
 @pytest.mark.parametrize("state", [LegState.RESYNCING, LegState.SPARE, LegState.FAILED])
 def test_a_leg_that_says_it_is_not_in_sync_never_is(state: LegState) -> None:
     for force in (False, True):
-        verdict = judge(memory(), [leg("a", 5, state=state)], force)
-        assert standings(verdict)["a"] is STALE
-        assert not verdict.may_start
+        judgement = judge(memory(), [leg("a", 5, state=state)], force)
+        assert standings(judgement)["a"] is STALE
+        assert not judgement.may_start
 
 
 @pytest.mark.parametrize(
@@ -146,8 +150,8 @@ def test_a_leg_that_says_it_is_not_in_sync_never_is(state: LegState) -> None:
     [(99, STALE), (100, REPLAYABLE), (150, REPLAYABLE), (200, SOURCE)],
 )
 def test_positions_against_the_journal(position: int, expected: Standing) -> None:
-    verdict = judge(memory(recorded=120, journal=(100, 200)), [leg("a", 5, position=position)])
-    assert standings(verdict)["a"] is expected
+    judgement = judge(memory(recorded=120, journal=(100, 200)), [leg("a", 5, position=position)])
+    assert standings(judgement)["a"] is expected
 
 
 def test_a_journal_that_ends_before_a_leg_is_of_no_use() -> None:
@@ -178,19 +182,19 @@ def test_the_mend_names_force_only_where_force_helps() -> None:
 
 def test_force_takes_the_newest_and_says_what_is_accepted() -> None:
     found = [leg("a", 4), leg("b", 5, "bc", position=7), leg("d", 3)]
-    verdict = judge(memory(6, "c"), found, force=True)
-    assert [each.url for each in verdict.start_from] == ["file:/b"]
-    assert verdict.forced
-    assert "epoch 5, position 7" in verdict.reason
-    assert "file:/c" in verdict.reason
+    judgement = judge(memory(6, "c"), found, force=True)
+    assert [each.url for each in judgement.start_from] == ["file:/b"]
+    assert judgement.forced
+    assert "epoch 5, position 7" in judgement.reason
+    assert "file:/c" in judgement.reason
 
 
 def test_force_still_replays_what_the_journal_covers() -> None:
-    verdict = judge(memory(6, "c", journal=(5, 9)), [leg("b", 5, position=7)], force=True)
-    assert standings(verdict)["b"] is REPLAYABLE
+    judgement = judge(memory(6, "c", journal=(5, 9)), [leg("b", 5, position=7)], force=True)
+    assert standings(judgement)["b"] is REPLAYABLE
 
 
 def test_the_best_leg_comes_first() -> None:
     found = [leg("a", 5, position=120), leg("b", 5, position=200), leg("c", 5, position=150)]
-    verdict = judge(memory(5, "abc", journal=(100, 200)), found)
-    assert [each.url[-1] for each in verdict.start_from] == ["b", "c", "a"]
+    judgement = judge(memory(5, "abc", journal=(100, 200)), found)
+    assert [each.url[-1] for each in judgement.start_from] == ["b", "c", "a"]

@@ -1,0 +1,33 @@
+"""The house: what CONTRIBUTING.md says of files and names, held everywhere."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import holdfast
+
+PRODUCT = Path(holdfast.__file__).parent
+LONGEST_LINES = 400
+
+
+def sources() -> list[Path]:
+    """Every module of the product."""
+    return sorted(PRODUCT.rglob("*.py"))
+
+
+def test_no_file_takes_more_than_one_sitting() -> None:
+    """A file that grows beyond it has two things in it."""
+    lengths = {path: len(path.read_text().splitlines()) for path in sources()}
+    assert not {str(path): lines for path, lines in lengths.items() if lines > LONGEST_LINES}
+
+
+def test_no_class_name_means_two_things() -> None:
+    """Whoever reads a name finds one class by it."""
+    places = defaultdict(list)
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(str(path.relative_to(PRODUCT)))
+    assert not {name: where for name, where in places.items() if len(where) > 1}
