@@ -302,7 +302,7 @@ class Rebind:
         """
         record = ParkingRecord(record_directory)
         parked = record.load()
-        if parked is None or EntryKind.PARKING not in parked.kinds:
+        if parked is None or not parked.has_begun:
             record.remove()
             return None
         raise_limit_of_descriptors()

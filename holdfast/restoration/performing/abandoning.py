@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from holdfast.applications.rebind.agent.harboured import let_leave, with_parked_handles
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
@@ -87,7 +88,7 @@ def abandon(settings: Settings, catalog: Catalog, heading: RestorationHeading) -
     if known.unreadable:
         words.append(f"{known.unreadable}: a container that it made is not named here, and stays")
     if heading.boot_id == boot_id() or known.unreadable:
-        words += _let_go(settings, heading)
+        words += _let_go(settings, known)
         _take_covers_away(known)
     for volume, _ in known.sides:
         for url in images_of(volume):
@@ -115,23 +116,36 @@ def _known(catalog: Catalog, heading: RestorationHeading) -> _Known:
         return _Known(heading, volume, unreadable=error.message)
 
 
-def _let_go(settings: Settings, heading: RestorationHeading) -> list[str]:
+def _let_go(settings: Settings, known: _Known) -> list[str]:
     """Let every parked process go on."""
     try:
-        rebind = Rebind.regain(parking_directory(settings, heading.id))
+        rebind = Rebind.regain(parking_directory(settings, known.heading.id))
     except (HoldfastError, OSError) as error:
         return [
             f"who is parked could not be taken over ({error}): they go on by themselves at the"
             " deadline, with errors in place of their files"
         ]
     if rebind is None:
-        return []
+        return _let_forgotten_go(known)
     pids = ", ".join(map(str, sorted(rebind.pids)))
     try:
         rebind.release()
     except OSError as error:
         return [f"the processes {pids} could not be let go: {error}"]
     return [f"errors in place of their files have the processes {pids}"]
+
+
+def _let_forgotten_go(known: _Known) -> list[str]:
+    """Let those go on of whom nothing is written that says what was parked."""
+    frozen = None if known.record is None else known.record.frozen
+    pids = [] if frozen is None else with_parked_handles(pid for pid, _ in frozen.processes)
+    for pid in pids:
+        with suppress(OSError):  # it has ended
+            let_leave(pid)
+    if not pids:
+        return []
+    words = ", ".join(map(str, sorted(pids)))
+    return [f"errors in place of their files have the processes {words}"]
 
 
 def _take_covers_away(known: _Known) -> None:

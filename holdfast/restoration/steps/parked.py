@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.applications.rebind.agent.harboured import with_parked_handles
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.parking.record import ParkingRecord
+from holdfast.applications.rebind.parking.record import Parked, ParkingRecord
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.errors import UnreadableRecord
 from holdfast.mountpoints.whereabouts import shown
-from holdfast.restoration.records.record import ReplayResult
+from holdfast.restoration.records.record import ReplayResult, RestorationRecord
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.storage.directory import parking_directory
 
@@ -44,14 +45,35 @@ def refuse_unreadable(work: Work) -> None:
     """
     if work.record.stopping is None:
         return
+    record = ParkingRecord(record_directory(work))
     try:
-        ParkingRecord(record_directory(work)).load()
+        written = record.load()
+        forgotten = forgotten_by(written, work.record)
+        if forgotten:
+            raise UnreadableRecord(
+                f"the record {record.directory} of what is parked is gone, or its end is: it does"
+                f" not have what {forgotten} had",
+                "Put it back where somebody has it. Processes that are parked run again at their"
+                " deadline, with errors in place of their files.",
+            )
     except UnreadableRecord as error:
         raise UnreadableRecord(
             error.message,
             f"{error.mend} Or give the restoration up, which says what it leaves:"
             f" holdfast recover --abandon {work.restoration.volume}",
         ) from error
+
+
+def forgotten_by(written: Parked | None, record: RestorationRecord) -> str:
+    """Who has parked handles that nothing is written of, in words; empty: nobody.
+
+    The processes themselves say that they have.
+    """
+    if record.frozen is None or (written is not None and written.has_begun):
+        return ""
+    names = dict(record.frozen.processes)
+    pids = with_parked_handles(names)
+    return ", ".join(f"{names[pid]} (process {pid})" for pid in pids)
 
 
 def outcomes_of(handles: Sequence[ReboundHandle]) -> ReplayResult:

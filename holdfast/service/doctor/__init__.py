@@ -12,7 +12,17 @@ from collections.abc import Callable, Iterable
 from holdfast.config import Settings
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.volume import Volume
-from holdfast.service.doctor import clock, gates, kernel, loop, moving, place, processes, tools
+from holdfast.service.doctor import (
+    clock,
+    gates,
+    kernel,
+    loop,
+    moving,
+    parked,
+    place,
+    processes,
+    tools,
+)
 
 Examination = Callable[[], Iterable[Finding]]
 
@@ -42,6 +52,7 @@ def examine(settings: Settings, volumes: Iterable[Volume] = ()) -> list[Finding]
         "hung-task watchdog": lambda: kernel.hung_task_watchdog(known),
         "clock": clock.clock,
         "gates": lambda: gates.abandoned(settings),
+        "parked handles": parked.parked,
         "later storage kinds": kernel.later_storage_kinds,
     }
     findings: list[Finding] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,60 @@ def test_what_is_parked_cannot_be_read(
             holdfast.attach_volume("data")
             running.wait_for_more()
             assert running.verify() > 0
+
+
+LOST = [Path.unlink, lambda journal: journal.write_text(""), lambda journal: cut_after(journal, 1)]
+
+
+@pytest.mark.parametrize("lose", LOST, ids=["deleted", "empty", "its end"])
+def test_what_is_parked_is_written_nowhere_any_more(
+    settings: Settings, ram_directory: Path, lose: Callable[[Path], object]
+) -> None:
+    """An administrator deletes it, or its storage has lost it: they say themselves that they wait.
+
+    Nothing is changed. Whoever puts it back gives everybody his files again.
+    """
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        with application(path, ram_directory / "record") as running:
+            holdfast.restorations.park("data", 60.0)
+            (journal,) = settings.state_directory.glob("restorations/*/parking/journal")
+            text = journal.read_text()
+            lose(journal)
+            with pytest.raises(UnreadableRecord, match=rf"\(process {running.pid}\)") as refusal:
+                holdfast.attach_volume("data")
+            assert "recover --abandon data" in refusal.value.mend
+            assert not path.is_mount()
+            (left,) = holdfast.recover()
+            assert isinstance(left, Left)
+            assert f"process {running.pid}" in left
+            journal.write_text(text)
+            holdfast.attach_volume("data")
+            running.wait_for_more()
+            assert running.verify() > 0
+
+
+def test_it_is_given_up(settings: Settings, ram_directory: Path) -> None:
+    """Who was parked runs on at once, and is named."""
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        with application(path, ram_directory / "record", simple=True) as running:
+            holdfast.restorations.park("data", 600.0)
+            (journal,) = settings.state_directory.glob("restorations/*/parking/journal")
+            journal.unlink()
+            found = [each.found for each in holdfast.doctor() if each.subject == "parked handles"]
+            assert any(f"(process {running.pid})" in each for each in found)
+            words = holdfast.restorations.abandon("data")
+            assert f"errors in place of their files have the processes {running.pid}" in words
+            wait_until(lambda: running.progress()[1] > 0)
+        holdfast.attach_volume("data")
+
+
+def cut_after(journal: Path, lines: int) -> None:
+    """Only its first lines are on storage."""
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:lines]))
 
 
 DEEP = """

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from holdfast.applications.rebind.agent.entry import find_left_over
 from holdfast.applications.rebind.agent.harbour import PAGE, SLOT_BYTES
 from holdfast.applications.rebind.agent.x86_64 import HARBOUR_START
+from holdfast.applications.rebind.tracing.memory import ProcessMemory
 from holdfast.applications.rebind.tracing.threads import Threads
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.system.proc_text import Map
@@ -39,37 +40,39 @@ class AbandonedHarbour:
     token: int
     parked: bool
     """Threads wait in it. False once its deadline has passed: they leave it."""
+    was_parked: bool
+    """Handles of the process were parked, and nobody has given them back since."""
 
 
-def find_abandoned(threads: Threads, maps: list[Map]) -> list[AbandonedHarbour]:
-    """The harbours in a stopped process."""
+def find_abandoned(memory: ProcessMemory, maps: list[Map]) -> list[AbandonedHarbour]:
+    """The harbours in a process, which may run."""
     found = []
     for each in maps:
         if each.mode != "r-xp" or each.inode or each.path:
             continue
-        harbour = abandoned_harbour_at(threads, each.start)
+        harbour = abandoned_harbour_at(memory, each.start)
         if harbour is not None:
             found.append(harbour)
     return found
 
 
-def abandoned_harbour_at(threads: Threads, address: int) -> AbandonedHarbour | None:
+def abandoned_harbour_at(memory: ProcessMemory, address: int) -> AbandonedHarbour | None:
     """The harbour that begins there, or None."""
-    if not threads.memory.is_resident(address):
+    if not memory.is_resident(address):
         return None  # nobody has written a harbour there
     try:
-        code = threads.memory.read(address, HARBOUR_START.size_bytes)
+        code = memory.read(address, HARBOUR_START.size_bytes)
         mark = HARBOUR_START.start
         data = struct.unpack("<Q", code[len(mark) :])[0]
         if not code.startswith(mark) or not PAGE <= data - address <= _MOST_CODE_BYTES:
             return None
-        if not threads.memory.is_resident(data):
+        if not memory.is_resident(data):
             return None
-        parked, deadline_ns, token, size = struct.unpack("<QqQQ", threads.memory.read(data, 32))
+        parked, deadline_ns, token, size = struct.unpack("<QqQQ", memory.read(data, 32))
     except OSError:
         return None
     waits = bool(parked) and time.monotonic_ns() < deadline_ns
-    return AbandonedHarbour(address, data - address, size, token, waits)
+    return AbandonedHarbour(address, data - address, size, token, waits, bool(parked))
 
 
 def clear_left_over(
@@ -84,7 +87,7 @@ def clear_left_over(
     slots = find_left_over(threads, maps)
     for slot in slots:
         _mark_empty_harbour(threads, maps, slot)
-    abandoned = find_abandoned(threads, maps)
+    abandoned = find_abandoned(threads.memory, maps)
     for harbour in abandoned:
         if harbour.token == known:  # some thread has left it before its time: let the others
             threads.memory.write(harbour.address + harbour.code_bytes, bytes(8))

@@ -72,7 +72,7 @@ def take_over(threads: Threads, record: ProcessRecord) -> Calls | None:
         for thread_id, registers in threads.registers.items()
     ):
         return None
-    found = abandoned_harbour_at(threads, harbour.address)
+    found = abandoned_harbour_at(threads.memory, harbour.address)
     if found is None or found.token != record.token:
         return None
     calls = Calls(threads, harbour)

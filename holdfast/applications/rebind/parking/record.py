@@ -78,6 +78,11 @@ class Parked:
     copied: CopiedFiles | None
     """Where the files are on the file system that comes next."""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether handles may be parked; before, the processes go on by themselves."""
+        return EntryKind.PARKING in self.kinds
+
 
 class ParkingRecord:
     """The journal of one rebind and the files beside it."""
