@@ -17,10 +17,10 @@ import threading
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
+from holdfast.gate.outside.launch import LOG_FILE
 from holdfast.gate.processes.channel import make_channel
 from holdfast.gate.processes.handover import Post, clean_up, close_front, open_post
 from holdfast.gate.processes.keeper import Keeper, serve
-from holdfast.gate.processes.launch import LOG_FILE
 from holdfast.gate.runtime import shared_page
 from holdfast.system.messages import logs
 from holdfast.system.processes.process import close_quietly, keep_descriptors, watch_leader

@@ -29,9 +29,9 @@ from holdfast.errors import (
     InUse,
 )
 from holdfast.gate.members.superblock import container_bytes_needed
-from holdfast.gate.processes.client import GateClient
-from holdfast.gate.processes.launch import gate_is_running
-from holdfast.gate.processes.renewing import renew
+from holdfast.gate.outside.client import GateClient
+from holdfast.gate.outside.launch import gate_is_running
+from holdfast.gate.outside.renewing import renew
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter

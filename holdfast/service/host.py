@@ -27,8 +27,8 @@ from holdfast.errors import (
     NoSuchVolume,
     NotAttached,
 )
-from holdfast.gate.processes.client import GateClient
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.client import GateClient
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.places import judge_answering_places
 from holdfast.service.rights import need_root

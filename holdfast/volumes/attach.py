@@ -29,7 +29,7 @@ from holdfast.gate.members.configuration import (
     save_configuration,
 )
 from holdfast.gate.members.provision import rediscover
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.system.children.expendable import in_expendable_child

@@ -24,7 +24,7 @@ from holdfast.errors import (
 )
 from holdfast.gate.members.configuration import FILE_NAME, GateConfiguration, LegEntry
 from holdfast.gate.members.provision import provision
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.size import format_size
 from holdfast.model.volume import MountProperties, Volume

@@ -22,7 +22,7 @@ from holdfast.errors import (
 )
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.members.superblock import erase_superblocks, find_superblock, search_superblock
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState, Volume
 from holdfast.mountpoints.busy import users_in_words

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 from holdfast.config import Settings
 from holdfast.errors import GateGone, LastLeg, VolumeHeld
-from holdfast.gate.processes.client import GateClient
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.client import GateClient
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState, Volume

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, HoldfastError, InUse
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.gate.processes.remains import living_processes, record_end, wake
 from holdfast.model.recovery import Left
 from holdfast.mountpoints.dead import dismount_dead_path

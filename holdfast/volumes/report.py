@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.config import Settings
 from holdfast.errors import GateGone, HoldfastError
 from holdfast.gate.members.configuration import GateConfiguration, load_configuration
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.version import UNTOLD
 from holdfast.model.volume import (
     GateReport,

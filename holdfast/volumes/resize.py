@@ -16,8 +16,8 @@ from holdfast.errors import (
     NotAttached,
     VolumeHeld,
 )
-from holdfast.gate.processes.client import GateClient
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.client import GateClient
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError, InvalidName
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.volume import Volume, check_name
 from holdfast.volumes.descriptor import volume_of
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from holdfast.gate.processes.client import Counters, read_counters
+from holdfast.gate.outside.client import Counters, read_counters
 from holdfast.gate.runtime import shared_page
 
 LONGEST_PAUSE_SECONDS = 0.3

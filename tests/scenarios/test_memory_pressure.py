@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.volume import JournalMode, Volume
 from holdfast.system.resources.memory import resident_bytes
 from tests.faults import MemoryHog

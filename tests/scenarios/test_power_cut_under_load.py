@@ -23,8 +23,8 @@ from holdfast.config import Settings
 from holdfast.demo.applications.launch import APPLICATIONS, RunningApplication
 from holdfast.errors import NoSource
 from holdfast.gate.members.configuration import load_configuration, save_configuration
-from holdfast.gate.processes.client import GateClient
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.client import GateClient
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.model.volume import JournalMode, Volume
 from holdfast.volumes.attach import attach_volume, rebuild_volume

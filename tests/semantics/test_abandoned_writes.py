@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.fault.bench import fuse_leg
 from tests.kernel.volume.stack import volume, wish

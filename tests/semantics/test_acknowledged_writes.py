@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from tests.kernel.fault.bench import fuse_leg
 from tests.kernel.volume.stack import volume, wish
 from tests.semantics.writing import prepare, read, write

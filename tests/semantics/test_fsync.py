@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.volume import JournalMode
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import InUse, NoSource
-from holdfast.gate.processes.launch import start_gate
+from holdfast.gate.outside.launch import start_gate
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.volume.stack import volume, wish

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import copy_image, replace_by_copy, stopped, truncate_to_zero
 from tests.kernel.volume.stack import volume, wish

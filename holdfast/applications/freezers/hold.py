@@ -12,7 +12,7 @@ from time import monotonic_ns
 
 from holdfast.applications.freezers.protocol import Note, Occasion, Process, State
 from holdfast.errors import GateGone, HoldfastError
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.finding import Finding, Verdict
 
 _ANSWER_SECONDS = 5.0

@@ -1,1 +1,1 @@
-"""The processes of a gate: keeper and worker, who takes over, and how one talks to them."""
+"""The processes of a gate: keeper and worker, who takes over, and what they answer if asked."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
-from holdfast.gate.processes.launch import LOG_FILE, gate_is_running, start_gate
+from holdfast.gate.outside.launch import LOG_FILE, gate_is_running, start_gate
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.volumes.gate_device import gate_device

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
-from holdfast.gate.processes import launch
+from holdfast.gate.outside import launch
 from holdfast.gate.runtime.shared_page import STOPPED, open_page
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.mountpoints.busy import users_in_words

@@ -22,8 +22,8 @@ from holdfast.config import Settings
 from holdfast.errors import GateGone
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.members.superblock import container_bytes_needed
-from holdfast.gate.processes.client import GateClient
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.client import GateClient
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.gate.runtime.shared_page import Counters, read_counters
 from holdfast.model.volume import JournalMode, LegState, Volume
 from holdfast.system.storage.loop import loop_devices

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.members.superblock import container_bytes_needed
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.volumes.report import report_volume
 from tests.faults.fuse_leg import FuseLeg
 from tests.kernel.volume.stack import SIZE, volume, wish

@@ -16,7 +16,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed
 from holdfast.gate.members.configuration import load_configuration, save_configuration
-from holdfast.gate.processes.renewing import renew
+from holdfast.gate.outside.renewing import renew
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
 from tests.faults import SmallDisk, hanging, own_disk, shut_down, truncate_to_zero
 from tests.kernel.fault.bench import HANG_SECONDS, Bench, plain_legs

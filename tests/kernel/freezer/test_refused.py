@@ -13,7 +13,7 @@ import pytest
 from holdfast.applications.freezers.servers import Protection, servers_below
 from holdfast.config import Settings
 from holdfast.errors import AlreadyFrozen, CannotFreeze, NotFrozen
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.mountpoints.capture import capture
 from tests.faults import FuseLeg
 from tests.kernel.freezer.bench import freeze_bench

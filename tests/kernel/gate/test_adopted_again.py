@@ -11,7 +11,7 @@ import pytest
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.errors import AlreadyExists
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.volume import VolumeState
 from holdfast.service import Holdfast
 from holdfast.service.requests import NewVolume

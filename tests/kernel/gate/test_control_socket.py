@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.gate.processes.control import CONVERSATIONS
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING

@@ -13,8 +13,8 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, GateGone
+from holdfast.gate.outside.renewing import renew
 from holdfast.gate.processes.remains import living_processes
-from holdfast.gate.processes.renewing import renew
 from holdfast.gate.runtime.shared_page import FILE_NAME
 from holdfast.system.processes.process_state import STOPPED, read_state
 from tests.kernel.fault.bench import Bench, plain_legs

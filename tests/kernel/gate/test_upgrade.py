@@ -15,7 +15,7 @@ import pytest
 
 import holdfast
 from holdfast.config import Settings
-from holdfast.gate.processes.renewing import renew
+from holdfast.gate.outside.renewing import renew
 from holdfast.model.version import VERSION
 from holdfast.service import Holdfast, NewVolume
 from tests.kernel.fault.bench import Bench, plain_legs

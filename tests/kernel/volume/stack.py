@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.volume import JournalMode, MountProperties, Volume
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume

@@ -13,8 +13,8 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import AlreadyExists, InUse, NoSuchVolume, StorageFailed
-from holdfast.gate.processes.client import GateClient
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.client import GateClient
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.volume import Volume, VolumeState
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.volumes.attach import attach_volume, rebuild_volume

@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from tests.faults import LoopLeg
 
 Run = Callable[..., Any]

@@ -9,7 +9,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import TooSmall
 from holdfast.gate.members.configuration import load_configuration
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.reporter import Reporter
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.stack.examine import examine_stack

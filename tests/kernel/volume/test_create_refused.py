@@ -14,7 +14,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError, OwnLeg
 from holdfast.gate.members.configuration import load_configuration
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.volume import Volume
 from holdfast.volumes.checks.foundation import check_not_own_leg
 from holdfast.volumes.create import create_volume

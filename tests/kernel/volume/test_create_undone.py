@@ -12,7 +12,7 @@ from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import CommandFailed, DeadlinePassed
 from holdfast.gate.members.superblock import container_bytes_needed
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import FuseLeg, LoopLeg

@@ -11,8 +11,8 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import InUse, VolumeHeld
-from holdfast.gate.processes.client import GateClient
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.client import GateClient
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.volume import VolumeState
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume

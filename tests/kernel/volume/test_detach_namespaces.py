@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import InUse
-from holdfast.gate.processes.launch import gate_is_running
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.volume import VolumeState
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.gate_device.loop_on_fuse.device_file import device_file_of

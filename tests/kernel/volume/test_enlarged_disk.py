@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.members.superblock import container_bytes_needed
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume

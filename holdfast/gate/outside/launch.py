@@ -12,7 +12,7 @@ from time import monotonic
 
 from holdfast.error_codes import by_code
 from holdfast.errors import DeadlinePassed, GateGone, HoldfastError, StorageFailed
-from holdfast.gate.processes.client import GateClient
+from holdfast.gate.outside.client import GateClient
 from holdfast.gate.processes.remains import abandoned_inode
 from holdfast.system.processes.process import has_ended, watch_process
 from holdfast.system.resources.own_group import remove_group
