@@ -1,0 +1,1 @@
+"""Where users live and what they may do: who can be moved, and cannot tell afterwards."""
