@@ -1,0 +1,1 @@
+"""What lies under a leg's name is not what it was, or nothing does."""

@@ -1,0 +1,1 @@
+"""Keeper or worker is killed, or stands still."""

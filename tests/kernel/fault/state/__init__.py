@@ -1,0 +1,1 @@
+"""The state directory: the journal, gate.json, receipts."""
