@@ -56,7 +56,8 @@ class Histories(RuleBasedStateMachine):
         """The evidence is gone, or on the other host: an old copy took a leg's place."""
         self.is_elsewhere = self.served_elsewhere = False
         """Which of the two hosts this is; on which one a gate has served last."""
-        self.copy_in_place = False
+        self.copies_in_place: set[str] = set()
+        """Legs that an old copy took the place of, whose tails were not written since."""
         self.active: set[str] = set(start)
         self.memory = HostMemory("v", 1, self.members(start), 0)
         for letter in sorted(start):
@@ -109,6 +110,7 @@ class Histories(RuleBasedStateMachine):
         superblock = self.storage[letter].superblock
         superblock = replace(superblock, sequence=superblock.sequence + 1, **changes)  # type: ignore[arg-type]
         self.storage[letter] = replace(self.storage[letter], superblock=superblock)
+        self.copies_in_place.discard(letter)
 
     def stop(self) -> None:
         self.active = set()
@@ -183,6 +185,7 @@ class Histories(RuleBasedStateMachine):
             source.superblock, leg_id=which, leg_number=ord(which), state=LegState.RESYNCING
         )
         self.storage[which] = Storage((), (), superblock)
+        self.copies_in_place.discard(which)
         if not finishes:
             return
         self.flush()
@@ -239,7 +242,7 @@ class Histories(RuleBasedStateMachine):
             ):
                 return  # the documented limit: nothing tells this copy from the leg
         self.storage[letter] = copy
-        self.copy_in_place = True
+        self.copies_in_place.add(letter)
         self.untold |= self.memory.epoch is None or self.is_elsewhere is not self.served_elsewhere
 
     @precondition(lambda self: not self.active)
@@ -249,7 +252,7 @@ class Histories(RuleBasedStateMachine):
         self.kept = self.flushed  # the others may have been in the journal only
         self.journal = []
         self.journal_flushed = self.journal_begin = self.journal_end
-        self.untold |= self.copy_in_place
+        self.untold |= bool(self.copies_in_place)
 
     @precondition(lambda self: not self.active)
     @rule()
@@ -269,7 +272,7 @@ class Histories(RuleBasedStateMachine):
         self.elsewhere = mine
         self.is_elsewhere = not self.is_elsewhere
         self.kept = self.flushed
-        self.untold |= self.copy_in_place
+        self.untold |= bool(self.copies_in_place)
 
     # The judgement
 
@@ -336,7 +339,7 @@ class Histories(RuleBasedStateMachine):
         except KilledError:
             self.stop()
             return
-        self.untold = self.copy_in_place = False
+        self.untold = False
         self.served_elsewhere = self.is_elsewhere
         self.record(die_after=deaths[1])
 
