@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from holdfast.demo.applications.runner import Result
 from holdfast.demo.stage import VOLUME_BYTES, Stage
 from holdfast.demo.storage import Storage
 from holdfast.demo.timeline import BOLD, GREEN, RED, Timeline
+from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import mount, unmount
 from holdfast.system.storage.filesystem import check_filesystem
 from holdfast.system.storage.loop import attach_private_loop
@@ -86,22 +89,12 @@ def _judge(stage: Stage, storage: Storage, filesystem: str, verdict: DemoVerdict
     checked = check_filesystem(filesystem, str(storage.image))
     if not checked.clean:
         faults.append(f"{storage}: the file system is not clean: {checked.words}")
-    point = stage.home / "plain"
     copy = stage.home / f"copy-{storage.letter}"
-    point.mkdir(exist_ok=True)
-    # Not by mount's own option loop, which asks every loop device of the host for its file.
-    device, loop = attach_private_loop(str(storage.image), VOLUME_BYTES, read_only=True)
-    try:
-        mount(device, str(point), filesystem, "ro")
-    finally:
-        os.close(loop)  # from now on it detaches by itself
-    try:
+    with mounted_apart(storage.image, filesystem, stage.home / "plain") as plain:
         for name in APPLICATIONS:
             # SQLite cannot open a database in WAL mode on a read-only file system.
-            shutil.copytree(point / name, copy / name)
-        faults += [f"{storage}: {fault}" for fault in _judge_at_rest(stage, point / "at-rest")]
-    finally:
-        unmount(point)
+            shutil.copytree(plain / name, copy / name)
+        faults += [f"{storage}: {fault}" for fault in _judge_at_rest(stage, plain / "at-rest")]
     for application in stage.applications:
         found = application.verify(copy / application.name)
         lost = max(verdict.lost.get(application.name, 0), len(found))
@@ -109,6 +102,31 @@ def _judge(stage: Stage, storage: Storage, filesystem: str, verdict: DemoVerdict
         faults += [f"{storage}: {application.name}: {fault}" for fault in found]
     shutil.rmtree(copy)
     return faults
+
+
+@contextmanager
+def mounted_apart(image: Path, filesystem: str, point: Path) -> Iterator[Path]:
+    """The image's root, read-only, in no mount table but for a moment: a mount namespace that
+    begins meanwhile (a container, a service) would keep a mount of its own."""
+    point.mkdir(exist_ok=True)
+    # Not by mount's own option loop, which asks every loop device of the host for its file.
+    device, loop = attach_private_loop(str(image), VOLUME_BYTES, read_only=True)
+    try:
+        mount(device, str(point), filesystem, "ro")
+    finally:
+        os.close(loop)  # from now on it detaches by itself
+    try:
+        place = mount_api.open_place(str(point))
+        try:
+            tree = mount_api.clone_tree(place)
+        finally:
+            os.close(place)
+    finally:
+        unmount(point)
+    try:
+        yield Path(f"/proc/self/fd/{tree}")
+    finally:
+        os.close(tree)
 
 
 def _judge_at_rest(stage: Stage, folder: Path) -> list[str]:

@@ -9,12 +9,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from holdfast.demo.dismantle import leftovers
+from holdfast.demo.stage import VOLUME_BYTES
+from holdfast.demo.verdict import mounted_apart
+from holdfast.system.storage.loop import loop_devices
+from tests.waiting import wait_until
 
 COMMAND = [str(Path(sys.executable).with_name("holdfast")), "demo"]
 DEMO_SECONDS = 180.0
@@ -155,3 +159,22 @@ def home_of(told: str) -> Path:
     match = HOME.search(told)
     assert match, told
     return Path(match[1])
+
+
+def test_a_mount_namespace_that_begins_meanwhile_keeps_no_leg(ram_directory: Path) -> None:
+    """As a container does that starts while the demo looks at a leg."""
+    image = ram_directory / "leg.img"
+    with image.open("wb") as file:
+        file.truncate(VOLUME_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    words = ["unshare", "--mount", "sh", "-c", "echo ready; read x"]
+    with ExitStack() as stack:
+        with mounted_apart(image, "ext4", ram_directory / "plain") as root:
+            assert (root / "lost+found").is_dir()
+            stranger = stack.enter_context(
+                subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
+            assert stranger.stdout is not None
+            assert stranger.stdout.readline() == b"ready\n"
+        wait_until(lambda: str(image) not in {each.backing_file for each in loop_devices()})
+        assert stranger.poll() is None
