@@ -5,7 +5,7 @@ The roster says when; here is what.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
@@ -39,6 +39,44 @@ def with_ends(configuration: GateConfiguration, ends: Mapping[int, int]) -> Gate
             for leg in configuration.legs
         ),
     )
+
+
+def with_what_is_newer(
+    configuration: GateConfiguration, now: GateConfiguration
+) -> GateConfiguration:
+    """That configuration, with what has become known of position and legs meanwhile."""
+    reasons = {leg.number: leg.reason for leg in now.legs}
+    return replace(
+        configuration,
+        recorded_position=now.recorded_position,
+        legs=tuple(
+            replace(leg, reason=reasons.get(leg.number, leg.reason)) for leg in configuration.legs
+        ),
+    )
+
+
+def without_absent(configuration: GateConfiguration, present: Container[int]) -> GateConfiguration:
+    """The same, with the legs in sync that are not present as failed ones."""
+    return replace(
+        configuration,
+        legs=tuple(
+            replace(
+                leg,
+                state=LegState.FAILED,
+                reason=leg.reason or "away",
+                position=configuration.recorded_position,
+            )
+            if leg.state is LegState.IN_SYNC and leg.number not in present
+            else leg
+            for leg in configuration.legs
+        ),
+    )
+
+
+def without_spare(configuration: GateConfiguration, url: str) -> GateConfiguration:
+    """The same without that spare."""
+    spares = tuple(spare for spare in configuration.spare_urls if spare != url)
+    return replace(configuration, spare_urls=spares)
 
 
 def adopted(configuration: GateConfiguration, newest: Superblock) -> GateConfiguration:

@@ -16,7 +16,7 @@ from time import monotonic_ns
 from typing import Any
 
 from holdfast.containers import Device
-from holdfast.errors import Superseded
+from holdfast.errors import LastLeg, StorageFailed, Superseded
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
 from holdfast.gate.members.epoch_memory import EpochMemory
 from holdfast.gate.members.leg import Leg
@@ -24,6 +24,9 @@ from holdfast.gate.members.next_configuration import (
     adopted,
     with_ends,
     with_epoch,
+    with_what_is_newer,
+    without_absent,
+    without_spare,
 )
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.runtime import shared_page
@@ -45,6 +48,8 @@ class Roster:
         """What the legs were told last. A change that no leg could be told yet is not in it: it
         proves nothing about one that returns."""
         self._highest_epoch = configuration.epoch
+        self._taken_back = range(0)
+        """Epochs of changes that were taken back when the last leg went."""
         self.present: dict[int, Leg] = {}
         self.readers: tuple[Leg, ...] = ()
         self.writers: tuple[Leg, ...] = ()
@@ -124,10 +129,7 @@ class Roster:
             self.retired.append(leg)
             if last:
                 if self.unsettled:  # nothing was answered since: the others are not behind
-                    position = self.configuration.recorded_position
-                    self.unsettled = position != self.durable.recorded_position
-                    self.configuration = replace(self.durable, recorded_position=position)
-                    self._forsake_unrecorded()
+                    self._take_back()
                 entry = replace(self.entry(leg.number), reason=reason)
                 self.configuration = self.configuration.with_leg(entry)
                 self._arrange()
@@ -140,6 +142,41 @@ class Roster:
                 self._change(self.configuration.with_leg(entry))
         if not last:
             self.on_failed(leg, reason)
+
+    def _take_back(self) -> None:
+        """The change that no leg could be told is none: as before it, but for the position."""
+        position = self.configuration.recorded_position
+        self.unsettled = position != self.durable.recorded_position
+        self.configuration = replace(self.durable, recorded_position=position)
+        self._taken_back = range(self.durable.epoch + 1, self._highest_epoch + 1)
+        self._forsake_unrecorded()
+
+    def became_durable(self, configuration: GateConfiguration) -> None:
+        """The legs and the coordinator know that configuration.
+
+        If it was taken back meanwhile, it is what this host goes on with all the same: whoever
+        made the change is told that it is durable.
+        """
+        with self.lock:
+            self.durable = configuration
+            now = self.configuration
+            if now.epoch < configuration.epoch:
+                self.configuration = with_what_is_newer(configuration, now)
+                self.unsettled = now.recorded_position != configuration.recorded_position
+                self._taken_back = range(configuration.epoch + 1, self._highest_epoch + 1)
+            elif now.epoch == configuration.epoch:
+                self.unsettled = False
+
+    def has_become_durable(self, epoch: int) -> bool:
+        """Whether all changes up to that epoch are durable, none of them taken back."""
+        return self.durable.epoch >= epoch and epoch not in self._taken_back
+
+    def _check_source(self) -> None:
+        if not self.readers:
+            raise StorageFailed(
+                "no leg is there that could be told of the change",
+                "Bring a leg back, then repeat it.",
+            )
 
     def _withdraw(self, reason: str) -> None:
         """Somebody else has the volume: no leg is used any more, and none comes back."""
@@ -229,31 +266,24 @@ class Roster:
             self.configuration = self.configuration.with_leg(entry)
             self._arrange()
 
-    def exclude_absent(self) -> bool:
-        """Mark in-sync members that are not present as failed; whether there were any."""
+    def exclude_absent(self) -> None:
+        """Mark in-sync members that are not present as failed."""
         with self.lock:
-            absent = [
-                leg
-                for leg in self.configuration.legs
-                if leg.state is LegState.IN_SYNC and leg.number not in self.present
-            ]
-            configuration = self.configuration
-            for leg in absent:
-                configuration = configuration.with_leg(
-                    replace(
-                        leg,
-                        state=LegState.FAILED,
-                        reason=leg.reason or "away",
-                        position=configuration.recorded_position,
-                    )
-                )
-            if absent:
+            configuration = without_absent(self.configuration, self.present)
+            if configuration != self.configuration:
                 self._change(configuration)
-            return bool(absent)
 
     def remove(self, number: int) -> Leg | None:
-        """Take a leg out of the volume; the caller settles, then erases it. None: not present."""
+        """Take a leg out of the volume; the caller settles, then erases it. None: not present.
+
+        Raises LastLeg when no other one is in sync.
+        """
         with self.lock:
+            if not any(leg.number != number for leg in self.readers):
+                raise LastLeg(
+                    f"leg {number} is the only one in sync",
+                    "Add another leg and wait until it is in sync.",
+                )
             leg = self.present.pop(number, None)
             shared_page.mark_failed(self._cells, number, failed=False)
             shared_page.forget_container(self._cells, number)
@@ -305,8 +335,7 @@ class Roster:
     def use_spare(self, url: str) -> None:
         """A spare is about to become a leg; durable with the epoch in which it joins."""
         with self.lock:
-            spares = tuple(spare for spare in self.configuration.spare_urls if spare != url)
-            self.configuration = replace(self.configuration, spare_urls=spares)
+            self.configuration = without_spare(self.configuration, url)
 
     def retire(self, leg: Leg) -> None:
         """A leg that left: it is closed as soon as no thread can know it."""
@@ -320,16 +349,36 @@ class Roster:
             return retired
 
     def configure(self, **changes: Any) -> None:
-        """Change more than legs (descriptor, position, spares), of what is known by now.
+        """Change more than legs (descriptor, position), of what is known by now.
 
         Whoever decided on a change read an older configuration: a leg may have failed since.
         """
         with self.lock:
             self._change(replace(self.configuration, **changes))
 
-    def add_spare(self, url: str) -> None:
-        """Remember a spare; durable with the next epoch, which this begins."""
+    def configure_as_told(self, **changes: Any) -> None:
+        """As `configure`, for an administrator. Raises StorageFailed when no leg can be told."""
         with self.lock:
+            self._check_source()
+            self._change(replace(self.configuration, **changes))
+
+    def remove_spare(self, url: str) -> bool:
+        """Forget a spare, in an epoch that this begins; False: it is none (any more).
+
+        Raises StorageFailed when no leg can be told.
+        """
+        with self.lock:
+            if url not in self.configuration.spare_urls:
+                return False
+            self._check_source()
+            self._change(without_spare(self.configuration, url))
+            return True
+
+    def add_spare(self, url: str) -> None:
+        """Remember a spare, in an epoch that this begins. Raises StorageFailed when no leg can be
+        told."""
+        with self.lock:
+            self._check_source()
             spares = (*self.configuration.spare_urls, url)
             self._change(replace(self.configuration, spare_urls=spares))
 

@@ -45,17 +45,16 @@ class Settling:
                     continue
                 if not self._memory.remember(hand, configuration):
                     return bool(roster.superseded)
-                with roster.lock:
-                    roster.durable = configuration
-                    if roster.configuration.epoch == configuration.epoch:
-                        roster.unsettled = False
+                roster.became_durable(configuration)
         return True
 
     def settle_or_raise(self, hand: Hand) -> None:
         """As `settle`, for what must not be done, nor told to an administrator, unless it succeeds.
 
-        Raises Superseded, StorageFailed when the coordinator has not agreed by now.
+        Raises Superseded; StorageFailed when the coordinator has not agreed by now, or the last leg
+        went before it was told, with which the change was taken back.
         """
+        epoch = self._roster.highest_epoch
         agreed = self.settle(hand)
         if self._memory.superseded:
             raise Superseded(self._memory.superseded, "Detach the volume on this host.")
@@ -63,6 +62,11 @@ class Settling:
             raise StorageFailed(
                 f"nobody has agreed to the change yet: {self._memory.unsaved}",
                 "It is asked for again, until somebody does: see holdfast volume show.",
+            )
+        if not self._roster.has_become_durable(epoch):
+            raise StorageFailed(
+                "the last leg in sync failed before it could be told: all is as it was before",
+                "Repeat it when a leg is back.",
             )
 
     def record_position(self, hand: Hand, position: int) -> bool:

@@ -281,12 +281,7 @@ class Control:
 
     def remove_leg(self, hand: Hand, leg: str) -> dict[str, Any]:
         """Take a leg, or a spare, out of the volume."""
-        roster = self._roster
-        if leg in roster.configuration.spare_urls:
-            roster.use_spare(leg)
-            roster.configure()
-            self._mirror.settling.settle_or_raise(hand)
-        else:
+        if not self._changes.remove_spare(hand, leg):
             self._changes.remove(hand, leg)
         return self.show(hand)
 
@@ -314,10 +309,13 @@ class Control:
                 changes["descriptor"] = descriptor
             if hold_timeout_seconds is not None:
                 changes["hold_timeout_seconds"] = hold_timeout_seconds
-                mirror.hold.set_timeout(hold_timeout_seconds)
-                mirror.cells[shared_page.HOLD_TIMEOUT] = int(hold_timeout_seconds * 1e9)
-            mirror.roster.configure(**changes)
-            mirror.settling.settle_or_raise(hand)
+            mirror.roster.configure_as_told(**changes)
+            try:
+                mirror.settling.settle_or_raise(hand)
+            finally:  # it may have been taken back
+                seconds = mirror.roster.configuration.hold_timeout_seconds
+                mirror.hold.set_timeout(seconds)
+                mirror.cells[shared_page.HOLD_TIMEOUT] = int(seconds * 1e9)
         return self.show(hand)
 
     def fault(

@@ -106,6 +106,13 @@ class Changes:
             self.roster.add_spare(container.url)
             self.mirror.settling.settle_or_raise(hand)
 
+    def remove_spare(self, hand: Hand, url: str) -> bool:
+        """Forget a spare; durable. False: it is none, or is being put in a leg's place just now."""
+        if not self.roster.remove_spare(url):
+            return False
+        self.mirror.settling.settle_or_raise(hand)
+        return True
+
     def _examine(self, hand: Hand, url: str) -> LegEntry | None:
         """As `_known`; what cannot be opened is left to the check of an empty container.
 
@@ -172,11 +179,6 @@ class Changes:
             self.recovery.join(hand, leg, entry, blank=blank, strategy=strategy)
         finally:
             leg.discard()  # does nothing when it was taken in
-        if not self.roster.is_member(number):
-            raise StorageFailed(
-                f"{url} is no leg: the last leg in sync failed before it could join",
-                "Bring that leg back, then add an empty container.",
-            )
         return number
 
     def remove(self, hand: Hand, name: str) -> None:
@@ -206,17 +208,10 @@ class Changes:
         leg = self.roster.remove(entry.number)
         try:
             self.mirror.settling.settle_or_raise(hand)
-        except HoldfastError:
+        except BaseException:
             if leg is not None:
                 self.roster.retire(leg)
             raise
-        if self.roster.is_member(entry.number):  # no other leg could be told that it left
-            if leg is not None:
-                self.roster.retire(leg)
-            raise StorageFailed(
-                f"leg {entry.number} stays: the last other leg in sync failed meanwhile",
-                "It is taken into use again by itself; see holdfast volume show.",
-            )
         if leg is None:
             return
         self._wait_until_unused(leg)
