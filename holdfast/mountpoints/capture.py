@@ -96,6 +96,26 @@ def in_dismount_order(points: Iterable[MountPoint]) -> tuple[MountPoint, ...]:
     )
 
 
+def with_later_ones(
+    gone: Sequence[MountPoint], later: Sequence[MountPoint]
+) -> tuple[MountPoint, ...]:
+    """Mounts that are gone, and others that were made since and are gone, too, in that order. Pure.
+
+    The kernel gives the numbers of the former to the latter: those get numbers that no mount has.
+    """
+    taken = {each.id for each in gone}
+    least = min(0, *taken)
+    numbers = {
+        each.id: least - 1 - place if each.id in taken else each.id
+        for place, each in enumerate(later)
+    }
+    renamed = [
+        replace(each, id=numbers[each.id], parent=numbers.get(each.parent, each.parent))
+        for each in later
+    ]
+    return in_dismount_order((*gone, *renamed))
+
+
 def _depths(chosen: Mapping[int, MountPoint]) -> dict[int, int]:
     """How many of these mounts each lies on, by number: a stranger may stack thousands."""
     depths: dict[int, int] = {}

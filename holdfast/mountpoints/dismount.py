@@ -24,8 +24,8 @@ from holdfast.mountpoints.capture import (
     by_somebody_else,
     capture_device,
     disk_of,
-    in_dismount_order,
     is_there,
+    with_later_ones,
 )
 from holdfast.mountpoints.covering import Covering
 from holdfast.mountpoints.placing import Manner, Piece, Placed, place
@@ -109,8 +109,7 @@ def dismount(
                 if (each.namespace, each.path) in places:
                     raise by_somebody_else(each)
             if new:
-                new = list(_dismount_some(new, dismount_seconds, covers))
-                done = in_dismount_order((*done, *new))
+                done = with_later_ones(done, _dismount_some(new, dismount_seconds, covers))
             elif time.monotonic() > deadline:
                 raise InUse(
                     f"{points[-1].source} is dismounted everywhere in sight, and still in use:"

@@ -71,3 +71,29 @@ def test_the_old_storage_at_its_own_place_is_named(ram_directory: Path) -> None:
             os.close(busy)
             while mount_at(path) is not None:
                 subprocess.run(["umount", str(path)], check=True)
+
+
+def test_the_number_of_one_that_is_gone_is_another_s_by_then(ram_directory: Path) -> None:
+    """The kernel gives out the least number that is free: both are mounted again."""
+    with MountBench(ram_directory) as bench:
+        device = bench.device("1")
+        path = bench.mount(device, "mnt")
+        aside, other = ram_directory / "aside", ram_directory / "other"
+        aside.mkdir()
+        other.mkdir()
+        subprocess.run(["mount", device, str(aside)], check=True)
+        busy = os.open(aside, os.O_RDONLY)  # so that the kernel does not let go of it at once
+        subprocess.run(["umount", "--lazy", str(aside)], check=True)
+
+        def mount_and_let_go() -> None:
+            wait_until(lambda: mount_at(path) is None)
+            mount_now(device, other)
+            wait_until(lambda: mount_at(other) is None)
+            os.close(busy)
+
+        somebody = Thread(target=mount_and_let_go)
+        somebody.start()
+        gone = dismount(capture(path))
+        somebody.join(30)
+        assert sorted(each.path for each in gone) == sorted(map(str, (path, other)))
+        assert len({each.id for each in gone}) == 2
