@@ -70,8 +70,8 @@ class Reflexes:
         if not self.unremembered:
             return
         with self._roster.lock:  # else the last leg could be lost just now
-            if self._roster.readers and not self._roster.unsettled:
-                self.storage_back("the epoch is remembered")
+            if not self._roster.unsettled:
+                self._end_hold("the epoch is remembered")
 
     def wait(self, since_ns: int) -> None:
         """Wait as a request that found no storage; it is issued again afterwards.
@@ -82,8 +82,13 @@ class Reflexes:
         self._hold.wait_for_storage(again_seconds, since_ns)
 
     def storage_back(self, how: str, replayed: int = 0) -> None:
-        """A current leg is present again: end the hold."""
-        if self._roster.superseded:
+        """A current leg is present again: end the hold, unless that leg is lost just now."""
+        with self._roster.lock:
+            self._end_hold(how, replayed)
+
+    def _end_hold(self, how: str, replayed: int = 0) -> None:
+        """The caller has the roster's lock: a loss comes before, or begins another hold."""
+        if self._roster.superseded or not self._roster.readers:
             return
         self._cells[shared_page.UNREMEMBERED] = 0
         self._hold.regain_storage()

@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.model.volume import LegState
 
@@ -28,6 +29,26 @@ def with_epoch(configuration: GateConfiguration, epoch: int) -> GateConfiguratio
     if all(leg.state is LegState.IN_SYNC for leg in configuration.legs):
         changed = replace(changed, clean_epoch=epoch)
     return changed
+
+
+def with_source(configuration: GateConfiguration, leg: Leg) -> GateConfiguration:
+    """The same with that member in sync, where it is now."""
+    return replace(
+        configuration,
+        legs=tuple(
+            replace(
+                entry,
+                url=leg.url,
+                state=LegState.IN_SYNC,
+                reason="",
+                container_bytes=leg.container_bytes,
+                excluded_epoch=0,
+            )
+            if entry.number == leg.number
+            else entry
+            for entry in configuration.legs
+        ),
+    )
 
 
 def with_ends(configuration: GateConfiguration, ends: Mapping[int, int]) -> GateConfiguration:

@@ -24,6 +24,7 @@ from holdfast.gate.members.next_configuration import (
     adopted,
     with_ends,
     with_epoch,
+    with_source,
     with_what_is_newer,
     without_absent,
     without_spare,
@@ -244,27 +245,32 @@ class Roster:
             if self.present.get(leg.number) is not leg or not self.readers:
                 return False
             leg.state = LegState.IN_SYNC
-            entry = replace(
-                self.entry(leg.number), state=LegState.IN_SYNC, reason="", excluded_epoch=0
-            )
-            self._change(self.configuration.with_leg(entry))
+            self._change(with_source(self.configuration, leg))
             return True
 
     def start_with(self, leg: Leg) -> None:
-        """A current leg is present from the start of this worker, or again after it was away."""
+        """A current leg is present from the start of this worker."""
         with self.lock:
-            leg.state = LegState.IN_SYNC
-            self._arrive(leg)
-            entry = replace(
-                self.entry(leg.number),
-                url=leg.url,
-                state=LegState.IN_SYNC,
-                reason="",
-                container_bytes=leg.container_bytes,
-                excluded_epoch=0,
-            )
-            self.configuration = self.configuration.with_leg(entry)
-            self._arrange()
+            self._start_with(leg)
+
+    def resume_with(self, leg: Leg) -> None:
+        """The last leg is back, perhaps at another place, and goes on alone.
+
+        One step: whoever writes to it needs an epoch already that excludes the others.
+        """
+        with self.lock:
+            known = {(entry.number, entry.url) for entry in self.durable.legs}
+            self._start_with(leg)
+            configuration = without_absent(self.configuration, self.present)
+            changed = configuration != self.configuration or (leg.number, leg.url) not in known
+            if changed or self._highest_epoch > configuration.epoch:  # see outgrow
+                self._change(configuration)
+
+    def _start_with(self, leg: Leg) -> None:
+        leg.state = LegState.IN_SYNC
+        self._arrive(leg)
+        self.configuration = with_source(self.configuration, leg)
+        self._arrange()
 
     def exclude_absent(self) -> None:
         """Mark in-sync members that are not present as failed."""

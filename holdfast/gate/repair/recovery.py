@@ -25,7 +25,7 @@ from holdfast.gate.repair.drill import Drills
 from holdfast.gate.repair.host_memory import host_memory
 from holdfast.gate.repair.probing import Probing
 from holdfast.gate.repair.resync import Resync
-from holdfast.gate.repair.settling_apart import settle_apart
+from holdfast.gate.repair.settling_apart import settle_apart, settle_or_hold_apart
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.model.volume import LegState
 from holdfast.system.processes.process import close_quietly
@@ -236,11 +236,9 @@ class Recovery:
         if self.mirror.log.active:
             replayed, owed = self.mirror.replay(hand, leg, superblock.position)
             self.mirror.repaying.owe(leg, owed)
-        self.roster.start_with(leg)
-        self.roster.exclude_absent()
-        self.roster.outgrow()
+        self.roster.resume_with(leg)
         self.mirror.intent.secure(hand)
-        if self.mirror.reflexes.settle(hand) and self.roster.readers:
+        if settle_or_hold_apart(self.mirror):
             self.mirror.reflexes.storage_back(f"leg {leg.number} is back", replayed)
 
     def take_bits(self, hand: Hand, leg: Leg) -> None:
