@@ -18,6 +18,8 @@ class Medium:
         self.content = bytearray(size_bytes)
         self.locked = False
         self.broken = False
+        self.error = errno.EIO
+        """Of each transfer while it is broken."""
         self.answers = threading.Event()
         """Cleared: every transfer hangs until it is set again."""
         self.answers.set()
@@ -30,7 +32,7 @@ class Medium:
             self.hanging.release()
             self.answers.wait()
         if self.broken:
-            raise OSError(errno.EIO, "broken")
+            raise OSError(self.error, "broken")
 
 
 MEDIA: dict[str, Medium] = {}

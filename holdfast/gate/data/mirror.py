@@ -335,11 +335,12 @@ class Mirror:
     def promote(self, hand: Hand, leg: Leg) -> bool:
         """Make a leg that has all data a source: it gets the bits, then the new epoch.
 
-        False when it failed meanwhile. Raises OSError when it fails now.
+        False when it failed meanwhile, or somebody else has the volume. Raises OSError when it
+        fails now.
         """
         promoted = self.intent.promote(hand, leg)
         self.settling.settle(hand)
-        return promoted
+        return promoted and not self.memory.superseded
 
     def begin_journal_anew(self, hand: Hand, above: int) -> None:
         """What the journal holds belongs to another history of the volume: it is never replayed.

@@ -16,19 +16,11 @@ from time import monotonic_ns
 from typing import Any
 
 from holdfast.containers import Device
-from holdfast.errors import LastLeg, StorageFailed, Superseded
+from holdfast.errors import LastLeg, NoSource, Superseded
+from holdfast.gate.members import next_configuration
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
 from holdfast.gate.members.epoch_memory import EpochMemory
 from holdfast.gate.members.leg import Leg
-from holdfast.gate.members.next_configuration import (
-    adopted,
-    with_ends,
-    with_epoch,
-    with_source,
-    with_what_is_newer,
-    without_absent,
-    without_spare,
-)
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.runtime import shared_page
 from holdfast.model.volume import LegState
@@ -110,7 +102,7 @@ class Roster:
     def _change(self, configuration: GateConfiguration) -> None:
         """Take a new membership: a new epoch, not durable yet."""
         self._highest_epoch += 1
-        self.configuration = with_epoch(configuration, self._highest_epoch)
+        self.configuration = next_configuration.with_epoch(configuration, self._highest_epoch)
         self.unsettled = True
         self._arrange()
 
@@ -131,8 +123,9 @@ class Roster:
             if last:
                 if self.unsettled:  # nothing was answered since: the others are not behind
                     self._take_back()
-                entry = replace(self.entry(leg.number), reason=reason)
-                self.configuration = self.configuration.with_leg(entry)
+                if self.is_member(leg.number):  # a start takes it from the legs' own word
+                    entry = replace(self.entry(leg.number), reason=reason)
+                    self.configuration = self.configuration.with_leg(entry)
                 self._arrange()
                 self.on_last_lost(leg, reason)
             else:
@@ -162,7 +155,7 @@ class Roster:
             self.durable = configuration
             now = self.configuration
             if now.epoch < configuration.epoch:
-                self.configuration = with_what_is_newer(configuration, now)
+                self.configuration = next_configuration.with_what_is_newer(configuration, now)
                 self.unsettled = now.recorded_position != configuration.recorded_position
                 self._taken_back = range(configuration.epoch + 1, self._highest_epoch + 1)
             elif now.epoch == configuration.epoch:
@@ -174,10 +167,7 @@ class Roster:
 
     def _check_source(self) -> None:
         if not self.readers:
-            raise StorageFailed(
-                "no leg is there that could be told of the change",
-                "Bring a leg back, then repeat it.",
-            )
+            raise NoSource("no leg is there that is in sync", "Bring one back, then repeat it.")
 
     def _withdraw(self, reason: str) -> None:
         """Somebody else has the volume: no leg is used any more, and none comes back."""
@@ -217,8 +207,12 @@ class Roster:
                 )
 
     def join(self, leg: Leg, entry: LegEntry) -> None:
-        """Take a leg that is to be resynchronised: from now on it gets every write."""
+        """Take a leg that is to be resynchronised: from now on it gets every write.
+
+        Raises NoSource when there is none, Superseded; it is not taken then.
+        """
         with self.lock:
+            self._check_source()
             leg.state = LegState.RESYNCING
             self._arrive(leg)
             self._change(
@@ -245,7 +239,7 @@ class Roster:
             if self.present.get(leg.number) is not leg or not self.readers:
                 return False
             leg.state = LegState.IN_SYNC
-            self._change(with_source(self.configuration, leg))
+            self._change(next_configuration.with_source(self.configuration, leg))
             return True
 
     def start_with(self, leg: Leg) -> None:
@@ -261,7 +255,7 @@ class Roster:
         with self.lock:
             known = {(entry.number, entry.url) for entry in self.durable.legs}
             self._start_with(leg)
-            configuration = without_absent(self.configuration, self.present)
+            configuration = next_configuration.without_absent(self.configuration, self.present)
             changed = configuration != self.configuration or (leg.number, leg.url) not in known
             if changed or self._highest_epoch > configuration.epoch:  # see outgrow
                 self._change(configuration)
@@ -269,13 +263,13 @@ class Roster:
     def _start_with(self, leg: Leg) -> None:
         leg.state = LegState.IN_SYNC
         self._arrive(leg)
-        self.configuration = with_source(self.configuration, leg)
+        self.configuration = next_configuration.with_source(self.configuration, leg)
         self._arrange()
 
     def exclude_absent(self) -> None:
         """Mark in-sync members that are not present as failed."""
         with self.lock:
-            configuration = without_absent(self.configuration, self.present)
+            configuration = next_configuration.without_absent(self.configuration, self.present)
             if configuration != self.configuration:
                 self._change(configuration)
 
@@ -312,7 +306,7 @@ class Roster:
     def adopt(self, newest: Superblock) -> None:
         """Take over what the legs say of the volume: they went on without this host."""
         with self.lock:
-            self.configuration = adopted(self.configuration, newest)
+            self.configuration = next_configuration.adopted(self.configuration, newest)
 
     def outgrow(self) -> None:
         """Raise the epoch above every one that a leg may carry of a raise that did not end.
@@ -341,7 +335,7 @@ class Roster:
     def use_spare(self, url: str) -> None:
         """A spare is about to become a leg; durable with the epoch in which it joins."""
         with self.lock:
-            self.configuration = without_spare(self.configuration, url)
+            self.configuration = next_configuration.without_spare(self.configuration, url)
 
     def retire(self, leg: Leg) -> None:
         """A leg that left: it is closed as soon as no thread can know it."""
@@ -363,7 +357,7 @@ class Roster:
             self._change(replace(self.configuration, **changes))
 
     def configure_as_told(self, **changes: Any) -> None:
-        """As `configure`, for an administrator. Raises StorageFailed when no leg can be told."""
+        """As `configure`, for an administrator. Raises NoSource when no leg can be told."""
         with self.lock:
             self._check_source()
             self._change(replace(self.configuration, **changes))
@@ -371,18 +365,17 @@ class Roster:
     def remove_spare(self, url: str) -> bool:
         """Forget a spare, in an epoch that this begins; False: it is none (any more).
 
-        Raises StorageFailed when no leg can be told.
+        Raises NoSource when no leg can be told.
         """
         with self.lock:
             if url not in self.configuration.spare_urls:
                 return False
             self._check_source()
-            self._change(without_spare(self.configuration, url))
+            self._change(next_configuration.without_spare(self.configuration, url))
             return True
 
     def add_spare(self, url: str) -> None:
-        """Remember a spare, in an epoch that this begins. Raises StorageFailed when no leg can be
-        told."""
+        """Remember a spare, in an epoch that this begins. Raises NoSource when none can be told."""
         with self.lock:
             self._check_source()
             spares = (*self.configuration.spare_urls, url)
@@ -391,7 +384,7 @@ class Roster:
     def resize(self, size_bytes: int) -> None:
         """The volume has grown, and the tails of the legs that are present have moved."""
         with self.lock:
-            configuration = with_ends(self.configuration, self.ends())
+            configuration = next_configuration.with_ends(self.configuration, self.ends())
             self._change(replace(configuration, size_bytes=size_bytes))
 
     def ends(self) -> dict[int, int]:

@@ -276,23 +276,25 @@ class Recovery:
 
         From `first_region` on; None: only what has a bit, of a leg that is what it was when it
         failed (`unchanged`), whose own bits count, too. Raises Superseded, StorageFailed when
-        nobody agreed that it is one: it has failed then, and is probed.
+        nobody agreed that it is one, OSError, GivenUp: it has failed then, and is probed. NoSource
+        when no leg is there from which it could be filled.
         """
-        incident = self.mirror.incidents.begin(strategy, f"leg {leg.number} ({leg.url}) joins")
         if first_region is None:
             self.take_bits(hand, leg)
         old_end, old_size = leg.container_bytes, leg.size_bytes
         self.fit(hand, leg)
         self.roster.join(leg, entry)
+        incident = self.mirror.incidents.begin(strategy, f"leg {leg.number} ({leg.url}) joins")
         try:
             settle_apart(self.mirror)
-        except HoldfastError as error:
-            self.roster.fail(leg, error.message)  # not filled, or it would be without end
-            incident.resolve(f"not joined: {error.message}")
+            if old_size != leg.size_bytes:
+                with hand.inside(leg.number):
+                    leg.clear_old_tail(old_end, old_size)
+        except BaseException as error:
+            why = getattr(error, "strerror", "") or str(error) or "its storage does not answer"
+            self.roster.fail(leg, why)  # it is not filled, or would be without end
+            incident.resolve(f"not joined: {why}")
             raise
-        if old_size != leg.size_bytes:
-            with hand.inside(leg.number):
-                leg.clear_old_tail(old_end, old_size)
         bitmap = self.mirror.intent.bitmap
         whole = first_region is not None
         regions = list(range(first_region or 0, bitmap.regions)) if whole else bitmap.dirty()

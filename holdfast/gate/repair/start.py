@@ -301,5 +301,5 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
             leg, _ = opened[entry.number]
             try:
                 recovery.join(hand, leg, entry, first_region=copied(mirror.cells, entry.number))
-            except (StorageFailed, Superseded):  # it has failed, and is probed
+            except (HoldfastError, OSError):  # it has failed, and is probed
                 leg.discard()  # does nothing when it was taken in

@@ -172,3 +172,29 @@ def test_what_was_written_apart_by_force_is_copied_over(tmp_path: Path) -> None:
     assert states(gate) == {1: "in-sync", 2: "in-sync"}
     assert on_leg(gate, 1, 3 << 20) == on_leg(gate, 2, 3 << 20) == b"\0"
     gate.die()
+
+
+@pytest.mark.parametrize("call", range(12))
+def test_a_leg_of_the_other_host_that_fails_at_the_start_is_a_refusal(
+    tmp_path: Path, call: int
+) -> None:
+    """The only one with the data was added there; the legs that this host knows are behind."""
+    gate = InProcessGate(tmp_path, SIZE, 1, JournalMode.NONE)
+    gate.start()
+    gate.close_cleanly()
+    gate.move_to("B")
+    gate.start()
+    gate.run(lambda hand: gate.changes.add(hand, f"file:{gate.image(2)}"))
+    gate.finish_resyncs()
+    gate.storages.error_after[1] = 0
+    write(gate, b"Y", PLACE, flush=True)
+    gate.close_cleanly()
+    gate.move_to("state")
+    gate.storages.error_after[2] = call
+    try:
+        gate.start()
+    except NoSource:
+        gate.storages.error_after.clear()
+        gate.start()
+    assert read(gate, PLACE) == b"Y"
+    gate.die()
