@@ -327,7 +327,6 @@ class Histories(RuleBasedStateMachine):
         """Make the sources alike, durable; statement 5; raise the epoch; record the position."""
         for letter in sources:
             self.storage[letter] = replace(self.storage[letter], content=content, durable=content)
-        self.kept = self.flushed = content
         if not journal_used:
             highest = max(storage.superblock.position for storage in self.storage.values())
             self.journal_end = 1 + max(self.journal_end, highest)
@@ -338,7 +337,8 @@ class Histories(RuleBasedStateMachine):
             self.raise_epoch(sources, deaths[0], begins_at=self.journal_begin)
         except KilledError:
             self.stop()
-            return
+            return  # nobody has read anything of it
+        self.kept = self.flushed = content
         self.untold = False
         self.served_elsewhere = self.is_elsewhere
         self.record(die_after=deaths[1])
