@@ -20,6 +20,8 @@ class Medium:
         self.broken = False
         self.error = errno.EIO
         """Of each transfer while it is broken."""
+        self.bad_place: int | None = None
+        """A byte that cannot be read."""
         self.answers = threading.Event()
         """Cleared: every transfer hangs until it is set again."""
         self.answers.set()
@@ -63,6 +65,9 @@ class MemoryDevice:
 
     def read(self, view: memoryview, offset: int) -> None:
         self.medium.touch()
+        bad = self.medium.bad_place
+        if bad is not None and offset <= bad < offset + len(view):
+            raise OSError(errno.ENODATA, "bad sector")
         found = self.medium.content[offset : offset + len(view)]
         if len(found) < len(view):
             raise OSError(errno.EIO, "the container was truncated")

@@ -102,13 +102,22 @@ class BadPlaces:
 
     def over(self, hand: Hand, *, answered: bool) -> None:
         """The request ends, well or not. Does nothing for one that did not wait."""
+        if not hand.given_up:  # else another thread has the request
+            outcome = "it works again" if answered else "deadline passed: the request got EIO"
+            self._over(hand, outcome, errors=int(not answered))
+
+    def given_up(self, hand: Hand) -> None:
+        """The leg hangs at the place now: whoever has the request next may wait again."""
+        self._over(hand, "its leg does not answer: the request goes on elsewhere", errors=0)
+
+    def _over(self, hand: Hand, outcome: str, *, errors: int) -> None:
         incident = self._waiting.pop(hand, None)
         if incident is None:
             return
         incident.requests_held = 1
-        incident.errors_returned = int(not answered)
+        incident.errors_returned = errors
         incident.longest_wait_ns = monotonic_ns() - incident.started_ns
-        incident.resolve("it works again" if answered else "deadline passed: the request got EIO")
+        incident.resolve(outcome)
 
     def read_elsewhere(self, hand: Hand, bad: BadPlaceError, view: memoryview, offset: int) -> bool:
         """Read a bad place of a leg from another one, and write it where it was bad.

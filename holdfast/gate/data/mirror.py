@@ -367,6 +367,7 @@ class Mirror:
             leg = self.roster.present.get(number)
             if leg is not None and hand.entered_ns >= self.roster.arrived_ns[number]:
                 self.roster.fail(leg, reason)
+        self.places.given_up(hand)
         self.log.done(hand)
         self.ranges.leave(hand)
 

@@ -98,6 +98,7 @@ class ServingThread(threading.Thread):
         self.busy_since = 0
         if predecessor is not None:
             self.request, self.busy_since = predecessor.request, predecessor.busy_since
+            self.relieved = predecessor.relieved
 
     def run(self) -> None:
         try:
