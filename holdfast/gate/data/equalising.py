@@ -37,10 +37,11 @@ class Equalising:
         unit_bytes: int,
         read: Callable[[Hand, memoryview, int, int], None],
         settle: Callable[[Hand], bool],
+        wait: Callable[[int], None],
         wake: Callable[[], None],
     ) -> None:
         """`unit_bytes`: the smallest place that can be bad. `read`: as Mirror.read_once.
-        `settle`: as Settling.settle."""
+        `settle`, `wait`: as those of Reflexes."""
         self._cells = cells
         self._hands = hands
         self._incidents = incidents
@@ -49,6 +50,7 @@ class Equalising:
         self._unit_bytes = unit_bytes
         self._read = read
         self._settle = settle
+        self._wait = wait
         self._wake = wake
         self.unequal: set[int] = set()
         """Regions that may differ between legs in sync."""
@@ -138,8 +140,9 @@ class Equalising:
         for leg in legs[1]:
             if leg not in legs[0]:
                 self._write(hand, leg, view, offset)
-        if roster.unsettled:
-            self._settle(hand)
+        since_ns = monotonic_ns()
+        while roster.unsettled and not self._settle(hand):
+            self._wait(since_ns)
         if legs != (roster.readers[:1], roster.writers):  # it may be another's
             self._copy(hand, view, offset)
 

@@ -86,7 +86,8 @@ class Mirror:
             self.ranges,
             self.owed.unit_bytes,
             read=self.read_once,
-            settle=self.settling.settle,
+            settle=self.reflexes.settle,
+            wait=self.reflexes.wait,
             wake=wake,
         )
         self.journal_directory = state_directory / "journal"

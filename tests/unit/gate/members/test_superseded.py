@@ -193,3 +193,16 @@ def hangs(gate: MemoryGate) -> Asked:
 def has_no_given_up(gate: MemoryGate) -> bool:
     """Whether every thread that hung has ended."""
     return not any(hand.given_up for hand in gate.mirror.hands.all())
+
+
+def test_nor_is_a_read_of_what_another_leg_may_have_otherwise(gate: MemoryGate) -> None:
+    """After a crash; that leg cannot be made equal, and the other one could go before all agree."""
+    gate.mirror.equalising.begin({0})
+    gate.coordinator.broken = True
+    gate.medium(2).broken = True
+    asked = gate.kernel.read(0, BLOCK)
+    wait_until(lambda: gate.mirror.reflexes.unremembered or asked.answered.is_set())
+    assert not asked.answered.is_set()
+    gate.coordinator.broken = False
+    upkeep(gate)
+    assert asked.result() == b"g" * BLOCK
