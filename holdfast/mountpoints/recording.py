@@ -29,11 +29,11 @@ STRANGERS_BYTES = 1 << 20
 USERS_BYTES = STRANGERS_BYTES // 4
 """Of one user's: no one alone takes the others' room."""
 
-STRANGERS_LINES = 400_000
-"""Of mount tables, which are read some times for each mount there: 9 us a line, 15 s for all."""
+STRANGERS_LINES = 100_000
+"""Of mount tables, which are read some ten times for each mount there: 10 us a line in all."""
 
 USERS_LINES = STRANGERS_LINES // 4
-"""Of one user's: 300 mounts where there are no others, 30 among 3000; a container has a few."""
+"""Of one user's: 150 mounts where there are no others, 25 among 1000; a container has a few."""
 
 
 class _Room:

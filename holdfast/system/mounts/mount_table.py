@@ -58,27 +58,27 @@ class Mount:
 
 def parse_mountinfo(text: bytes) -> list[Mount]:
     """The mounts of a mountinfo text, in mount order; lines of unknown shape are skipped."""
-    mounts = []
-    for line in lines(text):
-        before, separator, after = line.partition(b" - ")
-        left, right = before.split(b" "), after.split(b" ")
-        if not separator or len(left) < 6 or len(right) < 2:
-            continue
-        mounts.append(
-            Mount(
-                identifier=int(left[0]),
-                parent=int(left[1]),
-                device_number=left[2].decode(),
-                root=unescaped(left[3]),
-                path=unescaped(left[4]),
-                options=os.fsdecode(left[5]),
-                filesystem=unescaped(right[0]),
-                source=unescaped(right[1]),
-                super_options=os.fsdecode(right[2]) if len(right) > 2 else "",
-                tags=tuple(os.fsdecode(tag) for tag in left[6:]),
-            )
-        )
-    return mounts
+    return [mount for line in lines(text) if (mount := parse_mount(line)) is not None]
+
+
+def parse_mount(line: bytes) -> Mount | None:
+    """The mount of one line; None: it has an unknown shape."""
+    before, separator, after = line.partition(b" - ")
+    left, right = before.split(b" "), after.split(b" ")
+    if not separator or len(left) < 6 or len(right) < 2:
+        return None
+    return Mount(
+        identifier=int(left[0]),
+        parent=int(left[1]),
+        device_number=left[2].decode(),
+        root=unescaped(left[3]),
+        path=unescaped(left[4]),
+        options=os.fsdecode(left[5]),
+        filesystem=unescaped(right[0]),
+        source=unescaped(right[1]),
+        super_options=os.fsdecode(right[2]) if len(right) > 2 else "",
+        tags=tuple(os.fsdecode(tag) for tag in left[6:]),
+    )
 
 
 def mounts() -> list[Mount]:
