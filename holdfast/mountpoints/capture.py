@@ -51,7 +51,7 @@ def capture_device(device_number: str) -> tuple[MountPoint, ...]:
     """Every mount of the super block with this MAJOR:MINOR, as `capture` returns them."""
     before = _sequences([device_number])
     while True:
-        found = [point for point in all_mount_points() if point.device == device_number]
+        found = all_mount_points(device_number)
         disks = {point.source: disk_of(point) for point in found}
         now = _sequences(disks.values())
         if now == before or not any(now.values()):

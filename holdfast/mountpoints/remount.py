@@ -119,8 +119,7 @@ def _receive_roots(channel: socket.socket, count: int) -> list[int]:
 
 def uncover(device_number: str) -> None:
     """Take a cover away wherever it is still in sight, also where propagation put it."""
-    left = [each for each in all_mount_points()
-            if each.device == device_number and each.filesystem == COVER_TYPE]  # fmt: skip
+    left = [each for each in all_mount_points(device_number) if each.filesystem == COVER_TYPE]
     if not left:
         return
     ways = open_namespaces((each.namespace, each.witness_pid) for each in left)

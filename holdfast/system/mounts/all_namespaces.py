@@ -8,6 +8,7 @@ are namespaces that no process is in (kept by a bind mount or a descriptor alone
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,31 +19,40 @@ from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts.mount_table import Mount, parse_mountinfo
 from holdfast.system.mounts.namespace import enter_mount_namespace, mount_namespace
 from holdfast.system.proc import read
+from holdfast.system.proc_text import lines
 
 _CHILD_SECONDS = 5.0
 _LOOKS = 5
+_RELATIONS = re.compile(rb"^(\d+) (\d+) ", re.MULTILINE)
+"""A mount's number and that of its parent (proc_pid_mountinfo(5))."""
 
 
-def read_mount_points(pid: int) -> list[MountPoint]:
+def read_mount_points(pid: int, device_number: str = "") -> list[MountPoint]:
     """Every mount of the mount namespace that this process (or thread) is in, in mount order.
 
-    Does not block. Raises OSError (FileNotFoundError, ProcessLookupError) when the process ended.
+    `device_number`: of this super block (MAJOR:MINOR) only. Does not block. Raises OSError
+    (FileNotFoundError, ProcessLookupError) when the process ended.
     """
     namespace = mount_namespace(pid)
     root = _root(pid)
     if root == "/":
-        return _as_points(read(f"/proc/{pid}/mountinfo"), pid, namespace, "/")
+        text = read(f"/proc/{pid}/mountinfo")
+        return _as_points(text, pid, namespace, "/", device_number)
     with suppress(HoldfastError, OSError):
         text = in_expendable_child(
             lambda: _read_inside(pid), _CHILD_SECONDS, "reading the mounts of another namespace"
         )
-        return _as_points(text, pid, namespace, "/")
+        return _as_points(text, pid, namespace, "/", device_number)
     # Mounts outside of this process's root stay hidden: better some than none.
-    return _as_points(read(f"/proc/{pid}/mountinfo"), pid, namespace, root)
+    return _as_points(read(f"/proc/{pid}/mountinfo"), pid, namespace, root, device_number)
 
 
-def all_mount_points() -> list[MountPoint]:
-    """Every mount of every mount namespace that a process is in; does not block."""
+def all_mount_points(device_number: str = "") -> list[MountPoint]:
+    """Every mount of every mount namespace that a process is in; does not block.
+
+    `device_number`: of this super block (MAJOR:MINOR) only, which is ten times as fast where
+    somebody has thousands of others.
+    """
     found: dict[int, list[MountPoint]] = {}
     for _ in range(_LOOKS):
         missed = False
@@ -50,7 +60,7 @@ def all_mount_points() -> list[MountPoint]:
             if namespace in found:
                 continue
             try:
-                found[namespace] = read_mount_points(witness)
+                found[namespace] = read_mount_points(witness, device_number)
             except OSError:  # the witness has ended: is there another?
                 missed = True
         if not missed:
@@ -102,11 +112,17 @@ def _read_inside(pid: int) -> bytes:
         return stream.read()
 
 
-def _as_points(text: bytes, pid: int, namespace: int, root: str) -> list[MountPoint]:
-    mounts = parse_mountinfo(text)
-    parents = {each.parent for each in mounts if each.parent != each.identifier}
+def _as_points(
+    text: bytes, pid: int, namespace: int, root: str, device_number: str
+) -> list[MountPoint]:
+    parents = {int(parent) for number, parent in _RELATIONS.findall(text) if parent != number}
+    if device_number:
+        field = b" %s " % device_number.encode()
+        text = b"\n".join(line for line in lines(text) if field in line)
     return [
-        as_mount_point(each, pid, namespace, root, each.identifier in parents) for each in mounts
+        as_mount_point(each, pid, namespace, root, each.identifier in parents)
+        for each in parse_mountinfo(text)
+        if device_number in ("", each.device_number)
     ]
 
 
