@@ -19,7 +19,7 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.gate.outside.launch import LOG_FILE
 from holdfast.gate.processes.channel import make_channel
-from holdfast.gate.processes.handover import Post, clean_up, close_front, open_post
+from holdfast.gate.processes.handover import Handover, clean_up, close_front, prepare_gate
 from holdfast.gate.processes.keeper import Keeper, serve
 from holdfast.gate.runtime import shared_page
 from holdfast.system.messages import logs
@@ -29,18 +29,18 @@ from holdfast.system.processes.process import close_quietly, keep_descriptors, w
 def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool) -> None:
     """Life of the first keeper: set everything up, start the worker, watch it."""
     _say_where(state_directory)
-    post = None
+    handover = None
     try:
-        post = open_post(state_directory, run_directory, force=force)
-        keeper = Keeper(post, make_channel()[0])
+        handover = prepare_gate(state_directory, run_directory, force=force)
+        keeper = Keeper(handover, make_channel()[0])
         keeper.start_worker(ready)
     except (HoldfastError, OSError) as error:
         answer = {"code": "IO", "message": str(error), "mend": ""}
         if isinstance(error, HoldfastError):
             answer = {"code": error.code, "message": error.message, "mend": error.mend}
-        if post is not None:
-            close_front(post)
-            clean_up(post)
+        if handover is not None:
+            close_front(handover)
+            clean_up(handover)
         os.write(ready, json.dumps(answer).encode())
         return
     serve(keeper)
@@ -61,11 +61,11 @@ def resume(
     cells[shared_page.KEEPER_GENERATION] += 1
     listening = socket.socket(fileno=listener)
     listening.setblocking(False)
-    post = Post(state_directory, run_directory, cells, page, connection, listening)
+    handover = Handover(state_directory, run_directory, cells, page, connection, listening)
     end = socket.socket(fileno=channel)
     end.setblocking(False)
     watch = watch_leader(worker_pid) if os.getppid() == worker_pid else None
-    serve(Keeper(post, end, worker_pid, watch))
+    serve(Keeper(handover, end, worker_pid, watch))
 
 
 def _say_where(state_directory: Path) -> None:

@@ -63,7 +63,7 @@ class LegTask(threading.Thread, Generic[Result]):
         """Whether anything is to be expected of it: a thread that was given up does no more."""
         return self.is_alive() and not self.hand.given_up
 
-    def attended(self, watching: Watching, look: Callable[[], object]) -> Result:
+    def result_while_looking(self, watching: Watching, look: Callable[[], object]) -> Result:
         """As `result`, while this thread is the observer: it comes round with `look`.
 
         Raises DeadlinePassed when that gave the task up: its thread may hang for ever.
@@ -73,7 +73,7 @@ class LegTask(threading.Thread, Generic[Result]):
             self.join(min(_ROUND_SECONDS, watching.round_seconds))
         return self.result(0.0)
 
-    def followed(self) -> Result:
+    def result_unless_given_up(self) -> Result:
         """As `result`, for a thread that is not the observer: it waits for the end, or until the
         observer gives the task up, which raises DeadlinePassed."""
         while self.at_work:

@@ -257,7 +257,7 @@ class Roster:
             self._start_with(leg)
             configuration = next_configuration.without_absent(self.configuration, self.present)
             changed = configuration != self.configuration or (leg.number, leg.url) not in known
-            if changed or self._highest_epoch > configuration.epoch:  # see outgrow
+            if changed or self._highest_epoch > configuration.epoch:  # as rise_above_unfinished
                 self._change(configuration)
 
     def _start_with(self, leg: Leg) -> None:
@@ -308,7 +308,7 @@ class Roster:
         with self.lock:
             self.configuration = next_configuration.adopted(self.configuration, newest)
 
-    def outgrow(self) -> None:
+    def rise_above_unfinished(self) -> None:
         """Raise the epoch above every one that a leg may carry of a raise that did not end.
 
         Of two superblocks a leg is known by the one of the higher epoch: others would be written

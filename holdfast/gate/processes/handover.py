@@ -26,7 +26,7 @@ SOCKET_FILE = "control"
 
 
 @dataclass(frozen=True)
-class Post:
+class Handover:
     """Directories, the shared page, the front end's descriptor and the listening socket."""
 
     state_directory: Path
@@ -49,7 +49,7 @@ class Post:
         return FRONT_END.resume(self.run_directory, self.connection)
 
 
-def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Post:
+def prepare_gate(state_directory: Path, run_directory: Path, *, force: bool) -> Handover:
     """Make what all processes of the gate share: device, connection, socket, page.
 
     Raises HoldfastError, OSError.
@@ -71,7 +71,7 @@ def open_post(state_directory: Path, run_directory: Path, *, force: bool) -> Pos
     cells[shared_page.SOCKET_INODE] = (run_directory / SOCKET_FILE).lstat().st_ino
     keep_mount_namespace()
     connection = FRONT_END.open(run_directory).descriptor
-    return Post(state_directory, run_directory, cells, page, connection, listener, force=force)
+    return Handover(state_directory, run_directory, cells, page, connection, listener, force=force)
 
 
 def listen(run_directory: Path) -> socket.socket:
@@ -95,21 +95,21 @@ def take_device_away(run_directory: Path) -> None:
     FRONT_END.resume(run_directory, -1).close()
 
 
-def close_front(post: Post) -> None:
+def close_front(handover: Handover) -> None:
     """Take the device away; one that is still in use stays, for whoever cleans up to see."""
     try:
-        take_device_away(post.run_directory)
+        take_device_away(handover.run_directory)
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
 
 
-def clean_up(post: Post) -> None:
+def clean_up(handover: Handover) -> None:
     """Remove what a gate leaves in the run directory; the page stays while the device is mounted.
 
     It says what the gate was, to whoever finds the device dead.
     """
-    run_directory = post.run_directory
+    run_directory = handover.run_directory
     (run_directory / SOCKET_FILE).unlink(missing_ok=True)
     (run_directory / FILE_NAME).unlink(missing_ok=True)
     if not is_shown(run_directory):

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from holdfast.gate.processes import socket_name
 from holdfast.gate.processes.channel import Probe, make_channel, receive, send, wait
-from holdfast.gate.processes.handover import Post, clean_up, close_front
+from holdfast.gate.processes.handover import Handover, clean_up, close_front
 from holdfast.gate.processes.name_watch import Look, Lookout
 from holdfast.gate.processes.partner import (
     Beat,
@@ -55,9 +55,9 @@ _KILLED_SECONDS = 1.0
 
 @dataclass
 class Keeper:
-    """One keeper process. `post` is what it shares with every worker."""
+    """One keeper process. `handover` is what it shares with every worker."""
 
-    post: Post
+    handover: Handover
     channel: socket.socket
     worker_pid: int = 0
     watch: int | None = None
@@ -69,22 +69,22 @@ class Keeper:
     lookout: Lookout = field(default_factory=Lookout)
 
     def __post_init__(self) -> None:
-        self.silence = Silence(self.post.cells, shared_page.WORKER_BEAT)
-        self.beat = Beat(self.post.cells, shared_page.KEEPER_BEAT)
+        self.silence = Silence(self.handover.cells, shared_page.WORKER_BEAT)
+        self.beat = Beat(self.handover.cells, shared_page.KEEPER_BEAT)
         self.watching = Watching()
-        self.vain = VainStarts(self.post)
+        self.vain = VainStarts(self.handover)
         self.killed = 0.0
         """When the worker was killed because it stood still, 0: it was not."""
         self.moved = float("-inf")
         """When the worker was last taken out of a group of others."""
-        self.group = OwnGroup(self.post.run_directory.name)
+        self.group = OwnGroup(self.handover.run_directory.name)
         """Apart from the applications, which can fill the memory limit of theirs."""
 
     def start_worker(self, ready: int | None = None) -> None:
         """Fork a worker. Raises OSError, and none works then."""
         keeper_pid = os.getpid()
         self.group.keep(keeper_pid)
-        cells = self.post.cells
+        cells = self.handover.cells
         channel, worker_end = make_channel()
         predecessor = self.worker_pid
         cells[shared_page.GENERATION] += 1
@@ -101,8 +101,8 @@ class Keeper:
             channel.close()
             self.channel.close()
             self.group.close()
-            post = replace(
-                self.post,
+            handover = replace(
+                self.handover,
                 keeper_pid=keeper_pid,
                 predecessor_pid=predecessor,
                 kept=dict(self.lookout.kept),
@@ -111,7 +111,7 @@ class Keeper:
             def work() -> None:
                 call_process("worker")
                 keep_mount_namespace()
-                Worker(post, worker_end, ready).run()
+                Worker(handover, worker_end, ready).run()
 
             _become(work, cells)
         self.channel.close()
@@ -179,7 +179,7 @@ class Keeper:
                 each.deadline += (missed[1] - missed[0]) / 1e9
         self._look_for_moved(self.group.look())  # before anything here asks for memory
         if self.watch is None or readable & watches or self._stands_still():
-            cells = self.post.cells
+            cells = self.handover.cells
             if cells[shared_page.STOPPED] or not cells[shared_page.SERVING]:
                 return True  # ended on purpose, or never began: whoever started it was told
             self._worker_died(unseen=missed is not None)
@@ -207,7 +207,7 @@ class Keeper:
         if seen is not None:
             send(self.channel, seen)
         self._reap()
-        socket_name.tend(self.post, self.channel)
+        socket_name.tend(self.handover, self.channel)
         return False
 
     def _has_worker(self) -> bool:
@@ -222,7 +222,7 @@ class Keeper:
         silent_seconds = self.silence.look()
         if silent_seconds < 2 * BEAT_SECONDS or self.watch is None:
             return False
-        cells = self.post.cells
+        cells = self.handover.cells
         limit = hang_timeout_seconds(cells)
         starving = monotonic() - silent_seconds < self.moved + 2 * BEAT_SECONDS
         state = read_state(self.worker_pid)
@@ -258,7 +258,7 @@ class Keeper:
 
     def _worker_died(self, *, unseen: bool) -> None:
         """Start another one. `unseen`: this process stood still meanwhile."""
-        cells = self.post.cells
+        cells = self.handover.cells
         cells[shared_page.WORKER_DIED] = monotonic_ns()
         if not self.killed:
             cells[shared_page.WORKER_SILENT_SINCE] = cells[shared_page.WORKER_BEAT] if unseen else 0
@@ -286,10 +286,10 @@ def serve(keeper: Keeper) -> None:
 
     What `run` raises ends this process and nothing else: the worker serves, and starts another.
     """
-    enter_service(keeper.post)
+    enter_service(keeper.handover)
     keeper.run()
-    close_front(keeper.post)
-    clean_up(keeper.post)
+    close_front(keeper.handover)
+    clean_up(keeper.handover)
 
 
 def _become(run: Callable[[], None], cells: memoryview) -> NoReturn:
@@ -306,9 +306,9 @@ def _become(run: Callable[[], None], cells: memoryview) -> NoReturn:
         os._exit(status)
 
 
-def enter_service(post: Post) -> None:
+def enter_service(handover: Handover) -> None:
     """What every keeper does first."""
-    cells = post.cells
+    cells = handover.cells
     cells[shared_page.KEEPER_STARTED] = 0
     cells[shared_page.KEEPER_BEAT] = monotonic_ns()
     cells[shared_page.KEEPER_PID] = os.getpid()

@@ -18,7 +18,7 @@ from contextlib import suppress
 from time import monotonic
 
 from holdfast.gate.processes.channel import make_channel
-from holdfast.gate.processes.handover import Post
+from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.partner import (
     Ending,
     Silence,
@@ -41,20 +41,20 @@ class KeeperGuard:
 
     def __init__(
         self,
-        post: Post,
+        handover: Handover,
         channel: socket.socket,
         incidents: Incidents,
         leg_descriptors: Callable[[], Iterable[int]],
         on_new: Callable[[], None],
     ) -> None:
         self.channel = channel
-        self._post = post
+        self._handover = handover
         self._incidents = incidents
         self._leg_descriptors = leg_descriptors
         self._on_new = on_new
-        self._pid = post.keeper_pid
-        self._watch = watch_leader(post.keeper_pid)
-        self._silence = Silence(post.cells, shared_page.KEEPER_BEAT)
+        self._pid = handover.keeper_pid
+        self._watch = watch_leader(handover.keeper_pid)
+        self._silence = Silence(handover.cells, shared_page.KEEPER_BEAT)
         self._incident: Incident | None = None
         self._vain_starts = 0
         self._due = 0.0
@@ -62,7 +62,7 @@ class KeeperGuard:
     def in_service(self) -> bool:
         """Whether a keeper watches this worker now, so that it may end. Any thread may ask."""
         watch = self._watch
-        is_here = self._post.cells[shared_page.KEEPER_PID] == self._pid
+        is_here = self._handover.cells[shared_page.KEEPER_PID] == self._pid
         return watch is not None and is_here and not has_ended(watch)
 
     def descriptors(self) -> list[int]:
@@ -73,7 +73,10 @@ class KeeperGuard:
         """Start another keeper when this one has ended or stands still; seconds until to look."""
         ending = self._ending()
         if ending is None:
-            if self._incident is not None and self._post.cells[shared_page.KEEPER_PID] == self._pid:
+            if (
+                self._incident is not None
+                and self._handover.cells[shared_page.KEEPER_PID] == self._pid
+            ):
                 self._incident.resolve("continued")
                 self._incident, self._vain_starts = None, 0
             return BEAT_SECONDS
@@ -90,7 +93,7 @@ class KeeperGuard:
         silent_seconds = self._silence.look()
         if silent_seconds < 2 * BEAT_SECONDS:
             return None
-        limit = hang_timeout_seconds(self._post.cells)
+        limit = hang_timeout_seconds(self._handover.cells)
         ending = judge_silence(read_state(self._pid), silent_seconds, limit)
         if ending is not None:
             with suppress(ProcessLookupError):
@@ -115,8 +118,8 @@ class KeeperGuard:
 
     def _start(self) -> None:
         try:
-            channel, pid = start_keeper(self._post, self._leg_descriptors())
-            shared_page.announce_keeper(self._post.cells, pid, start_time(pid))
+            channel, pid = start_keeper(self._handover, self._leg_descriptors())
+            shared_page.announce_keeper(self._handover.cells, pid, start_time(pid))
             self._watch = _watch_or_kill(pid, channel)
         except OSError as error:
             self._vain_starts += 1
@@ -142,29 +145,31 @@ def _watch_or_kill(pid: int, channel: socket.socket) -> int | None:
         raise
 
 
-def start_keeper(post: Post, leg_descriptors: Iterable[int]) -> tuple[socket.socket, int]:
+def start_keeper(handover: Handover, leg_descriptors: Iterable[int]) -> tuple[socket.socket, int]:
     """Start a keeper for this process; the worker's end of the new channel, and its pid.
 
     Raises OSError, with nothing left behind.
     """
     namespace = keep_mount_namespace()  # the keeper's own, from when it has the connection
     try:
-        return _start_keeper(post, list(leg_descriptors), namespace)
+        return _start_keeper(handover, list(leg_descriptors), namespace)
     finally:
         os.close(namespace)
 
 
-def _start_keeper(post: Post, closing: list[int], namespace: int) -> tuple[socket.socket, int]:
+def _start_keeper(
+    handover: Handover, closing: list[int], namespace: int
+) -> tuple[socket.socket, int]:
     keeper_end, worker_end = make_channel()
-    handed = [post.connection, post.listener.fileno(), keeper_end.fileno(), post.page]
+    handed = [handover.connection, handover.listener.fileno(), keeper_end.fileno(), handover.page]
     inherited = [*handed, *closing, namespace]
     arguments = [
         sys.executable,
         "-m",
         "holdfast.gate",
         "resume",
-        str(post.state_directory),
-        str(post.run_directory),
+        str(handover.state_directory),
+        str(handover.run_directory),
         *(str(descriptor) for descriptor in handed),
         str(os.getpid()),
         ",".join(map(str, closing)),

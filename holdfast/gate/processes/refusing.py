@@ -16,7 +16,7 @@ from time import monotonic, monotonic_ns
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate.front import FrontEnd
 from holdfast.gate.front.front_end import FrontEnded, NoRequest
-from holdfast.gate.processes.handover import Post
+from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.partner import Ending
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incidents
@@ -36,7 +36,7 @@ STEADY_NS = 10_000_000_000
 class VainStarts:
     """The workers in a row that did not get to serve, or ended themselves because of a defect."""
 
-    post: Post
+    handover: Handover
     count: int = 0
     since_ns: int = 0
     """When the first of them died."""
@@ -44,7 +44,7 @@ class VainStarts:
 
     def wait(self) -> None:
         """A worker has died: wait as long as the next one has to; LONGEST_WAIT_SECONDS at most."""
-        cells = self.post.cells
+        cells = self.handover.cells
         now_ns = monotonic_ns()
         served = cells[shared_page.SERVING] == cells[shared_page.GENERATION]
         if (served and cells[shared_page.WORKER_END] != Ending.DEFECT) or (
@@ -66,7 +66,9 @@ class VainStarts:
 
     def _refuse(self) -> None:
         """Answer what waits with EIO; the first time, leave a receipt."""
-        incidents = Incidents(self.post.run_directory.name, self.post.state_directory / "spool")
+        incidents = Incidents(
+            self.handover.run_directory.name, self.handover.state_directory / "spool"
+        )
         told, self.told = self.told, True
 
         def refuse() -> None:
@@ -75,7 +77,7 @@ class VainStarts:
                 incident.step("workers tried", str(self.count), self.since_ns)
                 incident.resolve("deadline passed: requests get EIO until a worker starts")
                 incidents.close_finished([])
-            refuse_waiting(self.post.front(), self.post.cells, LONGEST_DELAY_SECONDS)
+            refuse_waiting(self.handover.front(), self.handover.cells, LONGEST_DELAY_SECONDS)
 
         try:
             in_expendable_child(refuse, LONGEST_WAIT_SECONDS)

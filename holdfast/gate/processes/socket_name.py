@@ -12,25 +12,25 @@ import socket
 from contextlib import suppress
 
 from holdfast.gate.processes.channel import send_descriptor
-from holdfast.gate.processes.handover import SOCKET_FILE, Post, listen
+from holdfast.gate.processes.handover import SOCKET_FILE, Handover, listen
 from holdfast.gate.runtime import shared_page
 
 LISTENER = "listener"
 """Name of the message that brings a new socket."""
 
 
-def tend(post: Post, channel: socket.socket) -> None:
+def tend(handover: Handover, channel: socket.socket) -> None:
     """Make the socket anew when its name is gone, or leads elsewhere. Tried again at every call."""
-    inode = _inode(post)
-    if inode and inode == post.cells[shared_page.SOCKET_INODE]:
+    inode = _inode(handover)
+    if inode and inode == handover.cells[shared_page.SOCKET_INODE]:
         return
     with suppress(OSError):
-        post.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with listen(post.run_directory) as fresh:
-            os.dup2(fresh.fileno(), post.listener.fileno(), inheritable=False)
-        inode = _inode(post)
-        if send_descriptor(channel, LISTENER, post.listener.fileno()):
-            post.cells[shared_page.SOCKET_INODE] = inode
+        handover.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with listen(handover.run_directory) as fresh:
+            os.dup2(fresh.fileno(), handover.listener.fileno(), inheritable=False)
+        inode = _inode(handover)
+        if send_descriptor(channel, LISTENER, handover.listener.fileno()):
+            handover.cells[shared_page.SOCKET_INODE] = inode
 
 
 def take_over(listener: socket.socket, descriptor: int) -> None:
@@ -41,8 +41,8 @@ def take_over(listener: socket.socket, descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _inode(post: Post) -> int:
+def _inode(handover: Handover) -> int:
     try:
-        return (post.run_directory / SOCKET_FILE).lstat().st_ino
+        return (handover.run_directory / SOCKET_FILE).lstat().st_ino
     except OSError:
         return 0

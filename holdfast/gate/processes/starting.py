@@ -15,7 +15,7 @@ from time import monotonic_ns
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.front import FrontEnd
-from holdfast.gate.processes.handover import Post
+from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.partner import Ending
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.opening import Predecessor
@@ -50,13 +50,13 @@ class Start:
 
     def __init__(
         self,
-        post: Post,
+        handover: Handover,
         recovery: Recovery,
         names: Names,
         front: FrontEnd,
         look: Callable[[], None],
     ) -> None:
-        self._post = post
+        self._handover = handover
         self._recovery = recovery
         self._mirror = recovery.mirror
         self._names = names
@@ -65,7 +65,7 @@ class Start:
 
     def first(self) -> dict[str, str]:
         """Judge the legs; why the gate may not start, in words for whoever starts it."""
-        mirror, recovery, force = self._mirror, self._recovery, self._post.force
+        mirror, recovery, force = self._mirror, self._recovery, self._handover.force
         try:
             self._attend(LegTask(mirror.hands, lambda hand: mirror.open_journal(seal=False)))
             self._attend(
@@ -79,7 +79,7 @@ class Start:
 
     def take_over(self) -> Takeover:
         """Go on where the worker before was killed, then ask the kernel for what is unanswered."""
-        cells, mirror = self._post.cells, self._mirror
+        cells, mirror = self._handover.cells, self._mirror
         mirror.watching.go_on_from(cells[shared_page.WORKER_SILENT_SINCE])
         died = cells[shared_page.WORKER_DIED] or monotonic_ns()
         ending = Ending(cells[shared_page.WORKER_END])
@@ -93,11 +93,11 @@ class Start:
         incident.requests_held = incident.errors_returned = cells[shared_page.UNTOLD_ERRORS]
         cells[shared_page.UNTOLD_ERRORS] = 0
         self._open_journal()
-        before = Predecessor(self._post.predecessor_pid, self._post.kept)
+        before = Predecessor(self._handover.predecessor_pid, self._handover.kept)
         recovery = self._recovery
         self._attend(LegTask(mirror.hands, lambda hand: take_over(recovery, hand, before)))
-        if self._post.kept:
-            self._names.took_over(self._post.kept)
+        if self._handover.kept:
+            self._names.took_over(self._handover.kept)
         incident.step("legs opened", f"{len(mirror.roster.readers)} in sync", died)
         self._front.resend()
         resend_ns = monotonic_ns()
@@ -121,7 +121,7 @@ class Start:
 
         When one of them hangs inside a leg, it still has that leg's lock: the leg stays away.
         """
-        watch = watch_process(self._post.predecessor_pid)
+        watch = watch_process(self._handover.predecessor_pid)
         try:
             return has_ended(watch, self._mirror.roster.configuration.hang_timeout_seconds)
         finally:
@@ -130,4 +130,4 @@ class Start:
 
     def _attend(self, task: LegTask[None]) -> None:
         """Wait for a task. Raises what it raised, and DeadlinePassed when it was given up."""
-        task.attended(self._mirror.watching, self._look)
+        task.result_while_looking(self._mirror.watching, self._look)

@@ -27,7 +27,7 @@ from holdfast.gate.members.configuration import keep_copy, load_running
 from holdfast.gate.members.retirement import Retirement
 from holdfast.gate.processes.channel import receive, send, wait
 from holdfast.gate.processes.control import Control
-from holdfast.gate.processes.handover import Post
+from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.keeper_watch import KeeperGuard
 from holdfast.gate.processes.name_watch import KEPT
 from holdfast.gate.processes.partner import Beat, Ending
@@ -67,35 +67,36 @@ PAUSE_SECONDS = 0.1
 class Worker:
     """One worker process."""
 
-    def __init__(self, post: Post, channel: socket.socket, ready: int | None) -> None:
+    def __init__(self, handover: Handover, channel: socket.socket, ready: int | None) -> None:
         threading.stack_size(STACK_BYTES)  # before any thread, be it one that writes the log
-        self.post = post
+        self.handover = handover
         self.ready = ready
-        post.cells[shared_page.WORKER_PID] = os.getpid()  # the keeper may be gone before it says so
-        post.cells[shared_page.WORKER_STARTED] = start_time(os.getpid())
-        self.beat = Beat(post.cells, shared_page.WORKER_BEAT)
+        # The keeper may be gone before it says so itself.
+        handover.cells[shared_page.WORKER_PID] = os.getpid()
+        handover.cells[shared_page.WORKER_STARTED] = start_time(os.getpid())
+        self.beat = Beat(handover.cells, shared_page.WORKER_BEAT)
         self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Rung by `wake`; unlike a pipe it needs no memory for that."""
-        configuration, behind = load_running(post.state_directory, post.run_directory)
+        configuration, behind = load_running(handover.state_directory, handover.run_directory)
         self.hang_timeout_seconds = configuration.hang_timeout_seconds
-        post.cells[shared_page.HANG_TIMEOUT] = int(configuration.hang_timeout_seconds * 1e9)
-        post.cells[shared_page.HOLD_TIMEOUT] = int(configuration.hold_timeout_seconds * 1e9)
-        self.hands = Hands(post.cells)
-        self.incidents = Incidents(configuration.name, post.state_directory / "spool")
+        handover.cells[shared_page.HANG_TIMEOUT] = int(configuration.hang_timeout_seconds * 1e9)
+        handover.cells[shared_page.HOLD_TIMEOUT] = int(configuration.hold_timeout_seconds * 1e9)
+        self.hands = Hands(handover.cells)
+        self.incidents = Incidents(configuration.name, handover.state_directory / "spool")
         self.mirror = Mirror(
-            post.state_directory,
+            handover.state_directory,
             configuration,
-            post.cells,
+            handover.cells,
             self.hands,
             self.incidents,
             wake=self.wake,
         )
-        self.mirror.memory.keep_copy = lambda now: keep_copy(post.run_directory, now)
-        keep_copy(post.run_directory, configuration)
+        self.mirror.memory.keep_copy = lambda now: keep_copy(handover.run_directory, now)
+        keep_copy(handover.run_directory, configuration)
         if behind:
             self.mirror.memory.save_soon(behind)
         self.guard = KeeperGuard(
-            post,
+            handover,
             channel,
             self.incidents,
             lambda: [leg.descriptor for leg in self.mirror.roster.writers if leg.descriptor >= 0],
@@ -104,8 +105,8 @@ class Worker:
         self.recovery = Recovery(self.mirror, lambda question: send(self.guard.channel, question))
         self.changes = Changes(self.mirror, self.recovery)
         self.names = Names(self.mirror, lambda question: send(self.guard.channel, question))
-        self.front = post.front()
-        self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(post.cells))
+        self.front = handover.front()
+        self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(handover.cells))
         self.server = Server(self.front, self.mirror, self.end)
         self.control = Control(
             self.mirror, self.recovery, self.changes, self.names, self.front, self.server
@@ -145,17 +146,17 @@ class Worker:
         self.apart.wait()
         self._tell_sentinel()
         self._discipline()
-        generation = self.post.cells[shared_page.GENERATION]
-        start = Start(self.post, self.recovery, self.names, self.front, self._watch)
+        generation = self.handover.cells[shared_page.GENERATION]
+        start = Start(self.handover, self.recovery, self.names, self.front, self._watch)
         if generation != 1:
             self.takeover = start.take_over()
         elif refusal := start.first():
-            self.post.cells[shared_page.STOPPED] = 1
+            self.handover.cells[shared_page.STOPPED] = 1
             self._report_ready(refusal)
             return
         self.server.start()
         self.upkeep.start()
-        self.post.cells[shared_page.SERVING] = generation
+        self.handover.cells[shared_page.SERVING] = generation
         roster = self.mirror.roster
         in_sync, members = len(roster.readers), len(roster.configuration.legs)
         _log.info("worker %d serves, %d of %d legs in sync", generation, in_sync, members)
@@ -176,7 +177,7 @@ class Worker:
         wait_until_written()
         while not self.guard.in_service():
             threading.Event().wait(PAUSE_SECONDS)
-        self.post.cells[shared_page.WORKER_END] = Ending.DEFECT
+        self.handover.cells[shared_page.WORKER_END] = Ending.DEFECT
         os._exit(1)
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
@@ -198,7 +199,7 @@ class Worker:
         sys.setswitchinterval(0.0005)
         gc.disable()
         for refused in memory.serve_write_back():
-            if self.post.cells[shared_page.GENERATION] == 1:
+            if self.handover.cells[shared_page.GENERATION] == 1:
                 _log.warning("%s", refused)
 
     def _lock_memory(self) -> None:
@@ -233,7 +234,7 @@ class Worker:
         self.beat.tell()
         while (message := receive(self.guard.channel)) is not None:
             if LISTENER in message:
-                take_over_listener(self.post.listener, message[LISTENER])
+                take_over_listener(self.handover.listener, message[LISTENER])
             elif "look" in message:
                 self.names.looked(message)
             elif (name := next(iter(message))).startswith(KEPT):
@@ -250,13 +251,13 @@ class Worker:
             self._tend_hold(),
             self._tend_incidents(),
         )
-        listener = self.post.listener.fileno()
+        listener = self.handover.listener.fileno()
         doors = [listener] if self.control.has_room() else []
         readable = wait([self.bell, *doors, *self.guard.descriptors()], timeout)
         if self.bell in readable:
             os.eventfd_read(self.bell)
         if listener in readable:
-            self.control.accept(self.post.listener)
+            self.control.accept(self.handover.listener)
         self._close_retired()
 
     def _replace(self, hand: Hand) -> None:
@@ -337,7 +338,7 @@ class Worker:
 
     def _stop(self) -> None:
         """The device is unmounted: leave the legs clean, for at most twice the hang time-out."""
-        self.post.cells[shared_page.STOPPED] = 1
+        self.handover.cells[shared_page.STOPPED] = 1
         if self.front.is_shown():
             cause = "somebody aborted the connection to the kernel (umount -f, or fusectl)"
             self.incidents.begin(STRATEGY, cause).resolve("applications got errors (EIO)")

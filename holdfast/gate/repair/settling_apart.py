@@ -32,6 +32,6 @@ def _apart(mirror: Mirror, settle: Callable[[Hand], Result]) -> Result:
     without by the next. Blocks for some hang time-outs."""
     while True:
         try:
-            return LegTask(mirror.hands, settle).followed()
+            return LegTask(mirror.hands, settle).result_unless_given_up()
         except DeadlinePassed:
             continue

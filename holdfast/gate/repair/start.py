@@ -135,7 +135,7 @@ def _begin_with(recovery: Recovery, leg: Leg, judged: LegJudgement) -> None:
     """Take a source in; one that fails or hangs at what it lacks keeps no other away."""
     task = LegTask(recovery.mirror.hands, lambda hand: _complete(recovery, hand, leg, judged))
     try:
-        owed = task.followed()
+        owed = task.result_unless_given_up()
     except (DeadlinePassed, OSError) as error:
         words = error.strerror if isinstance(error, OSError) else "no answer"
         reason = f"it failed at the start: {words or error}"
@@ -218,7 +218,7 @@ def _find_owed(recovery: Recovery, hand: Hand) -> None:
     mirror.intent.secure(hand)
     _settle(recovery)
     with suppress(DeadlinePassed, HoldExpired):  # upkeep tries again
-        LegTask(mirror.hands, mirror.repaying.pay).followed()
+        LegTask(mirror.hands, mirror.repaying.pay).result_unless_given_up()
 
 
 def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
@@ -291,7 +291,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
             leg.discard()
         return
     roster.exclude_absent()
-    roster.outgrow()
+    roster.rise_above_unfinished()
     _settle(recovery)
     _find_owed(recovery, hand)
     if mirror.cells[EQUALISING]:

@@ -116,7 +116,7 @@ def test_a_task_of_the_start_that_hangs_is_given_up(
 
     def attend() -> None:
         try:
-            task.attended(gate.mirror.watching, watchdog.look)
+            task.result_while_looking(gate.mirror.watching, watchdog.look)
         except DeadlinePassed as error:
             outcome.append(error)
 

@@ -17,7 +17,7 @@ import pytest
 from holdfast.gate.processes import keeper as keeper_module
 from holdfast.gate.processes import keeper_watch
 from holdfast.gate.processes.channel import make_channel
-from holdfast.gate.processes.handover import Post, listen
+from holdfast.gate.processes.handover import Handover, listen
 from holdfast.gate.processes.keeper import Keeper
 from holdfast.gate.processes.keeper_watch import KeeperGuard
 from holdfast.gate.processes.refusing import LONGEST_DELAY_SECONDS
@@ -49,13 +49,13 @@ class Anywhere:
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Any:
+def handover(tmp_path: Path) -> Any:
     run_directory = tmp_path / "run"
     run_directory.mkdir()
     with listen(run_directory) as listener:
         cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
         null = os.open("/dev/null", os.O_RDWR)
-        yield Post(tmp_path, run_directory, cells, null, null, listener, keeper_pid=os.getpid())
+        yield Handover(tmp_path, run_directory, cells, null, null, listener, keeper_pid=os.getpid())
         os.close(null)
 
 
@@ -63,10 +63,10 @@ def no_room(pid: int) -> int:
     raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
 
 
-def test_worker(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker(handover: Handover, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "Worker", Waiting)
     monkeypatch.setattr(keeper_module, "OwnGroup", Anywhere)
-    keeper = Keeper(post, make_channel()[0])
+    keeper = Keeper(handover, make_channel()[0])
     with monkeypatch.context() as patch:
         patch.setattr(keeper_module, "watch_leader", no_room)
         with pytest.raises(OSError):
@@ -81,15 +81,15 @@ def test_worker(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wait_for_the_next_worker_is_no_standing_still(
-    post: Post, monkeypatch: pytest.MonkeyPatch
+    handover: Handover, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hold's deadline would move by it, each time that a worker dies."""
     monkeypatch.setattr(keeper_module, "Worker", Waiting)
     monkeypatch.setattr(keeper_module, "OwnGroup", Anywhere)
-    post.cells[shared_page.HOLD_TIMEOUT] = 1 << 62
-    keeper = Keeper(post, make_channel()[0])
+    handover.cells[shared_page.HOLD_TIMEOUT] = 1 << 62
+    keeper = Keeper(handover, make_channel()[0])
     keeper.vain.count = 20
-    post.cells[shared_page.GENERATION] = 1  # nobody serves
+    handover.cells[shared_page.GENERATION] = 1  # nobody serves
     began = time.monotonic_ns()
     keeper.watching.look()
     keeper._worker_died(unseen=False)
@@ -99,7 +99,7 @@ def test_a_wait_for_the_next_worker_is_no_standing_still(
     os.waitpid(keeper.worker_pid, 0)
 
 
-def test_keeper(post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keeper(handover: Handover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
 
     def start(*_: Any) -> Any:
@@ -115,7 +115,7 @@ def test_keeper(post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     child = os.fork()
     if child == 0:
         os._exit(0)
-    guard = KeeperGuard(_kept_by(post, child), make_channel()[1], incidents, list, lambda: None)
+    guard = KeeperGuard(_kept_by(handover, child), make_channel()[1], incidents, list, lambda: None)
     os.waitpid(child, 0)
     monkeypatch.setattr(keeper_watch, "watch_leader", no_room)
     guard.tend()
@@ -124,13 +124,13 @@ def test_keeper(post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
-def _kept_by(post: Post, pid: int) -> Post:
-    return Post(
-        post.state_directory,
-        post.run_directory,
-        post.cells,
-        post.page,
-        post.connection,
-        post.listener,
+def _kept_by(handover: Handover, pid: int) -> Handover:
+    return Handover(
+        handover.state_directory,
+        handover.run_directory,
+        handover.cells,
+        handover.page,
+        handover.connection,
+        handover.listener,
         keeper_pid=pid,
     )

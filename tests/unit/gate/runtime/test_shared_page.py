@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.gate.processes import socket_name
 from holdfast.gate.processes.channel import make_channel
-from holdfast.gate.processes.handover import Post, listen
+from holdfast.gate.processes.handover import Handover, listen
 from holdfast.gate.runtime import shared_page
 
 
@@ -42,10 +42,10 @@ def test_a_new_socket_leaves_the_gate_what_it_is(tmp_path: Path) -> None:
     token = shared_page.gate_token(cells)
     keeper, worker = make_channel()
     with keeper, worker, listen(run_directory) as listener:
-        post = Post(tmp_path, run_directory, cells, -1, -1, listener)
-        socket_name.tend(post, keeper)
+        handover = Handover(tmp_path, run_directory, cells, -1, -1, listener)
+        socket_name.tend(handover, keeper)
         (run_directory / "control").unlink()
-        socket_name.tend(post, keeper)
+        socket_name.tend(handover, keeper)
         assert shared_page.gate_token(cells) == token
         inode = (run_directory / "control").stat().st_ino
         assert cells[shared_page.SOCKET_INODE] == inode
