@@ -119,9 +119,14 @@ class MemoryGate:
         hands = Hands(self.cells)
         incidents = Incidents("plugs", self.state_directory / "spool")
         self.mirror = Mirror(
-            self.state_directory, configuration, self.cells, hands, incidents, self.coordinator
+            self.state_directory,
+            configuration,
+            self.cells,
+            hands,
+            incidents,
+            self.coordinator,
+            keep_copy=lambda now: keep_copy(self.run_directory, now),
         )
-        self.mirror.memory.keep_copy = lambda now: keep_copy(self.run_directory, now)
         if behind:
             self.mirror.memory.save_soon(behind)
         self.recovery = Recovery(self.mirror, lambda question: True)

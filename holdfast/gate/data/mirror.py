@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic_ns
 
 from holdfast.coordination import COORDINATOR, Coordinator
+from holdfast.gate.data.alarms import Alarms
 from holdfast.gate.data.bad_places import BadPlaceError, BadPlaces
 from holdfast.gate.data.bitmap_on_legs import BitmapOnLegs
 from holdfast.gate.data.equalising import Equalising
@@ -50,18 +51,22 @@ class Mirror:
         incidents: Incidents,
         coordinator: Coordinator = COORDINATOR,
         wake: Callable[[], None] = lambda: None,
+        keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None,
     ) -> None:
-        """`wake` has the main loop look at everything."""
+        """`wake` has the main loop look at everything. `keep_copy`: as EpochMemory's."""
         self.cells = cells
         self.hands = hands
         self.wake = wake
         self.incidents = incidents
-        self.memory = EpochMemory(state_directory, configuration.epoch, cells, coordinator)
-        self.roster = Roster(configuration, cells, self.memory)
-        self.settling = Settling(self.roster, self.memory)
         self.watching = Watching(configuration.hang_timeout_seconds)
         """What the main loop has seen, which judges storage."""
         self.hold = Hold(cells, configuration.hold_timeout_seconds, self.watching)
+        alarms = Alarms(cells, self.hold, incidents, wake)
+        self.memory = EpochMemory(
+            state_directory, configuration.epoch, cells, coordinator, keep_copy, alarms.unsaved
+        )
+        self.roster = Roster(configuration, cells, self.memory, alarms.leg_failed, alarms.last_lost)
+        self.settling = Settling(self.roster, self.memory)
         self.reflexes = Reflexes(cells, self.roster, self.settling, self.hold, incidents, wake)
         self.ranges = Ranges()
         self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)

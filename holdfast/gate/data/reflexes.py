@@ -1,9 +1,8 @@
-"""What the data path does by itself when legs come and go, and the receipts of it.
+"""What the data path does by itself while something is lost, until it is back, and its receipts.
 
-A failed leg is left out, the last one lost begins a hold, one that is back ends it; and where the
-coordinator has not agreed to the legs' epoch, requests that need it are held as well. Invariant: a
-hold begins under the roster's lock with the loss it is for, so that nobody ends it for another
-reason. Touches no leg, except to make an epoch durable.
+Requests wait in the hold; a leg that is back ends it; and where the coordinator has not agreed to
+the legs' epoch, requests that need it are held as well. Touches no leg, except to make an epoch
+durable. See `alarms` for how a hold begins.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holdfast.gate.data.hold import Hold
-from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.settling import Settling
 from holdfast.gate.runtime import shared_page
@@ -23,7 +21,7 @@ ASK_AGAIN_SECONDS = 1.0
 
 
 class Reflexes:
-    """Of one mirror: it listens to its roster. `wake` has the main loop look at everything."""
+    """Of one mirror. `wake` has the main loop look at everything."""
 
     def __init__(
         self,
@@ -40,9 +38,6 @@ class Reflexes:
         self._hold = hold
         self._incidents = incidents
         self._wake = wake
-        roster.on_last_lost = self._last_lost
-        roster.on_failed = self._leg_failed
-        roster.memory.on_unsaved = self._unsaved
 
     @property
     def unremembered(self) -> bool:
@@ -97,19 +92,3 @@ class Reflexes:
                 incident.bytes_replayed += replayed
                 incident.step(how, "continued")
         self._wake()
-
-    def _leg_failed(self, leg: Leg, reason: str) -> None:
-        incident = self._incidents.reflex("failover", f"leg {leg.number} {reason}")
-        incident.step(f"leg {leg.number} failed", reason)
-        self._wake()
-
-    def _last_lost(self, leg: Leg, reason: str) -> None:
-        self._cells[shared_page.UNREMEMBERED] = 0
-        self._hold.lose_storage(f"leg {leg.number} ({leg.url}) {reason}; no leg is left")
-        incident = self._incidents.reflex("hold", f"leg {leg.number} {reason}; no leg is left")
-        incident.step(f"leg {leg.number} lost, held", reason)
-        self._wake()
-
-    def _unsaved(self, reason: str) -> None:
-        incident = self._incidents.reflex("state", f"gate.json cannot be written: {reason}")
-        incident.step("gate.json is behind the legs", reason)

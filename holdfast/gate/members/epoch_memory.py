@@ -32,9 +32,18 @@ class EpochMemory:
     """Of one worker; what was remembered, and a refusal, outlive it."""
 
     def __init__(
-        self, state_directory: Path, epoch: int, cells: memoryview, coordinator: Coordinator
+        self,
+        state_directory: Path,
+        epoch: int,
+        cells: memoryview,
+        coordinator: Coordinator,
+        keep_copy: Callable[[GateConfiguration], None],
+        on_unsaved: Callable[[str], None],
     ) -> None:
-        """`epoch`: of gate.json, when this is the first worker of the gate."""
+        """`epoch`: of gate.json, when this is the first worker of the gate. `keep_copy`: called
+        before gate.json is written; must not fail. `on_unsaved`: told why it could not be."""
+        self._keep_copy = keep_copy
+        self._on_unsaved = on_unsaved
         self._path = state_directory / FILE_NAME
         self._cells = cells
         self._coordinator = coordinator
@@ -51,10 +60,8 @@ class EpochMemory:
         self.owner = f"{platform.node()} {boot_id()} {shared_page.gate_token(cells):x}"
         """Whoever asked, or wrote a superblock, with this was a worker of this gate since its
         start."""
-        self.keep_copy: Callable[[GateConfiguration], None] = lambda configuration: None
-        """Told before gate.json is written; must not fail."""
-        self.on_unsaved: Callable[[str], None] = lambda reason: None
         self.on_superseded: Callable[[str], None] = lambda reason: None
+        """Of the roster that asks."""
 
     @property
     def arbitrates(self) -> bool:
@@ -73,7 +80,7 @@ class EpochMemory:
         """
         if self.superseded:
             return False
-        self.keep_copy(configuration)
+        self._keep_copy(configuration)
         if not self._begin():
             return not self.arbitrates
         hand.enter(STATE)
@@ -86,13 +93,13 @@ class EpochMemory:
             return False
         first, self.unsaved = problem and not self.unsaved, problem
         if first:
-            self.on_unsaved(problem)
+            self._on_unsaved(problem)
         return not problem or not self.arbitrates
 
     def save_soon(self, reason: str) -> None:
         """gate.json is not what the gate goes on with: that is told, and mended soon."""
         self.unsaved = reason
-        self.on_unsaved(reason)
+        self._on_unsaved(reason)
 
     def _begin(self) -> bool:
         """Whether nobody is asking."""

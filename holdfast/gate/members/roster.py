@@ -30,9 +30,17 @@ class Roster:
     """The members of one volume. `readers` and `writers` are replaced, never changed."""
 
     def __init__(
-        self, configuration: GateConfiguration, cells: memoryview, memory: EpochMemory
+        self,
+        configuration: GateConfiguration,
+        cells: memoryview,
+        memory: EpochMemory,
+        on_failed: Callable[[Leg, str], None],
+        on_last_lost: Callable[[Leg, str], None],
     ) -> None:
+        """Told of legs that go, and why; of the last one while `lock` is held."""
         self._cells = cells
+        self._on_failed = on_failed
+        self._on_last_lost = on_last_lost
         self.memory = memory
         memory.on_superseded = self._withdraw
         self.lock = threading.Lock()
@@ -55,8 +63,6 @@ class Roster:
         changed; see names."""
         self.retired: list[Leg] = []
         """Legs that are not used any more; the main loop closes them."""
-        self.on_last_lost: Callable[[Leg, str], None] = lambda leg, reason: None
-        self.on_failed: Callable[[Leg, str], None] = lambda leg, reason: None
 
     @property
     def highest_epoch(self) -> int:
@@ -127,7 +133,7 @@ class Roster:
                     entry = replace(self.entry(leg.number), reason=reason)
                     self.configuration = self.configuration.with_leg(entry)
                 self._arrange()
-                self.on_last_lost(leg, reason)
+                self._on_last_lost(leg, reason)
             else:
                 entry = replace(self.entry(leg.number), state=LegState.FAILED, reason=reason)
                 if was_in_sync:
@@ -135,7 +141,7 @@ class Roster:
                 leg.state = LegState.FAILED
                 self._change(self.configuration.with_leg(entry))
         if not last:
-            self.on_failed(leg, reason)
+            self._on_failed(leg, reason)
 
     def _take_back(self) -> None:
         """The change that no leg could be told is none: as before it, but for the position."""
@@ -177,7 +183,7 @@ class Roster:
             self.retired += gone
             self._arrange()
             if gone:
-                self.on_last_lost(gone[0], reason)
+                self._on_last_lost(gone[0], reason)
 
     def _forsake_unrecorded(self) -> None:
         """The change that brought a leg in was taken back: it is away, or no member any more."""

@@ -90,8 +90,8 @@ class Worker:
             self.hands,
             self.incidents,
             wake=self.wake,
+            keep_copy=lambda now: keep_copy(handover.run_directory, now),
         )
-        self.mirror.memory.keep_copy = lambda now: keep_copy(handover.run_directory, now)
         keep_copy(handover.run_directory, configuration)
         if behind:
             self.mirror.memory.save_soon(behind)
