@@ -39,6 +39,7 @@ from holdfast.gate.processes.watchdog import Watchdog
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.recovery import Recovery
+from holdfast.gate.repair.replacing import Replacing
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
@@ -104,6 +105,7 @@ class Worker:
         )
         self.recovery = Recovery(self.mirror, lambda question: send(self.guard.channel, question))
         self.changes = Changes(self.mirror, self.recovery)
+        self.replacing = Replacing(self.mirror, self.changes)
         self.names = Names(self.mirror, lambda question: send(self.guard.channel, question))
         self.front = handover.front()
         self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(handover.cells))
@@ -246,6 +248,7 @@ class Worker:
             self.guard.tend(),
             self.watchdog.look(),
             self.recovery.tick(),
+            self.replacing.tick(),
             self.names.tick(),
             self._tend_upkeep(),
             self._tend_hold(),

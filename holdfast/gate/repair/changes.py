@@ -44,8 +44,6 @@ class Changes:
         self.mirror = mirror
         self.roster = mirror.roster
         self.recovery = recovery
-        recovery.finish_replacement = self._finish_replacement
-        recovery.take_spare = self._take_spare
 
     def find(self, name: str) -> LegEntry:
         """The leg with this number, id (or its beginning) or URL. Raises NoSuchLeg."""
@@ -235,7 +233,7 @@ class Changes:
         """Add a container that takes a leg's place once it is in sync; its number."""
         return self.add(hand, url, replaces=self.find(name).number, strategy="replacement")
 
-    def _finish_replacement(self, hand: Hand, replaced: int) -> None:
+    def finish_replacement(self, hand: Hand, replaced: int) -> None:
         """The new leg is in sync: the old one leaves."""
         started = [
             incident
@@ -250,7 +248,7 @@ class Changes:
             incident.step(f"leg {replaced} left")
         self.mirror.wake()
 
-    def _take_spare(self, hand: Hand, url: str, number: int) -> None:
+    def take_spare(self, hand: Hand, url: str, number: int) -> None:
         """Put a spare in the place of a failed leg; its failure is a receipt of its own."""
         try:
             self.add(hand, url, replaces=number, strategy="replacement")

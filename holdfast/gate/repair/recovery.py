@@ -1,4 +1,4 @@
-"""Legs that come back, join, or are resynchronised, and spares that take a failed one's place.
+"""Legs that come back, join, or are resynchronised.
 
 `tick` runs on the worker's main thread, which never touches a leg: whatever does is a LegTask.
 Invariant: a leg becomes a source only when it provably holds everything that was answered (the
@@ -42,14 +42,9 @@ class Recovery:
         self.probing = Probing(mirror, ask)
         self.resyncs: dict[int, Resync] = {}
         self._returning: dict[int, LegTask[None]] = {}
-        self._leaving: LegTask[None] | None = None
-        self._taking: tuple[LegTask[None], str] | None = None
-        """Who puts a spare in a leg's place, and its URL."""
         self.changing = threading.Lock()
         """One change of membership at a time."""
-        self.finish_replacement: Callable[[Hand, int], None] = lambda hand, number: None
         mirror.places.filled = self._filled
-        self.take_spare: Callable[[Hand, str, int], None] = lambda hand, url, number: None
 
     # --- the main loop's part -------------------------------------------------------------------
 
@@ -57,10 +52,9 @@ class Recovery:
         """Do what is due; seconds until something is due again."""
         self._tend_resyncs()
         self.mirror.equalising.tend()
-        self._tend_spares()
         now = monotonic()
         waits = [self._tend(entry, now) for entry in self.roster.configuration.legs]
-        return min([self._tend_replacements(), *waits])
+        return min(waits, default=60.0)
 
     def _tend(self, entry: LegEntry, now: float) -> float:
         """Have a probe look at a leg that is away when it is due; seconds until the next time."""
@@ -125,50 +119,6 @@ class Recovery:
             del self.resyncs[number]
             if not resync.incident.resolved_ns:
                 resync.incident.resolve("abandoned: the leg failed or was removed")
-
-    def _tend_replacements(self) -> float:
-        """Let legs go whose successor is in sync, whichever worker it was that filled it."""
-        replaced = self.roster.replaced()
-        if replaced and (self._leaving is None or not self._leaving.at_work):
-            number = replaced[0]
-            self._leaving = LegTask(
-                self.mirror.hands, lambda hand: self.finish_replacement(hand, number), awaited=False
-            )
-        return 1.0 if replaced else 60.0
-
-    def _tend_spares(self) -> None:
-        """Put a spare in the place of a failed leg, one after the other: it has joined then."""
-        if self._taking is not None and not self._took_spare(*self._taking):
-            return
-        configuration = self.roster.configuration
-        taken = {entry.replaces for entry in configuration.legs}
-        failed = [
-            entry.number
-            for entry in configuration.legs
-            if entry.number not in taken
-            and (
-                entry.number in self.roster.nameless
-                or (_has_failed(entry) and entry.number not in self.roster.present)
-            )
-        ]
-        if failed and configuration.spare_urls and self.roster.readers:
-            url = configuration.spare_urls[0]
-            self.roster.use_spare(url)
-            task = LegTask(
-                self.mirror.hands, lambda hand: self.take_spare(hand, url, failed[0]), awaited=False
-            )
-            self._taking = task, url
-
-    def _took_spare(self, task: LegTask[None], url: str) -> bool:
-        """Whether that is over; one whose storage hangs is used up, which a receipt says."""
-        if task.at_work:
-            return False
-        self._taking = None
-        joined = any(entry.url == url for entry in self.roster.configuration.legs)
-        if task.hand.given_up and not joined:
-            incident = self.mirror.incidents.begin("replacement", f"spare {url}")
-            incident.resolve("the spare cannot be used: its storage does not answer")
-        return True
 
     # --- legs that come back --------------------------------------------------------------------
 
@@ -380,9 +330,3 @@ class Recovery:
                 f"{entry.url} holds another leg now (number {superblock.leg_number} of {name})",
                 "Put the right container back, or replace the leg.",
             )
-
-
-def _has_failed(entry: LegEntry) -> bool:
-    """Whether a leg that is away is to be replaced by a spare: not one that is just joining."""
-    filling = entry.state is LegState.RESYNCING and bool(entry.reason)
-    return entry.state in (LegState.FAILED, LegState.STALE) or filling

@@ -34,6 +34,7 @@ from holdfast.gate.members.provision import provision, rediscover
 from holdfast.gate.members.superblock import Superblock, bitmap_offset, search_superblock
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.recovery import Recovery
+from holdfast.gate.repair.replacing import Replacing
 from holdfast.gate.repair.start import start_first, take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
@@ -321,6 +322,7 @@ class InProcessGate:
 
         self.recovery.open = open_behind_fault  # type: ignore[method-assign]
         self.changes = Changes(self.mirror, self.recovery)
+        self.replacing = Replacing(self.mirror, self.changes)
 
     def _open_journal(self) -> None:
         """As Mirror.open_journal does, with small segments; keeps a copy of what is durable."""
@@ -381,6 +383,7 @@ class InProcessGate:
         for leg in self.mirror.roster.take_retired():
             leg.close()
         self.recovery.tick()
+        self.replacing.tick()
 
     def bring_back(self, entry: LegEntry) -> None:
         """What happens when a probe found a leg's storage. Raises HoldfastError, OSError."""

@@ -74,10 +74,10 @@ def test_one_spare_for_one_leg(gate: InProcessGate) -> None:
     during_the_look(gate, lambda hand: bool(go_on.wait(PATIENCE_SECONDS)))
     gate.mirror.roster.fail(gate.mirror.roster.readers[1], "gone")
     for _ in range(3):
-        gate.recovery.tick()
+        gate.replacing.tick()
     assert gate.mirror.roster.configuration.spare_urls == (f"file:{gate.directory / '4.img'}",)
     go_on.set()
-    taking = gate.recovery._taking
+    taking = gate.replacing.taking
     assert taking is not None
     taking[0].result(PATIENCE_SECONDS)
     gate.finish_resyncs()
@@ -95,13 +95,13 @@ def test_a_spare_that_hangs_is_not_used_up_in_silence(gate: InProcessGate) -> No
 
     during_the_look(gate, hang)
     gate.mirror.roster.fail(gate.mirror.roster.readers[1], "gone")
-    gate.recovery.tick()
+    gate.replacing.tick()
     assert inside.wait(PATIENCE_SECONDS)
-    taking = gate.recovery._taking
+    taking = gate.replacing.taking
     assert taking is not None
     assert taking[0].hand.give_up(monotonic_ns()) == ELSEWHERE  # as the watchdog does
     try:
-        gate.recovery.tick()
+        gate.replacing.tick()
         told = [each for each in gate.mirror.incidents.open if each.strategy == "replacement"]
         assert [each.cause for each in told] == [f"spare file:{gate.directory / '3.img'}"]
     finally:
