@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.gate.members.membership import FoundLeg, HostMemory, Standing, Verdict, judge
+from holdfast.gate.members.membership import FoundLeg, HostMemory, Judgement, Standing, judge
 from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.model.volume import JournalMode, LegState
 
@@ -22,8 +22,8 @@ def host(journal: JournalMode, begin: int | None = None, end: int | None = None)
     return HostMemory("v", 5, ONE, 100, journal, begin, end)
 
 
-def standing(verdict: Verdict) -> Standing:
-    return verdict.legs[0].standing
+def standing(judgement: Judgement) -> Standing:
+    return judgement.legs[0].standing
 
 
 def test_without_a_journal_a_copy_since_the_last_record_is_believed() -> None:
@@ -45,8 +45,8 @@ def test_an_old_copy_over_the_newest_leg_is_believed_by_a_host_that_forgot(
     memory: HostMemory,
 ) -> None:
     """Epoch 5 was written by leg a alone; its container now holds a copy of epoch 4."""
-    verdict = judge(memory, [leg("a", 4, 100, TWO), leg("b", 4, 100, TWO)])
-    assert [each.standing for each in verdict.legs] == [Standing.SOURCE, Standing.SOURCE]
+    judgement = judge(memory, [leg("a", 4, 100, TWO), leg("b", 4, 100, TWO)])
+    assert [each.standing for each in judgement.legs] == [Standing.SOURCE, Standing.SOURCE]
     remembering = judge(HostMemory("v", 5, ONE), [leg("a", 4, 100, TWO), leg("b", 4, 100, TWO)])
     assert not remembering.may_start
 

@@ -341,8 +341,7 @@ class Mirror:
     def promote(self, hand: Hand, leg: Leg) -> bool:
         """Make a leg that has all data a source: it gets the bits, then the new epoch.
 
-        False when it failed meanwhile, or somebody else has the volume. Raises OSError when it
-        fails now.
+        False when it failed meanwhile, or the volume is another's. Raises OSError if it fails now.
         """
         promoted = self.intent.promote(hand, leg)
         self.settling.settle(hand)

@@ -6,9 +6,11 @@ refused with a reason in words.
 
 What the gate does, and the rules rest on
   1. An epoch is raised whenever the set of in-sync legs changes (a leg fails, leaves, joins, or is
-     absent at the start). Order: superblocks of all legs in the new set, then gate.json, then the
-     next answer to a request. So a write that only some legs have is acknowledged only when these
-     legs and the host carry an epoch that the others do not have.
+     absent at the start), and at a start with a journal after a crash: legs may hold what it lost
+     in a power cut, so that a copy of before does not become current by it. Order: superblocks of
+     all legs in the new set, then gate.json, then the next answer to a request. So a write that
+     only some legs have is acknowledged only when these legs and the host carry an epoch that the
+     others do not have.
   2. An epoch number stands for one set of in-sync legs. After a raise that did not end, the next
      one uses a higher number than any that was tried.
   3. A leg that is being resynchronised says `resyncing` in its own superblock before its first byte

@@ -119,7 +119,12 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     for judged in judgement.legs:
         if judged.standing is Standing.STALE and judged.number in numbers:
             roster.note(judged.number, LegState.STALE, judged.reason)
-    if judgement.epoch > roster.configuration.epoch or judgement.forced or mirror.memory.arbitrates:
+    ahead_of_us = judgement.epoch > roster.configuration.epoch
+    # After a power cut legs may hold what the journal lost: it makes no copy of before current.
+    # One leg alone has no bits that would tell.
+    crashed = not roster.has_siblings or bool(mirror.intent.bitmap.dirty())
+    unsure = mirror.log.active and crashed
+    if ahead_of_us or judgement.forced or mirror.memory.arbitrates or unsure:
         roster.configure()
     mirror.intent.secure(hand)  # and whoever cannot be written fails, while the others are sources
     if not mirror.reflexes.settle(hand):
