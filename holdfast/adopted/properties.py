@@ -15,7 +15,7 @@ from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
 from holdfast.mountpoints.options import wanted_super_options
-from holdfast.mountpoints.recording import recordable
+from holdfast.mountpoints.surplus.recording import recordable
 from holdfast.system.boot import boot_id
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts.mount_table import MNT_DETACH, fstab_line, is_under

@@ -29,9 +29,9 @@ from holdfast.mountpoints.capture import (
 )
 from holdfast.mountpoints.covering import Covering
 from holdfast.mountpoints.placing import Manner, Piece, Placed, place
-from holdfast.mountpoints.recording import about_surplus, recordable, surplus
 from holdfast.mountpoints.remount import remount
-from holdfast.mountpoints.unrecorded import (
+from holdfast.mountpoints.surplus.recording import about_surplus, recordable, surplus
+from holdfast.mountpoints.surplus.unrecorded import (
     dismount_first,
     dismount_unrecorded,
     parted,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
-from holdfast.mountpoints.recording import about_recording
+from holdfast.mountpoints.surplus.recording import about_recording
 from holdfast.mountpoints.whereabouts import in_words, umount_command
 from holdfast.system.mounts.mount_api import UNREPRODUCIBLE_OPTIONS
 

@@ -19,7 +19,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.restoration import Mode, Restoration, RestorationStage
 from holdfast.model.volume import Volume
-from holdfast.mountpoints.recording import recordable
+from holdfast.mountpoints.surplus.recording import recordable
 from holdfast.restoration.assessing.assess import Assessment
 from holdfast.restoration.assessing.prediction import pause_seconds
 from holdfast.restoration.copying.online import OnlineCopy, copy_online

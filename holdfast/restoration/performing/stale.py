@@ -22,7 +22,7 @@ from holdfast.model.plan import StepName, Strategy
 from holdfast.model.restoration import Mode, RestorationStage
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.capture import capture
-from holdfast.mountpoints.recording import recordable
+from holdfast.mountpoints.surplus.recording import recordable
 from holdfast.restoration.performing.finish import finish, undone
 from holdfast.restoration.performing.prepare import begin
 from holdfast.restoration.performing.runner import Runner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.model.plan import StepName
 from holdfast.mountpoints.capture import capture
-from holdfast.mountpoints.recording import about_recording, recordable
+from holdfast.mountpoints.surplus.recording import about_recording, recordable
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import tell_of_lost
 

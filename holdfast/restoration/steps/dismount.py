@@ -14,7 +14,7 @@ from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.mountpoints.dead import abort, dismount_dead
 from holdfast.mountpoints.dismount import dismount
-from holdfast.mountpoints.unrecorded import dismount_dead_first
+from holdfast.mountpoints.surplus.unrecorded import dismount_dead_first
 from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import make_covers_for, mount_storage, tell_of_lost

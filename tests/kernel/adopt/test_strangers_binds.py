@@ -17,7 +17,7 @@ from holdfast.errors import Blocked, InUse
 from holdfast.model.reporter import Reporter
 from holdfast.model.volume import VolumeState
 from holdfast.mountpoints.capture import capture
-from holdfast.mountpoints.recording import recordable
+from holdfast.mountpoints.surplus.recording import recordable
 from holdfast.service import AssessRequest, Holdfast, MigrateRequest
 from tests.kernel.restoration.bench import application, make_image, mounted
 

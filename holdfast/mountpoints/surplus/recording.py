@@ -17,7 +17,7 @@ from dataclasses import asdict
 from holdfast.model.bounded import MOST_BYTES
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint, crowd_in_words
-from holdfast.mountpoints.strangers import strangers
+from holdfast.mountpoints.surplus.strangers import strangers
 from holdfast.system.mounts.visitor import Owner
 
 ROOM_BYTES = MOST_BYTES // 4

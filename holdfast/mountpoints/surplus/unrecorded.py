@@ -16,7 +16,7 @@ from holdfast.model.finding import Finding
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.busy import users_in_words
 from holdfast.mountpoints.capture import capture_device, in_dismount_order, is_there
-from holdfast.mountpoints.recording import about_surplus, recordable, surplus
+from holdfast.mountpoints.surplus.recording import about_surplus, recordable, surplus
 from holdfast.mountpoints.whereabouts import in_words
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts import mount_api
