@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, NoReturn
@@ -25,6 +26,7 @@ from tests.plugs.rival import RivalCoordinator
 from tests.waiting import wait_until
 
 SIZE = 4 << 20
+BLOCK = 4096
 PATIENCE_SECONDS = 20.0
 
 
@@ -138,3 +140,18 @@ class MemoryGate:
 
         self.failure = sys.exception()
         raise SystemExit
+
+
+@contextmanager
+def written_gate(
+    directory: Path, legs: int, coordinator: RivalCoordinator | None = None
+) -> Iterator[MemoryGate]:
+    """One whose first block says g. It ends whatever a test has left: requests that wait get EIO,
+    the coordinator answers again."""
+    gate = MemoryGate(directory, legs, coordinator)
+    gate.kernel.write(0, b"g" * BLOCK).result()
+    yield gate
+    gate.mirror.hold.set_timeout(0.0)
+    gate.coordinator.broken = False
+    gate.coordinator.answers.set()
+    gate.close()

@@ -11,22 +11,17 @@ import pytest
 from holdfast.gate.data.bad_places import STRATEGY
 from holdfast.gate.front.serving import SERVING_THREADS
 from holdfast.gate.runtime.incidents import Incident
-from tests.plugs.gate import MemoryGate
+from tests.plugs.gate import BLOCK, MemoryGate, written_gate
 from tests.plugs.memory_front import Asked
 from tests.waiting import wait_until
-
-BLOCK = 4096
 
 pytestmark = pytest.mark.usefixtures("memory_kind")
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[MemoryGate]:
-    gate = MemoryGate(tmp_path, 1)
-    gate.kernel.write(0, b"g" * BLOCK).result()
-    yield gate
-    gate.mirror.hold.set_timeout(0.0)
-    gate.close()
+    with written_gate(tmp_path, 1) as gate:
+        yield gate
 
 
 def given_up_at_a_bad_place(gate: MemoryGate) -> Asked:

@@ -15,25 +15,18 @@ from holdfast.errors import StaleLeg, Superseded
 from holdfast.gate.front.front_end import FLUSH
 from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.runtime import shared_page
-from tests.plugs.gate import MemoryGate
+from tests.plugs.gate import BLOCK, MemoryGate, written_gate
 from tests.plugs.memory_front import Asked
 from tests.plugs.rival import RivalCoordinator
 from tests.waiting import wait_until
-
-BLOCK = 4096
-
 
 pytestmark = pytest.mark.usefixtures("memory_kind")
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[MemoryGate]:
-    gate = MemoryGate(tmp_path, 2)
-    gate.kernel.write(0, b"g" * BLOCK).result()
-    yield gate
-    gate.mirror.hold.set_timeout(0.0)
-    gate.coordinator.answers.set()
-    gate.close()
+    with written_gate(tmp_path, 2) as gate:
+        yield gate
 
 
 def needs_an_epoch(gate: MemoryGate) -> Asked:

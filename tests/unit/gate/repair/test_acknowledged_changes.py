@@ -16,11 +16,10 @@ from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.names import Names
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
-from tests.plugs.gate import MemoryGate
+from tests.plugs.gate import BLOCK, MemoryGate, written_gate
 from tests.plugs.memory_container import MEDIA, Medium
 from tests.waiting import wait_until
 
-BLOCK = 4096
 Change = Callable[[Hand], object]
 
 pytestmark = pytest.mark.usefixtures("memory_kind")
@@ -28,13 +27,8 @@ pytestmark = pytest.mark.usefixtures("memory_kind")
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[MemoryGate]:
-    gate = MemoryGate(tmp_path, 1)
-    gate.kernel.write(0, b"g" * BLOCK).result()
-    yield gate
-    gate.mirror.hold.set_timeout(0.0)
-    gate.coordinator.broken = False
-    gate.coordinator.answers.set()
-    gate.close()
+    with written_gate(tmp_path, 1) as gate:
+        yield gate
 
 
 def control(gate: MemoryGate) -> Control:

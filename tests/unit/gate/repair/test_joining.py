@@ -13,25 +13,19 @@ from holdfast.errors import NoSource
 from holdfast.gate.front.front_end import FLUSH
 from holdfast.gate.repair.resync import Resync
 from holdfast.gate.runtime.claims import Hand
-from tests.plugs.gate import MemoryGate
+from tests.plugs.gate import BLOCK, MemoryGate, written_gate
 from tests.waiting import wait_until
-
-BLOCK = 4096
 
 pytestmark = pytest.mark.usefixtures("memory_kind")
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[MemoryGate]:
-    gate = MemoryGate(tmp_path, 2)
-    gate.kernel.write(0, b"g" * BLOCK).result()
-    gate.medium(1).broken = True
-    gate.kernel.write(0, b"h" * BLOCK).result()
-    gate.medium(1).broken = False
-    yield gate
-    gate.mirror.hold.set_timeout(0.0)
-    gate.coordinator.broken = False
-    gate.close()
+    with written_gate(tmp_path, 2) as gate:
+        gate.medium(1).broken = True
+        gate.kernel.write(0, b"h" * BLOCK).result()
+        gate.medium(1).broken = False
+        yield gate
 
 
 def open_stories(gate: MemoryGate) -> list[str]:

@@ -11,13 +11,11 @@ import pytest
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.repair.changes import Changes
-from tests.plugs.gate import MemoryGate
+from tests.plugs.gate import BLOCK, MemoryGate, written_gate
 from tests.plugs.memory_container import MEDIA
 from tests.plugs.memory_front import Asked
 from tests.plugs.rival import RivalCoordinator
 from tests.waiting import wait_until
-
-BLOCK = 4096
 
 pytestmark = pytest.mark.usefixtures("memory_kind")
 
@@ -30,12 +28,8 @@ class StateDirectory(RivalCoordinator):
 
 @pytest.fixture(params=[RivalCoordinator, StateDirectory])
 def gate(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MemoryGate]:
-    gate = MemoryGate(tmp_path, 2, request.param())
-    gate.kernel.write(0, b"g" * BLOCK).result()
-    yield gate
-    gate.mirror.hold.set_timeout(0.0)
-    gate.coordinator.answers.set()
-    gate.close()
+    with written_gate(tmp_path, 2, request.param()) as gate:
+        yield gate
 
 
 def lose_all(gate: MemoryGate) -> Asked:

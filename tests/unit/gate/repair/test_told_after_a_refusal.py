@@ -14,11 +14,10 @@ from holdfast.errors import StorageFailed, Superseded
 from holdfast.gate.front.front_end import READ
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.runtime.claims import Hand
-from tests.plugs.gate import SIZE, MemoryGate
+from tests.plugs.gate import BLOCK, SIZE, MemoryGate, written_gate
 from tests.plugs.memory_container import MEDIA, Medium
 from tests.waiting import wait_until
 
-BLOCK = 4096
 TAIL_BYTES = 32 << 10
 
 
@@ -27,12 +26,8 @@ pytestmark = pytest.mark.usefixtures("memory_kind")
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[MemoryGate]:
-    gate = MemoryGate(tmp_path, 2)
-    gate.kernel.write(0, b"g" * BLOCK).result()
-    yield gate
-    gate.mirror.hold.set_timeout(0.0)
-    gate.coordinator.broken = False
-    gate.close()
+    with written_gate(tmp_path, 2) as gate:
+        yield gate
 
 
 def tail(gate: MemoryGate, number: int) -> bytes:
