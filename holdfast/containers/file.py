@@ -131,6 +131,8 @@ class FileContainer(LocalPath):
         except OSError as error:
             raise self._failed("cannot be opened for writing", error) from error
         device.close()
+        if os.path.realpath(self._path) in swap_paths():
+            raise InUse(f"{self._path} is in use as swap", "Free it: swapoff.")
         try:
             devices = self.shown_by()
         except OSError as error:
@@ -139,8 +141,6 @@ class FileContainer(LocalPath):
             raise InUse(
                 f"{self._path} is attached as {devices[0]}", f"Free it: losetup -d {devices[0]}."
             )
-        if os.path.realpath(self._path) in swap_paths():
-            raise InUse(f"{self._path} is in use as swap", "Free it: swapoff.")
         os.close(open_believed(self._path, os.O_RDONLY))
 
     def check_free(self, size_bytes: int) -> None:
