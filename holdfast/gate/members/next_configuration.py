@@ -106,23 +106,28 @@ def adopted(configuration: GateConfiguration, newest: Superblock) -> GateConfigu
     How large it is, who belongs to it and who is in sync; for the bitmap's sake also that none of
     the others can be brought up to date by parts of it: bits of that time are not ours.
     """
-    known = {leg.id: leg for leg in configuration.legs}
     return replace(
         configuration,
         size_bytes=newest.size_bytes,
-        legs=tuple(
-            LegEntry(
-                member.number,
-                member.id,
-                known[member.id].url if member.id in known else member.url,
-                member.state,
-                container_bytes=(known[member.id].container_bytes if member.id in known else 0),
-            )
-            for member in newest.members
-        ),
+        legs=entries_of(newest, {leg.id: leg for leg in configuration.legs}),
         clean_epoch=newest.epoch,
         last_number=max(configuration.last_number, *(each.number for each in newest.members)),
     )
+
+
+def entries_of(
+    newest: Superblock, known: Mapping[str, LegEntry] | Mapping[str, Leg]
+) -> tuple[LegEntry, ...]:
+    """The members that a superblock names, each where it is known to be, by the ids of legs."""
+
+    def entry_of(member: Member) -> LegEntry:
+        leg = known.get(member.id)
+        if leg is None:
+            return LegEntry(member.number, member.id, member.url, member.state)
+        end = leg.container_bytes
+        return LegEntry(member.number, member.id, leg.url, member.state, container_bytes=end)
+
+    return tuple(entry_of(member) for member in newest.members)
 
 
 def superblock_of(configuration: GateConfiguration, owner: str) -> Superblock:

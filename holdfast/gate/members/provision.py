@@ -11,7 +11,8 @@ from holdfast.errors import AlreadyExists, ContainerFailed, NoSource
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry, save_configuration
 from holdfast.gate.members.leg import open_leg
 from holdfast.gate.members.membership import FoundLeg, HostMemory, judge
-from holdfast.gate.members.superblock import Member, Superblock, container_bytes_needed
+from holdfast.gate.members.next_configuration import entries_of, members_of
+from holdfast.gate.members.superblock import Superblock, container_bytes_needed
 from holdfast.model.bounded import seconds
 from holdfast.model.volume import JournalMode
 
@@ -29,9 +30,7 @@ def provision(state_directory: Path, configuration: GateConfiguration, create: b
     if create:
         for entry in configuration.legs:
             open_container(entry.url).create(container_bytes_needed(configuration.size_bytes))
-    members = tuple(
-        Member(entry.number, entry.id, entry.url, entry.state) for entry in configuration.legs
-    )
+    members = members_of(configuration)
     ends: dict[int, int] = {}
     for entry in configuration.legs:
         try:
@@ -86,10 +85,9 @@ def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
             raise ContainerFailed(f"{url} carries no Holdfast superblock", "Name another leg.")
         found.append((leg, superblock))
     newest = max((superblock for _, superblock in found), key=lambda sb: (sb.epoch, sb.position))
-    verdict = judge(HostMemory(), [FoundLeg(leg.url, superblock) for leg, superblock in found])
+    judgement = judge(HostMemory(), [FoundLeg(leg.url, superblock) for leg, superblock in found])
     if len({superblock.volume_id for _, superblock in found}) > 1:
-        raise NoSource(verdict.reason, "Name the legs of one volume.")
-    here = {superblock.leg_id: leg for leg, superblock in found}
+        raise NoSource(judgement.reason, "Name the legs of one volume.")
     descriptor = newest.descriptor
     try:
         journal = JournalMode(descriptor.get("journal", JournalMode.UNFLUSHED))
@@ -105,16 +103,7 @@ def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
         volume_id=newest.volume_id,
         size_bytes=newest.size_bytes,
         epoch=0,
-        legs=tuple(
-            LegEntry(
-                member.number,
-                member.id,
-                here[member.id].url if member.id in here else member.url,
-                member.state,
-                container_bytes=here[member.id].container_bytes if member.id in here else 0,
-            )
-            for member in newest.members
-        ),
+        legs=entries_of(newest, {superblock.leg_id: leg for leg, superblock in found}),
         journal=journal,
         hang_timeout_seconds=hang_seconds,
         hold_timeout_seconds=hold_seconds,

@@ -172,8 +172,8 @@ class Recovery:
         memory = host_memory(self.mirror)
         if self.roster.durable.epoch < superblock.epoch <= self.roster.highest_epoch:
             memory = replace(memory, epoch=superblock.epoch)  # a raise that nobody relied on
-        verdict = judge(memory, [FoundLeg(entry.url, superblock)])
-        own = next(each for each in verdict.legs if each.leg_id == superblock.leg_id)
+        judgement = judge(memory, [FoundLeg(entry.url, superblock)])
+        own = next(each for each in judgement.legs if each.leg_id == superblock.leg_id)
         if own.standing not in (Standing.SOURCE, Standing.REPLAYABLE):
             raise StaleLeg(
                 f"{entry.url} is behind: {own.reason}", "Bring back the leg that was used last."
