@@ -27,13 +27,10 @@ class BitmapOnLegs:
         self._roster = roster
         self._places = places
         self.bitmap = bitmap
+        """Whoever puts another in its place holds the lock, or is alone, at a start."""
         self.lock = threading.Lock()
         self._given_up = 0
         """The epoch in which the last leg could not keep a page of the bitmap."""
-
-    def use(self, bitmap: Bitmap) -> None:
-        """Go on with the bitmap of a grown volume; the caller holds the lock."""
-        self.bitmap = bitmap
 
     def intend(self, hand: Hand, offset: int, length: int) -> None:
         """Make the bits of a range durable on every in-sync leg before its data is written."""

@@ -288,7 +288,7 @@ class Mirror:
         position = self.flush_all(hand)
         if self.log.active and position > self.flushed_position:
             self.flushed_position = position
-            self.written = True  # there is a position to record
+            self._has_position()
 
     def _has_position(self) -> None:
         """There is a position to record."""

@@ -301,7 +301,7 @@ class Changes:
                         "the last leg failed while its tail was moved: the volume keeps its size",
                         "Repeat it when a leg is back.",
                     )
-                mirror.intent.use(grown)
+                mirror.intent.bitmap = grown
                 roster.resize(size_bytes)
             mirror.settling.settle_or_raise(hand)
         for leg in roster.writers:

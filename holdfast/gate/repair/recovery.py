@@ -277,8 +277,9 @@ class Recovery:
 
     def grow_to(self, hand: Hand, size_bytes: int) -> None:
         """Go on with a growth that a leg knows of and gate.json does not; the caller settles."""
-        with hand.holding(self.mirror.intent.lock):
-            self.mirror.intent.use(self.mirror.intent.bitmap.resized(size_bytes))
+        intent = self.mirror.intent
+        with hand.holding(intent.lock):
+            intent.bitmap = intent.bitmap.resized(size_bytes)
             self.roster.resize(size_bytes)
 
     def start_resync(self, resync: Resync) -> None:

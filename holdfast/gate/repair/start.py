@@ -90,7 +90,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     newest = _newest(judgement, found)
     if newest is not None and newest.epoch > known.epoch:
         roster.adopt(newest)
-        mirror.intent.use(Bitmap(newest.size_bytes))
+        mirror.intent.bitmap = Bitmap(newest.size_bytes)
     sources = _sources(recovery, opened, judgement)
     for number, (leg, _) in opened.items():
         if number not in sources:

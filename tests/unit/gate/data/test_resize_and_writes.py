@@ -29,22 +29,22 @@ def test_a_write_that_waits_for_the_growth_marks_the_new_bitmap(
     gate = InProcessGate(tmp_path, SIZE, 2, JournalMode.NONE)
     gate.start()
     mirror = gate.mirror
-    really_use, really_intend = mirror.intent.use, mirror.intent.intend
+    really_resized, really_intend = mirror.intent.bitmap.resized, mirror.intent.intend
     intending, intended = threading.Event(), threading.Event()
     writers = []
 
-    def use(bitmap: Bitmap) -> None:
+    def resized(size_bytes: int) -> Bitmap:
         view = block_of(b"N")
         writers.append(LegTask(mirror.hands, lambda hand: mirror.write(hand, view, PLACE)))
         assert intending.wait(20)
-        really_use(bitmap)
+        return really_resized(size_bytes)
 
     def intend(hand: Hand, offset: int, length: int) -> None:
         intending.set()
         really_intend(hand, offset, length)
         intended.set()
 
-    monkeypatch.setattr(mirror.intent, "use", use)
+    monkeypatch.setattr(mirror.intent.bitmap, "resized", resized)
     monkeypatch.setattr(mirror.intent, "intend", intend)
     gate.run(growth(gate))
     writers[0].result(20)
