@@ -42,7 +42,7 @@ class BadPlaceError(Exception):
 
 
 class BadPlaces:
-    """Of one mirror. `relieve` gives the waiting thread's work to another."""
+    """Of one mirror."""
 
     def __init__(self, roster: Roster, ranges: Ranges, hold: Hold, incidents: Incidents) -> None:
         self._roster = roster
@@ -50,7 +50,9 @@ class BadPlaces:
         self._hold = hold
         self._incidents = incidents
         self._waiting: dict[Hand, Incident] = {}
+        # Set by the server and by the recovery, which are made of a mirror that has this already.
         self.relieve: Callable[[Hand], None] = lambda hand: None
+        """Gives the waiting thread's work to another."""
         self.filled: Callable[[int, int], list[Leg]] = lambda offset, length: []
         """Legs that are being filled, and have that range."""
 

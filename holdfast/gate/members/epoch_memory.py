@@ -39,11 +39,14 @@ class EpochMemory:
         coordinator: Coordinator,
         keep_copy: Callable[[GateConfiguration], None],
         on_unsaved: Callable[[str], None],
+        on_superseded: Callable[[str], None],
     ) -> None:
         """`epoch`: of gate.json, when this is the first worker of the gate. `keep_copy`: called
-        before gate.json is written; must not fail. `on_unsaved`: told why it could not be."""
+        before gate.json is written; must not fail. `on_unsaved`: told why it could not be.
+        `on_superseded`: told that somebody else has the volume, as `superseded` says it."""
         self._keep_copy = keep_copy
         self._on_unsaved = on_unsaved
+        self._on_superseded = on_superseded
         self._path = state_directory / FILE_NAME
         self._cells = cells
         self._coordinator = coordinator
@@ -60,8 +63,6 @@ class EpochMemory:
         self.owner = f"{platform.node()} {boot_id()} {shared_page.gate_token(cells):x}"
         """Whoever asked, or wrote a superblock, with this was a worker of this gate since its
         start."""
-        self.on_superseded: Callable[[str], None] = lambda reason: None
-        """Of the roster that asks."""
 
     @property
     def arbitrates(self) -> bool:
@@ -124,7 +125,7 @@ class EpochMemory:
         except Superseded as error:
             self._cells[shared_page.SUPERSEDED] = 1
             self.superseded = error.message
-            self.on_superseded(error.message)
+            self._on_superseded(error.message)
             return ""
         self._cells[shared_page.REMEMBERED_EPOCH] = configuration.epoch + 1
         return ""

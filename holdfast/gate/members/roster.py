@@ -42,7 +42,6 @@ class Roster:
         self._on_failed = on_failed
         self._on_last_lost = on_last_lost
         self.memory = memory
-        memory.on_superseded = self._withdraw
         self.lock = threading.Lock()
         self.configuration = configuration
         self.durable = configuration
@@ -175,7 +174,7 @@ class Roster:
         if not self.readers:
             raise NoSource("no leg is there that is in sync", "Bring one back, then repeat it.")
 
-    def _withdraw(self, reason: str) -> None:
+    def withdraw(self, reason: str) -> None:
         """Somebody else has the volume: no leg is used any more, and none comes back."""
         with self.lock:
             gone = list(self.present.values())
