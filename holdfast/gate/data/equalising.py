@@ -14,6 +14,7 @@ from time import monotonic, monotonic_ns
 
 from holdfast.gate.data.bad_places import BadPlaceError
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.reflexes import Reflexes
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.leg import Leg, zero_all
 from holdfast.gate.members.roster import Roster
@@ -34,23 +35,20 @@ class Equalising:
         incidents: Incidents,
         roster: Roster,
         ranges: Ranges,
+        reflexes: Reflexes,
         unit_bytes: int,
         read: Callable[[Hand, memoryview, int, int], None],
-        settle: Callable[[Hand], bool],
-        wait: Callable[[int], None],
         wake: Callable[[], None],
     ) -> None:
-        """`unit_bytes`: the smallest place that can be bad. `read`: as Mirror.read_once.
-        `settle`, `wait`: as those of Reflexes."""
+        """`unit_bytes`: the smallest place that can be bad. `read`: as Mirror.read_once."""
         self._cells = cells
         self._hands = hands
         self._incidents = incidents
         self._roster = roster
         self._ranges = ranges
+        self._reflexes = reflexes
         self._unit_bytes = unit_bytes
         self._read = read
-        self._settle = settle
-        self._wait = wait
         self._wake = wake
         self.unequal: set[int] = set()
         """Regions that may differ between legs in sync."""
@@ -141,8 +139,8 @@ class Equalising:
             if leg not in legs[0]:
                 self._write(hand, leg, view, offset)
         since_ns = monotonic_ns()
-        while roster.unsettled and not self._settle(hand):
-            self._wait(since_ns)
+        while roster.unsettled and not self._reflexes.settle(hand):
+            self._reflexes.wait(since_ns)
         if legs != (roster.readers[:1], roster.writers):  # it may be another's
             self._copy(hand, view, offset)
 

@@ -95,10 +95,9 @@ class Mirror:
             incidents,
             self.roster,
             self.ranges,
+            self.reflexes,
             self.owed.unit_bytes,
             read=self.read_once,
-            settle=self.reflexes.settle,
-            wait=self.reflexes.wait,
             wake=wake,
         )
         self.journal_directory = state_directory / "journal"
