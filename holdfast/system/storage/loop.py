@@ -224,6 +224,20 @@ def keep_attached(device: str) -> None:
         os.close(descriptor)
 
 
+def filesystem_behind(device: str) -> int:
+    """st_dev of the file system that its backing file lies on. Hangs when that does.
+
+    Raises OSError.
+    """
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        info = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_BYTES))
+    finally:
+        os.close(descriptor)
+    number: int = struct.unpack_from("=Q", info)[0]  # lo_device
+    return number
+
+
 def set_loop_capacity(device: str) -> None:
     """Make the device as large as its backing file is now. Idempotent."""
     run(["losetup", "--set-capacity", device], deadline_seconds=_ATTACH_SECONDS)

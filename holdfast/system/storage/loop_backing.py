@@ -26,6 +26,7 @@ from holdfast.system.children.run import abandon, begin
 from holdfast.system.proc import read_record
 from holdfast.system.processes.process_state import read_state
 from holdfast.system.storage.loop import LoopDevice, loop_devices
+from holdfast.system.storage.loop_note import noted_filesystem
 
 Identity = tuple[int, int]
 """st_dev and st_ino."""
@@ -58,33 +59,41 @@ def devices_showing(
     answers, before and after. Any other device that does not answer may show this file, so may one
     that has its name: DeadlinePassed, unless others show it. Only where nobody writes to the file,
     whoever waits to open a device (for who writes back a lot, who changes how it is attached) is
-    left out: it could only read. Raises OSError where nothing is there.
+    left out: it could only read. Nor is one asked whose note (see loop_note) names another file
+    system. Raises OSError where nothing is there.
     """
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         status = os.fstat(place)
-        devices = loop_devices() if among is None else among
+        devices = [
+            each
+            for each in (loop_devices() if among is None else among)
+            if noted_filesystem(each.device) in (None, status.st_dev)
+        ]
         unwritten = _nobody_writes(place, status)
-        if unwritten:
-            devices = [each for each in devices if each.read_only]
+        devices = [each for each in devices if each.read_only or not unwritten]
         with _asking(each.device for each in devices) as questions:
             _await(questions, ASK_SECONDS)
+            asked = list(zip(devices, questions, strict=True))
             patience = time.monotonic() + _BUSY_SECONDS
             while time.monotonic() < patience and not all(
-                each.ended or each.waits_elsewhere(unwritten=unwritten) for each in questions
+                each.ended or each.waits_elsewhere(unwritten=unwritten) for _, each in asked
             ):
                 _look(questions)
                 os.close(_open_again(place))
-                _await(questions, _AGAIN_SECONDS)
+                if not unwritten and _nobody_writes(place, status):
+                    unwritten = True  # whoever did has let go of it; he may only have just made it
+                    asked = [(device, each) for device, each in asked if device.read_only]
+                _await([each for _, each in asked], _AGAIN_SECONDS)
                 _look(questions)
             wanted = status.st_dev, status.st_ino
             found = [
                 device
-                for device, question in zip(devices, questions, strict=True)
+                for device, question in asked
                 if question.told == wanted or (question.failed and _has_name(device, path))
             ]
             if not found:
-                for device, question in zip(devices, questions, strict=True):
+                for device, question in asked:
                     if not question.answered:
                         _check_elsewhere(device, question, path, unwritten=unwritten)
             return found

@@ -17,9 +17,10 @@ from holdfast.system.children.run import run
 from holdfast.system.storage.filesystem import grow_filesystem
 from holdfast.system.storage.loop import LoopDevice, loop_devices
 from holdfast.system.storage.loop_backing import ASK_SECONDS, backing_identities, devices_showing
+from holdfast.system.storage.loop_note import note_filesystem, noted_filesystem
 from tests.faults.hanging_loop import Where, hanging_loop
 from tests.faults.mounting import unmount
-from tests.leftovers import process_state
+from tests.hanging_reader import hanging_reader
 from tests.waiting import wait_until
 
 Attach = Callable[..., str]
@@ -90,12 +91,12 @@ def test_one_that_only_reads(image: Path, attach: Attach) -> None:
 
 
 def test_another_image_in_its_place_is_not_shown(image: Path, attach: Attach) -> None:
-    attach(image)
+    device = attach(image)
     with image.with_name("new.img").open("wb") as file:
         file.truncate(32 << 20)
     image.with_name("new.img").rename(image)
     with _written(image):
-        assert _shown(image) == []
+        assert devices_showing(image, _alone(device)) == []
 
 
 def test_where_nothing_is(ram_directory: Path) -> None:
@@ -116,7 +117,7 @@ def test_nobody_is_asked_about_a_file_that_nobody_writes(stranger: str, image: P
 
 def test_who_hangs_shows_another_file(stranger: str, image: Path, attach: Attach) -> None:
     with _written(image):
-        assert _shown(image) == []
+        assert devices_showing(image, _alone(stranger)) == []
     device = attach(image)
     assert _shown(image) == [device]
     assert stranger not in backing_identities([stranger, device])
@@ -132,7 +133,7 @@ def test_one_that_cannot_be_opened_may_show_anything(
 ) -> None:
     """Its last user waits in close(2) and has the device locked."""
     with hanging_loop(disk_directory, Where.ELSEWHERE) as device:
-        reader = _hanging_reader(device)
+        reader = hanging_reader(device)
         assert _shown(image) == [], "whoever writes to it would have it open"
         with _written(image), pytest.raises(DeadlinePassed, match=f"{device} did not say"):
             devices_showing(image)
@@ -145,28 +146,6 @@ def test_one_that_cannot_be_opened_may_show_anything(
         return "losetup" not in _children()
 
     wait_until(is_buried, "a program that could not be killed is a zombie for ever")
-
-
-def _hanging_reader(device: str) -> subprocess.Popen[bytes]:
-    """Killed while it read; again where somebody else had it open, to look: he has to close it."""
-    while (reader := _killed_reader(device)).poll() is not None:
-        pass
-    return reader
-
-
-def _killed_reader(device: str) -> subprocess.Popen[bytes]:
-    reader = subprocess.Popen(["dd", f"if={device}", "of=/dev/null", "count=1"])
-    wait_until(lambda: process_state(reader.pid) == "D")
-    reader.kill()
-    wait_until(lambda: process_state(reader.pid) == "Z" or _closes(reader.pid))
-    return reader
-
-
-def _closes(pid: int) -> bool:
-    """Whether it waits in close(2), or in open(2) for somebody who does."""
-    process = Path("/proc", str(pid))
-    at_end = not any((process / "fd").iterdir()) or "open" in (process / "wchan").read_text()
-    return at_end and process_state(pid) == "D"
 
 
 def _children() -> list[str]:
@@ -234,6 +213,45 @@ def test_who_was_killed_has_not_answered(
     _tool(ram_directory / "bin", monkeypatch, "kill -KILL $$")
     with pytest.raises(DeadlinePassed, match=f"{device} did not say"):
         devices_showing(image, _alone(device))
+
+
+def test_whoever_writes_to_the_file_may_let_go_of_it_while_others_are_asked(
+    image: Path,
+    attach: Attach,
+    ram_directory: Path,
+    disk_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever just made it, say: then no device that can write shows it, whatever it says."""
+    other = disk_directory / "other.img"
+    shutil.copy(image, other)
+    device = attach(other)
+    with image.open("r+b") as file:
+        writer = subprocess.Popen(["sleep", "infinity"], stdout=file)
+    try:
+        _tool(ram_directory / "bin", monkeypatch, f"kill {writer.pid}; kill -STOP $$")
+        assert devices_showing(image, _alone(device)) == []
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+def test_what_was_noted_counts_for_one_attachment(
+    image: Path, attach: Attach, disk_directory: Path
+) -> None:
+    other = disk_directory / "other.img"
+    shutil.copy(image, other)
+    device = attach(other)
+    assert noted_filesystem(device) is None
+    note_filesystem(device)
+    assert noted_filesystem(device) == other.stat().st_dev != image.stat().st_dev
+    with _written(image):
+        assert _shown(other) == [device]
+        assert devices_showing(image, _alone(device)) == []
+    subprocess.run(["losetup", "--detach", device], check=True)
+    subprocess.run(["losetup", device, str(image)], check=True)
+    assert noted_filesystem(device) is None
+    assert _shown(image) == [device]
 
 
 def test_an_ext4_grows_beside_a_mounted_one_that_hangs(

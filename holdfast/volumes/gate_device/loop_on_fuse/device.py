@@ -27,6 +27,7 @@ from holdfast.system.storage.loop import (
     loop_devices_of,
     set_loop_capacity,
 )
+from holdfast.system.storage.loop_note import note_filesystem
 from holdfast.volumes.gate_device.loop_on_fuse.abandoned import (
     NAMELESS,
     end_abandoned,
@@ -48,8 +49,16 @@ class LoopOnFuse:
     """The gate's one file, and a loop device that has it as its backing file."""
 
     def attach(self, settings: Settings, name: str, sector_bytes: int) -> str:
-        """As the protocol says: a loop device with direct I/O."""
-        return attach_loop(device_file_of(settings, name), sector_bytes=sector_bytes)
+        """As the protocol says: a loop device with direct I/O.
+
+        It is noted on it, for everybody who looks for an image, that it shows a gate: while the
+        gate stands still it may tell nobody.
+        """
+        attached = self.devices(settings, name)
+        device = attach_loop(device_file_of(settings, name), sector_bytes=sector_bytes)
+        if device not in attached:
+            note_filesystem(device)
+        return device
 
     def devices(self, settings: Settings, name: str) -> tuple[str, ...]:
         """As the protocol says."""
