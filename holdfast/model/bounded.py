@@ -158,7 +158,10 @@ def _converter(hint: Any) -> _Converter:
         return _whole_within(arguments[1])
     if origin in (Union, types.UnionType):
         kinds = [_converter(each) for each in arguments if each is not types.NoneType]
-        return partial(_one_of, kinds, types.NoneType in arguments)
+        either = kinds[0] if len(kinds) == 1 else partial(_one_of, kinds)
+        if types.NoneType in arguments:
+            return lambda value, name: None if value is None else either(value, name)
+        return either
     if origin is list or arguments[1:] == (...,):
         return partial(_sequence, origin, _converter(arguments[0]))
     if origin is tuple:
@@ -168,8 +171,9 @@ def _converter(hint: Any) -> _Converter:
     if is_dataclass(hint):
         return lambda value, name: typed(hint, value)  # type: ignore[arg-type]
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return lambda value, name: hint(_plain(str, value, name))
-    return _text if hint is str else partial(_plain, hint)
+        return partial(_member, hint, dict(hint._value2member_map_))
+    usual: dict[Any, _Converter] = {str: _text, int: _integer}
+    return usual.get(hint) or partial(_plain, hint)
 
 
 def _whole_within(bounds: Bounds) -> _Converter:
@@ -181,6 +185,17 @@ def _whole_within(bounds: Bounds) -> _Converter:
         return whole(value, name, least, most)
 
     return converter
+
+
+def _member(kind: type[Enum], members: Mapping[Any, Any], value: Any, name: str) -> Any:
+    found = members.get(value) if isinstance(value, str) else None
+    return kind(_plain(str, value, name)) if found is None else found
+
+
+def _integer(value: Any, name: str) -> Any:
+    if type(value) is int and -MOST_NUMBER <= value <= MOST_NUMBER:
+        return value
+    return _plain(int, value, name)
 
 
 def _text(value: Any, name: str) -> Any:
@@ -213,9 +228,7 @@ def _number(value: object, name: str) -> float:
     return value
 
 
-def _one_of(kinds: Sequence[_Converter], or_none: bool, value: Any, name: str) -> Any:
-    if value is None and or_none:
-        return None
+def _one_of(kinds: Sequence[_Converter], value: Any, name: str) -> Any:
     for converter in kinds:
         try:
             return converter(value, name)

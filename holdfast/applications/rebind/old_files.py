@@ -167,10 +167,10 @@ def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) 
         return note
     values, contents = answer
     observed = Observed(*values)
-    details = replace(note.details, contents=contents or note.details.contents)
-    details = (
-        replace(details, remembered=observed) if is_memory else replace(details, before=observed)
-    )
+    changes: dict[str, Any] = {"remembered" if is_memory else "before": observed}
+    if contents:
+        changes["contents"] = contents
+    details = replace(note.details, **changes)
     handle = note.handle
     if observed.links == 0 and not handle.deleted:
         handle = replace(handle, deleted=True)  # since it was found

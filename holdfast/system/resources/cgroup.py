@@ -14,13 +14,15 @@ from functools import cache
 from pathlib import Path
 
 from holdfast.system.mounts.mount_table import mounts
+from holdfast.system.proc import read_record
+from holdfast.system.proc_text import parse_control_groups
 
 _MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 
 
 def unified_mount() -> Path | None:
     """Where the version 2 hierarchy is mounted, or None (cgroups(7))."""
-    usual = next((path for path in _MOUNTS if (path / "cgroup.procs").exists()), None)
+    usual = next((path for path in _MOUNTS if os.access(f"{path}/cgroup.procs", os.F_OK)), None)
     if usual is not None:
         return usual
     whole = (each for each in mounts() if each.filesystem == "cgroup2" and each.root == "/")
@@ -46,28 +48,31 @@ def frozen_by(pid: int, thread_id: int | None = None) -> str | None:
     Asked of a process that is gone, or lies outside of what this host's mounts show: None.
     """
     place = f"/proc/{pid}" + ("" if thread_id is None else f"/task/{thread_id}")
-    lines: list[bytes] = []
-    with suppress(OSError), open(f"{place}/cgroup", "rb") as file:
-        lines = file.read().split(b"\n")
-    for line in lines:
-        number, _, rest = line.partition(b":")
-        controllers, _, path = rest.partition(b":")
-        group = os.fsdecode(path).removesuffix(" (deleted)").strip("/")
+    groups: list[tuple[str, str, str]] = []
+    with suppress(OSError):
+        groups = parse_control_groups(read_record(f"{place}/cgroup"))
+    for number, controllers, path in groups:
+        group = path.removesuffix(" (deleted)").strip("/")
         if group.startswith(".."):
             continue
-        if number == b"0":
-            mount = unified_mount()
-            folders = [] if mount is None else [mount / group, *(mount / group).parents]
-            for folder in folders:
-                if folder == mount:
-                    break
-                if freeze_requested(folder):
-                    return str(folder)
-        elif b"freezer" in controllers.split(b","):
+        if number == "0":
+            if frozen := _frozen_above(group):
+                return frozen
+        elif "freezer" in controllers.split(","):
             old = _freezer_mount()
             with suppress(OSError):
                 if old is not None and (old / group / "freezer.state").read_text() != "THAWED\n":
                     return str(old / group)
+    return None
+
+
+def _frozen_above(group: str) -> str | None:
+    """The first of a version 2 group and those that it lies in which is to be frozen."""
+    mount = unified_mount()
+    while mount is not None and group:
+        if freeze_requested(f"{mount}/{group}"):
+            return f"{mount}/{group}"
+        group = group.rpartition("/")[0]
     return None
 
 
@@ -116,10 +121,10 @@ def move(pid: int, group: Path) -> bool:
     return True
 
 
-def freeze_requested(group: Path) -> bool:
+def freeze_requested(group: str | Path) -> bool:
     """Whether this very group is to be frozen; False for the root, and when it is gone."""
     with suppress(OSError):
-        return (group / "cgroup.freeze").read_text().strip() == "1"
+        return read_record(f"{group}/cgroup.freeze").strip() == b"1"
     return False
 
 

@@ -20,12 +20,11 @@ import socket
 import struct
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.applications.rebind.tracing.threads import Threads
-from holdfast.system.proc import descriptor_limit, link
+from holdfast.system.proc import descriptor_limit, link, names
 from holdfast.system.processes.kcmp import Shared, is_shared
 from holdfast.system.processes.process import open_thread, take_descriptor
 
@@ -258,5 +257,5 @@ class DescriptorTables:
 def _numbers(pid: int, thread_id: int) -> set[int]:
     """Numbers of the descriptors that a thread can use. Empty when it has ended."""
     with suppress(OSError):
-        return {int(path.name) for path in Path(f"/proc/{pid}/task/{thread_id}/fd").iterdir()}
+        return {int(name) for name in names(f"/proc/{pid}/task/{thread_id}/fd")}
     return set()

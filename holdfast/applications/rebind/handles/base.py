@@ -60,17 +60,7 @@ class DescriptorDriver(ABC):
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
         """One request for each open file description."""
-        return [
-            OpenRequest(
-                key=note.details.key,
-                mount_id=note.handle.mount_id,
-                path=note.details.inside,
-                flags=self._flags(note),
-                expected=self.expected,
-                locks=tuple(lock for lock in note.handle.locks if lock.kind in _OF_DESCRIPTION),
-                deleted=note.handle.deleted,
-            )
-        ]
+        return [self._request(note)]
 
     def rebind(
         self,
@@ -93,6 +83,19 @@ class DescriptorDriver(ABC):
             return self._is_placeholder(copy)
         finally:
             os.close(copy)
+
+    def _request(self, note: HandleNote, **more: Any) -> OpenRequest:
+        """The request for its description; `more`: what this kind knows beside."""
+        return OpenRequest(
+            key=note.details.key,
+            mount_id=note.handle.mount_id,
+            path=note.details.inside,
+            flags=self._flags(note),
+            expected=self.expected,
+            locks=tuple(lock for lock in note.handle.locks if lock.kind in _OF_DESCRIPTION),
+            deleted=note.handle.deleted,
+            **more,
+        )
 
     @abstractmethod
     def _placeholder(self, placeholders: Placeholders) -> int:

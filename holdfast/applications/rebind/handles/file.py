@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +64,8 @@ class FileDriver(DescriptorDriver):
     def requests(self, note: HandleNote) -> list[OpenRequest]:
         """One request, with the offset; a file without a name is made again from its contents."""
         handle, details = note.handle, note.details
-        return [
-            replace(
-                each,
-                offset=handle.offset,
-                contents=details.contents if handle.deleted else "",
-                before=details.before,
-            )
-            for each in super().requests(note)
-        ]
+        contents = details.contents if handle.deleted else ""
+        return [self._request(note, offset=handle.offset, contents=contents, before=details.before)]
 
     def rebind(
         self,

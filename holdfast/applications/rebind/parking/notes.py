@@ -155,7 +155,7 @@ class HandleNote:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"handle": _plain(self.handle), "details": _plain(self.details)}
+        return {"handle": plain(self.handle), "details": plain(self.details)}
 
 
 def note_from_json(values: object) -> HandleNote:
@@ -207,10 +207,16 @@ def _check_lock(lock: FileLock) -> None:
         raise ValueError("a lock ends before it begins, or nowhere")
 
 
-def _plain(value: Any) -> Any:
+_AS_THEY_ARE = frozenset({bool, int, str, type(None)})
+
+
+def plain(value: Any) -> Any:
     """Many times quicker than dataclasses.asdict; there may be ten thousands of notes."""
     if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(each) for name, each in vars(value).items()}
+        return {
+            name: each if type(each) in _AS_THEY_ARE else plain(each)
+            for name, each in vars(value).items()
+        }
     if isinstance(value, tuple) and value and not isinstance(value[0], int | str):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from holdfast.applications.rebind.parking.notes import (
     WatchDetails,
     WatchRecord,
     note_from_json,
+    plain,
 )
 from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.errors import Blocked, UnreadableRecord
@@ -217,7 +218,7 @@ def _entry_of(parked: ParkedProcess) -> dict[str, Any]:
         "act": EntryKind.PROCESS,
         "pid": parked.process.pid,
         "name": parked.name,
-        "target": asdict(parked.process),
+        "target": plain(parked.process),
         "notes": [note.as_json() for note in _watches_once(parked.notes)],
     }
 
