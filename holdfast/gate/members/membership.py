@@ -202,6 +202,26 @@ def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) ->
     return _forced(memory, judgement, once_in_sync) if force and once_in_sync else judgement
 
 
+def start_begins_epoch(
+    judgement: Judgement,
+    epoch: int,
+    *,
+    arbitrated: bool,
+    journalled: bool,
+    has_siblings: bool,
+    has_bits: bool,
+) -> bool:
+    """Whether a start raises the epoch it would go on with, though no member is absent (rule 1).
+
+    `arbitrated`: a coordinator may have given the volume away meanwhile. `journalled`: the journal
+    is used. `has_siblings`: more than one leg belongs to it. `has_bits`: regions may differ.
+    """
+    if judgement.epoch > epoch or judgement.forced or arbitrated:
+        return True
+    may_have_crashed = has_bits or not has_siblings  # one leg alone has no bits that would tell
+    return journalled and may_have_crashed
+
+
 def _volume_id(memory: HostMemory, found: Sequence[FoundLeg]) -> tuple[str | None, str]:
     """The volume meant, and a problem when the legs found do not agree on it."""
     if memory.volume_id is not None:

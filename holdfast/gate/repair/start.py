@@ -26,7 +26,14 @@ from holdfast.gate.data.repaying import remembered_since
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import Leg
-from holdfast.gate.members.membership import FoundLeg, Judgement, LegJudgement, Standing, judge
+from holdfast.gate.members.membership import (
+    FoundLeg,
+    Judgement,
+    LegJudgement,
+    Standing,
+    judge,
+    start_begins_epoch,
+)
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.host_memory import host_memory
 from holdfast.gate.repair.opening import FIRST, Opened, Predecessor, open_members
@@ -73,37 +80,17 @@ def _check(judgement: Judgement, away: list[LegEntry]) -> None:
 
 def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     roster, mirror = recovery.roster, recovery.mirror
-    memory, known = host_memory(mirror), roster.configuration
-    opened = open_members(recovery, list(known.legs), FIRST)
-    ahead = [
-        superblock
-        for _, superblock in opened.values()
-        if superblock and superblock.volume_id == known.volume_id and superblock.epoch > known.epoch
-    ]
-    if ahead:  # they went on without this host: it asks the members that they name, too
-        roster.adopt(max(ahead, key=lambda superblock: (superblock.epoch, superblock.position)))
-        numbers = {leg.number for leg in known.legs}
-        strangers = [leg for leg in roster.configuration.legs if leg.number not in numbers]
-        opened |= open_members(recovery, strangers, FIRST)
+    memory, known_epoch = host_memory(mirror), roster.configuration.epoch
+    opened = _open_all(recovery)
     found = [FoundLeg(leg.url, superblock) for leg, superblock in opened.values()]
     judgement = judge(memory, found, force)
     newest = _newest(judgement, found)
-    if newest is not None and newest.epoch > known.epoch:
+    if newest is not None and newest.epoch > known_epoch:
         roster.adopt(newest)
         mirror.intent.bitmap = Bitmap(newest.size_bytes)
-    sources = _sources(recovery, opened, judgement)
-    for number, (leg, _) in opened.items():
-        if number not in sources:
-            leg.discard()
-    _check(judgement, [leg for leg in roster.configuration.legs if leg.number not in opened])
-    if not sources:
-        urls = ", ".join(judged.url for judged in judgement.start_from)
-        raise ForeignLeg(
-            f"the newest data is in {urls}, where another leg belongs: containers were exchanged",
-            "Put each into its place again; block:/dev/disk/by-id/… names a disk for good.",
-        )
+    sources = _sources_alone(recovery, opened, judgement)
     roster.rise_above(judgement.epoch)
-    behind = judgement.epoch > known.epoch
+    behind = judgement.epoch > known_epoch
     if not judgement.journal_used and (mirror.log.active or behind):
         # Before anything durable could make it look like ours.
         mirror.begin_journal_anew(hand, max(sb.position for leg in found if (sb := leg.superblock)))
@@ -112,20 +99,70 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     if not roster.readers:
         return
     roster.exclude_absent()
-    # A leg that was being filled is filled anew, as it is: no spare takes its place for that.
-    numbers = {
-        entry.number for entry in roster.configuration.legs if entry.state is not LegState.RESYNCING
-    }
+    _note_stale(recovery, judgement)
+    if start_begins_epoch(
+        judgement,
+        roster.configuration.epoch,
+        arbitrated=mirror.memory.arbitrates,
+        journalled=mirror.log.active,
+        has_siblings=roster.has_siblings,
+        has_bits=bool(mirror.intent.bitmap.dirty()),
+    ):
+        roster.configure()
+    _go_on(recovery, hand)
+
+
+def _open_all(recovery: Recovery) -> dict[int, Opened]:
+    """Every member that can be opened; where legs went on without this host, theirs, too."""
+    roster, known = recovery.roster, recovery.roster.configuration
+    opened = open_members(recovery, list(known.legs), FIRST)
+    ahead = [
+        superblock
+        for _, superblock in opened.values()
+        if superblock and superblock.volume_id == known.volume_id and superblock.epoch > known.epoch
+    ]
+    if ahead:
+        roster.adopt(max(ahead, key=lambda superblock: (superblock.epoch, superblock.position)))
+        numbers = {leg.number for leg in known.legs}
+        strangers = [leg for leg in roster.configuration.legs if leg.number not in numbers]
+        opened |= open_members(recovery, strangers, FIRST)
+    return opened
+
+
+def _sources_alone(
+    recovery: Recovery, opened: Mapping[int, Opened], judgement: Judgement
+) -> dict[int, LegJudgement]:
+    """As `_sources`; every other leg is closed. Raises NoSource, ForeignLeg when there is none."""
+    sources = _sources(recovery, opened, judgement)
+    for number, (leg, _) in opened.items():
+        if number not in sources:
+            leg.discard()
+    members = recovery.roster.configuration.legs
+    _check(judgement, [leg for leg in members if leg.number not in opened])
+    if not sources:
+        urls = ", ".join(judged.url for judged in judgement.start_from)
+        raise ForeignLeg(
+            f"the newest data is in {urls}, where another leg belongs: containers were exchanged",
+            "Put each into its place again; block:/dev/disk/by-id/… names a disk for good.",
+        )
+    return sources
+
+
+def _note_stale(recovery: Recovery, judgement: Judgement) -> None:
+    """Remember who is stale, and why.
+
+    A leg that was being filled is filled anew, as it is: no spare takes its place for that.
+    """
+    members = recovery.roster.configuration.legs
+    numbers = {entry.number for entry in members if entry.state is not LegState.RESYNCING}
     for judged in judgement.legs:
         if judged.standing is Standing.STALE and judged.number in numbers:
-            roster.note(judged.number, LegState.STALE, judged.reason)
-    ahead_of_us = judgement.epoch > roster.configuration.epoch
-    # After a power cut legs may hold what the journal lost: it makes no copy of before current.
-    # One leg alone has no bits that would tell.
-    crashed = not roster.has_siblings or bool(mirror.intent.bitmap.dirty())
-    unsure = mirror.log.active and crashed
-    if ahead_of_us or judgement.forced or mirror.memory.arbitrates or unsure:
-        roster.configure()
+            recovery.roster.note(judged.number, LegState.STALE, judged.reason)
+
+
+def _go_on(recovery: Recovery, hand: Hand) -> None:
+    """Make durable whom the volume starts with, and write what the time before has left to do."""
+    mirror = recovery.mirror
     mirror.intent.secure(hand)  # and whoever cannot be written fails, while the others are sources
     if not mirror.reflexes.settle(hand):
         return

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import NoSource
-from holdfast.gate.members.membership import FoundLeg, HostMemory, Judgement, Standing, judge
+from holdfast.gate.members.membership import (
+    FoundLeg,
+    HostMemory,
+    Judgement,
+    Standing,
+    judge,
+    start_begins_epoch,
+)
 from holdfast.gate.members.superblock import Member, Superblock
 from holdfast.model.volume import JournalMode, LegState
 
@@ -198,3 +205,40 @@ def test_the_best_leg_comes_first() -> None:
     found = [leg("a", 5, position=120), leg("b", 5, position=200), leg("c", 5, position=150)]
     judgement = judge(memory(5, "abc", journal=(100, 200)), found)
     assert [each.url[-1] for each in judgement.start_from] == ["b", "c", "a"]
+
+
+@pytest.mark.parametrize(
+    ("why", "epoch", "forced", "arbitrated", "journalled", "siblings", "bits", "begins"),
+    [
+        ("a clean end", 5, False, False, True, True, False, False),
+        ("the legs know a higher one", 4, False, False, False, True, False, True),
+        ("absent legs were left out in a higher one", 6, False, False, True, True, False, False),
+        ("by force", 5, True, False, False, True, False, True),
+        ("another host may have it", 5, False, True, False, True, False, True),
+        ("a crash with a journal", 5, False, False, True, True, True, True),
+        ("a crash without one", 5, False, False, False, True, True, False),
+        ("one leg with a journal: nothing tells", 5, False, False, True, False, False, True),
+        ("one leg without one", 5, False, False, False, False, False, False),
+        ("left out in a higher one, after a crash", 6, False, False, True, True, True, True),
+    ],
+)
+def test_whether_a_start_begins_an_epoch(
+    why: str,
+    epoch: int,
+    forced: bool,
+    arbitrated: bool,
+    journalled: bool,
+    siblings: bool,
+    bits: bool,
+    begins: bool,
+) -> None:
+    """Where the newest epoch that was found anywhere is 5."""
+    found = start_begins_epoch(
+        Judgement("v", 5, (), forced=forced),
+        epoch,
+        arbitrated=arbitrated,
+        journalled=journalled,
+        has_siblings=siblings,
+        has_bits=bits,
+    )
+    assert found == begins, why
