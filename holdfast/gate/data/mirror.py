@@ -63,13 +63,7 @@ class Mirror:
         self.hold = Hold(cells, configuration.hold_timeout_seconds, self.watching)
         alarms = Alarms(cells, self.hold, incidents, wake)
         self.memory = EpochMemory(
-            state_directory,
-            configuration.epoch,
-            cells,
-            coordinator,
-            keep_copy,
-            on_unsaved=alarms.unsaved,
-            on_superseded=lambda why: self.roster.withdraw(why),  # noqa: PLW0108 - made of it
+            state_directory, configuration.epoch, cells, coordinator, keep_copy, alarms.unsaved
         )
         self.roster = Roster(configuration, cells, self.memory, alarms.leg_failed, alarms.last_lost)
         self.settling = Settling(self.roster, self.memory)

@@ -39,14 +39,11 @@ class EpochMemory:
         coordinator: Coordinator,
         keep_copy: Callable[[GateConfiguration], None],
         on_unsaved: Callable[[str], None],
-        on_superseded: Callable[[str], None],
     ) -> None:
         """`epoch`: of gate.json, when this is the first worker of the gate. `keep_copy`: called
-        before gate.json is written; must not fail. `on_unsaved`: told why it could not be.
-        `on_superseded`: told that somebody else has the volume, as `superseded` says it."""
+        before gate.json is written; must not fail. `on_unsaved`: told why it could not be."""
         self._keep_copy = keep_copy
         self._on_unsaved = on_unsaved
-        self._on_superseded = on_superseded
         self._path = state_directory / FILE_NAME
         self._cells = cells
         self._coordinator = coordinator
@@ -73,11 +70,14 @@ class EpochMemory:
         """Whether nothing that needs that epoch may be answered yet."""
         return self.arbitrates and self._cells[shared_page.REMEMBERED_EPOCH] - 1 < epoch
 
-    def remember(self, hand: Hand, configuration: GateConfiguration) -> bool:
+    def remember(
+        self, hand: Hand, configuration: GateConfiguration, on_superseded: Callable[[str], None]
+    ) -> bool:
         """Have gate.json replaced; whether whoever needs that epoch may be answered now.
 
         The caller sees to it that nobody else asks, except one that was given up: as long as that
-        hangs, nothing is asked. Blocks as the coordinator does; raises GivenUp.
+        hangs, nothing is asked. `on_superseded`: told of a refusal, also when the hand was given up
+        meanwhile. Blocks as the coordinator does; raises GivenUp.
         """
         if self.superseded:
             return False
@@ -86,7 +86,7 @@ class EpochMemory:
             return not self.arbitrates
         hand.enter(STATE)
         try:
-            problem = self._ask(configuration)
+            problem = self._ask(configuration, on_superseded)
         finally:
             self._asking = False
         hand.leave()
@@ -111,7 +111,7 @@ class EpochMemory:
             self._asking = True
             return True
 
-    def _ask(self, configuration: GateConfiguration) -> str:
+    def _ask(self, configuration: GateConfiguration, on_superseded: Callable[[str], None]) -> str:
         """Why it could not be remembered, empty when it was; a refusal counts at once, also for one
         that was given up meanwhile."""
         known_epoch = self._cells[shared_page.REMEMBERED_EPOCH] - 1
@@ -125,7 +125,7 @@ class EpochMemory:
         except Superseded as error:
             self._cells[shared_page.SUPERSEDED] = 1
             self.superseded = error.message
-            self._on_superseded(error.message)
+            on_superseded(error.message)
             return ""
         self._cells[shared_page.REMEMBERED_EPOCH] = configuration.epoch + 1
         return ""

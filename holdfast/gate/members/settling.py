@@ -43,7 +43,7 @@ class Settling:
                         break
                 if not self._tell(hand, configuration, legs):
                     continue
-                if not self._memory.remember(hand, configuration):
+                if not self._remember(hand, configuration):
                     return bool(roster.superseded)
                 roster.became_durable(configuration)
         return True
@@ -89,7 +89,7 @@ class Settling:
                 roster.configuration = replace(roster.configuration, recorded_position=position)
                 roster.durable = replace(roster.durable, recorded_position=position)
                 configuration = roster.configuration
-            return self._memory.remember(hand, configuration)
+            return self._remember(hand, configuration)
 
     def save_again(self, hand: Hand) -> None:
         """Write gate.json when that failed before."""
@@ -97,7 +97,7 @@ class Settling:
             with hand.holding(self.lock):
                 with self._roster.lock:
                     configuration = self._roster.durable
-                self._memory.remember(hand, configuration)
+                self._remember(hand, configuration)
 
     def remember_places(self, hand: Hand) -> None:
         """See that gate.json says where each leg's tail ends; durable."""
@@ -109,7 +109,11 @@ class Settling:
                 if roster.unsettled or all(known.get(each) == ends[each] for each in ends):
                     return
                 roster.durable = configuration = with_ends(roster.durable, ends)
-            self._memory.remember(hand, configuration)
+            self._remember(hand, configuration)
+
+    def _remember(self, hand: Hand, configuration: GateConfiguration) -> bool:
+        """As EpochMemory.remember; where somebody else has the volume, no leg is used any more."""
+        return self._memory.remember(hand, configuration, self._roster.withdraw)
 
     def _tell(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
         """Write the superblock of every present leg; False, and no more, when one fails at it.

@@ -87,8 +87,8 @@ def test_a_read_that_hung_meanwhile_is_not_answered(gate: MemoryGate) -> None:
     asked = gate.kernel.ask(READ, 0, BLOCK)
     assert gate.medium(1).hanging.acquire(timeout=20)
     gate.coordinator.taken(1000)
-    memory, known = gate.mirror.memory, gate.mirror.roster.configuration
-    gate.run(lambda hand: memory.remember(hand, known))
+    memory, roster = gate.mirror.memory, gate.mirror.roster
+    gate.run(lambda hand: memory.remember(hand, roster.configuration, roster.withdraw))
     gate.mirror.hold.set_timeout(0.0)
     gate.medium(1).answers.set()
     assert asked.answered.wait(20)
