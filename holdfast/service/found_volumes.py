@@ -6,15 +6,20 @@ it is mounted: whoever made the image wrote that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+from holdfast.containers import parse_container_url
 from holdfast.errors import AlreadyExists, NoSuchVolume
+from holdfast.gate.outside.launch import gate_is_running
 from holdfast.gate.processes.remains import living_processes
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.service.host import Host
 from holdfast.service.requests import MountRequest, check_mount_request
+from holdfast.volumes.attach import rebuild_volume
 from holdfast.volumes.checks.new_volume import check_mount_place
-from holdfast.volumes.running import running_volume
+from holdfast.volumes.running import running_volume, running_volumes
 
 
 def refuse_running(host: Host, name: str) -> None:
@@ -29,7 +34,37 @@ def refuse_running(host: Host, name: str) -> None:
         )
 
 
-def enter(host: Host, found: Volume) -> None:
+def make_known(host: Host, name: str, leg_urls: Sequence[str], mount: MountRequest) -> None:
+    """See that the catalog has a volume whose gate runs, or that these legs describe.
+
+    `mount`: where to mount one that is found from its superblocks; it may not contradict what this
+    host has recorded. Saves such a volume's gate state. Raises HasNoGate for legs of an adopted
+    volume, AlreadyExists, and as `rebuild_volume` and `_mount_of` do.
+    """
+    if leg_urls:
+        host.refuse_adopted(name)
+    running = None if host.knows(name) else running_volume(host.settings, name)
+    if running is not None:
+        _enter(host, running)
+    elif leg_urls and not gate_is_running(host.settings.gate_run_directory(name)):
+        urls = tuple(str(parse_container_url(url)) for url in leg_urls)
+        mounted = partial(_mount_of, host, mount)
+        _enter(host, rebuild_volume(host.settings, name, urls, mounted))
+    elif mount.is_given:
+        check_mount_request(mount, host.catalog.volume(name))
+
+
+def enter_running(host: Host) -> list[str]:
+    """Put every volume whose gate runs into the catalog; what was done, in words."""
+    done = []
+    known = {volume.name for volume in host.catalog.volumes()}
+    for volume in running_volumes(host.settings, known):
+        _enter(host, volume)
+        done.append(f"entered {volume.name}, whose gate runs, into the catalog again")
+    return done
+
+
+def _enter(host: Host, found: Volume) -> None:
     """Put a volume that was found into the catalog. Raises AlreadyExists."""
     try:
         known = host.catalog.volume(found.name)
@@ -41,7 +76,7 @@ def enter(host: Host, found: Volume) -> None:
     host.catalog.update(found)
 
 
-def mount_of_found(host: Host, request: MountRequest, found: Volume, ours: bool) -> MountProperties:
+def _mount_of(host: Host, request: MountRequest, found: Volume, ours: bool) -> MountProperties:
     """How to mount a volume that was found from its superblocks, and where.
 
     As recorded on this host, else as the administrator says: never as an image says. `ours`: its

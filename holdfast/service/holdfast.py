@@ -16,21 +16,13 @@ from types import TracebackType
 from holdfast.adopted.adopt import adopt_volume, limits_of
 from holdfast.adopted.attach import attach_adopted
 from holdfast.adopted.detach import detach_adopted
-from holdfast.applications.freezers.freezing import (
-    recover_freezes,
-)
+from holdfast.applications.freezers.freezing import recover_freezes
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
-from holdfast.containers import parse_container_url
 from holdfast.coordination.update_lock import forget as forget_lock
-from holdfast.errors import (
-    AlreadyExists,
-    HoldfastError,
-    InUse,
-)
+from holdfast.errors import AlreadyExists, HoldfastError, InUse
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.outside.client import GateClient
-from holdfast.gate.outside.launch import gate_is_running
 from holdfast.gate.outside.renewing import renew
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
@@ -39,22 +31,17 @@ from holdfast.model.usage import Usage
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.doctor import examine
 from holdfast.service.doctor.kernel import check_takeover
-from holdfast.service.found_volumes import enter, mount_of_found, refuse_running
+from holdfast.service.found_volumes import enter_running, make_known, refuse_running
 from holdfast.service.freezing import Freezes
 from holdfast.service.host import Host
 from holdfast.service.legs import Legs
 from holdfast.service.plans import adoption, creation, deletion, enlargement
-from holdfast.service.requests import (
-    MountRequest,
-    NewVolume,
-    check_mount_request,
-    check_socket_path,
-)
+from holdfast.service.requests import MountRequest, NewVolume, check_socket_path
 from holdfast.service.restorations import Restorations
 from holdfast.service.rights import need_root
 from holdfast.service.usage import usage_of
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.volumes.attach import attach_volume, rebuild_volume
+from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.checks.new_volume import check_containers, check_mount_place, check_values
 from holdfast.volumes.checks.room import thinness
 from holdfast.volumes.create import create_volume
@@ -62,7 +49,7 @@ from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.recover import record_ends, recover
 from holdfast.volumes.resize import resize_volume
-from holdfast.volumes.running import running_volume, running_volumes
+from holdfast.volumes.running import running_volumes
 
 LONGEST_HOLD_SECONDS = 600.0
 """Of an administrator who names no time, on a volume that fails at once when its storage goes."""
@@ -232,21 +219,7 @@ class Holdfast:
         need_root()
         check_socket_path(self.settings, check_name(name))
         with self._host.turn(name, f"attach {name}"):
-            if leg_urls:
-                self._host.refuse_adopted(name)
-            running = running_volume(self.settings, name) if not self._host.knows(name) else None
-            if running is not None:
-                enter(self._host, running)
-            elif leg_urls and not gate_is_running(self.settings.gate_run_directory(name)):
-                urls = tuple(str(parse_container_url(url)) for url in leg_urls)
-                enter(
-                    self._host,
-                    rebuild_volume(
-                        self.settings, name, urls, partial(mount_of_found, self._host, mount)
-                    ),
-                )
-            elif mount.is_given:
-                check_mount_request(mount, self.catalog.volume(name))
+            make_known(self._host, name, leg_urls, mount)
             self.restorations.settle(name, reporter)
             volume = self.catalog.volume(name)
             if self.restorations.waiting(name):
@@ -374,10 +347,7 @@ class Holdfast:
         done = recover_freezes(self.settings)
         done += self.restorations.recover()
         done += recover(self.settings)
-        known = {volume.name for volume in self.catalog.volumes()}
-        for volume in running_volumes(self.settings, known):
-            enter(self._host, volume)
-            done.append(f"entered {volume.name}, whose gate runs, into the catalog again")
+        done += enter_running(self._host)
         self.ingest()
         return done
 
