@@ -42,7 +42,7 @@ def classes() -> list[tuple[int, str]]:
     def below(parent: type[HoldfastError], depth: int) -> list[tuple[int, str]]:
         listed = []
         for child in parent.__subclasses__():
-            if child.__module__ == errors.__name__:
+            if child.__module__.startswith(f"{errors.__name__}."):
                 listed += [(depth, child.__name__), *below(child, depth + 1)]
         return listed
 
@@ -51,6 +51,10 @@ def classes() -> list[tuple[int, str]]:
 
 def test_the_drawn_tree_is_the_tree_of_classes() -> None:
     assert [(depth, name) for depth, name, _, _ in drawn()] == classes()
+
+
+def test_every_error_is_imported_from_one_place() -> None:
+    assert errors.__all__ == sorted(["HoldfastError", *(name for _, name in classes())])
 
 
 @pytest.mark.parametrize(("depth", "name", "code", "status"), drawn())

@@ -1,0 +1,171 @@
+"""Every error that a user of Holdfast can meet. Must never import anything else of Holdfast.
+
+Everybody imports them from here.
+
+Each leaf has a stable `code` and `exit_status` (docs/exit-status.md) and, per occurrence, a `mend`:
+what to do now. `holdfast explain CODE` prints its docstring.
+
+    HoldfastError
+    ├── BadInput            exit 2   what was typed is invalid
+    │   ├── InvalidName     NAME
+    │   ├── InvalidSize     SIZE
+    │   ├── InvalidUrl      URL
+    │   └── InvalidOption   OPTION
+    ├── Refused             exit 3   it could be done, and would do harm
+    │   ├── AlreadyExists   EXISTS
+    │   ├── HoldsData       DATA
+    │   ├── ForeignLeg      FOREIGN
+    │   ├── InUse           BUSY
+    │   ├── TooSmall        SMALL
+    │   ├── OwnLeg          SELF
+    │   ├── StaleLeg        STALE
+    │   ├── Superseded      SUPERSEDED
+    │   ├── LastLeg         LASTLEG
+    │   ├── Blocked         BLOCKED
+    │   ├── CannotFreeze    NOFREEZE
+    │   ├── NotConfirmed    CONFIRM
+    │   ├── CannotAdopt     ADOPT
+    │   ├── CannotRecord    NORECORD
+    │   └── Untrusted       TRUST
+    ├── NotFound            exit 4   there is no such thing
+    │   ├── NoSuchVolume    NOVOLUME
+    │   ├── NoSuchLeg       NOLEG
+    │   ├── NoSuchReceipt   NORECEIPT
+    │   ├── NoSuchContainer NOCONTAINER
+    │   └── NotMounted      NOMOUNT
+    ├── HostCannot          exit 5   this host lacks what it takes
+    │   ├── MissingRights   RIGHTS
+    │   ├── MissingFuse     FUSE
+    │   └── MissingTool     TOOL
+    ├── WrongState          exit 6   not now
+    │   ├── NotAttached     DETACHED
+    │   ├── VolumeHeld      HELD
+    │   ├── AlreadyFrozen   FROZEN
+    │   ├── NotFrozen       THAWED
+    │   ├── GateGone        GATE
+    │   ├── HasNoGate       NOGATE
+    │   └── NothingStuck    NOTSTUCK
+    ├── StorageFailed       exit 7   storage did not do what it must
+    │   ├── ContainerFailed IO
+    │   ├── NoSource        NOSOURCE
+    │   ├── CommandFailed   COMMAND
+    │   ├── NotRecovered    LEFT
+    │   └── UnreadableRecord RECORD
+    ├── DeadlinePassed      exit 8   TIMEOUT
+    ├── JobDied             exit 9   DIED
+    └── JobInterrupted      exit 130 INTERRUPTED
+"""
+
+from __future__ import annotations
+
+from holdfast.errors.families import (
+    BadInput,
+    DeadlinePassed,
+    HoldfastError,
+    HostCannot,
+    JobDied,
+    JobInterrupted,
+    NotFound,
+    Refused,
+    StorageFailed,
+    WrongState,
+)
+from holdfast.errors.missing import (
+    MissingFuse,
+    MissingRights,
+    MissingTool,
+    NoSuchContainer,
+    NoSuchLeg,
+    NoSuchReceipt,
+    NoSuchVolume,
+    NotMounted,
+)
+from holdfast.errors.refusals import (
+    AlreadyExists,
+    Blocked,
+    CannotAdopt,
+    CannotFreeze,
+    CannotRecord,
+    ForeignLeg,
+    HoldsData,
+    InUse,
+    InvalidName,
+    InvalidOption,
+    InvalidSize,
+    InvalidUrl,
+    LastLeg,
+    NotConfirmed,
+    OwnLeg,
+    StaleLeg,
+    Superseded,
+    TooSmall,
+    Untrusted,
+)
+from holdfast.errors.states import (
+    AlreadyFrozen,
+    GateGone,
+    HasNoGate,
+    NotAttached,
+    NotFrozen,
+    NothingStuck,
+    VolumeHeld,
+)
+from holdfast.errors.storage import (
+    CommandFailed,
+    ContainerFailed,
+    NoSource,
+    NotRecovered,
+    UnreadableRecord,
+)
+
+__all__ = [
+    "AlreadyExists",
+    "AlreadyFrozen",
+    "BadInput",
+    "Blocked",
+    "CannotAdopt",
+    "CannotFreeze",
+    "CannotRecord",
+    "CommandFailed",
+    "ContainerFailed",
+    "DeadlinePassed",
+    "ForeignLeg",
+    "GateGone",
+    "HasNoGate",
+    "HoldfastError",
+    "HoldsData",
+    "HostCannot",
+    "InUse",
+    "InvalidName",
+    "InvalidOption",
+    "InvalidSize",
+    "InvalidUrl",
+    "JobDied",
+    "JobInterrupted",
+    "LastLeg",
+    "MissingFuse",
+    "MissingRights",
+    "MissingTool",
+    "NoSource",
+    "NoSuchContainer",
+    "NoSuchLeg",
+    "NoSuchReceipt",
+    "NoSuchVolume",
+    "NotAttached",
+    "NotConfirmed",
+    "NotFound",
+    "NotFrozen",
+    "NotMounted",
+    "NotRecovered",
+    "NothingStuck",
+    "OwnLeg",
+    "Refused",
+    "StaleLeg",
+    "StorageFailed",
+    "Superseded",
+    "TooSmall",
+    "UnreadableRecord",
+    "Untrusted",
+    "VolumeHeld",
+    "WrongState",
+]

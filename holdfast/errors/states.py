@@ -1,0 +1,52 @@
+"""Nothing was begun: it cannot be done in the state in which the volume is."""
+
+from __future__ import annotations
+
+from holdfast.errors.families import WrongState
+
+
+class NotAttached(WrongState):
+    """The volume is detached: holdfast volume attach NAME."""
+
+    code = "DETACHED"
+
+
+class VolumeHeld(WrongState):
+    """The volume is held: requests wait. Dismounting it now would wait as well, until the
+    deadline. Release it, bring a leg back, or add one."""
+
+    code = "HELD"
+
+
+class AlreadyFrozen(WrongState):
+    """The processes that use the volume are frozen already: holdfast thaw continues them; at the
+    deadline they continue by themselves."""
+
+    code = "FROZEN"
+
+
+class NotFrozen(WrongState):
+    """Nobody is frozen for this volume: thawed before, or at the deadline."""
+
+    code = "THAWED"
+
+
+class GateGone(WrongState):
+    """The volume is mounted but its gate does not answer: both of its processes are gone, or
+    stopped. holdfast recover cleans up; holdfast volume attach starts it again."""
+
+    code = "GATE"
+
+
+class HasNoGate(WrongState):
+    """The volume was adopted: there is no gate below it that could hold requests, no legs, no
+    journal. holdfast migrate moves it to a container."""
+
+    code = "NOGATE"
+
+
+class NothingStuck(WrongState):
+    """There is no restoration of this volume that has begun and not ended, so none can be
+    abandoned."""
+
+    code = "NOTSTUCK"

@@ -1,0 +1,41 @@
+"""Storage did not do what it must."""
+
+from __future__ import annotations
+
+from holdfast.errors.families import StorageFailed
+
+
+class ContainerFailed(StorageFailed):
+    """A container failed to open, read, write or flush."""
+
+    code = "IO"
+
+
+class NoSource(StorageFailed):
+    """None of the legs that can be reached holds the newest acknowledged data, or it cannot be
+    proven: a leg that is away may be newer. Bring the missing leg back, or accept the loss with
+    --force."""
+
+    code = "NOSOURCE"
+
+
+class CommandFailed(StorageFailed):
+    """A system command (mkfs, mount, losetup, resize2fs …) failed; its own words are shown."""
+
+    code = "COMMAND"
+
+
+class NotRecovered(StorageFailed):
+    """What was interrupted could be neither finished nor undone, or not all of it. See to what is
+    in the way and repeat holdfast recover; holdfast recover --abandon NAME gives a restoration up
+    and says what it leaves."""
+
+    code = "LEFT"
+
+
+class UnreadableRecord(StorageFailed):
+    """What is written down of a restoration that has begun cannot be read: it is damaged, or of a
+    newer version of Holdfast. Nothing was changed. Use that version, or give the restoration up:
+    holdfast recover --abandon NAME says what it leaves."""
+
+    code = "RECORD"
