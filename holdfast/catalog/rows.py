@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from holdfast.catalog.tables import (
@@ -165,7 +165,10 @@ def row_of_restoration(restoration: Restoration) -> RestorationRow:
 
 
 def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]) -> Restoration:
-    """The restoration that these rows describe. Raises ValueError when they describe none."""
+    """The restoration that these rows describe. Raises ValueError when they describe none.
+
+    Words that others wrote are as short as ours: what is read and written again stays the same.
+    """
     found = typed(
         Restoration,
         {
@@ -192,7 +195,8 @@ def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]
         },
     )
     _check_steps(found)
-    return found
+    steps_told = tuple(replace(step, outcome=_cut(step.outcome)) for step in found.steps)
+    return replace(found, steps=steps_told)
 
 
 def _check_steps(restoration: Restoration) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.applications.fdinfo import (
@@ -355,6 +355,7 @@ def restoration_of(catalog: Catalog) -> list[Restoration | None]:
 
 @FUZZ
 @given(COLUMNS, CELLS)
+@example(column=("restoration_steps", "outcome"), cell="more words than we write " * 400)
 def test_rows_of_the_catalog(catalog_file: Path, column: tuple[str, str], cell: object) -> None:
     table, name = column
     with sqlite3.connect(catalog_file) as database:
