@@ -229,18 +229,22 @@ def move_under_load(
     working: Callable[[], object],
     short: int = SHORT,
     sequence: Sequence[str] = SEQUENCE,
+    let_go: Callable[[], object] = lambda: None,
 ) -> list[Moved]:
-    """Move in turn while `load` runs beside; it ends when what it is given says so."""
+    """Move in turn while `load` runs beside; it ends when what it is given says so.
+
+    `let_go`: lets a load that waits for `working` go on to its end. What went wrong in the load is
+    told before what came of that.
+    """
     done = threading.Event()
     telling = Story(lambda: load(done.is_set))
     telling.start()
     try:
-        moves = move_in_turn(mover, working, short, sequence)
+        return move_in_turn(mover, working, short, sequence)
     finally:
         done.set()
-        telling.join()
-    telling.finish()
-    return moves
+        let_go()
+        telling.finish()
 
 
 def move_in_turn(
