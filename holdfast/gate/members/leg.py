@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -221,27 +221,15 @@ def open_leg(
     Raises ContainerFailed when it cannot be opened or, with `whole`, is too small for the volume;
     BlockingIOError (an OSError) when another gate, or an earlier worker, still has it.
     """
-    try:
-        device = _device_of(entry.url, inherited)
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        raise ContainerFailed(
-            f"{entry.url} cannot be opened: {error.strerror}",
-            "See that the storage is there.",
-        ) from error
+    device = _device_of(entry.url, inherited)
     try:
         device.take_requests_of(sector_bytes)
         container_bytes = device.size_bytes()
         needed = container_bytes_needed(size_bytes)
-        # Enlarged by somebody, or a growth was cut short: the tail is still where it was.
-        remembered = (entry.container_bytes, *places, needed if size_bytes else 0)
-        known = [place for place in remembered if 0 < place <= container_bytes]
-        found = find_superblock(device, [container_bytes, *known], entry.id)
-        if found is None and search_seconds:
-            found = search_superblock(device, container_bytes, search_seconds)
-        place = entry.container_bytes if entry.container_bytes in known else container_bytes
-        superblock, tail_end = found or (None, place)
+        more_places = (*places, needed if size_bytes else 0)
+        superblock, tail_end = _find_tail(
+            device, entry, container_bytes, more_places, search_seconds
+        )
         _check_size(entry.url, container_bytes, needed if whole else 0, superblock, tail_end)
     except BaseException as error:
         with suppress(OSError):
@@ -263,14 +251,44 @@ def open_leg(
 
 
 def _device_of(url: str, inherited: int | None) -> Device:
-    """As `open_leg` opens it, or takes it over. Raises OSError, HoldfastError."""
-    if inherited is None:
-        return open_container(url).open()
+    """As `open_leg` opens it, or takes it over. Raises BlockingIOError, HoldfastError."""
+    try:
+        return open_container(url).open() if inherited is None else _taken_over(url, inherited)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise ContainerFailed(
+            f"{url} cannot be opened: {error.strerror}", "See that the storage is there."
+        ) from error
+
+
+def _taken_over(url: str, inherited: int) -> Device:
+    """By a descriptor, which is closed where this raises: OSError, HoldfastError."""
     try:
         return open_container(url).take_over(inherited)
     except BaseException:
         close_quietly(inherited)
         raise
+
+
+def _find_tail(
+    device: Device,
+    entry: LegEntry,
+    container_bytes: int,
+    more_places: Sequence[int],
+    search_seconds: float,
+) -> tuple[Superblock | None, int]:
+    """The superblock, and where its tail ends; without one, where a new tail is to end.
+
+    It is still where it was when somebody enlarged the container, or a growth was cut short.
+    """
+    remembered = (entry.container_bytes, *more_places)
+    known = [place for place in remembered if 0 < place <= container_bytes]
+    found = find_superblock(device, [container_bytes, *known], entry.id)
+    if found is None and search_seconds:
+        found = search_superblock(device, container_bytes, search_seconds)
+    place = entry.container_bytes if entry.container_bytes in known else container_bytes
+    return found or (None, place)
 
 
 def _check_size(
