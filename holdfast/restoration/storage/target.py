@@ -79,20 +79,9 @@ def design(
 
     Raises InvalidUrl, InvalidOption, OwnLeg, HoldsData, InUse, TooSmall, ContainerFailed.
     """
-    kind = kind_of(filesystem)
+    smallest_bytes = max(MINIMUM_VOLUME_BYTES, kind_of(filesystem).minimum_bytes)
     url, *further = (str(parse_container_url(each)) for each in (url, *more_urls))
-    if volume.is_adopted and (further or spare_urls):
-        raise InvalidOption(
-            f"{volume.name} is an adopted volume: it lies in one container, without a gate",
-            "Name one container, and no spare.",
-        )
-    taken = {each: other.name for other in others for each in _urls(other)}
-    for each in (url, *further, *spare_urls):
-        if each in taken:
-            raise InUse(
-                f"{each} belongs to the volume {taken[each]} already", "Name another container."
-            )
-    smallest_bytes = max(MINIMUM_VOLUME_BYTES, kind.minimum_bytes)
+    _check_urls(volume, url, (*further, *spare_urls), others)
     wanted_bytes = size_bytes or max(volume.size_bytes, smallest_bytes)
     wanted_bytes = -(-wanted_bytes // BLOCK_BYTES) * BLOCK_BYTES
     draft = replace(
@@ -110,19 +99,51 @@ def design(
     )
     places = _check(settings, draft, others)
     existed = tuple(place.url for place in places if place.exists)
-    legs_there = [each for each in draft.leg_urls if each in existed]
-    if legs_there:
-        usable_bytes = min(
-            _usable_bytes(each, volume.is_adopted, smallest_bytes, filesystem)
-            for each in legs_there
-        )
-        whole = len(legs_there) == len(draft.leg_urls)
-        draft = replace(
-            draft, size_bytes=usable_bytes if whole else min(usable_bytes, wanted_bytes)
-        )
+    draft = _fitted(draft, existed, smallest_bytes)
     if not spare_urls:
         draft = replace(draft, spare_urls=volume.spare_urls)
     draft, larger = _with_sectors(draft, points[-1].source, url)
+    draft, dropped = _with_options(draft, volume, points, url)
+    return NewStorage(draft, existed, (*larger, *dropped))
+
+
+def _check_urls(volume: Volume, url: str, further: Sequence[str], others: Sequence[Volume]) -> None:
+    """Raise InvalidOption for more than an adopted volume can have, InUse for another volume's."""
+    if volume.is_adopted and further:
+        raise InvalidOption(
+            f"{volume.name} is an adopted volume: it lies in one container, without a gate",
+            "Name one container, and no spare.",
+        )
+    taken = {each: other.name for other in others for each in _urls(other)}
+    for each in (url, *further):
+        if each in taken:
+            raise InUse(
+                f"{each} belongs to the volume {taken[each]} already", "Name another container."
+            )
+
+
+def _fitted(draft: Volume, existed: Sequence[str], smallest_bytes: int) -> Volume:
+    """The volume in the size that those legs allow which are there; all of it where all are.
+
+    Raises TooSmall.
+    """
+    legs_there = [each for each in draft.leg_urls if each in existed]
+    if not legs_there:
+        return draft
+    usable_bytes = min(
+        _usable_bytes(each, draft.is_adopted, smallest_bytes, draft.mount.filesystem)
+        for each in legs_there
+    )
+    if len(legs_there) < len(draft.leg_urls):
+        usable_bytes = min(usable_bytes, draft.size_bytes)
+    return replace(draft, size_bytes=usable_bytes)
+
+
+def _with_options(
+    draft: Volume, volume: Volume, points: Sequence[MountPoint], url: str
+) -> tuple[Volume, list[Finding]]:
+    """The volume with the mount options that its file system can have, and what was dropped."""
+    filesystem = draft.mount.filesystem
     words, dropped = carry_options(
         wanted_super_options(points), volume.mount.filesystem, filesystem
     )
@@ -137,11 +158,11 @@ def design(
             loop_options=own_loop_options(draft.sector_bytes) if image_behind(url) else "",
             needs_network=False,
         )
-        draft = replace(draft, leg_urls=(), adoption=adoption)
-    elif filesystem != volume.mount.filesystem:
+        return replace(draft, leg_urls=(), adoption=adoption), dropped
+    if filesystem != volume.mount.filesystem:
         kept = _general_options(volume.mount.options)
         draft = replace(draft, mount=replace(draft.mount, options=kept))
-    return NewStorage(draft, existed, (*larger, *dropped))
+    return draft, dropped
 
 
 SMALLEST_SECTOR_BYTES = 512
