@@ -36,59 +36,65 @@ LegUrls = Annotated[
     list[str] | None,
     typer.Option("--leg", metavar="URL", help="A container to keep the data in; repeatable."),
 ]
+VolumeSize = Annotated[
+    int, typer.Option("--size", metavar="SIZE", parser=parse_size, help="E.g. 2G.")
+]
+MountPath = Annotated[str, typer.Option("--mount", metavar="PATH", help="Where to mount it.")]
+FileSystem = Annotated[str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs.")]
+SpareUrls = Annotated[
+    list[str] | None,
+    typer.Option("--spare", metavar="URL", help="Taken in when a leg fails; repeatable."),
+]
+JournalChoice = Annotated[str, typer.Option("--journal", metavar="MODE", help="unflushed or none.")]
+HoldTimeout = Annotated[
+    float,
+    typer.Option(
+        "--hold-timeout",
+        metavar="TIME",
+        parser=parse_duration,
+        help="How long requests wait when no leg is left; 0 = fail at once.",
+        show_default="10m",
+    ),
+]
+HangTimeout = Annotated[
+    float,
+    typer.Option(
+        "--hang-timeout",
+        metavar="TIME",
+        parser=positive_duration,
+        help="How old a request gets before its leg counts as hung.",
+        show_default="5s",
+    ),
+]
+MountOptions = Annotated[
+    str, typer.Option("--options", metavar="LIST", help="Mount options, e.g. noatime.")
+]
+Label = Annotated[
+    str | None, typer.Option("--label", help="File-system label; the name without it.")
+]
+SectorSize = Annotated[
+    int,
+    typer.Option(
+        "--sector-size",
+        help="Of its block device: 512 where programs write so little directly.",
+    ),
+]
 
 
 @commands.command()
 def create(
     name: VolumeName,
-    size: Annotated[
-        int, typer.Option("--size", metavar="SIZE", parser=parse_size, help="E.g. 2G.")
-    ],
-    mount: Annotated[str, typer.Option("--mount", metavar="PATH", help="Where to mount it.")],
-    filesystem: Annotated[
-        str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs.")
-    ] = "ext4",
+    size: VolumeSize,
+    mount: MountPath,
+    filesystem: FileSystem = "ext4",
     leg: LegUrls = None,
-    spare: Annotated[
-        list[str] | None,
-        typer.Option("--spare", metavar="URL", help="Taken in when a leg fails; repeatable."),
-    ] = None,
-    journal: Annotated[
-        str, typer.Option("--journal", metavar="MODE", help="unflushed or none.")
-    ] = JournalMode.UNFLUSHED.value,
-    hold_timeout: Annotated[
-        float,
-        typer.Option(
-            "--hold-timeout",
-            metavar="TIME",
-            parser=parse_duration,
-            help="How long requests wait when no leg is left; 0 = fail at once.",
-            show_default="10m",
-        ),
-    ] = 600.0,
-    hang_timeout: Annotated[
-        float,
-        typer.Option(
-            "--hang-timeout",
-            metavar="TIME",
-            parser=positive_duration,
-            help="How old a request gets before its leg counts as hung.",
-            show_default="5s",
-        ),
-    ] = 5.0,
-    options: Annotated[
-        str, typer.Option("--options", metavar="LIST", help="Mount options, e.g. noatime.")
-    ] = "",
-    label: Annotated[
-        str | None, typer.Option("--label", help="File-system label; the name without it.")
-    ] = None,
-    sector_size: Annotated[
-        int,
-        typer.Option(
-            "--sector-size",
-            help="Of its block device: 512 where programs write so little directly.",
-        ),
-    ] = DEFAULT_SECTOR_BYTES,
+    spare: SpareUrls = None,
+    journal: JournalChoice = JournalMode.UNFLUSHED.value,
+    hold_timeout: HoldTimeout = 600.0,
+    hang_timeout: HangTimeout = 5.0,
+    options: MountOptions = "",
+    label: Label = None,
+    sector_size: SectorSize = DEFAULT_SECTOR_BYTES,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
