@@ -51,6 +51,15 @@ def test_an_old_copy_over_the_newest_leg_is_believed_by_a_host_that_forgot(
     assert not remembering.may_start
 
 
+def test_raises_that_did_not_end_are_believed_by_a_host_that_forgot() -> None:
+    """The gate died while it excluded leg b, then in a start with b alone. Both are newest."""
+    without_b, without_a = [leg("a", 2, 100, ONE)], [leg("b", 3, 100, TWO[1:])]
+    assert judge(HostMemory(), without_b).may_start
+    assert judge(HostMemory(), without_a).may_start
+    served_by_a = HostMemory("v", 4, ONE)
+    assert not judge(served_by_a, without_a).may_start
+
+
 def test_a_state_directory_from_a_backup_of_the_same_epoch_is_believed() -> None:
     """Its journal is older than the leg: a leg copied at that time passes for current."""
     restored = HostMemory("v", 5, ONE, 60, JournalMode.UNFLUSHED, 50, 70)

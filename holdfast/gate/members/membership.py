@@ -40,7 +40,8 @@ The rules
 What no rule can see: without a journal, a copy taken after the last recorded position; a copy whose
 superblock was read later than its data (copy the tail first, or at one instant); a newest leg that
 was overwritten with an old copy *and* a host that lost its memory; a state directory put back from
-a backup of the same epoch. docs/semantics.md names them.
+a backup of the same epoch; two raises that did not end, of different sets, and a host that lost its
+memory after them. docs/semantics.md names them.
 """
 
 from __future__ import annotations

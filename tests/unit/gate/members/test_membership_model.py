@@ -56,6 +56,10 @@ class Histories(RuleBasedStateMachine):
         """The evidence is gone, or on the other host: an old copy took a leg's place."""
         self.is_elsewhere = self.served_elsewhere = False
         """Which of the two hosts this is; on which one a gate has served last."""
+        self.unfinished: dict[str, int] = {}
+        """Legs that carry an epoch whose raise did not end, and which one."""
+        self.undecided: set[str] = set()
+        """Of them, those that a host forgot while other legs carried another such epoch."""
         self.copies_in_place: set[str] = set()
         """Legs that an old copy took the place of, whose tails were not written since."""
         self.active: set[str] = set(start)
@@ -96,8 +100,12 @@ class Histories(RuleBasedStateMachine):
                 members=self.members(in_sync),
                 position=max(begins_at, self.storage[letter].superblock.position),
             )
+            self.unfinished[letter] = self.highest_tried
         if die_after == len(in_sync):
             raise KilledError
+        for letter in in_sync:
+            del self.unfinished[letter]
+        self.undecided -= in_sync
         self.memory = replace(
             self.memory,
             volume_id="v",
@@ -186,6 +194,7 @@ class Histories(RuleBasedStateMachine):
         )
         self.storage[which] = Storage((), (), superblock)
         self.copies_in_place.discard(which)
+        self.unfinished.pop(which, None)
         if not finishes:
             return
         self.flush()
@@ -253,6 +262,7 @@ class Histories(RuleBasedStateMachine):
         self.journal = []
         self.journal_flushed = self.journal_begin = self.journal_end
         self.untold |= bool(self.copies_in_place)
+        self.nobody_knows()
 
     @precondition(lambda self: not self.active)
     @rule()
@@ -273,6 +283,12 @@ class Histories(RuleBasedStateMachine):
         self.is_elsewhere = not self.is_elsewhere
         self.kept = self.flushed
         self.untold |= bool(self.copies_in_place)
+        self.nobody_knows()
+
+    def nobody_knows(self) -> None:
+        """The documented limit: two sets of legs each say that they are the newest ones."""
+        if len(set(self.unfinished.values())) > 1:
+            self.undecided |= self.unfinished.keys()
 
     # The judgement
 
@@ -304,7 +320,7 @@ class Histories(RuleBasedStateMachine):
             assert verdict.reason
             return
         results = [self.after_replay(leg.url, leg.standing) for leg in verdict.start_from]
-        if not self.untold:
+        if not self.untold and not self.undecided & {leg.url for leg in verdict.start_from}:
             for content in results:
                 assert set(self.kept) <= set(content), (verdict, self.storage, self.kept)
                 newest = self.kept[-1:] <= content[-1:]  # all writes are to the same block
