@@ -23,6 +23,7 @@ def growth(gate: InProcessGate) -> Callable[[Hand], None]:
     return lambda hand: gate.changes.resize(hand, 2 * SIZE)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_write_that_waits_for_the_growth_marks_the_new_bitmap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
