@@ -6,6 +6,7 @@ RUNTIME := $(VENV)/.installed-runtime
 DEVELOPMENT := $(VENV)/.installed-development
 RUNTIME_LIST := packaging/apt-packages.txt
 DEVELOPMENT_LIST := packaging/apt-packages-development.txt
+BUILT_FROM := pyproject.toml setup.py holdfast/gate/data/fast_path.c
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests mostly wait: for time-outs, disks, other processes.
 TEST_PROCESSES ?= 4
@@ -44,7 +45,7 @@ bench: $(DEVELOPMENT) ## against a plain loop device and two peers, in one run
 	$(AS_ROOT) $(BIN)/python -m benchmarks
 
 clean: ## forget .venv and every cache
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build *.egg-info holdfast/gate/data/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A Debian python3 comes without the module that makes environments: python3-venv brings it.
@@ -55,12 +56,12 @@ $(BIN)/python:
 		packaging/install-packages --also python3-venv
 	$(PYTHON) -m venv $(VENV)
 
-$(RUNTIME): pyproject.toml $(RUNTIME_LIST) | $(BIN)/python
+$(RUNTIME): $(BUILT_FROM) $(RUNTIME_LIST) | $(BIN)/python
 	@packaging/install-packages $(RUNTIME_LIST)
 	$(PIP) install --editable .
 	@touch $@
 
-$(DEVELOPMENT): pyproject.toml $(RUNTIME_LIST) $(DEVELOPMENT_LIST) | $(BIN)/python
+$(DEVELOPMENT): $(BUILT_FROM) $(RUNTIME_LIST) $(DEVELOPMENT_LIST) | $(BIN)/python
 	@packaging/install-packages $(RUNTIME_LIST) $(DEVELOPMENT_LIST)
 	$(PIP) install --editable '.[development]'
 	@touch $@ $(RUNTIME)

@@ -78,6 +78,7 @@ def print_volume(report: VolumeReport) -> None:
         requests = ", ".join(f"{count} {kind}" for kind, count in gate.requests.items())
         pairs += [
             ("gate", f"keeper {gate.keeper_pid}, worker {gate.worker_pid}, {_version(gate)}"),
+            ("fast path", "compiled" if gate.compiled else "none: Python serves alone"),
             ("memory", _memory_text(gate)),
             ("requests", f"{requests}; {gate.in_flight} in flight"),
             ("takeovers", str(gate.takeovers)),

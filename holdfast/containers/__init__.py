@@ -7,7 +7,7 @@ need to know is a trait (`Container.traits`), or a question to the container.
 from __future__ import annotations
 
 from holdfast.containers.block import BlockContainer
-from holdfast.containers.device import Device
+from holdfast.containers.device import DescriptorDevice, Device
 from holdfast.containers.file import FileContainer
 from holdfast.containers.protocol import Container, Place, SharedRoom, Traits
 from holdfast.errors import InvalidUrl
@@ -16,6 +16,7 @@ from holdfast.model.container import ContainerUrl
 __all__ = [
     "CONTAINERS",
     "Container",
+    "DescriptorDevice",
     "Device",
     "Place",
     "SharedRoom",

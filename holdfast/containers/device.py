@@ -28,6 +28,9 @@ from holdfast.system.storage.block import direct_io_unit
 ZERO_STEP_BYTES = 64 << 20
 """Zeroed by one call at most: a disk without a command for it gets zeros written by the kernel."""
 
+TRUNCATED = "the container was truncated"
+"""Why an image fails that is shorter than it was, or has less than was asked for."""
+
 _UNSUPPORTED = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
 _ZEROS = memoryview(mmap.mmap(-1, 1 << 20))
 
@@ -124,7 +127,7 @@ class DescriptorDevice:
     def check_whole(self) -> None:
         """Compare its size with the expected one."""
         if os.lseek(self.descriptor, 0, os.SEEK_END) < self.expected_bytes:
-            raise OSError(errno.EIO, "the container was truncated")
+            raise OSError(errno.EIO, TRUNCATED)
 
     def take_requests_of(self, unit_bytes: int) -> None:
         """Go through the page cache where direct I/O takes larger requests only."""
@@ -136,8 +139,7 @@ class DescriptorDevice:
         """Read with one preadv."""
         done = os.preadv(self.descriptor, [view], offset)
         if done != len(view):
-            message = f"read {done} of {len(view)} bytes: the container was truncated"
-            raise OSError(errno.EIO, message)
+            raise OSError(errno.EIO, TRUNCATED)
         if self.watch_size:
             self.check_whole()
 
@@ -147,7 +149,7 @@ class DescriptorDevice:
         while rest:
             done = os.pwritev(self.descriptor, [rest], offset)
             if not done:
-                raise OSError(errno.EIO, "short write")
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             rest, offset = rest[done:], offset + done
         if self.watch_size:
             self.check_whole()

@@ -178,6 +178,8 @@ class GateReport:
     """The kernel was told that the worker serves write-back: it never waits for it there."""
     version: str = ""
     """Of the code that the worker runs; `holdfast --version` is that of the command."""
+    compiled: bool = False
+    """Whether compiled code serves ordinary requests; else Python serves all."""
 
 
 @dataclass(frozen=True)

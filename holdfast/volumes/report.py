@@ -149,4 +149,5 @@ def _gate(shown: dict[str, Any]) -> GateReport:
         memory_limit_bytes=_memory_limit(int(shown["worker_pid"])),
         io_flusher=bool(shown.get("io_flusher")),
         version=str(shown.get("version", UNTOLD)),
+        compiled=bool(shown.get("compiled")),
     )

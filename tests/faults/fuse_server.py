@@ -103,9 +103,12 @@ class Server:
         elif kind != "counts":
             self.fault = command
             if kind == "serve":
-                kept, self.kept = self.kept, []
+                only = command.get("only", len(self.kept))
+                kept, self.kept = self.kept[:only], self.kept[only:]
+                self.fault = command.get("kept_as") or command
                 for request in kept:
                     self.serve(request)
+                self.fault = command
         return {"counts": self.counts, "kept": len(self.kept), "unflushed": self.image.unflushed}
 
     def serve(self, request: bytes) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any, NoReturn
 
+from holdfast.gate.data.compiled import TAKE
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.front.serving import Server
@@ -48,8 +49,7 @@ class MemoryGate:
         self.cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
         self.failure: BaseException | None = None
         entries = tuple(
-            LegEntry(number, f"leg-{number}", f"memory:/{state_directory.name}/{number}")
-            for number in range(1, legs + 1)
+            LegEntry(number, f"leg-{number}", self.url(number)) for number in range(1, legs + 1)
         )
         provision(
             state_directory,
@@ -67,6 +67,14 @@ class MemoryGate:
         self._new_worker()
         self.run(lambda hand: start_first(self.recovery, hand, force=False))
         self.server.start()
+
+    def url(self, number: int) -> str:
+        """Where leg `number` is."""
+        return f"memory:/{self.state_directory.name}/{number}"
+
+    def new_front(self) -> Any:
+        """Another one to the same kernel."""
+        return MemoryFront(self.kernel)
 
     def medium(self, number: int) -> Medium:
         """What leg `number` lies on."""
@@ -118,8 +126,12 @@ class MemoryGate:
 
     def _new_worker(self) -> None:
         configuration, behind = load_running(self.state_directory, self.run_directory)
-        hands = Hands(self.cells)
-        incidents = Incidents("plugs", self.state_directory / "spool")
+        hands = Hands(self.cells, TAKE)
+        self.incidents = incidents = Incidents(
+            "plugs",
+            self.state_directory / "spool",
+            lambda: shared_page.renew_plan(self.cells),
+        )
         self.mirror = Mirror(
             self.state_directory,
             configuration,
@@ -132,7 +144,7 @@ class MemoryGate:
         if behind:
             self.mirror.memory.save_soon(behind)
         self.recovery = Recovery(self.mirror, lambda question: True)
-        self.front = MemoryFront(self.kernel)
+        self.front = self.new_front()
         self.front.serve(lambda: self.mirror.size_bytes, 1)
         self.server = Server(self.front, self.mirror, self._end)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from holdfast.gate.data.fast_path import Wire
 from holdfast.gate.front.front_end import READ, WRITE, FrontEnded, Request
 from holdfast.system.resources.memory import aligned_buffer
 
@@ -63,6 +64,13 @@ class MemoryInbox:
     def __init__(self, front: MemoryFront) -> None:
         self._front = front
         self.buffer = memoryview(aligned_buffer(LONGEST_BYTES))
+        self.wire: Wire | None = None
+
+    def received(self, length: int) -> Request | None:
+        raise NotImplementedError
+
+    def failed(self, error: OSError) -> None:
+        raise error
 
     def next(self) -> Request:
         request = self._front.kernel.waiting.get()

@@ -18,19 +18,32 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
 from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.shared_page import renew_plan
 
 
 class BitmapOnLegs:
     """Of one mirror. Blocks as legs do; raises GivenUp."""
 
-    def __init__(self, roster: Roster, places: BadPlaces, bitmap: Bitmap) -> None:
+    def __init__(
+        self, roster: Roster, places: BadPlaces, bitmap: Bitmap, cells: memoryview
+    ) -> None:
         self._roster = roster
         self._places = places
-        self.bitmap = bitmap
-        """Whoever puts another in its place holds the lock, or is alone, at a start."""
+        self._bitmap = bitmap
+        self._cells = cells
         self.lock = threading.Lock()
         self._given_up = 0
         """The epoch in which the last leg could not keep a page of the bitmap."""
+
+    @property
+    def bitmap(self) -> Bitmap:
+        """The bits. Whoever puts others in their place holds the lock, or is alone, at a start."""
+        return self._bitmap
+
+    @bitmap.setter
+    def bitmap(self, bitmap: Bitmap) -> None:
+        self._bitmap = bitmap
+        renew_plan(self._cells)
 
     def intend(self, hand: Hand, offset: int, length: int) -> None:
         """Make the bits of a range durable on every in-sync leg before its data is written."""

@@ -135,6 +135,7 @@ class Hold:
             self._cells[shared_page.ADMINISTRATIVE_HOLD] = 1
             self.administrative_reason = reason
             self.administrative = True
+        shared_page.renew_plan(self._cells)
 
     def release(self) -> bool:
         """End the administrator's hold; whether there was one."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from holdfast.gate.data.compiled import FENCE
 from holdfast.gate.data.ranges import Ranges
 from holdfast.gate.members.superblock import PAGE_BYTES, REGION_BYTES, bitmap_bytes
 from holdfast.system.resources.memory import aligned_buffer
 
 REGIONS_PER_PAGE = PAGE_BYTES * 8
-_SHIFT = REGION_BYTES.bit_length() - 1
+REGION_SHIFT = REGION_BYTES.bit_length() - 1
 
 
 class Bitmap:
@@ -31,7 +32,7 @@ class Bitmap:
 
     def covers(self, offset: int, length: int) -> bool:
         """Note a write; whether all its regions have durable bits already."""
-        first, last = offset >> _SHIFT, (offset + length - 1) >> _SHIFT
+        first, last = offset >> REGION_SHIFT, (offset + length - 1) >> REGION_SHIFT
         if first == last:
             self.touched[first] = 2
             return bool(self.durable[first])
@@ -41,14 +42,14 @@ class Bitmap:
 
     def mark(self, offset: int, length: int) -> range:
         """Set the bits of a byte range in memory; the page numbers to be made durable."""
-        first, last = offset >> _SHIFT, (offset + length - 1) >> _SHIFT
+        first, last = offset >> REGION_SHIFT, (offset + length - 1) >> REGION_SHIFT
         for region in range(first, last + 1):
             self.bits[region >> 3] |= 1 << (region & 7)
         return range(first // REGIONS_PER_PAGE, last // REGIONS_PER_PAGE + 1)
 
     def confirm(self, offset: int, length: int) -> None:
         """The bits of the byte range are durable on every in-sync leg."""
-        first, last = offset >> _SHIFT, (offset + length - 1) >> _SHIFT
+        first, last = offset >> REGION_SHIFT, (offset + length - 1) >> REGION_SHIFT
         self.durable[first : last + 1] = b"\1" * (last - first + 1)
 
     def page(self, number: int) -> memoryview:
@@ -87,8 +88,12 @@ class Bitmap:
                 continue
             if self.touched[region] or ranges.touches(region * REGION_BYTES, REGION_BYTES):
                 self.touched[region] = max(0, self.touched[region] - 1)
+                FENCE()
+                if ranges.touches(region * REGION_BYTES, REGION_BYTES):
+                    self.touched[region] = 2  # a writer came between, whose note that replaced
                 continue
             self.durable[region] = 0
+            FENCE()
             if self.touched[region]:  # a writer came between: it believes the bit is durable
                 self.durable[region] = 1
                 continue

@@ -35,6 +35,7 @@ from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.settling import Settling
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
+from holdfast.gate.runtime.shared_page import note_written, renew_plan
 from holdfast.gate.runtime.watching import Watching
 from holdfast.model.volume import JournalFailurePolicy
 
@@ -70,9 +71,10 @@ class Mirror:
         self.reflexes = Reflexes(cells, self.roster, self.settling, self.hold, incidents, wake)
         self.ranges = Ranges()
         self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)
-        bitmap = Bitmap(configuration.size_bytes)
-        self.intent = BitmapOnLegs(self.roster, self.places, bitmap)
-        self.owed = Owed(configuration.sector_bytes)
+        self.intent = BitmapOnLegs(
+            self.roster, self.places, Bitmap(configuration.size_bytes), cells
+        )
+        self.owed = Owed(configuration.sector_bytes, lambda: renew_plan(cells))
         self.repaying = Repaying(
             cells,
             incidents,
@@ -81,7 +83,7 @@ class Mirror:
             self.owed,
             log=lambda: self.log,
             store=self.store,
-            changed=self._has_position,
+            changed=lambda: note_written(cells),
         )
         self.equalising = Equalising(
             cells,
@@ -96,8 +98,7 @@ class Mirror:
         )
         self.journal_directory = state_directory / "journal"
         self.log: WriteLog = Unjournalled(self.journal_directory, self.journal_failed)
-        self.written = True
-        """Whether anything was written since the position was recorded last."""
+        note_written(cells)
         self.flushed_position = configuration.recorded_position
         self.room = Room(
             self.roster,
@@ -118,13 +119,12 @@ class Mirror:
         with hand.inside(JOURNAL) if hand is not None else nullcontext():
             log.open(configuration.recorded_position, seal=seal)
         self.log = log
+        renew_plan(self.cells)
 
     @property
     def size_bytes(self) -> int:
         """Size of the volume."""
         return self.roster.configuration.size_bytes
-
-    # --- requests ---------------------------------------------------------------------------
 
     def read(self, hand: Hand, view: memoryview, offset: int, *, patient: bool = True) -> None:
         """Fill the view. Raises HoldExpired, GivenUp; BadPlaceError when not `patient`."""
@@ -173,6 +173,7 @@ class Mirror:
             leg = readers[0]
             hand.enter(leg.number)
             try:
+                hand.hear_refusal(leg)
                 leg.read(view, offset)
             except OSError as error:
                 hand.leave()
@@ -239,7 +240,7 @@ class Mirror:
     ) -> None:
         """Write on every leg. Raises BadPlaceError when it is the last one that has a bad place."""
         write = Waiting()
-        self.written = True
+        note_written(self.cells)
         try:
             while True:
                 if self.roster.has_siblings and not self.intent.bitmap.covers(offset, length):
@@ -248,7 +249,10 @@ class Mirror:
                 for leg in self.roster.writers:
                     hand.enter(leg.number)
                     try:
-                        if view is not None:
+                        hand.hear_refusal(leg)
+                        if self.roster.present.get(leg.number) is not leg:
+                            pass  # it has left since, and is erased perhaps
+                        elif view is not None:
                             leg.write(view, offset)
                         else:
                             zero_all(hand, leg, offset, length, keep_allocated=keep_allocated)
@@ -287,11 +291,7 @@ class Mirror:
         position = self.flush_all(hand)
         if self.log.active and position > self.flushed_position:
             self.flushed_position = position
-            self._has_position()
-
-    def _has_position(self) -> None:
-        """There is a position to record."""
-        self.written = True
+            note_written(self.cells)
 
     def flush_all(self, hand: Hand) -> int:
         """Flush everything; the journal position up to which the legs are durable now."""

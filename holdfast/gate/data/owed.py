@@ -26,8 +26,10 @@ class TooManyError(OSError):
 class Owed:
     """Contents by offset. Safe to use from several threads; one place by one thread at a time."""
 
-    def __init__(self, unit_bytes: int) -> None:
+    def __init__(self, unit_bytes: int, began: Callable[[], None] = lambda: None) -> None:
+        """`began`: reads have to look here from now on."""
         self.unit_bytes = unit_bytes
+        self._began = began
         self._units: dict[int, bytes] = {}
         self._since: int | None = None
         self._lock = threading.Lock()
@@ -70,6 +72,7 @@ class Owed:
                 raise TooManyError(5, f"more than {MOST_UNITS} places cannot be written")
             self._units[offset] = bytes(content)
             self._since = position if self._since is None else min(self._since, position)
+        self._began()
 
     def forget(self, offset: int, length: int) -> bool:
         """The legs have the range now, or it is to be written anew; whether any of it was owed."""

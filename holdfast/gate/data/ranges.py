@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 
+from holdfast.gate.data.compiled import held_ranges
 from holdfast.gate.runtime.claims import Hand
 
 
@@ -17,31 +18,31 @@ class Ranges:
 
     def __init__(self) -> None:
         self._condition = threading.Condition(threading.Lock())
-        self._held: dict[Hand, tuple[int, int]] = {}
-        self._waiting = 0
+        self.held = held_ranges()
+        """Compiled code takes ranges there, too, and never waits: who finds one taken comes here.
+        """
 
     def enter(self, hand: Hand, offset: int, length: int) -> None:
         """Wait until no other hand uses a byte of the range, then hold it."""
-        end = offset + length
         with self._condition:
-            while any(start < end and offset < stop for start, stop in self._held.values()):
-                self._waiting += 1
+            while not self.held.take(hand.slot, hand.number, offset, offset + length):
                 self._condition.wait()
-                self._waiting -= 1
-            self._held[hand] = (offset, end)
 
     def leave(self, hand: Hand) -> None:
         """Let go of the hand's range; idempotent, and the watchdog's duty for a stuck hand."""
+        if self.held.leave(hand.slot, hand.number):
+            self.wake()
+
+    def wake(self) -> None:
+        """A range was left for which somebody waits."""
         with self._condition:
-            if self._held.pop(hand, None) is not None and self._waiting:
-                self._condition.notify_all()
+            self._condition.notify_all()
 
     def holds(self, hand: Hand) -> bool:
         """Whether the hand is in a range."""
-        return hand in self._held
+        return any(holder == hand.number for holder, _, _ in self.held.held())
 
     def touches(self, offset: int, length: int) -> bool:
         """Whether any hand uses a byte of the range now."""
         end = offset + length
-        with self._condition:
-            return any(start < end and offset < stop for start, stop in self._held.values())
+        return any(start < end and offset < stop for _, start, stop in self.held.held())

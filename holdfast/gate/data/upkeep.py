@@ -11,6 +11,7 @@ import threading
 
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.shared_page import WRITTEN, note_written
 
 
 class Upkeep:
@@ -25,7 +26,7 @@ class Upkeep:
         """Whether `checkpoint` has anything to do."""
         mirror = self._mirror
         unsaved = mirror.memory.unsaved or mirror.reflexes.unremembered
-        return bool(mirror.written or mirror.owed or unsaved)
+        return bool(mirror.cells[WRITTEN] or mirror.owed or unsaved)
 
     def checkpoint(self, hand: Hand, *, flush: bool = False) -> None:
         """Record on the legs how far they are durable, free the journal, clear idle bits.
@@ -39,7 +40,7 @@ class Upkeep:
             return  # whatever follows would wait
         if mirror.owed and (flush or mirror.repaying.due):
             mirror.repaying.pay(hand)
-        if not mirror.written and not flush:
+        if not mirror.cells[WRITTEN] and not flush:
             return
         with hand.holding(self._lock):
             self._record(hand, flush=flush)
@@ -61,7 +62,7 @@ class Upkeep:
     def _record(self, hand: Hand, *, flush: bool) -> None:
         """The caller holds the lock."""
         mirror, log = self._mirror, self._mirror.log
-        mirror.written = False
+        mirror.cells[WRITTEN] = 0
         recorded = mirror.roster.configuration.recorded_position
         if mirror.owed and log.overfull:
             mirror.repaying.carry(hand)
@@ -78,4 +79,4 @@ class Upkeep:
             return
         mirror.flush(hand)
         if mirror.intent.clear_idle(hand, mirror.ranges, mirror.equalising.unequal):
-            mirror.written = True  # come again until all bits are cleared
+            note_written(mirror.cells)  # come again until all bits are cleared

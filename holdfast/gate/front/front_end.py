@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from holdfast.gate.data.fast_path import Wire
+
 READ, WRITE, FLUSH, ZERO = range(4)
 """Kinds of requests. ZERO: the range reads as zeros afterwards."""
 
@@ -45,10 +47,24 @@ class Inbox(Protocol):
     buffer: memoryview
     """For what a READ reads: as long as the longest one, page-aligned, in memory already."""
 
+    wire: Wire | None
+    """For compiled code that receives here, and answers; None: it cannot."""
+
     def next(self) -> Request:
         """Wait for a request. Its payload is valid until the next call.
 
         Raises FrontEnded; OSError for what nobody expects; NoRequest from a `brief` inbox.
+        """
+        ...
+
+    def received(self, length: int) -> Request | None:
+        """What compiled code has received, so many bytes; None: a question, answered now."""
+        ...
+
+    def failed(self, error: OSError) -> None:
+        """The connection failed compiled code. Returns when there was no request after all.
+
+        Raises FrontEnded; OSError for what nobody expects.
         """
         ...
 

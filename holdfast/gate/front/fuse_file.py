@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from holdfast.gate.data.fast_path import UnansweredError, Wire
 from holdfast.gate.front.front_end import (
     FLUSH,
     READ,
@@ -171,38 +172,51 @@ class FuseInbox:
         self._header = memoryview(aligned_buffer(_PAGE))[: wire.HEADER_BYTES]
         self.buffer = memoryview(aligned_buffer(wire.MAXIMUM_TRANSFER_BYTES + _PAGE))
         self._vectors = [self._header, self.buffer]
+        self.wire: Wire | None = Wire(front.descriptor, self._header, self.buffer)
 
     def next(self) -> Request:
         """One readv; questions are answered on the way."""
-        header = self._header
         while True:
             try:
                 length = os.readv(self._front.descriptor, self._vectors)
+                if not length:
+                    raise OSError(errno.EPIPE, "the connection says nothing")
             except OSError as error:
-                if error.errno in _AGAIN:
-                    self._go_on()
-                    continue
-                _raise_if_ended(error)
-                raise
-            opcode, unique, offset, size = _UNPACK_TRANSFER(header)
-            resent = unique >= _RESEND
-            if opcode == _READ:
-                return _request(Request, (READ, unique, offset, size, _NOTHING, False, resent))
-            if opcode == _WRITE:
-                view = self.buffer[:size]
-                return _request(Request, (WRITE, unique, offset, size, view, False, resent))
-            if opcode == _FSYNC:
-                return _request(Request, (FLUSH, unique, 0, 0, _NOTHING, False, resent))
-            body = bytes(header[wire.IN_HEADER.size :])
-            body += bytes(self.buffer[: max(0, length - wire.HEADER_BYTES)])
-            if opcode == wire.FALLOCATE:
-                request = self._front.zeroing(unique, body)
-                if request is not None:
-                    return request
-            reply = self._front.reply_to_question(opcode, unique, body)
-            if reply is not None:
-                self._front.send([reply])
+                self.failed(error)
+                self._go_on()
+                continue
+            request = self.received(length)
+            if request is not None:
+                return request
             self._go_on()
+
+    def received(self, length: int) -> Request | None:
+        """Questions are answered."""
+        opcode, unique, offset, size = _UNPACK_TRANSFER(self._header)
+        resent = unique >= _RESEND
+        if opcode == _READ:
+            return _request(Request, (READ, unique, offset, size, _NOTHING, False, resent))
+        if opcode == _WRITE:
+            view = self.buffer[:size]
+            return _request(Request, (WRITE, unique, offset, size, view, False, resent))
+        if opcode == _FSYNC:
+            return _request(Request, (FLUSH, unique, 0, 0, _NOTHING, False, resent))
+        body = bytes(self._header[wire.IN_HEADER.size :])
+        body += bytes(self.buffer[: max(0, length - wire.HEADER_BYTES)])
+        if opcode == wire.FALLOCATE:
+            request = self._front.zeroing(unique, body)
+            if request is not None:
+                return request
+        reply = self._front.reply_to_question(opcode, unique, body)
+        if reply is not None:
+            self._front.send([reply])
+        return None
+
+    def failed(self, error: OSError) -> None:
+        """The request was interrupted, or the connection has ended."""
+        if error.errno not in _AGAIN or isinstance(error, UnansweredError):
+            _raise_if_ended(error)
+            raise error
 
     def _go_on(self) -> None:
         """It was no request. Raises NoRequest where the next one is not to be waited for."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import NoReturn
 
+from holdfast.gate.data.fast_path import FastPath
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.front.front_end import FLUSH, READ, WRITE, FrontEnd, FrontEnded, Request
@@ -40,6 +41,7 @@ class Server:
     def __init__(self, front: FrontEnd, mirror: Mirror, end: Callable[[], NoReturn]) -> None:
         self.front = front
         self.mirror = mirror
+        self.fast = FastPath(mirror)
         self.end = end
         """Ends the worker because of a defect: the next one gets the request in hand again."""
         self.stopped = threading.Event()
@@ -67,13 +69,14 @@ class Server:
 
     def replace(self, hand: Hand) -> None:
         """The hand was given up; if it was one of ours, another thread takes its request."""
-        thread = self.threads.pop(hand, None)
+        thread = self.threads.get(hand)
         if thread is not None:
             self.add_thread(thread)
+            self.threads.pop(hand, None)
 
     def idle(self) -> bool:
         """Whether no request is under way; those that wait in a hold do not count."""
-        return not any(thread.working for thread in list(self.threads.values()))
+        return not any(thread.at_work for thread in list(self.threads.values()))
 
     def front_ended(self) -> None:
         """The device was taken away: nothing more will come."""
@@ -90,6 +93,8 @@ class ServingThread(threading.Thread):
         self.hand = hand
         hand.serving = True
         self.working = False
+        self.compiled = False
+        """Compiled code serves: whether it has a request in hand is told by the shared page."""
         self.relieved = False
         """Another thread has taken its place: it ends with the request that it has."""
         self.inbox = server.front.inbox()
@@ -97,8 +102,9 @@ class ServingThread(threading.Thread):
         """In hand."""
         self.busy_since = 0
         if predecessor is not None:
-            self.request, self.busy_since = predecessor.request, predecessor.busy_since
+            self.request, self.busy_since = predecessor.in_hand()
             self.relieved = predecessor.relieved
+            self.working = self.request is not None
 
     def run(self) -> None:
         try:
@@ -120,18 +126,58 @@ class ServingThread(threading.Thread):
 
     def _serve(self) -> None:
         """Receive and answer until the front end ends, or another thread has taken this place."""
-        receive = self.inbox.next
         hold = self.server.mirror.hold
         cells = self.hand.cells
         while not self.relieved:
-            request = self.request = receive()
-            self.busy_since = cells[BUSY_SINCE] = monotonic_ns()
+            request = self.request = self._receive()
+            if request is None:
+                continue
+            self.busy_since = cells[BUSY_SINCE] = cells[BUSY_SINCE] or monotonic_ns()
             self.working = True
             while hold.administrative:
                 self.working = False
                 hold.wait_for_release()
                 self.working = True
             self._carry_out(request)
+            self.hand.refusal = None
+
+    def _receive(self) -> Request | None:
+        """A request that is to be carried out here; None: it was carried out, or was none."""
+        fast = self.server.fast
+        wire, plan = self.inbox.wire, fast.plan()
+        if wire is None or plan is None:
+            return self.inbox.next()
+        self.compiled = True
+        try:
+            came = fast.serve(self.hand, wire, plan)
+        except OSError as error:
+            self.compiled = False
+            self.inbox.failed(error)
+            return None
+        self.compiled = False
+        if came.received:
+            return self.inbox.received(came.received)
+        if came.waited_ns:
+            self._note(self.hand.cells[BUSY_SINCE], came.waited_ns, resent=came.resent)
+            self.hand.cells[BUSY_SINCE] = 0
+        return None
+
+    def in_hand(self) -> tuple[Request | None, int]:
+        """What the hand was doing that was given up, and since when."""
+        if self.compiled:
+            return self.inbox.received(0), self.hand.busy_since
+        return self.request, self.busy_since
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it has a request under way; one that waits in a hold is not."""
+        has_request = bool(self.hand.cells[BUSY_SINCE]) or self.hand.given_up
+        return self.working or (self.compiled and has_request)
+
+    def _note(self, since_ns: int, waited_ns: int, *, failed: bool = False, resent: bool) -> None:
+        incidents = self.server.mirror.incidents
+        if incidents.open:
+            incidents.answered(since_ns, waited_ns, failed=failed, resent=resent)
 
     def _carry_out(self, request: Request) -> None:
         """Do what is asked, answer, count. Raises GivenUp, FrontEnded."""
@@ -167,8 +213,6 @@ class ServingThread(threading.Thread):
             cells[LONGEST_WAIT] = waited
         if resent:
             cells[RESENT] += 1
-        incidents = mirror.incidents
-        if incidents.open:
-            incidents.answered(self.busy_since, waited, failed=failed, resent=resent)
+        self._note(self.busy_since, waited, failed=failed, resent=resent)
         self.working = False
         cells[BUSY_SINCE] = 0

@@ -125,6 +125,7 @@ class EpochMemory:
         except Superseded as error:
             self._cells[shared_page.SUPERSEDED] = 1
             self.superseded = error.message
+            shared_page.renew_plan(self._cells)
             on_superseded(error.message)
             return ""
         self._cells[shared_page.REMEMBERED_EPOCH] = configuration.epoch + 1

@@ -20,7 +20,8 @@ class Retirement:
         self._knowing: dict[Hand, int] = {
             hand: hand.cells[BUSY_SINCE]
             for hand in hands.all()
-            if hand.cells[BUSY_SINCE] or not hand.serving  # an idle server knows no leg
+            # An idle server knows no leg; who was given up may be inside it still.
+            if hand.cells[BUSY_SINCE] or hand.given_up or not hand.serving
         }
         self._closer = threading.Thread(target=leg.close, name="close-leg", daemon=True)
         self._closer.start()
@@ -29,8 +30,8 @@ class Retirement:
         """Whether every thread that worked when the leg went has gone on to something else."""
         present = set(hands.all())
         for hand, since in list(self._knowing.items()):
-            served = since and hand.cells[BUSY_SINCE] != since
-            if hand.given_up or hand not in present or served:
+            served = since and not hand.given_up and hand.cells[BUSY_SINCE] != since
+            if hand not in present or served:
                 del self._knowing[hand]
         if self._knowing or self._closer.is_alive():
             return False

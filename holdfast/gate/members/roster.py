@@ -90,6 +90,7 @@ class Roster:
         legs = sorted(self.present.values(), key=lambda leg: leg.number)
         self.writers = tuple(legs)
         self.readers = tuple(leg for leg in legs if leg.state is LegState.IN_SYNC)
+        shared_page.renew_plan(self._cells)
 
     def _arrive(self, leg: Leg) -> None:
         if self.superseded:
@@ -163,6 +164,7 @@ class Roster:
                 self.configuration = next_configuration.with_what_is_newer(configuration, now)
                 self.unsettled = now.recorded_position != configuration.recorded_position
                 self._taken_back = range(configuration.epoch + 1, self._highest_epoch + 1)
+                shared_page.renew_plan(self._cells)
             elif now.epoch == configuration.epoch:
                 self.unsettled = False
 
@@ -336,6 +338,7 @@ class Roster:
             if number in self.present:
                 leg = self.present[number]
                 leg.use(wrap(leg.device))
+                shared_page.renew_plan(self._cells)
 
     def use_spare(self, url: str) -> None:
         """A spare is about to become a leg; durable with the epoch in which it joins."""

@@ -18,6 +18,7 @@ from time import monotonic, monotonic_ns, time
 from typing import Any
 
 from holdfast.errors import HoldfastError, InUse, InvalidOption, MissingRights
+from holdfast.gate.data.compiled import COMPILED
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
@@ -179,6 +180,7 @@ class Control:
         return {
             "name": configuration.name,
             "version": VERSION,
+            "compiled": COMPILED is not None,
             "keeper_pid": counters.keeper_pid,
             "worker_pid": counters.worker_pid,
             "held": counters.held,

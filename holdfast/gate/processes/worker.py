@@ -20,6 +20,7 @@ import threading
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
+from holdfast.gate.data.compiled import TAKE
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegRounds, LegTask
 from holdfast.gate.front.serving import Server
@@ -82,8 +83,12 @@ class Worker:
         self.hang_timeout_seconds = configuration.hang_timeout_seconds
         handover.cells[shared_page.HANG_TIMEOUT] = int(configuration.hang_timeout_seconds * 1e9)
         handover.cells[shared_page.HOLD_TIMEOUT] = int(configuration.hold_timeout_seconds * 1e9)
-        self.hands = Hands(handover.cells)
-        self.incidents = Incidents(configuration.name, handover.state_directory / "spool")
+        self.hands = Hands(handover.cells, TAKE)
+        self.incidents = Incidents(
+            configuration.name,
+            handover.state_directory / "spool",
+            lambda: shared_page.renew_plan(handover.cells),
+        )
         self.mirror = Mirror(
             handover.state_directory,
             configuration,

@@ -10,11 +10,20 @@ What is kept for a hand is kept by the hand itself: its slot is another one's as
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from time import monotonic_ns
 
 from holdfast.gate.runtime.shared_page import BUSY_SINCE, LEG, LEG_SINCE, SLOTS, slot_offset
+
+Take = Callable[[memoryview, int], bool]
+"""Take what a thread in compiled code has in hand, if it is inside that leg still."""
+
+
+def plain_take(cells: memoryview, leg_number: int) -> bool:
+    """Where there is no compiled code: nobody leaves a leg without the claim."""
+    return True
 
 
 class GivenUp(BaseException):
@@ -24,15 +33,24 @@ class GivenUp(BaseException):
 class Hand:
     """One thread's place in the shared page, and its claim on the work in hand."""
 
-    def __init__(self, cells: memoryview, slot: int) -> None:
+    def __init__(
+        self, cells: memoryview, slot: int, number: int = 1, take: Take = plain_take
+    ) -> None:
         self.slot = slot
+        self.number = number
+        """Of all hands of a worker no other ever has it."""
         self.cells = cells[slot_offset(slot) : slot_offset(slot + 1)]
         self.claim = threading.Lock()
         self.given_up = False
+        self._take = take
         self.locks: list[threading.Lock] = []
         self.stuck_in = 0
         self.serving = False
         """Belongs to a serving thread: it knows a leg only while it has a request in hand."""
+        self.busy_since = 0
+        """When the request was read that was taken from it."""
+        self.refusal: tuple[object, OSError] | None = None
+        """What a leg has said to the request in hand already."""
         self.cells[BUSY_SINCE] = self.cells[LEG] = self.cells[LEG_SINCE] = 0
 
     def enter(self, leg_number: int) -> None:
@@ -40,6 +58,12 @@ class Hand:
         cells = self.cells
         cells[LEG_SINCE] = monotonic_ns()
         cells[LEG] = leg_number
+
+    def hear_refusal(self, leg: object) -> None:
+        """Raise what that leg has said to the request in hand already, once."""
+        if self.refusal is not None and self.refusal[0] is leg:
+            (_, error), self.refusal = self.refusal, None
+            raise error
 
     @property
     def entered_ns(self) -> int:
@@ -88,8 +112,11 @@ class Hand:
                 return 0
             if inside and leg != inside:
                 return 0
+            if not self._take(self.cells, leg):
+                return 0
             self.given_up = True
             self.stuck_in = leg
+            self.busy_since = self.cells[BUSY_SINCE]
             self.cells[BUSY_SINCE] = 0
             for lock in self.locks:
                 lock.release()
@@ -100,8 +127,10 @@ class Hand:
 class Hands:
     """All hands of a worker. Slots of threads that are stuck are not used again until they end."""
 
-    def __init__(self, cells: memoryview) -> None:
+    def __init__(self, cells: memoryview, take: Take = plain_take) -> None:
         self._cells = cells
+        self._claim = take
+        self._numbers = count(1)
         self._lock = threading.Lock()
         for slot in range(SLOTS):  # what a worker before had in hand is sent again
             cells[slot_offset(slot) + BUSY_SINCE] = cells[slot_offset(slot) + LEG] = 0
@@ -113,7 +142,7 @@ class Hands:
             slot = next((slot for slot in range(SLOTS) if slot not in self._hands), None)
             if slot is None:
                 raise RuntimeError(f"{SLOTS} threads hang or work at once")
-            hand = Hand(self._cells, slot)
+            hand = Hand(self._cells, slot, next(self._numbers), self._claim)
             self._hands[slot] = hand
             return hand
 

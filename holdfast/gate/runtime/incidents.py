@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic_ns, time
 from typing import Any
@@ -94,8 +94,12 @@ class Incident:
 class Incidents:
     """The open incidents. `open` is replaced, never changed, so that readers need no lock."""
 
-    def __init__(self, volume: str, spool_directory: Path) -> None:
+    def __init__(
+        self, volume: str, spool_directory: Path, began: Callable[[], None] = lambda: None
+    ) -> None:
+        """`began`: answers are to be noted from now on."""
         self._volume = volume
+        self._began = began
         self._spool = spool_directory
         self._lock = threading.Lock()
         self.open: tuple[Incident, ...] = ()
@@ -129,6 +133,7 @@ class Incidents:
         incident = Incident(strategy, cause, started_ns)
         with self._lock:
             self.open = (*self.open, incident)
+        self._began()
         return incident
 
     def answered(self, since_ns: int, waited_ns: int, *, failed: bool, resent: bool) -> None:

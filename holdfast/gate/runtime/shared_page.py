@@ -12,6 +12,7 @@ import errno
 import mmap
 import os
 import struct
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +85,13 @@ RENEWER: Final = HEAD_CELLS + SLOT_CELLS * SLOTS  # who ends the worker on purpo
 SUPERSEDED: Final = RENEWER + 1  # 1 when somebody else has the volume: nothing is answered any more
 REMEMBERED_EPOCH: Final = RENEWER + 2  # the epoch that the coordinator remembered last, plus 1
 UNREMEMBERED: Final = RENEWER + 3  # 1 while held until the coordinator agrees to the legs' epoch
+PLAN: Final = RENEWER + 4  # another number whenever compiled code must look at everything anew
+WRITTEN: Final = RENEWER + 5  # 1: something was written since the position was recorded last
 
+_PLAN_LOCK = threading.Lock()
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = UNREMEMBERED + 1
+_CELLS = WRITTEN + 1
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 
@@ -211,6 +215,20 @@ def _as_one(pid: int, started: int) -> int:
 
 def _as_two(cell: int) -> tuple[int, int]:
     return cell & (1 << _PID_BITS) - 1, cell >> _PID_BITS
+
+
+def renew_plan(cells: memoryview) -> None:
+    """What compiled code goes by is not so any more: it hands every request over from now on.
+
+    Whoever calls this has changed it already, and reads only then who is at work.
+    """
+    with _PLAN_LOCK:  # which lets nobody read before what was written before it
+        cells[PLAN] = cells[PLAN] + 1 & (1 << 64) - 1
+
+
+def note_written(cells: memoryview) -> None:
+    """There is something to record on the legs."""
+    cells[WRITTEN] = 1
 
 
 def remember_copied(cells: memoryview, number: int, region: int) -> None:

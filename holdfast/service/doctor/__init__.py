@@ -43,6 +43,7 @@ def examine(settings: Settings, volumes: Iterable[Volume] = ()) -> list[Finding]
         "state directory": lambda: place.state_directory(settings),
         "memory lock": processes.memory_lock,
         "memory limit": processes.memory_limit,
+        "fast path": processes.fast_path,
         "control groups": processes.control_groups,
         "moving handles": moving.machine,
         "tracing": moving.tracing,

@@ -6,6 +6,7 @@ import os
 import resource
 from collections.abc import Iterator
 
+from holdfast.gate.data.compiled import VARIABLE, WHY_NOT
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
 from holdfast.system.proc import read_record
@@ -84,6 +85,23 @@ def memory_limit() -> Iterator[Finding]:
         f"When applications fill it, a gate may get no memory{waits}.",
         "Run gates outside of that limit (on the host), or show the host's control groups here, "
         "writable" + ("; give CAP_SYS_RESOURCE." if waits else "."),
+    )
+
+
+def fast_path() -> Iterator[Finding]:
+    """Whether gates serve ordinary requests by compiled code."""
+    if not WHY_NOT:
+        yield Finding("fast path", Verdict.OK, "compiled code serves ordinary requests")
+        return
+    yield Finding(
+        "fast path",
+        Verdict.LIMITED,
+        f"no compiled code: {WHY_NOT}",
+        "Gates serve everything in Python: nothing is lost but speed.",
+        "Unset HOLDFAST_FAST_PATH."
+        if os.environ.get(VARIABLE)
+        else "Install a C compiler and Python's headers (apt install gcc libc6-dev python3-dev),"
+        " then Holdfast once more.",
     )
 
 

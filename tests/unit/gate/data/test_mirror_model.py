@@ -30,6 +30,7 @@ from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.superblock import bitmap_offset, search_superblock
 from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.shared_page import WRITTEN
 from holdfast.model.volume import JournalMode, LegState
 from holdfast.system.resources.memory import aligned_buffer
 from tests.soak import rounds
@@ -273,7 +274,7 @@ class MirrorModel:
     @step(lambda self: self.serving)
     def checkpoint(self) -> None:
         """Once a second."""
-        if not self.gate.mirror.written:
+        if not self.gate.cells[WRITTEN]:
             return
         try:
             held = self.gate.begin(self.gate.recovery.upkeep.checkpoint)

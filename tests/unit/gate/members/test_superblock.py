@@ -254,7 +254,7 @@ def test_a_container_that_became_short_is_an_error(container: Container) -> None
     device, size_bytes = container
     sb.write_superblock(device, size_bytes, BASE)
     os.ftruncate(device.descriptor, 0)
-    with pytest.raises(OSError, match="read 0 of 16384"):
+    with pytest.raises(OSError, match="truncated"):
         sb.read_superblock(device, size_bytes)
 
 

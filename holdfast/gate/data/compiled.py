@@ -1,0 +1,110 @@
+"""The door to compiled code, and what stands in for it where there is none.
+
+`fast_path.c` is built with the package. Where that was not possible, or where HOLDFAST_FAST_PATH is
+0, everything is done in Python, which is the reference.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Protocol
+
+from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import Take, plain_take
+
+VARIABLE = "HOLDFAST_FAST_PATH"
+"""0: as if nothing had been compiled."""
+
+MACHINES = frozenset({"x86_64", "AMD64"})
+"""Where what is stored behind a lock is seen before anything is read later (`renew_plan`)."""
+
+CELLS = (
+    *("PLAN", "WRITTEN", "SLOTS", "SLOT_CELLS", "BUSY_SINCE", "LEG", "LEG_SINCE", "READS"),
+    *("WRITES", "FLUSHES", "LONGEST_WAIT", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES"),
+    "RESENT",
+)
+"""What both sides must mean the same by."""
+
+
+class Held(Protocol):
+    """Byte ranges that are held, by the slots of their holders."""
+
+    def take(self, slot: int, holder: int, start: int, end: int) -> bool:
+        """Hold the range; False when a byte of it is held, and somebody will wait for it."""
+        ...
+
+    def leave(self, slot: int, holder: int) -> bool:
+        """Let go of the range in that slot if it is the holder's; whether somebody waits."""
+        ...
+
+    def held(self) -> list[tuple[int, int, int]]:
+        """Holder, start and end of each."""
+        ...
+
+
+class PlainRanges:
+    """See Held."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[int, tuple[int, int, int]] = {}
+        self._waiting = False
+
+    def take(self, slot: int, holder: int, start: int, end: int) -> bool:
+        """By looking at all of them."""
+        with self._lock:
+            if any(begin < end and start < stop for _, begin, stop in self._held.values()):
+                self._waiting = True
+                return False
+            self._held[slot] = holder, start, end
+            return True
+
+    def leave(self, slot: int, holder: int) -> bool:
+        """Idempotent."""
+        with self._lock:
+            if self._held.get(slot, (0, 0, 0))[0] != holder:
+                return False
+            del self._held[slot]
+            waiting, self._waiting = self._waiting, False
+            return waiting
+
+    def held(self) -> list[tuple[int, int, int]]:
+        """A snapshot."""
+        with self._lock:
+            return list(self._held.values())
+
+
+def _load() -> tuple[ModuleType | None, str]:
+    """The module, or why there is none."""
+    if os.environ.get(VARIABLE, "") == "0":
+        return None, f"{VARIABLE} is 0"
+    if platform.machine() not in MACHINES:
+        return None, f"it was never tried on {platform.machine()}"
+    try:
+        module = import_module("holdfast.gate.data._fast_path")
+    except ImportError:
+        return None, "it was not built when Holdfast was installed"
+    same = all(getattr(module, name, None) == getattr(shared_page, name) for name in CELLS)
+    if not same or module.FIRST_SLOT != shared_page.HEAD_CELLS:
+        return None, "what was built is of another version"
+    return module, ""
+
+
+COMPILED, WHY_NOT = _load()
+
+FENCE: Callable[[], None] = COMPILED.fence if COMPILED else lambda: None
+"""What this thread has written is seen by others before it reads anything more."""
+
+TAKE: Take = COMPILED.take if COMPILED else plain_take
+"""See claims.Take."""
+
+
+def held_ranges() -> Held:
+    """None is held yet."""
+    found: Held = COMPILED.HeldRanges() if COMPILED else PlainRanges()
+    return found

@@ -1,0 +1,162 @@
+"""Ordinary requests on compiled code, which holds no interpreter lock: when, and what comes back.
+
+Owns the plan that `fast_path.c` goes by: which legs there are and how each is looked at. A plan is
+good for as long as the shared page's PLAN cell has the number that was there before it was made;
+whoever changes what a plan is made of changes that number afterwards (`renew_plan`), and there is
+no plan while anything is unusual. So compiled code never needs to be told, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from typing import NamedTuple
+
+from holdfast.containers.device import TRUNCATED, DescriptorDevice
+from holdfast.gate.data.compiled import COMPILED
+from holdfast.gate.data.intent import REGION_SHIFT
+from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.members.leg import Leg
+from holdfast.gate.runtime.claims import GivenUp, Hand
+from holdfast.gate.runtime.shared_page import PLAN
+
+_LEG = struct.Struct("=QQiBBBx")
+"""Number, expected size, descriptor, whether it is in sync, and when its size is looked at: after
+each transfer, after each flush. See leg_from in fast_path.c."""
+
+
+class Wire(NamedTuple):
+    """What compiled code needs of an inbox: of a FUSE connection, whose requests it can read."""
+
+    descriptor: int
+    header: memoryview
+    buffer: memoryview
+
+
+class ServingPlan(NamedTuple):
+    """See the module."""
+
+    number: int
+    members: tuple[Leg, ...]
+    legs: bytes
+    durable: bytearray
+    touched: bytearray
+    writes: bool
+    intents: bool
+
+
+class Came(NamedTuple):
+    """Why compiled code came back."""
+
+    received: int = 0
+    """Bytes of a request in the inbox, which is to be carried out; 0: it was carried out."""
+    waited_ns: int = 0
+    """Of a request that was answered, and is to be noted; it counts as under way until then."""
+    resent: bool = False
+
+
+class UnansweredError(OSError):
+    """The connection does not take an answer."""
+
+
+class FastPath:
+    """Of one worker. Several threads use it."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+
+    def plan(self) -> ServingPlan | None:
+        """How ordinary requests are carried out now; None: by Python."""
+        mirror, roster = self._mirror, self._mirror.roster
+        number = mirror.cells[PLAN]
+        unusual = (
+            roster.unsettled
+            or roster.superseded
+            or mirror.hold.administrative
+            or mirror.incidents.open
+            or mirror.owed
+            or mirror.equalising.unequal
+        )
+        if COMPILED is None or unusual or not roster.readers:
+            return None
+        members = roster.writers
+        legs = [_packed(leg, reads=leg in roster.readers) for leg in members]
+        if not all(legs) or len(legs) > COMPILED.MOST_LEGS:
+            return None
+        bitmap = mirror.intent.bitmap
+        return ServingPlan(
+            number,
+            members,
+            b"".join(legs),
+            bitmap.durable,
+            bitmap.touched,
+            writes=not mirror.log.active,
+            intents=roster.has_siblings,
+        )
+
+    def serve(self, hand: Hand, wire: Wire, plan: ServingPlan) -> Came:
+        """Serve until Python is needed.
+
+        What a leg has said to a request that came back is told to the hand. Raises GivenUp; OSError
+        as the connection gave it.
+        """
+        assert COMPILED is not None
+        what, number, error, wake, tell = COMPILED.serve(
+            wire.descriptor,
+            hand.slot,
+            hand.number,
+            self._mirror.cells,
+            wire.header,
+            wire.buffer,
+            self._mirror.ranges.held,
+            plan.number,
+            plan.legs,
+            plan.durable,
+            plan.touched,
+            REGION_SHIFT,
+            plan.writes,
+            plan.intents,
+        )
+        if wake:
+            self._mirror.ranges.wake()
+        if what == COMPILED.GIVEN_UP:
+            with hand.claim:  # the watchdog is just saying so
+                raise GivenUp
+        if what == COMPILED.RECEIVE_FAILED:
+            raise OSError(error, os.strerror(error))
+        if what == COMPILED.ANSWER_FAILED:
+            raise UnansweredError(error, os.strerror(error))
+        if what == COMPILED.ANSWERED:
+            return Came(waited_ns=number if tell else 0, resent=bool(error))
+        if what in (COMPILED.FAILED, COMPILED.FLUSH_FAILED):
+            leg = next(leg for leg in plan.members if leg.number == number)
+            if what == COMPILED.FLUSH_FAILED:  # at once: another flush of it would be believed
+                self._mirror.roster.fail(leg, f"flush: {_error(error).strerror}")
+            else:
+                hand.refusal = leg, _error(error)
+            return Came(received=len(wire.header))
+        return Came(received=number)
+
+
+def _error(code: int) -> OSError:
+    """As the leg's device would raise it."""
+    assert COMPILED is not None
+    if code == COMPILED.TRUNCATED:
+        return OSError(errno.EIO, TRUNCATED)
+    return OSError(code, os.strerror(code))
+
+
+def _packed(leg: Leg, *, reads: bool) -> bytes:
+    """A leg for compiled code; empty: that cannot use it."""
+    device = leg.device
+    if type(device) is not DescriptorDevice or device.descriptor < 0:
+        return b""
+    return _LEG.pack(
+        leg.number,
+        device.expected_bytes,
+        device.descriptor,
+        reads,
+        device.watch_size,
+        device.has_holes,
+    )

@@ -1,0 +1,16 @@
+"""The compiled part of the gate; the rest of the package is described in pyproject.toml."""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "holdfast.gate.data._fast_path",
+            ["holdfast/gate/data/fast_path.c"],
+            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],
+            py_limited_api=True,  # one build serves every Python from 3.11 on
+            optional=True,  # without a compiler everything is done in Python
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

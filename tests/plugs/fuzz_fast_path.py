@@ -1,0 +1,150 @@
+"""Feeds compiled code damaged requests, pages and plans. Run by a test, under sanitizers.
+
+Usage: python -m tests.plugs.fuzz_fast_path MODULE ROUNDS SEED
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import random
+import socket
+import struct
+import sys
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from types import ModuleType
+
+from holdfast.gate.runtime import shared_page
+from holdfast.system.fuse import wire
+
+BUFFER_BYTES = 64 << 10
+VOLUME_BYTES = 1 << 20
+_OPCODES = (
+    *(wire.READ, wire.WRITE, wire.WRITE, wire.FSYNC) * 2,
+    wire.FALLOCATE,
+    wire.GETATTR,
+    0,
+    1 << 31,
+)
+_WORDS = (0, 1, 511, 4096, BUFFER_BYTES, BUFFER_BYTES + 1, VOLUME_BYTES, (1 << 31) - 1)
+_LONG_WORDS = (*_WORDS, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
+_QUESTION = wire.IN_HEADER.pack(wire.IN_HEADER.size, wire.GETATTR, 2, 1, 0, 0, 1, 0, 0)
+"""Compiled code always comes back with it."""
+
+
+def load(path: str) -> ModuleType:
+    """The module that was built there."""
+    spec = spec_from_loader("_fast_path", ExtensionFileLoader("_fast_path", path))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Fuzzer:
+    """What compiled code needs, and everything that may be wrong with it."""
+
+    def __init__(self, module: ModuleType, chance: random.Random) -> None:
+        self.module, self.chance = module, chance
+        self.ours, self.gates = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours.setblocking(False)
+        self.cells = memoryview(mmap.mmap(-1, shared_page.SIZE_BYTES)).cast("Q")
+        self.header = memoryview(bytearray(wire.HEADER_BYTES))
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.ranges = module.HeldRanges()
+        self.legs = [os.memfd_create(f"leg-{number}") for number in range(3)]
+        for leg in self.legs:
+            os.ftruncate(leg, VOLUME_BYTES)
+        self.results: dict[int, int] = {}
+
+    def message(self) -> bytes:
+        """A request, or nearly one."""
+        chance = self.chance
+        if chance.random() < 0.1:
+            return chance.randbytes(chance.randrange(1, 200))
+        length = chance.choice(_WORDS) if chance.random() < 0.3 else chance.randrange(1, 9000)
+        offset = chance.choice(_LONG_WORDS) if chance.random() < 0.3 else chance.randrange(1 << 20)
+        unique = chance.choice((2, 4, wire.UNIQUE_RESEND | 6))
+        opcode = chance.choice(_OPCODES)
+        head = wire.IN_HEADER.pack(0, opcode, unique, 1, 0, 0, 1, 0, 0)
+        body = struct.pack("<QQIIQII", 0, offset, length, 0, 0, 0, 0)
+        payload = bytes(min(length, BUFFER_BYTES)) if opcode == wire.WRITE else b""
+        whole = head + body + payload
+        return whole[: chance.randrange(1, len(whole))] if chance.random() < 0.1 else whole
+
+    def plan(self) -> tuple[object, ...]:
+        """The rest of the arguments, rarely those that a worker would give."""
+        chance, odd = self.chance, self.chance.random() < 0.2
+        number = self.cells[shared_page.PLAN] if chance.random() < 0.97 else 7
+        descriptors = [*self.legs, -1, self.gates.fileno()] if odd else self.legs
+        legs = b"".join(
+            struct.pack(
+                "=QQiBBBx",
+                chance.choice((1, 2, 1 << 40)),
+                chance.choice((0, VOLUME_BYTES, VOLUME_BYTES, VOLUME_BYTES + odd)),
+                chance.choice(descriptors),
+                *(chance.randrange(2) for _ in range(3)),
+            )
+            for _ in range(chance.randrange(0, self.module.MOST_LEGS + 2 * odd))
+        )
+        regions = chance.choice((0, 1, 16, 16, 16))
+        durable = bytearray(chance.choice((0, 1, 1, 1, 1, 1)) for _ in range(regions))
+        touched = bytearray(regions + (odd and chance.randrange(2)))
+        shift = chance.choice((0, 9, 16, 20, 62, 63, 200)) if odd else 16
+        return number, legs, durable, touched, shift, chance.randrange(2), chance.randrange(2)
+
+    def step(self) -> None:
+        """One message, and whatever compiled code makes of it."""
+        chance = self.chance
+        if chance.random() < 0.1:
+            self.cells[shared_page.PLAN] = chance.randrange(1 << 64)
+        if chance.random() < 0.1:
+            short = chance.choice((0, 5000)) if chance.random() < 0.2 else VOLUME_BYTES
+            os.ftruncate(chance.choice(self.legs), short)
+        self.ours.send(self.message())
+        self.ours.send(_QUESTION)
+        slot = chance.choice((0, 5, shared_page.SLOTS - 1, shared_page.SLOTS))
+        plan = self.plan()
+        for _ in range(2):
+            try:
+                result = self.module.serve(
+                    *(self.gates.fileno(), slot, chance.choice((1, 9)), self.cells),
+                    *(self.header, self.buffer, self.ranges, *plan),
+                )
+            except ValueError:
+                break
+            self.results[result[0]] = self.results.get(result[0], 0) + 1
+            if result[0] == self.module.REQUEST and self.header[4:8] == _QUESTION[4:8]:
+                break
+        self._drain()
+
+    def _drain(self) -> None:
+        for end in (self.ours, self.gates):
+            while True:
+                try:
+                    end.recv(1 << 20, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    break
+
+
+def main(path: str, rounds: int, seed: int) -> None:
+    """Run; what came back how often, for people."""
+    fuzzer = Fuzzer(load(path), random.Random(seed))
+    for _ in range(rounds):
+        fuzzer.step()
+    for held in fuzzer.ranges.held():
+        raise AssertionError(f"{held} was left behind")
+    done = shared_page.count(fuzzer.cells)
+    print(json.dumps({"results": sorted(fuzzer.results), "answered": min(done_of_each(done))}))
+
+
+def done_of_each(counters: shared_page.Counters) -> tuple[int, int, int]:
+    """How many of each kind of ordinary request were answered."""
+    return counters.reads, counters.writes, counters.flushes
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,151 @@
+"""Compiled code does what Python does: the same requests and faults through both."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.gate.data import compiled, fast_path
+from holdfast.gate.runtime import shared_page
+from holdfast.model.receipt import Receipt
+from tests.plugs.file_gate import FileGate, file_gate
+from tests.plugs.gate import SIZE
+
+PAGE = 4096
+SECTOR = 512
+LONGEST = 16 * PAGE
+REQUESTS = 200_000 if os.environ.get("HOLDFAST_SOAK") else 3000
+"""Of one history, of which there are some."""
+
+INCIDENTS_CLOSE = 40
+"""After so many requests."""
+
+
+def test_there_is_compiled_code_and_it_serves(tmp_path: Path) -> None:
+    assert compiled.COMPILED is not None, "no compiler, or an error of it: see what pip said"
+    with file_gate(tmp_path, 1) as gate:
+        gate.wire.write(PAGE, b"x" * PAGE).result()
+        assert gate.wire.read(PAGE, PAGE).result() == b"x" * PAGE
+        gate.wire.flush().result()
+        assert gate.cells[shared_page.WRITTEN]
+        found = gate.counters()
+        assert (found.reads, found.writes, found.flushes) == (1, 1, 1)
+        assert gate.data(1)[PAGE : 2 * PAGE] == b"x" * PAGE
+        assert any(thread.compiled for thread in gate.server.threads.values())
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens next."""
+
+    what: str
+    offset: int = 0
+    length: int = 0
+    filling: int = 0
+
+
+def history(seed: int, legs: int) -> list[Step]:
+    """Requests, most of them ordinary, and now and then something that happens to storage."""
+    chance = random.Random(seed)
+    faults = ["hold"]
+    if legs > 1:
+        faults += ["truncate", "take away"]
+    steps = []
+    for number in range(REQUESTS):
+        what = chance.choices(["read", "write", "flush", "zero"], [45, 45, 8, 2])[0]
+        length = SECTOR * chance.randint(1, LONGEST // SECTOR) if chance.random() < 0.3 else PAGE
+        unit = SECTOR if length % PAGE else PAGE
+        offset = chance.randrange(0, SIZE - length + 1, unit)
+        steps.append(Step(what, offset, length, number % 251))
+        if number % (REQUESTS // 5) == REQUESTS // 10:
+            steps.append(Step(chance.choice(faults)))
+    return steps
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything that anybody sees of a history."""
+
+    answers: list[bytes | int]
+    contents: list[bytes]
+    counters: dict[str, Any]
+    states: dict[int, str]
+    receipts: list[tuple[str, str, int, int]]
+    """Strategy, cause, requests held, errors returned."""
+
+
+def run(gate: FileGate, steps: list[Step]) -> Seen:
+    """Make the requests one after the other."""
+    answers: list[bytes | int] = []
+    receipts: list[Receipt] = []
+    for number, step in enumerate(steps):
+        gate.await_idle()  # a request is noted after it was answered
+        try:
+            answers.append(_step(gate, step))
+        except OSError as error:
+            answers.append(error.errno or 0)
+        if not number % INCIDENTS_CLOSE:
+            receipts += gate.close_incidents()
+    receipts += gate.close_incidents()
+    found = vars(gate.counters()) | {"longest_wait_ms": 0, "keeper_pid": 0, "worker_pid": 0}
+    present = [leg.number for leg in gate.mirror.roster.readers]
+    return Seen(
+        answers,
+        [gate.data(number) for number in present],
+        found,
+        gate.states(),
+        [
+            (each.strategy, each.cause, each.requests_held, each.errors_returned)
+            for each in receipts
+        ],
+    )
+
+
+def _step(gate: FileGate, step: Step) -> bytes:
+    wire, payload = gate.wire, bytes([step.filling]) * step.length
+    if step.what == "read":
+        return wire.read(step.offset, step.length).result()
+    if step.what == "write":
+        return wire.write(step.offset, payload).result()
+    if step.what == "flush":
+        return wire.flush().result()
+    if step.what == "zero":
+        return wire.zero(step.offset, step.length).result()
+    readers = gate.mirror.roster.readers
+    if step.what == "hold":
+        gate.mirror.hold.begin(None, "a test")
+        asked = wire.read(0, PAGE)
+        assert not asked.answered.wait(0.01)
+        gate.mirror.hold.release()
+        return asked.result()
+    if len(readers) > 1 and step.what == "truncate":
+        os.truncate(gate.image(readers[-1].number), SIZE // 2)
+    elif len(readers) > 1 and step.what == "take away":
+        readers[0].device.release()
+    return b""
+
+
+@pytest.mark.parametrize("legs", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_history_is_the_same_through_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, legs: int, seed: int
+) -> None:
+    steps = history(seed, legs)
+    with file_gate(tmp_path / "compiled", legs) as gate:
+        by_compiled = run(gate, steps)
+    monkeypatch.setattr(fast_path, "COMPILED", None)
+    with file_gate(tmp_path / "plain", legs) as gate:
+        by_python = run(gate, steps)
+    assert by_compiled == by_python
+
+
+def test_both_sides_mean_the_same_cells() -> None:
+    assert compiled.COMPILED is not None
+    assert compiled.COMPILED.PAGE_CELLS * 8 <= shared_page.SIZE_BYTES
+    for name in compiled.CELLS:
+        assert getattr(compiled.COMPILED, name) == getattr(shared_page, name), name
