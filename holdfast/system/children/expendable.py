@@ -128,22 +128,22 @@ def _read_until(reading: int, deadline: float) -> bytes | None:
         parts.append(part)
 
 
-def reap(child: int) -> None:
+def reap(child: int, soon_milliseconds: int = _SOON_MILLISECONDS) -> None:
     """Collect the child now if it is dead soon, else from a daemon thread whenever it dies."""
-    _await_end(child)
+    _await_end(child, soon_milliseconds)
     pid, _status = os.waitpid(child, os.WNOHANG)
     if not pid:
         threading.Thread(target=_wait, args=(child,), name="reaper", daemon=True).start()
 
 
-def _await_end(child: int) -> None:
+def _await_end(child: int, soon_milliseconds: int) -> None:
     """Wait a little for its end, without sleeping any longer than that takes."""
     with contextlib.suppress(OSError):  # no descriptor is left for it: the thread waits
         watched = os.pidfd_open(child)
         try:
             poller = select.poll()
             poller.register(watched, select.POLLIN)
-            poller.poll(_SOON_MILLISECONDS)
+            poller.poll(soon_milliseconds)
         finally:
             os.close(watched)
 

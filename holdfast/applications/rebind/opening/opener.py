@@ -27,6 +27,9 @@ from holdfast.system.children.expendable import reap
 _AT_ONCE = 100
 """Descriptors in one message; the kernel takes 253 (SCM_MAX_FD)."""
 
+_ENDS_MILLISECONDS = 1000
+"""How long the killed child is waited for: while it has a file open nobody gets a lease on it."""
+
 _LENGTH = struct.Struct("=I")
 
 
@@ -59,7 +62,7 @@ class Opener:
         self._socket.close()
         with suppress(ProcessLookupError):
             os.kill(self._child, signal.SIGKILL)
-        reap(self._child)
+        reap(self._child, _ENDS_MILLISECONDS)
 
     def open(
         self, requests: Sequence[OpenRequest], then: Sequence[OpenRequest] = ()
