@@ -73,8 +73,9 @@ class Alone:
         return found
 
     def kill(self) -> None:
-        """All of them at once, again until there is none."""
-        while pids := self.processes():
+        """All of them at once, again until there is none: one that has just begun may have a number
+        that a look at all of them has passed already."""
+        while pids := self.processes() or self.processes():
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
