@@ -20,7 +20,7 @@ from holdfast.gate.runtime.claims import Take, plain_take
 VARIABLE = "HOLDFAST_FAST_PATH"
 """0: as if nothing had been compiled."""
 
-MACHINES = frozenset({"x86_64", "AMD64"})
+MACHINES = frozenset({"x86_64"})
 """Where what is stored behind a lock is seen before anything is read later (`renew_plan`)."""
 
 CELLS = (

@@ -33,9 +33,7 @@ class GivenUp(BaseException):
 class Hand:
     """One thread's place in the shared page, and its claim on the work in hand."""
 
-    def __init__(
-        self, cells: memoryview, slot: int, number: int = 1, take: Take = plain_take
-    ) -> None:
+    def __init__(self, cells: memoryview, slot: int, number: int, take: Take) -> None:
         self.slot = slot
         self.number = number
         """Of all hands of a worker no other ever has it."""
@@ -129,7 +127,7 @@ class Hands:
 
     def __init__(self, cells: memoryview, take: Take = plain_take) -> None:
         self._cells = cells
-        self._claim = take
+        self._take = take
         self._numbers = count(1)
         self._lock = threading.Lock()
         for slot in range(SLOTS):  # what a worker before had in hand is sent again
@@ -142,7 +140,7 @@ class Hands:
             slot = next((slot for slot in range(SLOTS) if slot not in self._hands), None)
             if slot is None:
                 raise RuntimeError(f"{SLOTS} threads hang or work at once")
-            hand = Hand(self._cells, slot, next(self._numbers), self._claim)
+            hand = Hand(self._cells, slot, next(self._numbers), self._take)
             self._hands[slot] = hand
             return hand
 
