@@ -7,6 +7,7 @@ run are told from those of anybody else on the host, and only ours are ever clea
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -27,6 +28,8 @@ REPOSITORY = Path(__file__).parents[1]
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
+from holdfast.errors import HoldfastError  # noqa: E402
+from holdfast.system.storage.loop import LoopDevice, detach_loop  # noqa: E402
 from tests.leftovers import RUN_VARIABLE, Leftovers, orphaned_loop_devices  # noqa: E402
 from tests.once_more import OnceMore  # noqa: E402
 from tests.own_mounts import leave_shared_mounts  # noqa: E402
@@ -56,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_nothing: leftovers are looked for after the test")
 
 
-_orphans: set[str] | None = None
+_orphans: set[LoopDevice] | None = None
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -72,9 +75,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run that leaves a loop device of a file that was unmounted lazily."""
     if _orphans is None:
         return
-    for device in sorted(orphaned_loop_devices() - _orphans):
-        print(f"\nthe run left behind: {device} of a file that was unmounted lazily")
-        subprocess.run(["losetup", "--detach", device], check=False)
+    for loop in orphaned_loop_devices() - _orphans:
+        print(f"\nthe run left behind: {loop.device} of a file that was unmounted lazily")
+        with contextlib.suppress(HoldfastError):
+            detach_loop(loop)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

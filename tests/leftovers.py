@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.system.storage.loop import detach_loop
+from holdfast.system.storage.loop import LoopDevice, detach_loop, loop_devices
 
 RUN_VARIABLE = "HOLDFAST_TEST_RUN"
 END_TIMEOUT_SECONDS = 10.0
@@ -33,7 +33,8 @@ class Leftovers:
             time.sleep(0.01)
         found = [f"process {number}: {_command(number)}" for number in self.processes()]
         found += [f"mount {target} of {source}" for source, target in self.mounts()]
-        found += [f"loop device {device} of {file}" for device, file in self.loop_devices()]
+        loops = self.loop_devices()
+        found += [f"loop device {loop.device} of {loop.backing_file}" for loop in loops]
         return found
 
     def remove(self) -> None:
@@ -44,15 +45,15 @@ class Leftovers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
             time.sleep(0.01)
-        loops = list(self.loop_devices())
-        devices = [device for device, _ in loops]
+        loops = self.loop_devices()
+        devices = [loop.device for loop in loops]
         for source, target in reversed(self.mounts()):
             if source in devices:
                 _unmount(target)
         # Before the file below it goes: a lazy unmount would hide whose loop device it is.
-        for device, file in loops:
+        for loop in loops:
             with contextlib.suppress(HoldfastError):
-                detach_loop(device, file.removesuffix(" (deleted)"))
+                detach_loop(loop)
         for _, target in reversed(self.mounts()):
             _unmount(target)
 
@@ -76,19 +77,13 @@ class Leftovers:
                     found.append(int(entry.name))
         return found
 
-    def loop_devices(self) -> list[tuple[str, str]]:
-        """(device, backing file) of loop devices over files in our folders."""
-        found = []
-        for entry in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
-            with contextlib.suppress(OSError):
-                file = entry.read_text().rstrip("\n")
-                if self._is_ours(file):
-                    found.append((f"/dev/{entry.parts[3]}", file))
-        return found
+    def loop_devices(self) -> list[LoopDevice]:
+        """Loop devices over files in our folders."""
+        return [loop for loop in loop_devices() if self._is_ours(loop.backing_file)]
 
     def mounts(self) -> list[tuple[str, str]]:
         """(source, mount point) of mounts in our folders or of our loop devices, oldest first."""
-        devices = {device for device, _ in self.loop_devices()}
+        devices = {loop.device for loop in self.loop_devices()}
         found = []
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             before, _, after = line.partition(" - ")
@@ -102,14 +97,9 @@ class Leftovers:
         return any(path == str(folder) or path.startswith(f"{folder}/") for folder in self.folders)
 
 
-def orphaned_loop_devices() -> set[str]:
+def orphaned_loop_devices() -> set[LoopDevice]:
     """Loop devices whose backing file was unmounted lazily: nobody can say whose they are."""
-    found = set()
-    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            if entry.read_text().rstrip("\n") == "/":
-                found.add(f"/dev/{entry.parts[3]}")
-    return found
+    return {loop for loop in loop_devices() if loop.backing_file == "/"}
 
 
 def _unmount(target: str) -> None:

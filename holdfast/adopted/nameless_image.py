@@ -16,7 +16,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import disk_of
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.storage.block import disk_sequence
-from holdfast.system.storage.loop import DELETED, LoopDevice, keep_attached, loop_devices
+from holdfast.system.storage.loop import DELETED, LoopDevice, keep_attached, loop_device_at
 from holdfast.system.storage.loop_backing import devices_showing
 
 _ASK_SECONDS = 3.0
@@ -49,10 +49,11 @@ def present_source(source: str, point: MountPoint) -> str:
 
 def keep_nameless(point: MountPoint) -> str:
     """Before a dismount: keep the loop device of an image without a name. Returns it, or empty."""
-    if not nameless_image(point):
+    loop = _loop_of(point)
+    if loop is None or not nameless_image(point):
         return ""
-    in_expendable_child(partial(keep_attached, point.source), _ASK_SECONDS, point.source)
-    return point.source
+    kept = in_expendable_child(partial(keep_attached, loop), _ASK_SECONDS, point.source)
+    return point.source if kept else ""
 
 
 def kept_device(path: str, points: Sequence[MountPoint]) -> str:
@@ -66,7 +67,7 @@ def kept_device(path: str, points: Sequence[MountPoint]) -> str:
 
 
 def _loop_of(point: MountPoint) -> LoopDevice | None:
-    return next((each for each in loop_devices() if each.device == point.source), None)
+    return loop_device_at(point.source)
 
 
 def _leads_to(path: str, loop: LoopDevice) -> bool:

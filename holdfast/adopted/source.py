@@ -106,7 +106,7 @@ def let_go_of_source(adoption: Adoption) -> None:
     if path and _is_own(adoption.loop_options):
         for loop in loop_devices():
             if loop.backing_file == path and not loop.deleted:
-                detach_loop(loop.device, loop.backing_file)
+                detach_loop(loop)
 
 
 def mountable_source(mount: MountProperties, adoption: Adoption) -> tuple[str, str]:

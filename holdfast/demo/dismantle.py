@@ -79,7 +79,7 @@ def dismantle(home: Path) -> None:
     remove_group(VOLUME)
     for loop in _loops(home):
         with suppress(HoldfastError):
-            detach_loop(loop.device, loop.backing_file)
+            detach_loop(loop)
     for mount in reversed(mounts_under(home)):
         with suppress(InUse, CommandFailed):
             unmount(mount.path, lazy=True)

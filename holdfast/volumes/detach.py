@@ -117,7 +117,8 @@ def _dismount_orphans(volume: Volume) -> None:
     """
     path = volume.mount.path
     while (mount := mount_at(path)) is not None:
-        if not gate_device().is_orphan(mount.source):
+        close = gate_device().orphan(mount.source)
+        if close is None:
             return  # somebody else's
         dismount(capture_device(mount.device_number), must_sync=False)
-        gate_device().close_orphan(mount.source)
+        close()

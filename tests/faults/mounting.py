@@ -50,21 +50,45 @@ def mount_image(image: Path | str, path: Path | str, *options: str) -> None:
         os.close(loop)  # from now on it is detached with its last mount
 
 
+def attach_to(device: str, image: Path) -> bool:
+    """Attach the image to this very loop device; False while another one is there, or just goes."""
+    backing = os.open(image, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        loop = _configured(device, os.O_RDWR, backing, flags=0)
+    finally:
+        os.close(backing)
+    if loop is not None:
+        os.close(loop)
+    return loop is not None
+
+
 def _attach(image: str, access: int) -> tuple[str, int]:
     backing = os.open(image, access | os.O_CLOEXEC)
     control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
     try:
         while True:
             device = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
-            loop = os.open(device, access | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(loop, _LOOP_CONFIGURE, _LOOP_CONFIG.pack(backing, 0, _AUTOCLEAR))
-            except OSError as error:
-                os.close(loop)
-                if error.errno != errno.EBUSY:  # somebody was faster
-                    raise
-            else:
+            loop = _configured(device, access, backing, _AUTOCLEAR)
+            if loop is not None:
                 return device, loop
     finally:
         os.close(backing)
         os.close(control)
+
+
+def _configured(device: str, access: int, backing: int, flags: int) -> int | None:
+    """The device with this file, open; None where somebody was faster."""
+    try:
+        loop = os.open(device, access | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # his is being detached
+            raise
+        return None
+    try:
+        fcntl.ioctl(loop, _LOOP_CONFIGURE, _LOOP_CONFIG.pack(backing, 0, flags))
+    except OSError as error:
+        os.close(loop)
+        if error.errno != errno.EBUSY:
+            raise
+        return None
+    return loop

@@ -220,7 +220,7 @@ def _dismount_at_the_end(path: Path) -> None:
     for loop in loop_devices():
         if Path(loop.backing_file).parent == path.parent:
             with suppress(InUse):
-                detach_loop(loop.device, loop.backing_file)
+                detach_loop(loop)
 
 
 def move_under_load(

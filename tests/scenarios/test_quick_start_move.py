@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.system.storage.loop import loop_devices_of
+from holdfast.system.storage.loop import LoopDevice, detach_loop, loop_devices_of
 from tests.conftest import REPOSITORY
 
 MOUNT = Path("/srv/notes")
@@ -29,15 +29,15 @@ def nothing_there(holdfast_home: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(MOUNT)], check=False)
     if MOUNT.exists() and not MOUNT.is_mount():
         MOUNT.rmdir()
-    for device in attached():
-        subprocess.run(["losetup", "--detach", device], check=False)
+    for loop in attached():
+        detach_loop(loop)
     for path in Path("/var/tmp").glob("notes-*.img*"):
         path.unlink()
 
 
-def attached() -> list[str]:
+def attached() -> list[LoopDevice]:
     """Loop devices of the images, which may be deleted by now."""
-    return [device.device for image in IMAGES for device in loop_devices_of(image)]
+    return [loop for image in IMAGES for loop in loop_devices_of(image)]
 
 
 def block() -> str:

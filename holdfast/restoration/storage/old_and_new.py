@@ -51,7 +51,7 @@ def take_down(settings: Settings, volume: Volume) -> None:
             if detaches_by_itself(loop.device) or loop.device == kept:
                 continue
             with suppress(HoldfastError):  # somebody else looks at it: it is freed with them
-                detach_loop(loop.device, loop.backing_file)
+                detach_loop(loop)
 
 
 def detaches_by_itself(device: str) -> bool:

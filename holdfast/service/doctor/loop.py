@@ -10,7 +10,7 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.system.children.run import run
-from holdfast.system.storage.loop import SECTOR_BYTES, detach_loop
+from holdfast.system.storage.loop import SECTOR_BYTES, detach_loop, just_attached
 
 _CONTROL = Path("/dev/loop-control")
 _PROBE_BYTES = 1 << 20
@@ -52,11 +52,7 @@ def _try_one(state_directory: Path) -> bool:
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
         file.truncate(_PROBE_BYTES)
         options = ["--direct-io=on", f"--sector-size={SECTOR_BYTES}"]
-        device = run(
-            ["losetup", "--find", "--show", *options, file.name], deadline_seconds=10
-        ).stdout.strip()
-        try:
-            dio = Path("/sys/block", Path(device).name, "loop/dio")
-            return dio.read_text().strip() == "1"
-        finally:
-            detach_loop(device, file.name)
+        command = ["losetup", "--find", "--show", *options, file.name]
+        made = just_attached(run(command, deadline_seconds=10).stdout.strip())
+        detach_loop(made)
+        return made.direct_io

@@ -1,7 +1,7 @@
 """Loop devices: attach a file as a block device, find, resize and detach it.
 
 Finding reads sysfs only, so a loop device whose backing file hangs cannot block the reader. Must
-never detach a device that the caller did not name.
+never detach, or change, what the caller did not find there: numbers of loop devices are used again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SECTOR_BYTES = 4096
 _LOOP_CLR_FD, _LOOP_SET_STATUS64, _LOOP_GET_STATUS64, _LOOP_CONFIGURE, _LOOP_CTL_GET_FREE = (
     0x4C01, 0x4C04, 0x4C05, 0x4C0A, 0x4C82
 )  # fmt: skip
+_BLKGETDISKSEQ = 0x80081280  # <linux/fs.h>, since Linux 5.15
 _LOOP_INFO64_BYTES = 232  # sizeof(struct loop_info64)
 _FLAGS_OFFSET = 52  # offsetof(struct loop_info64, lo_flags)
 _LOOP_CONFIG = struct.Struct("=II5Q4I64s64s32s2Q8Q")
@@ -56,6 +57,8 @@ class LoopDevice:
     read_only: bool
     """Whether it was attached so, or declared so since. One of a file that was opened for reading
     stays so."""
+    sequence: int
+    """Which attachment of the device this is, see `attachment`."""
 
 
 def loop_devices() -> list[LoopDevice]:
@@ -66,14 +69,45 @@ def loop_devices() -> list[LoopDevice]:
 def _read_devices() -> Iterator[LoopDevice]:
     for folder in sorted(_SYS_BLOCK.glob("loop*")):
         with suppress(OSError):
-            backing = os.fsdecode((folder / "loop/backing_file").read_bytes()).removesuffix("\n")
-            yield LoopDevice(
-                device=f"/dev/{folder.name}",
-                backing_file=backing.removesuffix(DELETED),
-                deleted=backing.endswith(DELETED),
-                direct_io=(folder / "loop/dio").read_text().strip() == "1",
-                read_only=(folder / "ro").read_text().strip() == "1",
-            )
+            yield _read_device(folder)
+
+
+def _read_device(folder: Path) -> LoopDevice:
+    """All of one attachment. Raises OSError where nothing is attached."""
+    device = f"/dev/{folder.name}"
+    while True:
+        sequence = attachment(device)
+        backing = os.fsdecode((folder / "loop/backing_file").read_bytes()).removesuffix("\n")
+        found = LoopDevice(
+            device=device,
+            backing_file=backing.removesuffix(DELETED),
+            deleted=backing.endswith(DELETED),
+            direct_io=(folder / "loop/dio").read_text().strip() == "1",
+            read_only=(folder / "ro").read_text().strip() == "1",
+            sequence=sequence,
+        )
+        if attachment(device) == sequence:
+            return found
+
+
+def attachment(device: str) -> int:
+    """Which attachment of a loop device this is (sysfs diskseq); 0 before Linux 5.15.
+
+    It belongs to one file, and never comes again in one boot.
+    """
+    try:
+        return int((_SYS_BLOCK / Path(device).name / "diskseq").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def loop_device_at(device: str) -> LoopDevice | None:
+    """What is attached at `/dev/loopN` now."""
+    folder = _SYS_BLOCK / Path(device).name
+    if device == f"/dev/{folder.name}":
+        with suppress(OSError):
+            return _read_device(folder)
+    return None
 
 
 def loop_devices_of(backing_file: str | os.PathLike[str]) -> list[LoopDevice]:
@@ -97,13 +131,22 @@ def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SEC
         deadline_seconds=_ATTACH_SECONDS,
     )
     device = found.stdout.strip()
-    if (_SYS_BLOCK / Path(device).name / "loop/dio").read_text().strip() != "1":
-        detach_loop(device, path)
+    made = just_attached(device)
+    if not made.direct_io:
+        detach_loop(made)
         raise CommandFailed(
             f"{path} does not allow direct I/O under a loop device",
             "The file system below it lacks O_DIRECT: use another one.",
         )
     return device
+
+
+def just_attached(device: str) -> LoopDevice:
+    """What `losetup --show` has just made. Raises CommandFailed where it is gone already."""
+    made = loop_device_at(device)
+    if made is None:
+        raise CommandFailed(f"somebody else detached {device} at once", "Try again.")
+    return made
 
 
 def attach_private_loop(
@@ -160,36 +203,31 @@ def _configure(loop: int, backing: int, part: tuple[int, int], sector_bytes: int
     fcntl.ioctl(loop, _LOOP_CONFIGURE, _LOOP_CONFIG.pack(backing, sector_bytes, *values))
 
 
-def detach_loop(device: str, backing_file: str | os.PathLike[str]) -> bool:
-    """Detach this file from a loop device; False when it is not attached to it (any more).
+def detach_loop(loop: LoopDevice) -> bool:
+    """Detach what was found there; False when it is not attached any more.
 
-    Never detaches another file that got the device meanwhile. Returns only when the kernel has let
-    go of the file. Raises InUse while somebody has the device open; the kernel detaches it by
-    itself then, when the last user closes it.
+    Never detaches what got the device meanwhile. Returns only when the kernel has let go of the
+    file. Raises InUse while somebody has the device open; the kernel detaches it by itself then,
+    when the last user closes it.
     """
-    wanted = os.path.normpath(os.fspath(backing_file))
-    if not in_expendable_child(lambda: _clear(device, wanted), _ATTACH_SECONDS, device):
+    if not in_expendable_child(lambda: _clear(loop), _ATTACH_SECONDS, loop.device):
         return False
     deadline = time.monotonic() + _DETACH_SECONDS
-    while _backing_of(device) == wanted:
+    while _is_attached(loop):
         if time.monotonic() > deadline:
             raise InUse(
-                f"{device} is still open",
+                f"{loop.device} is still open",
                 "It detaches by itself when its last user closes it: fuser -v names them.",
             )
         time.sleep(_POLL_SECONDS)
     return True
 
 
-def _clear(device: str, wanted: str) -> bool:
-    """Detach the wanted file. While we have the device open, nobody can give it another file."""
-    try:
-        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+def _clear(loop: LoopDevice) -> bool:
+    descriptor = _open_attached(loop)
+    if descriptor is None:
         return False
     try:
-        if _backing_of(device) != wanted:
-            return False
         fcntl.ioctl(descriptor, _LOOP_CLR_FD)
     except OSError as error:
         if error.errno == errno.ENXIO:
@@ -200,21 +238,47 @@ def _clear(device: str, wanted: str) -> bool:
     return True
 
 
-def _backing_of(device: str) -> str | None:
-    """Path of the backing file, None when there is none."""
+def _open_attached(loop: LoopDevice) -> int | None:
+    """A descriptor of the device, where it is still that attachment; it stays so until the
+    descriptor is closed, because only the last user's close(2) frees the device."""
     try:
-        text = os.fsdecode((_SYS_BLOCK / Path(device).name / "loop/backing_file").read_bytes())
+        descriptor = os.open(loop.device, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    return text.removesuffix("\n").removesuffix(DELETED)
+    if _sequence_behind(descriptor) == loop.sequence and _is_attached(loop):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
-def keep_attached(device: str) -> None:
+def _sequence_behind(descriptor: int) -> int:
+    """As `attachment`, of the device itself: in a container a node may be another device's."""
+    try:
+        answer = fcntl.ioctl(descriptor, _BLKGETDISKSEQ, bytes(8))
+    except OSError:
+        return 0
+    sequence: int = struct.unpack("=Q", answer)[0]
+    return sequence
+
+
+def _is_attached(loop: LoopDevice) -> bool:
+    now = loop_device_at(loop.device)
+    if now is None:
+        return False
+    if loop.sequence:
+        return now.sequence == loop.sequence
+    return now.backing_file == loop.backing_file
+
+
+def keep_attached(loop: LoopDevice) -> bool:
     """Let it stay when nobody has it open any more, which `mount -o loop` has arranged otherwise.
 
-    Idempotent. Asks the backing file, and hangs when it does. Raises OSError.
+    False when it is not attached any more. Idempotent. Asks the backing file, and hangs when it
+    does. Raises OSError.
     """
-    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open_attached(loop)
+    if descriptor is None:
+        return False
     try:
         info = bytearray(fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_BYTES)))
         (flags,) = struct.unpack_from("=I", info, _FLAGS_OFFSET)
@@ -222,6 +286,7 @@ def keep_attached(device: str) -> None:
         fcntl.ioctl(descriptor, _LOOP_SET_STATUS64, bytes(info))
     finally:
         os.close(descriptor)
+    return True
 
 
 def filesystem_behind(device: str) -> int:

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
 
-from holdfast.system.storage.loop import filesystem_behind
+from holdfast.system.storage.loop import attachment, filesystem_behind
 
 _NAME = "trusted.holdfast.filesystem"
 """Of `trusted.` names CAP_SYS_ADMIN of the first user namespace is asked for (xattr(7))."""
-_SYS_BLOCK = Path("/sys/block")
 
 
 def note_filesystem(device: str) -> None:
@@ -27,12 +25,12 @@ def note_filesystem(device: str) -> None:
     Blocks as that file system does. Nothing is noted where the kernel numbers no disks (before
     Linux 5.15), where /dev has no extended attributes, or by who is root of a container only.
     """
-    sequence = _sequence(device)
+    sequence = attachment(device)
     if not sequence:
         return
     with suppress(OSError):
         filesystem = filesystem_behind(device)
-        if _sequence(device) == sequence:  # nobody gave it another file meanwhile
+        if attachment(device) == sequence:  # nobody gave it another file meanwhile
             os.setxattr(device, _NAME, b"%d %d" % (sequence, filesystem))
 
 
@@ -43,12 +41,4 @@ def noted_filesystem(device: str) -> int | None:
     except (OSError, ValueError):
         return None
     # The device's own number, not its node's: in a container a node may be another device's.
-    return filesystem if sequence and sequence == _sequence(device) else None
-
-
-def _sequence(device: str) -> int:
-    """sysfs diskseq: which attachment of the device this is; 0 when unknown."""
-    try:
-        return int((_SYS_BLOCK / Path(device).name / "diskseq").read_text())
-    except (OSError, ValueError):
-        return 0
+    return filesystem if sequence and sequence == attachment(device) else None

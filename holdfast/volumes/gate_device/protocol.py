@@ -7,6 +7,7 @@ we know, is never touched.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,8 +89,9 @@ class GateDevice(Protocol):
     def clear(self, settings: Settings, name: str) -> list[str]:
         """Take away what the kernel has of it; one sentence for each. Its mounts went before."""
 
-    def is_orphan(self, device: str) -> bool:
-        """Whether the block device showed a gate, and cannot tell any more which."""
+    def orphan(self, device: str) -> Callable[[], object] | None:
+        """What takes this block device away where it showed a gate and cannot tell any more which.
 
-    def close_orphan(self, device: str) -> None:
-        """As `close`, for such a device. Raises InUse."""
+        None for any other. For after the dismount: it may be gone with that, and the number
+        another's. The call is as `close`, and raises InUse.
+        """

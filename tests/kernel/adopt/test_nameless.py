@@ -22,7 +22,7 @@ def let_go(image: Path) -> None:
     """The devices that keep an image without a name."""
     for loop in loop_devices():
         if loop.backing_file == str(image):
-            detach_loop(loop.device, loop.backing_file)
+            detach_loop(loop)
 
 
 def test_deleted_it_is_not_put_away_and_can_be_moved(

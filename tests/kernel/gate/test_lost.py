@@ -6,16 +6,21 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.processes.remains import living_processes
 from holdfast.gate.runtime.shared_page import read_counters
+from holdfast.model.volume import Volume
 from holdfast.service import Holdfast
+from holdfast.system.storage.loop import detach_loop, loop_devices_of
 from holdfast.volumes.detach import detach_volume
+from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.recover import recover
 from tests.faults import stopped
+from tests.faults.mounting import attach_to
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING
 from tests.kernel.volume.stack import volume, wish
@@ -84,13 +89,42 @@ def test_detached_is_said_only_when_it_is(settings: Settings, ram_directory: Pat
 
 def test_nor_when_its_gate_was_killed(settings: Settings, ram_directory: Path) -> None:
     with volume(settings, wish(ram_directory)) as made:
-        run_directory = settings.gate_run_directory(made.name)
-        counters = read_counters(run_directory)
-        assert counters is not None
-        subprocess.run(["umount", "--lazy", str(run_directory / "device")], check=True)
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in (counters.keeper_pid, counters.worker_pid):
-                os.kill(pid, number)
-        wait_until(lambda: not living_processes(run_directory))
+        _lose_lazily(settings, made)
         detach_volume(settings, made)
         assert not os.path.ismount(made.mount.path)
+
+
+def test_whoever_gets_the_number_of_its_loop_device_keeps_it(
+    settings: Settings, ram_directory: Path
+) -> None:
+    """It goes with the last mount, and is another's before anybody looks again."""
+    theirs = ram_directory / "theirs.img"
+    with theirs.open("wb") as file:
+        file.truncate(1 << 20)
+    with volume(settings, wish(ram_directory)) as made:
+        [device] = gate_device().devices(settings, made.name)
+        _lose_lazily(settings, made)
+        stranger = Thread(target=_take, args=(device, theirs))
+        stranger.start()
+        detach_volume(settings, made)
+        stranger.join()
+        [loop] = loop_devices_of(theirs)
+        assert loop.device == device
+        assert detach_loop(loop)
+
+
+def _lose_lazily(settings: Settings, made: Volume) -> None:
+    """The gate's device file is detached lazily, then all its processes are killed."""
+    run_directory = settings.gate_run_directory(made.name)
+    counters = read_counters(run_directory)
+    assert counters is not None
+    subprocess.run(["umount", "--lazy", str(run_directory / "device")], check=True)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in (counters.keeper_pid, counters.worker_pid):
+            os.kill(pid, number)
+    wait_until(lambda: not living_processes(run_directory))
+
+
+def _take(device: str, image: Path) -> None:
+    while not attach_to(device, image):
+        pass

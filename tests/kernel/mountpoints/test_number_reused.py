@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,25 +16,18 @@ from holdfast.system.mounts.mount_table import mount_at
 from holdfast.system.storage.filesystem import make_filesystem
 from holdfast.system.storage.loop import loop_devices_of
 from tests.faults.fuse_leg import FuseLeg
+from tests.faults.own_loop import own_loop
 from tests.kernel.mountpoints.bench import SIZES, MountBench, run
 from tests.waiting import wait_until
 
-_REMOVE = 0x4C81  # LOOP_CTL_REMOVE of <linux/loop.h>
-_FIRST_NUMBER = 4000
 _MOST_MOUNTS = 30
 
 
 @pytest.fixture
 def device() -> Iterator[str]:
     """A loop device that nobody gets who asks for a free one."""
-    number = _FIRST_NUMBER + os.getpid()
-    yield f"/dev/loop{number}"
-    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            fcntl.ioctl(control, _REMOVE, number)
-    finally:
-        os.close(control)
+    with own_loop() as device:
+        yield device
 
 
 @pytest.mark.parametrize("filesystem", ["ext4", "btrfs"])

@@ -143,7 +143,7 @@ def detach_loops_in(folder: Path) -> None:
     for loop in loop_devices():
         if Path(loop.backing_file).parent == folder:
             with suppress(InUse):
-                detach_loop(loop.device, loop.backing_file)
+                detach_loop(loop)
 
 
 class Heartbeat:

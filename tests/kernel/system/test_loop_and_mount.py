@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -23,9 +24,14 @@ from holdfast.system.storage.filesystem import (
 from holdfast.system.storage.loop import (
     attach_loop,
     detach_loop,
+    just_attached,
+    keep_attached,
+    loop_device_at,
     loop_devices_of,
     set_loop_capacity,
 )
+from tests.faults.mounting import attach_to
+from tests.faults.own_loop import own_loop
 
 
 def sparse(path: Path, size_bytes: int) -> Path:
@@ -45,22 +51,43 @@ def test_attaching_twice_gives_the_same_device(tmp_path: Path) -> None:
         (found,) = loop_devices_of(image)
         assert found.deleted
     finally:
-        assert not detach_loop(device, tmp_path / "another"), "it has another file"
-        assert detach_loop(device, image)
-    assert not detach_loop(device, image)
+        (found,) = loop_devices_of(image)
+        assert detach_loop(found)
+    assert not detach_loop(found)
     assert not loop_devices_of(image)
+    assert loop_device_at(device) != found
+
+
+def test_what_got_the_number_since_is_not_touched(tmp_path: Path) -> None:
+    """Not even where it is a file of the same name."""
+    image = sparse(tmp_path / "image", 16 << 20)
+    with own_loop() as device:
+        assert attach_to(device, image)
+        (before,) = loop_devices_of(image)
+        assert detach_loop(before)
+        image.unlink()
+        sparse(image, 16 << 20)
+        assert attach_to(device, image)
+        try:
+            assert not detach_loop(before)
+            assert not keep_attached(before)
+            (now,) = loop_devices_of(image)
+            assert now.device == device
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=True)
 
 
 def test_an_open_device_is_not_detached_silently(tmp_path: Path) -> None:
     image = sparse(tmp_path / "image", 16 << 20)
     device = attach_loop(image)
+    (found,) = loop_devices_of(image)
     descriptor = os.open(device, os.O_RDONLY)
     try:
         with pytest.raises(InUse, match="still open"):
-            detach_loop(device, image)
+            detach_loop(found)
     finally:
         os.close(descriptor)
-    assert not detach_loop(device, image)
+    assert not detach_loop(found)
 
 
 def test_an_absent_file_is_an_error_in_losetups_words(tmp_path: Path) -> None:
@@ -105,7 +132,7 @@ def test_a_mounted_file_system_grows_online(tmp_path: Path, name: str) -> None:
         assert not unmount(point)
         assert check_filesystem(name, device).clean
     finally:
-        detach_loop(device, image)
+        detach_loop(just_attached(device))
 
 
 def test_an_unmounted_ext4_grows_too(tmp_path: Path) -> None:
@@ -124,4 +151,4 @@ def test_an_unmounted_ext4_grows_too(tmp_path: Path) -> None:
             unmount(tmp_path)
         assert check_filesystem("ext4", device).clean
     finally:
-        detach_loop(device, image)
+        detach_loop(just_attached(device))

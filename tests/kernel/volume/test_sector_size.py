@@ -18,6 +18,7 @@ from holdfast.model.volume import Volume
 from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.system.storage.block import sector_bytes
+from holdfast.system.storage.loop import detach_loop, just_attached
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.restoration.bench import mounted
@@ -155,9 +156,10 @@ def _pages_only(ram_directory: Path) -> Iterator[Path]:
         ["losetup", "--find", "--show", "--sector-size=4096", str(image)],
         check=True, capture_output=True, text=True,
     ).stdout.strip()  # fmt: skip
+    made = just_attached(device)
     try:
         subprocess.run(["mkfs.ext4", "-q", device], check=True)
         with mounted(device, ram_directory / "below") as folder:
             yield folder
     finally:
-        subprocess.run(["losetup", "--detach", device], check=False)
+        detach_loop(made)

@@ -8,7 +8,9 @@ their path, or the file's inode, says so; numbers of loop devices are used again
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -23,6 +25,7 @@ from holdfast.system.storage.loop import (
     LoopDevice,
     attach_loop,
     detach_loop,
+    loop_device_at,
     loop_devices,
     loop_devices_of,
     set_loop_capacity,
@@ -41,8 +44,6 @@ from holdfast.volumes.gate_device.loop_on_fuse.device_file import (
     volume_of_device_file,
 )
 from holdfast.volumes.gate_device.protocol import ShownGate, Unanswered
-
-_LOOP_DEVICES = "/dev/loop"
 
 
 class LoopOnFuse:
@@ -89,7 +90,7 @@ class LoopOnFuse:
         """As the protocol says."""
         for loop in _loops(settings, name):
             try:
-                detach_loop(loop.device, loop.backing_file)
+                detach_loop(loop)
             except InUse as error:
                 raise InUse(
                     f"{loop.device} of {name} is still open",
@@ -98,8 +99,8 @@ class LoopOnFuse:
 
     def gate_behind(self, settings: Settings, path: str) -> ShownGate | None:
         """As the protocol says; of a loop device the gate that its backing file shows."""
-        loops = _loops_at(path) if path.startswith(_LOOP_DEVICES) else ()
-        file = loops[0].backing_file if loops else path
+        loop = loop_device_at(path)
+        file = loop.backing_file if loop is not None else path
         name = volume_of_device_file(settings, file)
         if name is not None:
             return ShownGate(name, is_ours=True)
@@ -136,12 +137,12 @@ class LoopOnFuse:
         for loop in find_abandoned(settings, name).loops:
             if loop not in named:
                 with suppress(InUse):
-                    detach_loop(loop.device, loop.backing_file)
+                    detach_loop(loop)
                     done.append(f"detached {loop.device} from the dead gate of {name}")
         device_file = device_file_of(settings, name)
         for loop in named:
             try:
-                detach_loop(loop.device, loop.backing_file)
+                detach_loop(loop)
                 done.append(f"detached {loop.device} from the dead {device_file}")
             except InUse:
                 done.append(f"{loop.device} detaches when its last user closes it")
@@ -149,22 +150,16 @@ class LoopOnFuse:
             done.append(dismount_dead_path(str(device_file)))
         return done
 
-    def is_orphan(self, device: str) -> bool:
+    def orphan(self, device: str) -> Callable[[], object] | None:
         """As the protocol says: somebody detached the file lazily."""
-        return any(loop.backing_file in NAMELESS for loop in _loops_at(device))
-
-    def close_orphan(self, device: str) -> None:
-        """As the protocol says."""
-        for loop in _loops_at(device):
-            detach_loop(loop.device, loop.backing_file)
+        loop = loop_device_at(device)
+        if loop is None or loop.backing_file not in NAMELESS:
+            return None
+        return partial(detach_loop, loop)
 
 
 def _loops(settings: Settings, name: str) -> list[LoopDevice]:
     return loop_devices_of(device_file_of(settings, name))
-
-
-def _loops_at(device: str) -> list[LoopDevice]:
-    return [loop for loop in loop_devices() if loop.device == device]
 
 
 def _dismount_copies(number: str, name: str) -> None:
