@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.commands import BenchmarkError
-from benchmarks.subjects import SUBJECTS, remove_folder
+from benchmarks.subjects import SUBJECTS, Ready, Subject, remove_folder
 from benchmarks.workloads import SEQUENTIAL_WRITE, Workload
 
 
@@ -24,6 +24,8 @@ class Comparison:
     figures: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     """Subjects that could not run, with the reason."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Of Holdfast's subjects: which path their gates had, compiled or Python."""
 
     def median(self, workload: str, subject: str) -> float | None:
         """The median over the rounds, or None when it did not run."""
@@ -49,15 +51,11 @@ def compare(
         stack.callback(remove_folder, folder)
         # PostgreSQL's user must be able to come through.
         folder.chmod(0o755)
-        directories: dict[str, Path] = {}
-        for number, name in enumerate(subjects):
-            own = folder / str(number)
-            own.mkdir()
-            try:
-                directories[name] = stack.enter_context(SUBJECTS[name](own))
-            except BenchmarkError as error:
-                comparison.missing[name] = str(error)
-                say(f"{place}: {name} does not run: {error}")
+        ready = set_up(
+            stack, folder, {name: SUBJECTS[name] for name in subjects}, comparison.missing
+        )
+        comparison.paths = {name: each.path for name, each in ready.items() if each.path}
+        directories = {name: each.directory for name, each in ready.items()}
         # Untimed: the first touch of memory and of file blocks is the host's business.
         for name, directory in directories.items():
             with suppress(BenchmarkError):
@@ -70,6 +68,22 @@ def compare(
                 for name in names[first:] + names[:first]:
                     _measure(comparison, workload, name, directories, seconds, turn)
     return comparison
+
+
+def set_up(
+    stack: ExitStack, folder: Path, subjects: dict[str, Subject], missing: dict[str, str]
+) -> dict[str, Ready]:
+    """Those that run here, each in a folder of its own; why the others do not: `missing`."""
+    ready = {}
+    for number, (name, subject) in enumerate(subjects.items()):
+        own = folder / str(number)
+        own.mkdir()
+        try:
+            ready[name] = stack.enter_context(subject(own))
+        except BenchmarkError as error:
+            missing[name] = str(error)
+            say(f"{name} does not run: {error}")
+    return ready
 
 
 def _measure(

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.comparison import Comparison
 from benchmarks.latency import Latency
+from benchmarks.spread import percentile
 from benchmarks.subjects import ONE_LEG, PEERS, PLAIN, QEMU
 from benchmarks.workloads import COLD_READ, CREATE_FILES, DURABLE_WRITE, PGBENCH, WARM_READ
 
@@ -64,7 +65,8 @@ def _verdict(comparison: Comparison, workload: str) -> tuple[str, str]:
 
 def latency_table(latencies: list[Latency]) -> Table:
     """A header, then one row per kind of fault."""
-    rows = [["longest wait of an fdatasync writer", "rounds", "median", "worst", "errors", "goal"]]
+    columns = ("rounds", "median", "p99", "worst", "errors", "goal")
+    rows = [["longest wait of an fdatasync writer", *columns]]
     for latency in latencies:
         if not latency.waits_ms:
             continue
@@ -74,6 +76,7 @@ def latency_table(latencies: list[Latency]) -> Table:
                 latency.name,
                 str(len(latency.waits_ms)),
                 f"{latency.median_ms:.1f} ms",
+                f"{percentile(latency.waits_ms, 99):.1f} ms",
                 f"{latency.worst_ms:.1f} ms",
                 str(latency.errors),
                 f"median <= {latency.goal_ms:.0f} ms: {met}",
@@ -103,15 +106,23 @@ def markdown(table: Table) -> str:
 
 def host() -> dict[str, Any]:
     """What the figures were measured on."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    words = ("describe", "--always", "--dirty", "--exclude=*")
+    command = ["git", "-C", str(Path(__file__).parent), *words]
     commit = subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
+        "machine": _machine(),
         "kernel": platform.release(),
         "processors": os.cpu_count(),
         "python": platform.python_version(),
     }
+
+
+def _machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+    return " ".join(next(names, platform.machine()).split())
 
 
 def notes(comparisons: list[Comparison]) -> list[str]:
@@ -123,6 +134,8 @@ def notes(comparisons: list[Comparison]) -> list[str]:
         "device do not: on disk their cold reads may come from memory.",
     ]
     for comparison in comparisons:
+        for name, path in comparison.paths.items():
+            lines.append(f"{comparison.place}: the path of {name}: {path}")
         for name, reason in comparison.missing.items():
             lines.append(f"{comparison.place}: {name} did not run: {reason}")
     return lines
@@ -145,6 +158,7 @@ def write(
                     for workload, row in one.figures.items()
                 },
                 "missing": one.missing,
+                "paths": one.paths,
             }
             for one in comparisons
         ],

@@ -12,25 +12,40 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import BenchmarkError, run, start, wait_until
+from holdfast.config import Settings
+from holdfast.gate.data.compiled import VARIABLE
 
 IMAGE_BYTES = 1 << 30
 
-Subject = Callable[[Path], AbstractContextManager[Path]]
+
+@dataclass(frozen=True)
+class Ready:
+    """A subject that can be worked on."""
+
+    directory: Path
+    servers: tuple[int, ...] = ()
+    """Processes through which every request goes."""
+    path: str = ""
+    """Of Holdfast: which path its gate has, compiled or Python."""
+
+
+Subject = Callable[[Path], AbstractContextManager[Ready]]
 
 
 @contextmanager
-def plain_loop(folder: Path) -> Iterator[Path]:
+def plain_loop(folder: Path) -> Iterator[Ready]:
     """The image itself under the loop device: nothing of ours in between."""
     with _mounted(make_image(folder), folder / "mount") as directory:
-        yield directory
+        yield Ready(directory)
 
 
 @contextmanager
-def qemu_export(folder: Path) -> Iterator[Path]:
+def qemu_export(folder: Path) -> Iterator[Ready]:
     """qemu-storage-daemon's FUSE export. For speed only: under a direct-I/O loop device several
     writes at once overwrite each other's data (a file system made through it does not mount), so
     the file system is made before the export begins."""
@@ -44,11 +59,11 @@ def qemu_export(folder: Path) -> Iterator[Path]:
         log=folder / "log",
     )
     with serving(served, [daemon]), _mounted(served, folder / "mount", False) as directory:
-        yield directory
+        yield Ready(directory, (daemon.pid,))
 
 
 @contextmanager
-def nbdkit_fuse(folder: Path) -> Iterator[Path]:
+def nbdkit_fuse(folder: Path) -> Iterator[Ready]:
     """nbdkit's file plugin, shown as a file by nbdfuse."""
     image, served, socket = make_image(folder), folder / "served", folder / "socket"
     served.touch()
@@ -60,16 +75,28 @@ def nbdkit_fuse(folder: Path) -> Iterator[Path]:
         wait_until(socket.exists, "nbdkit's socket")
         fuse = start("nbdfuse", served, f"nbd+unix:///?socket={socket}", log=folder / "log")
         stack.enter_context(serving(served, [fuse]))
-        yield stack.enter_context(_mounted(served, folder / "mount"))
+        directory = stack.enter_context(_mounted(served, folder / "mount"))
+        yield Ready(directory, (server.pid, fuse.pid))
 
 
-def holdfast(legs: int, journal: str) -> Subject:
-    """A Holdfast volume with so many legs, made and removed by its own commands."""
+COMPILED, PYTHON = "compiled", "Python"
+
+
+def holdfast(legs: int, journal: str, path: str = "") -> Subject:
+    """A Holdfast volume with so many legs, made and removed by its own commands.
+
+    `path` is COMPILED or PYTHON, or empty: as the environment says.
+    """
 
     @contextmanager
-    def subject(folder: Path) -> Iterator[Path]:
-        with HoldfastVolume(folder, [_leg_url(folder, n) for n in range(legs)], journal) as volume:
-            yield volume.directory
+    def subject(folder: Path) -> Iterator[Ready]:
+        urls = [_leg_url(folder, number) for number in range(legs)]
+        with HoldfastVolume(folder, urls, journal, path=path) as volume:
+            gate = volume.show()["gate"]
+            has = COMPILED if gate["compiled"] else PYTHON
+            if path not in ("", has):
+                raise BenchmarkError(f"the gate's path is {has}: see `holdfast doctor`")
+            yield Ready(volume.directory, (gate["keeper_pid"], gate["worker_pid"]), has)
 
     return subject
 
@@ -86,10 +113,13 @@ class HoldfastVolume:
         journal: str = "unflushed",
         size_bytes: int = IMAGE_BYTES,
         options: tuple[str, ...] = (),
+        path: str = "",
     ) -> None:
         self.folder = folder
         self.directory = folder / "mount"
         self.environment = {"HOLDFAST_HOME": str(folder / "home")}
+        if path:
+            self.environment[VARIABLE] = "0" if path == PYTHON else "1"
         legs = [f"--leg={url}" for url in leg_urls]
         place = [f"--size={size_bytes >> 20}M", f"--mount={self.directory}"]
         self._creation = [*place, f"--journal={journal}", *legs, *options]
@@ -112,6 +142,11 @@ class HoldfastVolume:
         """Run `holdfast ...` on this home. Raises BenchmarkError."""
         program = Path(sys.executable).with_name("holdfast")
         return run(program, *words, environment=self.environment)
+
+    @property
+    def run_directory(self) -> Path:
+        """Of its gate."""
+        return Settings(home=self.folder / "home").gate_run_directory(self.name)
 
     def show(self) -> dict[str, Any]:
         """`volume show --json`."""

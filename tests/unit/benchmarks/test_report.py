@@ -52,11 +52,17 @@ def test_a_subject_that_did_not_run_is_named_and_has_no_verdict() -> None:
     assert f"ram: {ONE_LEG} did not run: no /dev/fuse" in notes([one])
 
 
+def test_the_path_of_a_gate_is_named() -> None:
+    one = comparison(600.0)
+    one.paths[ONE_LEG] = "compiled"
+    assert f"ram: the path of {ONE_LEG}: compiled" in notes([one])
+
+
 def test_waits_are_judged_by_their_median() -> None:
     _, row = latency_table([Latency("fault", [5.0, 30.0, 8.0], 0, goal_ms=10.0)])
-    assert row == ["fault", "3", "8.0 ms", "30.0 ms", "0", "median <= 10 ms: met"]
+    assert row == ["fault", "3", "8.0 ms", "30.0 ms", "30.0 ms", "0", "median <= 10 ms: met"]
     _, row = latency_table([Latency("fault", [11.0], 2, goal_ms=10.0)])
-    assert row[4:] == ["2", "median <= 10 ms: missed"]
+    assert row[5:] == ["2", "median <= 10 ms: missed"]
 
 
 def test_tables_are_aligned() -> None:
