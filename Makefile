@@ -41,8 +41,8 @@ format: $(DEVELOPMENT) ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEVELOPMENT) ## against a plain loop device and two peers, in one run
-	$(AS_ROOT) $(BIN)/python -m benchmarks
+bench: $(DEVELOPMENT) ## against a plain loop device and two peers, in one run; ARGUMENTS="--help"
+	$(AS_ROOT) $(BIN)/python -m benchmarks $(ARGUMENTS)
 
 clean: ## forget .venv and every cache
 	rm -rf $(VENV) build *.egg-info holdfast/gate/data/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
