@@ -1,4 +1,5 @@
-"""FUSE connections from outside: one more copy of the descriptor, and ending one by its number.
+"""FUSE connections from outside: one more copy of the descriptor; by its number, what waits for
+one, and its end.
 
 Must never import the code under test.
 """
@@ -13,16 +14,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PIDFD_GETFD = 438  # pidfd_getfd(2), the same on every processor
-_PROGRAM = (
-    "mount -t fusectl fusectl /sys/fs/fuse/connections;"
-    ' [ ! -e "/sys/fs/fuse/connections/$1" ] || echo 1 >"/sys/fs/fuse/connections/$1/abort"'
+_APART = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
+_ENTER = (
+    "cd /sys/fs/fuse/connections;"
+    " mountpoint -q . || { mount -t fusectl fusectl . && cd /sys/fs/fuse/connections; };"
+    ' [ -d "$1" ] || exit 0; cd "$1";'
 )
+"""Nothing is printed, and nothing done, where there is no such connection (any more)."""
 
 
 def abort_connection(number: int) -> None:
     """What waits for its server fails from now on; for the end of a test whose gate cannot end."""
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _PROGRAM, "sh"]
-    subprocess.run([*command, str(number)], check=True, timeout=20)
+    _tell(number, "echo 1 >abort")
+
+
+def waiting_requests(number: int) -> int:
+    """How many requests its server has not answered."""
+    return int(_tell(number, "cat waiting") or 0)
+
+
+def _tell(number: int, command: str) -> str:
+    """Run it in the connection's directory, where fusectl is mounted for it if need be."""
+    program = [*_APART, f"{_ENTER} {command}", "sh", str(number)]
+    return subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, timeout=20).stdout
 
 
 @contextmanager

@@ -22,7 +22,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.gate.processes.remains import living_processes
 from holdfast.volumes.recover import recover
-from tests.faults.connection import abort_connection, copied_connection
+from tests.faults.connection import abort_connection, copied_connection, waiting_requests
 from tests.resume.killing import is_whole, keeper, worker
 from tests.waiting import wait_until
 
@@ -149,6 +149,7 @@ def test_what_hangs_all_the_same_is_freed(settings: Settings, alone: Callable[..
     with copied_connection(keeper(gate.run_directory)):
         gate.kill()
         wait_until(lambda: living_processes(gate.run_directory) == [])
+        wait_until(lambda: waiting_requests(gate.connection) > 0, "nothing waits for it")
         assert any("requests waited" in line for line in recover(settings))
         gate.end()
     assert recover(settings) == []
