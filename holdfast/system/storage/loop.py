@@ -213,7 +213,7 @@ def detach_loop(loop: LoopDevice) -> bool:
     if not in_expendable_child(lambda: _clear(loop), _ATTACH_SECONDS, loop.device):
         return False
     deadline = time.monotonic() + _DETACH_SECONDS
-    while _is_attached(loop):
+    while is_attached(loop):
         if time.monotonic() > deadline:
             raise InUse(
                 f"{loop.device} is still open",
@@ -245,7 +245,7 @@ def _open_attached(loop: LoopDevice) -> int | None:
         descriptor = os.open(loop.device, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    if _sequence_behind(descriptor) == loop.sequence and _is_attached(loop):
+    if _sequence_behind(descriptor) == loop.sequence and is_attached(loop):
         return descriptor
     os.close(descriptor)
     return None
@@ -261,7 +261,8 @@ def _sequence_behind(descriptor: int) -> int:
     return sequence
 
 
-def _is_attached(loop: LoopDevice) -> bool:
+def is_attached(loop: LoopDevice) -> bool:
+    """Whether this attachment is still there. Does not block."""
     now = loop_device_at(loop.device)
     if now is None:
         return False

@@ -19,7 +19,8 @@ from holdfast.system.storage.loop import LoopDevice, loop_devices
 from holdfast.system.storage.loop_backing import ASK_SECONDS, backing_identities, devices_showing
 from holdfast.system.storage.loop_note import note_filesystem, noted_filesystem
 from tests.faults.hanging_loop import Where, hanging_loop
-from tests.faults.mounting import unmount
+from tests.faults.mounting import attach_to, unmount
+from tests.faults.own_loop import own_loop
 from tests.hanging_reader import hanging_reader
 from tests.waiting import wait_until
 
@@ -135,7 +136,8 @@ def test_one_that_cannot_be_opened_may_show_anything(
     with hanging_loop(disk_directory, Where.ELSEWHERE) as device:
         reader = hanging_reader(device)
         assert _shown(image) == [], "whoever writes to it would have it open"
-        with _written(image), pytest.raises(DeadlinePassed, match=f"{device} did not say"):
+        told = f"{device} did not say .* is in state D, in .*open"
+        with _written(image), pytest.raises(DeadlinePassed, match=told):
             devices_showing(image)
         ours = attach(image)
         assert _shown(image) == [ours], "who writes to it is found"
@@ -213,6 +215,25 @@ def test_who_was_killed_has_not_answered(
     _tool(ram_directory / "bin", monkeypatch, "kill -KILL $$")
     with pytest.raises(DeadlinePassed, match=f"{device} did not say"):
         devices_showing(image, _alone(device))
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["echo; exec >&- 2>&-; sleep 1", "kill -STOP $$"],
+    ids=["told, on a busy host", "the one who asks stands still"],
+)
+def test_one_that_is_detached_meanwhile_shows_nothing(
+    image: Path, ram_directory: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """losetup tells it by an empty line, and ends a moment after that."""
+    other = ram_directory / "other.img"
+    shutil.copy(image, other)
+    losetup = shutil.which("losetup")
+    with own_loop() as device, _written(image):
+        assert attach_to(device, other)
+        alone = _alone(device)
+        _tool(ram_directory / "bin", monkeypatch, f"{losetup} --detach $device; {ending}")
+        assert devices_showing(image, alone) == []
 
 
 def test_whoever_writes_to_the_file_may_let_go_of_it_while_others_are_asked(
