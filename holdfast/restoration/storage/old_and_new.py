@@ -7,7 +7,6 @@ namespace.
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 from holdfast.adopted.nameless_image import kept_device
 from holdfast.adopted.source import mountable_source
@@ -18,7 +17,7 @@ from holdfast.gate.members.configuration import load_configuration
 from holdfast.model.volume import Volume
 from holdfast.restoration.storage.directory import NEW_GATE, OLD_GATE, directory_of
 from holdfast.system.files.durable import sync_directory
-from holdfast.system.storage.loop import detach_loop, loop_devices_of
+from holdfast.system.storage.loop import detach_loop, detaches_by_itself, loop_devices_of
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.stack.bring_up import bring_up as bring_up_gate
 
@@ -47,19 +46,10 @@ def take_down(settings: Settings, volume: Volume) -> None:
     if path:
         kept = kept_device(path, volume.adoption.points)  # the only way to an image without a name
         for loop in loop_devices_of(path):
-            # One that detaches by itself may be another file's by the time we come to it.
             if detaches_by_itself(loop.device) or loop.device == kept:
                 continue
             with suppress(HoldfastError):  # somebody else looks at it: it is freed with them
                 detach_loop(loop)
-
-
-def detaches_by_itself(device: str) -> bool:
-    """Whether a loop device is let go of with its last user, or was already."""
-    try:
-        return Path(f"/sys/block/{Path(device).name}/loop/autoclear").read_text().strip() == "1"
-    except OSError:
-        return True
 
 
 def put_new_gate_in_place(settings: Settings, identifier: str, name: str) -> None:

@@ -119,12 +119,13 @@ def loop_devices_of(backing_file: str | os.PathLike[str]) -> list[LoopDevice]:
 def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SECTOR_BYTES) -> str:
     """Attach the file to a free loop device with direct I/O and return `/dev/loopN`.
 
-    Idempotent: a device that has this file already is returned. Raises CommandFailed, also when
-    the file does not allow direct I/O (double caching would break our durability).
+    Idempotent: a device that has this file already is returned, and stays, also where it was to be
+    detached with its last user. Asks the file. Raises OSError, CommandFailed, also when the file
+    does not allow direct I/O (double caching would break our durability).
     """
     path = str(Path(backing_file).parent.resolve() / Path(backing_file).name)
     for existing in loop_devices_of(path):
-        if not existing.deleted:
+        if not existing.deleted and _stays(existing):
             return existing.device
     found = run(
         ["losetup", "--find", "--show", "--direct-io=on", f"--sector-size={sector_bytes}", path],
@@ -139,6 +140,23 @@ def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SEC
             "The file system below it lacks O_DIRECT: use another one.",
         )
     return device
+
+
+def _stays(loop: LoopDevice) -> bool:
+    try:
+        return not detaches_by_itself(loop.device) or keep_attached(loop)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # it is just going
+            return False
+        raise
+
+
+def detaches_by_itself(device: str) -> bool:
+    """Whether a loop device is let go of with its last user, or was already."""
+    try:
+        return (_SYS_BLOCK / Path(device).name / "loop/autoclear").read_text().strip() == "1"
+    except OSError:
+        return True
 
 
 def just_attached(device: str) -> LoopDevice:

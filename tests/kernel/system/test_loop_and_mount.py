@@ -90,6 +90,21 @@ def test_an_open_device_is_not_detached_silently(tmp_path: Path) -> None:
     assert not detach_loop(found)
 
 
+def test_attached_again_it_stays_when_who_had_it_open_closes_it(tmp_path: Path) -> None:
+    image = sparse(tmp_path / "image", 16 << 20)
+    device = attach_loop(image)
+    (found,) = loop_devices_of(image)
+    descriptor = os.open(device, os.O_RDONLY)
+    try:
+        with pytest.raises(InUse, match="still open"):
+            detach_loop(found)
+        assert attach_loop(image) == device
+    finally:
+        os.close(descriptor)
+    assert loop_devices_of(image) == [found]
+    assert detach_loop(found)
+
+
 def test_an_absent_file_is_an_error_in_losetups_words(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="No such file"):
         attach_loop(tmp_path / "absent")
