@@ -23,6 +23,7 @@ from holdfast.applications.tasks import Table, tables
 from holdfast.applications.watches import settle_watches
 from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.model.mountpoint import MountPoint
+from holdfast.system.children.expendable import who_asks
 from holdfast.system.proc import ProcessFacts
 
 _AT_ONCE = 500
@@ -34,12 +35,13 @@ def find_users(mounts: Sequence[MountPoint], *, ourselves: bool = False) -> list
     """Every process that uses the file systems of these mounts, with each handle, by pid.
 
     All their mounts count, in all namespaces, also those that are not given. Does not block on
-    storage: a few seconds at most, when it hangs. `ourselves`: list this process too.
+    storage: a few seconds at most, when it hangs. `ourselves`: list this process too, and those for
+    which it looks as their child.
     """
     if not mounts:
         return []
     places = places_of(mounts)
-    skip = frozenset() if ourselves else frozenset({os.getpid()})
+    skip = frozenset() if ourselves else who_asks()
     processes, tables_of, sockets = _looked_at(skip, places)
     seen: list[Sighting] = []
     begun = 0

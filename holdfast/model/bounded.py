@@ -103,15 +103,27 @@ def typed(kind: type[T], values: object) -> T:
     if not isinstance(values, Mapping):
         raise ValueError(f"{_called(values)} where {kind.__name__} must be")
     known = _FIELDS.get(kind) or _FIELDS.setdefault(kind, _fields_of(kind))
+    if values.keys() == known.keys():  # nearly always
+        each = {name: convert(values[name], name) for name, (convert, _) in known.items()}
+        return _made(kind, each)
     if not values.keys() <= known.keys():
         unknown = sorted(str(name) for name in values if name not in known)
         raise ValueError(f"{kind.__name__} has no {unknown[0][:40]!r}")
     found = {name: known[name][0](value, name) for name, value in values.items()}
-    if len(found) < len(known):
-        for name, (_, has_default) in known.items():
-            if name not in found and not has_default:
-                raise ValueError(f"{kind.__name__} lacks {name}")
+    for name, (_, has_default) in known.items():
+        if name not in found and not has_default:
+            raise ValueError(f"{kind.__name__} lacks {name}")
     return kind(**found)
+
+
+def _made(kind: type[T], values: Mapping[str, Any]) -> T:
+    """As the constructor, with values of all fields, in their order; many times quicker where the
+    dataclass is frozen. Records have ten thousands of them."""
+    made = object.__new__(kind)
+    vars(made).update(values)
+    if hasattr(kind, "__post_init__"):
+        made.__post_init__()  # type: ignore[attr-defined]
+    return made
 
 
 def converted(hint: Any, value: object, name: str) -> Any:

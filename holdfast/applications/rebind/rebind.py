@@ -37,8 +37,9 @@ from holdfast.applications.rebind.parking.stopped_process import Processes
 from holdfast.applications.rebind.refusals import explained, not_noted, refuse_blockers
 from holdfast.applications.rebind.replaying.replay import lock_again, put_back
 from holdfast.applications.rebind.scan import judge
-from holdfast.applications.rebind.stopping.all_users import Find, Stopping
+from holdfast.applications.rebind.stopping.all_users import Stopping
 from holdfast.applications.rebind.stopping.regaining import LATE_SECONDS, Regaining
+from holdfast.applications.rebind.stopping.second_look import Find
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
 from holdfast.model.handle import Handle, HandleOutcome, User
 from holdfast.model.mountpoint import MountPoint

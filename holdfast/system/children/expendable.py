@@ -31,6 +31,14 @@ _SOON_MILLISECONDS = 100
 
 _PIPE_READ_BYTES = 1 << 16
 
+_worked_for: list[int] = []
+"""In a child: the processes that wait for its answer."""
+
+
+def who_asks() -> frozenset[int]:
+    """Numbers of this process and, in an expendable child, of those that it works for."""
+    return frozenset({os.getpid(), *_worked_for})
+
 
 def in_expendable_child(
     function: Callable[[], Result],
@@ -59,7 +67,8 @@ def begun_in_expendable_child(
     The result is fetched, once, by calling what this gives. Leaving the context ends the child.
     """
     deadline = time.monotonic() + timeout_seconds
-    child, reading = fork_reporting(lambda writing: _serve(function, writing))
+    asker = os.getpid()
+    child, reading = fork_reporting(lambda writing: _serve(function, writing, asker))
     answered = False
 
     def result() -> Result:
@@ -88,8 +97,9 @@ def begun_in_expendable_child(
         reap(child)
 
 
-def _serve(function: Callable[[], object], writing: int) -> None:
+def _serve(function: Callable[[], object], writing: int, asker: int) -> None:
     """The child: answer through the pipe."""
+    _worked_for.append(asker)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     try:

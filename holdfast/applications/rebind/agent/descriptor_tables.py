@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from holdfast.applications.rebind.agent.batch import closing
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.applications.rebind.tracing.threads import Threads
 from holdfast.system.proc import descriptor_limit, link, names
@@ -136,8 +137,7 @@ class DescriptorChannel:
     def close(self) -> None:
         """Close both ends inside and ours."""
         try:
-            for number in self.inside:
-                close_inside(self._target, number, self._thread_id)
+            close_inside(self._target, self.inside, self._thread_id)
         finally:
             self.forget()
 
@@ -163,14 +163,16 @@ def received_numbers(answer: bytes, most: int) -> tuple[list[int], bool]:
     return numbers, not flags & _MSG_CTRUNC and len(numbers) == most
 
 
-def close_inside(process: CallableProcess, number: int, thread_id: int | None) -> None:
-    """Close a descriptor inside. An error is of what was written to it: it is closed, close(2)."""
-    try:
-        process.call("close", number, thread_id=thread_id)
-    except ProcessLookupError:
-        raise
-    except OSError:
-        pass
+def close_inside(process: CallableProcess, numbers: Iterable[int], thread_id: int | None) -> None:
+    """Close descriptors inside; those in a row with one call. An error is of what was written to
+    one: it is closed, close(2)."""
+    for name, arguments in closing(numbers):
+        try:
+            process.call(name, *arguments, thread_id=thread_id)
+        except ProcessLookupError:
+            raise
+        except OSError:
+            pass
 
 
 class DescriptorTables:
@@ -223,8 +225,7 @@ class DescriptorTables:
             self._channels.popitem()[1].close()
         for thread_id, before in self._before.items():
             # Nobody else could open any while all threads stood.
-            for number in sorted(_numbers(self._process.pid, thread_id) - before):
-                close_inside(self._process, number, thread_id)
+            close_inside(self._process, _numbers(self._process.pid, thread_id) - before, thread_id)
         if self._limit_now() != self._limit:
             self._set_limit(*self._limit)
 

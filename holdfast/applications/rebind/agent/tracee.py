@@ -66,6 +66,12 @@ class Tracee:
         return self._threads.registers
 
     @property
+    def has_run_on(self) -> bool:
+        """Whether any thread has run since all of them stood, to leave what an agent before us
+        has left."""
+        return self._threads.has_run_on
+
+    @property
     def time_budget(self) -> TimeBudget:
         """How long everybody else may have to wait for it."""
         return self._threads.time_budget

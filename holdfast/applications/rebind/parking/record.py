@@ -35,9 +35,13 @@ from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.errors import Blocked, UnreadableRecord
 from holdfast.model.bounded import read_object, typed, whole
 from holdfast.system.boot import boot_id
+from holdfast.system.children.halves import in_halves
 
 VERSION = 2
 """1: each note of an inotify watch has all watches of its instance; 2: only the first one has."""
+
+_MANY_NOTES = 300
+"""To check and write down so many takes longer than to begin a child that does half of it."""
 
 _MOST_BYTES = 1 << 30
 """Of one entry: that of a process with a million open files has half of it."""
@@ -105,7 +109,12 @@ class ParkingRecord:
 
         Raises Blocked when it could not be read again, which names the process; OSError.
         """
-        self._append(b"".join(_checked_line_of(each) for each in processes))
+        count = sum(len(each.notes) for each in processes)
+        is_much = len(processes) > 1 and count >= _MANY_NOTES
+        lines = (
+            in_halves(_checked_line_of, processes) if is_much else map(_checked_line_of, processes)
+        )
+        self._append(b"".join(lines))
 
     def write(self, *entries: dict[str, Any]) -> None:
         """Append entries; they survive our death when this returns.

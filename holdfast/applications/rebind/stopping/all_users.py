@@ -27,11 +27,10 @@ from holdfast.applications.rebind.stopping.order import (
     parents_first,
     serving,
 )
+from holdfast.applications.rebind.stopping.second_look import Find, looking_again
 from holdfast.applications.rebind.tracing.errors import Uncooperative
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
 from holdfast.model.handle import User
-
-Find = Callable[[], Sequence[User]]
 
 MOST_ROUNDS = 10
 """Users that appear while others are stopped are stopped as well; this often it is looked again."""
@@ -75,29 +74,47 @@ class Stopping:
         for _ in range(MOST_ROUNDS):
             if not self._stop_new(deadline_ns, time_budgets) or self._find is None:
                 return
-            self.users = list(self._find())
 
     def living(self) -> list[User]:
         """The stopped processes that have not ended, as far as is known."""
         return [user for user in self.users if user.pid in self._processes]
 
     def _stop_new(self, deadline_ns: int, time_budgets: TimeBudgets) -> bool:
-        """Stop those that are not stopped yet; whether there was any."""
+        """Stop those that are not stopped yet, and look for users again; whether there was any."""
         seized: list[tuple[User, Tracee]] = []
         try:
             new = [user for user in self.users if user.pid not in self._processes]
             for turn in clients_first(parents_first(new), self._servers):
                 self._stop_turn(turn, seized, time_budgets)
-            found = bool(seized)
+            if not seized:
+                return False
             # Not before all of them stand: some may share memory or descriptors.
-            while seized:
-                self._enter_harbour(*seized[0], deadline_ns)
-                seized.pop(0)
+            if self._find is None:
+                self._enter_harbours(seized, deadline_ns)
+            else:
+                self._enter_and_look(seized, self._find, deadline_ns)
         except BaseException:
             for _, tracee in seized:
                 tracee.abandon()
             raise
-        return found
+        return True
+
+    def _enter_and_look(
+        self, seized: list[tuple[User, Tracee]], find: Find, deadline_ns: int
+    ) -> None:
+        """Bring these into their harbours, and find all users again."""
+        tracees = [tracee for _, tracee in seized]
+        with looking_again(find, self.users, len(seized)) as users:
+            self._enter_harbours(seized, deadline_ns)
+            found = users()
+        # Who ran on, to leave the harbour of a dead agent, may have opened something meanwhile.
+        self.users = list(find()) if any(each.has_run_on for each in tracees) else found
+
+    def _enter_harbours(self, seized: list[tuple[User, Tracee]], deadline_ns: int) -> None:
+        """Those that are in are taken out of `seized`. Raises Refused, OSError."""
+        while seized:
+            self._enter_harbour(*seized[0], deadline_ns)
+            seized.pop(0)
 
     def _stop_turn(
         self, users: Sequence[User], seized: list[tuple[User, Tracee]], time_budgets: TimeBudgets

@@ -52,6 +52,8 @@ class Threads:
         self.time_budget = time_budget or TimeBudgets().for_user_of(pid)
         self.uncooperative: Uncooperative | None = None
         """What it did not do when it was asked; nothing more is asked of it then."""
+        self.has_run_on = False
+        """Whether any thread has run since all of them stood."""
         self.start_time = began_at(pid)
         self.registers: dict[int, Registers] = {}
         """Of each stopped thread, as it will go on."""
@@ -164,6 +166,7 @@ class Threads:
 
     def run_on(self, thread_id: int, deadline: float) -> None:
         """Let a stopped thread run a little, and stop it again."""
+        self.has_run_on = True
         self.registers.pop(thread_id, None)
         ptrace.run(thread_id)
         ptrace.interrupt(thread_id)

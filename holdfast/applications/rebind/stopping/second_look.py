@@ -1,0 +1,80 @@
+"""The look at all users again, once those that were known stand still.
+
+What they had was seen while they ran. Whoever stands changes nothing any more, so a child can look
+while the caller brings them into their harbours. It answers with what differs from the first look:
+to hand over ten thousands of handles takes longer than to find them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from holdfast.errors import StorageFailed
+from holdfast.model.handle import Handle, User
+from holdfast.system.children.expendable import begun_in_expendable_child
+
+Find = Callable[[], Sequence[User]]
+
+_MANY = 8
+"""Processes: with fewer of them the harbours are entered before a child has begun to look."""
+
+_LOOK_SECONDS = 60.0
+"""A look gives up what hangs by itself, long before."""
+
+
+@contextmanager
+def looking_again(
+    find: Find, known: Sequence[User], standing: int
+) -> Iterator[Callable[[], list[User]]]:
+    """Look for the users again; calling what this gives waits for the answer, and may be done once.
+
+    `known`: as they were found before. `standing`: how many of them are brought into the harbour
+    meanwhile. Whatever `find` raises is raised when the answer is asked for.
+    """
+    if standing < _MANY:
+        yield lambda: list(find())
+        return
+    look = partial(_differences, find, known)
+    with begun_in_expendable_child(look, _LOOK_SECONDS, "/proc") as answer:
+
+        def users() -> list[User]:
+            try:
+                return _users(answer(), known)
+            except StorageFailed:  # somebody has killed it
+                return list(find())
+
+        yield users
+
+
+_Difference = tuple[User, list[Handle | None]]
+"""A user without its handles, and those; None: the one that was there before, in this place."""
+
+
+def _differences(find: Find, known: Sequence[User]) -> list[_Difference]:
+    """Runs in the child."""
+    before = {user.pid: user.handles for user in known}
+    return [_difference(user, before.get(user.pid, ())) for user in find()]
+
+
+def _difference(user: User, before: Sequence[Handle]) -> _Difference:
+    found: list[Handle | None] = list(user.handles)
+    if len(found) == len(before):
+        found = [None if new == old else new for new, old in zip(found, before, strict=True)]
+    return replace(user, handles=()), found
+
+
+def _users(differences: Sequence[_Difference], known: Sequence[User]) -> list[User]:
+    """The opposite of `_differences`."""
+    before = {user.pid: user.handles for user in known}
+    return [
+        replace(user, handles=tuple(_handles(found, before.get(user.pid, ()))))
+        for user, found in differences
+    ]
+
+
+def _handles(found: Sequence[Handle | None], before: Sequence[Handle]) -> Iterator[Handle]:
+    for place, handle in enumerate(found):
+        yield before[place] if handle is None else handle

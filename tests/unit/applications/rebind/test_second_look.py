@@ -1,0 +1,73 @@
+"""The look of a child at all users: the same users as if we had looked, whatever has changed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from holdfast.applications.rebind.stopping.second_look import looking_again
+from holdfast.errors import Blocked
+from holdfast.model.handle import Application, Handle, HandleKind, User
+
+US = os.getpid()
+MANY = 20
+
+
+def user(pid: int, count: int) -> User:
+    handles = tuple(Handle(HandleKind.FILE, pid, f"/{pid}/{n}", number=n) for n in range(count))
+    return User(pid, 7, "name", "command", 0, Application("name"), (pid,), 1, handles)
+
+
+KNOWN = [user(11, 3), user(12, 2), user(13, 0)]
+
+
+def found_by(now: list[User]) -> list[User]:
+    with looking_again(lambda: now, KNOWN, MANY) as users:
+        return users()
+
+
+def test_nothing_has_changed() -> None:
+    assert found_by(KNOWN) == KNOWN
+
+
+def test_what_is_unchanged_is_not_made_again() -> None:
+    (first, *_) = found_by(KNOWN)
+    assert all(new is old for new, old in zip(first.handles, KNOWN[0].handles, strict=True))
+
+
+def test_a_position_has_changed() -> None:
+    moved = replace(KNOWN[0].handles[1], offset=4096)
+    now = [replace(KNOWN[0], handles=(KNOWN[0].handles[0], moved, KNOWN[0].handles[2])), KNOWN[1]]
+    assert found_by(now) == now
+
+
+@pytest.mark.parametrize("now", [
+    [],
+    [user(14, 2), *KNOWN],
+    [user(11, 4), user(12, 1), user(13, 1)],
+    [replace(KNOWN[0], handles=KNOWN[0].handles[::-1])],
+    [replace(KNOWN[1], state="t", threads=(12, 99))],
+])  # fmt: skip
+def test_users_and_handles_come_and_go(now: list[User]) -> None:
+    assert found_by(now) == now
+
+
+def test_what_the_look_refuses_is_refused() -> None:
+    def find() -> list[User]:
+        raise Blocked("it must not be stopped", "None.")
+
+    with looking_again(find, KNOWN, MANY) as users, pytest.raises(Blocked, match="must not be"):
+        users()
+
+
+def test_a_child_that_is_killed_is_replaced_by_ourselves() -> None:
+    def find() -> list[User]:
+        if os.getpid() != US:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return KNOWN[:1]
+
+    with looking_again(find, KNOWN, MANY) as users:
+        assert users() == KNOWN[:1]
