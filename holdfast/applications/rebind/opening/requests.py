@@ -19,9 +19,10 @@ class Expected(StrEnum):
     ANYTHING = "anything"
 
 
-@dataclass(frozen=True)
+@dataclass
 class OpenRequest:
-    """One open file description that is to be made."""
+    """One open file description that is to be made. Changed by its maker only; not frozen, because
+    to make ten thousands of those takes as long as to open the files."""
 
     key: str
     """Handles with the same key share it."""

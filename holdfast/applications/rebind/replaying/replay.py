@@ -49,11 +49,12 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
     openings = OpenedFiles(opened)
     try:
         turns = _turns(_locked(requests.values()), requests.values())
-        opened.update(opener.open(turns[0], then=turns[1]))
+        opener.begin(turns)
+        opened.update(opener.open(turns[0]))
         take_flocks(processes, opened)
         last = {each.key: pid for pid, mine in requests.items() for each in mine}
         for turn, process in enumerate(all_of, 1):
-            opened.update(opener.open(turns[turn], then=turns[turn + 1]))
+            opened.update(opener.open(turns[turn]))
             with processes.unless_it_ends(process):
                 lines += _put(process, openings, directory)
             keys = [each.key for each in requests[process.pid] if last[each.key] == process.pid]
@@ -92,7 +93,7 @@ def _turns(
     for mine in requests:
         turns.append([each for each in mine if each.key not in keys])
         keys.update(each.key for each in mine)
-    return [*turns, []]
+    return turns
 
 
 def _put(process: StoppedProcess, openings: OpenedFiles, directory: Path) -> list[ReboundHandle]:
@@ -162,7 +163,8 @@ def _requests(
         for each in mine:
             known = found.get(each.key)
             if known is None:
-                found[each.key] = _of_process(each, process, note)
+                found[each.key] = each
+                _complete(each, process, note)
             elif each.locks != known.locks:  # a lock belongs to all who share the description
                 locks = tuple(dict.fromkeys((*known.locks, *each.locks)))
                 found[each.key] = replace(known, locks=locks)
@@ -171,12 +173,12 @@ def _requests(
     return list(found.values()), list(lost.values())
 
 
-def _of_process(request: OpenRequest, process: StoppedProcess, note: HandleNote) -> OpenRequest:
-    """The request with what tells its file from others, and who gets it."""
+def _complete(request: OpenRequest, process: StoppedProcess, note: HandleNote) -> None:
+    """Add what tells its file from others, and who gets it."""
     inside = note.details.inside
-    shows = note.handle.inside[: len(note.handle.inside) - len(inside)].rstrip("/")
-    was = request.was or note.details.was
-    return replace(request, was=was, rights=process.rights, shows=shows)
+    request.shows = note.handle.inside[: len(note.handle.inside) - len(inside)].rstrip("/")
+    request.was = request.was or note.details.was
+    request.rights = process.rights
 
 
 def _with_all_rights(requests: Mapping[int, Sequence[OpenRequest]]) -> dict[int, list[OpenRequest]]:
