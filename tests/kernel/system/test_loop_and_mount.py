@@ -32,6 +32,7 @@ from holdfast.system.storage.loop import (
 )
 from tests.faults.mounting import attach_to
 from tests.faults.own_loop import own_loop
+from tests.waiting import wait_until
 
 
 def sparse(path: Path, size_bytes: int) -> Path:
@@ -67,7 +68,7 @@ def test_what_got_the_number_since_is_not_touched(tmp_path: Path) -> None:
         assert detach_loop(before)
         image.unlink()
         sparse(image, 16 << 20)
-        assert attach_to(device, image)
+        wait_until(lambda: attach_to(device, image), "the device is not free")
         try:
             assert not detach_loop(before)
             assert not keep_attached(before)

@@ -257,22 +257,22 @@ def test_whoever_writes_to_the_file_may_let_go_of_it_while_others_are_asked(
         writer.wait()
 
 
-def test_what_was_noted_counts_for_one_attachment(
-    image: Path, attach: Attach, disk_directory: Path
-) -> None:
+def test_what_was_noted_counts_for_one_attachment(image: Path, disk_directory: Path) -> None:
     other = disk_directory / "other.img"
     shutil.copy(image, other)
-    device = attach(other)
-    assert noted_filesystem(device) is None
-    note_filesystem(device)
-    assert noted_filesystem(device) == other.stat().st_dev != image.stat().st_dev
-    with _written(image):
-        assert _shown(other) == [device]
-        assert devices_showing(image, _alone(device)) == []
-    subprocess.run(["losetup", "--detach", device], check=True)
-    subprocess.run(["losetup", device, str(image)], check=True)
-    assert noted_filesystem(device) is None
-    assert _shown(image) == [device]
+    with own_loop() as device:
+        assert attach_to(device, other)
+        assert noted_filesystem(device) is None
+        note_filesystem(device)
+        assert noted_filesystem(device) == other.stat().st_dev != image.stat().st_dev
+        with _written(image):
+            assert _shown(other) == [device]
+            assert devices_showing(image, _alone(device)) == []
+        subprocess.run(["losetup", "--detach", device], check=True)
+        wait_until(lambda: attach_to(device, image), "the device is not free")
+        assert noted_filesystem(device) is None
+        assert _shown(image) == [device]
+        subprocess.run(["losetup", "--detach", device], check=True)
 
 
 def test_an_ext4_grows_beside_a_mounted_one_that_hangs(
