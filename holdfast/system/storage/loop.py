@@ -187,7 +187,12 @@ def attach_private_loop(
         control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
         for _ in range(_ATTEMPTS):
             device = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
-            loop = os.open(device, access | os.O_CLOEXEC)
+            try:
+                loop = os.open(device, access | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    continue  # somebody was faster, and it is being detached already
+                raise
             try:
                 _configure(loop, backing, (offset_bytes, size_bytes), sector_bytes)
             except OSError as error:
