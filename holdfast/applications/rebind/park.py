@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from holdfast.applications.rebind.agent.steps import Steps, side_by_side, through
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.noting import note_execution, note_handles
 from holdfast.applications.rebind.old_files import add_what_kernel_remembers, inspecting_old_files
@@ -86,11 +87,16 @@ def park_handles(processes: Processes) -> None:
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 process.tracee.set_parked(True)
-        for process in list(processes.values()):
-            with processes.unless_it_ends(process):
-                for kind, driver in DRIVERS.items():
-                    notes = process.notes_of(kind)
-                    if notes:
-                        driver.park(process, notes, placeholders)
+        side_by_side([_parking(processes, each, placeholders) for each in processes.values()])
     finally:
         placeholders.close()
+
+
+def _parking(
+    processes: Processes, process: StoppedProcess, placeholders: Placeholders
+) -> Steps[None]:
+    with processes.unless_it_ends(process):
+        for kind, driver in DRIVERS.items():
+            notes = process.notes_of(kind)
+            if notes:
+                yield from through(driver.park(process, notes, placeholders))

@@ -24,6 +24,7 @@ from holdfast.applications.rebind.agent.batch import (
     table_of,
 )
 from holdfast.applications.rebind.agent.harbour import ROOM_BYTES, SCRATCH_BYTES, Harbour
+from holdfast.applications.rebind.agent.steps import Steps, to_end
 from holdfast.applications.rebind.agent.x86_64 import CALL
 from holdfast.applications.rebind.tracing.detaching import LET_GO_SECONDS
 from holdfast.applications.rebind.tracing.errors import gone
@@ -52,7 +53,7 @@ LEAST_RESULT = -4095
 """MAX_ERRNO of linux/err.h: results from here to -1 are errors."""
 
 
-def make_call(threads: Threads, thread_id: int, wanted: Registers) -> int:
+def making_call(threads: Threads, thread_id: int, wanted: Registers) -> Steps[int]:
     """Let a thread make the system call for which its registers were prepared; the raw result.
 
     Raises ProcessLookupError when the process has ended; Uncooperative when the thread does
@@ -60,19 +61,22 @@ def make_call(threads: Threads, thread_id: int, wanted: Registers) -> int:
     to the code gets no other one out of it.
     """
     threads.check()
-    begun = time.monotonic()
-    deadline = begun + threads.time_budget.limit_seconds
+    limit_seconds, waited_seconds = threads.time_budget.limit_seconds, 0.0
     entered = False
     computing = _Computing(thread_id)
     ptrace.go_on(thread_id)
     try:
+        yield
         while True:
-            now = time.monotonic()
-            stop = ptrace.wait_for_call(thread_id, min(deadline, now + _LOOK_SECONDS))
+            begun = time.monotonic()
+            soon = begun + min(limit_seconds - waited_seconds, _LOOK_SECONDS)
+            stop = ptrace.wait_for_call(thread_id, soon)
+            waited_seconds += time.monotonic() - begun
             if stop is not None and stop.ended:
                 raise gone(threads.pid)
-            if now >= deadline or (stop is None and not entered and computing.goes_on()):
-                raise threads.give_up(thread_id, f"make a system call in {now - begun:.1f} s")
+            is_late = waited_seconds >= limit_seconds
+            if is_late or (stop is None and not entered and computing.goes_on()):
+                raise threads.give_up(thread_id, f"make a system call in {waited_seconds:.1f} s")
             if stop is None:
                 continue
             if stop.at_call:
@@ -85,8 +89,9 @@ def make_call(threads: Threads, thread_id: int, wanted: Registers) -> int:
                     raise threads.give_up(thread_id, "make the system call that it was to make")
                 entered = True
             ptrace.go_on(thread_id, stop.signal)
+            yield
     finally:
-        threads.time_budget.spend(time.monotonic() - begun)
+        threads.time_budget.spend(waited_seconds)
 
 
 class _Computing:
@@ -167,24 +172,30 @@ class Calls:
 
     def call(self, name: str, arguments: tuple[int, ...], thread_id: int | None = None) -> int:
         """Make one system call; its result. Raises OSError with its errno."""
-        return self._call_at(self.harbour.call, name, arguments, thread_id)
+        return to_end(self.calling(name, arguments, thread_id))
+
+    def calling(
+        self, name: str, arguments: tuple[int, ...], thread_id: int | None = None
+    ) -> Steps[int]:
+        """As `call`, in steps."""
+        return self._calling_at(self.harbour.call, name, arguments, thread_id)
 
     def call_with_code(self, code: bytes, name: str, arguments: tuple[int, ...]) -> int:
         """Make one system call with this code behind it, in the harbour's room."""
         whole = CALL.with_values({}) + code
         assert len(whole) <= ROOM_BYTES
         self._threads.memory.write(self.harbour.room, whole)
-        return self._call_at(self.harbour.room, name, arguments, None)
+        return to_end(self._calling_at(self.harbour.room, name, arguments, None))
 
-    def _call_at(
+    def _calling_at(
         self, address: int, name: str, arguments: tuple[int, ...], thread_id: int | None
-    ) -> int:
+    ) -> Steps[int]:
         self._threads.check()
         thread_id = thread_id or self._threads.executor
         registers = self._waiting(thread_id)
         registers.prepare_call(address, number_of(name, LAYOUT.machine), arguments)
         ptrace.set_registers(thread_id, registers)
-        result = make_call(self._threads, thread_id, registers)
+        result = yield from making_call(self._threads, thread_id, registers)
         error = failure(self._threads, name, result)
         if error is not None:
             raise error
@@ -192,16 +203,16 @@ class Calls:
 
     # --- many calls -----------------------------------------------------------------------------
 
-    def call_many(
+    def calling_many(
         self, calls: Sequence[tuple[str, tuple[int, ...]]], thread_id: int | None = None
-    ) -> list[int]:
+    ) -> Steps[list[int]]:
         """Make system calls one after another; their raw results (negative: an error number)."""
         thread_id = thread_id or self._threads.executor
         if self._is_filtered(thread_id):
             return [self._call_raw(name, arguments, thread_id) for name, arguments in calls]
         results: list[int] = []
         for begin in range(0, len(calls), MOST_CALLS):
-            results += self._call_batch(calls[begin : begin + MOST_CALLS], thread_id)
+            results += yield from self._calling_batch(calls[begin : begin + MOST_CALLS], thread_id)
         return results
 
     def _is_filtered(self, thread_id: int) -> bool:
@@ -219,9 +230,9 @@ class Calls:
         except OSError as error:
             return -(error.errno or errno.EIO)
 
-    def _call_batch(
+    def _calling_batch(
         self, calls: Sequence[tuple[str, tuple[int, ...]]], thread_id: int
-    ) -> list[int]:
+    ) -> Steps[list[int]]:
         threads, harbour = self._threads, self.harbour
         threads.check()
         table = harbour.scratch + SCRATCH_BYTES // 4
@@ -236,6 +247,7 @@ class Calls:
         threads.memory.write(harbour.data, struct.pack("<Qq", 1, later_ns))
         ptrace.set_registers(thread_id, registers)
         ptrace.run(thread_id)
+        yield
         self._await_batch(table, thread_id)
         self._keep_what_left(thread_id)
         ptrace.set_registers(thread_id, self._waiting(thread_id))

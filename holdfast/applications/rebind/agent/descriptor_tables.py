@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from holdfast.applications.rebind.agent.batch import closing
+from holdfast.applications.rebind.agent.steps import Steps, to_end
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.applications.rebind.tracing.threads import Threads
 from holdfast.system.proc import descriptor_limit, link, names
@@ -47,6 +48,9 @@ class CallableProcess(Protocol):
     def scratch(self) -> int: ...
 
     def call(self, name: str, *arguments: int, thread_id: int | None = None) -> int: ...
+    def calling(
+        self, name: str, *arguments: int, thread_id: int | None = None
+    ) -> Steps[int]: ...
     def read(self, address: int, length: int) -> bytes: ...
     def write(self, address: int, data: bytes) -> None: ...
     def allow_more_descriptors(self) -> bool: ...
@@ -64,12 +68,12 @@ class DescriptorChannel:
         """Numbers of the socket pair in the process, from the first time that one is needed."""
         self._socket: socket.socket | None = None
 
-    def _connected(self) -> socket.socket:
+    def _connecting(self) -> Steps[socket.socket]:
         if self._socket is None:
             base, thread_id = self._target.scratch, self._thread_id
             arguments = (socket.AF_UNIX, _SOCKET_TYPE, 0, base)
             try:
-                self._target.call("socketpair", *arguments, thread_id=thread_id)
+                yield from self._target.calling("socketpair", *arguments, thread_id=thread_id)
             except OSError as error:
                 if error.errno != errno.EMFILE or not self._target.allow_more_descriptors():
                     raise
@@ -101,16 +105,21 @@ class DescriptorChannel:
 
         Raises OSError EMFILE when the process may not have so many.
         """
+        return to_end(self.giving(descriptors))
+
+    def giving(self, descriptors: Sequence[int]) -> Steps[list[int]]:
+        """As `give`, in steps: with the first of them the first `MOST_AT_ONCE` are on their way."""
         numbers: list[int] = []
         for begin in range(0, len(descriptors), MOST_AT_ONCE):
-            numbers += self._give(descriptors[begin : begin + MOST_AT_ONCE])
+            numbers += yield from self._giving(descriptors[begin : begin + MOST_AT_ONCE])
         return numbers
 
-    def _give(self, descriptors: Sequence[int]) -> list[int]:
+    def _giving(self, descriptors: Sequence[int]) -> Steps[list[int]]:
         count = len(descriptors)
         ancillary = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
         try:
-            self._connected().sendmsg([b"d"], [ancillary], socket.MSG_DONTWAIT)
+            ours = yield from self._connecting()
+            ours.sendmsg([b"d"], [ancillary], socket.MSG_DONTWAIT)
         except (BlockingIOError, ConnectionError) as error:
             raise self._target.give_up("take descriptors") from error
         base = self._target.scratch
@@ -120,7 +129,7 @@ class DescriptorChannel:
         header = struct.pack("<QQQQQQQ", 0, 0, vector, 1, control, control_bytes, 0)
         self._target.write(base, header.ljust(64, b"\0") + struct.pack("<QQ", payload, 1))
         try:
-            self._target.call(
+            yield from self._target.calling(
                 "recvmsg", self.inside[0], base, _RECEIVE_FLAGS, thread_id=self._thread_id
             )
         except BlockingIOError as error:  # somebody else has taken it out

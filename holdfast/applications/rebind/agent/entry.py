@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from holdfast.applications.rebind.agent.calls import Calls, failure, make_call
+from holdfast.applications.rebind.agent.calls import Calls, failure, making_call
 from holdfast.applications.rebind.agent.harbour import (
     PAGE,
     SLOT_BYTES,
@@ -23,6 +23,7 @@ from holdfast.applications.rebind.agent.harbour import (
     choose_place,
     slot_code,
 )
+from holdfast.applications.rebind.agent.steps import Steps, to_end
 from holdfast.applications.rebind.agent.x86_64 import SLOT_START
 from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
 from holdfast.errors import Refused
@@ -99,7 +100,7 @@ class HarbourEntry:
         self._threads = threads
         self._slot = choose_slot(threads, maps)
 
-    def enter(self, maps: list[Map], deadline_ns: int, token: int) -> Calls:
+    def entering(self, maps: list[Map], deadline_ns: int, token: int) -> Steps[Calls]:
         """Make a harbour and point every thread into it. Nothing is parked. Raises OSError."""
         threads = self._threads
         thread_ids = tuple(threads.registers)
@@ -107,7 +108,7 @@ class HarbourEntry:
         harbour = Harbour(choose_place(maps, size_bytes), thread_ids)
         protection = _PROT_READ | _PROT_EXEC
         arguments = (harbour.address, size_bytes, protection, _MAP_FIXED_NOREPLACE, -1, 0)
-        self._call(harbour, "mmap", arguments)
+        yield from self._calling(harbour, "mmap", arguments)
         calls = Calls(threads, harbour)
         data = harbour.build_data(threads.registers, threads.masks, deadline_ns, token)
         threads.memory.write(harbour.data, data)
@@ -117,7 +118,8 @@ class HarbourEntry:
         self.clear()
         data_bytes = size_bytes - harbour.code_bytes
         try:
-            calls.call("mprotect", (harbour.data, data_bytes, _PROT_READ | _PROT_WRITE))
+            protection = _PROT_READ | _PROT_WRITE
+            yield from calls.calling("mprotect", (harbour.data, data_bytes, protection))
         except ProcessLookupError:
             raise
         except OSError:  # one map more than it may have
@@ -131,11 +133,11 @@ class HarbourEntry:
         for thread_id in threads.registers:
             if thread_id != threads.executor:
                 self._restore(thread_id)
-        self._call(harbour, "munmap", (harbour.address, harbour.size_bytes))
+        to_end(self._calling(harbour, "munmap", (harbour.address, harbour.size_bytes)))
         self._restore(threads.executor)
         self.clear()
 
-    def _call(self, harbour: Harbour, name: str, arguments: tuple[int, ...]) -> None:
+    def _calling(self, harbour: Harbour, name: str, arguments: tuple[int, ...]) -> Steps[None]:
         """Make one system call through self-restoring code: there is no harbour (any more)."""
         threads, executor = self._threads, self._threads.executor
         registers = threads.registers[executor]
@@ -145,7 +147,7 @@ class HarbourEntry:
         calling.prepare_call(self._slot, number_of(name, LAYOUT.machine), arguments)
         ptrace.set_registers(executor, calling)
         ptrace.set_signal_mask(executor, EVERY_SIGNAL)
-        error = failure(threads, name, make_call(threads, executor, calling))
+        error = failure(threads, name, (yield from making_call(threads, executor, calling)))
         if error is not None:
             self._restore(executor)
             self.clear()

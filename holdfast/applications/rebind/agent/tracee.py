@@ -24,6 +24,7 @@ from holdfast.applications.rebind.agent.process_record import (
     take_over,
     thread_records,
 )
+from holdfast.applications.rebind.agent.steps import Steps, to_end
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.applications.rebind.tracing.threads import STOP_SECONDS, Threads, began_at
 from holdfast.applications.rebind.tracing.time_budget import TimeBudget
@@ -125,6 +126,10 @@ class Tracee:
         What an agent before us has left is removed. Raises InUse when it has parked something,
         unless that is the harbour with the token `left_by`: we know what was parked there.
         """
+        to_end(self.entering_harbour(deadline_ns, left_by))
+
+    def entering_harbour(self, deadline_ns: int, left_by: int | None = None) -> Steps[None]:
+        """As `enter_harbour`, in steps; processes that share memory do it one after the other."""
         maps = self._maps()
         abandoned = [
             harbour
@@ -133,7 +138,7 @@ class Tracee:
         ]
         self._entry = HarbourEntry(self._threads, maps)
         self._tables.look(self._threads)
-        self._inside = self._entry.enter(maps, deadline_ns, self._token)
+        self._inside = yield from self._entry.entering(maps, deadline_ns, self._token)
         self._living.add(self._token)
         if not shares_clocks(self.pid):
             self._inside.learn_clock()
@@ -240,7 +245,11 @@ class Tracee:
 
         It must not block, and have no relative time-out (see `calls`).
         """
-        return self._calls.call(name, arguments, thread_id)
+        return to_end(self.calling(name, *arguments, thread_id=thread_id))
+
+    def calling(self, name: str, *arguments: int, thread_id: int | None = None) -> Steps[int]:
+        """As `call`, in steps."""
+        return self._calls.calling(name, arguments, thread_id)
 
     def call_with_code(self, code: bytes, name: str, *arguments: int) -> int:
         """Make one system call with code of ours behind it, which a child made by it runs.
@@ -259,7 +268,13 @@ class Tracee:
         before; when we die, the thread may go through the rest of them by itself. So they must be
         such that it does no harm to make them again.
         """
-        return self._calls.call_many(calls, thread_id)
+        return to_end(self.calling_many(calls, thread_id))
+
+    def calling_many(
+        self, calls: Sequence[tuple[str, tuple[int, ...]]], thread_id: int | None = None
+    ) -> Steps[list[int]]:
+        """As `call_many`, in steps."""
+        return self._calls.calling_many(calls, thread_id)
 
     def read(self, address: int, length: int) -> bytes:
         """Read memory of the process. Raises OSError."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from holdfast.applications.fdinfo import parse_information
+from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.descriptors import (
     park_descriptors,
     rebind_descriptors,
@@ -54,9 +55,9 @@ class DescriptorDriver(ABC):
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
-    ) -> None:
+    ) -> Steps[None]:
         """All numbers become duplicates of the placeholder."""
-        park_descriptors(process, notes, self._placeholder(placeholders))
+        return park_descriptors(process, notes, self._placeholder(placeholders))
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
         """One request for each open file description."""
@@ -68,7 +69,7 @@ class DescriptorDriver(ABC):
         notes: Sequence[HandleNote],
         openings: OpenedFiles,
         directory: Path,
-    ) -> list[ReboundHandle]:
+    ) -> Steps[list[ReboundHandle]]:
         """All numbers become duplicates of what was opened for them."""
         return rebind_descriptors(process, notes, openings)
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.applications.rebind.agent.batch import Call, closing
+from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles
 from holdfast.applications.rebind.parking.notes import HandleNote
@@ -22,15 +23,15 @@ _AT_ONCE = 200
 
 def park_descriptors(
     process: StoppedProcess, notes: Sequence[HandleNote], placeholder: int
-) -> None:
+) -> Steps[None]:
     """Let all these numbers be duplicates of the placeholder."""
     for thread_id, mine in by_thread(notes).items():
-        _put(process, thread_id, placeholder, mine)
+        yield from _put(process, thread_id, placeholder, mine)
 
 
 def rebind_descriptors(
     process: StoppedProcess, notes: Sequence[HandleNote], openings: OpenedFiles
-) -> list[ReboundHandle]:
+) -> Steps[list[ReboundHandle]]:
     """Let these numbers be duplicates of what was opened for them."""
     for thread_id, mine in by_thread(notes).items():
         by_key: dict[str, list[HandleNote]] = {}
@@ -38,7 +39,8 @@ def rebind_descriptors(
             if openings[note.details.key].descriptor is not None:
                 by_key.setdefault(note.details.key, []).append(note)
         for keys in _portions(list(by_key)):
-            _put_each(process, thread_id, [(_number(openings, k), by_key[k]) for k in keys])
+            pairs = [(_number(openings, key), by_key[key]) for key in keys]
+            yield from _put_each(process, thread_id, pairs)
     return [_outcome(note, openings) for note in notes]
 
 
@@ -57,32 +59,32 @@ def _put_each(
     process: StoppedProcess,
     thread_id: int | None,
     pairs: Sequence[tuple[int, Sequence[HandleNote]]],
-) -> None:
+) -> Steps[None]:
     channel = process.tracee.channel(thread_id)
     try:
-        numbers = channel.give([descriptor for descriptor, _ in pairs])
+        numbers = yield from channel.giving([descriptor for descriptor, _ in pairs])
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
         for descriptor, notes in pairs:
-            _put(process, thread_id, descriptor, notes)
+            yield from _put(process, thread_id, descriptor, notes)
         return
     calls = [
         _dup3(number, note)
         for number, (_, notes) in zip(numbers, pairs, strict=True)
         for note in notes
     ]
-    _duplicate(process, thread_id, calls, numbers)
+    yield from _duplicate(process, thread_id, calls, numbers)
 
 
 def _put(
     process: StoppedProcess, thread_id: int | None, descriptor: int, notes: Sequence[HandleNote]
-) -> None:
+) -> Steps[None]:
     """Let these numbers be duplicates of one descriptor of ours."""
     channel = process.tracee.channel(thread_id)
     first = notes[0].handle.number
     try:
-        number = channel.give([descriptor])[0]
+        (number,) = yield from channel.giving([descriptor])
     except OSError as error:
         if error.errno != errno.EMFILE or first is None:
             raise
@@ -91,9 +93,11 @@ def _put(
         number = channel.give([descriptor])[0]
         if number == first:
             _set_close_on_exec(process, thread_id, notes[0])
-            _duplicate(process, thread_id, [_dup3(number, note) for note in notes[1:]], [])
+            calls = [_dup3(number, note) for note in notes[1:]]
+            yield from _duplicate(process, thread_id, calls, [])
             return
-    _duplicate(process, thread_id, [_dup3(number, note) for note in notes], [number])
+    calls = [_dup3(number, note) for note in notes]
+    yield from _duplicate(process, thread_id, calls, [number])
 
 
 def _dup3(number: int, note: HandleNote) -> Call:
@@ -103,9 +107,9 @@ def _dup3(number: int, note: HandleNote) -> Call:
 
 def _duplicate(
     process: StoppedProcess, thread_id: int | None, calls: Sequence[Call], numbers: Iterable[int]
-) -> None:
+) -> Steps[None]:
     """Make these calls, then close the numbers: what close(2) says of that is of no interest."""
-    results = process.tracee.call_many([*calls, *closing(numbers)], thread_id)
+    results = yield from process.tracee.calling_many([*calls, *closing(numbers)], thread_id)
     for result in results[: len(calls)]:
         if result < 0:
             raise OSError(-result, os.strerror(-result), f"/proc/{process.pid}")

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import moved, recreated
@@ -73,9 +74,9 @@ class FileDriver(DescriptorDriver):
         notes: Sequence[HandleNote],
         openings: OpenedFiles,
         directory: Path,
-    ) -> list[ReboundHandle]:
+    ) -> Steps[list[ReboundHandle]]:
         """Each description gets its owner and its signal again, once."""
-        lines = super().rebind(process, notes, openings, directory)
+        lines = yield from super().rebind(process, notes, openings, directory)
         for note in notes:
             key = note.details.key
             if key in openings.owned or openings[key].descriptor is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
@@ -19,7 +20,7 @@ class HandleDriver(Protocol):
     """One kind of handle. Drivers have no state: what they need later is in the notes.
 
     `park` and `rebind` may be run again from the beginning after our death at any instant: the
-    process has executed nothing of its own in between.
+    process has executed nothing of its own in between. They may be work in steps (see agent.steps).
     """
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
@@ -37,7 +38,7 @@ class HandleDriver(Protocol):
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
-    ) -> None:
+    ) -> None | Steps[None]:
         """Let these handles point to nothing on the old mount. Raises OSError."""
         ...
 
@@ -51,7 +52,7 @@ class HandleDriver(Protocol):
         notes: Sequence[HandleNote],
         openings: OpenedFiles,
         directory: Path,
-    ) -> list[ReboundHandle]:
+    ) -> list[ReboundHandle] | Steps[list[ReboundHandle]]:
         """Let these handles point to what was opened; what became of each. Raises OSError."""
         ...
 

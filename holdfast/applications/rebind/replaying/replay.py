@@ -10,11 +10,13 @@ loses the handles that it was asked for, and everybody else is finished.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from holdfast.applications.rebind.agent.steps import Steps, side_by_side, through, to_end
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.opening.opener import Opener, close_opened
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
@@ -25,6 +27,12 @@ from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.applications.rebind.replaying.locks import take_flocks, take_locks
 from holdfast.model.handle import Handle, HandleKind, HandleOutcome
 from holdfast.system.processes.acting_as import Rights
+
+_MOST_OPEN = 1000
+"""Descriptors that are opened before some of them have been passed on: a quarter of what Linux lets a
+process have where nobody has raised that (RLIMIT_NOFILE, 4096)."""
+
+_Lines = list[ReboundHandle]
 
 _GONE = (HandleOutcome.FILE_MISSING, HandleOutcome.LOST)
 """What is not there has no lock either: that goes without saying."""
@@ -52,13 +60,24 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
         opener.begin(turns)
         opened.update(opener.open(turns[0]))
         take_flocks(processes, opened)
-        last = {each.key: pid for pid, mine in requests.items() for each in mine}
-        for turn, process in enumerate(all_of, 1):
-            opened.update(opener.open(turns[turn]))
+        needed = Counter(each.key for mine in requests.values() for each in mine)
+
+        def putting(process: StoppedProcess, turn: Sequence[OpenRequest]) -> Steps[_Lines]:
+            opened.update(opener.open(turn))
+            mine: _Lines = []
             with processes.unless_it_ends(process):
-                lines += _put(process, openings, directory)
-            keys = [each.key for each in requests[process.pid] if last[each.key] == process.pid]
-            close_opened(opened[key] for key in keys)
+                mine = yield from _putting(process, openings, directory)
+            keys = [each.key for each in requests[process.pid]]
+            needed.subtract(keys)
+            over = [key for key in keys if not needed[key]]
+            close_opened(opened[key] for key in over)
+            closed.update(over)
+            return mine
+
+        closed: set[str] = set()
+        works = (putting(*each) for each in zip(all_of, turns[1:], strict=True))
+        for mine in side_by_side(works, lambda: len(opened) - len(closed) < _MOST_OPEN):
+            lines += mine
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 lines += _watch(process, opener, openings, directory)
@@ -96,14 +115,16 @@ def _turns(
     return turns
 
 
-def _put(process: StoppedProcess, openings: OpenedFiles, directory: Path) -> list[ReboundHandle]:
+def _putting(
+    process: StoppedProcess, openings: OpenedFiles, directory: Path
+) -> Steps[_Lines]:
     lines: list[ReboundHandle] = []
     for kind, driver in DRIVERS.items():
         notes = process.notes_of(kind)
         if kind is HandleKind.INOTIFY or not notes:
             continue
         work = partial(driver.rebind, process, notes, openings, directory)
-        lines += _alone(process, notes, work)
+        lines += yield from _alone(process, notes, work)
     return lines
 
 
@@ -119,20 +140,23 @@ def _watch(
     mine = replace(openings, opened=opened)
     try:
         work = partial(driver.rebind, process, notes, mine, directory)
-        return lines + _alone(process, notes, work)
+        return lines + to_end(_alone(process, notes, work))
     finally:
         close_opened(opened.values())
 
 
+_Work = Callable[[], _Lines | Steps[_Lines]]
+
+
 def _alone(
-    process: StoppedProcess, notes: Sequence[HandleNote], work: Callable[[], list[ReboundHandle]]
-) -> list[ReboundHandle]:
+    process: StoppedProcess, notes: Sequence[HandleNote], work: _Work
+) -> Steps[_Lines]:
     """What a driver makes of these handles: when it fails they are lost, and they alone.
 
     Raises ProcessLookupError when their process has ended.
     """
     try:
-        return work()
+        return (yield from through(work()))
     except ProcessLookupError:
         raise
     except Exception as error:

@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from holdfast.applications.rebind.agent.steps import Steps, side_by_side
 from holdfast.applications.rebind.agent.tracee import Tracee
+from holdfast.applications.rebind.noting import same_memory
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
     StoppedProcess,
@@ -112,9 +114,17 @@ class Stopping:
 
     def _enter_harbours(self, seized: list[tuple[User, Tracee]], deadline_ns: int) -> None:
         """Those that are in are taken out of `seized`. Raises Refused, OSError."""
-        while seized:
-            self._enter_harbour(*seized[0], deadline_ns)
-            seized.pop(0)
+        of = {tracee.pid: (user, tracee) for user, tracee in seized}
+        place = {pid: number for number, pid in enumerate(of)}
+        sharing = sorted(sorted(group, key=place.__getitem__) for group in same_memory(list(of)))
+        groups = [[of[pid] for pid in group] for group in sharing]
+
+        def entering(group: Sequence[tuple[User, Tracee]]) -> Steps[None]:
+            for each in group:
+                yield from self._entering_harbour(*each, deadline_ns)
+                seized.remove(each)
+
+        side_by_side(map(entering, groups))
 
     def _stop_turn(
         self, users: Sequence[User], seized: list[tuple[User, Tracee]], time_budgets: TimeBudgets
@@ -140,10 +150,10 @@ class Stopping:
         """Whether its parent must run on before it can be stopped: the next round finds it."""
         return self._find is not None and is_being_born(user.pid, [each.pid for each, _ in seized])
 
-    def _enter_harbour(self, user: User, tracee: Tracee, deadline_ns: int) -> None:
+    def _entering_harbour(self, user: User, tracee: Tracee, deadline_ns: int) -> Steps[None]:
         """Bring the threads of one that stands into its harbour. Raises Refused, OSError."""
         try:
-            tracee.enter_harbour(deadline_ns)
+            yield from tracee.entering_harbour(deadline_ns)
             self._processes[user.pid] = StoppedProcess(
                 user.pid,
                 user.name,
