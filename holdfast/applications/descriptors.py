@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 
+from holdfast.applications.earlier_look import known_handle
 from holdfast.applications.fdinfo import (
     O_DIRECTORY,
     O_PATH,
@@ -109,6 +110,9 @@ def _opened(table: Table, name: str, target: str, texts: int, places: Places) ->
             return None
         return _detached(table, int(name), text, target)
     information = parse_information(text)
+    known = known_handle(table.pid, table.thread_id, int(name), target, information)
+    if known is not None:
+        return Sighting(known, "", table.namespace, mount_known=True)
     kind = _kind(information.flags)
     handle = _handle(table, int(name), information, kind, target, inside_of(mount, target))
     return Sighting(handle, f"{table.folder}/fd/{name}", table.namespace, mount_known=True)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from holdfast.applications.descriptors import Sockets, descriptors
 from holdfast.applications.directories import directories, executable
+from holdfast.applications.earlier_look import is_looked_at
 from holdfast.applications.maps import asking_maps, maps
 from holdfast.applications.places import Places, places_of
 from holdfast.applications.processes import as_user, asking_commands, examined, told_of
@@ -93,7 +94,8 @@ def _looked_at(
     """The processes, the tables of each, and the sockets that are bound there."""
     processes = list(examined(skip))
     sockets = sockets_on([facts.pid for facts in processes], places)
-    return processes, {facts.pid: _tables(facts) for facts in processes}, sockets
+    looked_at = [facts for facts in processes if is_looked_at(facts.pid)]
+    return looked_at, {facts.pid: _tables(facts) for facts in looked_at}, sockets
 
 
 def _keeps_busy(sighting: Sighting, places: Places) -> bool:

@@ -10,6 +10,7 @@ names and handles it was opened.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from holdfast.applications.rebind.parking.kept_contents import KeptContents
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.observed import Observed, observe, remembered_as
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
-from holdfast.errors import HoldfastError
+from holdfast.errors import Blocked, HoldfastError
 from holdfast.model.handle import Handle, HandleKind, LockKind
 from holdfast.system.children.expendable import begun_in_expendable_child
 from holdfast.system.processes.process import open_thread, take_descriptor
@@ -167,6 +168,11 @@ def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) 
         return note
     values, contents = answer
     observed = Observed(*values)
+    if not _is_what_it_was(note.handle.kind, observed.mode):
+        raise Blocked(
+            f"process {note.handle.pid}: {note.handle.path} is no {note.handle.kind} any more",
+            "Try again.",
+        )
     changes: dict[str, Any] = {"remembered" if is_memory else "before": observed}
     if contents:
         changes["contents"] = contents
@@ -175,6 +181,13 @@ def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) 
     if observed.links == 0 and not handle.deleted:
         handle = replace(handle, deleted=True)  # since it was found
     return HandleNote(handle, details)
+
+
+def _is_what_it_was(kind: HandleKind, mode: int) -> bool:
+    """Whether an inode of this mode can be behind a handle that was taken over from the first look,
+    by number (see earlier_look)."""
+    is_right = {HandleKind.FILE: stat.S_ISREG, HandleKind.DIRECTORY: stat.S_ISDIR}.get(kind)
+    return is_right is None or is_right(mode)
 
 
 def _is_needed(handles: Sequence[Handle]) -> bool:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
@@ -22,7 +23,14 @@ from holdfast.system.proc import read
 from holdfast.system.proc_text import lines
 
 _CHILD_SECONDS = 5.0
+
+_TABLES_KEPT = 64
+"""Of mounts: a host with containers has some dozens of namespaces."""
+
 _LOOKS = 5
+_LINKS_OF_ONE = 3
+"""Links of the folder `task` of a process with one thread: proc_task_getattr() of fs/proc/base.c
+adds their number to those of an empty folder."""
 _RELATIONS = re.compile(rb"^(\d+) (\d+) ", re.MULTILINE)
 """A mount's number and that of its parent (proc_pid_mountinfo(5))."""
 
@@ -37,14 +45,14 @@ def read_mount_points(pid: int, device_number: str = "") -> list[MountPoint]:
     root = _root(pid)
     if root == "/":
         text = read(f"/proc/{pid}/mountinfo")
-        return _as_points(text, pid, namespace, "/", device_number)
+        return list(_as_points(text, pid, namespace, "/", device_number))
     with suppress(HoldfastError, OSError):
         text = in_expendable_child(
             lambda: _read_inside(pid), _CHILD_SECONDS, "reading the mounts of another namespace"
         )
-        return _as_points(text, pid, namespace, "/", device_number)
+        return list(_as_points(text, pid, namespace, "/", device_number))
     # Mounts outside of this process's root stay hidden: better some than none.
-    return _as_points(read(f"/proc/{pid}/mountinfo"), pid, namespace, root, device_number)
+    return list(_as_points(read(f"/proc/{pid}/mountinfo"), pid, namespace, root, device_number))
 
 
 def all_mount_points(device_number: str = "") -> list[MountPoint]:
@@ -99,8 +107,9 @@ def _tasks() -> Iterator[int]:
         if name.isdigit():
             yield int(name)
             with suppress(OSError):
-                threads = os.listdir(f"/proc/{name}/task")  # noqa: PTH208
-                yield from (int(thread) for thread in threads if thread != name)
+                if os.stat(f"/proc/{name}/task").st_nlink != _LINKS_OF_ONE:  # noqa: PTH116
+                    threads = os.listdir(f"/proc/{name}/task")  # noqa: PTH208
+                    yield from (int(thread) for thread in threads if thread != name)
 
 
 def _read_inside(pid: int) -> bytes:
@@ -112,18 +121,21 @@ def _read_inside(pid: int) -> bytes:
         return stream.read()
 
 
+@lru_cache(maxsize=_TABLES_KEPT)
 def _as_points(
     text: bytes, pid: int, namespace: int, root: str, device_number: str
-) -> list[MountPoint]:
+) -> tuple[MountPoint, ...]:
+    """Kept, because a table is read again and again while applications stand, and rarely changes.
+    The values are the text's alone."""
     parents = {int(parent) for number, parent in _RELATIONS.findall(text) if parent != number}
     if device_number:
         field = b" %s " % device_number.encode()
         text = b"\n".join(line for line in lines(text) if field in line)
-    return [
+    return tuple(
         as_mount_point(each, pid, namespace, root, each.identifier in parents)
         for each in parse_mountinfo(text)
         if device_number in ("", each.device_number)
-    ]
+    )
 
 
 def as_mount_point(

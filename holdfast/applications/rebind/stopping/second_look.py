@@ -1,8 +1,9 @@
 """The look at all users again, once those that were known stand still.
 
 What they had was seen while they ran. Whoever stands changes nothing any more, so a child can look
-while the caller brings them into their harbours. It answers with what differs from the first look:
-to hand over ten thousands of handles takes longer than to find them.
+at most processes while the caller brings them into their harbours, and looks at the others. It
+answers with what differs from the first look: to hand over ten thousands of handles takes longer
+than to find them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+from holdfast.applications.earlier_look import looking_after
 from holdfast.errors import StorageFailed
 from holdfast.model.handle import Handle, User
 from holdfast.system.children.expendable import begun_in_expendable_child
@@ -21,6 +23,10 @@ Find = Callable[[], Sequence[User]]
 _MANY = 8
 """Processes: with fewer of them the harbours are entered before a child has begun to look."""
 
+_PARTS, _OF_CHILD, _OURS = 3, (0, 1), (2,)
+"""Which processes a child looks at, and which we, who have the harbours to enter before: by the
+remainder of their numbers."""
+
 _LOOK_SECONDS = 60.0
 """A look gives up what hangs by itself, long before."""
 
@@ -29,7 +35,7 @@ _LOOK_SECONDS = 60.0
 def looking_again(
     find: Find, known: Sequence[User], standing: int
 ) -> Iterator[Callable[[], list[User]]]:
-    """Look for the users again; calling what this gives waits for the answer, and may be done once.
+    """Look for the users again; calling what this gives looks, and waits for the child, once.
 
     `known`: as they were found before. `standing`: how many of them are brought into the harbour
     meanwhile. Whatever `find` raises is raised when the answer is asked for.
@@ -41,10 +47,14 @@ def looking_again(
     with begun_in_expendable_child(look, _LOOK_SECONDS, "/proc") as answer:
 
         def users() -> list[User]:
+            with looking_after(known, _OURS, _PARTS):
+                ours = list(find())
             try:
-                return _users(answer(), known)
+                its = _users(answer(), known)
             except StorageFailed:  # somebody has killed it
                 return list(find())
+            found = {user.pid: user for user in (*ours, *its)}
+            return [found[pid] for pid in sorted(found)]
 
         yield users
 
@@ -56,7 +66,8 @@ _Difference = tuple[User, list[Handle | None]]
 def _differences(find: Find, known: Sequence[User]) -> list[_Difference]:
     """Runs in the child."""
     before = {user.pid: user.handles for user in known}
-    return [_difference(user, before.get(user.pid, ())) for user in find()]
+    with looking_after(known, _OF_CHILD, _PARTS):
+        return [_difference(user, before.get(user.pid, ())) for user in find()]
 
 
 def _difference(user: User, before: Sequence[Handle]) -> _Difference:

@@ -46,7 +46,7 @@ def test_a_position_has_changed() -> None:
 
 @pytest.mark.parametrize("now", [
     [],
-    [user(14, 2), *KNOWN],
+    [*KNOWN, user(14, 2)],
     [user(11, 4), user(12, 1), user(13, 1)],
     [replace(KNOWN[0], handles=KNOWN[0].handles[::-1])],
     [replace(KNOWN[1], state="t", threads=(12, 99))],

@@ -1,0 +1,68 @@
+"""A look for users that comes soon after another one: what it may take over, and which part it is.
+
+Invariant: a look finds what is there. Of the earlier look only values are taken that are equal to
+those which were read again just now, so that they need not be made, nor settled, once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from holdfast.applications.fdinfo import Information
+from holdfast.applications.places import DELETED
+from holdfast.model.handle import Handle, User
+
+_Number = tuple[int, int | None, int]
+"""Process, thread with a table of its own, descriptor."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    known: Mapping[_Number, Handle]
+    remainders: Collection[int]
+    parts: int
+
+
+_NO_LOOK = _Look({}, (0,), 1)
+_look = ContextVar("look", default=_NO_LOOK)
+
+
+@contextmanager
+def looking_after(known: Sequence[User], remainders: Collection[int], parts: int) -> Iterator[None]:
+    """Looks meanwhile are at processes only whose numbers, divided by `parts`, leave one of these
+    remainders; `known`: the users that were found before."""
+    handles = {
+        (each.pid, each.thread_id, each.number): each
+        for user in known
+        for each in user.handles
+        if each.number is not None and not each.deleted
+    }
+    token = _look.set(_Look(handles, remainders, parts))
+    try:
+        yield
+    finally:
+        _look.reset(token)
+
+
+def is_looked_at(pid: int) -> bool:
+    """Whether this look is at that process."""
+    look = _look.get()
+    return pid % look.parts in look.remainders
+
+
+def known_handle(
+    pid: int, thread_id: int | None, number: int, target: str, information: Information
+) -> Handle | None:
+    """The handle that was settled before, where everything that is read of it is what it was.
+
+    Its inode could be another one of the same number, of another type: who uses it sees that.
+    """
+    handle = _look.get().known.get((pid, thread_id, number))
+    if handle is None or target.endswith(DELETED):
+        return None
+    now = (target, *information[:5])
+    was = (handle.path, handle.offset, handle.flags, handle.mount_id, handle.inode, handle.locks)
+    return handle if now == was and handle.inode else None
