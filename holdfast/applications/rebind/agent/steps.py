@@ -1,7 +1,7 @@
 """Work inside stopped processes in steps, so that several of them make calls at the same time.
 
 To let a thread make a call, and to wait until it has, takes much longer than both sides compute.
-Work in steps yields wherever a process was let go on, before it is waited for; meanwhile others are.
+Work in steps yields where a process was let go on, before it is waited for; others go on meanwhile.
 Everything is still done by one thread of ours, as ptrace(2) wants it.
 """
 
@@ -37,9 +37,7 @@ def through(work: T | Steps[T]) -> Steps[T]:
     return work
 
 
-def side_by_side(
-    works: Iterable[Steps[T]], has_room: Callable[[], bool] = lambda: True
-) -> list[T]:
+def side_by_side(works: Iterable[Steps[T]], has_room: Callable[[], bool] = lambda: True) -> list[T]:
     """Go through all of them, several at the same time; the results, in order.
 
     They begin in order, and the next one only while there is room, or when no other is going on.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import lost, moved, recreated
@@ -40,9 +41,10 @@ class DirectoryDriver(DescriptorDriver):
         notes: Sequence[HandleNote],
         openings: OpenedFiles,
         directory: Path,
-    ) -> list[ReboundHandle]:
+    ) -> Steps[list[ReboundHandle]]:
         """The outcome says when a listing begins again."""
-        return [_with_words(line) for line in super().rebind(process, notes, openings, directory)]
+        lines = yield from super().rebind(process, notes, openings, directory)
+        return [_with_words(line) for line in lines]
 
     def _placeholder(self, placeholders: Placeholders) -> int:
         return placeholders.directory

@@ -38,7 +38,7 @@ class HandleDriver(Protocol):
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
-    ) -> None | Steps[None]:
+    ) -> Steps[None] | None:
         """Let these handles point to nothing on the old mount. Raises OSError."""
         ...
 

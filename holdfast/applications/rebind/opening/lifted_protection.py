@@ -71,6 +71,11 @@ def agent_with_entry(place: int, mount_id: int, directory: Path, who: int) -> It
         in_expendable_child(partial(_put_back, place, left), doing=_ABOUT)
 
 
+def is_set_aside(directory: Path) -> bool:
+    """Whether anything is: also by somebody who died. Reads the record directory only."""
+    return any(directory.glob(f"{_PREFIX}*"))
+
+
 def give_back(bases: Mapping[int, int], directory: Path) -> None:
     """What somebody who died had set aside. Idempotent. Raises OSError."""
     for path in directory.glob(f"{_PREFIX}*"):

@@ -48,6 +48,8 @@ class Reopening:
     """The record directory, with the contents that are carried over."""
     same_data: bool = False
     relocation: Relocation = field(default_factory=OtherContents)
+    is_plain: bool = False
+    """Set nothing aside: others open at the same time. For `open_plainly`."""
     carried: dict[str, int] = field(default_factory=dict)
     _placed: PlacedContents | None = None
     _proven: bool = False
@@ -56,8 +58,20 @@ class Reopening:
     def begin(self) -> None:
         """Give back what an opening that was killed had taken from files; take what was copied
         ahead. Raises OSError."""
+        if self.is_plain:
+            return
         give_back(self.bases, self.directory)
         self._placed = PlacedContents(self.directory, list(self.bases.values()))
+
+    def open_plainly(self, request: OpenRequest) -> OpenResult | None:
+        """As `open`; None for what is not plain: somebody else is to open that."""
+        if request.contents or request.is_nameless:
+            return None
+        result = self.open(request)
+        if result.descriptor is not None and result.lost_locks:
+            os.close(result.descriptor)
+            return None
+        return result if result.descriptor is not None else None
 
     def open(self, request: OpenRequest) -> OpenResult:
         """Open one description, at its offset, with its OFD locks. Never raises OSError."""
@@ -156,7 +170,7 @@ class Reopening:
         except PermissionError:
             if found.lent is not None:
                 return os.dup(found.lent)
-            if not found.is_proven:
+            if not found.is_proven or self.is_plain:
                 raise
         with without_protection(found.place, request.mount_id, self.directory):
             return _reopen_directly(found.place, flags | os.O_NONBLOCK)

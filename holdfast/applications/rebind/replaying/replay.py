@@ -29,8 +29,8 @@ from holdfast.model.handle import Handle, HandleKind, HandleOutcome
 from holdfast.system.processes.acting_as import Rights
 
 _MOST_OPEN = 1000
-"""Descriptors that are opened before some of them have been passed on: a quarter of what Linux lets a
-process have where nobody has raised that (RLIMIT_NOFILE, 4096)."""
+"""Descriptors that are opened before some of them have been passed on: a quarter of what a process
+may have where nobody has raised that (RLIMIT_NOFILE, 4096)."""
 
 _Lines = list[ReboundHandle]
 
@@ -115,9 +115,7 @@ def _turns(
     return turns
 
 
-def _putting(
-    process: StoppedProcess, openings: OpenedFiles, directory: Path
-) -> Steps[_Lines]:
+def _putting(process: StoppedProcess, openings: OpenedFiles, directory: Path) -> Steps[_Lines]:
     lines: list[ReboundHandle] = []
     for kind, driver in DRIVERS.items():
         notes = process.notes_of(kind)
@@ -148,9 +146,7 @@ def _watch(
 _Work = Callable[[], _Lines | Steps[_Lines]]
 
 
-def _alone(
-    process: StoppedProcess, notes: Sequence[HandleNote], work: _Work
-) -> Steps[_Lines]:
+def _alone(process: StoppedProcess, notes: Sequence[HandleNote], work: _Work) -> Steps[_Lines]:
     """What a driver makes of these handles: when it fails they are lost, and they alone.
 
     Raises ProcessLookupError when their process has ended.
