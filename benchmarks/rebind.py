@@ -47,7 +47,7 @@ class Exchange:
 
     handles: int
     find_ms: list[float] = field(default_factory=list)
-    """Looking for the users, before anybody is stopped."""
+    """Looking for the users, and whether they can be moved, before anybody is stopped."""
     phases_ms: dict[str, list[float]] = field(
         default_factory=lambda: {phase: [] for phase in PHASES}
     )
@@ -110,10 +110,11 @@ def _exchange(exchange: Exchange, folder: Path, number: int, heart: subprocess.P
     points = capture(str(path))
     times = [time.perf_counter()]
     users = find_users(points)
-    times.append(time.perf_counter())
     deadline_ns = time.monotonic_ns() + int(_DEADLINE_SECONDS * 1e9)
     record = folder / f"record-{number}"
     rebind = Rebind(record, users, deadline_ns, points, lambda: find_users(points))
+    rebind.prepare()
+    times.append(time.perf_counter())
     rebind.stop()
     times.append(time.perf_counter())
     try:

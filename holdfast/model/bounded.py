@@ -105,7 +105,7 @@ def typed(kind: type[T], values: object) -> T:
     known = _FIELDS.get(kind) or _FIELDS.setdefault(kind, _fields_of(kind))
     if values.keys() == known.keys():  # nearly always
         each = {name: convert(values[name], name) for name, (convert, _) in known.items()}
-        return _made(kind, each)
+        return made(kind, each)
     if not values.keys() <= known.keys():
         unknown = sorted(str(name) for name in values if name not in known)
         raise ValueError(f"{kind.__name__} has no {unknown[0][:40]!r}")
@@ -116,14 +116,14 @@ def typed(kind: type[T], values: object) -> T:
     return kind(**found)
 
 
-def _made(kind: type[T], values: Mapping[str, Any]) -> T:
+def made(kind: type[T], values: Mapping[str, Any]) -> T:
     """As the constructor, with values of all fields, in their order; many times quicker where the
     dataclass is frozen. Records have ten thousands of them."""
-    made = object.__new__(kind)
-    vars(made).update(values)
+    value = object.__new__(kind)
+    vars(value).update(values)
     if hasattr(kind, "__post_init__"):
-        made.__post_init__()  # type: ignore[attr-defined]
-    return made
+        value.__post_init__()  # type: ignore[attr-defined]
+    return value
 
 
 def converted(hint: Any, value: object, name: str) -> Any:

@@ -25,6 +25,7 @@ from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.observed import Observed, observe, remembered_as
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked, HoldfastError
+from holdfast.model.bounded import made
 from holdfast.model.handle import Handle, HandleKind, LockKind
 from holdfast.system.children.expendable import begun_in_expendable_child
 from holdfast.system.processes.process import open_thread, take_descriptor
@@ -167,7 +168,7 @@ def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) 
     if answer is None:
         return note
     values, contents = answer
-    observed = Observed(*values)
+    observed = made(Observed, dict(zip(Observed.names(), values, strict=True)))
     if not _is_what_it_was(note.handle.kind, observed.mode):
         raise Blocked(
             f"process {note.handle.pid}: {note.handle.path} is no {note.handle.kind} any more",
@@ -176,7 +177,7 @@ def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) 
     changes: dict[str, Any] = {"remembered" if is_memory else "before": observed}
     if contents:
         changes["contents"] = contents
-    details = replace(note.details, **changes)
+    details = made(type(note.details), {**vars(note.details), **changes})
     handle = note.handle
     if observed.links == 0 and not handle.deleted:
         handle = replace(handle, deleted=True)  # since it was found

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast.applications.rebind.agent.steps import Steps, side_by_side
 from holdfast.applications.rebind.agent_process import (
     LEAST_SECONDS,
     STOPPING_SECONDS,
@@ -38,6 +39,7 @@ from holdfast.applications.rebind.refusals import explained, not_noted, refuse_b
 from holdfast.applications.rebind.replaying.replay import lock_again, put_back
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.rebind.stopping.all_users import Stopping
+from holdfast.applications.rebind.stopping.order import by_memory
 from holdfast.applications.rebind.stopping.regaining import LATE_SECONDS, Regaining
 from holdfast.applications.rebind.stopping.second_look import Find
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
@@ -92,6 +94,7 @@ class Rebind:
         )
         self._copied: CopiedFiles | None = None
         self._refuses_confined = refuses_confined
+        self._is_prepared = False
         left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
         self._time_budgets = TimeBudgets(left_seconds if left_seconds > 1 else LATE_SECONDS)
         self._alarm: Alarm | None = None
@@ -119,6 +122,15 @@ class Rebind:
 
     # --- stopping -------------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        """Look whether all users can be moved. Nobody is stopped. Raises Blocked.
+
+        `stop` does it where it was not done before.
+        """
+        refuse_blockers(judge(self._stopping.users))
+        raise_limit_of_descriptors()
+        self._is_prepared = True
+
     @without_collection()
     def stop(self) -> None:
         """Stop every user, those included that appear meanwhile.
@@ -127,8 +139,8 @@ class Rebind:
         appeared meanwhile. Raises Refused or DeadlinePassed when one cannot be stopped. All go on
         as before then.
         """
-        refuse_blockers(judge(self._stopping.users))
-        raise_limit_of_descriptors()
+        if not self._is_prepared:
+            self.prepare()
         stopped_ns = time.monotonic_ns() + int(STOPPING_SECONDS * 1e9)
         self._set_alarm(min(self._deadline_ns, stopped_ns))
         try:
@@ -144,15 +156,18 @@ class Rebind:
     def _let_all_go(self) -> None:
         """Let each go, whatever becomes of the others. Raises OSError afterwards."""
         failed: list[OSError] = []
-        while self._processes:
-            pid, process = next(iter(self._processes.items()))
-            try:
-                process.tracee.release()
-            except ProcessLookupError:
-                pass
-            except OSError as error:
-                failed.append(error)
-            del self._processes[pid]
+
+        def letting_go(group: Sequence[int]) -> Steps[None]:
+            for pid in group:
+                try:
+                    yield from self._processes[pid].tracee.releasing()
+                except ProcessLookupError:
+                    pass
+                except OSError as error:
+                    failed.append(error)
+                del self._processes[pid]
+
+        side_by_side(map(letting_go, by_memory(list(self._processes))))
         self._cancel_alarm()
         if failed:
             raise failed[0]

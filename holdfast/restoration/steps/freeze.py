@@ -49,7 +49,6 @@ class FreezeStep:
         seconds = intent.deadline_seconds
         users = find()
         deadline_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(seconds * 1e9)
-        work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=time.time())
         rebind = Rebind(
             record_directory(work),
             users,
@@ -63,6 +62,8 @@ class FreezeStep:
             refuses_confined=intent.refuses_confined,
             written_through=work.new is None and is_fuse(work.old.mount.filesystem),
         )
+        rebind.prepare()
+        work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=time.time())
         rebind.stop()
         keep(work, rebind)
         stopped = [user for user in rebind.users if user.pid in rebind.pids]

@@ -141,10 +141,10 @@ class DescriptorChannel:
             raise OSError(errno.EMFILE, words, f"/proc/{self._target.pid}")
         return numbers
 
-    def close(self) -> None:
+    def closing(self) -> Steps[None]:
         """Close both ends inside and ours."""
         try:
-            close_inside(self._target, self.inside, self._thread_id)
+            yield from closing_inside(self._target, self.inside, self._thread_id)
         finally:
             self.forget()
 
@@ -170,12 +170,14 @@ def received_numbers(answer: bytes, most: int) -> tuple[list[int], bool]:
     return numbers, not flags & _MSG_CTRUNC and len(numbers) == most
 
 
-def close_inside(process: CallableProcess, numbers: Iterable[int], thread_id: int | None) -> None:
+def closing_inside(
+    process: CallableProcess, numbers: Iterable[int], thread_id: int | None
+) -> Steps[None]:
     """Close descriptors inside; those in a row with one call. An error is of what was written to
     one: it is closed, close(2)."""
     for name, arguments in closing(numbers):
         try:
-            process.call(name, *arguments, thread_id=thread_id)
+            yield from process.calling(name, *arguments, thread_id=thread_id)
         except ProcessLookupError:
             raise
         except OSError:
@@ -226,13 +228,14 @@ class DescriptorTables:
         process.write(process.scratch, struct.pack("<QQ", soft, hard))
         process.call("prlimit64", 0, resource.RLIMIT_NOFILE, process.scratch, 0)
 
-    def clear(self) -> None:
+    def clearing(self) -> Steps[None]:
         """Close whatever was opened inside for us, and put the limit back."""
         while self._channels:
-            self._channels.popitem()[1].close()
+            yield from self._channels.popitem()[1].closing()
         for thread_id, before in self._before.items():
             # Nobody else could open any while all threads stood.
-            close_inside(self._process, _numbers(self._process.pid, thread_id) - before, thread_id)
+            left = _numbers(self._process.pid, thread_id) - before
+            yield from closing_inside(self._process, left, thread_id)
         if self._limit_now() != self._limit:
             self._set_limit(*self._limit)
 

@@ -23,7 +23,7 @@ from holdfast.applications.rebind.agent.harbour import (
     choose_place,
     slot_code,
 )
-from holdfast.applications.rebind.agent.steps import Steps, to_end
+from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.agent.x86_64 import SLOT_START
 from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
 from holdfast.errors import Refused
@@ -123,17 +123,17 @@ class HarbourEntry:
         except ProcessLookupError:
             raise
         except OSError:  # one map more than it may have
-            self.leave(calls)
+            yield from self.leaving(calls)
             raise
         return calls
 
-    def leave(self, calls: Calls) -> None:
+    def leaving(self, calls: Calls) -> Steps[None]:
         """Give every thread its own state again, and unmap the harbour. Raises OSError."""
         threads, harbour = self._threads, calls.harbour
         for thread_id in threads.registers:
             if thread_id != threads.executor:
                 self._restore(thread_id)
-        to_end(self._calling(harbour, "munmap", (harbour.address, harbour.size_bytes)))
+        yield from self._calling(harbour, "munmap", (harbour.address, harbour.size_bytes))
         self._restore(threads.executor)
         self.clear()
 

@@ -329,9 +329,13 @@ class Tracee:
 
         Raises OSError when something of ours could not be removed; they go on all the same.
         """
+        to_end(self.releasing())
+
+    def releasing(self) -> Steps[None]:
+        """As `release`, in steps; processes that share memory do it one after the other."""
         try:
             if self._inside is not None:
-                self._leave_harbour(self._inside)
+                yield from self._leaving_harbour(self._inside)
         except OSError:
             if self._inside is not None:
                 with suppress(OSError):
@@ -341,12 +345,12 @@ class Tracee:
             raise
         self.abandon()
 
-    def _leave_harbour(self, calls: Calls) -> None:
+    def _leaving_harbour(self, calls: Calls) -> Steps[None]:
         assert self._entry is not None
-        self._tables.clear()
+        yield from self._tables.clearing()
         self.set_parked(False)
         self._inside = None  # whatever interrupts us now, no call may be made any more
-        self._entry.leave(calls)
+        yield from self._entry.leaving(calls)
 
     def abandon(self) -> None:
         """Let go of everything as it is: what our death would do. Idempotent.

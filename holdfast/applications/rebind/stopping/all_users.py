@@ -12,7 +12,6 @@ from contextlib import suppress
 
 from holdfast.applications.rebind.agent.steps import Steps, side_by_side
 from holdfast.applications.rebind.agent.tracee import Tracee
-from holdfast.applications.rebind.noting import same_memory
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
     StoppedProcess,
@@ -24,6 +23,7 @@ from holdfast.applications.rebind.stopping.failed_calls import (
     is_to_be_made_again,
 )
 from holdfast.applications.rebind.stopping.order import (
+    by_memory,
     clients_first,
     is_being_born,
     parents_first,
@@ -63,7 +63,7 @@ class Stopping:
         self._storage_answers = storage_answers
         self._seized = seized
         self._written_through = written_through
-        self._servers: set[int] = set()
+        self._servers = serving(users)
         """Those that serve file systems, which others may wait for."""
 
     def stop(self, deadline_ns: int, time_budgets: TimeBudgets) -> None:
@@ -72,7 +72,6 @@ class Stopping:
         Raises Refused or DeadlinePassed when one cannot be stopped; those in `processes` are still
         stopped then.
         """
-        self._servers = serving(self.users)
         for _ in range(MOST_ROUNDS):
             if not self._stop_new(deadline_ns, time_budgets) or self._find is None:
                 return
@@ -115,9 +114,7 @@ class Stopping:
     def _enter_harbours(self, seized: list[tuple[User, Tracee]], deadline_ns: int) -> None:
         """Those that are in are taken out of `seized`. Raises Refused, OSError."""
         of = {tracee.pid: (user, tracee) for user, tracee in seized}
-        place = {pid: number for number, pid in enumerate(of)}
-        sharing = sorted(sorted(group, key=place.__getitem__) for group in same_memory(list(of)))
-        groups = [[of[pid] for pid in group] for group in sharing]
+        groups = [[of[pid] for pid in group] for group in by_memory(list(of))]
 
         def entering(group: Sequence[tuple[User, Tracee]]) -> Steps[None]:
             for each in group:

@@ -1,4 +1,5 @@
-"""In which order the users of a volume are stopped, so that no process keeps another from stopping.
+"""In which order the users of a volume are stopped, so that no process keeps another from stopping;
+and which of them may be worked in at the same time.
 
 Parents before their children: a child that borrows its parent's memory (vfork(2), posix_spawn(3))
 until it calls execve(2) lets the parent wait where nothing can stop it. Clients before servers: a
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
+from holdfast.applications.rebind.noting import same_memory
 from holdfast.model.handle import User
 from holdfast.system.proc import link, names
 from holdfast.system.processes.kcmp import Shared, is_shared
@@ -63,6 +65,19 @@ def clients_first(users: Sequence[User], servers: Collection[int]) -> list[list[
         [user for user in users if user.pid in servers],
     ]
     return [turn for turn in turns if turn]
+
+
+def by_memory(pids: Sequence[int]) -> list[list[int]]:
+    """The same processes in groups: those that share memory are in one, and keep their order.
+
+    They have one code slot, so one after the other enters its harbour, and leaves it. All are in
+    one group where one has ended, and nothing is told.
+    """
+    place = {pid: number for number, pid in enumerate(pids)}
+    with suppress(OSError):
+        groups = [sorted(group, key=place.__getitem__) for group in same_memory(pids)]
+        return sorted(groups, key=lambda group: place[group[0]])
+    return [list(pids)]
 
 
 def _serves(pid: int) -> bool:
