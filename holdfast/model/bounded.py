@@ -72,7 +72,22 @@ Number = Annotated[int, Bounds(0, (1 << 31) - 1)]
 _Converter = Callable[[Any, str], Any]
 """Gives a value the type of its field; the text is the field's name. Raises ValueError."""
 
-_FIELDS: dict[type, dict[str, tuple[_Converter, bool]]] = {}
+
+@dataclass(frozen=True)
+class _Fields:
+    """The fields of a dataclass; what is usual is looked at without a call for each of them."""
+
+    all: Mapping[str, tuple[_Converter, bool]]
+    """With their converters, and whether they have a default."""
+    numbers: Sequence[tuple[str, int, int, bool, _Converter]]
+    """Whole ones: the least, the most, and whether it may be None."""
+    texts: Sequence[tuple[str, _Converter]]
+    others: Sequence[tuple[str, _Converter]]
+    empty: Mapping[str, None]
+    """All names, in order."""
+
+
+_FIELDS: dict[type, _Fields] = {}
 
 
 def read_json(text: bytes | str, most_bytes: int = MOST_BYTES) -> Any:
@@ -102,10 +117,10 @@ def typed(kind: type[T], values: object) -> T:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{_called(values)} where {kind.__name__} must be")
-    known = _FIELDS.get(kind) or _FIELDS.setdefault(kind, _fields_of(kind))
+    fields_of_kind = _FIELDS.get(kind) or _FIELDS.setdefault(kind, _fields_of(kind))
+    known = fields_of_kind.all
     if values.keys() == known.keys():  # nearly always
-        each = {name: convert(values[name], name) for name, (convert, _) in known.items()}
-        return made(kind, each)
+        return made(kind, _all_fields(fields_of_kind, values))
     if not values.keys() <= known.keys():
         unknown = sorted(str(name) for name in values if name not in known)
         raise ValueError(f"{kind.__name__} has no {unknown[0][:40]!r}")
@@ -114,6 +129,23 @@ def typed(kind: type[T], values: object) -> T:
         if name not in found and not has_default:
             raise ValueError(f"{kind.__name__} lacks {name}")
     return kind(**found)
+
+
+def _all_fields(known: _Fields, values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = dict(known.empty)
+    for name, least, most, is_optional, convert in known.numbers:
+        value = values[name]
+        is_right = (type(value) is int and least <= value <= most) or (
+            is_optional and value is None
+        )
+        found[name] = value if is_right else convert(value, name)
+    for name, convert in known.texts:
+        value = values[name]
+        is_right = type(value) is str and len(value) <= MOST_CHARACTERS
+        found[name] = value if is_right else convert(value, name)
+    for name, convert in known.others:
+        found[name] = convert(values[name], name)
+    return found
 
 
 def made(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -148,16 +180,44 @@ def seconds(value: object, name: str, most: float = 1e9) -> float:
     return number
 
 
-def _fields_of(kind: type) -> dict[str, tuple[_Converter, bool]]:
-    """For each field of a dataclass its converter, and whether it has a default."""
+def _fields_of(kind: type) -> _Fields:
     hints = get_type_hints(kind, include_extras=True)
-    return {
+    found = {
         each.name: (
             _converter(hints[each.name]),
             each.default is not MISSING or each.default_factory is not MISSING,
         )
         for each in fields(kind)
     }
+    bounds = {name: _bounds_of(hints[name]) for name in found}
+    return _Fields(
+        all=found,
+        numbers=[
+            (name, each[0].least, each[0].most, each[1], found[name][0])
+            for name, each in bounds.items()
+            if each is not None
+        ],
+        texts=[(name, found[name][0]) for name in found if hints[name] is str],
+        others=[
+            (name, found[name][0])
+            for name in found
+            if bounds[name] is None and hints[name] is not str
+        ],
+        empty=dict.fromkeys(found),
+    )
+
+
+def _bounds_of(hint: Any) -> tuple[Bounds, bool] | None:
+    """The bounds of a whole number, and whether it may be None; None: the type is another one."""
+    if hint is int:
+        return Bounds(-MOST_NUMBER, MOST_NUMBER), False
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return arguments[1], False
+    if origin in (Union, types.UnionType) and len(arguments) == 2 and arguments[1] is type(None):
+        within = _bounds_of(arguments[0])
+        return None if within is None else (within[0], True)
+    return None
 
 
 @cache

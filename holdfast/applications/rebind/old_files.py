@@ -14,10 +14,10 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.parking.kept_contents import KeptContents
@@ -42,8 +42,7 @@ _Key = tuple[int, int, str, bool, bool]
 has contents."""
 
 
-@dataclass(frozen=True)
-class _FileQuestion:
+class _FileQuestion(NamedTuple):
     link: str
     has_contents: bool
     """Whether it has any that could be needed."""
@@ -154,14 +153,14 @@ def _key(handle: Handle) -> _Key:
 
 def _question(handles: Sequence[Handle], plain: _FileQuestion, leased: bool) -> _FileQuestion:
     if handles[0].kind not in _WITH_CONTENTS:
-        return replace(plain, has_contents=False, digest_limit_bytes=-1)
-    needed = replace(plain, is_needed=_is_needed(handles))
+        return plain._replace(has_contents=False, digest_limit_bytes=-1)
+    needed = plain._replace(is_needed=True) if _is_needed(handles) else plain
     if not leased:
         return needed
     readable = [each for each in handles if "r" in each.mode and each.number is not None]
     lenders = [(each.thread_id or each.pid, each.number or 0) for each in readable]
     lent_by = lenders[0] if lenders else None
-    return replace(needed, digest_limit_bytes=-1, leased=True, lent_by=lent_by)
+    return needed._replace(digest_limit_bytes=-1, leased=True, lent_by=lent_by)
 
 
 def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) -> HandleNote:

@@ -201,8 +201,12 @@ class ParkingRecord:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+_ENCODER = json.JSONEncoder(check_circular=False)
+"""No value of ours contains itself."""
+
+
 def _line_of(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry).encode() + b"\n"
+    return _ENCODER.encode(entry).encode() + b"\n"
 
 
 def _checked_line_of(parked: ParkedProcess) -> bytes:
