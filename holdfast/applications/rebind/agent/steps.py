@@ -7,6 +7,7 @@ Everything is still done by one thread of ours, as ptrace(2) wants it.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
@@ -16,8 +17,12 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 """Work in steps, and its result."""
 
-_AT_ONCE = 16
-"""Processes: enough that each has made its call when its turn comes again."""
+_AT_ONCE = 4
+"""Processes: enough that each has made its call when its turn comes again. Whoever spoils code in
+processes of his lets no more of them than these compute at the same time."""
+
+_SLOW_SECONDS = 0.02
+"""A step takes a fraction of a millisecond, where nobody keeps us waiting."""
 
 
 def to_end(steps: Steps[T]) -> T:
@@ -40,15 +45,19 @@ def through(work: T | Steps[T]) -> Steps[T]:
 def side_by_side(works: Iterable[Steps[T]], has_room: Callable[[], bool] = lambda: True) -> list[T]:
     """Go through all of them, several at the same time; the results, in order.
 
-    They begin in order, and the next one only while there is room, or when no other is going on.
-    When one fails no other is begun, those that were are finished, and its error is raised.
+    They begin in order, and the next one only while there is room, or when no other is going on;
+    where a step was slow, those that have begun are finished before. When one fails no other is
+    begun, those that were are finished, and its error is raised.
     """
     results: dict[int, T] = {}
     failed: list[BaseException] = []
     waiting = enumerate(works)
     going: deque[tuple[int, Steps[T]]] = deque()
+    is_slow = False
 
     def advance(number: int, steps: Steps[T]) -> None:
+        nonlocal is_slow
+        begun = time.monotonic()
         try:
             next(steps)
         except StopIteration as end:
@@ -57,9 +66,11 @@ def side_by_side(works: Iterable[Steps[T]], has_room: Callable[[], bool] = lambd
             failed.append(error)
         else:
             going.append((number, steps))
+        is_slow = bool(going) and (is_slow or time.monotonic() - begun > _SLOW_SECONDS)
 
     while True:
-        if not failed and len(going) < _AT_ONCE and (has_room() or not going):
+        may_begin = not going or (len(going) < _AT_ONCE and not is_slow and has_room())
+        if may_begin and not failed:
             following = next(waiting, None)
             if following is not None:
                 advance(*following)
