@@ -1,14 +1,14 @@
 """The look at all users again, once those that were known stand still.
 
 What they had was seen while they ran. Whoever stands changes nothing any more, so a child can look
-at most processes while the caller brings them into their harbours, and looks at the others. It
+while the caller brings them into their harbours, and then looks at some of them as well. It
 answers with what differs from the first look: to hand over ten thousands of handles takes longer
 than to find them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,9 +23,12 @@ Find = Callable[[], Sequence[User]]
 _MANY = 8
 """Processes: with fewer of them the harbours are entered before a child has begun to look."""
 
-_PARTS, _OF_CHILD, _OURS = 3, (0, 1), (2,)
-"""Which processes a child looks at, and which we, who have the harbours to enter before: by the
-remainder of their numbers."""
+_PARTS, _OURS = 3, 2
+"""With many handles the child looks at two of three processes, and we, who have the harbours to
+enter before, at those whose numbers leave this remainder."""
+
+_MANY_HANDLES = 3000
+"""What a look costs beside: to read mounts, sockets and processes takes as long as so many."""
 
 _LOOK_SECONDS = 60.0
 """A look gives up what hangs by itself, long before."""
@@ -43,17 +46,20 @@ def looking_again(
     if standing < _MANY:
         yield lambda: list(find())
         return
-    look = partial(_differences, find, known)
+    ours = {_OURS} if sum(len(user.handles) for user in known) >= _MANY_HANDLES else set()
+    look = partial(_differences, find, known, set(range(_PARTS)) - ours)
     with begun_in_expendable_child(look, _LOOK_SECONDS, "/proc") as answer:
 
         def users() -> list[User]:
-            with looking_after(known, _OURS, _PARTS):
-                ours = list(find())
+            seen: list[User] = []
+            if ours:
+                with looking_after(known, ours, _PARTS):
+                    seen = list(find())
             try:
-                its = _users(answer(), known)
+                seen += _users(answer(), known)
             except StorageFailed:  # somebody has killed it
                 return list(find())
-            found = {user.pid: user for user in (*ours, *its)}
+            found = {user.pid: user for user in seen}
             return [found[pid] for pid in sorted(found)]
 
         yield users
@@ -63,10 +69,12 @@ _Difference = tuple[User, list[Handle | None]]
 """A user without its handles, and those; None: the one that was there before, in this place."""
 
 
-def _differences(find: Find, known: Sequence[User]) -> list[_Difference]:
+def _differences(
+    find: Find, known: Sequence[User], remainders: Collection[int]
+) -> list[_Difference]:
     """Runs in the child."""
     before = {user.pid: user.handles for user in known}
-    with looking_after(known, _OF_CHILD, _PARTS):
+    with looking_after(known, remainders, _PARTS):
         return [_difference(user, before.get(user.pid, ())) for user in find()]
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from holdfast.applications.earlier_look import is_looked_at
 from holdfast.applications.rebind.stopping.second_look import looking_again
 from holdfast.errors import Blocked
 from holdfast.model.handle import Application, Handle, HandleKind, User
@@ -53,6 +54,18 @@ def test_a_position_has_changed() -> None:
 ])  # fmt: skip
 def test_users_and_handles_come_and_go(now: list[User]) -> None:
     assert found_by(now) == now
+
+
+@pytest.mark.parametrize("count", [10, 4000])
+def test_each_user_is_found_once_whoever_looks(count: int) -> None:
+    known = [user(pid, count) for pid in range(11, 17)]
+    now = [*known[:2], user(13, count + 1), *known[3:], user(17, 1), user(18, 2)]
+
+    def find() -> list[User]:
+        return [each for each in now if is_looked_at(each.pid)]
+
+    with looking_again(find, known, MANY) as users:
+        assert users() == now
 
 
 def test_what_the_look_refuses_is_refused() -> None:
