@@ -87,7 +87,8 @@ def park_handles(processes: Processes) -> None:
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 process.tracee.set_parked(True)
-        side_by_side([_parking(processes, each, placeholders) for each in processes.values()])
+        works = [_parking(processes, each, placeholders) for each in processes.values()]
+        side_by_side(works, lambda: processes.all_cooperate)
     finally:
         placeholders.close()
 

@@ -167,7 +167,8 @@ class Rebind:
                     failed.append(error)
                 del self._processes[pid]
 
-        side_by_side(map(letting_go, by_memory(list(self._processes))))
+        groups = by_memory(list(self._processes))
+        side_by_side(map(letting_go, groups), lambda: self._processes.all_cooperate)
         self._cancel_alarm()
         if failed:
             raise failed[0]

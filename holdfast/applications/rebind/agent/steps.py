@@ -18,8 +18,8 @@ Steps = Generator[None, None, T]
 """Work in steps, and its result."""
 
 _AT_ONCE = 4
-"""Processes: enough that each has made its call when its turn comes again. Whoever spoils code in
-processes of his lets no more of them than these compute at the same time."""
+"""Processes: enough that each has made its call when its turn comes again. Whoever spoils the code
+of many processes lets so many of them compute at the same time, until the first is found."""
 
 _SLOW_SECONDS = 0.02
 """A step takes a fraction of a millisecond, where nobody keeps us waiting."""

@@ -61,6 +61,12 @@ class Processes(dict[int, StoppedProcess]):
         self.uncooperative: list[tuple[Sequence[HandleNote], str]] = []
         """What those had that run on although they were to be moved, and what they did not do."""
 
+    @property
+    def all_cooperate(self) -> bool:
+        """Whether each did what it was asked. Otherwise they are asked one after the other: who has
+        spoilt many would let them compute at the same time, and others would wait."""
+        return not self.uncooperative
+
     @contextmanager
     def unless_it_ends(self, process: StoppedProcess) -> Iterator[None]:
         """Work in a process; one that is killed meanwhile needs nothing any more and is taken out.

@@ -76,7 +76,11 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
 
         closed: set[str] = set()
         works = (putting(*each) for each in zip(all_of, turns[1:], strict=True))
-        for mine in side_by_side(works, lambda: len(opened) - len(closed) < _MOST_OPEN):
+
+        def has_room() -> bool:
+            return len(opened) - len(closed) < _MOST_OPEN and processes.all_cooperate
+
+        for mine in side_by_side(works, has_room):
             lines += mine
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
