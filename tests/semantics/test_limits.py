@@ -5,16 +5,24 @@ from __future__ import annotations
 import pytest
 
 from holdfast.gate.members.membership import FoundLeg, HostMemory, Judgement, Standing, judge
-from holdfast.gate.members.superblock import Member, Superblock
+from holdfast.gate.members.superblock import Member, Settled, Superblock
 from holdfast.model.volume import JournalMode, LegState
 
 ONE = (Member(1, "a", "file:/a", LegState.IN_SYNC),)
 TWO = (*ONE, Member(2, "b", "file:/b", LegState.IN_SYNC))
 
 
-def leg(letter: str, epoch: int, position: int, members: tuple[Member, ...] = ONE) -> FoundLeg:
+def leg(
+    letter: str,
+    epoch: int,
+    position: int,
+    members: tuple[Member, ...] = ONE,
+    raised_from: Settled | None = None,
+) -> FoundLeg:
     number = "ab".index(letter) + 1
-    superblock = Superblock("v", letter, number, 1, epoch, 1, position, members=members)
+    superblock = Superblock(
+        "v", letter, number, 1, epoch, 1, position, members=members, raised_from=raised_from
+    )
     return FoundLeg(f"file:/{letter}", superblock)
 
 
@@ -51,13 +59,14 @@ def test_an_old_copy_over_the_newest_leg_is_believed_by_a_host_that_forgot(
     assert not remembering.may_start
 
 
-def test_raises_that_did_not_end_are_believed_by_a_host_that_forgot() -> None:
-    """The gate died while it excluded leg b, then in a start with b alone. Both are newest."""
-    without_b, without_a = [leg("a", 2, 100, ONE)], [leg("b", 3, 100, TWO[1:])]
-    assert judge(HostMemory(), without_b).may_start
-    assert judge(HostMemory(), without_a).may_start
-    served_by_a = HostMemory("v", 4, ONE)
-    assert not judge(served_by_a, without_a).may_start
+def test_a_leg_that_another_host_left_out_is_believed_by_the_host_that_remembers_it() -> None:
+    """The gate died while it excluded leg b; the other host went on with leg a, in epoch 6."""
+    died = leg("a", 5, 100, ONE, raised_from=Settled(4, ("a", "b")))
+    left_out = leg("b", 4, 100, TWO)
+    elsewhere = judge(HostMemory(), [died, left_out])
+    assert [each.standing for each in elsewhere.legs] == [Standing.SOURCE, Standing.STALE]
+    assert judge(HostMemory("v", 4, TWO), [left_out]).may_start
+    assert not judge(HostMemory(), [left_out]).may_start
 
 
 def test_a_state_directory_from_a_backup_of_the_same_epoch_is_believed() -> None:

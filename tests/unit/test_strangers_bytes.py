@@ -128,17 +128,20 @@ FREEZE = FreezeRecord(id="0" * 32, volume="shop", freezer="signal", seconds=1.0,
                 spool="/s", boot_id="b")  # fmt: skip
 
 
-def with_checksum(body: bytes, sequence: int) -> bytes:
-    """A slot whose checksum is right, whatever its body is: anybody can compute it."""
-    body = body[: superblock.SLOT_BYTES - superblock.HEADER_BYTES]
+def with_checksum(body: bytes, sequence: int, annex: bytes = b"") -> bytes:
+    """A slot whose checksums are right, whatever is in it: anybody can compute them."""
+    room = superblock.SLOT_BYTES - superblock.HEADER_BYTES
+    annex = annex[:room]
+    body = body[: room - len(annex)]
     covered = superblock._COVERED.pack(superblock.MAGIC, 1, len(body), sequence)
-    checksum = superblock._CHECKSUM.pack(zlib.crc32(body, zlib.crc32(covered)))
-    return ((covered + checksum).ljust(64, b"\0") + body).ljust(superblock.SLOT_BYTES, b"\0")
+    header = covered + superblock._CHECKSUM.pack(zlib.crc32(body, zlib.crc32(covered)))
+    header += superblock._ANNEX.pack(len(annex), zlib.crc32(annex, zlib.crc32(header)))
+    return (header.ljust(64, b"\0") + body + annex).ljust(superblock.SLOT_BYTES, b"\0")
 
 
 def _body() -> dict[str, Any]:
     values = asdict(BLOCK)
-    del values["sequence"]
+    del values["sequence"], values["raised_from"]
     return values
 
 
@@ -147,6 +150,22 @@ BODIES = (
     | mistyped(_body()).map(lambda values: json.dumps(values).encode())
     | st.binary(max_size=200)
 )
+
+
+ANNEX = {"raised_from": {"epoch": 2, "in_sync": ["l", "m"]}}
+ANNEXES = changed(json.dumps(ANNEX).encode()) | mistyped(ANNEX["raised_from"]).map(
+    lambda values: json.dumps({"raised_from": values}).encode()
+)
+
+
+@FUZZ
+@given(ANNEXES)
+def test_annex_of_a_superblock(annex: bytes) -> None:
+    found = superblock.decode(with_checksum(json.dumps(_body()).encode(), 7, annex))
+    if found is not None and found.raised_from is not None:
+        assert 0 <= found.raised_from.epoch < found.epoch
+        assert all(isinstance(each, str) for each in found.raised_from.in_sync)
+        superblock.encode(replace(found, descriptor={}, members=()))
 
 
 @FUZZ

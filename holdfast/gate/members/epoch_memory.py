@@ -66,9 +66,14 @@ class EpochMemory:
         """Whether somebody else may have got the volume meanwhile."""
         return self._coordinator.arbitrates
 
+    @property
+    def remembered_epoch(self) -> int:
+        """Of what was remembered last, by any worker of this gate."""
+        return self._cells[shared_page.REMEMBERED_EPOCH] - 1
+
     def is_behind(self, epoch: int) -> bool:
         """Whether nothing that needs that epoch may be answered yet."""
-        return self.arbitrates and self._cells[shared_page.REMEMBERED_EPOCH] - 1 < epoch
+        return self.arbitrates and self.remembered_epoch < epoch
 
     def remember(
         self, hand: Hand, configuration: GateConfiguration, on_superseded: Callable[[str], None]
@@ -114,11 +119,10 @@ class EpochMemory:
     def _ask(self, configuration: GateConfiguration, on_superseded: Callable[[str], None]) -> str:
         """Why it could not be remembered, empty when it was; a refusal counts at once, also for one
         that was given up meanwhile."""
-        known_epoch = self._cells[shared_page.REMEMBERED_EPOCH] - 1
         text = text_of(configuration)
         try:
             self._coordinator.remember(
-                self._path, known_epoch, configuration.epoch, self.owner, text
+                self._path, self.remembered_epoch, configuration.epoch, self.owner, text
             )
         except OSError as error:
             return error.strerror or str(error)

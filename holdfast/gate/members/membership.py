@@ -10,9 +10,11 @@ What the gate does, and the rules rest on
      in a power cut, so that a copy of before does not become current by it. Order: superblocks of
      all legs in the new set, then gate.json, then the next answer to a request. So a write that
      only some legs have is acknowledged only when these legs and the host carry an epoch that the
-     others do not have.
-  2. An epoch number stands for one set of in-sync legs. After a raise that did not end, the next
-     one uses a higher number than any that was tried.
+     others do not have. Between gate.json and the answer the legs are told that it has it, the
+     mark: until then a superblock says from which epoch it is being raised, and who was in sync in
+     that one (`raised_from`).
+  2. An epoch number stands for one set of in-sync legs, unless raises to it did not end: each uses
+     a higher number than any that the host and the legs at hand know of; others may carry it.
   3. A leg that is being resynchronised says `resyncing` in its own superblock before its first byte
      is overwritten, and `in-sync` only in the epoch in which it joins.
   4. A superblock's position is written after the leg and the journal are durable up to there;
@@ -21,9 +23,12 @@ What the gate does, and the rules rest on
      every leg's position, durably, before it raises the epoch: what the journal held belongs to
      another history of the volume (somebody else used it meanwhile), never to be replayed over it.
 
-The rules
+The rules (the first five in `newest_epoch`)
   * The highest epoch known anywhere (host included) names the in-sync legs. A leg is current if it
     carries that epoch and is one of them. Every other leg is stale: by 1 it may lack writes.
+  * Of an epoch without a mark is known only that the one before it was settled. Where a newer one
+    is known to be settled (the host remembers it, a leg has its mark, or was raised from it), the
+    raise was abandoned, whatever its number is: nothing was answered in it (1), its leg is stale.
   * The host remembers that epoch: it is the authority. No leg can be newer (1), so absent ones do
     not matter, and a superblock of an abandoned raise with the same number does not count (2).
   * The host remembers a higher epoch than any leg found: the newest data is not here. No source.
@@ -31,6 +36,10 @@ The rules
     volume): an in-sync leg that is absent may carry a still higher epoch. Only when every in-sync
     leg of the highest epoch is here is it proven that there is none. Two different sets for the
     same epoch are two histories (split brain). No source.
+  * And when that epoch has no mark, every in-sync leg of the epoch from which it is raised has to
+    be here, too, and of every other raise from there: the host may have gone on with any of these.
+    Not those that had failed before: nobody can. Nor when the host remembers the epoch before: then
+    it has not gone on. Who starts without a mark raises the epoch once more, and gets one.
   * Two containers with one leg id: one is a copy, and nothing tells which. Neither is used.
   * A current leg can still be a copy taken earlier in this epoch, or have lost its volatile cache.
     With a journal that belongs to this epoch, replaying it from the leg's position makes it current
@@ -40,19 +49,20 @@ The rules
 What no rule can see: without a journal, a copy taken after the last recorded position; a copy whose
 superblock was read later than its data (copy the tail first, or at one instant); a newest leg that
 was overwritten with an old copy *and* a host that lost its memory; a state directory put back from
-a backup of the same epoch; two raises that did not end, of different sets, and a host that lost its
-memory after them. docs/semantics.md names them.
+a backup of the same epoch; on a host that remembers it, a leg that another host left out when it
+went on from a raise that had died halfway. docs/semantics.md names them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from holdfast.errors import NoSource
-from holdfast.gate.members.superblock import Member, Superblock
+from holdfast.gate.members.newest_epoch import NewestEpoch, newest_epoch
+from holdfast.gate.members.superblock import Member, Settled, Superblock
 from holdfast.model.volume import JournalMode, LegState
 
 
@@ -113,6 +123,8 @@ class Judgement:
     volume_id: str | None
     epoch: int
     """The highest epoch known anywhere; the next raise uses a higher one."""
+    settled: Settled
+    """What may be gone on from: the next raise says so until it has ended."""
     legs: tuple[LegJudgement, ...]
     reason: str = ""
     """Why there is no source, or what was accepted by force."""
@@ -120,6 +132,8 @@ class Judgement:
     journal_used: bool = False
     """The journal that the host has belongs to what the legs hold: whoever is behind is replayed
     from it. Else it is of another time, whatever its positions are."""
+    unsettled: bool = False
+    """A current leg does not know that the raise to its epoch has ended."""
     forcible: bool = False
     """There is no source, and force would make one."""
 
@@ -165,14 +179,14 @@ def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) ->
         leg.superblock for leg in found if leg.superblock and leg.superblock.volume_id == volume_id
     ]
     twice = {leg_id for leg_id, count in Counter(sb.leg_id for sb in ours).items() if count > 1}
-    epoch = max([sb.epoch for sb in ours] + [memory.epoch or 0])
-    in_sync, problem = _in_sync(memory, ours, twice, epoch)
-    problem = ambiguous or problem
+    highest = max([sb.epoch for sb in ours] + [memory.epoch or 0])
+    newest = newest_epoch(memory.epoch, memory.members, ours, twice)
+    epoch, problem = newest.number, ambiguous or newest.problem
     current = [
         superblock
-        for superblock in ours
+        for superblock in newest.counting
         if superblock.epoch == epoch
-        and superblock.leg_id in in_sync - twice
+        and superblock.leg_id in newest.in_sync - twice
         and superblock.state is LegState.IN_SYNC
     ]
     newest_position = max((sb.position for sb in current), default=0)
@@ -184,22 +198,33 @@ def judge(memory: HostMemory, found: Sequence[FoundLeg], force: bool = False) ->
             return Standing.STALE, problem
         if superblock in current:
             return _by_position(memory, epoch, newest_position, superblock)
+        if superblock not in newest.counting:
+            return Standing.STALE, (
+                f"its epoch {superblock.epoch} never came to be: others went on without it"
+            )
         if superblock.epoch < epoch:
             return Standing.STALE, f"it is of epoch {superblock.epoch}, the newest is {epoch}"
         why = _NOT_IN_SYNC.get(superblock.state, f"it was not in sync in epoch {epoch}")
         return Standing.STALE, why
 
     legs = [_judged_leg(leg, volume_id, stands) for leg in found]
-    legs += _missing(memory, ours, epoch, {sb.leg_id for sb in ours})
-    used = not problem and _journal_counts(memory, epoch, newest_position)
-    judgement = Judgement(volume_id, epoch, tuple(legs), problem, journal_used=used)
+    legs += _missing(memory, newest, {sb.leg_id for sb in ours})
+    judgement = Judgement(
+        volume_id,
+        highest,
+        newest.settled,
+        tuple(legs),
+        problem,
+        journal_used=not problem and _journal_counts(memory, epoch, newest_position),
+        unsettled=any(superblock.raised_from is not None for superblock in current),
+    )
     if judgement.may_start:
         return judgement
     reason = problem or "no leg that is here is current: " + "; ".join(
         f"{leg.url}: {leg.reason or leg.standing}" for leg in legs
     )
-    once_in_sync = [] if ambiguous else _once_in_sync(ours, twice)
-    judgement = Judgement(volume_id, epoch, tuple(legs), reason, forcible=bool(once_in_sync))
+    once_in_sync = [] if ambiguous else _once_in_sync(newest.counting or ours, twice)
+    judgement = replace(judgement, reason=reason, journal_used=False, forcible=bool(once_in_sync))
     return _forced(memory, judgement, once_in_sync) if force and once_in_sync else judgement
 
 
@@ -217,7 +242,7 @@ def start_begins_epoch(
     `arbitrated`: a coordinator may have given the volume away meanwhile. `journalled`: the journal
     is used. `has_siblings`: more than one leg belongs to it. `has_bits`: regions may differ.
     """
-    if judgement.epoch > epoch or judgement.forced or arbitrated:
+    if judgement.epoch > epoch or judgement.forced or judgement.unsettled or arbitrated:
         return True
     may_have_crashed = has_bits or not has_siblings  # one leg alone has no bits that would tell
     return journalled and may_have_crashed
@@ -231,43 +256,6 @@ def _volume_id(memory: HostMemory, found: Sequence[FoundLeg]) -> tuple[str | Non
     if len(named) > 1:
         return None, f"the legs belong to {len(named)} different volumes: {', '.join(named)}"
     return (named[0] if named else None), ""
-
-
-def _in_sync(
-    memory: HostMemory, ours: Sequence[Superblock], twice: set[str], epoch: int
-) -> tuple[set[str], str]:
-    """Ids of the legs that the highest epoch names as in sync, or why that proves nothing."""
-    if not ours:
-        return set(), "none of the containers carries a superblock of this volume"
-    newest = [superblock for superblock in ours if superblock.epoch == epoch]
-    if not newest:
-        urls = ", ".join(m.url for m in memory.members if m.state is LegState.IN_SYNC)
-        found_epoch = max(superblock.epoch for superblock in ours)
-        return set(), (
-            f"the newest data is of epoch {epoch}, the legs found are of epoch {found_epoch} at"
-            f" most; it is on {urls or 'legs that are not here'}"
-        )
-    if memory.epoch == epoch:
-        return _in_sync_ids(memory.members), ""
-    sets = {frozenset(_in_sync_ids(superblock.members)) for superblock in newest}
-    if len(sets) > 1:
-        return set(), (
-            f"the legs have two histories since epoch {epoch - 1}: they were used apart from each"
-            " other"
-        )
-    in_sync = set(sets.pop())
-    absent_ids = in_sync - ({superblock.leg_id for superblock in ours} - twice)
-    if absent_ids:
-        away = sorted(member.url for member in newest[0].members if member.id in absent_ids)
-        return set(), (
-            "this host does not remember the volume's newest epoch, and it cannot be proven from"
-            f" the legs that are here: {', '.join(away)} may be newer"
-        )
-    return in_sync, ""
-
-
-def _in_sync_ids(members: Iterable[Member]) -> set[str]:
-    return {member.id for member in members if member.state is LegState.IN_SYNC}
 
 
 def _by_position(
@@ -315,12 +303,13 @@ def _judged_leg(leg: FoundLeg, volume_id: str | None, stands: _Stands) -> LegJud
     )
 
 
-def _missing(
-    memory: HostMemory, ours: Sequence[Superblock], epoch: int, here: set[str]
-) -> list[LegJudgement]:
+def _missing(memory: HostMemory, newest: NewestEpoch, here: set[str]) -> list[LegJudgement]:
     """Of every member that the host or the newest superblocks name and nobody found."""
     named = {
-        m.id: m for superblock in ours if superblock.epoch == epoch for m in superblock.members
+        member.id: member
+        for superblock in newest.counting
+        if superblock.epoch == newest.number
+        for member in superblock.members
     }
     named |= {member.id: member for member in memory.members}
     return [
@@ -362,6 +351,6 @@ def _forced(
     reason = (
         f"by force, from epoch {best.epoch}, position {best.position}, although {judgement.reason}"
     )
-    return Judgement(
-        judgement.volume_id, judgement.epoch, legs, reason, forced=True, journal_used=covered
+    return replace(
+        judgement, legs=legs, reason=reason, forced=True, journal_used=covered, forcible=False
     )

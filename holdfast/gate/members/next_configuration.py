@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
 from holdfast.gate.members.leg import Leg
-from holdfast.gate.members.superblock import Member, Superblock
+from holdfast.gate.members.superblock import Member, Settled, Superblock
 from holdfast.model.volume import LegState
 
 
@@ -130,8 +130,11 @@ def entries_of(
     return tuple(entry_of(member) for member in newest.members)
 
 
-def superblock_of(configuration: GateConfiguration, owner: str) -> Superblock:
-    """What every leg is told; each fills in its own id, state and sequence."""
+def superblock_of(configuration: GateConfiguration, owner: str, settled: Settled) -> Superblock:
+    """What every leg is told; each fills in its own id, state and sequence.
+
+    `settled`: the newest epoch that was remembered.
+    """
     return Superblock(
         volume_id=configuration.volume_id,
         leg_id="",
@@ -143,7 +146,14 @@ def superblock_of(configuration: GateConfiguration, owner: str) -> Superblock:
         members=members_of(configuration),
         descriptor=configuration.descriptor,
         owner=owner,
+        raised_from=settled if settled.epoch < configuration.epoch else None,
     )
+
+
+def settled_in(configuration: GateConfiguration) -> Settled:
+    """What may be gone on from once that configuration was remembered."""
+    in_sync = (leg.id for leg in configuration.legs if leg.state is LegState.IN_SYNC)
+    return Settled(configuration.epoch, tuple(in_sync))
 
 
 def members_of(configuration: GateConfiguration) -> tuple[Member, ...]:

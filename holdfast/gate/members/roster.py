@@ -47,7 +47,8 @@ class Roster:
         self.durable = configuration
         """What the legs were told last. A change that no leg could be told yet is not in it: it
         proves nothing about one that returns."""
-        self._highest_epoch = configuration.epoch
+        self.highest_epoch = configuration.epoch
+        """The highest epoch that this worker has tried to make durable, or has seen on a leg."""
         self._taken_back = range(0)
         """Epochs of changes that were taken back when the last leg went."""
         self.present: dict[int, Leg] = {}
@@ -62,11 +63,6 @@ class Roster:
         changed; see names."""
         self.retired: list[Leg] = []
         """Legs that are not used any more; the main loop closes them."""
-
-    @property
-    def highest_epoch(self) -> int:
-        """The highest epoch that this worker has tried to make durable."""
-        return self._highest_epoch
 
     @property
     def superseded(self) -> str:
@@ -107,8 +103,8 @@ class Roster:
 
     def _change(self, configuration: GateConfiguration) -> None:
         """Take a new membership: a new epoch, not durable yet."""
-        self._highest_epoch += 1
-        self.configuration = next_configuration.with_epoch(configuration, self._highest_epoch)
+        self.highest_epoch += 1
+        self.configuration = next_configuration.with_epoch(configuration, self.highest_epoch)
         self.unsettled = True
         self._arrange()
 
@@ -148,7 +144,7 @@ class Roster:
         position = self.configuration.recorded_position
         self.unsettled = position != self.durable.recorded_position
         self.configuration = replace(self.durable, recorded_position=position)
-        self._taken_back = range(self.durable.epoch + 1, self._highest_epoch + 1)
+        self._taken_back = range(self.durable.epoch + 1, self.highest_epoch + 1)
         self._forsake_unrecorded()
 
     def became_durable(self, configuration: GateConfiguration) -> None:
@@ -163,9 +159,13 @@ class Roster:
             if now.epoch < configuration.epoch:
                 self.configuration = next_configuration.with_what_is_newer(configuration, now)
                 self.unsettled = now.recorded_position != configuration.recorded_position
-                self._taken_back = range(configuration.epoch + 1, self._highest_epoch + 1)
+                self._taken_back = range(configuration.epoch + 1, self.highest_epoch + 1)
                 shared_page.renew_plan(self._cells)
-            elif now.epoch == configuration.epoch:
+
+    def may_be_relied_on(self, configuration: GateConfiguration) -> None:
+        """Requests may be answered in its epoch, if that is still the present one."""
+        with self.lock:
+            if self.configuration.epoch == configuration.epoch:
                 self.unsettled = False
 
     def has_become_durable(self, epoch: int) -> bool:
@@ -264,7 +264,7 @@ class Roster:
             self._start_with(leg)
             configuration = next_configuration.without_absent(self.configuration, self.present)
             changed = configuration != self.configuration or (leg.number, leg.url) not in known
-            if changed or self._highest_epoch > configuration.epoch:  # as rise_above_unfinished
+            if changed or self.highest_epoch > configuration.epoch:  # as rise_above_unfinished
                 self._change(configuration)
 
     def _start_with(self, leg: Leg) -> None:
@@ -308,7 +308,7 @@ class Roster:
     def rise_above(self, epoch: int) -> None:
         """Never use an epoch again that a leg has seen."""
         with self.lock:
-            self._highest_epoch = max(self._highest_epoch, epoch)
+            self.highest_epoch = max(self.highest_epoch, epoch)
 
     def adopt(self, newest: Superblock) -> None:
         """Take over what the legs say of the volume: they went on without this host."""
@@ -322,14 +322,14 @@ class Roster:
         in vain.
         """
         with self.lock:
-            if self._highest_epoch > self.configuration.epoch:
+            if self.highest_epoch > self.configuration.epoch:
                 self._change(self.configuration)
 
     def distrust_bits(self) -> int:
         """Bits are not kept: none of the legs that are away can be brought up to date by parts of
         it any more. The epoch from which on that holds; the caller settles."""
         with self.lock:
-            self._change(replace(self.configuration, clean_epoch=self._highest_epoch + 1))
+            self._change(replace(self.configuration, clean_epoch=self.highest_epoch + 1))
             return self.configuration.epoch
 
     def filter(self, number: int, wrap: Callable[[Device], Device]) -> None:

@@ -1,8 +1,10 @@
 """What the roster has decided becomes durable: on every leg that is present, then in gate.json.
 
 Owns the superblocks of a running gate. Invariant: one writes at a time; of a new epoch, those hear
-first that were in sync before, then those that become it, then the rest. Blocks as legs and the
-coordinator do; raises GivenUp.
+first that were in sync before, then those that become it, then the rest. Once gate.json has the
+epoch the legs hear that, too, before anything is answered in it: their second superblock is the
+mark by which they prove it alone. While gate.json cannot be written there is no mark. Blocks as
+legs and the coordinator do; raises GivenUp.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from holdfast.errors import StorageFailed, Superseded
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.epoch_memory import EpochMemory
 from holdfast.gate.members.leg import Leg
-from holdfast.gate.members.next_configuration import superblock_of, with_ends
+from holdfast.gate.members.next_configuration import settled_in, superblock_of, with_ends
 from holdfast.gate.members.roster import Roster
+from holdfast.gate.members.superblock import Settled, Superblock
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import LegState
 
@@ -27,6 +30,19 @@ class Settling:
         self._roster = roster
         self._memory = memory
         self.lock = threading.Lock()
+        self.settled = settled_in(roster.configuration)
+        """What may be gone on from: the newest epoch that was remembered."""
+        if memory.remembered_epoch < self.settled.epoch:  # a worker took over before it was
+            members = tuple(leg.id for leg in roster.configuration.legs)
+            self.settled = Settled(memory.remembered_epoch, members)
+
+    def go_on_with(self, superblock: Superblock) -> None:
+        """A leg that is used from now on says this: where it has no mark, `settle` sets it."""
+        raised_from = superblock.raised_from
+        if raised_from is not None:
+            self._roster.unsettled = True
+            if raised_from.epoch == self._memory.remembered_epoch:
+                self.settled = raised_from
 
     def settle(self, hand: Hand) -> bool:
         """Make the present epoch durable on every leg that stays, then in gate.json.
@@ -46,6 +62,8 @@ class Settling:
                 if not self._remember(hand, configuration):
                     return bool(roster.superseded)
                 roster.became_durable(configuration)
+                if self._mark(hand, configuration, legs):
+                    roster.may_be_relied_on(configuration)
         return True
 
     def settle_or_raise(self, hand: Hand) -> None:
@@ -96,8 +114,9 @@ class Settling:
         if self._memory.unsaved and self.settle(hand):
             with hand.holding(self.lock):
                 with self._roster.lock:
-                    configuration = self._roster.durable
+                    configuration, legs = self._roster.durable, self._roster.writers
                 self._remember(hand, configuration)
+                self._mark(hand, configuration, legs)
 
     def remember_places(self, hand: Hand) -> None:
         """See that gate.json says where each leg's tail ends; durable."""
@@ -115,6 +134,16 @@ class Settling:
         """As EpochMemory.remember; where somebody else has the volume, no leg is used any more."""
         return self._memory.remember(hand, configuration, self._roster.withdraw)
 
+    def _mark(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
+        """Say on the legs that this epoch was remembered, if it was and they do not know it yet.
+
+        False when one fails at it.
+        """
+        if self._memory.unsaved or self.settled.epoch >= configuration.epoch:
+            return True
+        self.settled = settled_in(configuration)
+        return self._tell(hand, configuration, legs)
+
     def _tell(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
         """Write the superblock of every present leg; False, and no more, when one fails at it.
 
@@ -122,7 +151,7 @@ class Settling:
         it has all data alone, when one that joins has gone on without it. Those that are not in
         sync come last: an epoch that only they carry would leave none that may be a source.
         """
-        superblock = superblock_of(configuration, self._memory.owner)
+        superblock = superblock_of(configuration, self._memory.owner, self.settled)
         before = {leg.number for leg in self._roster.durable.legs if leg.state is LegState.IN_SYNC}
         for leg in sorted(
             legs, key=lambda leg: (leg.state is not LegState.IN_SYNC, leg.number not in before)

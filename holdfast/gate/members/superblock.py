@@ -58,8 +58,14 @@ _COVERED = struct.Struct("<16sIIQ")
 """Magic, version, body length in bytes, sequence: what the checksum covers besides the body."""
 
 _CHECKSUM = struct.Struct("<I")
+
+_ANNEX = struct.Struct("<II")
+"""Behind the checksum: length in bytes of the annex, which follows the body, and its checksum,
+which covers the body's, too. Version 0.1.0 writes zeros there, and refuses a body with keys that it
+does not know: what came later stands in the annex, and whoever does not know it passes it over."""
+
 HEADER_BYTES = 64
-"""Covered fields at 0, checksum at 32, zeros up to the body at 64."""
+"""Covered fields at 0, checksum at 32, annex at 36, zeros up to the body at 64."""
 
 _RESERVED = frozenset({"resync_from", "resync_cursor"})
 """Keys that earlier versions wrote and nobody reads: not to be given another meaning."""
@@ -73,6 +79,14 @@ class Member:
     id: str
     url: str
     state: LegState
+
+
+@dataclass(frozen=True)
+class Settled:
+    """An epoch that was remembered outside of the legs, and who was in sync in it (ids of legs)."""
+
+    epoch: int
+    in_sync: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,9 @@ class Superblock:
     """Where this superblock lies: the end of the container when its tail was written, a multiple of
     4096. A container that was enlarged since still has its tail there. 0: written before this field
     was; then only the places that need no memory are believed."""
+    raised_from: Settled | None = None
+    """What somebody may have gone on from, as long as the raise to `epoch` is not known to have
+    ended. None: it is, or a version before this field wrote it."""
 
 
 def bitmap_bytes(size_bytes: int) -> int:
@@ -129,18 +146,25 @@ def bitmap_offset(container_bytes: int, size_bytes: int) -> int:
 def encode(superblock: Superblock) -> bytes:
     """The 16 KiB of a slot. Raises InvalidUrl when URLs and properties do not fit."""
     values = asdict(superblock)
-    sequence = values.pop("sequence")
-    body = json.dumps(values, separators=(",", ":"), sort_keys=True).encode("ascii")
+    sequence, raised_from = values.pop("sequence"), values.pop("raised_from")
+    body = _json(values)
+    annex = _json({"raised_from": raised_from}) if raised_from else b""
     room = SLOT_BYTES - HEADER_BYTES
-    if len(body) > room:
+    if len(body) + len(annex) > room:
         raise InvalidUrl(
-            f"the superblock would take {len(body)} bytes and has room for {room}: the URLs of the"
-            " legs or the volume's properties are too long",
+            f"the superblock would take {len(body) + len(annex)} bytes and has room for {room}: the"
+            " URLs of the legs or the volume's properties are too long",
             "Use shorter paths, or fewer legs.",
         )
     covered = _COVERED.pack(MAGIC, VERSION, len(body), sequence)
-    checksum = _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(covered)))
-    return ((covered + checksum).ljust(HEADER_BYTES, b"\0") + body).ljust(SLOT_BYTES, b"\0")
+    header = covered + _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(covered)))
+    if annex:
+        header += _ANNEX.pack(len(annex), zlib.crc32(annex, zlib.crc32(header)))
+    return (header.ljust(HEADER_BYTES, b"\0") + body + annex).ljust(SLOT_BYTES, b"\0")
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":"), sort_keys=True).encode("ascii")
 
 
 def decode(slot: bytes | bytearray | memoryview) -> Superblock | None:
@@ -163,9 +187,30 @@ def decode(slot: bytes | bytearray | memoryview) -> Superblock | None:
     if version != VERSION:
         return None
     try:
-        return _superblock(read_object(body, SLOT_BYTES), sequence)
+        found = _superblock(read_object(body, SLOT_BYTES), sequence)
+        return replace(found, raised_from=_raised_from(slot, HEADER_BYTES + length, found.epoch))
     except ValueError:
         return None
+
+
+def _raised_from(slot: bytes, start: int, epoch: int) -> Settled | None:
+    """What the annex, which begins at `start`, says of this epoch.
+
+    Raises ValueError for a torn one, and for what no raise to it can have begun from.
+    """
+    header_end = _COVERED.size + _CHECKSUM.size
+    length, checksum = _ANNEX.unpack_from(slot, header_end)
+    if not length:
+        return None
+    annex = slot[start : start + length]
+    if checksum != zlib.crc32(annex, zlib.crc32(slot[:header_end])):
+        raise ValueError("the annex is torn")
+    values = read_object(annex, SLOT_BYTES).get("raised_from")
+    if values is None:
+        return None
+    found = typed(Settled, values)
+    whole(found.epoch, "epoch", 0, epoch - 1)
+    return found
 
 
 def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
@@ -173,8 +218,8 @@ def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
 
     Raises ValueError for another shape, and for numbers that no volume has.
     """
-    if "sequence" in values:
-        raise ValueError("the sequence stands in the header")
+    if values.keys() & {"sequence", "raised_from"}:
+        raise ValueError("these stand in the header and in the annex")
     known = {name: value for name, value in values.items() if name not in _RESERVED}
     found = typed(Superblock, {**known, "sequence": sequence})
     whole(found.size_bytes, "size_bytes", 1, MAXIMUM_VOLUME_BYTES)

@@ -154,6 +154,7 @@ class Recovery:
             assert superblock is not None
             if self.roster.readers:
                 unchanged = self.unchanged(entry, superblock)
+                self.roster.rise_above(superblock.epoch)
                 self.join(hand, leg, entry, first_region=None if unchanged else 0)
             else:
                 self._resume(hand, leg, entry, superblock)
@@ -186,6 +187,7 @@ class Recovery:
         if self.mirror.log.active:
             replayed, owed = self.mirror.replay(hand, leg, superblock.position)
             self.mirror.repaying.owe(leg, owed)
+        self.mirror.settling.go_on_with(superblock)
         self.roster.resume_with(leg)
         self.mirror.intent.secure(hand)
         if settle_or_hold_apart(self.mirror):

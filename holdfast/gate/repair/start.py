@@ -90,6 +90,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         mirror.intent.bitmap = Bitmap(newest.size_bytes)
     sources = _sources_alone(recovery, opened, judgement)
     roster.rise_above(judgement.epoch)
+    mirror.settling.settled = judgement.settled
     behind = judgement.epoch > known_epoch
     if not judgement.journal_used and (mirror.log.active or behind):
         # Before anything durable could make it look like ours.
@@ -318,6 +319,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
         roster.start_with(leg)
         if superblock is not None:
             roster.rise_above(superblock.epoch)
+            mirror.settling.go_on_with(superblock)
     grown = max((leg.size_bytes for leg in roster.readers), default=0)
     if grown > roster.configuration.size_bytes:  # the predecessor died while it moved the tails
         recovery.grow_to(hand, grown)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pytest
 
 import holdfast
 from holdfast.config import Settings
+from holdfast.gate.members.superblock import Member, Settled, Superblock, encode
 from holdfast.gate.outside.renewing import renew
 from holdfast.model.version import VERSION
+from holdfast.model.volume import LegState
 from holdfast.service import Holdfast, NewVolume
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import Cell
@@ -108,3 +111,23 @@ def test_old_and_new_work_together_until_the_next_takeover(
             bench.activity.goes_on()
             assert code_of(bench)[0] == VERSION
         bench.check(2)
+
+
+@pytest.mark.usefixtures("install")
+@pytest.mark.parametrize("raised_from", [None, Settled(3, ("leg-1", "leg-2"))])
+def test_the_version_before_reads_superblocks_of_this_one(raised_from: Settled | None) -> None:
+    """Also while a raise has not ended, which it knows nothing of."""
+    members = (Member(1, "leg-1", "file:/1.img", LegState.IN_SYNC),)
+    written = Superblock("v", "leg-1", 1, 1 << 30, 4, 9, members=members, raised_from=raised_from)
+    program = (
+        "import sys; from holdfast.gate.superblock import decode;"
+        "found = decode(sys.stdin.buffer.read());"
+        "print(found.epoch, found.sequence, found.members[0].id)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        input=encode(written),
+        check=True,
+        capture_output=True,
+    )
+    assert said.stdout == b"4 9 leg-1\n"

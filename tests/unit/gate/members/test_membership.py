@@ -13,7 +13,7 @@ from holdfast.gate.members.membership import (
     judge,
     start_begins_epoch,
 )
-from holdfast.gate.members.superblock import Member, Superblock
+from holdfast.gate.members.superblock import Member, Settled, Superblock
 from holdfast.model.volume import JournalMode, LegState
 
 UNFLUSHED = JournalMode.UNFLUSHED
@@ -38,10 +38,21 @@ def leg(
     position: int = 0,
     state: LegState = LegState.IN_SYNC,
     volume: str = "v",
+    raised_from: Settled | None = None,
+    others: str = "",
 ) -> FoundLeg:
-    """A container of leg `letter` whose superblock names the legs `in_sync`."""
+    """A container of leg `letter` whose superblock names the legs `in_sync`, and others."""
     superblock = Superblock(
-        volume, letter, ord(letter), 1 << 30, epoch, 1, position, state, members=members(in_sync)
+        volume,
+        letter,
+        ord(letter),
+        1 << 30,
+        epoch,
+        1,
+        position,
+        state,
+        members=members(in_sync, others),
+        raised_from=raised_from,
     )
     return FoundLeg("file:/" + letter, superblock)
 
@@ -111,6 +122,67 @@ def test_a_host_that_is_behind_the_legs_needs_them_all_too() -> None:
 def test_the_host_outranks_a_superblock_of_an_abandoned_raise() -> None:
     judgement = judge(memory(6, "a"), [leg("a", 6, "a"), leg("b", 6, "b")])
     assert standings(judgement) == {"a": SOURCE, "b": STALE}
+
+
+FROM_5 = Settled(5, ("a", "b"))
+
+
+def test_without_a_mark_those_in_sync_before_are_needed() -> None:
+    alone = leg("b", 6, "b", raised_from=FROM_5, others="a")
+    with pytest.raises(NoSource, match="file:/a may be newer"):
+        judge(LOST, [alone]).check()
+    with pytest.raises(NoSource, match="leg with id x may be newer"):
+        judge(LOST, [leg("b", 6, "b", raised_from=Settled(5, ("b", "x")))]).check()
+    assert judge(LOST, [alone], force=True).start_from
+    judgement = judge(LOST, [alone, leg("a", 5)])
+    assert standings(judgement) == {"a": STALE, "b": SOURCE}
+    assert judgement.settled == FROM_5
+    assert judge(LOST, [leg("b", 6, "b")]).settled == Settled(6, ("b",))
+
+
+def test_without_a_mark_one_that_had_failed_before_is_not_needed() -> None:
+    found = [leg("b", 6, "b", raised_from=FROM_5, others="ac"), leg("a", 5)]
+    judgement = judge(LOST, found)
+    assert standings(judgement) == {"a": STALE, "b": SOURCE, "c": Standing.MISSING}
+
+
+def test_a_host_that_remembers_the_epoch_before_has_not_gone_on_from_it() -> None:
+    judgement = judge(memory(5), [leg("b", 6, "b", raised_from=FROM_5)])
+    assert standings(judgement) == {"b": SOURCE, "a": Standing.MISSING}
+    assert judgement.settled == FROM_5
+    assert not judge(memory(4), [leg("b", 6, "b", raised_from=FROM_5)]).may_start
+    assert not judge(memory(5), [leg("b", 6, "bc", raised_from=FROM_5)]).may_start
+
+
+@pytest.mark.parametrize("number", [6, 7, 8])
+def test_where_others_went_on_the_raise_was_abandoned_whatever_its_number(number: int) -> None:
+    abandoned = leg("b", number, "b", raised_from=FROM_5)
+    for marked in (leg("a", 7, "a"), leg("a", 9, "a", raised_from=Settled(7, ("a",)))):
+        judgement = judge(LOST, [abandoned, marked])
+        assert standings(judgement) == {"a": SOURCE, "b": STALE}
+        assert "never came to be" in {each.url[-1]: each.reason for each in judgement.legs}["b"]
+        assert judgement.epoch >= number
+    assert standings(judge(memory(7, "a"), [abandoned, leg("a", 7, "a")])) == {
+        "a": SOURCE,
+        "b": STALE,
+    }
+    assert not judge(memory(7, "a"), [abandoned]).may_start
+
+
+def test_one_leg_without_its_mark_beside_one_that_has_it_is_of_the_same_raise() -> None:
+    judgement = judge(LOST, [leg("a", 6, raised_from=FROM_5), leg("b", 6)])
+    assert standings(judgement) == {"a": SOURCE, "b": SOURCE}
+    assert judgement.unsettled
+    assert not judge(LOST, [leg("a", 6), leg("b", 6)]).unsettled
+
+
+def test_of_two_raises_from_one_epoch_both_sets_are_needed() -> None:
+    """The joining leg c may have gone on alone: the first raise may have ended."""
+    joins = leg("a", 6, "abc", raised_from=FROM_5)
+    fails = leg("b", 7, "b", raised_from=FROM_5)
+    assert not judge(LOST, [joins, fails]).may_start
+    with_all = judge(LOST, [joins, fails, leg("c", 5, state=LegState.RESYNCING)])
+    assert standings(with_all) == {"a": STALE, "b": SOURCE, "c": STALE}
 
 
 def test_two_histories_are_refused() -> None:
@@ -234,7 +306,7 @@ def test_whether_a_start_begins_an_epoch(
 ) -> None:
     """Where the newest epoch that was found anywhere is 5."""
     found = start_begins_epoch(
-        Judgement("v", 5, (), forced=forced),
+        Judgement("v", 5, Settled(5, ()), (), forced=forced),
         epoch,
         arbitrated=arbitrated,
         journalled=journalled,
@@ -242,3 +314,11 @@ def test_whether_a_start_begins_an_epoch(
         has_bits=bits,
     )
     assert found == begins, why
+
+
+def test_a_start_with_a_leg_without_its_mark_begins_an_epoch() -> None:
+    judgement = judge(memory(6, "b"), [leg("b", 6, "b", raised_from=FROM_5)])
+    assert standings(judgement)["b"] is SOURCE
+    assert start_begins_epoch(
+        judgement, 6, arbitrated=False, journalled=False, has_siblings=False, has_bits=False
+    )

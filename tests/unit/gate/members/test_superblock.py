@@ -69,7 +69,18 @@ def container(tmp_path: Path) -> Iterator[Container]:
     device.close()
 
 
-@given(SUPERBLOCKS)
+def unsettled(superblock: sb.Superblock, before: int, in_sync: tuple[str, ...]) -> sb.Superblock:
+    """The same, raised from an epoch so far before it."""
+    epoch = max(1, superblock.epoch)
+    return replace(superblock, epoch=epoch, raised_from=sb.Settled(max(0, epoch - before), in_sync))
+
+
+UNSETTLED = st.builds(
+    unsettled, SUPERBLOCKS, st.integers(1, 99), st.lists(TEXT, max_size=4).map(tuple)
+)
+
+
+@given(SUPERBLOCKS | UNSETTLED)
 def test_round_trip(superblock: sb.Superblock) -> None:
     encoded = sb.encode(superblock)
     assert len(encoded) == sb.SLOT_BYTES
@@ -79,12 +90,51 @@ def test_round_trip(superblock: sb.Superblock) -> None:
 def slot_of(superblock: sb.Superblock, version: int = sb.VERSION, **more: object) -> bytes:
     """A slot as another version of Holdfast may write it: of its format, with further keys."""
     values = {**asdict(superblock), **more}
-    values.pop("sequence")
+    del values["sequence"], values["raised_from"]
     body = json.dumps(values).encode()
     covered = struct.pack("<16sIIQ", sb.MAGIC, version, len(body), superblock.sequence)
     checksum = struct.pack("<I", zlib.crc32(body, zlib.crc32(covered)))
     slot = (covered + checksum).ljust(sb.HEADER_BYTES, b"\0") + body
     return slot.ljust(sb.SLOT_BYTES, b"\0")
+
+
+def test_what_is_settled_is_written_as_version_0_1_0_did() -> None:
+    """It refuses keys that it does not know, and writes zeros where the annex is announced."""
+    assert sb.encode(at_end(BASE, 1 << 20)) == slot_of_the_first_version(at_end(BASE, 1 << 20))
+    raised = replace(BASE, epoch=5, raised_from=sb.Settled(3, ("leg", "other")))
+    encoded = sb.encode(raised)
+    length = int.from_bytes(encoded[20:24], "little")
+    assert "raised_from" not in json.loads(encoded[64 : 64 + length])
+    assert json.loads(encoded[64 + length :].rstrip(b"\0")) == {
+        "raised_from": {"epoch": 3, "in_sync": ["leg", "other"]}
+    }
+
+
+def slot_of_the_first_version(superblock: sb.Superblock) -> bytes:
+    """As its program encodes it."""
+    values = asdict(superblock)
+    del values["sequence"], values["raised_from"]
+    body = json.dumps(values, separators=(",", ":"), sort_keys=True).encode("ascii")
+    covered = struct.pack("<16sIIQ", sb.MAGIC, 1, len(body), superblock.sequence)
+    checksum = struct.pack("<I", zlib.crc32(body, zlib.crc32(covered)))
+    return ((covered + checksum).ljust(64, b"\0") + body).ljust(sb.SLOT_BYTES, b"\0")
+
+
+def test_an_annex_of_a_later_version_is_passed_over() -> None:
+    slot = bytearray(sb.encode(replace(BASE, epoch=5, raised_from=sb.Settled(3, ("leg",)))))
+    start = 64 + int.from_bytes(slot[20:24], "little")
+    annex = b'{"colour":"blue"}'
+    slot[start:] = annex.ljust(sb.SLOT_BYTES - start, b"\0")
+    slot[36:44] = struct.pack("<II", len(annex), zlib.crc32(annex, zlib.crc32(slot[:36])))
+    assert sb.decode(slot) == replace(BASE, epoch=5)
+
+
+@pytest.mark.parametrize("offset", [36, 40, -1])
+def test_a_torn_annex_is_a_torn_slot(offset: int) -> None:
+    encoded = sb.encode(replace(BASE, epoch=5, raised_from=sb.Settled(3, ("leg",))))
+    slot = bytearray(encoded)
+    slot[offset if offset > 0 else len(encoded.rstrip(b"\0")) - 1] ^= 1
+    assert sb.decode(slot) is None
 
 
 def test_reserved_keys_of_an_earlier_version_are_passed_over() -> None:
