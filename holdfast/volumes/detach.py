@@ -7,7 +7,6 @@ fails later on mounts it again.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ from holdfast.config import Settings
 from holdfast.errors import GateGone, LastLeg, VolumeHeld
 from holdfast.gate.outside.client import GateClient
 from holdfast.gate.outside.launch import gate_is_running
+from holdfast.gate.outside.run_directory import remove_run_directory
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState, Volume
@@ -48,7 +48,7 @@ def detach_volume(
     if not gate_is_running(run_directory):
         clean_volume(settings, name)
         _dismount_orphans(volume)
-        shutil.rmtree(run_directory, ignore_errors=True)
+        remove_run_directory(run_directory)
         return
     _refuse_held(settings, name)
     if not may_end:

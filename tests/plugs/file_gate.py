@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holdfast.gate.runtime import shared_page
 from holdfast.model.receipt import Receipt
+from holdfast.model.volume import JournalMode
 from tests.plugs.gate import SIZE, MemoryGate
 from tests.plugs.wire_kernel import WireFront, WireKernel
 from tests.waiting import wait_until
@@ -20,11 +21,13 @@ class FileGate(MemoryGate):
 
     kernel: WireKernel  # type: ignore[assignment]
 
-    def __init__(self, state_directory: Path, legs: int) -> None:
+    def __init__(
+        self, state_directory: Path, legs: int, journal: JournalMode = JournalMode.NONE
+    ) -> None:
         self.folder = state_directory / "legs"
         self.folder.mkdir(parents=True, mode=0o700)
         self.wire = WireKernel()
-        super().__init__(state_directory, legs)
+        super().__init__(state_directory, legs, journal=journal)
         self.kernel = self.wire
 
     def url(self, number: int) -> str:
@@ -82,9 +85,11 @@ class FileGate(MemoryGate):
 
 
 @contextmanager
-def file_gate(directory: Path, legs: int) -> Iterator[FileGate]:
+def file_gate(
+    directory: Path, legs: int, journal: JournalMode = JournalMode.NONE
+) -> Iterator[FileGate]:
     """Ends whatever a test has left: requests that wait get EIO."""
-    gate = FileGate(directory, legs)
+    gate = FileGate(directory, legs, journal)
     yield gate
     gate.mirror.hold.set_timeout(0.0)
     gate.close()

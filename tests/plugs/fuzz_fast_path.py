@@ -16,11 +16,13 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from types import ModuleType
 
+from holdfast.gate.log import ring
 from holdfast.gate.runtime import shared_page
 from holdfast.system.fuse import wire
 
 BUFFER_BYTES = 64 << 10
 VOLUME_BYTES = 1 << 20
+RING_BYTES = 128 << 10
 _OPCODES = (
     *(wire.READ, wire.WRITE, wire.WRITE, wire.FSYNC) * 2,
     wire.FALLOCATE,
@@ -58,6 +60,8 @@ class Fuzzer:
         self.legs = [os.memfd_create(f"leg-{number}") for number in range(3)]
         for leg in self.legs:
             os.ftruncate(leg, VOLUME_BYTES)
+        self.reserver = module.Reserver()
+        self.ring = memoryview(mmap.mmap(-1, ring.HEAD_BYTES + RING_BYTES))
         self.results: dict[int, int] = {}
 
     def message(self) -> bytes:
@@ -94,7 +98,22 @@ class Fuzzer:
         durable = bytearray(chance.choice((0, 1, 1, 1, 1, 1)) for _ in range(regions))
         touched = bytearray(regions + (odd and chance.randrange(2)))
         shift = chance.choice((0, 9, 16, 20, 62, 63, 200)) if odd else 16
-        return number, legs, durable, touched, shift, chance.randrange(2), chance.randrange(2)
+        flags = chance.randrange(2), chance.randrange(2)
+        log = self.reserver, self.log(odd=odd), chance.choice((0, RING_BYTES // 8, RING_BYTES))
+        return number, legs, durable, touched, shift, *flags, *log
+
+    def log(self, *, odd: bool) -> memoryview:
+        """None, or a ring; its head is trimmed now and then, and says anything now and then."""
+        chance, cells = self.chance, self.ring.cast("Q")
+        if chance.random() < 0.3:
+            return memoryview(bytearray(chance.choice((0, 0, 100, ring.HEAD_BYTES, 4160, 5000))))
+        if chance.random() < 0.5:
+            cells[ring.BEGIN] = cells[ring.END]
+            cells[ring.ASKED] = 0
+        if odd:
+            for cell in (ring.BEGIN, ring.END):
+                cells[cell] = chance.choice((0, 64, 4096, 63, 1 << 40, *_LONG_WORDS))
+        return self.ring[: chance.choice((4096, 4160, 4097, 8192))] if odd else self.ring
 
     def step(self) -> None:
         """One message, and whatever compiled code makes of it."""

@@ -40,6 +40,7 @@ class MemoryGate:
         legs: int,
         coordinator: RivalCoordinator | None = None,
         hang_timeout_seconds: float = 5.0,
+        journal: JournalMode = JournalMode.NONE,
     ) -> None:
         self.state_directory = state_directory
         self.run_directory = state_directory / "run"
@@ -59,7 +60,7 @@ class MemoryGate:
                 SIZE,
                 1,
                 entries,
-                journal=JournalMode.NONE,
+                journal=journal,
                 hang_timeout_seconds=hang_timeout_seconds,
             ),
             create=True,
@@ -134,6 +135,7 @@ class MemoryGate:
         )
         self.mirror = Mirror(
             self.state_directory,
+            self.run_directory,
             configuration,
             self.cells,
             hands,
@@ -147,6 +149,7 @@ class MemoryGate:
         self.front = self.new_front()
         self.front.serve(lambda: self.mirror.size_bytes, 1)
         self.server = Server(self.front, self.mirror, self._end)
+        self.mirror.journalling.open()
 
     def _end(self) -> NoReturn:
 

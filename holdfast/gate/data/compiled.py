@@ -14,6 +14,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Protocol
 
+from holdfast.gate.log import ring
+from holdfast.gate.log.ring import PlainReserver, Reserver
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Take, plain_take
 
@@ -26,7 +28,11 @@ MACHINES = frozenset({"x86_64"})
 CELLS = (
     *("PLAN", "WRITTEN", "SLOTS", "SLOT_CELLS", "BUSY_SINCE", "LEG", "LEG_SINCE", "READS"),
     *("WRITES", "FLUSHES", "LONGEST_WAIT", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES"),
-    "RESENT",
+    *("RESENT", "LOGGED", "FLUSHED"),
+)
+RING_CELLS = (
+    *("BEGIN", "END", "ASKED", "HEAD_BYTES", "POSITION", "BYTES", "KIND", "OFFSET", "LENGTH"),
+    *("TIME", "UNIT_BYTES"),
 )
 """What both sides must mean the same by."""
 
@@ -89,7 +95,11 @@ def _load() -> tuple[ModuleType | None, str]:
         module = import_module("holdfast.gate.data._fast_path")
     except ImportError:
         return None, "it was not built when Holdfast was installed"
-    same = all(getattr(module, name, None) == getattr(shared_page, name) for name in CELLS)
+    same = all(
+        getattr(module, name, None) == getattr(meaning, name)
+        for meaning, names in ((shared_page, CELLS), (ring, RING_CELLS))
+        for name in names
+    )
     if not same or module.FIRST_SLOT != shared_page.HEAD_CELLS:
         return None, "what was built is of another version"
     return module, ""
@@ -107,4 +117,10 @@ TAKE: Take = COMPILED.take if COMPILED else plain_take
 def held_ranges() -> Held:
     """None is held yet."""
     found: Held = COMPILED.HeldRanges() if COMPILED else PlainRanges()
+    return found
+
+
+def reserver() -> Reserver:
+    """For one ring."""
+    found: Reserver = COMPILED.Reserver() if COMPILED else PlainReserver()
     return found

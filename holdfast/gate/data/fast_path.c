@@ -36,7 +36,8 @@ enum { HEADER_BYTES = 80, IN_HEADER_BYTES = 40, OUT_HEADER_BYTES = 16, OUT_WRITE
 enum { /* behind the slots */
     PLAN = 1124,    /* changes when a plan that was made before is not to be used any more */
     WRITTEN = 1125, /* 1: something was written since a position was recorded */
-    PAGE_CELLS = 1126,
+    FLUSHED = 1126, /* position up to which the legs are durable */
+    PAGE_CELLS = 1127,
 };
 enum { /* of a slot */
     BUSY_SINCE,
@@ -52,6 +53,7 @@ enum { /* of a slot */
     WRITTEN_BYTES,
     LATE_REPLIES,
     RESENT,
+    LOGGED, /* position in the ring of the write in hand, plus 1 */
     SLOT_CELLS = 16,
 };
 enum { FIRST_SLOT = 128 };
@@ -69,12 +71,14 @@ static void add(uint64_t *cell, uint64_t more)
     __atomic_store_n(cell, before + more, __ATOMIC_RELAXED);
 }
 
-static uint64_t now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
+
+static uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 /* ---- ranges: see data/ranges.py --------------------------------------------------------------- */
 
@@ -125,6 +129,87 @@ static bool ranges_leave(Ranges *ranges, unsigned slot, uint64_t holder)
     return wake;
 }
 
+/* ---- the log ring: log/ring.py ----------------------------------------------------------------- */
+
+enum { BEGIN = 7, END = 8, ASKED = 9, HEAD_BYTES = 4096 };
+enum { POSITION, BYTES, KIND, OFFSET, LENGTH, TIME };
+enum { UNIT_BYTES = 64, DATA = 1 };
+
+typedef struct {
+    PyObject_HEAD
+    pthread_mutex_t mutex;
+} Reserver;
+
+struct ring {
+    uint64_t *cells; /* NULL: there is none */
+    uint64_t area;   /* bytes behind the head */
+    uint64_t spare;  /* of which ordinary appends leave so many free */
+};
+
+static uint64_t padded(uint64_t bytes) { return (bytes + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES; }
+
+static bool ring_from(const Py_buffer *bytes, struct ring *ring)
+{
+    *ring = (struct ring){0};
+    if (!bytes->len)
+        return true;
+    if (bytes->len <= HEAD_BYTES || bytes->len % UNIT_BYTES
+        || (uintptr_t)bytes->buf % sizeof(uint64_t))
+        return false;
+    ring->cells = bytes->buf;
+    ring->area = (uint64_t)bytes->len - HEAD_BYTES;
+    return true;
+}
+
+static uint64_t *record_at(const struct ring *ring, uint64_t position)
+{
+    return ring->cells + (HEAD_BYTES + position % ring->area) / sizeof(uint64_t);
+}
+
+static void write_header(uint64_t *record, uint64_t position, uint64_t bytes, uint64_t offset,
+                         uint64_t length, uint64_t time_ns)
+{
+    set(&record[KIND], 0); /* not whole */
+    set(&record[POSITION], position);
+    set(&record[BYTES], bytes);
+    set(&record[OFFSET], offset);
+    set(&record[LENGTH], length);
+    set(&record[TIME], time_ns);
+}
+
+/* Room for a record that is not whole yet. The slot says so before anybody sees that it is there. */
+static bool ring_reserve(Reserver *reserver, const struct ring *ring, uint64_t *slot,
+                         uint64_t offset, uint64_t length, uint64_t payload_bytes, uint64_t time_ns,
+                         uint64_t *position)
+{
+    uint64_t needed = UNIT_BYTES + padded(payload_bytes);
+    bool is_there = false;
+    pthread_mutex_lock(&reserver->mutex);
+    uint64_t begin = get(&ring->cells[BEGIN]), end = get(&ring->cells[END]);
+    uint64_t place = end % ring->area;
+    uint64_t filling = place + needed > ring->area ? ring->area - place : 0;
+    uint64_t used = end + filling + needed - begin;
+    if (needed <= ring->area && !((begin | end) % UNIT_BYTES) && begin <= end
+        && used <= ring->area && ring->area - used >= ring->spare) {
+        if (filling)
+            write_header(record_at(ring, end), end, filling, 0, 0, 0);
+        *position = end + filling;
+        write_header(record_at(ring, *position), *position, needed, offset, length, time_ns);
+        set(&slot[LOGGED], *position + 1);
+        set(&ring->cells[END], *position + needed);
+        is_there = true;
+    }
+    pthread_mutex_unlock(&reserver->mutex);
+    return is_there;
+}
+
+/* Whether room is to be asked for: more than half is in use, and nobody has since the last trim. */
+static bool ring_ask_once(const struct ring *ring)
+{
+    uint64_t used = get(&ring->cells[END]) - get(&ring->cells[BEGIN]);
+    return used > ring->area / 2 && !__atomic_exchange_n(&ring->cells[ASKED], 1, __ATOMIC_SEQ_CST);
+}
+
 /* ---- one call of `serve` ---------------------------------------------------------------------- */
 
 enum { MOST_LEGS = 16 };
@@ -153,7 +238,7 @@ struct call {
     int front;
     unsigned slot;
     unsigned legs;
-    bool writes;  /* every leg takes them from here, and no journal keeps them */
+    bool writes;  /* every leg takes them from here, and a log from here, if there is one */
     bool intents; /* regions need a durable bit before they are written */
     unsigned region_shift;
     uint64_t plan;
@@ -165,11 +250,14 @@ struct call {
     uint8_t *durable, *touched;
     uint64_t regions;
     Ranges *ranges;
+    Reserver *reserver;
+    struct ring ring;
     struct leg leg[MOST_LEGS];
     /* what it comes back with */
     uint64_t number;
     int error;
     bool wake; /* somebody waits for the range that was left */
+    bool ask;  /* room in the ring is to be asked for */
     bool tell; /* the answer is to be noted, and the request counts as under way until then */
 };
 
@@ -293,12 +381,29 @@ static bool covers(const struct call *call, const struct request *request)
     return all;
 }
 
+/* Keep the write in the ring; false: there is no room. */
+static bool append(struct call *call, const struct request *request)
+{
+    uint64_t position;
+    if (!ring_reserve(call->reserver, &call->ring, call->mine, request->offset, request->length,
+                      request->length, clock_ns(CLOCK_REALTIME), &position))
+        return false;
+    uint64_t *record = record_at(&call->ring, position);
+    memcpy((uint8_t *)record + UNIT_BYTES, call->buffer, request->length);
+    set(&record[KIND], DATA);
+    if (ring_ask_once(&call->ring))
+        call->ask = true;
+    return true;
+}
+
 static enum result store(struct call *call, const struct request *request)
 {
     if (!is_ordinary(call)) /* once more, now that the range is held */
         return REQUEST;
     set(&call->cells[WRITTEN], 1);
     if (call->intents && !covers(call, request))
+        return REQUEST;
+    if (call->ring.cells && !append(call, request))
         return REQUEST;
     bool stored = false;
     for (unsigned each = 0; each < call->legs; each++) {
@@ -320,14 +425,41 @@ static enum result write_request(struct call *call, const struct request *reques
     if (!ranges_take(call->ranges, call->slot, call->holder, request->offset, end))
         return REQUEST;
     enum result result = store(call, request);
-    if (result != GIVEN_UP) /* else that was the watchdog's duty */
+    if (result != GIVEN_UP) { /* else that was the watchdog's duty */
+        set(&call->mine[LOGGED], 0);
         call->wake = ranges_leave(call->ranges, call->slot, call->holder);
+    }
     return result;
+}
+
+/* Up to where a flush of the legs that starts now will have made everything durable: before the
+   oldest record whose write is still on its way. */
+static uint64_t stable_position(const struct call *call)
+{
+    uint64_t oldest = get(&call->ring.cells[END]); /* who comes later is behind it */
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        uint64_t logged = get(&call->cells[FIRST_SLOT + slot * SLOT_CELLS + LOGGED]);
+        if (logged && logged - 1 < oldest)
+            oldest = logged - 1;
+    }
+    return oldest;
+}
+
+static void note_flushed(const struct call *call, uint64_t position)
+{
+    uint64_t before = get(&call->cells[FLUSHED]);
+    while (position > before)
+        if (__atomic_compare_exchange_n(&call->cells[FLUSHED], &before, position, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            set(&call->cells[WRITTEN], 1); /* there is something to record */
+            return;
+        }
 }
 
 static enum result flush_request(struct call *call)
 {
     bool flushed = false;
+    uint64_t position = call->ring.cells ? stable_position(call) : 0;
     for (unsigned each = 0; each < call->legs; each++) {
         const struct leg *leg = &call->leg[each];
         if (!leg->reads)
@@ -338,7 +470,11 @@ static enum result flush_request(struct call *call)
             return result == FAILED ? FLUSH_FAILED : result;
         flushed = is_present;
     }
-    return flushed && is_ordinary(call) ? ANSWERED : REQUEST;
+    if (!flushed || !is_ordinary(call))
+        return REQUEST;
+    if (call->ring.cells)
+        note_flushed(call, position);
+    return ANSWERED;
 }
 
 static enum result answer(struct call *call, const struct request *request)
@@ -437,9 +573,9 @@ static enum result serve(struct call *call)
     do {
         call->number = 0;
         call->error = 0;
-        call->wake = call->tell = false;
+        call->wake = call->ask = call->tell = false;
         result = serve_one(call);
-    } while (result == ANSWERED && !call->wake && !call->tell);
+    } while (result == ANSWERED && !call->wake && !call->ask && !call->tell);
     return result;
 }
 
@@ -466,25 +602,32 @@ static bool is_page(const Py_buffer *cells)
            && (uintptr_t)cells->buf % sizeof(uint64_t) == 0;
 }
 
-static PyTypeObject *ranges_type;
+static bool is_slot(const Py_buffer *cells)
+{
+    return cells->len >= (Py_ssize_t)(SLOT_CELLS * sizeof(uint64_t))
+           && (uintptr_t)cells->buf % sizeof(uint64_t) == 0;
+}
+
+static PyTypeObject *ranges_type, *reserver_type;
 
 static PyObject *python_serve(PyObject *module, PyObject *arguments)
 {
     (void)module;
     struct call call = {0};
-    Py_buffer cells, header, buffer, legs, durable, touched;
-    PyObject *ranges;
+    Py_buffer cells, header, buffer, legs, durable, touched, ring;
+    PyObject *ranges, *reserver;
     int writes, intents;
-    unsigned long long plan, holder;
-    if (!PyArg_ParseTuple(arguments, "iIKw*w*w*O!Ky*w*w*Ipp:serve", &call.front, &call.slot,
+    unsigned long long plan, holder, spare;
+    if (!PyArg_ParseTuple(arguments, "iIKw*w*w*O!Ky*w*w*IppO!w*K:serve", &call.front, &call.slot,
                           &holder, &cells, &header, &buffer, ranges_type, &ranges, &plan, &legs,
-                          &durable, &touched, &call.region_shift, &writes, &intents))
+                          &durable, &touched, &call.region_shift, &writes, &intents, reserver_type,
+                          &reserver, &ring, &spare))
         return NULL;
     PyObject *result = NULL;
     call.legs = (unsigned)(legs.len / LEG_BYTES);
     if (!is_page(&cells) || call.slot >= SLOTS || !holder || header.len < HEADER_BYTES
         || call.region_shift > 62 || legs.len > MOST_LEGS * LEG_BYTES
-        || durable.len != touched.len) {
+        || durable.len != touched.len || !ring_from(&ring, &call.ring)) {
         PyErr_SetString(PyExc_ValueError, "not what a worker has");
     } else {
         call.plan = plan;
@@ -500,14 +643,16 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
         call.writes = writes;
         call.intents = intents;
         call.ranges = (Ranges *)ranges;
+        call.reserver = (Reserver *)reserver;
+        call.ring.spare = spare;
         for (unsigned each = 0; each < call.legs; each++)
             call.leg[each] = leg_from((const uint8_t *)legs.buf + each * LEG_BYTES);
         enum result what;
         Py_BEGIN_ALLOW_THREADS
         what = serve(&call);
         Py_END_ALLOW_THREADS
-        result = Py_BuildValue("iKiii", (int)what, (unsigned long long)call.number, call.error,
-                               (int)call.wake, (int)call.tell);
+        result = Py_BuildValue("iKiiii", (int)what, (unsigned long long)call.number, call.error,
+                               (int)call.wake, (int)call.ask, (int)call.tell);
     }
     PyBuffer_Release(&cells);
     PyBuffer_Release(&header);
@@ -515,6 +660,7 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&legs);
     PyBuffer_Release(&durable);
     PyBuffer_Release(&touched);
+    PyBuffer_Release(&ring);
     return result;
 }
 
@@ -526,7 +672,7 @@ static PyObject *python_take(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "w*K:take", &cells, &number))
         return NULL;
     bool taken = false;
-    if (cells.len >= (Py_ssize_t)(SLOT_CELLS * sizeof(uint64_t))) {
+    if (is_slot(&cells)) {
         uint64_t inside = number;
         taken = __atomic_compare_exchange_n((uint64_t *)cells.buf + LEG, &inside, number | TAKEN,
                                             false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -622,6 +768,64 @@ static PyType_Spec ranges_spec = {
     "holdfast.gate.data._fast_path.HeldRanges", sizeof(Ranges), 0, Py_TPFLAGS_DEFAULT, ranges_slots,
 };
 
+static PyObject *reserver_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
+{
+    (void)arguments, (void)named;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Reserver *reserver = (Reserver *)allocate(type, 0);
+    if (reserver)
+        pthread_mutex_init(&reserver->mutex, NULL);
+    return (PyObject *)reserver;
+}
+
+static void reserver_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    pthread_mutex_destroy(&((Reserver *)self)->mutex);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *reserver_reserve(PyObject *self, PyObject *arguments)
+{
+    Py_buffer bytes, slot;
+    unsigned long long offset, length, payload_bytes, time_ns, spare;
+    if (!PyArg_ParseTuple(arguments, "w*w*KKKKK:reserve", &bytes, &slot, &offset, &length,
+                          &payload_bytes, &time_ns, &spare))
+        return NULL;
+    PyObject *result = NULL;
+    struct ring ring;
+    if (!ring_from(&bytes, &ring) || !ring.cells || !is_slot(&slot) || payload_bytes > ring.area) {
+        PyErr_SetString(PyExc_ValueError, "not what a worker has");
+    } else {
+        uint64_t position;
+        ring.spare = spare;
+        bool is_there = ring_reserve((Reserver *)self, &ring, slot.buf, offset, length,
+                                     payload_bytes, time_ns, &position);
+        result = PyLong_FromLongLong(is_there ? (long long)position : -1);
+    }
+    PyBuffer_Release(&bytes);
+    PyBuffer_Release(&slot);
+    return result;
+}
+
+static PyMethodDef reserver_methods[] = {
+    {"reserve", reserver_reserve, METH_VARARGS, "See Reserver in log/ring.py."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot reserver_slots[] = {
+    {Py_tp_new, (void *)reserver_new},
+    {Py_tp_dealloc, (void *)reserver_dealloc},
+    {Py_tp_methods, reserver_methods},
+    {0, NULL},
+};
+
+static PyType_Spec reserver_spec = {
+    "holdfast.gate.data._fast_path.Reserver", sizeof(Reserver), 0, Py_TPFLAGS_DEFAULT,
+    reserver_slots,
+};
+
 static PyMethodDef methods[] = {
     {"serve", python_serve, METH_VARARGS, "See data/fast_path.py."},
     {"take", python_take, METH_VARARGS, "take(cells of a slot, leg): whether it was inside"},
@@ -641,14 +845,22 @@ static int prepare(PyObject *module)
         {"WRITES", WRITES}, {"FLUSHES", FLUSHES}, {"LONGEST_WAIT", LONGEST_WAIT},
         {"READ_BYTES", READ_BYTES}, {"WRITTEN_BYTES", WRITTEN_BYTES},
         {"LATE_REPLIES", LATE_REPLIES}, {"RESENT", RESENT}, {"MOST_LEGS", MOST_LEGS},
-        {"REQUEST", REQUEST}, {"FAILED", FAILED}, {"FLUSH_FAILED", FLUSH_FAILED}, {"ANSWERED", ANSWERED}, {"GIVEN_UP", GIVEN_UP},
-        {"RECEIVE_FAILED", RECEIVE_FAILED}, {"ANSWER_FAILED", ANSWER_FAILED}, {"TRUNCATED", TRUNCATED},
+        {"LOGGED", LOGGED}, {"FLUSHED", FLUSHED}, {"BEGIN", BEGIN}, {"END", END}, {"ASKED", ASKED},
+        {"HEAD_BYTES", HEAD_BYTES}, {"POSITION", POSITION}, {"BYTES", BYTES}, {"KIND", KIND},
+        {"OFFSET", OFFSET}, {"LENGTH", LENGTH}, {"TIME", TIME}, {"UNIT_BYTES", UNIT_BYTES},
+        {"REQUEST", REQUEST}, {"FAILED", FAILED}, {"FLUSH_FAILED", FLUSH_FAILED},
+        {"ANSWERED", ANSWERED}, {"GIVEN_UP", GIVEN_UP}, {"RECEIVE_FAILED", RECEIVE_FAILED},
+        {"ANSWER_FAILED", ANSWER_FAILED}, {"TRUNCATED", TRUNCATED},
     };
     for (size_t each = 0; each < sizeof constants / sizeof *constants; each++)
         if (PyModule_AddIntConstant(module, constants[each].name, constants[each].value))
             return -1;
     ranges_type = (PyTypeObject *)PyType_FromSpec(&ranges_spec);
-    return ranges_type ? PyModule_AddObjectRef(module, "HeldRanges", (PyObject *)ranges_type) : -1;
+    reserver_type = (PyTypeObject *)PyType_FromSpec(&reserver_spec);
+    if (!ranges_type || !reserver_type
+        || PyModule_AddObjectRef(module, "Reserver", (PyObject *)reserver_type))
+        return -1;
+    return PyModule_AddObjectRef(module, "HeldRanges", (PyObject *)ranges_type);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)prepare}, {0, NULL}};

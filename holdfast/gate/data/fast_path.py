@@ -14,9 +14,10 @@ import struct
 from typing import NamedTuple
 
 from holdfast.containers.device import TRUNCATED, DescriptorDevice
-from holdfast.gate.data.compiled import COMPILED
+from holdfast.gate.data.compiled import COMPILED, reserver
 from holdfast.gate.data.intent import REGION_SHIFT
 from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.log.ring import Ring
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import PLAN
@@ -44,6 +45,8 @@ class ServingPlan(NamedTuple):
     touched: bytearray
     writes: bool
     intents: bool
+    ring: Ring | None
+    """Where writes are kept first."""
 
 
 class Came(NamedTuple):
@@ -65,6 +68,8 @@ class FastPath:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
+        self._no_ring = bytearray()
+        self._no_reserver = reserver()
 
     def plan(self) -> ServingPlan | None:
         """How ordinary requests are carried out now; None: by Python."""
@@ -84,15 +89,16 @@ class FastPath:
         legs = [_packed(leg, reads=leg in roster.readers) for leg in members]
         if not all(legs) or len(legs) > COMPILED.MOST_LEGS:
             return None
-        bitmap = mirror.intent.bitmap
+        bitmap, ring = mirror.intent.bitmap, mirror.log.ring
         return ServingPlan(
             number,
             members,
             b"".join(legs),
             bitmap.durable,
             bitmap.touched,
-            writes=not mirror.log.active,
+            writes=ring is not None or not mirror.log.active,
             intents=roster.has_siblings,
+            ring=ring,
         )
 
     def serve(self, hand: Hand, wire: Wire, plan: ServingPlan) -> Came:
@@ -102,7 +108,8 @@ class FastPath:
         as the connection gave it.
         """
         assert COMPILED is not None
-        what, number, error, wake, tell = COMPILED.serve(
+        ring = plan.ring
+        what, number, error, wake, ask, tell = COMPILED.serve(
             wire.descriptor,
             hand.slot,
             hand.number,
@@ -117,7 +124,12 @@ class FastPath:
             REGION_SHIFT,
             plan.writes,
             plan.intents,
+            ring.reserver if ring is not None else self._no_reserver,
+            ring.cells if ring is not None else self._no_ring,
+            ring.spare_bytes if ring is not None else 0,
         )
+        if ask:
+            self._mirror.wake()
         if wake:
             self._mirror.ranges.wake()
         if what == COMPILED.GIVEN_UP:

@@ -8,8 +8,7 @@ against an array of blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic_ns
 
@@ -20,14 +19,16 @@ from holdfast.gate.data.bitmap_on_legs import BitmapOnLegs
 from holdfast.gate.data.equalising import Equalising
 from holdfast.gate.data.hold import Hold
 from holdfast.gate.data.intent import Bitmap
+from holdfast.gate.data.journalling import Journalling
 from holdfast.gate.data.owed import Owed
+from holdfast.gate.data.owed_file import FILE_NAME as OWED_FILE
 from holdfast.gate.data.ranges import Ranges
 from holdfast.gate.data.reflexes import Reflexes
 from holdfast.gate.data.repaying import Repaying, Replay
 from holdfast.gate.data.room import Room, Waiting
 from holdfast.gate.data.unflushed import JOURNAL
-from holdfast.gate.data.write_log import LOGS, Unjournalled, WriteLog
-from holdfast.gate.log.journal import Kind
+from holdfast.gate.data.write_log import WriteLog
+from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.epoch_memory import STATE, EpochMemory
 from holdfast.gate.members.leg import NO_SPACE, Leg, zero_all
@@ -37,7 +38,6 @@ from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.shared_page import note_written, renew_plan
 from holdfast.gate.runtime.watching import Watching
-from holdfast.model.volume import JournalFailurePolicy
 
 
 class Mirror:
@@ -46,6 +46,7 @@ class Mirror:
     def __init__(
         self,
         state_directory: Path,
+        run_directory: Path,
         configuration: GateConfiguration,
         cells: memoryview,
         hands: Hands,
@@ -81,6 +82,8 @@ class Mirror:
             self.roster,
             self.ranges,
             self.owed,
+            state_directory / OWED_FILE,
+            configuration.volume_id,
             log=lambda: self.log,
             store=self.store,
             changed=lambda: note_written(cells),
@@ -96,10 +99,19 @@ class Mirror:
             read=self.read_once,
             wake=wake,
         )
-        self.journal_directory = state_directory / "journal"
-        self.log: WriteLog = Unjournalled(self.journal_directory, self.journal_failed)
-        note_written(cells)
-        self.flushed_position = configuration.recorded_position
+        self.journalling = Journalling(
+            state_directory,
+            run_directory,
+            cells,
+            self.roster,
+            self.settling,
+            self.hold,
+            incidents,
+            self.owed,
+            self.repaying,
+            self.flush_all,
+            wake,
+        )
         self.room = Room(
             self.roster,
             self.hold,
@@ -109,17 +121,10 @@ class Mirror:
             again=lambda: self.reflexes.storage_back("room again"),
         )
 
-    def open_journal(self, hand: Hand | None = None, *, seal: bool) -> None:
-        """Open the journal that the configuration asks for. Blocks as its storage does.
-
-        With a hand it can be given up, which raises GivenUp in it. Raises OSError.
-        """
-        configuration = self.roster.configuration
-        log = LOGS[configuration.journal](self.journal_directory, self.journal_failed)
-        with hand.inside(JOURNAL) if hand is not None else nullcontext():
-            log.open(configuration.recorded_position, seal=seal)
-        self.log = log
-        renew_plan(self.cells)
+    @property
+    def log(self) -> WriteLog:
+        """Where writes are kept that the legs have not flushed."""
+        return self.journalling.log
 
     @property
     def size_bytes(self) -> int:
@@ -211,8 +216,11 @@ class Mirror:
         try:
             while not answered:
                 what = length if view is None else view
-                if self.log.active:
-                    self.log.append(hand, kind, offset, what)
+                if not self.journalling.append(hand, kind, offset, what):
+                    self.ranges.leave(hand)
+                    self.journalling.make_room(hand, since_ns)
+                    self.ranges.enter(hand, offset, length)
+                    continue
                 try:
                     self.store(hand, offset, length, view, keep_allocated, since_ns)
                 except BadPlaceError as bad:
@@ -288,10 +296,7 @@ class Mirror:
 
         Raises HoldExpired, GivenUp. A leg whose flush fails is not flushed again: it has failed.
         """
-        position = self.flush_all(hand)
-        if self.log.active and position > self.flushed_position:
-            self.flushed_position = position
-            note_written(self.cells)
+        self.journalling.flushed(self.flush_all(hand))
 
     def flush_all(self, hand: Hand) -> int:
         """Flush everything; the journal position up to which the legs are durable now."""
@@ -302,7 +307,7 @@ class Mirror:
             if self.log.active and (since := self.owed.since) is not None:
                 position = min(position, since)
             flushed = []
-            self.log.flush(hand)
+            self.repaying.secure(hand)
             for leg in roster.readers:
                 hand.enter(leg.number)
                 try:
@@ -332,6 +337,15 @@ class Mirror:
         done = self.log.replay(hand, leg, position, lacking.note, lacking.failed)
         return done, lacking.owed
 
+    def write_owed(self, hand: Hand, leg: Leg, units: Mapping[int, bytes]) -> Owed:
+        """Write onto a leg what was owed before the host went down; what it cannot take yet.
+
+        As `replay`. Raises OSError.
+        """
+        lacking = Replay(self.intent, self.is_bad_place, self.owed.unit_bytes, hand, leg)
+        lacking.write(units, self.log.position)
+        return lacking.owed
+
     def is_bad_place(self, hand: Hand, leg: Leg, error: OSError, offset: int, length: int) -> bool:
         """Whether a leg could not write there, and is well otherwise."""
         is_one = self.places.is_one(hand, leg, error, offset, length)
@@ -345,18 +359,6 @@ class Mirror:
         promoted = self.intent.promote(hand, leg)
         self.settling.settle(hand)
         return promoted and not self.memory.superseded
-
-    def begin_journal_anew(self, hand: Hand, above: int) -> None:
-        """What the journal holds belongs to another history of the volume: it is never replayed.
-
-        Positions go on above that one, on the legs with the next epoch. Durable in the journal when
-        it returns.
-        """
-        self.log.begin_anew(hand, above)
-        recorded = self.roster.configuration.recorded_position  # more, when the journal failed
-        position = max(above, self.log.position, recorded)
-        self.flushed_position = max(self.flushed_position, position)
-        self.roster.configure(recorded_position=position)
 
     # --- what goes wrong --------------------------------------------------------------------
 
@@ -378,21 +380,3 @@ class Mirror:
     def uses(self, number: int) -> bool:
         """Whether requests still go to that leg (or to the journal)."""
         return self.log.active if number == JOURNAL else number in self.roster.present
-
-    def journal_failed(self, reason: str) -> None:
-        """Stop the volume or go on without a journal, as the policy says; never in silence."""
-        configuration = self.roster.configuration
-        incident = self.incidents.reflex("journal", f"journal: {reason}")
-        if configuration.journal_failure is JournalFailurePolicy.HOLD:
-            self.hold.begin(None, f"the journal failed ({reason})")
-            incident.step("journal failed, held", reason)
-        else:
-            incident.step("journal failed, going on without", reason)
-        # Positions move past the journal's end: what it holds is never replayed over later writes.
-        if self.owed:
-            incident.step(f"{self.owed.size_bytes} bytes for bad places", "kept in memory only")
-            self.repaying.remember()
-        past = max(configuration.recorded_position, self.log.position) + 4096
-        self.flushed_position = past
-        self.roster.configure(recorded_position=past)
-        self.wake()

@@ -32,6 +32,8 @@ class Owed:
         self._began = began
         self._units: dict[int, bytes] = {}
         self._since: int | None = None
+        self.changes = 0
+        """How often something else was owed."""
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -61,6 +63,11 @@ class Owed:
         """Where the legs lack something, in order."""
         return sorted(self._units.copy())
 
+    @property
+    def contents(self) -> dict[int, bytes]:
+        """All of it, by offset."""
+        return self._units.copy()
+
     def content(self, offset: int) -> bytes | None:
         """What one unit holds; None when the legs have it."""
         return self._units.get(offset)
@@ -71,6 +78,7 @@ class Owed:
             if offset not in self._units and len(self._units) >= MOST_UNITS:
                 raise TooManyError(5, f"more than {MOST_UNITS} places cannot be written")
             self._units[offset] = bytes(content)
+            self.changes += 1
             self._since = position if self._since is None else min(self._since, position)
         self._began()
 
@@ -82,6 +90,7 @@ class Owed:
             held = [each for each in self._units if offset <= each < offset + length]
             for each in held:
                 del self._units[each]
+                self.changes += 1
             if not self._units:
                 self._since = None
         return bool(held)

@@ -2,20 +2,24 @@
 
 Invariant: what is owed leaves memory only when every leg in use has it, or something later in its
 place; a leg that cannot take it fails when another one can, like any that lacks a write. While the
-journal works, all of it is found again by whoever comes next.
+journal works, all of it is found again by whoever comes next, and, once a flush was answered, after
+a power cut, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from time import monotonic, monotonic_ns
 
+from holdfast.gate.data import owed_file
 from holdfast.gate.data.bad_places import STRATEGY, BadPlaceError
 from holdfast.gate.data.bitmap_on_legs import BitmapOnLegs
 from holdfast.gate.data.owed import Owed, store_around
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.unflushed import JOURNAL
 from holdfast.gate.data.write_log import WriteLog
-from holdfast.gate.log.journal import Kind, Record
+from holdfast.gate.log.segment import Kind, Record
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.runtime import shared_page
@@ -68,6 +72,20 @@ class Replay:
             what = _aligned(record.payload)
         store_around(self._hand, self._leg, offset, what, self.owed.unit_bytes, keep)
 
+    def write(self, units: Mapping[int, bytes], position: int) -> None:
+        """Write what no record has; what the leg cannot take counts as of that position.
+
+        Raises OSError.
+        """
+
+        def keep(place: int, content: memoryview) -> None:
+            self.owed.keep(place, content, position)
+
+        for offset, content in sorted(units.items()):
+            self.note(offset, len(content))
+            what = _aligned(memoryview(content))
+            store_around(self._hand, self._leg, offset, what, self.owed.unit_bytes, keep)
+
 
 class Repaying:
     """Of one mirror."""
@@ -79,17 +97,23 @@ class Repaying:
         roster: Roster,
         ranges: Ranges,
         owed: Owed,
+        path: Path,
+        volume_id: str,
         log: Callable[[], WriteLog],
         store: Callable[[Hand, int, int, memoryview, bool, int], None],
         changed: Callable[[], None],
     ) -> None:
-        """`log`: the journal that is used now. `store`: as Mirror.store. `changed`: told when there
-        is a position to record."""
+        """`path`: of the file (see owed_file). `log`: the journal that is used now. `store`: as
+        Mirror.store. `changed`: told when there is a position to record."""
         self._cells = cells
         self._incidents = incidents
         self._roster = roster
         self._ranges = ranges
         self._owed = owed
+        self._path = path
+        self._volume_id = volume_id
+        self._secured = 0
+        """Which state of what is owed the file has."""
         self._log = log
         self._store = store
         self._changed = changed
@@ -169,20 +193,56 @@ class Repaying:
     def carry(self, hand: Hand) -> None:
         """Append what is owed once more, so that the journal can be emptied up to there."""
         log = self._log()
-        since = log.position
+        since, carried = log.position, True
         for offset in self._owed.offsets:
             self._ranges.enter(hand, offset, self._owed.unit_bytes)
             try:
                 content = self._owed.content(offset)
                 if content is not None:
-                    log.append(hand, Kind.DATA, offset, _aligned(memoryview(content)))
+                    view = memoryview(content)
+                    carried = log.append(hand, Kind.DATA, offset, view, spare=True) and carried
             finally:
                 if not hand.given_up:
                     log.done(hand)
                     self._ranges.leave(hand)
-        if log.active:
+        if log.active and carried:
             self._owed.carried(since)
             self.remember()
+
+    def secure(self, hand: Hand) -> None:
+        """Make what is owed durable on this host, as no leg has it. A journal that cannot, fails.
+
+        Before a flush is answered. Blocks as the state directory does; raises GivenUp.
+        """
+        owed, kept = self._owed, self._cells[shared_page.OWED_FILE]
+        state = owed.changes
+        if state == self._secured if owed else not kept:
+            return
+        log = self._log()
+        hand.enter(JOURNAL)
+        try:
+            if owed:
+                self._cells[shared_page.OWED_FILE] = 1
+                owed_file.save(self._path, self._volume_id, owed.contents)
+            else:
+                owed_file.remove(self._path)
+                self._cells[shared_page.OWED_FILE] = 0
+        except OSError as error:
+            hand.leave()
+            log.fail(f"what it keeps for bad places cannot be saved: {error.strerror}")
+        else:
+            hand.leave()
+        self._secured = state
+
+    def find_saved(self, hand: Hand, *, ours: bool) -> dict[int, bytes]:
+        """What was owed when the host went down, unless another history of the volume follows:
+        then nobody finds it any more. Raises OSError."""
+        self._cells[shared_page.OWED_FILE] = 1
+        with hand.inside(JOURNAL):
+            if ours:
+                return owed_file.load(self._path, self._volume_id)
+            owed_file.remove(self._path)
+            return {}
 
     def remember(self) -> None:
         """Tell the worker after this one from where it has to replay."""

@@ -1,135 +1,175 @@
 """Acknowledged writes that a leg has not flushed yet, and what to do when they cannot be kept.
 
-Wraps the journal for the data path: appends in the order in which overlapping writes reach the
+Wraps the log ring for the data path: appends in the order in which overlapping writes reach the
 legs, knows from which position on a flush of the legs leaves work, and replays onto a leg that came
 back without its volatile cache. What each method promises is said by `write_log.WriteLog`.
-Invariant: a write that is not in the journal is never answered before the legs say so durably
-(`position` moves past the journal's end), so that no later replay can undo it.
+Invariant: a write that is not in the ring is never answered before the legs say so durably
+(`position` moves past the ring's end), so that no later replay can undo it.
+
+Versions before 0.2 kept the records in files in the state directory. What they left is read until
+the legs have it, and removed then.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from holdfast.gate.log.journal import Journal, Kind, Record
-from holdfast.gate.log.segment import PAGE_BYTES
+from holdfast.gate.data.compiled import reserver
+from holdfast.gate.log.journal import Journal
+from holdfast.gate.log.ring import Ring
+from holdfast.gate.log.segment import PAGE_BYTES, PREFIX, Kind, Record
 from holdfast.gate.members.leg import Leg, zero_all
 from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.shared_page import HEAD_CELLS, LOGGED, SLOT_CELLS, SLOTS
+from holdfast.system.files.durable import sync_directory
 from holdfast.system.resources.memory import aligned_buffer
 
 JOURNAL = 1 << 32
-"""Stands for the journal where a hand says which leg it is in."""
-
-CHECKPOINT_BYTES = 128 << 20
-"""Journal size at which the legs are flushed although nobody asked."""
+"""Stands for the log's storage where a hand says which leg it is in."""
 
 
 class Unflushed:
-    """The journal of one gate. `on_failure` is told once, when it can keep no more."""
+    """The ring of one gate. `on_failure` is told once, when it can keep no more."""
 
     mode = "unflushed"
 
-    def __init__(self, directory: Path, on_failure: Callable[[str], None]) -> None:
-        self._journal = Journal(directory)
-        self._lock = threading.Lock()
-        self._in_flight: dict[Hand, int] = {}
+    def __init__(
+        self,
+        path: Path,
+        files: Path,
+        volume_id: str,
+        page: memoryview,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        """`path`: of the ring. `files`: where versions before had their records."""
+        self.ring: Ring | None = Ring(path, volume_id, reserver())
+        self._ring = self.ring
+        self._directory = files
+        self._files: Journal | None = None
+        first = HEAD_CELLS + LOGGED
+        self._logged = page[first : first + SLOTS * SLOT_CELLS : SLOT_CELLS]
         self._on_failure = on_failure
         self.active = True
+        self.continues = False
 
-    def open(self, minimum_position: int, *, seal: bool) -> None:
-        """Finds the records of the time before."""
-        self._journal.open(minimum_position, seal)
+    def open(self, minimum_position: int) -> None:
+        """Finds the records of the time before, wherever they are."""
+        ring = self._ring
+        self.continues = ring.open(minimum_position)
+        if self.continues:
+            self._files = self._find_files(ring.files_end) if ring.files_end else None
+        else:
+            self._files = self._find_files(minimum_position)
+            if self._files is not None:
+                ring.begin_anew(self._files.position, self._files.position)
+        if self._files is None:
+            self._remove_files()
+
+    def _find_files(self, minimum_position: int) -> Journal | None:
+        """What an earlier version kept, up to that position at least. Raises OSError."""
+        if not any(self._directory.glob(PREFIX + "*")):
+            return None
+        files = Journal(self._directory)
+        files.open()
+        if files.position >= minimum_position:
+            return files
+        files.close()
+        return None
+
+    def _remove_files(self) -> None:
+        """Durable. Raises OSError."""
+        if self._files is not None:
+            self._files.close()
+            self._files = None
+        self._ring.forget_files()
+        if self._directory.exists():
+            shutil.rmtree(self._directory)
+            sync_directory(self._directory.parent)
 
     @property
     def kept(self) -> tuple[int, int] | None:
-        """What the segments on disk hold."""
-        return (self._journal.begin, self._journal.position) if self.active else None
+        """What lies in the ring, and in files before it."""
+        if not self.active:
+            return None
+        return self._ring.begin if self._files is None else self._files.begin, self._ring.end
 
     @property
     def position(self) -> int:
         """Position after the last record."""
-        return self._journal.position
+        return self._ring.end
 
     @property
     def used_bytes(self) -> int:
         """From the oldest record to the newest."""
-        return self._journal.position - self._journal.begin
+        ring = self._ring
+        return ring.end - (ring.begin if self._files is None else self._files.begin)
 
     @property
     def overfull(self) -> bool:
-        """From CHECKPOINT_BYTES on."""
-        return self.active and self.used_bytes > CHECKPOINT_BYTES
+        """When more than half of it is in use, and while there are files."""
+        return self.active and (self._ring.is_crowded or self._files is not None)
 
-    def append(self, hand: Hand, kind: Kind, offset: int, payload: memoryview | int) -> None:
-        """One record."""
+    def append(
+        self, hand: Hand, kind: Kind, offset: int, payload: memoryview | int, *, spare: bool = False
+    ) -> bool:
+        """One record; never blocks."""
         if not self.active:
-            return
-        try:
-            with hand.holding(self._lock):
-                hand.enter(JOURNAL)
-                self._in_flight[hand] = self._journal.position
-                if isinstance(payload, int):
-                    self._journal.append(kind, offset, payload, None)
-                else:
-                    self._journal.append(kind, offset, len(payload), payload)
-                hand.leave()
-        except OSError as error:
-            hand.leave()
-            self.fail(error.strerror or str(error))
+            return True
+        if isinstance(payload, int):
+            return self._ring.append(hand.cells, kind, offset, payload, None, spare=spare)
+        return self._ring.append(hand.cells, kind, offset, len(payload), payload, spare=spare)
+
+    def ask_once(self) -> bool:
+        """When more than half of it is in use."""
+        return self.active and self._ring.ask_once()
 
     def begun_at(self, hand: Hand) -> int:
-        """Position of the hand's record; the end when the journal failed meanwhile."""
-        return self._in_flight.get(hand, self._journal.position)
+        """Position of the hand's record; the end when there is none."""
+        logged = hand.cells[LOGGED]
+        return logged - 1 if logged else self._ring.end
 
     def done(self, hand: Hand) -> None:
         """It is not waited for any more."""
-        self._in_flight.pop(hand, None)
+        hand.cells[LOGGED] = 0
 
     def stable_position(self, recorded: int) -> int:
         """The oldest record whose write is still on its way to the legs, or the end."""
         if not self.active:
             return recorded
-        end = self._journal.position
-        return max(recorded, min([end, *list(self._in_flight.values())]))
-
-    def flush(self, hand: Hand) -> None:
-        """fdatasync beside appends of other threads."""
-        if not self.active:
-            return
-        hand.enter(JOURNAL)
-        try:
-            self._journal.flush()
-        except OSError as error:
-            hand.leave()
-            self.fail(f"flush: {error.strerror}")
-        else:
-            hand.leave()
+        end = self._ring.end  # before anybody is asked: who comes later is behind it
+        return max(recorded, min([end, *(each - 1 for each in self._logged.tolist() if each)]))
 
     def trim(self, hand: Hand, position: int) -> None:
-        """Whole segments; a failure costs room only."""
-        with hand.holding(self._lock):
+        """Up to that record; files as a whole."""
+        if self._files is not None and position >= self._ring.files_end:
             hand.enter(JOURNAL)
             try:
-                self._journal.trim(position)
+                self._remove_files()
             except OSError as error:
                 hand.leave()
                 self.fail(f"trim: {error.strerror}")
-            else:
-                hand.leave()
+                return
+            hand.leave()
+        self._ring.trim(position)
+
+    @property
+    def lags(self) -> bool:
+        """See Ring."""
+        return self._ring.lags
 
     def begin_anew(self, hand: Hand, above: int) -> None:
-        """A new first segment."""
-        with hand.holding(self._lock):
-            hand.enter(JOURNAL)
-            try:
-                self._journal.restart(above + PAGE_BYTES)
-            except OSError as error:
-                hand.leave()
-                self.fail(f"it cannot begin anew: {error.strerror}")
-            else:
-                hand.leave()
+        """A new ring, then no files."""
+        hand.enter(JOURNAL)
+        try:
+            self._ring.begin_anew(above + PAGE_BYTES)
+            self._remove_files()
+        except OSError as error:
+            hand.leave()
+            self.fail(f"it cannot begin anew: {error.strerror}")
+        else:
+            hand.leave()
 
     def replay(
         self,
@@ -142,7 +182,7 @@ class Unflushed:
         """Every record since `position`, in order, then a flush of the leg. Idempotent."""
         buffer = memoryview(aligned_buffer(1 << 20))
         replayed = 0
-        for record in self._journal.records(position):
+        for record in self._records(position):
             if record.kind in (Kind.DATA, Kind.DISCARD):
                 note(record.offset, record.length)
             hand.enter(leg.number)
@@ -166,13 +206,21 @@ class Unflushed:
             hand.leave()
         return replayed
 
+    def _records(self, position: int) -> Iterator[Record]:
+        """Those in files come first. Raises OSError."""
+        if self._files is not None and position < self._ring.files_end:
+            yield from self._files.records(position)
+            position = self._ring.files_end
+        yield from self._ring.records(position)
+
     def fail(self, reason: str) -> None:
         """It is used no more until the next start."""
         if self.active:
             self.active = False
-            self._in_flight.clear()
+            self.ring = None
             self._on_failure(reason)
 
     def close(self) -> None:
-        """The files stay."""
-        self._journal.close()
+        """The ring stays where it is, and the files."""
+        if self._files is not None:
+            self._files.close()

@@ -7,8 +7,6 @@ is tried again. Invariant: a position is recorded only after all of it was flush
 
 from __future__ import annotations
 
-import threading
-
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import WRITTEN, note_written
@@ -19,7 +17,6 @@ class Upkeep:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self._lock = threading.Lock()
 
     @property
     def due(self) -> bool:
@@ -42,8 +39,7 @@ class Upkeep:
             mirror.repaying.pay(hand)
         if not mirror.cells[WRITTEN] and not flush:
             return
-        with hand.holding(self._lock):
-            self._record(hand, flush=flush)
+        mirror.journalling.record(hand, flush=flush)
         if roster.has_siblings:
             self._clear_idle(hand)
 
@@ -58,19 +54,6 @@ class Upkeep:
         if equal and len(roster.readers) == len(roster.configuration.legs):
             mirror.intent.clear(hand)
         mirror.settling.settle(hand)
-
-    def _record(self, hand: Hand, *, flush: bool) -> None:
-        """The caller holds the lock."""
-        mirror, log = self._mirror, self._mirror.log
-        mirror.cells[WRITTEN] = 0
-        recorded = mirror.roster.configuration.recorded_position
-        if mirror.owed and log.overfull:
-            mirror.repaying.carry(hand)
-        if flush or log.overfull or not log.active:
-            mirror.flushed_position = max(mirror.flushed_position, mirror.flush_all(hand))
-        position = max(mirror.flushed_position, recorded)
-        if position > recorded and mirror.settling.record_position(hand, position):
-            log.trim(hand, position)
 
     def _clear_idle(self, hand: Hand) -> None:
         """Clear bits of regions that are the same everywhere, while every member is in sync."""

@@ -1,21 +1,18 @@
 """What the data path asks of a log of writes, and the logs there are: one for each journal mode.
 
 A log that fails says so once, to `on_failure`, and is not active from then on: nothing is raised on
-the way of a request, and nothing that it returns could be overlooked. Its storage may hang: whoever
-is inside says so (JOURNAL), and can be given up.
+the way of a request. Its storage may hang: whoever is inside says so (JOURNAL) and can be given up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
-from holdfast.gate.data.unflushed import Unflushed
-from holdfast.gate.log.journal import Kind, Record
+from holdfast.gate.log.ring import Ring
+from holdfast.gate.log.segment import Kind, Record
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import Hand
-from holdfast.model.volume import JournalMode
 
 
 class WriteLog(Protocol):
@@ -25,13 +22,16 @@ class WriteLog(Protocol):
     active: bool
     """Whether it keeps what is appended: not where nothing is kept, nor once it has failed."""
 
-    def __init__(self, directory: Path, on_failure: Callable[[str], None]) -> None: ...
+    ring: Ring | None
+    """Where compiled code may append, too; None: nowhere."""
 
-    def open(self, minimum_position: int, *, seal: bool) -> None:
-        """Find what an earlier process kept; positions go on from there. Raises OSError.
+    def open(self, minimum_position: int) -> None:
+        """Find what an earlier process kept; positions go on from there. Raises OSError."""
+        ...
 
-        `seal`: a process before may still write to its end.
-        """
+    @property
+    def continues(self) -> bool:
+        """Whether `open` found every record that was appended before."""
         ...
 
     @property
@@ -41,7 +41,11 @@ class WriteLog(Protocol):
 
     @property
     def overfull(self) -> bool:
-        """Whether the legs should be flushed so that it can be emptied."""
+        """Whether the legs should be flushed now so that it can be emptied."""
+        ...
+
+    def ask_once(self) -> bool:
+        """Whether somebody should be told that it is overfull; once, until it was emptied."""
         ...
 
     @property
@@ -54,8 +58,12 @@ class WriteLog(Protocol):
         """After the last record."""
         ...
 
-    def append(self, hand: Hand, kind: Kind, offset: int, payload: memoryview | int) -> None:
-        """Keep a write (or a zeroed length) that is about to reach the legs."""
+    def append(
+        self, hand: Hand, kind: Kind, offset: int, payload: memoryview | int, *, spare: bool = False
+    ) -> bool:
+        """Keep a write (or a zeroed length) that is about to reach the legs; False: there is no
+        room for it, and the legs must be flushed first. `spare`: what is kept so that older records
+        can go; there is room for it, once."""
         ...
 
     def begun_at(self, hand: Hand) -> int:
@@ -70,16 +78,19 @@ class WriteLog(Protocol):
         """Up to where a flush of the legs that starts now will have made them durable."""
         ...
 
-    def flush(self, hand: Hand) -> None:
-        """Make durable what was appended."""
+    def trim(self, hand: Hand, position: int) -> None:
+        """All legs say durably, in one of two superblocks, that they hold everything up to there.
+        """
         ...
 
-    def trim(self, hand: Hand, position: int) -> None:
-        """All legs say durably that they hold everything up to there."""
+    @property
+    def lags(self) -> bool:
+        """Whether it keeps records for the other superblock, that would be trimmed the next time.
+        """
         ...
 
     def begin_anew(self, hand: Hand, above: int) -> None:
-        """Forget every record: positions go on above that one. Durable."""
+        """Forget every record: positions go on above that one. No process finds them any more."""
         ...
 
     def replay(
@@ -111,19 +122,24 @@ class Unjournalled:
 
     mode = "none"
     active = False
+    continues = True
+    lags = False
     kept = None
     overfull = False
     used_bytes = 0
     position = 0
+    ring: Ring | None = None
 
-    def __init__(self, directory: Path, on_failure: Callable[[str], None]) -> None:
+    def open(self, minimum_position: int) -> None:
         pass
 
-    def open(self, minimum_position: int, *, seal: bool) -> None:
-        pass
+    def ask_once(self) -> bool:
+        return False
 
-    def append(self, hand: Hand, kind: Kind, offset: int, payload: memoryview | int) -> None:
-        pass
+    def append(
+        self, hand: Hand, kind: Kind, offset: int, payload: memoryview | int, *, spare: bool = False
+    ) -> bool:
+        return True
 
     def begun_at(self, hand: Hand) -> int:
         return 0
@@ -134,9 +150,6 @@ class Unjournalled:
     def stable_position(self, recorded: int) -> int:
         """Positions only tell copies of different age apart: each record of one is a new one."""
         return recorded + 4096
-
-    def flush(self, hand: Hand) -> None:
-        pass
 
     def trim(self, hand: Hand, position: int) -> None:
         pass
@@ -159,9 +172,3 @@ class Unjournalled:
 
     def close(self) -> None:
         pass
-
-
-LOGS: dict[JournalMode, type[WriteLog]] = {
-    JournalMode.NONE: Unjournalled,
-    JournalMode.UNFLUSHED: Unflushed,
-}

@@ -67,7 +67,7 @@ class Start:
         """Judge the legs; why the gate may not start, in words for whoever starts it."""
         mirror, recovery, force = self._mirror, self._recovery, self._handover.force
         try:
-            self._attend(LegTask(mirror.hands, lambda hand: mirror.open_journal(seal=False)))
+            self._attend(LegTask(mirror.hands, lambda hand: mirror.journalling.open()))
             self._attend(
                 LegTask(mirror.hands, lambda hand: start_first(recovery, hand, force=force))
             )
@@ -92,6 +92,7 @@ class Start:
         cells[shared_page.WORKER_END] = Ending.DIED
         incident.requests_held = incident.errors_returned = cells[shared_page.UNTOLD_ERRORS]
         cells[shared_page.UNTOLD_ERRORS] = 0
+        self._let_predecessor_end()
         self._open_journal()
         before = Predecessor(self._handover.predecessor_pid, self._handover.kept)
         recovery = self._recovery
@@ -108,22 +109,22 @@ class Start:
 
     def _open_journal(self) -> None:
         """One that cannot be opened has failed, as in use."""
-        mirror, seal = self._mirror, not self._predecessor_ended()
+        journalling = self._mirror.journalling
         try:
-            self._attend(LegTask(mirror.hands, lambda hand: mirror.open_journal(hand, seal=seal)))
+            self._attend(LegTask(self._mirror.hands, journalling.open))
         except OSError as error:
-            mirror.journal_failed(f"it cannot be opened: {error.strerror}")
+            journalling.cannot_open(error.strerror or str(error))
         except DeadlinePassed:
-            mirror.journal_failed("it cannot be opened: its storage does not answer")
+            journalling.cannot_open("its storage does not answer")
 
-    def _predecessor_ended(self) -> bool:
+    def _let_predecessor_end(self) -> None:
         """Wait until no thread of the worker before can write any more, at most the hang time-out.
 
         When one of them hangs inside a leg, it still has that leg's lock: the leg stays away.
         """
         watch = watch_process(self._handover.predecessor_pid)
         try:
-            return has_ended(watch, self._mirror.roster.configuration.hang_timeout_seconds)
+            has_ended(watch, self._mirror.roster.configuration.hang_timeout_seconds)
         finally:
             if watch is not None:
                 os.close(watch)

@@ -91,6 +91,7 @@ class Worker:
         )
         self.mirror = Mirror(
             handover.state_directory,
+            handover.run_directory,
             configuration,
             handover.cells,
             self.hands,
@@ -277,7 +278,8 @@ class Worker:
         """Once a second, record positions and clear bits, on a thread that may hang."""
         now = monotonic()
         running = self.upkeep.at_work
-        if not running and now >= self.next_upkeep and self.mirror.roster.readers:
+        due = now >= self.next_upkeep or self.mirror.log.overfull
+        if not running and due and self.mirror.roster.readers:
             self.next_upkeep = now + CHECKPOINT_SECONDS
             if self.recovery.upkeep.due:
                 self.upkeep.begin()

@@ -94,9 +94,11 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     behind = judgement.epoch > known_epoch
     if not judgement.journal_used and (mirror.log.active or behind):
         # Before anything durable could make it look like ours.
-        mirror.begin_journal_anew(hand, max(sb.position for leg in found if (sb := leg.superblock)))
+        positions = [leg.superblock.position for leg in found if leg.superblock]
+        mirror.journalling.begin_anew(hand, max(positions))
+    owed = _owed_of_before(recovery, hand, ours=not (behind or judgement.forced))
     for number, judged in sources.items():
-        _begin_with(recovery, opened[number][0], judged)
+        _begin_with(recovery, opened[number][0], judged, owed)
     if not roster.readers:
         return
     roster.exclude_absent()
@@ -168,36 +170,59 @@ def _go_on(recovery: Recovery, hand: Hand) -> None:
     if not mirror.reflexes.settle(hand):
         return
     mirror.repaying.pay(hand)  # where another leg takes it
+    if mirror.owed and not mirror.log.continues:
+        mirror.repaying.carry(hand)  # for a worker that takes over
     _equalise(recovery)
     if mirror.log.active:
         recovery.upkeep.checkpoint(hand, flush=True)
     mirror.settling.remember_places(hand)
 
 
-def _begin_with(recovery: Recovery, leg: Leg, judged: LegJudgement) -> None:
-    """Take a source in; one that fails or hangs at what it lacks keeps no other away."""
-    task = LegTask(recovery.mirror.hands, lambda hand: _complete(recovery, hand, leg, judged))
+def _owed_of_before(recovery: Recovery, hand: Hand, *, ours: bool) -> dict[int, bytes]:
+    """What no leg could take when the host went down; where the log has all records, it has these.
+
+    `ours`: nobody else used the volume since. What cannot be read is lost, and told.
+    """
+    mirror = recovery.mirror
     try:
-        owed = task.result_unless_given_up()
+        saved = mirror.repaying.find_saved(hand, ours=ours)
+    except (OSError, ValueError) as error:
+        mirror.log.fail(f"what it kept for bad places cannot be read: {error}")
+        return {}
+    return saved if mirror.log.active and not mirror.log.continues else {}
+
+
+def _begin_with(
+    recovery: Recovery, leg: Leg, judged: LegJudgement, owed: Mapping[int, bytes]
+) -> None:
+    """Take a source in; one that fails or hangs at what it lacks keeps no other away."""
+    task = LegTask(recovery.mirror.hands, lambda hand: _complete(recovery, hand, leg, judged, owed))
+    try:
+        lacking = task.result_unless_given_up()
     except (DeadlinePassed, OSError) as error:
         words = error.strerror if isinstance(error, OSError) else "no answer"
         reason = f"it failed at the start: {words or error}"
         recovery.roster.note(leg.number, recovery.roster.entry(leg.number).state, reason)
     else:
-        if owed is not None:
-            recovery.mirror.repaying.owe(leg, owed)
+        for each in lacking:
+            recovery.mirror.repaying.owe(leg, each)
         recovery.roster.start_with(leg)
 
 
-def _complete(recovery: Recovery, hand: Hand, leg: Leg, judged: LegJudgement) -> Owed | None:
+def _complete(
+    recovery: Recovery, hand: Hand, leg: Leg, judged: LegJudgement, owed: Mapping[int, bytes]
+) -> list[Owed]:
     """Give a source what it lacks; what its bad places do not take. Raises OSError, GivenUp; it is
     closed then."""
     try:
         recovery.fit(hand, leg)
         recovery.take_bits(hand, leg)
+        lacking = []
         if judged.standing is Standing.REPLAYABLE:
-            return recovery.mirror.replay(hand, leg, judged.position)[1]
-        return None
+            lacking.append(recovery.mirror.replay(hand, leg, judged.position)[1])
+        if owed:
+            lacking.append(recovery.mirror.write_owed(hand, leg, owed))
+        return lacking
     except BaseException:
         leg.discard()
         raise

@@ -15,7 +15,14 @@ from contextlib import contextmanager
 from itertools import count
 from time import monotonic_ns
 
-from holdfast.gate.runtime.shared_page import BUSY_SINCE, LEG, LEG_SINCE, SLOTS, slot_offset
+from holdfast.gate.runtime.shared_page import (
+    BUSY_SINCE,
+    LEG,
+    LEG_SINCE,
+    LOGGED,
+    SLOTS,
+    slot_offset,
+)
 
 Take = Callable[[memoryview, int], bool]
 """Take what a thread in compiled code has in hand, if it is inside that leg still."""
@@ -49,7 +56,7 @@ class Hand:
         """When the request was read that was taken from it."""
         self.refusal: tuple[object, OSError] | None = None
         """What a leg has said to the request in hand already."""
-        self.cells[BUSY_SINCE] = self.cells[LEG] = self.cells[LEG_SINCE] = 0
+        self.cells[BUSY_SINCE] = self.cells[LEG] = self.cells[LEG_SINCE] = self.cells[LOGGED] = 0
 
     def enter(self, leg_number: int) -> None:
         """Say that this thread is about to touch a leg."""
@@ -131,7 +138,8 @@ class Hands:
         self._numbers = count(1)
         self._lock = threading.Lock()
         for slot in range(SLOTS):  # what a worker before had in hand is sent again
-            cells[slot_offset(slot) + BUSY_SINCE] = cells[slot_offset(slot) + LEG] = 0
+            for cell in (BUSY_SINCE, LEG, LOGGED):
+                cells[slot_offset(slot) + cell] = 0
         self._hands: dict[int, Hand] = {}
 
     def take(self) -> Hand:

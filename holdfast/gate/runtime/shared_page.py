@@ -79,6 +79,7 @@ READ_BYTES: Final = 9
 WRITTEN_BYTES: Final = 10
 LATE_REPLIES: Final = 11  # answers that the kernel did not want any more
 RESENT: Final = 12  # requests that the kernel had sent before
+LOGGED: Final = 13  # position in the log of the write in hand, plus 1; 0: none
 
 # Cells behind the slots: the rest of the last page.
 RENEWER: Final = HEAD_CELLS + SLOT_CELLS * SLOTS  # who ends the worker on purpose
@@ -87,11 +88,13 @@ REMEMBERED_EPOCH: Final = RENEWER + 2  # the epoch that the coordinator remember
 UNREMEMBERED: Final = RENEWER + 3  # 1 while held until the coordinator agrees to the legs' epoch
 PLAN: Final = RENEWER + 4  # another number whenever compiled code must look at everything anew
 WRITTEN: Final = RENEWER + 5  # 1: something was written since the position was recorded last
+FLUSHED: Final = RENEWER + 6  # position up to which the legs are durable, as the log counts
+OWED_FILE: Final = RENEWER + 7  # 1: there may be a file of what is owed for bad places
 
 _PLAN_LOCK = threading.Lock()
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = WRITTEN + 1
+_CELLS = OWED_FILE + 1
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 

@@ -7,7 +7,6 @@ Must never dismount lazily: a file system that is still in use is the caller's t
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from contextlib import suppress
 from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.gate.outside import launch
+from holdfast.gate.outside.run_directory import remove_run_directory
 from holdfast.gate.runtime.shared_page import STOPPED, open_page
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.mountpoints.busy import users_in_words
@@ -76,7 +76,7 @@ def take_down(
         raise
     reporter.say("stop the gate")
     stop_gate(settings, name)
-    shutil.rmtree(settings.gate_run_directory(name), ignore_errors=True)
+    remove_run_directory(settings.gate_run_directory(name))
 
 
 def close_device(settings: Settings, name: str, was: Stack | None = None) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -20,9 +19,11 @@ from typing import Any
 
 from holdfast.containers import open_container
 from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.data.journalling import FILES
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.unflushed import Unflushed
+from holdfast.gate.log.ring import FILE_NAME
 from holdfast.gate.members.configuration import (
     GateConfiguration,
     LegEntry,
@@ -42,7 +43,7 @@ from holdfast.gate.runtime.incidents import Incidents
 from holdfast.model.volume import JournalMode, LegState
 
 BLOCK_BYTES = 4096
-SEGMENT_BYTES = 128 << 10
+RING_BYTES = 128 << 10
 PATIENCE_SECONDS = 20.0
 
 
@@ -193,12 +194,14 @@ class InProcessGate:
     def __init__(self, directory: Path, size_bytes: int, legs: int, journal: JournalMode) -> None:
         self.directory = directory
         self.state_directory = directory / "state"
+        self.run_directory.mkdir()
         self.storages = Storages()
         self.journal = journal
         self.cells = new_page()
         self.opened: list[Leg] = []
         self.slow = False
         """Whether legs are filled, or made equal, so slowly that it does not end."""
+        self.ring_bytes = RING_BYTES
         self.hosts = 0
         """How often it went to another host."""
         self.mirror: Mirror
@@ -221,6 +224,15 @@ class InProcessGate:
             ),
             create=True,
         )
+
+    @property
+    def run_directory(self) -> Path:
+        """Of the host where it is now."""
+        return self.directory / f"run-{self.state_directory.name}"
+
+    def lose_memory(self) -> None:
+        """The host went down."""
+        (self.run_directory / FILE_NAME).unlink(missing_ok=True)
 
     def image(self, number: int) -> Path:
         """The image that the test puts where leg `number` is looked for."""
@@ -259,6 +271,7 @@ class InProcessGate:
             state_directory.mkdir(exist_ok=True)
             save_configuration(state_directory, found)
         self.state_directory = state_directory
+        self.run_directory.mkdir(exist_ok=True)
         self.hosts += 1
 
     def beside(self, host: str) -> InProcessGate:
@@ -293,9 +306,12 @@ class InProcessGate:
         self.mirror.log.close()
 
     def close_cleanly(self) -> None:
-        """The device was unmounted."""
+        """The device was unmounted; what takes the run directory away then leaves records."""
         self.begin(self.recovery.upkeep.close_cleanly)  # a held one is abandoned
+        is_empty = not self.mirror.log.used_bytes
         self.die()
+        if is_empty:
+            self.lose_memory()
 
     def _new_worker(self) -> None:
         self.storages.dead = False
@@ -304,7 +320,9 @@ class InProcessGate:
         )
         hands = Hands(self.cells)
         incidents = Incidents("model", self.state_directory / "spool")
-        self.mirror = Mirror(self.state_directory, configuration, self.cells, hands, incidents)
+        self.mirror = Mirror(
+            self.state_directory, self.run_directory, configuration, self.cells, hands, incidents
+        )
         self.hand = hands.take()
         self.recovery = Recovery(self.mirror, lambda question: True)
         really_open = self.recovery.open
@@ -325,30 +343,21 @@ class InProcessGate:
         self.replacing = Replacing(self.mirror, self.changes)
 
     def _open_journal(self) -> None:
-        """As Mirror.open_journal does, with small segments; keeps a copy of what is durable."""
+        """As Journalling.open does, with a small ring."""
         configuration = self.mirror.roster.configuration
         if configuration.journal is not JournalMode.UNFLUSHED:
             return
-        log = Unflushed(self.mirror.journal_directory, self.mirror.journal_failed)
-        journal = log._journal
-        journal.segment_bytes = SEGMENT_BYTES
-        log.open(configuration.recorded_position, seal=False)
-        really_flush = journal.flush
-
-        def flush() -> None:
-            really_flush()
-            self._copy_journal()
-
-        journal.flush = flush  # type: ignore[method-assign]
-        self._copy_journal()
-        self.mirror.log = log
-
-    def _copy_journal(self) -> None:
-        copy = self.state_directory / "journal-durable"
-        shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir()
-        for path in self.mirror.journal_directory.iterdir():
-            copy_sparse(path, copy / path.name)
+        journalling = self.mirror.journalling
+        log = Unflushed(
+            self.run_directory / FILE_NAME,
+            self.state_directory / FILES,
+            configuration.volume_id,
+            self.cells,
+            journalling.failed,
+        )
+        log._ring.new_area_bytes = self.ring_bytes
+        log.open(configuration.recorded_position)
+        journalling.log = log
 
     # --- what a worker does -----------------------------------------------------------------
 

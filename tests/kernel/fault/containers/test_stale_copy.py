@@ -56,24 +56,13 @@ def test_two_legs_while_detached(
         bench.check_after_loss(result.acknowledged, 2)
 
 
-def test_one_leg_while_detached_with_a_journal(settings: Settings, ram_directory: Path) -> None:
-    """The journal still holds what the copy lacks: it is replayed."""
-    urls = plain_legs(ram_directory, 1, 1)
-    with Bench(settings, ram_directory, urls) as bench:
-        activity = bench.start(FLUSHING)
-        copy = bench.copy(image_of(urls[0]), ram_directory / "older.img")
-        activity.goes_on(20)
-        result = activity.stop()
-        bench.detach()
-        replace_by_copy(image_of(urls[0]), copy)
-        bench.attach()
-        bench.check_after_loss(result.acknowledged, 1)
-
-
-def test_one_leg_while_detached_without_a_journal(settings: Settings, ram_directory: Path) -> None:
+@pytest.mark.parametrize("journal", list(JournalMode))
+def test_one_leg_while_detached(
+    settings: Settings, ram_directory: Path, journal: JournalMode
+) -> None:
     """Nothing holds what the copy lacks: refused, unless the loss is accepted (--force)."""
     urls = plain_legs(ram_directory, 1, 1)
-    with Bench(settings, ram_directory, urls, journal=JournalMode.NONE) as bench:
+    with Bench(settings, ram_directory, urls, journal=journal) as bench:
         activity = bench.start(FLUSHING)
         first = activity.snapshot().acknowledged
         recorded = bench.gate.show()

@@ -15,7 +15,6 @@ from time import monotonic_ns
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.data.unflushed import JOURNAL
 from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.processes.partner import SHORTEST_LIMIT_SECONDS
 from holdfast.gate.runtime import shared_page
@@ -37,7 +36,7 @@ IN_FUSE = ("request_wait_answer", "fuse_get_req")  # fs/fuse/dev.c
 
 KEEPER, WORKER = "keeper_pid", "worker_pid"
 WHO = {"both": (KEEPER, WORKER), "worker": (WORKER,)}
-WHERE = {"leg": 1, "journal": JOURNAL, "gate.json": STATE}
+WHERE = {"leg": 1, "gate.json": STATE}
 
 
 @contextmanager

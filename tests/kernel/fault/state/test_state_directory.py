@@ -1,4 +1,4 @@
-"""Fault: the storage of the state directory (journal, gate.json, receipts) is full or fails."""
+"""Fault: the storage of the state directory (gate.json, receipts) is full or fails."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed
 from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.gate.outside.renewing import renew
-from holdfast.model.volume import JournalFailurePolicy, JournalMode
+from holdfast.model.volume import JournalMode
 from tests.faults import SmallDisk, hanging, own_disk, shut_down, truncate_to_zero
 from tests.kernel.fault.bench import HANG_SECONDS, Bench, plain_legs
-from tests.kernel.fault.cells import FLUSHING, ONE, TWO, WRITING, Cell, cells
+from tests.kernel.fault.cells import FLUSHING, ONE, TWO, Cell, cells
 from tests.waiting import wait_until
 
-STATE_BYTES = 80 << 20
-"""Room for one journal segment (64 MiB) and not for a second one."""
+STATE_BYTES = 16 << 20
 
 RENEWAL_SECONDS = 40.0
 
@@ -41,7 +40,7 @@ def on_own_disk(settings: Settings, folder: Path, legs: int) -> Iterator[Bench]:
 
 
 def write_much(bench: Bench) -> None:
-    """More than a journal segment, at once."""
+    """More than the log ring has room for, at once."""
     command = ["dd", "if=/dev/zero", f"of={bench.mountpoint / 'much'}", "bs=1M", "count=72"]
     subprocess.run([*command, "oflag=direct", "conv=fdatasync"], check=True, capture_output=True)
 
@@ -49,7 +48,7 @@ def write_much(bench: Bench) -> None:
 @cells()
 @pytest.mark.parametrize("killed", [False, True], ids=["gate unharmed", "worker killed"])
 def test_full(settings: Settings, ram_directory: Path, cell: Cell, killed: bool) -> None:
-    """No room for the journal: the volume goes on without it, and says so."""
+    """No room for gate.json: the volume goes on, and says so; its journal does not need any."""
     urls = plain_legs(ram_directory, 1, cell.legs)
     with (
         SmallDisk(settings.state_directory, STATE_BYTES) as state,
@@ -59,13 +58,14 @@ def test_full(settings: Settings, ram_directory: Path, cell: Cell, killed: bool)
             state.fill()
             write_much(bench)
             goes_on()
-            assert bench.gate.show()["journal"]["state"] == "degraded"
+            wait_until(lambda: "No space left" in bench.gate.show()["unsaved"])
+            assert bench.gate.show()["journal"]["state"] == "active"
             if killed:
                 os.kill(bench.gate.show()["worker_pid"], signal.SIGKILL)
                 goes_on()
             state.free()
         if not killed:
-            assert bench.wait_for_receipt("journal")["errors_returned"] == 0
+            assert bench.wait_for_receipt("state")["errors_returned"] == 0
         bench.check(cell.legs)
 
 
@@ -80,7 +80,7 @@ def test_failing(settings: Settings, ram_directory: Path, cell: Cell) -> None:
         with bench.during(cell) as goes_on:
             shut_down(settings.state_directory)
             goes_on()
-            wait_until(lambda: bench.gate.show()["journal"]["state"] == "degraded")
+            wait_until(lambda: bench.gate.show()["unsaved"])
             if cell.legs == TWO:
                 truncate_to_zero(ram_directory / "leg-1.img")
                 goes_on()
@@ -100,11 +100,10 @@ def test_hanging(settings: Settings, ram_directory: Path, legs: int) -> None:
         activity = bench.start(FLUSHING)
         with hanging(settings.state_directory):
             activity.goes_on()
-            wait_until(lambda: bench.gate.show()["journal"]["state"] == "degraded")
+            wait_until(lambda: "no answer" in bench.gate.show()["unsaved"])
             if legs == TWO:
                 truncate_to_zero(ram_directory / "leg-1.img")
                 activity.goes_on()
-                wait_until(lambda: "no answer" in bench.gate.show()["unsaved"])
             assert bench.gate.show()["errors_returned"] == 0
         wait_until(lambda: not bench.gate.show()["unsaved"])
         result = activity.stop()
@@ -116,14 +115,14 @@ def test_hanging(settings: Settings, ram_directory: Path, legs: int) -> None:
 
 @pytest.mark.parametrize("legs", [ONE, TWO])
 def test_worker_killed_while_it_hangs(settings: Settings, ram_directory: Path, legs: int) -> None:
-    """The next one goes on without the journal, although the dead one has all locks."""
+    """The next one goes on, although the dead one has all locks."""
     with on_own_disk(settings, ram_directory, legs) as bench:
         activity = bench.start(FLUSHING)
         with hanging(settings.state_directory):
             activity.goes_on()
             os.kill(bench.counters().worker_pid, signal.SIGKILL)
             activity.goes_on()
-            assert bench.gate.show()["journal"]["state"] == "degraded"
+            assert bench.gate.show()["journal"]["state"] == "active"
             assert bench.leg_states() == dict.fromkeys(range(1, legs + 1), "in-sync")
         result = activity.stop()
         assert result.errors == 0, result.first_errors
@@ -134,7 +133,7 @@ def test_worker_killed_while_it_hangs(settings: Settings, ram_directory: Path, l
 def test_worker_ends_while_it_hangs_and_a_leg_is_filled(
     settings: Settings, ram_directory: Path, how: str
 ) -> None:
-    """The one next worker takes the new leg in again, and serves; no journal hung before."""
+    """The one next worker takes the new leg in again, and serves."""
     with (
         own_disk(settings.state_directory, ram_directory / "state.image"),
         Bench(
@@ -179,33 +178,3 @@ def test_commands_end_while_it_hangs(settings: Settings, ram_directory: Path) ->
         wait_until(lambda: command.poll() is not None)
         assert command.returncode == DeadlinePassed.exit_status
         assert "state directory" in Path(words.name).read_text()
-
-
-@pytest.mark.parametrize("legs", [ONE, TWO])
-def test_hold_as_policy(settings: Settings, ram_directory: Path, legs: int) -> None:
-    """With the policy `hold` nothing is acknowledged that the journal does not have."""
-    urls = plain_legs(ram_directory, 1, legs)
-    with (
-        SmallDisk(settings.state_directory, STATE_BYTES) as state,
-        Bench(settings, ram_directory, urls, size_bytes=128 << 20) as bench,
-    ):
-        bench.detach()
-        configuration = load_configuration(bench.state_directory)
-        save_configuration(
-            bench.state_directory,
-            replace(configuration, journal_failure=JournalFailurePolicy.HOLD),
-        )
-        bench.attach()
-        activity = bench.start(WRITING)
-        state.fill()
-        command = ["dd", "if=/dev/zero", f"of={bench.mountpoint / 'much'}", "bs=1M", "count=72"]
-        writer = subprocess.Popen([*command, "oflag=direct"], stderr=subprocess.DEVNULL)
-        try:
-            bench.wait_until_held()
-            activity.waits()
-            assert "journal failed" in bench.gate.show()["hold_reason"]
-            state.free()
-            bench.gate.release()
-        finally:
-            assert writer.wait(20) == 0
-        bench.check(legs)

@@ -33,13 +33,11 @@ class Hanging:
 
     legs: int
     state: bool = False
-    journal: JournalMode = JournalMode.NONE
 
 
 STORIES = {
     "one leg, then the other": Hanging(2),
     "a leg, then gate.json": Hanging(1, state=True),
-    "the journal, then a leg": Hanging(1, state=True, journal=JournalMode.UNFLUSHED),
 }
 
 
@@ -86,7 +84,7 @@ def test_what_was_to_be_written_is_written(
             settings,
             ram_directory,
             [first.url, second.url],
-            journal=told.journal,
+            journal=JournalMode.NONE,
             hang_timeout_seconds=HANG_SECONDS,
         ) as bench,
     ):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import holdfast.gate.data
 
-REQUEST, FAILED, FLUSH_FAILED = range(3)
+REQUEST, FAILED, FLUSH_FAILED, ANSWERED = range(4)
 """See enum result there."""
 
 SOURCE = Path(holdfast.gate.data.__file__).parent / "fast_path.c"
@@ -33,7 +33,7 @@ def test_damaged_requests_pages_and_plans(tmp_path: Path) -> None:
     )
     found = json.loads(told)
     assert found["answered"] > ROUNDS // 200, "it was to be damaged now and then, not always"
-    assert found["results"] == [REQUEST, FAILED, FLUSH_FAILED]
+    assert found["results"] == [REQUEST, FAILED, FLUSH_FAILED, ANSWERED]
 
 
 def test_what_is_built_has_no_warning(tmp_path: Path) -> None:

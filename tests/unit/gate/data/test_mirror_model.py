@@ -585,10 +585,7 @@ class MirrorModel:
     def cut_power(self) -> None:
         for path in list(self.gate.storages.durable):
             self.gate.storages.lose_cache(Path(path), self.chance)
-        durable = self.gate.state_directory / "journal-durable"
-        if self.journal and durable.exists():
-            shutil.rmtree(self.gate.state_directory / "journal")
-            shutil.copytree(durable, self.gate.state_directory / "journal")
+        self.gate.lose_memory()
         self.forget_unflushed()
 
     def start(self) -> None:

@@ -138,10 +138,7 @@ def test_a_large_request_is_written_around_the_place(gate: InProcessGate) -> Non
     assert whole == view
 
 
-def test_the_journal_is_emptied_all_the_same(
-    gate: InProcessGate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("holdfast.gate.data.unflushed.CHECKPOINT_BYTES", 256 << 10)
+def test_the_journal_is_emptied_all_the_same(gate: InProcessGate) -> None:
     write(gate, b"1", BAD, flush=True)
     gate.die()
     lose_what_was_written(gate, 1, BAD)
@@ -157,6 +154,10 @@ def test_the_journal_is_emptied_all_the_same(
 
 
 def test_a_leg_with_too_many_bad_places_has_failed(gate: InProcessGate) -> None:
+    gate.die()
+    gate.lose_memory()
+    gate.ring_bytes = 4 << 20
+    gate.start()
     for place in range(0, 4096 * 300, 4096):
         write(gate, b"1", place)
     gate.die()

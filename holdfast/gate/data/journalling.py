@@ -1,0 +1,181 @@
+"""The log of one mirror: which one is used, room in it, and what legs are told of its positions.
+
+Invariant: a position is recorded only after all legs were flushed, and the log forgets nothing
+before it is recorded. A log that fails is followed by a hold or by an incident, as the policy says,
+and positions move past its end: what it holds is never replayed over later writes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+from holdfast.gate.data.hold import Hold
+from holdfast.gate.data.owed import Owed
+from holdfast.gate.data.repaying import Repaying
+from holdfast.gate.data.unflushed import JOURNAL, Unflushed
+from holdfast.gate.data.write_log import Unjournalled, WriteLog
+from holdfast.gate.log.ring import FILE_NAME
+from holdfast.gate.log.segment import Kind
+from holdfast.gate.members.roster import Roster
+from holdfast.gate.members.settling import Settling
+from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.incidents import Incidents
+from holdfast.gate.runtime.shared_page import FLUSHED, WRITTEN, note_written, renew_plan
+from holdfast.model.volume import JournalFailurePolicy, JournalMode
+
+FILES = "journal"
+"""In the state directory: records of versions before 0.2."""
+
+PAUSE_SECONDS = 0.01
+"""Between two attempts to make room, while a write that hangs keeps the oldest record."""
+
+
+class Journalling:
+    """Of one mirror."""
+
+    def __init__(
+        self,
+        state_directory: Path,
+        run_directory: Path,
+        cells: memoryview,
+        roster: Roster,
+        settling: Settling,
+        hold: Hold,
+        incidents: Incidents,
+        owed: Owed,
+        repaying: Repaying,
+        flush_all: Callable[[Hand], int],
+        wake: Callable[[], None],
+    ) -> None:
+        """`flush_all`: as Mirror's. `wake` has the main loop look at everything."""
+        self._files = state_directory / FILES
+        self._ring = run_directory / FILE_NAME
+        self._cells = cells
+        self._roster = roster
+        self._settling = settling
+        self._hold = hold
+        self._incidents = incidents
+        self._owed = owed
+        self._repaying = repaying
+        self._flush_all = flush_all
+        self._wake = wake
+        self._lock = threading.Lock()
+        """Held while positions are recorded."""
+        self.log: WriteLog = Unjournalled()
+        cells[FLUSHED] = roster.configuration.recorded_position
+        note_written(cells)
+
+    def open(self, hand: Hand | None = None) -> None:
+        """Open the log that the configuration asks for. Blocks as its storage does.
+
+        With a hand it can be given up, which raises GivenUp in it. Raises OSError.
+        """
+        configuration = self._roster.configuration
+        if configuration.journal is JournalMode.UNFLUSHED:
+            log = Unflushed(
+                self._ring, self._files, configuration.volume_id, self._cells, self.failed
+            )
+            with hand.inside(JOURNAL) if hand is not None else nullcontext():
+                log.open(configuration.recorded_position)
+            self.log = log
+        renew_plan(self._cells)
+
+    @property
+    def flushed_position(self) -> int:
+        """Up to where the legs are durable."""
+        return int(self._cells[FLUSHED])
+
+    def flushed(self, position: int) -> None:
+        """The legs are durable up to there, which is to be recorded."""
+        if self.log.active and position > self._cells[FLUSHED]:
+            self._cells[FLUSHED] = position
+            note_written(self._cells)
+
+    def append(self, hand: Hand, kind: Kind, offset: int, what: memoryview | int) -> bool:
+        """Keep a write that is about to reach the legs; False when there is no room (see
+        `make_room`)."""
+        if not self.log.append(hand, kind, offset, what):
+            return False
+        if self.log.ask_once():
+            self._wake()
+        return True
+
+    def make_room(self, hand: Hand, since_ns: int) -> None:
+        """Have the log emptied, or wait a little. Raises HoldExpired, GivenUp.
+
+        The hand is in no range: what is owed may have to be appended once more.
+        """
+        if not self._roster.readers:
+            self._hold.wait_for_storage(since_ns=since_ns)
+            return
+        before = self.log.used_bytes
+        with hand.holding(self._lock):
+            if self.log.active and self.log.used_bytes >= before:
+                self._record(hand, flush=True)
+        if self.log.used_bytes >= before:
+            self._hold.pause(PAUSE_SECONDS)
+
+    def record(self, hand: Hand, *, flush: bool) -> None:
+        """Record on the legs how far they are durable, and empty the log up to there.
+
+        With `flush` up to now; without it the legs are flushed only where that is needed, and the
+        log is emptied up to the time before. Raises HoldExpired, GivenUp.
+        """
+        with hand.holding(self._lock):
+            self._record(hand, flush=flush)
+
+    def _record(self, hand: Hand, *, flush: bool) -> None:
+        """The caller holds the lock."""
+        self._cells[WRITTEN] = 0
+        recorded = self._roster.configuration.recorded_position
+        if self._owed and self.log.overfull:
+            self._repaying.carry(hand)
+        if flush or self.log.overfull or not self.log.active:
+            self._cells[FLUSHED] = max(self._cells[FLUSHED], self._flush_all(hand))
+        position = max(self.flushed_position, recorded)
+        if position > recorded and self._settling.record_position(hand, position):
+            self.log.trim(hand, position)
+        if (flush or self.log.overfull) and self.log.lags:
+            recorded = self._roster.configuration.recorded_position
+            if self._settling.record_position(hand, recorded):  # in the other superblock, too
+                self.log.trim(hand, recorded)
+
+    def begin_anew(self, hand: Hand, above: int) -> None:
+        """What the log holds belongs to another history of the volume: it is never replayed.
+
+        Positions go on above that one, on the legs with the next epoch. Nobody finds the old ones
+        when it returns.
+        """
+        self.log.begin_anew(hand, above)
+        recorded = self._roster.configuration.recorded_position  # more, when the log failed
+        position = max(above, self.log.position, recorded)
+        self._cells[FLUSHED] = max(self._cells[FLUSHED], position)
+        self._roster.configure(recorded_position=position)
+
+    def cannot_open(self, reason: str) -> None:
+        """The gate goes on without what it holds, or not at all: nobody may ever replay it."""
+        with suppress(OSError):
+            self._ring.unlink()
+        self.failed(f"it cannot be opened: {reason}")
+
+    def failed(self, reason: str) -> None:
+        """Stop the volume or go on without a journal, as the policy says; never in silence."""
+        configuration = self._roster.configuration
+        incident = self._incidents.reflex("journal", f"journal: {reason}")
+        if configuration.journal_failure is JournalFailurePolicy.HOLD:
+            self._hold.begin(None, f"the journal failed ({reason})")
+            incident.step("journal failed, held", reason)
+        else:
+            incident.step("journal failed, going on without", reason)
+        # Positions move past the journal's end: what it holds is never replayed over later writes.
+        if self._owed:
+            incident.step(f"{self._owed.size_bytes} bytes for bad places", "kept in memory only")
+            self._repaying.remember()
+        past = max(configuration.recorded_position, self.log.position) + 4096
+        self._cells[FLUSHED] = past
+        self._roster.configure(recorded_position=past)
+        renew_plan(self._cells)
+        self._wake()

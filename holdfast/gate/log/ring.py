@@ -1,0 +1,379 @@
+"""The log ring: the newest writes in memory that outlives every process of a gate, not the host.
+
+A file on the run directory's tmpfs, of one size, mapped and locked. Owns its layout, which
+`data/fast_path.c` shares. Positions count the bytes ever appended; the record at a position lies at
+its remainder by the size of the area. Invariants: between `begin` and `end` lie records without
+gaps; one that is not whole belongs to a write that was never begun, and is stepped over; nothing is
+written over before it was trimmed. A process that is killed executes none of its instructions any
+more, so whoever comes next need not fear that it still writes.
+
+`append` may run in many threads; `trim`, `begin_anew` and `close` are serialised by the caller.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Protocol
+
+from holdfast.gate.log.segment import PAGE_BYTES, Kind, Record
+from holdfast.gate.runtime.shared_page import LOGGED
+from holdfast.model.bounded import NewerFormat
+from holdfast.model.size import MAXIMUM_VOLUME_BYTES
+from holdfast.system.boot import boot_id
+
+FILE_NAME = "ring"
+"""In the run directory."""
+
+AREA_BYTES = 32 << 20
+"""Of records: at a gigabyte a second, what is written while a disk flushes its cache; no more, as
+all of it is locked in memory."""
+
+SPARE_BYTES = 2 << 20
+"""Left free by ordinary appends, for what must be appended so that older records can go: at most
+owed.MOST_UNITS sectors."""
+
+LONGEST_BYTES = 1 << 20
+"""The largest payload: of the kernel's requests."""
+
+VERSION = 1
+_MAGIC = int.from_bytes(b"HFLOGRNG", "little")
+
+# Cells of the head, the first page. All are 64-bit and aligned, so nobody sees half of one.
+MAGIC_CELL: Final = 0
+VERSION_CELL: Final = 1
+AREA: Final = 2
+BOOT: Final = 3  # two cells
+VOLUME: Final = 5  # two cells: what the volume's id amounts to
+BEGIN: Final = 7  # position of the oldest record
+END: Final = 8  # position after the newest one
+ASKED: Final = 9  # 1: room was asked for since the last trim
+RECORDED: Final = 10  # position that the legs' superblocks say last
+FILES_END: Final = 11  # where it went on from records in files, of an earlier version; 0: nowhere
+HEAD_BYTES: Final = PAGE_BYTES
+
+# Cells of a record's header; the payload follows.
+POSITION: Final = 0
+BYTES: Final = 1  # with header and padding
+KIND: Final = 2  # 0: it is not whole
+OFFSET: Final = 3
+LENGTH: Final = 4
+TIME: Final = 5  # ns since 1970 UTC
+UNIT_BYTES: Final = 64
+"""Of headers and of padding."""
+
+_PAIR = struct.Struct("=QQ")
+_DAMAGED = "the ring is damaged at position {}"
+
+
+class Reserver(Protocol):
+    """Gives out room in a ring, to one thread at a time."""
+
+    def reserve(
+        self,
+        ring: memoryview,
+        slot: memoryview,
+        offset: int,
+        length: int,
+        payload_bytes: int,
+        time_ns: int,
+        spare_bytes: int,
+    ) -> int:
+        """Position of a record that is not whole yet; -1 when there is no room for it.
+
+        The thread's slot says so (LOGGED) before anybody sees that the record is there.
+        """
+        ...
+
+
+class PlainReserver:
+    """See Reserver; compiled code does the same."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def reserve(
+        self,
+        ring: memoryview,
+        slot: memoryview,
+        offset: int,
+        length: int,
+        payload_bytes: int,
+        time_ns: int,
+        spare_bytes: int,
+    ) -> int:
+        """A record does not go around the end of the area: what is left there is stepped over."""
+        area = len(ring) * 8 - HEAD_BYTES
+        needed = UNIT_BYTES + padded(payload_bytes)
+        with self._lock:
+            end = ring[END]
+            place = end % area
+            filling = area - place if place + needed > area else 0
+            position = end + filling
+            if position + needed + spare_bytes > ring[BEGIN] + area:
+                return -1
+            if filling:
+                _write_header(ring, place, end, filling, 0, 0, 0)
+            _write_header(ring, position % area, position, needed, offset, length, time_ns)
+            slot[LOGGED] = position + 1
+            ring[END] = position + needed
+            return position
+
+
+class Ring:
+    """The ring of one gate; `open` comes first."""
+
+    def __init__(self, path: Path, volume_id: str, reserver: Reserver) -> None:
+        self._path = path
+        self._volume = _PAIR.unpack(blake2b(volume_id.encode(), digest_size=16).digest())
+        self.reserver = reserver
+        self.new_area_bytes = AREA_BYTES
+        """Of one that is begun; one that is there may have another size."""
+        self._bytes = memoryview(b"")
+        self.cells = memoryview(b"").cast("Q")
+        """The whole of it."""
+
+    def open(self, minimum_position: int) -> bool:
+        """Map what an earlier process of this gate left; else begin at `minimum_position`.
+
+        False: it begins anew, since there was none, or one of another boot or volume, or one that
+        ends before that. Raises NewerFormat, OSError.
+        """
+        found = self._map()
+        if found is None or found.cast("Q")[END] < minimum_position:
+            self._create(padded(minimum_position), 0)
+            return False
+        self._use(found)
+        self.cells[ASKED] = 0
+        return True
+
+    def _map(self) -> memoryview | None:
+        """What is there, if it is this gate's and whole."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            size_bytes = os.fstat(descriptor).st_size
+            if size_bytes < HEAD_BYTES:
+                return None
+            head = memoryview(os.pread(descriptor, HEAD_BYTES, 0)).cast("Q")
+            if head[MAGIC_CELL] != _MAGIC:
+                return None
+            if head[VERSION_CELL] > VERSION:
+                raise NewerFormat("the log ring", head[VERSION_CELL], VERSION)
+            area, begin, end = head[AREA], head[BEGIN], head[END]
+            theirs = (*head[BOOT : BOOT + 2], *head[VOLUME : VOLUME + 2])
+            if size_bytes != HEAD_BYTES + area or theirs != (*_this_boot(), *self._volume):
+                return None
+            if begin > end or end - begin > area or (begin | end | area) % UNIT_BYTES:
+                return None
+            return memoryview(mmap.mmap(descriptor, size_bytes))
+        finally:
+            os.close(descriptor)
+
+    def _create(self, position: int, files_end: int) -> None:
+        """Begin in a new file, which takes the place of the old one as a whole. Raises OSError."""
+        size_bytes = HEAD_BYTES + self.new_area_bytes
+        temporary = self._path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, size_bytes)
+            found = memoryview(mmap.mmap(descriptor, size_bytes))
+            cells = found.cast("Q")
+            cells[VERSION_CELL] = VERSION
+            cells[AREA] = self.new_area_bytes
+            cells[BOOT], cells[BOOT + 1] = _this_boot()
+            cells[VOLUME], cells[VOLUME + 1] = self._volume
+            cells[BEGIN] = cells[RECORDED] = cells[END] = position
+            cells[FILES_END] = files_end
+            cells[MAGIC_CELL] = _MAGIC
+            temporary.replace(self._path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+        self._use(found)
+
+    def _use(self, found: memoryview) -> None:
+        self._bytes, self.cells = found, found.cast("Q")
+
+    @property
+    def begin(self) -> int:
+        """Position of the oldest record."""
+        return int(self.cells[BEGIN])
+
+    @property
+    def end(self) -> int:
+        """Position after the newest one."""
+        return int(self.cells[END])
+
+    @property
+    def files_end(self) -> int:
+        """Where records in files ended, which it went on from; 0: there were none."""
+        return int(self.cells[FILES_END])
+
+    @property
+    def area_bytes(self) -> int:
+        """Room for records."""
+        return len(self._bytes) - HEAD_BYTES
+
+    @property
+    def spare_bytes(self) -> int:
+        """What ordinary appends leave free."""
+        return min(SPARE_BYTES, self.area_bytes // 8)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more than half of it is in use."""
+        return (self.end - self.begin) * 2 > self.area_bytes
+
+    def ask_once(self) -> bool:
+        """Whether room is to be asked for: it is crowded, and nobody has since the last trim."""
+        if self.cells[ASKED] or not self.is_crowded:
+            return False
+        self.cells[ASKED] = 1
+        return True
+
+    def append(
+        self,
+        slot: memoryview,
+        kind: Kind,
+        offset: int,
+        length: int,
+        payload: memoryview | None,
+        *,
+        spare: bool = False,
+    ) -> bool:
+        """Keep one record; False when there is no room. Never blocks.
+
+        It belongs to the thread of that slot, until that clears LOGGED. `spare`: in what ordinary
+        appends leave free, if need be.
+        """
+        size = 0 if payload is None else len(payload)
+        left_bytes = 0 if spare else self.spare_bytes
+        position = self.reserver.reserve(
+            self.cells, slot, offset, length, size, time.time_ns(), left_bytes
+        )
+        if position < 0:
+            return False
+        place = HEAD_BYTES + position % self.area_bytes
+        if payload is not None:
+            self._bytes[place + UNIT_BYTES : place + UNIT_BYTES + size] = payload
+        self.cells[place // 8 + KIND] = kind
+        return True
+
+    @property
+    def lags(self) -> bool:
+        """Whether the next trim forgets something, whatever its position is."""
+        return self.begin < int(self.cells[RECORDED])
+
+    def trim(self, position: int) -> None:
+        """All legs say that position (of a record, or the end) in one of their superblocks.
+
+        Forgets everything before the position of the time before, which the other one says: a leg
+        whose newest superblock cannot be read goes back there.
+        """
+        if self.lags:
+            self.cells[BEGIN] = self.cells[RECORDED]
+        if self.begin < position <= self.end:
+            self.cells[RECORDED] = position
+        self.cells[ASKED] = 0
+
+    def begin_anew(self, position: int, files_end: int = 0) -> None:
+        """Forget every record, and go on at that position or above. Raises OSError.
+
+        Whoever has `cells` keeps the old ones.
+        """
+        self._create(padded(position), files_end)
+
+    def forget_files(self) -> None:
+        """What was kept in files is not needed any more."""
+        self.cells[FILES_END] = 0
+
+    def records(self, from_position: int) -> Iterator[Record]:
+        """The whole records from that position (of one, or the end) to the present end.
+
+        A payload is a part of the ring: valid until it is trimmed. Raises OSError(EIO) for a
+        position that is none, and where the ring is not what was written.
+        """
+        end, area = self.end, self.area_bytes
+        position = from_position
+        if not self.begin <= position <= end or position % UNIT_BYTES:
+            raise OSError(errno.EIO, f"the ring has no position {position}")
+        while position < end:
+            first = (HEAD_BYTES + position % area) // 8
+            header = self.cells[first : first + UNIT_BYTES // 8]
+            size = header[BYTES]
+            fits = UNIT_BYTES <= size <= min(end - position, area - position % area)
+            if header[POSITION] != position or not fits or size % UNIT_BYTES:
+                raise OSError(errno.EIO, _DAMAGED.format(position))
+            if header[KIND]:
+                yield self._record(position, header)
+            position += size
+            if self.begin > position:
+                raise OSError(errno.EIO, f"the ring was emptied up to {self.begin} meanwhile")
+
+    def _record(self, position: int, header: memoryview) -> Record:
+        """Raises OSError(EIO) for what no gate writes."""
+        offset, length, size = header[OFFSET], header[LENGTH], header[BYTES]
+        kind = _KINDS.get(header[KIND])
+        payload_bytes = length if kind is Kind.DATA else 0
+        if (
+            kind is None
+            or offset + length > MAXIMUM_VOLUME_BYTES
+            or payload_bytes > LONGEST_BYTES
+            or size != UNIT_BYTES + padded(payload_bytes)
+        ):
+            raise OSError(errno.EIO, _DAMAGED.format(position))
+        start = HEAD_BYTES + position % self.area_bytes + UNIT_BYTES
+        payload = self._bytes[start : start + payload_bytes]
+        end = position + size
+        return Record(position, end, kind, header[TIME], offset, length, payload, 0)
+
+
+def holds_records(path: Path) -> bool:
+    """Whether a ring of this boot is there, and not empty. Raises OSError where none is there."""
+    with path.open("rb") as file:
+        head = memoryview(file.read(HEAD_BYTES)).cast("Q")
+    of_this_boot = tuple(head[BOOT : BOOT + 2]) == _this_boot()
+    return head[MAGIC_CELL] == _MAGIC and of_this_boot and head[BEGIN] != head[END]
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+def padded(payload_bytes: int) -> int:
+    """Bytes that a payload takes in the ring."""
+    return -(-payload_bytes // UNIT_BYTES) * UNIT_BYTES
+
+
+def _this_boot() -> tuple[int, int]:
+    first, second = _PAIR.unpack(uuid.UUID(boot_id()).bytes)
+    return first, second
+
+
+def _write_header(
+    ring: memoryview, place: int, position: int, size: int, offset: int, length: int, time_ns: int
+) -> None:
+    """Of a record that is not whole; `place` is that in the area."""
+    first = (HEAD_BYTES + place) // 8
+    ring[first + KIND] = 0
+    ring[first + POSITION] = position
+    ring[first + BYTES] = size
+    ring[first + OFFSET] = offset
+    ring[first + LENGTH] = length
+    ring[first + TIME] = time_ns

@@ -1,0 +1,23 @@
+"""What a gate that ended leaves in the run directory."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.gate.log.ring import FILE_NAME, holds_records
+
+
+def remove_run_directory(run_directory: Path) -> None:
+    """Remove it, but for writes that no leg has flushed: the next gate needs them. Idempotent.
+
+    Never fails.
+    """
+    with suppress(OSError):
+        if holds_records(run_directory / FILE_NAME):
+            for each in run_directory.iterdir():
+                if each.name != FILE_NAME:
+                    each.unlink()
+            return
+    shutil.rmtree(run_directory, ignore_errors=True)
