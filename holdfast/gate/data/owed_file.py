@@ -53,10 +53,10 @@ def load(path: Path, volume_id: str) -> dict[int, bytes]:
     version = whole(said.get("format"), "format")
     if version > VERSION:
         raise NewerFormat(str(path), version, VERSION)
-    units = said.get("units")
-    if not isinstance(units, dict) or len(units) > MOST_UNITS:
+    units, whose = said.get("units"), said.get("volume_id")
+    if not isinstance(units, dict) or len(units) > MOST_UNITS or not isinstance(whose, str):
         raise ValueError(f"{path} does not say what is owed")
-    if said.get("volume_id") != volume_id:
+    if whose != volume_id:
         return {}
     return {_offset(place): _content(content) for place, content in units.items()}
 

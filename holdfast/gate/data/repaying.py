@@ -237,11 +237,14 @@ class Repaying:
     def find_saved(self, hand: Hand, *, ours: bool) -> dict[int, bytes]:
         """What was owed when the host went down, unless another history of the volume follows:
         then nobody finds it any more. Raises OSError."""
-        self._cells[shared_page.OWED_FILE] = 1
         with hand.inside(JOURNAL):
+            if not self._path.exists():
+                return {}
+            self._cells[shared_page.OWED_FILE] = 1
             if ours:
                 return owed_file.load(self._path, self._volume_id)
             owed_file.remove(self._path)
+            self._cells[shared_page.OWED_FILE] = 0
             return {}
 
     def remember(self) -> None:

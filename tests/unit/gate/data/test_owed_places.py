@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.data.owed_file import FILE_NAME
 from holdfast.gate.members.superblock import bitmap_offset
 from holdfast.model.volume import JournalMode
 from holdfast.system.resources.memory import aligned_buffer
@@ -235,3 +236,66 @@ def test_a_bitmap_that_cannot_be_written(tmp_path: Path) -> None:
     assert states(gate) == {1: "in-sync", 2: "in-sync"}
     assert on_leg(gate, 2, GOOD) == b"3"
     gate.die()
+
+
+def owe_and_flush(gate: InProcessGate) -> None:
+    """BAD holds 1, which no leg can take, and a flush was answered since."""
+    write(gate, b"1", BAD, flush=True)
+    gate.die()
+    lose_what_was_written(gate, 1, BAD)
+    gate.start()
+    write(gate, b"x", GOOD, flush=True)
+
+
+def test_what_was_flushed_outlives_the_host(gate: InProcessGate) -> None:
+    owe_and_flush(gate)
+    for _ in range(2):
+        gate.die()
+        gate.lose_memory()
+        gate.start()
+        assert read(gate, BAD) == b"1"
+        assert gate.mirror.owed.offsets == [BAD]
+        gate.die()
+        gate.take_over()
+        assert read(gate, BAD) == b"1"
+        write(gate, b"y", GOOD, flush=True)
+
+
+def test_what_was_written_over_it_outlives_the_host(gate: InProcessGate) -> None:
+    owe_and_flush(gate)
+    gate.storages.not_writable.clear()
+    write(gate, b"2", BAD, flush=True)
+    assert not (gate.state_directory / FILE_NAME).exists()
+    gate.die()
+    gate.lose_memory()
+    gate.start()
+    assert read(gate, BAD) == b"2"
+
+
+def test_it_is_not_put_over_what_another_host_wrote(gate: InProcessGate) -> None:
+    owe_and_flush(gate)
+    gate.die()
+    gate.move_to("other")
+    gate.storages.not_writable.clear()
+    gate.start()
+    write(gate, b"9", BAD, flush=True)
+    gate.close_cleanly()
+    gate.move_to("state")
+    gate.lose_memory()
+    gate.start()
+    assert read(gate, BAD) == b"9"
+    assert not (gate.state_directory / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 1, "units": {"x": "y"}}', b"\xff"])
+def test_a_damaged_file_is_told(gate: InProcessGate, text: bytes) -> None:
+    """What was owed is lost then; the volume goes on, without its journal, and says why."""
+    owe_and_flush(gate)
+    gate.die()
+    gate.lose_memory()
+    (gate.state_directory / FILE_NAME).write_bytes(text)
+    gate.storages.not_writable.clear()
+    gate.start()
+    assert "cannot be read" in gate.mirror.incidents.open[0].cause
+    write(gate, b"2", BAD, flush=True)
+    assert read(gate, BAD) == b"2"
