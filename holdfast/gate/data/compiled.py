@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from holdfast.gate.log import ring
 from holdfast.gate.log.ring import PlainReserver, Reserver
@@ -85,24 +85,38 @@ class PlainRanges:
             return list(self._held.values())
 
 
-def _load() -> tuple[ModuleType | None, str]:
+class WhyNot(NamedTuple):
+    """In words for people."""
+
+    reason: str = ""
+    mend: str = ""
+    """Empty: there is none."""
+
+
+_BUILD = (
+    "Install a C compiler and Python's headers (apt install gcc libc6-dev python3-dev), then"
+    " Holdfast once more."
+)
+
+
+def _load() -> tuple[ModuleType | None, WhyNot]:
     """The module, or why there is none."""
     if os.environ.get(VARIABLE, "") == "0":
-        return None, f"{VARIABLE} is 0"
+        return None, WhyNot(f"{VARIABLE} is 0", f"Unset {VARIABLE}.")
     if platform.machine() not in MACHINES:
-        return None, f"it was never tried on {platform.machine()}"
+        return None, WhyNot(f"it was never tried on {platform.machine()}")
     try:
         module = import_module("holdfast.gate.data._fast_path")
     except ImportError:
-        return None, "it was not built when Holdfast was installed"
+        return None, WhyNot("it was not built when Holdfast was installed", _BUILD)
     same = all(
         getattr(module, name, None) == getattr(meaning, name)
         for meaning, names in ((shared_page, CELLS), (ring, RING_CELLS))
         for name in names
     )
     if not same or module.FIRST_SLOT != shared_page.HEAD_CELLS:
-        return None, "what was built is of another version"
-    return module, ""
+        return None, WhyNot("what was built is of another version", _BUILD)
+    return module, WhyNot()
 
 
 COMPILED, WHY_NOT = _load()

@@ -79,14 +79,12 @@ class WriteLog(Protocol):
         ...
 
     def trim(self, hand: Hand, position: int) -> None:
-        """All legs say durably, in one of two superblocks, that they hold everything up to there.
-        """
+        """All legs say durably, in one of two superblocks, that they hold all up to there."""
         ...
 
     @property
     def lags(self) -> bool:
-        """Whether it keeps records for the other superblock, that would be trimmed the next time.
-        """
+        """Whether it keeps records for the other superblock, which the next trim forgets."""
         ...
 
     def begin_anew(self, hand: Hand, above: int) -> None:

@@ -6,7 +6,7 @@ import os
 import resource
 from collections.abc import Iterator
 
-from holdfast.gate.data.compiled import VARIABLE, WHY_NOT
+from holdfast.gate.data.compiled import COMPILED, WHY_NOT
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.size import format_size
 from holdfast.system.proc import read_record
@@ -90,18 +90,15 @@ def memory_limit() -> Iterator[Finding]:
 
 def fast_path() -> Iterator[Finding]:
     """Whether gates serve ordinary requests by compiled code."""
-    if not WHY_NOT:
+    if COMPILED is not None:
         yield Finding("fast path", Verdict.OK, "compiled code serves ordinary requests")
         return
     yield Finding(
         "fast path",
         Verdict.LIMITED,
-        f"no compiled code: {WHY_NOT}",
+        f"no compiled code: {WHY_NOT.reason}",
         "Gates serve everything in Python: nothing is lost but speed.",
-        "Unset HOLDFAST_FAST_PATH."
-        if os.environ.get(VARIABLE)
-        else "Install a C compiler and Python's headers (apt install gcc libc6-dev python3-dev),"
-        " then Holdfast once more.",
+        WHY_NOT.mend,
     )
 
 
