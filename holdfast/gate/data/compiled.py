@@ -31,8 +31,8 @@ CELLS = (
     *("RESENT", "LOGGED", "FLUSHED"),
 )
 RING_CELLS = (
-    *("BEGIN", "END", "ASKED", "HEAD_BYTES", "POSITION", "BYTES", "KIND", "OFFSET", "LENGTH"),
-    *("TIME", "UNIT_BYTES"),
+    *("BEGIN", "END", "ASKED", "STATE", "DEAD", "HEAD_BYTES", "UNIT_BYTES"),
+    *("POSITION", "BYTES", "KIND", "OFFSET", "LENGTH", "TIME"),
 )
 """What both sides must mean the same by."""
 

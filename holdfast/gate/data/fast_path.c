@@ -131,7 +131,8 @@ static bool ranges_leave(Ranges *ranges, unsigned slot, uint64_t holder)
 
 /* ---- the log ring: log/ring.py ----------------------------------------------------------------- */
 
-enum { BEGIN = 7, END = 8, ASKED = 9, HEAD_BYTES = 4096 };
+enum { BEGIN = 7, END = 8, ASKED = 9, STATE = 12, HEAD_BYTES = 4096 };
+enum { DEAD = 2 }; /* in STATE: no room is given out any more */
 enum { POSITION, BYTES, KIND, OFFSET, LENGTH, TIME };
 enum { UNIT_BYTES = 64, DATA = 1 };
 
@@ -189,7 +190,8 @@ static bool ring_reserve(Reserver *reserver, const struct ring *ring, uint64_t *
     uint64_t place = end % ring->area;
     uint64_t filling = place + needed > ring->area ? ring->area - place : 0;
     uint64_t used = end + filling + needed - begin;
-    if (needed <= ring->area && !((begin | end) % UNIT_BYTES) && begin <= end
+    if (get(&ring->cells[STATE]) != DEAD && needed <= ring->area
+        && !((begin | end) % UNIT_BYTES) && begin <= end
         && used <= ring->area && ring->area - used >= ring->spare) {
         if (filling)
             write_header(record_at(ring, end), end, filling, 0, 0, 0);
@@ -809,7 +811,28 @@ static PyObject *reserver_reserve(PyObject *self, PyObject *arguments)
     return result;
 }
 
+static PyObject *reserver_shut(PyObject *self, PyObject *arguments)
+{
+    Py_buffer bytes;
+    struct ring ring;
+    if (!PyArg_ParseTuple(arguments, "w*:shut", &bytes))
+        return NULL;
+    bool is_ring = ring_from(&bytes, &ring) && ring.cells;
+    if (is_ring) {
+        Reserver *reserver = (Reserver *)self;
+        pthread_mutex_lock(&reserver->mutex);
+        set(&ring.cells[STATE], DEAD);
+        pthread_mutex_unlock(&reserver->mutex);
+    }
+    PyBuffer_Release(&bytes);
+    if (is_ring)
+        Py_RETURN_NONE;
+    PyErr_SetString(PyExc_ValueError, "not what a worker has");
+    return NULL;
+}
+
 static PyMethodDef reserver_methods[] = {
+    {"shut", reserver_shut, METH_VARARGS, "See Reserver in log/ring.py."},
     {"reserve", reserver_reserve, METH_VARARGS, "See Reserver in log/ring.py."},
     {NULL, NULL, 0, NULL},
 };
@@ -846,6 +869,7 @@ static int prepare(PyObject *module)
         {"READ_BYTES", READ_BYTES}, {"WRITTEN_BYTES", WRITTEN_BYTES},
         {"LATE_REPLIES", LATE_REPLIES}, {"RESENT", RESENT}, {"MOST_LEGS", MOST_LEGS},
         {"LOGGED", LOGGED}, {"FLUSHED", FLUSHED}, {"BEGIN", BEGIN}, {"END", END}, {"ASKED", ASKED},
+        {"STATE", STATE}, {"DEAD", DEAD},
         {"HEAD_BYTES", HEAD_BYTES}, {"POSITION", POSITION}, {"BYTES", BYTES}, {"KIND", KIND},
         {"OFFSET", OFFSET}, {"LENGTH", LENGTH}, {"TIME", TIME}, {"UNIT_BYTES", UNIT_BYTES},
         {"REQUEST", REQUEST}, {"FAILED", FAILED}, {"FLUSH_FAILED", FLUSH_FAILED},

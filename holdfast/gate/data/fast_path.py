@@ -20,7 +20,7 @@ from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.log.ring import Ring
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import GivenUp, Hand
-from holdfast.gate.runtime.shared_page import PLAN
+from holdfast.gate.runtime.shared_page import OWED_FILE, PLAN
 
 _LEG = struct.Struct("=QQiBBBx")
 """Number, expected size, descriptor, whether it is in sync, and when its size is looked at: after
@@ -81,6 +81,7 @@ class FastPath:
             or mirror.hold.administrative
             or mirror.incidents.open
             or mirror.owed
+            or mirror.cells[OWED_FILE]
             or mirror.equalising.unequal
         )
         if COMPILED is None or unusual or not roster.readers:

@@ -29,6 +29,10 @@ from holdfast.model.volume import JournalFailurePolicy, JournalMode
 FILES = "journal"
 """In the state directory: records of versions before 0.2."""
 
+UNKNOWN_BYTES = 1 << 40
+"""How far positions move past a log that could not be opened: no ring is that large, and no journal
+in files was."""
+
 PAUSE_SECONDS = 0.01
 """Between two attempts to make room, while a write that hangs keeps the oldest record."""
 
@@ -88,11 +92,16 @@ class Journalling:
         """Up to where the legs are durable."""
         return int(self._cells[FLUSHED])
 
-    def flushed(self, position: int) -> None:
-        """The legs are durable up to there, which is to be recorded."""
+    def flushed(self, hand: Hand, position: int) -> None:
+        """The legs are durable up to there, which is to be recorded; before an answer, where the
+        log has files. Raises HoldExpired, GivenUp."""
         if self.log.active and position > self._cells[FLUSHED]:
             self._cells[FLUSHED] = position
             note_written(self._cells)
+        while self.log.has_files and self.log.active:
+            self.record(hand, flush=True)
+            if self.log.has_files:
+                self._hold.pause(PAUSE_SECONDS)
 
     def append(self, hand: Hand, kind: Kind, offset: int, what: memoryview | int) -> bool:
         """Keep a write that is about to reach the legs; False when there is no room (see
@@ -172,9 +181,11 @@ class Journalling:
             incident.step("journal failed, going on without", reason)
         # Positions move past the journal's end: what it holds is never replayed over later writes.
         if self._owed:
-            incident.step(f"{self._owed.size_bytes} bytes for bad places", "kept in memory only")
+            incident.step(f"{self._owed.size_bytes} bytes for bad places", "kept by this process")
             self._repaying.remember()
         past = max(configuration.recorded_position, self.log.position) + 4096
+        if not self.log.active:
+            past += UNKNOWN_BYTES
         self._cells[FLUSHED] = past
         self._roster.configure(recorded_position=past)
         renew_plan(self._cells)

@@ -21,7 +21,7 @@ from holdfast.gate.data.hold import Hold
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.journalling import Journalling
 from holdfast.gate.data.owed import Owed
-from holdfast.gate.data.owed_file import FILE_NAME as OWED_FILE
+from holdfast.gate.data.owed_file import OwedFile
 from holdfast.gate.data.ranges import Ranges
 from holdfast.gate.data.reflexes import Reflexes
 from holdfast.gate.data.repaying import Repaying, Replay
@@ -82,8 +82,8 @@ class Mirror:
             self.roster,
             self.ranges,
             self.owed,
-            state_directory / OWED_FILE,
-            configuration.volume_id,
+            self.hold,
+            OwedFile(state_directory, configuration.volume_id, cells),
             log=lambda: self.log,
             store=self.store,
             changed=lambda: note_written(cells),
@@ -296,7 +296,7 @@ class Mirror:
 
         Raises HoldExpired, GivenUp. A leg whose flush fails is not flushed again: it has failed.
         """
-        self.journalling.flushed(self.flush_all(hand))
+        self.journalling.flushed(hand, self.flush_all(hand))
 
     def flush_all(self, hand: Hand) -> int:
         """Flush everything; the journal position up to which the legs are durable now."""
@@ -307,7 +307,7 @@ class Mirror:
             if self.log.active and (since := self.owed.since) is not None:
                 position = min(position, since)
             flushed = []
-            self.repaying.secure(hand)
+            owed = self.repaying.secure(hand, since_ns)
             for leg in roster.readers:
                 hand.enter(leg.number)
                 try:
@@ -322,6 +322,7 @@ class Mirror:
                 flushed.clear()
             readers = roster.readers
             if readers and all(leg in flushed for leg in readers):  # one may have joined meanwhile
+                self.repaying.release(hand, since_ns, owed)
                 return position
             self.reflexes.wait(since_ns)
 

@@ -32,8 +32,6 @@ class Owed:
         self._began = began
         self._units: dict[int, bytes] = {}
         self._since: int | None = None
-        self.changes = 0
-        """How often something else was owed."""
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -78,7 +76,6 @@ class Owed:
             if offset not in self._units and len(self._units) >= MOST_UNITS:
                 raise TooManyError(5, f"more than {MOST_UNITS} places cannot be written")
             self._units[offset] = bytes(content)
-            self.changes += 1
             self._since = position if self._since is None else min(self._since, position)
         self._began()
 
@@ -90,7 +87,6 @@ class Owed:
             held = [each for each in self._units if offset <= each < offset + length]
             for each in held:
                 del self._units[each]
-                self.changes += 1
             if not self._units:
                 self._since = None
         return bool(held)

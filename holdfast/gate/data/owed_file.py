@@ -1,18 +1,23 @@
 """What is owed for bad places, in a file: it is acknowledged, and no leg can take it.
 
-Owns `owed.json` in the state directory. Replaced durably, as a whole, before a flush is answered;
-so after a power cut it says what was owed at the last answered flush, or later.
+Owns `owed.json` in the state directory. Invariants: when a flush is answered it has everything that
+is owed; what the legs have instead leaves it after they were flushed, and before that is answered.
+So after a power cut nothing in it is older than what was flushed.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from holdfast.gate.data.owed import MOST_UNITS
+from holdfast.gate.members.epoch_memory import STATE
+from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.shared_page import OWED_FILE
 from holdfast.model.bounded import NewerFormat, read_object, whole
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.system.files.durable import replace_durably, sync_directory
@@ -23,42 +28,101 @@ MOST_UNIT_BYTES = 64 << 10
 """No volume has larger sectors by far."""
 
 
-def save(path: Path, volume_id: str, units: Mapping[int, bytes]) -> None:
-    """Contents by offset. Durable. Raises OSError."""
-    said = {
-        "format": VERSION,
-        "volume_id": volume_id,
-        "units": {str(offset): base64.b64encode(units[offset]).decode() for offset in units},
-    }
-    replace_durably(path, json.dumps(said))
+class OwedFile:
+    """Of one worker. One thread at a time changes it, also when that was given up in it."""
 
+    def __init__(self, state_directory: Path, volume_id: str, cells: memoryview) -> None:
+        self._path = state_directory / FILE_NAME
+        self._volume_id = volume_id
+        self._cells = cells
+        self._contents: dict[int, bytes] | None = None
+        """What it has; None: it must be read."""
+        self._lock = threading.Lock()
+        self._is_changing = False
 
-def remove(path: Path) -> None:
-    """Durable; idempotent. Raises OSError."""
-    with suppress(FileNotFoundError):
-        path.unlink()
-        sync_directory(path.parent)
+    @property
+    def may_exist(self) -> bool:
+        """Whether there may be one."""
+        return bool(self._cells[OWED_FILE])
 
+    def change(self, hand: Hand, change: Callable[[dict[int, bytes]], dict[int, bytes]]) -> str:
+        """Replace its contents, by offset, durably; why that could not be done, empty when it was.
 
-def load(path: Path, volume_id: str) -> dict[int, bytes]:
-    """Contents by offset; nothing where it is of another volume, or there is none.
+        Blocks as the state directory does. Raises GivenUp; nobody changes it then before the thread
+        that was given up has ended.
+        """
+        with self._lock:
+            if self._is_changing:
+                return "an earlier attempt has not been answered"
+            self._is_changing = True
+        hand.enter(STATE)
+        try:
+            problem, contents = self._changed(change)
+        finally:
+            self._is_changing = False
+        hand.leave()
+        self._contents = contents
+        return problem
 
-    Raises OSError; NewerFormat; ValueError when it is damaged.
-    """
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return {}
-    said = read_object(text)
-    version = whole(said.get("format"), "format")
-    if version > VERSION:
-        raise NewerFormat(str(path), version, VERSION)
-    units, whose = said.get("units"), said.get("volume_id")
-    if not isinstance(units, dict) or len(units) > MOST_UNITS or not isinstance(whose, str):
-        raise ValueError(f"{path} does not say what is owed")
-    if whose != volume_id:
-        return {}
-    return {_offset(place): _content(content) for place, content in units.items()}
+    def _changed(
+        self, change: Callable[[dict[int, bytes]], dict[int, bytes]]
+    ) -> tuple[str, dict[int, bytes] | None]:
+        """The problem, and what the file has then."""
+        before, self._contents = self._contents, None
+        try:
+            if before is None:
+                before = self._load() if self.may_exist else {}
+            after = change(before)
+            if after != before:
+                self._save(after)
+        except OSError as error:
+            return error.strerror or str(error), None
+        except ValueError as error:
+            return str(error), None
+        return "", after
+
+    def find(self, hand: Hand, *, ours: bool) -> dict[int, bytes]:
+        """What it says at a first start, contents by offset. Not `ours`: it is removed, durably.
+
+        Raises OSError, ValueError when it is damaged.
+        """
+        with hand.inside(STATE):
+            self._cells[OWED_FILE] = int(self._path.exists())
+            if not self.may_exist:
+                return {}
+            if ours:
+                return self._load()
+            self._save({})
+            return {}
+
+    def _save(self, units: dict[int, bytes]) -> None:
+        """Durable. Raises OSError."""
+        if units:
+            self._cells[OWED_FILE] = 1
+            texts = {str(offset): base64.b64encode(units[offset]).decode() for offset in units}
+            said = {"format": VERSION, "volume_id": self._volume_id, "units": texts}
+            replace_durably(self._path, json.dumps(said))
+            return
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+            sync_directory(self._path.parent)
+        self._cells[OWED_FILE] = 0
+
+    def _load(self) -> dict[int, bytes]:
+        """Nothing where it is of another volume, or there is none. Raises OSError, ValueError."""
+        try:
+            said = read_object(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        version = whole(said.get("format"), "format")
+        if version > VERSION:
+            raise NewerFormat(str(self._path), version, VERSION)
+        units, whose = said.get("units"), said.get("volume_id")
+        if not isinstance(units, dict) or len(units) > 2 * MOST_UNITS or not isinstance(whose, str):
+            raise ValueError("it does not say what is owed")
+        if whose != self._volume_id:
+            return {}
+        return {_offset(place): _content(content) for place, content in units.items()}
 
 
 def _offset(place: str) -> int:

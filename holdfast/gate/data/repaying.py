@@ -9,15 +9,14 @@ a power cut, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from time import monotonic, monotonic_ns
 
-from holdfast.gate.data import owed_file
 from holdfast.gate.data.bad_places import STRATEGY, BadPlaceError
 from holdfast.gate.data.bitmap_on_legs import BitmapOnLegs
+from holdfast.gate.data.hold import Hold
 from holdfast.gate.data.owed import Owed, store_around
+from holdfast.gate.data.owed_file import OwedFile
 from holdfast.gate.data.ranges import Ranges
-from holdfast.gate.data.unflushed import JOURNAL
 from holdfast.gate.data.write_log import WriteLog
 from holdfast.gate.log.segment import Kind, Record
 from holdfast.gate.members.leg import Leg
@@ -26,6 +25,9 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.system.resources.memory import aligned_buffer
+
+AGAIN_SECONDS = 0.5
+"""How often a file that could not be written is tried again, while a flush waits for it."""
 
 PAY_SECONDS = 5.0
 """How often bad places are written again. A disk tries for seconds itself."""
@@ -97,23 +99,23 @@ class Repaying:
         roster: Roster,
         ranges: Ranges,
         owed: Owed,
-        path: Path,
-        volume_id: str,
+        hold: Hold,
+        saved: OwedFile,
         log: Callable[[], WriteLog],
         store: Callable[[Hand, int, int, memoryview, bool, int], None],
         changed: Callable[[], None],
     ) -> None:
-        """`path`: of the file (see owed_file). `log`: the journal that is used now. `store`: as
-        Mirror.store. `changed`: told when there is a position to record."""
+        """`log`: the journal that is used now. `store`: as Mirror.store. `changed`: told when there
+        is a position to record."""
         self._cells = cells
         self._incidents = incidents
         self._roster = roster
         self._ranges = ranges
         self._owed = owed
-        self._path = path
-        self._volume_id = volume_id
-        self._secured = 0
-        """Which state of what is owed the file has."""
+        self._hold = hold
+        self._saved = saved
+        self._unsaved = ""
+        """Why the file could not be written the last time."""
         self._log = log
         self._store = store
         self._changed = changed
@@ -209,43 +211,54 @@ class Repaying:
             self._owed.carried(since)
             self.remember()
 
-    def secure(self, hand: Hand) -> None:
-        """Make what is owed durable on this host, as no leg has it. A journal that cannot, fails.
+    def secure(self, hand: Hand, since_ns: int) -> frozenset[int]:
+        """See that what is owed is durable on this host, as no leg has it; where that is.
 
-        Before a flush is answered. Blocks as the state directory does; raises GivenUp.
+        Before legs are flushed. A flush that needs it waits for the state directory, up to its
+        deadline: raises HoldExpired, GivenUp.
         """
-        owed, kept = self._owed, self._cells[shared_page.OWED_FILE]
-        state = owed.changes
-        if state == self._secured if owed else not kept:
-            return
-        log = self._log()
-        hand.enter(JOURNAL)
-        try:
-            if owed:
-                self._cells[shared_page.OWED_FILE] = 1
-                owed_file.save(self._path, self._volume_id, owed.contents)
-            else:
-                owed_file.remove(self._path)
-                self._cells[shared_page.OWED_FILE] = 0
-        except OSError as error:
-            hand.leave()
-            log.fail(f"what it keeps for bad places cannot be saved: {error.strerror}")
-        else:
-            hand.leave()
-        self._secured = state
+        owed = self._owed
+        if owed:
+            self._file(hand, since_ns, lambda filed: filed | owed.contents)
+        return frozenset(owed.contents)
+
+    def release(self, hand: Hand, since_ns: int, before: frozenset[int]) -> None:
+        """All legs were flushed since `secure` said that this was owed: they have the rest.
+
+        Before the flush is answered; as `secure`.
+        """
+        if self._saved.may_exist:
+            self._file(
+                hand,
+                since_ns,
+                lambda filed: {
+                    each: filed[each]
+                    for each in filed
+                    if each in before or each in self._owed.contents
+                },
+            )
+
+    def _file(
+        self,
+        hand: Hand,
+        since_ns: int,
+        change: Callable[[dict[int, bytes]], dict[int, bytes]],
+    ) -> None:
+        """Change the file. Raises HoldExpired, GivenUp."""
+        while True:
+            problem = self._saved.change(hand, change)
+            if not problem:
+                self._unsaved = ""
+                return
+            if not self._unsaved:
+                self._incidents.reflex("state", f"what is owed cannot be saved: {problem}")
+            self._unsaved = problem
+            self._hold.wait_for_place(since_ns, AGAIN_SECONDS)
 
     def find_saved(self, hand: Hand, *, ours: bool) -> dict[int, bytes]:
         """What was owed when the host went down, unless another history of the volume follows:
-        then nobody finds it any more. Raises OSError."""
-        with hand.inside(JOURNAL):
-            if not self._path.exists():
-                return {}
-            self._cells[shared_page.OWED_FILE] = 1
-            if ours:
-                return owed_file.load(self._path, self._volume_id)
-            owed_file.remove(self._path)
-            self._cells[shared_page.OWED_FILE] = 0
-            return {}
+        then nobody finds it any more. Raises OSError, ValueError."""
+        return self._saved.find(hand, ours=ours)
 
     def remember(self) -> None:
         """Tell the worker after this one from where it has to replay."""

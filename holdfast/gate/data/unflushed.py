@@ -13,6 +13,7 @@ the legs have it, and removed then.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,28 +45,56 @@ class Unflushed:
         on_failure: Callable[[str], None],
     ) -> None:
         """`path`: of the ring. `files`: where versions before had their records."""
-        self.ring: Ring | None = Ring(path, volume_id, reserver())
-        self._ring = self.ring
+        self._ring = Ring(path, volume_id, reserver())
         self._directory = files
         self._files: Journal | None = None
         first = HEAD_CELLS + LOGGED
         self._logged = page[first : first + SLOTS * SLOT_CELLS : SLOT_CELLS]
         self._on_failure = on_failure
+        self._failing = threading.Lock()
         self.active = True
         self.continues = False
 
     def open(self, minimum_position: int) -> None:
-        """Finds the records of the time before, wherever they are."""
+        """Finds the records of the time before, wherever they are. Removes nothing."""
         ring = self._ring
-        self.continues = ring.open(minimum_position)
+        self.continues = ring.find(minimum_position)
         if self.continues:
             self._files = self._find_files(ring.files_end) if ring.files_end else None
-        else:
-            self._files = self._find_files(minimum_position)
-            if self._files is not None:
-                ring.begin_anew(self._files.position, self._files.position)
+            return
+        self._files = self._find_files(minimum_position)
         if self._files is None:
-            self._remove_files()
+            ring.begin_anew(minimum_position)
+        else:
+            ring.begin_anew(self._files.position, self._files.position)
+
+    def started(self, hand: Hand) -> None:
+        """Files that were of no use are removed."""
+        if self._files is None:
+            hand.enter(JOURNAL)
+            try:
+                self._remove_files()
+            except OSError as error:
+                hand.leave()
+                self.fail(f"what an earlier version left cannot be removed: {error.strerror}")
+                return
+            hand.leave()
+        self._ring.in_use()
+
+    def goes_on(self) -> None:
+        """As the ring does."""
+        self._ring.in_use()
+
+    @property
+    def ring(self) -> Ring | None:
+        """None while there are files: no flush may be answered before the legs say that these are
+        not needed."""
+        return self._ring if self.active and self._files is None else None
+
+    @property
+    def has_files(self) -> bool:
+        """Of an earlier version."""
+        return self._files is not None
 
     def _find_files(self, minimum_position: int) -> Journal | None:
         """What an earlier version kept, up to that position at least. Raises OSError."""
@@ -214,11 +243,15 @@ class Unflushed:
         yield from self._ring.records(position)
 
     def fail(self, reason: str) -> None:
-        """It is used no more until the next start."""
-        if self.active:
-            self.active = False
-            self.ring = None
-            self._on_failure(reason)
+        """It is used no more until the next start.
+
+        Nothing that it lacks is answered before positions have moved past it, on the legs.
+        """
+        if not self._failing.acquire(blocking=False):
+            return
+        self._ring.shut()
+        self._on_failure(reason)
+        self.active = False
 
     def close(self) -> None:
         """The ring stays where it is, and the files."""

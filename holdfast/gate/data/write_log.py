@@ -22,11 +22,28 @@ class WriteLog(Protocol):
     active: bool
     """Whether it keeps what is appended: not where nothing is kept, nor once it has failed."""
 
-    ring: Ring | None
-    """Where compiled code may append, too; None: nowhere."""
+    @property
+    def ring(self) -> Ring | None:
+        """Where compiled code may append, and flush the legs; None: it may do neither."""
+        ...
+
+    @property
+    def has_files(self) -> bool:
+        """Whether a flush may be answered only after its position was recorded: until then records
+        of before would be replayed after a crash of the host."""
+        ...
 
     def open(self, minimum_position: int) -> None:
         """Find what an earlier process kept; positions go on from there. Raises OSError."""
+        ...
+
+    def started(self, hand: Hand) -> None:
+        """A first start has ended: the legs have all that was found. From now on whoever comes next
+        finds it."""
+        ...
+
+    def goes_on(self) -> None:
+        """The same at a takeover, where nothing may be removed."""
         ...
 
     @property
@@ -127,8 +144,15 @@ class Unjournalled:
     used_bytes = 0
     position = 0
     ring: Ring | None = None
+    has_files = False
 
     def open(self, minimum_position: int) -> None:
+        pass
+
+    def started(self, hand: Hand) -> None:
+        pass
+
+    def goes_on(self) -> None:
         pass
 
     def ask_once(self) -> bool:

@@ -59,7 +59,12 @@ END: Final = 8  # position after the newest one
 ASKED: Final = 9  # 1: room was asked for since the last trim
 RECORDED: Final = 10  # position that the legs' superblocks say last
 FILES_END: Final = 11  # where it went on from records in files, of an earlier version; 0: nowhere
+STATE: Final = 12
 HEAD_BYTES: Final = PAGE_BYTES
+
+# What STATE says. A ring that is neither of the last two says nothing, and is begun anew.
+IN_USE: Final = 1  # a gate has served with it
+DEAD: Final = 2  # writes went to the legs that it has not
 
 # Cells of a record's header; the payload follows.
 POSITION: Final = 0
@@ -90,8 +95,13 @@ class Reserver(Protocol):
     ) -> int:
         """Position of a record that is not whole yet; -1 when there is no room for it.
 
-        The thread's slot says so (LOGGED) before anybody sees that the record is there.
+        The thread's slot says so (LOGGED) before anybody sees that the record is there. None in a
+        ring that is dead.
         """
+        ...
+
+    def shut(self, ring: memoryview) -> None:
+        """No room is given out any more: the ring is dead."""
         ...
 
 
@@ -121,6 +131,8 @@ class PlainReserver:
             position = end + filling
             if position + needed + spare_bytes > ring[BEGIN] + area:
                 return -1
+            if ring[STATE] == DEAD:
+                return -1
             if filling:
                 _write_header(ring, place, end, filling, 0, 0, 0)
             _write_header(ring, position % area, position, needed, offset, length, time_ns)
@@ -128,9 +140,14 @@ class PlainReserver:
             ring[END] = position + needed
             return position
 
+    def shut(self, ring: memoryview) -> None:
+        """Under the same lock."""
+        with self._lock:
+            ring[STATE] = DEAD
+
 
 class Ring:
-    """The ring of one gate; `open` comes first."""
+    """The ring of one gate; `find`, or `begin_anew`, comes first."""
 
     def __init__(self, path: Path, volume_id: str, reserver: Reserver) -> None:
         self._path = path
@@ -142,15 +159,14 @@ class Ring:
         self.cells = memoryview(b"").cast("Q")
         """The whole of it."""
 
-    def open(self, minimum_position: int) -> bool:
-        """Map what an earlier process of this gate left; else begin at `minimum_position`.
+    def find(self, minimum_position: int) -> bool:
+        """Map what an earlier process of this gate has used.
 
-        False: it begins anew, since there was none, or one of another boot or volume, or one that
-        ends before that. Raises NewerFormat, OSError.
+        False: there is none, or one of another boot or volume, one that is dead or was never used,
+        or that ends before that position. Raises NewerFormat, OSError.
         """
         found = self._map()
         if found is None or found.cast("Q")[END] < minimum_position:
-            self._create(padded(minimum_position), 0)
             return False
         self._use(found)
         self.cells[ASKED] = 0
@@ -174,6 +190,8 @@ class Ring:
             area, begin, end = head[AREA], head[BEGIN], head[END]
             theirs = (*head[BOOT : BOOT + 2], *head[VOLUME : VOLUME + 2])
             if size_bytes != HEAD_BYTES + area or theirs != (*_this_boot(), *self._volume):
+                return None
+            if head[STATE] != IN_USE:
                 return None
             if begin > end or end - begin > area or (begin | end | area) % UNIT_BYTES:
                 return None
@@ -296,9 +314,19 @@ class Ring:
     def begin_anew(self, position: int, files_end: int = 0) -> None:
         """Forget every record, and go on at that position or above. Raises OSError.
 
-        Whoever has `cells` keeps the old ones.
+        Whoever comes next does not find it before it is `in_use`. Whoever has `cells` keeps the old
+        ones.
         """
         self._create(padded(position), files_end)
+
+    def in_use(self) -> None:
+        """From now on it has every write that the legs have not flushed."""
+        if self.cells[STATE] != DEAD:
+            self.cells[STATE] = IN_USE
+
+    def shut(self) -> None:
+        """There will be writes that it has not: nobody appends, or finds it, any more."""
+        self.reserver.shut(self.cells)
 
     def forget_files(self) -> None:
         """What was kept in files is not needed any more."""
@@ -346,11 +374,18 @@ class Ring:
 
 
 def holds_records(path: Path) -> bool:
-    """Whether a ring of this boot is there, and not empty. Raises OSError where none is there."""
-    with path.open("rb") as file:
-        head = memoryview(file.read(HEAD_BYTES)).cast("Q")
+    """Whether a ring of this boot is there that the next gate needs. Never fails."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    if len(found) < HEAD_BYTES:
+        return False
+    head = memoryview(found).cast("Q")
     of_this_boot = tuple(head[BOOT : BOOT + 2]) == _this_boot()
-    return head[MAGIC_CELL] == _MAGIC and of_this_boot and head[BEGIN] != head[END]
+    is_used = head[MAGIC_CELL] == _MAGIC and head[STATE] == IN_USE
+    return is_used and of_this_boot and head[BEGIN] != head[END]
 
 
 _KINDS = {kind.value: kind for kind in Kind}

@@ -14,10 +14,10 @@ def remove_run_directory(run_directory: Path) -> None:
 
     Never fails.
     """
-    with suppress(OSError):
-        if holds_records(run_directory / FILE_NAME):
-            for each in run_directory.iterdir():
-                if each.name != FILE_NAME:
-                    each.unlink()
-            return
-    shutil.rmtree(run_directory, ignore_errors=True)
+    if not holds_records(run_directory / FILE_NAME):
+        shutil.rmtree(run_directory, ignore_errors=True)
+        return
+    for each in run_directory.iterdir():
+        if each.name != FILE_NAME:
+            with suppress(OSError):
+                each.unlink()

@@ -112,6 +112,7 @@ class Start:
         journalling = self._mirror.journalling
         try:
             self._attend(LegTask(self._mirror.hands, journalling.open))
+            journalling.log.goes_on()
         except OSError as error:
             journalling.cannot_open(error.strerror or str(error))
         except DeadlinePassed:

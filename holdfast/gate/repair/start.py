@@ -67,6 +67,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
             f"it failed while the volume was started: {why}",
             "See that the storage works, then attach again.",
         )
+    recovery.mirror.log.started(hand)
 
 
 def _check(judgement: Judgement, away: list[LegEntry]) -> None:
@@ -181,14 +182,16 @@ def _go_on(recovery: Recovery, hand: Hand) -> None:
 def _owed_of_before(recovery: Recovery, hand: Hand, *, ours: bool) -> dict[int, bytes]:
     """What no leg could take when the host went down; where the log has all records, it has these.
 
-    `ours`: nobody else used the volume since. What cannot be read is lost, and told.
+    `ours`: nobody else used the volume since. Raises OSError; StorageFailed when it is damaged.
     """
     mirror = recovery.mirror
     try:
         saved = mirror.repaying.find_saved(hand, ours=ours)
-    except (OSError, ValueError) as error:
-        mirror.log.fail(f"what it kept for bad places cannot be read: {error}")
-        return {}
+    except ValueError as error:
+        raise StorageFailed(
+            f"owed.json in the state directory is damaged ({error}): flushed writes are in there",
+            "Put it back from a backup; without it (remove it) these writes are lost.",
+        ) from error
     return saved if mirror.log.active and not mirror.log.continues else {}
 
 

@@ -254,7 +254,7 @@ class InProcessGate:
     def take_over(self) -> None:
         """The worker after one that died; the shared page is as that one left it."""
         self._new_worker()
-        self._open_journal()
+        self._open_journal(over=True)
         self.run(lambda hand: take_over(self.recovery, hand))
 
     def move_to(self, host: str) -> None:
@@ -342,7 +342,7 @@ class InProcessGate:
         self.changes = Changes(self.mirror, self.recovery)
         self.replacing = Replacing(self.mirror, self.changes)
 
-    def _open_journal(self) -> None:
+    def _open_journal(self, *, over: bool = False) -> None:
         """As Journalling.open does, with a small ring."""
         configuration = self.mirror.roster.configuration
         if configuration.journal is not JournalMode.UNFLUSHED:
@@ -358,6 +358,8 @@ class InProcessGate:
         log._ring.new_area_bytes = self.ring_bytes
         log.open(configuration.recorded_position)
         journalling.log = log
+        if over:
+            log.goes_on()
 
     # --- what a worker does -----------------------------------------------------------------
 

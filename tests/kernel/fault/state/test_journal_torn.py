@@ -21,7 +21,7 @@ def tear(bench: Bench, kind: str) -> None:
     """Put a record behind the last one that was not finished: what a kill during append leaves."""
     volume_id = load_configuration(bench.state_directory).volume_id
     ring = Ring(bench.run_directory / FILE_NAME, volume_id, PlainReserver())
-    assert ring.open(0)
+    assert ring.find(0)
     assert list(ring.records(ring.begin)), "nothing is kept: there is nothing to be torn"
     end = ring.end
     slot = memoryview(bytearray(SLOT_CELLS * 8)).cast("Q")

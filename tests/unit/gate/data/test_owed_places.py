@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.errors import StorageFailed
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.owed_file import FILE_NAME
 from holdfast.gate.members.superblock import bitmap_offset
@@ -288,14 +289,16 @@ def test_it_is_not_put_over_what_another_host_wrote(gate: InProcessGate) -> None
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 1, "units": {"x": "y"}}', b"\xff"])
-def test_a_damaged_file_is_told(gate: InProcessGate, text: bytes) -> None:
-    """What was owed is lost then; the volume goes on, without its journal, and says why."""
+def test_a_damaged_file_is_refused(gate: InProcessGate, text: bytes) -> None:
+    """What was flushed is not lost in silence."""
     owe_and_flush(gate)
     gate.die()
     gate.lose_memory()
     (gate.state_directory / FILE_NAME).write_bytes(text)
     gate.storages.not_writable.clear()
+    with pytest.raises(StorageFailed, match="damaged"):
+        gate.start()
+    (gate.state_directory / FILE_NAME).unlink()
     gate.start()
-    assert "cannot be read" in gate.mirror.incidents.open[0].cause
     write(gate, b"2", BAD, flush=True)
     assert read(gate, BAD) == b"2"

@@ -44,7 +44,11 @@ def opened(
     """A ring as a new process opens it, and whether it found what was there."""
     ring = Ring(path, volume, reserver or PlainReserver())
     ring.new_area_bytes = AREA_BYTES
-    return ring, ring.open(minimum)
+    found = ring.find(minimum)
+    if not found:
+        ring.begin_anew(minimum)
+        ring.in_use()
+    return ring, found
 
 
 def entries(ring: Ring, position: int | None = None) -> list[Entry]:
@@ -176,6 +180,26 @@ def test_one_of_another_volume_or_that_ends_too_early_is_none(tmp_path: Path) ->
     assert opened(tmp_path / "ring")[1]
     assert not opened(tmp_path / "ring", volume="another")[1]
     assert not opened(tmp_path / "ring", ring.end + 1)[1]
+
+
+@pytest.mark.parametrize("reserver", list(RESERVERS))
+def test_one_that_is_dead_takes_nothing_and_is_not_found(tmp_path: Path, reserver: str) -> None:
+    ring, _ = opened(tmp_path / "ring", reserver=RESERVERS[reserver]())
+    slot, content = new_slot(), memoryview(b"12345")
+    assert ring.append(slot, Kind.DATA, 0, 5, content)
+    ring.shut()
+    assert not ring.append(slot, Kind.DATA, 0, 5, content)
+    ring.in_use()
+    assert not opened(tmp_path / "ring")[1]
+
+
+def test_one_that_was_never_in_use_is_not_found(tmp_path: Path) -> None:
+    ring = Ring(tmp_path / "ring", VOLUME, PlainReserver())
+    ring.begin_anew(0)
+    assert ring.append(new_slot(), Kind.DATA, 0, 5, memoryview(b"12345"))
+    assert not ring.find(0)
+    ring.in_use()
+    assert ring.find(0)
 
 
 def test_a_newer_one_is_refused_and_left(tmp_path: Path) -> None:
