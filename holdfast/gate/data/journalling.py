@@ -105,8 +105,11 @@ class Journalling:
 
     def append(self, hand: Hand, kind: Kind, offset: int, what: memoryview | int) -> bool:
         """Keep a write that is about to reach the legs; False when there is no room (see
-        `make_room`)."""
-        if not self.log.append(hand, kind, offset, what):
+        `make_room`).
+
+        Discards take little, and may be what a write waits for whose record keeps the ring full.
+        """
+        if not self.log.append(hand, kind, offset, what, spare=kind is Kind.DISCARD):
             return False
         if self.log.ask_once():
             self._wake()
