@@ -207,7 +207,7 @@ class Ring:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, size_bytes)
+            _allocate(descriptor, size_bytes, self._path.parent)
             found = memoryview(mmap.mmap(descriptor, size_bytes))
             cells = found.cast("Q")
             cells[VERSION_CELL] = VERSION
@@ -386,6 +386,17 @@ def holds_records(path: Path) -> bool:
     of_this_boot = tuple(head[BOOT : BOOT + 2]) == _this_boot()
     is_used = head[MAGIC_CELL] == _MAGIC and head[STATE] == IN_USE
     return is_used and of_this_boot and head[BEGIN] != head[END]
+
+
+def _allocate(descriptor: int, size_bytes: int, directory: Path) -> None:
+    """Raises OSError, which says what there is no room for."""
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        words = f"{directory} has no room for the journal ({size_bytes >> 20} MiB)"
+        raise OSError(errno.ENOSPC, words) from error
 
 
 _KINDS = {kind.value: kind for kind in Kind}

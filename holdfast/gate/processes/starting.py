@@ -7,6 +7,7 @@ requests that a predecessor left before the legs are in use.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class Start:
         except HoldfastError as error:
             return {"code": error.code, "message": error.message, "mend": error.mend}
         except OSError as error:
-            return {"code": "IO", "message": str(error), "mend": ""}
+            mend = "Make room there." if error.errno == errno.ENOSPC else ""
+            return {"code": "IO", "message": error.strerror or str(error), "mend": mend}
         return {}
 
     def take_over(self) -> Takeover:
