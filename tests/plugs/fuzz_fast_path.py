@@ -16,7 +16,7 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from types import ModuleType
 
-from holdfast.gate.log import ring
+from holdfast.gate.log import ring_layout as ring
 from holdfast.gate.runtime import shared_page
 from holdfast.system.fuse import wire
 

@@ -14,8 +14,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
-from holdfast.gate.log import ring
-from holdfast.gate.log.ring import PlainReserver, Reserver
+from holdfast.gate.log import ring_layout
+from holdfast.gate.log.ring_layout import PlainReserver, Reserver
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Take, plain_take
 
@@ -111,7 +111,7 @@ def _load() -> tuple[ModuleType | None, WhyNot]:
         return None, WhyNot("it was not built when Holdfast was installed", _BUILD)
     same = all(
         getattr(module, name, None) == getattr(meaning, name)
-        for meaning, names in ((shared_page, CELLS), (ring, RING_CELLS))
+        for meaning, names in ((shared_page, CELLS), (ring_layout, RING_CELLS))
         for name in names
     )
     if not same or module.FIRST_SLOT != shared_page.HEAD_CELLS:

@@ -129,7 +129,7 @@ static bool ranges_leave(Ranges *ranges, unsigned slot, uint64_t holder)
     return wake;
 }
 
-/* ---- the log ring: log/ring.py ----------------------------------------------------------------- */
+/* ---- the log ring: log/ring_layout.py ----------------------------------------------------------------- */
 
 enum { BEGIN = 7, END = 8, ASKED = 9, STATE = 12, HEAD_BYTES = 4096 };
 enum { DEAD = 2 }; /* in STATE: no room is given out any more */
@@ -832,8 +832,8 @@ static PyObject *reserver_shut(PyObject *self, PyObject *arguments)
 }
 
 static PyMethodDef reserver_methods[] = {
-    {"shut", reserver_shut, METH_VARARGS, "See Reserver in log/ring.py."},
-    {"reserve", reserver_reserve, METH_VARARGS, "See Reserver in log/ring.py."},
+    {"shut", reserver_shut, METH_VARARGS, "See Reserver in log/ring_layout.py."},
+    {"reserve", reserver_reserve, METH_VARARGS, "See Reserver in log/ring_layout.py."},
     {NULL, NULL, 0, NULL},
 };
 

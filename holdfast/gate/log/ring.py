@@ -1,13 +1,13 @@
 """The log ring: the newest writes in memory that outlives every process of a gate, not the host.
 
-A file on the run directory's tmpfs, of one size, mapped and locked. Owns its layout, which
-`data/fast_path.c` shares. Positions count the bytes ever appended; the record at a position lies at
-its remainder by the size of the area. Invariants: between `begin` and `end` lie records without
-gaps; one that is not whole belongs to a write that was never begun, and is stepped over; nothing is
-written over before it was trimmed. A process that is killed executes none of its instructions any
-more, so whoever comes next need not fear that it still writes.
+A file on the run directory's tmpfs, of one size, mapped and locked. Positions count the bytes ever
+appended; the record at a position lies at its remainder by the size of the area. Invariants:
+between `begin` and `end` lie records without gaps; one that is not whole belongs to a write that
+was never begun, and is stepped over; nothing is written over before it was trimmed. A process that
+is killed executes none of its instructions any more, so whoever comes next need not fear that it
+still writes.
 
-`append` may run in many threads; `trim`, `begin_anew` and `close` are serialised by the caller.
+`append` may run in many threads; `trim` and `begin_anew` are serialised by the caller.
 """
 
 from __future__ import annotations
@@ -16,17 +16,39 @@ import errno
 import mmap
 import os
 import struct
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, Protocol
 
-from holdfast.gate.log.segment import PAGE_BYTES, Kind, Record
-from holdfast.gate.runtime.shared_page import LOGGED
+from holdfast.gate.log.ring_layout import (
+    AREA,
+    ASKED,
+    BEGIN,
+    BOOT,
+    BYTES,
+    DEAD,
+    END,
+    FILES_END,
+    HEAD_BYTES,
+    IN_USE,
+    KIND,
+    LENGTH,
+    MAGIC_CELL,
+    OFFSET,
+    POSITION,
+    RECORDED,
+    STATE,
+    TIME,
+    UNIT_BYTES,
+    VERSION_CELL,
+    VOLUME,
+    Reserver,
+    padded,
+)
+from holdfast.gate.log.segment import Kind, Record
 from holdfast.model.bounded import NewerFormat
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.system.boot import boot_id
@@ -48,102 +70,8 @@ LONGEST_BYTES = 1 << 20
 VERSION = 1
 _MAGIC = int.from_bytes(b"HFLOGRNG", "little")
 
-# Cells of the head, the first page. All are 64-bit and aligned, so nobody sees half of one.
-MAGIC_CELL: Final = 0
-VERSION_CELL: Final = 1
-AREA: Final = 2
-BOOT: Final = 3  # two cells
-VOLUME: Final = 5  # two cells: what the volume's id amounts to
-BEGIN: Final = 7  # position of the oldest record
-END: Final = 8  # position after the newest one
-ASKED: Final = 9  # 1: room was asked for since the last trim
-RECORDED: Final = 10  # position that the legs' superblocks say last
-FILES_END: Final = 11  # where it went on from records in files, of an earlier version; 0: nowhere
-STATE: Final = 12
-HEAD_BYTES: Final = PAGE_BYTES
-
-# What STATE says. A ring that is neither of the last two says nothing, and is begun anew.
-IN_USE: Final = 1  # a gate has served with it
-DEAD: Final = 2  # writes went to the legs that it has not
-
-# Cells of a record's header; the payload follows.
-POSITION: Final = 0
-BYTES: Final = 1  # with header and padding
-KIND: Final = 2  # 0: it is not whole
-OFFSET: Final = 3
-LENGTH: Final = 4
-TIME: Final = 5  # ns since 1970 UTC
-UNIT_BYTES: Final = 64
-"""Of headers and of padding."""
-
 _PAIR = struct.Struct("=QQ")
 _DAMAGED = "the ring is damaged at position {}"
-
-
-class Reserver(Protocol):
-    """Gives out room in a ring, to one thread at a time."""
-
-    def reserve(
-        self,
-        ring: memoryview,
-        slot: memoryview,
-        offset: int,
-        length: int,
-        payload_bytes: int,
-        time_ns: int,
-        spare_bytes: int,
-    ) -> int:
-        """Position of a record that is not whole yet; -1 when there is no room for it.
-
-        The thread's slot says so (LOGGED) before anybody sees that the record is there. None in a
-        ring that is dead.
-        """
-        ...
-
-    def shut(self, ring: memoryview) -> None:
-        """No room is given out any more: the ring is dead."""
-        ...
-
-
-class PlainReserver:
-    """See Reserver; compiled code does the same."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def reserve(
-        self,
-        ring: memoryview,
-        slot: memoryview,
-        offset: int,
-        length: int,
-        payload_bytes: int,
-        time_ns: int,
-        spare_bytes: int,
-    ) -> int:
-        """A record does not go around the end of the area: what is left there is stepped over."""
-        area = len(ring) * 8 - HEAD_BYTES
-        needed = UNIT_BYTES + padded(payload_bytes)
-        with self._lock:
-            end = ring[END]
-            place = end % area
-            filling = area - place if place + needed > area else 0
-            position = end + filling
-            if position + needed + spare_bytes > ring[BEGIN] + area:
-                return -1
-            if ring[STATE] == DEAD:
-                return -1
-            if filling:
-                _write_header(ring, place, end, filling, 0, 0, 0)
-            _write_header(ring, position % area, position, needed, offset, length, time_ns)
-            slot[LOGGED] = position + 1
-            ring[END] = position + needed
-            return position
-
-    def shut(self, ring: memoryview) -> None:
-        """Under the same lock."""
-        with self._lock:
-            ring[STATE] = DEAD
 
 
 class Ring:
@@ -402,24 +330,6 @@ def _allocate(descriptor: int, size_bytes: int, directory: Path) -> None:
 _KINDS = {kind.value: kind for kind in Kind}
 
 
-def padded(payload_bytes: int) -> int:
-    """Bytes that a payload takes in the ring."""
-    return -(-payload_bytes // UNIT_BYTES) * UNIT_BYTES
-
-
 def _this_boot() -> tuple[int, int]:
     first, second = _PAIR.unpack(uuid.UUID(boot_id()).bytes)
     return first, second
-
-
-def _write_header(
-    ring: memoryview, place: int, position: int, size: int, offset: int, length: int, time_ns: int
-) -> None:
-    """Of a record that is not whole; `place` is that in the area."""
-    first = (HEAD_BYTES + place) // 8
-    ring[first + KIND] = 0
-    ring[first + POSITION] = position
-    ring[first + BYTES] = size
-    ring[first + OFFSET] = offset
-    ring[first + LENGTH] = length
-    ring[first + TIME] = time_ns

@@ -97,7 +97,9 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         # Before anything durable could make it look like ours.
         positions = [leg.superblock.position for leg in found if leg.superblock]
         mirror.journalling.begin_anew(hand, max(positions))
-    owed = _owed_of_before(recovery, hand, ours=not (behind or judgement.forced))
+    # A raise that did not end answered nobody, whosever it was.
+    ours = judgement.settled.epoch <= known_epoch and not judgement.forced
+    owed = _owed_of_before(recovery, hand, ours=ours)
     for number, judged in sources.items():
         _begin_with(recovery, opened[number][0], judged, owed)
     if not roster.readers:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.log.ring import FILE_NAME, VERSION, VERSION_CELL
+from holdfast.gate.log.ring import FILE_NAME, VERSION
+from holdfast.gate.log.ring_layout import VERSION_CELL
 from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.model.volume import JournalFailurePolicy
 from tests.kernel.fault.bench import Bench, plain_legs

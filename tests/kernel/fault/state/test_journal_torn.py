@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.log import ring as layout
-from holdfast.gate.log.ring import FILE_NAME, PlainReserver, Ring
+from holdfast.gate.log import ring_layout as layout
+from holdfast.gate.log.ring import FILE_NAME, Ring
+from holdfast.gate.log.ring_layout import PlainReserver
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.runtime.shared_page import SLOT_CELLS
 from tests.kernel.fault.bench import Bench, fuse_leg, plain_legs

@@ -10,11 +10,12 @@ import pytest
 from holdfast.errors import StorageFailed
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.owed_file import FILE_NAME
+from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.gate.members.superblock import bitmap_offset
 from holdfast.model.volume import JournalMode
 from holdfast.system.resources.memory import aligned_buffer
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write
-from tests.unit.gate.gate_in_process import InProcessGate
+from tests.unit.gate.gate_in_process import InProcessGate, KilledError
 
 SIZE = 8 << 20
 BAD = 8192
@@ -286,6 +287,22 @@ def test_it_is_not_put_over_what_another_host_wrote(gate: InProcessGate) -> None
     gate.start()
     assert read(gate, BAD) == b"9"
     assert not (gate.state_directory / FILE_NAME).exists()
+
+
+def test_it_outlives_a_change_of_the_legs_that_the_power_cut(gate: InProcessGate) -> None:
+    """The leg has an epoch that the host has not; nobody else was there."""
+    owe_and_flush(gate)
+    before = load_configuration(gate.state_directory)
+    gate.mirror.roster.configure()
+    gate.storages.calls_to_live = 1  # the superblock
+    with pytest.raises(KilledError):
+        gate.run(gate.mirror.settling.settle)
+    gate.storages.calls_to_live = None
+    gate.die()
+    gate.lose_memory()
+    save_configuration(gate.state_directory, before)
+    gate.start()
+    assert read(gate, BAD) == b"1"
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 1, "units": {"x": "y"}}', b"\xff"])

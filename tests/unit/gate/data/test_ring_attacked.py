@@ -23,7 +23,8 @@ from holdfast.gate.data.journalling import FILES
 from holdfast.gate.data.owed_file import FILE_NAME as OWED_FILE
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.log.journal import Journal
-from holdfast.gate.log.ring import DEAD, FILE_NAME, STATE, PlainReserver, Ring
+from holdfast.gate.log.ring import FILE_NAME, Ring
+from holdfast.gate.log.ring_layout import DEAD, STATE, PlainReserver
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.gate.members.epoch_memory import STATE as STATE_DIRECTORY

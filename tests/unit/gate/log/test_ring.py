@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.gate.data.compiled import COMPILED
-from holdfast.gate.log import ring as layout
-from holdfast.gate.log.ring import HEAD_BYTES, UNIT_BYTES, PlainReserver, Reserver, Ring
+from holdfast.gate.log import ring_layout as layout
+from holdfast.gate.log.ring import LONGEST_BYTES, Ring
+from holdfast.gate.log.ring_layout import HEAD_BYTES, UNIT_BYTES, PlainReserver, Reserver
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.runtime.shared_page import LOGGED, SLOT_CELLS
 from holdfast.model.bounded import NewerFormat
@@ -234,6 +235,6 @@ def test_whatever_it_says_is_bounded(tmp_path: Path) -> None:
         try:
             ring, _ = opened(path)
             for record in ring.records(ring.begin):
-                assert len(record.payload) <= layout.LONGEST_BYTES
+                assert len(record.payload) <= LONGEST_BYTES
         except OSError:
             continue
