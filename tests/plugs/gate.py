@@ -16,7 +16,8 @@ from holdfast.gate.front.serving import Server
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry, keep_copy, load_running
 from holdfast.gate.members.provision import provision
 from holdfast.gate.repair.recovery import Recovery
-from holdfast.gate.repair.start import start_first, take_over
+from holdfast.gate.repair.start import start_first
+from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents

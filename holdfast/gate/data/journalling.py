@@ -23,7 +23,13 @@ from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.settling import Settling
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.incidents import Incidents
-from holdfast.gate.runtime.shared_page import FLUSHED, WRITTEN, note_written, renew_plan
+from holdfast.gate.runtime.shared_page import (
+    FLUSHED,
+    OWED_SINCE,
+    WRITTEN,
+    note_written,
+    renew_plan,
+)
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
 
 FILES = "journal"
@@ -92,24 +98,21 @@ class Journalling:
         """Up to where the legs are durable."""
         return int(self._cells[FLUSHED])
 
-    def flushed(self, hand: Hand, position: int) -> None:
+    def flushed(self, hand: Hand, position: int, since_ns: int) -> None:
         """The legs are durable up to there, which is to be recorded; before an answer, where the
-        log has files. Raises HoldExpired, GivenUp."""
+        log has files. Raises HoldExpired past the deadline of a flush that came then, GivenUp."""
         if self.log.active and position > self._cells[FLUSHED]:
             self._cells[FLUSHED] = position
             note_written(self._cells)
         while self.log.has_files and self.log.active:
             self.record(hand, flush=True)
             if self.log.has_files:
-                self._hold.pause(PAUSE_SECONDS)
+                self._hold.wait_for_place(since_ns, PAUSE_SECONDS)
 
     def append(self, hand: Hand, kind: Kind, offset: int, what: memoryview | int) -> bool:
         """Keep a write that is about to reach the legs; False when there is no room (see
-        `make_room`).
-
-        Discards take little, and may be what a write waits for whose record keeps the ring full.
-        """
-        if not self.log.append(hand, kind, offset, what, spare=kind is Kind.DISCARD):
+        `make_room`)."""
+        if not self.log.append(hand, kind, offset, what):
             return False
         if self.log.ask_once():
             self._wake()
@@ -123,12 +126,16 @@ class Journalling:
         if not self._roster.readers:
             self._hold.wait_for_storage(since_ns=since_ns)
             return
-        before = self.log.used_bytes
+        before, agreed = self.log.used_bytes, True
         with hand.holding(self._lock):
             if self.log.active and self.log.used_bytes >= before:
-                self._record(hand, flush=True)
-        if self.log.used_bytes >= before:
+                agreed = self._record(hand, flush=True)
+        if self.log.used_bytes < before:
+            return
+        if agreed:  # a write keeps its record that is in a leg: the hang time-out ends that
             self._hold.pause(PAUSE_SECONDS)
+        else:
+            self._hold.wait_for_place(since_ns, PAUSE_SECONDS)
 
     def record(self, hand: Hand, *, flush: bool) -> None:
         """Record on the legs how far they are durable, and empty the log up to there.
@@ -139,8 +146,8 @@ class Journalling:
         with hand.holding(self._lock):
             self._record(hand, flush=flush)
 
-    def _record(self, hand: Hand, *, flush: bool) -> None:
-        """The caller holds the lock."""
+    def _record(self, hand: Hand, *, flush: bool) -> bool:
+        """Whether nobody refused that. The caller holds the lock."""
         self._cells[WRITTEN] = 0
         recorded = self._roster.configuration.recorded_position
         if self._owed and self.log.overfull:
@@ -148,12 +155,19 @@ class Journalling:
         if flush or self.log.overfull or not self.log.active:
             self._cells[FLUSHED] = max(self._cells[FLUSHED], self._flush_all(hand))
         position = max(self.flushed_position, recorded)
-        if position > recorded and self._settling.record_position(hand, position):
-            self.log.trim(hand, position)
-        if (flush or self.log.overfull) and self.log.lags:
-            recorded = self._roster.configuration.recorded_position
-            if self._settling.record_position(hand, recorded):  # in the other superblock, too
-                self.log.trim(hand, recorded)
+        agreed = position <= recorded or self._record_on_legs(hand, position)
+        for _ in range(2):  # in both superblocks of each leg
+            if agreed and (flush or self.log.overfull) and self.log.keeps_before(position):
+                agreed = self._record_on_legs(hand, position)
+        return agreed
+
+    def _record_on_legs(self, hand: Hand, position: int) -> bool:
+        """Whether it was, and the log was trimmed."""
+        if not self._settling.record_position(hand, position):
+            return False
+        self.log.trim(hand, position)
+        self.log.goes_on()
+        return True
 
     def begin_anew(self, hand: Hand, above: int) -> None:
         """What the log holds belongs to another history of the volume: it is never replayed.
@@ -166,6 +180,15 @@ class Journalling:
         position = max(above, self.log.position, recorded)
         self._cells[FLUSHED] = max(self._cells[FLUSHED], position)
         self._roster.configure(recorded_position=position)
+
+    def begin_at_takeover(self, hand: Hand, above: int) -> None:
+        """The log of the worker before is gone; the legs were flushed, so that nothing is missing.
+
+        Told; positions go on above all legs, on the legs with the next epoch.
+        """
+        incident = self._incidents.reflex("journal", "journal: what was kept is gone")
+        incident.step("legs flushed", "a new ring is begun")
+        self.begin_anew(hand, above)
 
     def cannot_open(self, reason: str) -> None:
         """The gate goes on without what it holds, or not at all: nobody may ever replay it."""
@@ -184,8 +207,8 @@ class Journalling:
             incident.step("journal failed, going on without", reason)
         # Positions move past the journal's end: what it holds is never replayed over later writes.
         if self._owed:
-            incident.step(f"{self._owed.size_bytes} bytes for bad places", "kept by this process")
-            self._repaying.remember()
+            incident.step(f"{self._owed.size_bytes} bytes for bad places", "in owed.json")
+        self._cells[OWED_SINCE] = 0
         past = max(configuration.recorded_position, self.log.position) + 4096
         if not self.log.active:
             past += UNKNOWN_BYTES

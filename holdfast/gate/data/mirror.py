@@ -83,7 +83,7 @@ class Mirror:
             self.ranges,
             self.owed,
             self.hold,
-            OwedFile(state_directory, configuration.volume_id, cells),
+            OwedFile(state_directory, configuration.volume_id, self.memory.owner, cells),
             log=lambda: self.log,
             store=self.store,
             changed=lambda: note_written(cells),
@@ -216,13 +216,8 @@ class Mirror:
         try:
             while not answered:
                 what = length if view is None else view
-                if not self.journalling.append(hand, kind, offset, what):
-                    self.ranges.leave(hand)
-                    self.journalling.make_room(hand, since_ns)
-                    self.ranges.enter(hand, offset, length)
-                    continue
                 try:
-                    self.store(hand, offset, length, view, keep_allocated, since_ns)
+                    self.store(hand, offset, length, view, keep_allocated, since_ns, kind)
                 except BadPlaceError as bad:
                     if self.owed.touches(offset, length):
                         self.repaying.written_again(hand, bad.leg, offset, what)
@@ -245,12 +240,22 @@ class Mirror:
         view: memoryview | None,
         keep_allocated: bool,
         since_ns: int,
+        kind: Kind | None = None,
     ) -> None:
-        """Write on every leg. Raises BadPlaceError when it is the last one that has a bad place."""
+        """Write on every leg. Raises BadPlaceError when it is the last one that has a bad place.
+
+        `kind`: it is kept in the log first, as that.
+        """
         write = Waiting()
+        logged = kind is None
         note_written(self.cells)
         try:
             while True:
+                while kind is not None and not logged:
+                    what = length if view is None else view
+                    logged = self.journalling.append(hand, kind, offset, what)
+                    if not logged:
+                        self._wait_for_log(hand, offset, length, since_ns)
                 if self.roster.has_siblings and not self.intent.bitmap.covers(offset, length):
                     self.intent.intend(hand, offset, length)
                 stored = full = False
@@ -268,6 +273,9 @@ class Mirror:
                         hand.leave()
                         if error.errno in NO_SPACE:
                             full = True
+                            if kind is not None:  # not to keep the log from being emptied meanwhile
+                                self.log.done(hand)
+                                logged = False
                             self.room.wait(leg, write, since_ns)
                         else:
                             self._write_failed(hand, leg, error, offset, length)
@@ -284,6 +292,12 @@ class Mirror:
         finally:
             self.room.over(write)
 
+    def _wait_for_log(self, hand: Hand, offset: int, length: int, since_ns: int) -> None:
+        """Until there may be room; the range is left meanwhile. Raises HoldExpired, GivenUp."""
+        self.ranges.leave(hand)
+        self.journalling.make_room(hand, since_ns)
+        self.ranges.enter(hand, offset, length)
+
     def _write_failed(self, hand: Hand, leg: Leg, error: OSError, offset: int, length: int) -> None:
         """A leg that lacks a write fails; the last one does not, if it is there all the same."""
         last = self.roster.readers == (leg,)
@@ -296,7 +310,8 @@ class Mirror:
 
         Raises HoldExpired, GivenUp. A leg whose flush fails is not flushed again: it has failed.
         """
-        self.journalling.flushed(hand, self.flush_all(hand))
+        since_ns = monotonic_ns()
+        self.journalling.flushed(hand, self.flush_all(hand), since_ns)
 
     def flush_all(self, hand: Hand) -> int:
         """Flush everything; the journal position up to which the legs are durable now."""
@@ -322,8 +337,9 @@ class Mirror:
                 flushed.clear()
             readers = roster.readers
             if readers and all(leg in flushed for leg in readers):  # one may have joined meanwhile
-                self.repaying.release(hand, since_ns, owed)
-                return position
+                if self.repaying.release(hand, since_ns, owed):
+                    return position
+                continue
             self.reflexes.wait(since_ns)
 
     def replay(self, hand: Hand, leg: Leg, position: int) -> tuple[int, Owed]:

@@ -31,7 +31,7 @@ class Owed:
         self.unit_bytes = unit_bytes
         self._began = began
         self._units: dict[int, bytes] = {}
-        self._since: int | None = None
+        self._positions: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -54,7 +54,7 @@ class Owed:
     @property
     def since(self) -> int | None:
         """Position of the oldest record that is needed; None: nothing is owed."""
-        return self._since
+        return min(self._positions.copy().values(), default=None)
 
     @property
     def offsets(self) -> list[int]:
@@ -76,7 +76,7 @@ class Owed:
             if offset not in self._units and len(self._units) >= MOST_UNITS:
                 raise TooManyError(5, f"more than {MOST_UNITS} places cannot be written")
             self._units[offset] = bytes(content)
-            self._since = position if self._since is None else min(self._since, position)
+            self._positions[offset] = min(position, self._positions.get(offset, position))
         self._began()
 
     def forget(self, offset: int, length: int) -> bool:
@@ -87,21 +87,19 @@ class Owed:
             held = [each for each in self._units if offset <= each < offset + length]
             for each in held:
                 del self._units[each]
-            if not self._units:
-                self._since = None
+                self._positions.pop(each, None)
         return bool(held)
 
-    def carried(self, since: int) -> None:
-        """All of it was appended to the journal once more, from that position on."""
+    def carried(self, offset: int, position: int) -> None:
+        """A unit was appended to the journal once more, at that position."""
         with self._lock:
-            if self._units:
-                self._since = since
+            if offset in self._units:
+                self._positions[offset] = position
 
     def add(self, other: Owed) -> None:
         """What another leg lacks, too. Raises TooManyError."""
         for offset in other.offsets:
-            assert other.since is not None
-            self.keep(offset, memoryview(other._units[offset]), other.since)
+            self.keep(offset, memoryview(other._units[offset]), other._positions[offset])
 
     def pieces(self, offset: int, length: int) -> Iterator[tuple[int, int, bytes | None]]:
         """The range in parts, each with its begin, its end, and its content where it is owed."""

@@ -2,7 +2,8 @@
 
 Owns `owed.json` in the state directory. Invariants: when a flush is answered it has everything that
 is owed; what the legs have instead leaves it after they were flushed, and before that is answered.
-So after a power cut nothing in it is older than what was flushed.
+So after a power cut nothing in it is older than what was flushed. It counts for as long as the
+newest superblocks are of a gate that it names: afterwards somebody else has used the volume.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,9 +32,15 @@ MOST_UNIT_BYTES = 64 << 10
 class OwedFile:
     """Of one worker. One thread at a time changes it, also when that was given up in it."""
 
-    def __init__(self, state_directory: Path, volume_id: str, cells: memoryview) -> None:
+    def __init__(
+        self, state_directory: Path, volume_id: str, owner: str, cells: memoryview
+    ) -> None:
+        """`owner`: of this gate's superblocks."""
         self._path = state_directory / FILE_NAME
         self._volume_id = volume_id
+        self._owner = owner
+        self._owners = [owner]
+        """What it says of them: whose superblocks were the newest when it was true."""
         self._cells = cells
         self._contents: dict[int, bytes] | None = None
         """What it has; None: it must be read."""
@@ -57,51 +64,52 @@ class OwedFile:
             self._is_changing = True
         hand.enter(STATE)
         try:
-            problem, contents = self._changed(change)
+            problem = self._changed(change)
         finally:
             self._is_changing = False
         hand.leave()
-        self._contents = contents
         return problem
 
-    def _changed(
-        self, change: Callable[[dict[int, bytes]], dict[int, bytes]]
-    ) -> tuple[str, dict[int, bytes] | None]:
-        """The problem, and what the file has then."""
+    def _changed(self, change: Callable[[dict[int, bytes]], dict[int, bytes]]) -> str:
+        """The problem."""
         before, self._contents = self._contents, None
         try:
             if before is None:
                 before = self._load() if self.may_exist else {}
             after = change(before)
-            if after != before:
+            if after != before or self._owners != [self._owner]:
+                self._owners = [self._owner]
                 self._save(after)
         except OSError as error:
-            return error.strerror or str(error), None
+            return error.strerror or str(error)
         except ValueError as error:
-            return str(error), None
-        return "", after
+            return str(error)
+        self._contents = after
+        return ""
 
-    def find(self, hand: Hand, *, ours: bool) -> dict[int, bytes]:
-        """What it says at a first start, contents by offset. Not `ours`: it is removed, durably.
-
-        Raises OSError, ValueError when it is damaged.
-        """
+    def find(self, hand: Hand, owners: Collection[str]) -> dict[int, bytes]:
+        """What it says when a gate starts, contents by offset; nothing unless it is of one of these
+        owners. From now on it is of this gate as well, durably. Raises OSError, ValueError when it
+        is damaged."""
         with hand.inside(STATE):
             self._cells[OWED_FILE] = int(self._path.exists())
             if not self.may_exist:
                 return {}
-            if ours:
-                return self._load()
-            self._save({})
-            return {}
+            units = self._load()
+            if not units or not set(self._owners) & set(owners):
+                return {}
+            if self._owner not in self._owners:
+                self._owners.append(self._owner)
+                self._save(units)
+            return units
 
     def _save(self, units: dict[int, bytes]) -> None:
         """Durable. Raises OSError."""
         if units:
             self._cells[OWED_FILE] = 1
             texts = {str(offset): base64.b64encode(units[offset]).decode() for offset in units}
-            said = {"format": VERSION, "volume_id": self._volume_id, "units": texts}
-            replace_durably(self._path, json.dumps(said))
+            said = {"format": VERSION, "volume_id": self._volume_id, "owners": self._owners}
+            replace_durably(self._path, json.dumps(said | {"units": texts}))
             return
         with suppress(FileNotFoundError):
             self._path.unlink()
@@ -117,11 +125,14 @@ class OwedFile:
         version = whole(said.get("format"), "format")
         if version > VERSION:
             raise NewerFormat(str(self._path), version, VERSION)
-        units, whose = said.get("units"), said.get("volume_id")
+        units, whose, owners = (said.get(key) for key in ("units", "volume_id", "owners"))
         if not isinstance(units, dict) or len(units) > 2 * MOST_UNITS or not isinstance(whose, str):
             raise ValueError("it does not say what is owed")
+        if not isinstance(owners, list) or not all(isinstance(each, str) for each in owners):
+            raise ValueError("it does not say whose it is")
         if whose != self._volume_id:
             return {}
+        self._owners = owners
         return {_offset(place): _content(content) for place, content in units.items()}
 
 

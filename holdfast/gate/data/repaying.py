@@ -8,7 +8,7 @@ a power cut, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic, monotonic_ns
 
 from holdfast.gate.data.bad_places import STRATEGY, BadPlaceError
@@ -195,21 +195,19 @@ class Repaying:
     def carry(self, hand: Hand) -> None:
         """Append what is owed once more, so that the journal can be emptied up to there."""
         log = self._log()
-        since, carried = log.position, True
         for offset in self._owed.offsets:
             self._ranges.enter(hand, offset, self._owed.unit_bytes)
             try:
                 content = self._owed.content(offset)
-                if content is not None:
-                    view = memoryview(content)
-                    carried = log.append(hand, Kind.DATA, offset, view, spare=True) and carried
+                if content is None:
+                    continue
+                if log.append(hand, Kind.DATA, offset, memoryview(content), spare=True):
+                    self._owed.carried(offset, log.begun_at(hand))
             finally:
                 if not hand.given_up:
                     log.done(hand)
                     self._ranges.leave(hand)
-        if log.active and carried:
-            self._owed.carried(since)
-            self.remember()
+        self.remember()
 
     def secure(self, hand: Hand, since_ns: int) -> frozenset[int]:
         """See that what is owed is durable on this host, as no leg has it; where that is.
@@ -217,16 +215,25 @@ class Repaying:
         Before legs are flushed. A flush that needs it waits for the state directory, up to its
         deadline: raises HoldExpired, GivenUp.
         """
-        owed = self._owed
-        if owed:
-            self._file(hand, since_ns, lambda filed: filed | owed.contents)
-        return frozenset(owed.contents)
+        if not self._owed:
+            return frozenset()
+        owed: dict[int, bytes] = {}
 
-    def release(self, hand: Hand, since_ns: int, before: frozenset[int]) -> None:
+        def with_owed(filed: dict[int, bytes]) -> dict[int, bytes]:
+            owed.update(self._owed.contents)
+            return filed | owed
+
+        self._file(hand, since_ns, with_owed)
+        return frozenset(owed)
+
+    def release(self, hand: Hand, since_ns: int, before: frozenset[int]) -> bool:
         """All legs were flushed since `secure` said that this was owed: they have the rest.
 
-        Before the flush is answered; as `secure`.
+        Before the flush is answered; as `secure`. False: more is owed meanwhile, all is to be done
+        again.
         """
+        if self._owed and not before >= self._owed.contents.keys():
+            return False
         if self._saved.may_exist:
             self._file(
                 hand,
@@ -237,6 +244,7 @@ class Repaying:
                     if each in before or each in self._owed.contents
                 },
             )
+        return True
 
     def _file(
         self,
@@ -255,10 +263,10 @@ class Repaying:
             self._unsaved = problem
             self._hold.wait_for_place(since_ns, AGAIN_SECONDS)
 
-    def find_saved(self, hand: Hand, *, ours: bool) -> dict[int, bytes]:
-        """What was owed when the host went down, unless another history of the volume follows:
-        then nobody finds it any more. Raises OSError, ValueError."""
-        return self._saved.find(hand, ours=ours)
+    def find_saved(self, hand: Hand, owners: Collection[str]) -> dict[int, bytes]:
+        """What was owed when the host went down, if one of these has written the legs last: nobody
+        else has used the volume since. Raises OSError, ValueError."""
+        return self._saved.find(hand, owners)
 
     def remember(self) -> None:
         """Tell the worker after this one from where it has to replay."""

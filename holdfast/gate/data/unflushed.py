@@ -183,14 +183,14 @@ class Unflushed:
             hand.leave()
         self._ring.trim(position)
 
-    @property
-    def lags(self) -> bool:
-        """See Ring."""
-        return self._ring.lags
+    def keeps_before(self, position: int) -> bool:
+        """In the ring, or in files."""
+        return self.active and (self._files is not None or self._ring.begin < position)
 
     def begin_anew(self, hand: Hand, above: int) -> None:
         """A new ring, then no files."""
         hand.enter(JOURNAL)
+        self.continues = False
         try:
             self._ring.begin_anew(above + PAGE_BYTES)
             self._remove_files()

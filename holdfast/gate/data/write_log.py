@@ -99,9 +99,8 @@ class WriteLog(Protocol):
         """All legs say durably, in one of two superblocks, that they hold all up to there."""
         ...
 
-    @property
-    def lags(self) -> bool:
-        """Whether it keeps records for the other superblock, which the next trim forgets."""
+    def keeps_before(self, position: int) -> bool:
+        """Whether there is anything that trimming up to there, twice, would forget."""
         ...
 
     def begin_anew(self, hand: Hand, above: int) -> None:
@@ -138,7 +137,6 @@ class Unjournalled:
     mode = "none"
     active = False
     continues = True
-    lags = False
     kept = None
     overfull = False
     used_bytes = 0
@@ -175,6 +173,9 @@ class Unjournalled:
 
     def trim(self, hand: Hand, position: int) -> None:
         pass
+
+    def keeps_before(self, position: int) -> bool:
+        return False
 
     def begin_anew(self, hand: Hand, above: int) -> None:
         pass

@@ -222,18 +222,13 @@ class Ring:
         self.cells[place // 8 + KIND] = kind
         return True
 
-    @property
-    def lags(self) -> bool:
-        """Whether the next trim forgets something, whatever its position is."""
-        return self.begin < int(self.cells[RECORDED])
-
     def trim(self, position: int) -> None:
         """All legs say that position (of a record, or the end) in one of their superblocks.
 
         Forgets everything before the position of the time before, which the other one says: a leg
         whose newest superblock cannot be read goes back there.
         """
-        if self.lags:
+        if self.begin < self.cells[RECORDED]:
             self.cells[BEGIN] = self.cells[RECORDED]
         if self.begin < position <= self.end:
             self.cells[RECORDED] = position

@@ -21,7 +21,8 @@ from holdfast.gate.processes.partner import Ending
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.opening import Predecessor
 from holdfast.gate.repair.recovery import Recovery
-from holdfast.gate.repair.start import start_first, take_over
+from holdfast.gate.repair.start import start_first
+from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incident
 from holdfast.system.processes.process import has_ended, watch_process
@@ -114,7 +115,6 @@ class Start:
         journalling = self._mirror.journalling
         try:
             self._attend(LegTask(self._mirror.hands, journalling.open))
-            journalling.log.goes_on()
         except OSError as error:
             journalling.cannot_open(error.strerror or str(error))
         except DeadlinePassed:

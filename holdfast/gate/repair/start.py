@@ -1,15 +1,13 @@
-"""How a worker finds its legs when it starts: the first one of a gate, and every one after it.
+"""How the first worker of a gate finds its legs.
 
-The first judges all legs by the rules of membership, replays the journal, and makes legs that may
-differ after a crash equal. One that takes over goes on with the legs that its predecessor had: the
-kernel sends every unanswered request again, so nothing is missing on them. A leg that hangs at the
-start counts as away; none keeps the others waiting for longer than the hang time-out.
+It judges all legs by the rules of membership, replays the journal, and makes legs that may differ
+after a crash equal. A leg that hangs at the start counts as away; none keeps the others waiting for
+longer than the hang time-out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 
 from holdfast.errors import (
     DeadlinePassed,
@@ -22,7 +20,6 @@ from holdfast.errors import (
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.owed import Owed
-from holdfast.gate.data.repaying import remembered_since
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import Leg
@@ -36,11 +33,9 @@ from holdfast.gate.members.membership import (
 )
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.host_memory import host_memory
-from holdfast.gate.repair.opening import FIRST, Opened, Predecessor, open_members
+from holdfast.gate.repair.opening import FIRST, Opened, open_members
 from holdfast.gate.repair.recovery import Recovery
-from holdfast.gate.repair.settling_apart import settle_apart
 from holdfast.gate.runtime.claims import Hand
-from holdfast.gate.runtime.shared_page import EQUALISING, copied, failed_legs, remembered_container
 from holdfast.model.volume import LegState
 
 
@@ -97,9 +92,9 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
         # Before anything durable could make it look like ours.
         positions = [leg.superblock.position for leg in found if leg.superblock]
         mirror.journalling.begin_anew(hand, max(positions))
-    # A raise that did not end answered nobody, whosever it was.
-    ours = judgement.settled.epoch <= known_epoch and not judgement.forced
-    owed = _owed_of_before(recovery, hand, ours=ours)
+    owed = owed_of_before(
+        recovery, hand, {sb.owner for number in sources if (sb := opened[number][1])}
+    )
     for number, judged in sources.items():
         _begin_with(recovery, opened[number][0], judged, owed)
     if not roster.readers:
@@ -175,26 +170,26 @@ def _go_on(recovery: Recovery, hand: Hand) -> None:
     mirror.repaying.pay(hand)  # where another leg takes it
     if mirror.owed and not mirror.log.continues:
         mirror.repaying.carry(hand)  # for a worker that takes over
-    _equalise(recovery)
+    equalise(recovery)
     if mirror.log.active:
         recovery.upkeep.checkpoint(hand, flush=True)
     mirror.settling.remember_places(hand)
 
 
-def _owed_of_before(recovery: Recovery, hand: Hand, *, ours: bool) -> dict[int, bytes]:
+def owed_of_before(recovery: Recovery, hand: Hand, owners: Collection[str]) -> dict[int, bytes]:
     """What no leg could take when the host went down; where the log has all records, it has these.
 
-    `ours`: nobody else used the volume since. Raises OSError; StorageFailed when it is damaged.
+    `owners`: who has written the legs last. Raises OSError; StorageFailed when it is damaged.
     """
     mirror = recovery.mirror
     try:
-        saved = mirror.repaying.find_saved(hand, ours=ours)
+        saved = mirror.repaying.find_saved(hand, owners)
     except ValueError as error:
         raise StorageFailed(
             f"owed.json in the state directory is damaged ({error}): flushed writes are in there",
             "Put it back from a backup; without it (remove it) these writes are lost.",
         ) from error
-    return saved if mirror.log.active and not mirror.log.continues else {}
+    return {} if mirror.log.active and mirror.log.continues else saved
 
 
 def _begin_with(
@@ -263,117 +258,9 @@ def _sources(
     return sources
 
 
-def _equalise(recovery: Recovery) -> None:
+def equalise(recovery: Recovery) -> None:
     """After a crash, regions that were being written may differ between the legs in sync."""
     mirror = recovery.mirror
     if len(recovery.roster.readers) > 1:
         mirror.equalising.begin(mirror.intent.bitmap.dirty())
         mirror.equalising.tend()
-
-
-def _settle(recovery: Recovery) -> None:
-    """Make the epoch durable; where nobody agrees, what needs it is held."""
-    with suppress(StorageFailed, Superseded):
-        settle_apart(recovery.mirror)
-
-
-def _find_owed(recovery: Recovery, hand: Hand) -> None:
-    """Replay from where the predecessor kept writes for bad places: it alone had their contents."""
-    mirror = recovery.mirror
-    since = remembered_since(mirror.cells)
-    if since is None or not mirror.log.active:
-        return
-    for leg in recovery.roster.readers:
-        try:
-            mirror.repaying.owe(leg, mirror.replay(hand, leg, since)[1])
-        except OSError as error:
-            recovery.roster.fail(leg, f"takeover: {error.strerror}")
-    mirror.intent.secure(hand)
-    _settle(recovery)
-    with suppress(DeadlinePassed, HoldExpired):  # upkeep tries again
-        LegTask(mirror.hands, mirror.repaying.pay).result_unless_given_up()
-
-
-def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
-    """Close what is not the container that the predecessor used: it is away.
-
-    What lies there now under its name can be an older copy, or a server that came back without its
-    cache: like any leg that returns, it is probed, judged and brought up to date.
-    """
-    roster, cells = recovery.roster, recovery.mirror.cells
-    for number, (leg, superblock) in list(opened.items()):
-        entry = roster.entry(number)
-        reason = ""
-        if leg.identity != remembered_container(cells, number)[0]:
-            reason = f"{leg.url} is another container than before"
-        elif superblock is None:
-            roster.unsettled = True  # somebody wrote over it while it was in use: it gets a new one
-        else:
-            try:
-                recovery.check_identity(entry, superblock)
-            except HoldfastError as error:
-                reason = error.message
-            if roster.is_stranger(superblock):
-                reason = f"{leg.url} was used elsewhere meanwhile ({superblock.owner})"
-        if reason:
-            roster.note(number, entry.state, reason)
-            del opened[number]
-            leg.discard()
-
-
-def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> None:
-    """Go on with the predecessor's legs; what is away is held for, excluded, or probed later.
-
-    A worker that cannot end this is succeeded by one that begins it again: so this hand never goes
-    where the state directory may hang, and goes into legs only, which fail for it.
-    """
-    roster, mirror = recovery.roster, recovery.mirror
-    failed = failed_legs(mirror.cells)
-    members = roster.configuration.legs
-    usable = [
-        entry
-        for entry in members
-        if entry.state in (LegState.IN_SYNC, LegState.RESYNCING) and entry.number not in failed
-    ]
-    if roster.superseded:
-        mirror.hold.lose_storage(roster.superseded)
-        return
-    if mirror.hold.storage_lost and not (mirror.hold.for_room or mirror.reflexes.unremembered):
-        return  # nobody was left: whoever comes back is judged and brought up to date first
-    opened = open_members(recovery, usable, before)
-    _leave_out_others(recovery, opened)
-    for entry in usable:
-        if entry.number not in opened or entry.state is not LegState.IN_SYNC:
-            continue
-        leg, superblock = opened[entry.number]
-        roster.start_with(leg)
-        if superblock is not None:
-            roster.rise_above(superblock.epoch)
-            mirror.settling.go_on_with(superblock)
-    grown = max((leg.size_bytes for leg in roster.readers), default=0)
-    if grown > roster.configuration.size_bytes:  # the predecessor died while it moved the tails
-        recovery.grow_to(hand, grown)
-    for leg in roster.readers:
-        try:
-            recovery.fit(hand, leg)
-            recovery.take_bits(hand, leg)
-        except OSError as error:
-            roster.fail(leg, f"takeover: {error.strerror}")
-    if not roster.readers:
-        mirror.hold.lose_storage("no leg can be opened")
-        for leg, _ in opened.values():
-            leg.discard()
-        return
-    roster.exclude_absent()
-    roster.rise_above_unfinished()
-    _settle(recovery)
-    _find_owed(recovery, hand)
-    if mirror.cells[EQUALISING]:
-        _equalise(recovery)
-    for entry in usable:
-        if entry.state is LegState.RESYNCING and entry.number in opened:
-            leg, _ = opened[entry.number]
-            try:
-                recovery.join(hand, leg, entry, first_region=copied(mirror.cells, entry.number))
-            except (HoldfastError, OSError):  # it has failed, and is probed
-                leg.discard()  # does nothing when it was taken in

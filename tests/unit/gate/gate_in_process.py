@@ -36,7 +36,8 @@ from holdfast.gate.members.superblock import Superblock, bitmap_offset, search_s
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.replacing import Replacing
-from holdfast.gate.repair.start import start_first, take_over
+from holdfast.gate.repair.start import start_first
+from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
@@ -254,7 +255,7 @@ class InProcessGate:
     def take_over(self) -> None:
         """The worker after one that died; the shared page is as that one left it."""
         self._new_worker()
-        self._open_journal(over=True)
+        self._open_journal()
         self.run(lambda hand: take_over(self.recovery, hand))
 
     def move_to(self, host: str) -> None:
@@ -342,7 +343,7 @@ class InProcessGate:
         self.changes = Changes(self.mirror, self.recovery)
         self.replacing = Replacing(self.mirror, self.changes)
 
-    def _open_journal(self, *, over: bool = False) -> None:
+    def _open_journal(self) -> None:
         """As Journalling.open does, with a small ring."""
         configuration = self.mirror.roster.configuration
         if configuration.journal is not JournalMode.UNFLUSHED:
@@ -358,8 +359,6 @@ class InProcessGate:
         log._ring.new_area_bytes = self.ring_bytes
         log.open(configuration.recorded_position)
         journalling.log = log
-        if over:
-            log.goes_on()
 
     # --- what a worker does -----------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.gate.members.epoch_memory import STATE as STATE_DIRECTORY
 from holdfast.gate.outside.run_directory import remove_run_directory
-from holdfast.gate.repair.start import take_over
+from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime.shared_page import SLOT_CELLS
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
 from holdfast.system.resources.memory import aligned_buffer

@@ -8,13 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.data.task import LegTask
-from holdfast.gate.log.segment import Kind
-from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode
-from tests.unit.gate.blocks import block_of, read, write
+from tests.unit.gate.blocks import read, write
 from tests.unit.gate.gate_in_process import RING_BYTES, InProcessGate
-from tests.waiting import wait_until
 
 SIZE = 8 << 20
 PLACES = SIZE // 4096
@@ -72,26 +68,3 @@ def test_what_is_kept_is_what_a_lost_cache_held(gate: InProcessGate) -> None:
     gate.start()
     gate.finish_resyncs()
     assert all(read(gate, number * 4096) == letter(number) for number in range(MANY))
-
-
-def test_a_write_that_waits_keeps_no_discard_waiting(gate: InProcessGate) -> None:
-    """Its record cannot go; it may wait for the space that a discard gives back."""
-    mirror = gate.mirror
-    hand = mirror.hands.take()
-    assert mirror.log.append(hand, Kind.DATA, 0, memoryview(bytes(4096)))
-    writing = LegTask(mirror.hands, lambda own: fill(gate, own))
-    wait_until(lambda: mirror.log._ring.is_crowded)
-    writing.join(0.2)
-    assert writing.is_alive()
-    for number in range(16):
-        gate.run(lambda own, at=number: mirror.zero(own, at * 4096, 4096, keep_allocated=False))
-    assert writing.is_alive()
-    mirror.log.done(hand)
-    mirror.hands.put_back(hand)
-    writing.result(20.0)
-
-
-def fill(gate: InProcessGate, hand: Hand) -> None:
-    """Write more than the ring has room for."""
-    for number in range(MANY):
-        gate.mirror.write(hand, block_of(letter(number)), number * 4096)
