@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
 import os
-import signal
 import subprocess
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from holdfast.gate.log.ring import FILE_NAME
 from tests.faults import SmallDisk
 from tests.kernel.fault.bench import Bench, fuse_leg, plain_legs
 from tests.kernel.fault.cells import FLUSHING, WRITING
-from tests.waiting import wait_until
+from tests.kernel.fault.state.test_ring_hold import kill_worker
 
 
 def test_an_acknowledged_write_comes_back(settings: Settings, ram_directory: Path) -> None:
@@ -24,18 +24,12 @@ def test_an_acknowledged_write_comes_back(settings: Settings, ram_directory: Pat
         descriptor = os.open(path, os.O_RDWR | os.O_DIRECT)
         os.fsync(descriptor)
         subprocess.run(["sync", "-f", str(bench.mountpoint)], check=True)
-        import mmap
-
         leg.volatile()
         block = mmap.mmap(-1, 65536)
         block.write(b"1" * 65536)
         assert os.pwrite(descriptor, block, 0) == 65536
         (bench.run_directory / FILE_NAME).unlink()
-        before = bench.counters()
-        os.kill(before.worker_pid, signal.SIGKILL)
-        wait_until(lambda: bench.answers() and bench.counters().takeovers > before.takeovers)
-        shown = bench.gate.show()
-        print("journal", shown["journal"], "incidents", shown.get("incidents"))
+        kill_worker(bench)
         leg.crash()
         leg.start()
         leg.volatile()
@@ -55,9 +49,7 @@ def test_full_run_directory(settings: Settings, ram_directory: Path) -> None:
         disk.fill()
         activity.goes_on()
         for _ in range(3):
-            before = bench.counters()
-            os.kill(before.worker_pid, signal.SIGKILL)
-            wait_until(lambda: bench.answers() and bench.counters().takeovers > before.takeovers)
+            kill_worker(bench)
             activity.goes_on()
         assert bench.gate.show()["journal"]["state"] == "active"
         disk.free()

@@ -325,7 +325,6 @@ def test_owed_outlives_a_forced_start_that_failed(tmp_path: Path) -> None:
     gate = InProcessGate(tmp_path, SIZE, 2, JournalMode.UNFLUSHED)
     gate.start()
     write(gate, b"1", BAD, flush=True)
-    old = gate.image(2).read_bytes()
     gate.mirror.roster.fail(gate.mirror.roster.present[2], "a test")
     owing(gate)
     cut_power(gate)
@@ -416,7 +415,7 @@ def ended(gate: InProcessGate) -> bool:
 
 
 def test_owed_grows_while_it_is_carried(gate: InProcessGate) -> None:
-    """Somebody is in the first place; meanwhile the only leg fails and comes back, and owes more."""
+    """Somebody is in the first place; the only leg fails, comes back, and owes more meanwhile."""
     second = BAD + 8 * 4096
     owing(gate)
     write(gate, b"2", second)  # answered, not flushed
