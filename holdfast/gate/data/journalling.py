@@ -149,11 +149,13 @@ class Journalling:
     def _record(self, hand: Hand, *, flush: bool) -> bool:
         """Whether nobody refused that. The caller holds the lock."""
         self._cells[WRITTEN] = 0
-        recorded = self._roster.configuration.recorded_position
         if self._owed and self.log.overfull:
             self._repaying.carry(hand)
         if flush or self.log.overfull or not self.log.active:
-            self._cells[FLUSHED] = max(self._cells[FLUSHED], self._flush_all(hand))
+            flushed = self._flush_all(hand)
+            if flushed > self._cells[FLUSHED]:  # a log that failed meanwhile has moved it further
+                self._cells[FLUSHED] = flushed
+        recorded = self._roster.configuration.recorded_position
         position = max(self.flushed_position, recorded)
         agreed = position <= recorded or self._record_on_legs(hand, position)
         for _ in range(2):  # in both superblocks of each leg
