@@ -178,10 +178,12 @@ def _where(pid: int) -> str:
     if state is None:
         return "has ended"
     try:
-        lines = read_record(f"/proc/{pid}/stack").decode(errors="replace").splitlines()
+        lines = read_record(f"/proc/{pid}/stack").rstrip(b"\n").split(b"\n")
     except OSError:
         lines = []
     # `[<0>] bdev_open+0x1c2/0x3b0`
-    functions = (line.rpartition(" ")[2].partition("+")[0] for line in lines)
+    functions = (
+        line.rpartition(b" ")[2].partition(b"+")[0].decode("ascii", "replace") for line in lines
+    )
     names = " < ".join(islice(functions, _FRAMES))
     return f"is in state {state.state}" + (f", in {names}" if names else "")
