@@ -562,8 +562,16 @@ class MirrorModel:
 
     @step(lambda self: not self.up and not self.saved and not self.copies)
     def start_elsewhere(self) -> None:
-        """Another host attaches the legs: what is only in the journal of this one is not there."""
+        """Another host attaches the legs: what is only in the journal of this one is not there.
+
+        One that was there before knows one of them, or it has to be told where they are.
+        """
         host = "B" if self.gate.state_directory.name == "state" else "state"
+        remembered = self.gate.directory / host
+        if (remembered / "gate.json").exists():
+            known = {leg.number for leg in load_configuration(remembered).legs}
+            if not known & set(self.members):
+                return
         try:
             self.gate.move_to(host)
         except HoldfastError:
