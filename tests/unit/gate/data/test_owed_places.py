@@ -16,10 +16,7 @@ from holdfast.model.volume import JournalMode
 from holdfast.system.resources.memory import aligned_buffer
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write
 from tests.unit.gate.gate_in_process import InProcessGate, KilledError
-
-SIZE = 8 << 20
-BAD = 8192
-GOOD = 5 << 20
+from tests.unit.gate.owing import BAD, GOOD, SIZE, lose_what_was_written, owing, spoil
 
 
 @pytest.fixture
@@ -30,20 +27,6 @@ def gate(tmp_path: Path) -> Iterator[InProcessGate]:
     gate.storages.bad_places.clear()
     gate.storages.not_writable.clear()
     gate.die()
-
-
-def spoil(gate: InProcessGate, number: int = 1, place: int = BAD) -> None:
-    """That sector can be neither read nor written any more."""
-    gate.storages.bad_places.setdefault(number, set()).add(place)
-    gate.storages.not_writable.add((number, place))
-
-
-def lose_what_was_written(gate: InProcessGate, number: int, place: int) -> None:
-    """The disk's volatile cache is gone, and the sector went bad."""
-    with gate.image(number).open("r+b") as image:
-        image.seek(place)
-        image.write(bytes(4096))
-    spoil(gate, number, place)
 
 
 def outcomes(gate: InProcessGate) -> list[str]:
@@ -165,7 +148,7 @@ def test_a_leg_with_too_many_bad_places_has_failed(gate: InProcessGate) -> None:
         write(gate, b"1", place)
     gate.die()
     for place in range(0, 4096 * 300, 4096):
-        spoil(gate, 1, place)
+        spoil(gate, place)
     with pytest.raises(Exception, match="more than 256 places cannot be written"):
         gate.start()
     gate.storages.not_writable.clear()
@@ -207,7 +190,7 @@ def test_a_read_only_leg_has_no_bad_place(gate: InProcessGate) -> None:
     write(gate, b"1", BAD, flush=True)
     gate.die()
     for place in range(0, SIZE + (1 << 20), 4096):
-        spoil(gate, 1, place)
+        spoil(gate, place)
     gate.storages.bad_places[1] -= {0}  # it reads
     with pytest.raises(Exception, match="failed"):
         gate.start()
@@ -240,17 +223,8 @@ def test_a_bitmap_that_cannot_be_written(tmp_path: Path) -> None:
     gate.die()
 
 
-def owe_and_flush(gate: InProcessGate) -> None:
-    """BAD holds 1, which no leg can take, and a flush was answered since."""
-    write(gate, b"1", BAD, flush=True)
-    gate.die()
-    lose_what_was_written(gate, 1, BAD)
-    gate.start()
-    write(gate, b"x", GOOD, flush=True)
-
-
 def test_what_was_flushed_outlives_the_host(gate: InProcessGate) -> None:
-    owe_and_flush(gate)
+    owing(gate)
     for _ in range(2):
         gate.die()
         gate.lose_memory()
@@ -264,7 +238,7 @@ def test_what_was_flushed_outlives_the_host(gate: InProcessGate) -> None:
 
 
 def test_what_was_written_over_it_outlives_the_host(gate: InProcessGate) -> None:
-    owe_and_flush(gate)
+    owing(gate)
     gate.storages.not_writable.clear()
     write(gate, b"2", BAD, flush=True)
     assert not (gate.state_directory / FILE_NAME).exists()
@@ -275,7 +249,7 @@ def test_what_was_written_over_it_outlives_the_host(gate: InProcessGate) -> None
 
 
 def test_it_is_not_put_over_what_another_host_wrote(gate: InProcessGate) -> None:
-    owe_and_flush(gate)
+    owing(gate)
     gate.die()
     gate.move_to("other")
     gate.storages.not_writable.clear()
@@ -291,7 +265,7 @@ def test_it_is_not_put_over_what_another_host_wrote(gate: InProcessGate) -> None
 
 def test_it_outlives_a_change_of_the_legs_that_the_power_cut(gate: InProcessGate) -> None:
     """The leg has an epoch that the host has not; nobody else was there."""
-    owe_and_flush(gate)
+    owing(gate)
     before = load_configuration(gate.state_directory)
     gate.mirror.roster.configure()
     gate.storages.calls_to_live = 1  # the superblock
@@ -308,7 +282,7 @@ def test_it_outlives_a_change_of_the_legs_that_the_power_cut(gate: InProcessGate
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 1, "units": {"x": "y"}}', b"\xff"])
 def test_a_damaged_file_is_refused(gate: InProcessGate, text: bytes) -> None:
     """What was flushed is not lost in silence."""
-    owe_and_flush(gate)
+    owing(gate)
     gate.die()
     gate.lose_memory()
     (gate.state_directory / FILE_NAME).write_bytes(text)

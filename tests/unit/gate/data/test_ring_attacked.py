@@ -16,11 +16,9 @@ from time import monotonic_ns
 import pytest
 
 from holdfast.errors import NoSource
-from holdfast.gate.data import owed_file
 from holdfast.gate.data.fast_path import FastPath, Wire
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.journalling import FILES
-from holdfast.gate.data.owed_file import FILE_NAME as OWED_FILE
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.log.journal import Journal
 from holdfast.gate.log.ring import FILE_NAME, Ring
@@ -35,10 +33,7 @@ from holdfast.model.volume import JournalFailurePolicy, JournalMode
 from holdfast.system.resources.memory import aligned_buffer
 from tests.unit.gate.blocks import block_of, on_leg, read, write
 from tests.unit.gate.gate_in_process import InProcessGate, KilledError
-
-SIZE = 8 << 20
-BAD = 8192
-GOOD = 5 << 20
+from tests.unit.gate.owing import BAD, GOOD, SIZE, cut_power, lose_saved, owing, slow_saving
 
 
 @pytest.fixture
@@ -50,31 +45,6 @@ def gate(tmp_path: Path) -> Iterator[InProcessGate]:
     gate.storages.not_writable.clear()
     with suppress(BaseException):
         gate.die()
-
-
-def spoil(gate: InProcessGate, place: int = BAD) -> None:
-    gate.storages.bad_places.setdefault(1, set()).add(place)
-    gate.storages.not_writable.add((1, place))
-
-
-def owing(gate: InProcessGate, letter: bytes = b"1") -> None:
-    """An answered write whose place went bad before a replay; then a flush was answered."""
-    write(gate, letter, BAD, flush=True)
-    gate.die()
-    with gate.image(1).open("r+b") as image:
-        image.seek(BAD)
-        image.write(bytes(4096))
-    spoil(gate)
-    gate.start()
-    assert gate.mirror.owed.offsets == [BAD]
-    write(gate, b"x", GOOD, flush=True)
-    assert (gate.state_directory / OWED_FILE).exists()
-
-
-def cut_power(gate: InProcessGate) -> None:
-    gate.die()
-    gate.storages.lose_cache(gate.image(1), random.Random(1))
-    gate.lose_memory()
 
 
 def use_policy(gate: InProcessGate, policy: JournalFailurePolicy) -> None:
@@ -245,27 +215,17 @@ def test_two_flushes_at_once_leave_the_newer_file(
     with pytest.raises(HoldExpired):
         write(gate, b"1", BAD)  # once more, in vain
     gate.mirror.hold.set_timeout(60.0)
-    (gate.state_directory / OWED_FILE).unlink()  # so that it is to be saved again
-    gate.mirror.repaying._saved._contents = {}
-    inside, go_on = threading.Event(), threading.Event()
-    really = owed_file.replace_durably
-
-    def slow(path: Path, contents: str) -> None:
-        inside.set()
-        go_on.wait(10)
-        really(path, contents)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(owed_file, "replace_durably", slow)
+    lose_saved(gate)
+    with slow_saving(monkeypatch) as slow:
         first = threading.Thread(target=lambda: gate.run(gate.mirror.flush))
         first.start()
-        assert inside.wait(10)
+        assert slow.inside.wait(10)
         gate.storages.not_writable.clear()
         second = threading.Thread(target=lambda: write(gate, b"2", BAD, flush=True))
         second.start()
         second.join(0.2)
         assert second.is_alive()
-        go_on.set()
+        slow.go_on.set()
         first.join()
         second.join()
     cut_power(gate)
@@ -391,30 +351,23 @@ def test_flushes_wait_for_the_state_directory_while_something_is_owed(
     """Up to their deadline; one thread hangs there, and no more."""
     owing(gate)
     gate.mirror.hold.set_timeout(0.3)
-    (gate.state_directory / OWED_FILE).unlink()  # so that it is to be saved again
-    gate.mirror.repaying._saved._contents = {}
-    answers, mirror = threading.Event(), gate.mirror
-    really = owed_file.replace_durably
-
-    def slow(path: Path, contents: str) -> None:
-        answers.wait(60)
-        really(path, contents)
-
-    monkeypatch.setattr(owed_file, "replace_durably", slow)
-    first = LegTask(mirror.hands, mirror.flush)
-    first.join(0.2)
-    assert first.is_alive(), "it is inside"
-    for hand in mirror.hands.all():
-        if hand.give_up(monotonic_ns(), inside=STATE_DIRECTORY):
-            mirror.give_up(hand, STATE_DIRECTORY, 1.0)
-    assert mirror.log.active
-    for _ in range(3):
-        with pytest.raises(HoldExpired):
-            gate.run(mirror.flush)
-    answers.set()
-    first.join()
-    gate.mirror.hold.set_timeout(60.0)
-    gate.run(mirror.flush)
+    lose_saved(gate)
+    mirror = gate.mirror
+    with slow_saving(monkeypatch) as slow:
+        first = LegTask(mirror.hands, mirror.flush)
+        first.join(0.2)
+        assert first.is_alive(), "it is inside"
+        for hand in mirror.hands.all():
+            if hand.give_up(monotonic_ns(), inside=STATE_DIRECTORY):
+                mirror.give_up(hand, STATE_DIRECTORY, 1.0)
+        assert mirror.log.active
+        for _ in range(3):
+            with pytest.raises(HoldExpired):
+                gate.run(mirror.flush)
+        slow.go_on.set()
+        first.join()
+        gate.mirror.hold.set_timeout(60.0)
+        gate.run(mirror.flush)
     cut_power(gate)
     gate.start()
     assert read(gate, BAD) == b"1"

@@ -15,27 +15,28 @@ from time import monotonic_ns
 import pytest
 
 from holdfast.errors import NoSource
-from holdfast.gate.data import owed_file
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.owed_file import FILE_NAME as OWED_FILE
 from holdfast.gate.data.task import LegTask
+from holdfast.gate.log.ring_layout import BEGIN
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.gate.members.epoch_memory import STATE as STATE_DIRECTORY
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
 from tests.unit.gate.blocks import block_of, read, write
-from tests.unit.gate.data.test_ring_attacked import (
+from tests.unit.gate.data.test_ring_attacked import leave_old_journal, use_policy
+from tests.unit.gate.gate_in_process import InProcessGate, KilledError
+from tests.unit.gate.owing import (
     BAD,
     GOOD,
     SIZE,
     cut_power,
-    leave_old_journal,
+    lose_saved,
+    owe_more,
     owing,
-    spoil,
-    use_policy,
+    slow_saving,
 )
-from tests.unit.gate.gate_in_process import InProcessGate, KilledError
 from tests.waiting import wait_until
 
 
@@ -46,7 +47,7 @@ def gate(tmp_path: Path) -> Iterator[InProcessGate]:
     yield gate
     gate.storages.bad_places.clear()
     gate.storages.not_writable.clear()
-    gate.mirror.log._ring.cells[7] = gate.mirror.log._ring.end  # lets whoever is stuck go
+    gate.mirror.log._ring.cells[BEGIN] = gate.mirror.log._ring.end  # lets whoever is stuck go
     with suppress(BaseException):
         gate.die()
 
@@ -240,32 +241,12 @@ def test_owed_grows_while_a_flush_saves_it(
     second = BAD + 8 * 4096
     owing(gate)
     write(gate, b"2", second)  # answered, not flushed
-    (gate.state_directory / OWED_FILE).unlink()
-    gate.mirror.repaying._saved._contents = {}
-    inside, go_on = threading.Event(), threading.Event()
-    really = owed_file.replace_durably
-
-    def slow(path: Path, contents: str) -> None:
-        inside.set()
-        go_on.wait(20)
-        really(path, contents)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(owed_file, "replace_durably", slow)
+    lose_saved(gate)
+    with slow_saving(monkeypatch) as slow:
         flushing = LegTask(gate.mirror.hands, gate.mirror.flush)
-        assert inside.wait(10)
-        entry = gate.mirror.roster.configuration.legs[0]
-        gate.mirror.roster.fail(gate.mirror.roster.readers[0], "a test")
-        for leg in gate.mirror.roster.take_retired():
-            leg.close()
-        gate.storages.lose_cache(gate.image(1), random.Random(1))
-        with gate.image(1).open("r+b") as image:
-            image.seek(second)
-            image.write(bytes(4096))
-        spoil(gate, second)
-        gate.bring_back(entry)
-        assert gate.mirror.owed.offsets == [BAD, second]
-        go_on.set()
+        assert slow.inside.wait(10)
+        owe_more(gate, second)
+        slow.go_on.set()
         flushing.result(20)
     cut_power(gate)
     gate.start()
@@ -427,17 +408,7 @@ def test_owed_grows_while_it_is_carried(gate: InProcessGate) -> None:
     recording = LegTask(mirror.hands, lambda hand: mirror.journalling.record(hand, flush=True))
     recording.join(0.3)
     assert recording.is_alive()
-    entry = mirror.roster.configuration.legs[0]
-    mirror.roster.fail(mirror.roster.readers[0], "a test")
-    for leg in mirror.roster.take_retired():
-        leg.close()
-    gate.storages.lose_cache(gate.image(1), random.Random(1))
-    with gate.image(1).open("r+b") as image:
-        image.seek(second)
-        image.write(bytes(4096))
-    spoil(gate, second)
-    gate.bring_back(entry)
-    assert mirror.owed.offsets == [BAD, second]
+    owe_more(gate, second)
     mirror.ranges.leave(other)
     mirror.hands.put_back(other)
     recording.result(20)
