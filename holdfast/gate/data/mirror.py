@@ -215,11 +215,11 @@ class Mirror:
         self.ranges.enter(hand, offset, length)
         try:
             while not answered:
-                what = length if view is None else view
                 try:
                     self.store(hand, offset, length, view, keep_allocated, since_ns, kind)
                 except BadPlaceError as bad:
                     if self.owed.touches(offset, length):
+                        what = length if view is None else view
                         self.repaying.written_again(hand, bad.leg, offset, what)
                     self.log.done(hand)  # not to keep the journal from being emptied meanwhile
                     self.places.wait(hand, bad, since_ns)
@@ -247,7 +247,7 @@ class Mirror:
         `kind`: it is kept in the log first, as that.
         """
         write = Waiting()
-        logged = kind is None
+        logged = False
         note_written(self.cells)
         try:
             while True:
@@ -273,9 +273,8 @@ class Mirror:
                         hand.leave()
                         if error.errno in NO_SPACE:
                             full = True
-                            if kind is not None:  # not to keep the log from being emptied meanwhile
-                                self.log.done(hand)
-                                logged = False
+                            self.log.done(hand)  # not to keep it from being emptied meanwhile
+                            logged = False
                             self.room.wait(leg, write, since_ns)
                         else:
                             self._write_failed(hand, leg, error, offset, length)

@@ -34,8 +34,6 @@ JOURNAL = 1 << 32
 class Unflushed:
     """The ring of one gate. `on_failure` is told once, when it can keep no more."""
 
-    mode = "unflushed"
-
     def __init__(
         self,
         path: Path,
@@ -71,14 +69,12 @@ class Unflushed:
     def started(self, hand: Hand) -> None:
         """Files that were of no use are removed."""
         if self._files is None:
-            hand.enter(JOURNAL)
             try:
-                self._remove_files()
+                with hand.inside(JOURNAL):
+                    self._remove_files()
             except OSError as error:
-                hand.leave()
                 self.fail(f"what an earlier version left cannot be removed: {error.strerror}")
                 return
-            hand.leave()
         self._ring.in_use()
 
     def goes_on(self) -> None:
@@ -173,14 +169,12 @@ class Unflushed:
     def trim(self, hand: Hand, position: int) -> None:
         """Up to that record; files as a whole."""
         if self._files is not None and position >= self._ring.files_end:
-            hand.enter(JOURNAL)
             try:
-                self._remove_files()
+                with hand.inside(JOURNAL):
+                    self._remove_files()
             except OSError as error:
-                hand.leave()
                 self.fail(f"trim: {error.strerror}")
                 return
-            hand.leave()
         self._ring.trim(position)
 
     def keeps_before(self, position: int) -> bool:
@@ -189,16 +183,13 @@ class Unflushed:
 
     def begin_anew(self, hand: Hand, above: int) -> None:
         """A new ring, then no files."""
-        hand.enter(JOURNAL)
         self.continues = False
         try:
-            self._ring.begin_anew(above + PAGE_BYTES)
-            self._remove_files()
+            with hand.inside(JOURNAL):
+                self._ring.begin_anew(above + PAGE_BYTES)
+                self._remove_files()
         except OSError as error:
-            hand.leave()
             self.fail(f"it cannot begin anew: {error.strerror}")
-        else:
-            hand.leave()
 
     def replay(
         self,

@@ -18,7 +18,6 @@ from holdfast.gate.runtime.claims import Hand
 class WriteLog(Protocol):
     """Writes in the order in which overlapping ones reach the legs."""
 
-    mode: str
     active: bool
     """Whether it keeps what is appended: not where nothing is kept, nor once it has failed."""
 
@@ -134,7 +133,6 @@ class WriteLog(Protocol):
 class Unjournalled:
     """Nothing is kept: a leg that comes back must have kept its own promises."""
 
-    mode = "none"
     active = False
     continues = True
     kept = None

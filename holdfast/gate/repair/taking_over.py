@@ -7,13 +7,15 @@ is in the log; where that is gone, the legs are flushed before anybody is served
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed, Superseded
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.repaying import remembered_since
 from holdfast.gate.data.task import LegTask
+from holdfast.gate.data.write_log import WriteLog
+from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.opening import FIRST, Opened, Predecessor, open_members
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.settling_apart import settle_apart
@@ -68,10 +70,15 @@ def _saved_by_predecessor(recovery: Recovery, owners: Collection[str]) -> Mappin
         return {}
 
 
+def _is_lost(log: WriteLog) -> bool:
+    """Whether what the predecessor kept is gone."""
+    return log.active and not log.continues and not log.has_files
+
+
 def _give_up_lost_log(recovery: Recovery) -> None:
     """No leg is there that could be flushed: the log goes on from nothing at the next takeover."""
     log = recovery.mirror.log
-    if log.active and not log.continues and not log.has_files:
+    if _is_lost(log):
         log.fail("what was kept is gone")
 
 
@@ -79,17 +86,29 @@ def _begin_log_anew(recovery: Recovery, hand: Hand, above: int) -> None:
     """The log of the predecessor is gone, and what it had that no leg has flushed: flush it now."""
     mirror = recovery.mirror
     for leg in recovery.roster.readers:
-        hand.enter(leg.number)
         try:
-            leg.flush()
+            with hand.inside(leg.number):
+                leg.flush()
         except OSError as error:
-            hand.leave()
             recovery.roster.fail(leg, f"takeover: flush: {error.strerror}")
-        else:
-            hand.leave()
     mirror.journalling.begin_at_takeover(hand, above)
     if mirror.owed:
         mirror.repaying.carry(hand)
+
+
+def _go_on_with_log(recovery: Recovery, hand: Hand, superblocks: Sequence[Superblock]) -> None:
+    """Whatever the predecessor kept is here, or on the legs, before anybody is served."""
+    roster, mirror = recovery.roster, recovery.mirror
+    _find_owed(recovery, hand, {superblock.owner for superblock in superblocks})
+    if _is_lost(mirror.log):
+        above = max((superblock.position for superblock in superblocks), default=0)
+        _begin_log_anew(recovery, hand, max(above, roster.configuration.recorded_position))
+    _settle(recovery)
+    if not roster.unsettled:
+        mirror.log.goes_on()
+    if mirror.owed:
+        with suppress(DeadlinePassed, HoldExpired):  # upkeep tries again
+            LegTask(mirror.hands, mirror.repaying.pay).result_unless_given_up()
 
 
 def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
@@ -166,18 +185,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
         return
     roster.exclude_absent()
     roster.rise_above_unfinished()
-    superblocks = [found for _, found in opened.values() if found]
-    _find_owed(recovery, hand, {superblock.owner for superblock in superblocks})
-    log = mirror.log
-    if log.active and not log.continues and not log.has_files:
-        above = max((superblock.position for superblock in superblocks), default=0)
-        _begin_log_anew(recovery, hand, max(above, roster.configuration.recorded_position))
-    _settle(recovery)
-    if not roster.unsettled:
-        log.goes_on()
-    if mirror.owed:
-        with suppress(DeadlinePassed, HoldExpired):  # upkeep tries again
-            LegTask(mirror.hands, mirror.repaying.pay).result_unless_given_up()
+    _go_on_with_log(recovery, hand, [found for _, found in opened.values() if found])
     if mirror.cells[EQUALISING]:
         equalise(recovery)
     for entry in usable:
