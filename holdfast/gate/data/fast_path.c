@@ -80,6 +80,31 @@ static uint64_t clock_ns(clockid_t clock)
 
 static uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 
+/* ---- what several threads take turns at -------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    pthread_mutex_t mutex;
+} Locked;
+
+static PyObject *locked_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
+{
+    (void)arguments, (void)named;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Locked *locked = (Locked *)allocate(type, 0);
+    if (locked)
+        pthread_mutex_init(&locked->mutex, NULL);
+    return (PyObject *)locked;
+}
+
+static void locked_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    pthread_mutex_destroy(&((Locked *)self)->mutex);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
 /* ---- ranges: see data/ranges.py --------------------------------------------------------------- */
 
 enum { SLOTS = 62 };
@@ -90,8 +115,7 @@ struct range {
 };
 
 typedef struct {
-    PyObject_HEAD
-    pthread_mutex_t mutex;
+    Locked locked;
     bool waiting; /* somebody was refused since the last time that anybody left */
     struct range held[SLOTS];
 } Ranges;
@@ -100,7 +124,7 @@ static bool ranges_take(Ranges *ranges, unsigned slot, uint64_t holder, uint64_t
                         uint64_t end)
 {
     bool is_free = true;
-    pthread_mutex_lock(&ranges->mutex);
+    pthread_mutex_lock(&ranges->locked.mutex);
     for (unsigned each = 0; each < SLOTS && is_free; each++)
         is_free = !ranges->held[each].holder || ranges->held[each].start >= end
                   || ranges->held[each].end <= start;
@@ -111,7 +135,7 @@ static bool ranges_take(Ranges *ranges, unsigned slot, uint64_t holder, uint64_t
     } else {
         ranges->waiting = true;
     }
-    pthread_mutex_unlock(&ranges->mutex);
+    pthread_mutex_unlock(&ranges->locked.mutex);
     return is_free;
 }
 
@@ -119,13 +143,13 @@ static bool ranges_take(Ranges *ranges, unsigned slot, uint64_t holder, uint64_t
 static bool ranges_leave(Ranges *ranges, unsigned slot, uint64_t holder)
 {
     bool wake = false;
-    pthread_mutex_lock(&ranges->mutex);
+    pthread_mutex_lock(&ranges->locked.mutex);
     if (ranges->held[slot].holder == holder) {
         ranges->held[slot].holder = 0;
         wake = ranges->waiting;
         ranges->waiting = false;
     }
-    pthread_mutex_unlock(&ranges->mutex);
+    pthread_mutex_unlock(&ranges->locked.mutex);
     return wake;
 }
 
@@ -136,10 +160,7 @@ enum { DEAD = 2 }; /* in STATE: no room is given out any more */
 enum { POSITION, BYTES, KIND, OFFSET, LENGTH, TIME };
 enum { UNIT_BYTES = 64, DATA = 1 };
 
-typedef struct {
-    PyObject_HEAD
-    pthread_mutex_t mutex;
-} Reserver;
+typedef Locked Reserver;
 
 struct ring {
     uint64_t *cells; /* NULL: there is none */
@@ -690,24 +711,6 @@ static PyObject *python_fence(PyObject *module, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
-static PyObject *ranges_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
-{
-    (void)arguments, (void)named;
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    Ranges *ranges = (Ranges *)allocate(type, 0);
-    if (ranges)
-        pthread_mutex_init(&ranges->mutex, NULL);
-    return (PyObject *)ranges;
-}
-
-static void ranges_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    pthread_mutex_destroy(&((Ranges *)self)->mutex);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-    Py_DECREF(type);
-}
-
 static PyObject *ranges_python_take(PyObject *self, PyObject *arguments)
 {
     unsigned slot;
@@ -735,9 +738,9 @@ static PyObject *ranges_python_held(PyObject *self, PyObject *nothing)
     (void)nothing;
     Ranges *ranges = (Ranges *)self;
     struct range held[SLOTS]; /* a copy: Python is not to be called while others wait */
-    pthread_mutex_lock(&ranges->mutex);
+    pthread_mutex_lock(&ranges->locked.mutex);
     memcpy(held, ranges->held, sizeof held);
-    pthread_mutex_unlock(&ranges->mutex);
+    pthread_mutex_unlock(&ranges->locked.mutex);
     PyObject *found = PyList_New(0);
     for (unsigned each = 0; found && each < SLOTS; each++) {
         if (!held[each].holder)
@@ -760,8 +763,8 @@ static PyMethodDef ranges_methods[] = {
 };
 
 static PyType_Slot ranges_slots[] = {
-    {Py_tp_new, (void *)ranges_new},
-    {Py_tp_dealloc, (void *)ranges_dealloc},
+    {Py_tp_new, (void *)locked_new},
+    {Py_tp_dealloc, (void *)locked_dealloc},
     {Py_tp_methods, ranges_methods},
     {0, NULL},
 };
@@ -769,24 +772,6 @@ static PyType_Slot ranges_slots[] = {
 static PyType_Spec ranges_spec = {
     "holdfast.gate.data._fast_path.HeldRanges", sizeof(Ranges), 0, Py_TPFLAGS_DEFAULT, ranges_slots,
 };
-
-static PyObject *reserver_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
-{
-    (void)arguments, (void)named;
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    Reserver *reserver = (Reserver *)allocate(type, 0);
-    if (reserver)
-        pthread_mutex_init(&reserver->mutex, NULL);
-    return (PyObject *)reserver;
-}
-
-static void reserver_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    pthread_mutex_destroy(&((Reserver *)self)->mutex);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-    Py_DECREF(type);
-}
 
 static PyObject *reserver_reserve(PyObject *self, PyObject *arguments)
 {
@@ -838,8 +823,8 @@ static PyMethodDef reserver_methods[] = {
 };
 
 static PyType_Slot reserver_slots[] = {
-    {Py_tp_new, (void *)reserver_new},
-    {Py_tp_dealloc, (void *)reserver_dealloc},
+    {Py_tp_new, (void *)locked_new},
+    {Py_tp_dealloc, (void *)locked_dealloc},
     {Py_tp_methods, reserver_methods},
     {0, NULL},
 };
