@@ -233,9 +233,13 @@ class Control:
         number, roster = entry.number, self._roster
         resync = self._recovery.resyncs.get(number)
         state = entry.state
-        if state in (LegState.IN_SYNC, LegState.RESYNCING) and number not in roster.present:
-            state = LegState.FAILED  # away: the last one, or one that a takeover did not find
         reason = entry.reason
+        if number not in roster.present and (
+            state is LegState.IN_SYNC or (state is LegState.RESYNCING and reason)
+        ):
+            # Away: the last one, or one that a takeover did not find. One to be filled that nobody
+            # has looked at yet is none of these: the next probe says what it is.
+            state = LegState.FAILED
         if state is LegState.IN_SYNC:
             reason = self._mirror.owed.words or reason
         nameless = roster.nameless.get(number, "")
