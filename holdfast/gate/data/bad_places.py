@@ -9,7 +9,6 @@ it was about.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic_ns
 
 from holdfast.gate.data.hold import Hold, HoldExpired
@@ -50,11 +49,6 @@ class BadPlaces:
         self._hold = hold
         self._incidents = incidents
         self._waiting: dict[Hand, Incident] = {}
-        # Set by the server and by the recovery, which are made of a mirror that has this already.
-        self.relieve: Callable[[Hand], None] = lambda hand: None
-        """Gives the waiting thread's work to another."""
-        self.filled: Callable[[int, int], list[Leg]] = lambda offset, length: []
-        """Legs that are being filled, and have that range."""
 
     def is_one(self, hand: Hand, leg: Leg, error: OSError, offset: int, length: int) -> bool:
         """Whether the leg reads at other places: then it is not lost. Raises GivenUp."""
@@ -99,7 +93,7 @@ class BadPlaces:
             return
         if not incident.steps:
             incident.step(bad.what, "this request waits")
-            self.relieve(hand)
+            hand.be_relieved()
         self._hold.wait_for_place(since_ns, RETRY_SECONDS)
 
     def over(self, hand: Hand, *, answered: bool) -> None:
@@ -132,7 +126,9 @@ class BadPlaces:
         if entered:
             self._ranges.enter(hand, offset, len(view))
         try:
-            for other in (*self._roster.readers, *self.filled(offset, len(view))):
+            readers, writers = self._roster.readers, self._roster.writers
+            filled = [leg for leg in writers if leg not in readers and leg.has(offset, len(view))]
+            for other in (*readers, *filled):
                 if other is bad.leg:
                     continue
                 hand.enter(other.number)

@@ -47,7 +47,6 @@ class Server:
         self.stopped = threading.Event()
         self.threads: dict[Hand, ServingThread] = {}
         """One that was given up stays until `replace` takes it out: it has the request."""
-        mirror.places.relieve = self.relieve
 
     def start(self) -> None:
         """Start serving."""
@@ -56,7 +55,7 @@ class Server:
 
     def add_thread(self, predecessor: ServingThread | None) -> None:
         """One more thread; with a predecessor, it first carries out what that one has in hand."""
-        thread = ServingThread(self, self.mirror.hands.take(), predecessor)
+        thread = ServingThread(self, self.mirror.hands.take(self.relieve), predecessor)
         self.threads[thread.hand] = thread
         thread.start()
 
@@ -91,7 +90,6 @@ class ServingThread(threading.Thread):
         super().__init__(name=f"serve-{hand.slot}", daemon=True)
         self.server = server
         self.hand = hand
-        hand.serving = True
         self.working = False
         self.compiled = False
         """Compiled code serves: whether it has a request in hand is told by the shared page."""

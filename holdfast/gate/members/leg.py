@@ -19,6 +19,7 @@ from holdfast.errors import ContainerFailed, TooSmall
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.superblock import (
     PAGE_BYTES,
+    REGION_BYTES,
     SLOT_BYTES,
     Superblock,
     bitmap_bytes,
@@ -55,6 +56,8 @@ class Leg:
     sequence: int
     taken: bool = False
     """The roster took it in, which ends it from then on: other threads may know it."""
+    missing: set[int] | None = field(default=None, repr=False, compare=False)
+    """Regions that it lacks while it is being filled; None: nobody has said which."""
     _slot: mmap.mmap = field(
         default_factory=lambda: aligned_buffer(SLOT_BYTES), repr=False, compare=False
     )
@@ -89,6 +92,12 @@ class Leg:
     def identity(self) -> int:
         """Tells this container from another one of the same name, on this host since its boot."""
         return self.device.identity
+
+    def has(self, offset: int, length: int) -> bool:
+        """Whether it has that range although it is being filled: copied, or never lacking, and
+        written to ever since. Does not touch it; any thread may ask."""
+        regions = range(offset // REGION_BYTES, (offset + length - 1) // REGION_BYTES + 1)
+        return self.missing is not None and self.missing.isdisjoint(regions)
 
     def zero(self, offset: int, length: int, *, keep_allocated: bool) -> int:
         """Make the beginning of the range read as zeros; how much of it (see `zero_all`)."""

@@ -44,7 +44,6 @@ class Recovery:
         self._returning: dict[int, LegTask[None]] = {}
         self.changing = threading.Lock()
         """One change of membership at a time."""
-        mirror.places.filled = self._filled
 
     # --- the main loop's part -------------------------------------------------------------------
 
@@ -102,11 +101,6 @@ class Recovery:
             )
         else:  # the keeper has it still; closing may hang where its storage does
             threading.Thread(target=close_quietly, args=(descriptor,), daemon=True).start()
-
-    def _filled(self, offset: int, length: int) -> list[Leg]:
-        """Legs that are being filled, and have that range. Any thread may ask."""
-        resyncs = list(self.resyncs.values())
-        return [resync.leg for resync in resyncs if resync.has_filled(offset, length)]
 
     def _tend_resyncs(self) -> None:
         for number, resync in list(self.resyncs.items()):

@@ -54,8 +54,8 @@ class Resync(threading.Thread):
         self.total = len(regions)
         self.whole = whole
         """All regions before these are copied already: what is left is worth remembering."""
-        self.missing = set(regions)
-        """Regions that the leg lacks still."""
+        self.missing = leg.missing = set(regions)
+        """Regions that the leg lacks still; others read the rest of it (`Leg.has`)."""
         self.unreadable: set[int] = set()
         """Regions in which the source has a bad place."""
         self.stopping = threading.Event()
@@ -70,12 +70,6 @@ class Resync(threading.Thread):
     def at_work(self) -> bool:
         """Whether anything is to be expected of it: a thread that was given up does no more."""
         return self.is_alive() and not self.hand.given_up
-
-    def has_filled(self, offset: int, length: int) -> bool:
-        """Whether the leg has that range: copied, or never lacking, and written to ever since."""
-        regions = range(offset // REGION_BYTES, (offset + length - 1) // REGION_BYTES + 1)
-        present = self.mirror.roster.present.get(self.leg.number) is self.leg
-        return present and self.missing.isdisjoint(regions)
 
     def stop(self) -> None:
         """Have it end, and wait until it does nothing any more: as long as a leg may hang."""

@@ -40,7 +40,14 @@ class GivenUp(BaseException):
 class Hand:
     """One thread's place in the shared page, and its claim on the work in hand."""
 
-    def __init__(self, cells: memoryview, slot: int, number: int, take: Take) -> None:
+    def __init__(
+        self,
+        cells: memoryview,
+        slot: int,
+        number: int,
+        take: Take,
+        relieve: Callable[[Hand], None] | None,
+    ) -> None:
         self.slot = slot
         self.number = number
         """Of all hands of a worker no other ever has it."""
@@ -48,10 +55,9 @@ class Hand:
         self.claim = threading.Lock()
         self.given_up = False
         self._take = take
+        self._relieve = relieve
         self.locks: list[threading.Lock] = []
         self.stuck_in = 0
-        self.serving = False
-        """Belongs to a serving thread: it knows a leg only while it has a request in hand."""
         self.busy_since = 0
         """When the request was read that was taken from it."""
         self.refusal: tuple[object, OSError] | None = None
@@ -69,6 +75,16 @@ class Hand:
         if self.refusal is not None and self.refusal[0] is leg:
             (_, error), self.refusal = self.refusal, None
             raise error
+
+    @property
+    def serving(self) -> bool:
+        """Belongs to a serving thread: it knows a leg only while it has a request in hand."""
+        return self._relieve is not None
+
+    def be_relieved(self) -> None:
+        """This thread will wait for long, with its request: another one serves meanwhile."""
+        if self._relieve is not None:
+            self._relieve(self)
 
     @property
     def entered_ns(self) -> int:
@@ -142,13 +158,16 @@ class Hands:
                 cells[slot_offset(slot) + cell] = 0
         self._hands: dict[int, Hand] = {}
 
-    def take(self) -> Hand:
-        """A hand on a free slot. Raises RuntimeError when hung threads have all of them."""
+    def take(self, relieve: Callable[[Hand], None] | None = None) -> Hand:
+        """A hand on a free slot. Raises RuntimeError when hung threads have all of them.
+
+        `relieve`: of a serving thread, has another one serve in its place.
+        """
         with self._lock:
             slot = next((slot for slot in range(SLOTS) if slot not in self._hands), None)
             if slot is None:
                 raise RuntimeError(f"{SLOTS} threads hang or work at once")
-            hand = Hand(self._cells, slot, next(self._numbers), self._take)
+            hand = Hand(self._cells, slot, next(self._numbers), self._take, relieve)
             self._hands[slot] = hand
             return hand
 

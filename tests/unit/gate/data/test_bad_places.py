@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
@@ -47,35 +48,47 @@ def gates(tmp_path: Path) -> Iterator[Callable[[int], InProcessGate]]:
         gate.die()
 
 
-def reading(gate: InProcessGate) -> LegTask[None]:
-    view = block_of(b"?")
-    return LegTask(gate.mirror.hands, lambda hand: gate.mirror.read(hand, view, BAD))
+def reading(gate: InProcessGate, hand: Hand) -> None:
+    gate.mirror.read(hand, block_of(b"?"), BAD)
 
 
-def writing(gate: InProcessGate) -> LegTask[None]:
-    view = block_of(b"2")
-    return LegTask(gate.mirror.hands, lambda hand: gate.mirror.write(hand, view, BAD))
+def writing(gate: InProcessGate, hand: Hand) -> None:
+    gate.mirror.write(hand, block_of(b"2"), BAD)
 
 
-@pytest.mark.parametrize("begin", [reading, writing])
+def served(
+    gate: InProcessGate, ask: Callable[[InProcessGate, Hand], None], hand: Hand
+) -> Future[None]:
+    """The request, carried out by a thread that serves with this hand."""
+
+    def serve() -> None:
+        try:
+            ask(gate, hand)
+        finally:
+            gate.mirror.hands.put_back(hand)
+
+    return ThreadPoolExecutor(1).submit(serve)
+
+
+@pytest.mark.parametrize("ask", [reading, writing])
 def test_that_request_alone_fails_at_its_deadline(
-    gates: Callable[[int], InProcessGate], begin: Callable[[InProcessGate], LegTask[None]]
+    gates: Callable[[int], InProcessGate], ask: Callable[[InProcessGate, Hand], None]
 ) -> None:
     gate = gates(1)
     gate.storages.bad_places[1] = {BAD}
     gate.storages.not_writable.add((1, BAD))
     relieved: list[Hand] = []
-    gate.mirror.places.relieve = relieved.append
-    task = begin(gate)
+    hand = gate.mirror.hands.take(relieved.append)
+    task = served(gate, ask, hand)
     others = 0
-    while task.is_alive():
+    while not task.done():
         write(gate, b"x", GOOD, flush=True)
         assert read(gate, GOOD) == b"x"
         others += 1
     with pytest.raises(HoldExpired):
         task.result()
     assert others
-    assert relieved == [task.hand]
+    assert relieved == [hand]
     assert not gate.mirror.hold.storage_lost
     assert states(gate) == {1: "in-sync"}
     [incident] = [each for each in gate.mirror.incidents.open if each.strategy == "bad-place"]
@@ -91,8 +104,7 @@ def test_it_is_answered_when_the_place_works_again(
     gate.mirror.hold.set_timeout(60.0)
     gate.storages.bad_places[1] = {BAD}
     waits = threading.Event()
-    gate.mirror.places.relieve = lambda hand: waits.set()
-    task = reading(gate)
+    task = served(gate, reading, gate.mirror.hands.take(lambda hand: waits.set()))
     assert waits.wait(20)
     write(gate, b"3", BAD)  # the disk uses another sector for it
     task.result(20)
@@ -124,7 +136,7 @@ def test_one_that_cannot_be_rewritten_fails_its_leg(
 def test_the_same_place_bad_on_both(gates: Callable[[int], InProcessGate]) -> None:
     gate = gates(2)
     gate.storages.bad_places = {1: {BAD}, 2: {BAD}}
-    task = reading(gate)
+    task = LegTask(gate.mirror.hands, lambda hand: reading(gate, hand))
     with pytest.raises(HoldExpired):
         task.result(20)
     assert states(gate) == {1: "in-sync", 2: "in-sync"}
