@@ -1,5 +1,7 @@
 """The compiled part of the gate; the rest of the package is described in pyproject.toml."""
 
+from pathlib import Path
+
 from setuptools import Extension, setup
 
 setup(
@@ -7,6 +9,7 @@ setup(
         Extension(
             "holdfast.gate.data._fast_path",
             ["holdfast/gate/data/fast_path.c"],
+            depends=sorted(map(str, Path("holdfast/gate/data").glob("*.h"))),
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],
             py_limited_api=True,  # one build serves every Python from 3.11 on
             optional=True,  # without a compiler everything is done in Python

@@ -1,0 +1,146 @@
+/* One call of `serve`: what Python gives it, and how it goes into a leg and leaves it. */
+
+#pragma once
+
+#include "cells.h"
+#include "ranges.h"
+#include "ring.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+enum { MOST_LEGS = 16 };
+enum { TRUNCATED = 1 << 16 }; /* beside the numbers of errno: a leg is shorter than it was */
+
+enum result {
+    REQUEST,        /* a request is in the inbox, whole; nothing of it is done that matters */
+    FAILED,         /* the same, and one leg failed at it: its number and why */
+    FLUSH_FAILED,   /* the same, of a flush, which that leg must never be asked again */
+    ANSWERED,       /* a request is done; somebody is to be told */
+    GIVEN_UP,       /* the watchdog took the request */
+    RECEIVE_FAILED, /* nothing was received, and why */
+    ANSWER_FAILED,  /* a request is done; why it could not be answered */
+};
+
+struct leg {
+    uint64_t number;
+    uint64_t expected_bytes; /* its container was truncated when it is smaller */
+    int descriptor;
+    bool reads;          /* it is in sync */
+    bool watch_transfer; /* look for a truncation after each transfer */
+    bool watch_flush;
+};
+
+struct call {
+    int front;
+    unsigned slot;
+    unsigned legs;
+    bool writes;  /* every leg takes them from here, and a log from here, if there is one */
+    bool intents; /* regions need a durable bit before they are written */
+    unsigned region_shift;
+    uint64_t plan;
+    uint64_t holder;
+    uint64_t *cells; /* of the whole page */
+    uint64_t *mine;  /* of the slot */
+    uint8_t *header, *buffer;
+    size_t buffer_bytes;
+    uint8_t *durable, *touched;
+    uint64_t regions;
+    Ranges *ranges;
+    Reserver *reserver;
+    struct ring ring;
+    struct leg leg[MOST_LEGS];
+    /* what it comes back with */
+    uint64_t number;
+    int error;
+    bool wake; /* somebody waits for the range that was left */
+    bool ask;  /* room in the ring is to be asked for */
+    bool tell; /* the answer is to be noted, and the request counts as under way until then */
+};
+
+/* Whether everything is as it was when the caller made its plan. */
+static bool is_ordinary(const struct call *call)
+{
+    return get(&call->cells[PLAN]) == call->plan;
+}
+
+/* Say that this thread is about to touch a leg. False: it is not to be touched any more, as it may
+   have left, and been erased, since the request was begun. */
+static bool enter(struct call *call, const struct leg *leg)
+{
+    set(&call->mine[LEG_SINCE], now_ns());
+    set(&call->mine[LEG], leg->number);
+    return is_ordinary(call);
+}
+
+/* False: the watchdog was faster, and nothing may be touched any more. */
+static bool leave(struct call *call, const struct leg *leg)
+{
+    uint64_t inside = leg->number;
+    return __atomic_compare_exchange_n(&call->mine[LEG], &inside, 0, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+static int check_whole(const struct leg *leg)
+{
+    off_t size = lseek(leg->descriptor, 0, SEEK_END);
+    if (size < 0)
+        return errno;
+    return (uint64_t)size < leg->expected_bytes ? TRUNCATED : 0;
+}
+
+static int read_leg(const struct leg *leg, uint8_t *data, size_t length, uint64_t offset)
+{
+    ssize_t done;
+    do
+        done = pread(leg->descriptor, data, length, (off_t)offset);
+    while (done < 0 && errno == EINTR);
+    if (done < 0)
+        return errno;
+    if ((size_t)done != length)
+        return TRUNCATED;
+    return leg->watch_transfer ? check_whole(leg) : 0;
+}
+
+static int write_leg(const struct leg *leg, const uint8_t *data, size_t length, uint64_t offset)
+{
+    while (length) {
+        ssize_t done = pwrite(leg->descriptor, data, length, (off_t)offset);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return errno;
+        if (!done)
+            return EIO;
+        data += done;
+        offset += (uint64_t)done;
+        length -= (size_t)done;
+    }
+    return leg->watch_transfer ? check_whole(leg) : 0;
+}
+
+static int flush_leg(const struct leg *leg)
+{
+    int done;
+    do
+        done = fdatasync(leg->descriptor);
+    while (done < 0 && errno == EINTR);
+    if (done < 0)
+        return errno;
+    return leg->watch_flush ? check_whole(leg) : 0;
+}
+
+/* What became of a leg's work that ended with that error, 0: none. */
+static enum result after(struct call *call, const struct leg *leg, int error)
+{
+    if (!leave(call, leg))
+        return GIVEN_UP;
+    if (!error)
+        return ANSWERED;
+    call->number = leg->number;
+    call->error = error;
+    return FAILED;
+}
