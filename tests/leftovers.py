@@ -113,7 +113,8 @@ def _run(*command: str) -> int:
 
 def process_state(process_id: int) -> str:
     """The letter of /proc/PID/stat: R, S, D, T, Z …; raises OSError when it is gone."""
-    return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    told = Path(f"/proc/{process_id}/stat").read_text(errors="replace")
+    return told.rpartition(")")[2].split()[0]
 
 
 def _is_killed(process_id: int) -> bool:
