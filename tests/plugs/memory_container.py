@@ -27,6 +27,7 @@ class Medium:
         self.answers.set()
         self.hanging = threading.Semaphore(0)
         """Released by each transfer that begins to hang."""
+        self.flushes = 0
 
     def touch(self) -> None:
         """What each transfer does first."""
@@ -86,6 +87,7 @@ class MemoryDevice:
     def flush(self) -> None:
         self.medium.touch()
         self.check_whole()
+        self.medium.flushes += 1
 
     def next_data(self, offset: int, end: int) -> int:
         return offset

@@ -34,6 +34,9 @@ class BitmapOnLegs:
         self.lock = threading.Lock()
         self._given_up = 0
         """The epoch in which the last leg could not keep a page of the bitmap."""
+        self._wanted: dict[int, tuple[int, int]] = {}
+        """Offset and length of what is about to be written for the first time, by hand number."""
+        self._wanting = threading.Lock()
 
     @property
     def bitmap(self) -> Bitmap:
@@ -46,11 +49,30 @@ class BitmapOnLegs:
         renew_plan(self._cells)
 
     def intend(self, hand: Hand, offset: int, length: int) -> None:
-        """Make the bits of a range durable on every in-sync leg before its data is written."""
-        with hand.holding(self.lock):
-            pages = self.bitmap.mark(offset, length)
-            self._write(hand, set(pages), flush=True)
-            self.bitmap.confirm(offset, length)
+        """Make the bits of a range durable on every in-sync leg before its data is written.
+
+        Whoever has the lock does it for all who wait for it: they need not flush once more each.
+        """
+        with self._wanting:
+            self._wanted[hand.number] = offset, length
+        try:
+            with hand.holding(self.lock):
+                if not self.bitmap.is_durable(offset, length):
+                    self._make_wanted_durable(hand)
+        finally:
+            with self._wanting:
+                del self._wanted[hand.number]
+
+    def _make_wanted_durable(self, hand: Hand) -> None:
+        bitmap = self.bitmap
+        with self._wanting:
+            wanted = list(self._wanted.values())
+        pages: set[int] = set()
+        for offset, length in wanted:
+            pages.update(bitmap.mark(offset, length))
+        self._write(hand, pages, flush=True)
+        for offset, length in wanted:
+            bitmap.confirm(offset, length)
 
     def secure(self, hand: Hand) -> None:
         """Make every bit durable on the legs in sync."""

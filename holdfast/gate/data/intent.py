@@ -33,12 +33,13 @@ class Bitmap:
     def covers(self, offset: int, length: int) -> bool:
         """Note a write; whether all its regions have durable bits already."""
         first, last = offset >> REGION_SHIFT, (offset + length - 1) >> REGION_SHIFT
-        if first == last:
-            self.touched[first] = 2
-            return bool(self.durable[first])
-        count = last - first + 1
-        self.touched[first : last + 1] = b"\2" * count
-        return self.durable.count(1, first, last + 1) == count
+        self.touched[first : last + 1] = b"\2" * (last - first + 1)
+        return self.is_durable(offset, length)
+
+    def is_durable(self, offset: int, length: int) -> bool:
+        """Whether all regions of a byte range have durable bits."""
+        first, last = offset >> REGION_SHIFT, (offset + length - 1) >> REGION_SHIFT
+        return self.durable.count(1, first, last + 1) == last - first + 1
 
     def mark(self, offset: int, length: int) -> range:
         """Set the bits of a byte range in memory; the page numbers to be made durable."""
