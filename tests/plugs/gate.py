@@ -15,6 +15,11 @@ from holdfast.gate.data.task import LegTask
 from holdfast.gate.front.serving import Server
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry, keep_copy, load_running
 from holdfast.gate.members.provision import provision
+from holdfast.gate.processes.control.administrative_hold import AdministrativeHold
+from holdfast.gate.processes.control.verbs import Verbs
+from holdfast.gate.processes.control.view import GateView
+from holdfast.gate.repair.changes import Changes
+from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.start import start_first
 from holdfast.gate.repair.taking_over import take_over
@@ -69,6 +74,19 @@ class MemoryGate:
         self._new_worker()
         self.run(lambda hand: start_first(self.recovery, hand, force=False))
         self.server.start()
+
+    def verbs(self) -> Verbs:
+        """What answers an administrator."""
+        names = Names(self.mirror, lambda question: True)
+        return Verbs(
+            GateView(self.mirror, self.recovery.resyncs),
+            Changes(self.mirror, self.recovery),
+            names,
+            AdministrativeHold(
+                self.mirror.hold, self.incidents, self.server.idle, self.mirror.wake
+            ),
+            self.front,
+        )
 
     def url(self, number: int) -> str:
         """Where leg `number` is."""

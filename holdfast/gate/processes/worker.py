@@ -27,7 +27,10 @@ from holdfast.gate.front.serving import Server
 from holdfast.gate.members.configuration import keep_copy, load_running
 from holdfast.gate.members.retirement import Retirement
 from holdfast.gate.processes.channel import receive, send, wait
-from holdfast.gate.processes.control import Control
+from holdfast.gate.processes.control.administrative_hold import AdministrativeHold
+from holdfast.gate.processes.control.connections import Control
+from holdfast.gate.processes.control.verbs import Verbs
+from holdfast.gate.processes.control.view import GateView
 from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.keeper_watch import KeeperGuard
 from holdfast.gate.processes.name_watch import KEPT
@@ -116,8 +119,13 @@ class Worker:
         self.front = handover.front()
         self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(handover.cells))
         self.server = Server(self.front, self.mirror, self.end)
+        self.administrative_hold = AdministrativeHold(
+            self.mirror.hold, self.incidents, self.server.idle, self.wake
+        )
+        view = GateView(self.mirror, self.recovery.resyncs)
         self.control = Control(
-            self.mirror, self.recovery, self.changes, self.names, self.front, self.server
+            self.hands,
+            Verbs(view, self.changes, self.names, self.administrative_hold, self.front),
         )
         self.watchdog = Watchdog(self.mirror, self.hang_timeout_seconds, self._replace)
         self.scribe = threading.Thread()
@@ -293,7 +301,7 @@ class Worker:
                 if incident.strategy == "hold" and not incident.resolved_ns:
                     incident.resolve("deadline passed: requests got EIO")
         elif what == "released":
-            self.control.hold_ended("deadline passed")
+            self.administrative_hold.ended("deadline passed")
         deadline = self.mirror.hold.deadline_ns
         if not deadline or what == "expired":
             return 60.0

@@ -1,4 +1,4 @@
-"""Changes of membership and size on command: add, remove, replace, grow.
+"""What an administrator changes: add, remove, replace a leg, grow, configure, rehearse a fault.
 
 Each checks everything first and says why not; a container is created or erased only then. Runs as a
 LegTask, one change at a time.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from holdfast.containers import open_container
 from holdfast.errors import (
@@ -16,6 +17,7 @@ from holdfast.errors import (
     ContainerFailed,
     ForeignLeg,
     HoldfastError,
+    InvalidOption,
     InvalidSize,
     LastLeg,
     NoSource,
@@ -28,9 +30,10 @@ from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import Leg, open_leg
 from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.gate.repair.drill import FAULTS, DrilledDevice
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.runtime.claims import Hand
-from holdfast.gate.runtime.shared_page import LEG
+from holdfast.gate.runtime.shared_page import HOLD_TIMEOUT, LEG
 from holdfast.model.volume import LegState
 
 ELSEWHERE = (1 << 32) + 1
@@ -255,6 +258,42 @@ class Changes:
         except (HoldfastError, OSError) as error:
             incident = self.mirror.incidents.begin("replacement", f"spare {url}")
             incident.resolve(f"the spare cannot be used: {error}")
+
+    def configure(
+        self, hand: Hand, descriptor: dict[str, Any] | None, hold_timeout_seconds: float | None
+    ) -> None:
+        """Change what superblocks say of the volume, or the deadline of later holds. Durable.
+
+        None: that stays as it is. Raises NoSource when no leg can be told, StorageFailed,
+        Superseded.
+        """
+        mirror = self.mirror
+        asked = {"descriptor": descriptor, "hold_timeout_seconds": hold_timeout_seconds}
+        with hand.holding(self.recovery.changing):
+            self.roster.configure_as_told(
+                **{name: value for name, value in asked.items() if value is not None}
+            )
+            try:
+                mirror.settling.settle_or_raise(hand)
+            finally:  # it may have been taken back
+                seconds = self.roster.configuration.hold_timeout_seconds
+                mirror.hold.set_timeout(seconds)
+                mirror.cells[HOLD_TIMEOUT] = int(seconds * 1e9)
+
+    def rehearse(self, fault: str, name: str | None, seconds: float) -> int:
+        """Have a leg behave as broken for that time; its number. None: the one that is read.
+
+        Raises InvalidOption, NoSuchLeg.
+        """
+        if fault not in FAULTS:
+            raise InvalidOption(f"{fault!r} is no fault of a leg", f"Use {', '.join(FAULTS)}.")
+        readers = self.roster.readers
+        if name is None and not readers:
+            raise InvalidOption("no leg is in sync: there is nothing to rehearse")
+        number = self.find(name).number if name else readers[0].number
+        self.recovery.drills.start(number, seconds)
+        self.roster.filter(number, lambda device: DrilledDevice(device, fault, seconds))
+        return number
 
     def resize(self, hand: Hand, size_bytes: int) -> None:
         """Grow the volume: containers, tails, then the size that the kernel sees. Durable.

@@ -93,8 +93,9 @@ class Names:
             self._answered_round = self._round
             self._answered.notify_all()
 
-    def look_again(self, timeout_seconds: float) -> None:
-        """Wait, at most so long, for a look that begins after this call."""
+    def look_again(self) -> None:
+        """Wait for a look that begins after this call; at most twice the hang time-out."""
+        timeout_seconds = 2 * self._roster.configuration.hang_timeout_seconds
         with self._answered:
             wanted = self._round + 1
             self._due = 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.gate.outside.client import GateClient
-from holdfast.gate.processes.control import CONVERSATIONS
+from holdfast.gate.processes.control.connections import CONVERSATIONS
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING
 from tests.waiting import wait_until

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from holdfast.errors import InvalidOption
-from holdfast.gate.processes import request
-from holdfast.gate.processes.control import Control
-from holdfast.gate.processes.request import REQUEST_BYTES, VERBS, parse, read_line
+from holdfast.gate.processes.control import request
+from holdfast.gate.processes.control.request import REQUEST_BYTES, VERBS, parse, read_line
+from holdfast.gate.processes.control.verbs import Verbs
 
 
 def line(**values: object) -> bytes:
@@ -81,7 +81,7 @@ def test_what_nobody_should(sent: bytes) -> None:
 
 def test_every_verb_is_there() -> None:
     for verb in VERBS:
-        assert callable(getattr(Control, verb))
+        assert callable(getattr(Verbs, verb))
 
 
 def test_anything_is_refused_or_understood() -> None:

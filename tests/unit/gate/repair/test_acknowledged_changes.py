@@ -11,9 +11,6 @@ import pytest
 from holdfast.errors import DeadlinePassed, HoldfastError, LastLeg, StorageFailed
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.epoch_memory import STATE
-from holdfast.gate.processes.control import Control
-from holdfast.gate.repair.changes import Changes
-from holdfast.gate.repair.names import Names
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
 from tests.plugs.gate import BLOCK, MemoryGate, written_gate
@@ -31,13 +28,6 @@ def gate(tmp_path: Path) -> Iterator[MemoryGate]:
         yield gate
 
 
-def control(gate: MemoryGate) -> Control:
-    """What answers an administrator."""
-    names = Names(gate.mirror, lambda question: True)
-    changes = Changes(gate.mirror, gate.recovery)
-    return Control(gate.mirror, gate.recovery, changes, names, gate.front, gate.server)
-
-
 def url_of(gate: MemoryGate, number: int) -> str:
     return f"memory:/{gate.state_directory.name}/{number}"
 
@@ -45,18 +35,18 @@ def url_of(gate: MemoryGate, number: int) -> str:
 def add_spare(gate: MemoryGate) -> None:
     path = url_of(gate, 9).partition(":")[2]
     MEDIA[path] = Medium(len(gate.medium(1).content))
-    gate.run(lambda hand: control(gate).add_leg(hand, url_of(gate, 9), spare=True))
+    gate.run(lambda hand: gate.verbs().add_leg(hand, url_of(gate, 9), spare=True))
 
 
 def change(gate: MemoryGate, what: str) -> Change:
     """A change of that kind."""
     if what == "configure":
-        return lambda hand: control(gate).configure(hand, {"name": "new"}, 7.0)
+        return lambda hand: gate.verbs().configure(hand, {"name": "new"}, 7.0)
     if what == "remove spare":
-        return lambda hand: control(gate).remove_leg(hand, url_of(gate, 9))
+        return lambda hand: gate.verbs().remove_leg(hand, url_of(gate, 9))
     path = url_of(gate, 8).partition(":")[2]
     MEDIA.setdefault(path, Medium(len(gate.medium(1).content)))
-    return lambda hand: control(gate).add_leg(hand, url_of(gate, 8), spare=True)
+    return lambda hand: gate.verbs().add_leg(hand, url_of(gate, 8), spare=True)
 
 
 def is_made(gate: MemoryGate, what: str) -> bool:
@@ -163,7 +153,7 @@ def test_a_leg_is_let_go_of_whose_removal_is_given_up(tmp_path: Path) -> None:
     """The state directory hangs: the thread never comes back."""
     gate = MemoryGate(tmp_path, 2)
     gate.coordinator.answers.clear()
-    removal = LegTask(gate.mirror.hands, lambda hand: control(gate).remove_leg(hand, "1"))
+    removal = LegTask(gate.mirror.hands, lambda hand: gate.verbs().remove_leg(hand, "1"))
     assert gate.coordinator.hanging.acquire(timeout=20)
     gate.give_up_hanging(STATE)
     gate.coordinator.answers.set()

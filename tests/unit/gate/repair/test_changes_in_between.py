@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from holdfast.errors import InvalidOption
-from holdfast.gate.processes.request import parse
+from holdfast.gate.processes.control.request import parse
 from holdfast.gate.repair.changes import ELSEWHERE
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES

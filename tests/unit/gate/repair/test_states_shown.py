@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.processes.control import Control
-from holdfast.gate.repair.changes import Changes
-from holdfast.gate.repair.names import Names
+from holdfast.gate.processes.control.view import GateView
 from holdfast.model.volume import LegState
 from tests.plugs.gate import MemoryGate, written_gate
 
@@ -24,19 +22,9 @@ def gate(tmp_path: Path) -> Iterator[MemoryGate]:
 
 def shown(gate: MemoryGate, number: int) -> tuple[str, str]:
     """The state of a leg, and the reason."""
-    names = Names(gate.mirror, lambda question: True)
-    changes = Changes(gate.mirror, gate.recovery)
-    control = Control(gate.mirror, gate.recovery, changes, names, gate.front, gate.server)
-    found: dict[str, tuple[str, str]] = {}
-    gate.run(
-        lambda hand: found.update(
-            {
-                str(leg["number"]): (leg["state"], leg["reason"])
-                for leg in control.show(hand)["legs"]
-            }
-        )
-    )
-    return found[str(number)]
+    view = GateView(gate.mirror, gate.recovery.resyncs)
+    (leg,) = (each for each in view.everything()["legs"] if each["number"] == number)
+    return leg["state"], leg["reason"]
 
 
 def test_one_to_be_filled_has_not_failed_before_anybody_looked(gate: MemoryGate) -> None:
