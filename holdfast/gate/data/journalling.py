@@ -13,10 +13,10 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from holdfast.gate.data.hold import Hold
-from holdfast.gate.data.owed import Owed
-from holdfast.gate.data.repaying import Repaying
-from holdfast.gate.data.unflushed import JOURNAL, Unflushed
+from holdfast.gate.data.owing.owed import Owed
+from holdfast.gate.data.owing.repaying import Repaying
 from holdfast.gate.data.write_log import Unjournalled, WriteLog
+from holdfast.gate.data.write_log.unflushed import JOURNAL, Unflushed
 from holdfast.gate.log.ring import FILE_NAME
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.roster import Roster

@@ -20,14 +20,14 @@ from holdfast.gate.data.equalising import Equalising
 from holdfast.gate.data.hold import Hold
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.journalling import Journalling
-from holdfast.gate.data.owed import Owed
-from holdfast.gate.data.owed_file import OwedFile
+from holdfast.gate.data.owing.owed import Owed
+from holdfast.gate.data.owing.owed_file import OwedFile
+from holdfast.gate.data.owing.repaying import Repaying, Replay
 from holdfast.gate.data.ranges import Ranges
 from holdfast.gate.data.reflexes import Reflexes
-from holdfast.gate.data.repaying import Repaying, Replay
 from holdfast.gate.data.room import Room, Waiting
-from holdfast.gate.data.unflushed import JOURNAL
 from holdfast.gate.data.write_log import WriteLog
+from holdfast.gate.data.write_log.unflushed import JOURNAL
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.epoch_memory import STATE, EpochMemory

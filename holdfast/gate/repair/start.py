@@ -19,7 +19,7 @@ from holdfast.errors import (
 )
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.intent import Bitmap
-from holdfast.gate.data.owed import Owed
+from holdfast.gate.data.owing.owed import Owed
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import Leg

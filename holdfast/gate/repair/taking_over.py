@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed, Superseded
 from holdfast.gate.data.hold import HoldExpired
-from holdfast.gate.data.repaying import remembered_since
+from holdfast.gate.data.owing.repaying import remembered_since
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.write_log import WriteLog
 from holdfast.gate.members.superblock import Superblock

@@ -22,7 +22,7 @@ from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.journalling import FILES
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
-from holdfast.gate.data.unflushed import Unflushed
+from holdfast.gate.data.write_log.unflushed import Unflushed
 from holdfast.gate.log.ring import FILE_NAME
 from holdfast.gate.members.configuration import (
     GateConfiguration,

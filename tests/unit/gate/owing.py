@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.data import owed_file
-from holdfast.gate.data.owed_file import FILE_NAME
+from holdfast.gate.data.owing import owed_file
+from holdfast.gate.data.owing.owed_file import FILE_NAME
 from tests.unit.gate.blocks import write
 from tests.unit.gate.gate_in_process import InProcessGate
 

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.errors import StorageFailed
 from holdfast.gate.data.hold import HoldExpired
-from holdfast.gate.data.owed_file import FILE_NAME
+from holdfast.gate.data.owing.owed_file import FILE_NAME
 from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.gate.members.superblock import bitmap_offset
 from holdfast.model.volume import JournalMode

@@ -16,7 +16,7 @@ import pytest
 
 from holdfast.errors import NoSource
 from holdfast.gate.data.hold import HoldExpired
-from holdfast.gate.data.owed_file import FILE_NAME as OWED_FILE
+from holdfast.gate.data.owing.owed_file import FILE_NAME as OWED_FILE
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.log.ring_layout import BEGIN
 from holdfast.gate.log.segment import Kind

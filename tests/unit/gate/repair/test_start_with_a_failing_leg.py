@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.containers import Device
 from holdfast.errors import NoSource
-from holdfast.gate.data.unflushed import Unflushed
+from holdfast.gate.data.write_log.unflushed import Unflushed
 from holdfast.gate.members.leg import Leg
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import read, states, write

@@ -2,7 +2,7 @@
 
 Wraps the log ring for the data path: appends in the order in which overlapping writes reach the
 legs, knows from which position on a flush of the legs leaves work, and replays onto a leg that came
-back without its volatile cache. What each method promises is said by `write_log.WriteLog`.
+back without its volatile cache. What each method promises is said by WriteLog.
 Invariant: a write that is not in the ring is never answered before the legs say so durably
 (`position` moves past the ring's end), so that no later replay can undo it.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.gate.data.owed import MOST_UNITS
+from holdfast.gate.data.owing.owed import MOST_UNITS
 from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import OWED_FILE

@@ -1,4 +1,4 @@
-"""What the data path asks of a log of writes, and the logs there are: one for each journal mode.
+"""What the data path asks of a log of writes.
 
 A log that fails says so once, to `on_failure`, and is not active from then on: nothing is raised on
 the way of a request. Its storage may hang: whoever is inside says so (JOURNAL) and can be given up.
@@ -128,68 +128,3 @@ class WriteLog(Protocol):
     def close(self) -> None:
         """Let go of it; what was appended stays."""
         ...
-
-
-class Unjournalled:
-    """Nothing is kept: a leg that comes back must have kept its own promises."""
-
-    active = False
-    continues = True
-    kept = None
-    overfull = False
-    used_bytes = 0
-    position = 0
-    ring: Ring | None = None
-    has_files = False
-
-    def open(self, minimum_position: int) -> None:
-        pass
-
-    def started(self, hand: Hand) -> None:
-        pass
-
-    def goes_on(self) -> None:
-        pass
-
-    def ask_once(self) -> bool:
-        return False
-
-    def append(
-        self, hand: Hand, kind: Kind, offset: int, payload: memoryview | int, *, spare: bool = False
-    ) -> bool:
-        return True
-
-    def begun_at(self, hand: Hand) -> int:
-        return 0
-
-    def done(self, hand: Hand) -> None:
-        pass
-
-    def stable_position(self, recorded: int) -> int:
-        """Positions only tell copies of different age apart: each record of one is a new one."""
-        return recorded + 4096
-
-    def trim(self, hand: Hand, position: int) -> None:
-        pass
-
-    def keeps_before(self, position: int) -> bool:
-        return False
-
-    def begin_anew(self, hand: Hand, above: int) -> None:
-        pass
-
-    def replay(
-        self,
-        hand: Hand,
-        leg: Leg,
-        position: int,
-        note: Callable[[int, int], object],
-        failed: Callable[[Record, OSError], None],
-    ) -> int:
-        return 0
-
-    def fail(self, reason: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
