@@ -177,8 +177,10 @@ class Keeper:
         if missed is not None:  # whoever looks at storage may have stood still as well
             for each in work:
                 each.deadline += (missed[1] - missed[0]) / 1e9
-        self._look_for_moved(self.group.look())  # before anything here asks for memory
-        if self.watch is None or readable & watches or self._stands_still():
+        ended = self.watch is None or bool(readable & watches)
+        if not ended:  # of who ends no group is told: to move it is in vain, and takes ms in v1
+            self._look_for_moved(self.group.look())  # before anything here asks for memory
+        if ended or self._stands_still():
             cells = self.handover.cells
             if cells[shared_page.STOPPED] or not cells[shared_page.SERVING]:
                 return True  # ended on purpose, or never began: whoever started it was told
@@ -266,10 +268,10 @@ class Keeper:
                 renewed = lives(*shared_page.announced_renewal(cells))
                 cells[shared_page.WORKER_END] = Ending.RENEWED if renewed else Ending.DIED
         ending = Ending(cells[shared_page.WORKER_END]).words("worker")
-        _log.warning("%s: the next one takes over", ending)
         self.vain.wait()
         self.watching.rested(LONGEST_WAIT_SECONDS)
         self.start_worker()
+        _log.warning("%s: the next one takes over", ending)
         self._reap()
 
     def _reap(self) -> None:
