@@ -78,7 +78,7 @@ class FileGate(MemoryGate):
         wait_until(self.server.stopped.is_set)
         self.run(self.recovery.upkeep.close_cleanly)
         assert self.failure is None, self.failure
-        for leg in [*self.mirror.roster.present.values(), *self.mirror.roster.take_retired()]:
+        for leg in [*self.mirror.roster.present.values(), *self.mirror.roster.retired.take()]:
             leg.close()
             leg.forget()
         os.close(self.front.descriptor)

@@ -47,7 +47,7 @@ class FuseGate(FileGate):
         """Give up who is inside that leg, which fails, is closed, and forgotten when it may be."""
         stuck = self.inside(number)
         self.give_up_hanging(number)
-        retired = self.mirror.roster.take_retired()
+        retired = self.mirror.roster.retired.take()
         self.retirements += [Retirement(leg, self.mirror.hands) for leg in retired]
         for leg in retired:
             wait_until(lambda leg=leg: points_to_nothing(leg.device.descriptor))  # type: ignore[misc]

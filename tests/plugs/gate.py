@@ -117,7 +117,7 @@ class MemoryGate:
 
     def bring_back(self, number: int) -> None:
         """The leg's storage is there again, and those that failed were let go of."""
-        for leg in self.mirror.roster.take_retired():
+        for leg in self.mirror.roster.retired.take():
             leg.close()
         entry = self.mirror.roster.entry(number)
         self.run(lambda hand: self.recovery.bring_back(hand, entry))
@@ -126,7 +126,7 @@ class MemoryGate:
         """Nothing that this worker still says arrives; the next one takes over."""
         self.front.dead = True
         self.kernel.waiting.put(None)
-        for leg in [*self.mirror.roster.present.values(), *self.mirror.roster.take_retired()]:
+        for leg in [*self.mirror.roster.present.values(), *self.mirror.roster.retired.take()]:
             leg.device.release()
         self._new_worker()
         while self.kernel.waiting.qsize():

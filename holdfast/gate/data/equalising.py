@@ -14,6 +14,7 @@ from time import monotonic, monotonic_ns
 
 from holdfast.gate.data.bad_places import BadPlaceError
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.reading import Reading
 from holdfast.gate.data.reflexes import Reflexes
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.leg import Leg, zero_all
@@ -37,10 +38,10 @@ class Equalising:
         ranges: Ranges,
         reflexes: Reflexes,
         unit_bytes: int,
-        read: Callable[[Hand, memoryview, int, int], None],
+        reading: Reading,
         wake: Callable[[], None],
     ) -> None:
-        """`unit_bytes`: the smallest place that can be bad. `read`: as Mirror.read_once."""
+        """`unit_bytes`: the smallest place that can be bad."""
         self._cells = cells
         self._hands = hands
         self._incidents = incidents
@@ -48,7 +49,7 @@ class Equalising:
         self._ranges = ranges
         self._reflexes = reflexes
         self._unit_bytes = unit_bytes
-        self._read = read
+        self._reading = reading
         self._wake = wake
         self.unequal: set[int] = set()
         """Regions that may differ between legs in sync."""
@@ -128,7 +129,7 @@ class Equalising:
         roster, unit = self._roster, self._unit_bytes
         legs = roster.readers[:1], roster.writers
         try:
-            self._read(hand, view, offset, monotonic_ns())
+            self._reading.read(hand, view, offset, monotonic_ns())
         except BadPlaceError:
             if len(view) > unit:
                 half = max(unit, len(view) // 2 // unit * unit)

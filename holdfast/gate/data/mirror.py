@@ -24,6 +24,7 @@ from holdfast.gate.data.owing.owed import Owed
 from holdfast.gate.data.owing.owed_file import OwedFile
 from holdfast.gate.data.owing.repaying import Repaying, Replay
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.reading import Reading
 from holdfast.gate.data.reflexes import Reflexes
 from holdfast.gate.data.room import Room, Waiting
 from holdfast.gate.data.write_log import WriteLog
@@ -88,6 +89,7 @@ class Mirror:
             store=self.store,
             changed=lambda: note_written(cells),
         )
+        self.reading = Reading(self.roster, self.hold, self.places, self.owed)
         self.equalising = Equalising(
             cells,
             hands,
@@ -96,8 +98,8 @@ class Mirror:
             self.ranges,
             self.reflexes,
             self.owed.unit_bytes,
-            read=self.read_once,
-            wake=wake,
+            self.reading,
+            wake,
         )
         self.journalling = Journalling(
             state_directory,
@@ -139,7 +141,7 @@ class Mirror:
         try:
             while True:
                 try:
-                    self.read_once(hand, view, offset, since_ns)
+                    self.reading.read(hand, view, offset, since_ns)
                 except BadPlaceError as bad:
                     if not patient:
                         raise
@@ -152,46 +154,6 @@ class Mirror:
                     return
         finally:
             self.places.over(hand, answered=answered)
-
-    def read_once(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
-        """As `read`, without a wait for a bad place, of what is the same on all legs.
-
-        Raises BadPlaceError, HoldExpired, GivenUp.
-        """
-        if not self.owed.touches(offset, len(view)):
-            self._read_leg(hand, view, offset, since_ns)
-            return
-        for begin, end, content in self.owed.pieces(offset, len(view)):
-            part = view[begin - offset : end - offset]
-            if content is None:
-                self._read_leg(hand, part, begin, since_ns)
-            else:
-                part[:] = content
-
-    def _read_leg(self, hand: Hand, view: memoryview, offset: int, since_ns: int) -> None:
-        roster = self.roster
-        while True:
-            readers = roster.readers
-            if not readers:
-                self.hold.wait_for_storage(since_ns=since_ns)
-                continue
-            leg = readers[0]
-            hand.enter(leg.number)
-            try:
-                hand.hear_refusal(leg)
-                leg.read(view, offset)
-            except OSError as error:
-                hand.leave()
-                if not self.places.is_one(hand, leg, error, offset, len(view)):
-                    roster.fail(leg, f"read: {error.strerror}")
-                    continue
-                bad = BadPlaceError(leg, "read", offset)
-                if not self.places.read_elsewhere(hand, bad, view, offset):
-                    raise bad from error
-                return
-            else:
-                hand.leave()
-                return
 
     def write(self, hand: Hand, view: memoryview, offset: int) -> None:
         """Store the view on every leg; durable after a flush. Raises HoldExpired, GivenUp."""

@@ -9,6 +9,25 @@ from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.shared_page import BUSY_SINCE
 
 
+class Retired:
+    """Legs that are not used any more; the main loop closes them (Retirement)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._legs: list[Leg] = []
+
+    def add(self, *legs: Leg) -> None:
+        """They left: each is closed as soon as no thread can know it."""
+        with self._lock:
+            self._legs += legs
+
+    def take(self) -> list[Leg]:
+        """Those that were added since the last call."""
+        with self._lock:
+            legs, self._legs = self._legs, []
+            return legs
+
+
 class Retirement:
     """A leg on its way out. Its descriptor's number is given back when no thread can know it.
 

@@ -21,6 +21,7 @@ from holdfast.gate.members import next_configuration
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
 from holdfast.gate.members.epoch_memory import EpochMemory
 from holdfast.gate.members.leg import Leg
+from holdfast.gate.members.retirement import Retired
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.runtime import shared_page
 from holdfast.model.volume import LegState
@@ -61,8 +62,7 @@ class Roster:
         self.nameless: dict[int, str] = {}
         """Legs in use whose container is not found by its name any more, and why. Replaced, never
         changed; see names."""
-        self.retired: list[Leg] = []
-        """Legs that are not used any more; the main loop closes them."""
+        self.retired = Retired()
 
     @property
     def superseded(self) -> str:
@@ -121,7 +121,7 @@ class Roster:
                 return
             shared_page.mark_failed(self._cells, leg.number, failed=True)
             del self.present[leg.number]
-            self.retired.append(leg)
+            self.retired.add(leg)
             if last:
                 if self.unsettled:  # nothing was answered since: the others are not behind
                     self._take_back()
@@ -181,7 +181,7 @@ class Roster:
         with self.lock:
             gone = list(self.present.values())
             self.present.clear()
-            self.retired += gone
+            self.retired.add(*gone)
             self._arrange()
             if gone:
                 self._on_last_lost(gone[0], reason)
@@ -193,7 +193,7 @@ class Roster:
             if states.get(other.number) is not other.state:
                 shared_page.mark_failed(self._cells, other.number, failed=other.number in states)
                 del self.present[other.number]
-                self.retired.append(other)
+                self.retired.add(other)
 
     def set_nameless(self, nameless: dict[int, str]) -> None:
         """Take what was found out about names, of legs in use, and of the last one that is away."""
@@ -344,17 +344,6 @@ class Roster:
         """A spare is about to become a leg; durable with the epoch in which it joins."""
         with self.lock:
             self.configuration = next_configuration.without_spare(self.configuration, url)
-
-    def retire(self, leg: Leg) -> None:
-        """A leg that left: it is closed as soon as no thread can know it."""
-        with self.lock:
-            self.retired.append(leg)
-
-    def take_retired(self) -> list[Leg]:
-        """The legs retired since the last call."""
-        with self.lock:
-            retired, self.retired = self.retired, []
-            return retired
 
     def configure(self, **changes: Any) -> None:
         """Change more than legs (descriptor, position), of what is known by now.

@@ -350,7 +350,7 @@ class Worker:
 
     def _close_retired(self) -> None:
         """Close failed legs, and give their descriptors back when no thread can know them."""
-        for leg in self.mirror.roster.take_retired():
+        for leg in self.mirror.roster.retired.take():
             self.retirements.append(Retirement(leg, self.hands))
         self.retirements = [each for each in self.retirements if not each.over(self.hands)]
 

@@ -211,7 +211,7 @@ class Changes:
             self.mirror.settling.settle_or_raise(hand)
         except BaseException:
             if leg is not None:
-                self.roster.retire(leg)
+                self.roster.retired.add(leg)
             raise
         if leg is None:
             return
@@ -220,7 +220,7 @@ class Changes:
         try:
             leg.erase()
         finally:
-            self.roster.retire(leg)
+            self.roster.retired.add(leg)
             self.mirror.wake()
             hand.leave()
 

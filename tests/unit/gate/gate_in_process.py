@@ -390,7 +390,7 @@ class InProcessGate:
 
     def tend(self) -> None:
         """One round of the main loop: close what failed, see to resynchronisations."""
-        for leg in self.mirror.roster.take_retired():
+        for leg in self.mirror.roster.retired.take():
             leg.close()
         self.recovery.tick()
         self.replacing.tick()

@@ -51,7 +51,7 @@ def owe_more(gate: InProcessGate, place: int) -> None:
     roster = gate.mirror.roster
     entry = roster.configuration.legs[0]
     roster.fail(roster.readers[0], "a test")
-    for leg in roster.take_retired():
+    for leg in roster.retired.take():
         leg.close()
     gate.storages.lose_cache(gate.image(1), random.Random(1))
     lose_what_was_written(gate, 1, place)

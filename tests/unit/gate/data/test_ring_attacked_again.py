@@ -453,7 +453,7 @@ def test_writes_come_back_though_a_log_had_failed_before_a_takeover(gate: InProc
     gate.run(gate.recovery.upkeep.checkpoint)
     entry = gate.mirror.roster.configuration.legs[0]
     gate.mirror.roster.fail(gate.mirror.roster.readers[0], "a test")
-    for leg in gate.mirror.roster.take_retired():
+    for leg in gate.mirror.roster.retired.take():
         leg.close()
     gate.storages.lose_cache(gate.image(1), random.Random(1))
     gate.bring_back(entry)
@@ -480,7 +480,7 @@ def test_a_leg_ahead_of_a_new_ring_is_not_replayed_from_a_place_that_is_none(
         write(gate, b"1", GOOD + number * 4096)
     entry = gate.mirror.roster.configuration.legs[0]
     gate.mirror.roster.fail(gate.mirror.roster.readers[0], "a test")
-    for leg in gate.mirror.roster.take_retired():
+    for leg in gate.mirror.roster.retired.take():
         leg.close()
     gate.storages.lose_cache(gate.image(1), random.Random(1))
     gate.bring_back(entry)

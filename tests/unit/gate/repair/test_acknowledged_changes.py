@@ -159,7 +159,7 @@ def test_a_leg_is_let_go_of_whose_removal_is_given_up(tmp_path: Path) -> None:
     gate.coordinator.answers.set()
     with pytest.raises(DeadlinePassed):
         removal.result(20.0)
-    assert [leg.number for leg in gate.mirror.roster.take_retired()] == [1]
+    assert [leg.number for leg in gate.mirror.roster.retired.take()] == [1]
     gate.run(gate.mirror.settling.settle_or_raise)
     assert gate.states() == {2: "in-sync"}
     gate.front.close()

@@ -36,7 +36,7 @@ def open_stories(gate: MemoryGate) -> list[str]:
 def test_one_that_is_gone_again_leaves_no_open_story(gate: MemoryGate) -> None:
     """It goes while its bitmap is read."""
     roster, recovery = gate.mirror.roster, gate.recovery
-    for leg in roster.take_retired():
+    for leg in roster.retired.take():
         leg.close()
     entry = roster.entry(1)
 
@@ -58,7 +58,7 @@ def test_one_that_is_gone_again_leaves_no_open_story(gate: MemoryGate) -> None:
 def test_one_joins_only_where_a_source_is(gate: MemoryGate) -> None:
     """The last one went after it was looked for: who was never told must not be a member."""
     roster, recovery = gate.mirror.roster, gate.recovery
-    for leg in roster.take_retired():
+    for leg in roster.retired.take():
         leg.close()
     entry = roster.entry(1)
 

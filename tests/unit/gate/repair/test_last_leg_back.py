@@ -54,7 +54,7 @@ def lose_undecided(gate: MemoryGate) -> Asked:
 
 def test_what_waits_goes_on_although_the_state_directory_hangs(gate: MemoryGate) -> None:
     asked = lose_undecided(gate)
-    for leg in gate.mirror.roster.take_retired():
+    for leg in gate.mirror.roster.retired.take():
         leg.close()
     gate.coordinator.answers.clear()
     entry = gate.mirror.roster.entry(2)
@@ -81,7 +81,7 @@ def test_whoever_writes_to_it_needs_an_epoch_without_the_others(gate: MemoryGate
     """From the moment in which it is used: nothing is answered that they may deny."""
     lose_undecided(gate)
     roster = gate.mirror.roster
-    (leg,) = (each for each in roster.take_retired() if each.number == 2)
+    (leg,) = (each for each in roster.retired.take() if each.number == 2)
     leg.taken = False
     roster.resume_with(leg)
     assert roster.unsettled
@@ -97,7 +97,7 @@ def test_the_next_worker_finds_a_copy_where_it_is(tmp_path: Path) -> None:
     url = f"memory:/{tmp_path.name}/copy"
     MEDIA[url.partition(":")[2]] = MEDIA.pop(f"/{tmp_path.name}/1")
     MEDIA[url.partition(":")[2]].broken = False
-    for leg in gate.mirror.roster.take_retired():
+    for leg in gate.mirror.roster.retired.take():
         leg.close()
     changes = Changes(gate.mirror, gate.recovery)
     gate.run(lambda hand: changes.add(hand, url))

@@ -75,7 +75,7 @@ def test_a_leg_that_joined_before_an_agreement_comes_back(gate: MemoryGate) -> N
         gate.run(change(gate, "add"))
     assert gate.states()[3] == "failed"
     gate.coordinator.broken = False
-    for leg in gate.mirror.roster.take_retired():
+    for leg in gate.mirror.roster.retired.take():
         leg.close()
     entry = gate.mirror.roster.entry(3)
     gate.run(lambda hand: gate.recovery.bring_back(hand, entry))
