@@ -5,8 +5,9 @@ copy; the process is killed before any call to a leg and succeeded by a worker t
 by a first one after a crash or a power cut. Whatever was answered must be read back; whatever was
 flushed must be there after a power cut; legs in sync must be equal.
 
-Left out, because no gate can see it (docs/semantics.md): without a journal, a copy taken after the
-last recorded position; copies in a leg's place on a host that does not know the volume.
+Left out, because no gate can see it (docs/semantics.md): without a journal, or where the host went
+down with it, a copy taken after the last recorded position; copies in a leg's place on a host that
+does not know the volume.
 """
 
 from __future__ import annotations
@@ -113,6 +114,10 @@ class MirrorModel:
         self.saved: dict[int, tuple[Path, bool]] = {}
         """Images of lost legs as they were last, and whether a volatile cache was lost."""
         self.copies: dict[int, list[Copy]] = {}
+        self.in_place: dict[int, Copy] = {}
+        """Copies that were put in the places of legs, and that nobody has used yet."""
+        self.ring_lost = False
+        """The host went down, and its journal with it; nobody has started since."""
         self.next_file = 0
         self.gate.start()
         self.up = True
@@ -157,9 +162,18 @@ class MirrorModel:
             used = image.stat().st_ino == os.fstat(leg.descriptor).st_ino
             if used and image.stat().st_size > SIZE_BYTES:
                 self.saved.pop(leg.number, None)
+                self.in_place.pop(leg.number, None)
+
+    def drop_outlived(self) -> None:
+        """So it is when the process died while it took in what was put there, with a new epoch."""
+        for number, (path, _) in list(self.saved.items()):
+            image = self.gate.image(number)
+            if image.exists() and epoch_on(image) > epoch_on(path):
+                del self.saved[number]
 
     def died(self) -> None:
         self.gate.die()
+        self.drop_outlived()
         self.up = False
         self.page_alive = True
         self.unanswered += [change for change, _ in self.waiting]
@@ -345,6 +359,7 @@ class MirrorModel:
 
     def put(self, number: int, path: Path, *, lossy: bool) -> None:
         image = self.gate.image(number)
+        self.in_place.pop(number, None)
         self.gate.storages.durable.pop(str(image), None)
         path.replace(image)
         if lossy and not self.journal and not (self.up and self.gate.mirror.roster.readers):
@@ -498,9 +513,8 @@ class MirrorModel:
         copy = copies[which % len(copies)]
         if self.up and number in self.gate.mirror.roster.present:
             return
-        recorded = load_configuration(self.gate.state_directory).recorded_position
-        if not self.journal and copy.recorded == recorded and copy.changes != self.changes:
-            return  # nothing tells it from the leg itself
+        if (not self.journal or self.ring_lost) and self.passes_for_current(copy):
+            return
         image = self.gate.image(number)
         if number not in self.saved and image.exists():
             path = self.new_file()
@@ -509,7 +523,13 @@ class MirrorModel:
         path = self.new_file()
         copy_sparse(copy.path, path)
         self.put(number, path, lossy=False)
+        self.in_place[number] = copy
         self.probe(number)
+
+    def passes_for_current(self, copy: Copy) -> bool:
+        """Whether nothing but a journal tells it from the leg itself."""
+        recorded = load_configuration(self.gate.state_directory).recorded_position
+        return copy.recorded == recorded and copy.changes != self.changes
 
     # --- membership -------------------------------------------------------------------------
 
@@ -556,6 +576,8 @@ class MirrorModel:
     @step(lambda self: not self.up, power_cut=st.booleans())
     def start_after_crash(self, power_cut: bool) -> None:
         """All processes died, perhaps with the power of everything."""
+        if power_cut and any(map(self.passes_for_current, self.in_place.values())):
+            return
         if power_cut:
             self.cut_power()
         self.start()
@@ -594,6 +616,7 @@ class MirrorModel:
         for path in list(self.gate.storages.durable):
             self.gate.storages.lose_cache(Path(path), self.chance)
         self.gate.lose_memory()
+        self.ring_lost = True
         self.forget_unflushed()
 
     def start(self) -> None:
@@ -604,7 +627,7 @@ class MirrorModel:
             self.gate.start()
         except NoSource:
             return  # legs are missing; see everything_back
-        self.up = True
+        self.up, self.ring_lost = True, False
         self.attempt(lambda: None)
 
     # --- what must hold ---------------------------------------------------------------------
@@ -655,7 +678,7 @@ class MirrorModel:
             image = self.gate.image(entry.number)
             whole = image.exists() and image.stat().st_size > SIZE_BYTES
             if entry.number > self.first_legs and whole:
-                whole = has_superblock(image)  # its first one failed: it never began to be a leg
+                whole = epoch_on(image) > 0  # its first one failed: it never began to be a leg
             if whole and entry.number not in self.gate.mirror.roster.present:
                 self.gate.bring_back(entry)
                 self.gate.finish_resyncs()
@@ -674,11 +697,12 @@ def picked_leg(pick: int, legs: tuple[Leg, ...]) -> Leg:
     return legs[pick % len(legs)]
 
 
-def has_superblock(image: Path) -> bool:
-    """Whether the image says that it is a leg."""
+def epoch_on(image: Path) -> int:
+    """The epoch that the image of a leg knows; 0: it is none."""
     device = DescriptorDevice(os.open(image, os.O_RDONLY))
     try:
-        return search_superblock(device, image.stat().st_size, 10.0) is not None
+        found = search_superblock(device, image.stat().st_size, 10.0)
+        return found[0].epoch if found else 0
     finally:
         device.close()
 
