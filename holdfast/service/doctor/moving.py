@@ -18,6 +18,7 @@ from holdfast.applications.rebind.tracing.threads import LAYOUT
 from holdfast.model.finding import Finding, Verdict
 from holdfast.system.processes import ptrace
 from holdfast.system.processes.kcmp import Shared, is_shared
+from holdfast.system.processes.process import fork_bound
 from holdfast.system.resources.cgroup import unified_mount
 
 _CAP_SYS_PTRACE = 19  # linux/capability.h
@@ -86,7 +87,7 @@ def _tracing_mend(scope_file: Path = _YAMA) -> str:
 @contextmanager
 def _child() -> Iterator[int]:
     """A process of ours that waits; it is gone afterwards."""
-    pid = os.fork()
+    pid = fork_bound()
     if pid == 0:
         try:
             signal.pause()

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from holdfast.system.mounts import mount_api
+from holdfast.system.processes.process import fork_bound
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000  # <linux/sched.h>
 _MNT_DETACH = 2  # <linux/fs.h>
@@ -36,7 +37,7 @@ def locked_copy(tree: int, attributes: mount_api.MountAttributes, folder: str) -
     with _somewhere(tree, folder if is_directory else os.path.realpath(__file__)) as place:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            child = os.fork()
+            child = fork_bound()
             if child == 0:
                 _copy_from_inside(place, theirs)
             theirs.close()

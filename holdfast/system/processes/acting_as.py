@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.system.proc import read, read_record
+from holdfast.system.processes.process import die_with_parent, dies_with_parent
 
 _STATUS = re.compile(rb"^(Uid|Gid|Groups|CapEff):[ \t]*(.*)$", re.MULTILINE)
 
@@ -82,7 +83,7 @@ def rights_of(pid: int) -> Rights:
 @contextmanager
 def acting_as(rights: Rights) -> Iterator[None]:
     """Have these rights, for files, within the context. Raises OSError when we may not."""
-    groups = os.getgroups()
+    is_bound, groups = dies_with_parent(), os.getgroups()
     user, group = os.geteuid(), os.getegid()
     effective, permitted, inheritable = _capabilities()
     theirs = rights.capabilities if rights.users is None else 0
@@ -98,6 +99,8 @@ def acting_as(rights: Rights) -> Iterator[None]:
         _LIBC.setfsgid(group)
         _set_capabilities(effective, permitted, inheritable)
         os.setgroups(groups)
+        if is_bound:
+            die_with_parent()  # the kernel forgets it with each change of rights
 
 
 def _known(path: str) -> tuple[tuple[int, int], ...]:

@@ -18,7 +18,7 @@ _SYS_PIDFD_GETFD = 438
 """pidfd_getfd(2), Linux 5.6; the same number on every architecture."""
 
 _CLONE_FILES = 0x400  # <linux/sched.h>
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # <linux/prctl.h>
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_SET_NAME = 1, 2, 15  # <linux/prctl.h>
 
 _PIDFD_THREAD = os.O_EXCL
 """pidfd_open(2), Linux 6.9: the descriptor refers to the thread, not the whole process."""
@@ -75,9 +75,32 @@ def has_ended(descriptor: int | None, timeout_seconds: float = 0.0) -> bool:
 def die_with_parent() -> None:
     """Let the kernel kill this process when the thread that forked it ends.
 
-    A parent that has ended before is not noticed: compare `os.getppid` afterwards.
+    A parent that has ended before is not noticed: compare `os.getppid` afterwards. Whoever changes
+    user or group, also for files only, is not killed any more (prctl(2)).
     """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def dies_with_parent() -> bool:
+    """Whether `die_with_parent` holds."""
+    number = ctypes.c_int()
+    _LIBC.prctl(_PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    return number.value == signal.SIGKILL
+
+
+def fork_bound() -> int:
+    """As os.fork; the kernel kills the child when the thread that called this ends.
+
+    A child has copies of all that we have open. One that outlived us would hold our locks, and the
+    ends of the pipes at which another one waits for our end. Raises OSError.
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+    return pid
 
 
 def set_name(name: str) -> None:
@@ -143,12 +166,13 @@ def open_thread(thread_id: int) -> int:
 def fork_reporting(report: Callable[[int], object], flags: int = 0) -> tuple[int, int]:
     """Fork a child that reports into a pipe and vanishes; its number, and where to read that.
 
-    `flags` of both ends, besides close-on-exec. The caller buries the child and closes its end.
+    It ends with the thread that calls this, wherever it hangs. `flags` of both ends, besides
+    close-on-exec. The caller buries the child and closes its end.
     Raises OSError, with nothing left behind.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC | flags)
     try:
-        pid = os.fork()
+        pid = fork_bound()
     except OSError:
         for end in (reading, writing):
             os.close(end)

@@ -1,6 +1,7 @@
 """One expendable child that opens files on the new storage and passes the descriptors.
 
-It opens what it is asked for in that order, and keeps nothing that could outlive it.
+It opens what it is asked for in that order. Invariant: it does not outlive whoever began it, and of
+what that one has open it has the new mounts only: neither locks nor the other children's ends.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from holdfast.applications.rebind.opening.requests import OpenRequest, OpenResul
 from holdfast.errors import DeadlinePassed, StorageFailed
 from holdfast.model.handle import FileLock, HandleOutcome
 from holdfast.system.children.expendable import reap
+from holdfast.system.processes.process import close_all_except, fork_bound
 
 _AT_ONCE = 100
 """Descriptors in one message; the kernel takes 253 (SCM_MAX_FD)."""
@@ -53,9 +55,9 @@ class OpeningChild:
 
     def start(self, parts: Sequence[Part] = ()) -> None:
         """Let it begin with these, in this order; each is to be fetched with `answer`."""
-        self._pid = os.fork()
+        self._pid = fork_bound()
         if self._pid == 0:
-            self._socket.close()
+            close_all_except({self._inside.fileno(), *self._opening.bases.values()})
             _serve(self._opening, self._inside, parts)
         self._inside.close()
 

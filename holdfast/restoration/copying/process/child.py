@@ -24,7 +24,7 @@ from holdfast.restoration.copying.passes import PassResult
 from holdfast.restoration.copying.process.worker import CopyWorker, Progress
 from holdfast.restoration.copying.sides import CopySource, CopyTarget
 from holdfast.restoration.copying.trees.locating import as_questions
-from holdfast.system.processes.process import die_with_parent, set_name
+from holdfast.system.processes.process import fork_bound, set_name
 from holdfast.system.processes.stops import ignore_stops
 
 START_SECONDS = 330.0
@@ -47,12 +47,11 @@ class Copying:
         answers, self_writing = os.pipe2(os.O_CLOEXEC)
         self._answers = answers
         self._rest = b""
-        parent = os.getpid()
-        self.pid = os.fork()
+        self.pid = fork_bound()
         if self.pid == 0:
             os.close(self._commands)
             os.close(answers)
-            _serve(theirs, self_writing, parent)
+            _serve(theirs, self_writing)
         os.close(theirs)
         os.close(self_writing)
         try:
@@ -176,7 +175,7 @@ def _write_line(descriptor: int, value: dict[str, Any]) -> None:
         raise StorageFailed("the process that copies has died") from None
 
 
-def _serve(commands: int, answers: int, parent: int) -> None:
+def _serve(commands: int, answers: int) -> None:
     """The child: one command after the other, until the pipe ends."""
     status = 1
     try:
@@ -184,10 +183,7 @@ def _serve(commands: int, answers: int, parent: int) -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         ignore_stops()  # the last pass is made while others stand
-        die_with_parent()
         set_name(_NAME)
-        if os.getppid() != parent:
-            return
         os.chdir("/")
         worker = CopyWorker(lambda percent: _write_line(answers, {"percent": percent}))
         with open(commands, "rb", closefd=False) as lines:
