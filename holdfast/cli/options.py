@@ -50,7 +50,10 @@ LegName = Annotated[
     str, typer.Argument(metavar="LEG", help="Number, id or URL of the leg (see volume show).")
 ]
 LegUrl = Annotated[
-    str, typer.Argument(metavar="URL", help="file:/absolute/path.img or block:/dev/name.")
+    str,
+    typer.Argument(
+        metavar="URL", help="A container, e.g. file:/absolute/path.img or block:/dev/name."
+    ),
 ]
 SizeBytes = Annotated[
     int, typer.Argument(metavar="SIZE", parser=parse_size, help="New size, e.g. 20G.")

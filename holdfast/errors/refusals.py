@@ -20,8 +20,8 @@ class InvalidSize(BadInput):
 
 
 class InvalidUrl(BadInput):
-    """A container is named by a URL: file:/absolute/path.img for an image file, block:/dev/name
-    for a block device. The path is absolute."""
+    """A container is named by a URL, e.g. file:/absolute/path.img for an image file,
+    block:/dev/name for a block device. A path is absolute."""
 
     code = "URL"
 

@@ -1,4 +1,4 @@
-"""The address of a container: `file:/path.img`, `block:/dev/name`, `kind://authority/path?a=b`.
+"""The address of a container: `file:/path.img`, `block:/dev/name`, `kind://host:port/path?a=b`.
 
 Values only. What a kind allows in its address is for the kind to say: see
 `containers.parse_container_url`.
@@ -15,11 +15,12 @@ class ContainerUrl:
 
     kind: str
     path: str
-    authority: str = ""
-    """Host and port of whoever serves it; empty for what this host reaches by path."""
+    authority: str | None = None
+    """Host and port of whoever serves it; empty: nobody is named, but its URLs have a place for
+    that (`kind:///path`). None: they have none (`kind:/path`)."""
     parameters: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        authority = f"//{self.authority}" if self.authority else ""
+        authority = "" if self.authority is None else f"//{self.authority}"
         words = "&".join(f"{name}={value}" for name, value in self.parameters)
         return f"{self.kind}:{authority}{self.path}{'?' if words else ''}{words}"

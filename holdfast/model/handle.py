@@ -39,6 +39,18 @@ class HandleKind(StrEnum):
     """Anything else that pins the volume: io_uring registered files, fanotify marks, …"""
 
 
+DESCRIPTORS = frozenset(
+    {
+        HandleKind.FILE,
+        HandleKind.DIRECTORY,
+        HandleKind.PATH,
+        HandleKind.FIFO,
+        HandleKind.DEVICE,
+    }
+)
+"""Kinds each of which is one number in a table of descriptors."""
+
+
 class LockKind(StrEnum):
     """The locks of Linux: fcntl_locking(2), flock(2), F_OFD_SETLK, F_SETLEASE."""
 

@@ -368,6 +368,6 @@ def _checked_contents(text: str) -> str:
     if not is_directory(path):
         raise NoSuchContainer(
             f"{text} is neither a directory nor a container",
-            "Write a directory, file:/path.img or block:/dev/name.",
+            "Write a directory, or a container's URL, e.g. file:/path.img or block:/dev/name.",
         )
     return path

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from holdfast.containers import parse_container_url
 from holdfast.errors import InvalidName, InvalidSize, InvalidUrl
+from holdfast.model.container import ContainerUrl
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.receipt import Receipt, ReceiptStep, receipt_from_json
 from holdfast.model.size import (
@@ -110,3 +111,20 @@ def test_an_unknown_field_of_a_receipt_is_an_error() -> None:
 def test_a_finding_becomes_plain_json() -> None:
     finding = Finding("FUSE device", Verdict.MISSING, "no such file", "no volumes", "modprobe fuse")
     assert json.loads(json.dumps(finding.as_json()))["verdict"] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (ContainerUrl("file", "/a.img"), "file:/a.img"),
+        (ContainerUrl("nbd", "/export", "host:10809"), "nbd://host:10809/export"),
+        (ContainerUrl("nbds", "", "host"), "nbds://host"),
+        (
+            ContainerUrl("nbd+unix", "/export", "", (("socket", "/run/nbd.sock"),)),
+            "nbd+unix:///export?socket=/run/nbd.sock",
+        ),
+    ],
+)
+def test_the_url_of_any_kind_of_container_can_be_written(url: ContainerUrl, text: str) -> None:
+    """Also of one that has a place for a host and names none."""
+    assert str(url) == text

@@ -17,10 +17,9 @@ from typing import TypeVar
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.parking.notes import DETAILS, HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
-from holdfast.model.handle import Handle, HandleKind
+from holdfast.model.handle import DESCRIPTORS, Handle, HandleKind
 from holdfast.system.processes.kcmp import Shared, order
 
-_DESCRIPTORS = frozenset({HandleKind.FILE, HandleKind.DIRECTORY, HandleKind.PATH})
 _MEMORY = frozenset({HandleKind.MAP, HandleKind.EXECUTABLE})
 _WATCH = HandleKind.INOTIFY
 _PLACES = frozenset({HandleKind.WORKING_DIRECTORY, HandleKind.ROOT})
@@ -88,7 +87,7 @@ def _without_shared(handles: Mapping[int, Sequence[Handle]]) -> dict[int, list[H
     pids = list(left)
     for kinds, groups in (
         (_MEMORY, same_memory(pids)),
-        (_DESCRIPTORS | {HandleKind.INOTIFY}, same_table(Shared.DESCRIPTORS, pids)),
+        (DESCRIPTORS | {HandleKind.INOTIFY}, same_table(Shared.DESCRIPTORS, pids)),
         (_PLACES, same_table(Shared.DIRECTORIES, pids)),
     ):
         for group in groups:
@@ -104,7 +103,7 @@ def _without_shared(handles: Mapping[int, Sequence[Handle]]) -> dict[int, list[H
 def _keys(handles: Sequence[Handle]) -> dict[int, str]:
     """The key of each handle, by id(): to hash ten thousands costs more than all the rest."""
     keys: dict[int, str] = {}
-    plain = [handle for handle in handles if handle.kind in _DESCRIPTORS]
+    plain = [handle for handle in handles if handle.kind in DESCRIPTORS]
     for number, group in enumerate(same_descriptions(plain)):
         keys.update(dict.fromkeys(map(id, group), f"description-{number}"))
     watches: dict[Handle, list[Handle]] = {}

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 def migrate(
     name: VolumeName,
     url: Annotated[
-        str | None, typer.Argument(metavar="URL", help="file:/path.img or block:/dev/name.")
+        str | None,
+        typer.Argument(metavar="URL", help="A container, e.g. file:/path.img or block:/dev/name."),
     ] = None,
     filesystem: Annotated[
         str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")

@@ -20,7 +20,7 @@ def restore(
         typer.Option(
             "--from",
             metavar="SOURCE",
-            help="A directory, file:/path.img or block:/dev/name with the contents.",
+            help="A directory or a container (e.g. file:/path.img) with the contents.",
         ),
     ] = "",
     to: Annotated[

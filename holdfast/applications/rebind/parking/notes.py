@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from holdfast.applications.rebind.parking.observed import Observed, check_path
 from holdfast.model.bounded import HalfWord, Number, Signed, SignedHalf, Word, typed
-from holdfast.model.handle import FileLock, Handle, HandleKind, LockKind
+from holdfast.model.handle import DESCRIPTORS, FileLock, Handle, HandleKind, LockKind
 from holdfast.system.files import inode_identity
 
 
@@ -129,8 +129,8 @@ DETAILS: Mapping[HandleKind, type[Details]] = {
 }
 """By kind of handle; of other kinds there are no notes."""
 
-_NUMBERED = frozenset({HandleKind.FILE, HandleKind.DIRECTORY, HandleKind.PATH, HandleKind.INOTIFY})
-"""Kinds that are descriptors."""
+_NUMBERED = DESCRIPTORS | {HandleKind.INOTIFY}
+"""Kinds that have the number of a descriptor."""
 
 _MOST_FLAGS = (1 << 31) - 1
 """open(2) takes an int; masks of watches are no open flags."""
