@@ -1,7 +1,7 @@
-"""A look for users that comes soon after another one: what it may take over, and which part it is.
+"""What a second look for users may take over from the first one, and which processes it looks at.
 
-Invariant: a look finds what is there. Of the earlier look only values are taken that are equal to
-those which were read again just now, so that they need not be made, nor settled, once more.
+Invariant: a look finds what is there. A value of the earlier look is used again only when it equals
+what was read just now; that saves making and settling it once more.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _look = ContextVar("look", default=_NO_LOOK)
 
 @contextmanager
 def looking_after(known: Sequence[User], remainders: Collection[int], parts: int) -> Iterator[None]:
-    """Looks meanwhile are at processes only whose numbers, divided by `parts`, leave one of these
-    remainders; `known`: the users that were found before."""
+    """Inside the context, look only at processes whose pid, modulo `parts`, is one of these
+    remainders. `known`: the users that were found before."""
     handles = {
         (each.pid, each.thread_id, each.number): each
         for user in known
@@ -56,10 +56,8 @@ def is_looked_at(pid: int) -> bool:
 def known_handle(
     pid: int, thread_id: int | None, number: int, target: str, information: Information
 ) -> Handle | None:
-    """The handle that was settled before, where everything that is read of it is what it was.
-
-    Its inode could be another one of the same number, of another type: who uses it sees that.
-    """
+    """The handle that the earlier look settled, if everything read of it is unchanged. Its inode
+    could be another one of the same number and another type: whoever uses it checks that."""
     handle = _look.get().known.get((pid, thread_id, number))
     if handle is None or target.endswith(DELETED):
         return None

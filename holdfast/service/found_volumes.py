@@ -35,11 +35,11 @@ def refuse_running(host: Host, name: str) -> None:
 
 
 def make_known(host: Host, name: str, leg_urls: Sequence[str], mount: MountRequest) -> None:
-    """See that the catalog has a volume whose gate runs, or that these legs describe.
+    """Make sure that the catalog has a volume whose gate runs, or that these legs describe.
 
     `mount`: where to mount one that is found from its superblocks; it may not contradict what this
     host has recorded. Saves such a volume's gate state. Raises HasNoGate for legs of an adopted
-    volume, AlreadyExists, and as `rebuild_volume` and `_mount_of` do.
+    volume, AlreadyExists, and what `rebuild_volume` and `_mount_of` raise.
     """
     if leg_urls:
         host.refuse_adopted(name)

@@ -123,9 +123,9 @@ class Rebind:
     # --- stopping -------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Look whether all users can be moved. Nobody is stopped. Raises Blocked.
+        """Check that all users can be moved. Nobody is stopped. Raises Blocked.
 
-        `stop` does it where it was not done before.
+        `stop` does it where this was not called before.
         """
         refuse_blockers(judge(self._stopping.users))
         raise_limit_of_descriptors()

@@ -40,7 +40,7 @@ class BitmapOnLegs:
 
     @property
     def bitmap(self) -> Bitmap:
-        """The bits. Whoever puts others in their place holds the lock, or is alone, at a start."""
+        """The bits. Replaced only under the lock, or at a start, when nobody else is at work."""
         return self._bitmap
 
     @bitmap.setter
@@ -51,7 +51,8 @@ class BitmapOnLegs:
     def intend(self, hand: Hand, offset: int, length: int) -> None:
         """Make the bits of a range durable on every in-sync leg before its data is written.
 
-        Whoever has the lock does it for all who wait for it: they need not flush once more each.
+        Whoever has the lock does it for everybody who waits for the lock: they need not flush
+        again.
         """
         with self._wanting:
             self._wanted[hand.number] = offset, length

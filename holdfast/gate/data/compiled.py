@@ -23,7 +23,8 @@ VARIABLE = "HOLDFAST_FAST_PATH"
 """0: as if nothing had been compiled."""
 
 MACHINES = frozenset({"x86_64"})
-"""Where what is stored behind a lock is seen before anything is read later (`renew_plan`)."""
+"""Processors on which releasing a lock is a full barrier: what was stored before is visible to
+others before anything is read later (`renew_plan`)."""
 
 CELLS = (
     *("PLAN", "WRITTEN", "SLOTS", "SLOT_CELLS", "BUSY_SINCE", "LEG", "LEG_SINCE", "READS"),
@@ -34,14 +35,15 @@ RING_CELLS = (
     *("BEGIN", "END", "ASKED", "STATE", "DEAD", "HEAD_BYTES", "UNIT_BYTES"),
     *("POSITION", "BYTES", "KIND", "OFFSET", "LENGTH", "TIME"),
 )
-"""What both sides must mean the same by."""
+"""Constants that must be equal in C and in Python."""
 
 
 class Held(Protocol):
     """Byte ranges that are held, by the slots of their holders."""
 
     def take(self, slot: int, holder: int, start: int, end: int) -> bool:
-        """Hold the range; False when a byte of it is held, and somebody will wait for it."""
+        """Hold the range. False when any byte of it is held already; its holder is told that
+        somebody waits."""
         ...
 
     def leave(self, slot: int, holder: int) -> bool:
@@ -62,7 +64,7 @@ class PlainRanges:
         self._waiting = False
 
     def take(self, slot: int, holder: int, start: int, end: int) -> bool:
-        """By looking at all of them."""
+        """Compares with every range that is held."""
         with self._lock:
             if any(begin < end and start < stop for _, begin, stop in self._held.values()):
                 self._waiting = True
@@ -122,7 +124,7 @@ def _load() -> tuple[ModuleType | None, WhyNot]:
 COMPILED, WHY_NOT = _load()
 
 FENCE: Callable[[], None] = COMPILED.fence if COMPILED else lambda: None
-"""What this thread has written is seen by others before it reads anything more."""
+"""Make what this thread has written visible to others before it reads anything more."""
 
 TAKE: Take = COMPILED.take if COMPILED else plain_take
 """See claims.Take."""

@@ -23,8 +23,8 @@ from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import OWED_FILE, PLAN
 
 _LEG = struct.Struct("=QQiBBBx")
-"""Number, expected size, descriptor, whether it is in sync, and when its size is looked at: after
-each transfer, after each flush. See leg_from in fast_path.c."""
+"""Number, expected size, descriptor, whether it is in sync, and when its size is checked: after
+each transfer, or after each flush. See leg_from in fast_path.c."""
 
 
 class Wire(NamedTuple):
@@ -53,14 +53,15 @@ class Came(NamedTuple):
     """Why compiled code came back."""
 
     received: int = 0
-    """Bytes of a request in the inbox, which is to be carried out; 0: it was carried out."""
+    """Length of a request that is in the inbox and still to be carried out; 0: there is none."""
     waited_ns: int = 0
-    """Of a request that was answered, and is to be noted; it counts as under way until then."""
+    """How long a request waited that was answered, and has to be noted; it counts as under way
+    until it is."""
     resent: bool = False
 
 
 class UnansweredError(OSError):
-    """The connection does not take an answer."""
+    """The connection did not accept an answer."""
 
 
 class FastPath:
@@ -153,7 +154,7 @@ class FastPath:
 
 
 def _error(code: int) -> OSError:
-    """As the leg's device would raise it."""
+    """The same error that the leg's device would raise."""
     assert COMPILED is not None
     if code == COMPILED.TRUNCATED:
         return OSError(errno.EIO, TRUNCATED)
@@ -161,7 +162,7 @@ def _error(code: int) -> OSError:
 
 
 def _packed(leg: Leg, *, reads: bool) -> bytes:
-    """A leg for compiled code; empty: that cannot use it."""
+    """A leg as compiled code knows it; empty: compiled code cannot use this leg."""
     device = leg.device
     if type(device) is not DescriptorDevice or device.descriptor < 0:
         return b""

@@ -95,12 +95,15 @@ class Journalling:
 
     @property
     def flushed_position(self) -> int:
-        """Up to where the legs are durable."""
+        """The position up to which the legs are durable."""
         return int(self._cells[FLUSHED])
 
     def flushed(self, hand: Hand, position: int, since_ns: int) -> None:
-        """The legs are durable up to there, which is to be recorded; before an answer, where the
-        log has files. Raises HoldExpired past the deadline of a flush that came then, GivenUp."""
+        """Take note that the legs are durable up to there, so that it gets recorded. Where the log
+        has files, it is recorded before this returns.
+
+        Raises HoldExpired past the deadline of a flush that came then, GivenUp.
+        """
         if self.log.active and position > self._cells[FLUSHED]:
             self._cells[FLUSHED] = position
             note_written(self._cells)
@@ -121,7 +124,7 @@ class Journalling:
     def make_room(self, hand: Hand, since_ns: int) -> None:
         """Have the log emptied, or wait a little. Raises HoldExpired, GivenUp.
 
-        The hand is in no range: what is owed may have to be appended once more.
+        The hand must hold no range: what is owed may have to be appended again.
         """
         if not self._roster.readers:
             self._hold.wait_for_storage(since_ns=since_ns)
@@ -138,16 +141,16 @@ class Journalling:
             self._hold.wait_for_place(since_ns, PAUSE_SECONDS)
 
     def record(self, hand: Hand, *, flush: bool) -> None:
-        """Record on the legs how far they are durable, and empty the log up to there.
+        """Record on the legs how far they are durable, and trim the log up to there.
 
-        With `flush` up to now; without it the legs are flushed only where that is needed, and the
-        log is emptied up to the time before. Raises HoldExpired, GivenUp.
+        With `flush`, up to now. Without it the legs are flushed only if that is needed, and the log
+        is trimmed up to what was recorded before. Raises HoldExpired, GivenUp.
         """
         with hand.holding(self._lock):
             self._record(hand, flush=flush)
 
     def _record(self, hand: Hand, *, flush: bool) -> bool:
-        """Whether nobody refused that. The caller holds the lock."""
+        """False when somebody refused it. The caller holds the lock."""
         self._cells[WRITTEN] = 0
         if self._owed and self.log.overfull:
             self._repaying.carry(hand)
@@ -164,7 +167,7 @@ class Journalling:
         return agreed
 
     def _record_on_legs(self, hand: Hand, position: int) -> bool:
-        """Whether it was, and the log was trimmed."""
+        """Whether it was recorded and the log trimmed."""
         if not self._settling.record_position(hand, position):
             return False
         self.log.trim(hand, position)
@@ -172,10 +175,11 @@ class Journalling:
         return True
 
     def begin_anew(self, hand: Hand, above: int) -> None:
-        """What the log holds belongs to another history of the volume: it is never replayed.
+        """Begin the log anew: what it holds belongs to another history of the volume and must never
+        be replayed.
 
-        Positions go on above that one, on the legs with the next epoch. Nobody finds the old ones
-        when it returns.
+        Positions go on above that one, on the legs with the next epoch. The old records are not
+        found by any later process.
         """
         self.log.begin_anew(hand, above)
         recorded = self._roster.configuration.recorded_position  # more, when the log failed
@@ -184,16 +188,18 @@ class Journalling:
         self._roster.configure(recorded_position=position)
 
     def begin_at_takeover(self, hand: Hand, above: int) -> None:
-        """The log of the worker before is gone; the legs were flushed, so that nothing is missing.
+        """The log of the previous worker is gone. The legs were flushed since, so nothing is
+        missing.
 
-        Told; positions go on above all legs, on the legs with the next epoch.
+        A receipt says so; positions go on above those of all legs, on the legs with the next epoch.
         """
         incident = self._incidents.reflex("journal", "journal: what was kept is gone")
         incident.step("legs flushed", "a new ring is begun")
         self.begin_anew(hand, above)
 
     def cannot_open(self, reason: str) -> None:
-        """The gate goes on without what it holds, or not at all: nobody may ever replay it."""
+        """The log cannot be opened: it is removed, so that nobody ever replays it, and counts as
+        failed."""
         with suppress(OSError):
             self._ring.unlink()
         self.failed(f"it cannot be opened: {reason}")

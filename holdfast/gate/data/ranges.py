@@ -19,8 +19,8 @@ class Ranges:
     def __init__(self) -> None:
         self._condition = threading.Condition(threading.Lock())
         self.held = held_ranges()
-        """Compiled code takes ranges there, too, and never waits: who finds one taken comes here.
-        """
+        """Compiled code takes ranges there, too. It never waits: a request whose range is taken
+        comes here."""
 
     def enter(self, hand: Hand, offset: int, length: int) -> None:
         """Wait until no other hand uses a byte of the range, then hold it."""
@@ -34,7 +34,7 @@ class Ranges:
             self.wake()
 
     def wake(self) -> None:
-        """A range was left for which somebody waits."""
+        """A range was released that somebody waits for."""
         with self._condition:
             self._condition.notify_all()
 

@@ -48,7 +48,7 @@ class Inbox(Protocol):
     """For what a READ reads: as long as the longest one, page-aligned, in memory already."""
 
     wire: Wire | None
-    """For compiled code that receives here, and answers; None: it cannot."""
+    """How compiled code receives and answers here; None: it cannot."""
 
     def next(self) -> Request:
         """Wait for a request. Its payload is valid until the next call.
@@ -58,11 +58,13 @@ class Inbox(Protocol):
         ...
 
     def received(self, length: int) -> Request | None:
-        """What compiled code has received, so many bytes; None: a question, answered now."""
+        """The request, of that many bytes, that compiled code has received; None: it was a
+        question, which is answered now."""
         ...
 
     def failed(self, error: OSError) -> None:
-        """The connection failed compiled code. Returns when there was no request after all.
+        """Deal with an error of the connection in compiled code. Returns if there was just no
+        request.
 
         Raises FrontEnded; OSError for what nobody expects.
         """

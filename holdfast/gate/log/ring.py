@@ -57,12 +57,12 @@ FILE_NAME = "ring"
 """In the run directory."""
 
 AREA_BYTES = 32 << 20
-"""Of records: at a gigabyte a second, what is written while a disk flushes its cache; no more, as
-all of it is locked in memory."""
+"""Room for records: at a gigabyte a second, what is written while a disk flushes its cache. Not
+more, as all of it is locked in memory."""
 
 SPARE_BYTES = 2 << 20
-"""Left free by ordinary appends, for what must be appended so that older records can go: at most
-owed.MOST_UNITS sectors."""
+"""Not available to ordinary appends: kept for what must be appended so that older records can be
+trimmed, at most owed.MOST_UNITS sectors."""
 
 LONGEST_BYTES = 1 << 20
 """The largest payload: of the kernel's requests."""
@@ -82,16 +82,16 @@ class Ring:
         self._volume = _PAIR.unpack(blake2b(volume_id.encode(), digest_size=16).digest())
         self.reserver = reserver
         self.new_area_bytes = AREA_BYTES
-        """Of one that is begun; one that is there may have another size."""
+        """Size of a new ring; an existing one may have another size."""
         self._bytes = memoryview(b"")
         self.cells = memoryview(b"").cast("Q")
         """The whole of it."""
 
     def find(self, minimum_position: int) -> bool:
-        """Map what an earlier process of this gate has used.
+        """Map the ring that an earlier process of this gate has used. False: there is none, it is
+        of another boot or volume, it is dead or was never used, or it ends before that position.
 
-        False: there is none, or one of another boot or volume, one that is dead or was never used,
-        or that ends before that position. Raises NewerFormat, OSError.
+        Raises NewerFormat, OSError.
         """
         found = self._map()
         if found is None or found.cast("Q")[END] < minimum_position:
@@ -101,7 +101,7 @@ class Ring:
         return True
 
     def _map(self) -> memoryview | None:
-        """What is there, if it is this gate's and whole."""
+        """The ring that is there, if it belongs to this gate and is whole."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -128,7 +128,7 @@ class Ring:
             os.close(descriptor)
 
     def _create(self, position: int, files_end: int) -> None:
-        """Begin in a new file, which takes the place of the old one as a whole. Raises OSError."""
+        """Begin in a new file, which replaces the old one in one step. Raises OSError."""
         size_bytes = HEAD_BYTES + self.new_area_bytes
         temporary = self._path.with_suffix(".new")
         temporary.unlink(missing_ok=True)
@@ -169,7 +169,8 @@ class Ring:
 
     @property
     def files_end(self) -> int:
-        """Where records in files ended, which it went on from; 0: there were none."""
+        """The position at which records in files ended and this ring began; 0: there were no
+        files."""
         return int(self.cells[FILES_END])
 
     @property
@@ -188,7 +189,7 @@ class Ring:
         return (self.end - self.begin) * 2 > self.area_bytes
 
     def ask_once(self) -> bool:
-        """Whether room is to be asked for: it is crowded, and nobody has since the last trim."""
+        """Whether to ask for room: it is crowded, and nobody has asked since the last trim."""
         if self.cells[ASKED] or not self.is_crowded:
             return False
         self.cells[ASKED] = 1
@@ -204,10 +205,10 @@ class Ring:
         *,
         spare: bool = False,
     ) -> bool:
-        """Keep one record; False when there is no room. Never blocks.
+        """Append one record; False when there is no room. Never blocks.
 
-        It belongs to the thread of that slot, until that clears LOGGED. `spare`: in what ordinary
-        appends leave free, if need be.
+        The record belongs to the thread of that slot until the thread clears LOGGED. `spare`: it
+        may use the room that ordinary appends leave free.
         """
         size = 0 if payload is None else len(payload)
         left_bytes = 0 if spare else self.spare_bytes
@@ -223,10 +224,11 @@ class Ring:
         return True
 
     def trim(self, position: int) -> None:
-        """All legs say that position (of a record, or the end) in one of their superblocks.
+        """Forget what no leg needs: all legs have that position (of a record, or the end) in one of
+        their superblocks.
 
-        Forgets everything before the position of the time before, which the other one says: a leg
-        whose newest superblock cannot be read goes back there.
+        Everything before the *previous* such position is forgotten: the other superblock has that
+        one, and a leg whose newest superblock cannot be read goes back to it.
         """
         if self.begin < self.cells[RECORDED]:
             self.cells[BEGIN] = self.cells[RECORDED]
@@ -235,9 +237,9 @@ class Ring:
         self.cells[ASKED] = 0
 
     def begin_anew(self, position: int, files_end: int = 0) -> None:
-        """Forget every record, and go on at that position or above. Raises OSError.
+        """Forget every record, and continue at that position or above. Raises OSError.
 
-        Whoever comes next does not find it before it is `in_use`. Whoever has `cells` keeps the old
+        Later processes do not find it before it is `in_use`. Whoever has `cells` keeps the old
         ones.
         """
         self._create(padded(position), files_end)
@@ -248,18 +250,19 @@ class Ring:
             self.cells[STATE] = IN_USE
 
     def shut(self) -> None:
-        """There will be writes that it has not: nobody appends, or finds it, any more."""
+        """Declare it dead: there will be writes that it lacks. Nobody appends to it or finds it any
+        more."""
         self.reserver.shut(self.cells)
 
     def forget_files(self) -> None:
-        """What was kept in files is not needed any more."""
+        """Note that files are not needed any more."""
         self.cells[FILES_END] = 0
 
     def records(self, from_position: int) -> Iterator[Record]:
-        """The whole records from that position (of one, or the end) to the present end.
+        """The whole records from that position (of a record, or the end) to the present end.
 
-        A payload is a part of the ring: valid until it is trimmed. Raises OSError(EIO) for a
-        position that is none, and where the ring is not what was written.
+        A payload is a view into the ring, valid until it is trimmed. Raises OSError(EIO) when no
+        record is at that position, and when the ring does not hold what was written.
         """
         end, area = self.end, self.area_bytes
         position = from_position
@@ -279,7 +282,7 @@ class Ring:
                 raise OSError(errno.EIO, f"the ring was emptied up to {self.begin} meanwhile")
 
     def _record(self, position: int, header: memoryview) -> Record:
-        """Raises OSError(EIO) for what no gate writes."""
+        """Check a header. Raises OSError(EIO) for one that no gate writes."""
         offset, length, size = header[OFFSET], header[LENGTH], header[BYTES]
         kind = _KINDS.get(header[KIND])
         payload_bytes = length if kind is Kind.DATA else 0
@@ -312,7 +315,7 @@ def holds_records(path: Path) -> bool:
 
 
 def _allocate(descriptor: int, size_bytes: int, directory: Path) -> None:
-    """Raises OSError, which says what there is no room for."""
+    """Reserve its room. Raises OSError that says how much is missing, and where."""
     try:
         os.posix_fallocate(descriptor, 0, size_bytes)
     except OSError as error:

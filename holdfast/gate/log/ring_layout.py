@@ -1,6 +1,6 @@
-"""The layout of the log ring, and how room in it is given out.
+"""The layout of the log ring, and how room in it is reserved.
 
-What is here `data/fast_path.c` does in the same way, beside it.
+`data/fast_path.c` does the same at the same time, on the same ring.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ UNIT_BYTES: Final = 64
 
 
 class Reserver(Protocol):
-    """Gives out room in a ring, to one thread at a time."""
+    """Reserves room in a ring, for one thread at a time."""
 
     def reserve(
         self,
@@ -53,15 +53,14 @@ class Reserver(Protocol):
         time_ns: int,
         spare_bytes: int,
     ) -> int:
-        """Position of a record that is not whole yet; -1 when there is no room for it.
+        """The position of a new record that is not whole yet; -1: no room. None: the ring is dead.
 
-        The thread's slot says so (LOGGED) before anybody sees that the record is there. None in a
-        ring that is dead.
+        The thread's slot names the position (LOGGED) before others can see the record.
         """
         ...
 
     def shut(self, ring: memoryview) -> None:
-        """No room is given out any more: the ring is dead."""
+        """Reserve nothing any more: the ring is dead."""
         ...
 
 
@@ -81,7 +80,7 @@ class PlainReserver:
         time_ns: int,
         spare_bytes: int,
     ) -> int:
-        """A record does not go around the end of the area: what is left there is stepped over."""
+        """Skip the rest of the area: a record never wraps around its end."""
         area = len(ring) * 8 - HEAD_BYTES
         needed = UNIT_BYTES + padded(payload_bytes)
         with self._lock:
@@ -114,7 +113,7 @@ def padded(payload_bytes: int) -> int:
 def _write_header(
     ring: memoryview, place: int, position: int, size: int, offset: int, length: int, time_ns: int
 ) -> None:
-    """Of a record that is not whole; `place` is that in the area."""
+    """The header of a record that is not whole yet; `place`: where it is in the area."""
     first = (HEAD_BYTES + place) // 8
     ring[first + KIND] = 0
     ring[first + POSITION] = position

@@ -68,7 +68,7 @@ class EpochMemory:
 
     @property
     def remembered_epoch(self) -> int:
-        """Of what was remembered last, by any worker of this gate."""
+        """The epoch that was remembered last, by any worker of this gate."""
         return self._cells[shared_page.REMEMBERED_EPOCH] - 1
 
     def is_behind(self, epoch: int) -> bool:
@@ -78,11 +78,12 @@ class EpochMemory:
     def remember(
         self, hand: Hand, configuration: GateConfiguration, on_superseded: Callable[[str], None]
     ) -> bool:
-        """Have gate.json replaced; whether whoever needs that epoch may be answered now.
+        """Have gate.json replaced; whether requests that need that epoch may be answered now.
 
-        The caller sees to it that nobody else asks, except one that was given up: as long as that
-        hangs, nothing is asked. `on_superseded`: told of a refusal, also when the hand was given up
-        meanwhile. Blocks as the coordinator does; raises GivenUp.
+        The caller makes sure that nobody else calls this at the same time, except a thread that was
+        given up: as long as that one hangs, nothing is written. `on_superseded` is told of a
+        refusal, even if the hand was given up meanwhile. Blocks as the coordinator does; raises
+        GivenUp.
         """
         if self.superseded:
             return False

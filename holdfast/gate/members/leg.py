@@ -57,7 +57,7 @@ class Leg:
     taken: bool = False
     """The roster took it in, which ends it from then on: other threads may know it."""
     missing: set[int] | None = field(default=None, repr=False, compare=False)
-    """Regions that it lacks while it is being filled; None: nobody has said which."""
+    """Regions that it lacks while it is being filled; None: not known."""
     _slot: mmap.mmap = field(
         default_factory=lambda: aligned_buffer(SLOT_BYTES), repr=False, compare=False
     )
@@ -94,8 +94,8 @@ class Leg:
         return self.device.identity
 
     def has(self, offset: int, length: int) -> bool:
-        """Whether it has that range although it is being filled: copied, or never lacking, and
-        written to ever since. Does not touch it; any thread may ask."""
+        """Whether a leg that is being filled has that range: it was copied, or never lacking, and
+        got every write since. Does not touch the leg; any thread may ask."""
         regions = range(offset // REGION_BYTES, (offset + length - 1) // REGION_BYTES + 1)
         return self.missing is not None and self.missing.isdisjoint(regions)
 
@@ -260,7 +260,8 @@ def open_leg(
 
 
 def _device_of(url: str, inherited: int | None) -> Device:
-    """As `open_leg` opens it, or takes it over. Raises BlockingIOError, HoldfastError."""
+    """The opened or taken over device, as `open_leg` asks for it. Raises BlockingIOError,
+    HoldfastError."""
     try:
         return open_container(url).open() if inherited is None else _taken_over(url, inherited)
     except BlockingIOError:
@@ -272,7 +273,7 @@ def _device_of(url: str, inherited: int | None) -> Device:
 
 
 def _taken_over(url: str, inherited: int) -> Device:
-    """By a descriptor, which is closed where this raises: OSError, HoldfastError."""
+    """Take over a descriptor; it is closed when this raises OSError, HoldfastError."""
     try:
         return open_container(url).take_over(inherited)
     except BaseException:

@@ -1,4 +1,5 @@
-"""Which epoch of a volume counts, and whom it names as in sync: what host and legs prove together.
+"""Which epoch of a volume counts, and which legs it names as in sync, proved from host and legs
+together.
 
 Pure. The statements and rules it rests on are in `membership`, which judges single legs by it.
 """
@@ -34,7 +35,7 @@ def newest_epoch(
     ours: Sequence[Superblock],
     twice: set[str],
 ) -> NewestEpoch:
-    """From what the host remembers and these superblocks of one volume say.
+    """The newest epoch by what the host remembers and these superblocks of one volume say.
 
     `host_epoch` None: the host remembers nothing. `twice`: ids that several legs carry.
     """

@@ -37,7 +37,7 @@ class Settling:
             self.settled = Settled(memory.remembered_epoch, members)
 
     def go_on_with(self, superblock: Superblock) -> None:
-        """A leg that is used from now on says this: where it has no mark, `settle` sets it."""
+        """Take over what this leg's superblock says: if it has no mark, `settle` sets one."""
         raised_from = superblock.raised_from
         if raised_from is not None:
             self._roster.unsettled = True
@@ -131,14 +131,12 @@ class Settling:
             self._remember(hand, configuration)
 
     def _remember(self, hand: Hand, configuration: GateConfiguration) -> bool:
-        """As EpochMemory.remember; where somebody else has the volume, no leg is used any more."""
+        """As EpochMemory.remember. If somebody else has the volume, no leg is used any more."""
         return self._memory.remember(hand, configuration, self._roster.withdraw)
 
     def _mark(self, hand: Hand, configuration: GateConfiguration, legs: tuple[Leg, ...]) -> bool:
-        """Say on the legs that this epoch was remembered, if it was and they do not know it yet.
-
-        False when one fails at it.
-        """
+        """Mark on the legs that this epoch was remembered, unless it was not, or they have the
+        mark. False when a leg fails at it."""
         if self._memory.unsaved or self.settled.epoch >= configuration.epoch:
             return True
         self.settled = settled_in(configuration)

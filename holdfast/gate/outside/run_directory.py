@@ -1,4 +1,4 @@
-"""What a gate that ended leaves in the run directory."""
+"""What a gate leaves in the run directory when it ends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from holdfast.gate.log.ring import FILE_NAME, holds_records
 
 
 def remove_run_directory(run_directory: Path) -> None:
-    """Remove it, but for writes that no leg has flushed: the next gate needs them. Idempotent.
-
-    Never fails.
-    """
+    """Remove it, except for writes that no leg has flushed: the next gate needs them. Idempotent.
+    Never fails."""
     if not holds_records(run_directory / FILE_NAME):
         shutil.rmtree(run_directory, ignore_errors=True)
         return

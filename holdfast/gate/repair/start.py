@@ -114,7 +114,8 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
 
 
 def _open_all(recovery: Recovery) -> dict[int, Opened]:
-    """Every member that can be opened; where legs went on without this host, theirs, too."""
+    """Every member that can be opened, including those added by another host that went on without
+    this one."""
     roster, known = recovery.roster, recovery.roster.configuration
     opened = open_members(recovery, list(known.legs), FIRST)
     ahead = [
@@ -150,10 +151,8 @@ def _sources_alone(
 
 
 def _note_stale(recovery: Recovery, judgement: Judgement) -> None:
-    """Remember who is stale, and why.
-
-    A leg that was being filled is filled anew, as it is: no spare takes its place for that.
-    """
+    """Remember which legs are stale, and why. A leg that was being filled is filled anew in place:
+    no spare replaces it for that."""
     members = recovery.roster.configuration.legs
     numbers = {entry.number for entry in members if entry.state is not LegState.RESYNCING}
     for judged in judgement.legs:
@@ -162,7 +161,8 @@ def _note_stale(recovery: Recovery, judgement: Judgement) -> None:
 
 
 def _go_on(recovery: Recovery, hand: Hand) -> None:
-    """Make durable whom the volume starts with, and write what the time before has left to do."""
+    """Make the set of legs durable with which the volume starts, and write what is still owed from
+    before."""
     mirror = recovery.mirror
     mirror.intent.secure(hand)  # and whoever cannot be written fails, while the others are sources
     if not mirror.reflexes.settle(hand):

@@ -25,11 +25,12 @@ from holdfast.gate.runtime.shared_page import (
 )
 
 Take = Callable[[memoryview, int], bool]
-"""Take what a thread in compiled code has in hand, if it is inside that leg still."""
+"""Take the request of a thread in compiled code, if that thread is still inside that leg."""
 
 
 def plain_take(cells: memoryview, leg_number: int) -> bool:
-    """Where there is no compiled code: nobody leaves a leg without the claim."""
+    """Without compiled code: a thread leaves a leg only with its claim, so the request can be
+    taken."""
     return True
 
 
@@ -50,7 +51,7 @@ class Hand:
     ) -> None:
         self.slot = slot
         self.number = number
-        """Of all hands of a worker no other ever has it."""
+        """Unique among all hands of a worker."""
         self.cells = cells[slot_offset(slot) : slot_offset(slot + 1)]
         self.claim = threading.Lock()
         self.given_up = False
@@ -59,9 +60,9 @@ class Hand:
         self.locks: list[threading.Lock] = []
         self.stuck_in = 0
         self.busy_since = 0
-        """When the request was read that was taken from it."""
+        """When the request that was taken from it had been read."""
         self.refusal: tuple[object, OSError] | None = None
-        """What a leg has said to the request in hand already."""
+        """A leg, and the error it has already given to the request in hand, in compiled code."""
         self.cells[BUSY_SINCE] = self.cells[LEG] = self.cells[LEG_SINCE] = self.cells[LOGGED] = 0
 
     def enter(self, leg_number: int) -> None:
@@ -71,18 +72,19 @@ class Hand:
         cells[LEG] = leg_number
 
     def hear_refusal(self, leg: object) -> None:
-        """Raise what that leg has said to the request in hand already, once."""
+        """Raise the error that this leg has already given to the request in hand; once."""
         if self.refusal is not None and self.refusal[0] is leg:
             (_, error), self.refusal = self.refusal, None
             raise error
 
     @property
     def serving(self) -> bool:
-        """Belongs to a serving thread: it knows a leg only while it has a request in hand."""
+        """Whether it belongs to a serving thread, which can be inside a leg only while it has a
+        request."""
         return self._relieve is not None
 
     def be_relieved(self) -> None:
-        """This thread will wait for long, with its request: another one serves meanwhile."""
+        """Have another thread serve: this one will wait for long, with its request."""
         if self._relieve is not None:
             self._relieve(self)
 

@@ -97,7 +97,7 @@ class Incidents:
     def __init__(
         self, volume: str, spool_directory: Path, began: Callable[[], None] = lambda: None
     ) -> None:
-        """`began`: answers are to be noted from now on."""
+        """`began`: told that answers have to be noted from now on."""
         self._volume = volume
         self._began = began
         self._spool = spool_directory

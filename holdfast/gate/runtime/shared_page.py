@@ -221,16 +221,16 @@ def _as_two(cell: int) -> tuple[int, int]:
 
 
 def renew_plan(cells: memoryview) -> None:
-    """What compiled code goes by is not so any more: it hands every request over from now on.
+    """Invalidate the plan of compiled code: it hands every request over from now on.
 
-    Whoever calls this has changed it already, and reads only then who is at work.
+    Call this after the change, and find out who is at work only afterwards.
     """
     with _PLAN_LOCK:  # which lets nobody read before what was written before it
         cells[PLAN] = cells[PLAN] + 1 & (1 << 64) - 1
 
 
 def note_written(cells: memoryview) -> None:
-    """There is something to record on the legs."""
+    """Note that there is something to record on the legs."""
     cells[WRITTEN] = 1
 
 

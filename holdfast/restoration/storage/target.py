@@ -123,10 +123,8 @@ def _check_urls(volume: Volume, url: str, further: Sequence[str], others: Sequen
 
 
 def _fitted(draft: Volume, existed: Sequence[str], smallest_bytes: int) -> Volume:
-    """The volume in the size that those legs allow which are there; all of it where all are.
-
-    Raises TooSmall.
-    """
+    """The volume, as large as the existing ones of these legs allow; its full size when all exist.
+    Raises TooSmall."""
     legs_there = [each for each in draft.leg_urls if each in existed]
     if not legs_there:
         return draft

@@ -17,7 +17,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CHILD_SECONDS = 5.0
-"""One that takes longer than its twin by so much was stopped by somebody."""
+"""How much longer than the caller's half the child may take: beyond that, somebody has stopped
+it."""
 
 
 def in_halves(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

@@ -73,7 +73,8 @@ def _read_devices() -> Iterator[LoopDevice]:
 
 
 def _read_device(folder: Path) -> LoopDevice:
-    """All of one attachment. Raises OSError where nothing is attached."""
+    """What sysfs says of this device, all of it of one attachment. Raises OSError where nothing is
+    attached."""
     device = f"/dev/{folder.name}"
     while True:
         sequence = attachment(device)
@@ -152,7 +153,7 @@ def _stays(loop: LoopDevice) -> bool:
 
 
 def detaches_by_itself(device: str) -> bool:
-    """Whether a loop device is let go of with its last user, or was already."""
+    """Whether a loop device is detached with its last user, or was already."""
     try:
         return (_SYS_BLOCK / Path(device).name / "loop/autoclear").read_text().strip() == "1"
     except OSError:
@@ -160,7 +161,8 @@ def detaches_by_itself(device: str) -> bool:
 
 
 def just_attached(device: str) -> LoopDevice:
-    """What `losetup --show` has just made. Raises CommandFailed where it is gone already."""
+    """The attachment that `losetup --show` has just made. Raises CommandFailed if it is gone
+    already."""
     made = loop_device_at(device)
     if made is None:
         raise CommandFailed(f"somebody else detached {device} at once", "Try again.")

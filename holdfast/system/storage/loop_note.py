@@ -16,7 +16,7 @@ from contextlib import suppress
 from holdfast.system.storage.loop import attachment, filesystem_behind
 
 _NAME = "trusted.holdfast.filesystem"
-"""Of `trusted.` names CAP_SYS_ADMIN of the first user namespace is asked for (xattr(7))."""
+"""Names in `trusted.` need CAP_SYS_ADMIN in the initial user namespace (xattr(7))."""
 
 
 def note_filesystem(device: str) -> None:

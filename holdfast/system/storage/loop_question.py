@@ -1,7 +1,7 @@
-"""A question to a loop device, what is behind it, by a program of its own: DeviceQuestion.
+"""DeviceQuestion: a program of its own asks a loop device what is behind it.
 
 The program may wait for ever, in open(2) for another user of the device, or in the kernel for the
-storage of the file. Must never be waited for when it cannot be killed: the subprocess module buries
+storage of the file. Must never be waited for when it cannot be killed: the subprocess module reaps
 it when the next one is started.
 """
 

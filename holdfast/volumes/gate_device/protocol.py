@@ -90,8 +90,9 @@ class GateDevice(Protocol):
         """Take away what the kernel has of it; one sentence for each. Its mounts went before."""
 
     def orphan(self, device: str) -> Callable[[], object] | None:
-        """What takes this block device away where it showed a gate and cannot tell any more which.
+        """How to take away this block device, if it showed a gate and cannot tell any more which;
+        None for any other.
 
-        None for any other. For after the dismount: it may be gone with that, and the number
-        another's. The call is as `close`, and raises InUse.
+        To be called after the dismount: the device may be gone by then, and its number another's.
+        The call is as `close`, and raises InUse.
         """

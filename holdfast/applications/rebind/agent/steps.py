@@ -1,8 +1,8 @@
 """Work inside stopped processes in steps, so that several of them make calls at the same time.
 
-To let a thread make a call, and to wait until it has, takes much longer than both sides compute.
-Work in steps yields where a process was let go on, before it is waited for; others go on meanwhile.
-Everything is still done by one thread of ours, as ptrace(2) wants it.
+A call takes time because a thread has to be let go on and waited for; computing is little of it.
+Work in steps yields after it has let a process go on and before it waits for it, and other work
+goes on meanwhile. Everything is still done by one thread of ours, as ptrace(2) requires.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ Steps = Generator[None, None, T]
 """Work in steps, and its result."""
 
 _AT_ONCE = 4
-"""Processes: enough that each has made its call when its turn comes again. Whoever spoils the code
-of many processes lets so many of them compute at the same time, until the first is found."""
+"""How many processes make calls at the same time. Enough that each has made its call when its turn
+comes again. Not more: a user who changes the code of many of his processes has this many of them
+running until the first is noticed."""
 
 _SLOW_SECONDS = 0.02
-"""A step takes a fraction of a millisecond, where nobody keeps us waiting."""
+"""A step that takes longer was slowed down by somebody: usual is a fraction of a millisecond."""
 
 
 def to_end(steps: Steps[T]) -> T:
@@ -45,9 +46,9 @@ def through(work: T | Steps[T]) -> Steps[T]:
 def side_by_side(works: Iterable[Steps[T]], has_room: Callable[[], bool] = lambda: True) -> list[T]:
     """Go through all of them, several at the same time; the results, in order.
 
-    They begin in order, and the next one only while there is room, or when no other is going on;
-    where a step was slow, those that have begun are finished before. When one fails no other is
-    begun, those that were are finished, and its error is raised.
+    They begin in order. While others are under way, a further one begins only if `has_room` says
+    so, and none after a slow step. When one fails, no other is begun, those under way are finished,
+    and its error is raised.
     """
     results: dict[int, T] = {}
     failed: list[BaseException] = []

@@ -68,8 +68,8 @@ class Tracee:
 
     @property
     def has_run_on(self) -> bool:
-        """Whether any thread has run since all of them stood, to leave what an agent before us
-        has left."""
+        """Whether any thread has run since all of them were stopped: it had to leave the code of an
+        earlier agent."""
         return self._threads.has_run_on
 
     @property

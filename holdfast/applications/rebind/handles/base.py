@@ -86,7 +86,8 @@ class DescriptorDriver(ABC):
             os.close(copy)
 
     def _request(self, note: HandleNote, **more: Any) -> OpenRequest:
-        """The request for its description; `more`: what this kind knows beside."""
+        """The request for its open file description; `more`: further fields that this kind fills
+        in."""
         return OpenRequest(
             key=note.details.key,
             mount_id=note.handle.mount_id,

@@ -72,7 +72,8 @@ def agent_with_entry(place: int, mount_id: int, directory: Path, who: int) -> It
 
 
 def is_set_aside(directory: Path) -> bool:
-    """Whether anything is: also by somebody who died. Reads the record directory only."""
+    """Whether protection is lifted from any file, also by a process that has died since. Reads the
+    record directory only."""
     return any(directory.glob(f"{_PREFIX}*"))
 
 

@@ -1,11 +1,10 @@
 """Everything is opened on the new storage by expendable children, which pass the descriptors.
 
-Two of them open what is plain, turn by turn, ahead of the caller. What they cannot, for whatever
-reason, one opens that may do more: carry contents over, set protection aside. It is only one, so
-that nothing is set aside twice, and begun when it is needed.
-
-Invariant: whatever the new storage does, we wait until the deadline at most; then the children are
-killed and abandoned.
+Two of them open what is plain, in turns, ahead of the caller. What they cannot open, for whatever
+reason, is left to a third, which may do more: copy contents, lift protection. There is only one of
+that kind, so that no protection is lifted twice, and it is started when it is needed. Invariant:
+whatever the new storage does, we wait until the deadline at most; then the children are killed and
+abandoned.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from holdfast.applications.rebind.opening.requests import OpenRequest, OpenResul
 from holdfast.applications.rebind.parking.relocation import Relocation
 
 _MANY = 100
-"""Requests: fewer are opened before a second child has begun."""
+"""Number of requests below which one child is faster: it has opened them before a second has
+started."""
 
 
 class Opener:
@@ -108,7 +108,7 @@ class Opener:
 
 
 def _certainly(result: OpenResult | None) -> OpenResult:
-    """What the one gives that opens everything."""
+    """The answers of the child that may do more than open."""
     assert result is not None
     return result
 

@@ -27,7 +27,8 @@ _AT_ONCE = 100
 """Descriptors in one message; the kernel takes 253 (SCM_MAX_FD)."""
 
 _ENDS_MILLISECONDS = 1000
-"""How long the killed child is waited for: while it has a file open nobody gets a lease on it."""
+"""How long a killed child is waited for: as long as it has a file open, nobody gets a lease on
+it."""
 
 _LENGTH = struct.Struct("=I")
 
@@ -35,8 +36,8 @@ Part = Sequence[OpenRequest]
 """What is answered with one message."""
 
 _Answer = tuple[bool, tuple[HandleOutcome, str, tuple[FileLock, ...], bool]] | None
-"""Whether there is a descriptor, and the rest of an OpenResult: many times quicker to hand over.
-None: it is not plain (see Reopening)."""
+"""Whether there is a descriptor, and the other fields of an OpenResult as plain values, which are
+pickled many times faster. None: it is not plain (see Reopening)."""
 
 
 def parts_of(requests: Sequence[OpenRequest]) -> list[Part]:

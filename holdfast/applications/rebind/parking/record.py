@@ -41,7 +41,8 @@ VERSION = 2
 """1: each note of an inotify watch has all watches of its instance; 2: only the first one has."""
 
 _MANY_NOTES = 300
-"""To check and write down so many takes longer than to begin a child that does half of it."""
+"""From this many notes on, a child that checks and writes half of them saves more time than it
+costs to start."""
 
 _MOST_BYTES = 1 << 30
 """Of one entry: that of a process with a million open files has half of it."""

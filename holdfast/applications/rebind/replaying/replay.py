@@ -29,8 +29,8 @@ from holdfast.model.handle import Handle, HandleKind, HandleOutcome
 from holdfast.system.processes.acting_as import Rights
 
 _MOST_OPEN = 1000
-"""Descriptors that are opened before some of them have been passed on: a quarter of what a process
-may have where nobody has raised that (RLIMIT_NOFILE, 4096)."""
+"""How many descriptors may be open here before some are passed on: a quarter of the kernel's
+default hard limit (RLIMIT_NOFILE, 4096)."""
 
 _Lines = list[ReboundHandle]
 

@@ -68,10 +68,10 @@ def clients_first(users: Sequence[User], servers: Collection[int]) -> list[list[
 
 
 def by_memory(pids: Sequence[int]) -> list[list[int]]:
-    """The same processes in groups: those that share memory are in one, and keep their order.
+    """The same processes in groups: those that share memory are in one group, and keep their order.
 
-    They have one code slot, so one after the other enters its harbour, and leaves it. All are in
-    one group where one has ended, and nothing is told.
+    They share one code slot, so one after the other enters its harbour and leaves it. If a process
+    has ended, which shares memory cannot be told any more, and all are in one group.
     """
     place = {pid: number for number, pid in enumerate(pids)}
     with suppress(OSError):

@@ -1,9 +1,9 @@
-"""The look at all users again, once those that were known stand still.
+"""The second look for users, once all known ones are stopped: what they had was seen while they
+ran.
 
-What they had was seen while they ran. Whoever stands changes nothing any more, so a child can look
-while the caller brings them into their harbours, and then looks at some of them as well. It
-answers with what differs from the first look: to hand over ten thousands of handles takes longer
-than to find them.
+A stopped process changes nothing any more, so a child can look while the caller brings them into
+their harbours; after that the caller looks at some of them, too. The child answers only with what
+differs from the first look: to pass on ten thousands of handles takes longer than to find them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from holdfast.system.children.expendable import begun_in_expendable_child
 Find = Callable[[], Sequence[User]]
 
 _MANY = 8
-"""Processes: with fewer of them the harbours are entered before a child has begun to look."""
+"""Number of processes below which all harbours are entered before a child has begun to look."""
 
 _PARTS, _OURS = 3, 2
-"""With many handles the child looks at two of three processes, and we, who have the harbours to
-enter before, at those whose numbers leave this remainder."""
+"""With many handles, the child looks at two of three processes. The caller, which has harbours to
+enter first, looks at those whose pid leaves this remainder."""
 
 _MANY_HANDLES = 3000
-"""What a look costs beside: to read mounts, sockets and processes takes as long as so many."""
+"""Fixed cost of a look (mounts, sockets, the list of processes), as a number of handles that take
+as long."""
 
 _LOOK_SECONDS = 60.0
 """A look gives up what hangs by itself, long before."""
@@ -66,7 +67,8 @@ def looking_again(
 
 
 _Difference = tuple[User, list[Handle | None]]
-"""A user without its handles, and those; None: the one that was there before, in this place."""
+"""A user without its handles, and its handles; None: unchanged, the one at the same place
+before."""
 
 
 def _differences(

@@ -53,7 +53,7 @@ class Threads:
         self.uncooperative: Uncooperative | None = None
         """What it did not do when it was asked; nothing more is asked of it then."""
         self.has_run_on = False
-        """Whether any thread has run since all of them stood."""
+        """Whether any thread has run since all of them were stopped."""
         self.start_time = began_at(pid)
         self.registers: dict[int, Registers] = {}
         """Of each stopped thread, as it will go on."""

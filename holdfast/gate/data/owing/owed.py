@@ -20,7 +20,7 @@ MOST_UNITS = 256
 
 
 class TooManyError(OSError):
-    """More bad places than a leg may have that is still in use."""
+    """A leg owes more than a leg in use may."""
 
 
 class Owed:
@@ -67,7 +67,7 @@ class Owed:
         return self._units.copy()
 
     def content(self, offset: int) -> bytes | None:
-        """What one unit holds; None when the legs have it."""
+        """The contents owed for one unit; None: the legs have it."""
         return self._units.get(offset)
 
     def keep(self, offset: int, content: memoryview, position: int) -> None:
@@ -80,7 +80,8 @@ class Owed:
         self._began()
 
     def forget(self, offset: int, length: int) -> bool:
-        """The legs have the range now, or it is to be written anew; whether any of it was owed."""
+        """The legs have this range now, or will get it from a new write; whether any of it was
+        owed."""
         if not self._units:
             return False
         with self._lock:
@@ -91,13 +92,13 @@ class Owed:
         return bool(held)
 
     def carried(self, offset: int, position: int) -> None:
-        """A unit was appended to the journal once more, at that position."""
+        """The contents of a unit were appended to the journal again, at that position."""
         with self._lock:
             if offset in self._units:
                 self._positions[offset] = position
 
     def add(self, other: Owed) -> None:
-        """What another leg lacks, too. Raises TooManyError."""
+        """Add what another leg lacks. Raises TooManyError."""
         for offset in other.offsets:
             self.keep(offset, memoryview(other._units[offset]), other._positions[offset])
 

@@ -1,9 +1,11 @@
-"""What is owed for bad places, in a file: it is acknowledged, and no leg can take it.
+"""The file of what is owed for bad places: these writes were acknowledged, and no leg can take
+them.
 
-Owns `owed.json` in the state directory. Invariants: when a flush is answered it has everything that
-is owed; what the legs have instead leaves it after they were flushed, and before that is answered.
-So after a power cut nothing in it is older than what was flushed. It counts for as long as the
-newest superblocks are of a gate that it names: afterwards somebody else has used the volume.
+Owns `owed.json` in the state directory. Invariants: before a flush is answered, everything owed is
+in the file; what the legs have received since is taken out after the legs were flushed and before
+that flush is answered. So after a power cut nothing in it is older than what was flushed. It is
+valid as long as the newest superblocks belong to a gate that it names; otherwise somebody else has
+used the volume since.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ from holdfast.system.files.durable import replace_durably, sync_directory
 FILE_NAME = "owed.json"
 VERSION = 1
 MOST_UNIT_BYTES = 64 << 10
-"""No volume has larger sectors by far."""
+"""Far more than the largest sector of any volume."""
 
 
 class OwedFile:
-    """Of one worker. One thread at a time changes it, also when that was given up in it."""
+    """Of one worker. One thread at a time changes it; a thread that was given up in it still
+    counts."""
 
     def __init__(
         self, state_directory: Path, volume_id: str, owner: str, cells: memoryview
@@ -40,23 +43,24 @@ class OwedFile:
         self._volume_id = volume_id
         self._owner = owner
         self._owners = [owner]
-        """What it says of them: whose superblocks were the newest when it was true."""
+        """Owners in the file: whose superblocks were the newest when it was written."""
         self._cells = cells
         self._contents: dict[int, bytes] | None = None
-        """What it has; None: it must be read."""
+        """Its contents; None: not read yet."""
         self._lock = threading.Lock()
         self._is_changing = False
 
     @property
     def may_exist(self) -> bool:
-        """Whether there may be one."""
+        """Whether such a file may exist."""
         return bool(self._cells[OWED_FILE])
 
     def change(self, hand: Hand, change: Callable[[dict[int, bytes]], dict[int, bytes]]) -> str:
-        """Replace its contents, by offset, durably; why that could not be done, empty when it was.
+        """Replace its contents, by offset, durably. The reason when that failed, empty when it did
+        not.
 
-        Blocks as the state directory does. Raises GivenUp; nobody changes it then before the thread
-        that was given up has ended.
+        Blocks as the state directory does. Raises GivenUp; nobody changes the file then until the
+        thread that was given up has ended.
         """
         with self._lock:
             if self._is_changing:

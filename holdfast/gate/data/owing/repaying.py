@@ -27,10 +27,10 @@ from holdfast.gate.runtime.incidents import Incidents
 from holdfast.system.resources.memory import aligned_buffer
 
 AGAIN_SECONDS = 0.5
-"""How often a file that could not be written is tried again, while a flush waits for it."""
+"""How often writing the file is tried again while a flush waits for it."""
 
 PAY_SECONDS = 5.0
-"""How often bad places are written again. A disk tries for seconds itself."""
+"""How often writing to bad places is tried again. A disk itself tries for seconds."""
 
 
 def remembered_since(cells: memoryview) -> int | None:
@@ -56,12 +56,13 @@ class Replay:
         self.owed = Owed(unit_bytes)
 
     def note(self, offset: int, length: int) -> None:
-        """That range is about to be written."""
+        """Note that this range is about to be written."""
         self._intent.bitmap.mark(offset, length)
         self.owed.forget(offset, length)
 
     def failed(self, record: Record, error: OSError) -> None:
-        """A record could not be written: keep the bad part of it. Raises what is no bad place."""
+        """A record could not be written: keep the bad part of it. Raises any error that is not a
+        bad place."""
         offset, length = record.offset, record.length
         if not self._is_bad_place(self._hand, self._leg, error, offset, length):
             raise error
@@ -75,10 +76,8 @@ class Replay:
         store_around(self._hand, self._leg, offset, what, self.owed.unit_bytes, keep)
 
     def write(self, units: Mapping[int, bytes], position: int) -> None:
-        """Write what no record has; what the leg cannot take counts as of that position.
-
-        Raises OSError.
-        """
+        """Write contents that are in no record. What the leg cannot take is owed from that position
+        on. Raises OSError."""
 
         def keep(place: int, content: memoryview) -> None:
             self.owed.keep(place, content, position)
@@ -142,9 +141,10 @@ class Repaying:
         incident.resolve("answered from the journal until the place can be written")
 
     def written_again(self, hand: Hand, leg: Leg, offset: int, what: memoryview | int) -> None:
-        """A place for which an earlier write is kept is written again, in vain: the later counts.
+        """A place is written again, without success, for which an earlier write is owed: the later
+        one counts now.
 
-        It is what a replay would find; the request fails all the same.
+        A replay would find it, too. The request fails all the same.
         """
         owed = self._owed
         position = self._log().begun_at(hand)
@@ -210,10 +210,10 @@ class Repaying:
         self.remember()
 
     def secure(self, hand: Hand, since_ns: int) -> frozenset[int]:
-        """See that what is owed is durable on this host, as no leg has it; where that is.
+        """Make what is owed durable on this host, as no leg has it; returns what that was.
 
-        Before legs are flushed. A flush that needs it waits for the state directory, up to its
-        deadline: raises HoldExpired, GivenUp.
+        Called before legs are flushed. A flush that needs it waits for the state directory, up to
+        its deadline: raises HoldExpired, GivenUp.
         """
         if not self._owed:
             return frozenset()
@@ -227,10 +227,11 @@ class Repaying:
         return frozenset(owed)
 
     def release(self, hand: Hand, since_ns: int, before: frozenset[int]) -> bool:
-        """All legs were flushed since `secure` said that this was owed: they have the rest.
+        """Take out of the file what was not owed any more at `secure`: the legs had it, and were
+        flushed since. `before`: what `secure` returned.
 
-        Before the flush is answered; as `secure`. False: more is owed meanwhile, all is to be done
-        again.
+        Called before the flush is answered. False: more is owed since, and all is to be done again.
+        Raises as `secure`.
         """
         if self._owed and not before >= self._owed.contents.keys():
             return False
@@ -252,7 +253,7 @@ class Repaying:
         since_ns: int,
         change: Callable[[dict[int, bytes]], dict[int, bytes]],
     ) -> None:
-        """Change the file. Raises HoldExpired, GivenUp."""
+        """Write the file anew, waiting until it works. Raises HoldExpired, GivenUp."""
         while True:
             problem = self._saved.change(hand, change)
             if not problem:
@@ -275,7 +276,7 @@ class Repaying:
 
 
 def _aligned(content: memoryview) -> memoryview:
-    """The same in memory that direct I/O takes."""
+    """The same bytes in memory that direct I/O accepts."""
     view = memoryview(aligned_buffer(len(content)))[: len(content)]
     view[:] = content
     return view

@@ -1,7 +1,7 @@
 """What the data path asks of a log of writes.
 
-A log that fails says so once, to `on_failure`, and is not active from then on: nothing is raised on
-the way of a request. Its storage may hang: whoever is inside says so (JOURNAL) and can be given up.
+A log that fails says so once, to `on_failure`, and is inactive from then on: no request gets an
+exception for it. Its storage may hang: a thread inside it says so (JOURNAL) and can be given up.
 """
 
 from __future__ import annotations
@@ -19,30 +19,33 @@ class WriteLog(Protocol):
     """Writes in the order in which overlapping ones reach the legs."""
 
     active: bool
-    """Whether it keeps what is appended: not where nothing is kept, nor once it has failed."""
+    """Whether it keeps what is appended. False for a log that keeps nothing, and once it has
+    failed."""
 
     @property
     def ring(self) -> Ring | None:
-        """Where compiled code may append, and flush the legs; None: it may do neither."""
+        """The ring in which compiled code may append; compiled code may flush the legs then, too.
+        None: it may do neither."""
         ...
 
     @property
     def has_files(self) -> bool:
-        """Whether a flush may be answered only after its position was recorded: until then records
-        of before would be replayed after a crash of the host."""
+        """Whether a flush may be answered only after its position was recorded: older records would
+        be replayed after a crash of the host otherwise."""
         ...
 
     def open(self, minimum_position: int) -> None:
-        """Find what an earlier process kept; positions go on from there. Raises OSError."""
+        """Find what an earlier process kept; positions continue from there. Raises OSError."""
         ...
 
     def started(self, hand: Hand) -> None:
-        """A first start has ended: the legs have all that was found. From now on whoever comes next
-        finds it."""
+        """The first worker has started: the legs have all that was found. From now on, later
+        workers find this log."""
         ...
 
     def goes_on(self) -> None:
-        """The same at a takeover, where nothing may be removed."""
+        """From now on later workers find this log; unlike after `started`, nothing may be
+        removed."""
         ...
 
     @property
@@ -52,7 +55,7 @@ class WriteLog(Protocol):
 
     @property
     def kept(self) -> tuple[int, int] | None:
-        """Positions between which every record is there; None: it proves nothing."""
+        """The positions between which every record is there; None: it cannot prove that of any."""
         ...
 
     @property
@@ -61,29 +64,32 @@ class WriteLog(Protocol):
         ...
 
     def ask_once(self) -> bool:
-        """Whether somebody should be told that it is overfull; once, until it was emptied."""
+        """Whether to tell somebody that it is overfull: True once, until it was trimmed."""
         ...
 
     @property
     def used_bytes(self) -> int:
-        """What is kept for a replay."""
+        """Bytes kept for a replay."""
         ...
 
     @property
     def position(self) -> int:
-        """After the last record."""
+        """The position after the last record."""
         ...
 
     def append(
         self, hand: Hand, kind: Kind, offset: int, payload: memoryview | int, *, spare: bool = False
     ) -> bool:
-        """Keep a write (or a zeroed length) that is about to reach the legs; False: there is no
-        room for it, and the legs must be flushed first. `spare`: what is kept so that older records
-        can go; there is room for it, once."""
+        """Append a write (or a zeroed length) that is about to reach the legs. False: there is no
+        room, and the legs must be flushed first.
+
+        `spare`: it is appended so that older records can be trimmed; there is always room for that,
+        once.
+        """
         ...
 
     def begun_at(self, hand: Hand) -> int:
-        """Position of the record that the hand appended, until it is done."""
+        """The position of the record that the hand appended, until `done`."""
         ...
 
     def done(self, hand: Hand) -> None:
@@ -91,19 +97,21 @@ class WriteLog(Protocol):
         ...
 
     def stable_position(self, recorded: int) -> int:
-        """Up to where a flush of the legs that starts now will have made them durable."""
+        """The position up to which a flush of the legs that starts now makes them durable."""
         ...
 
     def trim(self, hand: Hand, position: int) -> None:
-        """All legs say durably, in one of two superblocks, that they hold all up to there."""
+        """Forget records up to that position: all legs say durably, in one of their two
+        superblocks, that they have them."""
         ...
 
     def keeps_before(self, position: int) -> bool:
-        """Whether there is anything that trimming up to there, twice, would forget."""
+        """Whether trimming twice up to there would forget anything."""
         ...
 
     def begin_anew(self, hand: Hand, above: int) -> None:
-        """Forget every record: positions go on above that one. No process finds them any more."""
+        """Forget every record; positions continue above that one. Later processes do not find the
+        old ones."""
         ...
 
     def replay(
@@ -116,8 +124,8 @@ class WriteLog(Protocol):
     ) -> int:
         """Write onto the leg what it lacks since `position`; bytes written. Raises OSError.
 
-        Each range is told to `note` first. `failed` is told what the leg could not take, and
-        raises the error again unless it is dealt with.
+        `note` is told each range before it is written. `failed` is told what the leg could not
+        take; it raises the error again unless it has dealt with it.
         """
         ...
 
@@ -126,5 +134,5 @@ class WriteLog(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of it; what was appended stays."""
+        """Close it. What was appended stays."""
         ...

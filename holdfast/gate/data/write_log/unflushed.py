@@ -1,13 +1,13 @@
-"""Acknowledged writes that a leg has not flushed yet, and what to do when they cannot be kept.
+"""The journal `unflushed`: acknowledged writes that a leg has not flushed yet, in the log ring.
 
-Wraps the log ring for the data path: appends in the order in which overlapping writes reach the
-legs, knows from which position on a flush of the legs leaves work, and replays onto a leg that came
-back without its volatile cache. What each method promises is said by WriteLog.
-Invariant: a write that is not in the ring is never answered before the legs say so durably
-(`position` moves past the ring's end), so that no later replay can undo it.
+Appends in the order in which overlapping writes reach the legs, knows the position up to which a
+flush makes the legs durable, and replays onto a leg that came back without its volatile cache.
+WriteLog says what each method promises. Invariant: a write that is not in the ring is never
+answered before the legs say so durably (`position` moves past the end of the ring), so that no
+later replay can undo it.
 
-Versions before 0.2 kept the records in files in the state directory. What they left is read until
-the legs have it, and removed then.
+Versions before 0.2 kept the records in files in the state directory. These are read until the legs
+have what is in them, and removed then.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Unflushed:
         self.continues = False
 
     def open(self, minimum_position: int) -> None:
-        """Finds the records of the time before, wherever they are. Removes nothing."""
+        """Finds the records of earlier processes, wherever they are. Removes nothing."""
         ring = self._ring
         self.continues = ring.find(minimum_position)
         if self.continues:
@@ -67,7 +67,7 @@ class Unflushed:
             ring.begin_anew(self._files.position, self._files.position)
 
     def started(self, hand: Hand) -> None:
-        """Files that were of no use are removed."""
+        """Files that hold nothing needed are removed."""
         if self._files is None:
             try:
                 with hand.inside(JOURNAL):
@@ -83,8 +83,8 @@ class Unflushed:
 
     @property
     def ring(self) -> Ring | None:
-        """None while there are files: no flush may be answered before the legs say that these are
-        not needed."""
+        """None while there are files: a flush may be answered only when the legs say that the files
+        are not needed any more."""
         return self._ring if self.active and self._files is None else None
 
     @property
@@ -93,7 +93,7 @@ class Unflushed:
         return self._files is not None
 
     def _find_files(self, minimum_position: int) -> Journal | None:
-        """What an earlier version kept, up to that position at least. Raises OSError."""
+        """Open what an earlier version kept, if it reaches that position. Raises OSError."""
         if not any(self._directory.glob(PREFIX + "*")):
             return None
         files = Journal(self._directory)
@@ -115,7 +115,7 @@ class Unflushed:
 
     @property
     def kept(self) -> tuple[int, int] | None:
-        """What lies in the ring, and in files before it."""
+        """Bytes in the ring and in files."""
         if not self.active:
             return None
         return self._ring.begin if self._files is None else self._files.begin, self._ring.end
@@ -156,7 +156,7 @@ class Unflushed:
         return logged - 1 if logged else self._ring.end
 
     def done(self, hand: Hand) -> None:
-        """It is not waited for any more."""
+        """`stable_position` does not wait for it any more."""
         hand.cells[LOGGED] = 0
 
     def stable_position(self, recorded: int) -> int:
@@ -234,10 +234,8 @@ class Unflushed:
         yield from self._ring.records(position)
 
     def fail(self, reason: str) -> None:
-        """It is used no more until the next start.
-
-        Nothing that it lacks is answered before positions have moved past it, on the legs.
-        """
+        """Not used any more until the next start. What it lacks is answered only after positions
+        have moved past it, on the legs."""
         if not self._failing.acquire(blocking=False):
             return
         self._ring.shut()

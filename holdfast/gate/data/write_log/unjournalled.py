@@ -46,7 +46,7 @@ class Unjournalled:
         pass
 
     def stable_position(self, recorded: int) -> int:
-        """Positions only tell copies of different age apart: each record of one is a new one."""
+        """A new position each time: here positions only tell copies of different age apart."""
         return recorded + 4096
 
     def trim(self, hand: Hand, position: int) -> None:

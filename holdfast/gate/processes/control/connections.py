@@ -23,7 +23,7 @@ CONVERSATIONS = 16
 """Connections served at once. Each has a hand, of which the serving threads need some as well."""
 
 PAUSE_SECONDS = 0.1
-"""When this process has no room for another connection."""
+"""Pause before the next attempt when this process has no room for another connection."""
 
 REPLY_SECONDS = 5.0
 """To a reader that is slow."""
@@ -34,7 +34,7 @@ _HANGS = {
     "message": "the storage does not answer",
     "mend": "See why it hangs.",
 }
-"""The reply when the hand that would make it is given up."""
+"""The reply to a request whose hand was given up."""
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
 
@@ -84,7 +84,7 @@ class Control:
             task.join(max(0.0, deadline - monotonic()))
 
     def given_up(self, hand: Hand) -> None:
-        """A hand hangs inside storage: whoever asked it for something is told so."""
+        """A hand hangs inside storage: tell whoever asked it for something."""
         connection = self._unanswered.pop(hand, None)
         if connection is not None:
             with suppress(OSError):
@@ -92,9 +92,11 @@ class Control:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _converse(self, hand: Hand, connection: socket.socket) -> None:
-        """Answer one request. What is neither refused nor caused by storage is a defect.
+        """Answer one request.
 
-        It is answered, and then left to end the worker: what it left half done in memory is gone.
+        An exception that neither a refusal nor storage causes is a defect: the request is answered,
+        and then the exception ends the worker, because what it left half done in memory is gone
+        with it.
         """
         with connection:
             self._unanswered[hand] = connection

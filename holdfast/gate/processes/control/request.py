@@ -19,7 +19,7 @@ from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 
 REQUEST_BYTES = 1 << 16
 READ_SECONDS = 5.0
-"""For the whole line, however slowly it drips."""
+"""Time for the whole line, however slowly it arrives."""
 
 LONGEST_TEXT = 4096 + 64
 """A path (PATH_MAX) with the kind of a container before it."""
