@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.model.handle import HandleKind
 from tests.faults.mounting import mount_image
-from tests.kernel.users.using import handles_of
+from tests.kernel.users.programs import handles_of
 
 SOURCE = """
 f = os.open(point + '/sub/f', os.O_CREAT | os.O_RDWR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.model.handle import HandleKind
-from tests.kernel.users.using import point, program, users_at
+from tests.kernel.users.programs import point, program, users_at
 
 __all__ = ["point"]
 

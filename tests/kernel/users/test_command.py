@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import RunHoldfast
-from tests.kernel.users.using import program
+from tests.kernel.users.programs import program
 
 SOURCE = """
 f = os.open(point + '/ledger', os.O_CREAT | os.O_RDWR)

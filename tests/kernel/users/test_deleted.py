@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.model.handle import HandleKind
 from tests.faults.mounting import unmount
-from tests.kernel.users.using import handles_of, only, point, program, users_at
+from tests.kernel.users.programs import handles_of, only, point, program, users_at
 
 __all__ = ["point"]
 

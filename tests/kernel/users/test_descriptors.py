@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.handle import FileLock, HandleKind, LockKind
-from tests.kernel.users.using import handles_of, only, point, users_at
+from tests.kernel.users.programs import handles_of, only, point, users_at
 
 __all__ = ["point"]
 

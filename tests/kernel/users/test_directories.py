@@ -8,7 +8,7 @@ from holdfast.applications.users import find_users
 from holdfast.model.handle import HandleKind
 from holdfast.model.mountpoint import MountPoint
 from tests.faults.mounting import mount, unmount
-from tests.kernel.users.using import handles_of, mounts_at, only, point, program
+from tests.kernel.users.programs import handles_of, mounts_at, only, point, program
 
 __all__ = ["point"]
 

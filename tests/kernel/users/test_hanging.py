@@ -15,7 +15,7 @@ import pytest
 from holdfast.applications.users import busy_processes
 from holdfast.model.handle import HandleKind
 from tests.faults.mounting import unmount
-from tests.kernel.users.using import STAY, mounts_at, users_at
+from tests.kernel.users.programs import STAY, mounts_at, users_at
 
 LONGEST_SECONDS = 20.0
 """Far more than it takes, far less than for ever."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.applications.users import busy_processes
 from holdfast.model.handle import HandleKind
-from tests.kernel.users.using import handles_of, mounts_at, point, program
+from tests.kernel.users.programs import handles_of, mounts_at, point, program
 
 __all__ = ["point"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from holdfast.applications.kernel_users import held_by_kernel
 from holdfast.model.handle import HandleKind
 from tests.faults.mounting import mount, mount_image, unmount
-from tests.kernel.users.using import mounts_at, only, point
+from tests.kernel.users.programs import mounts_at, only, point
 
 __all__ = ["point"]
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from holdfast.model.handle import HandleKind
-from tests.kernel.users.using import handles_of, only, point, users_at
+from tests.kernel.users.programs import handles_of, only, point, users_at
 
 __all__ = ["point"]
 

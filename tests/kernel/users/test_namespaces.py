@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.model.handle import HandleKind
 from holdfast.system.mounts.all_namespaces import read_mount_points
-from tests.kernel.users.using import handles_of, mounts_at, only, point, program, users_at
+from tests.kernel.users.programs import handles_of, mounts_at, only, point, program, users_at
 
 __all__ = ["point"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.model.handle import HandleKind
-from tests.kernel.users.using import handles_of, only, point
+from tests.kernel.users.programs import handles_of, only, point
 
 __all__ = ["point"]
 
