@@ -38,7 +38,7 @@ def refuse_blockers(judged: Sequence[JudgedHandle]) -> None:
         raise Blocked(
             f"what keeps the volume busy cannot be moved: {words}"
             + (f" (and {more} more)" if more > 0 else ""),
-            "End these processes, or close what they hold.",
+            "See to what is named, or end these processes; then try again.",
         )
 
 

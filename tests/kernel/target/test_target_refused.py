@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.applications.rebind.agent.tracee import Tracee
+from holdfast.applications.rebind.handles.process_traits import gather
 from holdfast.errors import InUse, Refused
+from holdfast.system.processes.process import set_name
 from holdfast.system.processes.ptrace import tracer_of
 from tests.kernel.target.steadfast import Steadfast
 from tests.waiting import wait_until
@@ -30,6 +33,35 @@ def test_traced_by_another(steadfast_program: Path, ram_directory: Path) -> None
         finally:
             tracer.terminate()
             tracer.wait()
+        program.goes_on()
+
+
+@pytest.mark.parametrize("name", ["holdfast", "gdb"])
+def test_moved_with_another_volume(steadfast_program: Path, ram_directory: Path, name: str) -> None:
+    """A command of ours at another volume has stopped it: nobody is told to end that as a debugger,
+    nor the process."""
+    with Steadfast((str(steadfast_program),), ram_directory) as program:
+        ours, theirs = socket.socketpair()
+        other = os.fork()
+        if other == 0:
+            try:
+                set_name(name)
+                Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+                theirs.send(b"stopped")
+                signal.pause()
+            finally:
+                os._exit(1)
+        try:
+            assert ours.recv(9) == b"stopped"
+            with pytest.raises(Refused, match=f"process {other}") as refused:
+                Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9)
+            blocked = gather(program.pid).blocked
+        finally:
+            os.kill(other, signal.SIGKILL)
+            os.waitpid(other, 0)
+        assert str(other) in blocked and refused.value.mend in blocked
+        assert ("debugger" in blocked) == (name == "gdb")
+        assert ("Wait until that has ended" in blocked) == (name == "holdfast")
         program.goes_on()
 
 

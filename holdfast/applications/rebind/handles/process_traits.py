@@ -12,7 +12,7 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from holdfast.applications.rebind.tracing.hindrances import frozen, hindrance
+from holdfast.applications.rebind.tracing.hindrances import frozen, hindrance, traced
 from holdfast.system.proc import address_space_limit, descriptor_limit, read, read_record
 from holdfast.system.proc_text import parse_stat
 from holdfast.system.processes.smaps import MapSettings, read_settings
@@ -91,7 +91,8 @@ def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
         return "this is Holdfast itself"
     tracer = int(status.get("TracerPid", "0"))
     if tracer not in (0, os.getpid()):
-        return f"process {tracer} traces it: end the debugger or strace"
+        by = traced(tracer)
+        return f"{by.words}. {by.mend}"
     if machine not in _MACHINES:
         return f"system calls cannot be made inside processes on {machine}"
     if not _has_64_bits(pid):

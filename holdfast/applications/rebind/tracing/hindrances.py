@@ -6,6 +6,7 @@ read here is data from a stranger: it is shown, never followed.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -28,6 +29,9 @@ _FROZEN_FILE_SYSTEM = (b"percpu_rwsem_wait", b"sb_start_write", b"__sb_start_wri
 
 _FUSE = (b"request_wait_answer", b"fuse_")
 
+_OURS = "holdfast"
+"""The name of our commands; of others who call themselves so, root's are believed."""
+
 
 @dataclass(frozen=True)
 class Hindrance:
@@ -45,6 +49,22 @@ def frozen(pid: int, thread_id: int | None = None) -> Hindrance | None:
     return Hindrance(
         f"its control group {group} is frozen",
         f"Let it run: docker unpause, systemctl thaw, or whatever froze {group}.",
+    )
+
+
+def traced(tracer: int) -> Hindrance:
+    """That a process is traced by that one: by a debugger, or by a command of ours at another
+    volume that it uses, too."""
+    name = _record(f"/proc/{tracer}/comm").strip().decode(errors="replace")
+    with suppress(OSError):
+        if name == _OURS and os.stat(f"/proc/{tracer}").st_uid == 0:  # noqa: PTH116
+            return Hindrance(
+                f"{name} (process {tracer}) is moving it now, as a user of another volume",
+                "Wait until that has ended, then try again.",
+            )
+    return Hindrance(
+        f"process {tracer}{name and f' ({name})'} traces it",
+        "End the debugger or strace that is attached to it.",
     )
 
 

@@ -23,7 +23,12 @@ from holdfast.applications.rebind.tracing.detaching import (
     run_and_interrupt,
 )
 from holdfast.applications.rebind.tracing.errors import Uncooperative, gone
-from holdfast.applications.rebind.tracing.hindrances import hindrance, runs_program
+from holdfast.applications.rebind.tracing.hindrances import (
+    Hindrance,
+    hindrance,
+    runs_program,
+    traced,
+)
 from holdfast.applications.rebind.tracing.memory import ProcessMemory
 from holdfast.applications.rebind.tracing.time_budget import TimeBudget, TimeBudgets
 from holdfast.errors import DeadlinePassed, Refused
@@ -42,6 +47,9 @@ _SEIZE_SECONDS = 0.02
 
 _EXECUTE_SECONDS = 0.2
 """The main thread of a process that runs a new program from another thread is dead meanwhile."""
+
+
+_FORBIDDEN = "holdfast doctor says what forbids it."
 
 
 class Threads:
@@ -203,11 +211,9 @@ class Threads:
             if not tracer and attempts > 1:  # or one that we have not
                 self._seize(thread_id, attempts - 1)
                 return
-            raise Refused(
-                f"process {self.pid} cannot be stopped:"
-                + (f" process {tracer} traces it" if tracer else f" {error.strerror}"),
-                "End the debugger or strace that is attached to it.",
-            ) from error
+            by = traced(tracer) if tracer else Hindrance(str(error.strerror), _FORBIDDEN)
+            words = f"process {self.pid} cannot be stopped: {by.words}"
+            raise Refused(words, by.mend) from error
 
     def _await(self, thread_id: int, deadline: float) -> None:
         while True:
