@@ -8,7 +8,6 @@ the NFS server, of process accounting, of storage targets (LIO) and of quota.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -17,12 +16,9 @@ from holdfast.model.handle import Handle, HandleKind
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.mounts.namespace import mount_namespace
 from holdfast.system.proc import read
-from holdfast.system.proc_text import parse_swaps, unescaped
+from holdfast.system.proc_text import parse_swaps
 from holdfast.system.storage.loop import loop_devices
-
-_LAYER = re.compile(r"(?:^|,)(?:lowerdir\+?|datadir\+?|upperdir|workdir)=((?:\\.|[^,\\])*)")
-"""Options of overlayfs (Documentation/filesystems/overlayfs.rst)."""
-_SEPARATOR = re.compile(r"(?<!\\):+")
+from holdfast.system.storage.overlay_layers import named_layers
 
 
 def held_by_kernel(mounts: Sequence[MountPoint]) -> list[Handle]:
@@ -44,12 +40,11 @@ def _layers(places: Places) -> Iterator[Handle]:
     """Layers of overlays: an overlay keeps their super blocks, though not their mounts."""
     for mount in places.others:
         if mount.filesystem == "overlay":
-            for layers in _LAYER.findall(unescaped(os.fsencode(mount.super_options))):
-                for layer in _SEPARATOR.split(layers):
-                    below = _on(layer.replace("\\", ""), mount.namespace, places)
-                    if below is not None:
-                        text = f"overlay mounted at {mount.path} with a layer in {layer}"
-                        yield _handle(HandleKind.OTHER, text, layer, below)
+            for layer in named_layers(mount.super_options):
+                below = _on(layer, mount.namespace, places)
+                if below is not None:
+                    text = f"overlay mounted at {mount.path} with a layer in {layer}"
+                    yield _handle(HandleKind.OTHER, text, layer, below)
 
 
 def _loops(places: Places) -> Iterator[Handle]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
-from holdfast.mountpoints.overlays import overlays_without_names
+from holdfast.mountpoints.overlays import overlays_on, overlays_without_names
 from holdfast.system.mounts.mount_table import is_under
 from holdfast.system.mounts.users import users_of_device
 from holdfast.system.storage.loop import loop_devices
@@ -31,9 +31,13 @@ def users_in_words(points: Sequence[MountPoint]) -> str:
     return "; ".join(words) or "the kernel names nobody"
 
 
-def suspects() -> str:
-    """What may keep a file system that is mounted nowhere, for people."""
+def suspects(points: Sequence[MountPoint]) -> str:
+    """What may keep a file system that is mounted nowhere, and was at these, for people."""
     named = [
+        f"the overlay at {each.path}, with a layer in {layer}"
+        for each, layer in overlays_on(points)
+    ]
+    named += [
         f"the overlay at {each.path}, whose layers have no absolute path"
         for each in overlays_without_names()
     ]

@@ -113,7 +113,7 @@ def dismount(
             elif time.monotonic() > deadline:
                 raise InUse(
                     f"{points[-1].source} is dismounted everywhere in sight, and still in use:"
-                    f" {suspects()} keeps it",
+                    f" {suspects(points)} keeps it",
                     "It is mounted again; end what keeps it, then try again.",
                 )
             else:

@@ -1,7 +1,7 @@
-"""Overlays whose layers have no absolute path: what they stand on shows in no table.
+"""Overlays that keep a file system busy after every dismount: with a layer on it.
 
-They were mounted with paths relative to a directory (docker with many layers) or to a descriptor
-(podman). One with a layer on a volume keeps its file system busy after every dismount.
+What those stand on whose layers have no absolute path shows in no table. They were mounted with
+paths relative to a directory (docker with many layers) or to a descriptor (podman).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.messages.printable import printable
 from holdfast.system.mounts.all_namespaces import all_mount_points
-from holdfast.system.storage.overlay_layers import origins_of
+from holdfast.system.mounts.mount_table import is_under
+from holdfast.system.storage.overlay_layers import named_layers, origins_of
 
 _TOLD = re.compile(r"^(?!.*(?:lowerdir\+?|upperdir|datadir\+?)=(?:[^/]|/proc/))")
 """Options of an overlay of which every first layer is an absolute path, and none a descriptor."""
@@ -29,6 +30,19 @@ def overlays_without_names() -> list[MountPoint]:
         each.device: each
         for each in all_mount_points()
         if each.filesystem == "overlay" and not _TOLD.search(each.super_options)
+    }
+    return list(found.values())
+
+
+def overlays_on(points: Sequence[MountPoint]) -> list[tuple[MountPoint, str]]:
+    """Those of which a layer has a path below one of these, mounted or not, with that layer; each
+    once, in every mount namespace. Does not block."""
+    found = {
+        each.device: (each, layer)
+        for each in all_mount_points()
+        if each.filesystem == "overlay"
+        for layer in named_layers(each.super_options)
+        if any(is_under(layer, point.path) for point in points)
     }
     return list(found.values())
 

@@ -1,4 +1,4 @@
-"""On which file systems the layers of an overlay lie, when their names do not say.
+"""Where the layers of an overlay lie: what its options say, and where names do not, its handles.
 
 An overlay's file handle (struct ovl_fb of fs/overlayfs/overlayfs.h) holds the UUID of the file
 system that an inode comes from; with AT_HANDLE_FID every overlay gives one out (Linux 6.6). Blocks
@@ -10,11 +10,17 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import re
 import struct
 import uuid
 from contextlib import suppress
 
 from holdfast.system.files.beneath import names_in, reopen
+from holdfast.system.proc_text import unescaped
+
+_LAYER = re.compile(r"(?:^|,)(?:lowerdir\+?|datadir\+?|upperdir|workdir)=((?:\\.|[^,\\])*)")
+"""Options of overlayfs (Documentation/filesystems/overlayfs.rst)."""
+_SEPARATOR = re.compile(r"(?<!\\):+")
 
 _HANDLE_FID, _EMPTY_PATH = 0x200, 0x1000  # <linux/fcntl.h>
 _MOST_BYTES = 128
@@ -27,6 +33,16 @@ _MAGIC = 0xFB
 _MOST_NAMES = 1000
 """At an overlay's root; the names of a container's are some twenty."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def named_layers(options: str) -> list[str]:
+    """The layers that an overlay's options (of a mount table) name, as it was told them: also such
+    that are relative. Pure."""
+    return [
+        layer.replace("\\", "")
+        for layers in _LAYER.findall(unescaped(os.fsencode(options)))
+        for layer in _SEPARATOR.split(layers)
+    ]
 
 
 def origins_of(overlay: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""An overlay whose layers have no absolute path keeps a file system: found, or undone."""
+"""An overlay keeps the file system of its layers: found, or undone, and named."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from tests.kernel.mountpoints.bench import MountBench
 from tests.kernel.restoration.bench import make_image, mounted
 
 
-def test_it_is_named(ram_directory: Path) -> None:
+@pytest.mark.parametrize("how", ["relative", "absolute"])
+def test_it_is_named(ram_directory: Path, how: str) -> None:
     with MountBench(ram_directory) as bench:
         path = bench.mount(bench.device("1"), "mnt")
         place = ram_directory / "overlay"
         for folder in (path / "l1", path / "l2", place):
             folder.mkdir()
-        command = ["mount", "-t", "overlay", "overlay", "-o", "lowerdir=l1:l2", str(place)]
+        layers = "l1:l2" if how == "relative" else f"{path}/l1:{path}/l2"
+        command = ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={layers}", str(place)]
         subprocess.run(command, check=True, cwd=path)
+        words = "whose layers" if how == "relative" else f"with a layer in {path}/l"
         try:
-            with pytest.raises(InUse, match=f"the overlay at {place}, whose layers"):
+            with pytest.raises(InUse, match=f"the overlay at {place}, {words}"):
                 dismount(capture(str(path)))
             assert path.is_mount()
         finally:
