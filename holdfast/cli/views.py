@@ -113,6 +113,8 @@ def _version(gate: GateReport) -> str:
 
 def _memory_text(gate: GateReport) -> str:
     text = format_size(gate.resident_bytes)
+    if gate.standby_bytes:
+        text += f" and {format_size(gate.standby_bytes)} of the standby"
     if gate.memory_limit_bytes is None:
         return text
     text = f"{text}, within a limit of {format_size(gate.memory_limit_bytes)}"

@@ -180,6 +180,8 @@ class GateReport:
     """Of the code that the worker runs; `holdfast --version` is that of the command."""
     compiled: bool = False
     """Whether compiled code serves ordinary requests; else Python serves all."""
+    standby_bytes: int = 0
+    """Memory of the worker that is prepared to take over; 0: none is."""
 
 
 @dataclass(frozen=True)

@@ -150,4 +150,5 @@ def _gate(shown: dict[str, Any]) -> GateReport:
         io_flusher=bool(shown.get("io_flusher")),
         version=str(shown.get("version", UNTOLD)),
         compiled=bool(shown.get("compiled")),
+        standby_bytes=int(shown.get("standby_bytes", 0)),
     )

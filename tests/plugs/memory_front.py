@@ -114,6 +114,9 @@ class MemoryFront:
     def inbox(self, *, brief: bool = False) -> MemoryInbox:
         return MemoryInbox(self)
 
+    def prepare(self, inboxes: int) -> None:
+        pass
+
     def answer(self, request: Request, data: memoryview | None = None) -> bool:
         return self._answer(request, data, refused=False)
 

@@ -107,6 +107,10 @@ class FrontEnd(Protocol):
         """
         ...
 
+    def prepare(self, inboxes: int) -> None:
+        """Have so many inboxes ready for threads that will begin to serve."""
+        ...
+
     def answer(self, request: Request, data: memoryview | None = None) -> bool:
         """It was carried out; `data`: what a READ read. False: it was answered before.
 

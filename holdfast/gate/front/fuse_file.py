@@ -53,6 +53,8 @@ class FuseFile:
         self._device = run_directory / DEVICE_FILE
         self._size_bytes: Callable[[], int] | None = None
         self._token = 0
+        self._inboxes: list[FuseInbox] = []
+        """Ready, and nobody's yet."""
 
     @classmethod
     def open(cls, run_directory: Path) -> FuseFile:
@@ -81,7 +83,13 @@ class FuseFile:
 
     def inbox(self, *, brief: bool = False) -> FuseInbox:
         """With buffers of its own."""
+        if self._inboxes and not brief:
+            return self._inboxes.pop()
         return FuseInbox(self, brief=brief)
+
+    def prepare(self, inboxes: int) -> None:
+        """Their buffers are in memory then."""
+        self._inboxes = [FuseInbox(self, brief=False) for _ in range(inboxes)]
 
     def answer(self, request: Request, data: memoryview | None = None) -> bool:
         """One writev."""

@@ -32,14 +32,16 @@ from holdfast.gate.processes.partner import (
     hang_timeout_seconds,
     judge_silence,
 )
+from holdfast.gate.processes.preparing import Preparations, rehearse
 from holdfast.gate.processes.refusing import LONGEST_WAIT_SECONDS, VainStarts
+from holdfast.gate.processes.standby import Standby, Taken, watch_or_kill
 from holdfast.gate.processes.worker import Worker
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.watching import BEAT_SECONDS, Watching
 from holdfast.system.messages.logs import call_process
 from holdfast.system.messages.unwaited import start_writer, wait_until_written
 from holdfast.system.mounts.namespace import keep_mount_namespace
-from holdfast.system.processes.process import has_ended, watch_leader, watch_thread
+from holdfast.system.processes.process import has_ended, watch_thread
 from holdfast.system.processes.process_state import lives, read_state, start_time
 from holdfast.system.resources.memory import serve_write_back
 from holdfast.system.resources.own_group import OwnGroup
@@ -79,68 +81,95 @@ class Keeper:
         """When the worker was last taken out of a group of others."""
         self.group = OwnGroup(self.handover.run_directory.name)
         """Apart from the applications, which can fill the memory limit of theirs."""
+        self.standby = Standby(self.handover)
 
     def start_worker(self, ready: int | None = None) -> None:
-        """Fork a worker. Raises OSError, and none works then."""
-        keeper_pid = os.getpid()
-        self.group.keep(keeper_pid)
+        """Let the standby serve, or fork a worker. Raises OSError, and none works then."""
+        self.group.keep(os.getpid())
         cells = self.handover.cells
-        channel, worker_end = make_channel()
-        predecessor = self.worker_pid
         cells[shared_page.GENERATION] += 1
         cells[shared_page.WORKER_STARTED] = 0
         cells[shared_page.WORKER_BEAT] = monotonic_ns()
         try:
-            pid = os.fork()
+            taken = self._take_standby() or Taken(*self._fork_worker(ready))
         except OSError:
             cells[shared_page.GENERATION] -= 1
-            for end in (channel, worker_end):
+            raise
+        if ready is not None:
+            os.close(ready)
+        self.channel.close()
+        self.channel = taken.channel
+        self.worker_pid = cells[shared_page.WORKER_PID] = taken.pid
+        self.moved = float("-inf")
+        self._look_for_moved(self.group.keep(os.getpid(), taken.pid))
+        if self.watch is not None:
+            os.close(self.watch)
+            self.watch = None
+        self.watch = taken.watch if taken.watch is not None else watch_or_kill(taken.pid)
+        self.killed = 0.0
+        self.silence.forgive()
+        self._watch_sentinel(taken.sentinel)
+        self.standby.rest()
+
+    def _take_standby(self) -> Taken | None:
+        """Not where a worker is to be handed what was kept: the standby has none of that."""
+        if self.lookout.kept:
+            self.standby.end()
+        return self.standby.take(self.worker_pid)
+
+    def _fork_worker(self, ready: int | None) -> tuple[int, socket.socket]:
+        handover = replace(
+            self.handover,
+            keeper_pid=os.getpid(),
+            predecessor_pid=self.worker_pid,
+            kept=dict(self.lookout.kept),
+        )
+
+        def work(channel: socket.socket) -> None:
+            call_process("worker")
+            keep_mount_namespace()
+            Worker(handover, channel, Preparations(handover), ready).run()
+
+        return self._fork(work)
+
+    def _fork(self, live: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
+        """A child that lives so, with the other end of a new channel. Raises OSError."""
+        channel, child_end = make_channel()
+        try:
+            pid = os.fork()
+        except OSError:
+            for end in (channel, child_end):
                 end.close()
             raise
         if pid == 0:
             channel.close()
             self.channel.close()
             self.group.close()
-            handover = replace(
-                self.handover,
-                keeper_pid=keeper_pid,
-                predecessor_pid=predecessor,
-                kept=dict(self.lookout.kept),
-            )
+            self.standby.leave()
+            _become(lambda: live(child_end), self.handover.cells)
+        child_end.close()
+        return pid, channel
 
-            def work() -> None:
-                call_process("worker")
-                keep_mount_namespace()
-                Worker(handover, worker_end, ready).run()
-
-            _become(work, cells)
-        self.channel.close()
-        self.channel = channel
-        worker_end.close()
-        if ready is not None:
-            os.close(ready)
-        self.worker_pid = cells[shared_page.WORKER_PID] = pid
-        self.moved = float("-inf")
-        self._look_for_moved(self.group.keep(keeper_pid, pid))
-        if self.watch is not None:
-            os.close(self.watch)
-            self.watch = None
+    def _tend_standby(self) -> None:
+        """Have another worker stand by while this one serves."""
+        cells = self.handover.cells
+        serves = cells[shared_page.SERVING] == cells[shared_page.GENERATION]
+        wanted = serves and not (cells[shared_page.STOPPED] or self.killed or self.lookout.kept)
         try:
-            self.watch = watch_leader(pid)
-        except OSError:  # nobody would notice its end, or take it for ended: there may be one only
-            os.kill(pid, signal.SIGKILL)
-            raise
-        self.killed = 0.0
-        self.silence.forgive()
-        self._watch_sentinel(None)
+            changed = self.standby.tend(wanted=bool(wanted), fork=self._fork)
+        except OSError:  # no room for one: tried again
+            return
+        if changed:
+            pids = [pid for pid in (self.worker_pid, self.standby.pid) if pid]
+            self._look_for_moved(self.group.keep(os.getpid(), *pids))
 
     def _look_for_moved(self, found: set[int]) -> None:
         """Note whether the worker was among those found in a group of others."""
         if self.worker_pid in found:
             self.moved = monotonic()
 
-    def _watch_sentinel(self, thread_id: int | None) -> None:
-        """Watch that thread of the worker, or none as long as it has not told us one."""
+    def _watch_sentinel(self, thread_id: int) -> None:
+        """Watch that thread of the worker, or none (0) as long as it has not told us one."""
         if self.sentinel is not None:
             os.close(self.sentinel)
         self.sentinel = watch_thread(self.worker_pid, thread_id) if thread_id else None
@@ -169,15 +198,19 @@ class Keeper:
         self.beat.tell()
         work: list[Probe | Look] = [*self.probes, *self.lookout.looks]
         descriptors = [self.channel.fileno(), *(each.pipe for each in work)]
+        descriptors += self.standby.descriptors
         watches = {each for each in (self.watch, self.sentinel) if each is not None}
         descriptors += watches
         pending = min((each.deadline - monotonic() for each in work), default=3600.0)
+        pending = min(pending, self.standby.seconds_until_due())
         readable = wait(descriptors, max(0.0, min(pending, BEAT_SECONDS)))
         missed = self.watching.look()
         if missed is not None:  # whoever looks at storage may have stood still as well
             for each in work:
                 each.deadline += (missed[1] - missed[0]) / 1e9
         ended = self.watch is None or bool(readable & watches)
+        if not ended:
+            self._tend_standby()
         if not ended:  # of who ends no group is told: to move it is in vain, and takes ms in v1
             self._look_for_moved(self.group.look())  # before anything here asks for memory
         if ended or self._stands_still():
@@ -290,6 +323,7 @@ def serve(keeper: Keeper) -> None:
     """
     enter_service(keeper.handover)
     keeper.run()
+    keeper.standby.end()
     close_front(keeper.handover)
     clean_up(keeper.handover)
 
@@ -316,7 +350,9 @@ def enter_service(handover: Handover) -> None:
     cells[shared_page.KEEPER_PID] = os.getpid()
     cells[shared_page.KEEPER_STARTED] = start_time(os.getpid())
     cells[shared_page.NEXT_KEEPER] = 0
+    cells[shared_page.STANDBY_PID] = 0  # of a keeper that is gone, with which it ends
     start_writer()
+    rehearse()
     gc.collect()
     gc.freeze()  # workers share these pages, and never look through them
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -9,13 +9,10 @@ is one.
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
-import signal
 import socket
-import sys
 import threading
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
@@ -35,6 +32,7 @@ from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.keeper_watch import KeeperGuard
 from holdfast.gate.processes.name_watch import KEPT
 from holdfast.gate.processes.partner import Beat, Ending
+from holdfast.gate.processes.preparing import Preparations
 from holdfast.gate.processes.remains import STRATEGY
 from holdfast.gate.processes.socket_name import LISTENER
 from holdfast.gate.processes.socket_name import take_over as take_over_listener
@@ -48,22 +46,13 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
-from holdfast.system.messages.unwaited import start_writer, wait_until_written
-from holdfast.system.processes.process import part_with_descriptors
+from holdfast.system.messages.unwaited import wait_until_written
 from holdfast.system.processes.process_state import start_time
-from holdfast.system.resources import memory
 
 _log = logging.getLogger(__name__)
 
-STACK_BYTES = 512 << 10
-"""Stack of a thread. All of it is locked in memory and must be present before the thread runs."""
-
 CHECKPOINT_SECONDS = 1.0
 """How often positions are recorded on the legs and idle bits are cleared."""
-
-OBJECTS_BYTES = 2 << 20
-"""Room for objects that come into being while it serves: some hundred kilobytes, until all that it
-does was done once."""
 
 PAUSE_SECONDS = 0.1
 """After an error in the main loop while there is no keeper."""
@@ -72,8 +61,10 @@ PAUSE_SECONDS = 0.1
 class Worker:
     """One worker process."""
 
-    def __init__(self, handover: Handover, channel: socket.socket, ready: int | None) -> None:
-        threading.stack_size(STACK_BYTES)  # before any thread, be it one that writes the log
+    def __init__(
+        self, handover: Handover, channel: socket.socket, prepared: Preparations, ready: int | None
+    ) -> None:
+        self.prepared = prepared
         self.handover = handover
         self.ready = ready
         # The keeper may be gone before it says so itself.
@@ -116,7 +107,7 @@ class Worker:
         self.changes = Changes(self.mirror, self.recovery)
         self.replacing = Replacing(self.mirror, self.changes)
         self.names = Names(self.mirror, lambda question: send(self.guard.channel, question))
-        self.front = handover.front()
+        self.front = prepared.front
         self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(handover.cells))
         self.server = Server(self.front, self.mirror, self.end)
         self.administrative_hold = AdministrativeHold(
@@ -134,16 +125,10 @@ class Worker:
         self.next_upkeep = monotonic() + CHECKPOINT_SECONDS
         self.retirements: list[Retirement] = []
         self.takeover: Takeover | None = None
-        self.reserve: list[bytes] = []
-        """Keeps memory mapped that objects need later."""
-        self.apart = threading.Event()
-        self.sentinel = threading.Thread(
-            target=_stand_sentinel, args=(self.apart,), name="sentinel", daemon=True
-        )
 
     def _tell_sentinel(self) -> None:
         """Give the keeper a thread to watch that never hangs inside storage."""
-        send(self.guard.channel, {"sentinel": self.sentinel.native_id})
+        send(self.guard.channel, {"sentinel": self.prepared.sentinel})
 
     def wake(self) -> None:
         """Make the main loop look at everything once; never blocks."""
@@ -154,15 +139,10 @@ class Worker:
 
     def run(self) -> None:
         """Start, serve until the device is unmounted, stop."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
         threading.excepthook = self._thread_failed
-        start_writer()
-        self.sentinel.start()
-        self.apart.wait()
-        self._tell_sentinel()
-        self._discipline()
         generation = self.handover.cells[shared_page.GENERATION]
+        self.prepared.begin(first=generation == 1)
+        self._tell_sentinel()
         start = Start(self.handover, self.recovery, self.names, self.front, self._watch)
         if generation != 1:
             self.takeover = start.take_over()
@@ -176,8 +156,9 @@ class Worker:
         roster = self.mirror.roster
         in_sync, members = len(roster.readers), len(roster.configuration.legs)
         _log.info("worker %d serves, %d of %d legs in sync", generation, in_sync, members)
+        send(self.guard.channel, {"serves": generation})  # the keeper looks at the page then
         self._report_ready({"ok": True})
-        self._lock_memory()
+        self.prepared.lock_memory()
         while not self.server.stopped.is_set():
             self._look_after()
         self._stop()
@@ -209,21 +190,6 @@ class Worker:
         """A round of the main thread while others start."""
         self.beat.tell()
         self.watchdog.look()
-
-    def _discipline(self) -> None:
-        """What a process that serves write-back owes to the kernel's memory management."""
-        sys.setswitchinterval(0.0005)
-        gc.disable()
-        for refused in memory.serve_write_back():
-            if self.handover.cells[shared_page.GENERATION] == 1:
-                _log.warning("%s", refused)
-
-    def _lock_memory(self) -> None:
-        self.reserve = memory.reserve_for_objects(OBJECTS_BYTES)
-        try:
-            memory.lock_all_memory()
-        except OSError as error:
-            _log.warning("%s", error)
 
     def _report_ready(self, answer: dict[str, Any]) -> None:
         if self.ready is not None:
@@ -375,10 +341,3 @@ class Worker:
                 self.scribe.join(max(1.0, (limit - self.mirror.watching.since(began)) / 1e9))
         self.mirror.log.close()
         self.control.finish()
-
-
-def _stand_sentinel(apart: threading.Event) -> None:
-    """Life of a thread that has nothing to do with storage, so that it ends with a kill at once."""
-    part_with_descriptors()
-    apart.set()
-    threading.Event().wait()

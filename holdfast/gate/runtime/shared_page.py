@@ -90,11 +90,12 @@ PLAN: Final = RENEWER + 4  # another number whenever compiled code must look at 
 WRITTEN: Final = RENEWER + 5  # 1: something was written since the position was recorded last
 FLUSHED: Final = RENEWER + 6  # position up to which the legs are durable, as the log counts
 OWED_FILE: Final = RENEWER + 7  # 1: there may be a file of what is owed for bad places
+STANDBY_PID: Final = RENEWER + 8  # who is prepared to be the next worker, 0: nobody
 
 _PLAN_LOCK = threading.Lock()
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = OWED_FILE + 1
+_CELLS = STANDBY_PID + 1
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 

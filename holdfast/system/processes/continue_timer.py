@@ -54,7 +54,14 @@ class ContinueTimer:
         Once each time, not periodically: a signal that is ignored, as it is by one that runs,
         ends a periodic timer on Linux 6.13 and later.
         """
-        _check(_LIBC.timer_settime(self._timer, 0, ctypes.byref(self._specification), None))
+        self._set(self._specification)
+
+    def stop(self) -> None:
+        """Do not continue it any more, unless `restart` is called. Never blocks."""
+        self._set(_Specification())
+
+    def _set(self, specification: _Specification) -> None:
+        _check(_LIBC.timer_settime(self._timer, 0, ctypes.byref(specification), None))
 
 
 def _check(result: int) -> None:

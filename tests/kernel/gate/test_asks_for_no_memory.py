@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.gate.front.serving import SERVING_THREADS
 from holdfast.gate.members.superblock import SLOT_BYTES, SLOTS
-from holdfast.gate.processes.worker import STACK_BYTES
+from holdfast.gate.processes.preparing import STACK_BYTES
 from tests.kernel.volume.stack import volume, wish
 from tests.resume.killing import counters
 from tests.waiting import wait_until

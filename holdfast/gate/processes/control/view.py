@@ -12,7 +12,7 @@ from holdfast.gate.data.compiled import COMPILED
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.repair.resync import Resync
-from holdfast.gate.runtime.shared_page import KEEPER_PID, count
+from holdfast.gate.runtime.shared_page import KEEPER_PID, STANDBY_PID, count
 from holdfast.model.version import VERSION
 from holdfast.model.volume import LegState
 from holdfast.system.resources.memory import is_io_flusher, resident_bytes
@@ -29,6 +29,10 @@ class GateView:
         self._journalling = mirror.journalling
         self._owed = mirror.owed
         self._resyncs = resyncs
+
+    def _standby_bytes(self) -> int:
+        pid = self._cells[STANDBY_PID]
+        return resident_bytes(pid) if pid else 0
 
     def everything(self) -> dict[str, Any]:
         """All that `volume show` has from the gate."""
@@ -68,6 +72,7 @@ class GateView:
                 "position": log.position,
             },
             "resident_bytes": resident_bytes(os.getpid()),
+            "standby_bytes": self._standby_bytes(),
             "io_flusher": is_io_flusher(),
             "epoch": configuration.epoch,
             "unsaved": roster.memory.unsaved,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from holdfast.gate.processes import keeper as keeper_module
-from holdfast.gate.processes import keeper_watch
+from holdfast.gate.processes import keeper_watch, standby
 from holdfast.gate.processes.channel import make_channel
 from holdfast.gate.processes.handover import Handover, listen
 from holdfast.gate.processes.keeper import Keeper
@@ -68,7 +68,7 @@ def test_worker(handover: Handover, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "OwnGroup", Anywhere)
     keeper = Keeper(handover, make_channel()[0])
     with monkeypatch.context() as patch:
-        patch.setattr(keeper_module, "watch_leader", no_room)
+        patch.setattr(standby, "watch_leader", no_room)
         with pytest.raises(OSError):
             keeper.start_worker()
     _, status = os.waitpid(keeper.worker_pid, 0)
