@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate.data.task import LegTask
@@ -25,10 +25,16 @@ from holdfast.gate.repair.start import start_first
 from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incident
+from holdfast.model.volume import JournalMode
 from holdfast.system.processes.process import has_ended, watch_process
+from holdfast.system.processes.process_state import runs_no_code
 
 RESEND_SECONDS = 0.05
 """How long after asking for unanswered requests the last of them is surely read."""
+
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.05
+"""Between two looks whether the worker before runs no code any more: it does not within a
+millisecond of its death, or it hangs."""
 
 _STOOD_STILL = (Ending.STOPPED, Ending.TRACED, Ending.SILENT)
 
@@ -95,9 +101,8 @@ class Start:
         cells[shared_page.WORKER_END] = Ending.DIED
         incident.requests_held = incident.errors_returned = cells[shared_page.UNTOLD_ERRORS]
         cells[shared_page.UNTOLD_ERRORS] = 0
-        self._let_predecessor_end()
+        before = self._let_predecessor_end()
         self._open_journal()
-        before = Predecessor(self._handover.predecessor_pid, self._handover.kept)
         recovery = self._recovery
         self._attend(LegTask(mirror.hands, lambda hand: take_over(recovery, hand, before)))
         if self._handover.kept:
@@ -113,6 +118,9 @@ class Start:
     def _open_journal(self) -> None:
         """One that cannot be opened has failed, as in use."""
         journalling = self._mirror.journalling
+        if self._mirror.roster.configuration.journal is JournalMode.NONE:
+            journalling.open()  # touches nothing
+            return
         try:
             self._attend(LegTask(self._mirror.hands, journalling.open))
         except OSError as error:
@@ -120,14 +128,21 @@ class Start:
         except DeadlinePassed:
             journalling.cannot_open("its storage does not answer")
 
-    def _let_predecessor_end(self) -> None:
+    def _let_predecessor_end(self) -> Predecessor:
         """Wait until no thread of the worker before can write any more, at most the hang time-out.
 
         When one of them hangs inside a leg, it still has that leg's lock: the leg stays away.
         """
-        watch = watch_process(self._handover.predecessor_pid)
+        pid, kept = self._handover.predecessor_pid, self._handover.kept
+        deadline = monotonic() + self._mirror.roster.configuration.hang_timeout_seconds
+        watch, pause = watch_process(pid), _SHORTEST_PAUSE_SECONDS
         try:
-            has_ended(watch, self._mirror.roster.configuration.hang_timeout_seconds)
+            while not has_ended(watch) and monotonic() < deadline:
+                if runs_no_code(pid):
+                    return Predecessor(pid, kept, is_ending=True)
+                has_ended(watch, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            return Predecessor(pid, kept)
         finally:
             if watch is not None:
                 os.close(watch)

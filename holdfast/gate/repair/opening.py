@@ -21,7 +21,12 @@ from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import remembered_container
 from holdfast.gate.runtime.watching import Patience
-from holdfast.system.processes.process import close_quietly, inherit_descriptor
+from holdfast.system.processes.process import (
+    close_quietly,
+    has_ended,
+    inherit_descriptor,
+    watch_process,
+)
 
 Opened = tuple[Leg, Superblock | None]
 
@@ -33,6 +38,17 @@ class Predecessor:
     pid: int = 0
     kept: Mapping[int, int] = field(default_factory=dict)
     """Descriptors by leg, with their locks, of containers that are not found by their names."""
+    is_ending: bool = False
+    """No thread of it runs code any more, and it gives back its memory, then its locks."""
+
+    def let_go(self, seconds: float) -> None:
+        """Wait until it has given back everything, which takes milliseconds; at most that long."""
+        watch = watch_process(self.pid)
+        try:
+            has_ended(watch, seconds)
+        finally:
+            if watch is not None:
+                os.close(watch)
 
 
 FIRST = Predecessor()
@@ -79,6 +95,8 @@ def _opened_in_time(task: LegTask[Opened], patience: Patience) -> Opened:
 def _open(recovery: Recovery, hand: Hand, entry: LegEntry, before: Predecessor) -> Opened:
     if entry.number in before.kept:
         return recovery.open(hand, entry, os.dup(before.kept[entry.number]))
+    if before.is_ending:
+        before.let_go(recovery.roster.configuration.hang_timeout_seconds / 2)
     try:
         return recovery.open(hand, entry)
     except BlockingIOError:

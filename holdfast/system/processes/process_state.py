@@ -61,6 +61,31 @@ def threads_of(pid: int) -> list[int]:
     return []
 
 
+def runs_no_code(pid: int) -> bool:
+    """Whether no thread of a killed process is inside a system call, or will enter one: the kernel
+    is ending each of them, or has. It still has its memory and its descriptors, perhaps for long.
+
+    Only of one that was killed: it begins no thread any more, so a list as long as their number was
+    before has all of them. False where nothing certain is known.
+    """
+    try:
+        count = parse_stat(read_record(f"/proc/{pid}/stat")).threads
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+        return len(threads) == count and all(_is_exiting(pid, thread) for thread in threads)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _is_exiting(pid: int, thread: str) -> bool:
+    """Raises OSError other than what says that it is gone, ValueError."""
+    try:
+        return parse_stat(read_record(f"/proc/{pid}/task/{thread}/stat")).exiting
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def lives(pid: int, start_time: int) -> bool:
     """Whether the process of that number and start time is still there, zombies excepted."""
     state = read_state(pid)
