@@ -32,7 +32,7 @@ from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.keeper_watch import KeeperGuard
 from holdfast.gate.processes.name_watch import KEPT
 from holdfast.gate.processes.partner import Beat, Ending
-from holdfast.gate.processes.preparing import Preparations
+from holdfast.gate.processes.preparing import Preparations, stand_last
 from holdfast.gate.processes.remains import STRATEGY
 from holdfast.gate.processes.socket_name import LISTENER
 from holdfast.gate.processes.socket_name import take_over as take_over_listener
@@ -159,6 +159,7 @@ class Worker:
         send(self.guard.channel, {"serves": generation})  # the keeper looks at the page then
         self._report_ready({"ok": True})
         self.prepared.lock_memory()
+        stand_last()
         while not self.server.stopped.is_set():
             self._look_after()
         self._stop()

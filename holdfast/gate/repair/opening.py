@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
 from holdfast.errors import HoldfastError
 from holdfast.gate.data.task import LegTask
@@ -28,6 +29,9 @@ from holdfast.system.processes.process import (
     watch_process,
 )
 
+_PAUSE_SECONDS = 0.001
+"""Between two attempts to open what a process that is ending has locked."""
+
 Opened = tuple[Leg, Superblock | None]
 
 
@@ -39,16 +43,7 @@ class Predecessor:
     kept: Mapping[int, int] = field(default_factory=dict)
     """Descriptors by leg, with their locks, of containers that are not found by their names."""
     is_ending: bool = False
-    """No thread of it runs code any more, and it gives back its memory, then its locks."""
-
-    def let_go(self, seconds: float) -> None:
-        """Wait until it has given back everything, which takes milliseconds; at most that long."""
-        watch = watch_process(self.pid)
-        try:
-            has_ended(watch, seconds)
-        finally:
-            if watch is not None:
-                os.close(watch)
+    """No thread of it runs code any more: it lets go of its locks at once, or in milliseconds."""
 
 
 FIRST = Predecessor()
@@ -96,7 +91,9 @@ def _open(recovery: Recovery, hand: Hand, entry: LegEntry, before: Predecessor) 
     if entry.number in before.kept:
         return recovery.open(hand, entry, os.dup(before.kept[entry.number]))
     if before.is_ending:
-        before.let_go(recovery.roster.configuration.hang_timeout_seconds / 2)
+        opened = _open_when_let_go(recovery, hand, entry, before.pid)
+        if opened is not None:
+            return opened
     try:
         return recovery.open(hand, entry)
     except BlockingIOError:
@@ -105,6 +102,24 @@ def _open(recovery: Recovery, hand: Hand, entry: LegEntry, before: Predecessor) 
         if inherited is None:
             raise
     return open_behind(recovery, hand, entry, inherited)
+
+
+def _open_when_let_go(recovery: Recovery, hand: Hand, entry: LegEntry, pid: int) -> Opened | None:
+    """Open a container as soon as a process that is ending has let go of it.
+
+    None: it has ended, or has not for half the hang time-out. Raises as `Recovery.open`.
+    """
+    deadline = monotonic() + recovery.roster.configuration.hang_timeout_seconds / 2
+    watch = watch_process(pid)
+    try:
+        while not has_ended(watch) and monotonic() < deadline:
+            with suppress(BlockingIOError):
+                return recovery.open(hand, entry)
+            has_ended(watch, _PAUSE_SECONDS)
+    finally:
+        if watch is not None:
+            os.close(watch)
+    return None
 
 
 def open_behind(recovery: Recovery, hand: Hand, entry: LegEntry, inherited: int) -> Opened:
