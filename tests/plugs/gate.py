@@ -13,7 +13,13 @@ from holdfast.gate.data.compiled import TAKE
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.front.serving import Server
-from holdfast.gate.members.configuration import GateConfiguration, LegEntry, keep_copy, load_running
+from holdfast.gate.members.configuration import (
+    GateConfiguration,
+    LegEntry,
+    keep_copy,
+    load_running,
+    why_behind,
+)
 from holdfast.gate.members.provision import provision
 from holdfast.gate.processes.control.administrative_hold import AdministrativeHold
 from holdfast.gate.processes.control.verbs import Verbs
@@ -145,7 +151,11 @@ class MemoryGate:
         assert self.failure is None, self.failure
 
     def _new_worker(self) -> None:
-        configuration, behind = load_running(self.state_directory, self.run_directory)
+        configuration, is_copy = load_running(
+            self.state_directory,
+            self.run_directory,
+            self.cells[shared_page.REMEMBERED_EPOCH] - 1,
+        )
         hands = Hands(self.cells, TAKE)
         self.incidents = incidents = Incidents(
             "plugs",
@@ -162,7 +172,7 @@ class MemoryGate:
             self.coordinator,
             keep_copy=lambda now: keep_copy(self.run_directory, now),
         )
-        if behind:
+        if is_copy and (behind := why_behind(self.state_directory, configuration)):
             self.mirror.memory.save_soon(behind)
         self.recovery = Recovery(self.mirror, lambda question: True)
         self.front = self.new_front()

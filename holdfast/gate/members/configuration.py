@@ -10,14 +10,12 @@ that when the state directory's disk is full, fails, or has a damaged file.
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
-from holdfast.gate.runtime.watching import Patience
 from holdfast.model.bounded import read_json, seconds, typed, whole
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import (
@@ -139,35 +137,32 @@ def text_of(configuration: GateConfiguration) -> str:
     return json.dumps(asdict(configuration), indent=1)
 
 
-def load_running(state_directory: Path, run_directory: Path) -> tuple[GateConfiguration, str]:
-    """What a worker goes on with, and why gate.json is behind that; empty when it is not.
+def load_running(
+    state_directory: Path, run_directory: Path, least_epoch: int
+) -> tuple[GateConfiguration, bool]:
+    """What a worker goes on with, and whether that is the copy, which is written first.
 
-    Where there is a copy the state directory is waited for as long as a leg that hangs. Raises as
-    `load_configuration` does when there is none.
+    `least_epoch`: that gate.json is known to have; an older copy could not be replaced. Where there
+    is none, waits for the state directory, and raises as `load_configuration` does.
     """
     try:
         copy = load_configuration(run_directory)
     except (NoSuchVolume, StorageFailed):
-        return load_configuration(state_directory), ""
-    answers: list[GateConfiguration | HoldfastError] = []
+        return load_configuration(state_directory), False
+    if copy.epoch < least_epoch:
+        return load_configuration(state_directory), False
+    return copy, True
 
-    def load() -> None:
-        try:
-            answers.append(load_configuration(state_directory))
-        except HoldfastError as error:
-            answers.append(error)
 
-    loading = threading.Thread(target=load, daemon=True)
-    loading.start()
-    Patience(copy.hang_timeout_seconds).wait_for(loading)
-    saved = answers[0] if answers else None
-    if saved is None:
-        return copy, f"no answer for {copy.hang_timeout_seconds:g} s"
-    if isinstance(saved, HoldfastError):
-        return copy, saved.message
+def why_behind(state_directory: Path, copy: GateConfiguration) -> str:
+    """Why gate.json is not what a worker went on with; empty: it is. Blocks as its storage does."""
+    try:
+        saved = load_configuration(state_directory)
+    except HoldfastError as error:
+        return error.message
     if saved.volume_id != copy.volume_id or saved.epoch < copy.epoch:
-        return copy, "it is older than what the gate had"
-    return saved, ""
+        return "it is older than what the gate had"
+    return ""
 
 
 def keep_copy(run_directory: Path, configuration: GateConfiguration) -> None:

@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 import threading
+from contextlib import suppress
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
@@ -21,7 +22,8 @@ from holdfast.gate.data.compiled import TAKE
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegRounds, LegTask
 from holdfast.gate.front.serving import Server
-from holdfast.gate.members.configuration import keep_copy, load_running
+from holdfast.gate.members.configuration import keep_copy, load_running, why_behind
+from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.members.retirement import Retirement
 from holdfast.gate.processes.channel import receive, send, wait
 from holdfast.gate.processes.control.administrative_hold import AdministrativeHold
@@ -73,7 +75,13 @@ class Worker:
         self.beat = Beat(handover.cells, shared_page.WORKER_BEAT)
         self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Rung by `wake`; unlike a pipe it needs no memory for that."""
-        configuration, behind = load_running(handover.state_directory, handover.run_directory)
+        configuration, is_copy = load_running(
+            handover.state_directory,
+            handover.run_directory,
+            handover.cells[shared_page.REMEMBERED_EPOCH] - 1,
+        )
+        self.went_on_with = configuration if is_copy else None
+        """What gate.json is to be compared with, once requests are served."""
         self.hang_timeout_seconds = configuration.hang_timeout_seconds
         handover.cells[shared_page.HANG_TIMEOUT] = int(configuration.hang_timeout_seconds * 1e9)
         handover.cells[shared_page.HOLD_TIMEOUT] = int(configuration.hold_timeout_seconds * 1e9)
@@ -93,9 +101,8 @@ class Worker:
             wake=self.wake,
             keep_copy=lambda now: keep_copy(handover.run_directory, now),
         )
-        keep_copy(handover.run_directory, configuration)
-        if behind:
-            self.mirror.memory.save_soon(behind)
+        if not is_copy:
+            keep_copy(handover.run_directory, configuration)
         self.guard = KeeperGuard(
             handover,
             channel,
@@ -159,7 +166,10 @@ class Worker:
         send(self.guard.channel, {"serves": generation})  # the keeper looks at the page then
         self._report_ready({"ok": True})
         self.prepared.lock_memory()
-        stand_last()
+        with suppress(RuntimeError):  # no room for a thread: it serves all the same
+            if self.went_on_with is not None:
+                LegTask(self.hands, self._compare_saved, awaited=False)
+            stand_last()
         while not self.server.stopped.is_set():
             self._look_after()
         self._stop()
@@ -191,6 +201,14 @@ class Worker:
         """A round of the main thread while others start."""
         self.beat.tell()
         self.watchdog.look()
+
+    def _compare_saved(self, hand: Hand) -> None:
+        """Have gate.json written again when it is behind; when it hangs, that is seen, too."""
+        assert self.went_on_with is not None
+        with hand.inside(STATE):
+            behind = why_behind(self.handover.state_directory, self.went_on_with)
+        if behind:
+            self.mirror.memory.save_soon(behind)
 
     def _report_ready(self, answer: dict[str, Any]) -> None:
         if self.ready is not None:
