@@ -107,7 +107,8 @@ class Ring:
         except FileNotFoundError:
             return None
         try:
-            size_bytes = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            size_bytes = status.st_size
             if size_bytes < HEAD_BYTES:
                 return None
             head = memoryview(os.pread(descriptor, HEAD_BYTES, 0)).cast("Q")
@@ -123,7 +124,7 @@ class Ring:
                 return None
             if begin > end or end - begin > area or (begin | end | area) % UNIT_BYTES:
                 return None
-            return memoryview(mmap.mmap(descriptor, size_bytes))
+            return _mapped(descriptor, status)
         finally:
             os.close(descriptor)
 
@@ -297,6 +298,35 @@ class Ring:
         payload = self._bytes[start : start + payload_bytes]
         end = position + size
         return Record(position, end, kind, header[TIME], offset, length, payload, 0)
+
+
+_ahead: list[tuple[os.stat_result, memoryview]] = []
+"""What `map_ahead` has mapped, and nobody has used yet."""
+
+
+def map_ahead(path: Path) -> None:
+    """Map the file that is there, whatever it is, for a ring that this process may find later.
+
+    All of it comes into memory when that is locked: milliseconds for each mapping. Never fails.
+    """
+    with suppress(OSError, ValueError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            _ahead.append((status, memoryview(mmap.mmap(descriptor, status.st_size))))
+        finally:
+            os.close(descriptor)
+
+
+def _mapped(descriptor: int, status: os.stat_result) -> memoryview:
+    """The whole file, mapped now or before; what else was is let go of."""
+    ahead = [
+        view
+        for found, view in _ahead
+        if os.path.samestat(found, status) and len(view) == status.st_size
+    ]
+    _ahead.clear()
+    return ahead[0] if ahead else memoryview(mmap.mmap(descriptor, status.st_size))
 
 
 def holds_records(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """What a worker can have ready before it knows what it takes over: memory, threads, buffers.
 
-Nothing here touches a leg, the state directory or a cell of the shared page, so a process that only
-stands by may do all of it, and be killed anywhere in it.
+Nothing here touches a leg, the state directory or a cell of the shared page, nor reads the ring
+that it maps. So a process that only stands by may do all of it, and be killed anywhere in it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import threading
 
 from holdfast.gate.front.serving import SERVING_THREADS
+from holdfast.gate.log.ring import FILE_NAME, map_ahead
 from holdfast.gate.members.configuration import (
     GateConfiguration,
     LegEntry,
@@ -46,6 +47,7 @@ class Preparations:
     def __init__(self, handover: Handover) -> None:
         threading.stack_size(STACK_BYTES)  # before any thread, be it one that writes the log
         self.front = handover.front()
+        self._ring = handover.run_directory / FILE_NAME
         self._reserve: list[bytes] = []
         """Keeps memory mapped that objects need later."""
         self._apart = threading.Event()
@@ -82,6 +84,7 @@ class Preparations:
         """Everything that takes long at a takeover, most of it the first touch of memory."""
         self.front.prepare(SERVING_THREADS)
         _have_stacks(_STACKS)
+        map_ahead(self._ring)
         self.lock_memory()
 
     def lock_memory(self) -> None:

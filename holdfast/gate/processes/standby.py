@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import NamedTuple
 
+from holdfast.gate.log.ring import FILE_NAME
 from holdfast.gate.processes.channel import receive, send, wait
 from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.partner import STOPPED_SECONDS
@@ -80,8 +81,8 @@ class Standby:
     watch: int | None = None
     sentinel: int = 0
     _wanted: bool = False
-    _inode: int = 0
-    """Of the control socket that it has."""
+    _files: tuple[int, int] = 0, 0
+    """What it has of the run directory: inodes of the control socket, and of the ring."""
     _due: float = 0.0
     _vain: int = 0
     """How many were gone in a row before they were needed."""
@@ -118,8 +119,7 @@ class Standby:
                 self._lose()
             elif (message := receive(self.channel)) is not None:
                 self.sentinel, self._vain = message.get("sentinel") or 0, 0
-        stale = self._inode != self.handover.cells[shared_page.SOCKET_INODE]
-        if self.pid and (stale or not wanted):
+        if self.pid and (not wanted or self._files != self._files_there()):
             self.end()
         if wanted and not self.pid and monotonic() >= self._due:
             self._pause()
@@ -129,7 +129,7 @@ class Standby:
     def _start(
         self, fork: Callable[[Callable[[socket.socket], None]], tuple[int, socket.socket]]
     ) -> None:
-        self._inode = self.handover.cells[shared_page.SOCKET_INODE]
+        self._files = self._files_there()
         keeper_pid = os.getpid()
         pid, channel = fork(lambda other: self._live(other, keeper_pid))
         try:
@@ -139,6 +139,13 @@ class Standby:
             raise
         self.pid, self.channel = pid, channel
         self.handover.cells[shared_page.STANDBY_PID] = pid
+
+    def _files_there(self) -> tuple[int, int]:
+        """The socket is made anew when it was removed, the ring when it was lost or has failed."""
+        ring = 0
+        with suppress(OSError):
+            ring = (self.handover.run_directory / FILE_NAME).lstat().st_ino
+        return self.handover.cells[shared_page.SOCKET_INODE], ring
 
     def take(self, predecessor_pid: int) -> Taken | None:
         """Have it serve; None: there is none that could, and none is left behind.

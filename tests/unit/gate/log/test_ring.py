@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from holdfast.gate.data.compiled import COMPILED
 from holdfast.gate.log import ring_layout as layout
-from holdfast.gate.log.ring import LONGEST_BYTES, Ring
+from holdfast.gate.log.ring import LONGEST_BYTES, Ring, map_ahead
 from holdfast.gate.log.ring_layout import HEAD_BYTES, UNIT_BYTES, PlainReserver, Reserver
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.runtime.shared_page import LOGGED, SLOT_CELLS
@@ -201,6 +201,32 @@ def test_one_that_was_never_in_use_is_not_found(tmp_path: Path) -> None:
     assert not ring.find(0)
     ring.in_use()
     assert ring.find(0)
+
+
+def test_one_that_was_mapped_ahead_has_what_was_appended_since(tmp_path: Path) -> None:
+    path = tmp_path / "ring"
+    map_ahead(path)  # there is none
+    first, _ = opened(path)
+    map_ahead(path)
+    first.append(new_slot(), Kind.DATA, 0, 5, memoryview(b"since"))
+    again, found = opened(path)
+    assert found
+    assert [payload for *_, payload in entries(again)] == [b"since"]
+    again.append(new_slot(), Kind.DATA, 0, 5, memoryview(b"still"))
+    assert entries(first) == entries(again)
+
+
+def test_one_that_was_mapped_ahead_and_is_gone_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "ring"
+    first, _ = opened(path)
+    map_ahead(path)
+    first.begin_anew(1 << 20)
+    first.in_use()
+    first.append(new_slot(), Kind.DATA, 0, 3, memoryview(b"new"))
+    again, found = opened(path)
+    assert found
+    assert again.begin == 1 << 20
+    assert [payload for *_, payload in entries(again)] == [b"new"]
 
 
 def test_a_newer_one_is_refused_and_left(tmp_path: Path) -> None:
