@@ -6,22 +6,33 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from holdfast.config import Settings
 from holdfast.gate.front.serving import SERVING_THREADS
 from holdfast.gate.members.superblock import SLOT_BYTES, SLOTS
 from holdfast.gate.processes.preparing import STACK_BYTES
+from holdfast.gate.runtime import shared_page
 from tests.kernel.volume.stack import volume, wish
-from tests.resume.killing import counters
+from tests.resume.killing import counters, kill_worker
 from tests.waiting import wait_until
 
 ROUNDS = 3
 """Of what it does once a second, counted by the superblocks that are written for it."""
 
 
-def test_same_threads_and_maps(holdfast_home: Path, disk_directory: Path) -> None:
+@pytest.mark.parametrize("takes_over", [False, True])
+def test_same_threads_and_maps(
+    holdfast_home: Path, disk_directory: Path, *, takes_over: bool
+) -> None:
+    """Of the first worker, and of one that stood by."""
     settings = Settings()
     with volume(settings, wish(disk_directory)) as made:
         run_directory = settings.gate_run_directory(made.name)
+        if takes_over:
+            page = shared_page.open_page(run_directory)
+            wait_until(lambda: page[shared_page.STANDBY_PID])
+            kill_worker(run_directory)
         image = Path(made.leg_urls[0].removeprefix("file:"))
         file = os.open(f"{made.mount.path}/file", os.O_RDWR | os.O_CREAT, 0o600)
         try:
