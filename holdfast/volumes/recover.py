@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.config import Settings
 from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, HoldfastError, InUse
 from holdfast.gate.outside.launch import gate_is_running
-from holdfast.gate.processes.remains import living_processes, record_end, wake
+from holdfast.gate.processes.remains import lingering_processes, record_end, wake
 from holdfast.model.recovery import Left
 from holdfast.mountpoints.dead import dismount_dead_path
 from holdfast.system.mounts.mount_table import mounts
@@ -81,7 +81,7 @@ def _wake(settings: Settings, name: str) -> list[str]:
 def _still_living(run_directory: Path) -> list[int]:
     """Which processes of a gate do not end; those that were killed just now are about to."""
     deadline = time.monotonic() + _ENDING_SECONDS
-    while (living := living_processes(run_directory)) and time.monotonic() < deadline:
+    while (living := lingering_processes(run_directory)) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
     return living
 

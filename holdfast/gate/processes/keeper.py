@@ -350,7 +350,6 @@ def enter_service(handover: Handover) -> None:
     cells[shared_page.KEEPER_PID] = os.getpid()
     cells[shared_page.KEEPER_STARTED] = start_time(os.getpid())
     cells[shared_page.NEXT_KEEPER] = 0
-    cells[shared_page.STANDBY_PID] = 0  # of a keeper that is gone, with which it ends
     start_writer()
     rehearse()
     gc.collect()

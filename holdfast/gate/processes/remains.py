@@ -34,6 +34,18 @@ def living_processes(run_directory: Path) -> list[int]:
     return _living(cells)
 
 
+def lingering_processes(run_directory: Path) -> list[int]:
+    """As living_processes, with the standby: it ends when the keeper has, some milliseconds later,
+    and not while it is stopped. It has the connection to the kernel until then."""
+    try:
+        cells = shared_page.open_page(run_directory)
+    except OSError:
+        return []
+    standby, started = shared_page.announced_standby(cells)
+    lingers = standby and shared_page.boot_of(cells) == boot_id() and _lives(standby, started)
+    return _living(cells) + ([standby] if lingers else [])
+
+
 def _living(cells: memoryview) -> list[int]:
     if shared_page.boot_of(cells) != boot_id():
         return []
@@ -63,7 +75,7 @@ def wake(run_directory: Path) -> list[int]:
     One of the pair alone is mended by the other; nobody mends both. Idempotent.
     """
     woken = []
-    for pid in living_processes(run_directory):
+    for pid in lingering_processes(run_directory):
         state = read_state(pid)
         if state is not None and state.state == STOPPED:
             with suppress(OSError):

@@ -31,7 +31,13 @@ from holdfast.system.messages.unwaited import wait_until_written
 from holdfast.system.mounts.namespace import keep_mount_namespace
 from holdfast.system.processes.continue_timer import ContinueTimer
 from holdfast.system.processes.process import has_ended, watch_leader
-from holdfast.system.processes.process_state import DEAD, STOPPED, TRACED, read_state
+from holdfast.system.processes.process_state import (
+    DEAD,
+    STOPPED,
+    TRACED,
+    read_state,
+    start_time,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +144,7 @@ class Standby:
             channel.close()
             raise
         self.pid, self.channel = pid, channel
-        self.handover.cells[shared_page.STANDBY_PID] = pid
+        shared_page.announce_standby(self.handover.cells, pid, start_time(pid))
 
     def _files_there(self) -> tuple[int, int]:
         """The socket is made anew when it was removed, the ring when it was lost or has failed."""
@@ -188,7 +194,7 @@ class Standby:
 
     def _forget(self) -> None:
         self.pid, self.channel, self.watch, self.sentinel = 0, None, None, 0
-        self.handover.cells[shared_page.STANDBY_PID] = 0
+        shared_page.announce_standby(self.handover.cells, 0, 0)
 
     def _pause(self) -> None:
         """Before the next one, if this one is gone soon."""

@@ -90,12 +90,12 @@ PLAN: Final = RENEWER + 4  # another number whenever compiled code must look at 
 WRITTEN: Final = RENEWER + 5  # 1: something was written since the position was recorded last
 FLUSHED: Final = RENEWER + 6  # position up to which the legs are durable, as the log counts
 OWED_FILE: Final = RENEWER + 7  # 1: there may be a file of what is owed for bad places
-STANDBY_PID: Final = RENEWER + 8  # who is prepared to be the next worker, 0: nobody
+STANDBY: Final = RENEWER + 8  # who is prepared to be the next worker; see announce_standby
 
 _PLAN_LOCK = threading.Lock()
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = STANDBY_PID + 1
+_CELLS = STANDBY + 1
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 
@@ -201,6 +201,16 @@ def announce_keeper(cells: memoryview, pid: int, started: int) -> None:
 def announced_keeper(cells: memoryview) -> tuple[int, int]:
     """Number and start time of a keeper that is not in service yet; 0, 0: there is none."""
     return _as_two(cells[NEXT_KEEPER])
+
+
+def announce_standby(cells: memoryview, pid: int, started: int) -> None:
+    """That process is prepared to be the next worker; 0, 0: nobody is."""
+    cells[STANDBY] = _as_one(pid, started)
+
+
+def announced_standby(cells: memoryview) -> tuple[int, int]:
+    """Its number and start time; 0, 0: there is none. It may have died."""
+    return _as_two(cells[STANDBY])
 
 
 def announce_renewal(cells: memoryview, pid: int, started: int) -> None:

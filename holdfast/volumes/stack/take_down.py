@@ -16,6 +16,7 @@ from holdfast.config import Settings
 from holdfast.errors import DeadlinePassed, InUse
 from holdfast.gate.outside import launch
 from holdfast.gate.outside.run_directory import remove_run_directory
+from holdfast.gate.processes.remains import lingering_processes
 from holdfast.gate.runtime.shared_page import STOPPED, open_page
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.mountpoints.busy import users_in_words
@@ -127,7 +128,7 @@ def abandon_gate(settings: Settings, name: str, pids: Sequence[int]) -> None:
     with suppress(OSError):
         open_page(run_directory)[STOPPED] = 1  # its end needs no receipt: it was wanted
     deadline = time.monotonic() + STOP_SECONDS
-    while launch.gate_is_running(run_directory):
+    while launch.gate_is_running(run_directory) or lingering_processes(run_directory):
         if time.monotonic() > deadline:
             raise DeadlinePassed(f"the gate of {name} does not end", "Look for its processes.")
         time.sleep(_POLL_SECONDS)

@@ -31,7 +31,7 @@ def test_same_threads_and_maps(
         run_directory = settings.gate_run_directory(made.name)
         if takes_over:
             page = shared_page.open_page(run_directory)
-            wait_until(lambda: page[shared_page.STANDBY_PID])
+            wait_until(lambda: shared_page.announced_standby(page) != (0, 0))
             kill_worker(run_directory)
         image = Path(made.leg_urls[0].removeprefix("file:"))
         file = os.open(f"{made.mount.path}/file", os.O_RDWR | os.O_CREAT, 0o600)

@@ -12,6 +12,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.gate.runtime import shared_page
 from holdfast.system.processes.process_state import DEAD, STOPPED, read_state
+from holdfast.volumes.recover import recover
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING
 from tests.waiting import wait_until
@@ -26,7 +27,7 @@ def bench(settings: Settings, ram_directory: Path) -> Iterator[Bench]:
 
 def standby_of(bench: Bench) -> int:
     """Its number; 0: there is none."""
-    return int(shared_page.open_page(bench.run_directory)[shared_page.STANDBY_PID])
+    return shared_page.announced_standby(shared_page.open_page(bench.run_directory))[0]
 
 
 def wait_for_standby(bench: Bench, other_than: int = 0) -> int:
@@ -123,3 +124,28 @@ def test_nothing_stays_when_the_volume_is_detached(bench: Bench) -> None:
     bench.activity.stop()
     bench.detach()
     assert not lives(standby)
+
+
+def test_both_killed(bench: Bench) -> None:
+    """The connection ends with the standby, and whoever recovers the volume waits for that."""
+    assert bench.activity is not None
+    standby = wait_for_standby(bench)
+    bench.kill_everything()
+    bench.activity.process.kill()
+    bench.activity.process.wait(10)
+    assert recover(bench.settings)
+    assert not lives(standby)
+    bench.attach()
+    wait_for_standby(bench, standby)
+
+
+def test_both_killed_and_it_is_stopped(bench: Bench) -> None:
+    assert bench.activity is not None
+    standby = wait_for_standby(bench)
+    os.kill(standby, signal.SIGSTOP)
+    bench.kill_everything()
+    bench.activity.process.kill()
+    recover(bench.settings)
+    assert not lives(standby)
+    bench.activity.process.wait(10)
+    bench.attach()

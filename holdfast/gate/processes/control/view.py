@@ -12,7 +12,7 @@ from holdfast.gate.data.compiled import COMPILED
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.repair.resync import Resync
-from holdfast.gate.runtime.shared_page import KEEPER_PID, STANDBY_PID, count
+from holdfast.gate.runtime.shared_page import KEEPER_PID, announced_standby, count
 from holdfast.model.version import VERSION
 from holdfast.model.volume import LegState
 from holdfast.system.resources.memory import is_io_flusher, resident_bytes
@@ -31,7 +31,7 @@ class GateView:
         self._resyncs = resyncs
 
     def _standby_bytes(self) -> int:
-        pid = self._cells[STANDBY_PID]
+        pid, _ = announced_standby(self._cells)
         return resident_bytes(pid) if pid else 0
 
     def everything(self) -> dict[str, Any]:
