@@ -112,9 +112,9 @@ class Keeper:
         self.standby.rest()
 
     def _take_standby(self) -> Taken | None:
-        """Not where a worker is to be handed what was kept: the standby has none of that."""
+        """Not where the next worker is to be handed what was kept: it has none of that."""
         if self.lookout.kept:
-            self.standby.end()
+            self.standby.end(wait=False)
         return self.standby.take(self.worker_pid)
 
     def _fork_worker(self, ready: int | None) -> tuple[int, socket.socket]:
@@ -154,9 +154,12 @@ class Keeper:
         """Have another worker stand by while this one serves."""
         cells = self.handover.cells
         serves = cells[shared_page.SERVING] == cells[shared_page.GENERATION]
-        wanted = serves and not (cells[shared_page.STOPPED] or self.killed or self.lookout.kept)
+        wanted = serves and not (cells[shared_page.STOPPED] or self.killed)
+        if self.lookout.kept:  # a worker that is to be handed that has to be forked
+            wanted = False
+            self.standby.end(wait=False)
         try:
-            changed = self.standby.tend(wanted=bool(wanted), fork=self._fork)
+            changed = self.standby.tend(wanted=wanted, fork=self._fork)
         except OSError:  # no room for one: tried again
             return
         if changed:

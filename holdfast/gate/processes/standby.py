@@ -115,9 +115,10 @@ class Standby:
         wanted: bool,
         fork: Callable[[Callable[[socket.socket], None]], tuple[int, socket.socket]],
     ) -> bool:
-        """Start one when it is time, end what cannot be used; whether another one stands by.
+        """End what cannot be used any more, start one when it is time; whether another stands by.
 
-        `fork`: have a child live like that. Raises OSError as it does, for which there is a pause.
+        `wanted`: the worker serves, so that another one may be started. `fork`: have a child live
+        like that. Raises OSError as it does, for which there is a pause.
         """
         before, self._wanted = self.pid, wanted
         if self.channel is not None:
@@ -125,8 +126,8 @@ class Standby:
                 self._lose()
             elif (message := receive(self.channel)) is not None:
                 self.sentinel, self._vain = message.get("sentinel") or 0, 0
-        if self.pid and (not wanted or self._files != self._files_there()):
-            self.end()
+        if self.pid and self._files != self._files_there():
+            self.end(wait=False)
         if wanted and not self.pid and monotonic() >= self._due:
             self._pause()
             self._start(fork)
