@@ -62,7 +62,7 @@ def test_it_is_the_next_worker(bench: Bench) -> None:
     for _ in range(3):
         standby = wait_for_standby(bench)
         assert kill_worker(bench) == standby
-        assert wait_for_standby(bench) != standby
+        assert wait_for_standby(bench, standby) != standby
     check(bench)
 
 
