@@ -60,7 +60,15 @@ def what_is_carried(users: Sequence[User]) -> Carried:
     if not by_inode:
         return Carried()
     largest_bytes, largest = max(by_inode.values(), key=lambda each: each[0])
-    files = tuple(OpenFile(_link(handle), *key) for key, (_, handle) in by_inode.items())
+    temporary = {
+        key
+        for handle, (key, _) in zip(handles, sizes, strict=True)
+        if handle.flags & os.O_TMPFILE == os.O_TMPFILE
+    }
+    files = tuple(
+        OpenFile(_link(handle), *key, is_temporary=key in temporary)
+        for key, (_, handle) in by_inode.items()
+    )
     return Carried(sum(size for size, _ in by_inode.values()), largest_bytes, largest, files)
 
 

@@ -88,6 +88,36 @@ def test_a_file_without_a_name_is_copied_before_anybody_stands(
             assert not list((settings.state_directory / "restorations").iterdir())
 
 
+TEMPORARY = """
+import os, sys
+folder = sys.argv[1]
+file = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o640)
+other = os.open(f"/proc/self/fd/{file}", os.O_RDONLY)
+os.write(file, b"hello")
+print("ready", flush=True)
+sys.stdin.readline()
+os.write(file, b" world")
+os.link(f"/proc/self/fd/{other}", folder + "/named", src_dir_fd=0)
+print(open(folder + "/named").read(), oct(os.fstat(file).st_mode), flush=True)
+"""
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
+def test_a_temporary_file_can_be_given_a_name_afterwards(
+    settings: Settings, ram_directory: Path, filesystem: str
+) -> None:
+    """linkat(2) takes none that had a name once, as those have that are copied ahead."""
+    image = make_image(ram_directory / "1.img", filesystem)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        running = Program([sys.executable, "-c", TEMPORARY, path], cwd="/")
+        try:
+            move(holdfast, ram_directory, filesystem)
+            assert running.ask() == "hello world 0o100640"
+        finally:
+            running.close()
+
+
 def test_what_is_written_meanwhile_is_not_lost(settings: Settings, ram_directory: Path) -> None:
     image = make_image(ram_directory / "1.img")
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:

@@ -40,6 +40,8 @@ class OpenFile:
     """In /proc; it may lead to another file by now."""
     device: int
     inode: int
+    is_temporary: bool = False
+    """Opened with O_TMPFILE: linkat(2) can give it a name."""
 
 
 @dataclass
@@ -56,8 +58,9 @@ class CopiedAhead:
 def copy_ahead(directory: Path, files: Iterable[OpenFile], target: int | None) -> CopiedAhead:
     """Copy these files, or what changed in them since the last round, while they are used.
 
-    `target`: the root (O_PATH) of the new file system; None: nothing is copied on to it. Files that
-    have leases are left out. Raises TooSmall when the record directory has no room, OSError.
+    `target`: the root (O_PATH) of the new file system; None: nothing is copied on to it. Nor are
+    temporary files: one that had a name can have none again. Files that have leases are left out.
+    Raises TooSmall when the record directory has no room, OSError.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     contents = KeptContents.read(directory)
@@ -68,7 +71,8 @@ def copy_ahead(directory: Path, files: Iterable[OpenFile], target: int | None) -
             place = os.open(file.link, os.O_PATH | os.O_CLOEXEC)
             try:
                 if _is(place, file):
-                    _copy_one(contents, place, leases, target, done)
+                    onto = None if file.is_temporary else target
+                    _copy_one(contents, place, leases, onto, done)
             finally:
                 os.close(place)
     contents.write()
