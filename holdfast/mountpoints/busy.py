@@ -11,7 +11,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
 from holdfast.mountpoints.overlays import overlays_on, overlays_without_names
 from holdfast.system.mounts.mount_table import is_under
-from holdfast.system.mounts.users import users_of_device
+from holdfast.system.mounts.users import descriptors_on_their_way, users_of_device
 from holdfast.system.storage.loop import loop_devices
 
 _SHOWN = 5
@@ -28,7 +28,21 @@ def users_in_words(points: Sequence[MountPoint]) -> str:
         for loop in loop_devices()
         if any(is_under(loop.backing_file, point.path) for point in points)
     ]
-    return "; ".join(words) or "the kernel names nobody"
+    return "; ".join(words) or _nobody()
+
+
+def _nobody() -> str:
+    """What to say where no table names anybody."""
+    on_their_way = [str(each) for each in descriptors_on_their_way()]
+    if not on_their_way:
+        return "the kernel names nobody"
+    more = len(on_their_way) - _SHOWN
+    on_their_way = [*on_their_way[:_SHOWN], *([f"{more} more"] if more > 0 else [])]
+    return (
+        "perhaps descriptors that nobody has received yet, in sockets of "
+        + ", ".join(on_their_way)
+        + "; else the kernel names nobody"
+    )
 
 
 def suspects(points: Sequence[MountPoint]) -> str:

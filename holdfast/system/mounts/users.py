@@ -64,6 +64,28 @@ def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> 
     return sorted(found, key=lambda user: user.pid)
 
 
+def descriptors_on_their_way() -> list[MountUser]:
+    """The processes with a socket in which descriptors wait to be received (SCM_RIGHTS).
+
+    Those keep mounts busy; of which files they are, nothing tells. Does not block.
+    """
+    found = []
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                handles = tuple(_sockets_with_descriptors(entry))
+                if handles:
+                    found.append(MountUser(int(entry.name), name_of(int(entry.name)), handles))
+    return sorted(found, key=lambda user: user.pid)
+
+
+def _sockets_with_descriptors(process: Path) -> Iterator[str]:
+    for entry in (process / "fdinfo").iterdir():
+        with suppress(OSError):
+            if number_of(read_record(str(entry)), b"scm_fds"):
+                yield f"descriptor {entry.name}"
+
+
 def _namespace(pid: int) -> str:
     with suppress(OSError):
         return str(Path(f"/proc/{pid}/ns/mnt").readlink())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,21 @@ def test_an_open_file_anywhere_keeps_all_mounts(ram_directory: Path) -> None:
         with held_open(path / "file"), pytest.raises(InUse, match=f"process {os.getpid()}"):
             dismount(capture(str(path)))
         assert bench.table(device) == before
+
+
+def test_a_descriptor_that_nobody_has_received_is_suspected(ram_directory: Path) -> None:
+    """It is in no table: whoever may receive it is named."""
+    with MountBench(ram_directory) as bench:
+        path = bench.mount(bench.device("1"), "mnt")
+        ours, theirs = socket.socketpair()
+        with open(path / "file", "w") as file:
+            socket.send_fds(ours, [b"x"], [file.fileno()])
+        with pytest.raises(InUse, match=rf"process {os.getpid()}: descriptor {theirs.fileno()}\b"):
+            dismount(capture(str(path)))
+        assert path.is_mount()
+        ours.close()
+        theirs.close()
+        dismount(capture(str(path)))
 
 
 def test_a_user_in_another_namespace_is_named(ram_directory: Path) -> None:
