@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from holdfast.model.version import VERSION
+
 if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.errors import HoldfastError
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
         RestoreRequest,
     )
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "AddLegRequest",

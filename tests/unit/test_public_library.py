@@ -6,11 +6,17 @@ import subprocess
 import sys
 
 import holdfast
+from holdfast.model.version import VERSION
 
 
 def test_every_name_is_there() -> None:
     for name in holdfast.__all__:
         assert getattr(holdfast, name).__name__ == name
+
+
+def test_it_says_the_version_of_the_code() -> None:
+    """As gates and the command do."""
+    assert holdfast.__version__ == VERSION
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

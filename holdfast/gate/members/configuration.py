@@ -112,7 +112,8 @@ def load_configuration(state_directory: Path) -> GateConfiguration:
     except (OSError, ValueError) as error:
         raise StorageFailed(
             f"{path} cannot be read: {error}",
-            "Move it away: holdfast volume attach NAME --leg URL rebuilds it from a superblock.",
+            "If a newer version of Holdfast wrote it, use that one. Otherwise move it away:"
+            " holdfast volume attach NAME --leg URL rebuilds it from a superblock.",
         ) from error
 
 
