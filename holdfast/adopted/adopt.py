@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.adopted.properties import properties
-from holdfast.adopted.source import device_size_bytes
 from holdfast.config import Settings
 from holdfast.containers import is_container_url
 from holdfast.errors import (
@@ -33,6 +32,7 @@ from holdfast.mountpoints.health import health
 from holdfast.mountpoints.obstacles import obstacles
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.storage.block import known_size_bytes
 from holdfast.volumes.checks.foundation import file_systems_below
 from holdfast.volumes.gate_device import gate_device
 
@@ -211,7 +211,7 @@ def _size_bytes(point: MountPoint) -> int:
         found = os.statvfs(point.path)
         return found.f_blocks * found.f_frsize
 
-    size_bytes = device_size_bytes(point.source) if point.source.startswith("/dev/") else 0
+    size_bytes = known_size_bytes(point.source) if point.source.startswith("/dev/") else 0
     if size_bytes:
         return size_bytes
     try:

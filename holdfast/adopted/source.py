@@ -20,11 +20,11 @@ from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.children.run import run
 from holdfast.system.storage.filesystem import Identity, identify
 from holdfast.system.storage.loop import LoopDevice, detach_loop, loop_devices, loop_devices_of
+from holdfast.system.storage.loop_attributes import loop_attributes
 from holdfast.system.storage.loop_backing import devices_showing
 
-_SYS_BLOCK = Path("/sys/class/block")
 _SECTOR_BYTES = 512
-"""The unit of sysfs' size and sizelimit files, whatever the device's own sectors are."""
+"""Of a loop device that was not told otherwise."""
 
 _NOTHING_FOUND = (1, 2)
 """findfs(8), blkid(8)."""
@@ -47,16 +47,13 @@ def source_of(point: MountPoint) -> tuple[str, str]:
 
 
 def _loop_options(name: str, direct_io: bool) -> str:
-    folder = _SYS_BLOCK / name
-    offset_bytes = int((folder / "loop/offset").read_text())
-    limit_bytes = int((folder / "loop/sizelimit").read_text())
-    sector_bytes = int((folder / "queue/logical_block_size").read_text())
-    words = [f"offset={offset_bytes}"] if offset_bytes else []
-    words += [f"sizelimit={limit_bytes}"] if limit_bytes else []
-    words += [f"sector-size={sector_bytes}"] if sector_bytes != _SECTOR_BYTES else []
+    found = loop_attributes(name)
+    words = [f"offset={found.offset_bytes}"] if found.offset_bytes else []
+    words += [f"sizelimit={found.limit_bytes}"] if found.limit_bytes else []
+    words += [f"sector-size={found.sector_bytes}"] if found.sector_bytes != _SECTOR_BYTES else []
     words += ["direct-io"] if direct_io else []
-    words += ["ro"] if (folder / "ro").read_text().strip() == "1" else []
-    words += ["autoclear"] if (folder / "loop/autoclear").read_text().strip() == "1" else []
+    words += ["ro"] if found.is_read_only else []
+    words += ["autoclear"] if found.is_autoclear else []
     return ",".join(words)
 
 
@@ -66,14 +63,6 @@ def _part(loop_options: str) -> set[str]:
     Not the others: how it was attached may differ when it was attached anew."""
     names = ("offset", "sizelimit", "ro")
     return {word for word in loop_options.split(",") if word.partition("=")[0] in names}
-
-
-def device_size_bytes(device: str) -> int:
-    """Size of a block device as sysfs tells it; 0 when it is none. Does not touch the device."""
-    try:
-        return int((_SYS_BLOCK / Path(device).name / "size").read_text()) * _SECTOR_BYTES
-    except (OSError, ValueError):
-        return 0
 
 
 def identity_of(device: str) -> Identity | None:

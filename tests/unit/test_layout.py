@@ -32,3 +32,24 @@ def test_no_class_name_means_two_things() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(str(path.relative_to(PRODUCT)))
     assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
+def test_system_is_the_only_door_to_linux() -> None:
+    """Calls that Python has no function for, and requests to drivers, are made there alone."""
+    outside = [path for path in sources() if "system" not in path.relative_to(PRODUCT).parts[:1]]
+    making = [
+        f"{path.relative_to(PRODUCT)}:{node.lineno}"
+        for path in outside
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Import) and any(each.name == "ctypes" for each in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == "ctypes")
+        or (isinstance(node, ast.Attribute) and node.attr in ("ioctl", "CDLL"))
+    ]
+    assert making == []
+
+
+def test_compiled_files_take_one_sitting_too() -> None:
+    """As Python's."""
+    files = [path for ending in ("*.c", "*.h") for path in PRODUCT.rglob(ending)]
+    assert files
+    assert not [path for path in files if len(path.read_text().splitlines()) > LONGEST_LINES]

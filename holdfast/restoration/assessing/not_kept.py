@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
@@ -18,12 +17,11 @@ from holdfast.model.size import format_size
 from holdfast.restoration.copying.losses import SHARED_BYTES, SHARED_FILES
 from holdfast.restoration.storage.origin import Origin
 from holdfast.system.children.run import run
+from holdfast.system.storage.filesystem import has_quota_groups
 
 _Looks = Mapping[str, tuple[Callable[[Origin, str], list[Finding]], ...]]
 
 _ANSWER_SECONDS = 5.0
-_SYSFS = Path("/sys/fs/btrfs")
-
 _QUOTA_OPTIONS = frozenset(
     {"usrquota", "grpquota", "prjquota", "usrjquota", "grpjquota"}
     | {"uqnoenforce", "gqnoenforce", "pqnoenforce"}
@@ -182,10 +180,8 @@ def _listed(origin: Origin, *options: str) -> int:
 
 
 def _quota_groups(origin: Origin, filesystem: str) -> list[Finding]:
-    device = Path(origin.device).name
-    for place in _SYSFS.glob(f"*/devices/{device}"):
-        if (place.parents[1] / "qgroups").exists():
-            return [_limits_of_quota("quota groups of btrfs")]
+    if has_quota_groups(origin.device):
+        return [_limits_of_quota("quota groups of btrfs")]
     return []
 
 

@@ -21,6 +21,8 @@ from holdfast.system.proc_text import parse_swaps
 _BLKGETSIZE64 = 0x80081272  # linux/fs.h
 _SYS_DEV_BLOCK = Path("/sys/dev/block")
 _SYS_CLASS_BLOCK = Path("/sys/class/block")
+_SYSFS_SECTOR_BYTES = 512
+"""The unit of the file `size`, whatever the device's own sectors are."""
 
 
 def device_size_bytes(descriptor: int) -> int:
@@ -28,6 +30,15 @@ def device_size_bytes(descriptor: int) -> int:
     answer = fcntl.ioctl(descriptor, _BLKGETSIZE64, bytes(8))
     size_bytes: int = struct.unpack("=Q", answer)[0]
     return size_bytes
+
+
+def known_size_bytes(device: str) -> int:
+    """Size of a block device as sysfs tells it; 0 when it is none. Does not touch the device."""
+    try:
+        sectors = int((_SYS_CLASS_BLOCK / Path(device).name / "size").read_text())
+    except (OSError, ValueError):
+        return 0
+    return sectors * _SYSFS_SECTOR_BYTES
 
 
 def device_number(path: str | os.PathLike[str]) -> str:

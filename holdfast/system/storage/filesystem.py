@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from holdfast.errors import CommandFailed, InvalidOption
 from holdfast.system.children.expendable import in_expendable_child
@@ -264,6 +265,12 @@ def identify(path: str) -> Identity | None:
         uuid=values.get("ID_FS_UUID_ENC", ""),
         partition_table=values.get("ID_PART_TABLE_TYPE", ""),
     )
+
+
+def has_quota_groups(device: str) -> bool:
+    """Whether the btrfs that is mounted from this device has any. Does not touch the device."""
+    places = Path("/sys/fs/btrfs").glob(f"*/devices/{Path(device).name}")
+    return any((place.parents[1] / "qgroups").exists() for place in places)
 
 
 def _unescape(text: str) -> str:

@@ -7,16 +7,14 @@ links and devices have flags and project ids, too, which no system call returns.
 
 from __future__ import annotations
 
-import fcntl
-import struct
 from dataclasses import dataclass
 
-from holdfast.system.files.inode_flags import set_flags
-
-_GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS, 64 bit
-_GET_MORE, _SET_MORE = 0x801C581F, 0x401C5820  # FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR
-_MORE = struct.Struct("=5I8x")
-"""struct fsxattr of <linux/fs.h>: flags, extent size, extents, project id, extent size of copies"""
+from holdfast.system.files.inode_flags import (
+    further_attributes,
+    read_flags,
+    set_flags,
+    set_further_attributes,
+)
 
 _IMMUTABLE, _APPEND, _ENCRYPTED, _VERITY = 0x10, 0x20, 0x800, 0x100000
 _FLAGS = {
@@ -68,11 +66,13 @@ class Properties:
 def properties_of(descriptor: int) -> Properties:
     """The properties of an inode; none where the file system knows no such things."""
     try:
-        flags = _flags(descriptor)
-        hints, _, _, project, _ = _more(descriptor)
+        flags = read_flags(descriptor)
+        further = further_attributes(descriptor)
     except OSError:
         return Properties()
-    return Properties(flags & (_SETTABLE | sum(_STATES)), project, bool(hints & _HINTS))
+    return Properties(
+        flags & (_SETTABLE | sum(_STATES)), further.project, bool(further.flags & _HINTS)
+    )
 
 
 def give(descriptor: int, wanted: Properties) -> list[str]:
@@ -98,7 +98,7 @@ def _set_flags(descriptor: int, wanted: int, among: int) -> list[str]:
     """Set and take away `among` these flags; the words for what is not there afterwards."""
     wanted &= among
     try:
-        present = _flags(descriptor)
+        present = read_flags(descriptor)
         if present & among != wanted:
             present = _change(descriptor, present, present & ~among | wanted)
     except OSError:
@@ -119,27 +119,14 @@ def _change(descriptor: int, present: int, wanted: int) -> int:
                 except OSError:
                     continue
     # Some are taken without a complaint, and without effect: asked again.
-    return _flags(descriptor)
+    return read_flags(descriptor)
 
 
 def _set_project(descriptor: int, project: int) -> bool:
     try:
-        flags, extent_bytes, extents, present, copied_bytes = _more(descriptor)
-        if present != project:
-            words = _MORE.pack(flags, extent_bytes, extents, project, copied_bytes)
-            fcntl.ioctl(descriptor, _SET_MORE, words)
+        present = further_attributes(descriptor)
+        if present.project != project:
+            set_further_attributes(descriptor, present._replace(project=project))
     except OSError:
         return project == 0
     return True
-
-
-def _flags(descriptor: int) -> int:
-    answer = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
-    return int.from_bytes(answer[:4], "little")
-
-
-def _more(descriptor: int) -> tuple[int, int, int, int, int]:
-    found: tuple[int, int, int, int, int] = _MORE.unpack(
-        fcntl.ioctl(descriptor, _GET_MORE, bytes(_MORE.size))
-    )
-    return found

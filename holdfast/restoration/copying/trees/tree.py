@@ -12,28 +12,22 @@ Never follows symbolic links, never leaves the file system that it was given, op
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
-import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from holdfast.errors import Blocked
 from holdfast.system.files.beneath import names_in, open_beneath
 from holdfast.system.files.change_times import is_settled
+from holdfast.system.files.subvolume import subvolume_of
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ESTALE})
 """What a path says that leads to something else since it was found."""
-SUBVOLUME_ROOT = 256
-"""The inode number of every subvolume's root: BTRFS_FIRST_FREE_OBJECTID of <linux/btrfs_tree.h>."""
 
 _PATH_BYTES = 1 << 15
 """Eight times what a program can use as a path; each name of the tree is kept with its own."""
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME
-_INODE_LOOKUP = 0xD0009412  # BTRFS_IOC_INO_LOOKUP
-_LOOKUP = struct.Struct("=QQ4080x")
-"""struct btrfs_ioctl_ino_lookup_args: the subvolume's number (0: that of the descriptor), inode."""
 
 
 Inode = tuple[bytes, int]
@@ -163,13 +157,11 @@ def _subvolume(folder: int, name: bytes, path: bytes) -> bytes:
     except OSError:
         return path
     try:
-        answer = bytearray(_LOOKUP.pack(0, SUBVOLUME_ROOT))
-        fcntl.ioctl(descriptor, _INODE_LOOKUP, answer)
+        return b"/%d" % subvolume_of(descriptor)
     except OSError:
         return path
     finally:
         os.close(descriptor)
-    return b"/%d" % _LOOKUP.unpack(answer)[0]
 
 
 def differences(

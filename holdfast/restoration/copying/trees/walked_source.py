@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.restoration.copying.trees.folders import Folders
-from holdfast.restoration.copying.trees.tree import GONE, SUBVOLUME_ROOT, Signature, Walked
+from holdfast.restoration.copying.trees.tree import GONE, Signature, Walked
 from holdfast.system.files.beneath import open_beneath, reopen
 from holdfast.system.files.leases import Leases
+from holdfast.system.files.subvolume import SUBVOLUME_ROOT
 
 _READ = os.O_RDONLY | os.O_NOATIME | os.O_NONBLOCK
 """Without waiting: for a lease that was taken after we looked."""
