@@ -15,7 +15,7 @@ from holdfast.gate.runtime.incidents import Incidents
 
 
 class Alarms:
-    """Of one mirror. `wake` has the main loop look at everything."""
+    """The alarms of one mirror. `wake` has the main loop look at everything."""
 
     def __init__(
         self, cells: memoryview, hold: Hold, incidents: Incidents, wake: Callable[[], None]

@@ -41,7 +41,7 @@ class BadPlaceError(Exception):
 
 
 class BadPlaces:
-    """Of one mirror."""
+    """The bad places of the legs of one mirror."""
 
     def __init__(self, roster: Roster, ranges: Ranges, hold: Hold, incidents: Incidents) -> None:
         self._roster = roster

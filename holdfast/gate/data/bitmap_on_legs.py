@@ -22,7 +22,7 @@ from holdfast.gate.runtime.shared_page import renew_plan
 
 
 class BitmapOnLegs:
-    """Of one mirror. Blocks as legs do; raises GivenUp."""
+    """The bitmap of one mirror. Blocks as legs do; raises GivenUp."""
 
     def __init__(
         self, roster: Roster, places: BadPlaces, bitmap: Bitmap, cells: memoryview

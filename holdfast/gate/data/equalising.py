@@ -27,7 +27,8 @@ from holdfast.system.resources.memory import aligned_buffer
 
 
 class Equalising:
-    """Of one mirror. `before_reading` is called by every reader, the others by the main thread."""
+    """Regions of one mirror that are to be made equal. `before_reading` is called by every reader,
+    the other methods by the main thread."""
 
     def __init__(
         self,

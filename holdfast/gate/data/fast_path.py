@@ -36,7 +36,7 @@ class Wire(NamedTuple):
 
 
 class ServingPlan(NamedTuple):
-    """See the module."""
+    """What compiled code goes by: the legs, the log, and whether writes are ordinary now."""
 
     number: int
     members: tuple[Leg, ...]
@@ -65,7 +65,7 @@ class UnansweredError(OSError):
 
 
 class FastPath:
-    """Of one worker. Several threads use it."""
+    """The fast path of one worker. Several threads use it."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror

@@ -44,7 +44,7 @@ PAUSE_SECONDS = 0.01
 
 
 class Journalling:
-    """Of one mirror."""
+    """The log of one mirror, and the positions that its legs are told."""
 
     def __init__(
         self,

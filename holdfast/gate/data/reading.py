@@ -11,7 +11,7 @@ from holdfast.gate.runtime.claims import Hand
 
 
 class Reading:
-    """Of one mirror."""
+    """How one mirror is read."""
 
     def __init__(self, roster: Roster, hold: Hold, places: BadPlaces, owed: Owed) -> None:
         self._roster = roster

@@ -21,7 +21,7 @@ ASK_AGAIN_SECONDS = 1.0
 
 
 class Reflexes:
-    """Of one mirror. `wake` has the main loop look at everything."""
+    """The reflexes of one mirror. `wake` has the main loop look at everything."""
 
     def __init__(
         self,

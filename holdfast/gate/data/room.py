@@ -31,7 +31,7 @@ class Waiting:
 
 
 class Room:
-    """Of one mirror. `began` is told of a hold, `again` when there is room."""
+    """Waits of one mirror for room. `began` is told of a hold, `again` when there is room."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from holdfast.gate.runtime.shared_page import WRITTEN, note_written
 
 
 class Upkeep:
-    """Of one mirror."""
+    """The upkeep of one mirror."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror

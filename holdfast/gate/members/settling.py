@@ -24,7 +24,7 @@ from holdfast.model.volume import LegState
 
 
 class Settling:
-    """Of one roster."""
+    """How the decisions of one roster become durable."""
 
     def __init__(self, roster: Roster, memory: EpochMemory) -> None:
         self._roster = roster

@@ -20,7 +20,8 @@ applications have waited, and nothing else tells why."""
 
 
 class Watchdog:
-    """Of one worker. `replace` has a successor do the work of a hand that was given up."""
+    """The watchdog of one worker. `replace` has a successor do the work of a hand that was given
+    up."""
 
     def __init__(
         self, mirror: Mirror, hang_timeout_seconds: float, replace: Callable[[Hand], None]

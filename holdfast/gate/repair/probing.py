@@ -36,7 +36,7 @@ class _Watch:
 
 
 class Probing:
-    """Of one worker. `ask` sends a probe request to the keeper."""
+    """The probes of one worker. `ask` sends a question to the keeper."""
 
     def __init__(self, mirror: Mirror, ask: Callable[[dict[str, Any]], bool]) -> None:
         self._roster = mirror.roster

@@ -14,7 +14,7 @@ from holdfast.model.volume import LegState
 
 
 class Replacing:
-    """Of one worker."""
+    """The replacements of one worker."""
 
     def __init__(self, mirror: Mirror, changes: Changes) -> None:
         self._mirror = mirror

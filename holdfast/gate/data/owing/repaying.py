@@ -89,7 +89,7 @@ class Replay:
 
 
 class Repaying:
-    """Of one mirror."""
+    """What one mirror owes, and how it is paid."""
 
     def __init__(
         self,

@@ -16,7 +16,8 @@ _POLL_SECONDS = 0.001
 
 
 class AdministrativeHold:
-    """Of one worker. `idle` says whether no request is under way; `wake` has the main loop look."""
+    """The hold of one worker. `idle`: whether no request is under way; `wake` has the main loop
+    look."""
 
     def __init__(
         self,
