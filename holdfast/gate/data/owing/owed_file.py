@@ -91,10 +91,12 @@ class OwedFile:
         self._contents = after
         return ""
 
-    def find(self, hand: Hand, owners: Collection[str]) -> dict[int, bytes]:
+    def find(
+        self, hand: Hand, owners: Collection[str], unit_bytes: int, size_bytes: int
+    ) -> dict[int, bytes]:
         """What it says when a gate starts, contents by offset; nothing unless it is of one of these
-        owners. From now on it is of this gate as well, durably. Raises OSError, ValueError when it
-        is damaged."""
+        owners. From now on it is of this gate as well, durably. `unit_bytes`: of each content;
+        `size_bytes`: of the volume. Raises OSError, ValueError when it is damaged."""
         with hand.inside(STATE):
             self._cells[OWED_FILE] = int(self._path.exists())
             if not self.may_exist:
@@ -102,6 +104,9 @@ class OwedFile:
             units = self._load()
             if not units or not set(self._owners) & set(owners):
                 return {}
+            for offset, content in units.items():
+                if offset % unit_bytes or len(content) != unit_bytes or offset >= size_bytes:
+                    raise ValueError(f"there is no such unit at {offset}")
             if self._owner not in self._owners:
                 self._owners.append(self._owner)
                 self._save(units)
@@ -141,7 +146,7 @@ class OwedFile:
 
 
 def _offset(place: str) -> int:
-    if not place.isdecimal() or len(place) > len(str(MAXIMUM_VOLUME_BYTES)):
+    if not (place.isascii() and place.isdecimal()) or len(place) > len(str(MAXIMUM_VOLUME_BYTES)):
         raise ValueError(f"{place[:40]!r} is no offset")
     return whole(int(place), "an offset", most=MAXIMUM_VOLUME_BYTES)
 

@@ -267,7 +267,8 @@ class Repaying:
     def find_saved(self, hand: Hand, owners: Collection[str]) -> dict[int, bytes]:
         """What was owed when the host went down, if one of these has written the legs last: nobody
         else has used the volume since. Raises OSError, ValueError."""
-        return self._saved.find(hand, owners)
+        size_bytes = self._roster.configuration.size_bytes
+        return self._saved.find(hand, owners, self._owed.unit_bytes, size_bytes)
 
     def remember(self) -> None:
         """Tell the worker after this one from where it has to replay."""

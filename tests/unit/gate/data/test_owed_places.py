@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -293,3 +295,42 @@ def test_a_damaged_file_is_refused(gate: InProcessGate, text: bytes) -> None:
     gate.start()
     write(gate, b"2", BAD, flush=True)
     assert read(gate, BAD) == b"2"
+
+
+WHOLE = base64.b64encode(bytes(4096)).decode()
+
+
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        (str(SIZE), WHOLE),
+        (str(SIZE - 512), WHOLE),
+        (str(1 << 62), WHOLE),
+        ("100", WHOLE),
+        ("\u0664096", WHOLE),
+        ("-4096", WHOLE),
+        ("1" * 5000, WHOLE),
+        ("4096", ""),
+        ("4096", WHOLE[:40]),
+        ("4096", base64.b64encode(bytes(8192)).decode()),
+        ("4096", "\u00e9"),
+        ("4096", 5),
+        ("4096", [[]]),
+    ],
+)  # fmt: skip
+def test_a_unit_that_no_volume_has_is_damage(
+    gate: InProcessGate, place: str, content: object
+) -> None:
+    """What is behind a volume's end is a leg's superblock."""
+    owing(gate)
+    gate.die()
+    gate.lose_memory()
+    said = json.loads((gate.state_directory / FILE_NAME).read_bytes())
+    units = dict(said["units"]) | {place: content}
+    (gate.state_directory / FILE_NAME).write_text(json.dumps(said | {"units": units}))
+    gate.storages.not_writable.clear()
+    with pytest.raises(StorageFailed, match="damaged"):
+        gate.start()
+    (gate.state_directory / FILE_NAME).write_text(json.dumps(said))
+    gate.start()
+    assert read(gate, BAD) == b"1"
