@@ -53,6 +53,9 @@ from holdfast.system.processes.process_state import start_time
 
 _log = logging.getLogger(__name__)
 
+FIRST_ANSWERS_SECONDS = 0.01
+"""After a takeover: who has waited is answered before the main thread takes the interpreter."""
+
 CHECKPOINT_SECONDS = 1.0
 """How often positions are recorded on the legs and idle bits are cleared."""
 
@@ -160,6 +163,8 @@ class Worker:
         self.server.start()
         self.upkeep.start()
         self.handover.cells[shared_page.SERVING] = generation
+        if self.takeover is not None:
+            self.server.stopped.wait(FIRST_ANSWERS_SECONDS)
         roster = self.mirror.roster
         in_sync, members = len(roster.readers), len(roster.configuration.legs)
         _log.info("worker %d serves, %d of %d legs in sync", generation, in_sync, members)
