@@ -152,6 +152,10 @@ class FuseLeg:
         """Take these requests and answer none; whoever waits for them cannot be killed."""
         self._command(kind="hang", on=list(on))
 
+    def delay(self, seconds: float, on: Collection[str] = ("read", "write", "flush")) -> None:
+        """Answer these requests so much later, however many there are: a disk far away."""
+        self._command(kind="delay", seconds=seconds, on=list(on))
+
     def volatile(self, enabled: bool = True) -> None:
         """Keep writes in memory until a flush, as a disk's cache does."""
         self._command(kind="volatile", enabled=enabled)

@@ -2,8 +2,8 @@
 
 Run by FuseLeg as `python -m tests.faults.fuse_server IMAGE MOUNTPOINT`. Commands arrive as JSON
 lines on standard input and are answered on standard output, between two requests. One thread: a
-request is answered, kept (hang) or failed before the next one is looked at. It ends when standard
-input closes, so it never outlives the test. Must never import the code under test.
+request is answered, kept (hang, delay) or failed before the next one is looked at. It ends when
+standard input closes, so it never outlives the test. Must never import the code under test.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import select
 import stat
 import struct
 import sys
+import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,8 @@ class Server:
         self.buffer = bytearray(LARGEST_TRANSFER_BYTES + 8192)
         self.fault: dict[str, Any] = {"kind": "serve"}
         self.kept: list[bytes] = []
+        self.late: deque[tuple[float, bytes]] = deque()
+        """When they are to be served, the first one first."""
         self.counts: dict[str, int] = {}
         self.inputs = b""
 
@@ -65,7 +69,7 @@ class Server:
         poller.register(self.connection, select.POLLIN)
         os.write(1, b"{}\n")
         while True:
-            ready = dict(poller.poll())
+            ready = dict(poller.poll(self.serve_late()))
             if 0 in ready and not self.take_commands():
                 return
             if self.connection in ready:
@@ -111,16 +115,31 @@ class Server:
                 self.fault = command
         return {"counts": self.counts, "kept": len(self.kept), "unflushed": self.image.unflushed}
 
-    def serve(self, request: bytes) -> None:
-        """Answer one request, or keep it while this kind of request hangs."""
+    def serve_late(self) -> int | None:
+        """Serve what was delayed for long enough; milliseconds until the next, None: no next."""
+        while self.late:
+            due, request = self.late[0]
+            left = due - time.monotonic()
+            if left > 0 and self.fault["kind"] == "delay":
+                return int(left * 1000) + 1
+            self.late.popleft()
+            self.serve(request, is_late=True)
+        return None
+
+    def serve(self, request: bytes, *, is_late: bool = False) -> None:
+        """Answer one request, or keep it while this kind of request hangs, or is delayed."""
         _, operation, unique, *_ = _REQUEST.unpack_from(request)
         if operation in UNANSWERED:
             return
         if operation == DESTROY:
             os._exit(0)
         kind = KINDS.get(operation, "other")
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+        if not is_late:
+            self.counts[kind] = self.counts.get(kind, 0) + 1
         fault = self.fault if self.strikes(kind, operation, request) else _NO_FAULT
+        if fault["kind"] == "delay" and not is_late:
+            self.late.append((time.monotonic() + fault["seconds"], request))
+            return
         if fault["kind"] == "hang":
             self.kept.append(request)
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 from holdfast.system.fuse.wire import MAXIMUM_TRANSFER_BYTES
 
 PASS_TIMEOUT_SECONDS = 120.0
-_JOBS = f"""
+MIXED = f"""
 [global]
 directory={{directory}}
 rw=randwrite
@@ -39,6 +39,23 @@ bs={MAXIMUM_TRANSFER_BYTES}
 size=64m
 """
 
+PARALLEL = """
+[global]
+directory={directory}
+rw=randwrite
+verify=crc32c
+verify_fatal=1
+verify_state_save=0
+
+[direct]
+direct=1
+ioengine=libaio
+iodepth=32
+bs=4k
+size=4m
+"""
+"""As many requests at once as the gate is ever given threads for."""
+
 CHECKS = {
     "ext4": ("e2fsck", "-f", "-n"),
     "xfs": ("xfs_repair", "-n"),
@@ -47,19 +64,19 @@ CHECKS = {
 """Read-only checks of a file system in an image: status 0 only when nothing is wrong."""
 
 
-def verified_writes(directory: Path, until: Callable[[], bool]) -> list[float]:
+def verified_writes(directory: Path, until: Callable[[], bool], jobs: str = MIXED) -> list[float]:
     """Write random blocks with checksums and read them back, pass after pass; seconds of each.
 
     Fails the test when fio meets an error or a wrong byte.
     """
     passes: list[float] = []
-    jobs = directory.parent / "fio.jobs"
-    jobs.write_text(_JOBS.format(directory=directory))
+    told = directory.parent / "fio.jobs"
+    told.write_text(jobs.format(directory=directory))
     while True:
         done = until()
         begun = time.monotonic()
         result = subprocess.run(
-            ["fio", f"--randseed={len(passes) + 1}", str(jobs)],
+            ["fio", f"--randseed={len(passes) + 1}", str(told)],
             check=False,
             capture_output=True,
             text=True,

@@ -28,7 +28,8 @@ enum { /* of a slot */
     WRITTEN_BYTES,
     LATE_REPLIES,
     RESENT,
-    LOGGED, /* position in the ring of the write in hand, plus 1 */
+    LOGGED,    /* position in the ring of the write in hand, plus 1 */
+    SERVED_NS, /* time from reading requests to having answered them, of those answered here */
     SLOT_CELLS = 16,
 };
 enum { FIRST_SLOT = 128, SLOTS = 62 };

@@ -108,6 +108,7 @@ static enum result serve_one(struct call *call)
     uint64_t waited = now_ns() - since;
     if (waited > get(&mine[LONGEST_WAIT]))
         set(&mine[LONGEST_WAIT], waited);
+    add(&mine[SERVED_NS], waited);
     if (request.unique & UNIQUE_RESEND)
         add(&mine[RESENT], 1);
     call->tell = !is_ordinary(call);
@@ -249,7 +250,8 @@ static int prepare(PyObject *module)
         {"WRITES", WRITES}, {"FLUSHES", FLUSHES}, {"LONGEST_WAIT", LONGEST_WAIT},
         {"READ_BYTES", READ_BYTES}, {"WRITTEN_BYTES", WRITTEN_BYTES},
         {"LATE_REPLIES", LATE_REPLIES}, {"RESENT", RESENT}, {"MOST_LEGS", MOST_LEGS},
-        {"LOGGED", LOGGED}, {"FLUSHED", FLUSHED}, {"BEGIN", BEGIN}, {"END", END}, {"ASKED", ASKED},
+        {"LOGGED", LOGGED}, {"SERVED_NS", SERVED_NS},
+        {"FLUSHED", FLUSHED}, {"BEGIN", BEGIN}, {"END", END}, {"ASKED", ASKED},
         {"STATE", STATE}, {"DEAD", DEAD},
         {"HEAD_BYTES", HEAD_BYTES}, {"POSITION", POSITION}, {"BYTES", BYTES}, {"KIND", KIND},
         {"OFFSET", OFFSET}, {"LENGTH", LENGTH}, {"TIME", TIME}, {"UNIT_BYTES", UNIT_BYTES},

@@ -1,13 +1,14 @@
 """Serving threads: receive a request, carry it out on the mirror, answer.
 
-Two threads receive from the same front end (more were no faster: a wake-up each, and one
-interpreter). A thread that hangs inside a leg is given up, and a successor carries out the same
+Two threads receive from the same front end, and more where storage lets them sleep (see staffing).
+A thread that hangs inside a leg is given up, and a successor carries out the same
 request: what it writes stays in the buffer of whoever received it, what it reads goes into a buffer
 that no storage may still write to.
 """
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable
 from time import monotonic_ns
@@ -17,6 +18,7 @@ from holdfast.gate.data.fast_path import FastPath
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.front.front_end import FLUSH, READ, WRITE, FrontEnd, FrontEnded, Request
+from holdfast.gate.front.staffing import FEWEST
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import (
     BUSY_SINCE,
@@ -28,11 +30,11 @@ from holdfast.gate.runtime.shared_page import (
     READ_BYTES,
     READS,
     RESENT,
+    SERVED_NS,
     WRITES,
     WRITTEN_BYTES,
+    renew_plan,
 )
-
-SERVING_THREADS = 2
 
 
 class Server:
@@ -50,21 +52,57 @@ class Server:
 
     def start(self) -> None:
         """Start serving."""
-        for _ in range(SERVING_THREADS):
+        for _ in range(FEWEST):
             self.add_thread(None)
 
     def add_thread(self, predecessor: ServingThread | None) -> None:
-        """One more thread; with a predecessor, it first carries out what that one has in hand."""
-        thread = ServingThread(self, self.mirror.hands.take(self.relieve), predecessor)
-        self.threads[thread.hand] = thread
-        thread.start()
+        """One more thread; with a predecessor, it first carries out what that one has in hand.
+
+        Raises RuntimeError, OSError when there is no room for it: nothing is left of it then.
+        """
+        hand = self.mirror.hands.take(self.relieve)
+        try:
+            thread = self.threads[hand] = ServingThread(self, hand, predecessor)
+            thread.start()
+        except BaseException:
+            self.threads.pop(hand, None)
+            self.mirror.hands.put_back(hand)
+            raise
+
+    def crew(self) -> list[ServingThread]:
+        """Those that receive requests, and will; the oldest first."""
+        return [thread for thread in list(self.threads.values()) if thread.goes_on]
+
+    def dismiss(self, keep: int) -> None:
+        """All but so many are to end, each with the next request that it gets."""
+        dismissed = self.crew()[max(keep, FEWEST) :]
+        for thread in dismissed:
+            thread.dismissed = True
+        if dismissed:
+            self.call_back(FEWEST - len(self.crew()))  # if others were relieved meanwhile
+            renew_plan(self.mirror.cells)
+
+    def call_back(self, how_many: int) -> int:
+        """So many that were dismissed and have not ended go on; how many there were."""
+        found = [thread for thread in list(self.threads.values()) if thread.dismissed]
+        found = found[: max(0, how_many)]
+        for thread in found:
+            thread.dismissed = False
+        return len(found)
+
+    def request_waits(self) -> bool:
+        """Whether nobody has received a request yet that is there. Never blocks."""
+        door = select.poll()
+        door.register(self.front.descriptor, select.POLLIN)
+        return bool(door.poll(0))
 
     def relieve(self, hand: Hand) -> None:
         """The hand's thread will wait for long, with its request: another one serves meanwhile."""
         thread = self.threads.get(hand)
         if thread is not None and not thread.relieved:
             thread.relieved = True
-            self.add_thread(None)
+            if len(self.crew()) < FEWEST:
+                self.add_thread(None)
 
     def replace(self, hand: Hand) -> None:
         """The hand was given up; if it was one of ours, another thread takes its request."""
@@ -95,6 +133,9 @@ class ServingThread(threading.Thread):
         """Compiled code serves: whether it has a request in hand is told by the shared page."""
         self.relieved = False
         """Another thread has taken its place: it ends with the request that it has."""
+        self.dismissed = False
+        """There are too many: it ends with the next request that it gets."""
+        self._served_before_ns = hand.cells[SERVED_NS]
         self.inbox = server.front.inbox()
         self.request: Request | None = None
         """In hand."""
@@ -123,10 +164,10 @@ class ServingThread(threading.Thread):
             self.server.mirror.hands.put_back(self.hand)
 
     def _serve(self) -> None:
-        """Receive and answer until the front end ends, or another thread has taken this place."""
+        """Receive and answer until the front end ends, or others serve in this one's place."""
         hold = self.server.mirror.hold
         cells = self.hand.cells
-        while not self.relieved:
+        while not (self.relieved or self.dismissed):
             request = self.request = self._receive()
             if request is None:
                 continue
@@ -165,6 +206,15 @@ class ServingThread(threading.Thread):
         if self.compiled:
             return self.inbox.received(0), self.hand.busy_since
         return self.request, self.busy_since
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it will receive another request, and others after it."""
+        return not (self.relieved or self.dismissed or self.hand.given_up)
+
+    def served_ns(self) -> int:
+        """Time in which compiled code had a request in hand here, without the present one."""
+        return int(self.hand.cells[SERVED_NS]) - self._served_before_ns
 
     @property
     def at_work(self) -> bool:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 
-from holdfast.gate.front.serving import SERVING_THREADS
+from holdfast.gate.front.staffing import FEWEST
 from holdfast.gate.log.ring import FILE_NAME, map_ahead
 from holdfast.gate.members.configuration import (
     GateConfiguration,
@@ -37,7 +37,7 @@ OBJECTS_BYTES = 2 << 20
 """Room for objects that come into being while it serves: some hundred kilobytes, until all that it
 did was done once."""
 
-_STACKS = SERVING_THREADS + 4
+_STACKS = FEWEST + 4
 """Threads that run at once until a takeover is over: those that serve, upkeep, and three tasks."""
 
 
@@ -82,7 +82,7 @@ class Preparations:
 
     def get_ready(self) -> None:
         """Everything that takes long at a takeover, most of it the first touch of memory."""
-        self.front.prepare(SERVING_THREADS)
+        self.front.prepare(FEWEST)
         _have_stacks(_STACKS)
         map_ahead(self._ring)
         self.lock_memory()

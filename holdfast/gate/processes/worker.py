@@ -22,6 +22,7 @@ from holdfast.gate.data.compiled import TAKE
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegRounds, LegTask
 from holdfast.gate.front.serving import Server
+from holdfast.gate.front.staffing import Staffing
 from holdfast.gate.members.configuration import keep_copy, load_running, why_behind
 from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.members.retirement import Retirement
@@ -120,6 +121,7 @@ class Worker:
         self.front = prepared.front
         self.front.serve(lambda: self.mirror.size_bytes, shared_page.gate_token(handover.cells))
         self.server = Server(self.front, self.mirror, self.end)
+        self.staffing = Staffing(self.server)
         self.administrative_hold = AdministrativeHold(
             self.mirror.hold, self.incidents, self.server.idle, self.wake
         )
@@ -257,6 +259,7 @@ class Worker:
             self._tend_upkeep(),
             self._tend_hold(),
             self._tend_incidents(),
+            self.staffing.look(),
         )
         listener = self.handover.listener.fileno()
         doors = [listener] if self.control.has_room() else []

@@ -80,6 +80,7 @@ WRITTEN_BYTES: Final = 10
 LATE_REPLIES: Final = 11  # answers that the kernel did not want any more
 RESENT: Final = 12  # requests that the kernel had sent before
 LOGGED: Final = 13  # position in the log of the write in hand, plus 1; 0: none
+SERVED_NS: Final = 14  # time of requests that compiled code has answered, from reading to answer
 
 # Cells behind the slots: the rest of the last page.
 RENEWER: Final = HEAD_CELLS + SLOT_CELLS * SLOTS  # who ends the worker on purpose

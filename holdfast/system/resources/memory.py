@@ -94,3 +94,13 @@ def resident_bytes(pid: int) -> int:
             return int(file.read().split()[1]) * mmap.PAGESIZE
     except (OSError, IndexError):
         return 0
+
+
+def available_bytes() -> int:
+    """Memory that the host could give without swapping (MemAvailable, proc(5)); 0: not known."""
+    try:
+        with open("/proc/meminfo") as file:
+            told = dict(line.split(":", 1) for line in file)
+        return int(told["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return 0

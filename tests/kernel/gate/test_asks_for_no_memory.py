@@ -1,4 +1,4 @@
-"""While it serves, a worker starts no thread and maps no memory: what it needs is there already."""
+"""While it serves as ever, a worker starts no thread and maps no memory: what it needs is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.front.serving import SERVING_THREADS
+from holdfast.gate.front.staffing import FEWEST
 from holdfast.gate.members.superblock import SLOT_BYTES, SLOTS
 from holdfast.gate.processes.preparing import STACK_BYTES
 from holdfast.gate.runtime import shared_page
@@ -55,7 +55,7 @@ def test_stacks_are_small(holdfast_home: Path, disk_directory: Path) -> None:
         for thread in _threads(run_directory) - {str(pid)}:
             with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
                 sizes[thread] = _stack_bytes(pid, thread)
-        assert len(sizes) >= SERVING_THREADS, "those that serve stay"
+        assert len(sizes) >= FEWEST, "those that serve stay"
         assert max(sizes.values()) <= STACK_BYTES, sizes
 
 

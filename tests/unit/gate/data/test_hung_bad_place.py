@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.gate.data.bad_places import STRATEGY
-from holdfast.gate.front.serving import SERVING_THREADS
+from holdfast.gate.front.staffing import FEWEST
 from holdfast.gate.runtime.incidents import Incident
 from tests.plugs.gate import BLOCK, MemoryGate, written_gate
 from tests.plugs.memory_front import Asked
@@ -62,4 +62,4 @@ def test_as_many_threads_serve_afterwards_as_before(gate: MemoryGate) -> None:
     wait_until(lambda: not any(hand.given_up for hand in gate.mirror.hands.all()))
     gate.bring_back(1)
     asked.result()
-    wait_until(lambda: len(gate.server.threads) <= SERVING_THREADS)
+    wait_until(lambda: len(gate.server.threads) <= FEWEST)
