@@ -15,7 +15,7 @@ def test_no_two_facts_share_a_cell() -> None:
     """Those of the head; the boot takes two cells, containers and failed legs take ranges."""
     ranges = {"FIRST_CONTAINER", "_CONTAINERS", "FIRST_FAILED", "LAST_FAILED"}
     behind_slots = ("RENEWER", "SUPERSEDED", "REMEMBERED_EPOCH", "UNREMEMBERED")
-    behind_slots += ("PLAN", "WRITTEN", "FLUSHED", "OWED_FILE")
+    behind_slots += ("PLAN", "WRITTEN", "FLUSHED", "OWED_FILE", "STANDBY")
     of_slots = ("BUSY_SINCE", "LEG", "LEG_SINCE", "READS", "WRITES", "FLUSHES", "DISCARDS")
     of_slots += ("LONGEST_WAIT", "ERRORS", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES", "RESENT")
     of_slots += ("LOGGED", "SERVED_NS")
