@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from holdfast.model.volume import JournalMode
 from tests.plugs.gate import SIZE, MemoryGate
 from tests.plugs.wire_kernel import WireFront, WireKernel
 from tests.waiting import wait_until
+
+SLOW_NS = 1_000_000_000
 
 
 class FileGate(MemoryGate):
@@ -50,6 +53,12 @@ class FileGate(MemoryGate):
     def counters(self) -> shared_page.Counters:
         """As anybody reads them."""
         return shared_page.count(self.cells)
+
+    def believe_slow(self) -> None:
+        """Have the gate go by legs that take a second for everything, and threads that wake up at
+        once, whatever it has measured on a busy host."""
+        pace = self.server.fast.pace
+        pace[:] = memoryview(array("Q", [1, *[SLOW_NS] * (len(pace) - 1)]))
 
     def idle(self) -> bool:
         """Whether every request was answered, and counted."""

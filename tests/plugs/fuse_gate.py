@@ -12,6 +12,7 @@ from holdfast.gate.members.retirement import Retirement
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
+from holdfast.model.volume import JournalMode
 from tests.faults.fuse_leg import FuseLeg
 from tests.plugs.file_gate import FileGate
 from tests.plugs.gate import SIZE
@@ -21,11 +22,17 @@ from tests.waiting import wait_until
 class FuseGate(FileGate):
     """`served`: the legs that do."""
 
-    def __init__(self, directory: Path, legs: int, served: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        legs: int,
+        served: tuple[int, ...],
+        journal: JournalMode = JournalMode.NONE,
+    ) -> None:
         self.fuse: dict[int, FuseLeg] = {}
         self._served, self._directory = served, directory
         self.retirements: list[Retirement] = []
-        super().__init__(directory, legs)
+        super().__init__(directory, legs, journal)
 
     def url(self, number: int) -> str:
         """As for a file; its server is started at the first question."""
@@ -67,9 +74,14 @@ def points_to_nothing(descriptor: int) -> bool:
 
 
 @contextmanager
-def fuse_gate(directory: Path, legs: int, served: tuple[int, ...]) -> Iterator[FuseGate]:
+def fuse_gate(
+    directory: Path,
+    legs: int,
+    served: tuple[int, ...],
+    journal: JournalMode = JournalMode.NONE,
+) -> Iterator[FuseGate]:
     """Everything is served again at the end."""
-    gate = FuseGate(directory, legs, served)
+    gate = FuseGate(directory, legs, served, journal)
     try:
         yield gate
     finally:

@@ -12,9 +12,12 @@ import random
 import socket
 import struct
 import sys
+import threading
+from array import array
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from types import ModuleType
+from typing import Any
 
 from holdfast.gate.log import ring_layout as ring
 from holdfast.gate.runtime import shared_page
@@ -30,6 +33,7 @@ _OPCODES = (
     0,
     1 << 31,
 )
+PARTNER_SLOTS = (7, 8, 9)
 _WORDS = (0, 1, 511, 4096, BUFFER_BYTES, BUFFER_BYTES + 1, VOLUME_BYTES, (1 << 31) - 1)
 _LONG_WORDS = (*_WORDS, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 _QUESTION = wire.IN_HEADER.pack(wire.IN_HEADER.size, wire.GETATTR, 2, 1, 0, 0, 1, 0, 0)
@@ -63,6 +67,52 @@ class Fuzzer:
         self.reserver = module.Reserver()
         self.ring = memoryview(mmap.mmap(-1, ring.HEAD_BYTES + RING_BYTES))
         self.results: dict[int, int] = {}
+        self.pace = memoryview(array("Q", bytes(8 * module.PACE_CELLS)))
+        self.partners: tuple[Any, ...] = ()
+        self.helping: list[threading.Thread] = []
+        self.given_up = 0
+        self.changing = threading.Lock()
+        self.new_partners()
+
+    def new_partners(self) -> None:
+        """Others: those that there are leave when they have done their last job."""
+        for partner in self.partners:
+            partner.leave()
+        for thread in self.helping:
+            thread.join()
+        self.partners = tuple(self.module.Partner(slot, 100 + slot) for slot in PARTNER_SLOTS)
+        self.helping = [
+            threading.Thread(target=self._help, args=(partner,)) for partner in self.partners
+        ]
+        for thread in self.helping:
+            thread.start()
+
+    def _help(self, partner: Any) -> None:
+        what = None
+        while what not in (self.module.DISMISSED, self.module.GIVEN_UP):
+            what, *_ = partner.assist(self.cells, self.buffer, self.ranges)
+
+    def give_up(self) -> None:
+        """As the watchdog, whoever is inside a leg just now; its partner is not used any more."""
+        for partner, slot in zip(self.partners, PARTNER_SLOTS, strict=True):
+            cells = self.slot(slot)
+            inside = cells[shared_page.LEG]
+            if inside and not inside >> 63 and self.module.take(cells, inside):
+                self.ranges.leave(slot, 100 + slot)
+                cells[shared_page.LOGGED] = cells[shared_page.BUSY_SINCE] = 0
+                partner.desert()
+                self.given_up += 1
+
+    def slot(self, number: int) -> memoryview:
+        """Its cells."""
+        return self.cells[shared_page.slot_offset(number) : shared_page.slot_offset(number + 1)]
+
+    def random_pace(self) -> None:
+        """Legs that are slow, fast, or of whom nothing was learned."""
+        chance = self.chance
+        for cell in range(len(self.pace)):
+            self.pace[cell] = chance.choice((0, 1, 10_000, 1 << 30, 1 << 30, (1 << 64) - 1))
+        self.pace[0] = chance.choice((0, 1, 1 << 20, (1 << 64) - 1))
 
     def message(self) -> bytes:
         """A request, or nearly one."""
@@ -100,7 +150,10 @@ class Fuzzer:
         shift = chance.choice((0, 9, 16, 20, 62, 63, 200)) if odd else 16
         flags = chance.randrange(2), chance.randrange(2)
         log = self.reserver, self.log(odd=odd), chance.choice((0, RING_BYTES // 8, RING_BYTES))
-        return number, legs, durable, touched, shift, *flags, *log
+        partners = self.partners[: chance.choice((0, 1, 3, 3))]
+        pace = self.pace[: chance.choice((0, 7))] if odd and chance.random() < 0.1 else self.pace
+        helping = partners, pace, chance.randrange(2)
+        return number, legs, durable, touched, shift, *flags, *log, *helping
 
     def log(self, *, odd: bool) -> memoryview:
         """None, or a ring; its head is trimmed now and then, and says anything now and then."""
@@ -123,6 +176,8 @@ class Fuzzer:
         if chance.random() < 0.1:
             short = chance.choice((0, 5000)) if chance.random() < 0.2 else VOLUME_BYTES
             os.ftruncate(chance.choice(self.legs), short)
+        if chance.random() < 0.2:
+            self.random_pace()
         self.ours.send(self.message())
         self.ours.send(_QUESTION)
         slot = chance.choice((0, 5, shared_page.SLOTS - 1, shared_page.SLOTS))
@@ -151,13 +206,33 @@ class Fuzzer:
 
 def main(path: str, rounds: int, seed: int) -> None:
     """Run; what came back how often, for people."""
-    fuzzer = Fuzzer(load(path), random.Random(seed))
+    sys.setswitchinterval(1e-5)
+    chance = random.Random(seed)
+    fuzzer = Fuzzer(load(path), chance)
+    ended = threading.Event()
+    watchdog = threading.Thread(target=_watch, args=(fuzzer, ended))
+    watchdog.start()
     for _ in range(rounds):
         fuzzer.step()
+        if chance.random() < 0.02:
+            with fuzzer.changing:
+                fuzzer.new_partners()
+    ended.set()
+    watchdog.join()
+    fuzzer.new_partners()
     for held in fuzzer.ranges.held():
         raise AssertionError(f"{held} was left behind")
+    for partner in fuzzer.partners:
+        partner.leave()
     done = shared_page.count(fuzzer.cells)
-    print(json.dumps({"results": sorted(fuzzer.results), "answered": min(done_of_each(done))}))
+    found = {"results": sorted(fuzzer.results), "answered": min(done_of_each(done))}
+    print(json.dumps(found | {"given_up": fuzzer.given_up}))
+
+
+def _watch(fuzzer: Fuzzer, ended: threading.Event) -> None:
+    while not ended.wait(0.0002):
+        with fuzzer.changing:
+            fuzzer.give_up()
 
 
 def done_of_each(counters: shared_page.Counters) -> tuple[int, int, int]:

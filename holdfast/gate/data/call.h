@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cells.h"
+#include "pace.h"
 #include "ranges.h"
 #include "ring.h"
 
@@ -12,7 +13,6 @@
 #include <stdint.h>
 #include <unistd.h>
 
-enum { MOST_LEGS = 16 };
 enum { TRUNCATED = 1 << 16 }; /* beside the numbers of errno: a leg is shorter than it was */
 
 enum result {
@@ -23,6 +23,7 @@ enum result {
     GIVEN_UP,       /* the watchdog took the request */
     RECEIVE_FAILED, /* nothing was received, and why */
     ANSWER_FAILED,  /* a request is done; why it could not be answered */
+    DISMISSED,      /* of a partner: no job will come any more */
 };
 
 struct leg {
@@ -34,15 +35,15 @@ struct leg {
     bool watch_flush;
 };
 
+typedef struct partner Partner;
+
 struct call {
     int front;
-    unsigned slot;
     unsigned legs;
     bool writes;  /* every leg takes them from here, and a log from here, if there is one */
     bool intents; /* regions need a durable bit before they are written */
     unsigned region_shift;
     uint64_t plan;
-    uint64_t holder;
     uint64_t *cells; /* of the whole page */
     uint64_t *mine;  /* of the slot */
     uint8_t *header, *buffer;
@@ -53,11 +54,20 @@ struct call {
     Reserver *reserver;
     struct ring ring;
     struct leg leg[MOST_LEGS];
+    struct pace pace;
+    Partner *partner[MOST_LEGS];
+    unsigned partners;
+    bool may_lack; /* more partners can be had */
+    /* how the request in hand is done */
+    unsigned part[MOST_LEGS]; /* the legs that it concerns; from the second on, partners do one each */
+    unsigned parts, helped;
+    struct holder hand[1 + MOST_LEGS]; /* of this thread, then of the partners */
     /* what it comes back with */
     uint64_t number;
     int error;
     bool wake; /* somebody waits for the range that was left */
     bool ask;  /* room in the ring is to be asked for */
+    bool lack; /* another partner would be worth while */
     bool tell; /* the answer is to be noted, and the request counts as under way until then */
 };
 

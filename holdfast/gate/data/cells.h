@@ -30,6 +30,7 @@ enum { /* of a slot */
     RESENT,
     LOGGED,    /* position in the ring of the write in hand, plus 1 */
     SERVED_NS, /* time from reading requests to having answered them, of those answered here */
+    HELPS,     /* 1: the request in hand is counted in another slot */
     SLOT_CELLS = 16,
 };
 enum { FIRST_SLOT = 128, SLOTS = 62 };
@@ -45,6 +46,11 @@ static void add(uint64_t *cell, uint64_t more)
 {
     uint64_t before = __atomic_load_n(cell, __ATOMIC_RELAXED);
     __atomic_store_n(cell, before + more, __ATOMIC_RELAXED);
+}
+
+static uint64_t *slot_cells(uint64_t *cells, unsigned slot)
+{
+    return cells + FIRST_SLOT + slot * SLOT_CELLS;
 }
 
 static uint64_t clock_ns(clockid_t clock)

@@ -4,7 +4,8 @@
    connection, carries it out on the legs, answers, counts. Whatever is not ordinary comes back to
    Python, which is the reference: with the request whole in the inbox, and nothing of it done or
    only what may be done again. Nothing here allocates, waits for another thread (but for a mutex
-   that is held for some hundred instructions), or is told to anybody but by its result.
+   that is held for some hundred instructions, and for its partners), or is told to anybody but by
+   its result.
 
    Invariants: a leg is touched only between `enter` and `leave`, and only when the plan that the
    caller read was still the present one after `enter`; an answer is given only when the plan was
@@ -12,17 +13,21 @@
    aligned word, read and written atomically (see runtime/shared_page.py, which has their numbers).
 
    One translation unit: cells.h the shared page, ranges.h and ring.h what threads take turns at (and
-   the classes that Python sees of them), call.h the legs, requests.h reads, writes and flushes; here
-   receiving, answering, and the module.
+   the classes that Python sees of them), call.h the legs, partner.h a thread that helps, pace.h when
+   that is worth while, side_by_side.h one request on several legs, requests.h reads, writes and
+   flushes; here receiving, answering, and the module.
 */
 
 #include "limited_api.h"
 
 #include "call.h"
 #include "cells.h"
+#include "pace.h"
+#include "partner.h"
 #include "ranges.h"
 #include "requests.h"
 #include "ring.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -98,7 +103,7 @@ static enum result serve_one(struct call *call)
         return REQUEST;
     enum result result = request.opcode == FUSE_READ    ? read_request(call, &request)
                          : request.opcode == FUSE_WRITE ? write_request(call, &request)
-                                                        : flush_request(call);
+                                                        : flush_request(call, &request);
     if (result != ANSWERED)
         return result;
     count(call, &request);
@@ -128,9 +133,10 @@ static enum result serve(struct call *call)
     do {
         call->number = 0;
         call->error = 0;
-        call->wake = call->ask = call->tell = false;
+        call->wake = call->ask = call->lack = call->tell = false;
         result = serve_one(call);
-    } while (result == ANSWERED && !call->wake && !call->ask && !call->tell);
+    } while (result == ANSWERED && !call->wake && !call->ask && !call->lack
+             && !call->tell);
     return result;
 }
 
@@ -151,32 +157,49 @@ static struct leg leg_from(const uint8_t *bytes)
     return leg;
 }
 
-static PyTypeObject *ranges_type, *reserver_type;
+static PyTypeObject *reserver_type, *partner_type;
+
+/* They stay as long as the list does, in which nobody changes anything meanwhile. */
+static bool partners_from(PyObject *list, struct call *call)
+{
+    Py_ssize_t count = PyTuple_Size(list);
+    if (count < 0 || count >= MOST_LEGS)
+        return false;
+    for (Py_ssize_t each = 0; each < count; each++) {
+        PyObject *one = PyTuple_GetItem(list, each);
+        if (!PyObject_TypeCheck(one, partner_type))
+            return false;
+        call->partner[each] = (Partner *)one;
+    }
+    call->partners = (unsigned)count;
+    return true;
+}
 
 static PyObject *python_serve(PyObject *module, PyObject *arguments)
 {
     (void)module;
     struct call call = {0};
-    Py_buffer cells, header, buffer, legs, durable, touched, ring;
-    PyObject *ranges, *reserver;
-    int writes, intents;
-    unsigned long long plan, holder, spare;
-    if (!PyArg_ParseTuple(arguments, "iIKw*w*w*O!Ky*w*w*IppO!w*K:serve", &call.front, &call.slot,
-                          &holder, &cells, &header, &buffer, ranges_type, &ranges, &plan, &legs,
+    Py_buffer cells, header, buffer, legs, durable, touched, ring, pace;
+    PyObject *ranges, *reserver, *partners;
+    int writes, intents, may_lack;
+    unsigned long long plan, number, spare;
+    if (!PyArg_ParseTuple(arguments, "iIKw*w*w*O!Ky*w*w*IppO!w*KO!w*p:serve", &call.front,
+                          &call.hand[0].slot, &number, &cells, &header, &buffer, ranges_type, &ranges, &plan, &legs,
                           &durable, &touched, &call.region_shift, &writes, &intents, reserver_type,
-                          &reserver, &ring, &spare))
+                          &reserver, &ring, &spare, &PyTuple_Type, &partners, &pace, &may_lack))
         return NULL;
     PyObject *result = NULL;
     call.legs = (unsigned)(legs.len / LEG_BYTES);
-    if (!is_page(&cells) || call.slot >= SLOTS || !holder || header.len < HEADER_BYTES
+    if (!is_page(&cells) || call.hand[0].slot >= SLOTS || !number || header.len < HEADER_BYTES
         || call.region_shift > 62 || legs.len > MOST_LEGS * LEG_BYTES
-        || durable.len != touched.len || !ring_from(&ring, &call.ring)) {
+        || durable.len != touched.len || !ring_from(&ring, &call.ring)
+        || !pace_from(&pace, &call.pace) || !partners_from(partners, &call)) {
         PyErr_SetString(PyExc_ValueError, "not what a worker has");
     } else {
         call.plan = plan;
-        call.holder = holder;
+        call.hand[0].number = number;
         call.cells = cells.buf;
-        call.mine = call.cells + FIRST_SLOT + call.slot * SLOT_CELLS;
+        call.mine = slot_cells(call.cells, call.hand[0].slot);
         call.header = header.buf;
         call.buffer = buffer.buf;
         call.buffer_bytes = (size_t)buffer.len;
@@ -185,6 +208,7 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
         call.regions = (uint64_t)durable.len;
         call.writes = writes;
         call.intents = intents;
+        call.may_lack = may_lack;
         call.ranges = (Ranges *)ranges;
         call.reserver = (Reserver *)reserver;
         call.ring.spare = spare;
@@ -194,8 +218,8 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
         Py_BEGIN_ALLOW_THREADS
         what = serve(&call);
         Py_END_ALLOW_THREADS
-        result = Py_BuildValue("iKiiii", (int)what, (unsigned long long)call.number, call.error,
-                               (int)call.wake, (int)call.ask, (int)call.tell);
+        result = Py_BuildValue("iKiiiii", (int)what, (unsigned long long)call.number, call.error,
+                               (int)call.wake, (int)call.ask, (int)call.lack, (int)call.tell);
     }
     PyBuffer_Release(&cells);
     PyBuffer_Release(&header);
@@ -204,6 +228,7 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&durable);
     PyBuffer_Release(&touched);
     PyBuffer_Release(&ring);
+    PyBuffer_Release(&pace);
     return result;
 }
 
@@ -250,22 +275,25 @@ static int prepare(PyObject *module)
         {"WRITES", WRITES}, {"FLUSHES", FLUSHES}, {"LONGEST_WAIT", LONGEST_WAIT},
         {"READ_BYTES", READ_BYTES}, {"WRITTEN_BYTES", WRITTEN_BYTES},
         {"LATE_REPLIES", LATE_REPLIES}, {"RESENT", RESENT}, {"MOST_LEGS", MOST_LEGS},
-        {"LOGGED", LOGGED}, {"SERVED_NS", SERVED_NS},
+        {"LOGGED", LOGGED}, {"HELPS", HELPS}, {"SERVED_NS", SERVED_NS},
         {"FLUSHED", FLUSHED}, {"BEGIN", BEGIN}, {"END", END}, {"ASKED", ASKED},
         {"STATE", STATE}, {"DEAD", DEAD},
         {"HEAD_BYTES", HEAD_BYTES}, {"POSITION", POSITION}, {"BYTES", BYTES}, {"KIND", KIND},
         {"OFFSET", OFFSET}, {"LENGTH", LENGTH}, {"TIME", TIME}, {"UNIT_BYTES", UNIT_BYTES},
         {"REQUEST", REQUEST}, {"FAILED", FAILED}, {"FLUSH_FAILED", FLUSH_FAILED},
         {"ANSWERED", ANSWERED}, {"GIVEN_UP", GIVEN_UP}, {"RECEIVE_FAILED", RECEIVE_FAILED},
-        {"ANSWER_FAILED", ANSWER_FAILED}, {"TRUNCATED", TRUNCATED},
+        {"ANSWER_FAILED", ANSWER_FAILED}, {"DISMISSED", DISMISSED}, {"TRUNCATED", TRUNCATED},
+        {"PACE_CELLS", PACE_CELLS},
     };
     for (size_t each = 0; each < sizeof constants / sizeof *constants; each++)
         if (PyModule_AddIntConstant(module, constants[each].name, constants[each].value))
             return -1;
     ranges_type = (PyTypeObject *)PyType_FromSpec(&ranges_spec);
     reserver_type = (PyTypeObject *)PyType_FromSpec(&reserver_spec);
-    if (!ranges_type || !reserver_type
-        || PyModule_AddObjectRef(module, "Reserver", (PyObject *)reserver_type))
+    partner_type = (PyTypeObject *)PyType_FromSpec(&partner_spec);
+    if (!ranges_type || !reserver_type || !partner_type
+        || PyModule_AddObjectRef(module, "Reserver", (PyObject *)reserver_type)
+        || PyModule_AddObjectRef(module, "Partner", (PyObject *)partner_type))
         return -1;
     return PyModule_AddObjectRef(module, "HeldRanges", (PyObject *)ranges_type);
 }

@@ -8,15 +8,16 @@ no plan while anything is unusual. So compiled code never needs to be told, and 
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from typing import NamedTuple
 
-from holdfast.containers.device import TRUNCATED, DescriptorDevice
+from holdfast.containers.device import DescriptorDevice
 from holdfast.gate.data.compiled import COMPILED, reserver
 from holdfast.gate.data.intent import REGION_SHIFT
 from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.data.partners import Partners, Pool
+from holdfast.gate.data.refused import error_of
 from holdfast.gate.log.ring import Ring
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import GivenUp, Hand
@@ -58,6 +59,8 @@ class Came(NamedTuple):
     """How long a request waited that was answered, and has to be noted; it counts as under way
     until it is."""
     resent: bool = False
+    failed_flush: bool = False
+    """A partner may be at work on it still."""
 
 
 class UnansweredError(OSError):
@@ -71,6 +74,10 @@ class FastPath:
         self._mirror = mirror
         self._no_ring = bytearray()
         self._no_reserver = reserver()
+        self.pool = Pool(mirror)
+        self.pace = memoryview(bytearray(8 * COMPILED.PACE_CELLS if COMPILED else 0)).cast("Q")
+        """How long waking up takes lately, and legs by their place in the plan: see pace.h. What
+        was learned of another leg at that place is soon forgotten."""
 
     def plan(self) -> ServingPlan | None:
         """How ordinary requests are carried out now; None: by Python."""
@@ -103,7 +110,7 @@ class FastPath:
             ring=ring,
         )
 
-    def serve(self, hand: Hand, wire: Wire, plan: ServingPlan) -> Came:
+    def serve(self, hand: Hand, wire: Wire, plan: ServingPlan, partners: Partners) -> Came:
         """Serve until Python is needed.
 
         What a leg has said to a request that came back is told to the hand. Raises GivenUp; OSError
@@ -111,7 +118,8 @@ class FastPath:
         """
         assert COMPILED is not None
         ring = plan.ring
-        what, number, error, wake, ask, tell = COMPILED.serve(
+        partners.go_by(plan.members)
+        what, number, error, wake, ask, lack, tell = COMPILED.serve(
             wire.descriptor,
             hand.slot,
             hand.number,
@@ -129,6 +137,9 @@ class FastPath:
             ring.reserver if ring is not None else self._no_reserver,
             ring.cells if ring is not None else self._no_ring,
             ring.spare_bytes if ring is not None else 0,
+            partners.compiled,
+            self.pace,
+            self.pool.has_room,
         )
         if ask:
             self._mirror.wake()
@@ -142,23 +153,17 @@ class FastPath:
         if what == COMPILED.ANSWER_FAILED:
             raise UnansweredError(error, os.strerror(error))
         if what == COMPILED.ANSWERED:
+            if lack:
+                partners.add()
             return Came(waited_ns=number if tell else 0, resent=bool(error))
         if what in (COMPILED.FAILED, COMPILED.FLUSH_FAILED):
             leg = next(leg for leg in plan.members if leg.number == number)
             if what == COMPILED.FLUSH_FAILED:  # at once: another flush of it would be believed
-                self._mirror.roster.fail(leg, f"flush: {_error(error).strerror}")
-            else:
-                hand.refusal = leg, _error(error)
+                self._mirror.roster.fail(leg, f"flush: {error_of(error).strerror}")
+                return Came(received=len(wire.header), failed_flush=True)
+            hand.refusal = leg, error_of(error)
             return Came(received=len(wire.header))
         return Came(received=number)
-
-
-def _error(code: int) -> OSError:
-    """The same error that the leg's device would raise."""
-    assert COMPILED is not None
-    if code == COMPILED.TRUNCATED:
-        return OSError(errno.EIO, TRUNCATED)
-    return OSError(code, os.strerror(code))
 
 
 def _packed(leg: Leg, *, reads: bool) -> bytes:

@@ -20,7 +20,13 @@ typedef struct {
     struct range held[SLOTS];
 } Ranges;
 
-static bool ranges_take(Ranges *ranges, unsigned slot, uint64_t holder, uint64_t start,
+struct holder {
+    unsigned slot;
+    uint64_t number;
+};
+
+/* All of them hold it from then on, each in its own name, or none. */
+static bool ranges_take(Ranges *ranges, const struct holder *holders, unsigned count, uint64_t start,
                         uint64_t end)
 {
     bool is_free = true;
@@ -29,9 +35,8 @@ static bool ranges_take(Ranges *ranges, unsigned slot, uint64_t holder, uint64_t
         is_free = !ranges->held[each].holder || ranges->held[each].start >= end
                   || ranges->held[each].end <= start;
     if (is_free) {
-        ranges->held[slot].holder = holder;
-        ranges->held[slot].start = start;
-        ranges->held[slot].end = end;
+        for (unsigned each = 0; each < count; each++)
+            ranges->held[holders[each].slot] = (struct range){holders[each].number, start, end};
     } else {
         ranges->waiting = true;
     }
@@ -40,12 +45,12 @@ static bool ranges_take(Ranges *ranges, unsigned slot, uint64_t holder, uint64_t
 }
 
 /* Whether somebody waits for a range, and is to be woken. */
-static bool ranges_leave(Ranges *ranges, unsigned slot, uint64_t holder)
+static bool ranges_leave(Ranges *ranges, struct holder holder)
 {
     bool wake = false;
     pthread_mutex_lock(&ranges->locked.mutex);
-    if (ranges->held[slot].holder == holder) {
-        ranges->held[slot].holder = 0;
+    if (ranges->held[holder.slot].holder == holder.number) {
+        ranges->held[holder.slot].holder = 0;
         wake = ranges->waiting;
         ranges->waiting = false;
     }
@@ -58,23 +63,24 @@ static bool ranges_leave(Ranges *ranges, unsigned slot, uint64_t holder)
 static PyObject *ranges_python_take(PyObject *self, PyObject *arguments)
 {
     unsigned slot;
-    unsigned long long holder, start, end;
-    if (!PyArg_ParseTuple(arguments, "IKKK:take", &slot, &holder, &start, &end))
+    unsigned long long number, start, end;
+    if (!PyArg_ParseTuple(arguments, "IKKK:take", &slot, &number, &start, &end))
         return NULL;
-    if (slot >= SLOTS || !holder)
+    if (slot >= SLOTS || !number)
         return PyErr_Format(PyExc_ValueError, "there is no slot %u", slot);
-    return PyBool_FromLong(ranges_take((Ranges *)self, slot, holder, start, end));
+    struct holder holder = {slot, number};
+    return PyBool_FromLong(ranges_take((Ranges *)self, &holder, 1, start, end));
 }
 
 static PyObject *ranges_python_leave(PyObject *self, PyObject *arguments)
 {
     unsigned slot;
-    unsigned long long holder;
-    if (!PyArg_ParseTuple(arguments, "IK:leave", &slot, &holder))
+    unsigned long long number;
+    if (!PyArg_ParseTuple(arguments, "IK:leave", &slot, &number))
         return NULL;
     if (slot >= SLOTS)
         return PyErr_Format(PyExc_ValueError, "there is no slot %u", slot);
-    return PyBool_FromLong(ranges_leave((Ranges *)self, slot, holder));
+    return PyBool_FromLong(ranges_leave((Ranges *)self, (struct holder){slot, number}));
 }
 
 static PyObject *ranges_python_held(PyObject *self, PyObject *nothing)
@@ -112,6 +118,8 @@ static PyType_Slot ranges_slots[] = {
     {Py_tp_methods, ranges_methods},
     {0, NULL},
 };
+
+static PyTypeObject *ranges_type;
 
 static PyType_Spec ranges_spec = {
     "holdfast.gate.data._fast_path.HeldRanges", sizeof(Ranges), 0, Py_TPFLAGS_DEFAULT, ranges_slots,

@@ -3,20 +3,12 @@
 #pragma once
 
 #include "call.h"
+#include "side_by_side.h"
+#include "wire.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-
-/* <linux/fuse.h>; see system/fuse/wire.py */
-enum { FUSE_READ = 15, FUSE_WRITE = 16, FUSE_FSYNC = 20 };
-enum { HEADER_BYTES = 80, IN_HEADER_BYTES = 40, OUT_HEADER_BYTES = 16, OUT_WRITE_BYTES = 24 };
-#define UNIQUE_RESEND (UINT64_C(1) << 63)
-
-struct request {
-    uint32_t opcode, length;
-    uint64_t unique, offset;
-};
 
 static enum result read_request(struct call *call, const struct request *request)
 {
@@ -52,9 +44,11 @@ static bool covers(const struct call *call, const struct request *request)
 /* Keep the write in the ring; false: there is no room. */
 static bool append(struct call *call, const struct request *request)
 {
-    uint64_t position;
-    if (!ring_reserve(call->reserver, &call->ring, call->mine, request->offset, request->length,
-                      request->length, clock_ns(CLOCK_REALTIME), &position))
+    uint64_t position, *slots[1 + MOST_LEGS];
+    for (unsigned each = 0; each <= call->helped; each++)
+        slots[each] = slot_cells(call->cells, call->hand[each].slot);
+    if (!ring_reserve(call->reserver, &call->ring, slots, 1 + call->helped, request->offset,
+                      request->length, request->length, clock_ns(CLOCK_REALTIME), &position))
         return false;
     uint64_t *record = record_at(&call->ring, position);
     memcpy((uint8_t *)record + UNIT_BYTES, call->buffer, request->length);
@@ -64,38 +58,41 @@ static bool append(struct call *call, const struct request *request)
     return true;
 }
 
+/* Let go of what the partners have that were not given their part. */
+static void free_partners(struct call *call)
+{
+    for (unsigned each = 1; each <= call->helped; each++) {
+        set(&slot_cells(call->cells, call->hand[each].slot)[LOGGED], 0);
+        call->wake |= ranges_leave(call->ranges, call->hand[each]);
+    }
+}
+
 static enum result store(struct call *call, const struct request *request)
 {
-    if (!is_ordinary(call)) /* once more, now that the range is held */
-        return REQUEST;
-    set(&call->cells[WRITTEN], 1);
-    if (call->intents && !covers(call, request))
-        return REQUEST;
-    if (call->ring.cells && !append(call, request))
-        return REQUEST;
-    bool stored = false;
-    for (unsigned each = 0; each < call->legs; each++) {
-        const struct leg *leg = &call->leg[each];
-        bool is_present = enter(call, leg);
-        int error = !is_present ? 0
-                                : write_leg(leg, call->buffer, request->length, request->offset);
-        enum result result = after(call, leg, error);
-        if (result != ANSWERED || !is_present)
-            return result == ANSWERED ? REQUEST : result;
-        stored = stored || leg->reads;
+    bool is_ready = is_ordinary(call); /* once more, now that the range is held */
+    if (is_ready) {
+        set(&call->cells[WRITTEN], 1);
+        is_ready = (!call->intents || covers(call, request))
+                   && (!call->ring.cells || append(call, request));
     }
-    return stored && is_ordinary(call) ? ANSWERED : REQUEST;
+    if (!is_ready) {
+        free_partners(call);
+        return REQUEST;
+    }
+    enum result result = on_legs(call, request);
+    return result == ANSWERED && !is_ordinary(call) ? REQUEST : result;
 }
 
 static enum result write_request(struct call *call, const struct request *request)
 {
+    share_out(call, request);
     uint64_t end = request->offset + request->length;
-    if (!ranges_take(call->ranges, call->slot, call->holder, request->offset, end))
+    if (!ranges_take(call->ranges, call->hand, 1 + call->helped, request->offset, end))
         return REQUEST;
     enum result result = store(call, request);
     if (result != GIVEN_UP) { /* else that was the watchdog's duty */
         set(&call->mine[LOGGED], 0);
-        call->wake = ranges_leave(call->ranges, call->slot, call->holder);
+        call->wake |= ranges_leave(call->ranges, call->hand[0]);
     }
     return result;
 }
@@ -124,22 +121,15 @@ static void note_flushed(const struct call *call, uint64_t position)
         }
 }
 
-static enum result flush_request(struct call *call)
+static enum result flush_request(struct call *call, const struct request *request)
 {
-    bool flushed = false;
     uint64_t position = call->ring.cells ? stable_position(call) : 0;
-    for (unsigned each = 0; each < call->legs; each++) {
-        const struct leg *leg = &call->leg[each];
-        if (!leg->reads)
-            continue;
-        bool is_present = enter(call, leg);
-        enum result result = after(call, leg, is_present ? flush_leg(leg) : 0);
-        if (result != ANSWERED)
-            return result == FAILED ? FLUSH_FAILED : result;
-        flushed = is_present;
-    }
-    if (!flushed || !is_ordinary(call))
-        return REQUEST;
+    share_out(call, request);
+    enum result result = on_legs(call, request);
+    if (result == FAILED)
+        return FLUSH_FAILED;
+    if (result != ANSWERED || !is_ordinary(call))
+        return result == GIVEN_UP ? GIVEN_UP : REQUEST;
     if (call->ring.cells)
         note_flushed(call, position);
     return ANSWERED;

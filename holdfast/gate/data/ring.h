@@ -53,9 +53,10 @@ static void write_header(uint64_t *record, uint64_t position, uint64_t bytes, ui
     set(&record[TIME], time_ns);
 }
 
-/* Room for a record that is not whole yet. The slot says so before anybody sees that it is there. */
-static bool ring_reserve(Reserver *reserver, const struct ring *ring, uint64_t *slot,
-                         uint64_t offset, uint64_t length, uint64_t payload_bytes, uint64_t time_ns,
+/* Room for a record that is not whole yet. The slots of all that carry its write out say so before
+   anybody sees that it is there. */
+static bool ring_reserve(Reserver *reserver, const struct ring *ring, uint64_t *const *slots,
+                         unsigned count, uint64_t offset, uint64_t length, uint64_t payload_bytes, uint64_t time_ns,
                          uint64_t *position)
 {
     uint64_t needed = UNIT_BYTES + padded(payload_bytes);
@@ -72,7 +73,8 @@ static bool ring_reserve(Reserver *reserver, const struct ring *ring, uint64_t *
             write_header(record_at(ring, end), end, filling, 0, 0, 0);
         *position = end + filling;
         write_header(record_at(ring, *position), *position, needed, offset, length, time_ns);
-        set(&slot[LOGGED], *position + 1);
+        for (unsigned each = 0; each < count; each++)
+            set(&slots[each][LOGGED], *position + 1);
         set(&ring->cells[END], *position + needed);
         is_there = true;
     }
@@ -101,9 +103,9 @@ static PyObject *reserver_reserve(PyObject *self, PyObject *arguments)
     if (!ring_from(&bytes, &ring) || !ring.cells || !is_slot(&slot) || payload_bytes > ring.area) {
         PyErr_SetString(PyExc_ValueError, "not what a worker has");
     } else {
-        uint64_t position;
+        uint64_t position, *slots = slot.buf;
         ring.spare = spare;
-        bool is_there = ring_reserve((Reserver *)self, &ring, slot.buf, offset, length,
+        bool is_there = ring_reserve((Reserver *)self, &ring, &slots, 1, offset, length,
                                      payload_bytes, time_ns, &position);
         result = PyLong_FromLongLong(is_there ? (long long)position : -1);
     }

@@ -17,6 +17,7 @@ from typing import NoReturn
 from holdfast.gate.data.fast_path import FastPath
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.data.partners import Partners
 from holdfast.gate.front.front_end import FLUSH, READ, WRITE, FrontEnd, FrontEnded, Request
 from holdfast.gate.front.staffing import FEWEST
 from holdfast.gate.runtime.claims import GivenUp, Hand
@@ -107,13 +108,17 @@ class Server:
     def replace(self, hand: Hand) -> None:
         """The hand was given up; if it was one of ours, another thread takes its request."""
         thread = self.threads.get(hand)
-        if thread is not None:
-            self.add_thread(thread)
-            self.threads.pop(hand, None)
+        if thread is None:
+            self.fast.pool.given_up(hand)
+            return
+        thread.partners.dismiss()
+        self.add_thread(thread)
+        self.threads.pop(hand, None)
 
     def idle(self) -> bool:
         """Whether no request is under way; those that wait in a hold do not count."""
-        return not any(thread.at_work for thread in list(self.threads.values()))
+        at_work = any(thread.at_work for thread in list(self.threads.values()))
+        return not at_work and self.fast.pool.idle()
 
     def front_ended(self) -> None:
         """The device was taken away: nothing more will come."""
@@ -137,6 +142,7 @@ class ServingThread(threading.Thread):
         """There are too many: it ends with the next request that it gets."""
         self._served_before_ns = hand.cells[SERVED_NS]
         self.inbox = server.front.inbox()
+        self.partners = self._new_partners()
         self.request: Request | None = None
         """In hand."""
         self.busy_since = 0
@@ -159,6 +165,7 @@ class ServingThread(threading.Thread):
         except BaseException:
             self.server.end()
         finally:
+            self.partners.dismiss()
             if not self.hand.given_up:
                 self.server.threads.pop(self.hand, None)
             self.server.mirror.hands.put_back(self.hand)
@@ -183,23 +190,36 @@ class ServingThread(threading.Thread):
     def _receive(self) -> Request | None:
         """A request that is to be carried out here; None: it was carried out, or was none."""
         fast = self.server.fast
+        if self.partners.lost:  # it may still write from there
+            self.inbox = self.server.front.inbox()
+            self._change_partners()
         wire, plan = self.inbox.wire, fast.plan()
         if wire is None or plan is None:
             return self.inbox.next()
         self.compiled = True
         try:
-            came = fast.serve(self.hand, wire, plan)
+            came = fast.serve(self.hand, wire, plan, self.partners)
         except OSError as error:
             self.compiled = False
             self.inbox.failed(error)
             return None
         self.compiled = False
+        if came.failed_flush:
+            self._change_partners()
         if came.received:
             return self.inbox.received(came.received)
         if came.waited_ns:
             self._note(self.hand.cells[BUSY_SINCE], came.waited_ns, resent=came.resent)
             self.hand.cells[BUSY_SINCE] = 0
         return None
+
+    def _new_partners(self) -> Partners:
+        return Partners(self.server.fast.pool, self.inbox.buffer, self.server.end)
+
+    def _change_partners(self) -> None:
+        """Those that there are end with what they have in hand."""
+        self.partners.dismiss()
+        self.partners = self._new_partners()
 
     def in_hand(self) -> tuple[Request | None, int]:
         """What the hand was doing that was given up, and since when."""

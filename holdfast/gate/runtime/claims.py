@@ -17,6 +17,7 @@ from time import monotonic_ns
 
 from holdfast.gate.runtime.shared_page import (
     BUSY_SINCE,
+    HELPS,
     LEG,
     LEG_SINCE,
     LOGGED,
@@ -63,7 +64,8 @@ class Hand:
         """When the request that was taken from it had been read."""
         self.refusal: tuple[object, OSError] | None = None
         """A leg, and the error it has already given to the request in hand, in compiled code."""
-        self.cells[BUSY_SINCE] = self.cells[LEG] = self.cells[LEG_SINCE] = self.cells[LOGGED] = 0
+        for cell in (BUSY_SINCE, LEG, LEG_SINCE, LOGGED, HELPS):
+            self.cells[cell] = 0
 
     def enter(self, leg_number: int) -> None:
         """Say that this thread is about to touch a leg."""
@@ -156,18 +158,19 @@ class Hands:
         self._numbers = count(1)
         self._lock = threading.Lock()
         for slot in range(SLOTS):  # what a worker before had in hand is sent again
-            for cell in (BUSY_SINCE, LEG, LOGGED):
+            for cell in (BUSY_SINCE, LEG, LOGGED, HELPS):
                 cells[slot_offset(slot) + cell] = 0
         self._hands: dict[int, Hand] = {}
 
-    def take(self, relieve: Callable[[Hand], None] | None = None) -> Hand:
+    def take(self, relieve: Callable[[Hand], None] | None = None, *, spare: int = 0) -> Hand:
         """A hand on a free slot. Raises RuntimeError when hung threads have all of them.
 
-        `relieve`: of a serving thread, has another one serve in its place.
+        `relieve`: of a serving thread, has another one serve in its place. `spare`: so many slots
+        are left free.
         """
         with self._lock:
             slot = next((slot for slot in range(SLOTS) if slot not in self._hands), None)
-            if slot is None:
+            if slot is None or SLOTS - len(self._hands) <= spare:
                 raise RuntimeError(f"{SLOTS} threads hang or work at once")
             hand = Hand(self._cells, slot, next(self._numbers), self._take, relieve)
             self._hands[slot] = hand

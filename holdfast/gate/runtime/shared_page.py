@@ -81,6 +81,7 @@ LATE_REPLIES: Final = 11  # answers that the kernel did not want any more
 RESENT: Final = 12  # requests that the kernel had sent before
 LOGGED: Final = 13  # position in the log of the write in hand, plus 1; 0: none
 SERVED_NS: Final = 14  # time of requests that compiled code has answered, from reading to answer
+HELPS: Final = 15  # 1: what it has in hand is part of a request that counts in another slot
 
 # Cells behind the slots: the rest of the last page.
 RENEWER: Final = HEAD_CELLS + SLOT_CELLS * SLOTS  # who ends the worker on purpose
@@ -306,7 +307,7 @@ def count(cells: memoryview) -> Counters:
         takeovers=max(0, cells[GENERATION] - 1),
         keeper_takeovers=max(0, cells[KEEPER_GENERATION] - 1),
         held=bool(cells[ADMINISTRATIVE_HOLD] or cells[STORAGE_HOLD_SINCE]),
-        in_flight=sum(1 for start in starts if cells[start + BUSY_SINCE]),
+        in_flight=sum(bool(cells[at + BUSY_SINCE] and not cells[at + HELPS]) for at in starts),
         reads=total(READS),
         writes=total(WRITES),
         flushes=total(FLUSHES),

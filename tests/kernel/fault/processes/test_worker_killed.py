@@ -13,7 +13,7 @@ from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.runtime import shared_page
 from tests.faults import LoopLeg
 from tests.kernel.fault.bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
-from tests.kernel.fault.cells import FLUSHING, IDLE, ONE, TWO, Cell, cells
+from tests.kernel.fault.cells import FLUSHING, IDLE, ONE, TWO, WRITING, Cell, cells
 from tests.kernel.volume.stack import SIZE
 from tests.waiting import wait_until
 
@@ -41,6 +41,29 @@ def test_while_it_serves(settings: Settings, ram_directory: Path, cell: Cell) ->
         assert bench.leg_states() == dict.fromkeys(range(1, cell.legs + 1), "in-sync")
         bench.wait_for_receipt("takeover")
         bench.check(cell.legs)
+
+
+@cells(legs=(TWO,), activities=(WRITING, FLUSHING))
+def test_inside_both_legs(settings: Settings, ram_directory: Path, cell: Cell) -> None:
+    """What was under way on both at once is done again by the next one."""
+    with fuse_leg(ram_directory) as first, fuse_leg(ram_directory, "other") as second:
+        legs = [first, second]
+        with Bench(settings, ram_directory, [leg.url for leg in legs]) as bench:
+            bench.images = {leg.url: leg.image for leg in legs}
+            with bench.during(cell) as goes_on:
+                for _ in range(KILLS):
+                    goes_on()
+                    before = bench.gate.show()
+                    for leg in legs:
+                        leg.hang(on=("write", "flush"))
+                    wait_until(lambda: any(leg.waiting() for leg in legs))
+                    os.kill(before["worker_pid"], signal.SIGKILL)
+                    for leg in legs:
+                        leg.serve()
+                    wait_until(lambda: bench.gate.show()["takeovers"] > before["takeovers"])  # noqa: B023
+                    bench.wait_until_healthy()
+            assert not bench.gate.show()["errors_returned"]
+            bench.check(2)
 
 
 @cells()

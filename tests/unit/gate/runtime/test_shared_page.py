@@ -18,7 +18,7 @@ def test_no_two_facts_share_a_cell() -> None:
     behind_slots += ("PLAN", "WRITTEN", "FLUSHED", "OWED_FILE", "STANDBY")
     of_slots = ("BUSY_SINCE", "LEG", "LEG_SINCE", "READS", "WRITES", "FLUSHES", "DISCARDS")
     of_slots += ("LONGEST_WAIT", "ERRORS", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES", "RESENT")
-    of_slots += ("LOGGED", "SERVED_NS")
+    of_slots += ("LOGGED", "SERVED_NS", "HELPS")
     no_head = (*ranges, *of_slots, *behind_slots)
     finals = [name for name, kind in shared_page.__annotations__.items() if "Final" in str(kind)]
     head = [getattr(shared_page, name) for name in finals if name not in no_head]
