@@ -6,7 +6,7 @@ RUNTIME := $(VENV)/.installed-runtime
 DEVELOPMENT := $(VENV)/.installed-development
 RUNTIME_LIST := packaging/apt-packages.txt
 DEVELOPMENT_LIST := packaging/apt-packages-development.txt
-BUILT_FROM := pyproject.toml setup.py $(wildcard holdfast/gate/data/*.[ch])
+BUILT_FROM := pyproject.toml setup.py $(wildcard holdfast/gate/data/c/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests mostly wait: for time-outs, disks, other processes.
 TEST_PROCESSES ?= 4

@@ -8,8 +8,8 @@ setup(
     ext_modules=[
         Extension(
             "holdfast.gate.data._fast_path",
-            ["holdfast/gate/data/fast_path.c"],
-            depends=sorted(map(str, Path("holdfast/gate/data").glob("*.h"))),
+            ["holdfast/gate/data/c/fast_path.c"],
+            depends=sorted(map(str, Path("holdfast/gate/data/c").glob("*.h"))),
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],
             py_limited_api=True,  # one build serves every Python from 3.11 on
             optional=True,  # without a compiler everything is done in Python

@@ -1,7 +1,7 @@
 """The door to compiled code, and what stands in for it where there is none.
 
-`fast_path.c` is built with the package. Where that was not possible, or where HOLDFAST_FAST_PATH is
-0, everything is done in Python, which is the reference.
+`c/fast_path.c` is built with the package. Where that was not possible, or where HOLDFAST_FAST_PATH
+is 0, everything is done in Python, which is the reference.
 """
 
 from __future__ import annotations

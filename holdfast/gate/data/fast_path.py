@@ -1,7 +1,7 @@
 """Ordinary requests on compiled code, which holds no interpreter lock: when, and what comes back.
 
-Owns the plan that `fast_path.c` goes by: which legs there are and how each is looked at. A plan is
-good for as long as the shared page's PLAN cell has the number that was there before it was made;
+Owns the plan that `c/fast_path.c` goes by: which legs there are and how each is looked at. A plan
+is good for as long as the shared page's PLAN cell has the number that was there before it was made;
 whoever changes what a plan is made of changes that number afterwards (`renew_plan`), and there is
 no plan while anything is unusual. So compiled code never needs to be told, and decides nothing.
 """
@@ -25,7 +25,7 @@ from holdfast.gate.runtime.shared_page import OWED_FILE, PLAN
 
 _LEG = struct.Struct("=QQiBBBx")
 """Number, expected size, descriptor, whether it is in sync, and when its size is checked: after
-each transfer, or after each flush. See leg_from in fast_path.c."""
+each transfer, or after each flush. See leg_from in c/fast_path.c."""
 
 
 class Wire(NamedTuple):

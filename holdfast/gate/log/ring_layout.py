@@ -1,6 +1,6 @@
 """The layout of the log ring, and how room in it is reserved.
 
-`data/fast_path.c` does the same at the same time, on the same ring.
+`data/c/fast_path.c` does the same at the same time, on the same ring.
 """
 
 from __future__ import annotations

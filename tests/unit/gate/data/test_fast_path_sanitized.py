@@ -14,7 +14,7 @@ import holdfast.gate.data
 REQUEST, FAILED, FLUSH_FAILED, ANSWERED = range(4)
 """See enum result there."""
 
-SOURCE = Path(holdfast.gate.data.__file__).parent / "fast_path.c"
+SOURCE = Path(holdfast.gate.data.__file__).parent / "c" / "fast_path.c"
 ROUNDS = 2_000_000 if os.environ.get("HOLDFAST_SOAK") else 5_000
 _STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
