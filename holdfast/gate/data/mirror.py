@@ -352,7 +352,7 @@ class Mirror:
             if leg is not None and hand.entered_ns >= self.roster.arrived_ns[number]:
                 self.roster.fail(leg, reason)
         self.places.given_up(hand)
-        self.log.done(hand)
+        self.hands.take_from_log(hand)
         self.ranges.leave(hand)
 
     def uses(self, number: int) -> bool:

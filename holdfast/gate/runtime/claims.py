@@ -60,6 +60,7 @@ class Hand:
         self._relieve = relieve
         self.locks: list[threading.Lock] = []
         self.stuck_in = 0
+        self._stuck_since_ns = 0
         self.busy_since = 0
         """When the request that was taken from it had been read."""
         self.refusal: tuple[object, OSError] | None = None
@@ -93,7 +94,7 @@ class Hand:
     @property
     def entered_ns(self) -> int:
         """When this thread went into the leg where it is, or where it was given up."""
-        return self.cells[LEG_SINCE]
+        return self._stuck_since_ns if self.given_up else self.cells[LEG_SINCE]
 
     def leave(self) -> None:
         """Say that the leg answered. Raises GivenUp when the watchdog was faster."""
@@ -139,8 +140,9 @@ class Hand:
                 return 0
             if not self._take(self.cells, leg):
                 return 0
-            self.given_up = True
             self.stuck_in = leg
+            self._stuck_since_ns = self.cells[LEG_SINCE]
+            self.given_up = True
             self.busy_since = self.cells[BUSY_SINCE]
             self.cells[BUSY_SINCE] = 0
             for lock in self.locks:
@@ -181,6 +183,12 @@ class Hands:
         with self._lock:
             hand.cells[BUSY_SINCE] = hand.cells[LEG] = 0
             self._hands.pop(hand.slot, None)
+
+    def take_from_log(self, hand: Hand) -> None:
+        """The write of a hand that was given up is not on its way any more."""
+        with self._lock:
+            if self._hands.get(hand.slot, hand) is hand:  # else another one has its slot
+                hand.cells[LOGGED] = 0
 
     def all(self) -> list[Hand]:
         """A snapshot of every hand, stuck ones included."""

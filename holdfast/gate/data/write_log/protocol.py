@@ -93,7 +93,7 @@ class WriteLog(Protocol):
         ...
 
     def done(self, hand: Hand) -> None:
-        """The write of this hand reached the legs, or the hand was given up."""
+        """The write of this hand reached the legs. See Hands for one that was given up."""
         ...
 
     def stable_position(self, recorded: int) -> int:

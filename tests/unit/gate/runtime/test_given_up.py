@@ -10,6 +10,7 @@ from time import monotonic_ns
 import pytest
 
 from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.shared_page import LOGGED
 from tests.plugs.gate import MemoryGate
 from tests.plugs.memory_front import Asked
 from tests.waiting import wait_until
@@ -73,3 +74,18 @@ def test_whoever_has_its_slot_now_keeps_what_is_its_own(gate: MemoryGate) -> Non
     asked.result()
     mirror.ranges.leave(other)
     mirror.hands.put_back(other)
+
+
+def test_another_one_has_its_slot_already(gate: MemoryGate) -> None:
+    """The leg was not failed, and the write of who has the slot now was taken out of the log."""
+    gate.medium(1).answers.clear()
+    asked = gate.kernel.write(0, b"2" * BLOCK)
+    hand = ended_early(gate, asked)
+    another = gate.mirror.hands.take()
+    assert another.slot == hand.slot
+    another.cells[LOGGED] = 1 + BLOCK
+    taken_over(gate, hand)
+    asked.result()
+    assert gate.states() == {1: "failed", 2: "in-sync"}
+    assert another.cells[LOGGED] == 1 + BLOCK
+    gate.mirror.hands.put_back(another)
