@@ -59,8 +59,6 @@ class Came(NamedTuple):
     """How long a request waited that was answered, and has to be noted; it counts as under way
     until it is."""
     resent: bool = False
-    failed_flush: bool = False
-    """A partner may be at work on it still."""
 
 
 class UnansweredError(OSError):
@@ -160,7 +158,8 @@ class FastPath:
             leg = next(leg for leg in plan.members if leg.number == number)
             if what == COMPILED.FLUSH_FAILED:  # at once: another flush of it would be believed
                 self._mirror.roster.fail(leg, f"flush: {error_of(error).strerror}")
-                return Came(received=len(wire.header), failed_flush=True)
+                partners.wait()
+                return Came(received=len(wire.header))
             hand.refusal = leg, error_of(error)
             return Came(received=len(wire.header))
         return Came(received=number)

@@ -91,6 +91,15 @@ class Partners:
         self._partners = (*self._partners, partner)
         self.compiled = (*self.compiled, partner.compiled)
 
+    def wait(self) -> None:
+        """Until none is inside a leg but those that were given up; by one thread only.
+
+        While one flushes a leg nobody may who has the same request: of two flushes the kernel tells
+        one of an error, and the other one would be believed.
+        """
+        for partner in self.compiled:
+            partner.wait()
+
     @property
     def lost(self) -> bool:
         """Whether one of them was given up."""

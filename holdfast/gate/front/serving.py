@@ -146,6 +146,8 @@ class ServingThread(threading.Thread):
         self.request: Request | None = None
         """In hand."""
         self.busy_since = 0
+        self._before = predecessor.partners if predecessor is not None else None
+        """Those of the predecessor, who may be at work on the same request."""
         if predecessor is not None:
             self.request, self.busy_since = predecessor.in_hand()
             self.relieved = predecessor.relieved
@@ -156,6 +158,8 @@ class ServingThread(threading.Thread):
             if self.request is not None:
                 self.hand.cells[BUSY_SINCE] = self.busy_since
                 self.working = True
+                if self._before is not None:
+                    self._before.wait()
                 self._carry_out(self.request)
             self._serve()
         except GivenUp:
@@ -192,7 +196,8 @@ class ServingThread(threading.Thread):
         fast = self.server.fast
         if self.partners.lost:  # it may still write from there
             self.inbox = self.server.front.inbox()
-            self._change_partners()
+            self.partners.dismiss()
+            self.partners = self._new_partners()
         wire, plan = self.inbox.wire, fast.plan()
         if wire is None or plan is None:
             return self.inbox.next()
@@ -204,8 +209,6 @@ class ServingThread(threading.Thread):
             self.inbox.failed(error)
             return None
         self.compiled = False
-        if came.failed_flush:
-            self._change_partners()
         if came.received:
             return self.inbox.received(came.received)
         if came.waited_ns:
@@ -215,11 +218,6 @@ class ServingThread(threading.Thread):
 
     def _new_partners(self) -> Partners:
         return Partners(self.server.fast.pool, self.inbox.buffer, self.server.end)
-
-    def _change_partners(self) -> None:
-        """Those that there are end with what they have in hand."""
-        self.partners.dismiss()
-        self.partners = self._new_partners()
 
     def in_hand(self) -> tuple[Request | None, int]:
         """What the hand was doing that was given up, and since when."""

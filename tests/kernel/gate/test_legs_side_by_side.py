@@ -156,6 +156,28 @@ def test_a_flush_that_failed_beside_one_that_hangs_is_known_at_once(gate: FuseGa
         come_back(gate, other)
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_nobody_flushes_a_leg_again_while_a_partner_does(gate: FuseGate, given_up: bool) -> None:
+    """Of two flushes the kernel tells one of an error: the other one was believed."""
+    asked = begin(gate, "flush", b"")
+    failed = {"kind": "error", "errno": errno.EIO, "on": ["flush"]}
+    if given_up:
+        gate.give_up(1)
+    else:
+        gate.fuse[1].serve_kept(failed)
+        wait_until(lambda: gate.states()[1] == "failed")
+    assert not asked.answered.wait(0.3)
+    assert len(gate.inside(2)) == 1
+    gate.fuse[2].serve_kept(failed)
+    wait_until(lambda: not gate.mirror.roster.readers)
+    assert not asked.answered.is_set()
+    for leg in gate.fuse.values():
+        leg.serve()
+    gate.bring_back(2)
+    gate.mirror.reflexes.storage_back("a test")
+    asked.result()
+
+
 @pytest.mark.parametrize("what", ["write", "flush"])
 def test_both_fail_at_once(gate: FuseGate, what: str) -> None:
     """The volume is held until one is back."""

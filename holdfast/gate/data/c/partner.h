@@ -212,10 +212,20 @@ static PyObject *partner_desert(PyObject *self, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
+static PyObject *partner_wait(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    Py_BEGIN_ALLOW_THREADS
+    await_partner((Partner *)self);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef partner_methods[] = {
     {"assist", partner_assist, METH_VARARGS, "assist(cells, buffer, ranges): see assist in C"},
     {"leave", partner_leave, METH_NOARGS, "It is not needed any more once its job is done."},
     {"desert", partner_desert, METH_NOARGS, "It was given up: nobody waits for it any more."},
+    {"wait", partner_wait, METH_NOARGS, "Until its job is done and told, or it was given up."},
     {NULL, NULL, 0, NULL},
 };
 
