@@ -110,7 +110,7 @@ class Replica:
         begun = time.monotonic()
         with self._opened() as source:
             self._sharing = can_share(source.root)
-            walked = walk(source.root)
+            walked = walk(source)
             self._source = WalkedSource(source, walked, self._leases)
             wanted = walked.tree
             walked_ns = now_ns()
@@ -119,7 +119,7 @@ class Replica:
             self._sync_source()
             result.entries = len(wanted)
             if not self.known:
-                self._names.clear(walk(self._target.root).tree, wanted)
+                self._names.clear(walk(self._target).tree, wanted)
             self._make_directories(wanted, self._move(wanted))
             self._copy(wanted, walked_ns, result, progress)
             self._finish_directories(wanted, result)
@@ -134,9 +134,9 @@ class Replica:
     @contextmanager
     def _opened(self) -> Iterator[Folders]:
         """The source's; nothing of either side is held between two passes."""
-        with closing(Folders(self.source)) as source, closing(Folders(self.target)) as target:
-            self._target = target
-            self._names = TargetNames(target)
+        with closing(Folders(self.source)) as source, closing(TargetNames(self.target)) as names:
+            self._target = names.folders
+            self._names = names
             yield source
 
     def set_late_flags(self) -> None:
@@ -317,14 +317,14 @@ class Replica:
         if new.kind == stat.S_IFLNK:
             return self._names.read_link(place) == leads_to
         if new.kind in (stat.S_IFBLK, stat.S_IFCHR):
-            return self._target.status_of(place).st_rdev == new.device_number
+            return self._names.status_of(place).st_rdev == new.device_number
         return True
 
     def _finish_directories(self, wanted: Tree, result: PassResult) -> None:
-        """Set the attributes of the directories in which anything changed, the deepest first."""
-        for path in sorted(self._touched, key=lambda each: each.count(b"/"), reverse=True):
-            new = wanted.get(path)
-            if new is None or path not in self.known or new.kind != stat.S_IFDIR:
+        """Set the attributes of the directories in which anything changed, children first."""
+        for path in reversed([path for path in wanted if path in self._touched]):
+            new = wanted[path]
+            if path not in self.known or new.kind != stat.S_IFDIR:
                 continue
             try:
                 self._finish_directory(path, new, result)
@@ -351,7 +351,7 @@ class Replica:
         self._note_lost(path, lost, result)
 
     def _compare(self, wanted: Tree) -> list[str]:
-        copy = walk(self._target.root).tree
+        copy = walk(self._target).tree
         if MADE_BY_MKFS not in wanted:
             copy.pop(MADE_BY_MKFS, None)
         if ours := self.folder_of_ours:

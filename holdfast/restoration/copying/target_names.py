@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 
 from holdfast.restoration.copying.trees.folders import Folders
 from holdfast.restoration.copying.trees.tree import Tree
@@ -26,8 +26,16 @@ MADE_BY_MKFS = b"lost+found"
 class TargetNames:
     """What can be done to the names below a target's root."""
 
-    def __init__(self, folders: Folders) -> None:
-        self.folders = folders
+    def __init__(self, root: bytes) -> None:
+        """`root`: a path of our own. Raises OSError."""
+        with ExitStack() as stack:
+            self.folders = stack.enter_context(closing(Folders(root)))
+            """Those of the names that are gone through."""
+            self._others = stack.enter_context(closing(Folders(root)))
+            """Those of a file's other name."""
+            self._waited = stack.enter_context(closing(Folders(root)))
+            """Those that wait, and what lies in them."""
+            self._opened = stack.pop_all()
         self._aside = b""
         self._waiting = 0
 
@@ -51,14 +59,14 @@ class TargetNames:
         """Remove what nobody needs any more, and the folder; whether there was one."""
         if not self._aside:
             return False
-        self.folders.forget()
+        self._waited.forget()
         self._empty(self._aside)
         os.rmdir(self._aside, dir_fd=self.folders.root)
         self._aside, self._waiting = b"", 0
         return True
 
     def _empty(self, path: bytes) -> None:
-        with self.folders.opened(path, os.O_PATH | os.O_DIRECTORY) as folder:
+        with self._waited.opened(path, os.O_PATH | os.O_DIRECTORY) as folder:
             listed = reopen(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 for name in names_in(listed):
@@ -68,32 +76,29 @@ class TargetNames:
 
     def rename(self, path: bytes, place: bytes) -> None:
         """Give it another name; whatever lies below goes with it."""
-        folder, name = self.folders.parent_of(path)
+        folder, name = self._parent_of(path)
         source = os.dup(folder)
         try:
-            folder, new_name = self.folders.parent_of(place)
+            folder, new_name = self._parent_of(place)
             os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=folder)
         finally:
             os.close(source)
-        self.folders.forget()
+        self._forget(path)
+        self._forget(place)
 
     def link(self, place: bytes, path: bytes) -> None:
         """A second name for the same file, whatever its kind."""
-        folder, name = self.folders.parent_of(place)
-        source = os.dup(folder)
-        try:
-            folder, new_name = self.folders.parent_of(path)
-            os.link(name, new_name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
-        finally:
-            os.close(source)
+        source, name = self._parent_of(place, self._others)
+        folder, new_name = self.folders.parent_of(path)
+        os.link(name, new_name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
 
     def remove(self, path: bytes, is_directory: bool) -> None:
         """Take the name away; a directory must be empty. One that is not there is no error."""
         with suppress(FileNotFoundError):
-            folder, name = self.folders.parent_of(path)
+            folder, name = self._parent_of(path)
             if is_directory:
                 os.rmdir(name, dir_fd=folder)
-                self.folders.forget()
+                self._forget(path)
             else:
                 os.unlink(name, dir_fd=folder)
 
@@ -103,7 +108,7 @@ class TargetNames:
         try:
             os.mkdir(name, 0o700, dir_fd=folder)
         except FileExistsError:
-            if path != MADE_BY_MKFS or not stat.S_ISDIR(self.folders.status_of(path).st_mode):
+            if path != MADE_BY_MKFS or not stat.S_ISDIR(self.status_of(path).st_mode):
                 raise
 
     def make_room(self, path: bytes) -> None:
@@ -124,8 +129,27 @@ class TargetNames:
 
     def read_link(self, path: bytes) -> bytes:
         """The path that a symbolic link leads to."""
-        folder, name = self.folders.parent_of(path)
+        folder, name = self._parent_of(path, self._others)
         return os.readlink(name, dir_fd=folder)
+
+    def status_of(self, path: bytes) -> os.stat_result:
+        """The status of a name, as by lstat(2). Raises OSError."""
+        folder, name = self._parent_of(path, self._others)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    def _parent_of(self, path: bytes, folders: Folders | None = None) -> tuple[int, bytes]:
+        """As of `Folders`: whoever goes to and fro between two places loses neither."""
+        if self._aside and path.startswith(self._aside + b"/"):
+            folders = self._waited
+        return (folders or self.folders).parent_of(path)
+
+    def _forget(self, path: bytes) -> None:
+        for folders in (self.folders, self._others, self._waited):
+            folders.forget(path)
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        self._opened.close()
 
     def clear(self, present: Tree, wanted: Tree) -> None:
         """Remove everything that an interrupted migration had begun to fill it with.

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from holdfast.restoration.copying.passes import Replica
+from holdfast.restoration.copying.trees.folders import Folders
 from holdfast.restoration.copying.trees.tree import Tree, differences, signature_of, walk
 
 names = st.sampled_from(["a", "b", "c", "d/a", "d/b", "d/e/a", "f/a"])
@@ -26,11 +28,8 @@ def replica(source: Path, target: Path) -> Replica:
 
 
 def walked(root: Path) -> Tree:
-    descriptor = os.open(root, os.O_PATH)
-    try:
-        return walk(descriptor).tree
-    finally:
-        os.close(descriptor)
+    with closing(Folders(os.fsencode(root))) as folders:
+        return walk(folders).tree
 
 
 def read_tree(root: Path) -> dict[str, object]:

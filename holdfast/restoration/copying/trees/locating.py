@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
 
+from holdfast.restoration.copying.trees.folders import Folders
 from holdfast.restoration.copying.trees.tree import Tree
-from holdfast.system.files.beneath import open_beneath
+from holdfast.system.files.beneath import path_to
 from holdfast.system.files.inode_identity import identity_of, is_same
-
-_LOOK = os.O_PATH | os.O_NOFOLLOW
 
 Question = tuple[str, str, int, str]
 """What it is called by who asks; its identity (empty: none that lasts), number, a path it had."""
@@ -32,17 +32,24 @@ def locate(
     for path, signature in known.items():
         numbers.setdefault(signature.inode[1], []).append(path)
     found = {}
-    for name, identity, number, inside in questions:
-        paths = numbers.get(number, [])
-        likely = os.fsencode(inside)
-        for path in sorted(paths, key=lambda each: each != likely):
-            if source is not None and identity and not _is(source, path, identity):
-                continue
-            there = _identity(target, path)
-            if there:
-                found[name] = (os.fsdecode(path), there)
-                break
+    with ExitStack() as stack:
+        from_ = None if source is None else stack.enter_context(closing(_folders(source)))
+        to = stack.enter_context(closing(_folders(target)))
+        # In the order of their paths: what neighbours have in common is held open.
+        for name, identity, number, inside in sorted(questions, key=lambda each: each[3]):
+            likely = os.fsencode(inside)
+            for path in sorted(numbers.get(number, []), key=lambda each: each != likely):
+                if from_ is not None and identity and not _is(from_, path, identity):
+                    continue
+                there = _identity(to, path)
+                if there:
+                    found[name] = (os.fsdecode(path), there)
+                    break
     return found
+
+
+def _folders(root: int) -> Folders:
+    return Folders(os.fsencode(path_to(root)))
 
 
 def as_questions(inodes: Mapping[str, tuple[str, int, str]]) -> list[Question]:
@@ -50,16 +57,13 @@ def as_questions(inodes: Mapping[str, tuple[str, int, str]]) -> list[Question]:
     return [(name, *each) for name, each in inodes.items()]
 
 
-def _is(root: int, path: bytes, identity: str) -> bool:
+def _is(root: Folders, path: bytes, identity: str) -> bool:
     return is_same(_identity(root, path), identity)
 
 
-def _identity(root: int, path: bytes) -> str:
+def _identity(root: Folders, path: bytes) -> str:
     try:
-        descriptor = open_beneath(root, path, _LOOK)
+        with root.opened(path, os.O_PATH) as descriptor:
+            return identity_of(descriptor)
     except OSError:
         return ""
-    try:
-        return identity_of(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,9 +15,11 @@ import errno
 import os
 import stat
 from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from holdfast.errors import Blocked
+from holdfast.restoration.copying.trees.folders import Folders
 from holdfast.system.files.beneath import names_in, open_beneath
 from holdfast.system.files.change_times import is_settled
 from holdfast.system.files.subvolume import subvolume_of
@@ -100,14 +102,14 @@ class Walked:
         return signature_of(status, self.devices[status.st_dev])
 
 
-def walk(root: int) -> Walked:
+def walk(folders: Folders) -> Walked:
     """Every name below the root, parents before children; what vanishes meanwhile is left out.
 
-    `root` (O_PATH) must show one file system alone (a private mount): mounts are not told from
+    The root must show one file system alone (a private mount): mounts are not told from
     directories. Access times are left as they are. Raises OSError, Blocked for a path that is too
     long.
     """
-    status = os.fstat(root)
+    status = os.fstat(folders.root)
     walked = Walked({b"": signature_of(status)}, {status.st_dev: b""})
     waiting = [b""]
     while waiting:
@@ -117,16 +119,14 @@ def walk(root: int) -> Walked:
                 f"a path has more than {_PATH_BYTES} bytes: {os.fsdecode(folder[:100])}…",
                 "Move that directory further up, or delete it: nothing can use such a path.",
             )
-        try:
-            descriptor = open_beneath(root, folder, _FOLDER_FLAGS)
-        except OSError as error:
-            if error.errno in GONE:
-                continue
-            raise
-        try:
+        with ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(folders.opened(folder, _FOLDER_FLAGS))
+            except OSError as error:
+                if error.errno in GONE:
+                    continue
+                raise
             _list(descriptor, folder, walked, waiting)
-        finally:
-            os.close(descriptor)
     return walked
 
 
