@@ -25,15 +25,16 @@ _PORTION = 32
 
 @contextmanager
 def asking_maps(
-    tables: Sequence[Table], places: Places
+    tables: Sequence[Table], places: Places, apart: int = 0
 ) -> Iterator[Callable[[], list[list[Map] | None]]]:
     """For each process the maps of files on these file systems; None: it did not answer.
 
+    The first `apart` are asked before the others: none of those can take the time that is for them.
     A child reads while the caller works. Fetching blocks for a few seconds at most, when processes
     hang.
     """
     wanted = [f"{major:02x}:{minor:02x}".encode() for major, minor in places.devices]
-    portions = [tables[i : i + _PORTION] for i in range(0, len(tables), _PORTION)]
+    portions = [*_portions(tables[:apart]), *_portions(tables[apart:])]
     with asking(partial(_read_all, wanted), portions) as answers:
 
         def maps_of_each() -> list[list[Map] | None]:
@@ -50,6 +51,10 @@ def asking_maps(
             return found
 
         yield maps_of_each
+
+
+def _portions(tables: Sequence[Table]) -> list[Sequence[Table]]:
+    return [tables[i : i + _PORTION] for i in range(0, len(tables), _PORTION)]
 
 
 def maps(table: Table, places: Places, found: Sequence[Map]) -> Iterator[Sighting]:

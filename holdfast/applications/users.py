@@ -32,12 +32,16 @@ _AT_ONCE = 500
 more of them the portions grow, so that the children remain few."""
 
 
-def find_users(mounts: Sequence[MountPoint], *, ourselves: bool = False) -> list[User]:
+def find_users(
+    mounts: Sequence[MountPoint], *, ourselves: bool = False, unasked: Collection[int] = ()
+) -> list[User]:
     """Every process that uses the file systems of these mounts, with each handle, by pid.
 
-    All their mounts count, in all namespaces, also those that are not given. Does not block on
-    storage: a few seconds at most, when it hangs. `ourselves`: list this process too, and those for
-    which it looks as their child.
+    Also who may well be one, see `User.is_suspect`; users of whom something else is known are asked
+    for their maps first, so that no suspect takes their time. All mounts of these file systems
+    count, in all namespaces, also those that are not given. Does not block on storage: a few
+    seconds at most, when it hangs. `ourselves`: list this process too, and those for which it looks
+    as their child. `unasked`: those that are suspects now, unless something else is known of them.
     """
     if not mounts:
         return []
@@ -54,12 +58,15 @@ def find_users(mounts: Sequence[MountPoint], *, ourselves: bool = False) -> list
                 parts.append(stack.enter_context(settling(_plain(seen[begun:]), places)))
                 begun = len(seen)
         # After the descriptors: a file is opened, mapped and closed in this order.
-        mapped = stack.enter_context(
-            _asking_mapped([each for each in tables_of.values() if each], places)
-        )
+        likely = {each.handle.pid for each in seen if _keeps_busy(each, places)}
+        others_last = sorted(tables_of.items(), key=lambda each: each[0] not in likely)
+        silent = set(unasked) - likely
+        table_lists = [found for pid, found in others_last if found and pid not in silent]
+        mapped = stack.enter_context(_asking_mapped(table_lists, places, likely))
         parts.append(stack.enter_context(settling(_plain(seen[begun:]), places)))
         handles = [handle for part in parts for handle in part()]
-        handles += settle(list(mapped()), places)
+        unread = [_unanswered(tables_of[pid][0], places) for pid in silent if tables_of.get(pid)]
+        handles += settle([*mapped(), *unread], places)
     bound = [each.handle for each in seen if each.handle.kind is HandleKind.SOCKET]
     handles += settle_sockets(bound, sockets, places)
     handles += settle_watches([each for each in seen if each.watch is not None], places, handles)
@@ -70,7 +77,8 @@ def busy_processes(mounts: Sequence[MountPoint], skip: Collection[int] = ()) -> 
     """The processes that keep these file systems busy, ascending, without those in `skip`.
 
     For finding newcomers again and again: quicker than `find_users`, and paths are taken at
-    their word where mounts cover each other. An inotify watch alone keeps nothing busy.
+    their word where mounts cover each other. An inotify watch alone keeps nothing busy. Nor does
+    it make anybody busy that his maps could not be read: the next look may tell.
     """
     if not mounts:
         return []
@@ -84,7 +92,11 @@ def busy_processes(mounts: Sequence[MountPoint], skip: Collection[int] = ()) -> 
         elif table_list:
             idle.append(table_list)
     with _asking_mapped(idle, places) as mapped:
-        busy.update(sighting.handle.pid for sighting in mapped())
+        busy.update(
+            sighting.handle.pid
+            for sighting in mapped()
+            if sighting.handle.kind is not HandleKind.UNREAD
+        )
     return sorted(busy)
 
 
@@ -127,11 +139,14 @@ def _seen(table_list: Sequence[Table], places: Places, sockets: Sockets) -> Iter
 
 @contextmanager
 def _asking_mapped(
-    table_lists: Sequence[Sequence[Table]], places: Places
+    table_lists: Sequence[Sequence[Table]], places: Places, likely: Collection[int] = ()
 ) -> Iterator[Callable[[], Iterator[Sighting]]]:
-    """Maps; a process that does not answer is named as such, for it may well be a user."""
+    """Maps; a process that does not answer is named as such, for it may well be a user.
+
+    `likely`: those that are one for sure come first, and are asked by themselves.
+    """
     firsts = [table_list[0] for table_list in table_lists]
-    with asking_maps(firsts, places) as answers:
+    with asking_maps(firsts, places, sum(table.pid in likely for table in firsts)) as answers:
 
         def mapped() -> Iterator[Sighting]:
             for table, found in zip(firsts, answers(), strict=True):
@@ -146,9 +161,9 @@ def _asking_mapped(
 def _unanswered(table: Table, places: Places) -> Sighting:
     mounts = sorted(places.wanted, key=lambda mount: mount.namespace != table.namespace)
     handle = Handle(
-        kind=HandleKind.OTHER,
+        kind=HandleKind.UNREAD,
         pid=table.pid,
-        path="memory maps that cannot be read: the process hangs in the kernel",
+        path="memory maps that cannot be read in time",
         mount_id=mounts[0].id,
     )
     return Sighting(handle, "", table.namespace, mount_known=True)

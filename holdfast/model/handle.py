@@ -35,6 +35,8 @@ class HandleKind(StrEnum):
     MOUNT = "mount"
     """A mount below the volume's mount point."""
     SWAP = "swap"
+    UNREAD = "unread-maps"
+    """Memory maps that could not be read in time: some may be of this volume."""
     OTHER = "other"
     """Anything else that pins the volume: io_uring registered files, fanotify marks, …"""
 
@@ -177,6 +179,16 @@ class User:
     read_bytes: int | None = None
     """From storage since the process began (proc_pid_io(5)); None: not told."""
     written_bytes: int | None = None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether nothing speaks for its use of the volume but that its maps could not be read.
+
+        Nobody may be kept from anything, or stopped, for that: anybody can bring it about.
+        """
+        return bool(self.handles) and all(
+            handle.kind is HandleKind.UNREAD for handle in self.handles
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -1,6 +1,7 @@
 """Who keeps a file system from being dismounted, in words for people.
 
-Reads /proc and /sys only; does not block. Must never change anything.
+Reads /proc and /sys only; blocks for a few seconds at most, when processes hang. Must never change
+anything.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _SHOWN = 5
 def users_in_words(points: Sequence[MountPoint]) -> str:
     """Who keeps these mounts busy, for people: processes, other mounts, loop devices."""
     words = [str(user) for device_number in {each.device for each in points}
-             for user in users_of_device(device_number)]  # fmt: skip
+             for user in users_of_device(device_number, suspects=True)]  # fmt: skip
     words += [f"something is mounted at {each.path}" for each in nested_mounts(points)]
     words += namespaces_in_words(points)
     words += [

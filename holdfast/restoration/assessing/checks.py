@@ -149,6 +149,24 @@ def _protected_users(settings: Settings, facts: Facts) -> Sequence[Finding]:
     ]  # fmt: skip
 
 
+def _suspects(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    meaning = (
+        "If it has mapped a file of this volume, it keeps what it has of the dead one."
+        if facts.is_broken
+        else "If it has mapped a file of this volume, the dismount is refused, and all go on as"
+        " before."
+    )
+    return [
+        Finding(
+            f"{user.name} (process {user.pid})", Verdict.LIMITED,
+            "its memory maps cannot be read in time: it hangs in the kernel, or has very many",
+            f"Nothing else of it is on this volume, so it is left alone. {meaning}",
+            "End what it waits for, or the process, where it uses this volume.",
+        )
+        for user in facts.suspects
+    ]  # fmt: skip
+
+
 def _names(facts: Facts) -> dict[int, str]:
     return {user.pid: f"{user.name} (process {user.pid})" for user in facts.users}
 
@@ -343,6 +361,7 @@ CHECKS: tuple[Check, ...] = (
     _freeze,
     _handles,
     _waits,
+    _suspects,
     _protected_users,
     _kernel,
     _own_state,

@@ -64,6 +64,8 @@ class Facts:
     points: tuple[MountPoint, ...]
     health: Health
     users: tuple[User, ...]
+    suspects: tuple[User, ...]
+    """Who may use the volume by maps that could not be read: nobody waits for them."""
     judged: tuple[JudgedHandle, ...]
     look_seconds: float
     """How long it took to find the users and judge their handles."""
@@ -111,7 +113,9 @@ def find_facts(settings: Settings, request: CheckedRequest, others: Sequence[Vol
     points = mounts_of(request.volume)
     condition = health(points[-1])
     begun = time.monotonic()
-    users = tuple(find_users(points))
+    found = find_users(points)
+    users = tuple(user for user in found if not user.is_suspect)
+    suspects = tuple(user for user in found if user.is_suspect)
     judged = tuple(judge(users))
     look_seconds = time.monotonic() - begun
     new, refusal = None, None
@@ -122,7 +126,9 @@ def find_facts(settings: Settings, request: CheckedRequest, others: Sequence[Vol
     if refusal is None and is_container_url(request.contents) and request.contents != own:
         refusal = _refusal_of_contents(request.contents)
     carried = Carried() if condition.condition in _DEAD else what_is_carried(users)
-    return Facts(request, points, condition, users, judged, look_seconds, new, refusal, carried)
+    return Facts(
+        request, points, condition, users, suspects, judged, look_seconds, new, refusal, carried
+    )
 
 
 def _design(

@@ -43,8 +43,11 @@ class FreezeStep:
         points = intent.stale_points if stale else work.points
         protection = Protection(servers_below(points), ourselves())
 
+        # Whoever hangs in what is dead is asked again, when that has been aborted.
+        silent = None if intent.is_broken else set[int]()
+
         def find() -> list[User]:
-            return users_of(points, work.own_pids, protection, stale=stale)
+            return users_of(points, work.own_pids, protection, stale=stale, silent=silent)
 
         seconds = intent.deadline_seconds
         users = find()
@@ -100,13 +103,19 @@ def users_of(
     protection: Protection,
     *,
     stale: bool = False,
+    silent: set[int] | None = None,
 ) -> list[User]:
     """The users that are to be stopped. Raises Blocked for one that must not be.
 
-    `stale`: only handles that lead through these very mounts count; the file system may be mounted
-    elsewhere, too.
+    Suspects are left alone: where one has mapped something of the volume after all, the dismount
+    is refused, and undone. `silent`: suspects of earlier looks, who are not waited for once more
+    while others stand still; new ones are added. `stale`: only handles that lead through these very
+    mounts count; the file system may be mounted elsewhere, too.
     """
-    users = [user for user in find_users(points) if user.pid not in own_pids]
+    found = find_users(points, unasked=silent or ())
+    if silent is not None:
+        silent.update(user.pid for user in found if user.is_suspect)
+    users = [user for user in found if user.pid not in own_pids and not user.is_suspect]
     if stale:
         gone = {point.id: point for point in points}
         users = [

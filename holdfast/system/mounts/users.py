@@ -8,11 +8,13 @@ Processes that end meanwhile are skipped. Must never stop or signal anyone.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.mounts.mount_table import parse_mountinfo
 from holdfast.system.proc import name_of, read, read_record
 from holdfast.system.proc_text import number_of, parse_maps
@@ -20,6 +22,8 @@ from holdfast.system.proc_text import number_of, parse_maps
 _PROC = Path("/proc")
 _SHOWN = 5
 """Handles that are named: a process may have very many."""
+_ITEM_SECONDS, _BUDGET_SECONDS = 1.0, 5.0
+"""For the maps of one process, and of all: as long as `applications.maps` waits."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,16 @@ class MountUser:
         return f"{self.name} (process {self.pid}: {', '.join(shown)})"
 
 
-def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> list[MountUser]:
+def users_of_device(
+    device_number: str, *, foreign_namespaces: bool = False, suspects: bool = False
+) -> list[MountUser]:
     """The processes that use any mount of the file system with this `major:minor`.
 
     `foreign_namespaces`: also list one process per foreign mount namespace that merely has the
-    mount. Does not block.
+    mount. `suspects`: also those whose maps cannot be read in time, for words only: anybody can
+    bring that about. Blocks for a few seconds at most, when processes hang.
     """
-    found = []
+    seen: dict[int, tuple[str, ...]] = {}
     known: dict[str, frozenset[int]] = {}
     own = _namespace(os.getpid())
     for entry in _PROC.iterdir():
@@ -56,12 +63,46 @@ def users_of_device(device_number: str, *, foreign_namespaces: bool = False) -> 
             if first:
                 known[namespace] = _mount_numbers(pid, device_number)
             numbers = known[namespace]
-            handles = tuple(dict.fromkeys(_handles(entry, device_number, numbers)))
+            handles = tuple(dict.fromkeys(_handles(entry, numbers)))
             if foreign_namespaces and first and numbers and namespace != own:
                 handles += ("mount namespace",)
-            if handles:
-                found.append(MountUser(pid, name_of(pid), handles))
-    return sorted(found, key=lambda user: user.pid)
+            seen[pid] = handles
+    return list(_named(seen, _mapping(sorted(seen), device_number), suspects))
+
+
+def _named(
+    seen: Mapping[int, tuple[str, ...]], maps: Mapping[int, bool | None], suspects: bool
+) -> Iterator[MountUser]:
+    for pid in sorted(seen):
+        handles = seen[pid]
+        if maps[pid]:
+            handles += ("map",)
+        elif maps[pid] is None and suspects:
+            handles += ("perhaps maps, which cannot be read in time",)
+        if handles:
+            with suppress(OSError):
+                yield MountUser(pid, name_of(pid), handles)
+
+
+def _mapping(pids: Sequence[int], device_number: str) -> dict[int, bool | None]:
+    """Whether these processes have mapped files of this file system; None: no answer in time.
+
+    Maps wait for the memory lock of their process, which it may hold for ever.
+    """
+    major, _, minor = device_number.partition(":")
+    here = f"{int(major):02x}:{int(minor):02x}".encode()  # mountinfo writes it in decimal
+    answers = ask_each(
+        partial(_has_maps, here), pids, item_seconds=_ITEM_SECONDS, budget_seconds=_BUDGET_SECONDS
+    )
+    return dict(zip(pids, answers, strict=True))
+
+
+def _has_maps(here: bytes, pid: int) -> bool:
+    """Runs in an expendable child."""
+    try:
+        return bool(parse_maps(read(f"/proc/{pid}/maps"), (here,)))
+    except OSError:
+        return False
 
 
 def descriptors_on_their_way() -> list[MountUser]:
@@ -97,7 +138,7 @@ def _mount_numbers(pid: int, device_number: str) -> frozenset[int]:
     return frozenset(each.identifier for each in entries if each.device_number == device_number)
 
 
-def _handles(process: Path, device_number: str, mount_numbers: frozenset[int]) -> Iterator[str]:
+def _handles(process: Path, mount_numbers: frozenset[int]) -> Iterator[str]:
     if mount_numbers:
         for name in ("cwd", "root"):
             if _mount_number_of_link(process / name) in mount_numbers:
@@ -109,11 +150,6 @@ def _handles(process: Path, device_number: str, mount_numbers: frozenset[int]) -
                         yield f"descriptor {entry.name}"
         if _mount_number_of_link(process / "exe") in mount_numbers:
             yield "program"
-    with suppress(OSError):
-        major, _, minor = device_number.partition(":")
-        here = f"{int(major):02x}:{int(minor):02x}".encode()  # mountinfo writes it in decimal
-        if parse_maps(read(f"{process}/maps"), (here,)):
-            yield "map"
 
 
 def _mount_number(information: Path) -> int | None:

@@ -22,9 +22,14 @@ OTHERS = {"pause", "mount options"}
 
 
 def subjects(found: Assessment) -> set[str]:
-    """Of what this file system has; what each type offers is told of every pair."""
+    """Of what this file system has; what each type offers is told of every pair.
+
+    Other tests make processes that may be users of any volume: those are told of, too.
+    """
     names = {each.subject for each in found.plan.findings} - OTHERS
-    return {name for name in names if not name.endswith("does not offer")}
+    return {
+        name for name in names if not name.endswith("does not offer") and "(process " not in name
+    }
 
 
 def finding(found: Assessment, subject: str) -> Finding:

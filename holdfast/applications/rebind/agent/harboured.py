@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 from holdfast.applications.rebind.agent.leftovers import AbandonedHarbour, find_abandoned
 from holdfast.applications.rebind.tracing.memory import ProcessMemory
+from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.proc import read
 from holdfast.system.proc_text import parse_maps
 
@@ -20,8 +21,13 @@ _CODE = b" r-xp 00000000 00:00 0"
 
 def with_parked_handles(pids: Iterable[int]) -> list[int]:
     """Those of these processes whose handles were parked, and not given back: they wait in the
-    harbour, or have left it at their deadline and run with errors."""
-    return [pid for pid in pids if _parked(pid)]
+    harbour, or have left it at their deadline and run with errors.
+
+    Blocks for some seconds at most: whose memory cannot be looked at hangs somewhere else.
+    """
+    asked = list(pids)
+    answers = ask_each(_parked, asked)
+    return [pid for pid, is_parked in zip(asked, answers, strict=True) if is_parked]
 
 
 def let_leave(pid: int) -> None:

@@ -36,6 +36,7 @@ REASONS = {
     HandleKind.LOOP: "a loop device has its image there: detach it (losetup --detach)",
     HandleKind.MOUNT: "something is mounted below it: unmount that first",
     HandleKind.SWAP: "swap lies there: swapoff first",
+    HandleKind.UNREAD: "it hangs in the kernel, or has very many: end what it waits for",
     HandleKind.OTHER: "nothing can take its place",
 }
 
