@@ -82,15 +82,27 @@ class Fuzzer:
             thread.join()
         self.partners = tuple(self.module.Partner(slot, 100 + slot) for slot in PARTNER_SLOTS)
         self.helping = [
-            threading.Thread(target=self._help, args=(partner,)) for partner in self.partners
+            threading.Thread(target=self._help, args=(partner, slot))
+            for partner, slot in zip(self.partners, PARTNER_SLOTS, strict=True)
         ]
         for thread in self.helping:
             thread.start()
 
-    def _help(self, partner: Any) -> None:
+    def _help(self, partner: Any, slot: int) -> None:
         what = None
         while what not in (self.module.DISMISSED, self.module.GIVEN_UP):
             what, *_ = partner.assist(self.cells, self.buffer, self.ranges)
+            if what in (self.module.FLUSH_FAILED, self.module.GIVEN_UP):
+                self.fail_leg(slot)
+
+    def fail_leg(self, slot: int) -> None:
+        """What Python does with a leg in which somebody is still: it fails, and is left."""
+        self.new_plan()
+        self.slot(slot)[shared_page.LEG] = 0
+
+    def new_plan(self) -> None:
+        """Those that go by another one find that theirs is no longer good."""
+        self.cells[shared_page.PLAN] = (self.cells[shared_page.PLAN] + 1) % (1 << 64)
 
     def give_up(self) -> None:
         """As the watchdog, whoever is inside a leg just now; its partner is not used any more."""
@@ -101,6 +113,7 @@ class Fuzzer:
                 self.ranges.leave(slot, 100 + slot)
                 cells[shared_page.LOGGED] = cells[shared_page.BUSY_SINCE] = 0
                 partner.desert()
+                self.new_plan()
                 self.given_up += 1
 
     def slot(self, number: int) -> memoryview:
@@ -136,9 +149,10 @@ class Fuzzer:
         descriptors = [*self.legs, -1, self.gates.fileno()] if odd else self.legs
         legs = b"".join(
             struct.pack(
-                "=QQiBBBx",
+                "=QQQiBBBx",
                 chance.choice((1, 2, 1 << 40)),
                 chance.choice((0, VOLUME_BYTES, VOLUME_BYTES, VOLUME_BYTES + odd)),
+                0,
                 chance.choice(descriptors),
                 *(chance.randrange(2) for _ in range(3)),
             )
@@ -191,6 +205,8 @@ class Fuzzer:
             except ValueError:
                 break
             self.results[result[0]] = self.results.get(result[0], 0) + 1
+            if result[0] == self.module.FLUSH_FAILED:
+                self.fail_leg(slot)
             if result[0] == self.module.REQUEST and self.header[4:8] == _QUESTION[4:8]:
                 break
         self._drain()

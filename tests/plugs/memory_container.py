@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections.abc import Callable
 from typing import ClassVar
 
 from holdfast.containers import Device, Place, Traits
@@ -28,6 +29,8 @@ class Medium:
         self.hanging = threading.Semaphore(0)
         """Released by each transfer that begins to hang."""
         self.flushes = 0
+        self.on_flush: Callable[[], None] = lambda: None
+        """Done by each flush; raises what it raises."""
 
     def touch(self) -> None:
         """What each transfer does first."""
@@ -87,6 +90,7 @@ class MemoryDevice:
     def flush(self) -> None:
         self.medium.touch()
         self.check_whole()
+        self.medium.on_flush()
         self.medium.flushes += 1
 
     def next_data(self, offset: int, end: int) -> int:

@@ -138,8 +138,8 @@ class BitmapOnLegs:
                 if flush:
                     leg.flush()
             except OSError as error:
+                self._roster.fail(leg, f"bitmap: {error.strerror}")  # see Mirror.flush_all
                 hand.leave()
-                self._roster.fail(leg, f"bitmap: {error.strerror}")
             else:
                 hand.leave()
 

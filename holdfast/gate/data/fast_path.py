@@ -23,9 +23,9 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import OWED_FILE, PLAN
 
-_LEG = struct.Struct("=QQiBBBx")
-"""Number, expected size, descriptor, whether it is in sync, and when its size is checked: after
-each transfer, or after each flush. See leg_from in c/fast_path.c."""
+_LEG = struct.Struct("=QQQiBBBx")
+"""Number, expected size, since when it is used, descriptor, whether it is in sync, and when its
+size is checked: after each transfer, or after each flush. See leg_from in c/fast_path.c."""
 
 
 class Wire(NamedTuple):
@@ -93,7 +93,10 @@ class FastPath:
         if COMPILED is None or unusual or not roster.readers:
             return None
         members = roster.writers
-        legs = [_packed(leg, reads=leg in roster.readers) for leg in members]
+        legs = [
+            _packed(leg, roster.arrived_ns[leg.number], reads=leg in roster.readers)
+            for leg in members
+        ]
         if not all(legs) or len(legs) > COMPILED.MOST_LEGS:
             return None
         bitmap, ring = mirror.intent.bitmap, mirror.log.ring
@@ -156,8 +159,9 @@ class FastPath:
             return Came(waited_ns=number if tell else 0, resent=bool(error))
         if what in (COMPILED.FAILED, COMPILED.FLUSH_FAILED):
             leg = next(leg for leg in plan.members if leg.number == number)
-            if what == COMPILED.FLUSH_FAILED:  # at once: another flush of it would be believed
+            if what == COMPILED.FLUSH_FAILED:  # and is inside still: see Mirror.flush_all
                 self._mirror.roster.fail(leg, f"flush: {error_of(error).strerror}")
+                hand.leave()
                 partners.wait()
                 return Came(received=len(wire.header))
             hand.refusal = leg, error_of(error)
@@ -165,7 +169,7 @@ class FastPath:
         return Came(received=number)
 
 
-def _packed(leg: Leg, *, reads: bool) -> bytes:
+def _packed(leg: Leg, arrived_ns: int, *, reads: bool) -> bytes:
     """A leg as compiled code knows it; empty: compiled code cannot use this leg."""
     device = leg.device
     if type(device) is not DescriptorDevice or device.descriptor < 0:
@@ -173,6 +177,7 @@ def _packed(leg: Leg, *, reads: bool) -> bytes:
     return _LEG.pack(
         leg.number,
         device.expected_bytes,
+        arrived_ns,
         device.descriptor,
         reads,
         device.watch_size,

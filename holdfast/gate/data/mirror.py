@@ -275,7 +275,12 @@ class Mirror:
         self.journalling.flushed(hand, self.flush_all(hand), since_ns)
 
     def flush_all(self, hand: Hand) -> int:
-        """Flush everything; the journal position up to which the legs are durable now."""
+        """Flush everything; the journal position up to which the legs are durable now.
+
+        Of several that flush one file the kernel tells one of an error in writing back, and the
+        others that all is well. So whoever hears of one has the leg failed before leaving it, and
+        others are believed once everybody who was inside with them has left.
+        """
         roster = self.roster
         since_ns = monotonic_ns()
         while True:
@@ -289,10 +294,11 @@ class Mirror:
                 try:
                     leg.flush()
                 except OSError as error:
-                    hand.leave()
                     roster.fail(leg, f"flush: {error.strerror}")
+                    hand.leave()
                 else:
                     hand.leave()
+                    self._wait_for_others(hand, leg)
                     flushed.append(leg)
             if roster.unsettled and not self.reflexes.settle(hand):
                 flushed.clear()
@@ -302,6 +308,16 @@ class Mirror:
                     return position
                 continue
             self.reflexes.wait(since_ns)
+
+    def _wait_for_others(self, hand: Hand, leg: Leg) -> None:
+        """Until those who are inside that leg now have left, or it is not used any more."""
+        roster = self.roster
+        self.hands.wait_for_others(
+            hand,
+            leg.number,
+            roster.arrived_ns[leg.number],
+            lambda: roster.present.get(leg.number) is leg,
+        )
 
     def replay(self, hand: Hand, leg: Leg, position: int) -> tuple[int, Owed]:
         """Write onto a leg what the journal has and it lacks; bytes written, and what it cannot

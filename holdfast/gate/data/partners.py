@@ -20,7 +20,7 @@ from holdfast.gate.data.compiled import COMPILED
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.refused import error_of
 from holdfast.gate.members.leg import Leg
-from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import BUSY_SINCE, HELPS, SLOTS
 
 SPARE_SLOTS = SLOTS // 2
@@ -154,6 +154,10 @@ class Partner(threading.Thread):
         if what == COMPILED.FLUSH_FAILED:  # its serving thread may be given up
             leg = next(leg for leg in partners.members if leg.number == number)
             mirror.roster.fail(leg, f"flush: {error_of(error).strerror}")
+            try:
+                self.hand.leave()
+            except GivenUp:
+                return False
         return bool(what != COMPILED.DISMISSED)
 
     def _forget(self) -> None:

@@ -158,8 +158,8 @@ class Settling:
             try:
                 leg.write_superblock(superblock)
             except OSError as error:
+                self._roster.fail(leg, f"superblock: {error.strerror}")  # see Mirror.flush_all
                 hand.leave()
-                self._roster.fail(leg, f"superblock: {error.strerror}")
                 return False
             hand.leave()
         return True

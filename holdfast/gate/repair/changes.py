@@ -345,7 +345,10 @@ class Changes:
             mirror.settling.settle_or_raise(hand)
         for leg in roster.writers:
             with hand.inside(leg.number):
-                leg.clear_old_tail(old_ends[leg.number], old_size)
+                try:
+                    leg.clear_old_tail(old_ends[leg.number], old_size)
+                except OSError as error:
+                    self.roster.fail(leg, f"resize: {error.strerror}")
 
     def _move_tail(self, hand: Hand, leg: Leg, size_bytes: int, bitmap: Bitmap) -> None:
         """One leg's; it fails when it cannot be written. The caller holds the bitmap's lock."""
@@ -356,8 +359,8 @@ class Changes:
                 leg.write_bitmap(bitmap.page(page), page)
             leg.flush()
         except OSError as error:
+            self.roster.fail(leg, f"resize: {error.strerror}")  # see Mirror.flush_all
             hand.leave()
-            self.roster.fail(leg, f"resize: {error.strerror}")
         except BaseException:
             hand.leave()
             raise

@@ -86,11 +86,11 @@ def _begin_log_anew(recovery: Recovery, hand: Hand, above: int) -> None:
     """The log of the predecessor is gone, and what it had that no leg has flushed: flush it now."""
     mirror = recovery.mirror
     for leg in recovery.roster.readers:
-        try:
-            with hand.inside(leg.number):
+        with hand.inside(leg.number):
+            try:
                 leg.flush()
-        except OSError as error:
-            recovery.roster.fail(leg, f"takeover: flush: {error.strerror}")
+            except OSError as error:
+                recovery.roster.fail(leg, f"takeover: flush: {error.strerror}")
     mirror.journalling.begin_at_takeover(hand, above)
     if mirror.owed:
         mirror.repaying.carry(hand)

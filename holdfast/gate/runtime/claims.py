@@ -10,6 +10,7 @@ What is kept for a hand is kept by the hand itself: its slot is another one's as
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -33,6 +34,13 @@ def plain_take(cells: memoryview, leg_number: int) -> bool:
     """Without compiled code: a thread leaves a leg only with its claim, so the request can be
     taken."""
     return True
+
+
+_TAKEN = 1 << 63
+"""In LEG: whoever was inside was given up (TAKEN in cells.h)."""
+
+_NAP_SECONDS = 50e-6
+"""About what a wake-up takes; whoever leaves a leg should not have to tell anybody."""
 
 
 class GivenUp(BaseException):
@@ -90,6 +98,11 @@ class Hand:
         """Have another thread serve: this one will wait for long, with its request."""
         if self._relieve is not None:
             self._relieve(self)
+
+    @property
+    def inside_leg(self) -> int:
+        """The leg where this thread is, or where it was given up; 0: none."""
+        return self.cells[LEG] & ~_TAKEN
 
     @property
     def entered_ns(self) -> int:
@@ -189,6 +202,20 @@ class Hands:
         with self._lock:
             if self._hands.get(hand.slot, hand) is hand:  # else another one has its slot
                 hand.cells[LOGGED] = 0
+
+    def wait_for_others(
+        self, hand: Hand, leg_number: int, since_ns: int, in_use: Callable[[], bool]
+    ) -> None:
+        """Until everybody who is inside a leg now, and went in since then, has left it.
+
+        Or until it is not `in_use`. The caller is inside none.
+        """
+        for other in self.all():
+            entered_ns = other.entered_ns
+            if other is hand or other.inside_leg != leg_number or entered_ns < since_ns:
+                continue
+            while other.inside_leg == leg_number and other.entered_ns == entered_ns and in_use():
+                time.sleep(_NAP_SECONDS)
 
     def all(self) -> list[Hand]:
         """A snapshot of every hand, stuck ones included."""

@@ -8,9 +8,11 @@
 #include "ring.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { TRUNCATED = 1 << 16 }; /* beside the numbers of errno: a leg is shorter than it was */
@@ -29,6 +31,7 @@ enum result {
 struct leg {
     uint64_t number;
     uint64_t expected_bytes; /* its container was truncated when it is smaller */
+    uint64_t arrived_ns;     /* who went in earlier is inside what was opened before */
     int descriptor;
     bool reads;          /* it is in sync */
     bool watch_transfer; /* look for a truncation after each transfer */
@@ -143,14 +146,48 @@ static int flush_leg(const struct leg *leg)
     return leg->watch_flush ? check_whole(leg) : 0;
 }
 
+enum { YIELDS = 16, NAP_NS = 50000 }; /* a wake-up; whoever leaves a leg should not have to tell */
+
+static void wait_a_little(unsigned *times)
+{
+    if ((*times)++ < YIELDS) {
+        sched_yield();
+        return;
+    }
+    struct timespec nap = {0, NAP_NS};
+    nanosleep(&nap, NULL);
+}
+
+/* Whether a flush that succeeded means anything: after it was left. Of several that flush one file
+   the kernel tells one of an error in writing back, and the others that all is well. So everybody
+   who is inside is waited for, and whoever heard of an error has the leg failed before he leaves. */
+static bool is_believed(const struct call *call, const struct leg *leg)
+{
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        uint64_t *other = slot_cells(call->cells, slot);
+        uint64_t inside = get(&other[LEG]), since = get(&other[LEG_SINCE]);
+        if (other == call->mine || (inside & ~TAKEN) != leg->number || since < leg->arrived_ns)
+            continue;
+        for (unsigned times = 0; get(&other[LEG]) == inside && get(&other[LEG_SINCE]) == since;) {
+            if (!is_ordinary(call))
+                return false;
+            wait_a_little(&times);
+        }
+    }
+    return is_ordinary(call);
+}
+
+static enum result refused(struct call *call, const struct leg *leg, int error)
+{
+    call->number = leg->number;
+    call->error = error;
+    return FAILED;
+}
+
 /* What became of a leg's work that ended with that error, 0: none. */
 static enum result after(struct call *call, const struct leg *leg, int error)
 {
     if (!leave(call, leg))
         return GIVEN_UP;
-    if (!error)
-        return ANSWERED;
-    call->number = leg->number;
-    call->error = error;
-    return FAILED;
+    return error ? refused(call, leg, error) : ANSWERED;
 }

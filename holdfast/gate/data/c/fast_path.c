@@ -142,18 +142,19 @@ static enum result serve(struct call *call)
 
 /* ---- for Python: see data/fast_path.py -------------------------------------------------------- */
 
-enum { LEG_BYTES = 24 };
+enum { LEG_BYTES = 32 };
 
-/* number, expected size, descriptor, reads, watch_transfer, watch_flush: struct "=QQiBBBx" */
+/* number, expected size, arrival, descriptor, reads, watch_transfer, watch_flush: "=QQQiBBBx" */
 static struct leg leg_from(const uint8_t *bytes)
 {
     struct leg leg;
     memcpy(&leg.number, bytes, 8);
     memcpy(&leg.expected_bytes, bytes + 8, 8);
-    memcpy(&leg.descriptor, bytes + 16, 4);
-    leg.reads = bytes[20];
-    leg.watch_transfer = bytes[21];
-    leg.watch_flush = bytes[22];
+    memcpy(&leg.arrived_ns, bytes + 16, 8);
+    memcpy(&leg.descriptor, bytes + 24, 4);
+    leg.reads = bytes[28];
+    leg.watch_transfer = bytes[29];
+    leg.watch_flush = bytes[30];
     return leg;
 }
 

@@ -87,18 +87,21 @@ static enum result do_job(struct call *call, Partner *partner)
     int error = !is_present      ? 0
                 : partner->length ? write_leg(leg, call->buffer, partner->length, partner->offset)
                                   : flush_leg(leg);
-    enum result result = after(call, leg, error);
-    if (result == GIVEN_UP) /* nobody waits for the job any more */
-        return GIVEN_UP;
     partner->lag_ns = entered - partner->given_ns;
     partner->took_ns = now_ns() - entered;
     partner->error = error;
-    partner->result = is_present ? result : REQUEST;
-    partner->is_over = true;
-    if (result == FAILED && !partner->length) {
-        partner->result = REQUEST; /* the partner tells it, as the serving thread may be gone */
-        return FLUSH_FAILED;
+    if (error && !partner->length) { /* the partner tells it, as the serving thread may be gone */
+        refused(call, leg, error);
+        partner->result = REQUEST;
+        partner->is_over = true;
+        return FLUSH_FAILED; /* and is inside still */
     }
+    enum result result = after(call, leg, error);
+    if (result == GIVEN_UP) /* nobody waits for the job any more */
+        return GIVEN_UP;
+    bool is_done = is_present && (partner->length || is_believed(call, leg));
+    partner->result = result == ANSWERED && !is_done ? REQUEST : result;
+    partner->is_over = true;
     return ANSWERED;
 }
 

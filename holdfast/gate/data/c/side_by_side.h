@@ -52,7 +52,7 @@ static const struct leg *leg_of(const struct call *call, unsigned part)
     return &call->leg[call->part[part]];
 }
 
-/* By the serving thread. REQUEST: the leg is there no more. */
+/* By the serving thread. REQUEST: the leg is there no more. FAILED of a flush: it is inside still. */
 static enum result do_part(struct call *call, const struct request *request, unsigned part)
 {
     const struct leg *leg = leg_of(call, part);
@@ -61,12 +61,14 @@ static enum result do_part(struct call *call, const struct request *request, uns
     int error = !is_present     ? 0
                 : work == FLUSH ? flush_leg(leg)
                                 : write_leg(leg, call->buffer, request->length, request->offset);
+    if (error && work == FLUSH)
+        return refused(call, leg, error);
     enum result result = after(call, leg, error);
     if (result != ANSWERED || !is_present)
         return result == ANSWERED ? REQUEST : result;
     if (call->parts > 1 && is_sample(request, work))
         learn(pace_of(&call->pace, call->part[part], work), now_ns() - get(&call->mine[LEG_SINCE]));
-    return ANSWERED;
+    return work != FLUSH || is_believed(call, leg) ? ANSWERED : REQUEST;
 }
 
 /* What has become of the whole, when so much is known already. Of several that failed one is told:
