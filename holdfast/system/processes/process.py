@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import select
 import signal
@@ -205,7 +206,12 @@ def close_quietly(descriptor: int) -> None:
 
 
 def close_all_except(keep: set[int]) -> None:
-    """Close every descriptor above 2 but those, after a fork that keeps little."""
+    """Close every descriptor above 2 but those, after a fork that keeps little.
+
+    Objects that had one are never collected afterwards: they would close it once more, and by then
+    its number may be another file's.
+    """
+    gc.freeze()
     previous = 2
     for descriptor in sorted(keep | {1 << 20}):
         if descriptor > previous:
