@@ -23,9 +23,6 @@ PLACES = [
     *(f"{when} {name}" for name in ORDER for when in ("before", "in", "after")),
 ]
 
-PATIENCE_SECONDS = 600.0
-"""On a busy host a pause is predicted that nobody would wait for otherwise."""
-
 
 def die_at(place: str, home: Settings, name: str, url: str, filesystem: str) -> None:
     """Migrate in a process that ends at this place, as by SIGKILL. No catalog may be open here."""
@@ -37,9 +34,7 @@ def die_at(place: str, home: Settings, name: str, url: str, filesystem: str) -> 
     def migrate() -> None:
         with Holdfast(home) as holdfast:
             found = holdfast.restorations.assess(
-                AssessRequest(
-                    name, None, (url,), filesystem=filesystem, deadline_seconds=PATIENCE_SECONDS
-                )
+                AssessRequest(name, None, (url,), filesystem=filesystem)
             )
             perform(home, holdfast.catalog, found, checkpoint=checkpoint)
 
