@@ -72,6 +72,15 @@ def test_one_that_doctor_tries_something_with() -> None:
     assert _all_end_with(try_it)
 
 
+def _held(pid: int) -> set[str]:
+    """What a process has open. One that has just answered still closes what it has passed."""
+    held = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            held.add(str(each.readlink()))
+    return held
+
+
 def test_those_that_open_files(tmp_path: Path) -> None:
     """Also where they have answered, and wait: each had the others' ends of their channels."""
     for number in range(250):
@@ -93,19 +102,20 @@ def test_those_that_open_files(tmp_path: Path) -> None:
             signal.pause()
         finally:
             os._exit(1)
-    children = [int(word) for word in os.read(reading, 100).split()]
-    assert len(children) == 2
-    for child in children:
-        held = {str(each.readlink()) for each in Path(f"/proc/{child}/fd").iterdir()}
-        assert f"pipe:[{os.fstat(writing).st_ino}]" not in held, "it has what is not its own"
-    os.kill(parent, signal.SIGKILL)
-    os.waitpid(parent, 0)
+    children: list[int] = []
     try:
+        children += [int(word) for word in os.read(reading, 100).split()]
+        assert len(children) == 2
+        for child in children:
+            held = _held(child)
+            assert f"pipe:[{os.fstat(writing).st_ino}]" not in held, "it has what is not its own"
+        os.kill(parent, signal.SIGKILL)
         wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     finally:
-        for child in children:
+        for process in (parent, *children):
             with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
+        os.waitpid(parent, 0)
     os.close(reading)
     os.close(writing)
 
