@@ -163,8 +163,8 @@ class FastPath:
                 self._mirror.roster.fail(leg, f"flush: {error_of(error).strerror}")
                 hand.leave()
                 partners.wait()
-                return Came(received=len(wire.header))
-            hand.refusal = leg, error_of(error)
+            else:
+                hand.refusal = leg, error_of(error)
             return Came(received=len(wire.header))
         return Came(received=number)
 

@@ -104,28 +104,35 @@ def links_between_two(place: Path, levels: int) -> None:
         os.close(end)
 
 
-@pytest.mark.parametrize("make", [a_chain, a_comb, two_chains, links_between_two])
-def test_copied(make: Callable[[Path, int], None], places: Path) -> None:
-    looked_up = []
+def looked_up(places: Path, work: Callable[[Path, int], int]) -> tuple[int, int]:
+    """How many names that work looks up in a tree, and in one twice as deep."""
+    found = []
     for levels in (LEVELS, 2 * LEVELS):
         place = places / str(levels)
         place.mkdir()
+        found.append(work(place, levels))
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("make", [a_chain, a_comb, two_chains, links_between_two])
+def test_copied(make: Callable[[Path, int], None], places: Path) -> None:
+    def copy(place: Path, levels: int) -> int:
         make(place, levels)
         replica = copier(place)
         with counted() as names:
             replica.run_pass()
             assert replica.run_pass(verify=True).differences == []
-        looked_up.append(names[0])
-    assert looked_up[0] > 4 * LEVELS
-    assert looked_up[1] < BETWEEN_TWICE_AND_FOUR_TIMES * looked_up[0]
+        return names[0]
+
+    once, twice = looked_up(places, copy)
+    assert once > 4 * LEVELS
+    assert twice < BETWEEN_TWICE_AND_FOUR_TIMES * once
 
 
 def test_names_of_the_end_change(places: Path) -> None:
     """Directories deep below are renamed, others take their names, and what they held goes."""
-    looked_up = []
-    for levels in (LEVELS, 2 * LEVELS):
-        place = places / str(levels)
-        place.mkdir()
+
+    def rename(place: Path, levels: int) -> int:
         end = chain(place / "source", levels)
         for number in range(levels):
             os.mkdir(f"{number}", dir_fd=end)
@@ -139,30 +146,28 @@ def test_names_of_the_end_change(places: Path) -> None:
         os.close(end)
         with counted() as names:
             assert replica.run_pass(verify=True).differences == []
-        looked_up.append(names[0])
-    assert looked_up[1] < BETWEEN_TWICE_AND_FOUR_TIMES * looked_up[0]
+        return names[0]
+
+    once, twice = looked_up(places, rename)
+    assert twice < BETWEEN_TWICE_AND_FOUR_TIMES * once
 
 
 def test_a_target_that_is_full_is_cleared(places: Path) -> None:
-    looked_up = []
-    for levels in (LEVELS, 2 * LEVELS):
-        place = places / str(levels)
-        place.mkdir()
+    def clear(place: Path, levels: int) -> int:
         os.close(chain(place / "target", levels))
         (place / "source").mkdir()
         paths = os.fsencode(place / "source"), os.fsencode(place / "target")
         replica = Replica(*paths, lambda: None)
         with counted() as names:
             assert replica.run_pass(verify=True).differences == []
-        looked_up.append(names[0])
-    assert looked_up[1] < BETWEEN_TWICE_AND_FOUR_TIMES * looked_up[0]
+        return names[0]
+
+    once, twice = looked_up(places, clear)
+    assert twice < BETWEEN_TWICE_AND_FOUR_TIMES * once
 
 
 def test_found_by_number(places: Path) -> None:
-    looked_up = []
-    for levels in (LEVELS, 2 * LEVELS):
-        place = places / str(levels)
-        place.mkdir()
+    def find(place: Path, levels: int) -> int:
         end = chain(place / "source", levels)
         for number in range(levels):
             os.close(os.open(f"{number}", os.O_CREAT | os.O_WRONLY, dir_fd=end))
@@ -177,5 +182,7 @@ def test_found_by_number(places: Path) -> None:
         with counted() as names:
             assert len(locate(replica.known, None, root, questions)) == len(questions)
         os.close(root)
-        looked_up.append(names[0])
-    assert looked_up[1] < BETWEEN_TWICE_AND_FOUR_TIMES * looked_up[0]
+        return names[0]
+
+    once, twice = looked_up(places, find)
+    assert twice < BETWEEN_TWICE_AND_FOUR_TIMES * once
