@@ -120,10 +120,15 @@ class FuseLeg:
         """No fault any more; requests kept by `hang` are performed now, late as they are."""
         return self._command(kind="serve")
 
-    def serve_kept(self, fault: dict[str, Any] | None = None, only: int = 1 << 30) -> None:
-        """Answer so many of the requests kept by `hang`, as that fault says; later ones are served
-        when all were answered."""
-        self._command(kind="serve", kept_as=fault, only=only)
+    def serve_kept(
+        self,
+        fault: dict[str, Any] | None = None,
+        only: int = 1 << 30,
+        then: dict[str, Any] | None = None,
+    ) -> None:
+        """Answer so many of the requests kept by `hang`, as that fault says; later ones as `then`
+        says, else they are served. Nothing comes in between."""
+        self._command(kind="serve", kept_as=fault, only=only, then=then)
 
     def error(
         self,

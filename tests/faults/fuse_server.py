@@ -112,7 +112,7 @@ class Server:
                 self.fault = command.get("kept_as") or command
                 for request in kept:
                     self.serve(request)
-                self.fault = command
+                self.fault = command.get("then") or command
         return {"counts": self.counts, "kept": len(self.kept), "unflushed": self.image.unflushed}
 
     def serve_late(self) -> int | None:

@@ -187,8 +187,7 @@ def test_both_fail_at_once(gate: FuseGate, what: str) -> None:
         leg.stop()
     for leg in gate.fuse.values():
         leg.resume()
-        leg.serve_kept(lost)
-        leg.error(errno.ENOTCONN, on=("write", "flush", "read"))
+        leg.serve_kept(lost, then=lost)
     wait_until(lambda: not gate.mirror.roster.readers)
     assert not asked.answered.is_set()
     assert gate.counters().in_flight == 1
