@@ -10,9 +10,12 @@ lease, fencing token). Rule, when the kernel's lock can be had:
   clock (modification times of this file and of a fresh one), never by ours.
 
 Each holder gets a higher token, so that something an earlier holder sent late can be told from
-ours. For a block device there is no place for such a file: there only the exclusive claim of the
-kernel protects, on this host alone. Blocks as the storage does, in an expendable child; the lock
-itself is held by this process.
+ours. The form has a version, which is written from the second one on (FIRST_VERSION); what a newer
+version wrote is refused, also when it was given back: only that one knows what it means.
+
+For a block device there is no place for such a file: there only the exclusive claim of the kernel
+protects, on this host alone. Blocks as the storage does, in an expendable child; the lock itself is
+held by this process.
 """
 
 from __future__ import annotations
@@ -30,12 +33,22 @@ from typing import Any
 
 from holdfast.containers import image_behind, path_of
 from holdfast.containers.trust import open_believed
-from holdfast.errors import ContainerFailed, InUse, Untrusted
-from holdfast.model.bounded import read_object, seconds, whole
+from holdfast.errors import ContainerFailed, InUse, NewerVersion, Untrusted
+from holdfast.model.bounded import (
+    FIRST_VERSION,
+    NewerFormat,
+    read_object,
+    seconds,
+    whole,
+    with_version,
+    without_version,
+)
 from holdfast.system.boot import boot_id
 from holdfast.system.files.durable import write_whole
 
 SUFFIX = ".holdfast-lock"
+VERSION = FIRST_VERSION
+"""Of its form: the keys that `_claim` writes."""
 LEASE_SECONDS = 120.0
 """Longer than any pause: a holder renews when it takes the lock, and the pause has a deadline."""
 _LONGEST_LEASE_SECONDS = 86400.0
@@ -66,7 +79,8 @@ class UpdateLock:
         return _held.get((self.path, self._owner), (-1, 0))[1]
 
     def take(self, wait_seconds: float = WAIT_SECONDS) -> None:
-        """Take it, waiting a bounded time. Idempotent for the same owner. Raises InUse."""
+        """Take it, waiting a bounded time. Idempotent for the same owner. Raises InUse,
+        NewerVersion, ContainerFailed, Untrusted."""
         deadline = time.monotonic() + wait_seconds
         while True:
             refusal = self._attempt()
@@ -91,6 +105,8 @@ class UpdateLock:
             found = _read(descriptor)
             if found.get("owner") == self._owner:
                 _write(descriptor, {"token": found.get("token", 0), "owner": ""})
+        except NewerFormat:
+            return  # we did not write it
         finally:
             os.close(descriptor)
 
@@ -112,6 +128,13 @@ class UpdateLock:
                 refusal = "it was replaced just now"
             else:
                 refusal = self._claim(descriptor)
+        except NewerFormat as error:
+            os.close(descriptor)
+            raise NewerVersion(
+                f"{self.path}: {error.strerror}",
+                "Use that version. When nobody works on the image, on any host, the file can be"
+                " removed instead.",
+            ) from error
         except OSError as error:
             os.close(descriptor)
             raise ContainerFailed(
@@ -218,10 +241,12 @@ def _storage_now(path: str) -> float:
 def _read(descriptor: int) -> dict[str, Any]:
     """What is written in it. On a server anybody may have done that: what is used of it is bounded.
 
-    Empty where it is torn, or not ours: whoever wrote that has no lock any more.
+    Empty where it is torn, or not ours: whoever wrote that has no lock any more. Raises
+    NewerFormat.
     """
     try:
         found = read_object(os.pread(descriptor, 4096, 0) or b"{}", 4096)
+        without_version(found, "the update lock", VERSION)
         whole(found.get("token", 0), "token")
         seconds(found.get("lease_seconds", LEASE_SECONDS), "lease", _LONGEST_LEASE_SECONDS)
     except ValueError:
@@ -230,7 +255,7 @@ def _read(descriptor: int) -> dict[str, Any]:
 
 
 def _write(descriptor: int, values: dict[str, Any]) -> None:
-    data = json.dumps(values).encode()
+    data = json.dumps(with_version(values, VERSION)).encode()
     write_whole(descriptor, data, 0)
     os.ftruncate(descriptor, len(data))
     os.fsync(descriptor)

@@ -26,7 +26,8 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── NotConfirmed    CONFIRM
     │   ├── CannotAdopt     ADOPT
     │   ├── CannotRecord    NORECORD
-    │   └── Untrusted       TRUST
+    │   ├── Untrusted       TRUST
+    │   └── NewerVersion    NEWER
     ├── NotFound            exit 4   there is no such thing
     │   ├── NoSuchVolume    NOVOLUME
     │   ├── NoSuchLeg       NOLEG
@@ -94,6 +95,7 @@ from holdfast.errors.refusals import (
     InvalidSize,
     InvalidUrl,
     LastLeg,
+    NewerVersion,
     NotConfirmed,
     OwnLeg,
     StaleLeg,
@@ -146,6 +148,7 @@ __all__ = [
     "MissingFuse",
     "MissingRights",
     "MissingTool",
+    "NewerVersion",
     "NoSource",
     "NoSuchContainer",
     "NoSuchLeg",

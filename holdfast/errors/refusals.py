@@ -140,3 +140,10 @@ class Untrusted(Refused):
     lies in Holdfast's own places decides what root deletes and mounts."""
 
     code = "TRUST"
+
+
+class NewerVersion(Refused):
+    """What is on disk was written by a newer version of Holdfast, in a form that this version does
+    not know. It is left as it is. Use that version."""
+
+    code = "NEWER"

@@ -46,6 +46,11 @@ class NewerFormat(OSError):
         )
 
 
+FIRST_VERSION = 1
+"""Of a form whose records have no number as long as it is this one: version 0.1.0 of Holdfast
+refuses keys that it does not know, and may still be running when a newer one writes."""
+
+
 @dataclass(frozen=True)
 class Bounds:
     """Bounds of a whole number, where the usual ones do not fit: Annotated[int, Bounds(…)]."""
@@ -108,6 +113,25 @@ def read_object(text: bytes | str, most_bytes: int = MOST_BYTES) -> dict[str, An
     if not isinstance(value, dict):
         raise ValueError(f"{_called(value)} where an object must be")
     return value
+
+
+def with_version(values: dict[str, Any], version: int) -> dict[str, Any]:
+    """What is written down of these values in the form of that version; see FIRST_VERSION."""
+    return values if version == FIRST_VERSION else {"version": version, **values}
+
+
+def without_version(values: object, what: str, known: int) -> tuple[object, int]:
+    """The values of such a record without its version, and the version.
+
+    `what` names the record, `known` is the newest version that the caller can read. Raises
+    NewerFormat, ValueError.
+    """
+    if not isinstance(values, Mapping) or "version" not in values:
+        return values, FIRST_VERSION
+    version = whole(values["version"], "version", FIRST_VERSION)
+    if version > known:
+        raise NewerFormat(what, version, known)
+    return {name: value for name, value in values.items() if name != "version"}, version
 
 
 def typed(kind: type[T], values: object) -> T:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from holdfast.containers import parse_container_url
 from holdfast.errors import InvalidName, InvalidSize, InvalidUrl
+from holdfast.model.bounded import FIRST_VERSION, NewerFormat, with_version, without_version
 from holdfast.model.container import ContainerUrl
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.receipt import Receipt, ReceiptStep, receipt_from_json
@@ -128,3 +129,22 @@ def test_a_finding_becomes_plain_json() -> None:
 def test_the_url_of_any_kind_of_container_can_be_written(url: ContainerUrl, text: str) -> None:
     """Also of one that has a place for a host and names none."""
     assert str(url) == text
+
+
+@pytest.mark.parametrize("version", [FIRST_VERSION, 2, 7])
+def test_a_version_comes_back_and_the_first_one_is_not_written(version: int) -> None:
+    values = {"name": "shop"}
+    written = with_version(values, version)
+    assert ("version" in written) is (version != FIRST_VERSION)
+    assert without_version(written, "it", 7) == (values, version)
+
+
+def test_a_newer_version_is_not_a_damaged_record() -> None:
+    with pytest.raises(NewerFormat, match="it is of a newer version"):
+        without_version({"version": 3}, "it", 2)
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "1", 1.0, None])
+def test_what_is_no_version_is_refused(version: object) -> None:
+    with pytest.raises(ValueError, match="version"):
+        without_version({"version": version}, "it", 2)

@@ -26,7 +26,15 @@ from holdfast.applications.freezers.record import FreezeRecord, RecordFile
 from holdfast.applications.freezers.servers import Protection
 from holdfast.applications.freezers.undo import finish
 from holdfast.error_codes import by_code
-from holdfast.errors import AlreadyFrozen, CannotFreeze, DeadlinePassed, HoldfastError, NotFrozen
+from holdfast.errors import (
+    AlreadyFrozen,
+    CannotFreeze,
+    DeadlinePassed,
+    HoldfastError,
+    NewerVersion,
+    NotFrozen,
+)
+from holdfast.model.bounded import NewerFormat
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import Left
@@ -352,6 +360,11 @@ def _wait_for_end(record: FreezeRecord) -> None:
 def _load(file: RecordFile) -> FreezeRecord | None:
     try:
         return file.load()
+    except NewerFormat as error:
+        raise NewerVersion(
+            str(error.strerror),
+            f"Use that version: holdfast thaw {file.volume}. Its watchdog thaws at the deadline.",
+        ) from error
     except ValueError as error:
         raise CannotFreeze(
             f"the record of a freeze cannot be read: {error}",

@@ -3,7 +3,8 @@
 One JSON file per volume in the run directory, replaced atomically and synced; and beside it a lock
 file. Invariant: whoever holds the lock is the only one who freezes or thaws for that volume; a
 watchdog and its guard share it, so it is free exactly when both are gone. After a boot nobody is
-frozen any more and the record is void. Must never lie on the volume itself.
+frozen any more and the record is void. Must never lie on the volume itself. Its form has a version,
+which is written from the second one on (FIRST_VERSION).
 """
 
 from __future__ import annotations
@@ -17,10 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.freezers.protocol import Occasion, State
-from holdfast.model.bounded import read_json, typed
+from holdfast.model.bounded import (
+    FIRST_VERSION,
+    read_json,
+    typed,
+    with_version,
+    without_version,
+)
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.boot import boot_id
 from holdfast.system.files.durable import replace_durably
+
+VERSION = FIRST_VERSION
+"""Of the record's form: the fields below, and those of MountPoint."""
 
 
 @dataclass
@@ -99,9 +109,11 @@ class RecordFile:
         """Written by whoever mounts the volume anew meanwhile."""
 
     def load(self) -> FreezeRecord | None:
-        """The record, or None when nothing is frozen. Raises ValueError when it is garbled."""
+        """The record, or None when nothing is frozen. Raises ValueError when it is garbled, and
+        NewerFormat."""
         try:
-            return typed(FreezeRecord, read_json(self.path.read_bytes()))
+            values, _ = without_version(read_json(self.path.read_bytes()), str(self.path), VERSION)
+            return typed(FreezeRecord, values)
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -109,7 +121,7 @@ class RecordFile:
 
     def save(self, record: FreezeRecord) -> None:
         """Replace the record; durable on return. Raises OSError."""
-        replace_durably(self.path, json.dumps(asdict(record)))
+        replace_durably(self.path, json.dumps(with_version(asdict(record), VERSION)))
 
     def remove(self) -> None:
         """Forget the freeze: everyone is thawed. Idempotent."""

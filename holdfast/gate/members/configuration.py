@@ -5,6 +5,9 @@ by `provision` before the gate starts for the first time. Lives in the volume's 
 storage that is not managed. Replaced atomically and durably, so it is never half written. While the
 gate runs, a second copy lies in its run directory, in memory: a worker that takes over goes on with
 that when the state directory's disk is full, fails, or has a damaged file.
+
+Its form has a version, which is written from the second one on (FIRST_VERSION). One of a newer
+version is never taken for a damaged one: nobody writes over it.
 """
 
 from __future__ import annotations
@@ -15,8 +18,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
-from holdfast.model.bounded import read_json, seconds, typed, whole
+from holdfast.errors import HoldfastError, NewerVersion, NoSuchVolume, StorageFailed
+from holdfast.model.bounded import (
+    FIRST_VERSION,
+    NewerFormat,
+    read_json,
+    seconds,
+    typed,
+    whole,
+    with_version,
+    without_version,
+)
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,
@@ -28,6 +40,9 @@ from holdfast.model.volume import (
 from holdfast.system.files.durable import replace_durably
 
 FILE_NAME = "gate.json"
+
+VERSION = FIRST_VERSION
+"""Of its form: the fields below."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +115,11 @@ class GateConfiguration:
 
 
 def load_configuration(state_directory: Path) -> GateConfiguration:
-    """Read gate.json. Raises NoSuchVolume when there is none, StorageFailed when unreadable."""
+    """Read gate.json. Raises NoSuchVolume when there is none, StorageFailed when it is unreadable,
+    NewerVersion."""
     path = state_directory / FILE_NAME
     try:
-        return configuration_from(read_json(path.read_bytes()))
+        return configuration_from(read_json(path.read_bytes()), str(path))
     except FileNotFoundError as error:
         raise NoSuchVolume(
             f"there is no gate at {state_directory}",
@@ -112,13 +128,20 @@ def load_configuration(state_directory: Path) -> GateConfiguration:
     except (OSError, ValueError) as error:
         raise StorageFailed(
             f"{path} cannot be read: {error}",
-            "If a newer version of Holdfast wrote it, use that one. Otherwise move it away:"
+            "If another version of Holdfast wrote it, use that one. Otherwise move it away:"
             " holdfast volume attach NAME --leg URL rebuilds it from a superblock.",
         ) from error
 
 
-def configuration_from(values: object) -> GateConfiguration:
-    """What gate.json, or a running gate, says; every number within bounds. Raises ValueError."""
+def configuration_from(values: object, whose: str) -> GateConfiguration:
+    """What gate.json, or a running gate, says; every number within bounds. `whose` names that one.
+
+    Raises NewerVersion, ValueError.
+    """
+    try:
+        values, _ = without_version(values, whose, VERSION)
+    except NewerFormat as error:
+        raise NewerVersion(str(error.strerror), "Use that version: nothing was changed.") from error
     found = typed(GateConfiguration, values)
     whole(found.size_bytes, "size_bytes", 1, MAXIMUM_VOLUME_BYTES)
     for number in (found.epoch, found.recorded_position, found.clean_epoch, found.last_number):
@@ -135,7 +158,12 @@ def save_configuration(state_directory: Path, configuration: GateConfiguration) 
 
 def text_of(configuration: GateConfiguration) -> str:
     """What is written down of it."""
-    return json.dumps(asdict(configuration), indent=1)
+    return json.dumps(as_json(configuration), indent=1)
+
+
+def as_json(configuration: GateConfiguration) -> dict[str, Any]:
+    """Plain values, which `configuration_from` reads. Pure."""
+    return with_version(asdict(configuration), VERSION)
 
 
 def load_running(
@@ -144,7 +172,8 @@ def load_running(
     """What a worker goes on with, and whether that is the copy, which is written first.
 
     `least_epoch`: that gate.json is known to have; an older copy could not be replaced. Where there
-    is none, waits for the state directory, and raises as `load_configuration` does.
+    is none, waits for the state directory, and raises as `load_configuration` does. A copy of a
+    newer version is what the gate goes on with: NewerVersion, and the file is not looked at.
     """
     try:
         copy = load_configuration(run_directory)

@@ -39,9 +39,10 @@ class GateClient:
         return self._call("show")
 
     def describe(self) -> GateConfiguration:
-        """What the gate has in place of gate.json. Raises StorageFailed on another version's."""
+        """What the gate has in place of gate.json. Raises NewerVersion, and StorageFailed where it
+        cannot be understood."""
         try:
-            return configuration_from(self._call("describe"))
+            return configuration_from(self._call("describe"), f"the gate at {self._path.parent}")
         except ValueError as error:
             raise StorageFailed(
                 f"the gate at {self._path.parent} is of another version of Holdfast: {error}",

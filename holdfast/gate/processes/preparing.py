@@ -116,7 +116,7 @@ def rehearse() -> None:
     """What a process does once for each kind of record, and its children need not do again."""
     legs = (LegEntry(1, "", ""),)
     configuration = configuration_from(
-        read_json(text_of(GateConfiguration("", "", 1, 1, legs, descriptor={"": 0})))
+        read_json(text_of(GateConfiguration("", "", 1, 1, legs, descriptor={"": 0}))), "a rehearsal"
     )
     decode(encode(superblock_of(configuration, "", settled_in(configuration))))
 

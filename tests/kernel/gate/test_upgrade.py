@@ -16,6 +16,12 @@ import pytest
 
 import holdfast
 from holdfast.config import Settings
+from holdfast.gate.members.configuration import (
+    GateConfiguration,
+    LegEntry,
+    load_configuration,
+    save_configuration,
+)
 from holdfast.gate.members.superblock import Member, Settled, Superblock, encode
 from holdfast.gate.outside.renewing import renew
 from holdfast.model.version import VERSION
@@ -131,3 +137,26 @@ def test_the_version_before_reads_superblocks_of_this_one(raised_from: Settled |
         capture_output=True,
     )
     assert said.stdout == b"4 9 leg-1\n"
+
+
+OF_CONFIGURATIONS = (
+    "import sys; from pathlib import Path; from holdfast.gate import configuration as known;"
+    "folder = Path(sys.argv[1]); found = known.load_configuration(folder);"
+    "print(found.epoch, found.legs[0].url); known.save_configuration(folder, found)"
+)
+
+
+@pytest.mark.usefixtures("install")
+def test_both_read_gate_json_of_each_other(ram_directory: Path) -> None:
+    """An old worker may come after a new one, and a new one after that."""
+    written = GateConfiguration(
+        "shop", "v", 64 << 20, 4, (LegEntry(1, "leg-1", "file:/1.img"),), ("file:/2.img",)
+    )
+    save_configuration(ram_directory, written)
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", OF_CONFIGURATIONS, ram_directory],
+        check=True,
+        capture_output=True,
+    )
+    assert said.stdout == b"4 file:/1.img\n"
+    assert load_configuration(ram_directory) == written

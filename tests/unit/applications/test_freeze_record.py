@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.applications.freezers.record import Batch, FreezeRecord, RecordFile
+from holdfast.applications.freezers.freezing import end, frozen, recover_freezes
+from holdfast.applications.freezers.record import VERSION, Batch, FreezeRecord, RecordFile
 from holdfast.applications.freezers.undo import finish, processes_of
+from holdfast.config import Settings
+from holdfast.errors import NewerVersion
 from holdfast.model.receipt import receipt_from_json
 
 
@@ -56,6 +59,30 @@ def test_garbled(tmp_path: Path, text: str) -> None:
     file.path.write_text(text)
     with pytest.raises(ValueError, match=r"."):
         file.load()
+
+
+def test_the_first_version_is_not_written_and_may_be(tmp_path: Path) -> None:
+    """Older programs, which may be running, refuse a key that they do not know."""
+    file, wanted = file_in(tmp_path), record(tmp_path)
+    file.save(wanted)
+    values = json.loads(file.path.read_text())
+    assert "version" not in values
+    file.path.write_text(json.dumps({"version": VERSION, **values}))
+    assert file.load() == wanted
+
+
+def test_a_newer_version_is_refused_and_stays(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    settings.run_directory.mkdir()
+    file = file_in(settings.run_directory)
+    file.path.write_text(json.dumps({"version": VERSION + 1, "colour": "red"}))
+    for ask in (frozen, end):
+        with pytest.raises(NewerVersion, match="newer version") as refused:
+            ask(settings.run_directory, "shop")
+        assert refused.value.mend
+    (told,) = recover_freezes(settings)
+    assert "newer version" in told
+    assert file.path.exists()
 
 
 def test_one_holder(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.coordination.update_lock import SUFFIX, UpdateLock
-from holdfast.errors import ContainerFailed, InUse, Untrusted
+from holdfast.coordination.update_lock import SUFFIX, VERSION, UpdateLock
+from holdfast.errors import ContainerFailed, InUse, NewerVersion, Untrusted
 
 
 @pytest.fixture
@@ -102,6 +102,33 @@ def test_a_torn_file_is_nobodys(image: Path) -> None:
     held = lock(image)
     held.take(0.0)
     held.give_back()
+
+
+def test_the_first_version_is_not_written_and_may_be(image: Path) -> None:
+    path = Path(f"{image}{SUFFIX}")
+    path.write_text(json.dumps({"version": VERSION, "token": 7, "owner": "", "colour": "red"}))
+    path.chmod(0o600)
+    held = lock(image)
+    held.take(0.0)
+    assert held.token == 8
+    assert "version" not in written(image)
+    held.give_back()
+    assert "version" not in written(image)
+
+
+@pytest.mark.parametrize("owner", ["", "r1", "other"])
+def test_what_a_newer_version_wrote_is_not_touched(image: Path, owner: str) -> None:
+    """Also when it was given back: what that means only the newer version knows."""
+    path = Path(f"{image}{SUFFIX}")
+    path.write_text(json.dumps({"version": VERSION + 1, "token": 7, "owner": owner}))
+    path.chmod(0o600)
+    before = path.read_bytes()
+    with pytest.raises(NewerVersion, match="newer version") as refused:
+        lock(image).take(0.0)
+    assert str(path) in refused.value.message
+    assert refused.value.mend
+    lock(image).give_back()
+    assert path.read_bytes() == before
 
 
 def test_giving_back_what_is_not_ours_does_nothing(image: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from time import monotonic_ns, time
 from typing import Any
 
 from holdfast.gate.data.compiled import COMPILED
 from holdfast.gate.data.mirror import Mirror
-from holdfast.gate.members.configuration import LegEntry
+from holdfast.gate.members.configuration import LegEntry, as_json
 from holdfast.gate.repair.resync import Resync
 from holdfast.gate.runtime.shared_page import KEEPER_PID, announced_standby, count
 from holdfast.model.version import VERSION
@@ -88,7 +87,7 @@ class GateView:
 
     def configuration(self) -> dict[str, Any]:
         """What gate.json says."""
-        return asdict(self._roster.configuration)
+        return as_json(self._roster.configuration)
 
     def leg(self, entry: LegEntry) -> dict[str, Any]:
         """A member, in use or not."""
