@@ -14,6 +14,7 @@ from collections.abc import Collection
 from holdfast.gate.data.bad_places import BadPlaces
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.superblock import PAGE_BYTES, bitmap_offset
@@ -134,14 +135,10 @@ class BitmapOnLegs:
                 if not self._go_without_bits(hand, leg, error, pages):
                     self._roster.fail(leg, f"bitmap: {error.strerror}")
                 continue
-            try:
-                if flush:
+            hand.leave()
+            if flush:
+                with inside_leg(self._roster, hand, leg, "bitmap"):
                     leg.flush()
-            except OSError as error:
-                self._roster.fail(leg, f"bitmap: {error.strerror}")  # see Mirror.flush_all
-                hand.leave()
-            else:
-                hand.leave()
 
     def _go_without_bits(self, hand: Hand, leg: Leg, error: OSError, pages: set[int]) -> bool:
         """Whether the last leg may go on although it cannot keep its bitmap, at a bad place.

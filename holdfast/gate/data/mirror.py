@@ -32,6 +32,7 @@ from holdfast.gate.data.write_log.unflushed import JOURNAL
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.epoch_memory import STATE, EpochMemory
+from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.leg import NO_SPACE, Leg, zero_all
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.settling import Settling
@@ -275,12 +276,7 @@ class Mirror:
         self.journalling.flushed(hand, self.flush_all(hand), since_ns)
 
     def flush_all(self, hand: Hand) -> int:
-        """Flush everything; the journal position up to which the legs are durable now.
-
-        Of several that flush one file the kernel tells one of an error in writing back, and the
-        others that all is well. So whoever hears of one has the leg failed before leaving it, and
-        others are believed once everybody who was inside with them has left.
-        """
+        """Flush everything; the journal position up to which the legs are durable now."""
         roster = self.roster
         since_ns = monotonic_ns()
         while True:
@@ -290,15 +286,10 @@ class Mirror:
             flushed = []
             owed = self.repaying.secure(hand, since_ns)
             for leg in roster.readers:
-                hand.enter(leg.number)
-                try:
+                with inside_leg(roster, hand, leg, "flush"):
                     leg.flush()
-                except OSError as error:
-                    roster.fail(leg, f"flush: {error.strerror}")
-                    hand.leave()
-                else:
-                    hand.leave()
-                    self._wait_for_others(hand, leg)
+                self._wait_for_others(hand, leg)
+                if roster.present.get(leg.number) is leg:
                     flushed.append(leg)
             if roster.unsettled and not self.reflexes.settle(hand):
                 flushed.clear()

@@ -15,6 +15,7 @@ from dataclasses import replace
 from holdfast.errors import StorageFailed, Superseded
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.gate.members.epoch_memory import EpochMemory
+from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.next_configuration import settled_in, superblock_of, with_ends
 from holdfast.gate.members.roster import Roster
@@ -154,12 +155,8 @@ class Settling:
         for leg in sorted(
             legs, key=lambda leg: (leg.state is not LegState.IN_SYNC, leg.number not in before)
         ):
-            hand.enter(leg.number)
-            try:
+            with inside_leg(self._roster, hand, leg, "superblock"):
                 leg.write_superblock(superblock)
-            except OSError as error:
-                self._roster.fail(leg, f"superblock: {error.strerror}")  # see Mirror.flush_all
-                hand.leave()
+            if self._roster.present.get(leg.number) is not leg:
                 return False
-            hand.leave()
         return True

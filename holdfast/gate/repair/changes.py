@@ -28,6 +28,7 @@ from holdfast.errors import (
 from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.members.configuration import LegEntry
+from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.leg import Leg, open_leg
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.repair.drill import FAULTS, DrilledDevice
@@ -344,25 +345,13 @@ class Changes:
                 roster.resize(size_bytes)
             mirror.settling.settle_or_raise(hand)
         for leg in roster.writers:
-            with hand.inside(leg.number):
-                try:
-                    leg.clear_old_tail(old_ends[leg.number], old_size)
-                except OSError as error:
-                    self.roster.fail(leg, f"resize: {error.strerror}")
+            with inside_leg(roster, hand, leg, "resize"):
+                leg.clear_old_tail(old_ends[leg.number], old_size)
 
     def _move_tail(self, hand: Hand, leg: Leg, size_bytes: int, bitmap: Bitmap) -> None:
         """One leg's; it fails when it cannot be written. The caller holds the bitmap's lock."""
-        hand.enter(leg.number)
-        try:
+        with inside_leg(self.roster, hand, leg, "resize"):
             leg.resize(size_bytes)
             for page in bitmap.pages():
                 leg.write_bitmap(bitmap.page(page), page)
             leg.flush()
-        except OSError as error:
-            self.roster.fail(leg, f"resize: {error.strerror}")  # see Mirror.flush_all
-            hand.leave()
-        except BaseException:
-            hand.leave()
-            raise
-        else:
-            hand.leave()

@@ -15,6 +15,7 @@ from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.owing.repaying import remembered_since
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.write_log import WriteLog
+from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.opening import FIRST, Opened, Predecessor, open_members
 from holdfast.gate.repair.recovery import Recovery
@@ -86,11 +87,8 @@ def _begin_log_anew(recovery: Recovery, hand: Hand, above: int) -> None:
     """The log of the predecessor is gone, and what it had that no leg has flushed: flush it now."""
     mirror = recovery.mirror
     for leg in recovery.roster.readers:
-        with hand.inside(leg.number):
-            try:
-                leg.flush()
-            except OSError as error:
-                recovery.roster.fail(leg, f"takeover: flush: {error.strerror}")
+        with inside_leg(recovery.roster, hand, leg, "takeover: flush"):
+            leg.flush()
     mirror.journalling.begin_at_takeover(hand, above)
     if mirror.owed:
         mirror.repaying.carry(hand)
