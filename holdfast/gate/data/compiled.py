@@ -6,6 +6,7 @@ is 0, everything is done in Python, which is the reference.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import threading
@@ -14,6 +15,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
+from holdfast.containers.device import TRUNCATED
 from holdfast.gate.log import ring_layout
 from holdfast.gate.log.ring_layout import PlainReserver, Reserver
 from holdfast.gate.runtime import shared_page
@@ -128,6 +130,17 @@ FENCE: Callable[[], None] = COMPILED.fence if COMPILED else lambda: None
 
 TAKE: Take = COMPILED.take if COMPILED else plain_take
 """See claims.Take."""
+
+
+def error_of(code: int) -> OSError:
+    """What a leg has said to compiled code, as its device would raise it.
+
+    `code`: a number of errno, or TRUNCATED of compiled code.
+    """
+    assert COMPILED is not None
+    if code == COMPILED.TRUNCATED:
+        return OSError(errno.EIO, TRUNCATED)
+    return OSError(code, os.strerror(code))
 
 
 def held_ranges() -> Held:

@@ -13,11 +13,10 @@ import struct
 from typing import NamedTuple
 
 from holdfast.containers.device import DescriptorDevice
-from holdfast.gate.data.compiled import COMPILED, reserver
-from holdfast.gate.data.intent import REGION_SHIFT
+from holdfast.gate.data.compiled import COMPILED, error_of, reserver
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.partners import Partners, Pool
-from holdfast.gate.data.refused import error_of
+from holdfast.gate.data.write_intent.bitmap import REGION_SHIFT
 from holdfast.gate.log.ring import Ring
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import GivenUp, Hand

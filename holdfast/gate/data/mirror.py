@@ -15,10 +15,7 @@ from time import monotonic_ns
 from holdfast.coordination import COORDINATOR, Coordinator
 from holdfast.gate.data.alarms import Alarms
 from holdfast.gate.data.bad_places import BadPlaceError, BadPlaces
-from holdfast.gate.data.bitmap_on_legs import BitmapOnLegs
-from holdfast.gate.data.equalising import Equalising
 from holdfast.gate.data.hold import Hold
-from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.journalling import Journalling
 from holdfast.gate.data.owing.owed import Owed
 from holdfast.gate.data.owing.owed_file import OwedFile
@@ -27,6 +24,9 @@ from holdfast.gate.data.ranges import Ranges
 from holdfast.gate.data.reading import Reading
 from holdfast.gate.data.reflexes import Reflexes
 from holdfast.gate.data.room import Room, Waiting
+from holdfast.gate.data.write_intent.bitmap import Bitmap
+from holdfast.gate.data.write_intent.bitmap_on_legs import BitmapOnLegs
+from holdfast.gate.data.write_intent.equalising import Equalising
 from holdfast.gate.data.write_log import WriteLog
 from holdfast.gate.data.write_log.unflushed import JOURNAL
 from holdfast.gate.log.segment import Kind

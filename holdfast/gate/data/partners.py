@@ -16,9 +16,8 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
 
-from holdfast.gate.data.compiled import COMPILED
+from holdfast.gate.data.compiled import COMPILED, error_of
 from holdfast.gate.data.mirror import Mirror
-from holdfast.gate.data.refused import error_of
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import BUSY_SINCE, HELPS, SLOTS

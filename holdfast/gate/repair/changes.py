@@ -25,8 +25,8 @@ from holdfast.errors import (
     StaleLeg,
     StorageFailed,
 )
-from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.mirror import Mirror
+from holdfast.gate.data.write_intent.bitmap import Bitmap
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.leg import Leg, open_leg

@@ -18,9 +18,9 @@ from holdfast.errors import (
     Superseded,
 )
 from holdfast.gate.data.hold import HoldExpired
-from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.owing.owed import Owed
 from holdfast.gate.data.task import LegTask
+from holdfast.gate.data.write_intent.bitmap import Bitmap
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.membership import (

@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Mapping
 from time import monotonic, monotonic_ns
 
 from holdfast.gate.data.bad_places import STRATEGY, BadPlaceError
-from holdfast.gate.data.bitmap_on_legs import BitmapOnLegs
 from holdfast.gate.data.hold import Hold
 from holdfast.gate.data.owing.owed import Owed, store_around
 from holdfast.gate.data.owing.owed_file import OwedFile
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.write_intent.bitmap_on_legs import BitmapOnLegs
 from holdfast.gate.data.write_log import WriteLog
 from holdfast.gate.log.segment import Kind, Record
 from holdfast.gate.members.leg import Leg

@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from holdfast.gate.data.intent import REGION_SHIFT
 from holdfast.gate.data.task import LegTask
+from holdfast.gate.data.write_intent.bitmap import REGION_SHIFT
 from holdfast.gate.members.superblock import REGION_BYTES
 from holdfast.gate.runtime.claims import Hand
 from tests.plugs.gate import BLOCK, MemoryGate, written_gate

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.gate.data.intent import REGIONS_PER_PAGE, Bitmap
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.write_intent.bitmap import REGIONS_PER_PAGE, Bitmap
 from holdfast.gate.members.superblock import REGION_BYTES
 from holdfast.gate.runtime.claims import Hands
 from holdfast.gate.runtime.shared_page import SIZE_BYTES

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.task import LegTask
+from holdfast.gate.data.write_intent.bitmap import Bitmap
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode
 from tests.unit.gate.blocks import block_of, on_leg, read, states, write

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Collection
 
 from holdfast.gate.data.bad_places import BadPlaces
-from holdfast.gate.data.intent import Bitmap
 from holdfast.gate.data.ranges import Ranges
+from holdfast.gate.data.write_intent.bitmap import Bitmap
 from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
