@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.scenarios.moving import move_under_load, run, stopped_copy
+from tests.scenarios.moved.moving import move_under_load, run, stopped_copy
 from tests.waiting import wait_until
 
 SOURCES = 40

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.moving import SHORT_WITH_COMMANDS, Mover, migration, move_under_load
+from tests.scenarios.moved.moving import SHORT_WITH_COMMANDS, Mover, migration, move_under_load
 from tests.scenarios.postgresql import Cluster, Load
 from tests.waiting import wait_until
 

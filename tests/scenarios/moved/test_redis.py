@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.moving import move_under_load, run, started, stopped_copy
+from tests.scenarios.moved.moving import move_under_load, run, started, stopped_copy
 from tests.waiting import wait_until
 
 ANSWER_SECONDS = 60.0

@@ -8,7 +8,7 @@ import select
 import time
 from pathlib import Path
 
-from tests.scenarios.moving import move_in_turn, started, stopped_copy
+from tests.scenarios.moved.moving import move_in_turn, started, stopped_copy
 
 _ANSWER_SECONDS = 20.0
 _DONE = re.compile(r"<(\d+)>")

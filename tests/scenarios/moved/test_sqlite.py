@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from tests.scenarios.moving import SHORT_WITH_COMMANDS, migration, move_in_turn, started
+from tests.scenarios.moved.moving import SHORT_WITH_COMMANDS, migration, move_in_turn, started
 from tests.waiting import wait_until
 
 PROCESSES = 4

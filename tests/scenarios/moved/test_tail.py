@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.scenarios.moving import move_in_turn, started, stopped_copy
+from tests.scenarios.moved.moving import move_in_turn, started, stopped_copy
 from tests.waiting import wait_until
 
 WRITER = """

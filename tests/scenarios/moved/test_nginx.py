@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.moving import (
+from tests.scenarios.moved.moving import (
     SEQUENCE_FROM_BTRFS,
     SHORT_WITH_COMMANDS,
     migration,

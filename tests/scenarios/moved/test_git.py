@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from tests.scenarios.moving import move_under_load, run, stopped_copy
+from tests.scenarios.moved.moving import move_under_load, run, stopped_copy
 from tests.waiting import wait_until
 
 FILES = 1500

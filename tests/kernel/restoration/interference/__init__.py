@@ -1,0 +1,1 @@
+"""Somebody else mounts, dismounts, deletes or commands something while storage is replaced."""

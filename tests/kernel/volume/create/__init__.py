@@ -1,0 +1,1 @@
+"""Creating a volume: whole, refused, or without a trace."""

@@ -1,0 +1,1 @@
+"""Applications at work on a volume that is moved below them."""
