@@ -1,7 +1,7 @@
 """Who keeps a file system from being dismounted, in words for people.
 
-Reads /proc and /sys only; blocks for a few seconds at most, when processes hang. Must never change
-anything.
+Reads /proc, /sys and tracefs only; blocks for a few seconds at most, when processes hang. Must
+never change anything.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
 from holdfast.mountpoints.overlays import overlays_on, overlays_without_names
 from holdfast.system.mounts.mount_table import is_under
+from holdfast.system.mounts.uprobes import Uprobe, perf_events, uprobes
 from holdfast.system.mounts.users import descriptors_on_their_way, users_of_device
 from holdfast.system.storage.loop import loop_devices
 
@@ -25,6 +26,11 @@ def users_in_words(points: Sequence[MountPoint]) -> str:
     words += [f"something is mounted at {each.path}" for each in nested_mounts(points)]
     words += namespaces_in_words(points)
     words += [
+        f"the uprobe {_named(each)}"
+        for each in uprobes()
+        if any(is_under(each.path, point.path) for point in points)
+    ]
+    words += [
         f"{loop.device} is attached to {loop.backing_file}"
         for loop in loop_devices()
         if any(is_under(loop.backing_file, point.path) for point in points)
@@ -34,16 +40,20 @@ def users_in_words(points: Sequence[MountPoint]) -> str:
 
 def _nobody() -> str:
     """What to say where no table names anybody."""
-    on_their_way = [str(each) for each in descriptors_on_their_way()]
-    if not on_their_way:
+    perhaps = {
+        "descriptors that nobody has received yet, in sockets of": descriptors_on_their_way(),
+        "a uprobe among the perf events of": perf_events(),
+    }
+    words = [f"{what} {_in_short(users)}" for what, users in perhaps.items() if users]
+    if not words:
         return "the kernel names nobody"
-    more = len(on_their_way) - _SHOWN
-    on_their_way = [*on_their_way[:_SHOWN], *([f"{more} more"] if more > 0 else [])]
-    return (
-        "perhaps descriptors that nobody has received yet, in sockets of "
-        + ", ".join(on_their_way)
-        + "; else the kernel names nobody"
-    )
+    return f"perhaps {', or '.join(words)}; else the kernel names nobody"
+
+
+def _in_short(found: Sequence[object]) -> str:
+    more = len(found) - _SHOWN
+    shown = [*map(str, found[:_SHOWN]), *([f"{more} more"] if more > 0 else [])]
+    return ", ".join(shown)
 
 
 def suspects(points: Sequence[MountPoint]) -> str:
@@ -56,15 +66,23 @@ def suspects(points: Sequence[MountPoint]) -> str:
         f"the overlay at {each.path}, whose layers have no absolute path"
         for each in overlays_without_names()
     ]
-    more = len(named) - _SHOWN
-    named = [*named[:_SHOWN], *([f"{more} more of those"] if more > 0 else [])]
     words = [
-        *named,
+        *([_in_short(named)] if named else []),
         "a mount that was detached lazily",
         "a namespace without processes",
-        "a uprobe (/sys/kernel/tracing/uprobe_events)",
+        _uprobes(),
     ]
     return ", ".join(words[:-1]) + f", or {words[-1]}"
+
+
+def _uprobes() -> str:
+    """Which are set, and who may have one in his perf events."""
+    found = [*map(_named, uprobes()), *perf_events()]
+    return f"a uprobe ({_in_short(found)})" if found else "a uprobe that nobody tells of"
+
+
+def _named(uprobe: Uprobe) -> str:
+    return f"{uprobe.event} in {uprobe.path}"
 
 
 def namespaces_in_words(points: Sequence[MountPoint]) -> list[str]:

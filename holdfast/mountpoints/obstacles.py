@@ -1,6 +1,6 @@
 """Why the mounts of a file system cannot be dismounted, or not be mounted again exactly.
 
-Reads /proc only; does not block. Must never change anything.
+Reads /proc and tracefs only; does not block. Must never change anything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
 from holdfast.mountpoints.surplus.recording import about_recording
 from holdfast.mountpoints.whereabouts import in_words, umount_command
+from holdfast.system.messages.printable import printable
 from holdfast.system.mounts.mount_api import UNREPRODUCIBLE_OPTIONS
+from holdfast.system.mounts.mount_table import is_under
+from holdfast.system.mounts.uprobes import uprobes
 
 
 def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[Finding]:
@@ -33,6 +36,7 @@ def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[
         )
         for other in nested_mounts(points)
     ]
+    found += _about_uprobes(points)
     found += about_recording(points)
     owners = foreign_namespaces(points)
     found += _about_locked(points, owners)
@@ -44,6 +48,20 @@ def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[
         if point.shows_deleted:
             found.append(_about_deleted(point, is_broken=is_broken))
     return found
+
+
+def _about_uprobes(points: Sequence[MountPoint]) -> list[Finding]:
+    return [
+        Finding(
+            "uprobe",
+            Verdict.BLOCKS,
+            f"{printable(each.event)} is set in {printable(each.path)}",
+            "It keeps the file system in use, and no process can be stopped for it.",
+            each.mend,
+        )
+        for each in uprobes()
+        if any(is_under(each.path, point.path) for point in points)
+    ]
 
 
 def _about_locked(points: Sequence[MountPoint], foreign: set[int]) -> list[Finding]:
