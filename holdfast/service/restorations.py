@@ -74,15 +74,20 @@ class Restorations:
         containers and lets the old ones go (None is returned: its receipts are the gate's own).
         Raises what keeps it from being begun, with nothing touched.
         """
-        gated = self._settled(request.volume, reporter)
-        found = self.assess(request) if gated is not None else None
-        if found is not None and gated is not None and found.plan.strategy in BY_REFLEX:
-            self._replace_legs(gated, found.facts.request, reporter)
+        name, receipt = request.volume, None
+        self._settled(name, reporter)
+        with self._host.turn(name, f"assess {name}, and migrate it unless its gate can"):
+            found = self.assess(request)
+            is_for_the_gate = found.plan.strategy in BY_REFLEX
+            if not is_for_the_gate:
+                receipt = perform(self._host.settings, self._host.catalog, found, reporter)
+        if is_for_the_gate:
+            # Legs are filled without the turn, which is taken for each change of them.
+            self._replace_legs(found.facts.request, reporter)
             return None
-        receipt = self._perform(request.volume, lambda: self.assess(request), reporter)
         for url in map(str, map(parse_container_url, request.urls[1:])):
             reporter.say(f"bring {url} up to date")
-            wait_until_in_sync(lambda: self._host.show(request.volume), url, reporter.percent)
+            wait_until_in_sync(lambda: self._host.show(name), url, reporter.percent)
         return receipt
 
     def restore(self, request: RestoreRequest, reporter: Reporter = SILENT) -> Receipt | None:
@@ -218,28 +223,25 @@ class Restorations:
         with self._host.turn(name, f"a restoration of {name}"):
             return perform(self._host.settings, self._host.catalog, look(), reporter)
 
-    def _settled(self, name: str, reporter: Reporter) -> VolumeReport | None:
-        """Settle what a dead runner left. Returns the volume when gated, None when adopted."""
+    def _settled(self, name: str, reporter: Reporter) -> None:
+        """Settle what a dead runner left. Raises VolumeHeld where nothing can be begun."""
         need_root()
         if self._host.catalog.restorations.of(check_name(name)) is not None:
             with self._host.turn(name, f"settle what a dead command left of {name}"):
                 self.settle(name, reporter)
         if self._host.volume(name).is_adopted:
-            return None
-        report = self._host.show(name)
-        if report.state is VolumeState.HELD:
+            return
+        if self._host.show(name).state is VolumeState.HELD:
             raise VolumeHeld(
                 f"{name} is held: its dirty data cannot be written",
                 f"Bring a leg back or add one, or holdfast volume release {name}.",
             )
-        return report
 
-    def _replace_legs(
-        self, report: VolumeReport, request: CheckedRequest, reporter: Reporter
-    ) -> None:
+    def _replace_legs(self, request: CheckedRequest, reporter: Reporter) -> None:
         """The gate's own way: fill other legs, then let the present ones go. Spares stay, unless
         others are named."""
-        name = report.name
+        name = request.volume.name
+        report = self._host.show(name)
         first, *others = [leg for leg in report.legs if leg.state is not LegState.SPARE]
         self._legs.replace(name, first.id, request.url, percentage=reporter.percent)
         for url in request.more_urls:
