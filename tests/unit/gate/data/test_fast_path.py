@@ -14,15 +14,20 @@ from holdfast.gate.data import compiled, fast_path
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.runtime import shared_page
 from holdfast.model.receipt import Receipt
-from holdfast.model.volume import JournalMode
+from holdfast.model.volume import JournalMode, LegState
 from tests.plugs.file_gate import FileGate, file_gate
 from tests.plugs.gate import SIZE
+from tests.waiting import wait_until
 
 PAGE = 4096
 SECTOR = 512
 LONGEST = 16 * PAGE
-REQUESTS = 200_000 if os.environ.get("HOLDFAST_SOAK") else 3000
-"""Of one history, of which there are some."""
+HISTORIES = 2 * 3 * len(JournalMode)
+REQUESTS = (10**7 if os.environ.get("HOLDFAST_SOAK") else 10**5) // HISTORIES
+"""Of one history."""
+
+FAULTS_EVERY, BACK_AFTER = 1000, 200
+"""Requests from one thing that happens to storage to the next, and until a leg comes back."""
 
 REMINDED = 16
 """After so many requests it would find out that its legs are fast."""
@@ -57,9 +62,7 @@ class Step:
 def history(seed: int, legs: int) -> list[Step]:
     """Requests, most of them ordinary, and now and then something that happens to storage."""
     chance = random.Random(seed)
-    faults = ["hold"]
-    if legs > 1:
-        faults += ["truncate", "take away"]
+    faults = ["hold"] if legs == 1 else ["hold", "take away"]
     steps = []
     for number in range(REQUESTS):
         what = chance.choices(["read", "write", "flush", "zero"], [45, 45, 8, 2])[0]
@@ -67,8 +70,12 @@ def history(seed: int, legs: int) -> list[Step]:
         unit = SECTOR if length % PAGE else PAGE
         offset = chance.randrange(0, SIZE - length + 1, unit)
         steps.append(Step(what, offset, length, number % 251))
-        if number % (REQUESTS // 5) == REQUESTS // 10:
+        if number % FAULTS_EVERY == FAULTS_EVERY // 2:
             steps.append(Step(chance.choice(faults)))
+        if number % FAULTS_EVERY == FAULTS_EVERY // 2 + BACK_AFTER:
+            steps.append(Step("bring back"))
+        if number in (REQUESTS - FAULTS_EVERY // 4, REQUESTS - FAULTS_EVERY // 8):
+            steps.append(Step("truncate"))  # such a leg does not come back
     return steps
 
 
@@ -109,7 +116,12 @@ def run(gate: FileGate, steps: list[Step], *, side_by_side: bool = False) -> See
         found,
         gate.states(),
         [
-            (each.strategy, each.cause, each.requests_held, each.errors_returned)
+            (
+                each.strategy,
+                each.cause.replace(str(gate.folder), ""),
+                each.requests_held,
+                each.errors_returned,
+            )
             for each in receipts
         ],
         changed_by_replay(gate),
@@ -150,7 +162,17 @@ def _step(gate: FileGate, step: Step) -> bytes:
         os.truncate(gate.image(readers[-1].number), SIZE // 2)
     elif len(readers) > 1 and step.what == "take away":
         readers[0].device.release()
+    elif step.what == "bring back":
+        for number, state in gate.states().items():
+            if state == LegState.FAILED:
+                gate.bring_back(number)
+                wait_until(lambda: gate.states()[number] == LegState.IN_SYNC)  # noqa: B023
+        wait_until(lambda: not _is_filled(gate), "the receipt says so, too")
     return b""
+
+
+def _is_filled(gate: FileGate) -> bool:
+    return any(each.strategy == "resync" and not each.resolved_ns for each in gate.incidents.open)
 
 
 @pytest.mark.parametrize("journal", list(JournalMode))
