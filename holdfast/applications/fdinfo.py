@@ -45,7 +45,7 @@ _MARK = re.compile(
 _TARGET = re.compile(rb"^tfd:\s*(\d+) .*?\bsdev:([0-9a-f]+)", re.MULTILINE)
 _REGISTERED = re.compile(rb"^\s*\d+: (/.*)$", re.MULTILINE)
 
-Device = tuple[int, int]
+DeviceNumber = tuple[int, int]
 
 
 class Information(NamedTuple):
@@ -71,7 +71,7 @@ class InotifyWatch:
     number: int
     """Watch descriptor."""
     inode: int
-    device: Device
+    device: DeviceNumber
     mask: int
     file_handle_type: int = 0
     file_handle: bytes = b""
@@ -144,7 +144,7 @@ def parse_watches(text: bytes) -> list[InotifyWatch]:
     return watches
 
 
-def parse_marks(text: bytes) -> list[tuple[int, Device | None]]:
+def parse_marks(text: bytes) -> list[tuple[int, DeviceNumber | None]]:
     """The marks of a fanotify instance: number of a mount or 0, device of a file system or None."""
     return [
         (
@@ -155,7 +155,7 @@ def parse_marks(text: bytes) -> list[tuple[int, Device | None]]:
     ]
 
 
-def parse_targets(text: bytes) -> list[tuple[int, Device]]:
+def parse_targets(text: bytes) -> list[tuple[int, DeviceNumber]]:
     """What an epoll instance waits for: number of the descriptor, device of its file."""
     return [(int(match[1]), _device(match[2])) for match in _TARGET.finditer(text)]
 
@@ -170,6 +170,6 @@ def parse_registered_files(text: bytes) -> list[str] | None:
     return [unescaped(match[1]) for match in _REGISTERED.finditer(part)]
 
 
-def _device(text: bytes) -> Device:
+def _device(text: bytes) -> DeviceNumber:
     number = int(text, 16)
     return number >> _MINOR_BITS, number & ((1 << _MINOR_BITS) - 1)

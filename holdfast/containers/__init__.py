@@ -6,8 +6,8 @@ need to know is a trait (`Container.traits`), or a question to the container.
 
 from __future__ import annotations
 
+from holdfast.containers.back_end import BackEnd, DescriptorBackEnd
 from holdfast.containers.block import BlockContainer
-from holdfast.containers.device import DescriptorDevice, Device
 from holdfast.containers.file import FileContainer
 from holdfast.containers.protocol import Container, Place, SharedRoom, Traits
 from holdfast.errors import InvalidUrl
@@ -15,9 +15,9 @@ from holdfast.model.container import ContainerUrl
 
 __all__ = [
     "CONTAINERS",
+    "BackEnd",
     "Container",
-    "DescriptorDevice",
-    "Device",
+    "DescriptorBackEnd",
     "Place",
     "SharedRoom",
     "Traits",

@@ -13,8 +13,8 @@ import os
 import stat
 from typing import ClassVar
 
+from holdfast.containers.back_end import DescriptorBackEnd, disk_back_end
 from holdfast.containers.contents import EDGE_BYTES, check_empty
-from holdfast.containers.device import DescriptorDevice, disk_device
 from holdfast.containers.local_path import LocalPath
 from holdfast.containers.protocol import Place, Traits
 from holdfast.errors import (
@@ -65,16 +65,16 @@ class BlockContainer(LocalPath):
 
     def erase(self) -> None:
         """Zero its edges, where all that tells of contents lies, and erase every signature."""
-        device = self.open()
+        back_end = self.open()
         try:
-            aligned_bytes = device.size_bytes() // 4096 * 4096
+            aligned_bytes = back_end.size_bytes() // 4096 * 4096
             edge_bytes = min(EDGE_BYTES, aligned_bytes)
             with mmap.mmap(-1, edge_bytes) as zeros, memoryview(zeros) as view:
-                device.write(view, 0)
-                device.write(view, aligned_bytes - edge_bytes)
-            device.flush()
+                back_end.write(view, 0)
+                back_end.write(view, aligned_bytes - edge_bytes)
+            back_end.flush()
         finally:
-            device.close()
+            back_end.close()
         run(["wipefs", "--all", "--quiet", str(self._path)])
 
     def create(self, size_bytes: int) -> bool:
@@ -126,7 +126,7 @@ class BlockContainer(LocalPath):
                 "Use a larger device, or enlarge this one.",
             )
 
-    def open(self, *, only_look: bool = False) -> DescriptorDevice:
+    def open(self, *, only_look: bool = False) -> DescriptorBackEnd:
         """Direct I/O, exclusive (O_EXCL) and locked (flock).
 
         Raises BlockingIOError for both ways of being taken.
@@ -144,14 +144,14 @@ class BlockContainer(LocalPath):
             if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
                 raise OSError(errno.ENOTBLK, "not a block device", self._path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return disk_device(descriptor)
+            return disk_back_end(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
 
-    def take_over(self, descriptor: int) -> DescriptorDevice:
+    def take_over(self, descriptor: int) -> DescriptorBackEnd:
         """Take over a descriptor that was opened as `open` does."""
-        return disk_device(descriptor)
+        return disk_back_end(descriptor)
 
     def grow(self, size_bytes: int) -> None:
         """Check that the device has grown to that size already; it cannot be grown from here."""

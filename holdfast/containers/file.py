@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+from holdfast.containers.back_end import DescriptorBackEnd, image_back_end
 from holdfast.containers.contents import check_empty
-from holdfast.containers.device import DescriptorDevice, image_device
 from holdfast.containers.local_path import LocalPath
 from holdfast.containers.protocol import Place, SharedRoom, Traits
 from holdfast.containers.trust import check_place, open_believed, refuse_link
@@ -120,7 +120,7 @@ class FileContainer(LocalPath):
     def check_unused(self) -> None:
         """Raise InUse when another gate, a loop device or the kernel's swap uses the image."""
         try:
-            device = self.open(only_look=True)
+            back_end = self.open(only_look=True)
         except FileNotFoundError:
             return
         except BlockingIOError:
@@ -130,7 +130,7 @@ class FileContainer(LocalPath):
             ) from None
         except OSError as error:
             raise self._failed("cannot be opened for writing", error) from error
-        device.close()
+        back_end.close()
         if os.path.realpath(self._path) in swap_paths():
             raise InUse(f"{self._path} is in use as swap", "Free it: swapoff.")
         try:
@@ -166,7 +166,7 @@ class FileContainer(LocalPath):
                 "Delete the empty image, Holdfast makes it in the right size; or enlarge it.",
             )
 
-    def open(self, *, only_look: bool = False) -> DescriptorDevice:
+    def open(self, *, only_look: bool = False) -> DescriptorBackEnd:
         """Open it under the exclusive lock; with direct I/O where the file system allows it."""
         flags = os.O_RDWR | os.O_DIRECT
         try:
@@ -178,14 +178,14 @@ class FileContainer(LocalPath):
             descriptor = open_believed(self._path, flags, in_use=True, keep_mode=only_look)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return image_device(descriptor)
+            return image_back_end(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
 
-    def take_over(self, descriptor: int) -> DescriptorDevice:
+    def take_over(self, descriptor: int) -> DescriptorBackEnd:
         """Take over a descriptor that was opened as `open` does."""
-        return image_device(descriptor)
+        return image_back_end(descriptor)
 
     def grow(self, size_bytes: int) -> None:
         """Make the image at least that large, sparse; durable when it returns."""

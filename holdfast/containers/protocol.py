@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from holdfast.containers.device import Device
+from holdfast.containers.back_end import BackEnd
 from holdfast.model.container import ContainerUrl
 
 
@@ -124,7 +124,7 @@ class Container(Protocol):
         """
         ...
 
-    def open(self, *, only_look: bool = False) -> Device:
+    def open(self, *, only_look: bool = False) -> BackEnd:
         """The container, opened for reading and writing, past any cache where it allows that.
 
         `only_look`: it belongs to no volume yet, and nothing of it is changed, not even its mode.
@@ -133,11 +133,11 @@ class Container(Protocol):
         """
         ...
 
-    def take_over(self, descriptor: int) -> Device:
+    def take_over(self, descriptor: int) -> BackEnd:
         """The container that another process had opened, lock included. Raises OSError.
 
-        `descriptor`: what that process's Device said; the new one owns it. Where this raises, it is
-        the caller's as before.
+        `descriptor`: what that process's BackEnd said; the new one owns it. Where this raises, it
+        is the caller's as before.
         """
         ...
 

@@ -77,8 +77,8 @@ def _origins(overlay: MountPoint) -> set[str]:
 def _ask(overlay: MountPoint) -> set[str]:
     place = os.open(f"/proc/{overlay.witness_pid}/root{overlay.path}", os.O_PATH | os.O_CLOEXEC)
     try:
-        device = os.fstat(place).st_dev
-        if f"{os.major(device)}:{os.minor(device)}" != overlay.device:
+        number = os.fstat(place).st_dev
+        if f"{os.major(number)}:{os.minor(number)}" != overlay.device:
             return set()  # it is covered by another mount
         return origins_of(place)
     finally:

@@ -111,11 +111,11 @@ def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
     if not container.exists():
         return
     try:
-        device = container.open()
+        back_end = container.open()
         try:
-            container_bytes = device.size_bytes()
-            found = find_superblock(device, [container_bytes]) or search_superblock(
-                device, container_bytes, _SEARCH_SECONDS
+            container_bytes = back_end.size_bytes()
+            found = find_superblock(back_end, [container_bytes]) or search_superblock(
+                back_end, container_bytes, _SEARCH_SECONDS
             )
             superblock, container_bytes = found or (None, container_bytes)
             if superblock is not None and superblock.volume_id != volume_id:
@@ -123,9 +123,9 @@ def erase_leg(url: str, volume_id: str, *, remove_image: bool) -> None:
                     f"{url} is a leg of the volume with id {superblock.volume_id}", "It was kept."
                 )
             if superblock is not None:
-                erase_superblocks(device, container_bytes)
+                erase_superblocks(back_end, container_bytes)
         finally:
-            device.close()
+            back_end.close()
     except OSError as error:
         raise ContainerFailed(
             f"{url} cannot be erased: {error.strerror}",

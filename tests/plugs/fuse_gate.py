@@ -57,7 +57,7 @@ class FuseGate(FileGate):
         retired = self.mirror.roster.retired.take()
         self.retirements += [Retirement(leg, self.mirror.hands) for leg in retired]
         for leg in retired:
-            wait_until(lambda leg=leg: points_to_nothing(leg.device.descriptor))  # type: ignore[misc]
+            wait_until(lambda leg=leg: points_to_nothing(leg.back_end.descriptor))  # type: ignore[misc]
         self.forget_retired()
         return stuck
 

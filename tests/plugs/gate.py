@@ -133,7 +133,7 @@ class MemoryGate:
         self.front.dead = True
         self.kernel.waiting.put(None)
         for leg in [*self.mirror.roster.present.values(), *self.mirror.roster.retired.take()]:
-            leg.device.release()
+            leg.back_end.release()
         self._new_worker()
         while self.kernel.waiting.qsize():
             self.kernel.waiting.get()

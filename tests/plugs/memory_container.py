@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import ClassVar
 
-from holdfast.containers import Device, Place, Traits
+from holdfast.containers import BackEnd, Place, Traits
 from holdfast.errors import HoldsData, InUse, InvalidUrl, NoSuchContainer, TooSmall
 from holdfast.model.container import ContainerUrl
 
@@ -44,8 +44,8 @@ class Medium:
 MEDIA: dict[str, Medium] = {}
 
 
-class MemoryDevice:
-    """An opened medium; see Device."""
+class MemoryBackEnd:
+    """An opened medium; see BackEnd."""
 
     descriptor = -1
 
@@ -161,16 +161,16 @@ class MemoryContainer:
             if len(content) < size_bytes:
                 raise TooSmall(f"{self.url} is too small")
 
-    def open(self, *, only_look: bool = False) -> MemoryDevice:
+    def open(self, *, only_look: bool = False) -> MemoryBackEnd:
         if not self.exists():
             raise FileNotFoundError(errno.ENOENT, "no such memory")
         medium = MEDIA[self._url.path]
         if medium.locked:
             raise BlockingIOError(errno.EAGAIN, "locked")
         medium.locked = True
-        return MemoryDevice(medium)
+        return MemoryBackEnd(medium)
 
-    def take_over(self, descriptor: int) -> Device:
+    def take_over(self, descriptor: int) -> BackEnd:
         raise OSError(errno.ENOTCONN, "it has no descriptor that anybody could take over")
 
     def grow(self, size_bytes: int) -> None:

@@ -15,7 +15,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
-from holdfast.containers.device import TRUNCATED
+from holdfast.containers.back_end import TRUNCATED
 from holdfast.gate.log import ring_layout
 from holdfast.gate.log.ring_layout import PlainReserver, Reserver
 from holdfast.gate.runtime import shared_page
@@ -133,7 +133,7 @@ TAKE: Take = COMPILED.take if COMPILED else plain_take
 
 
 def error_of(code: int) -> OSError:
-    """What a leg has said to compiled code, as its device would raise it.
+    """What a leg has said to compiled code, as its back end would raise it.
 
     `code`: a number of errno, or TRUNCATED of compiled code.
     """

@@ -12,7 +12,7 @@ import os
 import struct
 from typing import NamedTuple
 
-from holdfast.containers.device import DescriptorDevice
+from holdfast.containers.back_end import DescriptorBackEnd
 from holdfast.gate.data.compiled import COMPILED, error_of, reserver
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.partners import Partners, Pool
@@ -170,15 +170,15 @@ class FastPath:
 
 def _packed(leg: Leg, arrived_ns: int, *, reads: bool) -> bytes:
     """A leg as compiled code knows it; empty: compiled code cannot use this leg."""
-    device = leg.device
-    if type(device) is not DescriptorDevice or device.descriptor < 0:
+    back_end = leg.back_end
+    if type(back_end) is not DescriptorBackEnd or back_end.descriptor < 0:
         return b""
     return _LEG.pack(
         leg.number,
-        device.expected_bytes,
+        back_end.expected_bytes,
         arrived_ns,
-        device.descriptor,
+        back_end.descriptor,
         reads,
-        device.watch_size,
-        device.has_holes,
+        back_end.watch_size,
+        back_end.has_holes,
     )

@@ -1,9 +1,9 @@
 """One leg in use: an open container whose first bytes are the volume's data.
 
-Owns the opened device, and is ended by one owner: by whoever opened it until the roster takes it
+Owns the back end, and is ended by one owner: by whoever opened it until the roster takes it
 in, by its retirement from then on. Every call may block for ever when storage hangs, so it is made
 by a thread that has said so (see runtime.claims). Nothing is ever retried here: a failed leg is
-judged elsewhere. A leg that comes back is a new Leg with a new device.
+judged elsewhere. A leg that comes back is a new Leg with a new back end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from holdfast.containers import Device, open_container
+from holdfast.containers import BackEnd, open_container
 from holdfast.errors import ContainerFailed, TooSmall
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.superblock import (
@@ -42,14 +42,14 @@ NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 @dataclass
 class Leg:
-    """An open container and its tail. Raises OSError as the device gave it; EIO where a transfer
+    """An open container and its tail. Raises OSError as the back end gave it; EIO where a transfer
     was short."""
 
     number: int
     id: str
     url: str
     state: LegState
-    device: Device
+    back_end: BackEnd
     size_bytes: int
     """The volume's size for which its tail was laid out, at the end of `container_bytes`."""
     container_bytes: int
@@ -68,30 +68,30 @@ class Leg:
     """Into which the other slot is read then."""
 
     read: Callable[[memoryview, int], None] = field(init=False, repr=False, compare=False)
-    """Fill the view from the leg, at that offset. The device's own, for speed."""
+    """Fill the view from the leg, at that offset. The back end's own, for speed."""
     write: Callable[[memoryview, int], None] = field(init=False, repr=False, compare=False)
     """Store the view on the leg, at that offset; durable after the next flush."""
     flush: Callable[[], None] = field(init=False, repr=False, compare=False)
     """Make all that was written durable, as far as the container's own word goes."""
 
     def __post_init__(self) -> None:
-        self.device.expect(self.container_bytes)
-        self.use(self.device)
+        self.back_end.expect(self.container_bytes)
+        self.use(self.back_end)
 
-    def use(self, device: Device) -> None:
-        """Go on with that device: the same container, behind a filter."""
-        self.device = device
-        self.read, self.write, self.flush = device.read, device.write, device.flush
+    def use(self, back_end: BackEnd) -> None:
+        """Go on with that back end: the same container, behind a filter."""
+        self.back_end = back_end
+        self.read, self.write, self.flush = back_end.read, back_end.write, back_end.flush
 
     @property
     def descriptor(self) -> int:
         """By which the next worker takes the container over; -1: it opens it again."""
-        return self.device.descriptor
+        return self.back_end.descriptor
 
     @property
     def identity(self) -> int:
         """Tells this container from another one of the same name, on this host since its boot."""
-        return self.device.identity
+        return self.back_end.identity
 
     def has(self, offset: int, length: int) -> bool:
         """Whether a leg that is being filled has that range: it was copied, or never lacking, and
@@ -101,11 +101,11 @@ class Leg:
 
     def zero(self, offset: int, length: int, *, keep_allocated: bool) -> int:
         """Make the beginning of the range read as zeros; how much of it (see `zero_all`)."""
-        return self.device.zero(offset, length, keep_allocated=keep_allocated)
+        return self.back_end.zero(offset, length, keep_allocated=keep_allocated)
 
     def next_data(self, offset: int) -> int:
         """Offset of the next byte that may not be zero, `size_bytes` when there is none."""
-        return self.device.next_data(offset, self.size_bytes)
+        return self.back_end.next_data(offset, self.size_bytes)
 
     def write_bitmap(self, page: memoryview, page_number: int) -> None:
         """Replace one page of the write-intent bitmap; durable after the next flush."""
@@ -124,10 +124,10 @@ class Leg:
         Raises OSError, also when the container was truncated meanwhile.
         """
         held = self._holds_slot_beside(self.sequence + 1)
-        self.device.check_whole()
+        self.back_end.check_whole()
         self.sequence += 1
         write_superblock(
-            self.device,
+            self.back_end,
             self.container_bytes,
             replace(
                 superblock,
@@ -142,23 +142,23 @@ class Leg:
             raise OSError(errno.EIO, "the container was truncated")
 
     def _holds_slot_beside(self, sequence: int) -> bool:
-        return holds_other_slot(self.device, self.container_bytes, sequence, self._page)
+        return holds_other_slot(self.back_end, self.container_bytes, sequence, self._page)
 
     def erase(self) -> None:
         """Remove the superblocks: the container is no leg any more. Durable when it returns."""
-        self.device.check_whole()
-        erase_superblocks(self.device, self.container_bytes)
+        self.back_end.check_whole()
+        erase_superblocks(self.back_end, self.container_bytes)
 
     def resize(self, size_bytes: int) -> None:
         """Move to the end of a container that was grown before; the caller writes the new tail.
 
         The old tail is zeroed by `clear_old_tail` once the new one is durable.
         """
-        container_bytes = self.device.size_bytes()
+        container_bytes = self.back_end.size_bytes()
         if container_bytes < container_bytes_needed(size_bytes):
             raise TooSmall(f"{self.url} was not grown", "Grow the container first.")
         self.size_bytes, self.container_bytes = size_bytes, container_bytes
-        self.device.expect(container_bytes)
+        self.back_end.expect(container_bytes)
 
     def clear_old_tail(self, container_bytes: int, size_bytes: int) -> None:
         """Zero the tail of the time before a growth, which lies inside the data area now.
@@ -178,11 +178,11 @@ class Leg:
 
         A late thread gets an error or a short read. Blocks when storage hangs; idempotent.
         """
-        self.device.release()
+        self.back_end.release()
 
     def forget(self) -> None:
         """Give back what `close` kept; no thread may know this object any more. Idempotent."""
-        self.device.close()
+        self.back_end.close()
 
     def discard(self) -> None:
         """Close a leg whose only owner is the caller; one that was taken in is left to the roster.
@@ -230,19 +230,19 @@ def open_leg(
     Raises ContainerFailed when it cannot be opened or, with `whole`, is too small for the volume;
     BlockingIOError (an OSError) when another gate, or an earlier worker, still has it.
     """
-    device = _device_of(entry.url, inherited)
+    back_end = _back_end_of(entry.url, inherited)
     try:
-        device.take_requests_of(sector_bytes)
-        container_bytes = device.size_bytes()
+        back_end.take_requests_of(sector_bytes)
+        container_bytes = back_end.size_bytes()
         needed = container_bytes_needed(size_bytes)
         more_places = (*places, needed if size_bytes else 0)
         superblock, tail_end = _find_tail(
-            device, entry, container_bytes, more_places, search_seconds
+            back_end, entry, container_bytes, more_places, search_seconds
         )
         _check_size(entry.url, container_bytes, needed if whole else 0, superblock, tail_end)
     except BaseException as error:
         with suppress(OSError):
-            device.close()
+            back_end.close()
         if isinstance(error, OSError):
             raise ContainerFailed(f"{entry.url} cannot be read: {error.strerror}") from error
         raise
@@ -251,7 +251,7 @@ def open_leg(
         id=entry.id,
         url=entry.url,
         state=entry.state,
-        device=device,
+        back_end=back_end,
         size_bytes=superblock.size_bytes if superblock else size_bytes,
         container_bytes=tail_end,
         sequence=superblock.sequence if superblock else 0,
@@ -259,8 +259,8 @@ def open_leg(
     return leg, superblock
 
 
-def _device_of(url: str, inherited: int | None) -> Device:
-    """The opened or taken over device, as `open_leg` asks for it. Raises BlockingIOError,
+def _back_end_of(url: str, inherited: int | None) -> BackEnd:
+    """The opened or taken over back end, as `open_leg` asks for it. Raises BlockingIOError,
     HoldfastError."""
     try:
         return open_container(url).open() if inherited is None else _taken_over(url, inherited)
@@ -272,7 +272,7 @@ def _device_of(url: str, inherited: int | None) -> Device:
         ) from error
 
 
-def _taken_over(url: str, inherited: int) -> Device:
+def _taken_over(url: str, inherited: int) -> BackEnd:
     """Take over a descriptor; it is closed when this raises OSError, HoldfastError."""
     try:
         return open_container(url).take_over(inherited)
@@ -282,7 +282,7 @@ def _taken_over(url: str, inherited: int) -> Device:
 
 
 def _find_tail(
-    device: Device,
+    back_end: BackEnd,
     entry: LegEntry,
     container_bytes: int,
     more_places: Sequence[int],
@@ -294,9 +294,9 @@ def _find_tail(
     """
     remembered = (entry.container_bytes, *more_places)
     known = [place for place in remembered if 0 < place <= container_bytes]
-    found = find_superblock(device, [container_bytes, *known], entry.id)
+    found = find_superblock(back_end, [container_bytes, *known], entry.id)
     if found is None and search_seconds:
-        found = search_superblock(device, container_bytes, search_seconds)
+        found = search_superblock(back_end, container_bytes, search_seconds)
     place = entry.container_bytes if entry.container_bytes in known else container_bytes
     return found or (None, place)
 

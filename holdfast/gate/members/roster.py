@@ -15,7 +15,7 @@ from dataclasses import replace
 from time import monotonic_ns
 from typing import Any
 
-from holdfast.containers import Device
+from holdfast.containers import BackEnd
 from holdfast.errors import LastLeg, NoSource, Superseded
 from holdfast.gate.members import next_configuration
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry
@@ -332,12 +332,12 @@ class Roster:
             self._change(replace(self.configuration, clean_epoch=self.highest_epoch + 1))
             return self.configuration.epoch
 
-    def filter(self, number: int, wrap: Callable[[Device], Device]) -> None:
-        """Put a filter in front of the device of a present leg."""
+    def filter(self, number: int, wrap: Callable[[BackEnd], BackEnd]) -> None:
+        """Put a filter in front of the back end of a present leg."""
         with self.lock:
             if number in self.present:
                 leg = self.present[number]
-                leg.use(wrap(leg.device))
+                leg.use(wrap(leg.back_end))
                 shared_page.renew_plan(self._cells)
 
     def use_spare(self, url: str) -> None:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 from typing import Any
 
-from holdfast.containers import Device
+from holdfast.containers import BackEnd
 from holdfast.errors import InvalidUrl
 from holdfast.model.bounded import NewerFormat, read_object, typed, whole
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
@@ -231,7 +231,7 @@ def _superblock(values: dict[str, Any], sequence: int) -> Superblock:
     return found
 
 
-def read_superblock(device: Device, container_bytes: int) -> Superblock | None:
+def read_superblock(back_end: BackEnd, container_bytes: int) -> Superblock | None:
     """The valid slot with the highest (epoch, sequence), or None when there is no valid one.
 
     Blocks on the storage. Raises NewerFormat, and OSError when a slot cannot be read, unless the
@@ -245,7 +245,7 @@ def read_superblock(device: Device, container_bytes: int) -> Superblock | None:
     unreadable: list[OSError] = []
     for slot in range(SLOTS):
         try:
-            superblock = decode(_read_slot(device, container_bytes, slot))
+            superblock = decode(_read_slot(back_end, container_bytes, slot))
         except NewerFormat:
             raise
         except OSError as error:
@@ -259,7 +259,7 @@ def read_superblock(device: Device, container_bytes: int) -> Superblock | None:
 
 
 def find_superblock(
-    device: Device, places: Iterable[int], leg_id: str = ""
+    back_end: BackEnd, places: Iterable[int], leg_id: str = ""
 ) -> tuple[Superblock, int] | None:
     """The newest superblock among these container sizes, and the one at which it lies.
 
@@ -270,7 +270,7 @@ def find_superblock(
     unreadable: OSError | None = None
     for place in dict.fromkeys(places):
         try:
-            superblock = read_superblock(device, place)
+            superblock = read_superblock(back_end, place)
         except NewerFormat:
             raise
         except OSError as error:
@@ -285,7 +285,7 @@ def find_superblock(
 
 
 def search_superblock(
-    device: Device, container_bytes: int, seconds: float
+    back_end: BackEnd, container_bytes: int, seconds: float
 ) -> tuple[Superblock, int] | None:
     """Look for the tail of a container that was enlarged, from its end backwards, for that long.
 
@@ -300,14 +300,14 @@ def search_superblock(
     while end > 0 and monotonic() < deadline:
         start = max(0, end - _SEARCH_BYTES)
         with memoryview(chunk) as view:
-            device.read(view[: end - start], start)
+            back_end.read(view[: end - start], start)
         at = chunk.rfind(MAGIC, 0, end - start)
         while at >= 0:
             for slot in range(SLOTS):
                 place = start + at + (SLOTS - slot) * SLOT_BYTES
                 if at % PAGE_BYTES == 0 and place <= container_bytes:
                     try:
-                        superblock = read_superblock(device, place)
+                        superblock = read_superblock(back_end, place)
                     except NewerFormat as error:
                         newer = error
                         continue
@@ -326,7 +326,7 @@ def _end(container_bytes: int) -> int:
 
 
 def write_superblock(
-    device: Device,
+    back_end: BackEnd,
     container_bytes: int,
     superblock: Superblock,
     buffer: mmap.mmap | None = None,
@@ -341,12 +341,12 @@ def write_superblock(
     """
     superblock = replace(superblock, container_bytes=_end(container_bytes))
     slot = superblock.sequence % SLOTS
-    _write_slot(device, container_bytes, slot, encode(superblock), buffer)
-    device.flush()
+    _write_slot(back_end, container_bytes, slot, encode(superblock), buffer)
+    back_end.flush()
 
 
 def holds_other_slot(
-    device: Device, container_bytes: int, sequence: int, buffer: mmap.mmap
+    back_end: BackEnd, container_bytes: int, sequence: int, buffer: mmap.mmap
 ) -> bool:
     """Whether a superblock lies in the slot that this sequence does not select.
 
@@ -356,7 +356,7 @@ def holds_other_slot(
     """
     try:
         with memoryview(buffer) as view:
-            device.read(view, slot_offset(container_bytes, 1 - sequence % SLOTS))
+            back_end.read(view, slot_offset(container_bytes, 1 - sequence % SLOTS))
             return bytes(view[: len(MAGIC)]) == MAGIC
     except OSError as error:
         if error.errno not in MEDIUM_ERRORS:
@@ -364,22 +364,22 @@ def holds_other_slot(
         return False
 
 
-def erase_superblocks(device: Device, container_bytes: int) -> None:
+def erase_superblocks(back_end: BackEnd, container_bytes: int) -> None:
     """Overwrite both slots with zeros; durable when it returns. Idempotent. Raises OSError."""
     for slot in range(SLOTS):
-        _write_slot(device, container_bytes, slot, bytes(SLOT_BYTES))
-    device.flush()
+        _write_slot(back_end, container_bytes, slot, bytes(SLOT_BYTES))
+    back_end.flush()
 
 
-def _read_slot(device: Device, container_bytes: int, slot: int) -> bytes:
+def _read_slot(back_end: BackEnd, container_bytes: int, slot: int) -> bytes:
     with mmap.mmap(-1, SLOT_BYTES) as aligned:
         with memoryview(aligned) as view:
-            device.read(view, slot_offset(container_bytes, slot))
+            back_end.read(view, slot_offset(container_bytes, slot))
         return aligned[:]
 
 
 def _write_slot(
-    device: Device,
+    back_end: BackEnd,
     container_bytes: int,
     slot: int,
     content: bytes,
@@ -391,4 +391,4 @@ def _write_slot(
     aligned = mmap.mmap(-1, SLOT_BYTES) if buffer is None else buffer
     aligned[:] = content
     with memoryview(aligned) as view:
-        device.write(view, offset)
+        back_end.write(view, offset)

@@ -114,9 +114,9 @@ def _look(url: str, pipe: int) -> None:
     close_all_except({pipe})
     try:
         container = open_container(url)
-        device = container.open()
-        superblock = read_superblock(device, device.size_bytes())
-        device.close()  # and its lock, before the worker is told that it may open it
+        back_end = container.open()
+        superblock = read_superblock(back_end, back_end.size_bytes())
+        back_end.close()  # and its lock, before the worker is told that it may open it
         found: dict[str, Any] = {"error": ""}
         if superblock is not None:
             found |= {

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any
 
 from holdfast.containers import open_container, path_of
-from holdfast.containers.device import identity_of
+from holdfast.containers.back_end import identity_of
 from holdfast.gate.processes.channel import send_descriptor
 from holdfast.system.processes.process import (
     close_all_except,

@@ -31,7 +31,7 @@ from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.leg import Leg, open_leg
 from holdfast.gate.members.superblock import container_bytes_needed
-from holdfast.gate.repair.drill import FAULTS, DrilledDevice
+from holdfast.gate.repair.drill import FAULTS, DrilledBackEnd
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import HOLD_TIMEOUT, LEG
@@ -293,7 +293,7 @@ class Changes:
             raise InvalidOption("no leg is in sync: there is nothing to rehearse")
         number = self.find(name).number if name else readers[0].number
         self.recovery.drills.start(number, seconds)
-        self.roster.filter(number, lambda device: DrilledDevice(device, fault, seconds))
+        self.roster.filter(number, lambda back_end: DrilledBackEnd(back_end, fault, seconds))
         return number
 
     def resize(self, hand: Hand, size_bytes: int) -> None:

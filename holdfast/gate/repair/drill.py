@@ -1,4 +1,4 @@
-"""Rehearsed faults: a filter in front of a leg's device that behaves as broken storage would.
+"""Rehearsed faults: a filter in front of a leg's back end that behaves as broken storage would.
 
 The container itself is not harmed. The fault ends by itself, and then the leg comes back like any
 other: looked at, judged, resynchronised.
@@ -11,7 +11,7 @@ import threading
 from time import monotonic
 from typing import Any
 
-from holdfast.containers import Device
+from holdfast.containers import BackEnd
 
 FAULTS = ("leg-eio", "leg-hang", "leg-gone")
 
@@ -31,11 +31,11 @@ class Drills:
         return monotonic() < self._until.get(number, 0.0)
 
 
-class DrilledDevice:
-    """Passes everything on to the device, except what the fault breaks while it lasts."""
+class DrilledBackEnd:
+    """Passes everything on to the back end, except what the fault breaks while it lasts."""
 
-    def __init__(self, device: Device, fault: str, seconds: float) -> None:
-        self._device = device
+    def __init__(self, back_end: BackEnd, fault: str, seconds: float) -> None:
+        self._back_end = back_end
         self._fault = fault
         self._until = monotonic() + seconds
         self._never = threading.Event()
@@ -51,28 +51,28 @@ class DrilledDevice:
         raise OSError(code, f"drill {self._fault}")
 
     def read(self, view: memoryview, offset: int) -> None:
-        """As Device.read."""
+        """As BackEnd.read."""
         self._strike()
-        self._device.read(view, offset)
+        self._back_end.read(view, offset)
 
     def write(self, view: memoryview, offset: int) -> None:
-        """As Device.write; a hanging write never reaches the device, as it may not land later."""
+        """As BackEnd.write; a hanging write never reaches it, as it may not land later."""
         hang = self._fault == "leg-hang" and monotonic() < self._until
         self._strike()
         if hang:
             raise OSError(errno.EIO, "drill leg-hang")
-        self._device.write(view, offset)
+        self._back_end.write(view, offset)
 
     def flush(self) -> None:
-        """As Device.flush."""
+        """As BackEnd.flush."""
         self._strike()
-        self._device.flush()
+        self._back_end.flush()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._device, name)
+        return getattr(self._back_end, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
             super().__setattr__(name, value)
         else:
-            setattr(self._device, name, value)
+            setattr(self._back_end, name, value)

@@ -218,11 +218,11 @@ def _exists(url: str) -> bool:
 
 
 def _size_of(url: str) -> int:
-    device = open_container(url).open(only_look=True)
+    back_end = open_container(url).open(only_look=True)
     try:
-        return device.size_bytes()
+        return back_end.size_bytes()
     finally:
-        device.close()
+        back_end.close()
 
 
 def _gate_bytes(own_bytes: int) -> int:

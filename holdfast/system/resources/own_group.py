@@ -188,8 +188,8 @@ def _opened(mount: Mount) -> Iterator[int]:
     """The mount's top. Raises OSError where another mount covers it."""
     top = os.open(mount.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        device = os.fstat(top).st_dev
-        if f"{os.major(device)}:{os.minor(device)}" != mount.device_number:
+        number = os.fstat(top).st_dev
+        if f"{os.major(number)}:{os.minor(number)}" != mount.device_number:
             raise OSError(errno.ESTALE, "another file system is mounted there", mount.path)
         yield top
     finally:

@@ -54,7 +54,7 @@ class ContainerPlace:
     exists: bool
     identity: tuple[object, ...]
     """Equal for two URLs that name the same container."""
-    folder_device: int
+    file_system: int
     """st_dev of the storage that an image takes its room from; 0 for block devices."""
     room_bytes: int
     """What is free there."""
@@ -189,7 +189,7 @@ def _examine_container(
 def _check_no_superblock(url: str) -> None:
     container = open_container(url)
     try:
-        device = container.open(only_look=True)
+        back_end = container.open(only_look=True)
     except BlockingIOError:
         raise InUse(
             f"{url} is in use by another gate", "holdfast volume list shows whose leg it is."
@@ -197,9 +197,9 @@ def _check_no_superblock(url: str) -> None:
     except OSError:
         return  # check_free says what is wrong with it, in better words
     try:
-        superblock = read_superblock(device, device.size_bytes())
+        superblock = read_superblock(back_end, back_end.size_bytes())
     finally:
-        device.close()
+        back_end.close()
     if superblock is not None:
         raise ForeignLeg(
             f"{url} is leg {superblock.leg_number} of the volume with id {superblock.volume_id}",
@@ -208,9 +208,9 @@ def _check_no_superblock(url: str) -> None:
 
 
 def _check_room(volume: Volume, places: Sequence[ContainerPlace]) -> None:
-    images = [place for place in places if place.folder_device]
-    for device in {place.folder_device for place in images}:
-        same = [place for place in images if place.folder_device == device]
+    images = [place for place in places if place.file_system]
+    for file_system in {place.file_system for place in images}:
+        same = [place for place in images if place.file_system == file_system]
         needed_bytes = len(same) * (
             container_bytes_needed(volume.size_bytes)
             - volume.size_bytes

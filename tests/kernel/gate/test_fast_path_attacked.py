@@ -38,7 +38,7 @@ def hangs(gate: FuseGate, number: int, what: str, how_many: int = 1) -> None:
 
 def test_who_was_given_up_writes_nowhere_else(gate: FuseGate, ram_directory: Path) -> None:
     """The rest of a short write went to whoever had got the descriptor's number."""
-    number = gate.mirror.roster.present[2].device.descriptor
+    number = gate.mirror.roster.present[2].back_end.descriptor
     gate.fuse[2].hang(on=("write",))
     asked = gate.wire.write(0, b"S" * 2 * PAGE)
     hangs(gate, 2, "the write")

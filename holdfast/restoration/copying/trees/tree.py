@@ -85,21 +85,21 @@ _NODES = (stat.S_IFBLK, stat.S_IFCHR)
 
 @dataclass
 class Walked:
-    """What was found below a root, and what its devices stand for."""
+    """What was found below a root, and what its device numbers stand for."""
 
     tree: Tree
-    devices: dict[int, bytes]
+    subvolumes: dict[int, bytes]
     """By st_dev: the subvolume, as in `Inode`."""
 
     def is_same(self, status: os.stat_result, signature: Signature) -> bool:
         """Whether this is the inode that was walked, whatever else may have changed in it."""
-        subvolume = self.devices.get(status.st_dev)
+        subvolume = self.subvolumes.get(status.st_dev)
         kind = stat.S_IFMT(status.st_mode)
         return ((subvolume, status.st_ino), kind) == (signature.inode, signature.kind)
 
     def signature_of(self, status: os.stat_result) -> Signature:
         """The signature by which it would have been found."""
-        return signature_of(status, self.devices[status.st_dev])
+        return signature_of(status, self.subvolumes[status.st_dev])
 
 
 def walk(folders: Folders) -> Walked:
@@ -140,8 +140,8 @@ def _list(descriptor: int, folder: bytes, walked: Walked, waiting: list[bytes]) 
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
             continue
-        if status.st_dev not in walked.devices:
-            walked.devices[status.st_dev] = _subvolume(descriptor, name, path)
+        if status.st_dev not in walked.subvolumes:
+            walked.subvolumes[status.st_dev] = _subvolume(descriptor, name, path)
         walked.tree[path] = walked.signature_of(status)
         if stat.S_ISDIR(status.st_mode):
             waiting.append(path)

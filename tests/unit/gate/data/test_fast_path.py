@@ -161,7 +161,7 @@ def _step(gate: FileGate, step: Step) -> bytes:
     if len(readers) > 1 and step.what == "truncate":
         os.truncate(gate.image(readers[-1].number), SIZE // 2)
     elif len(readers) > 1 and step.what == "take away":
-        readers[0].device.release()
+        readers[0].back_end.release()
     elif step.what == "bring back":
         for number, state in gate.states().items():
             if state == LegState.FAILED:

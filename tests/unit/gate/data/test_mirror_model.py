@@ -25,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from holdfast.containers.device import DescriptorDevice
+from holdfast.containers.back_end import DescriptorBackEnd
 from holdfast.errors import HoldfastError, NoSource
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.members.leg import Leg
@@ -699,7 +699,7 @@ def picked_leg(pick: int, legs: tuple[Leg, ...]) -> Leg:
 
 def epoch_on(image: Path) -> int:
     """The epoch that the image of a leg knows; 0: it is none."""
-    device = DescriptorDevice(os.open(image, os.O_RDONLY))
+    device = DescriptorBackEnd(os.open(image, os.O_RDONLY))
     try:
         found = search_superblock(device, image.stat().st_size, 10.0)
         return found[0].epoch if found else 0

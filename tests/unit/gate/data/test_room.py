@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.containers.device import ZERO_STEP_BYTES
+from holdfast.containers.back_end import ZERO_STEP_BYTES
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.members.leg import Leg
@@ -29,24 +29,24 @@ def gate(tmp_path: Path) -> Any:
 
 
 class Full:
-    """A device with no room for data, as long as that is so; its tail has all it needs."""
+    """A back end with no room for data, as long as that is so; its tail has all it needs."""
 
-    def __init__(self, device: Any) -> None:
-        self._device = device
+    def __init__(self, back_end: Any) -> None:
+        self._back_end = back_end
         self.full = True
 
     def write(self, view: memoryview, offset: int) -> None:
         if self.full and offset < SIZE:
             raise OSError(errno.ENOSPC, "no space")
-        self._device.write(view, offset)
+        self._back_end.write(view, offset)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._device, name)
+        return getattr(self._back_end, name)
 
 
 def fill(gate: InProcessGate) -> Any:
-    full = Full(gate.mirror.roster.readers[0].device)
-    gate.mirror.roster.filter(1, lambda device: full)
+    full = Full(gate.mirror.roster.readers[0].back_end)
+    gate.mirror.roster.filter(1, lambda back_end: full)
     return full
 
 
@@ -104,13 +104,13 @@ def test_every_step_of_a_long_zeroing_is_an_entry_of_its_own(
 ) -> None:
     """So that none of them is inside the leg for longer than the storage takes for one."""
     write(gate, b"1", 3 << 20)
-    monkeypatch.setattr("holdfast.containers.device.ZERO_STEP_BYTES", 2 << 20)
+    monkeypatch.setattr("holdfast.containers.back_end.ZERO_STEP_BYTES", 2 << 20)
     if not punches:
 
         def refuse(*arguments: object) -> None:
             raise OSError(errno.EOPNOTSUPP, "not here")
 
-        monkeypatch.setattr("holdfast.containers.device.fallocate", refuse)
+        monkeypatch.setattr("holdfast.containers.back_end.fallocate", refuse)
     steps = []
 
     def entered() -> int:
@@ -152,8 +152,8 @@ def test_a_full_leg_beside_another_is_no_hold(tmp_path: Path) -> None:
         roster = gate.mirror.roster
         roster.configuration = replace(roster.configuration, hang_timeout_seconds=0.5)
         gate.mirror.hold.set_timeout(0.0)
-        full = Full(next(each for each in roster.writers if each.number == 2).device)
-        roster.filter(2, lambda device: full)
+        full = Full(next(each for each in roster.writers if each.number == 2).back_end)
+        roster.filter(2, lambda back_end: full)
         write(gate, b"1", 0)
         assert states(gate) == {1: "in-sync", 2: "failed"}
         assert not gate.mirror.hold.storage_lost

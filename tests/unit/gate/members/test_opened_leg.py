@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.containers.device import DescriptorDevice
+from holdfast.containers.back_end import DescriptorBackEnd
 from holdfast.errors import ContainerFailed, HoldfastError
 from holdfast.gate.members.configuration import LegEntry
 from holdfast.gate.members.leg import open_leg
@@ -58,7 +58,7 @@ def test_a_truncated_container_is_not_extended_to_be_erased(tmp_path: Path) -> N
     leg.discard()
 
 
-class ClosedMeanwhile(DescriptorDevice):
+class ClosedMeanwhile(DescriptorBackEnd):
     """Another thread closes it after this one has looked."""
 
     @property
@@ -76,7 +76,7 @@ def test_a_flush_beside_a_close_is_an_error_of_the_system(tmp_path: Path) -> Non
         ClosedMeanwhile(file.fileno()).flush()
 
 
-class TruncatedMeanwhile(DescriptorDevice):
+class TruncatedMeanwhile(DescriptorBackEnd):
     """Somebody truncates the image between the look at its size and the next write."""
 
     image: Path
@@ -120,7 +120,7 @@ def test_a_bad_place_in_the_other_slot_is_no_truncation(tmp_path: Path) -> None:
     image.chmod(0o600)
     leg, _ = open_leg(LegEntry(1, "leg-1", f"file:{image}"), SIZE)
 
-    class BadPlaces(DescriptorDevice):
+    class BadPlaces(DescriptorBackEnd):
         def read(self, view: memoryview, offset: int) -> None:
             raise OSError(errno.EIO, "bad place")
 

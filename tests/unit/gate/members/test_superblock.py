@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.containers.device import DescriptorDevice
+from holdfast.containers.back_end import DescriptorBackEnd
 from holdfast.errors import InvalidUrl
 from holdfast.gate.members import superblock as sb
 from holdfast.model.bounded import NewerFormat
@@ -50,7 +50,7 @@ SUPERBLOCKS = st.builds(
 )
 
 
-Container = tuple[DescriptorDevice, int]
+Container = tuple[DescriptorBackEnd, int]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
         descriptor = os.open(path, os.O_RDWR | os.O_DIRECT)
     except OSError:
         descriptor = os.open(path, os.O_RDWR)
-    device = DescriptorDevice(descriptor)
+    device = DescriptorBackEnd(descriptor)
     yield device, size_bytes
     device.close()
 
@@ -161,7 +161,7 @@ def test_of_a_newer_version_is_neither_passed_over_nor_the_older_one(
             read()
 
 
-class BadPlace(DescriptorDevice):
+class BadPlace(DescriptorBackEnd):
     """One transfer at this offset fails, as on a disk with a bad place."""
 
     bad_offset = -1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.containers.device import DescriptorDevice
+from holdfast.containers.back_end import DescriptorBackEnd
 from holdfast.errors import NoSource, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.gate.members.superblock import Settled, Superblock, read_superblock
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExc
 def said_by(gate: InProcessGate, number: int) -> Superblock:
     """The superblock of a leg, as it lies on the image."""
     image = gate.image(number)
-    device = DescriptorDevice(os.open(image, os.O_RDONLY))
+    device = DescriptorBackEnd(os.open(image, os.O_RDONLY))
     try:
         found = read_superblock(device, image.stat().st_size)
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.containers.device import DescriptorDevice
+from holdfast.containers.back_end import DescriptorBackEnd
 from holdfast.gate.members.superblock import Superblock, read_superblock
 from holdfast.gate.repair.resync import Resync
 from holdfast.gate.runtime.claims import Hand
@@ -94,7 +94,7 @@ def test_a_leg_that_joins_is_told_last(tmp_path: Path, calls: int) -> None:
 def superblock_of(gate: InProcessGate, number: int) -> Superblock:
     """As it lies on the image."""
     image = gate.image(number)
-    device = DescriptorDevice(os.open(image, os.O_RDONLY))
+    device = DescriptorBackEnd(os.open(image, os.O_RDONLY))
     try:
         found = read_superblock(device, image.stat().st_size)
     finally:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from holdfast.containers import Device
+from holdfast.containers import BackEnd
 from holdfast.errors import NoSource
 from holdfast.gate.data.write_log.unflushed import Unflushed
 from holdfast.gate.members.leg import Leg
@@ -35,7 +35,7 @@ def gate(tmp_path: Path) -> Iterator[InProcessGate]:
 class Filter:
     """A device before each write of which something happens: a filter as a drill puts in front."""
 
-    def __init__(self, device: Device, before: Callable[[], None]) -> None:
+    def __init__(self, device: BackEnd, before: Callable[[], None]) -> None:
         self._device = device
         self._before = before
 
@@ -51,8 +51,8 @@ def filter_writes(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]
     """Call `before` with the number of each leg that is about to be written to."""
     use = Leg.use
 
-    def use_filtered(leg: Leg, device: Device) -> None:
-        use(leg, cast(Device, Filter(device, lambda: before(leg.number))))
+    def use_filtered(leg: Leg, device: BackEnd) -> None:
+        use(leg, cast(BackEnd, Filter(device, lambda: before(leg.number))))
 
     monkeypatch.setattr(Leg, "use", use_filtered)
 

@@ -1,8 +1,8 @@
 """An opened container: bytes at offsets. What a leg is made of, whatever kind its container is.
 
-`DescriptorDevice` serves every kind that the kernel of this host opens (images, block devices).
-Every call may block for ever when storage hangs, and none retries: a device is used from an
-expendable process, or from a thread that can be given up.
+`DescriptorBackEnd` serves every kind that the kernel of this host opens (images, block devices).
+Every call may block for ever when storage hangs, and none retries: it is used from an expendable
+process, or from a thread that can be given up.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LOCAL_FILE_SYSTEMS = frozenset(
 costs no request to a server."""
 
 
-class Device(Protocol):
+class BackEnd(Protocol):
     """An opened container, and the lock that keeps other gates away. Raises OSError."""
 
     descriptor: int
@@ -104,8 +104,8 @@ class Device(Protocol):
 
 
 @dataclass
-class DescriptorDevice:
-    """A container that is one descriptor of this host; see Device for what each method promises."""
+class DescriptorBackEnd:
+    """A container that is one descriptor of this host; what each method promises: see BackEnd."""
 
     descriptor: int
     identity: int = 0
@@ -202,24 +202,25 @@ class DescriptorDevice:
             os.close(number)
 
 
-def image_device(descriptor: int) -> DescriptorDevice:
+def image_back_end(descriptor: int) -> DescriptorBackEnd:
     """An opened image file; owns the descriptor. Raises OSError."""
     is_local = file_system_type(f"/proc/self/fd/{descriptor}") in _LOCAL_FILE_SYSTEMS
     identity = identity_of(os.fstat(descriptor))
-    return DescriptorDevice(descriptor, identity, has_holes=True, watch_size=is_local)
+    return DescriptorBackEnd(descriptor, identity, has_holes=True, watch_size=is_local)
 
 
-def disk_device(descriptor: int) -> DescriptorDevice:
+def disk_back_end(descriptor: int) -> DescriptorBackEnd:
     """An opened block device; owns the descriptor. Raises OSError."""
-    return DescriptorDevice(descriptor, identity_of(os.fstat(descriptor)))
+    return DescriptorBackEnd(descriptor, identity_of(os.fstat(descriptor)))
 
 
 def identity_of(status: os.stat_result) -> int:
-    """Device and inode of an image; device and the kernel's sequence number of a disk."""
-    device, number = status.st_dev, status.st_ino
+    """Device number and inode of an image; device number and the kernel's sequence number of a
+    disk."""
+    device_number, number = status.st_dev, status.st_ino
     if stat.S_ISBLK(status.st_mode):
-        device = status.st_rdev
-        name = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/diskseq"
+        device_number = status.st_rdev
+        name = f"/sys/dev/block/{os.major(device_number)}:{os.minor(device_number)}/diskseq"
         with contextlib.suppress(OSError), open(name) as file:  # Linux 5.14 and later
             number = int(file.read())
-    return (device << 40 ^ number) & (1 << 64) - 1 or 1
+    return (device_number << 40 ^ number) & (1 << 64) - 1 or 1
