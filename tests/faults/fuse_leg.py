@@ -165,6 +165,10 @@ class FuseLeg:
         """Keep writes in memory until a flush, as a disk's cache does."""
         self._command(kind="volatile", enabled=enabled)
 
+    def lose(self) -> None:
+        """Unflushed writes are lost, as those are that a disk could not write; it goes on."""
+        self._command(kind="lose")
+
     def crash(self, survival: float = 0.0, seed: int = 0) -> None:
         """Power loss of the storage: unflushed writes are lost, the server is gone.
 

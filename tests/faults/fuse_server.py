@@ -100,6 +100,8 @@ class Server:
             self.image.volatile = bool(command["enabled"])
             if not self.image.volatile:
                 self.image.flush()
+        elif kind == "lose":
+            self.image.lose(lambda: False)
         elif kind == "crash":
             chance = random.Random(command["seed"])
             self.image.lose(lambda: chance.random() < command["survival"])

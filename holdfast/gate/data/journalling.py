@@ -75,6 +75,8 @@ class Journalling:
         self._lock = threading.Lock()
         """Held while positions are recorded."""
         self.log: WriteLog = Unjournalled()
+        self.flushed_before = int(cells[FLUSHED])
+        """As the worker before knew it: a position of the log, if that goes on."""
         cells[FLUSHED] = roster.configuration.recorded_position
         note_written(cells)
 

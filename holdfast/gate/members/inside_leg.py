@@ -16,10 +16,11 @@ def inside_leg(roster: Roster, hand: Hand, leg: Leg, what: str) -> Iterator[None
 
     Of several that flush one file the kernel tells one of an error in writing back, and the others
     that all is well. So whoever hears of one has the leg failed *before leaving it*, and others
-    are believed once everybody who was inside with them has left (`Mirror.flush_all`).
+    are believed once everybody who was inside with them has left (`Mirror.flush_all`), or by a
+    worker that comes after this one's death once the leg has all that it may lack.
     Nothing is raised for the leg: see whether it is still used. Raises GivenUp.
     """
-    with hand.inside(leg.number):
+    with hand.inside(leg.number, flushes=True):
         try:
             yield
         except OSError as error:

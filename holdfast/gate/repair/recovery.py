@@ -234,7 +234,7 @@ class Recovery:
         try:
             settle_apart(self.mirror)
             if old_size != leg.size_bytes:
-                with hand.inside(leg.number):
+                with hand.inside(leg.number, flushes=True):
                     leg.clear_old_tail(old_end, old_size)
         except BaseException as error:
             why = getattr(error, "strerror", "") or str(error) or "its storage does not answer"

@@ -21,13 +21,16 @@ from holdfast.gate.repair.opening import FIRST, Opened, Predecessor, open_member
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.settling_apart import settle_apart
 from holdfast.gate.repair.start import equalise, owed_of_before
+from holdfast.gate.repair.unheard import complete_unheard
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import (
     EQUALISING,
     OWED_FILE,
     copied,
     failed_legs,
+    forget_unheard,
     remembered_container,
+    unheard_legs,
 )
 from holdfast.model.volume import LegState
 
@@ -97,6 +100,7 @@ def _begin_log_anew(recovery: Recovery, hand: Hand, above: int) -> None:
 def _go_on_with_log(recovery: Recovery, hand: Hand, superblocks: Sequence[Superblock]) -> None:
     """Whatever the predecessor kept is here, or on the legs, before anybody is served."""
     roster, mirror = recovery.roster, recovery.mirror
+    complete_unheard(recovery, hand)
     _find_owed(recovery, hand, {superblock.owner for superblock in superblocks})
     if _is_lost(mirror.log):
         above = max((superblock.position for superblock in superblocks), default=0)
@@ -189,7 +193,10 @@ def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> No
     for entry in usable:
         if entry.state is LegState.RESYNCING and entry.number in opened:
             leg, _ = opened[entry.number]
+            heard = entry.number not in unheard_legs(mirror.cells)
+            first = copied(mirror.cells, entry.number) if heard else 0
             try:
-                recovery.join(hand, leg, entry, first_region=copied(mirror.cells, entry.number))
+                recovery.join(hand, leg, entry, first_region=first)
             except (HoldfastError, OSError):  # it has failed, and is probed
                 leg.discard()  # does nothing when it was taken in
+    forget_unheard(mirror.cells)

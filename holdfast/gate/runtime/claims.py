@@ -18,11 +18,13 @@ from time import monotonic_ns
 
 from holdfast.gate.runtime.shared_page import (
     BUSY_SINCE,
+    FLUSHING,
     HELPS,
     LEG,
     LEG_SINCE,
     LOGGED,
     SLOTS,
+    keep_unheard,
     slot_offset,
 )
 
@@ -62,6 +64,7 @@ class Hand:
         self.number = number
         """Unique among all hands of a worker."""
         self.cells = cells[slot_offset(slot) : slot_offset(slot + 1)]
+        self._flushing = cells[FLUSHING + slot : FLUSHING + slot + 1]
         self.claim = threading.Lock()
         self.given_up = False
         self._take = take
@@ -75,10 +78,17 @@ class Hand:
         """A leg, and the error it has already given to the request in hand, in compiled code."""
         for cell in (BUSY_SINCE, LEG, LEG_SINCE, LOGGED, HELPS):
             self.cells[cell] = 0
+        self._flushing[0] = 0
 
-    def enter(self, leg_number: int) -> None:
-        """Say that this thread is about to touch a leg."""
+    def enter(self, leg_number: int, *, flushes: bool = False) -> None:
+        """Say that this thread is about to touch a leg.
+
+        `flushes`: it may hear of an error that is told once. A worker that is killed before it has
+        left is succeeded by one that believes no other flush of that leg (`unheard_legs`).
+        """
         cells = self.cells
+        if flushes:
+            self._flushing[0] = leg_number
         cells[LEG_SINCE] = monotonic_ns()
         cells[LEG] = leg_number
 
@@ -115,13 +125,14 @@ class Hand:
         if self.given_up:
             self.claim.release()
             raise GivenUp
+        self._flushing[0] = 0
         self.cells[LEG] = 0
         self.claim.release()
 
     @contextmanager
-    def inside(self, leg_number: int) -> Iterator[None]:
+    def inside(self, leg_number: int, *, flushes: bool = False) -> Iterator[None]:
         """Be inside a leg. Raises GivenUp at the end when the watchdog was faster."""
-        self.enter(leg_number)
+        self.enter(leg_number, flushes=flushes)
         try:
             yield
         finally:
@@ -172,6 +183,7 @@ class Hands:
         self._take = take
         self._numbers = count(1)
         self._lock = threading.Lock()
+        keep_unheard(cells)
         for slot in range(SLOTS):  # what a worker before had in hand is sent again
             for cell in (BUSY_SINCE, LEG, LOGGED, HELPS):
                 cells[slot_offset(slot) + cell] = 0
@@ -194,7 +206,7 @@ class Hands:
     def put_back(self, hand: Hand) -> None:
         """The hand's thread has ended: whatever it touched, it touches no more."""
         with self._lock:
-            hand.cells[BUSY_SINCE] = hand.cells[LEG] = 0
+            hand.cells[BUSY_SINCE] = hand.cells[LEG] = self._cells[FLUSHING + hand.slot] = 0
             self._hands.pop(hand.slot, None)
 
     def take_from_log(self, hand: Hand) -> None:

@@ -93,11 +93,14 @@ WRITTEN: Final = RENEWER + 5  # 1: something was written since the position was 
 FLUSHED: Final = RENEWER + 6  # position up to which the legs are durable, as the log counts
 OWED_FILE: Final = RENEWER + 7  # 1: there may be a file of what is owed for bad places
 STANDBY: Final = RENEWER + 8  # who is prepared to be the next worker; see announce_standby
+FLUSHING: Final = RENEWER + 9  # by slot: the leg that its thread flushes, until an error is known
+FIRST_UNHEARD: Final = FLUSHING + SLOTS  # legs with a flush of which nobody heard how it ended
+LAST_UNHEARD: Final = FIRST_UNHEARD + 31
 
 _PLAN_LOCK = threading.Lock()
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = STANDBY + 1
+_CELLS = LAST_UNHEARD + 1
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 
@@ -183,6 +186,27 @@ def mark_failed(cells: memoryview, number: int, *, failed: bool) -> None:
             return
         if not failed and cells[index] == number:
             cells[index] = 0
+
+
+def keep_unheard(cells: memoryview) -> None:
+    """A worker was killed: remember which legs it was flushing, before others use its slots."""
+    for index in range(FLUSHING, FLUSHING + SLOTS):
+        number = cells[index]
+        if number and number not in unheard_legs(cells):
+            free = (at for at in range(FIRST_UNHEARD, LAST_UNHEARD + 1) if not cells[at])
+            cells[next(free, LAST_UNHEARD)] = number
+        cells[index] = 0
+
+
+def unheard_legs(cells: memoryview) -> set[int]:
+    """Legs of which a worker that was killed may have heard an error that it could not tell."""
+    return {cells[index] for index in range(FIRST_UNHEARD, LAST_UNHEARD + 1)} - {0}
+
+
+def forget_unheard(cells: memoryview) -> None:
+    """Whatever these legs may lack, they have, or they are not in use."""
+    for index in range(FIRST_UNHEARD, LAST_UNHEARD + 1):
+        cells[index] = 0
 
 
 def gate_token(cells: memoryview) -> int:

@@ -49,6 +49,7 @@ struct call {
     uint64_t plan;
     uint64_t *cells; /* of the whole page */
     uint64_t *mine;  /* of the slot */
+    uint64_t *flushing;
     uint8_t *header, *buffer;
     size_t buffer_bytes;
     uint8_t *durable, *touched;
@@ -135,14 +136,18 @@ static int write_leg(const struct leg *leg, const uint8_t *data, size_t length, 
     return leg->watch_transfer ? check_whole(leg) : 0;
 }
 
-static int flush_leg(const struct leg *leg)
+/* An error is told once. So that a worker that comes after this one's death knows that there may have
+   been one, the cell says so until all is well, or until Python has had the leg failed. */
+static int flush_leg(struct call *call, const struct leg *leg)
 {
     int done;
+    set(call->flushing, leg->number);
     do
         done = fdatasync(leg->descriptor);
     while (done < 0 && errno == EINTR);
     if (done < 0)
         return errno;
+    set(call->flushing, 0);
     return leg->watch_flush ? check_whole(leg) : 0;
 }
 

@@ -12,7 +12,6 @@ enum { /* behind the slots */
     PLAN = 1124,    /* changes when a plan that was made before is not to be used any more */
     WRITTEN = 1125, /* 1: something was written since a position was recorded */
     FLUSHED = 1126, /* position up to which the legs are durable */
-    PAGE_CELLS = 1127,
 };
 enum { /* of a slot */
     BUSY_SINCE,
@@ -34,6 +33,10 @@ enum { /* of a slot */
     SLOT_CELLS = 16,
 };
 enum { FIRST_SLOT = 128, SLOTS = 62 };
+enum { /* behind the slots, too */
+    FLUSHING = 1129, /* by slot: the leg that its thread flushes, until an error is known */
+    PAGE_CELLS = FLUSHING + SLOTS,
+};
 #define TAKEN (UINT64_C(1) << 63) /* in LEG: whoever was inside was given up */
 
 static uint64_t get(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_SEQ_CST); }

@@ -201,6 +201,7 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
         call.hand[0].number = number;
         call.cells = cells.buf;
         call.mine = slot_cells(call.cells, call.hand[0].slot);
+        call.flushing = call.cells + FLUSHING + call.hand[0].slot;
         call.header = header.buf;
         call.buffer = buffer.buf;
         call.buffer_bytes = (size_t)buffer.len;
@@ -277,7 +278,7 @@ static int prepare(PyObject *module)
         {"READ_BYTES", READ_BYTES}, {"WRITTEN_BYTES", WRITTEN_BYTES},
         {"LATE_REPLIES", LATE_REPLIES}, {"RESENT", RESENT}, {"MOST_LEGS", MOST_LEGS},
         {"LOGGED", LOGGED}, {"HELPS", HELPS}, {"SERVED_NS", SERVED_NS},
-        {"FLUSHED", FLUSHED}, {"BEGIN", BEGIN}, {"END", END}, {"ASKED", ASKED},
+        {"FLUSHED", FLUSHED}, {"FLUSHING", FLUSHING}, {"BEGIN", BEGIN}, {"END", END}, {"ASKED", ASKED},
         {"STATE", STATE}, {"DEAD", DEAD},
         {"HEAD_BYTES", HEAD_BYTES}, {"POSITION", POSITION}, {"BYTES", BYTES}, {"KIND", KIND},
         {"OFFSET", OFFSET}, {"LENGTH", LENGTH}, {"TIME", TIME}, {"UNIT_BYTES", UNIT_BYTES},

@@ -86,7 +86,7 @@ static enum result do_job(struct call *call, Partner *partner)
     uint64_t entered = get(&call->mine[LEG_SINCE]);
     int error = !is_present      ? 0
                 : partner->length ? write_leg(leg, call->buffer, partner->length, partner->offset)
-                                  : flush_leg(leg);
+                                  : flush_leg(call, leg);
     partner->lag_ns = entered - partner->given_ns;
     partner->took_ns = now_ns() - entered;
     partner->error = error;
@@ -181,6 +181,7 @@ static PyObject *partner_assist(PyObject *self, PyObject *arguments)
         struct call call = {
             .cells = cells.buf,
             .mine = slot_cells(cells.buf, partner->hand.slot),
+            .flushing = (uint64_t *)cells.buf + FLUSHING + partner->hand.slot,
             .buffer = buffer.buf,
             .buffer_bytes = (size_t)buffer.len,
             .ranges = (Ranges *)ranges,

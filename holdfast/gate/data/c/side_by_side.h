@@ -59,7 +59,7 @@ static enum result do_part(struct call *call, const struct request *request, uns
     enum work work = work_of(request);
     bool is_present = enter(call, leg);
     int error = !is_present     ? 0
-                : work == FLUSH ? flush_leg(leg)
+                : work == FLUSH ? flush_leg(call, leg)
                                 : write_leg(leg, call->buffer, request->length, request->offset);
     if (error && work == FLUSH)
         return refused(call, leg, error);

@@ -114,7 +114,7 @@ class BitmapOnLegs:
         False when it failed meanwhile. Raises OSError when it fails now.
         """
         with hand.holding(self.lock):
-            hand.enter(leg.number)
+            hand.enter(leg.number, flushes=True)
             try:
                 for page in self.bitmap.pages():
                     leg.write_bitmap(self.bitmap.page(page), page)

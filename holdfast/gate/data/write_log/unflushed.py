@@ -219,7 +219,7 @@ class Unflushed:
                 failed(record, error)
             else:
                 hand.leave()
-        hand.enter(leg.number)
+        hand.enter(leg.number, flushes=True)
         try:
             leg.flush()
         finally:

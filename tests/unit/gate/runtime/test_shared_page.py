@@ -12,8 +12,9 @@ from holdfast.gate.runtime import shared_page
 
 
 def test_no_two_facts_share_a_cell() -> None:
-    """Those of the head; the boot takes two cells, containers and failed legs take ranges."""
+    """Those of the head; the boot takes two cells, and ranges have many."""
     ranges = {"FIRST_CONTAINER", "_CONTAINERS", "FIRST_FAILED", "LAST_FAILED"}
+    ranges |= {"FLUSHING", "FIRST_UNHEARD", "LAST_UNHEARD"}
     behind_slots = ("RENEWER", "SUPERSEDED", "REMEMBERED_EPOCH", "UNREMEMBERED")
     behind_slots += ("PLAN", "WRITTEN", "FLUSHED", "OWED_FILE", "STANDBY")
     of_slots = ("BUSY_SINCE", "LEG", "LEG_SINCE", "READS", "WRITES", "FLUSHES", "DISCARDS")
@@ -31,6 +32,8 @@ def test_no_two_facts_share_a_cell() -> None:
     assert len(slot) == len(set(slot))
     assert max(slot) < shared_page.SLOT_CELLS
     behind = [getattr(shared_page, name) for name in behind_slots]
+    behind += range(shared_page.FLUSHING, shared_page.FLUSHING + shared_page.SLOTS)
+    behind += range(shared_page.FIRST_UNHEARD, shared_page.LAST_UNHEARD + 1)
     assert len(behind) == len(set(behind))
     assert min(behind) >= shared_page.HEAD_CELLS + shared_page.SLOT_CELLS * shared_page.SLOTS
     assert max(behind) < shared_page.SIZE_BYTES // 8
