@@ -123,12 +123,14 @@ class Rebind:
     # --- stopping -------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Check that all users can be moved. Nobody is stopped. Raises Blocked.
+        """Check that all users can be moved, and do ahead what can be. Nobody is stopped. Raises
+        Blocked.
 
         `stop` does it where this was not called before.
         """
         refuse_blockers(judge(self._stopping.users))
         raise_limit_of_descriptors()
+        self._record.prepare(handle for user in self._stopping.users for handle in user.handles)
         self._is_prepared = True
 
     @without_collection()

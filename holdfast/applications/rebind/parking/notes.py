@@ -162,10 +162,20 @@ def note_from_json(values: object) -> HandleNote:
     """The note that `HandleNote.as_json` described. Raises ValueError that says what is wrong."""
     if not isinstance(values, Mapping) or set(values) != {"handle", "details"}:
         raise ValueError("a note must have a handle and its details")
-    handle = typed(Handle, values["handle"])
+    return note_of(handle_from_json(values["handle"]), values["details"])
+
+
+def handle_from_json(values: object) -> Handle:
+    """The handle that `plain` described, of a kind that can be noted. Raises ValueError."""
+    handle = typed(Handle, values)
     if handle.kind not in DETAILS:
         raise ValueError(f"there are no notes of a {handle.kind}")
-    note = HandleNote(handle, typed(DETAILS[handle.kind], values["details"]))
+    return handle
+
+
+def note_of(handle: Handle, details: object) -> HandleNote:
+    """The note of a handle whose details `plain` described. Raises ValueError."""
+    note = HandleNote(handle, typed(DETAILS[handle.kind], details))
     try:
         _check(note)
     except ValueError as error:

@@ -18,8 +18,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,15 @@ from holdfast.applications.rebind.parking.notes import (
     HandleNote,
     WatchDetails,
     WatchRecord,
+    handle_from_json,
     note_from_json,
+    note_of,
     plain,
 )
 from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.errors import Blocked, UnreadableRecord
 from holdfast.model.bounded import read_object, typed, whole
+from holdfast.model.handle import Handle
 from holdfast.system.boot import boot_id
 from holdfast.system.children.halves import in_halves
 
@@ -96,6 +101,14 @@ class ParkingRecord:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._path = directory / "journal"
+        self._prepared: _Prepared = {}
+
+    def prepare(self, handles: Iterable[Handle]) -> None:
+        """Check and encode handles before anybody stands still, for `enter`, which uses that for
+        those that it gets as these very objects. Writes nothing."""
+        for handle in handles:
+            with suppress(ValueError):  # whoever still has it then cannot be entered
+                self._prepared[id(handle)] = handle, _checked_text_of(handle)
 
     def begin(self, deadline_ns: int) -> None:
         """Make the directory (0700) and the first entry. Raises FileExistsError when in use."""
@@ -112,10 +125,10 @@ class ParkingRecord:
         """
         count = sum(len(each.notes) for each in processes)
         is_much = len(processes) > 1 and count >= _MANY_NOTES
-        lines = (
-            in_halves(_checked_line_of, processes) if is_much else map(_checked_line_of, processes)
-        )
+        line_of = partial(_checked_line_of, self._prepared)
+        lines = in_halves(line_of, processes) if is_much else map(line_of, processes)
         self._append(b"".join(lines))
+        self._prepared = {}
 
     def write(self, *entries: dict[str, Any]) -> None:
         """Append entries; they survive our death when this returns.
@@ -210,12 +223,30 @@ def _line_of(entry: dict[str, Any]) -> bytes:
     return _ENCODER.encode(entry).encode() + b"\n"
 
 
-def _checked_line_of(parked: ParkedProcess) -> bytes:
+_Prepared = dict[int, tuple[Handle, str]]
+"""Handles with their text, by id(), which is theirs as long as they are in here."""
+
+
+def _checked_text_of(handle: Handle) -> str:
+    """A handle in JSON. Raises ValueError when nobody could read it after our death."""
+    values = plain(handle)
+    handle_from_json(values)
+    return _ENCODER.encode(values)
+
+
+def _checked_line_of(prepared: _Prepared, parked: ParkedProcess) -> bytes:
     """The line of a process. Raises Blocked when nobody could read it after our death."""
-    entry = _entry_of(parked)
     try:
-        _process(entry)
-        line = _line_of(entry)
+        target = plain(parked.process)
+        typed(ProcessRecord, target)
+        head = {
+            "act": EntryKind.PROCESS,
+            "pid": parked.process.pid,
+            "name": parked.name,
+            "target": target,
+        }
+        notes = _checked_text_of_notes(prepared, parked.notes)
+        line = f'{_ENCODER.encode(head)[:-1]}, "notes": {notes}}}\n'.encode()
         if len(line) > _MOST_BYTES:
             raise ValueError(f"it would be {len(line)} bytes")
     except ValueError as error:
@@ -227,14 +258,25 @@ def _checked_line_of(parked: ParkedProcess) -> bytes:
     return line
 
 
-def _entry_of(parked: ParkedProcess) -> dict[str, Any]:
-    return {
-        "act": EntryKind.PROCESS,
-        "pid": parked.process.pid,
-        "name": parked.name,
-        "target": plain(parked.process),
-        "notes": [note.as_json() for note in _watches_once(parked.notes)],
-    }
+_NO_HANDLE = '{"handle": null, '
+"""How a note without its handle begins in JSON. No text in it can look like that: its quotes are
+escaped."""
+
+
+def _checked_text_of_notes(prepared: _Prepared, notes: Iterable[HandleNote]) -> str:
+    """Notes in JSON. Raises ValueError when nobody could read them after our death."""
+    handles, rest = [], []
+    for note in _watches_once(notes):
+        known = prepared.get(id(note.handle))
+        handles.append(known[1] if known else _checked_text_of(note.handle))
+        details = plain(note.details)
+        note_of(note.handle, details)
+        rest.append({"handle": None, "details": details})
+    first, *others = _ENCODER.encode(rest).split(_NO_HANDLE)
+    texts = (
+        f'{{"handle": {handle}, {other}' for handle, other in zip(handles, others, strict=True)
+    )
+    return first + "".join(texts)
 
 
 def _watches_once(notes: Iterable[HandleNote]) -> Iterator[HandleNote]:

@@ -73,6 +73,28 @@ def test_comes_back_as_it_was(tmp_path: Path) -> None:
     assert record.read()[0]["version"] == VERSION
 
 
+def test_handles_prepared_ahead_are_written_as_any_others(tmp_path: Path) -> None:
+    """Also those with names that look like what is written around them."""
+    (tmp_path / "old").mkdir()
+    found = loaded(tmp_path / "old", entries_of(OLD)).processes
+    spoilt = HandleNote(
+        replace(found[1].notes[0].handle, path='{"handle": null, "details": {}}'),
+        replace(found[1].notes[0].details, key='{"handle": null, '),
+    )
+    processes = (*found, ParkedProcess("x", found[1].process, (spoilt, *found[1].notes[1:])))
+    lines = []
+    for count in (0, 1, 3):
+        record = ParkingRecord(tmp_path / f"prepared-{count}")
+        record.begin(5)
+        record.prepare(note.handle for each in processes[:count] for note in each.notes)
+        record.enter(*processes)
+        again = record.load()
+        assert again is not None
+        assert again.processes == processes
+        lines.append((record.directory / "journal").read_bytes().split(b"\n", 1)[1])
+    assert lines[0] == lines[1] == lines[2]
+
+
 def test_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     entries = entries_of(OLD)
     entries[0]["version"] = VERSION + 1
@@ -132,6 +154,7 @@ def test_what_could_not_be_read_again_is_not_written(
     bad = ParkedProcess("spoiler", replace(good.process, pid=4711), (spoilt,))
     record = ParkingRecord(tmp_path / "record")
     record.begin(5)
+    record.prepare([spoilt.handle])
     with pytest.raises(Blocked, match=r"spoiler \(process 4711\)") as refusal:
         record.enter(good, bad)
     assert refusal.value.mend
