@@ -56,6 +56,8 @@ class _FileQuestion(NamedTuple):
     """Task and number of a descriptor to read it through instead."""
 
 
+_OBSERVED = Observed.names()
+
 _Answer = tuple[tuple[Any, ...], str]
 """What an Observed consists of, which is quicker to hand over, and where its contents are."""
 
@@ -167,20 +169,20 @@ def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) 
     if answer is None:
         return note
     values, contents = answer
-    observed = made(Observed, dict(zip(Observed.names(), values, strict=True)))
+    observed = made(Observed, dict(zip(_OBSERVED, values, strict=True)))
     if not _is_what_it_was(note.handle.kind, observed.mode):
         raise Blocked(
             f"process {note.handle.pid}: {note.handle.path} is no {note.handle.kind} any more",
             "Try again.",
         )
-    changes: dict[str, Any] = {"remembered" if is_memory else "before": observed}
+    # Nobody else has seen this note yet, and to copy ten thousands takes as long as to look.
+    details = vars(note.details)
+    details["remembered" if is_memory else "before"] = observed
     if contents:
-        changes["contents"] = contents
-    details = made(type(note.details), {**vars(note.details), **changes})
-    handle = note.handle
-    if observed.links == 0 and not handle.deleted:
-        handle = replace(handle, deleted=True)  # since it was found
-    return HandleNote(handle, details)
+        details["contents"] = contents
+    if observed.links == 0 and not note.handle.deleted:  # since it was found
+        return HandleNote(replace(note.handle, deleted=True), note.details)
+    return note
 
 
 def _is_what_it_was(kind: HandleKind, mode: int) -> bool:
@@ -223,7 +225,7 @@ def _look(questions: Sequence[_FileQuestion], directory: Path) -> list[_Answer |
     for question in questions:
         observed = None
         with suppress(OSError):
-            observed = observe(question.link, question.digest_limit_bytes, lasting=question.lasting)
+            observed = _observed(question)
         contents = ""
         if observed is not None and (question.is_needed or observed.links == 0):
             inode = observed.device, observed.inode
@@ -234,6 +236,15 @@ def _look(questions: Sequence[_FileQuestion], directory: Path) -> list[_Answer |
     if copies:
         kept.write()
     return answers
+
+
+def _observed(question: _FileQuestion) -> Observed:
+    """The file as it is. Its link is followed once: that takes longer than all the rest."""
+    place = os.open(question.link, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return observe(place, question.digest_limit_bytes, lasting=question.lasting)
+    finally:
+        os.close(place)
 
 
 def _carried(

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from holdfast.model.bounded import Bounds, HalfWord, Word
+from holdfast.model.bounded import Bounds, HalfWord, Word, made
 from holdfast.system.files.inode_identity import identity_of
 from holdfast.system.files.statx import remembered
 
@@ -57,18 +57,20 @@ def observe(path: str | int, digest_limit_bytes: int = -1, *, lasting: bool = Fa
     digest = ""
     if stat.S_ISREG(status.st_mode) and status.st_size <= digest_limit_bytes:
         digest = digest_of(path if isinstance(path, str) else f"/proc/self/fd/{path}")
-    return Observed(
-        device=status.st_dev,
-        inode=status.st_ino,
-        mode=status.st_mode,
-        size_bytes=status.st_size,
-        modified_ns=status.st_mtime_ns,
-        digest=digest,
-        user_id=status.st_uid,
-        group_id=status.st_gid,
-        links=status.st_nlink,
-        identity=identity_of(path) if lasting else "",
-    )
+    # All fields, in order: the constructor would take as long as the file system.
+    values = {
+        "device": status.st_dev,
+        "inode": status.st_ino,
+        "mode": status.st_mode,
+        "size_bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+        "digest": digest,
+        "user_id": status.st_uid,
+        "group_id": status.st_gid,
+        "links": status.st_nlink,
+        "identity": identity_of(path) if lasting else "",
+    }
+    return made(Observed, values)
 
 
 def remembered_as(path: str, *, lasting: bool) -> Observed:
