@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.applications.fdinfo import Information
 from holdfast.applications.places import DELETED
 from holdfast.model.handle import Handle, User
+from holdfast.system.proc import ProcessFacts
 
 _Number = tuple[int, int | None, int]
 """Process, thread with a table of its own, descriptor."""
@@ -21,12 +22,13 @@ _Number = tuple[int, int | None, int]
 
 @dataclass(frozen=True)
 class _Look:
+    users: Mapping[int, User]
     known: Mapping[_Number, Handle]
     remainders: Collection[int]
     parts: int
 
 
-_NO_LOOK = _Look({}, (0,), 1)
+_NO_LOOK = _Look({}, {}, (0,), 1)
 _look = ContextVar("look", default=_NO_LOOK)
 
 
@@ -40,7 +42,8 @@ def looking_after(known: Sequence[User], remainders: Collection[int], parts: int
         for each in user.handles
         if each.number is not None and not each.deleted
     }
-    token = _look.set(_Look(handles, remainders, parts))
+    users = {user.pid: user for user in known}
+    token = _look.set(_Look(users, handles, remainders, parts))
     try:
         yield
     finally:
@@ -51,6 +54,17 @@ def is_looked_at(pid: int) -> bool:
     """Whether this look is at that process."""
     look = _look.get()
     return pid % look.parts in look.remainders
+
+
+def known_user(facts: ProcessFacts) -> User | None:
+    """Who the earlier look found under this number, if it is that process still, and runs the same
+    program with as many threads; with its handles of then."""
+    user = _look.get().users.get(facts.pid)
+    if user is None:
+        return None
+    now = (facts.start_time, facts.name, facts.threads)
+    is_same = now == (user.start_time, user.name, len(user.threads))
+    return replace(user, state=facts.state) if is_same else None
 
 
 def known_handle(

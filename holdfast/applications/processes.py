@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from holdfast.applications.identity import application_in, control_groups_of
 from holdfast.applications.tasks import Table, thread_ids
-from holdfast.model.handle import Handle, User
+from holdfast.model.handle import User
 from holdfast.system.children.expendable_batch import asking
 from holdfast.system.proc import ProcessFacts, process_facts, process_ids, read, read_record
 
@@ -76,8 +76,8 @@ def told_of(facts: ProcessFacts) -> Told | None:
         return None
 
 
-def as_user(told: Told, table: Table, command: str, handles: Sequence[Handle]) -> User:
-    """The process with its handles."""
+def as_user(told: Told, table: Table, command: str) -> User:
+    """The process, without its handles."""
     command = command or told.facts.name
     read_bytes, written_bytes = told.transferred
     return User(
@@ -89,7 +89,6 @@ def as_user(told: Told, table: Table, command: str, handles: Sequence[Handle]) -
         application=application_in(told.control_groups, command),
         threads=told.threads,
         mount_namespace=table.namespace,
-        handles=tuple(handles),
         state=told.facts.state,
         read_bytes=read_bytes,
         written_bytes=written_bytes,

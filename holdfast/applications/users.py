@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 
 from holdfast.applications.descriptors import Sockets, descriptors
 from holdfast.applications.directories import directories, executable
-from holdfast.applications.earlier_look import is_looked_at
+from holdfast.applications.earlier_look import is_looked_at, known_user
 from holdfast.applications.maps import asking_maps, maps
 from holdfast.applications.places import Places, places_of
 from holdfast.applications.processes import as_user, asking_commands, examined, told_of
@@ -25,7 +26,7 @@ from holdfast.applications.watches import settle_watches
 from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable import who_asks
-from holdfast.system.proc import ProcessFacts
+from holdfast.system.proc import ProcessFacts, process_facts
 
 _AT_ONCE = 500
 """Sightings at least that are worth a child which looks at their inodes while others are read; with
@@ -187,11 +188,21 @@ def _users(
     for handle in handles:
         by_pid.setdefault(handle.pid, []).append(handle)
     found = [facts for facts in processes if facts.pid in by_pid]
-    firsts = [tables_of[facts.pid][0] for facts in found]
+    users = {facts.pid: _as_before(facts) for facts in found}
+    others = [facts for facts in found if users[facts.pid] is None]
+    firsts = [tables_of[facts.pid][0] for facts in others]
     with asking_commands(firsts) as commands:
-        told = [told_of(facts) for facts in found]
-        return [
-            as_user(each, table, command, by_pid[table.pid])
-            for each, table, command in zip(told, firsts, commands(), strict=True)
-            if each is not None
-        ]
+        told = [told_of(facts) for facts in others]
+        for each, table, command in zip(told, firsts, commands(), strict=True):
+            if each is not None:
+                users[table.pid] = as_user(each, table, command)
+    return [
+        replace(user, handles=tuple(by_pid[pid])) for pid, user in users.items() if user is not None
+    ]
+
+
+def _as_before(facts: ProcessFacts) -> User | None:
+    """Who an earlier look found, if nobody else has the number by now."""
+    with suppress(OSError):
+        return known_user(process_facts(facts.pid))
+    return None

@@ -147,7 +147,7 @@ class Rebind:
         self._set_alarm(min(self._deadline_ns, stopped_ns))
         try:
             self._stopping.stop(self._deadline_ns, self._time_budgets)
-            refuse_blockers(judge(self._stopping.living()))
+            refuse_blockers(judge(self._stopping.living(), self._stopping.traits))
             if self._refuses_confined:
                 refuse_confined(self._processes)
         except BaseException as error:

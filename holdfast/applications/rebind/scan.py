@@ -5,7 +5,7 @@ Reads /proc only. Invariant: nothing is stopped, opened on storage or changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits, gather
@@ -17,8 +17,16 @@ _ENDED = frozenset("ZX")
 _HEADLESS = "its main thread ended before the others"
 
 
-def judge(users: Sequence[User]) -> list[JudgedHandle]:
-    """A verdict for every handle of every user, in their order; none for processes that ended."""
+_NOTHING: Mapping[int, ProcessTraits] = {}
+
+
+def judge(
+    users: Sequence[User], known: Mapping[int, ProcessTraits] = _NOTHING
+) -> list[JudgedHandle]:
+    """A verdict for every handle of every user, in their order; none for processes that ended.
+
+    `known`: by process what `traits_of` has told, where that cannot have changed.
+    """
     found = []
     for user in users:
         if user.state[:1] in _ENDED:
@@ -27,10 +35,20 @@ def judge(users: Sequence[User]) -> list[JudgedHandle]:
                 blocks(each, _HEADLESS) for each in user.handles if each.thread_id is not None
             ]
             continue
-        starts = [handle.start for handle in user.handles if handle.kind is HandleKind.MAP]
-        facts = gather(user.pid, starts)
+        facts = known.get(user.pid)
+        if facts is None or not _map_starts(user) <= (facts.maps or {}).keys():
+            facts = traits_of(user)
         found += [judge_handle(handle, facts) for handle in user.handles]
     return found
+
+
+def traits_of(user: User) -> ProcessTraits:
+    """What the verdicts on its handles depend on."""
+    return gather(user.pid, _map_starts(user))
+
+
+def _map_starts(user: User) -> set[int]:
+    return {handle.start for handle in user.handles if handle.kind is HandleKind.MAP}
 
 
 def judge_handle(handle: Handle, facts: ProcessTraits) -> JudgedHandle:

@@ -6,9 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.applications.earlier_look import is_looked_at, known_handle, looking_after
+from holdfast.applications.earlier_look import (
+    is_looked_at,
+    known_handle,
+    known_user,
+    looking_after,
+)
 from holdfast.applications.fdinfo import Information
 from holdfast.model.handle import Application, FileLock, Handle, HandleKind, LockKind, User
+from holdfast.system.proc import ProcessFacts
 
 HANDLE = Handle(
     HandleKind.FILE, 11, "/mnt/file", 5, "file", "rw", number=3, offset=7, flags=2, inode=99
@@ -47,6 +53,16 @@ def test_one_without_a_name_is_settled_again() -> None:
     deleted = replace(HANDLE, deleted=True)
     assert known(deleted, "/mnt/file (deleted)", NOW) is None
     assert known(deleted, "/mnt/file", NOW) is None
+
+
+def test_a_user_is_known_while_it_is_the_same_process_with_the_same_program() -> None:
+    user = User(11, 77, "name", "command", 0, Application("name"), (11, 12), 1, (HANDLE,), "S")
+    now = ProcessFacts(11, "name", "t", False, 2, 77)
+    with looking_after([user], (0,), 1):
+        assert known_user(now) == replace(user, state="t")
+        for change in ({"pid": 12}, {"start_time": 78}, {"name": "other"}, {"threads": 3}):
+            assert known_user(replace(now, **change)) is None
+    assert known_user(now) is None
 
 
 def test_nothing_is_known_otherwise_and_every_process_is_looked_at() -> None:

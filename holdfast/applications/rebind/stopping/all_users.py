@@ -12,12 +12,14 @@ from contextlib import suppress
 
 from holdfast.applications.rebind.agent.steps import Steps, side_by_side
 from holdfast.applications.rebind.agent.tracee import Tracee
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
     StoppedProcess,
     rights_of_process,
 )
 from holdfast.applications.rebind.refusals import cannot_be_moved
+from holdfast.applications.rebind.scan import traits_of
 from holdfast.applications.rebind.stopping.failed_calls import (
     flush_that_failed,
     is_to_be_made_again,
@@ -58,6 +60,8 @@ class Stopping:
         """System calls that had failed because of the dead mount."""
         self.calls_failed: list[str] = []
         """Those whose errors their programs see: the writes that they were to flush are lost."""
+        self.traits: dict[int, ProcessTraits] = {}
+        """Of those that stand what `scan.traits_of` told since, while a child looked at them."""
         self._find = find
         self._processes = processes
         self._storage_answers = storage_answers
@@ -104,12 +108,16 @@ class Stopping:
         self, seized: list[tuple[User, Tracee]], find: Find, deadline_ns: int
     ) -> None:
         """Bring these into their harbours, and find all users again."""
-        tracees = [tracee for _, tracee in seized]
+        standing = list(seized)
         with looking_again(find, self.users, len(seized)) as users:
             self._enter_harbours(seized, deadline_ns)
+            self.traits.update({user.pid: traits_of(user) for user, _ in standing})
             found = users()
         # Who ran on, to leave the harbour of a dead agent, may have opened something meanwhile.
-        self.users = list(find()) if any(each.has_run_on for each in tracees) else found
+        if any(tracee.has_run_on for _, tracee in standing):
+            self.traits.clear()
+            found = list(find())
+        self.users = found
 
     def _enter_harbours(self, seized: list[tuple[User, Tracee]], deadline_ns: int) -> None:
         """Those that are in are taken out of `seized`. Raises Refused, OSError."""
