@@ -103,6 +103,9 @@ def _special(
 
 def _opened(table: Table, name: str, target: str, texts: int, places: Places) -> Sighting | None:
     text = read_record(name, texts)
+    known = known_handle(table.pid, table.thread_id, int(name), target, text)
+    if known is not None and known.mount_id in places.by_id:
+        return Sighting(known, "", table.namespace, mount_known=True, is_settled=True)
     mount_id = mount_id_of(text)
     mount = places.by_id.get(mount_id)
     if mount is None:
@@ -110,9 +113,6 @@ def _opened(table: Table, name: str, target: str, texts: int, places: Places) ->
             return None
         return _detached(table, int(name), text, target)
     information = parse_information(text)
-    known = known_handle(table.pid, table.thread_id, int(name), target, information)
-    if known is not None:
-        return Sighting(known, "", table.namespace, mount_known=True)
     kind = _kind(information.flags)
     handle = _handle(table, int(name), information, kind, target, inside_of(mount, target))
     return Sighting(handle, f"{table.folder}/fd/{name}", table.namespace, mount_known=True)

@@ -6,12 +6,12 @@ what was read just now; that saves making and settling it once more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
-from holdfast.applications.fdinfo import Information
+from holdfast.applications.fdinfo import common_lines, parse_information
 from holdfast.applications.places import DELETED
 from holdfast.model.handle import Handle, User
 from holdfast.system.proc import ProcessFacts
@@ -20,30 +20,36 @@ _Number = tuple[int, int | None, int]
 """Process, thread with a table of its own, descriptor."""
 
 
+class EarlierLook:
+    """What a look found, made ready to be compared, as long as nobody stands still for that."""
+
+    def __init__(self, users: Sequence[User]) -> None:
+        self.users = {user.pid: user for user in users}
+        self.handles: dict[_Number, tuple[Handle, bytes]] = {
+            (each.pid, each.thread_id, each.number): (each, common_lines(each))
+            for user in users
+            for each in user.handles
+            if each.number is not None and each.inode and not each.deleted
+        }
+        """Those that were settled, and how their fdinfo begins while they are unchanged."""
+
+
 @dataclass(frozen=True)
 class _Look:
-    users: Mapping[int, User]
-    known: Mapping[_Number, Handle]
+    earlier: EarlierLook
     remainders: Collection[int]
     parts: int
 
 
-_NO_LOOK = _Look({}, {}, (0,), 1)
+_NO_LOOK = _Look(EarlierLook(()), (0,), 1)
 _look = ContextVar("look", default=_NO_LOOK)
 
 
 @contextmanager
-def looking_after(known: Sequence[User], remainders: Collection[int], parts: int) -> Iterator[None]:
+def looking_after(earlier: EarlierLook, remainders: Collection[int], parts: int) -> Iterator[None]:
     """Inside the context, look only at processes whose pid, modulo `parts`, is one of these
-    remainders. `known`: the users that were found before."""
-    handles = {
-        (each.pid, each.thread_id, each.number): each
-        for user in known
-        for each in user.handles
-        if each.number is not None and not each.deleted
-    }
-    users = {user.pid: user for user in known}
-    token = _look.set(_Look(users, handles, remainders, parts))
+    remainders."""
+    token = _look.set(_Look(earlier, remainders, parts))
     try:
         yield
     finally:
@@ -59,7 +65,7 @@ def is_looked_at(pid: int) -> bool:
 def known_user(facts: ProcessFacts) -> User | None:
     """Who the earlier look found under this number, if it is that process still, and runs the same
     program with as many threads; with its handles of then."""
-    user = _look.get().users.get(facts.pid)
+    user = _look.get().earlier.users.get(facts.pid)
     if user is None:
         return None
     now = (facts.start_time, facts.name, facts.threads)
@@ -68,13 +74,16 @@ def known_user(facts: ProcessFacts) -> User | None:
 
 
 def known_handle(
-    pid: int, thread_id: int | None, number: int, target: str, information: Information
+    pid: int, thread_id: int | None, number: int, target: str, text: bytes
 ) -> Handle | None:
-    """The handle that the earlier look settled, if everything read of it is unchanged. Its inode
-    could be another one of the same number and another type: whoever uses it checks that."""
-    handle = _look.get().known.get((pid, thread_id, number))
-    if handle is None or target.endswith(DELETED):
+    """The handle that the earlier look settled, if everything read of it is unchanged: the link,
+    and the text of its fdinfo. Its inode could be another one of the same number and another type:
+    whoever uses it checks that."""
+    handle, lines = _look.get().earlier.handles.get((pid, thread_id, number), _NOTHING)
+    if handle is None or target != handle.path or not text.startswith(lines):
         return None
-    now = (target, *information[:5])
-    was = (handle.path, handle.offset, handle.flags, handle.mount_id, handle.inode, handle.locks)
-    return handle if now == was and handle.inode else None
+    locks = parse_information(text).locks if len(text) > len(lines) else ()
+    return handle if locks == handle.locks and not target.endswith(DELETED) else None
+
+
+_NOTHING = None, b""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from holdfast.model.handle import FileLock, LockKind
+from holdfast.model.handle import FileLock, Handle, LockKind
 from holdfast.system.proc_text import lines, unescaped
 
 O_PATH = 0o10000000
@@ -107,6 +107,14 @@ def parse_information(text: bytes) -> Information:
         inode=int(values.get(b"ino", b"0")),
         locks=tuple(locks),
     )
+
+
+def common_lines(handle: Handle) -> bytes:
+    """What the text of a descriptor begins with, from Linux 5.14 on, without its locks."""
+    return (
+        f"pos:\t{handle.offset}\nflags:\t0{handle.flags:o}\n"
+        f"mnt_id:\t{handle.mount_id}\nino:\t{handle.inode}\n"
+    ).encode()
 
 
 def parse_lock(text: bytes) -> FileLock | None:

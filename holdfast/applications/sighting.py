@@ -10,7 +10,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from holdfast.applications.fdinfo import InotifyWatch
@@ -31,9 +31,8 @@ _KINDS = (
 )
 
 
-@dataclass(frozen=True)
-class Sighting:
-    """A handle that was seen, with the link that leads to its inode."""
+class Sighting(NamedTuple):
+    """A handle that was seen, with the link that leads to its inode. Made for each descriptor."""
 
     handle: Handle
     """`path` is still as the kernel printed it."""
@@ -47,6 +46,8 @@ class Sighting:
     """Whether the mount is in no namespace (any more), and only the device can tell of what."""
     watch: InotifyWatch | None = None
     """For an inotify watch, whose path is found by other means."""
+    is_settled: bool = False
+    """Whether an earlier look has settled it, and nothing has changed since."""
 
 
 def beyond_path(
@@ -93,8 +94,13 @@ def settling(sightings: Sequence[Sighting], places: Places) -> Iterator[Callable
     with _asking([_question(sighting, places) for sighting in asked]) as answers:
 
         def handles() -> list[Handle]:
-            found = dict(zip((id(each) for each in asked), answers(), strict=True))
-            settled = (_settled(each, found.get(id(each)), places) for each in sightings)
+            found = iter(answers())
+            settled = [
+                each.handle
+                if each.is_settled
+                else _settled(each, next(found) if each.link else None, places)
+                for each in sightings
+            ]
             return [handle for handle in settled if handle is not None]
 
         yield handles

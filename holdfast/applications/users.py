@@ -114,10 +114,10 @@ def _looked_at(
 def _keeps_busy(sighting: Sighting, places: Places) -> bool:
     if sighting.watch is not None:
         return False
+    if sighting.mount_known:
+        return True
     mount = places.by_id.get(sighting.handle.mount_id)
-    return sighting.mount_known or (
-        mount is not None and places.is_likely(sighting.handle.path, mount, sighting.namespace)
-    )
+    return mount is not None and places.is_likely(sighting.handle.path, mount, sighting.namespace)
 
 
 def _tables(facts: ProcessFacts) -> list[Table]:

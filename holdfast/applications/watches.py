@@ -34,6 +34,8 @@ def settle_watches(
 
     Blocks for a few seconds at most, when storage hangs.
     """
+    if not sightings:
+        return []
     questions = [_question(sighting, places) for sighting in sightings]
     by_inode = {
         (places.by_id[handle.mount_id].device, handle.inode): handle

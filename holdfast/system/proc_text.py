@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -138,26 +138,31 @@ class Map(NamedTuple):
 
 def parse_maps(text: bytes, devices: Collection[bytes] | None = None) -> list[Map]:
     """The maps of a process, or those of files on these devices (`07:1a`, as there)."""
-    return list(_maps(text, devices))
-
-
-def _maps(text: bytes, devices: Collection[bytes] | None) -> Iterator[Map]:
-    for line in lines(text):
-        fields = line.split(b" ", 5)  # the path is padded with blanks and may hold anything
-        if len(fields) < 5 or (devices is not None and fields[3] not in devices):
+    found, devices_of, paths = [], {}, {b"": ""}  # few different ones
+    for start, end, mode, offset, device, inode, path in _MAP.findall(text):
+        if devices is not None and device not in devices:
             continue
-        start, _, end = fields[0].partition(b"-")
-        major, _, minor = fields[3].partition(b":")
-        path = fields[5].lstrip(b" ") if len(fields) > 5 else b""
-        yield Map(
-            start=int(start, 16),
-            end=int(end, 16),
-            mode=fields[1].decode(),
-            offset=int(fields[2], 16),
-            inode=int(fields[4]),
-            path=os.fsdecode(path.replace(b"\\012", b"\n")),
-            device=(int(major, 16), int(minor, 16)),
+        if device not in devices_of:
+            major, _, minor = device.partition(b":")
+            devices_of[device] = int(major, 16), int(minor, 16)
+        if path not in paths:
+            paths[path] = os.fsdecode(path.replace(b"\\012", b"\n"))
+        found.append(
+            Map(
+                int(start, 16),
+                int(end, 16),
+                mode.decode(),
+                int(offset, 16),
+                int(inode),
+                paths[path],
+                devices_of[device],
+            )
         )
+    return found
+
+
+_MAP = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) (\S+) (\d+) *(.*)$", re.MULTILINE)
+"""The path is padded with blanks and may hold anything but a newline, which is escaped."""
 
 
 @dataclass(frozen=True)

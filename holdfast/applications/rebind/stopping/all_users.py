@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from holdfast.applications.earlier_look import EarlierLook
 from holdfast.applications.rebind.agent.steps import Steps, side_by_side
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
@@ -62,6 +63,7 @@ class Stopping:
         """Those whose errors their programs see: the writes that they were to flush are lost."""
         self.traits: dict[int, ProcessTraits] = {}
         """Of those that stand what `scan.traits_of` told since, while a child looked at them."""
+        self._earlier = EarlierLook(users)
         self._find = find
         self._processes = processes
         self._storage_answers = storage_answers
@@ -109,7 +111,7 @@ class Stopping:
     ) -> None:
         """Bring these into their harbours, and find all users again."""
         standing = list(seized)
-        with looking_again(find, self.users, len(seized)) as users:
+        with looking_again(find, self._earlier, len(seized)) as users:
             self._enter_harbours(seized, deadline_ns)
             self.traits.update({user.pid: traits_of(user) for user, _ in standing})
             found = users()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from holdfast.applications.earlier_look import looking_after
+from holdfast.applications.earlier_look import EarlierLook, looking_after
 from holdfast.errors import StorageFailed
 from holdfast.model.handle import Handle, User
 from holdfast.system.children.expendable import begun_in_expendable_child
@@ -37,27 +37,28 @@ _LOOK_SECONDS = 60.0
 
 @contextmanager
 def looking_again(
-    find: Find, known: Sequence[User], standing: int
+    find: Find, earlier: EarlierLook, standing: int
 ) -> Iterator[Callable[[], list[User]]]:
     """Look for the users again; calling what this gives looks, and waits for the child, once.
 
-    `known`: as they were found before. `standing`: how many of them are brought into the harbour
+    `earlier`: as they were found before. `standing`: how many of them are brought into the harbour
     meanwhile. Whatever `find` raises is raised when the answer is asked for.
     """
     if standing < _MANY:
         yield lambda: list(find())
         return
-    ours = {_OURS} if sum(len(user.handles) for user in known) >= _MANY_HANDLES else set()
-    look = partial(_differences, find, known, set(range(_PARTS)) - ours)
+    count = sum(len(user.handles) for user in earlier.users.values())
+    ours = {_OURS} if count >= _MANY_HANDLES else set()
+    look = partial(_differences, find, earlier, set(range(_PARTS)) - ours)
     with begun_in_expendable_child(look, _LOOK_SECONDS, "/proc") as answer:
 
         def users() -> list[User]:
             seen: list[User] = []
             if ours:
-                with looking_after(known, ours, _PARTS):
+                with looking_after(earlier, ours, _PARTS):
                     seen = list(find())
             try:
-                seen += _users(answer(), known)
+                seen += _users(answer(), earlier)
             except StorageFailed:  # somebody has killed it
                 return list(find())
             found = {user.pid: user for user in seen}
@@ -72,26 +73,30 @@ before."""
 
 
 def _differences(
-    find: Find, known: Sequence[User], remainders: Collection[int]
+    find: Find, earlier: EarlierLook, remainders: Collection[int]
 ) -> list[_Difference]:
     """Runs in the child."""
-    before = {user.pid: user.handles for user in known}
-    with looking_after(known, remainders, _PARTS):
-        return [_difference(user, before.get(user.pid, ())) for user in find()]
+    with looking_after(earlier, remainders, _PARTS):
+        return [_difference(user, _before(user, earlier)) for user in find()]
+
+
+def _before(user: User, earlier: EarlierLook) -> Sequence[Handle]:
+    known = earlier.users.get(user.pid)
+    return () if known is None else known.handles
 
 
 def _difference(user: User, before: Sequence[Handle]) -> _Difference:
     found: list[Handle | None] = list(user.handles)
     if len(found) == len(before):
-        found = [None if new == old else new for new, old in zip(found, before, strict=True)]
+        pairs = zip(found, before, strict=True)
+        found = [None if new is old or new == old else new for new, old in pairs]
     return replace(user, handles=()), found
 
 
-def _users(differences: Sequence[_Difference], known: Sequence[User]) -> list[User]:
+def _users(differences: Sequence[_Difference], earlier: EarlierLook) -> list[User]:
     """The opposite of `_differences`."""
-    before = {user.pid: user.handles for user in known}
     return [
-        replace(user, handles=tuple(_handles(found, before.get(user.pid, ()))))
+        replace(user, handles=tuple(_handles(found, _before(user, earlier))))
         for user, found in differences
     ]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.applications.earlier_look import is_looked_at
+from holdfast.applications.earlier_look import EarlierLook, is_looked_at
 from holdfast.applications.rebind.stopping.second_look import looking_again
 from holdfast.errors import Blocked
 from holdfast.model.handle import Application, Handle, HandleKind, User
@@ -26,7 +26,7 @@ KNOWN = [user(11, 3), user(12, 2), user(13, 0)]
 
 
 def found_by(now: list[User]) -> list[User]:
-    with looking_again(lambda: now, KNOWN, MANY) as users:
+    with looking_again(lambda: now, EarlierLook(KNOWN), MANY) as users:
         return users()
 
 
@@ -64,7 +64,7 @@ def test_each_user_is_found_once_whoever_looks(count: int) -> None:
     def find() -> list[User]:
         return [each for each in now if is_looked_at(each.pid)]
 
-    with looking_again(find, known, MANY) as users:
+    with looking_again(find, EarlierLook(known), MANY) as users:
         assert users() == now
 
 
@@ -72,7 +72,10 @@ def test_what_the_look_refuses_is_refused() -> None:
     def find() -> list[User]:
         raise Blocked("it must not be stopped", "None.")
 
-    with looking_again(find, KNOWN, MANY) as users, pytest.raises(Blocked, match="must not be"):
+    with (
+        looking_again(find, EarlierLook(KNOWN), MANY) as users,
+        pytest.raises(Blocked, match="must not be"),
+    ):
         users()
 
 
@@ -82,5 +85,5 @@ def test_a_child_that_is_killed_is_replaced_by_ourselves() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return KNOWN[:1]
 
-    with looking_again(find, KNOWN, MANY) as users:
+    with looking_again(find, EarlierLook(KNOWN), MANY) as users:
         assert users() == KNOWN[:1]
