@@ -185,10 +185,13 @@ def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) 
     return note
 
 
+_RIGHT = {HandleKind.FILE: stat.S_ISREG, HandleKind.DIRECTORY: stat.S_ISDIR}
+
+
 def _is_what_it_was(kind: HandleKind, mode: int) -> bool:
     """Whether an inode of this mode can be behind a handle that was taken over from the first look,
     by number (see earlier_look)."""
-    is_right = {HandleKind.FILE: stat.S_ISREG, HandleKind.DIRECTORY: stat.S_ISDIR}.get(kind)
+    is_right = _RIGHT.get(kind)
     return is_right is None or is_right(mode)
 
 

@@ -97,7 +97,7 @@ def _parking(
     processes: Processes, process: StoppedProcess, placeholders: Placeholders
 ) -> Steps[None]:
     with processes.unless_it_ends(process):
+        by_kind = process.notes_by_kind()
         for kind, driver in DRIVERS.items():
-            notes = process.notes_of(kind)
-            if notes:
+            if notes := by_kind.get(kind):
                 yield from through(driver.park(process, notes, placeholders))

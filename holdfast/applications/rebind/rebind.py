@@ -8,7 +8,7 @@ Only from `stop` to `park` may a user be let go as if nothing had happened.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,7 +43,7 @@ from holdfast.applications.rebind.stopping.order import by_memory
 from holdfast.applications.rebind.stopping.regaining import LATE_SECONDS, Regaining
 from holdfast.applications.rebind.stopping.second_look import Find
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
-from holdfast.model.handle import Handle, HandleOutcome, User
+from holdfast.model.handle import HandleOutcome, User
 from holdfast.model.mountpoint import MountPoint
 
 
@@ -248,10 +248,13 @@ class Rebind:
             lines = put_back(self._processes, opener, self._record.directory)
         lines = lock_again(self._processes, lines)
         self._tell(EntryKind.REBOUND)
-        return [*lines, *self._unmoved({line.handle for line in lines})]
+        return [*lines, *self._unmoved(lines)]
 
-    def _unmoved(self, told: Collection[Handle]) -> list[ReboundHandle]:
+    def _unmoved(self, lines: Sequence[ReboundHandle]) -> list[ReboundHandle]:
         """The handles of those that did not do what they were asked, but for those told of."""
+        if self._processes.all_cooperate:
+            return []
+        told = {line.handle for line in lines}
         return [
             ReboundHandle(note.handle, HandleOutcome.LOST, words)
             for notes, words in self._processes.uncooperative

@@ -21,6 +21,8 @@ Call = tuple[str, tuple[int, ...]]
 _WORD = (1 << 64) - 1
 _HEAD = struct.Struct("<8Q")
 _ENTRY = struct.Struct("<7Qq")
+_REST = [(0,) * (6 - count) for count in range(7)]
+"""The arguments that a call does not have, by how many it has."""
 
 
 def table_bytes(count: int) -> int:
@@ -32,8 +34,8 @@ def table_of(calls: Sequence[tuple[int, tuple[int, ...]]]) -> bytes:
     """The table of these calls, by number and arguments."""
     parts = [_HEAD.pack(*(0,) * 8)]
     for number, arguments in calls:
-        values = [value & _WORD for value in (*arguments, *(0,) * 6)[:6]]
-        parts.append(_ENTRY.pack(number, *values, 0))
+        values = [value & _WORD for value in arguments]
+        parts.append(_ENTRY.pack(number, *values, *_REST[len(values)], 0))
     parts.append(_ENTRY.pack(_WORD, *(0,) * 7))
     return b"".join(parts)
 

@@ -36,6 +36,13 @@ class StoppedProcess:
         """The notes of handles of these kinds, in order."""
         return [note for note in self.notes if note.handle.kind in kinds]
 
+    def notes_by_kind(self) -> dict[HandleKind, list[HandleNote]]:
+        """All notes, in order."""
+        found: dict[HandleKind, list[HandleNote]] = {}
+        for note in self.notes:
+            found.setdefault(note.handle.kind, []).append(note)
+        return found
+
     def folder(self, thread_id: int | None) -> str:
         """The folder in /proc of the process, or of a thread with a table of its own."""
         return f"/proc/{self.pid}" + (f"/task/{thread_id}" if thread_id else "")

@@ -36,7 +36,7 @@ def take_flocks(processes: Processes, opened: Mapping[str, OpenResult]) -> None:
     """
     sharers: dict[str, list[tuple[StoppedProcess, HandleNote]]] = {}
     for process in processes.values():
-        for note in process.notes_of(HandleKind.FILE, HandleKind.DIRECTORY):
+        for note in _locked(process):
             if any(lock.kind is LockKind.FLOCK for lock in note.handle.locks):
                 sharers.setdefault(note.details.key, []).append((process, note))
     for key, mine in sharers.items():
@@ -49,6 +49,12 @@ def take_flocks(processes: Processes, opened: Mapping[str, OpenResult]) -> None:
             mine.sort(key=lambda each: each[0].pid != lock.holder_pid)
             if not _taken_by_any(processes, mine, found.descriptor, lock):
                 found.outcome, found.note = HandleOutcome.LOST, _TAKEN
+
+
+def _locked(process: StoppedProcess) -> list[HandleNote]:
+    """Notes of what has locks or leases."""
+    kinds = (HandleKind.FILE, HandleKind.DIRECTORY)
+    return [note for note in process.notes if note.handle.locks and note.handle.kind in kinds]
 
 
 def _taken_by_any(
@@ -87,7 +93,7 @@ def take_locks(process: StoppedProcess) -> dict[Handle, str]:
     """Take the locks of a process again; the handles without one that they had, and why."""
     lost: dict[Handle, str] = {}
     done = set()
-    for note in process.notes_of(HandleKind.FILE, HandleKind.DIRECTORY):
+    for note in _locked(process):
         for lock in note.handle.locks:
             if (note.details.key, lock) in done:
                 continue

@@ -121,8 +121,9 @@ def _turns(
 
 def _putting(process: StoppedProcess, openings: OpenedFiles, directory: Path) -> Steps[_Lines]:
     lines: list[ReboundHandle] = []
+    by_kind = process.notes_by_kind()
     for kind, driver in DRIVERS.items():
-        notes = process.notes_of(kind)
+        notes = by_kind.get(kind)
         if kind is HandleKind.INOTIFY or not notes:
             continue
         work = partial(driver.rebind, process, notes, openings, directory)
@@ -207,13 +208,15 @@ def _complete(request: OpenRequest, process: StoppedProcess, note: HandleNote) -
 
 def _with_all_rights(requests: Mapping[int, Sequence[OpenRequest]]) -> dict[int, list[OpenRequest]]:
     """What processes share is given to all of them: it is asked for with the rights of each."""
-    rights: dict[str, dict[Rights, None]] = {}
+    rights: dict[str, tuple[Rights, ...]] = {}
     for mine in requests.values():
         for each in mine:
-            rights.setdefault(each.key, {}).update(dict.fromkeys(each.rights))
+            known = rights.setdefault(each.key, each.rights)
+            if known != each.rights:
+                rights[each.key] = tuple(dict.fromkeys((*known, *each.rights)))
     return {
         pid: [
-            each if len(rights[each.key]) == 1 else replace(each, rights=tuple(rights[each.key]))
+            each if rights[each.key] == each.rights else replace(each, rights=rights[each.key])
             for each in mine
         ]
         for pid, mine in requests.items()
