@@ -85,7 +85,7 @@ class Leg:
 
     @property
     def descriptor(self) -> int:
-        """By which the next worker takes the container over; -1: it opens it again."""
+        """Of this process, for its keeper to keep; -1: it has none of this host."""
         return self.back_end.descriptor
 
     @property

@@ -93,7 +93,7 @@ class Roster:
             raise Superseded(self.superseded, "Detach the volume on this host.")
         shared_page.mark_failed(self._cells, leg.number, failed=False)
         shared_page.forget_copied(self._cells, leg.number)
-        shared_page.remember_container(self._cells, leg.number, leg.identity, leg.descriptor)
+        shared_page.remember_container(self._cells, leg.number, leg.identity)
         self.arrived_ns[leg.number] = monotonic_ns()
         leg.taken = True
         self.nameless = {

@@ -8,33 +8,27 @@ requests that a predecessor left before the legs are in use.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic, monotonic_ns
+from time import monotonic_ns
 
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.front import FrontEnd
 from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.partner import Ending
+from holdfast.gate.repair.earlier import let_end
 from holdfast.gate.repair.names import Names
-from holdfast.gate.repair.opening import Predecessor
+from holdfast.gate.repair.opening import Before
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.start import start_first
 from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incident
 from holdfast.model.volume import JournalMode
-from holdfast.system.processes.process import has_ended, watch_process
-from holdfast.system.processes.process_state import runs_no_code
 
 RESEND_SECONDS = 0.05
 """How long after asking for unanswered requests the last of them is surely read."""
-
-_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.05
-"""Between two looks whether the worker before runs no code any more: it does not within a
-millisecond of its death, or it hangs."""
 
 _STOOD_STILL = (Ending.STOPPED, Ending.TRACED, Ending.SILENT)
 
@@ -101,7 +95,7 @@ class Start:
         cells[shared_page.WORKER_END] = Ending.DIED
         incident.requests_held = incident.errors_returned = cells[shared_page.UNTOLD_ERRORS]
         cells[shared_page.UNTOLD_ERRORS] = 0
-        before = self._let_predecessor_end()
+        before = self._let_earlier_end()
         self._open_journal()
         recovery = self._recovery
         self._attend(LegTask(mirror.hands, lambda hand: take_over(recovery, hand, before)))
@@ -128,24 +122,13 @@ class Start:
         except DeadlinePassed:
             journalling.cannot_open("its storage does not answer")
 
-    def _let_predecessor_end(self) -> Predecessor:
-        """Wait until no thread of the worker before can write any more, at most the hang time-out.
+    def _let_earlier_end(self) -> Before:
+        """Wait until no worker before can write any more, at most the hang time-out.
 
-        When one of them hangs inside a leg, it still has that leg's lock: the leg stays away.
+        One that hangs inside a leg still has the locks of all: that leg stays away.
         """
-        pid, kept = self._handover.predecessor_pid, self._handover.kept
-        deadline = monotonic() + self._mirror.roster.configuration.hang_timeout_seconds
-        watch, pause = watch_process(pid), _SHORTEST_PAUSE_SECONDS
-        try:
-            while not has_ended(watch) and monotonic() < deadline:
-                if runs_no_code(pid):
-                    return Predecessor(pid, kept, is_ending=True)
-                has_ended(watch, pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            return Predecessor(pid, kept)
-        finally:
-            if watch is not None:
-                os.close(watch)
+        handover, timeout = self._handover, self._mirror.roster.configuration.hang_timeout_seconds
+        return Before(let_end(handover.cells, handover.predecessor_pid, timeout), handover.kept)
 
     def _attend(self, task: LegTask[None]) -> None:
         """Wait for a task. Raises what it raised, and DeadlinePassed when it was given up."""

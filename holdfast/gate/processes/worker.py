@@ -42,6 +42,7 @@ from holdfast.gate.processes.socket_name import take_over as take_over_listener
 from holdfast.gate.processes.starting import Start, Takeover
 from holdfast.gate.processes.watchdog import Watchdog
 from holdfast.gate.repair.changes import Changes
+from holdfast.gate.repair.earlier import note_self
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.replacing import Replacing
@@ -76,6 +77,7 @@ class Worker:
         # The keeper may be gone before it says so itself.
         handover.cells[shared_page.WORKER_PID] = os.getpid()
         handover.cells[shared_page.WORKER_STARTED] = start_time(os.getpid())
+        note_self(handover.cells)
         self.beat = Beat(handover.cells, shared_page.WORKER_BEAT)
         self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Rung by `wake`; unlike a pipe it needs no memory for that."""

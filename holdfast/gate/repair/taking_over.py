@@ -17,7 +17,7 @@ from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.write_log import WriteLog
 from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.superblock import Superblock
-from holdfast.gate.repair.opening import FIRST, Opened, Predecessor, open_members
+from holdfast.gate.repair.opening import FIRST, Before, Opened, open_members
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.settling_apart import settle_apart
 from holdfast.gate.repair.start import equalise, owed_of_before
@@ -123,7 +123,7 @@ def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
     for number, (leg, superblock) in list(opened.items()):
         entry = roster.entry(number)
         reason = ""
-        if leg.identity != remembered_container(cells, number)[0]:
+        if leg.identity != remembered_container(cells, number):
             reason = f"{leg.url} is another container than before"
         elif superblock is None:
             roster.unsettled = True  # somebody wrote over it while it was in use: it gets a new one
@@ -140,7 +140,7 @@ def _leave_out_others(recovery: Recovery, opened: dict[int, Opened]) -> None:
             leg.discard()
 
 
-def take_over(recovery: Recovery, hand: Hand, before: Predecessor = FIRST) -> None:
+def take_over(recovery: Recovery, hand: Hand, before: Before = FIRST) -> None:
     """Go on with the predecessor's legs; what is away is held for, excluded, or probed later.
 
     A worker that cannot end this is succeeded by one that begins it again: so this hand never goes

@@ -57,7 +57,7 @@ GATE_TOKEN: Final = 29  # random, of this gate since its start: its superblocks,
 EQUALISING: Final = 31  # 1 while regions may differ between legs in sync
 OWED_SINCE: Final = 30  # journal position from which records are needed for bad places, plus 1
 
-FIRST_CONTAINER: Final = 32  # triples: number of a leg in use, its container's identity, descriptor
+FIRST_CONTAINER: Final = 32  # triples: number of a leg in use, its container's identity, 0
 _CONTAINERS: Final = range(FIRST_CONTAINER, 93, 3)
 
 NEXT_KEEPER: Final = 95  # who was started to be keeper, until it is in service; see announce_keeper
@@ -96,11 +96,13 @@ STANDBY: Final = RENEWER + 8  # who is prepared to be the next worker; see annou
 FLUSHING: Final = RENEWER + 9  # by slot: the leg that its thread flushes, until an error is known
 FIRST_UNHEARD: Final = FLUSHING + SLOTS  # legs with a flush of which nobody heard how it ended
 LAST_UNHEARD: Final = FIRST_UNHEARD + 31
+FIRST_WORKER: Final = LAST_UNHEARD + 1  # pairs: a worker, and its generation; see note_worker
+_WORKERS: Final = range(FIRST_WORKER, FIRST_WORKER + 64, 2)
 
 _PLAN_LOCK = threading.Lock()
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = LAST_UNHEARD + 1
+_CELLS = _WORKERS.stop
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 
@@ -257,6 +259,29 @@ def _as_two(cell: int) -> tuple[int, int]:
     return cell & (1 << _PID_BITS) - 1, cell >> _PID_BITS
 
 
+def note_worker(cells: memoryview, pid: int, started: int, generation: int) -> None:
+    """That process is the worker of that generation from now on, until it is forgotten.
+
+    Where there is no room, that of the oldest one is taken, which is not known any more then.
+    """
+    index = min(_WORKERS, key=lambda i: cells[i] and cells[i + 1] + 1)
+    cells[index] = 0  # never one process beside another one's generation
+    cells[index + 1] = generation
+    cells[index] = _as_one(pid, started)
+
+
+def noted_workers(cells: memoryview) -> list[tuple[int, int, int]]:
+    """Number, start time and generation of each worker that is noted. It may have ended."""
+    return [(*_as_two(cells[i]), cells[i + 1]) for i in _WORKERS if cells[i]]
+
+
+def forget_worker(cells: memoryview, pid: int, started: int) -> None:
+    """That one has ended altogether."""
+    for index in _WORKERS:
+        if cells[index] == _as_one(pid, started):
+            cells[index] = 0
+
+
 def renew_plan(cells: memoryview) -> None:
     """Invalidate the plan of compiled code: it hands every request over from now on.
 
@@ -289,26 +314,20 @@ def copied(cells: memoryview, number: int) -> int:
     return cells[RESYNC_CURSOR] if cells[RESYNC_LEG] == number else 0
 
 
-def remember_container(cells: memoryview, number: int, identity: int, descriptor: int) -> None:
-    """Which container stands for a leg from now on, for the worker after this one.
-
-    `descriptor`: below 0 when it has none of this host.
-    """
+def remember_container(cells: memoryview, number: int, identity: int) -> None:
+    """Which container stands for a leg from now on, for the worker after this one."""
     index = next((i for i in _CONTAINERS if cells[i] == number), 0) or next(
         (i for i in _CONTAINERS if not cells[i]), FIRST_CONTAINER
     )
     cells[index + 1] = 0
     cells[index] = number
-    cells[index + 2] = max(0, descriptor)
+    cells[index + 2] = 0  # up to 0.1 a descriptor by which to take it over, 0: none
     cells[index + 1] = identity
 
 
-def remembered_container(cells: memoryview, number: int) -> tuple[int, int]:
-    """Identity of the container that stood for a leg last, and its descriptor; 0: not known."""
-    for index in _CONTAINERS:
-        if cells[index] == number:
-            return cells[index + 1], cells[index + 2]
-    return 0, 0
+def remembered_container(cells: memoryview, number: int) -> int:
+    """Identity of the container that stood for a leg last; 0: not known."""
+    return next((cells[index + 1] for index in _CONTAINERS if cells[index] == number), 0)
 
 
 def forget_container(cells: memoryview, number: int) -> None:

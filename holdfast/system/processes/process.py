@@ -118,31 +118,6 @@ def part_with_descriptors() -> None:
         os.closerange(0, os.sysconf("SC_OPEN_MAX"))
 
 
-def inherit_descriptor(pid: int, descriptor: int) -> int | None:
-    """A duplicate of a descriptor of a killed process that cannot end: a thread of it hangs.
-
-    It shares the lock and the exclusive claim that the dead one still has. None when a thread hangs
-    inside this very descriptor (it may still write), or when nothing certain is known.
-    """
-    threads = [int(path.name) for path in Path(f"/proc/{pid}/task").glob("*")]
-    try:
-        for thread_id in threads:
-            words = Path(f"/proc/{pid}/task/{thread_id}/syscall").read_text().split()
-            arguments = [int(word, 16) & 0xFFFFFFFF for word in words[1:3]]
-            if words[0] == "running" or (words[0] != "-1" and descriptor in arguments):
-                return None
-    except (OSError, ValueError):
-        return None
-    for thread_id in threads:
-        with suppress(OSError):
-            pidfd = os.pidfd_open(thread_id, _PIDFD_THREAD)
-            try:
-                return take_descriptor(pidfd, descriptor)
-            finally:
-                os.close(pidfd)
-    return None
-
-
 def take_descriptor(pidfd: int, number: int) -> int:
     """A copy, in this process, of a descriptor of that one. Raises OSError.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import number_of, parse_stat
+from holdfast.system.processes.process import has_ended, watch_process
 
 STOPPED = "T"
 TRACED = "t"
@@ -65,23 +66,37 @@ def runs_no_code(pid: int) -> bool:
     """Whether no thread of a killed process is inside a system call, or will enter one: the kernel
     is ending each of them, or has. It still has its memory and its descriptors, perhaps for long.
 
-    Only of one that was killed: it begins no thread any more, so a list as long as their number was
-    before has all of them. False where nothing certain is known.
+    Only of one that was killed. False where nothing certain is known.
     """
     try:
-        count = parse_stat(read_record(f"/proc/{pid}/stat")).threads
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
-        return len(threads) == count and all(_is_exiting(pid, thread) for thread in threads)
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+        return all(is_exiting(pid, thread_id) for thread_id in all_threads_of(pid))
     except (OSError, ValueError):
         return False
 
 
-def _is_exiting(pid: int, thread: str) -> bool:
-    """Raises OSError other than what says that it is gone, ValueError."""
+def all_threads_of(pid: int) -> list[int]:
+    """Numbers of all threads of a killed process, none when it is gone.
+
+    It begins no thread any more, so a list as long as their number was before has all of them.
+    Raises OSError, ValueError where that cannot be said, as some are just ending.
+    """
     try:
-        return parse_stat(read_record(f"/proc/{pid}/task/{thread}/stat")).exiting
+        count = parse_stat(read_record(f"/proc/{pid}/stat")).threads
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    if len(threads) != count:
+        raise ValueError(f"{len(threads)} threads of {count}")
+    return [int(name) for name in threads]
+
+
+def is_exiting(pid: int, thread_id: int) -> bool:
+    """Whether the kernel is ending that thread, or has: it enters no system call any more.
+
+    Raises OSError, ValueError where nothing certain is known.
+    """
+    try:
+        return parse_stat(read_record(f"/proc/{pid}/task/{thread_id}/stat")).exiting
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -103,6 +118,22 @@ def open_process(pid: int, start_time: int) -> int | None:
     except ProcessLookupError:
         return None
     if lives(pid, start_time):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def open_unended(pid: int, start_time: int) -> int | None:
+    """A descriptor of exactly this process as long as one of its threads has not ended, or None.
+
+    Of a killed process whose main thread is gone, too, unlike `open_process`. Caller closes.
+    Raises OSError (EMFILE …).
+    """
+    descriptor = watch_process(pid)
+    if descriptor is None:
+        return None
+    state = read_state(pid)
+    if state is not None and state.start_time == start_time and not has_ended(descriptor):
         return descriptor
     os.close(descriptor)
     return None

@@ -22,13 +22,22 @@ from holdfast.gate.members.configuration import (
     load_configuration,
     save_configuration,
 )
-from holdfast.gate.members.superblock import Member, Settled, Superblock, encode
+from holdfast.gate.members.superblock import (
+    Member,
+    Settled,
+    Superblock,
+    container_bytes_needed,
+    encode,
+)
 from holdfast.gate.outside.renewing import renew
 from holdfast.model.version import VERSION
 from holdfast.model.volume import LegState
 from holdfast.service import Holdfast, NewVolume
-from tests.kernel.fault.bench import Bench, plain_legs
+from tests.faults import LoopLeg
+from tests.kernel.fault.bench import HANG_SECONDS, Bench, fuse_leg, plain_legs
 from tests.kernel.fault.cells import Cell
+from tests.kernel.fault.processes.test_worker_killed import kill_worker
+from tests.kernel.volume.stack import SIZE
 from tests.waiting import wait_until
 
 OLD = Path(__file__).parents[2] / "data" / "holdfast-0.1.0.tar.xz"
@@ -116,6 +125,37 @@ def test_old_and_new_work_together_until_the_next_takeover(
             renew(bench.run_directory, SECONDS)
             bench.activity.goes_on()
             assert code_of(bench)[0] == VERSION
+        bench.check(2)
+
+
+def test_the_worker_of_the_version_before_cannot_end(
+    settings: Settings, ram_directory: Path, install: Callable[[Path], None]
+) -> None:
+    """It hangs in a leg, and has the disk that is the other: all that come after it are told."""
+    with (
+        fuse_leg(ram_directory) as leg,
+        LoopLeg(ram_directory / "disk.img", container_bytes_needed(SIZE)) as disk,
+        Bench(
+            settings, ram_directory, [leg.url, disk.url], hang_timeout_seconds=HANG_SECONDS
+        ) as bench,
+    ):
+        bench.images = {leg.url: leg.image, disk.url: disk.image}
+        with bench.during(Cell(2, "flushing")) as goes_on:
+            install(NEW)
+            before = bench.counters()
+            bench.kill(before.keeper_pid)
+            wait_until(lambda: bench.counters().keeper_pid != before.keeper_pid)
+            wait_until(lambda: code_of(bench)[1] == "resume")
+            leg.hang()
+            goes_on()
+            bench.wait_for_leg(1)
+            for _ in range(3):
+                kill_worker(bench)
+                goes_on()
+            assert code_of(bench)[0] == VERSION
+            assert bench.leg_states() == {1: "failed", 2: "in-sync"}
+            leg.serve()
+        bench.wait_until_healthy()
         bench.check(2)
 
 

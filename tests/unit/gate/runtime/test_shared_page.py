@@ -15,6 +15,7 @@ def test_no_two_facts_share_a_cell() -> None:
     """Those of the head; the boot takes two cells, and ranges have many."""
     ranges = {"FIRST_CONTAINER", "_CONTAINERS", "FIRST_FAILED", "LAST_FAILED"}
     ranges |= {"FLUSHING", "FIRST_UNHEARD", "LAST_UNHEARD"}
+    ranges |= {"FIRST_WORKER", "_WORKERS"}
     behind_slots = ("RENEWER", "SUPERSEDED", "REMEMBERED_EPOCH", "UNREMEMBERED")
     behind_slots += ("PLAN", "WRITTEN", "FLUSHED", "OWED_FILE", "STANDBY")
     of_slots = ("BUSY_SINCE", "LEG", "LEG_SINCE", "READS", "WRITES", "FLUSHES", "DISCARDS")
@@ -34,6 +35,7 @@ def test_no_two_facts_share_a_cell() -> None:
     behind = [getattr(shared_page, name) for name in behind_slots]
     behind += range(shared_page.FLUSHING, shared_page.FLUSHING + shared_page.SLOTS)
     behind += range(shared_page.FIRST_UNHEARD, shared_page.LAST_UNHEARD + 1)
+    behind += [index + part for index in shared_page._WORKERS for part in range(2)]
     assert len(behind) == len(set(behind))
     assert min(behind) >= shared_page.HEAD_CELLS + shared_page.SLOT_CELLS * shared_page.SLOTS
     assert max(behind) < shared_page.SIZE_BYTES // 8
@@ -56,3 +58,20 @@ def test_a_new_socket_leaves_the_gate_what_it_is(tmp_path: Path) -> None:
         assert cells[shared_page.SOCKET_INODE] == inode
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(run_directory / "control"))
+
+
+def test_workers_are_noted_until_they_are_forgotten_or_too_many() -> None:
+    """A page of an older version has none; the oldest makes room."""
+    cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
+    assert shared_page.noted_workers(cells) == []
+    room = len(shared_page._WORKERS)
+    for generation in range(1, room + 2):
+        shared_page.note_worker(cells, 1000 + generation, 7, generation)
+    noted = {generation for _, _, generation in shared_page.noted_workers(cells)}
+    assert noted == set(range(2, room + 2))
+    shared_page.forget_worker(cells, 1000 + 5, 6)  # another process of that number
+    shared_page.forget_worker(cells, 1000 + 9, 7)
+    assert (1005, 7, 5) in shared_page.noted_workers(cells)
+    assert len(shared_page.noted_workers(cells)) == room - 1
+    shared_page.note_worker(cells, 1, 7, 99)
+    assert (1002, 7, 2) in shared_page.noted_workers(cells)
