@@ -341,7 +341,7 @@ class Mirror:
 
         False when it failed meanwhile, or the volume is another's. Raises OSError if it fails now.
         """
-        promoted = self.intent.promote(hand, leg)
+        promoted = self.intent.promote(hand, leg, lambda: self._wait_for_others(hand, leg))
         self.settling.settle(hand)
         return promoted and not self.memory.superseded
 

@@ -9,7 +9,7 @@ one at a bad place, from whose epoch on nobody relies on bits.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from holdfast.gate.data.bad_places import BadPlaces
 from holdfast.gate.data.ranges import Ranges
@@ -108,9 +108,10 @@ class BitmapOnLegs:
                 hand.leave()
         return True
 
-    def promote(self, hand: Hand, leg: Leg) -> bool:
+    def promote(self, hand: Hand, leg: Leg, believe: Callable[[], None]) -> bool:
         """Give a leg that has all data the bits, and make it a source; the caller settles.
 
+        `believe`: wait until others would have said what they heard of that flush, or of theirs.
         False when it failed meanwhile. Raises OSError when it fails now.
         """
         with hand.holding(self.lock):
@@ -121,6 +122,7 @@ class BitmapOnLegs:
                 leg.flush()
             finally:
                 hand.leave()
+            believe()
             return self._roster.promote(leg)
 
     def _write(self, hand: Hand, pages: set[int], *, flush: bool) -> None:

@@ -14,7 +14,7 @@ from holdfast.gate.data.compiled import COMPILED
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.runtime.shared_page import LEG_SINCE
 from tests.plugs.file_gate import file_gate
-from tests.plugs.gate import BLOCK, MemoryGate, written_gate
+from tests.plugs.gate import BLOCK, SIZE, MemoryGate, written_gate
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("memory_kind")
@@ -126,3 +126,30 @@ def test_compiled_code_waits_for_whoever_is_inside(tmp_path: Path, outcome: str)
             asked.result()
         other.leave()
         gate.mirror.hands.put_back(other)
+
+
+def test_a_leg_becomes_no_source_while_somebody_may_have_heard_of_an_error(
+    memory_kind: object, tmp_path: Path
+) -> None:
+    """Its superblock is being flushed as the copy ends, and that flush alone hears of it."""
+    with written_gate(tmp_path, 2) as gate:
+        mirror, medium = gate.mirror, gate.medium(2)
+        mirror.roster.fail(mirror.roster.present[2], "a test")
+        gate.run(mirror.flush)
+        copying = mirror.hands.take()
+        mirror.ranges.enter(copying, 0, SIZE)
+        gate.bring_back(2)
+        flushes = medium.on_flush = Flushes(errno.EIO)
+        recording = LegTask(mirror.hands, lambda hand: mirror.settling.record_position(hand, 1))
+        assert flushes.begun.acquire(timeout=20)
+        mirror.ranges.leave(copying)
+        mirror.hands.put_back(copying)
+        assert flushes.begun.acquire(timeout=20)
+        resync = gate.recovery.resyncs[2]
+        wait_until(lambda: not resync.hand.inside_leg)
+        assert gate.states()[2] == "resyncing"
+        flushes.goes_on.set()
+        assert not recording.result(20)
+        wait_until(lambda: not resync.is_alive())
+        assert gate.states() == {1: "in-sync", 2: "failed"}
+        assert "leg 2 in sync" not in {step.name for step in resync.incident.steps}
