@@ -53,10 +53,10 @@ class WireKernel:
         """Ask for a read."""
         return self.ask(wire.READ, struct.pack("<QQIIQII", 0, offset, length, 0, 0, 0, 0))
 
-    def write(self, offset: int, payload: bytes) -> WireAsked:
-        """Ask for a write."""
+    def write(self, offset: int, payload: bytes, *, resent: bool = False) -> WireAsked:
+        """Ask for a write, `resent`: as for one that nobody has answered."""
         head = struct.pack("<QQIIQII", 0, offset, len(payload), 0, 0, 0, 0)
-        return self.ask(wire.WRITE, head + payload)
+        return self.ask(wire.WRITE, head + payload, resent=resent)
 
     def flush(self) -> WireAsked:
         """Ask for an fsync."""
@@ -67,13 +67,14 @@ class WireKernel:
         mode = wire.FALLOC_PUNCH_HOLE | wire.FALLOC_KEEP_SIZE
         return self.ask(wire.FALLOCATE, struct.pack("<QQQII", 0, offset, length, mode, 0))
 
-    def ask(self, opcode: int, body: bytes) -> WireAsked:
+    def ask(self, opcode: int, body: bytes, *, resent: bool = False) -> WireAsked:
         """Make a request; does not wait."""
         with self._lock:
             self._made += 2  # the kernel counts by two
             unique = self._made
             length = wire.IN_HEADER.size + len(body)
-            head = wire.IN_HEADER.pack(length, opcode, unique, 1, 0, 0, 1, 0, 0)
+            shown = unique | wire.UNIQUE_RESEND if resent else unique
+            head = wire.IN_HEADER.pack(length, opcode, shown, 1, 0, 0, 1, 0, 0)
             asked = self.unanswered[unique] = WireAsked(head + body)
         self.ours.send(asked.message)
         return asked

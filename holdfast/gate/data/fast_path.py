@@ -57,7 +57,6 @@ class Came(NamedTuple):
     waited_ns: int = 0
     """How long a request waited that was answered, and has to be noted; it counts as under way
     until it is."""
-    resent: bool = False
 
 
 class UnansweredError(OSError):
@@ -84,7 +83,7 @@ class FastPath:
             roster.unsettled
             or roster.superseded
             or mirror.hold.administrative
-            or mirror.incidents.open
+            or mirror.incidents.noting
             or mirror.owed
             or mirror.cells[OWED_FILE]
             or mirror.equalising.unequal
@@ -155,7 +154,7 @@ class FastPath:
         if what == COMPILED.ANSWERED:
             if lack:
                 partners.add()
-            return Came(waited_ns=number if tell else 0, resent=bool(error))
+            return Came(waited_ns=number if tell else 0)
         if what in (COMPILED.FAILED, COMPILED.FLUSH_FAILED):
             leg = next(leg for leg in plan.members if leg.number == number)
             if what == COMPILED.FLUSH_FAILED:  # and is inside still: see Mirror.flush_all

@@ -212,7 +212,7 @@ class ServingThread(threading.Thread):
         if came.received:
             return self.inbox.received(came.received)
         if came.waited_ns:
-            self._note(self.hand.cells[BUSY_SINCE], came.waited_ns, resent=came.resent)
+            self._note(self.hand.cells[BUSY_SINCE], came.waited_ns, resent=False)
             self.hand.cells[BUSY_SINCE] = 0
         return None
 

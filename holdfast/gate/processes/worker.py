@@ -48,7 +48,7 @@ from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.replacing import Replacing
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
-from holdfast.gate.runtime.incidents import Incidents
+from holdfast.gate.runtime.incidents import HOLD_NOBODY, Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system.messages.unwaited import wait_until_written
 from holdfast.system.processes.process_state import start_time
@@ -307,7 +307,7 @@ class Worker:
         roster, takeover = self.mirror.roster, self.takeover
         in_sync, members = len(roster.readers), len(roster.configuration.legs)
         for incident in self.incidents.open:
-            if incident.resolved_ns or incident.strategy in ("resync", "replacement"):
+            if incident.resolved_ns or incident.strategy in HOLD_NOBODY:
                 continue
             if incident.manual:
                 continue

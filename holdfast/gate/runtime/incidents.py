@@ -27,6 +27,10 @@ GRAVITY = (
 )
 """Strategies, the gravest last."""
 
+HOLD_NOBODY = frozenset(("resync", "replacement", "keeper-takeover"))
+"""Strategies during which requests are served as always. None is noted: they may take hours, which
+compiled code serves through."""
+
 RECEIPTS_KEPT = 100
 """How many receipts wait in memory while the spool takes none."""
 
@@ -106,6 +110,15 @@ class Incidents:
         self._unwritten: list[Receipt] = []
 
     @property
+    def noting(self) -> bool:
+        """Whether answers have to be noted of requests that the kernel has not sent again."""
+        return any(
+            each.strategy not in HOLD_NOBODY
+            and (each.strategy != "takeover" or each.backlog_until_ns)
+            for each in self.open
+        )
+
+    @property
     def unwritten(self) -> bool:
         """Whether receipts wait for room in the spool."""
         return bool(self._unwritten)
@@ -113,17 +126,18 @@ class Incidents:
     def reflex(self, strategy: str, cause: str, started_ns: int | None = None) -> Incident:
         """Open an incident of the data path, or add to the one that is open.
 
-        Reflexes that follow from each other (a failover, then a hold) are one story and make one
-        receipt, named after the gravest.
+        Either has answers noted from then on. Reflexes that follow from each other (a failover,
+        then a hold) are one story and make one receipt, named after the gravest.
         """
         with self._lock:
             for incident in self.open:
-                if incident.strategy in ("resync", "replacement") or incident.manual:
+                if incident.strategy in HOLD_NOBODY or incident.manual:
                     continue
                 if not incident.resolved_ns:
                     if GRAVITY.index(strategy) > GRAVITY.index(incident.strategy):
                         incident.strategy = strategy
                         incident.cause += f"; {cause}"
+                        self._began()
                     return incident
         return self.begin(strategy, cause, started_ns)
 
@@ -146,8 +160,8 @@ class Incidents:
             if incident.strategy == "bad-place":
                 continue  # it is about one request, and knows which
             end = incident.resolved_ns
-            if (end and since_ns > end) or incident.strategy == "keeper-takeover":
-                continue  # serving does not stop for a keeper
+            if (end and since_ns > end) or incident.strategy in HOLD_NOBODY:
+                continue
             if incident.strategy == "takeover":
                 if not resent and since_ns > incident.backlog_until_ns:
                     continue

@@ -90,6 +90,8 @@ static enum result serve_one(struct call *call)
     if (received < IN_HEADER_BYTES || !(transfers || request.opcode == FUSE_FSYNC))
         return REQUEST;
     set(&mine[BUSY_SINCE], since);
+    if (request.unique & UNIQUE_RESEND)
+        return REQUEST; /* the receipt of a takeover tells of it */
     if (transfers) {
         memcpy(&request.offset, call->header + 48, 8);
         memcpy(&request.length, call->header + 56, 4);
@@ -114,15 +116,11 @@ static enum result serve_one(struct call *call)
     if (waited > get(&mine[LONGEST_WAIT]))
         set(&mine[LONGEST_WAIT], waited);
     add(&mine[SERVED_NS], waited);
-    if (request.unique & UNIQUE_RESEND)
-        add(&mine[RESENT], 1);
     call->tell = !is_ordinary(call);
-    if (call->tell) {
+    if (call->tell)
         call->number = waited;
-        call->error = request.unique & UNIQUE_RESEND ? 1 : 0;
-    } else {
+    else
         set(&mine[BUSY_SINCE], 0);
-    }
     return ANSWERED;
 }
 
