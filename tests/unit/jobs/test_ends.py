@@ -78,7 +78,7 @@ def test_a_failure_raises_what_the_operation_raised(leaf: type[HoldfastError]) -
 
 
 def test_a_failure_of_another_version_keeps_its_words() -> None:
-    error = error_of(Failed("NEWER", 9, "what is wrong", "what to do"), "migrate")
+    error = error_of(Failed("LATER", 9, "what is wrong", "what to do"), "migrate")
     assert type(error) is HoldfastError
     assert (str(error), error.mend) == ("what is wrong", "what to do")
 
