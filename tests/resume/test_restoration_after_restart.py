@@ -85,7 +85,7 @@ def test_users_that_were_parked(settings: Settings, ram_directory: Path) -> None
     with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
         holdfast.adopt_volume("data", str(path))
         with application(path, ram_directory / "record"):
-            holdfast.restorations.park("data", 30.0)
+            holdfast.restorations.park("data", 120.0)
             with pytest.raises(InUse, match="parked"):
                 holdfast.delete_volume("data")
         restart(settings, ram_directory)

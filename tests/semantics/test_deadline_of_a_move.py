@@ -21,7 +21,7 @@ for line in sys.stdin:
     except OSError as error:
         print(error.strerror, flush=True)
 """
-DEADLINE_SECONDS = 3.0
+DEADLINE_SECONDS = 5.0
 NEVER_SECONDS = 60.0
 
 

@@ -13,7 +13,7 @@ from holdfast.applications.freezers.freezing import frozen
 from tests.kernel.freezer.bench import freeze_bench
 from tests.waiting import wait_until
 
-SECONDS = 1.5
+SECONDS = 3.0
 
 
 @pytest.mark.parametrize("by", ["cgroup", "signal", "priority"])
