@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
+from tests.waiting import wait_until
 
 ROUNDS = 20
 
@@ -26,4 +27,4 @@ def test_nothing_is_different(parked: bool, steadfast_program: Path, ram_directo
             target.release()
             program.is_well()
         program.goes_on()
-        assert program.condition() == before
+        wait_until(lambda: program.condition() == before, "it is not as it was")

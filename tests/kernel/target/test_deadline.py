@@ -7,6 +7,7 @@ from pathlib import Path
 
 from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
+from tests.waiting import wait_until
 
 
 def test_it_goes_on_by_itself(steadfast_program: Path, ram_directory: Path) -> None:
@@ -25,7 +26,7 @@ def test_it_goes_on_by_itself(steadfast_program: Path, ram_directory: Path) -> N
         program.goes_on()
         Tracee.stop(program.pid, time.monotonic_ns() + 60 * 10**9).release()
         program.goes_on()
-        assert program.condition() == before
+        wait_until(lambda: program.condition() == before, "it is not as it was")
 
 
 def test_another_agent_comes_first(steadfast_program: Path, ram_directory: Path) -> None:
@@ -44,7 +45,7 @@ def test_another_agent_comes_first(steadfast_program: Path, ram_directory: Path)
         assert Path(f"/proc/{program.pid}/fd/{left_open}").exists()
         regained.release()
         program.goes_on()
-        assert program.condition() == before
+        wait_until(lambda: program.condition() == before, "it is not as it was")
 
 
 def test_it_has_left(steadfast_program: Path, ram_directory: Path) -> None:
@@ -58,4 +59,4 @@ def test_it_has_left(steadfast_program: Path, ram_directory: Path) -> None:
         program.goes_on()
         assert Tracee.regain(record) is None
         program.goes_on()
-        assert program.condition() == before
+        wait_until(lambda: program.condition() == before, "it is not as it was")

@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.applications.rebind.agent.tracee import Tracee
 from tests.kernel.target.steadfast import Steadfast
+from tests.waiting import wait_until
 
 UNPRIVILEGED = 65534
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, int]]] = {
@@ -54,7 +55,7 @@ def test_nothing_is_different(kind: str, steadfast_program: Path, ram_directory:
                 target.release()
             program.is_well()
         program.goes_on()
-        assert program.condition() == before
+        wait_until(lambda: program.condition() == before, "it is not as it was")
 
 
 def test_it_stands_still(steadfast_program: Path, ram_directory: Path) -> None:

@@ -119,7 +119,7 @@ def test_many_of_one_user(bench: Bench, hold: Hold, start: Hold) -> None:
     """All his processes together take but a share of the time from the others: if each had a share
     of its own (a first call may take a third of it), none would be left before the deadline."""
     spoilt, other = [_start(start, bench, f"spoilt-{n}") for n in range(16)], hold("file", "cwd")
-    rebind = bench.rebind(DEADLINE_SECONDS)
+    rebind = bench.rebind(2 * DEADLINE_SECONDS)
     rebind.stop()
     rebind.park()
     with bench.prepared("xfs") as image:

@@ -59,7 +59,7 @@ def test_waits_until_the_deadline(bench: Bench, start: Hold) -> None:
 def test_leaves_at_the_deadline(bench: Bench, start: Hold) -> None:
     """By its own clock it has minutes left. Afterwards it is put right like any other."""
     inside = _Inside(start, bench, BEHIND)
-    bench.die_parked(3.0)
+    bench.die_parked(6.0)
     begun = time.monotonic()
     while not inside.waits_in(_READ):
         assert time.monotonic() - begun < 60, "it does not leave the harbour"

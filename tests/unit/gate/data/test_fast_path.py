@@ -167,7 +167,7 @@ def _step(gate: FileGate, step: Step) -> bytes:
             if state == LegState.FAILED:
                 gate.bring_back(number)
                 wait_until(lambda: gate.states()[number] == LegState.IN_SYNC)  # noqa: B023
-        wait_until(lambda: not _is_filled(gate), "the receipt says so, too")
+        wait_until(lambda: not _is_filled(gate), "its receipt is still open")
     return b""
 
 
