@@ -119,7 +119,7 @@ class FreezeBench:
         protection = Protection(servers_below(points), ourselves())
         occasion = Occasion("0" * 32, self.name, 0)
         freezers = {name: make(occasion) for name, make in FREEZERS.items()}
-        users = find_users(points, ourselves=True)
+        users = [each for each in find_users(points, ourselves=True) if not each.is_suspect]
         return plan_freeze(self.name, "adopted", users, protection, freezers, by), protection
 
     def freeze(self, by: str | None = None, seconds: float = WHOLE_SECONDS) -> Frozen:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from holdfast.applications.rebind.rebind import Rebind
-from holdfast.applications.users import find_users
 from holdfast.errors import InUse
 from holdfast.model.handle import HandleOutcome
 from holdfast.model.mountpoint import MountPoint
@@ -31,6 +30,7 @@ from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.remount import remount
 from holdfast.system.storage.filesystem import make_filesystem
 from holdfast.system.storage.loop import detach_loop, loop_devices
+from tests.kernel.rebind.bench import users_of
 from tests.scenarios.stories import Story
 from tests.soak import rounds
 
@@ -107,7 +107,7 @@ class StoppedCopy:
         points = capture(str(self.path))
         deadline_ns = time.monotonic_ns() + int(DEADLINE_SECONDS * 1e9)
         record = self._folder / f"record-{next(self._numbers)}"
-        rebind = Rebind(record, find_users(points), deadline_ns, points, lambda: find_users(points))
+        rebind = Rebind(record, users_of(points), deadline_ns, points, lambda: users_of(points))
         begun = time.monotonic()
         rebind.stop()
         try:
