@@ -31,7 +31,7 @@ others before anything is read later (`renew_plan`)."""
 CELLS = (
     *("PLAN", "WRITTEN", "SLOTS", "SLOT_CELLS", "BUSY_SINCE", "LEG", "LEG_SINCE", "READS"),
     *("WRITES", "FLUSHES", "LONGEST_WAIT", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES"),
-    *("RESENT", "LOGGED", "SERVED_NS", "HELPS", "FLUSHED", "FLUSHING"),
+    *("LOGGED", "SERVED_NS", "HELPS", "FLUSHED", "FLUSHING"),
 )
 RING_CELLS = (
     *("BEGIN", "END", "ASKED", "STATE", "DEAD", "HEAD_BYTES", "UNIT_BYTES"),

@@ -12,16 +12,18 @@ from contextlib import suppress
 
 from holdfast.errors import DeadlinePassed, HoldfastError, StorageFailed, Superseded
 from holdfast.gate.data.hold import HoldExpired
+from holdfast.gate.data.owing.owed import Owed
 from holdfast.gate.data.owing.repaying import remembered_since
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.write_log import WriteLog
 from holdfast.gate.members.inside_leg import inside_leg
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.repair.opening import FIRST, Before, Opened, open_members
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.settling_apart import settle_apart
 from holdfast.gate.repair.start import equalise, owed_of_before
-from holdfast.gate.repair.unheard import complete_unheard
+from holdfast.gate.repair.unheard import complete, complete_unheard
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import (
     EQUALISING,
@@ -51,16 +53,13 @@ def _find_owed(recovery: Recovery, hand: Hand, owners: Collection[str]) -> None:
         saved = _saved_by_predecessor(recovery, owners)
     if not in_log and not saved:
         return
-    for leg in recovery.roster.readers:
-        try:
-            if in_log and since is not None:
-                lacking = mirror.replay(hand, leg, since)[1]
-            else:
-                lacking = mirror.write_owed(hand, leg, saved)
-            mirror.repaying.owe(leg, lacking)
-        except OSError as error:
-            recovery.roster.fail(leg, f"takeover: {error.strerror}")
-    mirror.intent.secure(hand)
+
+    def write(leg: Leg) -> Owed:
+        if in_log and since is not None:
+            return mirror.replay(hand, leg, since)[1]
+        return mirror.write_owed(hand, leg, saved)
+
+    complete(recovery, hand, recovery.roster.readers, write)
 
 
 def _saved_by_predecessor(recovery: Recovery, owners: Collection[str]) -> Mapping[int, bytes]:

@@ -8,6 +8,10 @@ what was lost cannot be known. Nothing is served meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
+from holdfast.gate.data.owing.owed import Owed
+from holdfast.gate.members.leg import Leg
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import EQUALISING, unheard_legs
@@ -24,17 +28,26 @@ def complete_unheard(recovery: Recovery, hand: Hand) -> None:
         return
     if mirror.log.active and mirror.log.continues:
         position = _durable_position(recovery)
-        for leg in doubtful:
-            try:
-                mirror.repaying.owe(leg, mirror.replay(hand, leg, position)[1])
-            except OSError as error:
-                roster.fail(leg, f"takeover: {error.strerror}")
-        mirror.intent.secure(hand)
+        complete(recovery, hand, doubtful, lambda leg: mirror.replay(hand, leg, position)[1])
     elif len(doubtful) < len(roster.readers):
         for leg in doubtful:
             roster.fail(leg, _WHY)
     elif len(doubtful) > 1:
         mirror.cells[EQUALISING] = 1  # that they are the same is all that can be had
+
+
+def complete(
+    recovery: Recovery, hand: Hand, legs: Iterable[Leg], write: Callable[[Leg], Owed]
+) -> None:
+    """Write onto legs in use what they may lack; one that refuses it fails, and what it cannot take
+    at bad places is owed. Raises GivenUp."""
+    mirror = recovery.mirror
+    for leg in legs:
+        try:
+            mirror.repaying.owe(leg, write(leg))
+        except OSError as error:
+            recovery.roster.fail(leg, f"takeover: {error.strerror}")
+    mirror.intent.secure(hand)
 
 
 def _durable_position(recovery: Recovery) -> int:
