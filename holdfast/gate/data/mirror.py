@@ -339,7 +339,7 @@ class Mirror:
     def promote(self, hand: Hand, leg: Leg) -> bool:
         """Make a leg that has all data a source: it gets the bits, then the new epoch.
 
-        False when it failed meanwhile, or the volume is another's. Raises OSError if it fails now.
+        False when it has failed, meanwhile or at this, or the volume is another's.
         """
         promoted = self.intent.promote(hand, leg, lambda: self._wait_for_others(hand, leg))
         self.settling.settle(hand)

@@ -112,16 +112,13 @@ class BitmapOnLegs:
         """Give a leg that has all data the bits, and make it a source; the caller settles.
 
         `believe`: wait until others would have said what they heard of that flush, or of theirs.
-        False when it failed meanwhile. Raises OSError when it fails now.
+        False when it has failed, meanwhile or at this.
         """
         with hand.holding(self.lock):
-            hand.enter(leg.number, flushes=True)
-            try:
+            with inside_leg(self._roster, hand, leg, "resynchronisation"):
                 for page in self.bitmap.pages():
                     leg.write_bitmap(self.bitmap.page(page), page)
                 leg.flush()
-            finally:
-                hand.leave()
             believe()
             return self._roster.promote(leg)
 
