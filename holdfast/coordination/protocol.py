@@ -37,7 +37,7 @@ class Coordinator(Protocol):
     def turn(
         self, run_directory: Path, volume: str, wait_seconds: float
     ) -> AbstractContextManager[None]:
-        """Be the only one who changes this volume. Raises InUse when another one does not end.
+        """Be the only one who changes this volume. Raises AtWork when another one does not end.
 
         Given back when the process that has it dies.
         """

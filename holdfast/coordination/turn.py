@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdfast.errors import InUse
+from holdfast.errors import AtWork
 from holdfast.system.files.trusted import open_file, own_directory
 
 WAIT_SECONDS = 15.0
@@ -30,7 +30,7 @@ _RETRY_SECONDS = (0.01, 0.1)
 def turn(run_directory: Path, volume: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
     """Be the only changing command on this volume; waits for another one up to a limit.
 
-    Raises InUse, naming the process that is at work, when it does not end in time.
+    Raises AtWork, naming the process that is at work, when it does not end in time.
     """
     directory = run_directory / "locks"
     for place in (run_directory, directory):
@@ -41,7 +41,7 @@ def turn(run_directory: Path, volume: str, wait_seconds: float = WAIT_SECONDS) -
         while not _take(descriptor):
             if time.monotonic() >= deadline:
                 pid = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-                raise InUse(
+                raise AtWork(
                     f"another command (process {pid or 'unknown'}) is at work on {volume}",
                     "Wait until it has ended, then try again.",
                 )

@@ -16,6 +16,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── HoldsData       DATA
     │   ├── ForeignLeg      FOREIGN
     │   ├── InUse           BUSY
+    │   │   └── AtWork      ATWORK
     │   ├── TooSmall        SMALL
     │   ├── OwnLeg          SELF
     │   ├── StaleLeg        STALE
@@ -83,6 +84,7 @@ from holdfast.errors.missing import (
 )
 from holdfast.errors.refusals import (
     AlreadyExists,
+    AtWork,
     Blocked,
     CannotAdopt,
     CannotFreeze,
@@ -123,6 +125,7 @@ from holdfast.errors.storage import (
 __all__ = [
     "AlreadyExists",
     "AlreadyFrozen",
+    "AtWork",
     "BadInput",
     "Blocked",
     "CannotAdopt",

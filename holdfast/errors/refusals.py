@@ -60,6 +60,13 @@ class InUse(Refused):
     code = "BUSY"
 
 
+class AtWork(InUse):
+    """Another command is at work on this volume, and changes of a volume are made one at a time.
+    What is unfinished there is that command's to finish. Wait until it has ended."""
+
+    code = "ATWORK"
+
+
 class TooSmall(Refused):
     """The container has no room for the volume's data plus Holdfast's superblock at its end."""
 

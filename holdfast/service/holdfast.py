@@ -39,6 +39,7 @@ from holdfast.service.plans import adoption, creation, deletion, enlargement
 from holdfast.service.requests import MountRequest, NewVolume, check_socket_path
 from holdfast.service.restorations import Restorations
 from holdfast.service.rights import need_root
+from holdfast.service.settling import settle_gates
 from holdfast.service.usage import usage_of
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.volumes.attach import attach_volume
@@ -47,7 +48,7 @@ from holdfast.volumes.checks.room import thinness
 from holdfast.volumes.create import create_volume
 from holdfast.volumes.delete import delete_volume
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.recover import record_ends, recover
+from holdfast.volumes.recover import record_ends
 from holdfast.volumes.resize import resize_volume
 from holdfast.volumes.running import running_volumes
 
@@ -346,7 +347,7 @@ class Holdfast:
         need_root()
         done = recover_freezes(self.settings)
         done += self.restorations.recover()
-        done += recover(self.settings)
+        done += settle_gates(self._host)
         done += enter_running(self._host)
         self.ingest()
         return done

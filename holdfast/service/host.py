@@ -75,7 +75,7 @@ class Host:
 
     @contextmanager
     def turn(self, name: str, doing: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-        """Be the only changing command on this volume. Raises InUse, BadInput.
+        """Be the only changing command on this volume. Raises AtWork, BadInput.
 
         `doing`: what is about to be done, for the log.
         """

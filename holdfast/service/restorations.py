@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from holdfast.containers import parse_container_url
-from holdfast.errors import Blocked, HoldfastError, InvalidOption, NothingStuck, VolumeHeld
+from holdfast.errors import Blocked, InvalidOption, NothingStuck, VolumeHeld
 from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
-from holdfast.model.recovery import Left
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.restoration import Copy, Restoration, RestorationStage
 from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
@@ -34,6 +34,7 @@ from holdfast.service.requests import (
 )
 from holdfast.service.resynchronisation import wait_until_in_sync
 from holdfast.service.rights import need_root
+from holdfast.service.settling import settle_one
 from holdfast.system.boot import boot_id
 
 
@@ -159,16 +160,17 @@ class Restorations:
         What another command is at work on is left to it.
         """
         done, entries = [], self._host.catalog.restorations
+
+        def recover_if_still(id_: str, volume: str) -> list[str]:
+            now = entries.of(volume)
+            if now is None or now.id != id_:
+                return []
+            return [recover_one(self._host.settings, self._host.catalog, now)]
+
         for found in entries.headings():
-            try:
-                with self._host.turn(
-                    found.volume, "settle what a dead command left", wait_seconds=0.5
-                ):
-                    now = entries.of(found.volume)
-                    if now is not None and now.id == found.id:
-                        done.append(recover_one(self._host.settings, self._host.catalog, now))
-            except HoldfastError as error:
-                done.append(Left(f"the {found.strategy} of {found.volume} was left: {error}"))
+            settle = partial(recover_if_still, found.id, found.volume)
+            subject = f"the {found.strategy} of {found.volume}"
+            done += settle_one(self._host, found.volume, subject, settle)
         return done
 
     def abandon(self, name: str) -> list[str]:

@@ -13,10 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.errors import CommandFailed, DeadlinePassed, GateGone, HoldfastError, InUse
+from holdfast.errors import GateGone, HoldfastError, InUse
 from holdfast.gate.outside.launch import gate_is_running
 from holdfast.gate.processes.remains import lingering_processes, record_end, wake
-from holdfast.model.recovery import Left
 from holdfast.mountpoints.dead import dismount_dead_path
 from holdfast.system.mounts.mount_table import mounts
 from holdfast.system.resources.own_group import remove_group
@@ -25,17 +24,6 @@ from holdfast.volumes.stack.examine import Stack, examine_stack
 
 _ENDING_SECONDS = 3.0
 _POLL_SECONDS = 0.01
-
-
-def recover(settings: Settings) -> list[str]:
-    """Clean up after every volume whose gate died; one sentence per thing done. Idempotent."""
-    done: list[str] = []
-    for name in volumes_with_traces(settings):
-        try:
-            done += clean_volume(settings, name)
-        except (GateGone, InUse, DeadlinePassed, CommandFailed) as error:
-            done.append(Left(f"{name} was left as it is: {error}"))
-    return done
 
 
 def volumes_with_traces(settings: Settings) -> list[str]:
@@ -48,8 +36,9 @@ def volumes_with_traces(settings: Settings) -> list[str]:
 def clean_volume(settings: Settings, name: str) -> list[str]:
     """Take away what is left of one volume's stack when its gate is dead.
 
-    Does nothing while the gate runs. Raises GateGone when the gate seems dead and its device file
-    does not say so.
+    Does nothing while the gate runs; what is done, in words. Idempotent. The caller has the turn on
+    the volume. Raises InUse, DeadlinePassed, CommandFailed, and GateGone when the gate seems dead
+    and its device file does not say so.
     """
     run_directory = settings.gate_run_directory(name)
     if gate_is_running(run_directory):

@@ -21,8 +21,8 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.processes.remains import living_processes
-from holdfast.volumes.recover import recover
 from tests.faults.connection import abort_connection, copied_connection, waiting_requests
+from tests.recovering import recover
 from tests.resume.killing import is_whole, keeper, worker
 from tests.waiting import wait_until
 

@@ -29,10 +29,10 @@ from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.model.volume import JournalMode, Volume
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.recover import recover
 from tests.conftest import RunHoldfast
 from tests.faults import PowerCut
 from tests.kernel.volume.stack import volume, wish
+from tests.recovering import recover
 from tests.resume.verifying import check_filesystem
 from tests.soak import rounds
 from tests.waiting import wait_until

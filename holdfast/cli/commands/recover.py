@@ -9,7 +9,7 @@ import typer
 from holdfast.cli.options import AsJson, Yes
 from holdfast.cli.output import confirm, print_json, say
 from holdfast.cli.session import session
-from holdfast.errors import NotRecovered
+from holdfast.errors import AtWork, NotRecovered
 from holdfast.model.recovery import recovery_of
 from holdfast.model.volume import check_name
 
@@ -31,7 +31,7 @@ def recover(
 
     Dead mounts, loop devices and gates that nobody serves any more are removed, what was
     interrupted is finished. Volumes that work are not touched. Repeating it is harmless. What is
-    left makes it end with an error.
+    left makes it end with an error; what a living command is at work on is left to it.
     """
     from holdfast.service import RecoverRequest, perform
 
@@ -48,10 +48,18 @@ def recover(
             say(action)
         if not done.actions:
             say("Nothing to recover.")
-    if left := done.left:
-        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+    if done.left:
         raise NotRecovered(
-            f"{left[0]}{more}",
+            _first_of(done.left),
             "See to what is in the way, then: holdfast recover. holdfast recover --abandon NAME"
             " gives a restoration up.",
         )
+    if done.being_done:
+        raise AtWork(
+            _first_of(done.being_done), "Wait until that command has ended, then: holdfast recover."
+        )
+
+
+def _first_of(sentences: tuple[str, ...]) -> str:
+    more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
+    return f"{sentences[0]}{more}"

@@ -23,10 +23,10 @@ from holdfast.service.holdfast import Holdfast
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.gate_device.loop_on_fuse.abandoned import end_abandoned, find_abandoned
-from holdfast.volumes.recover import recover
 from tests.faults import FuseLeg
 from tests.faults.connection import abort_connection, copied_connection
 from tests.kernel.volume.stack import SIZE, volume, wish
+from tests.recovering import recover
 from tests.waiting import wait_until
 
 LEG_BYTES = SIZE + (64 << 20)

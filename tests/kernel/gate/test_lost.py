@@ -11,19 +11,22 @@ from threading import Thread
 import pytest
 
 from holdfast.config import Settings
+from holdfast.coordination.turn import turn
 from holdfast.gate.processes.remains import living_processes
 from holdfast.gate.runtime.shared_page import read_counters
+from holdfast.model.recovery import BeingDone
 from holdfast.model.volume import Volume
 from holdfast.service import Holdfast
 from holdfast.system.storage.loop import detach_loop, loop_devices_of
 from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.gate_device import gate_device
-from holdfast.volumes.recover import recover
+from tests.conftest import RunHoldfast
 from tests.faults import stopped
 from tests.faults.mounting import attach_to
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING
 from tests.kernel.volume.stack import volume, wish
+from tests.recovering import recover
 from tests.waiting import wait_until
 
 
@@ -128,3 +131,30 @@ def _lose_lazily(settings: Settings, made: Volume) -> None:
 def _take(device: str, image: Path) -> None:
     while not attach_to(device, image):
         pass
+
+
+def test_recover_waits_for_its_turn(settings: Settings, ram_directory: Path) -> None:
+    """A half-built stack looks like half of a dead one: who builds it has the turn."""
+    with Bench(settings, ram_directory, plain_legs(ram_directory, 1, 1)) as bench:
+        bench.kill_everything()
+        wait_until(lambda: not living_processes(bench.run_directory))
+        with turn(settings.run_directory, "shop"):
+            [told] = recover(settings)
+            assert isinstance(told, BeingDone)
+            assert f"process {os.getpid()}" in told
+            assert gate_device().volumes(settings) == {"shop"}
+        assert any("dismounted the dead" in line for line in recover(settings))
+        assert recover(settings) == []
+
+
+def test_recover_beside_a_living_command_says_so(
+    run_holdfast: RunHoldfast, ram_directory: Path
+) -> None:
+    settings = Settings()
+    with Bench(settings, ram_directory, plain_legs(ram_directory, 1, 1)) as bench:
+        bench.kill_everything()
+        wait_until(lambda: not living_processes(bench.run_directory))
+        with turn(settings.run_directory, "shop"):
+            ended = run_holdfast("recover", check=False)
+            assert (ended.returncode, "error[ATWORK]" in ended.stderr) == (3, True)
+        run_holdfast("recover")

@@ -12,9 +12,9 @@ import pytest
 from holdfast.config import Settings
 from holdfast.gate.runtime import shared_page
 from holdfast.system.processes.process_state import DEAD, STOPPED, read_state
-from holdfast.volumes.recover import recover
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING
+from tests.recovering import recover
 from tests.waiting import wait_until
 
 

@@ -19,12 +19,12 @@ from holdfast.model.volume import Volume, VolumeState
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.volumes.attach import attach_volume, rebuild_volume
 from holdfast.volumes.detach import detach_volume
-from holdfast.volumes.recover import recover
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import SmallDisk
 from tests.faults.mounting import mount_image
 from tests.kernel.volume.stack import volume, wish
+from tests.recovering import recover
 from tests.waiting import wait_until
 
 

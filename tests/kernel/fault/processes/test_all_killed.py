@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.volumes.recover import recover
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING, IDLE, READING, Cell, cells
+from tests.recovering import recover
 
 
 @cells()
