@@ -9,7 +9,7 @@ from holdfast.adopted.source import identity_of
 from holdfast.containers import device_behind, is_container_url
 from holdfast.errors import StorageFailed
 from holdfast.model.volume import Adoption, Volume
-from holdfast.system.fuse.cover import is_cover
+from holdfast.system.fuse.cover_server import is_cover
 from holdfast.system.mounts.mount_table import Mount, mount_at
 
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from holdfast.errors import InUse, NotAttached, NotMounted
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Volume
-from holdfast.system.fuse.cover import FILE_SYSTEM as COVER_TYPE
-from holdfast.system.fuse.cover import is_cover
+from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.fuse.cover_server import is_cover
 from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.mounts.mount_table import Mount, mount_at
 from holdfast.system.mounts.namespace import mount_namespace

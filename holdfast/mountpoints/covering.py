@@ -17,8 +17,10 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces
 from holdfast.mountpoints.scratch import scratch_directory
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.fuse.cover import Covers, is_cover
+from holdfast.system.fuse.cover import Covers
+from holdfast.system.fuse.cover_server import is_cover
 from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.mount_table import Mount
 from holdfast.system.mounts.visitor import Visitor, open_namespaces
 
 _WRONG_KIND = (errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
@@ -29,6 +31,7 @@ class Covering:
 
     def __init__(self, visitor: Visitor, covers: Covers, points: Sequence[MountPoint]) -> None:
         self._visitor = visitor
+        self._name = covers.name
         self._ids: Collection[int] = {point.id for point in points}
         visitor.retire()
         count = sum(map(self.concerns, points))
@@ -51,11 +54,15 @@ class Covering:
             mounts = {each.identifier: each for each in self._visitor.mounts()}
             there = mounts.get(self._visitor.mount_number(spot))
             below = mounts.get(there.parent) if there is not None else None
-            if there is None or is_cover(there) or (below is not None and is_cover(below)):
+            if there is None or is_cover(there) or (below is not None and self._is_own(below)):
                 return  # propagation has put it there, or it went meanwhile
             self._attach(spot, beneath=True)
         finally:
             os.close(spot)
+
+    def _is_own(self, mount: Mount) -> bool:
+        """One of an earlier restoration that was killed in between may lie below for ever."""
+        return is_cover(mount) and mount.source == self._name
 
     def put_on_top(self, point: MountPoint) -> None:
         """Cover the bare place, unless it is covered already; the visitor is there."""

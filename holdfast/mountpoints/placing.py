@@ -21,7 +21,7 @@ from holdfast.errors import InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.whereabouts import in_words, own_namespace
-from holdfast.system.fuse.cover import is_cover
+from holdfast.system.fuse.cover_server import is_cover
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import MNT_DETACH, Mount, is_under
 from holdfast.system.mounts.visitor import Visitor, has_foreign_owner

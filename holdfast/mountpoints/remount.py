@@ -31,7 +31,7 @@ from holdfast.mountpoints.private_mount import REMOUNT_SECONDS, mount_privately
 from holdfast.mountpoints.scratch import scratch_directory
 from holdfast.mountpoints.whereabouts import in_words, umount_command
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.fuse.cover import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.mounts.locked_mount import locked_copy

@@ -33,8 +33,8 @@ from holdfast.restoration.storage.directory import (
 )
 from holdfast.restoration.storage.old_and_new import containers_of
 from holdfast.system.boot import boot_id
-from holdfast.system.fuse.cover import FILE_SYSTEM as COVER_TYPE
-from holdfast.system.fuse.cover import release
+from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.fuse.cover_server import release
 from holdfast.system.mounts.all_namespaces import all_mount_points
 
 

@@ -21,7 +21,7 @@ from holdfast.model.restoration import Mode, Restoration
 from holdfast.model.volume import Volume
 from holdfast.restoration.copying.sides import CopySource
 from holdfast.restoration.records.first_version import from_first_version
-from holdfast.system.fuse.cover import CoverServer
+from holdfast.system.fuse.cover_server import CoverServer
 
 MOST_TOLD = 200
 """Findings that are written down at once: a stranger may give rise to as many as he likes."""

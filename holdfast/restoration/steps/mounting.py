@@ -18,7 +18,8 @@ from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.storage.old_and_new import bring_up
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.fuse.cover import Covers, make_covers, release
+from holdfast.system.fuse.cover import Covers, make_covers
+from holdfast.system.fuse.cover_server import release
 from holdfast.system.mounts.mount_api import open_place
 from holdfast.system.mounts.mount_table import mount_at
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,24 +83,32 @@ def parse_mount(line: bytes) -> Mount | None:
 
 
 def mounts() -> list[Mount]:
-    """Every mount of this mount namespace, oldest first; does not block."""
+    """Every mount of this mount namespace, oldest first (by age, also of those that lie below
+    another); does not block."""
     return parse_mountinfo(_MOUNTINFO.read_bytes())
 
 
 def mount_at(path: str | os.PathLike[str]) -> Mount | None:
     """The topmost mount whose mount point is exactly this path."""
-    wanted = os.path.normpath(os.fspath(path))
-    return next((mount for mount in reversed(mounts()) if mount.path == wanted), None)
+    return topmost(mounts(), os.path.normpath(os.fspath(path)))
+
+
+def topmost(table: Sequence[Mount], path: str) -> Mount | None:
+    """The one in sight of those mounted at a path. Pure.
+
+    Not by age: one that was put beneath another (Linux 6.5) is the younger one.
+    """
+    there = [mount for mount in table if mount.path == path]
+    covered = {mount.parent for mount in there}
+    return next((mount for mount in reversed(there) if mount.identifier not in covered), None)
 
 
 def mount_holding(path: str | os.PathLike[str]) -> Mount | None:
     """The mount a path lies on, judged by its name alone: resolve links before."""
     wanted = os.path.normpath(os.fspath(path))
-    best: Mount | None = None
-    for mount in mounts():
-        if is_under(wanted, mount.path) and (best is None or len(mount.path) >= len(best.path)):
-            best = mount
-    return best
+    table = mounts()
+    above = [mount.path for mount in table if is_under(wanted, mount.path)]
+    return topmost(table, max(above, key=len)) if above else None
 
 
 def mount_number(descriptor: int) -> int:

@@ -15,9 +15,12 @@ import pytest
 from holdfast.errors import InUse
 from holdfast.mountpoints.capture import capture
 from holdfast.mountpoints.dismount import dismount
-from holdfast.system.fuse.cover import FILE_SYSTEM, make_covers
+from holdfast.mountpoints.remount import remount
+from holdfast.system.fuse.cover import make_covers
+from holdfast.system.fuse.cover_server import FILE_SYSTEM, release
+from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import mount_at
-from tests.kernel.mountpoints.bench import MountBench
+from tests.kernel.mountpoints.bench import MountBench, run
 from tests.waiting import wait_until
 
 _SECONDS = 10**9
@@ -42,6 +45,35 @@ def test_the_same_covers_serve_a_second_round(ram_directory: Path) -> None:
             covers.close()
             for path in paths:
                 subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def test_a_cover_that_was_left_below_a_mount_is_in_nobody_s_way(ram_directory: Path) -> None:
+    """By a process that was killed before the mount went: the next one puts its own above it."""
+    with MountBench(ram_directory) as bench:
+        path = bench.mount(bench.device("1"), "mnt")
+        deadline = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + 60 * _SECONDS
+        left = make_covers(deadline)
+        spot, tree = mount_api.open_place(str(path)), mount_api.clone_tree(left.directory)
+        mount_api.attach_beneath(tree, spot)
+        for each in (spot, tree):
+            os.close(each)
+        release(left.server)
+        left.close()
+        covers = make_covers(deadline)
+        try:
+            points = dismount(capture(str(path)), covers=covers)
+            there = mount_at(path)
+            assert there is not None and there.source == covers.name
+            for root in remount(points, points[-1].source, "ext4").values():
+                os.close(root)
+            there = mount_at(path)
+            assert there is not None and there.filesystem == "ext4"
+            run("umount", path)
+            assert path.exists(), "whoever looks takes the old one away"
+            assert mount_at(path) is None
+        finally:
+            release(covers.server)
+            covers.close()
 
 
 def test_the_old_storage_at_its_own_place_is_named(ram_directory: Path) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.system.mounts.mount_table import fstab_line, is_under, mounts, parse_mountinfo
+from holdfast.system.mounts.mount_table import (
+    fstab_line,
+    is_under,
+    mounts,
+    parse_mountinfo,
+    topmost,
+)
 
 TEXT = rb"""23 28 0:21 / /proc rw,relatime shared:13 master:1 - proc proc rw
 28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
@@ -30,6 +36,17 @@ def test_lines_of_unknown_shape_are_skipped() -> None:
 
 def test_a_file_system_that_turned_read_only_is_seen() -> None:
     assert [entry.read_only for entry in parse_mountinfo(TEXT)] == [False, False, True, False]
+
+
+def test_the_topmost_is_told_from_one_that_was_put_beneath_it_later() -> None:
+    table = parse_mountinfo(rb"""28 1 254:0 / / rw - ext4 /dev/vda rw
+42 51 7:0 / /srv/a rw - ext4 /dev/loop0 rw
+51 28 0:60 / /srv/a rw - fuse.cover x rw
+""")
+    found = topmost(table, "/srv/a")
+    assert found is not None
+    assert found.identifier == 42
+    assert topmost(table, "/srv") is None
 
 
 def test_own_mount_table_has_a_root() -> None:
