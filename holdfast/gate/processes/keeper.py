@@ -41,7 +41,7 @@ from holdfast.gate.runtime.watching import BEAT_SECONDS, Watching
 from holdfast.system.messages.logs import call_process
 from holdfast.system.messages.unwaited import start_writer, wait_until_written
 from holdfast.system.mounts.namespace import keep_mount_namespace
-from holdfast.system.processes.process import has_ended, watch_thread
+from holdfast.system.processes.process import adopt_orphans, has_ended, watch_thread
 from holdfast.system.processes.process_state import lives, read_state, start_time
 from holdfast.system.resources.memory import serve_write_back
 from holdfast.system.resources.own_group import OwnGroup
@@ -353,6 +353,7 @@ def enter_service(handover: Handover) -> None:
     cells[shared_page.KEEPER_PID] = os.getpid()
     cells[shared_page.KEEPER_STARTED] = start_time(os.getpid())
     cells[shared_page.NEXT_KEEPER] = 0
+    adopt_orphans()
     start_writer()
     rehearse()
     gc.collect()

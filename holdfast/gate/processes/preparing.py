@@ -99,19 +99,6 @@ class Preparations:
             _log.warning("%s", error)
 
 
-def stand_last() -> None:
-    """Start a thread that has no descriptors, when all others that stay are there.
-
-    Whichever thread of a killed process ends last gives back the memory, which takes milliseconds,
-    and only then what it has open. The kernel wakes threads for their end in the order in which
-    they began, so the last one is mostly this: the others have let go of the legs by then, and the
-    next worker opens them. Where it is not, that takes as long as the memory.
-    """
-    apart = threading.Event()
-    threading.Thread(target=_stand_apart, args=(apart,), name="last", daemon=True).start()
-    apart.wait()
-
-
 def rehearse() -> None:
     """What a process does once for each kind of record, and its children need not do again."""
     legs = (LegEntry(1, "", ""),)

@@ -27,6 +27,7 @@ from holdfast.gate.members.configuration import keep_copy, load_running, why_beh
 from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.members.retirement import Retirement
 from holdfast.gate.processes.channel import receive, send, wait
+from holdfast.gate.processes.companion import Companion
 from holdfast.gate.processes.control.administrative_hold import AdministrativeHold
 from holdfast.gate.processes.control.connections import Control
 from holdfast.gate.processes.control.verbs import Verbs
@@ -35,7 +36,7 @@ from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.keeper_watch import KeeperGuard
 from holdfast.gate.processes.name_watch import KEPT
 from holdfast.gate.processes.partner import Beat, Ending
-from holdfast.gate.processes.preparing import Preparations, stand_last
+from holdfast.gate.processes.preparing import Preparations
 from holdfast.gate.processes.remains import STRATEGY
 from holdfast.gate.processes.socket_name import LISTENER
 from holdfast.gate.processes.socket_name import take_over as take_over_listener
@@ -178,10 +179,12 @@ class Worker:
         with suppress(RuntimeError):  # no room for a thread: it serves all the same
             if self.went_on_with is not None:
                 LegTask(self.hands, self._compare_saved, awaited=False)
-            stand_last()
+        companion = Companion()
+        companion.begin()
         while not self.server.stopped.is_set():
             self._look_after()
         self._stop()
+        companion.end()
 
     # --- ending because of a defect -----------------------------------------------------------
 

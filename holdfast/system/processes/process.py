@@ -20,6 +20,7 @@ _SYS_PIDFD_GETFD = 438
 
 _CLONE_FILES = 0x400  # <linux/sched.h>
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_SET_NAME = 1, 2, 15  # <linux/prctl.h>
+_PR_SET_CHILD_SUBREAPER = 36
 
 _PIDFD_THREAD = os.O_EXCL
 """pidfd_open(2), Linux 6.9: the descriptor refers to the thread, not the whole process."""
@@ -102,6 +103,14 @@ def fork_bound() -> int:
         if os.getppid() != parent:
             os._exit(1)
     return pid
+
+
+def adopt_orphans() -> None:
+    """Children of a child of ours that dies become ours, and are buried by us.
+
+    Not every container has somebody else who does.
+    """
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def set_name(name: str) -> None:

@@ -15,13 +15,16 @@
    One translation unit: cells.h the shared page, ranges.h and ring.h what threads take turns at (and
    the classes that Python sees of them), call.h the legs, partner.h a thread that helps, pace.h when
    that is worth while, side_by_side.h one request on several legs, requests.h reads, writes and
-   flushes; here receiving, answering, and the module.
+   flushes; here receiving, answering, and the module. companion.h has nothing to do with requests.
 */
+
+#define _GNU_SOURCE /* clone */
 
 #include "limited_api.h"
 
 #include "call.h"
 #include "cells.h"
+#include "companion.h"
 #include "pace.h"
 #include "partner.h"
 #include "ranges.h"
@@ -259,6 +262,7 @@ static PyObject *python_fence(PyObject *module, PyObject *nothing)
 static PyMethodDef methods[] = {
     {"serve", python_serve, METH_VARARGS, "See data/fast_path.py."},
     {"take", python_take, METH_VARARGS, "take(cells of a slot, leg): whether it was inside"},
+    {"accompany", python_accompany, METH_VARARGS, "accompany(pidfd of this process): see companion.h"},
     {"fence", python_fence, METH_NOARGS, "What was written before is seen before what is read now."},
     {NULL, NULL, 0, NULL},
 };
