@@ -491,6 +491,120 @@ static int deleted_verify(void) {
     return 0;
 }
 
+/* --- removed: directories that are gone, one in the other; places of names that are gone -------------- */
+
+static int removed_dir, removed_second, removed_inner, removed_place, removed_link, removed_socket;
+static int removed_fifo, removed_file;
+
+static int removed_begin(void) {
+    struct timespec times[2] = {{1000, 5}, {2000, 7}};
+    EXPECT(mkdir(at("kept"), 0755) == 0 && mkdir(at("kept/gone"), 02750) == 0);
+    EXPECT(mkdir(at("kept/gone/inner"), 0700) == 0);
+    EXPECT((removed_dir = open(at("kept/gone"), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0);
+    EXPECT((removed_second = open(at("kept/gone"), O_RDONLY)) >= 0);
+    EXPECT((removed_inner = open(at("kept/gone/inner"), O_RDONLY)) >= 0);
+    EXPECT((removed_place = open(at("kept/gone"), O_PATH | O_DIRECTORY)) >= 0);
+    EXPECT(fchmod(removed_dir, 02750) == 0 && flock(removed_dir, LOCK_EX) == 0);
+    EXPECT(symlink("some/where", at("gone-link")) == 0);
+    EXPECT((removed_link = open(at("gone-link"), O_PATH | O_NOFOLLOW)) >= 0);
+    EXPECT(mknod(at("gone-socket"), S_IFSOCK | 0604, 0) == 0);
+    EXPECT((removed_socket = open(at("gone-socket"), O_PATH)) >= 0);
+    EXPECT(mkfifo(at("gone-fifo"), 0604) == 0);
+    EXPECT((removed_fifo = open(at("gone-fifo"), O_PATH)) >= 0);
+    int file = open(at("gone-file"), O_RDWR | O_CREAT, 0644);
+    EXPECT(file >= 0 && write(file, "contents", 8) == 8 && close(file) == 0);
+    EXPECT((removed_file = open(at("gone-file"), O_PATH)) >= 0);
+    EXPECT(rmdir(at("kept/gone/inner")) == 0 && rmdir(at("kept/gone")) == 0);
+    EXPECT(unlink(at("gone-link")) == 0 && unlink(at("gone-socket")) == 0);
+    EXPECT(unlink(at("gone-fifo")) == 0 && unlink(at("gone-file")) == 0);
+    EXPECT(futimens(removed_dir, times) == 0);
+    return 0;
+}
+
+static int is_gone(int descriptor, mode_t mode) {
+    struct stat status;
+    EXPECT(fstat(descriptor, &status) == 0 && status.st_nlink == 0 && status.st_mode == mode);
+    EXPECT(status.st_uid == geteuid());
+    return 0;
+}
+
+static int is_empty(int directory) {
+    struct stat status;
+    char path[64], text[64], name[PATH_MAX + 1] = "";
+    EXPECT(openat(directory, "new", O_RDWR | O_CREAT, 0600) == -1 && errno == ENOENT);
+    EXPECT(mkdirat(directory, "new", 0700) == -1 && errno == ENOENT);
+    EXPECT(fstatat(directory, "new", &status, 0) == -1 && errno == ENOENT);
+    EXPECT(syscall(SYS_getdents64, directory, text, sizeof text) == -1 && errno == ENOENT);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", directory);
+    EXPECT(readlink(path, name, PATH_MAX) > 10 && strstr(name, " (deleted)"));
+    return 0;
+}
+
+static int leads_to(int descriptor, int other, const char *path) {
+    struct stat one, two;
+    int above = openat(descriptor, "..", O_PATH);
+    EXPECT(above >= 0 && fstat(above, &one) == 0 && close(above) == 0);
+    EXPECT((path ? stat(path, &two) : fstat(other, &two)) == 0);
+    EXPECT(one.st_ino == two.st_ino && one.st_dev == two.st_dev);
+    return 0;
+}
+
+static int removed_verify(void) {
+    char path[64], text[64] = "";
+    struct stat one, two;
+    EXPECT(is_gone(removed_dir, S_IFDIR | 02750) == 0 && is_gone(removed_inner, S_IFDIR | 0700) == 0);
+    EXPECT(is_empty(removed_dir) == 0 && is_empty(removed_inner) == 0);
+    EXPECT(fstat(removed_dir, &one) == 0 && fstat(removed_second, &two) == 0);
+    EXPECT(one.st_ino == two.st_ino && one.st_dev == two.st_dev && one.st_mtime == 2000);
+    EXPECT(fstat(removed_place, &two) == 0 && one.st_ino == two.st_ino);
+    EXPECT(fcntl(removed_dir, F_GETFD) == FD_CLOEXEC && fcntl(removed_second, F_GETFD) == 0);
+    EXPECT(fcntl(removed_place, F_GETFL) & O_PATH);
+    EXPECT(flock(removed_second, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK);
+    EXPECT(leads_to(removed_inner, removed_dir, NULL) == 0);
+    EXPECT(leads_to(removed_dir, -1, at("kept")) == 0);
+    EXPECT(is_gone(removed_link, S_IFLNK | 0777) == 0);
+    EXPECT(readlinkat(removed_link, "", text, sizeof text) == 10 && !strcmp(text, "some/where"));
+    EXPECT(is_gone(removed_socket, S_IFSOCK | 0604) == 0);
+    EXPECT(is_gone(removed_fifo, S_IFIFO | 0604) == 0 && is_gone(removed_file, S_IFREG | 0644) == 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", removed_file);
+    int file = open(path, O_RDONLY);
+    EXPECT(file >= 0 && read(file, text, 8) == 8 && !memcmp(text, "contents", 8) && !close(file));
+    EXPECT(access(at("gone-file"), F_OK) == -1 && access(at("kept/gone"), F_OK) == -1);
+    return 0;
+}
+
+/* --- removed_cwd, removed_root: where one stands is gone ---------------------------------------------- */
+
+static int removed_cwd_begin(void) {
+    EXPECT(mkdir(at("stood"), 0700) == 0 && chdir(at("stood")) == 0 && rmdir(at("stood")) == 0);
+    return 0;
+}
+
+static int removed_cwd_verify(void) {
+    char path[PATH_MAX];
+    struct stat status;
+    EXPECT(getcwd(path, sizeof path) == NULL && errno == ENOENT);
+    EXPECT(stat(".", &status) == 0 && status.st_nlink == 0 && status.st_mode == (S_IFDIR | 0700));
+    EXPECT(open("new", O_RDWR | O_CREAT, 0600) == -1 && errno == ENOENT);
+    EXPECT(leads_to(AT_FDCWD, -1, base) == 0);
+    return 0;
+}
+
+static int removed_root_begin(void) {
+    EXPECT(mkdir(at("jail"), 0711) == 0 && chdir(base) == 0 && chroot("jail") == 0);
+    EXPECT(rmdir("jail") == 0 && chdir("/") == 0);
+    return 0;
+}
+
+static int removed_root_verify(void) {
+    struct stat root, here, above;
+    EXPECT(stat("/", &root) == 0 && root.st_nlink == 0 && root.st_mode == (S_IFDIR | 0711));
+    EXPECT(stat(".", &here) == 0 && here.st_ino == root.st_ino && here.st_dev == root.st_dev);
+    EXPECT(stat("..", &above) == 0 && above.st_ino == root.st_ino && above.st_dev == root.st_dev);
+    EXPECT(open("/new", O_RDWR | O_CREAT, 0600) == -1 && errno == ENOENT);
+    return 0;
+}
+
 /* --- inotify: same numbers, also within epoll ------------------------------------------------------ */
 
 static int inotify_fd, inotify_second, inotify_epoll, inotify_wd, inotify_other, inotify_round;
@@ -544,7 +658,8 @@ struct kind {
 static const struct kind kinds[] = {
     KIND(file), KIND(append), KIND(direct), KIND(dup), KIND(fork), KIND(directory), KIND(path),
     KIND(cwd), KIND(root), KIND(shared_map), KIND(private_map), KIND(program), KIND(flock),
-    KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify),
+    KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(removed),
+    KIND(removed_cwd), KIND(removed_root),
 };
 
 static volatile unsigned long counter;

@@ -21,13 +21,15 @@ from typing import Any, NamedTuple
 
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.parking.kept_contents import KeptContents
-from holdfast.applications.rebind.parking.notes import HandleNote
+from holdfast.applications.rebind.parking.notes import HandleNote, PlaceDetails
 from holdfast.applications.rebind.parking.observed import Observed, observe, remembered_as
+from holdfast.applications.rebind.parking.removed import directories_above, keep_node
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked, HoldfastError
 from holdfast.model.bounded import made
 from holdfast.model.handle import Handle, HandleKind, LockKind
 from holdfast.system.children.expendable import begun_in_expendable_child
+from holdfast.system.files.beneath import path_to
 from holdfast.system.processes.process import open_thread, take_descriptor
 
 _WITH_CONTENTS = frozenset({HandleKind.FILE, HandleKind.MAP, HandleKind.EXECUTABLE})
@@ -44,10 +46,8 @@ has contents."""
 
 class _FileQuestion(NamedTuple):
     link: str
-    has_contents: bool
-    """Whether it has any that could be needed."""
     is_needed: bool
-    """Whether they are, whatever is found; they are also when it has no name any more."""
+    """Whether its contents are, whatever is found; they are also when it has no name any more."""
     lasting: bool
     digest_limit_bytes: int
     leased: bool = False
@@ -58,8 +58,11 @@ class _FileQuestion(NamedTuple):
 
 _OBSERVED = Observed.names()
 
-_Answer = tuple[tuple[Any, ...], str]
-"""What an Observed consists of, which is quicker to hand over, and where its contents are."""
+_Values = tuple[Any, ...]
+"""What an Observed consists of, which is quicker to hand over."""
+
+_Answer = tuple[_Values, str, Sequence[_Values]]
+"""The file, where its contents are, and of a removed directory those above it."""
 
 
 @contextmanager
@@ -84,7 +87,7 @@ def inspecting_old_files(
     leased = {each.inode for mine in alike.values() for each in mine if _is_leased(each)}
     questions = []
     for key, mine in alike.items():
-        plain = _FileQuestion(links[key], True, False, key[0] in lasting, digest_limit_bytes)
+        plain = _FileQuestion(links[key], False, key[0] in lasting, digest_limit_bytes)
         questions.append(_question(mine, plain, key[1] in leased))
     with begun_in_expendable_child(
         partial(_look, questions, directory),
@@ -125,12 +128,16 @@ def add_what_kernel_remembers(
 
 
 def inodes_of(notes: Sequence[HandleNote]) -> Iterator[tuple[Observed, str]]:
-    """For each note what is known of its inode, and its path on the file system."""
+    """For each note what is known of its inode, and its path on the file system; of a removed
+    directory also of the one that it was in."""
     for note in notes:
         for wanted in DRIVERS[note.handle.kind].requests(note):
             was = wanted.was or note.details.was
             if was is not None:
                 yield was, note.handle.inside
+        if isinstance(note.details, PlaceDetails) and note.details.above:
+            above = note.details.above
+            yield above[-1], "/".join(note.handle.inside.split("/")[: -len(above)])
 
 
 def _alike(
@@ -155,7 +162,7 @@ def _key(handle: Handle) -> _Key:
 
 def _question(handles: Sequence[Handle], plain: _FileQuestion, leased: bool) -> _FileQuestion:
     if handles[0].kind not in _WITH_CONTENTS:
-        return plain._replace(has_contents=False, digest_limit_bytes=-1)
+        return plain._replace(digest_limit_bytes=-1, leased=leased)
     needed = plain._replace(is_needed=True) if _is_needed(handles) else plain
     if not leased:
         return needed
@@ -168,8 +175,8 @@ def _question(handles: Sequence[Handle], plain: _FileQuestion, leased: bool) -> 
 def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) -> HandleNote:
     if answer is None:
         return note
-    values, contents = answer
-    observed = made(Observed, dict(zip(_OBSERVED, values, strict=True)))
+    values, contents, above = answer
+    observed = _made(values)
     if not _is_what_it_was(note.handle.kind, observed.mode):
         raise Blocked(
             f"process {note.handle.pid}: {note.handle.path} is no {note.handle.kind} any more",
@@ -180,9 +187,15 @@ def _told(note: HandleNote, answer: _Answer | None, *, is_memory: bool = False) 
     details["remembered" if is_memory else "before"] = observed
     if contents:
         details["contents"] = contents
+    if above and isinstance(note.details, PlaceDetails):
+        details["above"] = tuple(map(_made, above))
     if observed.links == 0 and not note.handle.deleted:  # since it was found
         return HandleNote(replace(note.handle, deleted=True), note.details)
     return note
+
+
+def _made(values: _Values) -> Observed:
+    return made(Observed, dict(zip(_OBSERVED, values, strict=True)))
 
 
 _RIGHT = {HandleKind.FILE: stat.S_ISREG, HandleKind.DIRECTORY: stat.S_ISDIR}
@@ -230,15 +243,25 @@ def _look(questions: Sequence[_FileQuestion], directory: Path) -> list[_Answer |
         with suppress(OSError):
             observed = _observed(question)
         contents = ""
+        above: list[Observed] = []
         if observed is not None and (question.is_needed or observed.links == 0):
-            inode = observed.device, observed.inode
-            if question.has_contents:
+            if stat.S_ISDIR(observed.mode):
+                look = partial(observe, lasting=question.lasting)
+                above = directories_above(question.link, look)
+            elif stat.S_ISREG(observed.mode):
+                inode = observed.device, observed.inode
                 contents = _carried(question, inode, kept, copies)
+            else:
+                contents = keep_node(question.link, observed, directory)
             observed = replace(observed, digest="")  # compared as a whole
-        answers.append(None if observed is None else (tuple(vars(observed).values()), contents))
+        answers.append(None if observed is None else _answer(observed, contents, above))
     if copies:
         kept.write()
     return answers
+
+
+def _answer(observed: Observed, contents: str = "", above: Sequence[Observed] = ()) -> _Answer:
+    return tuple(vars(observed).values()), contents, [tuple(vars(each).values()) for each in above]
 
 
 def _observed(question: _FileQuestion) -> Observed:
@@ -257,9 +280,9 @@ def _carried(
     copies: dict[tuple[int, int], str],
 ) -> str:
     """The name of its kept contents; empty when they cannot be read without breaking a lease."""
-    if question.leased and question.lent_by is None:
-        return ""
     if inode not in copies:
+        if question.leased and question.lent_by is None:
+            return ""
         if question.lent_by is None:
             place = os.open(question.link, os.O_PATH | os.O_CLOEXEC)
             try:
@@ -289,7 +312,14 @@ def _remember(questions: Sequence[tuple[str, bool]]) -> list[_Answer | None]:
     answers: list[_Answer | None] = []
     for link, lasting in questions:
         observed = None
+        above: list[Observed] = []
         with suppress(OSError):
             observed = remembered_as(link, lasting=lasting)
-        answers.append(None if observed is None else (tuple(vars(observed).values()), ""))
+            if observed.links == 0 and stat.S_ISDIR(observed.mode):
+                above = directories_above(link, partial(_remembered_at, lasting=lasting))
+        answers.append(None if observed is None else _answer(observed, above=above))
     return answers
+
+
+def _remembered_at(place: int, *, lasting: bool) -> Observed:
+    return remembered_as(path_to(place), lasting=lasting)

@@ -23,7 +23,7 @@ from holdfast.applications.rebind.agent_process import (
 from holdfast.applications.rebind.confinement import refuse_confined
 from holdfast.applications.rebind.noexec_mounts import execution_permitted
 from holdfast.applications.rebind.old_files import inodes_of
-from holdfast.applications.rebind.opening.opener import Opener
+from holdfast.applications.rebind.opening.opener import Opener, leaves_traces
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.park import OldStorage, park_handles, write_down
 from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
@@ -320,7 +320,9 @@ class Rebind:
         Those that have left the harbour at their deadline are stopped once more, if any of their
         handles are placeholders still. None when nothing is left to be done: users whose handles
         were all rebound are let go, the record is removed. Otherwise everything is parked, whatever
-        was begun, and `rebind` and `release` come next. Raises DeadlinePassed, Refused.
+        was begun, and `rebind` and `release` come next; also when all users have ended, and what
+        was set aside for them on the new storage has not been given back. Raises DeadlinePassed,
+        Refused.
         """
         record = ParkingRecord(record_directory)
         parked = record.load()
@@ -338,7 +340,8 @@ class Rebind:
         except BaseException:
             self.leave()
             raise
-        if not self._processes or EntryKind.REBOUND in parked.kinds:
+        is_left = bool(self._processes) or leaves_traces(record_directory)
+        if not is_left or EntryKind.REBOUND in parked.kinds:
             self.release()
             return None
         if EntryKind.PARKED not in parked.kinds or EntryKind.REBINDING in parked.kinds:

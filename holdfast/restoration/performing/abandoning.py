@@ -132,6 +132,8 @@ def _let_go(settings: Settings, known: _Known) -> list[str]:
         rebind.release()
     except OSError as error:
         return [f"the processes {pids} could not be let go: {error}"]
+    if not pids:
+        return ["what was set aside on the new storage for processes that have ended stays so"]
     return [f"errors in place of their files have the processes {pids}"]
 
 

@@ -39,7 +39,7 @@ class ReplayStep:
                     same_data=intent.mode.keeps_contents,
                     same_inodes=work.new is None and not is_other,
                 )
-                if rebind is not None and rebind.pids
+                if rebind is not None
                 else []
             )
         finally:

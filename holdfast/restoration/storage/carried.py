@@ -109,7 +109,7 @@ def _may_be_carried(handle: Handle) -> bool:
     if handle.kind is HandleKind.MAP:
         return handle.deleted or "x" in handle.mode
     return handle.kind is HandleKind.EXECUTABLE or (
-        handle.kind is HandleKind.FILE and handle.deleted
+        handle.kind in (HandleKind.FILE, HandleKind.PATH) and handle.deleted
     )
 
 

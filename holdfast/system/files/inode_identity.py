@@ -13,6 +13,8 @@ import errno
 import os
 import struct
 
+from holdfast.system.files.beneath import reopen
+
 LASTING = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"})
 """Types whose handles are the same after a dismount: number and generation lie on storage."""
 
@@ -87,6 +89,16 @@ def open_identity(mount: int, identity: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return found
+
+
+def open_through(base: int, descriptor: int) -> int:
+    """Open (O_PATH) through another mount of its file system, whose root is `base`, what a
+    descriptor leads to; caller closes. Raises OSError, also where it is no mount of that."""
+    mount = reopen(base, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return open_identity(mount, identity_of(descriptor))
+    finally:
+        os.close(mount)
 
 
 def check(identity: str) -> None:

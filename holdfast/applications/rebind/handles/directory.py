@@ -13,7 +13,7 @@ from pathlib import Path
 from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.verdicts import lost, moved, recreated
+from holdfast.applications.rebind.handles.verdicts import moved, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles
 from holdfast.applications.rebind.parking.notes import HandleNote
@@ -28,9 +28,9 @@ class DirectoryDriver(DescriptorDriver):
     expected = Expected.DIRECTORY
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
-        """A removed one is lost; a listing in progress begins again."""
+        """Movable; a removed one is made again, and removed. A listing in progress begins again."""
         if handle.deleted:
-            return lost(handle, "the directory was removed: the descriptor returns errors")
+            return recreated(handle, "was removed: an equal one takes its place")
         if handle.offset:
             return recreated(handle, "a listing in progress begins again: names may come twice")
         return moved(handle, facts)

@@ -6,8 +6,8 @@ import os
 
 from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.verdicts import lost, moved
-from holdfast.applications.rebind.opening.requests import Expected
+from holdfast.applications.rebind.handles.verdicts import moved, recreated
+from holdfast.applications.rebind.opening.requests import Expected, OpenRequest
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.model.handle import Handle, JudgedHandle
@@ -22,10 +22,16 @@ class PathDriver(DescriptorDriver):
     expected = Expected.ANYTHING
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
-        """Movable, unless what it leads to was removed: then it is lost."""
+        """Movable; what it leads to is made again, and removed again, where it was removed."""
         if handle.deleted:
-            return lost(handle, "what it named was removed: the descriptor returns errors")
+            return recreated(handle, "what it named was removed: an equal one takes its place")
         return moved(handle, facts)
+
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
+        """One request; what was removed is made again from what is kept of it."""
+        details = note.details
+        contents = details.contents if note.handle.deleted else ""
+        return [self._request(note, contents=contents, before=details.before)]
 
     def _placeholder(self, placeholders: Placeholders) -> int:
         return placeholders.place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.applications.rebind.handles.base import ProcessDirectoryDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.verdicts import blocks, moved
+from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreated
 from holdfast.applications.rebind.opening.requests import OpenResult
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
@@ -20,11 +20,12 @@ class RootDriver(ProcessDirectoryDriver):
     link = "root"
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
-        """Movable by processes with CAP_SYS_CHROOT only."""
-        if handle.deleted:
-            return blocks(handle, "its root directory was removed")
+        """Movable by processes with CAP_SYS_CHROOT only; a removed one is made again, and removed
+        again."""
         if not facts.may_change_root:
             return blocks(handle, "its root is there, and it gave up the right to change that")
+        if handle.deleted:
+            return recreated(handle, "was removed: an equal one takes its place")
         return moved(handle, facts)
 
     def _enter(

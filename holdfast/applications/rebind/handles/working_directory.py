@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.applications.rebind.handles.base import ProcessDirectoryDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.verdicts import lost, moved
+from holdfast.applications.rebind.handles.verdicts import moved, recreated
 from holdfast.applications.rebind.opening.lifted_protection import agent_with_entry
 from holdfast.applications.rebind.opening.requests import OpenResult
 from holdfast.applications.rebind.parking.notes import HandleNote
@@ -22,9 +22,9 @@ class WorkingDirectoryDriver(ProcessDirectoryDriver):
     link = "cwd"
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
-        """A removed one is lost."""
+        """Movable; a removed one is made again, and removed again."""
         if handle.deleted:
-            return lost(handle, "the directory was removed: the process stands in an empty one")
+            return recreated(handle, "was removed: an equal one takes its place")
         return moved(handle, facts)
 
     def _enter(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from holdfast.applications.rebind.opening.lifted_protection import is_set_aside
 from holdfast.applications.rebind.opening.opening_child import OpeningChild, Part, parts_of
+from holdfast.applications.rebind.opening.removed import is_being_made
 from holdfast.applications.rebind.opening.reopening import Reopening
 from holdfast.applications.rebind.opening.requests import OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.relocation import Relocation
@@ -38,8 +39,8 @@ class Opener:
         same_data: bool,
     ) -> None:
         self._directory = directory
-        opening = Reopening(bases, directory, same_data, relocation)
-        self._whole = OpeningChild(opening, deadline_ns)
+        self._opening = Reopening(bases, directory, same_data, relocation)
+        self._whole = OpeningChild(self._opening, deadline_ns)
         plain = Reopening(bases, directory, same_data, relocation, is_plain=True)
         self._plain = [OpeningChild(plain, deadline_ns) for _ in range(2)]
         self._coming: deque[tuple[OpeningChild, Part]] = deque()
@@ -58,10 +59,19 @@ class Opener:
     def begin(self, turns: Sequence[Sequence[OpenRequest]]) -> None:
         """Let children open all of these, one turn after the other, while the caller works.
 
-        Before anything else is asked for. `open` then takes the turns, in this order.
+        Before anything else is asked for. `open` then takes the turns, in this order. What somebody
+        who died had left on the new storage is gone afterwards, also if nothing else is needed.
+        Raises DeadlinePassed, StorageFailed for that.
         """
+        self._opening.removed = [each for turn in turns for each in turn if each.is_removed]
+        if leaves_traces(self._directory):
+            self._whole.ask(())
+            self._whole.answer()
+            return
+        if self._opening.removed:
+            self._whole.start()
         count = sum(map(len, turns))
-        if count < _MANY or is_set_aside(self._directory):
+        if count < _MANY:
             return
         for number, part in enumerate(each for turn in turns for each in parts_of(turn)):
             self._coming.append((self._plain[number % len(self._plain)], part))
@@ -105,6 +115,12 @@ class Opener:
 
     def _answer(self) -> list[OpenResult | None]:
         return self._coming.popleft()[0].answer()
+
+
+def leaves_traces(directory: Path) -> bool:
+    """Whether anything of ours may be on the new storage: what somebody who died left. Reads the
+    record directory only."""
+    return is_set_aside(directory) or is_being_made(directory)
 
 
 def _certainly(result: OpenResult | None) -> OpenResult:

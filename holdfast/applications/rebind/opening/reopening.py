@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from pathlib import Path
 from holdfast.applications.rebind.opening.finding import FoundFile, Missing, find
 from holdfast.applications.rebind.opening.lifted_protection import give_back, without_protection
 from holdfast.applications.rebind.opening.outcomes import compare
+from holdfast.applications.rebind.opening.removed import RemovedNames, take_away_left
 from holdfast.applications.rebind.opening.requests import Expected, OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.observed import observe
 from holdfast.applications.rebind.parking.placed_contents import PlacedContents
@@ -50,18 +51,23 @@ class Reopening:
     relocation: Relocation = field(default_factory=OtherContents)
     is_plain: bool = False
     """Set nothing aside: others open at the same time. For `open_plainly`."""
+    removed: Sequence[OpenRequest] = ()
+    """All that will be asked for of what was removed, and is no file."""
     carried: dict[str, int] = field(default_factory=dict)
     _placed: PlacedContents | None = None
+    _made: RemovedNames | None = None
     _proven: bool = False
     """Of what was opened last."""
 
     def begin(self) -> None:
-        """Give back what an opening that was killed had taken from files; take what was copied
-        ahead. Raises OSError."""
+        """Give back what an opening that was killed had taken from files, and take its names away;
+        take what was copied ahead, make again what was removed. Raises OSError."""
         if self.is_plain:
             return
         give_back(self.bases, self.directory)
+        take_away_left(self.bases, self.directory)
         self._placed = PlacedContents(self.directory, list(self.bases.values()))
+        self._made = RemovedNames(self.bases, self.directory, self.relocation, self.removed)
 
     def open_plainly(self, request: OpenRequest) -> OpenResult | None:
         """As `open`; None for what is not plain: somebody else is to open that."""
@@ -97,6 +103,10 @@ class Reopening:
 
     def _open(self, request: OpenRequest) -> tuple[int, HandleOutcome, str]:
         flags = request.flags & ~DROPPED_FLAGS
+        if request.is_removed and self._made is not None:
+            descriptor, words = self._made.take(request, flags)
+            self._proven = True
+            return descriptor, HandleOutcome.IDENTICAL, words
         if request.is_nameless:
             return self._reopen(request, flags), HandleOutcome.IDENTICAL, ""
         try:
@@ -178,7 +188,7 @@ class Reopening:
     def _reopen(self, request: OpenRequest, flags: int) -> int:
         """Another description of the file without a name that has the old contents."""
         if not request.contents:
-            raise OSError(errno.ENODATA, "its contents could not be read before")
+            raise OSError(errno.ENODATA, "it could not be read before")
         if request.contents not in self.carried:
             self.carried[request.contents] = self._carry_over(request)
         flags &= ~(os.O_NOFOLLOW | os.O_DIRECTORY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -43,6 +45,8 @@ class OpenRequest:
     """With contents to compare those with that are there now."""
     was: Observed | None = None
     """What is known of the inode that it must be, also where contents were never looked at."""
+    above: tuple[Observed, ...] = ()
+    """Of a removed directory those above it, the nearest first; the last one has a name."""
     rights: tuple[Rights, ...] = ()
     """Of every process that gets it."""
     shows: str = ""
@@ -54,6 +58,15 @@ class OpenRequest:
     def is_nameless(self) -> bool:
         """Whether no name can lead to it: one that was removed may not have been its last."""
         return self.deleted and (self.was is None or self.was.links == 0)
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it is a directory that was removed, or anything else without contents of which
+        only the place is open: see `removed`."""
+        if not self.is_nameless or self.was is None:
+            return False
+        mode = self.was.mode
+        return stat.S_ISDIR(mode) or bool(self.flags & os.O_PATH and not stat.S_ISREG(mode))
 
 
 @dataclass

@@ -50,6 +50,14 @@ class FileDetails(Details):
     """Which signal that is; 0: SIGIO."""
 
 
+@dataclass(frozen=True)
+class PlaceDetails(Details):
+    """What is noted of what may be a directory."""
+
+    above: tuple[Observed, ...] = ()
+    """Of a removed directory those above it, see `removed.directories_above`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MapDetails(Details):
     """What is noted of a memory map."""
@@ -119,12 +127,12 @@ class WatchDetails(Details):
 
 DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.FILE: FileDetails,
-    HandleKind.DIRECTORY: Details,
-    HandleKind.PATH: Details,
+    HandleKind.DIRECTORY: PlaceDetails,
+    HandleKind.PATH: PlaceDetails,
     HandleKind.MAP: MapDetails,
     HandleKind.EXECUTABLE: ExecutableDetails,
-    HandleKind.ROOT: Details,
-    HandleKind.WORKING_DIRECTORY: Details,
+    HandleKind.ROOT: PlaceDetails,
+    HandleKind.WORKING_DIRECTORY: PlaceDetails,
     HandleKind.INOTIFY: WatchDetails,
 }
 """By kind of handle; of other kinds there are no notes."""
@@ -207,6 +215,8 @@ def _check(note: HandleNote) -> None:
     for observed in (details.before, details.remembered):
         if observed is not None:
             inode_identity.check(observed.identity)
+    for observed in details.above if isinstance(details, PlaceDetails) else ():
+        inode_identity.check(observed.identity)
 
 
 def _check_lock(lock: FileLock) -> None:

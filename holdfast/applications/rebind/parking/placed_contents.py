@@ -24,10 +24,11 @@ from holdfast.applications.rebind.parking.kept_contents import (
     KeptCopy,
     no_room,
 )
-from holdfast.system.files.beneath import open_beneath, path_to, reopen
+from holdfast.system.files.beneath import open_beneath, reopen
 from holdfast.system.files.file_contents import copy_ranges, make_equal
-from holdfast.system.files.inode_identity import identity_of, open_identity
+from holdfast.system.files.inode_identity import open_through
 from holdfast.system.files.leases import Leases
+from holdfast.system.files.times_kept import times_kept
 
 _MODE = 0o700
 
@@ -114,7 +115,7 @@ def _place(contents: KeptContents, kept: KeptCopy, target: int) -> int:
     """Copy it on, or what changed in it; how many bytes were written."""
     if not contents.folder:
         contents.folder = f".holdfast-{secrets.token_hex(16)}"
-        with _times_kept(target):
+        with times_kept(target):
             os.mkdir(contents.folder, _MODE, dir_fd=target)
     is_new = not kept.is_placed
     flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if is_new else 0)
@@ -171,7 +172,7 @@ class PlacedContents:
         finally:
             os.close(folder)
         self._base = base
-        with _times_kept(base):
+        with times_kept(base):
             os.rmdir(folder_name, dir_fd=base)
 
     def take(self, name: str, base: int | None) -> int | None:
@@ -188,29 +189,12 @@ class PlacedContents:
         if base == self._base:
             return descriptor
         try:
-            return _through(base, descriptor)
+            place = open_through(base, descriptor)
+            try:
+                return reopen(place, os.O_RDWR)
+            finally:
+                os.close(place)
         except OSError:
             return None
         finally:
             os.close(descriptor)
-
-
-def _through(base: int, descriptor: int) -> int:
-    """The same file through another mount."""
-    root = reopen(base, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        place = open_identity(root, identity_of(descriptor))
-    finally:
-        os.close(root)
-    try:
-        return reopen(place, os.O_RDWR)
-    finally:
-        os.close(place)
-
-
-@contextmanager
-def _times_kept(directory: int) -> Iterator[None]:
-    """Names that come or go within the context leave no trace in the times of a directory."""
-    times = os.fstat(directory)
-    yield
-    os.utime(path_to(directory), ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -21,7 +21,7 @@ from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.opening.opener import Opener, close_opened
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
-from holdfast.applications.rebind.parking.notes import HandleNote
+from holdfast.applications.rebind.parking.notes import HandleNote, PlaceDetails
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.applications.rebind.replaying.locks import take_flocks, take_locks
@@ -204,6 +204,8 @@ def _complete(request: OpenRequest, process: StoppedProcess, note: HandleNote) -
     request.shows = note.handle.inside[: len(note.handle.inside) - len(inside)].rstrip("/")
     request.was = request.was or note.details.was
     request.rights = process.rights
+    if isinstance(note.details, PlaceDetails):
+        request.above = note.details.above
 
 
 def _with_all_rights(requests: Mapping[int, Sequence[OpenRequest]]) -> dict[int, list[OpenRequest]]:

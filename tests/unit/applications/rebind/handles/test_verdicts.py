@@ -53,7 +53,10 @@ def test_a_listing_in_progress_and_what_has_no_name() -> None:
     assert verdict(HandleKind.DIRECTORY, offset=5) is HandleVerdict.RECREATED
     assert verdict(HandleKind.DIRECTORY) is HandleVerdict.MOVED
     assert verdict(HandleKind.FILE, deleted=True) is HandleVerdict.RECREATED
-    assert verdict(HandleKind.WORKING_DIRECTORY, deleted=True) is HandleVerdict.LOST
+    for kind in (HandleKind.WORKING_DIRECTORY, HandleKind.DIRECTORY, HandleKind.PATH):
+        assert verdict(kind, deleted=True) is HandleVerdict.RECREATED
+    assert verdict(HandleKind.ROOT, deleted=True) is HandleVerdict.RECREATED
+    assert verdict(HandleKind.ROOT, ProcessTraits(7), deleted=True) is HandleVerdict.BLOCKS
 
 
 def test_a_watch_whose_path_is_not_known_is_never_put_elsewhere() -> None:
