@@ -39,8 +39,9 @@ from holdfast.model.volume import LegState
 
 def _settle(recovery: Recovery) -> None:
     """Make the epoch durable; where nobody agrees, what needs it is held."""
-    with suppress(StorageFailed, Superseded):
-        settle_apart(recovery.mirror)
+    if recovery.roster.unsettled:  # mostly it is durable, and a thread takes a millisecond
+        with suppress(StorageFailed, Superseded):
+            settle_apart(recovery.mirror)
 
 
 def _find_owed(recovery: Recovery, hand: Hand, owners: Collection[str]) -> None:
