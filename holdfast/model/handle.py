@@ -144,6 +144,8 @@ class JudgedHandle:
     handle: Handle
     verdict: HandleVerdict
     reason: str = ""
+    waiting: str = ""
+    """What keeps its process from being stopped at the moment."""
 
 
 @dataclass(frozen=True)

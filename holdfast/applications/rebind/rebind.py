@@ -39,12 +39,16 @@ from holdfast.applications.rebind.refusals import explained, not_noted, refuse_b
 from holdfast.applications.rebind.replaying.replay import lock_again, put_back
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.rebind.stopping.all_users import Stopping
+from holdfast.applications.rebind.stopping.births import WAIT_SECONDS, await_births
 from holdfast.applications.rebind.stopping.order import by_memory
 from holdfast.applications.rebind.stopping.regaining import LATE_SECONDS, Regaining
 from holdfast.applications.rebind.stopping.second_look import Find
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
 from holdfast.model.handle import HandleOutcome, User
 from holdfast.model.mountpoint import MountPoint
+
+_SHARE_OF_BIRTHS = 0.1
+"""Of the time to the deadline: what may pass before anybody is stopped."""
 
 
 class Rebind:
@@ -93,6 +97,7 @@ class Rebind:
             written_through=written_through,
         )
         self._copied: CopiedFiles | None = None
+        self._is_whole = seized is None  # else what children wait for may be what is aborted then
         self._refuses_confined = refuses_confined
         self._is_prepared = False
         left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
@@ -124,11 +129,16 @@ class Rebind:
 
     def prepare(self) -> None:
         """Check that all users can be moved, and do ahead what can be. Nobody is stopped. Raises
-        Blocked.
+        Blocked. Waits for those that wait in vfork(2), for some seconds at most.
 
         `stop` does it where this was not called before.
         """
-        refuse_blockers(judge(self._stopping.users))
+        judged = judge(self._stopping.users)
+        refuse_blockers(judged)
+        if self._is_whole:
+            left_seconds = (self._deadline_ns - time.monotonic_ns()) / 1e9
+            waiting = {each.handle.pid for each in judged if each.waiting}
+            await_births(waiting, min(WAIT_SECONDS, left_seconds * _SHARE_OF_BIRTHS))
         raise_limit_of_descriptors()
         self._record.prepare(handle for user in self._stopping.users for handle in user.handles)
         self._is_prepared = True

@@ -6,6 +6,7 @@ Reads /proc only. Invariant: nothing is stopped, opened on storage or changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits, gather
@@ -56,7 +57,8 @@ def judge_handle(handle: Handle, facts: ProcessTraits) -> JudgedHandle:
     if facts.blocked:
         return blocks(handle, facts.blocked)
     driver = DRIVERS.get(handle.kind)
-    return judge_refused(handle) if driver is None else driver.judge(handle, facts)
+    judged = judge_refused(handle) if driver is None else driver.judge(handle, facts)
+    return replace(judged, waiting=facts.waiting) if facts.waiting else judged
 
 
 def blockers(judged: Sequence[JudgedHandle]) -> list[JudgedHandle]:

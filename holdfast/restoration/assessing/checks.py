@@ -118,17 +118,17 @@ def _handles(settings: Settings, facts: Facts) -> Sequence[Finding]:
 def _waits(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Processes that wait in the kernel now, and still a moment later: nothing is begun then."""
     before = {
-        each.handle.pid: each.reason
+        each.handle.pid: each.waiting
         for each in facts.judged
-        if each.verdict is HandleVerdict.MOVED and each.reason
+        if each.verdict is not HandleVerdict.BLOCKS and each.waiting
     }
     if before:
         time.sleep(_MOMENT_SECONDS)
     names = _names(facts)
     found = []
-    for pid, reason in before.items():
+    for pid, waiting in before.items():
         words, _, mend = gather(pid).waiting.partition(". ")
-        if reason.startswith(words) and words:
+        if waiting.startswith(words) and words:
             meaning = "If it still does when all are to be stopped, all go on as before."
             found.append(Finding(names.get(pid, str(pid)), Verdict.LIMITED, words, meaning, mend))
     return found

@@ -21,6 +21,12 @@ _DISTURBED = "See what it waits for, or end it, then try again."
 _BIRTHS, _PROGRAMS = frozenset({56, 58, 435}), frozenset({59, 322})
 """clone, vfork, clone3; execve, execveat (asm/unistd_64.h)."""
 
+_CLONE, _CLONE_VFORK = 56, 0x4000
+"""asm/unistd_64.h, linux/sched.h: a flag in the first argument."""
+
+_BIRTH = (b"kernel_clone", b"wait_for_vfork_done", b"0")
+"""Where kernel/fork.c lets those wait that called vfork; 0: it is not told."""
+
 _BY_DESCRIPTOR = frozenset({0, 1, 17, 18, 19, 20, 74, 75, 77, 285, 295, 296, 327, 328})
 """read, write, pread64, …, fsync, ftruncate, fallocate, preadv, …: of their first argument."""
 
@@ -81,11 +87,11 @@ def hindrance(pid: int, thread_id: int) -> Hindrance:
     state = read_state(pid, thread_id)
     if state is None or state.state != "D":
         return Hindrance("it does not come to a stop", _DISTURBED)
-    where = _record(f"/proc/{pid}/task/{thread_id}/wchan").strip() or b"0"
-    if call in _BIRTHS and (child := _unborn_child(pid, thread_id)):
+    where = _where(pid, thread_id)
+    if child := unborn_child(pid, thread_id):
         return Hindrance(
             f"it waits (vfork) for its child {child}, which has not run a program of its own yet",
-            f"Let process {child} go on, or end it.",
+            f"Let process {child} go on, or end it: {_doing(child)}.",
         )
     place = _place(thread_id, descriptor) if call in _BY_DESCRIPTOR else ""
     of_place = f" of {place}" if place else ""
@@ -121,17 +127,54 @@ def call_of(thread_id: int) -> tuple[int, int]:
     return -1, -1
 
 
-def _unborn_child(pid: int, thread_id: int) -> int:
-    """The child that it waits for: the one that borrows its memory, or the last one.
+def unborn_child(pid: int, thread_id: int) -> int:
+    """The child that a thread waits for in vfork(2), which nothing can interrupt: the one that
+    borrows its memory, or the last one.
 
-    0: none is found (proc_pid_task_children(5)).
+    0: it does not wait for any (proc_pid_task_children(5)).
     """
+    state = read_state(pid, thread_id)
+    call, argument = call_of(thread_id)
+    if state is None or state.state != "D" or call not in _BIRTHS:
+        return 0
+    if not _where(pid, thread_id).startswith(_BIRTH) or (
+        call == _CLONE and not argument & _CLONE_VFORK
+    ):
+        return 0
     children = _record(f"/proc/{pid}/task/{thread_id}/children").split()
     for word in children:
         with suppress(OSError):
             if is_shared(Shared.MEMORY, pid, int(word)):
                 return int(word)
     return int(children[-1]) if children else 0
+
+
+def _where(pid: int, thread_id: int) -> bytes:
+    """The function of the kernel that a thread waits in (proc_pid_wchan(5))."""
+    return _record(f"/proc/{pid}/task/{thread_id}/wchan").strip() or b"0"
+
+
+_DOES = {
+    "T": "it was stopped (SIGSTOP)",
+    "t": "a debugger has stopped it",
+    "R": "it runs",
+    "Z": "it has ended",
+}
+
+
+def _doing(child: int) -> str:
+    """What a process that runs no program of its own yet does, in words."""
+    state = read_state(child)
+    if state is None:
+        return "it has ended"
+    if state.state == "D":
+        return hindrance(child, child).words
+    if state.state in _DOES:
+        return _DOES[state.state]
+    word = _where(child, child).decode(errors="replace")
+    call, descriptor = call_of(child)
+    place = _place(child, descriptor) if call in _BY_DESCRIPTOR else ""
+    return f"it waits ({word if word.isidentifier() else 'in the kernel'}{place and f', {place}'})"
 
 
 def _place(thread_id: int, descriptor: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,9 +21,13 @@ from holdfast.system.resources.cgroup import frozen_by, request_freeze, unified_
 from tests.faults.fuse_tree import FuseTree
 from tests.kernel.rebind.bench import Bench, Program, run
 from tests.kernel.rebind.conftest import Hold
+from tests.kernel.rebind.traces import Traces
 from tests.waiting import wait_until
 
 DEADLINE_SECONDS = 60.0
+SHORT_SECONDS = 2.0
+"""A deadline of which little is left for those that wait for a child."""
+
 SOON_SECONDS = 30.0
 """Half of the deadline: far more than it takes on a busy machine, and less than to the end."""
 
@@ -109,15 +114,64 @@ def test_frozen_at_the_last_moment(bench: Bench, hold: Hold, start: Hold, group:
     frozen.verify()
 
 
-def test_waits_for_its_child(bench: Bench, hold: Hold, start: Hold) -> None:
+def waiting_for_child(bench: Bench, start: Hold) -> tuple[Program, int]:
+    """A user in vfork, and the child that it waits for."""
     code = OPENS + WAITS_FOR_CHILD + HANDS_ON
     parent = start(sys.executable, "-c", code, bench.path / "parent")
-    other = hold("file", "cwd")
     wait_until(lambda: _in_state(parent.pid, "D"), "it has no child")
-    child = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()[0]
-    _is_refused(bench, f"waits .vfork. for its child {child}", DeadlinePassed)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text()
+    return parent, int(children.split()[0])
+
+
+def test_waits_for_its_child(bench: Bench, hold: Hold, start: Hold) -> None:
+    """It is named with what the child waits for, and nobody was stopped."""
+    parent, child = waiting_for_child(bench, start)
+    other = hold("file", "cwd")
+    other.settle()
+    before = Traces.of(other.pid)
+    rebind = bench.rebind(DEADLINE_SECONDS)
+    with pytest.raises(Blocked, match=rf"waits .vfork. for its child {child}") as caught:
+        rebind.stop()
+    assert f"process {child} go on, or end it: it waits (" in caught.value.mend
+    assert Traces.of(other.pid) == before
     other.verify()
-    os.kill(int(child), signal.SIGKILL)
+    os.kill(child, signal.SIGSTOP)
+    wait_until(lambda: _in_state(child, "T"), "it is not stopped")
+    with pytest.raises(Blocked) as caught:
+        bench.rebind(SHORT_SECONDS).prepare()
+    assert "it was stopped (SIGSTOP)" in caught.value.mend
+    os.kill(child, signal.SIGKILL)
+    parent.verify()
+
+
+def test_waits_for_its_child_a_moment_longer(bench: Bench, hold: Hold, start: Hold) -> None:
+    parent, child = waiting_for_child(bench, start)
+    rebind = bench.rebind(DEADLINE_SECONDS)
+    threading.Timer(0.3, os.kill, (child, signal.SIGKILL)).start()
+    rebind.stop()
+    assert parent.pid in rebind.pids
+    rebind.release()
+    parent.verify()
+
+
+def test_begins_to_wait_for_its_child_at_the_last_moment(
+    bench: Bench, hold: Hold, start: Hold
+) -> None:
+    """When everybody was looked at and nobody stands yet."""
+    code = OPENS + "sys.stdin.readline()" + WAITS_FOR_CHILD + HANDS_ON
+    parent = start(sys.executable, "-c", code, bench.path / "parent")
+    other = hold("file", "cwd")
+    rebind = bench.rebind(DEADLINE_SECONDS)
+    rebind.prepare()
+    assert parent.process.stdin is not None
+    parent.process.stdin.write("go on\n")
+    parent.process.stdin.flush()
+    wait_until(lambda: _in_state(parent.pid, "D"), "it has no child")
+    with pytest.raises(DeadlinePassed, match=r"waits .vfork. for its child"):
+        rebind.stop()
+    other.verify()
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text()
+    os.kill(int(children.split()[0]), signal.SIGKILL)
     _goes_on(parent)
     parent.verify()
 
