@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 from holdfast.applications.earlier_look import known_handle
 from holdfast.applications.fdinfo import (
@@ -212,10 +213,18 @@ def _fanotify(table: Table, number: int, text: bytes, places: Places) -> Pinned:
 
 
 def _epoll(table: Table, number: int, text: bytes, places: Places) -> Pinned:
-    for target, device in parse_targets(text):
+    for target, inode, device in parse_targets(text):
         mount = places.of_device(device, table.namespace)
-        if mount is not None:
+        if mount is not None and not _has_open(table, target, inode):
             yield f"epoll instance that waits for descriptor {target}", mount.id
+
+
+def _has_open(table: Table, number: int, inode: int) -> bool:
+    """Whether this descriptor leads to that inode: then it is a handle itself, and whoever moves it
+    registers it anew."""
+    with suppress(OSError):
+        return parse_information(read(f"{table.folder}/fdinfo/{number}")).inode == inode
+    return False
 
 
 def _uring(table: Table, number: int, text: bytes, places: Places) -> Pinned:

@@ -42,7 +42,7 @@ _MARK = re.compile(
     rb"^fanotify (?:mnt_id:([0-9a-f]+)|ino:[0-9a-f]+ sdev:([0-9a-f]+)|sdev:([0-9a-f]+))",
     re.MULTILINE,
 )
-_TARGET = re.compile(rb"^tfd:\s*(\d+) .*?\bsdev:([0-9a-f]+)", re.MULTILINE)
+_TARGET = re.compile(rb"^tfd:\s*(\d+) .*?\bino:([0-9a-f]+) sdev:([0-9a-f]+)", re.MULTILINE)
 _REGISTERED = re.compile(rb"^\s*\d+: (/.*)$", re.MULTILINE)
 
 DeviceNumber = tuple[int, int]
@@ -163,9 +163,11 @@ def parse_marks(text: bytes) -> list[tuple[int, DeviceNumber | None]]:
     ]
 
 
-def parse_targets(text: bytes) -> list[tuple[int, DeviceNumber]]:
-    """What an epoll instance waits for: number of the descriptor, device of its file."""
-    return [(int(match[1]), _device(match[2])) for match in _TARGET.finditer(text)]
+def parse_targets(text: bytes) -> list[tuple[int, int, DeviceNumber]]:
+    """What an epoll instance waits for: number of the descriptor, inode and device of its file."""
+    return [
+        (int(match[1]), int(match[2], 16), _device(match[3])) for match in _TARGET.finditer(text)
+    ]
 
 
 def parse_registered_files(text: bytes) -> list[str] | None:

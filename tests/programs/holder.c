@@ -22,6 +22,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -647,6 +648,110 @@ static int inotify_verify(void) {
     return 0;
 }
 
+/* --- fifo: what is in it, packets, capacity, both ends in one process and in two, no other end --------- */
+
+static int fifo_reader, fifo_writer, fifo_packets, fifo_epoll, fifo_never, fifo_over, fifo_full;
+static int fifo_deleted, fifo_deleted_writer, fifo_child;
+static char fifo_next;
+
+static int fifo_begin(void) {
+    const char *names[] = {"fifo", "fifo-packets", "fifo-never", "fifo-over", "fifo-full",
+                           "fifo-deleted", "fifo-answer"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        EXPECT(mkfifo(at(names[i]), 0640) == 0);
+    fifo_reader = open(at("fifo"), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    fifo_writer = open(at("fifo"), O_WRONLY);
+    EXPECT(fcntl(fifo_reader, F_SETPIPE_SZ, 1 << 17) == 1 << 17);
+    EXPECT(write(fifo_writer, "first", 5) == 5);
+    fifo_packets = open(at("fifo-packets"), O_RDWR | O_NONBLOCK);
+    EXPECT(fcntl(fifo_packets, F_SETFL, O_DIRECT | O_NONBLOCK | O_NOATIME) == 0);
+    EXPECT(write(fifo_packets, "aaa", 3) == 3 && write(fifo_packets, "bb", 2) == 2);
+    fifo_never = open(at("fifo-never"), O_RDONLY | O_NONBLOCK);
+    fifo_over = open(at("fifo-over"), O_RDONLY | O_NONBLOCK);
+    close(open(at("fifo-over"), O_WRONLY));
+    int gone = open(at("fifo-full"), O_RDONLY | O_NONBLOCK);
+    fifo_full = open(at("fifo-full"), O_WRONLY | O_NONBLOCK);
+    while (write(fifo_full, wrong, sizeof wrong) > 0)
+        ;
+    EXPECT(errno == EAGAIN);
+    close(gone);
+    fifo_deleted = open(at("fifo-deleted"), O_RDONLY | O_NONBLOCK);
+    fifo_deleted_writer = open(at("fifo-deleted"), O_WRONLY);
+    EXPECT(unlink(at("fifo-deleted")) == 0 && write(fifo_deleted_writer, "x", 1) == 1);
+    fifo_epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = 0xfedcba987654ULL};
+    EXPECT(epoll_ctl(fifo_epoll, EPOLL_CTL_ADD, fifo_packets, &event) == 0);
+    int answer = open(at("fifo-answer"), O_RDWR);
+    if (fork() == 0) { /* waits in read and answers in the other FIFO */
+        char byte;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(fifo_writer);
+        while (read(answer, &byte, 1) == 1) {
+            if (byte == '?')
+                byte = '!';
+            if (write(answer, &byte, 1) != 1)
+                break;
+            usleep(1000);
+        }
+        _exit(0);
+    }
+    fifo_child = answer;
+    return 0;
+}
+
+static int fifo_verify(void) {
+    char text[4096] = "";
+    struct stat status;
+    struct pollfd state;
+    struct epoll_event event = {0};
+    EXPECT(same_inode(fifo_reader, at("fifo")) && same_inode(fifo_writer, at("fifo")));
+    EXPECT(fstat(fifo_reader, &status) == 0 && (status.st_mode & 07777) == 0640);
+    EXPECT(fcntl(fifo_writer, F_GETPIPE_SZ) == 1 << 17 && fcntl(fifo_reader, F_GETFD) == FD_CLOEXEC);
+    EXPECT((fcntl(fifo_reader, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == (O_RDONLY | O_NONBLOCK));
+    EXPECT((fcntl(fifo_writer, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == O_WRONLY);
+    if (!fifo_next) {
+        EXPECT(read(fifo_reader, text, sizeof text) == 5 && memcmp(text, "first", 5) == 0);
+        fifo_next = 'a';
+    } else
+        EXPECT(read(fifo_reader, text, sizeof text) == 1 && text[0] == fifo_next++);
+    EXPECT(read(fifo_reader, text, sizeof text) == -1 && errno == EAGAIN);
+    if (fifo_next > 'x')
+        fifo_next = 'a';
+    EXPECT(write(fifo_writer, &fifo_next, 1) == 1);
+
+    EXPECT((fcntl(fifo_packets, F_GETFL) & (O_DIRECT | O_NOATIME)) == (O_DIRECT | O_NOATIME));
+    EXPECT(epoll_wait(fifo_epoll, &event, 1, 0) == 1 && event.data.u64 == 0xfedcba987654ULL);
+    EXPECT(read(fifo_packets, text, sizeof text) == 3 && memcmp(text, "aaa", 3) == 0);
+    EXPECT(read(fifo_packets, text, sizeof text) == 2 && memcmp(text, "bb", 2) == 0);
+    EXPECT(read(fifo_packets, text, sizeof text) == -1 && errno == EAGAIN);
+    EXPECT(write(fifo_packets, "aaa", 3) == 3 && write(fifo_packets, "bb", 2) == 2);
+
+    state = (struct pollfd){.fd = fifo_never, .events = POLLIN};
+    EXPECT(poll(&state, 1, 0) == 0 && read(fifo_never, text, 1) == 0);
+    state.fd = fifo_over;
+    EXPECT(poll(&state, 1, 0) == 1 && state.revents == POLLHUP && read(fifo_over, text, 1) == 0);
+    state = (struct pollfd){.fd = fifo_full, .events = POLLOUT};
+    EXPECT(poll(&state, 1, 0) == 1 && (state.revents & POLLERR));
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN);
+    EXPECT(write(fifo_full, "x", 1) == -1 && errno == EPIPE);
+    signal(SIGPIPE, before);
+    int inside = 0;
+    EXPECT(ioctl(fifo_full, FIONREAD, &inside) == 0 && inside == 65536);
+
+    EXPECT(fstat(fifo_deleted, &status) == 0 && status.st_nlink == 0 && (status.st_mode & 07777) == 0640);
+    EXPECT(read(fifo_deleted, text, sizeof text) == 1 && text[0] == 'x');
+    EXPECT(write(fifo_deleted_writer, "x", 1) == 1);
+
+    EXPECT(write(fifo_child, "?", 1) == 1);
+    do { /* either of us may read it */
+        EXPECT(read(fifo_child, text, 1) == 1);
+        if (text[0] == '?')
+            EXPECT(write(fifo_child, "?", 1) == 1);
+        usleep(1000);
+    } while (text[0] != '!');
+    return 0;
+}
+
 /* ----------------------------------------------------------------------------------------------------- */
 
 struct kind {
@@ -658,7 +763,7 @@ struct kind {
 static const struct kind kinds[] = {
     KIND(file), KIND(append), KIND(direct), KIND(dup), KIND(fork), KIND(directory), KIND(path),
     KIND(cwd), KIND(root), KIND(shared_map), KIND(private_map), KIND(program), KIND(flock),
-    KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(removed),
+    KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(fifo), KIND(removed),
     KIND(removed_cwd), KIND(removed_root),
 };
 

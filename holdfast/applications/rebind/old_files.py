@@ -198,7 +198,11 @@ def _made(values: _Values) -> Observed:
     return made(Observed, dict(zip(_OBSERVED, values, strict=True)))
 
 
-_RIGHT = {HandleKind.FILE: stat.S_ISREG, HandleKind.DIRECTORY: stat.S_ISDIR}
+_RIGHT = {
+    HandleKind.FILE: stat.S_ISREG,
+    HandleKind.DIRECTORY: stat.S_ISDIR,
+    HandleKind.FIFO: stat.S_ISFIFO,
+}
 
 
 def _is_what_it_was(kind: HandleKind, mode: int) -> bool:

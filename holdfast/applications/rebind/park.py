@@ -13,6 +13,7 @@ from holdfast.applications.rebind.agent.steps import Steps, side_by_side, throug
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.noting import note_execution, note_handles
 from holdfast.applications.rebind.old_files import add_what_kernel_remembers, inspecting_old_files
+from holdfast.applications.rebind.parking.parked_pipes import make_pipes, refuse_too_many
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRecord
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
@@ -72,6 +73,7 @@ def write_down(
         note_execution(processes, storage.without_execution)
     if not storage.answers:
         add_what_kernel_remembers(processes, handles, storage.lasting)
+    refuse_too_many(processes)
     record.enter(*(_parked(process) for process in processes))
 
 
@@ -87,6 +89,7 @@ def park_handles(processes: Processes) -> None:
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 process.tracee.set_parked(True)
+        make_pipes(processes, placeholders)
         works = [_parking(processes, each, placeholders) for each in processes.values()]
         side_by_side(works, lambda: processes.all_cooperate)
     finally:

@@ -26,6 +26,7 @@ from holdfast.applications.rebind.old_files import inodes_of
 from holdfast.applications.rebind.opening.opener import Opener, leaves_traces
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.park import OldStorage, park_handles, write_down
+from holdfast.applications.rebind.parking.parked_pipes import carried_pipes
 from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
 from holdfast.applications.rebind.parking.relocation import (
     CopiedFiles,
@@ -251,11 +252,15 @@ class Rebind:
         relocation: Relocation = (
             SameFileSystem() if same_inodes else self._copied or OtherContents()
         )
-        opener = Opener(
-            bases, self._record.directory, self._deadline_ns, relocation, same_data=same_data
-        )
-        with opener, execution_permitted(bases, list(self._processes.values())):
-            lines = put_back(self._processes, opener, self._record.directory)
+        directory = self._record.directory
+        with (
+            carried_pipes(self._processes) as pipes,
+            Opener(
+                bases, directory, self._deadline_ns, relocation, same_data=same_data, pipes=pipes
+            ) as opener,
+            execution_permitted(bases, list(self._processes.values())),
+        ):
+            lines = put_back(self._processes, opener, directory)
         lines = lock_again(self._processes, lines)
         self._tell(EntryKind.REBOUND)
         return [*lines, *self._unmoved(lines)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from enum import IntEnum
 
 from holdfast.system.raw_call import raw_call
@@ -27,6 +28,11 @@ class Shared(IntEnum):
     """Working directory and root."""
 
 
+_EPOLL_TARGET = 7  # KCMP_EPOLL_TFD
+_SLOT = struct.Struct("=III")
+"""struct kcmp_epoll_slot: descriptor of the instance, number that it waits for, which of those."""
+
+
 def is_shared(what: Shared, first: int, second: int, one: int = 0, other: int = 0) -> bool:
     """Whether two processes or threads share it; `one` and `other` are descriptors, for FILE.
 
@@ -40,9 +46,24 @@ def order(what: Shared, first: int, second: int, one: int = 0, other: int = 0) -
 
     For sorting many, as kcmp(2) recommends. Raises OSError as `is_shared`.
     """
+    arguments = [ctypes.c_long(value) for value in (first, second, what, one, other)]
+    result = raw_call(_number(), *arguments, about=f"kcmp of {first} and {second}")
+    return {0: 0, 1: -1, 2: 1}.get(result, 1)
+
+
+def waits_for(task: int, instance: int, number: int, place: int) -> bool:
+    """Whether what an epoll instance of a task waits for is what its descriptor leads to now.
+
+    `place`: which one of those that were registered by this number, in the order of fdinfo. Raises
+    OSError as `is_shared`, ENOENT when there are not so many.
+    """
+    slot = _SLOT.pack(instance, number, place)
+    arguments = [ctypes.c_long(value) for value in (task, task, _EPOLL_TARGET, number)]
+    return raw_call(_number(), *arguments, slot, about=f"kcmp of {task}") == 0
+
+
+def _number() -> int:
     number = _NUMBERS.get(os.uname().machine)
     if number is None:
         raise OSError(38, "kcmp is not known on this machine")
-    arguments = [ctypes.c_long(value) for value in (first, second, what, one, other)]
-    result = raw_call(number, *arguments, about=f"kcmp of {first} and {second}")
-    return {0: 0, 1: -1, 2: 1}.get(result, 1)
+    return number

@@ -31,13 +31,20 @@ assert libc.fanotify_mark(f, 1 | 0x10, ctypes.c_uint64(2), -100, os.fsencode(poi
     assert (handle.kind, handle.path) == (HandleKind.OTHER, f"fanotify mark on {point}")
 
 
-def test_an_epoll_instance_that_waits_for_a_fifo(point: Path) -> None:
-    source = """
+WAITING = """
 os.mkfifo(point + '/p')
 f = os.open(point + '/p', os.O_RDWR)
 e = select.epoll()
 e.register(f)
 """
-    handles = handles_of(source, point)
-    assert [each.kind for each in handles] == [HandleKind.FIFO, HandleKind.OTHER]
-    assert handles[1].path == f"epoll instance that waits for descriptor {handles[0].number}"
+
+
+def test_an_epoll_instance_that_waits_for_a_fifo(point: Path) -> None:
+    """It is registered again with the FIFO that takes its place."""
+    assert only(handles_of(WAITING, point)).kind is HandleKind.FIFO
+
+
+def test_an_epoll_instance_that_waits_for_a_number_that_was_closed(point: Path) -> None:
+    handles = handles_of(WAITING + "g = os.dup(f); os.close(f)", point)
+    assert sorted(each.kind for each in handles) == [HandleKind.FIFO, HandleKind.OTHER]
+    assert any(each.path.startswith("epoll instance that waits for desc") for each in handles)

@@ -77,7 +77,7 @@ def test_fanotify_marks() -> None:
 
 def test_epoll_targets() -> None:
     text = b"tfd:        3 events:       1f data:  3  pos:0 ino:13f4b5 sdev:27\n"
-    assert parse_targets(text) == [(3, (0, 39))]
+    assert parse_targets(text) == [(3, 0x13F4B5, (0, 39))]
 
 
 def test_registered_files() -> None:

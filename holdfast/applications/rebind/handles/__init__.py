@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from holdfast.applications.rebind.handles.directory import DirectoryDriver
 from holdfast.applications.rebind.handles.executable import ExecutableDriver
+from holdfast.applications.rebind.handles.fifo import FifoDriver
 from holdfast.applications.rebind.handles.file import FileDriver
 from holdfast.applications.rebind.handles.inotify import InotifyDriver
 from holdfast.applications.rebind.handles.map import MapDriver
@@ -18,6 +19,7 @@ from holdfast.model.handle import HandleKind
 
 DRIVERS: dict[HandleKind, HandleDriver] = {
     HandleKind.FILE: FileDriver(),
+    HandleKind.FIFO: FifoDriver(),
     HandleKind.DIRECTORY: DirectoryDriver(),
     HandleKind.PATH: PathDriver(),
     HandleKind.MAP: MapDriver(),

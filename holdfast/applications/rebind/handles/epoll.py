@@ -1,6 +1,7 @@
 """What epoll instances wait for: registrations of a descriptor whose description is replaced.
 
-A registration belongs to a number and a description; when the description goes, so does it.
+A registration belongs to a number and a description; when the description goes, so does it. One
+whose number leads to another description by now (closed, while a duplicate lives on) is not found.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from holdfast.applications.rebind.parking.notes import Registration
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle
 from holdfast.system.proc import link, names, read
-from holdfast.system.processes.kcmp import Shared, order
+from holdfast.system.processes.kcmp import Shared, order, waits_for
 
 _INTEREST = re.compile(
     rb"^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+)", re.MULTILINE
@@ -36,8 +37,10 @@ def interests(process: StoppedProcess, handle: Handle) -> list[Registration]:
                 continue
             if any(order(Shared.FILE, task, task, int(name), each.instance) == 0 for each in found):
                 continue
-            for number, events, data in _INTEREST.findall(read(f"{folder}/fdinfo/{name}")):
-                if int(number) == handle.number:
+            lines = _INTEREST.findall(read(f"{folder}/fdinfo/{name}"))
+            mine = [line for line in lines if int(line[0]) == handle.number]
+            for place, (number, events, data) in enumerate(mine):
+                if waits_for(task, int(name), int(number), place):
                     found.append(
                         Registration(int(name), int(number), int(events, 16), int(data, 16))
                     )

@@ -30,7 +30,6 @@ def blocks(handle: Handle, reason: str) -> JudgedHandle:
 
 
 REASONS = {
-    HandleKind.FIFO: "what is in the pipe, and who waits at its ends, belongs to this FIFO's inode",
     HandleKind.DEVICE: "opening a device again may mean something else to it than keeping it open",
     HandleKind.SOCKET: "a bound socket cannot be bound to another inode",
     HandleKind.LOOP: "a loop device has its image there: detach it (losetup --detach)",

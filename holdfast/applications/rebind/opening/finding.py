@@ -30,8 +30,13 @@ from holdfast.system.files.inode_identity import identity_of, is_same, number_of
 from holdfast.system.processes.acting_as import Rights, acting_as
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG})
-_KINDS = {Expected.FILE: stat.S_ISREG, Expected.DIRECTORY: stat.S_ISDIR}
+_KINDS = {
+    Expected.FILE: stat.S_ISREG,
+    Expected.DIRECTORY: stat.S_ISDIR,
+    Expected.FIFO: stat.S_ISFIFO,
+}
 _LOOK = os.O_PATH | os.O_NOFOLLOW
+_ACCESS = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK, os.O_RDWR: os.R_OK | os.W_OK}
 _MOST_NAMES = 100_000
 """Names of a directory that are gone through for one that was renamed in it."""
 
@@ -198,8 +203,9 @@ def _opened_as(
         try:
             if not os.path.samestat(os.fstat(place), status):
                 return None
-            if request.is_watched:
-                if not os.access(f"/proc/self/fd/{place}", os.R_OK, effective_ids=True):
+            if request.is_watched or request.expected is Expected.FIFO:  # it is not to be opened
+                wanted = os.R_OK if request.is_watched else _ACCESS[flags & os.O_ACCMODE]
+                if not os.access(f"/proc/self/fd/{place}", wanted, effective_ids=True):
                     return None
                 return os.dup(place)
             if flags & os.O_PATH:

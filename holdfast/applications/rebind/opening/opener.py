@@ -37,9 +37,11 @@ class Opener:
         relocation: Relocation,
         *,
         same_data: bool,
+        pipes: Mapping[str, int] | None = None,
     ) -> None:
+        """`pipes`: reading ends of what has the contents of FIFOs; for the rest see Reopening."""
         self._directory = directory
-        self._opening = Reopening(bases, directory, same_data, relocation)
+        self._opening = Reopening(bases, directory, same_data, relocation, pipes=pipes or {})
         self._whole = OpeningChild(self._opening, deadline_ns)
         plain = Reopening(bases, directory, same_data, relocation, is_plain=True)
         self._plain = [OpeningChild(plain, deadline_ns) for _ in range(2)]

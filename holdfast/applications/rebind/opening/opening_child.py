@@ -58,7 +58,8 @@ class OpeningChild:
         """Let it begin with these, in this order; each is to be fetched with `answer`."""
         self._pid = fork_bound()
         if self._pid == 0:
-            close_all_except({self._inside.fileno(), *self._opening.bases.values()})
+            needed = (*self._opening.bases.values(), *self._opening.pipes.values())
+            close_all_except({self._inside.fileno(), *needed})
             _serve(self._opening, self._inside, parts)
         self._inside.close()
 

@@ -23,12 +23,18 @@ from holdfast.applications.rebind.opening.finding import FoundFile, Missing, fin
 from holdfast.applications.rebind.opening.lifted_protection import give_back, without_protection
 from holdfast.applications.rebind.opening.outcomes import compare
 from holdfast.applications.rebind.opening.removed import RemovedNames, take_away_left
-from holdfast.applications.rebind.opening.requests import Expected, OpenRequest, OpenResult
+from holdfast.applications.rebind.opening.requests import (
+    Expected,
+    OpenRequest,
+    OpenResult,
+    PipeEnd,
+)
 from holdfast.applications.rebind.parking.observed import observe
 from holdfast.applications.rebind.parking.placed_contents import PlacedContents
 from holdfast.applications.rebind.parking.relocation import OtherContents, Relocation
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
 from holdfast.system.files.beneath import open_beneath, reopen
+from holdfast.system.files.fifo import Fifo, unread_bytes
 from holdfast.system.files.file_contents import make_equal
 
 _TEMPORARY_FLAG = os.O_TMPFILE & ~os.O_DIRECTORY
@@ -53,7 +59,12 @@ class Reopening:
     """Set nothing aside: others open at the same time. For `open_plainly`."""
     removed: Sequence[OpenRequest] = ()
     """All that will be asked for of what was removed, and is no file."""
+    pipes: Mapping[str, int] = field(default_factory=dict)
+    """Reading ends of what has the contents of FIFOs."""
     carried: dict[str, int] = field(default_factory=dict)
+    _fifos: dict[tuple[int, int], Fifo] = field(default_factory=dict)
+    """Those that an end was opened of: their pipes last as long as we do, so that the order in
+    which their users get them is of no importance."""
     _placed: PlacedContents | None = None
     _made: RemovedNames | None = None
     _proven: bool = False
@@ -71,7 +82,7 @@ class Reopening:
 
     def open_plainly(self, request: OpenRequest) -> OpenResult | None:
         """As `open`; None for what is not plain: somebody else is to open that."""
-        if request.contents or request.is_nameless:
+        if request.contents or request.is_nameless or request.pipe is not None:
             return None
         result = self.open(request)
         if result.descriptor is not None and result.lost_locks:
@@ -144,6 +155,8 @@ class Reopening:
     def _open_found(self, found: FoundFile, request: OpenRequest, flags: int) -> tuple[int, str]:
         if flags & os.O_PATH:
             return self._place(found, request, flags), ""
+        if request.pipe is not None:
+            return self._end(found, request.pipe, flags)
         descriptor = self._reopened(found, request, flags)
         if flags & os.O_NOFOLLOW and found.path is not None:
             descriptor = self._by_name(descriptor, found.path, request, flags)
@@ -154,6 +167,25 @@ class Reopening:
             now = fcntl.fcntl(descriptor, fcntl.F_GETFL)
             fcntl.fcntl(descriptor, fcntl.F_SETFL, now & ~os.O_NONBLOCK)
         return descriptor, note
+
+    def _end(self, found: FoundFile, end: PipeEnd, flags: int) -> tuple[int, str]:
+        """An end of a FIFO, which is filled first."""
+        status = os.fstat(found.place)
+        inode = status.st_dev, status.st_ino
+        source, note = self.pipes.get(end.pipe), ""
+        if inode not in self._fifos:
+            fifo = Fifo(found.place)
+            try:
+                if source is not None:
+                    fifo.fill(source, end.capacity_bytes)
+            except OSError:
+                fifo.close()
+                raise
+            self._fifos[inode] = fifo
+        left_bytes = unread_bytes(source) if source is not None else 0
+        if left_bytes < end.unread_bytes:
+            note = f"{left_bytes} of {end.unread_bytes} bytes that had not been read are left"
+        return self._fifos[inode].open(flags, hung_up=end.hung_up), note
 
     def _place(self, found: FoundFile, request: OpenRequest, flags: int) -> int:
         """The O_PATH descriptor with the flags that it had."""

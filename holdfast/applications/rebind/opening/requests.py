@@ -18,7 +18,21 @@ class Expected(StrEnum):
 
     FILE = "file"
     DIRECTORY = "directory"
+    FIFO = "fifo"
     ANYTHING = "anything"
+
+
+@dataclass(frozen=True)
+class PipeEnd:
+    """What else there is to know of an end of a FIFO."""
+
+    pipe: str
+    """Those of the same one are opened together, or none is (see parked_pipes)."""
+    capacity_bytes: int
+    unread_bytes: int
+    """How much was in it."""
+    hung_up: bool
+    """Whether it has seen a writer, and there is none any more; those are opened first."""
 
 
 @dataclass
@@ -51,6 +65,8 @@ class OpenRequest:
     """Of every process that gets it."""
     shows: str = ""
     """Which directory of the file system its mount shows; empty: the root."""
+    pipe: PipeEnd | None = None
+    """Of an end of a FIFO."""
     is_watched: bool = False
     """Whoever gets it must be allowed to read it."""
 

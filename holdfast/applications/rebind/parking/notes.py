@@ -58,6 +58,31 @@ class PlaceDetails(Details):
     """Of a removed directory those above it, see `removed.directories_above`."""
 
 
+@dataclass(frozen=True)
+class Registration:
+    """What an epoll instance waits for: epoll_ctl(2)."""
+
+    instance: Number
+    """Its descriptor in the process."""
+    number: Number
+    """The descriptor that it waits for."""
+    events: HalfWord
+    data: Word
+
+
+@dataclass(frozen=True, kw_only=True)
+class FifoDetails(FileDetails):
+    """What is noted of an end of a FIFO. What is in the pipe is in none of the notes: it stays in
+    the kernel (see parked_pipes)."""
+
+    capacity_bytes: Number
+    unread_bytes: Number
+    hung_up: bool
+    """Whether it has seen a writer, and there was none any more."""
+    interests: tuple[Registration, ...]
+    """Its registrations with epoll instances."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MapDetails(Details):
     """What is noted of a memory map."""
@@ -96,18 +121,6 @@ class WatchRecord:
         inode_identity.check(inode_identity.identity_from(self.type, bytes.fromhex(self.handle)))
 
 
-@dataclass(frozen=True)
-class Registration:
-    """What an epoll instance waits for: epoll_ctl(2)."""
-
-    instance: Number
-    """Its descriptor in the process."""
-    number: Number
-    """The descriptor that it waits for."""
-    events: HalfWord
-    data: Word
-
-
 @dataclass(frozen=True, kw_only=True)
 class WatchDetails(Details):
     """What is noted of a watch of an inotify instance."""
@@ -127,6 +140,7 @@ class WatchDetails(Details):
 
 DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.FILE: FileDetails,
+    HandleKind.FIFO: FifoDetails,
     HandleKind.DIRECTORY: PlaceDetails,
     HandleKind.PATH: PlaceDetails,
     HandleKind.MAP: MapDetails,

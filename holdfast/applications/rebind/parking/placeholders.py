@@ -2,7 +2,8 @@
 
 An application sees these only when the deadline passes before its handles are rebound. Invariant:
 nothing that is written to a placeholder is accepted (a file answers ENOTCONN to everything, memory
-raises SIGBUS), nothing of it is in any mount table, and it goes away with its last user.
+raises SIGBUS), nothing of it is in any mount table, and it goes away with its last user. A FIFO is
+the exception: what is written there is read by whoever has its other end, as before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ MEMORY_NAME = "holdfast-parked"
 """Of the files in memory that take the place of maps and programs."""
 MEMORY_LINK = f"/memfd:{MEMORY_NAME} (deleted)"
 """What links in /proc to such a file say."""
+FIFO_NAME = "holdfast-parked"
+FIFO_LINK = f"/{FIFO_NAME} (deleted)"
+"""What links in /proc to a FIFO say that takes the place of another one."""
 _DIRECTORY_BYTES, _DIRECTORY_MODE = 4096, 0o555
 _EXECUTABLE_MODE = 0o555
 
@@ -33,11 +37,13 @@ class Placeholders:
 
     def __init__(self) -> None:
         self._made: list[int] = []
+        self.ends: dict[str, int] = {}
+        """Ends of FIFOs that take the place of others, by the key of those (see parked_pipes)."""
 
     @cached_property
     def file(self) -> int:
         """A descriptor that is open for reading and writing and fails with ENOTCONN."""
-        return self._keep(_dead_file())
+        return self.keep(_dead_file())
 
     @cached_property
     def directory(self) -> int:
@@ -48,19 +54,19 @@ class Placeholders:
             read_only=True,
         )
         try:
-            return self._keep(os.open(f"/proc/self/fd/{root}", os.O_RDONLY | os.O_DIRECTORY))
+            return self.keep(os.open(f"/proc/self/fd/{root}", os.O_RDONLY | os.O_DIRECTORY))
         finally:
             os.close(root)
 
     @cached_property
     def place(self) -> int:
         """The same folder, opened with O_PATH."""
-        return self._keep(os.open(f"/proc/self/fd/{self.directory}", os.O_PATH))
+        return self.keep(os.open(f"/proc/self/fd/{self.directory}", os.O_PATH))
 
     @cached_property
     def memory(self) -> int:
         """A file of no bytes to map: whoever touches the map gets SIGBUS."""
-        return self._keep(os.memfd_create(MEMORY_NAME, os.MFD_CLOEXEC))
+        return self.keep(os.memfd_create(MEMORY_NAME, os.MFD_CLOEXEC))
 
     @cached_property
     def program(self) -> int:
@@ -68,11 +74,25 @@ class Placeholders:
         writable = os.memfd_create(MEMORY_NAME, os.MFD_CLOEXEC)
         try:
             os.fchmod(writable, _EXECUTABLE_MODE)
-            return self._keep(os.open(f"/proc/self/fd/{writable}", os.O_RDONLY))
+            return self.keep(os.open(f"/proc/self/fd/{writable}", os.O_RDONLY))
         finally:
             os.close(writable)  # a file that somebody writes cannot be a program
 
-    def _keep(self, descriptor: int) -> int:
+    def new_fifo(self) -> int:
+        """An O_PATH descriptor of a FIFO that has no name; nobody but root can open it by that."""
+        os.mkfifo(FIFO_NAME, 0, dir_fd=self._folder)
+        try:
+            return self.keep(os.open(FIFO_NAME, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._folder))
+        finally:
+            os.unlink(FIFO_NAME, dir_fd=self._folder)
+
+    @cached_property
+    def _folder(self) -> int:
+        options = {"size": str(_DIRECTORY_BYTES), "mode": "0700"}
+        return self.keep(mount_detached("tmpfs", options))
+
+    def keep(self, descriptor: int) -> int:
+        """Close it when all are closed."""
         self._made.append(descriptor)
         return descriptor
 
@@ -100,6 +120,13 @@ def is_placeholder_directory(descriptor: int) -> bool:
         and space.f_blocks * space.f_frsize == _DIRECTORY_BYTES
         and bool(space.f_flag & os.ST_RDONLY)
     )
+
+
+def is_placeholder_fifo(end: int) -> bool:
+    """Whether a FIFO with the right link is ours, and not given to its owner for good (see `keep`
+    of parked_pipes): it is root's, who alone could have made it, and nobody may open it."""
+    status = os.fstat(end)
+    return stat.S_ISFIFO(status.st_mode) and not (stat.S_IMODE(status.st_mode) or status.st_uid)
 
 
 def _dead_file() -> int:

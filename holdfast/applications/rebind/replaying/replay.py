@@ -56,9 +56,10 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
     opened: dict[str, OpenResult] = {}
     openings = OpenedFiles(opened)
     try:
-        turns = _turns(_locked(requests.values()), requests.values())
+        turns = _turns(_first(requests.values()), requests.values())
         opener.begin(turns)
         opened.update(opener.open(turns[0]))
+        _together(turns[0], opened)
         take_flocks(processes, opened)
         needed = Counter(each.key for mine in requests.values() for each in mine)
 
@@ -103,8 +104,25 @@ def lock_again(processes: Processes, lines: list[ReboundHandle]) -> list[Rebound
     return lines
 
 
-def _locked(requests: Iterable[Sequence[OpenRequest]]) -> list[OpenRequest]:
-    return list({each.key: each for mine in requests for each in mine if each.locks}.values())
+def _first(requests: Iterable[Sequence[OpenRequest]]) -> list[OpenRequest]:
+    """What has locks; then ends of FIFOs, those at first that are hung up."""
+    whole = {each.key: each for mine in requests for each in mine}
+    ends = [each for each in whole.values() if each.pipe is not None]
+    locked = [each for each in whole.values() if each.pipe is None and each.locks]
+    return locked + sorted(ends, key=lambda each: not (each.pipe and each.pipe.hung_up))
+
+
+def _together(requests: Sequence[OpenRequest], opened: Mapping[str, OpenResult]) -> None:
+    """Let none of the ends of a FIFO be moved when one cannot be: they talk to each other."""
+    failed: dict[str, OpenResult] = {}
+    ends = [(each.pipe.pipe, opened[each.key]) for each in requests if each.pipe is not None]
+    for pipe, result in ends:
+        if result.descriptor is None:
+            failed.setdefault(pipe, result)
+    for pipe, result in ends:
+        if pipe in failed and result.descriptor is not None:
+            close_opened([result])
+            result.outcome, result.note = failed[pipe].outcome, failed[pipe].note
 
 
 def _turns(

@@ -15,7 +15,8 @@ from tests.kernel.rebind.conftest import Hold
 
 KINDS = (
     *("file", "append", "dup", "fork", "directory", "path", "cwd", "shared_map", "private_map"),
-    *("program", "flock", "posix", "ofd", "lease", "deleted", "inotify", "removed", "threads"),
+    *("program", "flock", "posix", "ofd", "lease", "deleted", "inotify", "fifo", "removed"),
+    "threads",
 )
 
 

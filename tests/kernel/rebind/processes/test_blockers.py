@@ -16,7 +16,6 @@ from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces
 
 HOLD = {
-    "fifo": "os.mkfifo(f'{folder}/x'); held = os.open(f'{folder}/x', os.O_RDWR)",
     "socket": "held = socket.socket(socket.AF_UNIX); held.bind(f'{folder}/x')",
     "device": "os.mknod(f'{folder}/x', 0o20600, os.makedev(1, 3)); held = open(f'{folder}/x')",
     "root": "os.chroot(folder); os.chdir('/'); os.setresuid(65534, 65534, 65534)",

@@ -24,10 +24,10 @@ for line in sys.stdin:
     if word == "grow":
         others = [os.open(path + str(n), os.O_RDWR | os.O_CREAT) for n in range(3)]
         os.write(file, b"grown")
-    if word == "become a pipe":
+    if word == "become a device":
         os.unlink(path)
         os.close(file)
-        os.mkfifo(path)
+        os.mknod(path, 0o20600, os.makedev(1, 3))
         assert os.open(path, os.O_RDWR) == file
     for each in (file, *others):
         os.fstat(each)
@@ -56,12 +56,12 @@ def test_new_handles_and_positions_are_moved(bench: Bench, programs: list[Progra
         assert program.ask("are you well?") == "ok"
 
 
-def test_a_file_that_became_a_pipe_of_the_same_name_and_number(
+def test_a_file_that_became_a_device_of_the_same_name_and_number(
     bench: Bench, programs: list[Program]
 ) -> None:
     """Its file system may have given the inode's number to it as well."""
     rebind = bench.rebind()
-    assert programs[4].ask("become a pipe") == "ok"
+    assert programs[4].ask("become a device") == "ok"
     try:
         with pytest.raises(Blocked):
             rebind.stop()

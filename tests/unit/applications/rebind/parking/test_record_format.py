@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 from holdfast.applications.rebind.parking.notes import (
+    FifoDetails,
     FileDetails,
     HandleNote,
+    Registration,
     WatchDetails,
     WatchRecord,
 )
@@ -30,6 +33,20 @@ from tests.soak import rounds
 
 OLD = Path(__file__).parent / "records" / "before-versions.jsonl"
 """As it was written when records had no version; three processes with every kind of handle."""
+
+FIFO = HandleNote(
+    Handle(HandleKind.FIFO, 7, "/srv/shop/x", inside="x", mode="r", number=5, flags=os.O_ASYNC),
+    FifoDetails(
+        key="description-9",
+        inside="x",
+        owner=(1, 7),
+        capacity_bytes=65536,
+        unread_bytes=3,
+        hung_up=True,
+        interests=(Registration(6, 5, 1, 2),),
+    ),
+)
+"""A kind that records have since there are versions."""
 
 WRONG = (None, "x", -1, 1 << 70, 0.5, True, [], {}, [[]], "\0")
 
@@ -185,7 +202,7 @@ def small() -> list[dict[str, Any]]:
     for note in (note for each in processes for note in each["notes"]):
         notes.setdefault((note["handle"]["kind"], bool(note["handle"]["locks"])), note)
     process = processes[0]
-    process["notes"] = list(notes.values())
+    process["notes"] = [*notes.values(), FIFO.as_json()]
     return [others[0], process, *others[1:]]
 
 

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.handles.epoll import _EVENT
 from holdfast.applications.rebind.handles.executable import _MEMORY_MAP
-from holdfast.applications.rebind.handles.file import _OWNER
+from holdfast.applications.rebind.handles.signals import _OWNER
 from holdfast.applications.rebind.opening.opener import close_opened
 from holdfast.applications.rebind.opening.reopening import Reopening, lock_structure
 from holdfast.applications.rebind.parking.notes import (
     ExecutableDetails,
+    FifoDetails,
     FileDetails,
     HandleNote,
     WatchDetails,
@@ -130,7 +131,7 @@ def fits_the_kernel(note: HandleNote) -> None:
         _OWNER.pack(*details.owner)
     if isinstance(details, ExecutableDetails):
         _MEMORY_MAP.pack(*details.values, 0, 0, 0)
-    if isinstance(details, WatchDetails):
+    if isinstance(details, WatchDetails | FifoDetails):
         for each in details.interests:
             _EVENT.pack(each.events, each.data)
     for lock in note.handle.locks:

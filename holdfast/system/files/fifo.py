@@ -1,0 +1,125 @@
+"""FIFOs and the pipes behind them: what is in one, how much it takes, and opening its ends.
+
+A pipe belongs to the inode and lasts as long as any end of it is open. Nothing here waits for the
+other end, and nothing that somebody has written is taken out: it is copied with tee(2), with the
+borders between packets (O_DIRECT). Opening may block when the file system does.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import fcntl
+import os
+import select
+import termios
+
+from holdfast.system.files.beneath import reopen
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_GET_CAPACITY, _SET_CAPACITY = 1032, 1031  # F_GETPIPE_SZ, F_SETPIPE_SZ: linux/fcntl.h
+_MOST_BYTES = (1 << 31) - 1
+"""More than is in any pipe; more than INT_MAX none is asked for (MAX_RW_COUNT, linux/fs.h)."""
+_OPENED_WITH = os.O_ACCMODE | os.O_SYNC
+SET_AFTERWARDS = os.O_APPEND | os.O_NONBLOCK | os.O_DIRECT | os.O_NOATIME
+"""SETFL_MASK of fs/fcntl.c. O_DIRECT is refused by open(2) and taken by F_SETFL; O_ASYNC belongs to
+who sets it."""
+
+
+def unread_bytes(end: int) -> int:
+    """Bytes in the pipe, by any of its ends. Raises OSError."""
+    count = array.array("i", [0])
+    fcntl.ioctl(end, termios.FIONREAD, count)
+    return count[0]
+
+
+def capacity_bytes(end: int) -> int:
+    """How many it takes (F_GETPIPE_SZ). Raises OSError."""
+    return fcntl.fcntl(end, _GET_CAPACITY)
+
+
+def is_hung_up(end: int) -> bool:
+    """Whether a reading end has seen a writer, and there is none any more.
+
+    One that was opened without waiting (O_NONBLOCK) and has seen none yet is not (poll(2)).
+    """
+    poller = select.poll()
+    poller.register(end, 0)
+    return any(events & select.POLLHUP for _, events in poller.poll(0))
+
+
+class Fifo:
+    """A FIFO whose ends are to be opened; its pipe lasts at least until `close`."""
+
+    def __init__(self, place: int) -> None:
+        """`place`: any descriptor of it, also with O_PATH. Raises OSError."""
+        # With this one, open(2) for writing finds a reader.
+        self._reading = reopen(place, os.O_RDONLY | os.O_NONBLOCK)
+
+    def open(self, flags: int, *, hung_up: bool) -> int:
+        """An end with these flags of open(2); caller closes. Those that are hung up come first.
+
+        `hung_up`: as `is_hung_up` has said. Raises OSError.
+        """
+        end = self._opened(flags & _OPENED_WITH)
+        try:
+            if hung_up:
+                os.close(self._opened(os.O_WRONLY))  # a writer that comes and goes
+            fcntl.fcntl(end, fcntl.F_SETFL, flags & SET_AFTERWARDS)
+        except OSError:
+            os.close(end)
+            raise
+        return end
+
+    def fill(self, source: int, capacity: int) -> None:
+        """Let it take as much as another pipe does, and have in it what is in that one, too.
+
+        Before any end is opened. `source`: a reading end. What is there already stays before that;
+        but where it is the same, it is not there twice: the pipe has outlived its ends (one is on
+        its way in a socket, say). Raises OSError, ENOSPC when not all of it has found room.
+        """
+        before = unread_bytes(self._reading)
+        if capacity != capacity_bytes(self._reading):
+            fcntl.fcntl(self._reading, _SET_CAPACITY, capacity)
+        wanted = unread_bytes(source)
+        if not wanted or (before and contents(self._reading).startswith(contents(source))):
+            return
+        writing = self._opened(os.O_WRONLY)
+        try:
+            _tee(source, writing)
+        finally:
+            os.close(writing)
+        if unread_bytes(self._reading) != before + wanted:
+            raise OSError(errno.ENOSPC, "what is in the pipe finds no room in another one")
+
+    def close(self) -> None:
+        """Let it be as if we had never opened it."""
+        os.close(self._reading)
+
+    def _opened(self, flags: int) -> int:
+        return reopen(self._reading, flags | os.O_NONBLOCK)
+
+
+def contents(reading: int) -> bytes:
+    """What is in a pipe; it stays there. Raises OSError."""
+    ours, writing = os.pipe()
+    try:
+        fcntl.fcntl(writing, _SET_CAPACITY, capacity_bytes(reading))
+        _tee(reading, writing)
+        found = b""
+        while waiting := unread_bytes(ours):
+            found += os.read(ours, waiting)
+        return found
+    finally:
+        os.close(ours)
+        os.close(writing)
+
+
+def _tee(source: int, target: int) -> None:
+    """Copy what is in one pipe into another one, as far as there is room; nothing is consumed."""
+    length = ctypes.c_size_t(_MOST_BYTES)
+    if _LIBC.tee(source, target, length, ctypes.c_uint(os.SPLICE_F_NONBLOCK)) < 0:
+        code = ctypes.get_errno()
+        if code != errno.EAGAIN:  # nothing there, or no room
+            raise OSError(code, os.strerror(code))
