@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.output import (
     milliseconds_text,
@@ -229,7 +229,7 @@ def print_receipt(receipt: Receipt) -> None:
     ]
     if receipt.verification:
         pairs.append(("verification", receipt.verification))
-    pairs += [(key.replace("_", " "), str(value)) for key, value in receipt.details.items()]
+    pairs += [_detail(key, value) for key, value in receipt.details.items()]
     print_facts(pairs)
     if receipt.steps:
         print()
@@ -246,12 +246,23 @@ def print_receipt(receipt: Receipt) -> None:
         print_table(("offset", "time (UTC)", "step", "took", "outcome"), rows, ("offset", "took"))
     if receipt.processes:
         print()
+        columns = ["pid", "process", "frozen"]
+        if receipt.details.get("more_bytes"):
+            columns.append("more memory")
         waiting = [
             (
                 str(process.get("pid", "")),
                 str(process.get("name", "")),
                 milliseconds_text(float(process.get("frozen_ms", 0))),
-            )
+                format_size(int(process.get("more_bytes", 0))),
+            )[: len(columns)]
             for process in receipt.processes
         ]
-        print_table(("pid", "process", "frozen"), waiting, ("pid", "frozen"))
+        print_table(columns, waiting, ("pid", "frozen", "more memory"))
+
+
+def _detail(key: str, value: Any) -> tuple[str, str]:
+    if key == "more_bytes":
+        words = "(pages that a fork had left shared, and each process has for itself now)"
+        return "more memory", f"{format_size(value)} {words}"
+    return key.replace("_", " "), str(value)

@@ -90,6 +90,8 @@ def _results(values: dict[str, Any], parking: Path) -> dict[str, Any]:
         value = values[names.get(old, old)]
         if value is not None:
             facts[old] = value
+    if cover := facts.get("cover"):
+        facts["cover"] = {name: cover[name] for name in ("pid", "started")}
     if replayed := values["replayed"]:
-        facts |= replayed
+        facts |= {name: replayed[name] for name in ("outcomes", "notes")}
     return facts

@@ -39,6 +39,7 @@ def receipt_of(
         details["pause_ms"] = round(pause_ms, 3)
     frozen, flushed = record.frozen, record.flushed
     outcomes = record.replayed.outcomes if record.replayed is not None else {}
+    more = record.replayed.more_bytes if record.replayed is not None else {}
     return Receipt(
         id=restoration.id,
         volume=restoration.volume,
@@ -54,6 +55,7 @@ def receipt_of(
                 "name": name,
                 "frozen_ms": round(pause_ms, 3),
                 "handles": outcomes.get(str(pid), {}),
+                "more_bytes": more.get(str(pid), 0),
             }
             for pid, name in (frozen.processes if frozen is not None else ())
         ),
@@ -96,6 +98,7 @@ def _details(record: RestorationRecord) -> dict[str, Any]:
         "verified": None if record.verified is None else asdict(record.verified),
         "forced": None if record.forced is None else [each.as_json() for each in record.forced],
         "notes": None if replayed is None else list(replayed.notes),
+        "more_bytes": sum(replayed.more_bytes.values()) or None if replayed is not None else None,
         "lost": None if prepared is None else list(prepared.lost),
         "not_kept": record.not_kept,
         "fencing": record.tokens,

@@ -10,7 +10,7 @@ only lives in memory is in `work`.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from holdfast.errors import CannotRecord, UnreadableRecord
@@ -145,6 +145,9 @@ class ReplayResult:
     """Process id → kind of handle → outcome → how many."""
     notes: tuple[str, ...] = ()
     """Handles that did not come back as they were, first ones only, in words."""
+    more_bytes: dict[str, int] = field(default_factory=dict)
+    """Process id → memory that it uses more, because it was shared copy-on-write before; those with
+    none are left out."""
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,16 @@ def forgotten_by(written: Parked | None, record: RestorationRecord) -> str:
 def outcomes_of(handles: Sequence[ReboundHandle]) -> ReplayResult:
     """What became of them, counted, and notes about single ones. Pure."""
     counts: dict[str, dict[str, dict[str, int]]] = {}
+    more: dict[str, int] = {}
     notes = []
     for each in handles:
         kinds = counts.setdefault(str(each.handle.pid), {})
         kind = kinds.setdefault(str(each.handle.kind), {})
         kind[str(each.outcome)] = kind.get(str(each.outcome), 0) + 1
+        if each.more_bytes:
+            pid = str(each.handle.pid)
+            more[pid] = more.get(pid, 0) + each.more_bytes
         if each.note:
             handle = f"{each.handle.pid} {shown(each.handle.path)}"
             notes.append(f"{handle}: {each.outcome}, {each.note}")
-    return ReplayResult(counts, tuple(notes[:_MOST_NOTES]))
+    return ReplayResult(counts, tuple(notes[:_MOST_NOTES]), more)

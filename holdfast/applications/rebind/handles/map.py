@@ -3,7 +3,9 @@
 The pages of a private map that the process has written to (pagemap tells) are saved to the record
 directory before the map is parked, and written back. What a program runs on must not change under
 it: where the contents of a file that is mapped executable differ afterwards, the map goes on with
-the old contents, as it does when a package is upgraded. Not kept: NUMA policies (mbind(2)).
+the old contents, as it does when a package is upgraded. Not kept: NUMA policies (mbind(2)), and
+that own pages are shared copy-on-write with a child or its parent: each gets its copy, and the
+outcome has how many bytes more that takes.
 """
 
 from __future__ import annotations
@@ -84,10 +86,8 @@ class MapDriver:
         try:
             with open(pages, "wb") as file:
                 return [
-                    {
-                        "flags": tuple(sorted(settings.get(handle.start, _PLAIN).flags)),
-                        "pages": tuple(_save(process, handle, pagemap, file)),
-                    }
+                    _details(handle, settings.get(handle.start, _PLAIN))
+                    | {"pages": tuple(_save(process, handle, pagemap, file))}
                     for handle in handles
                 ]
         finally:
@@ -171,10 +171,16 @@ def _outcome(
     if start in failed:
         return ReboundHandle(note.handle, HandleOutcome.LOST, failed[start])
     words = "; ".join(filter(None, (opened.note, unlocked.get(start))))
-    return ReboundHandle(note.handle, opened.outcome, words)
+    more_bytes = note.details_as(MapDetails).shared_bytes if start in unlocked else 0
+    return ReboundHandle(note.handle, opened.outcome, words, more_bytes)
 
 
 _PLAIN = MapSettings(frozenset({"mw"}))
+
+
+def _details(handle: Handle, settings: MapSettings) -> dict[str, Any]:
+    shared_bytes = 0 if _is_shared(handle) else settings.shared_bytes
+    return {"flags": tuple(sorted(settings.flags)), "shared_bytes": shared_bytes}
 
 
 def _key(note: HandleNote) -> str:

@@ -21,10 +21,13 @@ class ReboundHandle:
     handle: Handle
     outcome: HandleOutcome
     note: str = ""
+    more_bytes: int = 0
+    """Of memory that is used now and was not before: pages that were shared copy-on-write."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**self.handle.as_json(), "outcome": self.outcome, "note": self.note}
+        more = {"more_bytes": self.more_bytes} if self.more_bytes else {}
+        return {**self.handle.as_json(), "outcome": self.outcome, "note": self.note, **more}
 
 
 def compare(before: Observed | None, after: Observed, same_data: bool) -> tuple[HandleOutcome, str]:

@@ -91,6 +91,8 @@ class MapDetails(Details):
     """VmFlags of proc_pid_smaps(5)."""
     pages: tuple[tuple[Word, Word, Signed], ...]
     """Own pages that were saved: address, length, where in the file of saved pages."""
+    shared_bytes: Word = 0
+    """Of those, what it shared with other processes (see `MapSettings`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
