@@ -110,6 +110,29 @@ def test_where_it_was_is_gone(bench: Bench, start: Hold) -> None:
     assert Path(f"/proc/{program.pid}/cwd/..").stat().st_dev != bench.path.stat().st_dev
 
 
+def test_the_same_file_system_again(bench: Bench, start: Hold) -> None:
+    """As after `detach --park`, or when a move was undone after the dismount."""
+    inner = bench.path / "kept/gone/inner"
+    inner.mkdir(parents=True)
+    programs = [stand(start, each) for each in (inner, inner.parent)]
+    inner.rmdir()
+    inner.parent.rmdir()
+    before = [seen(each) for each in programs]
+    (bench.path / "kept").rename(bench.path / "renamed")
+    rebind = bench.rebind()
+    rebind.stop()
+    rebind.park()
+    with bench.exchanged(bench.image) as bases:
+        lines = rebind.rebind(bases, same_data=True, same_inodes=True)
+    rebind.release()
+    assert identical(lines)
+    lower, upper = map(seen, programs)
+    assert [each[1:4] for each in (lower, upper)] == [each[1:4] for each in before]
+    assert lower[4] == upper[0]
+    assert upper[4] == before[1][4] == (bench.path / "renamed").stat().st_ino
+    assert not left_in(bench.path)
+
+
 def test_storage_that_is_not_asked(bench: Bench, start: Hold) -> None:
     """The kernel remembers enough of what was there."""
     (bench.path / "kept/gone").mkdir(parents=True)

@@ -1,0 +1,40 @@
+"""A ring of io_uring with which nothing of the volume is registered is no obstacle."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from holdfast.applications.rebind.scan import blockers, judge
+from holdfast.model.handle import HandleOutcome
+from tests.kernel.rebind.bench import Bench
+from tests.kernel.rebind.conftest import SOURCES, Hold
+
+THREADS = {"worker": "iou-wrk", "polling": "iou-sqp"}
+"""What the kernel calls the threads that it makes for a ring."""
+
+
+@pytest.fixture(scope="session")
+def ring(program_folder: Path) -> Path:
+    """ring.c, compiled."""
+    if Path("/proc/sys/kernel/io_uring_disabled").read_text().strip() != "0":
+        pytest.skip("io_uring is switched off (kernel.io_uring_disabled)")
+    program = program_folder / "ring"
+    subprocess.run(["gcc", "-O2", "-Wall", "-o", program, SOURCES / "ring.c"], check=True)
+    return program
+
+
+@pytest.mark.parametrize("word", ["", "registered", "waiting", "worker", "polling"])
+def test_goes_on(bench: Bench, start: Hold, ring: Path, word: str) -> None:
+    """Requests that wait in it are answered afterwards, and new ones done on the new storage."""
+    running = start(ring, bench.path / "file", word)
+    running.verify()
+    if word in THREADS:
+        names = [each.read_text() for each in Path(f"/proc/{running.pid}/task").glob("*/comm")]
+        assert any(name.startswith(THREADS[word]) for name in names)
+    for filesystem in ("xfs", "ext4"):
+        assert not blockers(judge(bench.users()))
+        assert {line.outcome for line in bench.move(filesystem)} == {HandleOutcome.IDENTICAL}
+        running.verify()
