@@ -31,7 +31,7 @@ class Covering:
 
     def __init__(self, visitor: Visitor, covers: Covers, points: Sequence[MountPoint]) -> None:
         self._visitor = visitor
-        self._name = covers.name
+        self._name = covers.server.name
         self._ids: Collection[int] = {point.id for point in points}
         visitor.retire()
         count = sum(map(self.concerns, points))
@@ -56,7 +56,7 @@ class Covering:
             below = mounts.get(there.parent) if there is not None else None
             if there is None or is_cover(there) or (below is not None and self._is_own(below)):
                 return  # propagation has put it there, or it went meanwhile
-            self._attach(spot, beneath=True)
+            self._attach(spot, point, beneath=True)
         finally:
             os.close(spot)
 
@@ -72,14 +72,18 @@ class Covering:
                 number = self._visitor.mount_number(spot)
                 there = next((e for e in self._visitor.mounts() if e.identifier == number), None)
                 if there is None or not is_cover(there):
-                    self._attach(spot, beneath=False)
+                    self._attach(spot, point, beneath=False)
             finally:
                 os.close(spot)
 
-    def _attach(self, spot: int, *, beneath: bool) -> None:
-        """The one of the right kind; the kernel refuses the other. None fits: it stays bare."""
+    def _attach(self, spot: int, point: MountPoint, *, beneath: bool) -> None:
+        """The one of the right kind; the kernel refuses the other. None fits: it stays bare.
+
+        It has the point's options, for what is mounted where somebody copies it.
+        """
         for trees in filter(None, self._trees):
             try:
+                mount_api.set_attributes(trees[-1], mount_api.attributes_of(point.options))
                 (mount_api.attach_beneath if beneath else mount_api.attach_tree)(trees[-1], spot)
             except OSError as error:
                 if error.errno not in _WRONG_KIND:

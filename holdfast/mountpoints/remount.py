@@ -12,12 +12,14 @@ import os
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from holdfast.errors import HoldfastError, StorageFailed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.mountpoints.capture import capture_device
+from holdfast.mountpoints.capture import capture_device, in_dismount_order
+from holdfast.mountpoints.copied import Meanwhile, is_of, made_meanwhile
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.mountpoints.placing import (
     Manner,
@@ -29,9 +31,10 @@ from holdfast.mountpoints.placing import (
 )
 from holdfast.mountpoints.private_mount import REMOUNT_SECONDS, mount_privately
 from holdfast.mountpoints.scratch import scratch_directory
-from holdfast.mountpoints.whereabouts import in_words, umount_command
+from holdfast.mountpoints.whereabouts import in_words, own_namespace, umount_command
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
+from holdfast.system.fuse.cover_server import CoverServer
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.mounts.locked_mount import locked_copy
@@ -51,6 +54,7 @@ def remount(
     options: str | None = None,
     note: Note | None = None,
     manner: Manner = Manner(),  # noqa: B008 - it is frozen
+    cover: CoverServer | None = None,
 ) -> dict[int, int]:
     """Mount `source` at all these points, with the binds, options and propagation of each.
 
@@ -58,7 +62,8 @@ def remount(
     the old ones that mean something for this type. Returns old mount id → O_PATH descriptor of the
     root of the mount that replaces it (caller closes); left out are points of namespaces that have
     ended, those that show what was deleted and, in undoing, what cannot be mounted. `note` is told
-    what could not be as before. Covers are taken away. Idempotent: points that show this storage
+    what could not be as before. Covers are taken away; where `cover` was copied to meanwhile, it is
+    mounted, too. Idempotent: points that show this storage
     already are taken. Raises InUse when somebody else has mounted something there, StorageFailed,
     DeadlinePassed, CommandFailed; what was mounted is dismounted again then.
     """
@@ -71,11 +76,56 @@ def remount(
         for finding in dropped:
             tell(finding)
     before = {_key(point) for point in all_mount_points()}
+    mount_at = partial(_mount, source=source, filesystem=filesystem, options=options)
+    roots, done = mount_at(points, manner=manner)
+    try:
+        table = all_mount_points()
+        more = _beside(points, table, done.device_number, cover)
+        taken = {mount_number(each) for each in roots.values()}
+        surplus = [
+            each
+            for each in table
+            if each.device == done.device_number
+            and each.id not in taken
+            and _key(each) not in before
+            and each.namespace not in more.namespaces
+        ]
+        for finding in (
+            *done.findings,
+            *more.findings,
+            *_mount_copies(more.places, mount_at),
+            *_remove_surplus(surplus, table),
+        ):
+            tell(finding)
+        left = {each.device for each in table if cover is not None and is_of(cover, each)}
+        for device in done.covers | left:
+            uncover(device)
+    except BaseException:
+        for root in roots.values():  # they would keep the mounts busy that are to be undone
+            os.close(root)
+        raise
+    return roots
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What became of a round of mounting."""
+
+    findings: list[Finding]
+    device_number: str
+    covers: set[str]
+    """MAJOR:MINOR of those that were met."""
+
+
+def _mount(
+    points: Sequence[MountPoint], *, source: str, filesystem: str, options: str, manner: Manner
+) -> tuple[dict[int, int], _Done]:
+    """Mount it at these points: their old numbers → descriptors of the roots. Raises as remount."""
     ours, theirs = socket.socketpair()
     ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
     try:
         work = partial(_work, points, ways, source, filesystem, options, theirs, manner)
-        ids, findings, device_number, covers = in_expendable_child(work, REMOUNT_SECONDS, source)
+        ids, done = in_expendable_child(work, REMOUNT_SECONDS, source)
         theirs.close()  # so that the end of what was sent is seen
         descriptors = _receive_roots(ours, len(ids))
     finally:
@@ -83,20 +133,36 @@ def remount(
         theirs.close()
         for way in ways.values():
             os.close(way)
+    return dict(zip(ids, descriptors, strict=True)), done
+
+
+def _beside(
+    points: Sequence[MountPoint],
+    table: Sequence[MountPoint],
+    device_number: str,
+    cover: CoverServer | None,
+) -> Meanwhile:
+    """What was made while it was away; nothing where that cannot be found out in time."""
+    with suppress(HoldfastError, OSError):
+        if cover is not None:
+            return made_meanwhile(points, table, device_number, cover)
+    return Meanwhile()
+
+
+def _mount_copies(
+    places: Sequence[MountPoint], mount_at: Callable[..., tuple[dict[int, int], _Done]]
+) -> list[Finding]:
+    """Mount it where covers were copied to as well; findings say where it could not be."""
+    if not places:
+        return []
     try:
-        for finding in findings:
-            tell(finding)
-        for finding in _remove_surplus(
-            before, device_number, {mount_number(each) for each in descriptors}
-        ):
-            tell(finding)
-        for cover in covers:
-            uncover(cover)
-    except BaseException:
-        for each in descriptors:  # they would keep the mounts busy that are to be undone
-            os.close(each)
-        raise
-    return dict(zip(ids, descriptors, strict=True))
+        roots, done = mount_at(in_dismount_order(places), manner=Manner(undoing=True))
+    except (HoldfastError, OSError) as error:
+        own = own_namespace()
+        return [left_out(each, own, str(error)) for each in places]
+    for root in roots.values():
+        os.close(root)
+    return done.findings
 
 
 def _receive_roots(channel: socket.socket, count: int) -> list[int]:
@@ -158,7 +224,7 @@ def _work(
     options: str,
     channel: socket.socket,
     manner: Manner,
-) -> tuple[list[int], list[Finding], str, set[str]]:
+) -> tuple[list[int], _Done]:
     """In the child: mount, copy, place, and send the roots."""
     placed = Placed()
     visitor = Visitor()
@@ -190,7 +256,7 @@ def _work(
     channel.settimeout(REMOUNT_SECONDS)
     for start in range(0, len(roots), _DESCRIPTORS_PER_MESSAGE):
         socket.send_fds(channel, [b"r"], roots[start : start + _DESCRIPTORS_PER_MESSAGE])
-    return list(placed.roots), placed.findings, device_number, placed.covers
+    return list(placed.roots), _Done(placed.findings, device_number, placed.covers)
 
 
 def _copy(
@@ -265,21 +331,14 @@ def _member(base: int, origin: int) -> int:
     return tree
 
 
-def _remove_surplus(
-    before: set[tuple[int, int, str]], device_number: str, taken: set[int]
-) -> list[Finding]:
+def _remove_surplus(surplus: Sequence[MountPoint], table: Sequence[MountPoint]) -> list[Finding]:
     """Take away what propagation put where nothing was before; a finding names what is left.
 
     Dismounting below a shared parent would take the mounts of its peers along.
     """
-    everything = {each.id: each for each in all_mount_points()}
-    surplus = [
-        each
-        for each in everything.values()
-        if each.device == device_number and each.id not in taken and _key(each) not in before
-    ]
     if not surplus:
         return []
+    everything = {each.id: each for each in table}
     free = [
         each
         for each in surplus
@@ -297,11 +356,13 @@ def _remove_surplus(
 
     try:
         with suppress(HoldfastError):
-            in_expendable_child(dismount_them, doing=device_number)
+            in_expendable_child(dismount_them, doing=surplus[0].source)
     finally:
         for way in ways.values():
             os.close(way)
-    left = [each for each in capture_device(device_number) if _key(each) in set(map(_key, surplus))]
+    left = [
+        each for each in capture_device(surplus[0].device) if _key(each) in set(map(_key, surplus))
+    ]
     return [
         Finding(
             "propagation",

@@ -39,7 +39,8 @@ def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[
     notes: list[Finding] = []
     options = ",".join(filter(None, (words, more)))
     manner = Manner(undoing=undoing)
-    bases = remount(points, source, volume.mount.filesystem, options, notes.append, manner)
+    cover = work.record.cover
+    bases = remount(points, source, volume.mount.filesystem, options, notes.append, manner, cover)
     release_covers(work)
     if undoing:
         work.live.left_out = tuple(

@@ -15,11 +15,12 @@ import os
 import select
 import stat
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.errors import HoldfastError
 from holdfast.system.fuse import wire
 from holdfast.system.fuse.cover_server import BUFFER_BYTES, SUBTYPE, CoverServer, start_server
+from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.detached import mount_detached
 
 _ANSWER_SECONDS = 5.0
@@ -33,8 +34,6 @@ class Covers:
     directory: int
     file: int
     server: CoverServer
-    name: str
-    """What the mount table says is mounted, of both."""
 
     def close(self) -> None:
         """Close the descriptors. Mounted covers live on; if none is mounted, their servers end."""
@@ -64,7 +63,8 @@ def make_covers(deadline_ns: int) -> Covers:
         for connection in connections:
             os.close(connection)
     directory, file = roots
-    return Covers(directory, file, server, name)
+    oldest = mount_api.number_for_ever(directory)
+    return Covers(directory, file, replace(server, oldest_mount=oldest))
 
 
 def _mount(connection: int, kind: int, name: str) -> int:

@@ -4,7 +4,7 @@ Both hold the connections, and both answer once they are told to; the kernel giv
 one of them. What one of them had read when it was killed is sent again (Linux 6.9; before, who
 asked is answered ENOTCONN when the last cover goes). Invariant: nothing is taken away but covers of
 this very name, and never with something that is mounted on one. Both dead at once: who waits gets
-ENOTCONN.
+an error (ECONNABORTED, ENOTCONN).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ENDED = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 @dataclass(frozen=True)
 class CoverServer:
-    """The two processes that answer for covers."""
+    """The two processes that answer for covers, and what tells these from others."""
 
     pid: int
     started: int
@@ -49,6 +49,11 @@ class CoverServer:
     twin_pid: int = 0
     """0: there is none (a record of an earlier version)."""
     twin_started: int = 0
+    name: str = ""
+    """What the mount table says is mounted, of the covers."""
+    oldest_mount: int = 0
+    """`number_for_ever` of a cover: every mount that was made later has a greater one. 0: not
+    known."""
 
 
 def is_cover(mount: Mount) -> bool:
@@ -84,7 +89,7 @@ def start_server(connections: Sequence[int], deadline_ns: int, name: str) -> Cov
     if len(pids) != 2:
         raise HoldfastError("the server of a cover could not be started", "Try again.")
     first, second = pids
-    return CoverServer(first, start_time(first), second, start_time(second))
+    return CoverServer(first, start_time(first), second, start_time(second), name)
 
 
 def _fork_again(connections: Sequence[int], deadline_ns: int, name: str, writing: int) -> NoReturn:

@@ -63,7 +63,7 @@ def test_a_cover_that_was_left_below_a_mount_is_in_nobody_s_way(ram_directory: P
         try:
             points = dismount(capture(str(path)), covers=covers)
             there = mount_at(path)
-            assert there is not None and there.source == covers.name
+            assert there is not None and there.source == covers.server.name
             for root in remount(points, points[-1].source, "ext4").values():
                 os.close(root)
             there = mount_at(path)

@@ -1,0 +1,159 @@
+"""Places where somebody copied a cover while a volume was away: the volume belongs there, too.
+
+A mount namespace that is made meanwhile (a container, a service with a mount table of its own) has
+covers where the volume is to be; so has a bind mount of a mount point. Invariants: what propagation
+has put somewhere is no copy, for the volume was not there; and nothing is mounted for a stranger,
+who is told. Changes nothing, and touches no storage.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.placing import left_out
+from holdfast.mountpoints.whereabouts import own_namespace
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.fuse.cover_server import FILE_SYSTEM, CoverServer
+from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.mount_table import is_under
+from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, open_namespaces
+
+_SHOWN = 5
+
+Spot = tuple[str, str]
+"""MAJOR:MINOR of a file system, and the directory (or file) of it on which something is mounted:
+the same in every mount namespace that shows it."""
+
+
+@dataclass(frozen=True)
+class Meanwhile:
+    """What was made while a volume was away."""
+
+    places: tuple[MountPoint, ...] = ()
+    """Where it is to be mounted as well; their numbers are those of the covers."""
+    namespaces: frozenset[int] = frozenset()
+    """Mount namespaces, by number, that were made since: what propagates to there belongs there."""
+    findings: tuple[Finding, ...] = ()
+
+
+def made_meanwhile(
+    points: Sequence[MountPoint],
+    table: Sequence[MountPoint],
+    device_number: str,
+    cover: CoverServer,
+) -> Meanwhile:
+    """What to do where the covers were copied. `table`: every mount of the host; `device_number`:
+    of what was mounted at the points, which must be done. Visits namespaces only when there is
+    something to do. Raises HoldfastError when one of them hangs."""
+    mounts = {each.id: each for each in table}
+    taken = {(each.namespace, each.path) for each in points}
+    known = {point.namespace for point in points}
+    stacked = {each.parent for each in table}
+    covers = [
+        each
+        for each in table
+        if is_of(cover, each) and (each.namespace, each.path) not in taken
+        and each.id not in stacked
+    ]  # fmt: skip
+    spread = [e for e in table if e.device == device_number and e.namespace not in known]
+    if not covers and not spread:
+        return Meanwhile()
+    ways = open_namespaces((each.namespace, each.witness_pid) for each in (*covers, *spread))
+    try:
+        strangers = {number for number, way in ways.items() if has_foreign_owner(way)}
+        own = {number: way for number, way in ways.items() if number not in strangers | known}
+        young = in_expendable_child(lambda: _younger(own, cover.oldest_mount), doing="/")
+    finally:
+        for way in ways.values():
+            os.close(way)
+    shown = _shown(points, mounts)
+    insides = {inside for each in shown.values() for inside in each}
+    places, findings = [], []
+    for each in covers:
+        spot = _spot(each, mounts)
+        if each.namespace in strangers:
+            findings.append(_still_covered(each))
+        elif each.namespace not in ways or (spot in shown and each.namespace not in young):
+            continue  # it has ended; or propagation had put it there
+        else:
+            candidates = shown.get(spot, insides)
+            if len(candidates) == 1:
+                places.append(_place(each, points[-1], *candidates))
+            else:
+                why = "it is not known which part of the volume is to be there"
+                findings.append(left_out(each, own_namespace(), why))
+    return Meanwhile(tuple(places), frozenset(young), tuple(findings[:_SHOWN]))
+
+
+def is_of(cover: CoverServer, mount: MountPoint) -> bool:
+    """Whether a mount is one of these covers, or a copy."""
+    return bool(cover.name) and mount.filesystem == FILE_SYSTEM and mount.source == cover.name
+
+
+def _younger(ways: Mapping[int, int], oldest_mount: int) -> set[int]:
+    """The namespaces whose mounts are all younger than this one: the root is, in the child."""
+    visitor = Visitor()
+    found = set()
+    for number, way in ways.items():
+        with suppress(OSError):
+            visitor.enter(way)
+            root = mount_api.open_place("/")
+            if oldest_mount and mount_api.number_for_ever(root) > oldest_mount:
+                found.add(number)
+            os.close(root)
+    return found
+
+
+def _shown(
+    points: Sequence[MountPoint], mounts: Mapping[int, MountPoint]
+) -> dict[Spot | None, set[str]]:
+    """What of the volume is to be on which directories; not what is mounted on the volume."""
+    ids = {point.id for point in points}
+    found: dict[Spot | None, set[str]] = {}
+    for point in points:
+        if point.parent not in ids:
+            found.setdefault(_spot(point, mounts), set()).add(point.inside)
+    return found
+
+
+def _spot(each: MountPoint, mounts: Mapping[int, MountPoint]) -> Spot | None:
+    """None: it is not known; its parent is gone, or out of sight."""
+    below = mounts.get(each.parent)
+    if below is None or below.namespace != each.namespace or not is_under(each.path, below.path):
+        return None
+    inner = each.path[len(below.path.rstrip("/")) :]
+    return below.device, f"{below.inside}{inner}".strip("/")
+
+
+def _place(cover: MountPoint, main: MountPoint, inside: str) -> MountPoint:
+    """The volume as it is at `main`, in place of a cover, with the options of that."""
+    return replace(
+        main,
+        id=cover.id,
+        namespace=cover.namespace,
+        witness_pid=cover.witness_pid,
+        path=cover.path,
+        inside=inside,
+        options=cover.options,
+        propagation="shared" if cover.peer_group else "private",
+        peer_group=0,
+        master_group=0,
+        nested=False,
+        parent=cover.parent,
+    )
+
+
+def _still_covered(cover: MountPoint) -> Finding:
+    return Finding(
+        "made while it was away",
+        Verdict.LIMITED,
+        f"the mount namespace of process {cover.witness_pid}, which belongs to a user namespace,"
+        f" has no volume at {cover.path}",
+        "Whoever looks at that path in there gets ESTALE.",
+        "Start that container again.",
+    )
