@@ -1,4 +1,4 @@
-"""Whoever moves FIFOs may die before and after every call that it makes in a process."""
+"""Whoever moves handles may die before and after every call that it makes in a process."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def moved_by_one_that_dies(bench: Bench, call: int) -> bool:
     return os.WIFSIGNALED(status)
 
 
-@pytest.mark.parametrize("kind", ["fifo"])
+@pytest.mark.parametrize("kind", ["fifo", "removed", "removed_cwd", "removed_root"])
 @pytest.mark.parametrize("part", range(PARTS))
 def test_another_one_finishes(bench: Bench, hold: Hold, kind: str, part: int) -> None:
     program = hold(kind)
