@@ -22,6 +22,7 @@ from holdfast.applications.processes import as_user, asking_commands, examined, 
 from holdfast.applications.sighting import Sighting, settle, settling
 from holdfast.applications.sockets import settle_sockets, sockets_on
 from holdfast.applications.tasks import Table, tables
+from holdfast.applications.waiting import waiting_in_open
 from holdfast.applications.watches import settle_watches
 from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.model.mountpoint import MountPoint
@@ -71,6 +72,7 @@ def find_users(
     bound = [each.handle for each in seen if each.handle.kind is HandleKind.SOCKET]
     handles += settle_sockets(bound, sockets, places)
     handles += settle_watches([each for each in seen if each.watch is not None], places, handles)
+    handles += waiting_in_open(processes, tables_of, places)
     return _users(processes, tables_of, handles)
 
 

@@ -26,6 +26,8 @@ class HandleKind(StrEnum):
     INOTIFY = "inotify"
     """A watch of an inotify instance on something on the volume; one handle per watch."""
     FIFO = "fifo"
+    OPENING = "opening"
+    """A thread that waits in open(2) of a FIFO until somebody opens the other end."""
     DEVICE = "device"
     """A descriptor of a device node that lies on the volume."""
     SOCKET = "socket"

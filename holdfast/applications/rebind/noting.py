@@ -122,6 +122,8 @@ def _keys(handles: Sequence[Handle]) -> dict[int, str]:
             name = "memory" if handle.kind is HandleKind.MAP else "program"
             state = "deleted" if handle.deleted else "named"
             keys[id(handle)] = f"{name}-{handle.mount_id}-{handle.inode}-{state}-{handle.inside}"
+        elif handle.kind is HandleKind.OPENING:
+            keys[id(handle)] = f"opening-{handle.pid}-{handle.thread_id}"
         elif handle.kind in _PLACES:
             keys[id(handle)] = f"place-{handle.mount_id}-{handle.inode}-{handle.inside}"
     return keys

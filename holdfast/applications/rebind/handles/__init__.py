@@ -11,6 +11,7 @@ from holdfast.applications.rebind.handles.fifo import FifoDriver
 from holdfast.applications.rebind.handles.file import FileDriver
 from holdfast.applications.rebind.handles.inotify import InotifyDriver
 from holdfast.applications.rebind.handles.map import MapDriver
+from holdfast.applications.rebind.handles.opening import OpeningDriver
 from holdfast.applications.rebind.handles.path import PathDriver
 from holdfast.applications.rebind.handles.protocol import HandleDriver
 from holdfast.applications.rebind.handles.root import RootDriver
@@ -20,6 +21,7 @@ from holdfast.model.handle import HandleKind
 DRIVERS: dict[HandleKind, HandleDriver] = {
     HandleKind.FILE: FileDriver(),
     HandleKind.FIFO: FifoDriver(),
+    HandleKind.OPENING: OpeningDriver(),
     HandleKind.DIRECTORY: DirectoryDriver(),
     HandleKind.PATH: PathDriver(),
     HandleKind.MAP: MapDriver(),

@@ -143,6 +143,7 @@ class WatchDetails(Details):
 DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.FILE: FileDetails,
     HandleKind.FIFO: FifoDetails,
+    HandleKind.OPENING: Details,
     HandleKind.DIRECTORY: PlaceDetails,
     HandleKind.PATH: PlaceDetails,
     HandleKind.MAP: MapDetails,

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.model.handle import HandleOutcome
+from holdfast.applications.rebind.rebind import Rebind
+from holdfast.model.handle import HandleKind, HandleOutcome
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.obedient import (
     EPOLL_WAIT,
@@ -65,20 +66,70 @@ def test_who_waits_to_write_waits_again(bench: Bench, obedient: Callable[..., Pr
     assert reader.ask("os.read(r, 65536)") == "b'end'"
 
 
-def test_who_waits_in_open_waits_again(bench: Bench, obedient: Callable[..., Program]) -> None:
-    """It is a user by something else; what it waits for is opened on the new file system."""
-    reader, writer = obedient(), obedient()
+HOW_TO_OPEN = {
+    "and stands there": ("os.chdir(folder)", "os.open('x', {})"),
+    "by its path": ("1", "os.open(folder + '/x', {})"),
+    "in a directory": ("f = os.open(folder, os.O_PATH)", "os.open('x', {}, dir_fd=f)"),
+}
+
+
+@pytest.mark.parametrize("flags", ["os.O_RDONLY", "os.O_WRONLY"])
+@pytest.mark.parametrize("how", HOW_TO_OPEN)
+def test_who_waits_in_open_waits_again(
+    bench: Bench, obedient: Callable[..., Program], how: str, flags: str
+) -> None:
+    """Also one who uses the file system by nothing else."""
+    program, other = obedient(), obedient()
     os.mkfifo(bench.path / "x")
-    reader.ask("os.chdir(folder)")
-    told(reader, "r = os.open('x', os.O_RDONLY)")
-    waits_in(reader, OPENAT)
+    before, opening = HOW_TO_OPEN[how]
+    program.ask(before)
+    told(program, "e = " + opening.format(flags))
+    waits_in(program, OPENAT)
+    kinds = {each.kind for user in bench.users() for each in user.handles}
+    assert HandleKind.OPENING in kinds
     for filesystem in FILESYSTEMS:
-        assert outcomes(bench, filesystem) == {HandleOutcome.IDENTICAL}
-        waits_in(reader, OPENAT)
-    writer.ask("w = os.open(folder + '/x', os.O_WRONLY)")
-    reader.answer()
-    writer.ask("os.write(w, b'hello')")
-    assert reader.ask("os.read(r, 100)") == "b'hello'"
+        assert outcomes(bench, filesystem) <= {HandleOutcome.IDENTICAL}
+        waits_in(program, OPENAT)
+    other.ask(
+        f"e = os.open(folder + '/x', {'os.O_WRONLY' if flags == 'os.O_RDONLY' else 'os.O_RDONLY'})"
+    )
+    program.answer()
+    reader, writer = (program, other) if flags == "os.O_RDONLY" else (other, program)
+    writer.ask("os.write(e, b'hello')")
+    assert reader.ask("os.read(e, 100)") == "b'hello'"
+
+
+def test_one_of_many_threads_waits_in_open(bench: Bench, obedient: Callable[..., Program]) -> None:
+    program = obedient()
+    os.mkfifo(bench.path / "x")
+    program.ask(
+        "t = threading.Thread(target=lambda: os.read(os.open(folder + '/x', os.O_RDONLY), 9));"
+        "t.start()"
+    )
+    waits_in(program, OPENAT)
+    rebind = bench.rebind()
+    rebind.stop()
+    rebind.park()
+    undone(bench, rebind)
+    assert program.ask("t.is_alive()") == "True"
+    end = os.open(bench.path / "x", os.O_WRONLY)
+    os.write(end, b"x")
+    os.close(end)
+    assert program.ask("t.join()") == "None"
+
+
+def test_who_waits_in_open_when_we_die(bench: Bench, obedient: Callable[..., Program]) -> None:
+    program = obedient()
+    os.mkfifo(bench.path / "x")
+    told(program, "e = os.open(folder + '/x', os.O_RDONLY)")
+    waits_in(program, OPENAT)
+    bench.die_parked(60)
+    rebind = Rebind.regain(bench.record)
+    assert rebind is not None
+    undone(bench, rebind)
+    waits_in(program, OPENAT)
+    os.close(os.open(bench.path / "x", os.O_WRONLY))
+    assert program.answer() == "None"
 
 
 # --- who shares, who is told --------------------------------------------------------------------
