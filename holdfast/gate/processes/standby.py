@@ -161,8 +161,9 @@ class Standby:
         """
         state = read_state(self.pid) if self.pid else None
         unfit = state is None or state.exiting or state.state in DEAD | {STOPPED, TRACED}
+        outdated = self._files != self._files_there()  # since it was looked after
         channel = self.channel
-        if channel is None or unfit or not send(channel, {_SERVE: predecessor_pid}):
+        if channel is None or unfit or outdated or not send(channel, {_SERVE: predecessor_pid}):
             self.end(wait=False)
             return None
         taken = Taken(self.pid, channel, self.watch, self.sentinel)

@@ -118,6 +118,18 @@ def test_a_new_control_socket_is_one_that_it_has(bench: Bench) -> None:
     check(bench)
 
 
+def test_the_worker_is_killed_when_there_is_a_new_control_socket(bench: Bench) -> None:
+    """The one that stands by does not have it yet, and is not to serve."""
+    control = bench.run_directory / "control"
+    for _ in range(5):
+        wait_for_standby(bench)
+        control.unlink()
+        wait_until(control.exists)
+        kill_worker(bench)
+        wait_until(bench.answers)
+    check(bench)
+
+
 def test_nothing_stays_when_the_volume_is_detached(bench: Bench) -> None:
     assert bench.activity is not None
     standby = wait_for_standby(bench)
