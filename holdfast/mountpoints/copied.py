@@ -3,7 +3,8 @@
 A mount namespace that is made meanwhile (a container, a service with a mount table of its own) has
 covers where the volume is to be; so has a bind mount of a mount point. Invariants: what propagation
 has put somewhere is no copy, for the volume was not there; and nothing is mounted for a stranger,
-who is told. Changes nothing, and touches no storage.
+who is told. What is mounted there is copied from where it is mounted already: storage must never
+be mounted a second time, which may give an image a second loop device, or a second server.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.mountpoints.placing import left_out
+from holdfast.mountpoints.capture import in_dismount_order
+from holdfast.mountpoints.placing import Manner, Piece, Placed, left_out, place
 from holdfast.mountpoints.whereabouts import own_namespace
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.fuse.cover_server import FILE_SYSTEM, CoverServer
@@ -88,6 +91,61 @@ def made_meanwhile(
                 why = "it is not known which part of the volume is to be there"
                 findings.append(left_out(each, own_namespace(), why))
     return Meanwhile(tuple(places), frozenset(young), tuple(findings[:_SHOWN]))
+
+
+def mount_copies(
+    places: Sequence[MountPoint],
+    points: Sequence[MountPoint],
+    roots: Mapping[int, int],
+    device_number: str,
+) -> list[Finding]:
+    """Mount what `made_meanwhile` found; findings say where it could not be.
+
+    `roots`: what is mounted at the points by now, by their numbers. Blocks some seconds where a
+    namespace hangs.
+    """
+    if not places:
+        return []
+    ways = open_namespaces((each.namespace, each.witness_pid) for each in (*places, *points))
+    own = own_namespace()
+    try:
+        return in_expendable_child(
+            lambda: _mount_copies(places, points, roots, ways, device_number), doing="a mount"
+        )
+    except (HoldfastError, OSError) as error:
+        return [left_out(each, own, str(error)) for each in places]
+    finally:
+        for way in ways.values():
+            os.close(way)
+
+
+def _mount_copies(
+    places: Sequence[MountPoint],
+    points: Sequence[MountPoint],
+    roots: Mapping[int, int],
+    ways: Mapping[int, int],
+    device_number: str,
+) -> list[Finding]:
+    """In the child: copy one that shows the same, for each, and place them."""
+    visitor, placed = Visitor(), Placed()
+    origins = [
+        point
+        for point in reversed(points)
+        if point.id in roots and point.namespace in ways and point.propagation != "unbindable"
+        and not has_foreign_owner(ways[point.namespace])
+    ]  # fmt: skip
+    pieces = []
+    for each in in_dismount_order(places)[::-1]:
+        origin = next((point for point in origins if point.inside == each.inside), None)
+        if origin is None:
+            placed.findings.append(left_out(each, placed.own, "no mount shows it that is copied"))
+            continue
+        visitor.enter(ways[origin.namespace])
+        tree = mount_api.clone_tree(roots[origin.id])
+        mount_api.set_propagation(tree, "private")
+        pieces.append(Piece(each, tree, None))
+    place(visitor, pieces, ways, device_number, placed, Manner(undoing=True))
+    return placed.findings
 
 
 def is_of(cover: CoverServer, mount: MountPoint) -> bool:

@@ -18,8 +18,8 @@ from functools import partial
 from holdfast.errors import HoldfastError, StorageFailed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.mountpoints.capture import capture_device, in_dismount_order
-from holdfast.mountpoints.copied import Meanwhile, is_of, made_meanwhile
+from holdfast.mountpoints.capture import capture_device
+from holdfast.mountpoints.copied import Meanwhile, is_of, made_meanwhile, mount_copies
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.mountpoints.placing import (
     Manner,
@@ -31,7 +31,7 @@ from holdfast.mountpoints.placing import (
 )
 from holdfast.mountpoints.private_mount import REMOUNT_SECONDS, mount_privately
 from holdfast.mountpoints.scratch import scratch_directory
-from holdfast.mountpoints.whereabouts import in_words, own_namespace, umount_command
+from holdfast.mountpoints.whereabouts import in_words, umount_command
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.fuse.cover_server import CoverServer
@@ -76,8 +76,7 @@ def remount(
         for finding in dropped:
             tell(finding)
     before = {_key(point) for point in all_mount_points()}
-    mount_at = partial(_mount, source=source, filesystem=filesystem, options=options)
-    roots, done = mount_at(points, manner=manner)
+    roots, done = _mount(points, source, filesystem, options, manner)
     try:
         table = all_mount_points()
         more = _beside(points, table, done.device_number, cover)
@@ -93,7 +92,7 @@ def remount(
         for finding in (
             *done.findings,
             *more.findings,
-            *_mount_copies(more.places, mount_at),
+            *mount_copies(more.places, points, roots, done.device_number),
             *_remove_surplus(surplus, table),
         ):
             tell(finding)
@@ -118,7 +117,7 @@ class _Done:
 
 
 def _mount(
-    points: Sequence[MountPoint], *, source: str, filesystem: str, options: str, manner: Manner
+    points: Sequence[MountPoint], source: str, filesystem: str, options: str, manner: Manner
 ) -> tuple[dict[int, int], _Done]:
     """Mount it at these points: their old numbers → descriptors of the roots. Raises as remount."""
     ours, theirs = socket.socketpair()
@@ -147,22 +146,6 @@ def _beside(
         if cover is not None:
             return made_meanwhile(points, table, device_number, cover)
     return Meanwhile()
-
-
-def _mount_copies(
-    places: Sequence[MountPoint], mount_at: Callable[..., tuple[dict[int, int], _Done]]
-) -> list[Finding]:
-    """Mount it where covers were copied to as well; findings say where it could not be."""
-    if not places:
-        return []
-    try:
-        roots, done = mount_at(in_dismount_order(places), manner=Manner(undoing=True))
-    except (HoldfastError, OSError) as error:
-        own = own_namespace()
-        return [left_out(each, own, str(error)) for each in places]
-    for root in roots.values():
-        os.close(root)
-    return done.findings
 
 
 def _receive_roots(channel: socket.socket, count: int) -> list[int]:

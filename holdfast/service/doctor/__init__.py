@@ -37,6 +37,7 @@ def examine(settings: Settings, volumes: Iterable[Volume] = ()) -> list[Finding]
         "rights": processes.rights,
         "FUSE device": kernel.fuse_device,
         "takeover": kernel.takeover,
+        "newcomers": kernel.newcomers,
         "loop devices": lambda: loop.loop_devices(settings.state_directory),
         "programs": tools.programs,
         "file systems": tools.file_systems,

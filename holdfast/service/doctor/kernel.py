@@ -17,6 +17,9 @@ from holdfast.system.proc_text import lines
 _TAKEOVER_KERNEL = (6, 9)
 """First Linux with FUSE_NOTIFY_RESEND (FUSE protocol 7.40)."""
 
+_COVER_KERNEL, _COPIED_COVER_KERNEL = (6, 5), (6, 8)
+"""First Linux with MOVE_MOUNT_BENEATH, and with mount numbers that are given out once."""
+
 _DEFAULT_HOLD_SECONDS = 600.0
 _FUSE = Path("/dev/fuse")
 _HUNG_TASK_SECONDS = Path("/proc/sys/kernel/hung_task_timeout_secs")
@@ -75,6 +78,31 @@ def check_takeover(release: str | None = None) -> None:
             raise MissingFuse(
                 f"{found.found}: nothing was done", "Detach the volume, attach it again."
             )
+
+
+def newcomers(release: str | None = None) -> Iterator[Finding]:
+    """Whether processes that come by path wait while a volume is dismounted and mounted."""
+    release = release or os.uname().release
+    version = kernel_version(release)
+    mend = "Install a kernel of 6.9 or newer (Debian 12: from bookworm-backports)."
+    if version >= _COPIED_COVER_KERNEL:
+        yield Finding("newcomers", Verdict.OK, f"Linux {release} lets them wait for a volume")
+    elif version >= _COVER_KERNEL:
+        yield Finding(
+            "newcomers",
+            Verdict.LIMITED,
+            f"Linux {release} does not tell new mount namespaces from old ones (6.8 and newer do)",
+            "A service that starts in one of its own while a volume is moved may not have it.",
+            mend,
+        )
+    else:
+        yield Finding(
+            "newcomers",
+            Verdict.LIMITED,
+            f"Linux {release} cannot mount beneath a mount (6.5 and newer can)",
+            "Who comes by path while a volume is moved may see the directory below it.",
+            mend,
+        )
 
 
 def hung_task_watchdog(

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from holdfast.config import Settings
+from holdfast.errors import StorageFailed
 from holdfast.restoration.performing.perform import perform
 from holdfast.restoration.records.record import read_record
 from holdfast.service import AssessRequest, Holdfast
@@ -180,9 +181,11 @@ def test_the_servers_are_killed(settings: Settings, ram_directory: Path, how_man
         assert_nothing_left(path, cover)
 
 
+@pytest.mark.parametrize("fails", [False, True])
 def test_a_service_starts_in_a_mount_namespace_of_its_own(
-    settings: Settings, ram_directory: Path
+    settings: Settings, ram_directory: Path, fails: bool
 ) -> None:
+    """It has the new storage; the old one, when the move is undone. No image is mounted twice."""
     image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
     with mounted(image, ram_directory / "mnt") as path:
         with Holdfast(settings) as holdfast:
@@ -198,9 +201,15 @@ def test_a_service_starts_in_a_mount_namespace_of_its_own(
                 started.append(process)
                 assert process.stdout is not None
                 assert process.stdout.readline() == "ready\n"
+                if fails:
+                    raise StorageFailed("as a step does")
 
         try:
-            migrate(settings, f"file:{ram_directory / '2.img'}", start)
+            with pytest.raises(StorageFailed, match="as a step") if fails else nullcontext():
+                migrate(settings, f"file:{ram_directory / '2.img'}", start)
+            ours = [each for each in all_mount_points() if each.path == str(path)]
+            assert len({each.namespace for each in ours}) > 1
+            assert len({(each.device, each.source) for each in ours}) == 1
             (process,) = started
             assert process.stdin is not None
             assert process.stdout is not None

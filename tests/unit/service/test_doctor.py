@@ -10,7 +10,7 @@ from holdfast.config import Settings
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.volume import MountProperties, Volume
 from holdfast.service.doctor import examine, is_sufficient
-from holdfast.service.doctor.kernel import hung_task_watchdog, kernel_version, takeover
+from holdfast.service.doctor.kernel import hung_task_watchdog, kernel_version, newcomers, takeover
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,15 @@ def test_takeover_needs_linux_6_9(release: str, verdict: Verdict) -> None:
     (finding,) = takeover(release)
     assert finding.verdict is verdict
     assert bool(finding.mend) == (verdict is not Verdict.OK)
+
+
+@pytest.mark.parametrize(
+    ("release", "words"), [("6.18.44-amd64", ""), ("6.6.1", "starts"), ("6.1.0-38", "directory")]
+)
+def test_who_comes_by_path_waits_on_newer_kernels(release: str, words: str) -> None:
+    (finding,) = newcomers(release)
+    assert (finding.verdict is Verdict.OK) == (not words)
+    assert words in finding.meaning
 
 
 def watchdog(folder: Path, seconds: int, panic: int, hold_seconds: float | None) -> Finding:
