@@ -58,7 +58,8 @@ class InotifyDriver:
         if handle.start > MOST_NUMBERS:
             return blocks(handle, f"its watches have numbers up to {handle.start}")
         if handle.deleted:
-            return lost(handle, "what is watched was removed")
+            words = "what is watched was removed, and is open; events not read by then are lost"
+            return recreated(handle, words)
         if not handle.path:
             return lost(handle, "what is watched cannot be found: its file system does not answer")
         return recreated(handle, "same number and mask; events not read by then are lost")

@@ -121,6 +121,10 @@ class RemovedNames:
         finally:
             os.close(place)
 
+    def places(self) -> list[tuple[Observed, int]]:
+        """What was made, and where (O_PATH), ours."""
+        return [(node.was, node.place) for node in self._nodes.values() if node.place >= 0]
+
     def _tops(self, requests: Sequence[OpenRequest]) -> list[_Top]:
         tops: dict[_Inode, _Top] = {}
         for request in requests:

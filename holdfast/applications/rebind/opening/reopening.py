@@ -29,13 +29,14 @@ from holdfast.applications.rebind.opening.requests import (
     OpenResult,
     PipeEnd,
 )
-from holdfast.applications.rebind.parking.observed import observe
+from holdfast.applications.rebind.parking.observed import Observed, observe
 from holdfast.applications.rebind.parking.placed_contents import PlacedContents
 from holdfast.applications.rebind.parking.relocation import OtherContents, Relocation
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
 from holdfast.system.files.beneath import open_beneath, reopen
 from holdfast.system.files.fifo import Fifo, unread_bytes
 from holdfast.system.files.file_contents import make_equal
+from holdfast.system.files.inode_identity import is_same
 
 _TEMPORARY_FLAG = os.O_TMPFILE & ~os.O_DIRECTORY
 DROPPED_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC | _TEMPORARY_FLAG
@@ -62,6 +63,8 @@ class Reopening:
     pipes: Mapping[str, int] = field(default_factory=dict)
     """Reading ends of what has the contents of FIFOs."""
     carried: dict[str, int] = field(default_factory=dict)
+    _carried_from: list[tuple[Observed, int]] = field(default_factory=list)
+    """The same, by the inodes that they were."""
     _fifos: dict[tuple[int, int], Fifo] = field(default_factory=dict)
     """Those that an end was opened of: their pipes last as long as we do, so that the order in
     which their users get them is of no importance."""
@@ -120,6 +123,9 @@ class Reopening:
             return descriptor, HandleOutcome.IDENTICAL, words
         if request.is_nameless:
             return self._reopen(request, flags), HandleOutcome.IDENTICAL, ""
+        again = self._made_again(request) if request.is_watched and request.deleted else None
+        if again is not None:
+            return reopen(again, flags), HandleOutcome.IDENTICAL, ""
         try:
             descriptor, note = self._open_named(request, flags)
         except Missing as error:
@@ -138,6 +144,19 @@ class Reopening:
         limit = request.before.size_bytes if request.before and request.before.digest else -1
         outcome, words = compare(request.before, observe(descriptor, limit), self.same_data)
         return descriptor, outcome, "; ".join(filter(None, (note, words)))
+
+    def _made_again(self, request: OpenRequest) -> int | None:
+        """What was made again for others because it was removed, and is the inode that this one
+        watches; ours."""
+        if request.was is None:
+            return None
+        made = self._made.places() if self._made else []
+        for was, place in (*made, *self._carried_from):
+            if was.inode == request.was.inode and (
+                not request.was.identity or is_same(was.identity, request.was.identity)
+            ):
+                return place
+        return None
 
     def _open_named(self, request: OpenRequest, flags: int) -> tuple[int, str]:
         try:
@@ -222,7 +241,9 @@ class Reopening:
         if not request.contents:
             raise OSError(errno.ENODATA, "it could not be read before")
         if request.contents not in self.carried:
-            self.carried[request.contents] = self._carry_over(request)
+            made = self.carried[request.contents] = self._carry_over(request)
+            if request.was is not None and request.was.links == 0:
+                self._carried_from.append((request.was, made))
         flags &= ~(os.O_NOFOLLOW | os.O_DIRECTORY)
         return _reopen_directly(self.carried[request.contents], flags)
 
@@ -244,8 +265,9 @@ class Reopening:
                 os.fchown(made, before.user_id, before.group_id)
             os.fchmod(made, stat.S_IMODE(before.mode))
             os.utime(made, ns=(before.modified_ns, before.modified_ns))
-        # Nobody may have it open for writing when it becomes a program (execve(2), ETXTBSY).
-        reopened = reopen(made, os.O_RDONLY)
+        # Nobody may have it open for writing when it becomes a program (execve(2), ETXTBSY), and
+        # whoever watches it must not be told that we close it.
+        reopened = reopen(made, os.O_PATH)
         os.close(made)
         return reopened
 

@@ -53,7 +53,8 @@ def test_a_listing_in_progress_and_what_has_no_name() -> None:
     assert verdict(HandleKind.DIRECTORY, offset=5) is HandleVerdict.RECREATED
     assert verdict(HandleKind.DIRECTORY) is HandleVerdict.MOVED
     assert verdict(HandleKind.FILE, deleted=True) is HandleVerdict.RECREATED
-    for kind in (HandleKind.WORKING_DIRECTORY, HandleKind.DIRECTORY, HandleKind.PATH):
+    removed = (HandleKind.WORKING_DIRECTORY, HandleKind.DIRECTORY, HandleKind.PATH)
+    for kind in (*removed, HandleKind.INOTIFY):
         assert verdict(kind, deleted=True) is HandleVerdict.RECREATED
     assert verdict(HandleKind.ROOT, deleted=True) is HandleVerdict.RECREATED
     assert verdict(HandleKind.ROOT, ProcessTraits(7), deleted=True) is HandleVerdict.BLOCKS
