@@ -39,8 +39,8 @@ class Meanwhile:
 
     places: tuple[MountPoint, ...] = ()
     """Where it is to be mounted as well; their numbers are those of the covers."""
-    namespaces: frozenset[int] = frozenset()
-    """Mount namespaces, by number, that were made since: what propagates to there belongs there."""
+    spread: frozenset[int] = frozenset()
+    """Mounts of it, by number, that propagation has put where it belongs: their place is new."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -55,22 +55,21 @@ def made_meanwhile(
     something to do. Raises HoldfastError when one of them hangs."""
     mounts = {each.id: each for each in table}
     taken = {(each.namespace, each.path) for each in points}
-    known = {point.namespace for point in points}
     stacked = {each.parent for each in table}
-    covers = [
-        each
-        for each in table
-        if is_of(cover, each) and (each.namespace, each.path) not in taken
-        and each.id not in stacked
-    ]  # fmt: skip
-    spread = [e for e in table if e.device == device_number and e.namespace not in known]
+    others = [each for each in table if (each.namespace, each.path) not in taken]
+    covers = [each for each in others if is_of(cover, each) and each.id not in stacked]
+    spread = [each for each in others if each.device == device_number]
     if not covers and not spread:
         return Meanwhile()
     ways = open_namespaces((each.namespace, each.witness_pid) for each in (*covers, *spread))
     try:
         strangers = {number for number, way in ways.items() if has_foreign_owner(way)}
-        own = {number: way for number, way in ways.items() if number not in strangers | known}
-        young = in_expendable_child(lambda: _younger(own, cover.oldest_mount), doing="/")
+        own = {number: way for number, way in ways.items() if number not in strangers}
+        grounds = {each.id: mounts[each.parent] for each in (*covers, *spread)
+                   if each.parent in mounts and each.namespace in own}  # fmt: skip
+        young = in_expendable_child(
+            lambda: _on_younger(grounds, own, cover.oldest_mount), doing="a mount namespace"
+        )
     finally:
         for way in ways.values():
             os.close(way)
@@ -81,7 +80,7 @@ def made_meanwhile(
         spot = _spot(each, mounts)
         if each.namespace in strangers:
             findings.append(_still_covered(each))
-        elif each.namespace not in ways or (spot in shown and each.namespace not in young):
+        elif each.namespace not in ways or (spot in shown and each.id not in young):
             continue  # it has ended; or propagation had put it there
         else:
             candidates = shown.get(spot, insides)
@@ -89,8 +88,10 @@ def made_meanwhile(
                 places.append(_place(each, points[-1], *candidates))
             else:
                 why = "it is not known which part of the volume is to be there"
-                findings.append(left_out(each, own_namespace(), why))
-    return Meanwhile(tuple(places), frozenset(young), tuple(findings[:_SHOWN]))
+                findings.insert(0, left_out(each, own_namespace(), why))
+    return Meanwhile(
+        tuple(places), frozenset(young & {each.id for each in spread}), tuple(findings[:_SHOWN])
+    )
 
 
 def mount_copies(
@@ -153,37 +154,41 @@ def is_of(cover: CoverServer, mount: MountPoint) -> bool:
     return bool(cover.name) and mount.filesystem == FILE_SYSTEM and mount.source == cover.name
 
 
-def _younger(ways: Mapping[int, int], oldest_mount: int) -> set[int]:
-    """The namespaces whose mounts are all younger than this one: the root is, in the child."""
+def _on_younger(
+    grounds: Mapping[int, MountPoint], ways: Mapping[int, int], oldest_mount: int
+) -> set[int]:
+    """Those of these mounts that lie on one that was made after the covers; in the child.
+
+    All mounts of a namespace are made with it. `grounds`: what each lies on.
+    """
     visitor = Visitor()
     found = set()
-    for number, way in ways.items():
+    for number, ground in grounds.items() if oldest_mount else ():
         with suppress(OSError):
-            visitor.enter(way)
-            root = mount_api.open_place("/")
-            if oldest_mount and mount_api.number_for_ever(root) > oldest_mount:
+            visitor.enter(ways[ground.namespace])
+            spot = mount_api.open_place(ground.path)
+            is_it = visitor.mount_number(spot) == ground.id
+            if is_it and mount_api.number_for_ever(spot) > oldest_mount:
                 found.add(number)
-            os.close(root)
+            os.close(spot)
     return found
 
 
-def _shown(
-    points: Sequence[MountPoint], mounts: Mapping[int, MountPoint]
-) -> dict[Spot | None, set[str]]:
+def _shown(points: Sequence[MountPoint], mounts: Mapping[int, MountPoint]) -> dict[Spot, set[str]]:
     """What of the volume is to be on which directories; not what is mounted on the volume."""
     ids = {point.id for point in points}
-    found: dict[Spot | None, set[str]] = {}
+    found: dict[Spot, set[str]] = {}
     for point in points:
         if point.parent not in ids:
             found.setdefault(_spot(point, mounts), set()).add(point.inside)
     return found
 
 
-def _spot(each: MountPoint, mounts: Mapping[int, MountPoint]) -> Spot | None:
-    """None: it is not known; its parent is gone, or out of sight."""
+def _spot(each: MountPoint, mounts: Mapping[int, MountPoint]) -> Spot:
+    """Of one whose parent is gone, or out of sight: one that no other has."""
     below = mounts.get(each.parent)
     if below is None or below.namespace != each.namespace or not is_under(each.path, below.path):
-        return None
+        return "", str(each.id)
     inner = each.path[len(below.path.rstrip("/")) :]
     return below.device, f"{below.inside}{inner}".strip("/")
 

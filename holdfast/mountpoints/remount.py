@@ -87,7 +87,7 @@ def remount(
             if each.device == done.device_number
             and each.id not in taken
             and _key(each) not in before
-            and each.namespace not in more.namespaces
+            and each.id not in more.spread
         ]
         for finding in (
             *done.findings,

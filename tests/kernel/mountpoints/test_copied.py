@@ -100,6 +100,25 @@ def test_each_shows_its_part_of_the_volume(ram_directory: Path) -> None:
         assert os.listdir(other) == []  # noqa: PTH208
 
 
+def test_the_directory_above_is_copied_with_what_is_in_it(ram_directory: Path) -> None:
+    """As a container gets its part of the host: `mount --rbind`. Also where a file is mounted."""
+    with stage(ram_directory, "private") as (bench, folder):
+        device = bench.device("1")
+        tree = bench.mount(bench.mount("none", "tree", "-t", "tmpfs"), "tree", "--bind")
+        path = bench.mount(device, "tree/mnt")
+        (path / "config").write_text("text")
+        (tree / "config").touch()
+        run("mount", "--bind", path / "config", tree / "config")
+        copy = folder / "copy"
+        copy.mkdir()
+        with away(path) as findings:
+            bench.mount(tree, "copy", "--rbind")
+        assert findings == []
+        assert (copy / "config").read_text() == (copy / "mnt/config").read_text() == "text"
+        run("umount", "--recursive", copy)
+        run("umount", tree / "config")
+
+
 def test_where_propagation_had_put_a_cover_there_was_no_volume(ram_directory: Path) -> None:
     with stage(ram_directory, "private") as (bench, _):
         device = bench.device("1")
