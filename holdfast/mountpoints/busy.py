@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holdfast.model.listing import first_of
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
 from holdfast.mountpoints.overlays import overlays_on, overlays_without_names
@@ -44,16 +45,10 @@ def _nobody() -> str:
         "descriptors that nobody has received yet, in sockets of": descriptors_on_their_way(),
         "a uprobe among the perf events of": perf_events(),
     }
-    words = [f"{what} {_in_short(users)}" for what, users in perhaps.items() if users]
+    words = [f"{what} {first_of(users, _SHOWN)}" for what, users in perhaps.items() if users]
     if not words:
         return "the kernel names nobody"
     return f"perhaps {', or '.join(words)}; else the kernel names nobody"
-
-
-def _in_short(found: Sequence[object]) -> str:
-    more = len(found) - _SHOWN
-    shown = [*map(str, found[:_SHOWN]), *([f"{more} more"] if more > 0 else [])]
-    return ", ".join(shown)
 
 
 def suspects(points: Sequence[MountPoint]) -> str:
@@ -67,7 +62,7 @@ def suspects(points: Sequence[MountPoint]) -> str:
         for each in overlays_without_names()
     ]
     words = [
-        *([_in_short(named)] if named else []),
+        *([first_of(named, _SHOWN)] if named else []),
         "a mount that was detached lazily",
         "a namespace without processes",
         _uprobes(),
@@ -78,7 +73,7 @@ def suspects(points: Sequence[MountPoint]) -> str:
 def _uprobes() -> str:
     """Which are set, and who may have one in his perf events."""
     found = [*map(_named, uprobes()), *perf_events()]
-    return f"a uprobe ({_in_short(found)})" if found else "a uprobe that nobody tells of"
+    return f"a uprobe ({first_of(found, _SHOWN)})" if found else "a uprobe that nobody tells of"
 
 
 def _named(uprobe: Uprobe) -> str:

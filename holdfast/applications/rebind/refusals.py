@@ -13,6 +13,7 @@ from holdfast.applications.rebind.tracing.errors import Uncooperative
 from holdfast.applications.rebind.tracing.hindrances import hindrance
 from holdfast.errors import Blocked, HoldfastError, Refused, StorageFailed
 from holdfast.model.handle import JudgedHandle, User
+from holdfast.model.listing import first_of
 
 _NAMED_AT_MOST = 3
 """Blockers that are named in one message."""
@@ -30,14 +31,13 @@ def refuse_blockers(judged: Sequence[JudgedHandle]) -> None:
     """Raises Blocked when one of these handles cannot be moved."""
     found = blockers(judged)
     if found:
-        words = "; ".join(
+        words = [
             f"process {each.handle.pid}: {each.handle.kind} {each.handle.path}: {each.reason}"
-            for each in found[:_NAMED_AT_MOST]
-        )
-        more = len(found) - _NAMED_AT_MOST
+            for each in found
+        ]
+        named = first_of(words, _NAMED_AT_MOST, between="; ")
         raise Blocked(
-            f"what keeps the volume busy cannot be moved: {words}"
-            + (f" (and {more} more)" if more > 0 else ""),
+            f"what keeps the volume busy cannot be moved: {named}",
             "See to what is named, or end these processes; then try again.",
         )
 

@@ -10,6 +10,7 @@ from holdfast.cli.options import AsJson, Yes
 from holdfast.cli.output import confirm, print_json, say
 from holdfast.cli.session import session
 from holdfast.errors import AtWork, NotRecovered
+from holdfast.model.listing import first_of
 from holdfast.model.recovery import recovery_of
 from holdfast.model.volume import check_name
 
@@ -50,16 +51,12 @@ def recover(
             say("Nothing to recover.")
     if done.left:
         raise NotRecovered(
-            _first_of(done.left),
+            first_of(done.left, 1),
             "See to what is in the way, then: holdfast recover. holdfast recover --abandon NAME"
             " gives a restoration up.",
         )
     if done.being_done:
         raise AtWork(
-            _first_of(done.being_done), "Wait until that command has ended, then: holdfast recover."
+            first_of(done.being_done, 1),
+            "Wait until that command has ended, then: holdfast recover.",
         )
-
-
-def _first_of(sentences: tuple[str, ...]) -> str:
-    more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
-    return f"{sentences[0]}{more}"

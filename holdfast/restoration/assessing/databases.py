@@ -12,6 +12,10 @@ from collections.abc import Sequence
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import User
+from holdfast.model.listing import first_of
+
+_SHOWN = 3
+"""Processes named."""
 
 _SIGNS: dict[str, re.Pattern[str]] = {
     "PostgreSQL": re.compile(
@@ -38,13 +42,12 @@ def databases_among(users: Sequence[User]) -> list[Finding]:
             user for user in users if any(sign.search(handle.inside) for handle in user.handles)
         ]
         if processes:
-            names = ", ".join(f"{user.name} (process {user.pid})" for user in processes[:3])
-            more = f" and {len(processes) - 3} more" if len(processes) > 3 else ""
+            names = [f"{user.name} (process {user.pid})" for user in processes]
             found.append(
                 Finding(
                     f"{kind} at work",
                     Verdict.NEEDS_FORCE,
-                    f"{names}{more} has its files open",
+                    f"{first_of(names, _SHOWN)} has its files open",
                     "Its memory is ahead of the disk: after a change of contents below it, it"
                     " writes what no longer fits, and may destroy the restored data.",
                     "Stop it first and start it afterwards. --force does it all the same.",

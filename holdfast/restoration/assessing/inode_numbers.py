@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import Handle, HandleKind, User
+from holdfast.model.listing import first_of
 from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.processes.process import take_descriptor
 
@@ -53,7 +54,7 @@ def about_inode_numbers(users: Sequence[User], *, answers: bool) -> list[Finding
             Finding(
                 "SQLite without a write-ahead log",
                 Verdict.NEEDS_FORCE,
-                f"{_named(rolled_back)} open in {_processes(users, rolled_back)}",
+                f"{first_of(rolled_back, _NAMED_AT_MOST)} open in {_processes(users, rolled_back)}",
                 "Inode numbers change when files are copied: every write of these connections will"
                 " fail (attempt to write a readonly database) until they are opened anew.",
                 "Switch them to journal_mode=wal, or let the program open them anew afterwards"
@@ -66,7 +67,7 @@ def about_inode_numbers(users: Sequence[User], *, answers: bool) -> list[Finding
             Finding(
                 "SQLite with a write-ahead log",
                 Verdict.LIMITED,
-                f"{_named(names)} open in {_processes(users, names)}",
+                f"{first_of(names, _NAMED_AT_MOST)} open in {_processes(users, names)}",
                 "Its connections go on. Inode numbers change when files are copied: a process that"
                 " opens a further connection while an older one is still open would lock in vain,"
                 " and committed changes could be lost.",
@@ -106,15 +107,10 @@ def _begins_as_database(handle: Handle) -> bool:
         os.close(descriptor)
 
 
-def _named(insides: Sequence[str]) -> str:
-    more = len(insides) - _NAMED_AT_MOST
-    return ", ".join(insides[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
-
-
 def _processes(users: Sequence[User], insides: Sequence[str]) -> str:
     names = [
         f"{user.name} (process {user.pid})"
         for user in users
         if any(handle.inside.removesuffix("-shm") in insides for handle in user.handles)
     ]
-    return _named(names)
+    return first_of(names, _NAMED_AT_MOST)

@@ -13,6 +13,7 @@ from functools import partial
 
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
+from holdfast.model.listing import first_of
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.beneath import open_beneath
@@ -59,13 +60,11 @@ def _made(path: str, since_seconds: float) -> list[str]:
 
 
 def _told(path: str, names: Sequence[str]) -> Finding:
-    shown = ", ".join(names[:_SHOWN])
-    more = len(names) - _SHOWN
     above, name = os.path.split(path)
     return Finding(
         "made while it was away",
         Verdict.LIMITED,
-        f"{shown}{f' and {more} more' if more > 0 else ''} in the directory below {path}",
+        f"{first_of(names, _SHOWN)} in the directory below {path}",
         "A process that did not use the volume before found it empty. The mount hides that now.",
         f"mount --bind {above} DIRECTORY shows it, as DIRECTORY/{name}.",
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from holdfast.model.listing import first_of
 from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.mounts.mount_table import parse_mountinfo
 from holdfast.system.proc import name_of, read, read_record
@@ -36,9 +37,7 @@ class MountUser:
     """`descriptor 3`, `map`, `cwd`, `root`, `program`, `mount namespace`."""
 
     def __str__(self) -> str:
-        more = len(self.handles) - _SHOWN
-        shown = [*self.handles[:_SHOWN], *([f"{more} more"] if more > 0 else [])]
-        return f"{self.name} (process {self.pid}: {', '.join(shown)})"
+        return f"{self.name} (process {self.pid}: {first_of(self.handles, _SHOWN)})"
 
 
 def users_of_device(
