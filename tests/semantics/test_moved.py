@@ -12,7 +12,7 @@ from tests.kernel.restoration.bench import mounted
 
 KINDS = (
     *("file", "append", "dup", "fork", "directory", "path", "cwd", "shared_map", "private_map"),
-    *("program", "flock", "posix", "ofd", "inotify", "threads"),
+    *("program", "flock", "posix", "ofd", "inotify", "fifo", "threads"),
 )
 
 

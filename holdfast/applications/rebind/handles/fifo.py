@@ -143,8 +143,11 @@ def _is_opened(note: HandleNote, openings: OpenedFiles) -> bool:
 
 def _kept(note: HandleNote, openings: OpenedFiles) -> ReboundHandle:
     result = openings.opened.get(note.details.key)
-    if result is None:
+    if result is None and not note.handle.locks:
         return ReboundHandle(note.handle, HandleOutcome.IDENTICAL)
+    if result is None:
+        words = "its name went while it was locked: nobody has the lock now"
+        return ReboundHandle(note.handle, HandleOutcome.LOST, words)
     words = f"goes on without a name among those who have it open: {result.note}"
     lost = note.handle.locks or result.outcome is HandleOutcome.LOST
     return ReboundHandle(

@@ -99,6 +99,15 @@ class Opener:
             self._ask(parts_of(then)[0])
         return found
 
+    def let_pipes_go(self, opened: Iterable[OpenRequest]) -> None:
+        """Have nothing open of FIFOs any more, if they were among these: who watches is not to see
+        it closed. Raises DeadlinePassed, StorageFailed."""
+        if any(each.pipe is not None for each in opened):
+            while self._coming:
+                close_opened(each for each in self._answer() if each is not None)
+            self._whole.ask(())
+            self._whole.answer()
+
     def _open(self, part: Part) -> list[OpenResult]:
         while self._coming and self._coming[0][1] != part:  # nobody needs it after all
             close_opened(each for each in self._answer() if each is not None)

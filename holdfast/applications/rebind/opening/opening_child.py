@@ -155,7 +155,9 @@ def _serve(opening: Reopening, channel: socket.socket, parts: Sequence[Part]) ->
 
 
 def _open_part(opening: Reopening, channel: socket.socket, part: Part) -> None:
-    """Open these, and send what came of it."""
+    """Open these, and send what came of it. When nothing is asked for, all has been passed on."""
+    if not part:
+        opening.let_pipes_go()
     open_one = opening.open_plainly if opening.is_plain else opening.open
     opened = [open_one(each) for each in part]
     descriptors = [each.descriptor for each in opened if each and each.descriptor is not None]

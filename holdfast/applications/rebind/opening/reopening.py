@@ -66,7 +66,7 @@ class Reopening:
     _carried_from: list[tuple[Observed, int]] = field(default_factory=list)
     """The same, by the inodes that they were."""
     _fifos: dict[tuple[int, int], Fifo] = field(default_factory=dict)
-    """Those that an end was opened of: their pipes last as long as we do, so that the order in
+    """Those that an end was opened of: their pipes last until `let_pipes_go`, so that the order in
     which their users get them is of no importance."""
     _placed: PlacedContents | None = None
     _made: RemovedNames | None = None
@@ -186,6 +186,11 @@ class Reopening:
             now = fcntl.fcntl(descriptor, fcntl.F_GETFL)
             fcntl.fcntl(descriptor, fcntl.F_SETFL, now & ~os.O_NONBLOCK)
         return descriptor, note
+
+    def let_pipes_go(self) -> None:
+        """Close what we have open of FIFOs: their users have all ends."""
+        while self._fifos:
+            self._fifos.popitem()[1].close()
 
     def _end(self, found: FoundFile, end: PipeEnd, flags: int) -> tuple[int, str]:
         """An end of a FIFO, which is filled first."""

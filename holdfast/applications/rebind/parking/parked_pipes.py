@@ -12,6 +12,7 @@ other.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 from collections.abc import Iterator, Sequence
@@ -111,6 +112,8 @@ def make_pipes(processes: Processes, placeholders: Placeholders) -> None:
         with _ends_of(processes, notes) as ends:
             if ends:
                 _make_pipe(ends, placeholders)
+            for end in ends:
+                _tell_nobody(end.descriptor)
 
 
 @contextmanager
@@ -200,6 +203,13 @@ def _make_pipe(ends: Sequence[_End], placeholders: Placeholders) -> None:
                 placeholders.ends[key] = placeholders.keep(opened)
     finally:
         fifo.close()
+
+
+def _tell_nobody(descriptor: int) -> None:
+    """Send no signal (O_ASYNC) when one end is replaced after the other."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    if flags & os.O_ASYNC:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_ASYNC)
 
 
 def _fill(fifo: Fifo, ends: Sequence[_End]) -> None:

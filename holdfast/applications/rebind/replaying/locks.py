@@ -40,8 +40,8 @@ def take_flocks(processes: Processes, opened: Mapping[str, OpenResult]) -> None:
             if any(lock.kind is LockKind.FLOCK for lock in note.handle.locks):
                 sharers.setdefault(note.details.key, []).append((process, note))
     for key, mine in sharers.items():
-        found = opened[key]
-        if found.descriptor is None:
+        found = opened.get(key)  # nothing is asked for in place of a FIFO without a name
+        if found is None or found.descriptor is None:
             continue
         for lock in mine[0][1].handle.locks:
             if lock.kind is not LockKind.FLOCK:

@@ -83,6 +83,7 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
 
         for mine in side_by_side(works, has_room):
             lines += mine
+        opener.let_pipes_go(turns[0])
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 lines += _watch(process, opener, openings, directory)

@@ -16,7 +16,7 @@ from tests.kernel.rebind.conftest import Hold
 KINDS = (
     *("file", "append", "dup", "fork", "directory", "path", "cwd", "shared_map", "private_map"),
     *("program", "flock", "posix", "ofd", "lease", "deleted", "inotify", "fifo", "removed"),
-    "threads",
+    *("deleted_fifo", "threads"),
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import socket
 from collections.abc import Callable
 
@@ -168,6 +170,41 @@ def test_who_is_told_by_signal(bench: Bench, obedient: Callable[..., Program]) -
         program.ask("os.write(w, b'x')")
         assert program.ask("signal.sigtimedwait([signal.SIGRTMIN], 5).si_signo") == "34"
         assert program.ask("os.read(r, 9)") == "b'x'"
+
+
+def test_nobody_is_told_by_signal_of_the_move(
+    bench: Bench, obedient: Callable[..., Program]
+) -> None:
+    """By neither end, when the other one is replaced before it."""
+    program = obedient()
+    os.mkfifo(bench.path / "x")
+    program.ask("signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])")
+    program.ask("r = os.open(folder + '/x', os.O_RDONLY | os.O_NONBLOCK)")
+    program.ask("w = os.open(folder + '/x', os.O_WRONLY | os.O_NONBLOCK)")
+    program.ask("s = os.open(folder + '/x', os.O_RDONLY | os.O_NONBLOCK)")
+    program.ask("[fcntl.fcntl(each, fcntl.F_SETOWN, os.getpid()) for each in (r, w, s)]")
+    program.ask("[fcntl.fcntl(each, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC) for each in (w, s)]")
+    for filesystem in FILESYSTEMS:
+        assert outcomes(bench, filesystem) == {HandleOutcome.IDENTICAL}
+        assert program.ask("signal.sigtimedwait([signal.SIGIO], 0)") == "None"
+    program.ask("os.write(w, b'x')")
+    assert program.ask("signal.sigtimedwait([signal.SIGIO], 5).si_signo") == str(int(signal.SIGIO))
+
+
+def test_who_watches_sees_nothing_of_the_move(
+    bench: Bench, obedient: Callable[..., Program]
+) -> None:
+    program, watcher = obedient(), obedient()
+    os.mkfifo(bench.path / "x")
+    program.ask("r = os.open(folder + '/x', os.O_RDONLY | os.O_NONBLOCK)")
+    program.ask("w = os.open(folder + '/x', os.O_WRONLY); os.write(w, b'x')")
+    watcher.ask("import ctypes; libc = ctypes.CDLL(None); i = libc.inotify_init1(os.O_NONBLOCK)")
+    watcher.ask("[libc.inotify_add_watch(i, os.fsencode(folder + n), 0xfff) for n in ('', '/x')]")
+    for filesystem in FILESYSTEMS:
+        assert outcomes(bench, filesystem) == {HandleOutcome.IDENTICAL}
+        assert watcher.ask("os.read(i, 4096)") == os.strerror(errno.EAGAIN)
+    program.ask("os.write(w, b'x')")
+    assert watcher.ask("len(os.read(i, 4096)) > 0") == "True"
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a child"])

@@ -30,7 +30,7 @@ def test_is_moved(bench: Bench, hold: Hold, kind: str, threads: bool) -> None:
 
 def test_all_at_once_to_btrfs_and_back(bench: Bench, hold: Hold) -> None:
     kinds = [kind for kind in KINDS if kind not in ROOTS + STANDING]
-    program = hold(*kinds, "threads")
+    program = hold(*kinds, "deleted_fifo", "threads")
     for filesystem in ("btrfs", "ext4", "xfs"):
         lines = bench.move(filesystem)
         assert not [line for line in lines if line.outcome is not HandleOutcome.IDENTICAL]

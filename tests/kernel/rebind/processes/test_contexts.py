@@ -10,7 +10,7 @@ from tests.kernel.rebind.conftest import Hold
 
 HANDLES = (
     *("file", "append", "dup", "fork", "directory", "path", "cwd", "shared_map", "program"),
-    *("flock", "posix", "ofd", "lease", "deleted", "inotify"),
+    *("flock", "posix", "ofd", "lease", "deleted", "inotify", "fifo", "deleted_fifo"),
 )
 
 CONTEXTS = {
