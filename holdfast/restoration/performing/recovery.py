@@ -87,8 +87,8 @@ def _after_restart(settings: Settings, catalog: Catalog, work: Work) -> str:
     if complete and restoration.stage is not RestorationStage.UNDOING:
         finish(catalog, work, mounted=False)
         return "was complete when the host was restarted: holdfast volume attach mounts it"
-    if new is not None and new.adoption is None:
-        put_old_gate_back(settings, restoration.id, new.name)
+    if new is not None:
+        put_old_gate_back(settings, restoration.id, work.old, new)
     undone(catalog, work, "the host was restarted meanwhile")
     return "ended with a restart of the host: holdfast volume attach mounts it"
 

@@ -7,10 +7,9 @@ it, and copies what a process wrote that began to use the volume at the last mom
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
 from holdfast.applications.rebind.parking.relocation import CopiedFiles
-from holdfast.errors import NoSuchVolume, StorageFailed
+from holdfast.errors import StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.restoration.copying.online import leased
@@ -20,8 +19,8 @@ from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import refuse_newcomers
 from holdfast.restoration.steps.parked import parked
 from holdfast.restoration.storage.old_and_new import (
-    gate_volume_id,
-    put_new_gate_in_place,
+    exchange_gates,
+    has_gate_in_place,
     put_old_gate_back,
     take_down,
 )
@@ -37,14 +36,13 @@ class RestoreStep:
         return False
 
     def do(self, work: Work) -> str:
-        """Complete the copy, release the old storage, put the new gate's state in place."""
+        """Complete the copy, release the old storage, exchange the gates' states."""
         refuse_newcomers(work)
         not_kept = self._complete_copy(work)
         refuse_newcomers(work)
         take_down(work.settings, work.old)
-        new = work.new
-        if new is not None and new.adoption is None:
-            put_new_gate_in_place(work.settings, work.restoration.id, new.name)
+        if work.new is not None:
+            exchange_gates(work.settings, work.restoration.id, work.old, work.new)
         work.remember(restored=RestoreResult(time.time(), not_kept or None))
         return "complete" if not_kept is None else "complete and compared"
 
@@ -54,13 +52,9 @@ class RestoreStep:
         new = work.new
         if new is None:
             return "nothing to undo"
-        if new.adoption is not None:
+        if new.is_adopted or has_gate_in_place(work.settings, new):
             take_down(work.settings, new)
-        else:
-            with suppress(NoSuchVolume):  # killed between two renames: none is in place
-                if gate_volume_id(work.settings, new.name) == new.id:
-                    take_down(work.settings, new)
-            put_old_gate_back(work.settings, work.restoration.id, new.name)
+        put_old_gate_back(work.settings, work.restoration.id, work.old, new)
         return "the old storage is back"
 
     def _tell_places(self, work: Work, copying: Copying) -> None:

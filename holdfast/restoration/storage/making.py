@@ -46,6 +46,8 @@ def make(settings: Settings, identifier: str, volume: Volume) -> CopyTarget:
     if gated:
         folder = directory_of(settings, identifier) / NEW_GATE
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = settings.gate_state_directory(volume.name)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the first gate of this host
         work = partial(provision, folder, _filled_later(configuration_of(volume)), create=False)
         in_expendable_child(work, _CONTAINER_SECONDS, urls[0])
     return CopyTarget(

@@ -12,7 +12,7 @@ from holdfast.adopted.nameless_image import kept_device
 from holdfast.adopted.source import mountable_source
 from holdfast.config import Settings
 from holdfast.containers import image_behind
-from holdfast.errors import HoldfastError, StorageFailed
+from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
 from holdfast.model.volume import Volume
 from holdfast.restoration.storage.directory import NEW_GATE, OLD_GATE, directory_of
@@ -52,34 +52,48 @@ def take_down(settings: Settings, volume: Volume) -> None:
                 detach_loop(loop)
 
 
-def put_new_gate_in_place(settings: Settings, identifier: str, name: str) -> None:
-    """Let the gate's state that was prepared take the place of the present one. Idempotent."""
-    place = settings.gate_state_directory(name)
+def exchange_gates(settings: Settings, identifier: str, old: Volume, new: Volume) -> None:
+    """Let the state of the old gate leave its place, and that of the new one, which was prepared,
+    take it; either may have none. Idempotent."""
+    if old.is_adopted and new.is_adopted:
+        return
+    place = settings.gate_state_directory(new.name)
     folder = directory_of(settings, identifier)
-    new, old = folder / NEW_GATE, folder / OLD_GATE
-    if new.exists():
-        if place.exists() and not old.exists():
-            place.rename(old)
-        new.rename(place)
+    prepared, kept = folder / NEW_GATE, folder / OLD_GATE
+    leaves = not old.is_adopted and (new.is_adopted or prepared.exists())
+    if leaves and place.exists() and not kept.exists():
+        place.rename(kept)
+    if prepared.exists():
+        prepared.rename(place)
     sync_directory(folder)
     sync_directory(place.parent)
 
 
-def put_old_gate_back(settings: Settings, identifier: str, name: str) -> None:
-    """Let the gate's state of before take its place again. Idempotent."""
-    place = settings.gate_state_directory(name)
+def put_old_gate_back(settings: Settings, identifier: str, old: Volume, new: Volume) -> None:
+    """Let the state of the old gate, if there was one, take its place again; that of the new one
+    leaves it. Idempotent, once the new one was prepared."""
+    place = settings.gate_state_directory(new.name)
     folder = directory_of(settings, identifier)
-    new, old = folder / NEW_GATE, folder / OLD_GATE
-    if old.exists():
-        if place.exists():
-            if new.exists():
-                raise StorageFailed(f"{place} and {new} both exist", f"Look at {folder}.")
-            place.rename(new)
-        old.rename(place)
-        sync_directory(folder)
-        sync_directory(place.parent)
+    prepared, kept = folder / NEW_GATE, folder / OLD_GATE
+    is_first = old.is_adopted and not new.is_adopted and not prepared.exists()
+    if place.exists() and (kept.exists() or is_first):
+        if prepared.exists():
+            raise StorageFailed(f"{place} and {prepared} both exist", f"Look at {folder}.")
+        place.rename(prepared)
+    elif not kept.exists():
+        return
+    if kept.exists():
+        kept.rename(place)
+    sync_directory(folder)
+    sync_directory(place.parent)
 
 
-def gate_volume_id(settings: Settings, name: str) -> str:
-    """Whose gate's state is in place."""
-    return load_configuration(settings.gate_state_directory(name)).volume_id
+def has_gate_in_place(settings: Settings, volume: Volume) -> bool:
+    """Whether the gate's state of this volume, not of another one of its name, is in place."""
+    if volume.is_adopted:
+        return False
+    try:
+        found = load_configuration(settings.gate_state_directory(volume.name))
+    except NoSuchVolume:  # killed between two renames: none is in place
+        return False
+    return found.volume_id == volume.id
