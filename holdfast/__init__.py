@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AttachRequest,
         DeleteRequest,
         DetachRequest,
+        GateRequest,
         Holdfast,
         MigrateRequest,
         MountRequest,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         ReplaceLegRequest,
         ResizeRequest,
         RestoreRequest,
+        UngateRequest,
     )
 
 __version__ = VERSION
@@ -51,6 +53,7 @@ __all__ = [
     "DeleteRequest",
     "DetachRequest",
     "Found",
+    "GateRequest",
     "Holdfast",
     "HoldfastError",
     "Job",
@@ -67,6 +70,7 @@ __all__ = [
     "RestoreRequest",
     "Said",
     "Settings",
+    "UngateRequest",
     "VolumeReport",
     "VolumeState",
 ]

@@ -20,6 +20,7 @@ from holdfast.cli.commands import (
     drill,
     explain,
     freeze,
+    gating,
     leg,
     migrate,
     rebind,
@@ -58,6 +59,8 @@ application = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+volume.commands.command(name="gate")(gating.gate)
+volume.commands.command(name="ungate")(gating.ungate)
 application.add_typer(volume.commands, name="volume")
 application.add_typer(leg.commands, name="leg")
 application.add_typer(receipt.commands, name="receipt")

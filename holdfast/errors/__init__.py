@@ -46,6 +46,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── NotFrozen       THAWED
     │   ├── GateGone        GATE
     │   ├── HasNoGate       NOGATE
+    │   ├── HasGate         GATED
     │   └── NothingStuck    NOTSTUCK
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
@@ -108,6 +109,7 @@ from holdfast.errors.refusals import (
 from holdfast.errors.states import (
     AlreadyFrozen,
     GateGone,
+    HasGate,
     HasNoGate,
     NotAttached,
     NotFrozen,
@@ -136,6 +138,7 @@ __all__ = [
     "DeadlinePassed",
     "ForeignLeg",
     "GateGone",
+    "HasGate",
     "HasNoGate",
     "HoldfastError",
     "HoldsData",

@@ -40,9 +40,16 @@ class GateGone(WrongState):
 
 class HasNoGate(WrongState):
     """The volume was adopted: there is no gate below it that could hold requests, no legs, no
-    journal. holdfast migrate moves it to a container."""
+    journal. holdfast volume gate gives it one under its users."""
 
     code = "NOGATE"
+
+
+class HasGate(WrongState):
+    """The volume has a gate already. holdfast leg add gives it another leg, holdfast migrate other
+    storage; holdfast volume ungate makes it a plain mount."""
+
+    code = "GATED"
 
 
 class NothingStuck(WrongState):

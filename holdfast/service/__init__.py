@@ -4,6 +4,7 @@ Owns the order of things between catalog, volumes and gates, and the rule that o
 command at a time works on a volume. Must never print, and never ask a person anything.
 """
 
+from holdfast.service.gating import GateRequest, UngateRequest
 from holdfast.service.holdfast import Holdfast
 from holdfast.service.operations import perform
 from holdfast.service.requests import (
@@ -29,6 +30,7 @@ __all__ = [
     "AttachRequest",
     "DeleteRequest",
     "DetachRequest",
+    "GateRequest",
     "Holdfast",
     "MigrateRequest",
     "MountRequest",
@@ -39,5 +41,6 @@ __all__ = [
     "ReplaceLegRequest",
     "ResizeRequest",
     "RestoreRequest",
+    "UngateRequest",
     "perform",
 ]

@@ -127,7 +127,7 @@ class Host:
             if self.catalog.volume(name).is_adopted:
                 raise HasNoGate(
                     f"{name} is an adopted volume: it has no gate and no legs",
-                    f"holdfast migrate {name} URL moves it to a container.",
+                    f"holdfast volume gate {name} --leg URL --leg URL gives it a gate.",
                 )
 
     def ingest(self) -> None:

@@ -17,6 +17,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import RecoveryReport, recovery_of
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import VolumeReport
+from holdfast.service.gating import GateRequest, UngateRequest
 from holdfast.service.holdfast import Holdfast
 from holdfast.service.requests import (
     AddLegRequest,
@@ -122,6 +123,12 @@ def _replace_leg(
     )
 
 
+def _change_kind(
+    holdfast: Holdfast, request: GateRequest | UngateRequest, reporter: Reporter
+) -> Receipt:
+    return holdfast.restorations.change_kind(request, reporter)
+
+
 def _rebind(holdfast: Holdfast, request: RebindRequest, reporter: Reporter) -> tuple[str, ...]:
     return holdfast.restorations.rebind(request.volume, request.deadline_seconds)
 
@@ -138,6 +145,8 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         Receipt | None,
         lambda holdfast, request, reporter: holdfast.restorations.migrate(request, reporter),
     ),
+    Operation("gate", GateRequest, Receipt, _change_kind),
+    Operation("ungate", UngateRequest, Receipt, _change_kind),
     Operation(
         "restore",
         RestoreRequest,

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from holdfast.containers import parse_container_url
 from holdfast.errors import Blocked, InvalidOption, NothingStuck, VolumeHeld
 from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
@@ -24,6 +23,7 @@ from holdfast.restoration.performing.abandoning import abandon
 from holdfast.restoration.performing.perform import perform
 from holdfast.restoration.performing.recovery import go_on, recover_one
 from holdfast.restoration.performing.stale import rebind_stale
+from holdfast.service.gating import GateRequest, UngateRequest
 from holdfast.service.host import Host
 from holdfast.service.legs import Legs
 from holdfast.service.requests import (
@@ -31,11 +31,14 @@ from holdfast.service.requests import (
     AssessRequest,
     MigrateRequest,
     RestoreRequest,
+    check_socket_path,
 )
 from holdfast.service.resynchronisation import wait_until_in_sync
 from holdfast.service.rights import need_root
 from holdfast.service.settling import settle_one
 from holdfast.system.boot import boot_id
+
+ChangeOfKind = GateRequest | UngateRequest
 
 
 class Restorations:
@@ -47,15 +50,20 @@ class Restorations:
 
     # Asking
 
-    def assess(self, request: AssessRequest | MigrateRequest | RestoreRequest) -> Assessment:
+    def assess(
+        self, request: AssessRequest | MigrateRequest | ChangeOfKind | RestoreRequest
+    ) -> Assessment:
         """What would happen, and what is in the way. Changes nothing.
 
-        Raises NotAttached, BadInput; InvalidOption when nothing is to be restored.
+        Raises NotAttached, BadInput; InvalidOption when nothing is to be restored; HasGate,
+        HasNoGate for a volume that is of that kind already.
         """
         if isinstance(request, RestoreRequest):
             return self._assess_restore(request)
         if isinstance(request, MigrateRequest):
             request = request.as_assess_request()
+        if isinstance(request, GateRequest):
+            check_socket_path(self._host.settings, request.volume)
         return self._assess(request)
 
     def copies(self, name: str | None = None) -> list[Copy]:
@@ -86,9 +94,22 @@ class Restorations:
             # Legs are filled without the turn, which is taken for each change of them.
             self._replace_legs(found.facts.request, reporter)
             return None
-        for url in map(str, map(parse_container_url, request.urls[1:])):
-            reporter.say(f"bring {url} up to date")
-            wait_until_in_sync(lambda: self._host.show(name), url, reporter.percent)
+        self._wait_for_legs(found.facts.request, reporter)
+        return receipt
+
+    def change_kind(self, request: ChangeOfKind, reporter: Reporter = SILENT) -> Receipt:
+        """Give an adopted volume a gate and legs under its users, or take them; durable on return.
+
+        Raises what keeps it from being begun, with nothing touched. Legs that cannot be brought up
+        to date are told by an error when the volume has its gate already.
+        """
+        name = request.volume
+        self._settled(name, reporter)
+        with self._host.turn(name, f"assess {name}, and change its kind"):
+            found = self.assess(request)
+            receipt = perform(self._host.settings, self._host.catalog, found, reporter)
+        assert receipt is not None  # nobody is left to wait for another command
+        self._wait_for_legs(found.facts.request, reporter)
         return receipt
 
     def restore(self, request: RestoreRequest, reporter: Reporter = SILENT) -> Receipt | None:
@@ -202,7 +223,14 @@ class Restorations:
 
     # How it is done
 
-    def _assess(self, request: AssessRequest) -> Assessment:
+    def _wait_for_legs(self, request: CheckedRequest, reporter: Reporter) -> None:
+        """Until the gate has filled the further legs."""
+        name = request.volume.name
+        for url in request.more_urls:
+            reporter.say(f"bring {url} up to date")
+            wait_until_in_sync(lambda: self._host.show(name), url, reporter.percent)
+
+    def _assess(self, request: AssessRequest | ChangeOfKind) -> Assessment:
         need_root()
         checked = request.checked(self._host.volume(request.volume))
         others = [each for each in self._host.catalog.volumes() if each.name != request.volume]

@@ -26,7 +26,13 @@ from holdfast.model.volume import LegState
 if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
     from holdfast.restoration.assessing.assess import Assessment
-    from holdfast.service import Holdfast, MigrateRequest, RestoreRequest
+    from holdfast.service import (
+        GateRequest,
+        Holdfast,
+        MigrateRequest,
+        RestoreRequest,
+        UngateRequest,
+    )
 
 
 def migrate(
@@ -100,7 +106,9 @@ def show_intention(found: Assessment, as_json: bool) -> None:
         raise typer.Exit(Blocked.exit_status)
 
 
-def tell_limits(holdfast: Holdfast, request: MigrateRequest | RestoreRequest) -> None:
+def tell_limits(
+    holdfast: Holdfast, request: MigrateRequest | GateRequest | UngateRequest | RestoreRequest
+) -> None:
     """Print what the volume will not have afterwards, before the question whether to do it."""
     if sys.stdin.isatty() and holdfast.restorations.in_progress(request.volume) is None:
         found = holdfast.restorations.assess(request)

@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.model.plan import Plan
-from holdfast.model.volume import ADOPTED, LegState, Volume, VolumeReport
+from holdfast.model.volume import LegState, Volume, VolumeReport
 from holdfast.mountpoints.covering import can_be_covered
 from holdfast.restoration.assessing.checks import check_everything
 from holdfast.restoration.assessing.facts import CheckedRequest, Facts, find_facts
@@ -90,6 +90,7 @@ def assess(
         predicted_pause_seconds=_pause_seconds(facts),
         target=_target_words(facts),
         path=volume.mount.path,
+        kind_afterwards=request.kind,
         shows_bare_places=not can_be_covered(facts.points),
     )
     return Assessment(facts, make_plan(situation))
@@ -101,7 +102,7 @@ def _pause_seconds(facts: Facts) -> float:
         len(facts.judged),
         len(facts.points),
         facts.look_seconds,
-        gate=facts.request.volume.kind != ADOPTED,
+        gate=facts.has_gate,
         # Where something is copied online, that is copied ahead, too.
         carried_bytes=facts.carried.total_bytes if facts.new is None else 0,
     )

@@ -21,10 +21,11 @@ from holdfast.applications.rebind.handles.process_traits import gather
 from holdfast.config import Settings
 from holdfast.containers import image_behind, is_container_url, path_of
 from holdfast.containers.trust import open_believed
-from holdfast.errors import HoldfastError, Untrusted
+from holdfast.errors import AlreadyExists, HoldfastError, HostCannot, Untrusted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
 from holdfast.model.plan import Strategy
+from holdfast.model.volume import GATED
 from holdfast.mountpoints.obstacles import obstacles
 from holdfast.mountpoints.overlays import about_nameless_layers
 from holdfast.restoration.assessing.databases import databases_among
@@ -32,6 +33,11 @@ from holdfast.restoration.assessing.facts import ANSWER_SECONDS, Facts
 from holdfast.restoration.assessing.inode_numbers import about_inode_numbers
 from holdfast.restoration.assessing.not_kept import about_the_files, about_the_replaced
 from holdfast.restoration.assessing.offers import about_offers
+from holdfast.restoration.assessing.redundancy import (
+    about_old_storage,
+    about_redundancy,
+    about_what_a_gate_keeps,
+)
 from holdfast.restoration.storage.carried import about_room
 from holdfast.restoration.storage.origin import (
     about_mounts_below,
@@ -215,6 +221,8 @@ def _container(settings: Settings, facts: Facts) -> Sequence[Finding]:
     if facts.refusal is not None:
         words, mend = facts.refusal.message, facts.refusal.mend
         refused = facts.request.contents if facts.new is not None else facts.request.url
+        if isinstance(facts.refusal, (AlreadyExists, HostCannot)):
+            refused = facts.request.volume.name  # not the containers keep it from having a gate
         return [Finding(refused or facts.request.contents, Verdict.BLOCKS, words, "", mend)]
     return facts.new.findings if facts.new is not None else ()
 
@@ -248,21 +256,27 @@ def _contents(settings: Settings, facts: Facts) -> Sequence[Finding]:
 
 
 def _redundancy(settings: Settings, facts: Facts) -> Sequence[Finding]:
-    """Tell when the volume will have fewer legs than now."""
-    volume, request = facts.request.volume, facts.request
-    if volume.is_adopted or not request.url:
+    """Tell what the volume can lose afterwards, and where what it has now stays."""
+    if facts.new is None:
         return ()
-    before, after = len(volume.leg_urls), 1 + len(request.more_urls)
-    if after >= before:
+    old = facts.request.volume
+    stays = about_old_storage(old) if facts.copies_files else []
+    return [*about_redundancy(old, facts.new.volume), *stays]
+
+
+def _other_kind(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    """Refuse to give or take a gate where files cannot be read; tell what a gate does not keep."""
+    volume, kind = facts.request.volume, facts.request.kind
+    if kind in ("", volume.kind):
         return ()
-    words = f"{before} legs now, {after} afterwards"
-    return [
-        Finding(
-            "redundancy", Verdict.LIMITED, words,
-            "The loss of one container costs more than it does now: without another leg, the data.",
-            f"Name as many: --leg URL --leg URL; or holdfast leg add {volume.name} URL afterwards.",
-        )
-    ]  # fmt: skip
+    if facts.is_dead:
+        return [
+            Finding(
+                "mount", Verdict.BLOCKS, "nothing can be read from it, so nothing can be copied",
+                "", f"holdfast restore {volume.name} mounts it anew.",
+            )
+        ]  # fmt: skip
+    return about_what_a_gate_keeps(facts.points, volume.mount.path) if kind == GATED else ()
 
 
 def _strangers_image(contents: str) -> Sequence[Finding]:
@@ -369,6 +383,7 @@ CHECKS: tuple[Check, ...] = (
     _container,
     _contents,
     _redundancy,
+    _other_kind,
     _fstab,
     _tools,
     _databases,

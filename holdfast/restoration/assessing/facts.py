@@ -19,11 +19,12 @@ from holdfast.errors import BadInput, HoldfastError
 from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
-from holdfast.model.volume import Volume
+from holdfast.model.volume import ADOPTED, GATED, JournalMode, Volume
 from holdfast.mountpoints.capture import mounts_of
 from holdfast.mountpoints.health import Condition, Health, health
 from holdfast.restoration.storage.carried import Carried, what_is_carried
 from holdfast.restoration.storage.origin import check_at_rest
+from holdfast.restoration.storage.other_kind import with_gate, without_gate
 from holdfast.restoration.storage.target import NewStorage, check_fits, design
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.storage.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
@@ -49,6 +50,12 @@ class CheckedRequest:
     filesystem: str = ""
     """Its type; empty: as now."""
     size_bytes: int = 0
+    kind: str = ""
+    """gated | adopted, which it is to become; empty: it stays what it is."""
+    journal: JournalMode = JournalMode.UNFLUSHED
+    hold_timeout_seconds: float = 600.0
+    hang_timeout_seconds: float = 5.0
+    """Of the gate that it gets."""
     contents: str = ""
     """Directory or container that the contents come from; empty: the volume itself."""
     deadline_seconds: float = 60.0
@@ -94,8 +101,17 @@ class Facts:
     @property
     def keeps_bytes(self) -> bool:
         """Whether the blocks below the file system can stay what they are."""
-        present = self.request.volume.mount.filesystem
-        return self.new is None or self.new.volume.mount.filesystem == present
+        present, new = self.request.volume, self.new
+        if new is None:
+            return True
+        is_same_type = new.volume.mount.filesystem == present.mount.filesystem
+        return is_same_type and new.volume.kind == present.kind
+
+    @property
+    def has_gate(self) -> bool:
+        """Whether a gate is below it now or afterwards."""
+        has_new = self.new is not None and not self.new.volume.is_adopted
+        return has_new or not self.request.volume.is_adopted
 
     @property
     def copies_files(self) -> bool:
@@ -152,6 +168,7 @@ def _design(
             request.size_bytes,
             more_urls=request.more_urls,
             spare_urls=request.spare_urls,
+            shape=_shape(request, points),
         )
         if not dead and not request.contents:
             check_fits(new, _used_bytes(volume.mount.path))
@@ -160,6 +177,14 @@ def _design(
     except HoldfastError as error:
         return None, error
     return new, None
+
+
+def _shape(request: CheckedRequest, points: Sequence[MountPoint]) -> Volume | None:
+    """The volume as the kind that it is to become; None: it stays what it is."""
+    if request.kind == GATED:
+        times = (request.hold_timeout_seconds, request.hang_timeout_seconds)
+        return with_gate(request.volume, points, request.journal, *times)
+    return without_gate(request.volume, points) if request.kind == ADOPTED else None
 
 
 def _refusal_of_contents(contents: str) -> HoldfastError | None:

@@ -61,6 +61,8 @@ class Situation:
     target: str = ""
     """What it will be mounted from afterwards, in words; empty: from the same storage."""
     path: str = ""
+    kind_afterwards: str = ""
+    """gated | adopted; empty: it stays what it is."""
     shows_bare_places: bool = False
     """Whether the directories below its mounts come to sight for moments."""
 
@@ -102,7 +104,7 @@ def choose(situation: Situation) -> tuple[Strategy, str]:
     if situation.asked is Strategy.REWIND:
         return Strategy.REFUSE, "no copy was named: --from says where the contents come from"
     if situation.source_given and situation.asked in (None, Strategy.MIGRATE):
-        return Strategy.MIGRATE, "another container takes the place of the present one"
+        return Strategy.MIGRATE, _why(situation, "another container")
     return situation.asked or Strategy.REMOUNT, "the file system is mounted anew under its users"
 
 
@@ -126,12 +128,20 @@ def _for_gated(situation: Situation) -> tuple[Strategy, str]:
     if asked is Strategy.REWIND:
         return Strategy.REFUSE, "no copy was named: --from says where the contents come from"
     if not situation.same_bytes:
-        return Strategy.MIGRATE, "another file system takes the place of the present one"
+        return Strategy.MIGRATE, _why(situation, "another file system")
     if situation.cause in _MOUNT_BROKEN:
         return Strategy.REMOUNT, "the gate has its storage, and the file system does not work"
     if situation.source_given:
         return Strategy.STANDBY, "the gate fills the new container and lets the old one go"
     return _reflex(situation)
+
+
+def _why(situation: Situation, otherwise: str) -> str:
+    if situation.kind_afterwards in ("", situation.kind):
+        return f"{otherwise} takes the place of the present one"
+    if situation.kind_afterwards == GATED:
+        return "a file system above a gate takes the place of the plain mount"
+    return "a plain mount takes the place of the one above the gate"
 
 
 def _reflex(situation: Situation) -> tuple[Strategy, str]:

@@ -95,6 +95,9 @@ def abandon(settings: Settings, catalog: Catalog, heading: RestorationHeading) -
             with suppress(HoldfastError, OSError):
                 UpdateLock(url, heading.volume, heading.id).give_back()
     words += _what_is_where(known)
+    place = settings.gate_state_directory(heading.volume)
+    if known.volume is not None and known.volume.is_adopted and place.exists():
+        words.append(f"{place} has the state of the gate that it was to get: it stays")
     catalog.restorations.end(heading.id, _receipt(known, f"abandoned: {'; '.join(words[1:])}"))
     if any((folder / name).exists() for name in (NEW_GATE, OLD_GATE)):
         words.append(f"{folder} has the state of a gate: it stays")

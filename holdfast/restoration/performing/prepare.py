@@ -165,7 +165,7 @@ def _predicted_seconds(assessment: Assessment, online: OnlineCopy) -> float:
         len(facts.judged),
         len(facts.points),
         facts.look_seconds,
-        gate=not facts.request.volume.is_adopted,
+        gate=facts.has_gate,
         final_pass_seconds=online.final_pass_seconds,
         entries=online.entries,
         carried_bytes=online.ahead.left_bytes,

@@ -114,11 +114,14 @@ def _sides(intent: Intent) -> dict[str, Any]:
     filesystem = intent.old.mount.filesystem
     if intent.new is None:
         return {"from": _where(intent.old), "filesystem": filesystem}
-    return {
+    sides = {
         "from": _where(intent.old),
         "to": _where(intent.new),
         "filesystem": f"{filesystem} to {intent.new.mount.filesystem}",
     }
+    if intent.new.kind == intent.old.kind:
+        return sides
+    return {**sides, "kind": f"{intent.old.kind} to {intent.new.kind}"}
 
 
 def _where(volume: Volume) -> str:

@@ -30,6 +30,7 @@ from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES, Volume
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.restoration.storage.old_and_new import containers_of
+from holdfast.restoration.storage.other_kind import check_gate_can_be
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.storage.block import sector_bytes
 from holdfast.system.storage.filesystem import fitting_label, kind_of
@@ -72,26 +73,30 @@ def design(
     *,
     more_urls: Sequence[str] = (),
     spare_urls: Sequence[str] = (),
+    shape: Volume | None = None,
 ) -> NewStorage:
     """What the volume would be on this container. Makes every check and changes nothing.
 
     `more_urls`: further legs of a gated volume; `spare_urls`: its spares, those it has if none.
+    `shape`: the volume as the other kind, where it is to become that (see other_kind).
 
-    Raises InvalidUrl, InvalidOption, OwnLeg, HoldsData, InUse, TooSmall, ContainerFailed.
+    Raises InvalidUrl, InvalidOption, OwnLeg, HoldsData, InUse, TooSmall, ContainerFailed, and what
+    keeps a gate from being.
     """
+    shape = shape or volume
     smallest_bytes = max(MINIMUM_VOLUME_BYTES, kind_of(filesystem).minimum_bytes)
     url, *further = (str(parse_container_url(each)) for each in (url, *more_urls))
-    _check_urls(volume, url, (*further, *spare_urls), others)
+    _check_urls(shape, url, (*further, *spare_urls), others)
     wanted_bytes = size_bytes or max(volume.size_bytes, smallest_bytes)
     wanted_bytes = -(-wanted_bytes // BLOCK_BYTES) * BLOCK_BYTES
     draft = replace(
-        volume,
+        shape,
         id=str(uuid.uuid4()),
         size_bytes=wanted_bytes,
         leg_urls=(url, *further),
         spare_urls=tuple(str(parse_container_url(each)) for each in spare_urls),
         mount=replace(
-            volume.mount,
+            shape.mount,
             filesystem=filesystem,
             uuid=str(uuid.uuid4()),
             label=fitting_label(filesystem, volume.mount.label),
@@ -101,7 +106,9 @@ def design(
     existed = tuple(place.url for place in places if place.exists)
     draft = _fitted(draft, existed, smallest_bytes)
     if not spare_urls:
-        draft = replace(draft, spare_urls=volume.spare_urls)
+        draft = replace(draft, spare_urls=shape.spare_urls)
+    if volume.is_adopted and not draft.is_adopted:
+        check_gate_can_be(settings, draft)
     draft, larger = _with_sectors(draft, points[-1].source, url)
     draft, dropped = _with_options(draft, volume, points, url)
     return NewStorage(draft, existed, (*larger, *dropped))
@@ -112,7 +119,7 @@ def _check_urls(volume: Volume, url: str, further: Sequence[str], others: Sequen
     if volume.is_adopted and further:
         raise InvalidOption(
             f"{volume.name} is an adopted volume: it lies in one container, without a gate",
-            "Name one container, and no spare.",
+            f"Name one container, and no spare; holdfast volume gate {volume.name} gives it legs.",
         )
     taken = {each: other.name for other in others for each in _urls(other)}
     for each in (url, *further):
@@ -148,15 +155,18 @@ def _with_options(
     if filesystem == "ext4":
         words, more = without_projects(words)
         dropped += more
-    if volume.adoption is not None:
+    if draft.adoption is not None:
         adoption = replace(
-            volume.adoption,
+            draft.adoption,
             source=url,
             super_options=words,
             loop_options=own_loop_options(draft.sector_bytes) if image_behind(url) else "",
             needs_network=False,
         )
         return replace(draft, leg_urls=(), adoption=adoption), dropped
+    if volume.is_adopted:
+        options = ",".join(filter(None, (draft.mount.options, words)))
+        return replace(draft, mount=replace(draft.mount, options=options)), dropped
     if filesystem != volume.mount.filesystem:
         kept = _general_options(volume.mount.options)
         draft = replace(draft, mount=replace(draft.mount, options=kept))
@@ -294,19 +304,20 @@ def check_fits(storage: NewStorage, used_bytes: int) -> None:
     check_room(storage.urls, used_bytes, "what is in use")
 
 
-def place_beside(volume: Volume, identifier: str) -> str:
-    """The place of an image beside the present one, for contents that are to replace it.
+def place_beside(volume: Volume, identifier: str, what: str = "restored") -> str:
+    """The place of an image beside the present one, for what is to replace it, and is called so.
 
     Raises InvalidOption when it does not lie in an image.
     """
     for url in _urls(volume):
         if image_behind(url):
             path = Path(image_behind(url))
-            stem = path.stem.partition(".restored-")[0]
-            return image_url(path.with_name(f"{stem}.restored-{identifier[:8]}{path.suffix}"))
+            stem = path.stem.partition(f".{what}-")[0]
+            return image_url(path.with_name(f"{stem}.{what}-{identifier[:8]}{path.suffix}"))
+    option = " with --to" if what == "restored" else ""
     raise InvalidOption(
         f"{volume.name} does not lie in an image: there is no place beside it",
-        "Name a container for the new contents with --to.",
+        f"Name a container for it{option}.",
     )
 
 

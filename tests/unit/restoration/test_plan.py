@@ -36,6 +36,7 @@ situations = st.builds(
     pause_budget_seconds=seconds,
     predicted_pause_seconds=seconds,
     target=st.sampled_from(["", "file:/new.img"]),
+    kind_afterwards=st.sampled_from(["", GATED, ADOPTED]),
     shows_bare_places=st.booleans(),
 )
 
@@ -133,6 +134,27 @@ def test_another_file_system_is_a_full_procedure() -> None:
     plan = make_plan(Situation("shop", GATED, same_bytes=False, target="file:/new.img"))
     assert plan.strategy is Strategy.MIGRATE
     assert plan.step_names == ORDER
+
+
+def test_a_gate_that_comes_or_goes_is_a_full_procedure_and_says_so() -> None:
+    """Whatever becomes of the type of file system."""
+    gated = Situation(
+        *("shop", GATED),
+        asked=Strategy.MIGRATE,
+        same_bytes=False,
+        source_given=True,
+        target="file:/new.img",
+    )
+    for situation, words in (
+        (replace(gated, kind_afterwards=ADOPTED), "a plain mount takes the place"),
+        (replace(gated, kind=ADOPTED, kind_afterwards=GATED), "above a gate takes the place"),
+        (gated, "another file system takes the place"),
+        (replace(gated, kind=ADOPTED), "another container takes the place"),
+    ):
+        plan = make_plan(situation)
+        assert plan.strategy is Strategy.MIGRATE
+        assert plan.step_names == ORDER
+        assert words in plan.reason
 
 
 def test_a_remount_from_the_same_storage_restores_nothing() -> None:

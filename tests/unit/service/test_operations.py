@@ -20,6 +20,7 @@ from holdfast.service import (
     AttachRequest,
     DeleteRequest,
     DetachRequest,
+    GateRequest,
     MigrateRequest,
     MountRequest,
     NewVolume,
@@ -29,6 +30,7 @@ from holdfast.service import (
     ReplaceLegRequest,
     ResizeRequest,
     RestoreRequest,
+    UngateRequest,
 )
 from holdfast.service.operations import (
     OPERATIONS,
@@ -44,6 +46,8 @@ REQUESTS: list[OperationRequest[Any]] = [
     ResizeRequest("bank", 2 << 30),
     DeleteRequest("bank", keep_images=True),
     MigrateRequest("bank", ("file:/a",), filesystem="xfs", forced=True),
+    GateRequest("bank", ("file:/a", "file:/b"), ("file:/c",), journal="none", forced=True),
+    UngateRequest("bank", "block:/dev/sdz", "xfs"),
     RestoreRequest("bank", "/srv/old", deadline_seconds=5.5),
     RebindRequest("bank"),
     AddLegRequest("bank", "file:/c", spare=True),

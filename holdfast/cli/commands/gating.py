@@ -1,0 +1,105 @@
+"""holdfast volume gate, ungate: a mirrored volume in place of a plain mount, and back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.commands.assess import Deadline, Force
+from holdfast.cli.commands.migrate import show_intention, show_receipt, tell_limits
+from holdfast.cli.commands.volume import (
+    HangTimeout,
+    HoldTimeout,
+    JournalChoice,
+    LegUrls,
+    SpareUrls,
+)
+from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
+from holdfast.cli.output import confirm, note_thin, stepped_progress
+from holdfast.cli.session import session
+from holdfast.model.volume import JournalMode
+
+OtherFileSystem = Annotated[
+    str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")
+]
+
+
+def gate(
+    name: VolumeName,
+    leg: LegUrls = None,
+    spare: SpareUrls = None,
+    filesystem: OtherFileSystem = "",
+    journal: JournalChoice = JournalMode.UNFLUSHED.value,
+    hold_timeout: HoldTimeout = 600.0,
+    hang_timeout: HangTimeout = 5.0,
+    deadline: Deadline = 60.0,
+    dry_run: DryRun = False,
+    force: Force = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn an adopted mount into a mirrored volume with a gate, under its running users.
+
+    The data is copied to the first leg while applications run; they are stopped once, as for
+    migrate, and go on above the gate, which fills the other legs. What the mount lay on stays as
+    it is.
+    """
+    from holdfast.service import GateRequest, perform
+
+    request = GateRequest(
+        volume=name,
+        leg_urls=tuple(leg or ()),
+        spare_urls=tuple(spare or ()),
+        filesystem=filesystem,
+        journal=journal,
+        hold_timeout_seconds=hold_timeout,
+        hang_timeout_seconds=hang_timeout,
+        deadline_seconds=deadline,
+        forced=force,
+    )
+    where = ", ".join(request.leg_urls)
+    with session() as holdfast:
+        if dry_run:
+            show_intention(holdfast.restorations.assess(request), as_json)
+            return
+        if not yes:
+            tell_limits(holdfast, request)
+        confirm(f"Move {name} to {where}, below a gate, under its users?", yes)
+        with stepped_progress(f"gating {name}") as reporter:
+            receipt = perform(holdfast, request, reporter)
+        thin = holdfast.thinness(name)
+    show_receipt(receipt, as_json, f"{name} has a gate now, on {where}")
+    note_thin(thin)
+
+
+def ungate(
+    name: VolumeName,
+    url: Annotated[
+        str,
+        typer.Argument(metavar="[URL]", help="A container; an image beside its leg without it."),
+    ] = "",
+    filesystem: OtherFileSystem = "",
+    deadline: Deadline = 60.0,
+    dry_run: DryRun = False,
+    force: Force = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a volume with a gate into a plain mount of one container, under its running users.
+
+    It stays managed as an adopted volume. Its legs stay as they are.
+    """
+    from holdfast.service import UngateRequest, perform
+
+    request = UngateRequest(name, url, filesystem, deadline, force)
+    with session() as holdfast:
+        if dry_run:
+            show_intention(holdfast.restorations.assess(request), as_json)
+            return
+        if not yes:
+            tell_limits(holdfast, request)
+        confirm(f"Take the gate of {name} away, and its redundancy, under its users?", yes)
+        with stepped_progress(f"ungating {name}") as reporter:
+            receipt = perform(holdfast, request, reporter)
+    show_receipt(receipt, as_json, f"{name} is a plain mount now, on {receipt.details['to']}")

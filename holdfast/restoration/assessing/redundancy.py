@@ -1,0 +1,92 @@
+"""How safe a volume is now and afterwards, where its storage stays, what a gate does not keep.
+
+Pure: volumes and mounts in, findings out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.adopted.properties import primary
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.mountpoint import MountPoint
+from holdfast.model.volume import Volume
+from holdfast.restoration.storage.old_and_new import containers_of
+from holdfast.system.messages.printable import printable
+
+_SUBJECT = "redundancy"
+_MOST_PATHS = 3
+_LOSS = "The loss of one container costs more than it does now: without another leg, the data."
+
+
+def about_redundancy(old: Volume, new: Volume) -> list[Finding]:
+    """What the volume can lose now, and afterwards; empty where that stays."""
+    before, after = len(old.leg_urls), len(new.leg_urls)
+    name, words = old.name, f"{_copies(old)} now, {_copies(new)} afterwards"
+    if new.is_adopted:
+        if old.is_adopted:
+            return []
+        meaning = "Errors of that container reach the applications; its loss is that of the data."
+        again = f"holdfast volume gate {name} --leg URL --leg URL gives it a gate again."
+        return [Finding(_SUBJECT, Verdict.LIMITED, words, meaning, again)]
+    if old.is_adopted:
+        if after > 1:
+            meaning = "The gate fills the further legs in use: the command waits for them."
+            return [Finding(_SUBJECT, Verdict.OK, words, meaning)]
+        meaning = "Requests wait when that leg is lost, and the data is lost with it."
+        mend = "Name two: --leg URL --leg URL."
+        return [Finding(_SUBJECT, Verdict.LIMITED, words, meaning, mend)]
+    if after >= before:
+        return []
+    more = f"Name as many: --leg URL --leg URL; or holdfast leg add {name} URL afterwards."
+    return [Finding(_SUBJECT, Verdict.LIMITED, words, _LOSS, more)]
+
+
+def about_old_storage(old: Volume) -> list[Finding]:
+    """Where the present contents stay, and for how long."""
+    urls = containers_of(old)
+    return [
+        Finding(
+            "old storage",
+            Verdict.OK,
+            f"{', '.join(map(printable, urls))} {'stays' if len(urls) == 1 else 'stay'} as now",
+            "Remembered as a copy of this moment, and never deleted by Holdfast.",
+        )
+    ]
+
+
+def about_what_a_gate_keeps(points: Sequence[MountPoint], path: str) -> list[Finding]:
+    """What a gated volume cannot be like: mounted in part, and mounted again at several places."""
+    point = primary(points, path)
+    if point.inside:
+        return [
+            Finding(
+                "mounted in part",
+                Verdict.BLOCKS,
+                f"only /{printable(point.inside)} of its file system is mounted at {path}",
+                "A gated volume is mounted whole: attach would show another directory there.",
+                "Move its files to a file system of their own first, or mount and adopt all of it.",
+            )
+        ]
+    count = len(points) - 1
+    if not count:
+        return []
+    paths = sorted({each.path for each in points if each != point})[:_MOST_PATHS]
+    return [
+        Finding(
+            "further mounts",
+            Verdict.LIMITED,
+            f"{count} beside {path}, here or in other namespaces:"
+            f" {', '.join(map(printable, paths))}",
+            "They go along now. After a detach, or a restart of the host, attach makes"
+            f" {path} alone.",
+            "See that they are bound again then, by fstab or by whatever has made them.",
+        )
+    ]
+
+
+def _copies(volume: Volume) -> str:
+    if volume.is_adopted:
+        return "1 plain container without a gate"
+    count = len(volume.leg_urls)
+    return f"{count} leg{'' if count == 1 else 's'}"

@@ -1,0 +1,176 @@
+"""What keeps a plain mount from getting a gate is found before anything is touched, and told."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.errors import (
+    AlreadyExists,
+    Blocked,
+    HasGate,
+    HasNoGate,
+    HoldfastError,
+    HoldsData,
+    InUse,
+    InvalidOption,
+    OwnLeg,
+    TooSmall,
+)
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.volume import VolumeState
+from holdfast.service import GateRequest, Holdfast, UngateRequest
+from holdfast.system.mounts.mount_table import mount_at
+from tests.kernel.restoration.bench import make_image, mounted
+
+
+@pytest.fixture
+def adopted(settings: Settings, ram_directory: Path) -> Iterator[tuple[Holdfast, Path]]:
+    image = make_image(ram_directory / "plain.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        yield holdfast, path
+
+
+def refused(
+    holdfast: Holdfast, request: GateRequest | UngateRequest, error: type[HoldfastError]
+) -> str:
+    """Why it is refused; as the volume and its mount are, so they stay."""
+    before = holdfast.show_volume("data"), holdfast.catalog.volume("data")
+    with pytest.raises(error) as told:
+        holdfast.restorations.change_kind(request)
+    assert (holdfast.show_volume("data"), holdfast.catalog.volume("data")) == before
+    assert holdfast.restorations.in_progress("data") is None
+    assert holdfast.receipts("data") == []
+    assert told.value.mend
+    return str(told.value)
+
+
+def findings(holdfast: Holdfast, request: GateRequest | UngateRequest) -> dict[str, Finding]:
+    found = holdfast.restorations.assess(request)
+    return {finding.subject: finding for finding in found.plan.findings}
+
+
+def test_legs_that_will_not_do(adopted: tuple[Holdfast, Path], ram_directory: Path) -> None:
+    holdfast, path = adopted
+    good = f"file:{ram_directory}/good.img"
+    full = make_image(ram_directory / "full.img", size_bytes=64 << 20)
+    small = ram_directory / "small.img"
+    with small.open("wb") as file:
+        file.truncate(17 << 20)
+    (path / "big").write_bytes(b"x" * (30 << 20))
+    for second, error in (
+        (f"file:{path}/inside.img", OwnLeg),
+        (f"file:{full}", HoldsData),
+        (f"file:{ram_directory}/plain.img", InUse),
+        (f"file:{small}", TooSmall),
+        (good, InvalidOption),
+    ):
+        refused(holdfast, GateRequest("data", (good, second)), error)
+        assert not (ram_directory / "good.img").exists()
+
+
+def test_a_volume_that_is_of_that_kind_already(
+    adopted: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    holdfast, _ = adopted
+    assert "no gate" in refused(holdfast, UngateRequest("data"), HasNoGate)
+    request = GateRequest("data", (f"file:{ram_directory}/1.img",))
+    holdfast.restorations.change_kind(request)
+    try:
+        with pytest.raises(HasGate, match="already"):
+            holdfast.restorations.change_kind(request)
+    finally:
+        holdfast.delete_volume("data")
+
+
+def test_what_another_volume_of_that_name_has_left(
+    adopted: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    holdfast, _ = adopted
+    place = holdfast.settings.gate_state_directory("data")
+    place.mkdir(parents=True)
+    (place / "gate.json").write_text("of another one")
+    request = GateRequest("data", (f"file:{ram_directory}/1.img",))
+    assert str(place) in refused(holdfast, request, AlreadyExists)
+    assert (place / "gate.json").read_text() == "of another one"
+
+
+def test_a_mount_of_only_a_directory(settings: Settings, ram_directory: Path) -> None:
+    image = make_image(ram_directory / "plain.img", size_bytes=64 << 20)
+    inner = ram_directory / "inner"
+    inner.mkdir()
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        (path / "part").mkdir()
+        subprocess.run(["mount", "--bind", path / "part", inner], check=True)
+        try:
+            holdfast.adopt_volume("data", str(inner))
+            request = GateRequest("data", (f"file:{ram_directory}/1.img",))
+            assert "mounted in part" in refused(holdfast, request, Blocked)
+        finally:
+            subprocess.run(["umount", inner], check=True)
+
+
+def test_without_a_leg() -> None:
+    with pytest.raises(InvalidOption, match="no leg"):
+        GateRequest("data", ())
+
+
+def test_further_mounts_go_along_and_fstab_is_told(
+    adopted: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    holdfast, path = adopted
+    volume = holdfast.catalog.volume("data")
+    line = f"/dev/sdz {path} ext4 defaults 0 2"
+    holdfast.catalog.update(replace(volume, mount=replace(volume.mount, fstab=line)))
+    (path / "part").mkdir()
+    bound = ram_directory / "bound"
+    bound.mkdir()
+    subprocess.run(["mount", "--bind", path / "part", bound], check=True)
+    try:
+        request = GateRequest("data", (f"file:{ram_directory}/1.img",))
+        told = findings(holdfast, request)
+        for subject, part in (("further mounts", str(bound)), ("fstab", line)):
+            assert told[subject].verdict is Verdict.LIMITED
+            assert part in told[subject].found
+        holdfast.restorations.change_kind(request)
+        (path / "part" / "new").touch()
+        assert (bound / "new").exists()
+    finally:
+        subprocess.run(["umount", bound], check=True)
+        holdfast.delete_volume("data")
+
+
+def test_the_plan_says_what_is_safe_before_and_after(
+    adopted: tuple[Holdfast, Path], ram_directory: Path, run_holdfast: Callable[..., Any]
+) -> None:
+    holdfast, path = adopted
+    urls = tuple(f"file:{ram_directory}/{number}.img" for number in (1, 2))
+    told = findings(holdfast, GateRequest("data", urls))
+    assert told["redundancy"].verdict is Verdict.OK
+    assert told["redundancy"].found == "1 plain container without a gate now, 2 legs afterwards"
+    assert "plain.img stays" in told["old storage"].found
+    assert "pause" in told
+    alone = findings(holdfast, GateRequest("data", urls[:1]))["redundancy"]
+    assert (alone.verdict, bool(alone.mend)) == (Verdict.LIMITED, True)
+    words = ("volume", "gate", "data", "--leg", urls[0], "--leg", urls[1])
+    home = {"HOLDFAST_HOME": str(holdfast.settings.home)}
+    plan = run_holdfast(*words, "--dry-run", json=True, **home)
+    assert plan["possible"] is True
+    assert "above a gate" in plan["plan"]["reason"]
+    assert not (ram_directory / "1.img").exists()
+    assert run_holdfast(*words, "--yes", json=True, **home)["details"]["kind"] == "adopted to gated"
+    assert holdfast.show_volume("data").state is VolumeState.HEALTHY
+    told = findings(holdfast, UngateRequest("data"))
+    assert told["redundancy"].verdict is Verdict.LIMITED
+    assert told["redundancy"].found == "2 legs now, 1 plain container without a gate afterwards"
+    receipt = run_holdfast("volume", "ungate", "data", "--yes", json=True, **home)
+    assert receipt["details"]["kind"] == "gated to adopted"
+    assert mount_at(path) is not None
+    assert holdfast.show_volume("data").kind == "adopted"
