@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from holdfast.errors import Blocked, InvalidOption, NothingStuck, VolumeHeld
+from holdfast.errors import Blocked, HoldfastError, InvalidOption, NothingStuck, VolumeHeld
 from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
@@ -224,11 +224,16 @@ class Restorations:
     # How it is done
 
     def _wait_for_legs(self, request: CheckedRequest, reporter: Reporter) -> None:
-        """Until the gate has filled the further legs."""
+        """Until the gate has filled the further legs. Raises what keeps it from that."""
         name = request.volume.name
         for url in request.more_urls:
             reporter.say(f"bring {url} up to date")
-            wait_until_in_sync(lambda: self._host.show(name), url, reporter.percent)
+            try:
+                wait_until_in_sync(lambda: self._host.show(name), url, reporter.percent)
+            except HoldfastError as error:
+                error.message += f"; {name} itself is on {request.url} already, and in use"
+                error.args = (error.message,)
+                raise
 
     def _assess(self, request: AssessRequest | ChangeOfKind) -> Assessment:
         need_root()

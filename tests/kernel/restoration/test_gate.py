@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from holdfast.config import Settings
+from holdfast.errors import NoSuchLeg
+from holdfast.model.reporter import Reporter
 from holdfast.model.volume import JournalMode, LegState, VolumeState
 from holdfast.service import GateRequest, Holdfast
 from holdfast.system.mounts.mount_table import mount_at
@@ -103,3 +108,73 @@ def test_programs_may_write_as_little_directly_as_before(
     holdfast.restorations.change_kind(GateRequest("data", legs(ram_directory, 1)))
     device = Path(holdfast.show_volume("data").device).name
     assert Path(f"/sys/block/{device}/queue/logical_block_size").read_text() == "512\n"
+
+
+def test_a_leg_that_cannot_be_filled_is_told_with_what_was_done(
+    adopted: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    """Somebody takes it away while it is filled."""
+    holdfast, _ = adopted
+    first, second = legs(ram_directory)
+
+    def say(words: str) -> None:
+        if words.startswith("bring"):
+            holdfast.legs.remove("data", second)
+
+    with pytest.raises(NoSuchLeg, match=f"data itself is on {first} already"):
+        holdfast.restorations.change_kind(GateRequest("data", (first, second)), Reporter(say=say))
+    assert holdfast.show_volume("data").state is VolumeState.HEALTHY
+    assert "done" in [receipt.outcome for receipt in holdfast.receipts("data")]
+
+
+STRANGER = """
+import os, sys
+f = open("file", "w")
+for line in sys.stdin:
+    f.write(line)
+    f.flush()
+    os.fsync(f.fileno())
+    is_same = os.stat("file").st_dev == os.fstat(f.fileno()).st_dev
+    print(os.path.exists(sys.argv[1] + "/file"), is_same)
+    sys.stdout.flush()
+"""
+
+
+def test_who_has_a_copy_of_the_mount_and_no_rights_goes_along(
+    adopted: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    """In a mount namespace of his own, which root in ours does not see."""
+    holdfast, path = adopted
+    own = path / "own"
+    own.mkdir()
+    os.chown(own, 65534, 65534)
+    ram_directory.chmod(0o711)
+    ram_directory.parent.chmod(0o711)
+    words = ["unshare", "--mount", "--propagation=private", "setpriv", "--reuid=65534"]
+    words += ["--regid=65534", "--clear-groups", "--bounding-set=-all", "--no-new-privs"]
+    with subprocess.Popen(
+        [*words, sys.executable, "-c", STRANGER, own],
+        cwd=own,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as stranger:
+        assert stranger.stdin is not None
+        assert stranger.stdout is not None
+
+        def answer() -> str:
+            assert stranger.stdin is not None
+            assert stranger.stdout is not None
+            stranger.stdin.write("line\n")
+            stranger.stdin.flush()
+            return stranger.stdout.readline()
+
+        assert answer() == "True True\n"
+        receipt = holdfast.restorations.change_kind(GateRequest("data", legs(ram_directory)))
+        assert stranger.pid in [process["pid"] for process in receipt.processes]
+        assert answer() == "True True\n"
+        told = [finding["subject"] for finding in receipt.details["findings"]]
+        assert "further mounts" in told
+        stranger.stdin.close()
+        assert stranger.wait(10) == 0
+    assert (own / "file").read_text() == "line\nline\n"
