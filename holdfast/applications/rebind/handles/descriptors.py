@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from holdfast.applications.rebind.agent.batch import Call, closing
 from holdfast.applications.rebind.agent.steps import Steps
@@ -33,26 +33,32 @@ def rebind_descriptors(
     process: StoppedProcess, notes: Sequence[HandleNote], openings: OpenedFiles
 ) -> Steps[list[ReboundHandle]]:
     """Let these numbers be duplicates of what was opened for them."""
+    opened: dict[str, int] = {}
+    for note in notes:
+        descriptor = openings[note.details.key].descriptor
+        if descriptor is not None:
+            opened[note.details.key] = descriptor
+    yield from replace_descriptors(process, notes, opened)
+    return [_outcome(note, openings) for note in notes]
+
+
+def replace_descriptors(
+    process: StoppedProcess, notes: Sequence[HandleNote], descriptors: Mapping[str, int]
+) -> Steps[None]:
+    """Let these numbers be duplicates of descriptors of ours, by key; those without one stay."""
     for thread_id, mine in by_thread(notes).items():
         by_key: dict[str, list[HandleNote]] = {}
         for note in mine:
-            if openings[note.details.key].descriptor is not None:
+            if note.details.key in descriptors:
                 by_key.setdefault(note.details.key, []).append(note)
         for keys in _portions(list(by_key)):
-            pairs = [(_number(openings, key), by_key[key]) for key in keys]
+            pairs = [(descriptors[key], by_key[key]) for key in keys]
             yield from _put_each(process, thread_id, pairs)
-    return [_outcome(note, openings) for note in notes]
 
 
 def _outcome(note: HandleNote, openings: OpenedFiles) -> ReboundHandle:
     opened = openings[note.details.key]
     return ReboundHandle(note.handle, opened.outcome, opened.note)
-
-
-def _number(openings: OpenedFiles, key: str) -> int:
-    descriptor = openings[key].descriptor
-    assert descriptor is not None
-    return descriptor
 
 
 def _put_each(

@@ -6,11 +6,17 @@ whose number leads to another description by now (closed, while a duplicate live
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cmp_to_key, partial
+from itertools import count
 
+from holdfast.applications.rebind.agent.batch import MOST_CALLS
 from holdfast.applications.rebind.parking.notes import Registration
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle
@@ -25,41 +31,74 @@ _EPOLL_CTL_ADD = 1
 _EVENT = struct.Struct("=IQ")
 """struct epoll_event is packed on x86-64 (include/uapi/linux/eventpoll.h)."""
 
+_Candidate = tuple[int, Registration]
+"""Which of those of this number, in this instance, and what it would be."""
 
-def interests(process: StoppedProcess, handle: Handle) -> list[Registration]:
-    """Registrations of this descriptor with epoll instances of the same process, each once."""
-    folder = process.folder(handle.thread_id)
-    task = handle.thread_id or process.pid
-    found: list[Registration] = []
-    for name in names(f"{folder}/fd"):
-        with suppress(FileNotFoundError):
-            if link(f"{folder}/fd/{name}") != _INSTANCE:
-                continue
-            if any(order(Shared.FILE, task, task, int(name), each.instance) == 0 for each in found):
-                continue
-            lines = _INTEREST.findall(read(f"{folder}/fdinfo/{name}"))
-            mine = [line for line in lines if int(line[0]) == handle.number]
-            for place, (number, events, data) in enumerate(mine):
-                if waits_for(task, int(name), int(number), place):
-                    found.append(
-                        Registration(int(name), int(number), int(events, 16), int(data, 16))
-                    )
-    return found
+
+class Registrations:
+    """Those of all descriptors of a process. Each table is looked through once, when it is asked
+    for: there may be thousands of descriptors, and of registrations."""
+
+    def __init__(self, process: StoppedProcess) -> None:
+        self._process = process
+        self._tables: dict[int | None, dict[int, list[_Candidate]]] = {}
+
+    def of(self, handle: Handle) -> tuple[Registration, ...]:
+        """Those of this descriptor with epoll instances of the same process, each once."""
+        thread_id = handle.thread_id
+        if thread_id not in self._tables:
+            self._tables[thread_id] = self._look(thread_id)
+        task = thread_id or self._process.pid
+        found = []
+        for place, each in self._tables[thread_id].get(handle.number or 0, ()):
+            with suppress(FileNotFoundError):
+                if waits_for(task, each.instance, each.number, place):
+                    found.append(each)
+        return tuple(found)
+
+    def _look(self, thread_id: int | None) -> dict[int, list[_Candidate]]:
+        folder, task = self._process.folder(thread_id), thread_id or self._process.pid
+        found: dict[int, list[_Candidate]] = {}
+        for instance in _instances(folder, task):
+            places: Counter[int] = Counter()
+            for words in _INTEREST.findall(read(f"{folder}/fdinfo/{instance}")):
+                number, events, data = int(words[0]), int(words[1], 16), int(words[2], 16)
+                each = Registration(instance, number, events, data)
+                found.setdefault(number, []).append((places[number], each))
+                places[number] += 1
+        return found
+
+
+def _instances(folder: str, task: int) -> list[int]:
+    """Descriptors of epoll instances, one of each."""
+    numbers = [int(name) for name in names(f"{folder}/fd") if _is_instance(f"{folder}/fd/{name}")]
+    compare = partial(order, Shared.FILE, task, task)
+    ordered = sorted(numbers, key=cmp_to_key(compare))
+    return [
+        number
+        for place, number in enumerate(ordered)
+        if place == 0 or compare(ordered[place - 1], number) != 0
+    ]
+
+
+def _is_instance(path: str) -> bool:
+    with suppress(OSError):
+        return link(path) == _INSTANCE
+    return False
 
 
 def add_again(
     process: StoppedProcess, registrations: Sequence[Registration], thread_id: int | None
 ) -> None:
-    """Register the descriptor as it was. Raises OSError."""
+    """Register descriptors as they were, those that are not. Raises OSError."""
     tracee = process.tracee
-    for each in registrations:
-        tracee.write(tracee.scratch, _EVENT.pack(each.events, each.data))
-        with suppress(FileExistsError):
-            tracee.call(
-                "epoll_ctl",
-                each.instance,
-                _EPOLL_CTL_ADD,
-                each.number,
-                tracee.scratch,
-                thread_id=thread_id,
-            )
+    for begin in range(0, len(registrations), MOST_CALLS):
+        part = registrations[begin : begin + MOST_CALLS]
+        tracee.write(tracee.scratch, b"".join(_EVENT.pack(each.events, each.data) for each in part))
+        calls = [
+            ("epoll_ctl", (each.instance, _EPOLL_CTL_ADD, each.number, tracee.scratch + offset))
+            for each, offset in zip(part, count(0, _EVENT.size), strict=False)
+        ]
+        for result in tracee.call_many(calls, thread_id):
+            if result < 0 and result != -errno.EEXIST:
+                raise OSError(-result, os.strerror(-result), f"/proc/{process.pid}")

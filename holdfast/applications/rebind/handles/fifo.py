@@ -14,8 +14,8 @@ from typing import Any
 
 from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.base import DescriptorDriver
-from holdfast.applications.rebind.handles.descriptors import park_descriptors, rebind_descriptors
-from holdfast.applications.rebind.handles.epoll import add_again, interests
+from holdfast.applications.rebind.handles.descriptors import rebind_descriptors, replace_descriptors
+from holdfast.applications.rebind.handles.epoll import Registrations, add_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
@@ -33,7 +33,7 @@ from holdfast.applications.rebind.opening.requests import (
 from holdfast.applications.rebind.parking.notes import FifoDetails, HandleNote
 from holdfast.applications.rebind.parking.parked_pipes import is_parked, keep, pipe_of
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.files.fifo import (
@@ -61,9 +61,12 @@ class FifoDriver(DescriptorDriver):
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
         """Find out what the pipe is like, by calls that no storage is asked for."""
-        return [self._examine(process, handle) for handle in handles]
+        registrations = Registrations(process)
+        return [self._examine(process, handle, registrations) for handle in handles]
 
-    def _examine(self, process: StoppedProcess, handle: Handle) -> dict[str, Any]:
+    def _examine(
+        self, process: StoppedProcess, handle: Handle, registrations: Registrations
+    ) -> dict[str, Any]:
         assert handle.number is not None
         copy = process.tracee.channel(handle.thread_id).take(handle.number)
         try:
@@ -71,7 +74,7 @@ class FifoDriver(DescriptorDriver):
                 "capacity_bytes": capacity_bytes(copy),
                 "unread_bytes": unread_bytes(copy),
                 "hung_up": handle.mode == "r" and is_hung_up(copy),
-                "interests": tuple(interests(process, handle)),
+                "interests": registrations.of(handle),
                 **owner_and_signal(process, handle, copy),
             }
         finally:
@@ -81,10 +84,9 @@ class FifoDriver(DescriptorDriver):
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
     ) -> Steps[None]:
         """Each description becomes one of the FIFO in memory, with the same flags."""
-        for key, mine in _by_key(notes).items():
-            if key not in placeholders.ends:
-                raise gone(process.pid)
-            yield from park_descriptors(process, mine, placeholders.ends[key])
+        if any(note.details.key not in placeholders.ends for note in notes):
+            raise gone(process.pid)
+        yield from replace_descriptors(process, notes, placeholders.ends)
         _register(process, notes)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
@@ -123,17 +125,11 @@ class FifoDriver(DescriptorDriver):
         raise AssertionError("each description has its own")
 
 
-def _by_key(notes: Sequence[HandleNote]) -> dict[str, list[HandleNote]]:
-    found: dict[str, list[HandleNote]] = {}
-    for note in notes:
-        found.setdefault(note.details.key, []).append(note)
-    return found
-
-
 def _register(process: StoppedProcess, notes: Sequence[HandleNote]) -> None:
     """Its registrations with epoll instances went with the description before."""
-    for note in notes:
-        add_again(process, note.details_as(FifoDetails).interests, note.handle.thread_id)
+    for thread_id, mine in by_thread(notes).items():
+        interests = [each for note in mine for each in note.details_as(FifoDetails).interests]
+        add_again(process, interests, thread_id)
 
 
 def _is_opened(note: HandleNote, openings: OpenedFiles) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.fdinfo import InotifyWatch, parse_information, parse_watches
-from holdfast.applications.rebind.handles.epoll import add_again, interests
+from holdfast.applications.rebind.handles.epoll import Registrations, add_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import blocks, lost, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
@@ -68,6 +68,7 @@ class InotifyDriver:
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
         found = []
+        registrations = Registrations(process)
         for handle in handles:
             text = read(f"{process.folder(handle.thread_id)}/fdinfo/{handle.number}")
             assert handle.number is not None
@@ -82,7 +83,7 @@ class InotifyDriver:
                     "instance_flags": parse_information(text).flags,
                     "watches": tuple(_record_of(watch) for watch in parse_watches(text)),
                     "unread_bytes": unread,
-                    "interests": tuple(interests(process, handle)),
+                    "interests": registrations.of(handle),
                     # Without a path the empty `inside` would mean the root of the file system.
                     "known": bool(handle.path),
                 }

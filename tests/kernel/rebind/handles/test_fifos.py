@@ -231,6 +231,22 @@ def test_epoll_waits_again(bench: Bench, obedient: Callable[..., Program], share
         program.ask("os.kill(pid, 9)")
 
 
+def test_many_with_one_epoll_instance(bench: Bench, obedient: Callable[..., Program]) -> None:
+    """More than fit into one batch of calls."""
+    program = obedient()
+    program.ask("[os.mkfifo(f'{folder}/{n}') for n in range(600)]")
+    program.ask(
+        "ends = [os.open(f'{folder}/{n}', os.O_RDWR | os.O_NONBLOCK) for n in range(600)];"
+        "e = select.epoll(); [e.register(end, select.EPOLLIN) for end in ends]"
+    )
+    for filesystem in ("xfs", "ext4"):
+        assert outcomes(bench, filesystem) == {HandleOutcome.IDENTICAL}
+        assert program.ask("e.poll(0)") == "[]"
+        program.ask("[os.write(end, b'x') for end in ends]")
+        assert program.ask("sorted(n for n, _ in e.poll(0, 600)) == ends") == "True"
+        assert program.ask("sum(os.read(end, 9) == b'x' for end in ends)") == "600"
+
+
 # --- what is in it ------------------------------------------------------------------------------
 
 
