@@ -1,29 +1,36 @@
 """Handles by Unix socket: sockets bound to a file on a volume, in all network namespaces.
 
 A bound socket, and every connection accepted from it, keeps the mount busy without a descriptor
-on it. The kernel's socket monitor tells device and inode; the path is what was given to bind(2),
-so it is looked up, by an expendable child, where the owner may have meant it.
+on it. The kernel's socket monitor tells device and inode; a copy of the socket leads to the file,
+in an expendable child. Where the kernel allows no copy, the name that was given to bind(2) is
+looked up where the owner may have meant it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from holdfast.applications.places import Places, inside_of
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.children.expendable_batch import ask_each
+from holdfast.system.files.bound_socket import file_of
 from holdfast.system.files.statx import remembered
 from holdfast.system.files.unix_sockets import BoundSocket, bound_sockets
 from holdfast.system.mounts.namespace import enter_network_namespace, namespace_of, open_namespace
 from holdfast.system.proc import link
+from holdfast.system.processes.process import open_thread, take_descriptor
 
 
 @dataclass(frozen=True)
 class _SocketQuestion:
-    owner: int
+    task: int
+    number: int
+    inode: int
     name: str
     file_inode: int
 
@@ -32,9 +39,11 @@ class _SocketQuestion:
 class _Place:
     path: str
     mount_id: int
+    is_gone: bool = False
+    """Whether it has no name any more."""
 
 
-_NOWHERE = _Place("", 0)
+_NOWHERE, _GONE = _Place("", 0), _Place("", 0, is_gone=True)
 
 
 def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
@@ -72,11 +81,18 @@ def settle_sockets(
 ) -> list[Handle]:
     """These socket handles, whose `inode` is the socket's own, with path and inode of the file.
 
-    `inside` stays empty where the file is not found: its name is gone, or was relative to a
-    directory that the process has left. Blocks for a few seconds at most.
+    `inside` stays empty where the file is not found: its name is gone, or the kernel does not lead
+    to it and it was relative to a directory that the process has left. Blocks for a few seconds at
+    most.
     """
     questions = [
-        _SocketQuestion(handle.pid, bound[handle.inode].name, bound[handle.inode].file_inode)
+        _SocketQuestion(
+            handle.thread_id or handle.pid,
+            handle.number or 0,
+            handle.inode,
+            bound[handle.inode].name,
+            bound[handle.inode].file_inode,
+        )
         for handle in handles
     ]
     return [
@@ -86,9 +102,11 @@ def settle_sockets(
 
 
 def _place_of(question: _SocketQuestion) -> _Place:
-    """Where the owner sees the file, if it is there; runs in an expendable child."""
+    """Where the file is; runs in an expendable child."""
+    with suppress(OSError):
+        return _told_by_socket(question)
     start = "root" if question.name.startswith("/") else "cwd"
-    path = f"/proc/{question.owner}/{start}/{question.name.lstrip('/')}"
+    path = f"/proc/{question.task}/{start}/{question.name.lstrip('/')}"
     try:
         descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         here = f"/proc/self/fd/{descriptor}"
@@ -98,6 +116,22 @@ def _place_of(question: _SocketQuestion) -> _Place:
     except OSError:
         return _NOWHERE
     return place if found.inode & 0xFFFFFFFF == question.file_inode else _NOWHERE
+
+
+def _told_by_socket(question: _SocketQuestion) -> _Place:
+    """Where the file is by now, whatever bind(2) was given. Raises OSError."""
+    with ExitStack() as stack:
+
+        def kept(descriptor: int) -> int:
+            stack.callback(os.close, descriptor)
+            return descriptor
+
+        copy = kept(take_descriptor(kept(open_thread(question.task)), question.number))
+        if os.fstat(copy).st_ino != question.inode:
+            raise OSError(errno.EBADF, "closed since")
+        here = f"/proc/self/fd/{kept(file_of(copy))}"
+        found = remembered(here)
+        return _Place(link(here), found.mount_id) if found.links else _GONE
 
 
 def _settled(handle: Handle, bound: BoundSocket, place: _Place | None, places: Places) -> Handle:
@@ -112,10 +146,18 @@ def _settled(handle: Handle, bound: BoundSocket, place: _Place | None, places: P
         path=path,
         mount_id=mount_id,
         inside=inside,
-        mode="listening" if bound.listening else "",
+        mode=_mode(bound),
         number=handle.number,
         thread_id=handle.thread_id,
         flags=handle.flags,
         inode=bound.file_inode,
-        deleted=place == _NOWHERE and bound.name.startswith("/"),
+        deleted=place == _GONE or (place == _NOWHERE and bound.name.startswith("/")),
     )
+
+
+def _mode(bound: BoundSocket) -> str:
+    if bound.listening:
+        return "listening"
+    if bound.type == socket.SOCK_DGRAM:
+        return "datagram"
+    return "connected" if bound.connected else ""

@@ -50,6 +50,7 @@ DESCRIPTORS = frozenset(
         HandleKind.PATH,
         HandleKind.FIFO,
         HandleKind.DEVICE,
+        HandleKind.SOCKET,
     }
 )
 """Kinds each of which is one number in a table of descriptors."""
@@ -91,8 +92,8 @@ class Handle:
     inside: str = ""
     """Path below the root of the file system, no leading slash; empty: that root itself."""
     mode: str = ""
-    """r | w | rw for descriptors; rwx and s or p for maps, as in /proc/PID/maps; `listening` for a
-    socket that accepts connections."""
+    """r | w | rw for descriptors; rwx and s or p for maps, as in /proc/PID/maps; of a socket
+    `listening` (it accepts connections), `connected`, `datagram`, or nothing of these."""
     number: Number | None = None
     """The descriptor's number."""
     thread_id: Number | None = None

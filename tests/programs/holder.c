@@ -25,8 +25,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -766,6 +768,120 @@ static int deleted_fifo_verify(void) {
     return 0;
 }
 
+/* --- listening, seqpacket: sockets that accept connections at a name ----------------------------- */
+
+struct listener {
+    int type, fd, second, epoll;
+    struct sockaddr_un address;
+    socklen_t length;
+    struct ucred seen;
+    char file[32];
+};
+
+static struct listener stream_one = {.type = SOCK_STREAM, .file = "listening"};
+static struct listener packet_one = {.type = SOCK_SEQPACKET, .file = "seqpacket"};
+static const int five = 5, yes = 1, half = 300000;
+static const struct timeval soon = {7, 500000};
+
+static int listener_connect(struct listener *me) {
+    struct sockaddr_un there = {.sun_family = AF_UNIX};
+    snprintf(there.sun_path, sizeof there.sun_path, "%s", at(me->file));
+    int client = socket(AF_UNIX, me->type, 0);
+    EXPECT(client >= 0 && connect(client, (struct sockaddr *)&there, sizeof there) == 0);
+    return client;
+}
+
+static int listener_look(struct listener *me, struct sockaddr_un *address, socklen_t *length) {
+    *length = sizeof *address;
+    memset(address, 0, sizeof *address);
+    return getsockname(me->fd, (struct sockaddr *)address, length);
+}
+
+static int listener_begin(struct listener *me, const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
+    me->fd = socket(AF_UNIX, me->type | SOCK_CLOEXEC, 0);
+    EXPECT(setsockopt(me->fd, SOL_SOCKET, SO_PRIORITY, &five, sizeof five) == 0);
+    EXPECT(setsockopt(me->fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) == 0);
+    EXPECT(setsockopt(me->fd, SOL_SOCKET, SO_RCVBUF, &half, sizeof half) == 0);
+    EXPECT(setsockopt(me->fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon) == 0);
+    EXPECT(bind(me->fd, (struct sockaddr *)&address, sizeof address) == 0);
+    EXPECT(chmod(at(me->file), 0620) == 0 && listen(me->fd, 3) == 0);
+    EXPECT(fcntl(me->fd, F_SETOWN, getpid()) == 0 && fcntl(me->fd, F_SETSIG, SIGURG) == 0);
+    EXPECT(fcntl(me->fd, F_SETFL, O_NONBLOCK | O_ASYNC) == 0);
+    me->second = dup(me->fd);
+    me->epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = 0xabcdef0123456789ULL};
+    EXPECT(epoll_ctl(me->epoll, EPOLL_CTL_ADD, me->fd, &event) == 0);
+    EXPECT(listener_look(me, &me->address, &me->length) == 0);
+    return 0;
+}
+
+static int listener_verify(struct listener *me) {
+    struct sockaddr_un address;
+    socklen_t length = sizeof address, size = sizeof me->seen;
+    struct epoll_event event = {0};
+    struct stat status;
+    struct timeval wait = {0};
+    int value = 0, clients[5];
+    EXPECT(listener_look(me, &address, &length) == 0 && length == me->length);
+    EXPECT(memcmp(&address, &me->address, sizeof address) == 0);
+    EXPECT(fcntl(me->fd, F_GETFD) == FD_CLOEXEC && fcntl(me->second, F_GETFD) == 0);
+    EXPECT((fcntl(me->second, F_GETFL) & (O_NONBLOCK | O_ASYNC)) == (O_NONBLOCK | O_ASYNC));
+    EXPECT(fcntl(me->fd, F_GETOWN) == getpid() && fcntl(me->fd, F_GETSIG) == SIGURG);
+    size = sizeof value;
+    EXPECT(getsockopt(me->fd, SOL_SOCKET, SO_PRIORITY, &value, &size) == 0 && value == five);
+    EXPECT(getsockopt(me->fd, SOL_SOCKET, SO_PASSCRED, &value, &size) == 0 && value == yes);
+    EXPECT(getsockopt(me->fd, SOL_SOCKET, SO_RCVBUF, &value, &size) == 0 && value >= half);
+    size = sizeof wait;
+    EXPECT(getsockopt(me->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, &size) == 0 && wait.tv_sec == soon.tv_sec);
+    EXPECT(stat(at(me->file), &status) == 0 && S_ISSOCK(status.st_mode));
+    EXPECT((status.st_mode & 07777) == 0620 && status.st_uid == geteuid());
+    /* A dead agent may leave connections that have ended; nobody else leaves any. */
+    for (int ended; getenv("AGENTS_DIE") && (ended = accept(me->second, NULL, NULL)) >= 0; close(ended))
+        EXPECT(read(ended, &event, 1) == 0);
+    EXPECT(accept(me->second, NULL, NULL) == -1 && errno == EAGAIN);
+    epoll_wait(me->epoll, &event, 1, 0); /* it may say once that nothing is there */
+    for (int i = 0; i < 4; i++) { /* a backlog of 3 leaves room for four */
+        clients[i] = listener_connect(me);
+        if (clients[i] < 0)
+            return -1;
+    }
+    size = sizeof me->seen;
+    EXPECT(getsockopt(clients[0], SOL_SOCKET, SO_PEERCRED, &me->seen, &size) == 0);
+    EXPECT(me->seen.pid == getpid() && me->seen.uid == geteuid() && me->seen.gid == getegid());
+    clients[4] = socket(AF_UNIX, me->type | SOCK_NONBLOCK, 0);
+    struct sockaddr_un there = {.sun_family = AF_UNIX};
+    snprintf(there.sun_path, sizeof there.sun_path, "%s", at(me->file));
+    EXPECT(connect(clients[4], (struct sockaddr *)&there, sizeof there) == -1 && errno == EAGAIN);
+    EXPECT(epoll_wait(me->epoll, &event, 1, 1000) == 1 && event.data.u64 == 0xabcdef0123456789ULL);
+    for (int i = 0; i < 4; i++) {
+        char text[8];
+        int taken = accept(i % 2 ? me->fd : me->second, NULL, NULL);
+        EXPECT(taken >= 0 && write(clients[i], "ping", 4) == 4 && read(taken, text, 8) == 4);
+        length = sizeof address;
+        EXPECT(getpeername(clients[i], (struct sockaddr *)&address, &length) == 0);
+        EXPECT(length == me->length && memcmp(&address, &me->address, length) == 0);
+        close(taken);
+        close(clients[i]);
+    }
+    close(clients[4]);
+    return 0;
+}
+
+static int listening_begin(void) { return listener_begin(&stream_one, at("listening")); }
+static int listening_verify(void) { return listener_verify(&stream_one); }
+
+static int seqpacket_begin(void) { /* bound to a name that means nothing where it stands afterwards */
+    char here[PATH_MAX];
+    EXPECT(getcwd(here, sizeof here) != NULL);
+    EXPECT(mkdir(at("sub"), 0755) == 0 && chdir(at("sub")) == 0);
+    if (listener_begin(&packet_one, "./.././sub/../seqpacket") != 0)
+        return -1;
+    return chdir(here);
+}
+static int seqpacket_verify(void) { return listener_verify(&packet_one); }
+
 /* ----------------------------------------------------------------------------------------------------- */
 
 struct kind {
@@ -779,7 +895,7 @@ static const struct kind kinds[] = {
     KIND(cwd), KIND(root), KIND(shared_map), KIND(private_map), KIND(program), KIND(flock),
     KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(fifo),
     KIND(deleted_fifo), KIND(removed),
-    KIND(removed_cwd), KIND(removed_root),
+    KIND(removed_cwd), KIND(removed_root), KIND(listening), KIND(seqpacket),
 };
 
 static volatile unsigned long counter;

@@ -21,7 +21,8 @@ from holdfast.model.handle import DESCRIPTORS, Handle, HandleKind
 from holdfast.system.processes.kcmp import Shared, order
 
 _MEMORY = frozenset({HandleKind.MAP, HandleKind.EXECUTABLE})
-_WATCH = HandleKind.INOTIFY
+_LASTING = frozenset({HandleKind.INOTIFY, HandleKind.SOCKET})
+"""Kinds whose notes say what the file system calls the inode, found by the driver."""
 _PLACES = frozenset({HandleKind.WORKING_DIRECTORY, HandleKind.ROOT})
 
 
@@ -52,7 +53,7 @@ def note_handles(
             for handle, each in zip(alike, details, strict=True):
                 inside = _relative(handle.inside, roots.get(handle.mount_id, ""))
                 values = {"key": keys[id(handle)], "inside": inside, **each}
-                if kind is _WATCH:
+                if kind in _LASTING:
                     values["lasting"] = handle.mount_id in lasting
                 process.notes.append(HandleNote(handle, DETAILS[kind](**values)))
 

@@ -226,12 +226,12 @@ def _is_leased(handle: Handle) -> bool:
 
 
 def _link(process: StoppedProcess, handle: Handle) -> str:
-    """What leads to its inode; empty for a watch, and for what is not open yet."""
+    """What leads to its inode; empty for a watch, a socket, and what is not open yet."""
     if handle.kind is HandleKind.MAP:
         return f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}"
     if handle.kind is HandleKind.EXECUTABLE:
         return f"/proc/{process.pid}/exe"
-    if handle.kind in (HandleKind.INOTIFY, HandleKind.OPENING):
+    if handle.kind in (HandleKind.INOTIFY, HandleKind.OPENING, HandleKind.SOCKET):
         return ""
     place = _PLACES.get(handle.kind, f"fd/{handle.number}")
     return f"{process.folder(handle.thread_id)}/{place}"

@@ -21,6 +21,7 @@ from holdfast.applications.rebind.agent_process import (
     without_collection,
 )
 from holdfast.applications.rebind.confinement import refuse_confined
+from holdfast.applications.rebind.doors import Doors, refusal
 from holdfast.applications.rebind.noexec_mounts import execution_permitted
 from holdfast.applications.rebind.old_files import inodes_of
 from holdfast.applications.rebind.opening.opener import Opener, leaves_traces
@@ -45,11 +46,13 @@ from holdfast.applications.rebind.stopping.order import by_memory
 from holdfast.applications.rebind.stopping.regaining import LATE_SECONDS, Regaining
 from holdfast.applications.rebind.stopping.second_look import Find
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
-from holdfast.model.handle import HandleOutcome, User
+from holdfast.model.handle import Handle, HandleOutcome, User
 from holdfast.model.mountpoint import MountPoint
 
 _SHARE_OF_BIRTHS = 0.1
 """Of the time to the deadline: what may pass before anybody is stopped."""
+_TURNS, _ACCEPT_SECONDS = 10, 0.1
+"""How often all are let go on to accept connections that wait, and how long each time."""
 
 
 class Rebind:
@@ -89,6 +92,7 @@ class Rebind:
             mounts, answers=storage_answers, digest_limit_bytes=digest_limit_bytes
         )
         self._processes = Processes()
+        self._doors = Doors()
         self._stopping = Stopping(
             users,
             find,
@@ -96,6 +100,7 @@ class Rebind:
             storage_answers=storage_answers,
             seized=seized,
             written_through=written_through,
+            doors=self._doors,
         )
         self._copied: CopiedFiles | None = None
         self._is_whole = seized is None  # else what children wait for may be what is aborted then
@@ -154,20 +159,35 @@ class Rebind:
         """
         if not self._is_prepared:
             self.prepare()
-        stopped_ns = time.monotonic_ns() + int(STOPPING_SECONDS * 1e9)
-        self._set_alarm(min(self._deadline_ns, stopped_ns))
         try:
-            self._stopping.stop(self._deadline_ns, self._time_budgets)
-            refuse_blockers(judge(self._stopping.living(), self._stopping.traits))
-            if self._refuses_confined:
-                refuse_confined(self._processes)
+            for turn in range(_TURNS):
+                waiting = self._stop_once()
+                if not waiting:
+                    break
+                if turn == _TURNS - 1:
+                    raise refusal(waiting)
+                self._let_all_go()
+                time.sleep(_ACCEPT_SECONDS)
         except BaseException as error:
             self._let_all_go()
             raise explained(error, self._stopping.users) from error
         self._set_alarm(self._deadline_ns)
 
+    def _stop_once(self) -> Sequence[Handle]:
+        """Stop all of them; the sockets in which connections wait, for which all must go on."""
+        stopped_ns = time.monotonic_ns() + int(STOPPING_SECONDS * 1e9)
+        self._set_alarm(min(self._deadline_ns, stopped_ns))
+        self._stopping.stop(self._deadline_ns, self._time_budgets)
+        living = self._stopping.living()
+        refuse_blockers(judge(living, self._stopping.traits))
+        if self._refuses_confined:
+            refuse_confined(self._processes)
+        self._doors.close(living)
+        return self._doors.waiting
+
     def _let_all_go(self) -> None:
         """Let each go, whatever becomes of the others. Raises OSError afterwards."""
+        self._doors.open()
         failed: list[OSError] = []
 
         def letting_go(group: Sequence[int]) -> Steps[None]:
@@ -230,6 +250,7 @@ class Rebind:
         write_down(processes, handles, self._storage, self._record, self._deadline_ns)
 
     def _park(self) -> None:
+        self._doors.forget()  # what is left of the sockets may only be theirs
         park_handles(self._processes)
         self._tell(EntryKind.PARKED)
 

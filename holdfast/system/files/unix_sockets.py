@@ -17,9 +17,11 @@ _SOCK_DIAG_BY_FAMILY = 20
 _DUMP = 0x301
 """NLM_F_REQUEST | NLM_F_DUMP, linux/netlink.h."""
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_SHOW_NAME_AND_FILE = 0x3
-"""UDIAG_SHOW_NAME | UDIAG_SHOW_VFS, linux/unix_diag.h."""
-_NAME, _FILE = 0, 1
+_SHOW = 0x13
+"""UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN, linux/unix_diag.h."""
+_NAME, _FILE, _QUEUE = 0, 1, 4
+_ESTABLISHED, _LISTEN = 1, 10
+"""TCP_ESTABLISHED, TCP_LISTEN of net/tcp_states.h."""
 _HEADER_BYTES = 16
 _RECEIVE_BYTES = 1 << 16
 _MINOR_BITS = 20
@@ -38,15 +40,17 @@ class BoundSocket:
     name: str
     """As it was given to bind(2): possibly relative, possibly in another root."""
     listening: bool
+    connected: bool = False
+    type: int = socket.SOCK_STREAM
+    backlog: int = 0
+    """Of one that listens: how many connections may wait, but one (listen(2))."""
 
 
 def bound_sockets() -> list[BoundSocket]:
     """Every bound Unix socket of this network namespace. Raises OSError where it is not offered."""
     found: list[BoundSocket] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as channel:
-        request = struct.pack(
-            "=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _SHOW_NAME_AND_FILE, 0, 0
-        )
+        request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _SHOW, 0, 0)
         header = struct.pack(
             "=IHHII", _HEADER_BYTES + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0
         )
@@ -71,8 +75,8 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _parse(body: bytes) -> BoundSocket | None:
-    state, inode = struct.unpack_from("=xxBxI", body)
-    name, file = b"", b""
+    kind_of_socket, state, inode = struct.unpack_from("=xBBxI", body)
+    name, file, queue = b"", b"", bytes(8)
     attributes = body[16:]
     while len(attributes) >= 4:
         length, kind = struct.unpack_from("=HH", attributes)
@@ -80,6 +84,8 @@ def _parse(body: bytes) -> BoundSocket | None:
             name = attributes[4:length]
         elif kind == _FILE:
             file = attributes[4:length]
+        elif kind == _QUEUE:
+            queue = attributes[4:length]
         attributes = attributes[(length + 3) & ~3 :]
     if len(file) < 8:
         return None
@@ -89,5 +95,8 @@ def _parse(body: bytes) -> BoundSocket | None:
         file_inode=file_inode,
         device=(device >> _MINOR_BITS, device & ((1 << _MINOR_BITS) - 1)),
         name=os.fsdecode(name.rstrip(b"\0")),
-        listening=state == 10,  # TCP_LISTEN, net/tcp_states.h
+        listening=state == _LISTEN,
+        connected=state == _ESTABLISHED,
+        type=kind_of_socket,
+        backlog=struct.unpack_from("=II", queue)[1] if state == _LISTEN else 0,
     )

@@ -33,7 +33,7 @@ def test_an_accepted_connection(point: Path) -> None:
         "c = socket.socket(socket.AF_UNIX); c.connect(point + '/s'); a, _ = s.accept(); s.close()"
     )
     handle = only(handles_of(source, point))
-    assert (handle.kind, handle.inside, handle.mode) == (HandleKind.SOCKET, "s", "")
+    assert (handle.kind, handle.inside, handle.mode) == (HandleKind.SOCKET, "s", "connected")
 
 
 def test_a_socket_whose_name_is_gone(point: Path) -> None:

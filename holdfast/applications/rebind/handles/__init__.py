@@ -15,6 +15,7 @@ from holdfast.applications.rebind.handles.opening import OpeningDriver
 from holdfast.applications.rebind.handles.path import PathDriver
 from holdfast.applications.rebind.handles.protocol import HandleDriver
 from holdfast.applications.rebind.handles.root import RootDriver
+from holdfast.applications.rebind.handles.socket import SocketDriver
 from holdfast.applications.rebind.handles.working_directory import WorkingDirectoryDriver
 from holdfast.model.handle import HandleKind
 
@@ -28,10 +29,11 @@ DRIVERS: dict[HandleKind, HandleDriver] = {
     HandleKind.EXECUTABLE: ExecutableDriver(),
     HandleKind.ROOT: RootDriver(),
     HandleKind.WORKING_DIRECTORY: WorkingDirectoryDriver(),
+    HandleKind.SOCKET: SocketDriver(),
     HandleKind.INOTIFY: InotifyDriver(),
 }
 """In the order in which handles are parked and rebound: the program after its maps (the kernel
-wants that), the working directory after the root; watches last, in a pass of their own, so that
-they do not see what we open."""
+wants that), the working directory after the root; sockets in a pass of their own, because each is
+made in one process for all; watches last, in another, so that they do not see what we open."""
 
 __all__ = ["DRIVERS", "HandleDriver"]

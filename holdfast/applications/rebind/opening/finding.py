@@ -34,6 +34,7 @@ _KINDS = {
     Expected.FILE: stat.S_ISREG,
     Expected.DIRECTORY: stat.S_ISDIR,
     Expected.FIFO: stat.S_ISFIFO,
+    Expected.SOCKET: stat.S_ISSOCK,
 }
 _LOOK = os.O_PATH | os.O_NOFOLLOW
 _ACCESS = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK, os.O_RDWR: os.R_OK | os.W_OK}
@@ -184,7 +185,7 @@ def _granted(base: int, descriptor: int, request: OpenRequest) -> FoundFile:
             if rights.user_id == status.st_uid or rights.overrides(status):
                 continue  # it could give itself the right
             if is_left_alone is None:
-                is_left_alone = _is_left_alone(base, request, status)
+                is_left_alone = was_left_alone(base, request, status)
             if not is_left_alone:
                 raise Missing("the process may not open what is at its path now")
     except BaseException:
@@ -218,10 +219,15 @@ def _opened_as(
     return None
 
 
-def _is_left_alone(base: int, request: OpenRequest, status: os.stat_result) -> bool:
-    """Whether it is as the file was, and only root or its owner can have named it."""
+def was_left_alone(base: int, request: OpenRequest, status: os.stat_result | None) -> bool:
+    """Whether it is as the file was, and only root or its owner can have named it.
+
+    Without a status: whether only these can give anything that name.
+    """
     was = request.was
-    if was is None or _looks_of(was) != (status.st_mode, status.st_uid, status.st_gid):
+    if was is None:
+        return False
+    if status is not None and _looks_of(was) != (status.st_mode, status.st_uid, status.st_gid):
         return False
     names = request.path.split("/") if request.path else []
     for depth in range(len(names)):
@@ -230,7 +236,7 @@ def _is_left_alone(base: int, request: OpenRequest, status: os.stat_result) -> b
             above = os.fstat(folder)
         finally:
             os.close(folder)
-        if above.st_uid not in (0, status.st_uid) or above.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if above.st_uid not in (0, was.user_id) or above.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return False
     return True
 

@@ -19,6 +19,7 @@ from holdfast.applications.rebind.opening.opening_child import OpeningChild, Par
 from holdfast.applications.rebind.opening.removed import is_being_made
 from holdfast.applications.rebind.opening.reopening import Reopening
 from holdfast.applications.rebind.opening.requests import OpenRequest, OpenResult
+from holdfast.applications.rebind.parking.hidden_names import is_hidden
 from holdfast.applications.rebind.parking.relocation import Relocation
 
 _MANY = 100
@@ -131,7 +132,7 @@ class Opener:
 def leaves_traces(directory: Path) -> bool:
     """Whether anything of ours may be on the new storage: what somebody who died left. Reads the
     record directory only."""
-    return is_set_aside(directory) or is_being_made(directory)
+    return is_set_aside(directory) or is_being_made(directory) or is_hidden(directory)
 
 
 def _certainly(result: OpenResult | None) -> OpenResult:

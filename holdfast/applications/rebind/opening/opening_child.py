@@ -35,7 +35,7 @@ _LENGTH = struct.Struct("=I")
 Part = Sequence[OpenRequest]
 """What is answered with one message."""
 
-_Answer = tuple[bool, tuple[HandleOutcome, str, tuple[FileLock, ...], bool]] | None
+_Answer = tuple[bool, tuple[HandleOutcome, str, tuple[FileLock, ...], bool, str, int | None]] | None
 """Whether there is a descriptor, and the other fields of an OpenResult as plain values, which are
 pickled many times faster. None: it is not plain (see Reopening)."""
 
@@ -176,7 +176,8 @@ def _open_part(opening: Reopening, channel: socket.socket, part: Part) -> None:
 def _answer(each: OpenResult | None) -> _Answer:
     if each is None:
         return None
-    rest = each.outcome, each.note, each.lost_locks, each.is_proven
+    told = each.outcome, each.note, each.lost_locks, each.is_proven
+    rest = (*told, each.name, each.replaces)
     return each.descriptor is not None, rest
 
 

@@ -29,6 +29,7 @@ from holdfast.applications.rebind.opening.requests import (
     OpenResult,
     PipeEnd,
 )
+from holdfast.applications.rebind.opening.socket_places import SocketPlaces
 from holdfast.applications.rebind.parking.observed import Observed, observe
 from holdfast.applications.rebind.parking.placed_contents import PlacedContents
 from holdfast.applications.rebind.parking.relocation import OtherContents, Relocation
@@ -80,6 +81,7 @@ class Reopening:
             return
         give_back(self.bases, self.directory)
         take_away_left(self.bases, self.directory)
+        SocketPlaces(self.bases, self.directory, self.relocation).clear()
         self._placed = PlacedContents(self.directory, list(self.bases.values()))
         self._made = RemovedNames(self.bases, self.directory, self.relocation, self.removed)
 
@@ -97,6 +99,8 @@ class Reopening:
         """Open one description, at its offset, with its OFD locks. Never raises OSError."""
         self._proven = False
         try:
+            if request.expected is Expected.SOCKET:
+                return SocketPlaces(self.bases, self.directory, self.relocation).find(request)
             descriptor, outcome, note = self._open(request)
         except Missing as error:
             return OpenResult(None, HandleOutcome.FILE_MISSING, str(error))

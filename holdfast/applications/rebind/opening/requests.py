@@ -20,6 +20,8 @@ class Expected(StrEnum):
     DIRECTORY = "directory"
     FIFO = "fifo"
     ANYTHING = "anything"
+    SOCKET = "socket"
+    """What is opened is the directory where a socket has its name."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,10 @@ class OpenResult:
     lost_locks: tuple[FileLock, ...] = ()
     is_proven: bool = False
     """Whether it is the very file, and not merely one that the process may have."""
+    name: str = ""
+    """Of a socket: its name in the directory that was opened; empty: it has none."""
+    replaces: int | None = None
+    """The inode number of the dead socket that has the name; None: nobody has it."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ so that records of an older Holdfast can be read (see `record`). Pure.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from holdfast.applications.rebind.parking.observed import Observed, check_path
 from holdfast.model.bounded import HalfWord, Number, Signed, SignedHalf, Word, typed
 from holdfast.model.handle import DESCRIPTORS, FileLock, Handle, HandleKind, LockKind
-from holdfast.system.files import inode_identity
+from holdfast.system.files import bound_socket, inode_identity
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,30 @@ class FifoDetails(FileDetails):
     unread_bytes: Number
     hung_up: bool
     """Whether it has seen a writer, and there was none any more."""
+    interests: tuple[Registration, ...]
+    """Its registrations with epoll instances."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketDetails(FileDetails):
+    """What is noted of a Unix socket that is bound to a file, and of that file in `before`."""
+
+    lasting: bool
+    """Whether what the file system calls the file outlasts a dismount."""
+    type: Number
+    """SOCK_STREAM or SOCK_SEQPACKET."""
+    name: str
+    """The bytes that bind(2) was given, in hexadecimal."""
+    listens: bool
+    backlog: HalfWord
+    listener: tuple[SignedHalf, HalfWord, HalfWord]
+    """Process, user and group that called listen(2), as clients see them (SO_PEERCRED)."""
+    groups: tuple[HalfWord, ...]
+    """Its further groups."""
+    at_home: bool
+    """Whether the process is in the network namespace of the socket."""
+    options: tuple[tuple[Number, str], ...]
+    """See bound_socket."""
     interests: tuple[Registration, ...]
     """Its registrations with epoll instances."""
 
@@ -151,6 +176,7 @@ DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.ROOT: PlaceDetails,
     HandleKind.WORKING_DIRECTORY: PlaceDetails,
     HandleKind.INOTIFY: WatchDetails,
+    HandleKind.SOCKET: SocketDetails,
 }
 """By kind of handle; of other kinds there are no notes."""
 
@@ -159,6 +185,10 @@ _NUMBERED = DESCRIPTORS | {HandleKind.INOTIFY}
 
 _MOST_FLAGS = (1 << 31) - 1
 """open(2) takes an int; masks of watches are no open flags."""
+
+_TYPES = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+_LONGEST_NAME = 108
+"""UNIX_PATH_MAX of <linux/un.h>."""
 
 _LONGEST_LOCK = (1 << 63) - 1
 """Bytes: struct flock has them as loff_t. One that is longer has no end."""
@@ -229,6 +259,10 @@ def _check(note: HandleNote) -> None:
         for address, length, _ in details.pages:
             if not handle.start <= address <= address + length <= handle.end:
                 raise ValueError("pages of it lie outside")
+    if isinstance(details, SocketDetails):
+        if details.type not in _TYPES or not 0 < len(bytes.fromhex(details.name)) <= _LONGEST_NAME:
+            raise ValueError("no such socket can be bound")
+        bound_socket.check_options(details.options)
     for observed in (details.before, details.remembered):
         if observed is not None:
             inode_identity.check(observed.identity)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 import threading
 from contextlib import suppress
@@ -30,6 +31,8 @@ FIFO_LINK = f"/{FIFO_NAME} (deleted)"
 """What links in /proc to a FIFO say that takes the place of another one."""
 _DIRECTORY_BYTES, _DIRECTORY_MODE = 4096, 0o555
 _EXECUTABLE_MODE = 0o555
+_SOCKET_MARK = 0x486F6C64
+""""Hold": nobody marks a Unix socket, which no firewall sees."""
 
 
 class Placeholders:
@@ -78,6 +81,13 @@ class Placeholders:
         finally:
             os.close(writable)  # a file that somebody writes cannot be a program
 
+    @cached_property
+    def socket(self) -> int:
+        """A socket that is bound to nothing: what listened there does not accept any more."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, _SOCKET_MARK)
+            return self.keep(made.detach())
+
     def new_fifo(self) -> int:
         """An O_PATH descriptor of a FIFO that has no name; nobody but root can open it by that."""
         os.mkfifo(FIFO_NAME, 0, dir_fd=self._folder)
@@ -109,6 +119,16 @@ def is_placeholder_file(descriptor: int) -> bool:
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
+
+
+def is_placeholder_socket(descriptor: int) -> bool:
+    """Whether a socket is ours: of no name, with a mark that takes CAP_NET_ADMIN to set."""
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        return (
+            copy.family == socket.AF_UNIX
+            and copy.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == _SOCKET_MARK
+            and not copy.getsockname()
+        )
 
 
 def is_placeholder_directory(descriptor: int) -> bool:

@@ -1,4 +1,5 @@
-"""Puts everything back: opens files, replaces descriptors and maps, then adds watches, then locks.
+"""Puts everything back: opens files, replaces descriptors and maps, makes sockets, then adds
+watches, then locks.
 
 Order matters between processes: descriptions with locks are opened before anything else, so that
 nobody else takes those locks; watches are added when we open nothing any more that they could
@@ -25,6 +26,7 @@ from holdfast.applications.rebind.parking.notes import HandleNote, PlaceDetails
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.applications.rebind.replaying.locks import take_flocks, take_locks
+from holdfast.applications.rebind.replaying.sockets import NewSockets
 from holdfast.model.handle import Handle, HandleKind, HandleOutcome
 from holdfast.system.processes.acting_as import Rights
 
@@ -33,6 +35,9 @@ _MOST_OPEN = 1000
 default hard limit (RLIMIT_NOFILE, 4096)."""
 
 _Lines = list[ReboundHandle]
+
+_LATER = frozenset({HandleKind.SOCKET, HandleKind.INOTIFY})
+"""Kinds that have a pass of their own."""
 
 _GONE = (HandleOutcome.FILE_MISSING, HandleOutcome.LOST)
 """What is not there has no lock either: that goes without saying."""
@@ -49,7 +54,7 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
     lines: list[ReboundHandle] = []
     wanted: dict[int, list[OpenRequest]] = {}
     for process in all_of:
-        plain = [note for note in process.notes if _is_no_watch(note)]
+        plain = [note for note in process.notes if note.handle.kind not in _LATER]
         wanted[process.pid], lost = _requests(process, plain)
         lines += lost
     requests = _with_all_rights(wanted)
@@ -84,6 +89,7 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
         for mine in side_by_side(works, has_room):
             lines += mine
         opener.let_pipes_go(turns[0])
+        lines += _put_sockets(processes, opener, openings, directory)
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 lines += _watch(process, opener, openings, directory)
@@ -143,11 +149,44 @@ def _putting(process: StoppedProcess, openings: OpenedFiles, directory: Path) ->
     by_kind = process.notes_by_kind()
     for kind, driver in DRIVERS.items():
         notes = by_kind.get(kind)
-        if kind is HandleKind.INOTIFY or not notes:
+        if kind in _LATER or not notes:
             continue
         work = partial(driver.rebind, process, notes, openings, directory)
         lines += yield from _alone(process, notes, work)
     return lines
+
+
+def _put_sockets(
+    processes: Processes, opener: Opener, openings: OpenedFiles, directory: Path
+) -> _Lines:
+    """Make new sockets, put them in the places of the old ones, and let them be reached."""
+    wanted: dict[int, list[OpenRequest]] = {}
+    lines: _Lines = []
+    for process in processes.values():
+        wanted[process.pid], lost = _requests(process, process.notes_of(HandleKind.SOCKET))
+        lines += lost
+    requests = {each.key: each for mine in _with_all_rights(wanted).values() for each in mine}
+    if not requests:
+        return lines
+    places = opener.open(list(requests.values()))
+    keys: dict[Handle, str] = {}
+    try:
+        with NewSockets(processes, places, directory) as sockets:
+            mine = replace(openings, opened=sockets.made)
+            for process in list(processes.values()):
+                notes = process.notes_of(HandleKind.SOCKET)
+                keys.update((note.handle, note.details.key) for note in notes)
+                work = partial(DRIVERS[HandleKind.SOCKET].rebind, process, notes, mine, directory)
+                with processes.unless_it_ends(process):
+                    lines += to_end(_alone(process, notes, work))
+            failed = sockets.take_names()
+    finally:
+        close_opened(places.values())
+    why_not = {handle: failed[key] for handle, key in keys.items() if key in failed}
+    return [
+        replace(line, note="; ".join(filter(None, (line.note, why_not.get(line.handle)))))
+        for line in lines
+    ]
 
 
 def _watch(
@@ -182,10 +221,6 @@ def _alone(process: StoppedProcess, notes: Sequence[HandleNote], work: _Work) ->
     except Exception as error:
         words = words_of(error, process.in_words)
         return [ReboundHandle(note.handle, HandleOutcome.LOST, words) for note in notes]
-
-
-def _is_no_watch(note: HandleNote) -> bool:
-    return note.handle.kind is not HandleKind.INOTIFY
 
 
 def _requests(

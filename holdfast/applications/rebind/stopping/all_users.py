@@ -13,6 +13,7 @@ from contextlib import suppress
 from holdfast.applications.earlier_look import EarlierLook
 from holdfast.applications.rebind.agent.steps import Steps, side_by_side
 from holdfast.applications.rebind.agent.tracee import Tracee
+from holdfast.applications.rebind.doors import Doors
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.parking.stopped_process import (
     Processes,
@@ -53,8 +54,10 @@ class Stopping:
         storage_answers: bool,
         seized: Callable[[], object] | None,
         written_through: bool,
+        doors: Doors,
     ) -> None:
-        """The stopped ones are added to `processes`. For the rest see `Rebind`."""
+        """The stopped ones are added to `processes`, the doors of their sockets closed as soon as
+        they stand. For the rest see `Rebind`."""
         self.users = list(users)
         """Those that were found last."""
         self.calls_made_again = 0
@@ -68,6 +71,7 @@ class Stopping:
         self._processes = processes
         self._storage_answers = storage_answers
         self._seized = seized
+        self._doors = doors
         self._written_through = written_through
         self._servers = serving(users)
         """Those that serve file systems, which others may wait for."""
@@ -95,12 +99,14 @@ class Stopping:
                 self._stop_turn(turn, seized, time_budgets)
             if not seized:
                 return False
+            self._doors.close([user for user, _ in seized])
             # Not before all of them stand: some may share memory or descriptors.
             if self._find is None:
                 self._enter_harbours(seized, deadline_ns)
             else:
                 self._enter_and_look(seized, self._find, deadline_ns)
         except BaseException:
+            self._doors.open()
             for _, tracee in seized:
                 tracee.abandon()
             raise

@@ -16,6 +16,7 @@ from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
 
 PARTS = 4
+KINDS = ("fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket")
 
 
 def dying_at(call: int) -> None:
@@ -54,9 +55,12 @@ def moved_by_one_that_dies(bench: Bench, call: int) -> bool:
     return os.WIFSIGNALED(status)
 
 
-@pytest.mark.parametrize("kind", ["fifo", "removed", "removed_cwd", "removed_root"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", range(PARTS))
-def test_another_one_finishes(bench: Bench, hold: Hold, kind: str, part: int) -> None:
+def test_another_one_finishes(
+    bench: Bench, hold: Hold, kind: str, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTS_DIE", "1")
     program = hold(kind)
     for call in count(part, PARTS):
         died = moved_by_one_that_dies(bench, call)

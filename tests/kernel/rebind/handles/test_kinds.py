@@ -11,7 +11,7 @@ from tests.kernel.rebind.conftest import Hold
 KINDS = (
     *("file", "append", "direct", "dup", "fork", "directory", "path", "cwd", "root"),
     *("shared_map", "private_map", "program", "flock", "posix", "ofd", "lease", "deleted"),
-    *("inotify", "fifo", "removed", "removed_cwd", "removed_root"),
+    *("inotify", "fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket"),
 )
 ROOTS = ("root", "removed_root")
 STANDING = ("removed_cwd",)

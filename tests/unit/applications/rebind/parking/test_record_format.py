@@ -16,9 +16,11 @@ from holdfast.applications.rebind.parking.notes import (
     FileDetails,
     HandleNote,
     Registration,
+    SocketDetails,
     WatchDetails,
     WatchRecord,
 )
+from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.record import (
     VERSION,
     EntryKind,
@@ -47,6 +49,27 @@ FIFO = HandleNote(
     ),
 )
 """A kind that records have since there are versions."""
+SOCKET = HandleNote(
+    Handle(HandleKind.SOCKET, 7, "/srv/s", inside="s", mode="listening", number=3, inode=9),
+    SocketDetails(
+        key="description-90",
+        inside="s",
+        before=Observed(8, 9, 0o140600, 0, 0, identity="1:0900000001000000"),
+        lasting=True,
+        type=1,
+        name=b"/srv/s".hex(),
+        listens=True,
+        backlog=5,
+        listener=(7, 0, 0),
+        groups=(0,),
+        at_home=True,
+        options=((16, "01000000"),),
+        owner=(1, 7),
+        signal=10,
+        interests=(Registration(4, 3, 1, 5),),
+    ),
+)
+"""A kind that came later."""
 
 WRONG = (None, "x", -1, 1 << 70, 0.5, True, [], {}, [[]], "\0")
 
@@ -202,7 +225,7 @@ def small() -> list[dict[str, Any]]:
     for note in (note for each in processes for note in each["notes"]):
         notes.setdefault((note["handle"]["kind"], bool(note["handle"]["locks"])), note)
     process = processes[0]
-    process["notes"] = [*notes.values(), FIFO.as_json()]
+    process["notes"] = [*notes.values(), FIFO.as_json(), SOCKET.as_json()]
     return [others[0], process, *others[1:]]
 
 

@@ -29,6 +29,7 @@ from holdfast.applications.rebind.parking.notes import (
     FifoDetails,
     FileDetails,
     HandleNote,
+    SocketDetails,
     WatchDetails,
 )
 from holdfast.applications.rebind.parking.record import Parked, ParkingRecord
@@ -131,7 +132,7 @@ def fits_the_kernel(note: HandleNote) -> None:
         _OWNER.pack(*details.owner)
     if isinstance(details, ExecutableDetails):
         _MEMORY_MAP.pack(*details.values, 0, 0, 0)
-    if isinstance(details, WatchDetails | FifoDetails):
+    if isinstance(details, WatchDetails | FifoDetails | SocketDetails):
         for each in details.interests:
             _EVENT.pack(each.events, each.data)
     for lock in note.handle.locks:

@@ -1,0 +1,186 @@
+"""Keeps connections from being lost with the socket that they wait in.
+
+A connection that waits to be accepted belongs to the old inode: it can neither be moved nor may it
+be forgotten. Who connects need not use the volume, and runs on while its users stand. So as soon as
+they stand, the queue of every socket that listens is filled with connections of ours, which are
+closed already. From then on nobody's connect(2) succeeds: it waits until the queue has room or the
+socket is gone, and looks its name up again then; EAGAIN, where it must not wait. If somebody else's
+connection is in a queue, all users have to go on and accept it. Invariant: when users go on without
+having been moved, the queues hold nothing of ours; when we die, what they accept has ended. Needs
+no record, therefore.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from holdfast.errors import Blocked
+from holdfast.model.handle import Handle, HandleKind, User
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files import bound_socket
+from holdfast.system.files.unix_sockets import bound_sockets
+from holdfast.system.mounts.namespace import enter_network_namespace
+from holdfast.system.processes.process import close_quietly, open_thread, take_descriptor
+
+_SECONDS = 5.0
+"""Some thousand connections take a few hundredths of a second."""
+
+
+@dataclass(eq=False)
+class _Door:
+    """One socket that listens."""
+
+    handle: Handle
+    end: socket.socket
+    ours: int = 0
+    """Connections of ours in its queue."""
+    others: int = 0
+
+
+class Doors:
+    """The sockets of stopped users. `close`, then `open` or `forget`."""
+
+    def __init__(self) -> None:
+        self._doors: list[_Door] = []
+        self._standing: set[int] = set()
+
+    def close(self, users: Sequence[User]) -> None:
+        """Let no connection come to these any more, who stand; may be called again with more of
+        them. Raises DeadlinePassed when the file system of a socket does not answer."""
+        earlier, new = list(self._doors), list[_Door]()
+        for user in users:
+            for handle in user.handles:
+                if handle.kind is HandleKind.SOCKET and handle.mode == "listening":
+                    with suppress(OSError):  # closed since, or the process has ended
+                        end = _taken(handle)
+                        known = [each for each in self._doors if _is_same(each.end, end)]
+                        if not known:
+                            new.append(_Door(handle, end))
+                            self._doors.append(new[-1])
+                            continue
+                        end.close()
+                        if known[0] in earlier and user.pid not in self._standing:
+                            # It ran when the queue was filled, and may have accepted since.
+                            known[0].others = 1
+        self._standing.update(user.pid for user in users)
+        if new:
+            work = partial(_fill_all, [each.end for each in new])
+            counts = in_expendable_child(work, _SECONDS, "a socket's file system")
+            for door, (ours, others) in zip(new, counts, strict=True):
+                door.ours, door.others = ours, others
+
+    @property
+    def waiting(self) -> list[Handle]:
+        """The sockets in which somebody's connection waits."""
+        return [door.handle for door in self._doors if door.others]
+
+    def open(self) -> None:
+        """Take out what we put in, so that all is as it was; all must stand still.
+
+        Where others came in between, nothing is taken out: which one comes first cannot be told,
+        and theirs must not be lost. Idempotent."""
+        for door in self._doors:
+            if not door.others:
+                _take_out(door.end, door.ours)
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the sockets. Idempotent."""
+        self._standing.clear()
+        while self._doors:
+            self._doors.pop().end.close()
+
+
+def refusal(waiting: Sequence[Handle]) -> Blocked:
+    """What is raised when connections were waiting each time."""
+    first = waiting[0]
+    return Blocked(
+        f"process {first.pid}: socket {first.path}: connections wait in it that nobody has accepted"
+        " yet, and would be lost",
+        "Let the process accept them, or try again when fewer come.",
+    )
+
+
+def _taken(handle: Handle) -> socket.socket:
+    """A copy of a socket. Raises OSError."""
+    pidfd = open_thread(handle.thread_id or handle.pid)
+    try:
+        copy = take_descriptor(pidfd, handle.number or 0)
+    finally:
+        os.close(pidfd)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        close_quietly(copy)
+        raise
+
+
+def _is_same(one: socket.socket, other: socket.socket) -> bool:
+    return os.fstat(one.fileno()).st_ino == os.fstat(other.fileno()).st_ino
+
+
+def _take_out(end: socket.socket, count: int) -> None:
+    poller = select.poll()
+    poller.register(end, select.POLLIN)
+    with suppress(OSError):
+        for _ in range(count):
+            if not poller.poll(0):
+                return
+            end.accept()[0].close()
+
+
+def _fill_all(ends: Sequence[socket.socket]) -> list[tuple[int, int]]:
+    """Of each how many connections are ours and others'; runs in an expendable child."""
+    backlogs = _backlogs(ends)
+    return [
+        _fill(end, backlog) if backlog is not None else (0, 0)
+        for end, backlog in zip(ends, backlogs, strict=True)
+    ]
+
+
+def _backlogs(ends: Sequence[socket.socket]) -> list[int | None]:
+    """How many connections may wait, but one; None: it does not listen (any more)."""
+    found: dict[int, dict[int, int]] = {}
+    backlogs = []
+    for end in ends:
+        network = bound_socket.network_of(end.fileno())
+        if network not in found:
+            way = bound_socket.open_network_of(end.fileno())
+            enter_network_namespace(way)
+            os.close(way)
+            found[network] = {
+                each.inode: each.backlog for each in bound_sockets() if each.listening
+            }
+        backlogs.append(found[network].get(os.fstat(end.fileno()).st_ino))
+    return backlogs
+
+
+def _fill(end: socket.socket, backlog: int) -> tuple[int, int]:
+    poller = select.poll()
+    poller.register(end, select.POLLIN)
+    if poller.poll(0):
+        return 0, 1
+    place = bound_socket.file_of(end.fileno())
+    ours = 0
+    try:
+        while ours <= backlog and _connects(f"/proc/self/fd/{place}", end.type):
+            ours += 1
+    finally:
+        os.close(place)
+    return ours, backlog + 1 - ours
+
+
+def _connects(path: str, kind: int) -> bool:
+    """Connect, and close that end at once; False when there is no room."""
+    with socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK) as ours:
+        try:
+            ours.connect(path)
+        except BlockingIOError:
+            return False
+    return True

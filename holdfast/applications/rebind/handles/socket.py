@@ -1,0 +1,189 @@
+"""Unix sockets that are bound to a file and accept connections, or are to: stream and seqpacket.
+
+A socket cannot be bound to another inode. So a new one is made in a process that has the old one,
+with everything that was set on it, bound to the very same bytes (see replaying.sockets), and takes
+the place of the old one under all of its descriptors and in the epoll instances that wait for it.
+That nobody's connection waits in the old one by then, `doors` sees to.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from holdfast.applications.rebind.agent.steps import Steps
+from holdfast.applications.rebind.handles.descriptors import park_descriptors, rebind_descriptors
+from holdfast.applications.rebind.handles.epoll import add_again, interests
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
+from holdfast.applications.rebind.handles.signals import (
+    give_owners,
+    owner_and_signal,
+    tell_by_signal,
+)
+from holdfast.applications.rebind.handles.verdicts import blocks, recreated
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
+from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
+from holdfast.applications.rebind.parking.observed import observe, remembered_as
+from holdfast.applications.rebind.parking.placeholders import (
+    Placeholders,
+    is_placeholder_socket,
+)
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.errors import Blocked
+from holdfast.model.handle import Handle, JudgedHandle
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files import bound_socket
+from holdfast.system.files.unix_sockets import bound_sockets
+from holdfast.system.mounts.namespace import enter_network_namespace, namespace_of
+from holdfast.system.proc import link
+
+_WHY_NOT = {
+    "connected": "it is a connection through that name, which belongs to this end's inode",
+    "datagram": "who sends datagrams to it is connected to its inode",
+}
+
+
+class SocketDriver:
+    """Descriptors of sockets that have a name on the volume."""
+
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
+        if handle.mode in _WHY_NOT:
+            return blocks(handle, _WHY_NOT[handle.mode])
+        if not handle.inside and not handle.deleted:
+            return blocks(handle, "where its name is by now cannot be told")
+        return recreated(handle, "bound again at its name; who connects meanwhile may be refused")
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        found = []
+        with ExitStack() as stack:
+            ends = []
+            for handle in handles:
+                assert handle.number is not None
+                copy = process.tracee.channel(handle.thread_id).take(handle.number)
+                ends.append(stack.enter_context(socket.socket(fileno=copy)))
+            look = partial(_look_at_all, ends, handles, process.storage_answers)
+            told = in_expendable_child(look, doing="the old storage")
+            for handle, end, each in zip(handles, ends, told, strict=True):
+                each.update(owner_and_signal(process, handle, end.fileno()))
+                each["interests"] = tuple(interests(process, handle))
+                found.append(each)
+        return found
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
+    ) -> Steps[None]:
+        """All numbers become duplicates of a socket that is bound to nothing."""
+        return park_descriptors(process, notes, placeholders.socket)
+
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
+        """Where its name is to be."""
+        details = note.details_as(SocketDetails)
+        was = details.before
+        if was is not None and not details.lasting:
+            was = replace(was, identity="")
+        return [
+            OpenRequest(
+                key=details.key,
+                mount_id=note.handle.mount_id,
+                path=details.inside,
+                flags=os.O_PATH | os.O_NOFOLLOW,
+                expected=Expected.SOCKET,
+                deleted=note.handle.deleted,
+                was=was,
+            )
+        ]
+
+    def rebind(
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
+    ) -> Steps[list[ReboundHandle]]:
+        """All numbers become duplicates of the new socket."""
+        lines = yield from rebind_descriptors(process, notes, openings)
+        made = [note for note in notes if openings[note.details.key].descriptor is not None]
+        for note in give_owners(process, made, openings):
+            tell_by_signal(process, note, os.O_NONBLOCK)
+        for note in made:
+            add_again(process, note.details_as(SocketDetails).interests, note.handle.thread_id)
+        return lines
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """Whether the descriptor is of a placeholder. Raises OSError when it has been closed."""
+        number, thread_id = note.handle.number, note.handle.thread_id
+        assert number is not None
+        if not link(f"{process.folder(thread_id)}/fd/{number}").startswith("socket:"):
+            return False
+        copy = process.tracee.channel(thread_id).take(number)
+        try:
+            return is_placeholder_socket(copy)
+        finally:
+            os.close(copy)
+
+
+def _look_at_all(
+    ends: Sequence[socket.socket], handles: Sequence[Handle], storage_answers: bool
+) -> list[dict[str, Any]]:
+    """Everything that is to be noted of these; runs in an expendable child. Raises Blocked."""
+    backlogs: dict[int, dict[int, int]] = {}
+    found = []
+    for end, handle in zip(ends, handles, strict=True):
+        try:
+            found.append(_look_at(end, handle, storage_answers, backlogs))
+        except OSError as error:
+            raise _refusal(handle, error.strerror or str(error)) from error
+    return found
+
+
+def _look_at(
+    end: socket.socket, handle: Handle, storage_answers: bool, backlogs: dict[int, dict[int, int]]
+) -> dict[str, Any]:
+    home = namespace_of(handle.pid, "net")
+    network = bound_socket.network_of(end.fileno())
+    if network not in backlogs:
+        way = bound_socket.open_network_of(end.fileno())
+        enter_network_namespace(way)
+        os.close(way)
+        backlogs[network] = {each.inode: each.backlog for each in bound_sockets()}
+    listens = bool(end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    file = bound_socket.file_of(end.fileno())
+    here = f"/proc/self/fd/{file}"
+    try:
+        before = observe(file, lasting=True) if storage_answers else None
+        before = before or remembered_as(here, lasting=True)
+        if storage_answers and os.fstatvfs(file).f_flag & os.ST_RDONLY:
+            raise _refusal(handle, "its file system is read-only: nothing can be bound there")
+    finally:
+        os.close(file)
+    if before.links > 1:
+        raise _refusal(handle, "its file has several names, and a new one has one")
+    if bound_socket.is_filtered(end):
+        raise _refusal(handle, "a filter is attached to it, which the kernel does not tell")
+    return {
+        "before": before,
+        "type": end.type,
+        "name": os.fsencode(end.getsockname()).hex(),
+        "listens": listens,
+        "backlog": backlogs[network].get(os.fstat(end.fileno()).st_ino, 0),
+        "listener": bound_socket.listener_of(end) if listens else (0, 0, 0),
+        "groups": bound_socket.groups_of_listener(end) if listens else (),
+        "at_home": network == home,
+        "options": bound_socket.options_of(end),
+    }
+
+
+def _refusal(handle: Handle, words: str) -> Blocked:
+    return Blocked(
+        f"process {handle.pid}: socket {handle.path} cannot be moved: {words}",
+        "Let the process close it, or end it; then try again.",
+    )

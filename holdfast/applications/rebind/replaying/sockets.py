@@ -1,0 +1,198 @@
+"""Makes new sockets in the place of bound ones, each in a process that had the old one.
+
+In that process because a socket belongs to the network namespace, and has the label, of whoever
+makes it; and listen(2) is called there by whom clients shall see. Bound in a hidden directory of
+the new file system, it is put in the place of all old ones; only then does it take the name from
+the dead socket's file: from that instant on connections come, and none may be lost any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from holdfast.applications.rebind.opening.requests import OpenResult
+from holdfast.applications.rebind.parking.hidden_names import HiddenName, note_down
+from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
+from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
+from holdfast.applications.rebind.replaying.failures import words_of
+from holdfast.model.handle import HandleKind, HandleOutcome
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files import bound_socket
+from holdfast.system.files.socket_names import SocketFile, bind_hidden, put_in_place
+from holdfast.system.proc import read_record
+from holdfast.system.processes.listening import listen_as
+
+_SECONDS = 5.0
+"""For what is done on the new storage for one socket: milliseconds where nothing hangs."""
+
+_Holder = tuple[StoppedProcess, HandleNote]
+
+
+class NewSockets:
+    """The new sockets of one move, by key. Use as a context, which closes our descriptors."""
+
+    def __init__(
+        self, processes: Processes, places: Mapping[str, OpenResult], directory: Path
+    ) -> None:
+        """`places`: of each, the directory where it has its name."""
+        self._processes = processes
+        self._places = places
+        self._directory = directory
+        self._hidden: dict[str, str] = {}
+        self.made: dict[str, OpenResult] = {}
+
+    def __enter__(self) -> NewSockets:
+        for key, place in self._places.items():
+            try:
+                self.made[key] = self._make(key, place)
+            except ProcessLookupError:
+                raise
+            except Exception as error:
+                self.made[key] = OpenResult(None, HandleOutcome.LOST, words_of(error, "a process"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.made.values():
+            if each.descriptor is not None:
+                os.close(each.descriptor)
+                each.descriptor = None
+
+    def take_names(self) -> dict[str, str]:
+        """Let each have its name, and be reached; of those that have it not, why, by key."""
+        failed = {}
+        for key, hidden in self._hidden.items():
+            place, name = self._places[key], self._name(key)
+            assert place.descriptor is not None
+            last = place.name.rpartition("/")[2]
+            work = partial(put_in_place, place.descriptor, hidden, name, last, place.replaces)
+            try:
+                if not in_expendable_child(work, _SECONDS, "the new storage"):
+                    failed[key] = "without a name: something else has it now"
+            except Exception as error:
+                failed[key] = f"without a name: {words_of(error, 'a process')}"
+        return failed
+
+    # --- one socket -----------------------------------------------------------------------------
+
+    def _make(self, key: str, place: OpenResult) -> OpenResult:
+        if place.descriptor is None:
+            return OpenResult(None, place.outcome, place.note)
+        for process, note in self._makers(key):
+            with self._processes.unless_it_ends(process):
+                end, words = self._made_in(process, note, place)
+                told = "; ".join(filter(None, (place.note, words)))
+                return OpenResult(end.detach(), place.outcome, told)
+        return OpenResult(None, HandleOutcome.LOST, "no process is left that could make it")
+
+    def _makers(self, key: str) -> Sequence[_Holder]:
+        """The processes that have it, in the order in which they are asked: who listened first."""
+        holders = self._holders(key)
+        listener = holders[0][1].details_as(SocketDetails).listener[0] if holders else 0
+        home = [each for each in holders if each[1].details_as(SocketDetails).at_home]
+        return sorted(home, key=lambda each: each[0].pid != listener)
+
+    def _holders(self, key: str) -> list[_Holder]:
+        return [
+            (process, note)
+            for process in self._processes.values()
+            for note in process.notes_of(HandleKind.SOCKET)
+            if note.details.key == key
+        ]
+
+    def _name(self, key: str) -> bytes:
+        return bytes.fromhex(self._holders(key)[0][1].details_as(SocketDetails).name)
+
+    def _made_in(
+        self, process: StoppedProcess, note: HandleNote, place: OpenResult
+    ) -> tuple[socket.socket, str]:
+        """The new socket, bound, listening, without its name; and what is not as it was."""
+        details, thread_id = note.details_as(SocketDetails), note.handle.thread_id
+        kind = details.type | socket.SOCK_CLOEXEC
+        number = _socket(process, kind, thread_id)
+        end = None
+        try:
+            end = socket.socket(fileno=process.tracee.channel(thread_id).take(number))
+            if (end.family, end.type) != (socket.AF_UNIX, details.type):
+                raise process.tracee.give_up("make a socket")
+            os.set_blocking(end.fileno(), not note.handle.flags & os.O_NONBLOCK)
+            missing = bound_socket.set_options(end, details.options)
+            self._bind(end, note, place)
+            words = [f"without {', '.join(missing)}"] if missing else []
+            if details.listens:
+                words += self._listen(process, number, end, note)
+            return end, "; ".join(words)
+        except BaseException:
+            if end is not None:
+                end.close()
+            raise
+        finally:
+            process.close_numbers([number], thread_id)
+
+    def _bind(self, end: socket.socket, note: HandleNote, place: OpenResult) -> None:
+        details, before = note.details_as(SocketDetails), note.details.before
+        assert place.descriptor is not None
+        assert before is not None
+        folder, _, last = place.name.rpartition("/")
+        hidden = HiddenName(note.handle.mount_id, folder, f".holdfast-{secrets.token_hex(8)}")
+        note_down(self._directory, hidden)
+        self._hidden[details.key] = hidden.hidden
+        identity = in_expendable_child(
+            partial(
+                bind_hidden,
+                place.descriptor,
+                hidden.hidden,
+                bytes.fromhex(details.name),
+                end,
+                SocketFile(before.mode, before.user_id, before.group_id),
+                None if place.replaces is None else (last, place.replaces),
+            ),
+            _SECONDS,
+            "the new storage",
+        )
+        note_down(self._directory, HiddenName(hidden.mount_id, folder, hidden.hidden, identity))
+
+    def _listen(
+        self, process: StoppedProcess, number: int, end: socket.socket, note: HandleNote
+    ) -> list[str]:
+        details = note.details_as(SocketDetails)
+        backlog, listener = details.backlog, details.listener
+        if listener == _as_seen(process):
+            thread_id = note.handle.thread_id
+            process.tracee.call("listen", number, backlog, thread_id=thread_id)
+        if bound_socket.listener_of(end) != listener:
+            work = partial(listen_as, end, backlog, *listener, details.groups)
+            in_expendable_child(work, _SECONDS, "a new socket")
+        return _differences(listener, bound_socket.listener_of(end))
+
+
+def _socket(process: StoppedProcess, kind: int, thread_id: int | None) -> int:
+    arguments = ("socket", socket.AF_UNIX, kind, 0)
+    try:
+        return process.tracee.call(*arguments, thread_id=thread_id)
+    except OSError as error:
+        if error.errno != errno.EMFILE or not process.tracee.allow_more_descriptors():
+            raise
+        return process.tracee.call(*arguments, thread_id=thread_id)
+
+
+def _as_seen(process: StoppedProcess) -> tuple[int, int, int]:
+    """What clients see of a socket on which this process calls listen(2) now."""
+    status = read_record(f"/proc/{process.pid}/task/{process.tracee.executor}/status")
+    told = dict(line.partition(b":")[::2] for line in status.splitlines())
+    user, group = (int(told[name].split()[1]) for name in (b"Uid", b"Gid"))
+    return process.pid, user, group
+
+
+def _differences(before: tuple[int, int, int], now: tuple[int, int, int]) -> list[str]:
+    names = ("process", "user", "group")
+    return [
+        f"clients see {name} {new} in place of {old} (SO_PEERCRED)"
+        for name, old, new in zip(names, before, now, strict=True)
+        if old != new
+    ]
