@@ -17,9 +17,10 @@ import select
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.system.children.expendable import in_expendable_child
@@ -30,6 +31,11 @@ from holdfast.system.processes.process import close_quietly, open_thread, take_d
 
 _SECONDS = 5.0
 """Some thousand connections take a few hundredths of a second."""
+
+_ENDED = "connections that nobody had accepted have ended"
+
+_MOST = 50_000
+"""Connections of ours at 10 µs each, while everybody stands."""
 
 
 @dataclass(eq=False)
@@ -52,7 +58,8 @@ class Doors:
 
     def close(self, users: Sequence[User]) -> None:
         """Let no connection come to these any more, who stand; may be called again with more of
-        them. Raises DeadlinePassed when the file system of a socket does not answer."""
+        them. Raises Blocked when their queues take too long to fill, DeadlinePassed when the file
+        system of a socket does not answer."""
         earlier, new = list(self._doors), list[_Door]()
         for user in users:
             for handle in user.handles:
@@ -70,7 +77,7 @@ class Doors:
                             known[0].others = 1
         self._standing.update(user.pid for user in users)
         if new:
-            work = partial(_fill_all, [each.end for each in new])
+            work = partial(_fill_all, [each.end for each in new], [each.handle for each in new])
             counts = in_expendable_child(work, _SECONDS, "a socket's file system")
             for door, (ours, others) in zip(new, counts, strict=True):
                 door.ours, door.others = ours, others
@@ -107,6 +114,18 @@ def refusal(waiting: Sequence[Handle]) -> Blocked:
     )
 
 
+def with_lost(lines: Sequence[ReboundHandle], waiting: Sequence[Handle]) -> list[ReboundHandle]:
+    """The same outcomes, which say in which sockets connections were that have ended."""
+    sockets = {(each.mount_id, each.inode) for each in waiting}
+    return [
+        replace(line, note="; ".join(filter(None, (line.note, _ENDED))))
+        if line.handle.kind is HandleKind.SOCKET
+        and (line.handle.mount_id, line.handle.inode) in sockets
+        else line
+        for line in lines
+    ]
+
+
 def _taken(handle: Handle) -> socket.socket:
     """A copy of a socket. Raises OSError."""
     pidfd = open_thread(handle.thread_id or handle.pid)
@@ -135,9 +154,17 @@ def _take_out(end: socket.socket, count: int) -> None:
             end.accept()[0].close()
 
 
-def _fill_all(ends: Sequence[socket.socket]) -> list[tuple[int, int]]:
+def _fill_all(ends: Sequence[socket.socket], handles: Sequence[Handle]) -> list[tuple[int, int]]:
     """Of each how many connections are ours and others'; runs in an expendable child."""
     backlogs = _backlogs(ends)
+    sizes = [0 if backlog is None else backlog + 1 for backlog in backlogs]
+    if sum(sizes) > _MOST:
+        first = handles[sizes.index(max(sizes))]
+        raise Blocked(
+            f"process {first.pid}: socket {first.path}: {sum(sizes)} connections may wait in"
+            " sockets of the volume, which takes too long to keep out",
+            "Let it listen with a smaller backlog (listen(2), net.core.somaxconn).",
+        )
     return [
         _fill(end, backlog) if backlog is not None else (0, 0)
         for end, backlog in zip(ends, backlogs, strict=True)

@@ -21,7 +21,7 @@ from holdfast.applications.rebind.agent_process import (
     without_collection,
 )
 from holdfast.applications.rebind.confinement import refuse_confined
-from holdfast.applications.rebind.doors import Doors, refusal
+from holdfast.applications.rebind.doors import Doors, refusal, with_lost
 from holdfast.applications.rebind.noexec_mounts import execution_permitted
 from holdfast.applications.rebind.old_files import inodes_of
 from holdfast.applications.rebind.opening.opener import Opener, leaves_traces
@@ -93,6 +93,7 @@ class Rebind:
         )
         self._processes = Processes()
         self._doors = Doors()
+        self._waiting: Sequence[Handle] = ()
         self._stopping = Stopping(
             users,
             find,
@@ -162,7 +163,8 @@ class Rebind:
         try:
             for turn in range(_TURNS):
                 waiting = self._stop_once()
-                if not waiting:
+                if not waiting or not self._is_whole:  # what was aborted fails for who goes on
+                    self._waiting = waiting
                     break
                 if turn == _TURNS - 1:
                     raise refusal(waiting)
@@ -177,6 +179,7 @@ class Rebind:
         """Stop all of them; the sockets in which connections wait, for which all must go on."""
         stopped_ns = time.monotonic_ns() + int(STOPPING_SECONDS * 1e9)
         self._set_alarm(min(self._deadline_ns, stopped_ns))
+        self._stopping.traits.clear()
         self._stopping.stop(self._deadline_ns, self._time_budgets)
         living = self._stopping.living()
         refuse_blockers(judge(living, self._stopping.traits))
@@ -284,7 +287,7 @@ class Rebind:
             lines = put_back(self._processes, opener, directory)
         lines = lock_again(self._processes, lines)
         self._tell(EntryKind.REBOUND)
-        return [*lines, *self._unmoved(lines)]
+        return [*with_lost(lines, self._waiting), *self._unmoved(lines)]
 
     def _unmoved(self, lines: Sequence[ReboundHandle]) -> list[ReboundHandle]:
         """The handles of those that did not do what they were asked, but for those told of."""

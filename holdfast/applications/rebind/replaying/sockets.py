@@ -12,10 +12,12 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+from holdfast.applications.rebind.opening.lifted_protection import agent_without_protection
 from holdfast.applications.rebind.opening.requests import OpenResult
 from holdfast.applications.rebind.parking.hidden_names import HiddenName, note_down
 from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
@@ -31,6 +33,8 @@ from holdfast.system.processes.listening import listen_as
 _SECONDS = 5.0
 """For what is done on the new storage for one socket: milliseconds where nothing hangs."""
 
+T = TypeVar("T")
+
 _Holder = tuple[StoppedProcess, HandleNote]
 
 
@@ -45,6 +49,7 @@ class NewSockets:
         self._places = places
         self._directory = directory
         self._hidden: dict[str, str] = {}
+        self._mounts: dict[str, int] = {}
         self.made: dict[str, OpenResult] = {}
 
     def __enter__(self) -> NewSockets:
@@ -72,7 +77,7 @@ class NewSockets:
             last = place.name.rpartition("/")[2]
             work = partial(put_in_place, place.descriptor, hidden, name, last, place.replaces)
             try:
-                if not in_expendable_child(work, _SECONDS, "the new storage"):
+                if not self._on_storage(place, self._mounts[key], work):
                     failed[key] = "without a name: something else has it now"
             except Exception as error:
                 failed[key] = f"without a name: {words_of(error, 'a process')}"
@@ -142,7 +147,10 @@ class NewSockets:
         hidden = HiddenName(note.handle.mount_id, folder, f".holdfast-{secrets.token_hex(8)}")
         note_down(self._directory, hidden)
         self._hidden[details.key] = hidden.hidden
-        identity = in_expendable_child(
+        self._mounts[details.key] = hidden.mount_id
+        identity = self._on_storage(
+            place,
+            hidden.mount_id,
             partial(
                 bind_hidden,
                 place.descriptor,
@@ -152,10 +160,18 @@ class NewSockets:
                 SocketFile(before.mode, before.user_id, before.group_id),
                 None if place.replaces is None else (last, place.replaces),
             ),
-            _SECONDS,
-            "the new storage",
         )
         note_down(self._directory, HiddenName(hidden.mount_id, folder, hidden.hidden, identity))
+
+    def _on_storage(self, place: OpenResult, mount_id: int, work: Callable[[], T]) -> T:
+        """Work in the directory of a socket, also in one where nothing may be changed any more
+        (chattr +i, +a): it could be when the socket was bound."""
+        try:
+            return in_expendable_child(work, _SECONDS, "the new storage")
+        except PermissionError:
+            assert place.descriptor is not None
+            with agent_without_protection(place.descriptor, mount_id, self._directory):
+                return in_expendable_child(work, _SECONDS, "the new storage")
 
     def _listen(
         self, process: StoppedProcess, number: int, end: socket.socket, note: HandleNote

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.applications.rebind import doors
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.errors import Blocked
@@ -169,6 +171,19 @@ def test_a_connection_that_nobody_accepts(bench: Bench, shell: Shell) -> None:
     assert program.ask("s.accept()") == "'EAGAIN'"
     program.ask("a.close()")
     assert {line.outcome for line in bench.move("xfs")} == IDENTICAL
+
+
+def test_queues_that_are_too_long(
+    bench: Bench, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are named, and nothing of ours is in them."""
+    monkeypatch.setattr(doors, "_MOST", 5)
+    path = bench.path / "s"
+    program = shell(LISTEN.format(name=str(path), backlog=5))
+    with pytest.raises(Blocked, match="6 connections may wait") as caught:
+        bench.rebind().stop()
+    assert f"process {program.pid}: socket {path}" in caught.value.message
+    assert serves(program, path)
 
 
 def test_nobody_connects_unseen_while_all_stand(bench: Bench, shell: Shell) -> None:
@@ -345,6 +360,22 @@ def test_properties_of_the_file(bench: Bench, shell: Shell) -> None:
     status = path.stat()
     assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o2604, 7, 8)
     assert os.getxattr(path, "trusted.x") == b"y"
+
+
+def test_in_a_directory_that_became_immutable(bench: Bench, shell: Shell) -> None:
+    path = bench.path / "d" / "s"
+    path.parent.mkdir()
+    program = shell(LISTEN.format(name=str(path), backlog=5))
+
+    def change(copy: Path) -> None:
+        subprocess.run(["chattr", "+i", copy / "d"], check=True)
+
+    (line,) = of_sockets(bench.move("xfs", change))
+    assert (line.outcome, line.note) == (HandleOutcome.IDENTICAL, "")
+    assert serves(program, path)
+    flags = subprocess.check_output(["lsattr", "-d", path.parent], text=True).split()[0]
+    assert "i" in flags
+    subprocess.run(["chattr", "-i", path.parent], check=True)
 
 
 def test_the_longest_name(bench: Bench, shell: Shell) -> None:
