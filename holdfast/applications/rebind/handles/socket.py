@@ -19,7 +19,7 @@ from typing import Any
 
 from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.descriptors import park_descriptors, rebind_descriptors
-from holdfast.applications.rebind.handles.epoll import add_again, interests
+from holdfast.applications.rebind.handles.epoll import Registrations, add_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
@@ -35,7 +35,7 @@ from holdfast.applications.rebind.parking.placeholders import (
     Placeholders,
     is_placeholder_socket,
 )
-from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, JudgedHandle
 from holdfast.system.children.expendable import in_expendable_child
@@ -64,6 +64,7 @@ class SocketDriver:
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
         found = []
+        registrations = Registrations(process)
         with ExitStack() as stack:
             ends = []
             for handle in handles:
@@ -74,7 +75,7 @@ class SocketDriver:
             told = in_expendable_child(look, doing="the old storage")
             for handle, end, each in zip(handles, ends, told, strict=True):
                 each.update(owner_and_signal(process, handle, end.fileno()))
-                each["interests"] = tuple(interests(process, handle))
+                each["interests"] = registrations.of(handle)
                 found.append(each)
         return found
 
@@ -114,8 +115,9 @@ class SocketDriver:
         made = [note for note in notes if openings[note.details.key].descriptor is not None]
         for note in give_owners(process, made, openings):
             tell_by_signal(process, note, os.O_NONBLOCK)
-        for note in made:
-            add_again(process, note.details_as(SocketDetails).interests, note.handle.thread_id)
+        for thread_id, mine in by_thread(made).items():
+            again = [each for note in mine for each in note.details_as(SocketDetails).interests]
+            add_again(process, again, thread_id)
         return lines
 
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
