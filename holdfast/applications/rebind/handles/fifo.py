@@ -23,6 +23,7 @@ from holdfast.applications.rebind.handles.signals import (
     tell_by_signal,
 )
 from holdfast.applications.rebind.handles.verdicts import blocks, moved, recreated
+from holdfast.applications.rebind.opening.finding import DENIED
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import (
     Expected,
@@ -144,6 +145,8 @@ def _kept(note: HandleNote, openings: OpenedFiles) -> ReboundHandle:
     if result is None:
         words = "its name went while it was locked: nobody has the lock now"
         return ReboundHandle(note.handle, HandleOutcome.LOST, words)
+    if result.note == DENIED:
+        return ReboundHandle(note.handle, HandleOutcome.FILE_MISSING, DENIED)
     words = f"goes on without a name among those who have it open: {result.note}"
     lost = note.handle.locks or result.outcome is HandleOutcome.LOST
     return ReboundHandle(

@@ -42,6 +42,12 @@ _MOST_NAMES = 100_000
 """Names of a directory that are gone through for one that was renamed in it."""
 
 
+DENIED = "the process may not open it any more, as it was before"
+"""What is said of a FIFO that looks as it did: who has an end of it still, and could not get one,
+keeps nobody else from having it."""
+_DENIED_NOW = "the process may not open what is at its path now"
+
+
 class Missing(Exception):
     """There is no such file any more, or none that the process may have."""
 
@@ -187,7 +193,8 @@ def _granted(base: int, descriptor: int, request: OpenRequest) -> FoundFile:
             if is_left_alone is None:
                 is_left_alone = was_left_alone(base, request, status)
             if not is_left_alone:
-                raise Missing("the process may not open what is at its path now")
+                is_alike = request.was is not None and _looks_of(request.was) == _looks(status)
+                raise Missing(DENIED if request.pipe and is_alike else _DENIED_NOW)
     except BaseException:
         found.close()
         raise
@@ -225,9 +232,7 @@ def was_left_alone(base: int, request: OpenRequest, status: os.stat_result | Non
     Without a status: whether only these can give anything that name.
     """
     was = request.was
-    if was is None:
-        return False
-    if status is not None and _looks_of(was) != (status.st_mode, status.st_uid, status.st_gid):
+    if was is None or (status is not None and _looks_of(was) != _looks(status)):
         return False
     names = request.path.split("/") if request.path else []
     for depth in range(len(names)):
@@ -243,3 +248,7 @@ def was_left_alone(base: int, request: OpenRequest, status: os.stat_result | Non
 
 def _looks_of(was: Observed) -> tuple[int, int, int]:
     return was.mode, was.user_id, was.group_id
+
+
+def _looks(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mode, status.st_uid, status.st_gid

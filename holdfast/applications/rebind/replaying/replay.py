@@ -19,6 +19,7 @@ from pathlib import Path
 
 from holdfast.applications.rebind.agent.steps import Steps, side_by_side, through, to_end
 from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.opening.finding import DENIED
 from holdfast.applications.rebind.opening.opener import Opener, close_opened
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
@@ -120,11 +121,12 @@ def _first(requests: Iterable[Sequence[OpenRequest]]) -> list[OpenRequest]:
 
 
 def _together(requests: Sequence[OpenRequest], opened: Mapping[str, OpenResult]) -> None:
-    """Let none of the ends of a FIFO be moved when one cannot be: they talk to each other."""
+    """Let none of the ends of a FIFO be moved when one cannot be: they talk to each other. Who has
+    no right to it any more is left behind alone."""
     failed: dict[str, OpenResult] = {}
     ends = [(each.pipe.pipe, opened[each.key]) for each in requests if each.pipe is not None]
     for pipe, result in ends:
-        if result.descriptor is None:
+        if result.descriptor is None and result.note != DENIED:
             failed.setdefault(pipe, result)
     for pipe, result in ends:
         if pipe in failed and result.descriptor is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Callable
@@ -72,6 +73,25 @@ def test_where_there_is_none_its_users_go_on_without_a_name(
     writer.ask("os.close(w)")
     assert reader.ask("os.read(r, 100)") == "b''"
     assert not bench.users()
+
+
+def test_who_has_lost_the_right_to_it_keeps_nobody_from_it(
+    bench: Bench, obedient: Callable[..., Program]
+) -> None:
+    reader, stranger = obedient(), obedient(*AS_NOBODY)
+    os.mkfifo(bench.path / "x")
+    (bench.path / "x").chmod(0o666)
+    reader.ask("r = os.open(folder + '/x', os.O_RDONLY | os.O_NONBLOCK)")
+    stranger.ask("w = os.open(folder + '/x', os.O_WRONLY); os.write(w, b'before ')")
+    (bench.path / "x").chmod(0o600)
+    lines = {line.handle.pid: line for line in bench.move("ext4")}
+    assert lines[reader.pid].outcome is HandleOutcome.IDENTICAL
+    assert lines[stranger.pid].outcome is HandleOutcome.FILE_MISSING
+    assert stranger.ask("os.write(w, b'after')") == os.strerror(errno.EPIPE)
+    other = os.open(bench.path / "x", os.O_WRONLY)
+    os.write(other, b"by name")
+    os.close(other)
+    assert reader.ask("os.read(r, 100)") == "b'before by name'"
 
 
 def test_a_fifo_that_anybody_may_open_is_found_by_its_name(
