@@ -17,6 +17,7 @@ from holdfast.applications.rebind.parking.parked_pipes import make_pipes, refuse
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRecord
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
+from holdfast.applications.rebind.refusals import refuse_homeless
 from holdfast.model.handle import Handle
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.files.inode_identity import LASTING
@@ -74,6 +75,7 @@ def write_down(
     if not storage.answers:
         add_what_kernel_remembers(processes, handles, storage.lasting)
     refuse_too_many(processes)
+    refuse_homeless(processes)
     record.enter(*(_parked(process) for process in processes))
 
 

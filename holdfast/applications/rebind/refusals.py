@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from holdfast.applications.rebind.parking.kept_contents import NO_ROOM, no_room
+from holdfast.applications.rebind.parking.notes import SocketDetails
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.applications.rebind.scan import blockers
 from holdfast.applications.rebind.tracing.errors import Uncooperative
 from holdfast.applications.rebind.tracing.hindrances import hindrance
 from holdfast.errors import Blocked, HoldfastError, Refused, StorageFailed
-from holdfast.model.handle import JudgedHandle, User
+from holdfast.model.handle import Handle, HandleKind, JudgedHandle, User
 from holdfast.model.listing import first_of
 
 _NAMED_AT_MOST = 3
@@ -40,6 +42,26 @@ def refuse_blockers(judged: Sequence[JudgedHandle]) -> None:
             f"what keeps the volume busy cannot be moved: {named}",
             "See to what is named, or end these processes; then try again.",
         )
+
+
+def refuse_homeless(processes: Iterable[StoppedProcess]) -> None:
+    """Raises Blocked for a socket that none of its processes could make again: it belongs to
+    another network namespace than they are in."""
+    away: dict[str, Handle] = {}
+    home: set[str] = set()
+    for process in processes:
+        for note in process.notes_of(HandleKind.SOCKET):
+            details = note.details_as(SocketDetails)
+            away.setdefault(details.key, note.handle)
+            if details.at_home:
+                home.add(details.key)
+    for key, handle in away.items():
+        if key not in home:
+            raise Blocked(
+                f"process {handle.pid}: socket {handle.path}: it was made in a network namespace in"
+                " which no process is that has it",
+                "Let the process close it, or end it; then try again.",
+            )
 
 
 def cannot_be_moved(user: User, thread_id: int, error: Uncooperative) -> Refused:

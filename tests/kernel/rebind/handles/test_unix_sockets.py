@@ -458,8 +458,27 @@ def test_socket_activation(bench: Bench, shell: Shell) -> None:
     program.ask("os.kill(child, 9)")
 
 
+def test_nobody_is_where_it_was_made(bench: Bench, shell: Shell) -> None:
+    path = bench.path / "s"
+    program = shell(
+        LISTEN.format(name=str(path), backlog=5),
+        "import ctypes",
+        "assert ctypes.CDLL(None).unshare(0x40000000) == 0",
+    )
+    rebind = bench.rebind()
+    rebind.stop()
+    with pytest.raises(Blocked, match="network namespace"):
+        rebind.park()
+    assert serves(program, path)
+
+
 @pytest.mark.parametrize(
-    "within", [("unshare", "--net"), ("unshare", "--mount", "--pid", "--fork")]
+    "within",
+    [
+        ("unshare", "--net"),
+        ("unshare", "--mount", "--pid", "--fork"),
+        ("unshare", "--user", "--map-root-user", "--net"),
+    ],
 )
 def test_other_namespaces(bench: Bench, shell: Shell, within: tuple[str, ...]) -> None:
     path = bench.path / "s"
