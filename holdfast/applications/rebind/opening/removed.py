@@ -6,9 +6,11 @@ process which gets it may have (see `finding`). Where there is none, or nothing 
 made on a file system in memory that is mounted nowhere: a process with another root must not find a
 way out through `..`. One inode is made once, by however many handles it is known.
 
-Whoever may write to a directory in which we make a name can change that name. So the name is random
-and made exclusively, what has it is root's and closed to everybody until it has lost it (a link in
-its parent is all that anybody could get), and owner, mode and times are given to what has no name
+Whoever may write to a directory in which we make a name can put anything in its place, also what
+is root's and was not his to touch. So it is always a directory that we make there: random name,
+exclusively, root's, closed to everybody else. What is no directory, or was in another one, is made
+inside, where nobody else can write. Names of others are never removed: inside, only what bears that
+random name, and of directories only empty ones. Owner, mode and times are given to what has no name
 any more. Invariant: which name it is stands in the record directory before it is made; whoever
 comes after a death takes it away. Blocks when the storage does: for expendable children only.
 """
@@ -45,6 +47,8 @@ _IN_MEMORY = {"size": "4096", "nr_inodes": "64", "mode": "0000"}
 """One page, and more inodes than directories above one that are noted."""
 _RULES = ("system.posix_acl_access", "system.posix_acl_default")
 """What a directory gives to those that are made in it: acl(5)."""
+
+_TAKEN = "somebody else has put something in its place"
 
 _Inode = tuple[int, int]
 
@@ -187,12 +191,26 @@ class RemovedNames:
         name = f".holdfast-{secrets.token_hex(16)}"
         with self._written_down(folder, name, mount_id), times_kept(folder):
             try:
-                self._create(folder, name, top)
+                if stat.S_ISDIR(top.was.mode):
+                    self._create(folder, name, top)
+                else:
+                    self._create_within(folder, name, top)
             finally:
                 _take_away(folder, name)
         for node in top.all():
             node.mount_id = mount_id
             _complete(node)
+
+    def _create_within(self, folder: int, name: str, node: _Node) -> None:
+        """Create it in a directory of ours."""
+        os.mkdir(name, _CLOSED_DIRECTORY, dir_fd=folder)
+        ours = open_beneath(folder, name, _LOOK | os.O_DIRECTORY)
+        try:
+            if not _is_ours(os.fstat(ours), stat.S_IFDIR):
+                raise PermissionError(1, _TAKEN)
+            self._create(ours, _inner(name, 0), node)
+        finally:
+            os.close(ours)
 
     @contextmanager
     def _written_down(self, folder: int, name: str, mount_id: int) -> Iterator[None]:
@@ -214,11 +232,11 @@ class RemovedNames:
             is_device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
             device = kept_device(self._directory, node.contents) if is_device else 0
             os.mknod(name, kind | _CLOSED, device, dir_fd=folder)
-        node.place = os.open(name, _LOOK, dir_fd=folder)
+        node.place = open_beneath(folder, name, _LOOK)
         if not _is_ours(os.fstat(node.place), kind):
-            raise PermissionError(1, "somebody else has put something in its place")
+            raise PermissionError(1, _TAKEN)
         for number, each in enumerate(node.inside.values()):
-            self._create(node.place, str(number), each)
+            self._create(node.place, _inner(name, number), each)
 
 
 def is_being_made(directory: Path) -> bool:
@@ -261,28 +279,33 @@ def take_away_left(bases: Mapping[int, int], directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _take_away(folder: int, name: str | bytes) -> None:
-    """Remove what we made there; what is somebody else's by now stays. Raises OSError."""
+def _take_away(folder: int, name: str) -> None:
+    """Remove the directory that we made there, with what we made in it; what is somebody else's by
+    now stays. Raises OSError."""
     try:
-        place = open_beneath(folder, name, _LOOK)
-    except FileNotFoundError:
+        place = open_beneath(folder, name, _LOOK | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        status = os.fstat(place)
-        if not _is_ours(status, stat.S_IFMT(status.st_mode)):
-            return
-        if not stat.S_ISDIR(status.st_mode):
-            os.unlink(name, dir_fd=folder)
+        if not _is_ours(os.fstat(place), stat.S_IFDIR):
             return
         readable = reopen(place, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            for each in names_in(readable):
-                _take_away(readable, each)
+            for inner in map(os.fsdecode, names_in(readable)):
+                if inner.startswith(name):
+                    _take_away(readable, inner)
+                    with suppress(FileNotFoundError, IsADirectoryError):
+                        os.unlink(inner, dir_fd=readable)
         finally:
             os.close(readable)
         os.rmdir(name, dir_fd=folder)
     finally:
         os.close(place)
+
+
+def _inner(name: str, number: int) -> str:
+    """The name of something within what has this one, which nobody else can have given."""
+    return f"{name}-{number}"
 
 
 def _is_ours(status: os.stat_result, kind: int) -> bool:

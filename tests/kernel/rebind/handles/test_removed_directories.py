@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -231,7 +232,7 @@ def changing_names(folder: Path) -> Iterator[None]:
         number = 0
         while not over.wait(0):
             with suppress(OSError):
-                for name in left_in(folder):
+                for name in folder.glob(".holdfast*"):
                     number += 1
                     name.rename(folder / f"mine-{number}")
                     name.mkdir(0o700)
@@ -250,29 +251,29 @@ CALLS = frozenset({"open", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "o
                    "os.chmod", "os.utime", "os.listdir", "os.removexattr"})  # fmt: skip
 
 
-def dies_at(bench: Bench, number: int) -> bool:
-    """An agent rebinds to the same mount; with its child it dies at that call of the child's.
+def acts_at(bench: Bench, number: int, act: Callable[[int], object]) -> bool:
+    """An agent rebinds to the same mount; somebody acts before that call of its child's.
 
-    False: the child has made fewer calls.
+    False: the child has made fewer calls. `act` gets the number of the agent.
     """
     agent = os.fork()
     if agent == 0:
         try:
             me, count = os.getpid(), [0]
 
-            def count_down(event: str, _: object) -> None:
-                if event in CALLS and count[0] >= 0 and os.getpid() not in (me, 0):
+            def count_up(event: str, _: object) -> None:
+                if event in CALLS and os.getpid() != me:
                     count[0] += 1
                     if count[0] == number:
-                        os.kill(me, signal.SIGKILL)
-                        os.kill(os.getpid(), signal.SIGKILL)
+                        act(me)
+                        (bench.folder / "acted").touch()
 
             rebind = bench.rebind()
             rebind.stop()
             rebind.park()
             points = capture(str(bench.path))
             bases = {point.id: os.open(bench.path, os.O_PATH) for point in points}
-            sys.addaudithook(count_down)
+            sys.addaudithook(count_up)
             rebind.rebind(bases)
             rebind.release()
             os._exit(0)
@@ -280,7 +281,19 @@ def dies_at(bench: Bench, number: int) -> bool:
             os._exit(1)
     _, status = os.waitpid(agent, 0)
     assert status in (0, signal.SIGKILL)
-    return status != 0
+    has_acted = (bench.folder / "acted").exists()
+    (bench.folder / "acted").unlink(missing_ok=True)
+    return has_acted or status != 0
+
+
+def dies_at(bench: Bench, number: int) -> bool:
+    """The agent dies at that call, with its child."""
+
+    def die(agent: int) -> None:
+        os.kill(agent, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return acts_at(bench, number, die)
 
 
 def finish(bench: Bench) -> None:
@@ -324,3 +337,63 @@ def test_killed_and_the_process_as_well(bench: Bench, hold: Hold) -> None:
     finish(bench)
     assert not left_in(bench.path)
     assert not bench.record.exists()
+
+
+@pytest.mark.parametrize("what", ["private", "control"])
+@pytest.mark.parametrize("kind", ["directory", "fifo"])
+def test_what_is_roots_is_put_in_its_place(
+    bench: Bench, start: Hold, soak_rounds: Callable[[int, int], int], kind: str, what: str
+) -> None:
+    """Whoever can change names lets us neither remove nor give him what is closed to him.
+
+    At whatever call of ours he does it. (At every fifth one, in the short form.)
+    """
+    folder = bench.path / "everybodys" if kind == "directory" else bench.path
+    gone, private, control = folder / "gone", folder / "private", folder / "control"
+    (private / "inner").mkdir(parents=True)
+    (private / "secret").write_text("secret")
+    private.chmod(0o700)
+    folder.chmod(0o777)
+    os.mkfifo(control, 0o600)
+
+    def exchange(_: int) -> None:
+        for name in folder.glob(".holdfast*"):
+            name.rename(folder / "mine")
+            (folder / what).rename(name)
+
+    number, exchanged = 1, 0
+    while True:
+        with standing_in(start, gone, kind):
+            has_acted = acts_at(bench, number, exchange)
+        exchanged += (folder / "mine").exists()
+        for mine in folder.glob("mine*"):
+            shutil.rmtree(mine)
+        for name in folder.glob(".holdfast*"):
+            name.rename(folder / what)
+        assert (private / "secret").read_text() == "secret"
+        assert (private / "inner").is_dir()
+        for each, mode in ((control, 0o600), (private, 0o700)):
+            assert (each.stat().st_uid, stat.S_IMODE(each.stat().st_mode)) == (0, mode)
+        if not has_acted:
+            break
+        number += soak_rounds(5, 1)
+    assert exchanged
+
+
+@contextmanager
+def standing_in(start: Hold, gone: Path, kind: str) -> Iterator[None]:
+    """A program that has what is gone."""
+    if kind == "directory":
+        gone.mkdir(mode=0o777)
+        program = start("sh", "-c", 'cd "$0"; rmdir "$0"; echo ready; read x', gone)
+    else:
+        os.mkfifo(gone, 0o666)
+        code = (
+            f"import os, sys; held = os.open({str(gone)!r}, os.O_PATH); os.unlink({str(gone)!r});"
+            "print('ready', flush=True); sys.stdin.readline()"
+        )
+        program = start(sys.executable, "-c", code)
+    try:
+        yield
+    finally:
+        program.close()
