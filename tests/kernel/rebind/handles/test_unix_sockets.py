@@ -270,6 +270,27 @@ def test_what_connects_is_served(bench: Bench, shell: Shell) -> None:
     assert program.ask("1") == "1"
 
 
+def test_where_the_old_mount_is_dead(bench: Bench, shell: Shell) -> None:
+    """Nobody is let go on to accept: he would see its errors. What had not been accepted has ended,
+    and the outcome says so."""
+    path = bench.path / "s"
+    program = shell(LISTEN.format(name=str(path), backlog=5))
+    with client(path) as end:
+        rebind = bench.rebind(storage_answers=False, seized=lambda: None)
+        rebind.stop()
+        rebind.park()
+        with bench.prepared("xfs") as image:
+            pass
+        with bench.exchanged(image) as bases:
+            lines = of_sockets(rebind.rebind(bases))
+        rebind.release()
+        assert [line.note for line in lines] == ["connections that nobody had accepted have ended"]
+        with pytest.raises(OSError):
+            end.sendall(b"x")
+            end.sendall(b"x")
+    assert serves(program, path)
+
+
 # --- names ---------------------------------------------------------------------------------------
 
 
