@@ -12,6 +12,7 @@ no record, therefore.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -31,6 +32,9 @@ from holdfast.system.processes.process import close_quietly, open_thread, take_d
 
 _SECONDS = 5.0
 """Some thousand connections take a few hundredths of a second."""
+
+_OURS_ALONE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""Why we might not connect while others can."""
 
 _ENDED = "connections that nobody had accepted have ended"
 
@@ -53,28 +57,30 @@ class Doors:
     """The sockets of stopped users. `close`, then `open` or `forget`."""
 
     def __init__(self) -> None:
-        self._doors: list[_Door] = []
+        self._doors: dict[int, _Door] = {}
+        """By the socket's own inode number."""
         self._standing: set[int] = set()
 
     def close(self, users: Sequence[User]) -> None:
         """Let no connection come to these any more, who stand; may be called again with more of
         them. Raises Blocked when their queues take too long to fill, DeadlinePassed when the file
         system of a socket does not answer."""
-        earlier, new = list(self._doors), list[_Door]()
+        earlier, new = set(self._doors), list[_Door]()
         for user in users:
             for handle in user.handles:
-                if handle.kind is HandleKind.SOCKET and handle.mode == "listening":
-                    with suppress(OSError):  # closed since, or the process has ended
-                        end = _taken(handle)
-                        known = [each for each in self._doors if _is_same(each.end, end)]
-                        if not known:
-                            new.append(_Door(handle, end))
-                            self._doors.append(new[-1])
-                            continue
-                        end.close()
-                        if known[0] in earlier and user.pid not in self._standing:
-                            # It ran when the queue was filled, and may have accepted since.
-                            known[0].others = 1
+                if handle.kind is not HandleKind.SOCKET or handle.mode != "listening":
+                    continue
+                end = _taken(handle)
+                if end is None:
+                    continue
+                number = os.fstat(end.fileno()).st_ino
+                known = self._doors.setdefault(number, _Door(handle, end))
+                if known.end is end:
+                    new.append(known)
+                    continue
+                end.close()
+                if number in earlier and user.pid not in self._standing:
+                    known.others = 1  # it ran when the queue was filled, and may have accepted
         self._standing.update(user.pid for user in users)
         if new:
             work = partial(_fill_all, [each.end for each in new], [each.handle for each in new])
@@ -85,14 +91,14 @@ class Doors:
     @property
     def waiting(self) -> list[Handle]:
         """The sockets in which somebody's connection waits."""
-        return [door.handle for door in self._doors if door.others]
+        return [door.handle for door in self._doors.values() if door.others]
 
     def open(self) -> None:
         """Take out what we put in, so that all is as it was; all must stand still.
 
         Where others came in between, nothing is taken out: which one comes first cannot be told,
         and theirs must not be lost. Idempotent."""
-        for door in self._doors:
+        for door in self._doors.values():
             if not door.others:
                 _take_out(door.end, door.ours)
         self.forget()
@@ -101,7 +107,7 @@ class Doors:
         """Let go of the sockets. Idempotent."""
         self._standing.clear()
         while self._doors:
-            self._doors.pop().end.close()
+            self._doors.popitem()[1].end.close()
 
 
 def refusal(waiting: Sequence[Handle]) -> Blocked:
@@ -126,22 +132,23 @@ def with_lost(lines: Sequence[ReboundHandle], waiting: Sequence[Handle]) -> list
     ]
 
 
-def _taken(handle: Handle) -> socket.socket:
-    """A copy of a socket. Raises OSError."""
-    pidfd = open_thread(handle.thread_id or handle.pid)
+def _taken(handle: Handle) -> socket.socket | None:
+    """A copy of a socket; None when it has been closed. Raises OSError when we have no room."""
     try:
-        copy = take_descriptor(pidfd, handle.number or 0)
-    finally:
-        os.close(pidfd)
+        pidfd = open_thread(handle.thread_id or handle.pid)
+        try:
+            copy = take_descriptor(pidfd, handle.number or 0)
+        finally:
+            os.close(pidfd)
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EBADF):
+            return None
+        raise
     try:
         return socket.socket(fileno=copy)
-    except OSError:
+    except OSError:  # something else has the number by now
         close_quietly(copy)
-        raise
-
-
-def _is_same(one: socket.socket, other: socket.socket) -> bool:
-    return os.fstat(one.fileno()).st_ino == os.fstat(other.fileno()).st_ino
+        return None
 
 
 def _take_out(end: socket.socket, count: int) -> None:
@@ -198,6 +205,10 @@ def _fill(end: socket.socket, backlog: int) -> tuple[int, int]:
     try:
         while ours <= backlog and _connects(f"/proc/self/fd/{place}", end.type):
             ours += 1
+    except OSError as error:
+        if error.errno in _OURS_ALONE:
+            raise
+        return ours, 0  # it was shut down, or its file system is dead: nobody can connect
     finally:
         os.close(place)
     return ours, backlog + 1 - ours

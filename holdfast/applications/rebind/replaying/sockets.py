@@ -13,9 +13,10 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from holdfast.applications.rebind.opening.lifted_protection import agent_without_protection
 from holdfast.applications.rebind.opening.requests import OpenResult
@@ -23,10 +24,16 @@ from holdfast.applications.rebind.parking.hidden_names import HiddenName, note_d
 from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.applications.rebind.replaying.failures import words_of
+from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.model.handle import HandleKind, HandleOutcome
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import bound_socket
-from holdfast.system.files.socket_names import SocketFile, bind_hidden, put_in_place
+from holdfast.system.files.socket_names import (
+    SocketFile,
+    bind_hidden,
+    put_in_place,
+    remove_hidden,
+)
 from holdfast.system.proc import read_record
 from holdfast.system.processes.listening import listen_as
 
@@ -34,6 +41,16 @@ _SECONDS = 5.0
 """For what is done on the new storage for one socket: milliseconds where nothing hangs."""
 
 T = TypeVar("T")
+
+
+class _Hidden(NamedTuple):
+    """Where a socket is bound that has not its name yet."""
+
+    hidden: str
+    name: bytes
+    """What it was bound to."""
+    mount_id: int
+
 
 _Holder = tuple[StoppedProcess, HandleNote]
 
@@ -48,18 +65,17 @@ class NewSockets:
         self._processes = processes
         self._places = places
         self._directory = directory
-        self._hidden: dict[str, str] = {}
-        self._mounts: dict[str, int] = {}
+        self._hidden: dict[str, _Hidden] = {}
         self.made: dict[str, OpenResult] = {}
 
     def __enter__(self) -> NewSockets:
-        for key, place in self._places.items():
-            try:
-                self.made[key] = self._make(key, place)
-            except ProcessLookupError:
-                raise
-            except Exception as error:
-                self.made[key] = OpenResult(None, HandleOutcome.LOST, words_of(error, "a process"))
+        """Raises DeadlinePassed when the new storage does not answer."""
+        try:
+            for key, place in self._places.items():
+                self.made[key] = self._make_or_lose(key, place)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,21 +85,34 @@ class NewSockets:
                 each.descriptor = None
 
     def take_names(self) -> dict[str, str]:
-        """Let each have its name, and be reached; of those that have it not, why, by key."""
+        """Let each have its name, and be reached; of those that have it not, why, by key.
+
+        Raises DeadlinePassed when the new storage does not answer.
+        """
         failed = {}
-        for key, hidden in self._hidden.items():
-            place, name = self._places[key], self._name(key)
+        for key, it in self._hidden.items():
+            place = self._places[key]
             assert place.descriptor is not None
             last = place.name.rpartition("/")[2]
-            work = partial(put_in_place, place.descriptor, hidden, name, last, place.replaces)
+            work = partial(put_in_place, place.descriptor, it.hidden, it.name, last, place.replaces)
             try:
-                if not self._on_storage(place, self._mounts[key], work):
+                if not self._on_storage(place, it.mount_id, work):
                     failed[key] = "without a name: something else has it now"
+            except DeadlinePassed:
+                raise
             except Exception as error:
                 failed[key] = f"without a name: {words_of(error, 'a process')}"
         return failed
 
     # --- one socket -----------------------------------------------------------------------------
+
+    def _make_or_lose(self, key: str, place: OpenResult) -> OpenResult:
+        try:
+            return self._make(key, place)
+        except DeadlinePassed:
+            raise
+        except Exception as error:
+            return OpenResult(None, HandleOutcome.LOST, words_of(error, "a process"))
 
     def _make(self, key: str, place: OpenResult) -> OpenResult:
         if place.descriptor is None:
@@ -110,9 +139,6 @@ class NewSockets:
             if note.details.key == key
         ]
 
-    def _name(self, key: str) -> bytes:
-        return bytes.fromhex(self._holders(key)[0][1].details_as(SocketDetails).name)
-
     def _made_in(
         self, process: StoppedProcess, note: HandleNote, place: OpenResult
     ) -> tuple[socket.socket, str]:
@@ -135,6 +161,7 @@ class NewSockets:
         except BaseException:
             if end is not None:
                 end.close()
+            self._remove_hidden(details.key, place)
             raise
         finally:
             process.close_numbers([number], thread_id)
@@ -146,8 +173,8 @@ class NewSockets:
         folder, _, last = place.name.rpartition("/")
         hidden = HiddenName(note.handle.mount_id, folder, f".holdfast-{secrets.token_hex(8)}")
         note_down(self._directory, hidden)
-        self._hidden[details.key] = hidden.hidden
-        self._mounts[details.key] = hidden.mount_id
+        name = bytes.fromhex(details.name)
+        self._hidden[details.key] = _Hidden(hidden.hidden, name, hidden.mount_id)
         identity = self._on_storage(
             place,
             hidden.mount_id,
@@ -155,13 +182,22 @@ class NewSockets:
                 bind_hidden,
                 place.descriptor,
                 hidden.hidden,
-                bytes.fromhex(details.name),
+                name,
                 end,
                 SocketFile(before.mode, before.user_id, before.group_id),
                 None if place.replaces is None else (last, place.replaces),
             ),
         )
         note_down(self._directory, HiddenName(hidden.mount_id, folder, hidden.hidden, identity))
+
+    def _remove_hidden(self, key: str, place: OpenResult) -> None:
+        """What was made for a socket that came to nothing; what cannot be removed now is when
+        somebody comes after our death."""
+        it = self._hidden.pop(key, None)
+        if it is not None and place.descriptor is not None:
+            with suppress(OSError, HoldfastError):
+                work = partial(remove_hidden, place.descriptor, it.hidden)
+                self._on_storage(place, it.mount_id, work)
 
     def _on_storage(self, place: OpenResult, mount_id: int, work: Callable[[], T]) -> T:
         """Work in the directory of a socket, also in one where nothing may be changed any more
