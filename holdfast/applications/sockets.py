@@ -150,6 +150,7 @@ def _settled(handle: Handle, bound: BoundSocket, place: _Place | None, places: P
         number=handle.number,
         thread_id=handle.thread_id,
         flags=handle.flags,
+        end=bound.backlog,
         inode=bound.file_inode,
         deleted=place == _GONE or (place == _NOWHERE and bound.name.startswith("/")),
     )

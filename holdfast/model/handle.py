@@ -107,7 +107,8 @@ class Handle:
     start: Word = 0
     """First address of a map; of an inotify watch its number."""
     end: Word = 0
-    """Address after the last of a map."""
+    """Address after the last of a map; of a socket that listens how many connections may wait, but
+    one (its backlog)."""
     inode: Word = 0
     deleted: bool = False
     """The file has no name any more."""

@@ -17,7 +17,7 @@ from holdfast.applications.rebind.parking.parked_pipes import make_pipes, refuse
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRecord
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
-from holdfast.applications.rebind.refusals import refuse_homeless
+from holdfast.applications.rebind.refusals import refuse_unbindable
 from holdfast.model.handle import Handle
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.files.inode_identity import LASTING
@@ -37,19 +37,31 @@ class OldStorage:
     """Mounts whose inodes have identities that outlast a dismount."""
     without_execution: Collection[int]
     """Mounts that do not permit the execution of programs any more."""
+    read_only: Collection[int]
+    """Mounts that take no names, and will be mounted like that again."""
 
     @classmethod
     def of(
-        cls, mounts: Sequence[MountPoint], *, answers: bool, digest_limit_bytes: int
+        cls,
+        mounts: Sequence[MountPoint],
+        *,
+        answers: bool,
+        digest_limit_bytes: int,
+        is_whole: bool = True,
     ) -> OldStorage:
-        """By its mounts."""
+        """By its mounts. `is_whole`: it did not become read-only because it failed."""
         return cls(
             answers,
             digest_limit_bytes,
             {mount.id: mount.inside for mount in mounts},
             {mount.id for mount in mounts if mount.filesystem in LASTING},
             {mount.id for mount in mounts if "noexec" in mount.options.split(",")},
+            {mount.id for mount in mounts if "ro" in _options(mount, is_whole)},
         )
+
+
+def _options(mount: MountPoint, is_whole: bool) -> list[str]:
+    return f"{mount.options},{mount.super_options if is_whole else ''}".split(",")
 
 
 def write_down(
@@ -75,7 +87,7 @@ def write_down(
     if not storage.answers:
         add_what_kernel_remembers(processes, handles, storage.lasting)
     refuse_too_many(processes)
-    refuse_homeless(processes)
+    refuse_unbindable(processes, storage.read_only)
     record.enter(*(_parked(process) for process in processes))
 
 

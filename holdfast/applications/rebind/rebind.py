@@ -89,7 +89,10 @@ class Rebind:
         self._record = ParkingRecord(record_directory)
         self._deadline_ns = deadline_ns
         self._storage = OldStorage.of(
-            mounts, answers=storage_answers, digest_limit_bytes=digest_limit_bytes
+            mounts,
+            answers=storage_answers,
+            digest_limit_bytes=digest_limit_bytes,
+            is_whole=seized is None,
         )
         self._processes = Processes()
         self._doors = Doors()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from holdfast.applications.rebind.parking.kept_contents import NO_ROOM, no_room
@@ -44,22 +44,26 @@ def refuse_blockers(judged: Sequence[JudgedHandle]) -> None:
         )
 
 
-def refuse_homeless(processes: Iterable[StoppedProcess]) -> None:
-    """Raises Blocked for a socket that none of its processes could make again: it belongs to
-    another network namespace than they are in."""
-    away: dict[str, Handle] = {}
+def refuse_unbindable(processes: Iterable[StoppedProcess], read_only: Collection[int]) -> None:
+    """Raises Blocked for a socket that could not be made again: it belongs to another network
+    namespace than its processes are in, or its mount (`read_only`) takes no names."""
+    found: dict[str, Handle] = {}
     home: set[str] = set()
     for process in processes:
         for note in process.notes_of(HandleKind.SOCKET):
             details = note.details_as(SocketDetails)
-            away.setdefault(details.key, note.handle)
+            found.setdefault(details.key, note.handle)
             if details.at_home:
                 home.add(details.key)
-    for key, handle in away.items():
+    for key, handle in found.items():
+        words = ""
         if key not in home:
+            words = "it was made in a network namespace in which no process is that has it"
+        elif handle.mount_id in read_only:
+            words = "its file system is read-only by now: nothing can be bound there"
+        if words:
             raise Blocked(
-                f"process {handle.pid}: socket {handle.path}: it was made in a network namespace in"
-                " which no process is that has it",
+                f"process {handle.pid}: socket {handle.path}: {words}",
                 "Let the process close it, or end it; then try again.",
             )
 

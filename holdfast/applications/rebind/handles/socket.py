@@ -11,9 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from holdfast.applications.rebind.handles.verdicts import blocks, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
-from holdfast.applications.rebind.parking.observed import observe, remembered_as
+from holdfast.applications.rebind.parking.observed import remembered_as
 from holdfast.applications.rebind.parking.placeholders import (
     Placeholders,
     is_placeholder_socket,
@@ -38,10 +36,9 @@ from holdfast.applications.rebind.parking.placeholders import (
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, JudgedHandle
-from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import bound_socket
-from holdfast.system.files.unix_sockets import bound_sockets
-from holdfast.system.mounts.namespace import enter_network_namespace, namespace_of
+from holdfast.system.files.beneath import path_to
+from holdfast.system.mounts.namespace import namespace_of
 from holdfast.system.proc import link
 
 _WHY_NOT = {
@@ -63,21 +60,21 @@ class SocketDriver:
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
-        found = []
         registrations = Registrations(process)
-        with ExitStack() as stack:
-            ends = []
-            for handle in handles:
-                assert handle.number is not None
-                copy = process.tracee.channel(handle.thread_id).take(handle.number)
-                ends.append(stack.enter_context(socket.socket(fileno=copy)))
-            look = partial(_look_at_all, ends, handles, process.storage_answers)
-            told = in_expendable_child(look, doing="the old storage")
-            for handle, end, each in zip(handles, ends, told, strict=True):
-                each.update(owner_and_signal(process, handle, end.fileno()))
-                each["interests"] = registrations.of(handle)
-                found.append(each)
-        return found
+        home = namespace_of(process.pid, "net")
+        return [self._examine(process, handle, home, registrations) for handle in handles]
+
+    def _examine(
+        self, process: StoppedProcess, handle: Handle, home: int, registrations: Registrations
+    ) -> dict[str, Any]:
+        assert handle.number is not None
+        copy = process.tracee.channel(handle.thread_id).take(handle.number)
+        with socket.socket(fileno=copy) as end:
+            return {
+                **_told_by(end, handle, home),
+                **owner_and_signal(process, handle, copy),
+                "interests": registrations.of(handle),
+            }
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
@@ -133,53 +130,27 @@ class SocketDriver:
             os.close(copy)
 
 
-def _look_at_all(
-    ends: Sequence[socket.socket], handles: Sequence[Handle], storage_answers: bool
-) -> list[dict[str, Any]]:
-    """Everything that is to be noted of these; runs in an expendable child. Raises Blocked."""
-    backlogs: dict[int, dict[int, int]] = {}
-    found = []
-    for end, handle in zip(ends, handles, strict=True):
-        try:
-            found.append(_look_at(end, handle, storage_answers, backlogs))
-        except OSError as error:
-            raise _refusal(handle, error.strerror or str(error)) from error
-    return found
-
-
-def _look_at(
-    end: socket.socket, handle: Handle, storage_answers: bool, backlogs: dict[int, dict[int, int]]
-) -> dict[str, Any]:
-    home = namespace_of(handle.pid, "net")
-    network = bound_socket.network_of(end.fileno())
-    if network not in backlogs:
-        way = bound_socket.open_network_of(end.fileno())
-        enter_network_namespace(way)
-        os.close(way)
-        backlogs[network] = {each.inode: each.backlog for each in bound_sockets()}
-    listens = bool(end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+def _told_by(end: socket.socket, handle: Handle, home: int) -> dict[str, Any]:
+    """What a socket tells of itself and its file: no storage is asked. Raises Blocked, OSError."""
     file = bound_socket.file_of(end.fileno())
-    here = f"/proc/self/fd/{file}"
     try:
-        before = observe(file, lasting=True) if storage_answers else None
-        before = before or remembered_as(here, lasting=True)
-        if storage_answers and os.fstatvfs(file).f_flag & os.ST_RDONLY:
-            raise _refusal(handle, "its file system is read-only: nothing can be bound there")
+        before = remembered_as(path_to(file), lasting=True)
     finally:
         os.close(file)
     if before.links > 1:
         raise _refusal(handle, "its file has several names, and a new one has one")
     if bound_socket.is_filtered(end):
         raise _refusal(handle, "a filter is attached to it, which the kernel does not tell")
+    listens = bool(end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     return {
         "before": before,
         "type": end.type,
         "name": os.fsencode(end.getsockname()).hex(),
         "listens": listens,
-        "backlog": backlogs[network].get(os.fstat(end.fileno()).st_ino, 0),
+        "backlog": handle.end,
         "listener": bound_socket.listener_of(end) if listens else (0, 0, 0),
         "groups": bound_socket.groups_of_listener(end) if listens else (),
-        "at_home": network == home,
+        "at_home": bound_socket.network_of(end.fileno()) == home,
         "options": bound_socket.options_of(end),
     }
 

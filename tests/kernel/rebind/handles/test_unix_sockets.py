@@ -407,6 +407,17 @@ def test_the_longest_name(bench: Bench, shell: Shell) -> None:
     assert serves(program, path)
 
 
+def test_a_mount_that_became_read_only_blocks(bench: Bench, shell: Shell) -> None:
+    path = bench.path / "s"
+    program = shell(LISTEN.format(name=str(path), backlog=5))
+    subprocess.run(["mount", "-o", "remount,ro", bench.path], check=True)
+    rebind = bench.rebind()
+    rebind.stop()
+    with pytest.raises(Blocked, match="read-only"):
+        rebind.park()
+    assert serves(program, path)
+
+
 def test_several_names_block(bench: Bench, shell: Shell) -> None:
     path = bench.path / "s"
     program = shell(LISTEN.format(name=str(path), backlog=5))
