@@ -101,11 +101,13 @@ class Opener:
         return found
 
     def let_pipes_go(self, opened: Iterable[OpenRequest]) -> None:
-        """Have nothing open of FIFOs any more, if they were among these: who watches is not to see
-        it closed. Raises DeadlinePassed, StorageFailed."""
+        """Let the child have nothing open of FIFOs any more, if all ends were among these.
+
+        The caller has them: nobody is to be told later that the child has closed its own. Raises
+        DeadlinePassed, StorageFailed.
+        """
         if any(each.pipe is not None for each in opened):
-            while self._coming:
-                close_opened(each for each in self._answer() if each is not None)
+            assert all(child is not self._whole for child, _ in self._coming)
             self._whole.ask(())
             self._whole.answer()
 

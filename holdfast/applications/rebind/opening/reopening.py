@@ -192,7 +192,7 @@ class Reopening:
         return descriptor, note
 
     def let_pipes_go(self) -> None:
-        """Close what we have open of FIFOs: their users have all ends."""
+        """Close what we have open of FIFOs: all of their ends have been passed on."""
         while self._fifos:
             self._fifos.popitem()[1].close()
 

@@ -110,10 +110,10 @@ def make_pipes(processes: Processes, placeholders: Placeholders) -> None:
     """
     for notes in list(_by_pipe(processes).values()):
         with _ends_of(processes, notes) as ends:
-            if ends:
-                _make_pipe(ends, placeholders)
             for end in ends:
                 _tell_nobody(end.descriptor)
+            if ends:
+                _make_pipe(ends, placeholders)
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def _make_pipe(ends: Sequence[_End], placeholders: Placeholders) -> None:
 
 
 def _tell_nobody(descriptor: int) -> None:
-    """Send no signal (O_ASYNC) when one end is replaced after the other."""
+    """Send no signal (O_ASYNC) when one end is opened, or replaced, after the other."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     if flags & os.O_ASYNC:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_ASYNC)

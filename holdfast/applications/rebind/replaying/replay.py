@@ -65,6 +65,7 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
         turns = _turns(_first(requests.values()), requests.values())
         opener.begin(turns)
         opened.update(opener.open(turns[0]))
+        opener.let_pipes_go(turns[0])
         _together(turns[0], opened)
         take_flocks(processes, opened)
         needed = Counter(each.key for mine in requests.values() for each in mine)
@@ -89,7 +90,6 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
 
         for mine in side_by_side(works, has_room):
             lines += mine
-        opener.let_pipes_go(turns[0])
         lines += _put_sockets(processes, opener, openings, directory)
         for process in list(processes.values()):
             with processes.unless_it_ends(process):

@@ -4,43 +4,63 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 
+from holdfast.applications.rebind.agent.descriptor_tables import DescriptorChannel
+from holdfast.applications.rebind.opening.opener import Opener
+from holdfast.applications.rebind.parking.record import ParkingRecord
 from holdfast.applications.rebind.rebind import Rebind
+from holdfast.applications.rebind.tracing.memory import ProcessMemory
 from holdfast.mountpoints.capture import capture
+from holdfast.system.files.fifo import Fifo
 from holdfast.system.processes import ptrace
-from tests.kernel.rebind.bench import Bench
+from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 
 PARTS = 4
 KINDS = ("fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket")
 
 
-def dying_at(call: int) -> None:
-    """Let this process be killed when it has a thread make this call, and wait for none after."""
-    made = count()
+CALLS = ((ptrace, "go_on"), (ptrace, "run"))
+"""What lets a thread of a process make calls."""
 
-    def counted(go_on: Callable[..., None]) -> Callable[..., None]:
-        def making(*arguments: int) -> None:
-            if next(made) == call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            go_on(*arguments)
-
-        return making
-
-    ptrace.go_on = counted(ptrace.go_on)
-    ptrace.run = counted(ptrace.run)
+ACTS = (
+    *CALLS,
+    *((ProcessMemory, "write"), (DescriptorChannel, "take"), (DescriptorChannel, "giving")),
+    *((Fifo, "__init__"), (Fifo, "fill"), (Fifo, "open"), (Fifo, "close")),
+    *((Opener, "open"), (Opener, "let_pipes_go"), (ParkingRecord, "write")),
+)
+"""Whatever else changes anything in a process, in a pipe or in the record."""
 
 
-def moved_by_one_that_dies(bench: Bench, call: int) -> bool:
+def dying_at(place: int, acts: Sequence[tuple[Any, str]]) -> None:
+    """Let this process be killed before it does one of these things for the so many-th time."""
+    done, agent = count(), os.getpid()
+
+    def counted(act: Callable[..., Any]) -> Callable[..., Any]:
+        def acting(*arguments: Any, **more: Any) -> Any:
+            if os.getpid() == agent and next(done) == place:
+                os.kill(agent, signal.SIGKILL)
+            return act(*arguments, **more)
+
+        return acting
+
+    for owner, name in acts:
+        setattr(owner, name, counted(getattr(owner, name)))
+
+
+def moved_by_one_that_dies(
+    bench: Bench, place: int, acts: Sequence[tuple[Any, str]] = CALLS
+) -> bool:
     """Whether it died before it had finished."""
     child = os.fork()
     if child == 0:
         try:
-            dying_at(call)
+            dying_at(place, acts)
             rebind = bench.rebind()
             rebind.stop()
             rebind.park()
@@ -63,14 +83,28 @@ def test_another_one_finishes(
     monkeypatch.setenv("AGENTS_DIE", "1")
     program = hold(kind)
     for call in count(part, PARTS):
-        died = moved_by_one_that_dies(bench, call)
-        rebind = Rebind.regain(bench.record)
-        if rebind is not None:
-            bases = {point.id: os.open(bench.path, os.O_PATH) for point in capture(str(bench.path))}
-            rebind.rebind(bases)
-            rebind.release()
-            for descriptor in bases.values():
-                os.close(descriptor)
-        program.verify()
-        if not died:
+        if is_finished(bench, program, moved_by_one_that_dies(bench, call)):
+            return
+
+
+def is_finished(bench: Bench, program: Program, died: bool) -> bool:
+    """Let another agent finish it, and the program verify itself; whether there was none to die."""
+    rebind = Rebind.regain(bench.record)
+    if rebind is not None:
+        bases = {point.id: os.open(bench.path, os.O_PATH) for point in capture(str(bench.path))}
+        rebind.rebind(bases)
+        rebind.release()
+        for descriptor in bases.values():
+            os.close(descriptor)
+    program.verify()
+    return not died
+
+
+def test_between_any_two_acts(
+    bench: Bench, hold: Hold, soak_rounds: Callable[[int, int], int]
+) -> None:
+    """As the last one, at what the agent does by itself, too."""
+    program = hold("fifo")
+    for place in count(0, soak_rounds(11, 1)):
+        if is_finished(bench, program, moved_by_one_that_dies(bench, place, ACTS)):
             return

@@ -184,6 +184,12 @@ def test_nobody_is_told_by_signal_of_the_move(
     program.ask("s = os.open(folder + '/x', os.O_RDONLY | os.O_NONBLOCK)")
     program.ask("[fcntl.fcntl(each, fcntl.F_SETOWN, os.getpid()) for each in (r, w, s)]")
     program.ask("[fcntl.fcntl(each, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC) for each in (w, s)]")
+    os.mkfifo(bench.path / "y")
+    program.ask("gone = os.open(folder + '/y', os.O_RDONLY | os.O_NONBLOCK)")
+    program.ask("lonely = os.open(folder + '/y', os.O_WRONLY)")
+    program.ask("os.write(lonely, b'x'); os.close(gone)")
+    program.ask("fcntl.fcntl(lonely, fcntl.F_SETOWN, os.getpid())")
+    program.ask("fcntl.fcntl(lonely, fcntl.F_SETFL, os.O_ASYNC)")
     for filesystem in FILESYSTEMS:
         assert outcomes(bench, filesystem) == {HandleOutcome.IDENTICAL}
         assert program.ask("signal.sigtimedwait([signal.SIGIO], 0)") == "None"
