@@ -155,6 +155,25 @@ def test_killed_there_it_is_finished_or_undone(
             assert (path / "log").exists()
 
 
+def test_given_up_it_is_below_its_gate_as_its_legs_say(
+    settings: Settings,  # noqa: F811
+    ram_directory: Path,
+) -> None:
+    """The gate's state stays in the directory of the restoration."""
+    with volume(settings, ram_directory, "gated") as path:
+        with application(path, ram_directory / "record", simple=True) as running:
+            die_at("after restore", settings, change_of("gated", ram_directory))
+            running.process.kill()
+            running.process.wait()
+            acknowledged = running.progress()[0]
+        with Holdfast(settings) as holdfast:
+            words = holdfast.restorations.abandon("data")
+            assert any("has the state of a gate: it stays" in each for each in words)
+            report = holdfast.attach_volume("data")
+        assert (report.kind, report.state) == ("gated", VolumeState.HEALTHY)
+        assert (path / "log").read_text().count("\n") >= acknowledged
+
+
 def test_given_up_it_is_the_plain_mount_and_says_what_stays(
     settings: Settings,  # noqa: F811
     ram_directory: Path,

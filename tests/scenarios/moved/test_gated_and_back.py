@@ -96,7 +96,7 @@ def changing(folder: Path, holdfast: Callable[..., Any]) -> Iterator[Changing]:
     detach_loops_in(folder)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_no_transaction_fails(ram_directory: Path, run_holdfast: Callable[..., Any]) -> None:
     loads: list[Load] = []
     done = threading.Event()
