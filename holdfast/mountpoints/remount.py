@@ -141,11 +141,16 @@ def _beside(
     device_number: str,
     cover: CoverServer | None,
 ) -> Meanwhile:
-    """What was made while it was away; nothing where that cannot be found out in time."""
-    with suppress(HoldfastError, OSError):
-        if cover is not None:
-            return made_meanwhile(points, table, device_number, cover)
-    return Meanwhile()
+    """What was made while it was away; a finding where that cannot be found out in time."""
+    if cover is None:
+        return Meanwhile()
+    try:
+        return made_meanwhile(points, table, device_number, cover)
+    except (HoldfastError, OSError) as error:
+        what = f"mount namespaces that were made meanwhile could not be looked into: {error}"
+        meaning = "They may not have the volume."
+        finding = Finding("made while it was away", Verdict.LIMITED, what, meaning)
+        return Meanwhile(findings=(finding,))
 
 
 def _receive_roots(channel: socket.socket, count: int) -> list[int]:
