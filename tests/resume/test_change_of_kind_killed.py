@@ -38,9 +38,10 @@ EXCHANGE = ("before the exchange", "after the exchange")
 """Of the directories of gates' states, within Restore."""
 
 SHORT = (
-    *("in prepare", "after prepare", "in freeze", "after dismount", "in restore", *EXCHANGE),
-    *("after restore", "in remount", "after remount", "in replay", "after thaw"),
+    *("in prepare", "after dismount", "in restore", *EXCHANGE, "after restore"),
+    *("in remount", "after remount", "after thaw"),
 )
+"""Where it matters of which kinds the two are; elsewhere test_restoration_killed does."""
 EVERY = (
     *("before prepare", "in prepare", "after prepare", *EXCHANGE),
     *(f"{when} {name}" for name in ORDER for when in ("before", "in", "after")),
@@ -193,7 +194,7 @@ def test_given_up_it_is_the_plain_mount_and_says_what_stays(
                 holdfast.restorations.change_kind(GateRequest("data", (f"file:{ram_directory}/4",)))
 
 
-@pytest.mark.parametrize("place", ["after prepare", *EXCHANGE, "after restore", "after thaw"])
+@pytest.mark.parametrize("place", ["after the exchange", "after restore", "after thaw"])
 @pytest.mark.parametrize("kind", ["adopted", "gated"])
 def test_the_host_is_restarted(
     settings: Settings,  # noqa: F811
