@@ -13,19 +13,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.applications.rebind import doors
+from holdfast.applications.rebind.agent.descriptor_tables import DescriptorChannel
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
+from holdfast.applications.rebind.replaying import sockets
 from holdfast.errors import Blocked
 from holdfast.model.handle import HandleKind, HandleOutcome
 from holdfast.mountpoints.capture import capture
+from holdfast.system.files import bound_socket
+from holdfast.system.processes import ptrace
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
+from tests.kernel.rebind.failures.test_dies_at_each_call import dying_at
 
 SHELL = """
 import errno, os, select, socket, struct, sys, threading
@@ -41,6 +47,13 @@ for line in sys.stdin:
     print(repr(answer), flush=True)
 """
 """Does what it is told: one line of Python each time."""
+
+ACTS = (
+    *((ptrace, "go_on"), (ptrace, "run"), (DescriptorChannel, "giving")),
+    *((doors, "in_expendable_child"), (doors.Doors, "open"), (doors.Doors, "forget")),
+    *((sockets, "in_expendable_child"), (sockets, "note_down"), (bound_socket, "set_options")),
+)
+"""What an agent does, one after the other, to move a socket."""
 
 LISTEN = "s = socket.socket(socket.AF_UNIX); s.bind({name!r}); s.listen({backlog})"
 IDENTICAL = {HandleOutcome.IDENTICAL}
@@ -575,6 +588,37 @@ def test_killed_at_many_points(
             _rebound_here(bench, rebind)
         program.verify()
         assert not left_over(bench)
+
+
+def test_agents_die_between_any_two_acts(
+    bench: Bench,
+    hold: Hold,
+    soak_rounds: Callable[[int, int], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also before and after each of what is done outside of the process."""
+    monkeypatch.setenv("AGENTS_DIE", "1")
+    program = hold("listening")
+    for place in count(0, soak_rounds(3, 1)):
+        child = os.fork()
+        if child == 0:
+            try:
+                dying_at(place, ACTS)
+                rebind = bench.rebind()
+                rebind.stop()
+                rebind.park()
+                _rebound_here(bench, rebind)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        died = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        rebind = Rebind.regain(bench.record)
+        if rebind is not None:
+            _rebound_here(bench, rebind)
+        program.verify()
+        assert not left_over(bench)
+        if not died:
+            return
 
 
 def _let_run(child: int, seconds: float) -> None:
