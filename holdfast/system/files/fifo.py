@@ -14,11 +14,15 @@ import fcntl
 import os
 import select
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from holdfast.system.files.beneath import reopen
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _GET_CAPACITY, _SET_CAPACITY = 1032, 1031  # F_GETPIPE_SZ, F_SETPIPE_SZ: linux/fcntl.h
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+"""No buffer of a pipe has more."""
 _MOST_BYTES = (1 << 31) - 1
 """More than is in any pipe; more than INT_MAX none is asked for (MAX_RW_COUNT, linux/fs.h)."""
 _OPENED_WITH = os.O_ACCMODE | os.O_SYNC
@@ -78,6 +82,9 @@ class Fifo:
         Before any end is opened. `source`: a reading end. What is there already stays before that;
         but where it is the same, it is not there twice: the pipe has outlived its ends (one is on
         its way in a socket, say). Raises OSError, ENOSPC when not all of it has found room.
+
+        What tee(2) has copied is a page that nobody adds to, and the last one may have had room: a
+        single program at both ends would wait for itself. So the last bytes are written.
         """
         before = unread_bytes(self._reading)
         if capacity != capacity_bytes(self._reading):
@@ -87,7 +94,10 @@ class Fifo:
             return
         writing = self._opened(os.O_WRONLY)
         try:
-            _tee(source, writing)
+            tail = _last_bytes(source)
+            _tee(source, writing, wanted - len(tail))
+            if tail:
+                os.write(writing, tail)
         finally:
             os.close(writing)
         if unread_bytes(self._reading) != before + wanted:
@@ -103,22 +113,62 @@ class Fifo:
 
 def contents(reading: int) -> bytes:
     """What is in a pipe; it stays there. Raises OSError."""
-    ours, writing = os.pipe()
-    try:
-        fcntl.fcntl(writing, _SET_CAPACITY, capacity_bytes(reading))
-        _tee(reading, writing)
+    with _copy_of(reading) as ours:
         found = b""
         while waiting := unread_bytes(ours):
             found += os.read(ours, waiting)
         return found
+
+
+@contextmanager
+def _copy_of(reading: int) -> Iterator[int]:
+    """The reading end of a pipe of ours with what is in another one."""
+    with _pipe() as (ours, writing):
+        fcntl.fcntl(writing, _SET_CAPACITY, capacity_bytes(reading))
+        _tee(reading, writing)
+        yield ours
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    try:
+        yield ends
     finally:
-        os.close(ours)
-        os.close(writing)
+        for end in ends:
+            os.close(end)
 
 
-def _tee(source: int, target: int) -> None:
+_MARK = b"."
+
+
+def _last_bytes(source: int) -> bytes:
+    """What is in the last buffer of a pipe; empty where that is a packet. Raises OSError."""
+    last = b""
+    with _copy_of(source) as ours, _pipe() as (one, into_one), _pipe() as (two, into_two):
+        fcntl.fcntl(into_one, _SET_CAPACITY, _PAGE_BYTES)  # takes one buffer at a time
+        while left := unread_bytes(ours):
+            if left > _PAGE_BYTES:
+                os.read(ours, left - _PAGE_BYTES)
+                continue
+            length = os.splice(ours, into_one, left)
+            _tee(one, into_two)
+            os.write(into_two, _MARK)
+            os.read(one, length)
+            last = os.read(two, length + len(_MARK))  # ends at the border of a packet
+            if len(last) == length:
+                os.read(two, len(_MARK))
+                last = b""
+            else:
+                last = last[:length]
+    return last
+
+
+def _tee(source: int, target: int, most_bytes: int = _MOST_BYTES) -> None:
     """Copy what is in one pipe into another one, as far as there is room; nothing is consumed."""
-    length = ctypes.c_size_t(_MOST_BYTES)
+    if not most_bytes:
+        return
+    length = ctypes.c_size_t(most_bytes)
     if _LIBC.tee(source, target, length, ctypes.c_uint(os.SPLICE_F_NONBLOCK)) < 0:
         code = ctypes.get_errno()
         if code != errno.EAGAIN:  # nothing there, or no room
