@@ -91,10 +91,8 @@ class FifoDriver(DescriptorDriver):
         _register(process, notes)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
-        """One for each description; none for a FIFO that nobody can find."""
-        was = note.details.was
-        if note.handle.deleted and (was is None or was.links == 0):
-            return []
+        """One for each description, also of a FIFO without a name: if this is undone before its
+        file system went, it may be there (see reopening)."""
         details = note.details_as(FifoDetails)
         end = PipeEnd(pipe_of(note), details.capacity_bytes, details.unread_bytes, details.hung_up)
         return [self._request(note, pipe=end)]
@@ -139,10 +137,11 @@ def _is_opened(note: HandleNote, openings: OpenedFiles) -> bool:
 
 
 def _kept(note: HandleNote, openings: OpenedFiles) -> ReboundHandle:
-    result = openings.opened.get(note.details.key)
-    if result is None and not note.handle.locks:
-        return ReboundHandle(note.handle, HandleOutcome.IDENTICAL)
-    if result is None:
+    result, was = openings.opened.get(note.details.key), note.details.was
+    is_nameless = note.handle.deleted and (was is None or was.links == 0)
+    if result is None or is_nameless:
+        if not note.handle.locks:
+            return ReboundHandle(note.handle, HandleOutcome.IDENTICAL)
         words = "its name went while it was locked: nobody has the lock now"
         return ReboundHandle(note.handle, HandleOutcome.LOST, words)
     if result.note == DENIED:

@@ -14,8 +14,8 @@ import os
 import stat
 import struct
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,12 +32,16 @@ from holdfast.applications.rebind.opening.requests import (
 from holdfast.applications.rebind.opening.socket_places import SocketPlaces
 from holdfast.applications.rebind.parking.observed import Observed, observe
 from holdfast.applications.rebind.parking.placed_contents import PlacedContents
-from holdfast.applications.rebind.parking.relocation import OtherContents, Relocation
+from holdfast.applications.rebind.parking.relocation import (
+    OtherContents,
+    Relocation,
+    SameFileSystem,
+)
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
 from holdfast.system.files.beneath import open_beneath, reopen
 from holdfast.system.files.fifo import Fifo, unread_bytes
 from holdfast.system.files.file_contents import make_equal
-from holdfast.system.files.inode_identity import is_same
+from holdfast.system.files.inode_identity import is_same, open_identity
 
 _TEMPORARY_FLAG = os.O_TMPFILE & ~os.O_DIRECTORY
 DROPPED_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC | _TEMPORARY_FLAG
@@ -83,7 +87,8 @@ class Reopening:
         take_away_left(self.bases, self.directory)
         SocketPlaces(self.bases, self.directory, self.relocation).clear()
         self._placed = PlacedContents(self.directory, list(self.bases.values()))
-        self._made = RemovedNames(self.bases, self.directory, self.relocation, self.removed)
+        removed = [each for each in self.removed if not self._is_living(each)]
+        self._made = RemovedNames(self.bases, self.directory, self.relocation, removed)
 
     def open_plainly(self, request: OpenRequest) -> OpenResult | None:
         """As `open`; None for what is not plain: somebody else is to open that."""
@@ -121,6 +126,12 @@ class Reopening:
 
     def _open(self, request: OpenRequest) -> tuple[int, HandleOutcome, str]:
         flags = request.flags & ~DROPPED_FLAGS
+        with suppress(Missing, OSError), self._living(request) as found:
+            opened, note = self._open_found(found, request, flags)
+            self._proven = True
+            return opened, HandleOutcome.IDENTICAL, note
+        if request.is_nameless and request.pipe is not None:
+            raise Missing("it had no name any more")
         if request.is_removed and self._made is not None:
             descriptor, words = self._made.take(request, flags)
             self._proven = True
@@ -148,6 +159,31 @@ class Reopening:
         limit = request.before.size_bytes if request.before and request.before.digest else -1
         outcome, words = compare(request.before, observe(descriptor, limit), self.same_data)
         return descriptor, outcome, "; ".join(filter(None, (note, words)))
+
+    @contextmanager
+    def _living(self, request: OpenRequest) -> Iterator[FoundFile]:
+        """What lost its name and is there all the same: its file system never went, because
+        somebody whom nobody sees had it open (a descriptor on its way in a socket, say). Who had it
+        open together has it together again. Raises Missing, OSError.
+        """
+        is_same_place = request.is_nameless and isinstance(self.relocation, SameFileSystem)
+        base = self.bases.get(request.mount_id)
+        if not is_same_place or base is None or request.was is None or not request.was.identity:
+            raise Missing("it had no name any more")
+        mount = reopen(base, os.O_RDONLY)
+        try:
+            found = FoundFile(open_identity(mount, request.was.identity), None, is_proven=True)
+        finally:
+            os.close(mount)
+        try:
+            yield found
+        finally:
+            found.close()
+
+    def _is_living(self, request: OpenRequest) -> bool:
+        with suppress(Missing, OSError), self._living(request):
+            return True
+        return False
 
     def _made_again(self, request: OpenRequest) -> int | None:
         """What was made again for others because it was removed, and is the inode that this one
