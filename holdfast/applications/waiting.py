@@ -22,9 +22,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.files.beneath import open_beneath
 from holdfast.system.proc import ProcessFacts, link, opened_folder, read_record
-
-_WAITING = (b"wait_for_partner", b"fifo_open")
-"""Where fs/pipe.c lets them wait; the first one may be compiled into the second."""
+from holdfast.system.proc_text import OPENING_FIFO
 
 _CALLS = {
     "x86_64": {2: 0, 85: 0, 257: 1, 437: 1},
@@ -67,7 +65,7 @@ def _waiting(facts: ProcessFacts, table_list: Sequence[Table]) -> list[_Opening]
         return []
     with suppress(OSError):
         if facts.threads == 1:
-            is_one = read_record(f"/proc/{facts.pid}/wchan") in _WAITING
+            is_one = read_record(f"/proc/{facts.pid}/wchan") in OPENING_FIFO
             return [_Opening(facts.pid, table_list[0])] if is_one else []
         with opened_folder(f"/proc/{facts.pid}/task") as tasks:
             names = [name for name in os.listdir(tasks) if _waits(name, tasks)]  # noqa: PTH208
@@ -77,7 +75,7 @@ def _waiting(facts: ProcessFacts, table_list: Sequence[Table]) -> list[_Opening]
 
 def _waits(name: str, tasks: int) -> bool:
     with suppress(OSError):
-        return read_record(f"{name}/wchan", tasks) in _WAITING
+        return read_record(f"{name}/wchan", tasks) in OPENING_FIFO
     return False
 
 

@@ -14,7 +14,11 @@ from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
 from holdfast.mountpoints.overlays import overlays_on, overlays_without_names
 from holdfast.system.mounts.mount_table import is_under
 from holdfast.system.mounts.uprobes import Uprobe, perf_events, uprobes
-from holdfast.system.mounts.users import descriptors_on_their_way, users_of_device
+from holdfast.system.mounts.users import (
+    descriptors_on_their_way,
+    users_of_device,
+    waiting_to_open_fifos,
+)
 from holdfast.system.storage.loop import loop_devices
 
 _SHOWN = 5
@@ -43,6 +47,7 @@ def _nobody() -> str:
     """What to say where no table names anybody."""
     perhaps = {
         "descriptors that nobody has received yet, in sockets of": descriptors_on_their_way(),
+        "a FIFO that has lost its name, for whose other end there waits": waiting_to_open_fifos(),
         "a uprobe among the perf events of": perf_events(),
     }
     words = [f"{what} {first_of(users, _SHOWN)}" for what, users in perhaps.items() if users]

@@ -21,6 +21,10 @@ _EXITING = 0x00000004
 _KERNEL_THREAD = 0x00200000
 """PF_KTHREAD, include/linux/sched.h."""
 
+OPENING_FIFO = (b"wait_for_partner", b"fifo_open")
+"""Where fs/pipe.c lets a thread wait in open(2) for a FIFO's other end (wchan);
+the first one may be compiled into the second."""
+
 
 def lines(text: bytes) -> list[bytes]:
     """The lines, without their ends; none for an empty text."""

@@ -18,7 +18,7 @@ from holdfast.model.listing import first_of
 from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.mounts.mount_table import parse_mountinfo
 from holdfast.system.proc import name_of, read, read_record
-from holdfast.system.proc_text import number_of, parse_maps
+from holdfast.system.proc_text import OPENING_FIFO, number_of, parse_maps
 
 _PROC = Path("/proc")
 _SHOWN = 5
@@ -124,6 +124,29 @@ def _sockets_with_descriptors(process: Path) -> Iterator[str]:
         with suppress(OSError):
             if number_of(read_record(str(entry)), b"scm_fds"):
                 yield f"descriptor {entry.name}"
+
+
+def waiting_to_open_fifos() -> list[MountUser]:
+    """The processes with a thread that waits in open(2) of a FIFO for somebody at its other end.
+
+    It keeps the mount busy, in no table; which FIFO it is, nothing tells when that has lost the
+    name by which it was reached. Does not block.
+    """
+    found = []
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                handles = tuple(_threads_that_open(entry))
+                if handles:
+                    found.append(MountUser(int(entry.name), name_of(int(entry.name)), handles))
+    return sorted(found, key=lambda user: user.pid)
+
+
+def _threads_that_open(process: Path) -> Iterator[str]:
+    for entry in (process / "task").iterdir():
+        with suppress(OSError):
+            if read_record(str(entry / "wchan")) in OPENING_FIFO:
+                yield f"thread {entry.name}"
 
 
 def _namespace(pid: int) -> str:

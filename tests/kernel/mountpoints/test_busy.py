@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.obstacles import obstacles
 from holdfast.mountpoints.remount import remount
 from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.proc_text import OPENING_FIFO
 from tests.kernel.mountpoints.bench import MountBench, held_open, run
 
 
@@ -48,6 +50,23 @@ def test_a_descriptor_that_nobody_has_received_is_suspected(ram_directory: Path)
         assert path.is_mount()
         ours.close()
         theirs.close()
+        dismount(capture(str(path)))
+
+
+def test_who_waits_to_open_a_fifo_that_lost_its_name_is_suspected(ram_directory: Path) -> None:
+    """Who uses it by nothing else would keep a volume busy, and nobody would be named."""
+    with MountBench(ram_directory) as bench:
+        path = bench.mount(bench.device("1"), "mnt")
+        os.mkfifo(path / "x")
+        with subprocess.Popen(["cat", path / "x"]) as opening:
+            try:
+                while Path(f"/proc/{opening.pid}/wchan").read_bytes() not in OPENING_FIFO:
+                    time.sleep(0.001)
+                (path / "x").unlink()
+                with pytest.raises(InUse, match=f"process {opening.pid}: thread {opening.pid}"):
+                    dismount(capture(str(path)))
+            finally:
+                opening.kill()
         dismount(capture(str(path)))
 
 
