@@ -156,6 +156,8 @@ class AssessRequest:
     """Directory or container that the contents come from; empty: the volume itself."""
     deadline_seconds: float = DEADLINE_SECONDS
     forced: bool = False
+    saves_writes: bool = True
+    """Whether what is only in memory is kept where the storage has failed."""
 
     def checked(self, volume: Volume) -> CheckedRequest:
         """What is asked for, with URLs and paths normalised. Raises BadInput, NotFound."""
@@ -177,6 +179,7 @@ class AssessRequest:
             deadline_seconds=self.deadline_seconds,
             pause_budget_seconds=self.deadline_seconds * BUDGET_SHARE,
             forced=self.forced,
+            saves_writes=self.saves_writes,
         )
 
 
@@ -225,11 +228,16 @@ class RestoreRequest(OperationRequest[Receipt | None]):
     """Its type; empty: as now."""
     deadline_seconds: float = DEADLINE_SECONDS
     forced: bool = False
+    saves_writes: bool = True
+    """Whether what is only in memory, where the present storage has failed, is put on the other."""
 
     def as_assess_request(self) -> AssessRequest:
         """What is to be found out before it is done."""
         request = AssessRequest(
-            self.volume, deadline_seconds=self.deadline_seconds, forced=self.forced
+            self.volume,
+            deadline_seconds=self.deadline_seconds,
+            forced=self.forced,
+            saves_writes=self.saves_writes,
         )
         if not self.contents:
             return request

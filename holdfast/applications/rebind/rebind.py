@@ -26,6 +26,7 @@ from holdfast.applications.rebind.noexec_mounts import execution_permitted
 from holdfast.applications.rebind.old_files import inodes_of
 from holdfast.applications.rebind.opening.opener import Opener, leaves_traces
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import OpenRequest
 from holdfast.applications.rebind.park import OldStorage, park_handles, write_down
 from holdfast.applications.rebind.parking.parked_pipes import carried_pipes
 from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
@@ -38,7 +39,7 @@ from holdfast.applications.rebind.parking.relocation import (
 )
 from holdfast.applications.rebind.parking.stopped_process import Processes
 from holdfast.applications.rebind.refusals import explained, not_noted, refuse_blockers
-from holdfast.applications.rebind.replaying.replay import lock_again, put_back
+from holdfast.applications.rebind.replaying.replay import lock_again, put_back, requests_for
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.rebind.stopping.all_users import Stopping
 from holdfast.applications.rebind.stopping.births import WAIT_SECONDS, await_births
@@ -46,7 +47,7 @@ from holdfast.applications.rebind.stopping.order import by_memory
 from holdfast.applications.rebind.stopping.regaining import LATE_SECONDS, Regaining
 from holdfast.applications.rebind.stopping.second_look import Find
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
-from holdfast.model.handle import Handle, HandleOutcome, User
+from holdfast.model.handle import Handle, HandleKind, HandleOutcome, User
 from holdfast.model.mountpoint import MountPoint
 
 _SHARE_OF_BIRTHS = 0.1
@@ -316,6 +317,10 @@ class Rebind:
                 key = key_of(was.identity, was.inode)
                 found.setdefault(key, (was.identity, was.inode, inside))
         return found
+
+    def asked_for(self, *kinds: HandleKind) -> list[tuple[Handle, OpenRequest]]:
+        """How each parked handle of these kinds would be opened again, with whose rights."""
+        return requests_for(self._processes, kinds)
 
     def files_were_copied(self, copied: CopiedFiles) -> None:
         """Where each inode's file is on the file system that comes next; written down before

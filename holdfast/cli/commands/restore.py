@@ -32,6 +32,13 @@ def restore(
     filesystem: Annotated[
         str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")
     ] = "",
+    saved_writes: Annotated[
+        bool,
+        typer.Option(
+            "--saved-writes/--no-saved-writes",
+            help="Whether what is only in memory, where storage has failed, is put on the other.",
+        ),
+    ] = True,
     deadline: Deadline = 60.0,
     dry_run: DryRun = False,
     force: Force = False,
@@ -45,7 +52,7 @@ def restore(
     """
     from holdfast.service import RestoreRequest, perform
 
-    request = RestoreRequest(name, contents, to, filesystem, deadline, force)
+    request = RestoreRequest(name, contents, to, filesystem, deadline, force, saved_writes)
     with session() as holdfast:
         if dry_run:
             show_intention(holdfast.restorations.assess(request), as_json)

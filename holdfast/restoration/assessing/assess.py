@@ -23,6 +23,7 @@ from holdfast.restoration.assessing.checks import check_everything
 from holdfast.restoration.assessing.facts import CheckedRequest, Facts, find_facts
 from holdfast.restoration.assessing.plan import Situation, blockers, make_plan
 from holdfast.restoration.assessing.prediction import pause_seconds
+from holdfast.restoration.assessing.saving import saves_writes
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def assess(
         target=_target_words(facts),
         path=volume.mount.path,
         kind_afterwards=request.kind,
+        saves_writes=saves_writes(facts),
+        is_broken=facts.is_broken,
         shows_bare_places=not can_be_covered(facts.points),
     )
     return Assessment(facts, make_plan(situation))

@@ -61,6 +61,8 @@ class CheckedRequest:
     deadline_seconds: float = 60.0
     pause_budget_seconds: float = 30.0
     forced: bool = False
+    saves_writes: bool = False
+    """Whether what is only in memory is kept where the storage has failed."""
 
 
 @dataclass(frozen=True)

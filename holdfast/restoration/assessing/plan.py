@@ -63,6 +63,10 @@ class Situation:
     path: str = ""
     kind_afterwards: str = ""
     """gated | adopted; empty: it stays what it is."""
+    saves_writes: bool = False
+    """Whether what is only in memory is kept where the storage fails, or has failed."""
+    is_broken: bool = False
+    """Whether nothing can be written to the mount."""
     shows_bare_places: bool = False
     """Whether the directories below its mounts come to sight for moments."""
 
@@ -223,7 +227,7 @@ def _words(situation: Situation, strategy: Strategy) -> dict[StepName, str]:
         StepName.FREEZE: f"stop {who}; they run again after {situation.deadline_seconds:g} s"
         f" at the latest{_for_paths(situation, strategy)}",
         StepName.CAPTURE: f"record how {places} is mounted",
-        StepName.FLUSH: "write what the page cache has",
+        StepName.FLUSH: _flush_words(situation),
         StepName.LOCK: "take the update lock of volume and container",
         StepName.DISMOUNT: f"park {handles}, dismount {places}",
         StepName.RESTORE: restore.get(strategy, f"use {target}"),
@@ -232,6 +236,20 @@ def _words(situation: Situation, strategy: Strategy) -> dict[StepName, str]:
         StepName.UNLOCK: "give the update lock back",
         StepName.THAW: f"let {who} go on",
     }
+
+
+def _flush_words(situation: Situation) -> str:
+    if situation.is_broken and situation.saves_writes:
+        return (
+            "save from memory what is open for writing, because storage has failed, and put it on"
+            f" {situation.target or 'the storage'} before it is mounted"
+        )
+    words = "write what the page cache has"
+    return (
+        f"{words}; if that fails, save it and put it on {situation.target}"
+        if (situation.saves_writes)
+        else words
+    )
 
 
 def _for_paths(situation: Situation, strategy: Strategy) -> str:

@@ -95,6 +95,10 @@ def abandon(settings: Settings, catalog: Catalog, heading: RestorationHeading) -
             with suppress(HoldfastError, OSError):
                 UpdateLock(url, heading.volume, heading.id).give_back()
     words += _what_is_where(known)
+    saved = known.record.saved if known.record is not None else None
+    if saved is not None and not saved.put_back_on:
+        count = sum(1 for each in saved.files if each.name)
+        words.append(f"what was saved from memory, of {count} files, was put back nowhere")
     place = settings.gate_state_directory(heading.volume)
     if known.volume is not None and known.volume.is_adopted and place.exists():
         words.append(f"{place} has the state of the gate that it was to get: it stays")

@@ -22,6 +22,7 @@ from holdfast.model.volume import Volume
 from holdfast.mountpoints.surplus.recording import recordable
 from holdfast.restoration.assessing.assess import Assessment
 from holdfast.restoration.assessing.prediction import pause_seconds
+from holdfast.restoration.assessing.saving import saves_writes
 from holdfast.restoration.copying.online import OnlineCopy, copy_online
 from holdfast.restoration.copying.process.child import Copying
 from holdfast.restoration.performing.copy_source import device_of, source_of
@@ -93,6 +94,7 @@ def intent_of(assessment: Assessment) -> Intent:
         is_dead=facts.is_dead,
         is_broken=facts.is_broken,
         refuses_confined=not facts.request.forced and not facts.is_broken,
+        saves_writes=saves_writes(facts),
         findings=_told(plan.findings),
     )
 

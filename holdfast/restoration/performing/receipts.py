@@ -95,6 +95,7 @@ def _details(record: RestorationRecord) -> dict[str, Any]:
         **_sides(record.intent),
         "online": _online(record),
         "final_pass": None if record.flushed is None else asdict(record.flushed),
+        "saved_writes": _saved_writes(record),
         "verified": None if record.verified is None else asdict(record.verified),
         "forced": None if record.forced is None else [each.as_json() for each in record.forced],
         "notes": None if replayed is None else list(replayed.notes),
@@ -106,6 +107,21 @@ def _details(record: RestorationRecord) -> dict[str, Any]:
         "findings": _findings(record),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _saved_writes(record: RestorationRecord) -> list[dict[str, Any]] | None:
+    """Of each file what was in memory, and what became of that."""
+    if record.saved is None:
+        return None
+    return [
+        {
+            "path": each.path,
+            "size_bytes": each.size_bytes,
+            "saved_bytes": each.saved_bytes,
+            "outcome": each.outcome or "saved, and not put back",
+        }
+        for each in record.saved.files
+    ]
 
 
 def _sides(intent: Intent) -> dict[str, Any]:

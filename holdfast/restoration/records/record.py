@@ -21,6 +21,7 @@ from holdfast.model.restoration import Mode, Restoration
 from holdfast.model.volume import Volume
 from holdfast.restoration.copying.sides import CopySource
 from holdfast.restoration.records.first_version import from_first_version
+from holdfast.restoration.storage.saved_writes import SavedWrites
 from holdfast.system.fuse.cover_server import CoverServer
 
 MOST_TOLD = 200
@@ -56,6 +57,8 @@ class Intent:
     """Nothing can be written to the old mount."""
     refuses_confined: bool = False
     """Users who would lose what Landlock permits them are a reason not to begin."""
+    saves_writes: bool = False
+    """Whether what is only in memory is kept where the old storage has failed."""
     findings: tuple[Finding, ...] = ()
     """Of the plan, without those that are in order."""
 
@@ -161,6 +164,9 @@ class RestorationRecord:
     captured: tuple[MountPoint, ...] | None = None
     """Where it was mounted when everybody stood; None: as in the intent."""
     flushed: FlushResult | None = None
+    saved: SavedWrites | None = None
+    """Flush: what was only in memory of storage that has failed; None: it has not, or nobody
+    wants that."""
     tokens: dict[str, int] | None = None
     """Lock: path of each update lock → its fencing token."""
     cover: CoverServer | None = None

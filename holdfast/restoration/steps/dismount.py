@@ -19,6 +19,7 @@ from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import make_covers_for, mount_storage, tell_of_lost
 from holdfast.restoration.steps.parked import outcomes_of, parked
+from holdfast.restoration.steps.saving import put_saved_back
 
 
 class DismountStep:
@@ -44,7 +45,12 @@ class DismountStep:
         lost: list[Finding] = []
         try:
             if not work.intent.is_broken:
-                gone = dismount(points, covers=covers, note=lost.append)
+                gone = dismount(
+                    points,
+                    covers=covers,
+                    note=lost.append,
+                    must_sync=work.record.saved is None,  # else that has failed already
+                )
                 if gone != points:  # renamed meanwhile, or mounted in new namespaces, too
                     work.remember(captured=gone)
                 return f"{len(gone)} mounts"
@@ -62,6 +68,7 @@ class DismountStep:
 
     def undo(self, work: Work) -> str:
         """Mount the old storage where it was, with the handles on it."""
+        put_saved_back(work, undoing=True)
         bases = mount_storage(work, work.old, undoing=True)
         try:
             rebind = parked(work)

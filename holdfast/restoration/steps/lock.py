@@ -8,8 +8,11 @@ rule.
 from __future__ import annotations
 
 from holdfast.coordination import COORDINATOR, Fence
+from holdfast.errors import ContainerFailed
+from holdfast.model.finding import Finding, Verdict
 from holdfast.model.plan import StepName
-from holdfast.restoration.records.work import Work
+from holdfast.model.restoration import Mode
+from holdfast.restoration.records.work import Work, images_of
 
 
 def _locks(work: Work) -> list[Fence]:
@@ -17,6 +20,27 @@ def _locks(work: Work) -> list[Fence]:
         COORDINATOR.fence(url, work.restoration.volume, work.restoration.id)
         for url in work.image_urls()
     ]
+
+
+def _take(work: Work, lock: Fence) -> bool:
+    """Take it; False where the old storage has failed and its folder with it: others will not have
+    the use of it, either, and it is only let go of."""
+    try:
+        lock.take()
+    except ContainerFailed as error:
+        has_failed = work.intent.is_broken or work.record.saved is not None
+        if work.intent.mode is not Mode.REPLACE or not has_failed or lock.path not in _old(work):
+            raise
+        words = f"the old storage has failed, and is not locked: {error.message}"
+        work.tell([Finding(lock.path, Verdict.LIMITED, words)])
+        return False
+    return True
+
+
+def _old(work: Work) -> set[str]:
+    identifier = work.restoration.id
+    urls = images_of(work.old)
+    return {COORDINATOR.fence(url, work.restoration.volume, identifier).path for url in urls}
 
 
 class LockStep:
@@ -33,8 +57,8 @@ class LockStep:
         taken: list[Fence] = []
         try:
             for lock in _locks(work):
-                lock.take()
-                taken.append(lock)
+                if _take(work, lock):
+                    taken.append(lock)
         except BaseException:
             for lock in reversed(taken):
                 lock.give_back()

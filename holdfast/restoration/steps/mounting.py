@@ -33,11 +33,8 @@ def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[
     points = work.points
     if work.intent.mode is Mode.STALE:
         return {each.id: in_place(each) for each in work.intent.stale_points}
-    source, more = bring_up(work.settings, volume)
-    old_type = points[-1].filesystem if points else volume.mount.filesystem
-    words, _ = carry_options(wanted_super_options(points), old_type, volume.mount.filesystem)
+    source, options = source_and_options(work, volume)
     notes: list[Finding] = []
-    options = ",".join(filter(None, (words, more)))
     manner = Manner(undoing=undoing)
     cover = work.record.cover
     bases = remount(points, source, volume.mount.filesystem, options, notes.append, manner, cover)
@@ -48,6 +45,15 @@ def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[
         )
     work.tell(notes)
     return bases
+
+
+def source_and_options(work: Work, volume: Volume) -> tuple[str, str]:
+    """Bring the storage up: what can be mounted, with which options. Idempotent."""
+    points = work.points
+    source, more = bring_up(work.settings, volume)
+    old_type = points[-1].filesystem if points else volume.mount.filesystem
+    words, _ = carry_options(wanted_super_options(points), old_type, volume.mount.filesystem)
+    return source, ",".join(filter(None, (words, more)))
 
 
 def make_covers_for(work: Work) -> Covers | None:

@@ -10,6 +10,7 @@ from holdfast.mountpoints.capture import capture_device
 from holdfast.mountpoints.dismount import dismount
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import mount_storage, refuse_newcomers
+from holdfast.restoration.steps.saving import put_saved_back
 from holdfast.system.mounts.mount_table import mounts
 
 
@@ -23,11 +24,12 @@ class RemountStep:
         return False
 
     def do(self, work: Work) -> str:
-        """Mount it; the roots stay open for the handles that move to it."""
+        """Put back what was saved, then mount it; the roots stay open for the handles that move."""
         volume = work.new or work.old
         refuse_newcomers(work)
+        words = put_saved_back(work)
         work.live.roots = roots = mount_storage(work, volume)
-        return f"{volume.mount.filesystem} at {len(roots)} mounts"
+        return "; ".join((*words, f"{volume.mount.filesystem} at {len(roots)} mounts"))
 
     def undo(self, work: Work) -> str:
         """Dismount it again. Nobody has run on it yet. The old storage is never dismounted here."""

@@ -15,7 +15,7 @@ from holdfast.system.files.durable import sync_directory
 
 RESTORATIONS = "restorations"
 NEW_GATE, OLD_GATE = "new-gate", "old-gate"
-_MAY_FINISH, _PARKING = "may-finish", "parking"
+_MAY_FINISH, _PARKING, _SAVED = "may-finish", "parking", "saved-writes"
 
 
 def directory_of(settings: Settings, identifier: str) -> Path:
@@ -34,6 +34,11 @@ def directory_of(settings: Settings, identifier: str) -> Path:
 def parking_directory(settings: Settings, identifier: str) -> Path:
     """The directory of the record of parked handles, see rebind.parking."""
     return directory_of(settings, identifier) / _PARKING
+
+
+def saved_writes_directory(settings: Settings, identifier: str) -> Path:
+    """The directory of what was only in memory, see saved_writes."""
+    return directory_of(settings, identifier) / _SAVED
 
 
 def make_directory(settings: Settings, identifier: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -110,6 +110,19 @@ def lock_again(processes: Processes, lines: list[ReboundHandle]) -> list[Rebound
         with processes.unless_it_ends(process):
             lines = _without_locks(lines, take_locks(process))
     return lines
+
+
+def requests_for(
+    processes: Processes, kinds: Collection[HandleKind]
+) -> list[tuple[Handle, OpenRequest]]:
+    """What the handles of these kinds need, each with the rights of its process. Opens nothing."""
+    found = []
+    for process in processes.values():
+        for note in process.notes_of(*kinds):
+            for each in DRIVERS[note.handle.kind].requests(note):
+                _complete(each, process, note)
+                found.append((note.handle, each))
+    return found
 
 
 def _first(requests: Iterable[Sequence[OpenRequest]]) -> list[OpenRequest]:

@@ -1,0 +1,243 @@
+"""What write(2) had accepted and no storage has is there after a restoration."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.errors import InUse
+from holdfast.model.handle import Handle, HandleKind
+from holdfast.model.receipt import Receipt
+from holdfast.restoration.performing.perform import perform
+from holdfast.restoration.steps import saving
+from holdfast.restoration.storage import saved_writes
+from holdfast.restoration.storage.saved_writes import MOST_SAVED_BYTES
+from holdfast.service import Holdfast, RestoreRequest
+from tests.forked import in_fork
+from tests.kernel.restoration.saved_writes_bench import FILES, Stage, outcomes, stage
+
+ALL_PUT_BACK = dict.fromkeys(FILES, "put back")
+
+
+def onto_backup(data: Stage, **more: Any) -> RestoreRequest:
+    return RestoreRequest(
+        "data", str(data.backup), f"file:{data.folder}/2.img", "ext4", forced=True, **more
+    )
+
+
+def restored(data: Stage, request: RestoreRequest) -> Receipt:
+    with Holdfast(data.settings) as holdfast:
+        receipt = holdfast.restorations.restore(request)
+    assert receipt is not None
+    return receipt
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unnoticed"])
+@pytest.mark.parametrize("filesystem", ["ext4", "btrfs"])
+def test_device_without_sectors(
+    settings: Settings, ram_directory: Path, filesystem: str, noticed: bool
+) -> None:
+    with stage(settings, ram_directory, filesystem=filesystem) as data:
+        data.lose_sectors()
+        if noticed:
+            data.make_it_notice()
+        assert outcomes(restored(data, onto_backup(data))) == ALL_PUT_BACK
+        data.verify_at_work()
+
+
+def test_xfs_that_has_shut_itself_down_is_told(settings: Settings, ram_directory: Path) -> None:
+    with stage(settings, ram_directory, filesystem="xfs") as data:
+        data.lose_sectors()
+        data.make_it_notice()
+        receipt = restored(data, onto_backup(data))
+        assert set(outcomes(receipt)) == set(FILES)
+        told = {each["subject"].rpartition("/")[2] for each in receipt.details["findings"]}
+        for name, outcome in outcomes(receipt).items():
+            assert outcome == "put back" or name in told
+
+
+def test_the_same_storage_again(settings: Settings, ram_directory: Path) -> None:
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        data.turn_read_only()
+        assert outcomes(restored(data, RestoreRequest("data"))) == ALL_PUT_BACK
+        data.verify_at_work()
+
+
+def test_a_rollback_of_storage_that_is_well_gets_nothing_new(
+    settings: Settings, ram_directory: Path
+) -> None:
+    with stage(settings, ram_directory) as data:
+        receipt = restored(data, onto_backup(data))
+        assert "saved_writes" not in receipt.details
+        data.verify(300)
+
+
+def test_who_says_no_gets_the_copy_as_it_is(settings: Settings, ram_directory: Path) -> None:
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        data.turn_read_only()
+        receipt = restored(data, onto_backup(data, saves_writes=False))
+        assert "saved_writes" not in receipt.details
+        data.verify(300)
+
+
+def test_what_would_be_done_is_in_the_plan(settings: Settings, ram_directory: Path) -> None:
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        data.turn_read_only()
+        with Holdfast(settings) as holdfast:
+            for wanted in (True, False):
+                request = onto_backup(data, saves_writes=wanted)
+                plan = holdfast.restorations.assess(request).plan
+                words = next(step.words for step in plan.steps if step.name == "flush")
+                assert words.startswith("save from memory") == wanted
+
+
+def test_what_is_newer_or_somebody_elses_is_left_alone(
+    settings: Settings, ram_directory: Path
+) -> None:
+    """A file that is gone there, too."""
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        newer = (data.backup / "log").stat().st_mtime + 3600
+        os.utime(data.backup / "log", (newer, newer))
+        (data.backup / "table").unlink()
+        (data.backup / "table").symlink_to("counter")
+        data.turn_read_only()
+        before = (data.backup / "log").read_bytes()
+        found = outcomes(restored(data, onto_backup(data)))
+        assert found["log"] == "the file there was changed later"
+        assert found["counter"] == "put back"
+        assert found["table"] not in ("", "put back")
+        assert (data.path / "log").read_bytes() == before
+
+
+def test_an_undo_has_everything(settings: Settings, ram_directory: Path) -> None:
+    with (
+        stage(settings, ram_directory, "errors=remount-ro") as data,
+        Holdfast(settings) as holdfast,
+    ):
+        data.turn_read_only()
+        found = holdfast.restorations.assess(onto_backup(data))
+
+        def checkpoint(place: str) -> None:
+            if place == "after remount":
+                raise InUse("a fault of this test")
+
+        with pytest.raises(InUse):
+            perform(settings, holdfast.catalog, found, checkpoint=checkpoint)
+        data.verify_at_work()
+
+
+PLACES = [
+    f"{when} {name}"
+    for name in ("flush", "lock", "dismount", "remount", "replay", "thaw")
+    for when in ("before", "in", "after")
+]
+
+
+def verify_after_a_death(data: Stage) -> None:
+    """Recovered, and mounted anew where it was undone before that."""
+    with Holdfast(data.settings) as holdfast:
+        (done,) = holdfast.recover()
+        if (
+            done.endswith("undone")
+            and holdfast.restorations.assess(
+                RestoreRequest("data", str(data.backup))
+            ).facts.is_broken
+        ):
+            holdfast.restorations.restore(RestoreRequest("data"))
+        assert holdfast.recover() == []
+    data.verify_at_work()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_killed_around_a_step(settings: Settings, ram_directory: Path, place: str) -> None:
+    def checkpoint(here: str) -> None:
+        if here == place:
+            os._exit(9)
+
+    def remount() -> None:
+        with Holdfast(settings) as holdfast:
+            found = holdfast.restorations.assess(RestoreRequest("data"))
+            perform(settings, holdfast.catalog, found, checkpoint=checkpoint)
+
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        data.turn_read_only()
+        ended = in_fork(remount)
+        assert ended.code == 9, ended
+        verify_after_a_death(data)
+
+
+def dying(name: str, call: int) -> None:
+    """Let the child that does this be killed at its call of write_whole, and who waits for it."""
+    runner = os.getpid()
+    function = getattr(saving, name)
+
+    def doing(*arguments: Any) -> object:
+        made, write_whole = count(), saved_writes.write_whole
+
+        def writing(*arguments: Any) -> None:
+            write_whole(*arguments)
+            if next(made) == call:
+                os.kill(runner, signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        saved_writes.write_whole = writing
+        return function(*arguments)
+
+    setattr(saving, name, doing)
+
+
+@pytest.mark.parametrize("call", range(3))
+@pytest.mark.parametrize("name", ["save", "put_back"])
+def test_killed_within_a_step(
+    settings: Settings, ram_directory: Path, name: str, call: int
+) -> None:
+    def remount() -> None:
+        dying(name, call)
+        with Holdfast(settings) as holdfast:
+            holdfast.restorations.restore(RestoreRequest("data"))
+
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        data.turn_read_only()
+        ended = in_fork(remount)
+        assert ended.code == -signal.SIGKILL, ended
+        verify_after_a_death(data)
+
+
+def own_handle(path: Path, descriptor: int) -> Handle:
+    inode = os.fstat(descriptor).st_ino
+    return Handle(
+        HandleKind.FILE, os.getpid(), str(path), mode="rw", number=descriptor, inode=inode
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "files"), [(0, []), (9000, ["small"]), (MOST_SAVED_BYTES, ["small", "large"])]
+)
+def test_what_is_too_much_is_left_out_and_told(
+    tmp_path: Path, limit_bytes: int, files: Sequence[str]
+) -> None:
+    """Of the smallest files first; nothing of it stays in the directory."""
+    sizes = {"large": 100_000, "small": 5000}
+    opened = {name: os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in sizes}
+    place = tmp_path / "saved"
+    place.mkdir()
+    try:
+        handles = []
+        for name, descriptor in opened.items():
+            os.write(descriptor, b"x" * sizes[name])
+            handles.append([own_handle(tmp_path / name, descriptor)])
+        found = saved_writes.save(handles, place, 60, limit_bytes)
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
+    assert [Path(each.path).name for each in found if each.name] == files
+    assert [each.saved_bytes for each in found if each.name] == [sizes[name] for name in files]
+    assert all(each.outcome for each in found if not each.name)
+    assert len(list(place.iterdir())) == len(files)
