@@ -73,6 +73,8 @@ class Reopening:
     _fifos: dict[tuple[int, int], Fifo] = field(default_factory=dict)
     """Those that an end was opened of: their pipes last until `let_pipes_go`, so that the order in
     which their users get them is of no importance."""
+    _filled_from: dict[tuple[int, int], str] = field(default_factory=dict)
+    """Which pipe's contents each of them has."""
     _placed: PlacedContents | None = None
     _made: RemovedNames | None = None
     _proven: bool = False
@@ -215,7 +217,7 @@ class Reopening:
         if flags & os.O_PATH:
             return self._place(found, request, flags), ""
         if request.pipe is not None:
-            return self._end(found, request.pipe, flags)
+            return self._end(found, request.pipe, flags, is_known=request.was is not None)
         descriptor = self._reopened(found, request, flags)
         if flags & os.O_NOFOLLOW and found.path is not None:
             descriptor = self._by_name(descriptor, found.path, request, flags)
@@ -232,10 +234,14 @@ class Reopening:
         while self._fifos:
             self._fifos.popitem()[1].close()
 
-    def _end(self, found: FoundFile, end: PipeEnd, flags: int) -> tuple[int, str]:
-        """An end of a FIFO, which is filled first."""
+    def _end(
+        self, found: FoundFile, end: PipeEnd, flags: int, *, is_known: bool
+    ) -> tuple[int, str]:
+        """An end of a FIFO, which is filled first. Two that were known to be apart stay so."""
         status = os.fstat(found.place)
         inode = status.st_dev, status.st_ino
+        if is_known and self._filled_from.setdefault(inode, end.pipe) != end.pipe:
+            raise Missing("another FIFO is at its path now, which is in use")
         source, note = self.pipes.get(end.pipe), ""
         if inode not in self._fifos:
             fifo = Fifo(found.place)

@@ -75,6 +75,28 @@ def test_where_there_is_none_its_users_go_on_without_a_name(
     assert not bench.users()
 
 
+def test_two_that_have_become_one_stay_apart(
+    bench: Bench, obedient: Callable[..., Program]
+) -> None:
+    """Each has what was in it: nothing is lost, nothing comes out of the other."""
+    program = obedient()
+
+    def joined(folder: Path) -> None:
+        (folder / "y").unlink()
+        (folder / "y").hardlink_to(folder / "x")
+
+    for name in "xy":
+        os.mkfifo(bench.path / name)
+        program.ask(f"{name} = os.open(folder + '/{name}', os.O_RDWR | os.O_NONBLOCK)")
+        program.ask(f"os.write({name}, b'in {name}')")
+    lines = bench.move("ext4", joined)
+    assert sorted(line.outcome for line in lines) == [
+        HandleOutcome.IDENTICAL,
+        HandleOutcome.ROLLED_BACK,
+    ]
+    assert program.ask("to_end(x), to_end(y)") == "(b'in x', b'in y')"
+
+
 def test_who_has_lost_the_right_to_it_keeps_nobody_from_it(
     bench: Bench, obedient: Callable[..., Program]
 ) -> None:
