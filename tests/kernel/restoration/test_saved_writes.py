@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -114,6 +116,82 @@ def test_what_is_newer_or_somebody_elses_is_left_alone(
         assert found["counter"] == "put back"
         assert found["table"] not in ("", "put back")
         assert (data.path / "log").read_bytes() == before
+
+
+STRANGER = 65534
+
+STRANGERS_PROGRAM = f"""
+import os, sys
+for name in ("his", "roots"):
+    file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.fchown(file, {STRANGER}, {STRANGER})
+    os.write(file, b"what he wrote")
+os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nobody_writes_by_our_hands_where_he_may_not(
+    settings: Settings, ram_directory: Path
+) -> None:
+    """The copy has a file of root's where a stranger had one of his own."""
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        for name, owner in (("his", STRANGER), ("roots", 0)):
+            (data.backup / name).write_bytes(b"in the copy")
+            (data.backup / name).chmod(0o600)
+            os.chown(data.backup / name, owner, owner)
+            os.utime(data.backup / name, (1, 1))
+        with subprocess.Popen(
+            [sys.executable, "-c", STRANGERS_PROGRAM],
+            cwd=data.path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "ready\n"
+            data.turn_read_only()
+            found = outcomes(restored(data, onto_backup(data)))
+        assert found["his"] == "put back"
+        assert found["roots"] == "the process may not open what is at its path now"
+        assert (data.path / "his").read_bytes() == b"what he wrote"
+        assert (data.path / "roots").read_bytes() == b"in the copy"
+
+
+def test_what_is_not_in_memory_any_more_is_told(settings: Settings, ram_directory: Path) -> None:
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        (data.backup / "part").write_bytes(b"c" * 65536)
+        os.utime(data.backup / "part", (1, 1))
+        (data.path / "part").write_bytes(b"w" * 65536)
+        text = """
+import os, sys
+file = os.open("part", os.O_RDWR)
+os.fsync(file)
+os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+os.pwrite(file, b"n" * 4096, 61440)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+        with subprocess.Popen(
+            [sys.executable, "-c", text],
+            cwd=data.path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "ready\n"
+            data.turn_read_only()
+            receipt = restored(data, onto_backup(data))
+        found = (data.path / "part").read_bytes()
+        evicted = found.count(b"c")
+        assert evicted > 0
+        words = f"put back; {evicted} of its 65536 bytes were not in memory"
+        assert outcomes(receipt)["part"] == words
+        assert any(words in each["found"] for each in receipt.details["findings"])
+        assert found[61440:] == b"n" * 4096
+        assert evicted + found.count(b"w") == 61440
 
 
 def test_an_undo_has_everything(settings: Settings, ram_directory: Path) -> None:
