@@ -28,7 +28,7 @@ from holdfast.errors import (
     TooSmall,
 )
 from holdfast.system.children.run import run
-from holdfast.system.storage.block import swap_paths
+from holdfast.system.storage.block import mounted_at, swap_paths
 from holdfast.system.storage.loop_backing import devices_showing
 
 _STAT_UNIT_BYTES = 512
@@ -138,10 +138,19 @@ class FileContainer(LocalPath):
         except OSError as error:
             raise self._failed("cannot be examined", error) from error
         if devices:
-            raise InUse(
-                f"{self._path} is attached as {devices[0]}", f"Free it: losetup -d {devices[0]}."
-            )
+            self._refuse_attached(devices[0])
         os.close(open_believed(self._path, os.O_RDONLY))
+
+    def _refuse_attached(self, device: str) -> None:
+        """Raise InUse; the mend is that of the mount, where there is one: losetup would not free
+        it."""
+        path = mounted_at(device)
+        if path is not None:
+            raise InUse(
+                f"{self._path} is attached as {device} and mounted at {path}",
+                f"Use another image; or free it: umount {path}.",
+            )
+        raise InUse(f"{self._path} is attached as {device}", f"Free it: losetup -d {device}.")
 
     def check_free(self, size_bytes: int) -> None:
         """Raise unless the image is absent (and can be made), or empty, unused and large enough."""

@@ -36,6 +36,7 @@ from holdfast.restoration.assessing.offers import about_offers
 from holdfast.restoration.assessing.redundancy import (
     about_old_storage,
     about_redundancy,
+    about_size,
     about_what_a_gate_keeps,
 )
 from holdfast.restoration.storage.carried import about_room
@@ -259,9 +260,9 @@ def _redundancy(settings: Settings, facts: Facts) -> Sequence[Finding]:
     """Tell what the volume can lose afterwards, and where what it has now stays."""
     if facts.new is None:
         return ()
-    old = facts.request.volume
-    stays = about_old_storage(old) if facts.copies_files else []
-    return [*about_redundancy(old, facts.new.volume), *stays]
+    old, new = facts.request.volume, facts.new.volume
+    copied = [*about_size(old, new), *about_old_storage(old)] if facts.copies_files else []
+    return [*about_redundancy(old, new), *copied]
 
 
 def _other_kind(settings: Settings, facts: Facts) -> Sequence[Finding]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from holdfast.adopted.properties import primary
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.size import format_size
 from holdfast.model.volume import Volume
 from holdfast.restoration.storage.old_and_new import containers_of
 from holdfast.system.messages.printable import printable
@@ -40,6 +41,23 @@ def about_redundancy(old: Volume, new: Volume) -> list[Finding]:
         return []
     more = f"Name as many: --leg URL --leg URL; or holdfast leg add {name} URL afterwards."
     return [Finding(_SUBJECT, Verdict.LIMITED, words, _LOSS, more)]
+
+
+def about_size(old: Volume, new: Volume) -> list[Finding]:
+    """That the volume will have less room: the new containers were there already, and are smaller.
+    Empty where a person would read the same size twice."""
+    before, after = format_size(old.size_bytes), format_size(new.size_bytes)
+    if new.size_bytes >= old.size_bytes or before == after:
+        return []
+    return [
+        Finding(
+            "size",
+            Verdict.LIMITED,
+            f"{before} now, {after} afterwards",
+            "What is in use fits there; programs that go on growing are out of room sooner.",
+            "Name larger containers, or images that do not exist: they are made as large as now.",
+        )
+    ]
 
 
 def about_old_storage(old: Volume) -> list[Finding]:

@@ -105,6 +105,7 @@ def design(
     places = _check(settings, draft, others)
     existed = tuple(place.url for place in places if place.exists)
     draft = _fitted(draft, existed, smallest_bytes)
+    _check_spares(draft, existed)
     if not spare_urls:
         draft = replace(draft, spare_urls=shape.spare_urls)
     if volume.is_adopted and not draft.is_adopted:
@@ -142,6 +143,20 @@ def _fitted(draft: Volume, existed: Sequence[str], smallest_bytes: int) -> Volum
     if len(legs_there) < len(draft.leg_urls):
         usable_bytes = min(usable_bytes, draft.size_bytes)
     return replace(draft, size_bytes=usable_bytes)
+
+
+def _check_spares(draft: Volume, existed: Sequence[str]) -> None:
+    """Raise TooSmall for a spare that could not take a leg's place when that fails."""
+    needed_bytes = container_bytes_needed(draft.size_bytes)
+    for url in draft.spare_urls:
+        if url not in existed:
+            continue
+        own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
+        if own_bytes < needed_bytes:
+            raise TooSmall(
+                f"the spare {url} has {own_bytes} bytes, {needed_bytes} are needed",
+                "Name a larger one, or an image that does not exist: it is made when it is needed.",
+            )
 
 
 def _with_options(

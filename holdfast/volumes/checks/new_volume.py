@@ -191,6 +191,7 @@ def _check_no_superblock(url: str) -> None:
     try:
         back_end = container.open(only_look=True)
     except BlockingIOError:
+        container.check_unused()  # says by whom, where that can be told
         raise InUse(
             f"{url} is in use by another gate", "holdfast volume list shows whose leg it is."
         ) from None

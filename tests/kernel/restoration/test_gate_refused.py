@@ -76,6 +76,43 @@ def test_legs_that_will_not_do(adopted: tuple[Holdfast, Path], ram_directory: Pa
         assert not (ram_directory / "good.img").exists()
 
 
+def test_the_present_storage_is_named_by_what_has_it(
+    adopted: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    """By its image or its device: it is mounted there, and no gate or losetup has to do with it."""
+    holdfast, path = adopted
+    device = holdfast.show_volume("data").device
+    for url in (f"file:{ram_directory}/plain.img", f"block:{device}"):
+        told = refused(holdfast, GateRequest("data", (url,)), InUse)
+        assert f"mounted at {path}" in told
+        with pytest.raises(InUse) as error:
+            holdfast.restorations.change_kind(GateRequest("data", (url,)))
+        assert f"umount {path}" in error.value.mend
+
+
+def test_a_spare_that_could_not_take_a_legs_place(
+    adopted: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    holdfast, _ = adopted
+    spare = ram_directory / "spare.img"
+    with spare.open("wb") as file:
+        file.truncate(64 << 20)  # as large as the volume: a leg needs more
+    request = GateRequest("data", (f"file:{ram_directory}/1.img",), (f"file:{spare}",))
+    assert "the spare" in refused(holdfast, request, TooSmall)
+    assert not (ram_directory / "1.img").exists()
+
+
+def test_less_room_is_told(adopted: tuple[Holdfast, Path], ram_directory: Path) -> None:
+    holdfast, _ = adopted
+    small = ram_directory / "small.img"
+    with small.open("wb") as file:
+        file.truncate(40 << 20)
+    told = findings(holdfast, GateRequest("data", (f"file:{small}",)))["size"]
+    assert (told.verdict, bool(told.mend)) == (Verdict.LIMITED, True)
+    assert told.found == "64.0 MiB now, 40.0 MiB afterwards"
+    assert "size" not in findings(holdfast, GateRequest("data", (f"file:{ram_directory}/1.img",)))
+
+
 def test_a_volume_that_is_of_that_kind_already(
     adopted: tuple[Holdfast, Path], ram_directory: Path
 ) -> None:
