@@ -14,7 +14,7 @@ from functools import partial
 
 from holdfast.containers import parse_container_url
 from holdfast.errors import InvalidOption
-from holdfast.model.volume import LegState, VolumeReport
+from holdfast.model.volume import LegState, Volume, VolumeReport
 from holdfast.service.host import Host
 from holdfast.service.plans import find_leg
 from holdfast.service.resynchronisation import Percentage, wait_until_in_sync
@@ -147,13 +147,17 @@ class Legs:
 
     def note(self, name: str) -> None:
         """Keep in the catalog which containers belong to the volume now."""
-        legs = self._host.show(name).legs
-        volume = replace(
-            self._host.volume(name),
-            leg_urls=tuple(leg.url for leg in legs if leg.state is not LegState.SPARE),
-            spare_urls=tuple(leg.url for leg in legs if leg.state is LegState.SPARE),
-        )
-        self._host.catalog.update(volume)
+        self._host.catalog.update(as_reported(self._host.volume(name), self._host.show(name)))
+
+
+def as_reported(volume: Volume, report: VolumeReport) -> Volume:
+    """A gated volume with the containers that it has now: a spare takes a leg's place by itself."""
+    legs = report.legs
+    return replace(
+        volume,
+        leg_urls=tuple(leg.url for leg in legs if leg.state is not LegState.SPARE),
+        spare_urls=tuple(leg.url for leg in legs if leg.state is LegState.SPARE),
+    )
 
 
 def _kill(pid: int) -> None:

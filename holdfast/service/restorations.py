@@ -25,7 +25,7 @@ from holdfast.restoration.performing.recovery import go_on, recover_one
 from holdfast.restoration.performing.stale import rebind_stale
 from holdfast.service.gating import GateRequest, UngateRequest
 from holdfast.service.host import Host
-from holdfast.service.legs import Legs
+from holdfast.service.legs import Legs, as_reported
 from holdfast.service.requests import (
     DEADLINE_SECONDS,
     AssessRequest,
@@ -237,9 +237,12 @@ class Restorations:
 
     def _assess(self, request: AssessRequest | ChangeOfKind) -> Assessment:
         need_root()
-        checked = request.checked(self._host.volume(request.volume))
+        volume, report = self._host.volume(request.volume), None
+        if not volume.is_adopted:
+            report = self._host.show(request.volume)
+            volume = as_reported(volume, report)
+        checked = request.checked(volume)
         others = [each for each in self._host.catalog.volumes() if each.name != request.volume]
-        report = None if checked.volume.is_adopted else self._host.show(request.volume)
         return assess(self._host.settings, checked, report, others)
 
     def _assess_restore(self, request: RestoreRequest) -> Assessment:

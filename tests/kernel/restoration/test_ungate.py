@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.model.volume import VolumeState
+from holdfast.model.volume import LegState, VolumeState
 from holdfast.service import GateRequest, Holdfast, NewVolume, UngateRequest
 from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.restoration.bench import application, detach_loops_in
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -94,3 +96,31 @@ def test_back_and_forth(gated: tuple[Holdfast, Path], ram_directory: Path) -> No
     assert [each.strategy for each in holdfast.receipts("shop")].count("migrate") == 4
     assert len(holdfast.restorations.copies("shop")) == 4
     assert holdfast.show_volume("shop").state is VolumeState.HEALTHY
+
+
+def test_a_spare_that_took_a_legs_place_is_what_stays(
+    gated: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    """The gate does that by itself, and the catalog does not hear of it."""
+    holdfast, path = gated
+    spare, lost = ram_directory / "spare.img", ram_directory / "leg1.img"
+    holdfast.legs.add("shop", f"file:{spare}", spare=True)
+    (path / "file").write_text("before")
+    os.truncate(lost, 0)
+    (path / "file").write_text("after")
+    subprocess.run(["sync", "--file-system", str(path)], check=True)
+    wait_until(lambda: _in_sync(holdfast) == {f"file:{spare}", f"file:{ram_directory}/leg2.img"})
+    request = UngateRequest("shop", f"file:{ram_directory}/plain.img")
+    told = str(holdfast.restorations.assess(request).plan.findings)
+    assert (str(spare) in told, str(lost) in told) == (True, False)
+    holdfast.restorations.change_kind(request)
+    assert set(holdfast.restorations.copies("shop")[0].urls) == {
+        f"file:{spare}",
+        f"file:{ram_directory}/leg2.img",
+    }
+    assert (path / "file").read_text() == "after"
+
+
+def _in_sync(holdfast: Holdfast) -> set[str]:
+    legs = holdfast.show_volume("shop").legs
+    return {leg.url for leg in legs if leg.state is LegState.IN_SYNC}
