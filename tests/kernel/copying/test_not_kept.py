@@ -18,7 +18,7 @@ from holdfast.service import AssessRequest, Holdfast, MigrateRequest, RestoreReq
 from tests.conftest import RunHoldfast
 from tests.kernel.restoration.bench import make_image, mounted
 
-OTHERS = {"pause", "mount options"}
+OTHERS = {"pause", "mount options", "old storage"}
 
 
 def subjects(found: Assessment) -> set[str]:

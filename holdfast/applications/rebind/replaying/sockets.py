@@ -35,6 +35,7 @@ from holdfast.system.files.socket_names import (
     remove_hidden,
 )
 from holdfast.system.proc import read_record
+from holdfast.system.proc_text import field
 from holdfast.system.processes.listening import listen_as
 
 _SECONDS = 5.0
@@ -236,8 +237,7 @@ def _socket(process: StoppedProcess, kind: int, thread_id: int | None) -> int:
 def _as_seen(process: StoppedProcess) -> tuple[int, int, int]:
     """What clients see of a socket on which this process calls listen(2) now."""
     status = read_record(f"/proc/{process.pid}/task/{process.tracee.executor}/status")
-    told = dict(line.partition(b":")[::2] for line in status.splitlines())
-    user, group = (int(told[name].split()[1]) for name in (b"Uid", b"Gid"))
+    user, group = (int((field(status, name) or b"").split()[1]) for name in (b"Uid", b"Gid"))
     return process.pid, user, group
 
 
