@@ -19,7 +19,7 @@ from holdfast.system.fuse.cover_server import is_cover
 from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.mounts.mount_table import Mount, mount_at
 from holdfast.system.mounts.namespace import mount_namespace
-from holdfast.system.mounts.visitor import has_foreign_owner, open_namespaces
+from holdfast.system.mounts.visitor import has_foreign_owner, ways_to
 from holdfast.system.storage.block import device_number, disk_sequence
 
 
@@ -192,10 +192,5 @@ def foreign_namespaces(points: Sequence[MountPoint]) -> set[int]:
 
     A mount that was copied into such a one is locked there (mount_namespaces(7)). Does not block.
     """
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    try:
+    with ways_to(points) as ways:
         return {number for number, way in ways.items() if has_foreign_owner(way)}
-    finally:
-        for way in ways.values():
-            with suppress(OSError):
-                os.close(way)

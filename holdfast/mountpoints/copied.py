@@ -24,7 +24,7 @@ from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.fuse.cover_server import FILE_SYSTEM, CoverServer
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import is_under
-from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, open_namespaces
+from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, ways_to
 
 _SHOWN = 5
 
@@ -61,8 +61,7 @@ def made_meanwhile(
     spread = [each for each in others if each.device == device_number]
     if not covers and not spread:
         return Meanwhile()
-    ways = open_namespaces((each.namespace, each.witness_pid) for each in (*covers, *spread))
-    try:
+    with ways_to((*covers, *spread)) as ways:
         strangers = {number for number, way in ways.items() if has_foreign_owner(way)}
         own = {number: way for number, way in ways.items() if number not in strangers}
         grounds = {each.id: mounts[each.parent] for each in (*covers, *spread)
@@ -70,9 +69,6 @@ def made_meanwhile(
         young = in_expendable_child(
             lambda: _on_younger(grounds, own, cover.oldest_mount), doing="a mount namespace"
         )
-    finally:
-        for way in ways.values():
-            os.close(way)
     shown = _shown(points, mounts)
     insides = {inside for each in shown.values() for inside in each}
     places, findings = [], []
@@ -107,17 +103,14 @@ def mount_copies(
     """
     if not places:
         return []
-    ways = open_namespaces((each.namespace, each.witness_pid) for each in (*places, *points))
     own = own_namespace()
-    try:
-        return in_expendable_child(
-            lambda: _mount_copies(places, points, roots, ways, device_number), doing="a mount"
-        )
-    except (HoldfastError, OSError) as error:
-        return [left_out(each, own, str(error)) for each in places]
-    finally:
-        for way in ways.values():
-            os.close(way)
+    with ways_to((*places, *points)) as ways:
+        try:
+            return in_expendable_child(
+                lambda: _mount_copies(places, points, roots, ways, device_number), doing="a mount"
+            )
+        except (HoldfastError, OSError) as error:
+            return [left_out(each, own, str(error)) for each in places]
 
 
 def _mount_copies(

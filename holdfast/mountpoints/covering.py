@@ -21,7 +21,7 @@ from holdfast.system.fuse.cover import Covers
 from holdfast.system.fuse.cover_server import is_cover
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import Mount
-from holdfast.system.mounts.visitor import Visitor, open_namespaces
+from holdfast.system.mounts.visitor import Visitor, ways_to
 
 _WRONG_KIND = (errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
 
@@ -117,14 +117,10 @@ def cover_dead(points: Sequence[MountPoint], covers: Covers, timeout_seconds: fl
 
     Raises DeadlinePassed; a place that cannot be covered stays as it is.
     """
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    try:
+    with ways_to(points) as ways:
         in_expendable_child(
             lambda: _cover_all(points, ways, covers), timeout_seconds, points[-1].path
         )
-    finally:
-        for way in ways.values():
-            os.close(way)
 
 
 def _cover_all(points: Sequence[MountPoint], ways: Mapping[int, int], covers: Covers) -> None:

@@ -24,7 +24,7 @@ from holdfast.system.fuse.connections import abort_connection, connection_number
 from holdfast.system.fuse.cover import Covers
 from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.mounts.mount_table import MNT_DETACH, MNT_FORCE, unmount
-from holdfast.system.mounts.visitor import Visitor, open_namespaces
+from holdfast.system.mounts.visitor import Visitor, ways_to
 
 ATTEMPT_SECONDS = 5.0
 """What hangs is not waited for: an attempt that takes longer is given up, and the next one made."""
@@ -79,17 +79,13 @@ def dismount_dead(points: Sequence[MountPoint], covers: Covers | None = None) ->
     if covers is not None and points:
         with suppress(HoldfastError, OSError):
             cover_dead(points, covers, ATTEMPT_SECONDS)
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
     left: list[MountPoint] = []
-    try:
+    with ways_to(points) as ways:
         for point in points:
             if point.namespace in ways:
                 finding, gone = _dismount(point, ways)
                 findings += finding
                 left += () if gone else (point,)
-    finally:
-        for way in ways.values():
-            os.close(way)
     if left:
         raise InUse(
             f"{left[0].path} cannot be dismounted, not even lazily: {users_in_words(left)}",

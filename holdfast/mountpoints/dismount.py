@@ -44,7 +44,7 @@ from holdfast.system.files.syncfs import sync_file_system
 from holdfast.system.fuse.cover import Covers
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import Mount
-from holdfast.system.mounts.visitor import Visitor, open_namespaces
+from holdfast.system.mounts.visitor import Visitor, ways_to
 from holdfast.system.storage.block import disk_sequence
 
 SYNC_SECONDS = 120.0
@@ -131,14 +131,10 @@ def _dismount_some(
     points: Sequence[MountPoint], timeout_seconds: float, covers: Covers | None
 ) -> tuple[MountPoint, ...]:
     """What `points` were in the end: what a bind shows may have been renamed until then."""
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    try:
+    with ways_to(points) as ways:
         refusal, points = in_expendable_child(
             lambda: _dismount_all(points, ways, covers), timeout_seconds, _named(points)
         )
-    finally:
-        for way in ways.values():
-            os.close(way)
     if refusal is not None:
         path, words, mend = refusal
         users = "" if mend else f": {users_in_words(points)}"
@@ -154,12 +150,8 @@ def sync(points: Sequence[MountPoint], timeout_seconds: float = SYNC_SECONDS) ->
 
     Raises DeadlinePassed when it takes longer, StorageFailed when it fails.
     """
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    try:
+    with ways_to(points) as ways:
         in_expendable_child(lambda: _sync_any(points, ways), timeout_seconds, _named(points))
-    finally:
-        for way in ways.values():
-            os.close(way)
 
 
 def _named(points: Sequence[MountPoint]) -> str:

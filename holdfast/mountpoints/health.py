@@ -17,7 +17,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts.all_namespaces import all_mount_points, read_mount_points
-from holdfast.system.mounts.visitor import Visitor, open_namespaces
+from holdfast.system.mounts.visitor import Visitor, ways_to
 
 ANSWER_SECONDS = 3.0
 """A server that answers at all answers statfs and stat of its root within this time."""
@@ -100,7 +100,6 @@ def _present(point: MountPoint) -> MountPoint | None:
 
 def _ask(point: MountPoint, timeout_seconds: float) -> Health | None:
     """None when the root of the mount answers."""
-    ways = open_namespaces([(point.namespace, point.witness_pid)])
 
     def ask() -> int:
         visitor = Visitor()
@@ -113,21 +112,19 @@ def _ask(point: MountPoint, timeout_seconds: float) -> Health | None:
         return 0
 
     try:
-        if point.namespace not in ways:
-            return _judged(Condition.GONE, point, "its mount namespace has ended")
-        try:
-            number = in_expendable_child(ask, timeout_seconds, point.path)
-        except DeadlinePassed:
-            if not _is_overloaded(timeout_seconds):
-                raise
-            number = in_expendable_child(ask, _PATIENCE * timeout_seconds, point.path)
+        with ways_to([point]) as ways:
+            if point.namespace not in ways:
+                return _judged(Condition.GONE, point, "its mount namespace has ended")
+            try:
+                number = in_expendable_child(ask, timeout_seconds, point.path)
+            except DeadlinePassed:
+                if not _is_overloaded(timeout_seconds):
+                    raise
+                number = in_expendable_child(ask, _PATIENCE * timeout_seconds, point.path)
     except DeadlinePassed:
         return _judged(Condition.HUNG, point, f"no answer within {timeout_seconds:g} s")
     except HoldfastError as error:
         return _judged(Condition.DEAD, point, error.message)
-    finally:
-        for way in ways.values():
-            os.close(way)
     if number in _DEAD:
         return _judged(Condition.DEAD, point, f"every call fails: {os.strerror(number)}")
     return None

@@ -39,7 +39,7 @@ from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.mounts.locked_mount import locked_copy
 from holdfast.system.mounts.mount_table import MNT_DETACH, mount_number
-from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, open_namespaces
+from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, ways_to
 
 _DESCRIPTORS_PER_MESSAGE = 200
 """SCM_MAX_FD (<net/scm.h>) is 253."""
@@ -121,17 +121,11 @@ def _mount(
 ) -> tuple[dict[int, int], _Done]:
     """Mount it at these points: their old numbers → descriptors of the roots. Raises as remount."""
     ours, theirs = socket.socketpair()
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    try:
+    with ours, theirs, ways_to(points) as ways:
         work = partial(_work, points, ways, source, filesystem, options, theirs, manner)
         ids, done = in_expendable_child(work, REMOUNT_SECONDS, source)
         theirs.close()  # so that the end of what was sent is seen
         descriptors = _receive_roots(ours, len(ids))
-    finally:
-        ours.close()
-        theirs.close()
-        for way in ways.values():
-            os.close(way)
     return dict(zip(ids, descriptors, strict=True)), done
 
 
@@ -174,24 +168,25 @@ def _receive_roots(channel: socket.socket, count: int) -> list[int]:
 def uncover(device_number: str) -> None:
     """Take a cover away wherever it is still in sight, also where propagation put it."""
     left = [each for each in all_mount_points(device_number) if each.filesystem == COVER_TYPE]
-    if not left:
-        return
-    ways = open_namespaces((each.namespace, each.witness_pid) for each in left)
+    if left:
+        _visit(left, _dismount_cover, "a cover")
 
-    def dismount_them() -> None:
+
+def _visit(
+    points: Sequence[MountPoint], act: Callable[[Visitor, MountPoint], None], doing: str
+) -> None:
+    """Do that at each of these in an expendable child; where it cannot be done, nothing is."""
+
+    def act_on_all() -> None:
         visitor = Visitor()
-        for each in left:
+        for each in points:
             if each.namespace in ways:
                 visitor.enter(ways[each.namespace])
                 with suppress(OSError):
-                    _dismount_cover(visitor, each)
+                    act(visitor, each)
 
-    try:
-        with suppress(HoldfastError):
-            in_expendable_child(dismount_them, doing="a cover")
-    finally:
-        for way in ways.values():
-            os.close(way)
+    with ways_to(points) as ways, suppress(HoldfastError):
+        in_expendable_child(act_on_all, doing=doing)
 
 
 def _dismount_cover(visitor: Visitor, cover: MountPoint) -> None:
@@ -332,22 +327,7 @@ def _remove_surplus(surplus: Sequence[MountPoint], table: Sequence[MountPoint]) 
         for each in surplus
         if each.parent in everything and not everything[each.parent].peer_group
     ]
-    ways = open_namespaces((each.namespace, each.witness_pid) for each in free)
-
-    def dismount_them() -> None:
-        visitor = Visitor()
-        for each in free:
-            if each.namespace in ways:
-                visitor.enter(ways[each.namespace])
-                with suppress(OSError):
-                    visitor.dismount(each.path)
-
-    try:
-        with suppress(HoldfastError):
-            in_expendable_child(dismount_them, doing=surplus[0].source)
-    finally:
-        for way in ways.values():
-            os.close(way)
+    _visit(free, lambda visitor, each: visitor.dismount(each.path), surplus[0].source)
     left = [
         each for each in capture_device(surplus[0].device) if _key(each) in set(map(_key, surplus))
     ]

@@ -6,7 +6,6 @@ as a stranger's of which that is not known for certain.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from holdfast.errors import HoldfastError
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.mounts.visitor import Owner, Visitor, foreign_owner, open_namespaces
+from holdfast.system.mounts.visitor import Owner, Visitor, foreign_owner, ways_to
 
 _COUNT_SECONDS = 5.0
 """A table of 100 000 mounts (fs.mount-max, the most there may be) takes a tenth of a second."""
@@ -31,8 +30,7 @@ class Stranger:
 
 def strangers(points: Sequence[MountPoint]) -> dict[int, Stranger]:
     """Those among the namespaces of these mounts, by number. Blocks a few seconds at most."""
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    try:
+    with ways_to(points) as ways:
         owners = {}
         for number, way in ways.items():
             with suppress(OSError):  # not known: not a stranger's
@@ -46,9 +44,6 @@ def strangers(points: Sequence[MountPoint]) -> dict[int, Stranger]:
                 lengths = in_expendable_child(
                     lambda: _lengths(theirs), _COUNT_SECONDS, "counting mounts of strangers"
                 )
-    finally:
-        for way in ways.values():
-            os.close(way)
     return {number: Stranger(owners[number], lengths.get(number, 1)) for number in owners}
 
 

@@ -20,7 +20,7 @@ from holdfast.mountpoints.surplus.recording import about_surplus, recordable, su
 from holdfast.mountpoints.whereabouts import in_words
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts import mount_api
-from holdfast.system.mounts.visitor import Visitor, open_namespaces
+from holdfast.system.mounts.visitor import Visitor, ways_to
 
 _ROUNDS = 5
 _PAUSE_SECONDS = 0.05
@@ -96,15 +96,11 @@ def dismount_unrecorded(
     """
     if not points:
         return ()
-    ways = open_namespaces((point.namespace, point.witness_pid) for point in points)
-    reached = [point for point in points if point.namespace in ways]
-    try:
+    with ways_to(points) as ways:
+        reached = [point for point in points if point.namespace in ways]
         left = in_expendable_child(
             lambda: _dismount_all(reached, ways), timeout_seconds, "mounts of another user"
         )
-    finally:
-        for way in ways.values():
-            os.close(way)
     return tuple(point for point in reached if point.id in left)
 
 

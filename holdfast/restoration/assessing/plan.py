@@ -245,11 +245,9 @@ def _flush_words(situation: Situation) -> str:
             f" {situation.target or 'the storage'} before it is mounted"
         )
     words = "write what the page cache has"
-    return (
-        f"{words}; if that fails, save it and put it on {situation.target}"
-        if (situation.saves_writes)
-        else words
-    )
+    if situation.saves_writes:
+        return f"{words}; if that fails, save it and put it on {situation.target}"
+    return words
 
 
 def _for_paths(situation: Situation, strategy: Strategy) -> str:

@@ -15,7 +15,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
@@ -205,7 +205,7 @@ def _uncover(pid: int, name: str, visitor: Visitor, home: int) -> None:
         for mount in table:
             if mount.source == name and is_cover(mount):
                 with suppress(OSError):
-                    take_away(visitor, mount, {each.identifier: each for each in table})
+                    take_away(visitor, mount, table)
     except OSError:
         return
     finally:
@@ -214,12 +214,12 @@ def _uncover(pid: int, name: str, visitor: Visitor, home: int) -> None:
         visitor.enter(home)
 
 
-def take_away(visitor: Visitor, cover: Mount, table: Mapping[int, Mount]) -> None:
+def take_away(visitor: Visitor, cover: Mount, table: Sequence[Mount]) -> None:
     """Detach a cover, where it is the topmost at its path: one that lies below a mount stays.
 
-    The visitor is in its namespace, of which `table` has all mounts by number. Raises OSError.
+    The visitor is in its namespace, of which `table` has all mounts. Raises OSError.
     """
-    if any(each.parent == cover.identifier for each in table.values()):
+    if any(each.parent == cover.identifier for each in table):
         return
     spot = mount_api.open_place(cover.path)
     try:

@@ -13,11 +13,12 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast.model.mountpoint import MountPoint
 from holdfast.system.mounts.mount_table import Mount, parse_mount
 from holdfast.system.proc_text import lines, number_of
 
@@ -39,18 +40,28 @@ class Owner(NamedTuple):
     """The inode number of one that we made ourselves: each is a container of its own. Else 0."""
 
 
-def open_namespaces(wanted: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """Descriptors of the mount namespaces in these (number, witness pid) pairs, by number.
+@contextmanager
+def ways_to(points: Iterable[MountPoint]) -> Iterator[dict[int, int]]:
+    """Descriptors of the mount namespaces of these mounts, by number; closed in the end.
 
     Another process that lives there stands in for a witness that ended. A namespace without any
     process is left out: its mounts are gone too, unless a descriptor or a bind mount keeps them.
-    Caller closes.
     """
+    ways = _open_namespaces(points)
+    try:
+        yield ways
+    finally:
+        for way in ways.values():
+            os.close(way)
+
+
+def _open_namespaces(points: Iterable[MountPoint]) -> dict[int, int]:
     found: dict[int, int] = {}
     missing: set[int] = set()
-    for number, pid in wanted:
+    for point in points:
+        number = point.namespace
         if number not in found:
-            descriptor = _open_of(str(pid), number)
+            descriptor = _open_of(str(point.witness_pid), number)
             if descriptor is None:
                 missing.add(number)
             else:
