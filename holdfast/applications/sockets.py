@@ -23,7 +23,7 @@ from holdfast.system.files.statx import remembered
 from holdfast.system.files.unix_sockets import BoundSocket, bound_sockets
 from holdfast.system.mounts.namespace import enter_network_namespace, namespace_of, open_namespace
 from holdfast.system.proc import link
-from holdfast.system.processes.process import open_thread, take_descriptor
+from holdfast.system.processes.process import copy_descriptor
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _told_by_socket(question: _SocketQuestion) -> _Place:
             stack.callback(os.close, descriptor)
             return descriptor
 
-        copy = kept(take_descriptor(kept(open_thread(question.task)), question.number))
+        copy = kept(copy_descriptor(question.task, question.number))
         if os.fstat(copy).st_ino != question.inode:
             raise OSError(errno.EBADF, "closed since")
         here = f"/proc/self/fd/{kept(file_of(copy))}"

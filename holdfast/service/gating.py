@@ -14,7 +14,12 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.volume import ADOPTED, GATED, JournalMode, Volume
 from holdfast.restoration.assessing.facts import CheckedRequest
 from holdfast.restoration.storage.target import place_beside
-from holdfast.service.requests import DEADLINE_SECONDS, AssessRequest, OperationRequest
+from holdfast.service.requests import (
+    DEADLINE_SECONDS,
+    AssessRequest,
+    OperationRequest,
+    check_journal,
+)
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,7 @@ class GateRequest(OperationRequest[Receipt]):
             raise InvalidOption(
                 "no leg was named", f"holdfast volume gate {self.volume} --leg URL --leg URL"
             )
-        if self.journal not in tuple(JournalMode):
-            raise InvalidOption(
-                f"{self.journal!r} is no journal mode", f"Use {' or '.join(JournalMode)}."
-            )
+        check_journal(self.journal)
 
     def checked(self, volume: Volume) -> CheckedRequest:
         """What is asked for, with URLs normalised. Raises BadInput, HasGate."""

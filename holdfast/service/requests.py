@@ -74,10 +74,7 @@ class NewVolume(OperationRequest[VolumeReport]):
         Raises BadInput for invalid values. Whether the host can do it is for
         `holdfast.volumes` to say.
         """
-        if self.journal not in tuple(JournalMode):
-            raise InvalidOption(
-                f"{self.journal!r} is no journal mode", f"Use {' or '.join(JournalMode)}."
-            )
+        check_journal(self.journal)
         if self.sector_bytes not in SECTOR_SIZES:
             raise InvalidOption(
                 f"a sector cannot have {self.sector_bytes} bytes",
@@ -334,6 +331,12 @@ def check_mount_request(request: MountRequest, volume: Volume) -> None:
             f" {recorded.options or 'defaults'}",
             "Leave --mount and --options out.",
         )
+
+
+def check_journal(mode: str) -> None:
+    """Raise InvalidOption for a mode of the journal that does not exist."""
+    if mode not in tuple(JournalMode):
+        raise InvalidOption(f"{mode!r} is no journal mode", f"Use {' or '.join(JournalMode)}.")
 
 
 def check_socket_path(settings: Settings, name: str) -> None:

@@ -28,7 +28,7 @@ from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import bound_socket
 from holdfast.system.files.unix_sockets import bound_sockets
 from holdfast.system.mounts.namespace import enter_network_namespace
-from holdfast.system.processes.process import close_quietly, open_thread, take_descriptor
+from holdfast.system.processes.process import close_quietly, copy_descriptor
 
 _SECONDS = 5.0
 """Some thousand connections take a few hundredths of a second."""
@@ -135,11 +135,7 @@ def with_lost(lines: Sequence[ReboundHandle], waiting: Sequence[Handle]) -> list
 def _taken(handle: Handle) -> socket.socket | None:
     """A copy of a socket; None when it has been closed. Raises OSError when we have no room."""
     try:
-        pidfd = open_thread(handle.thread_id or handle.pid)
-        try:
-            copy = take_descriptor(pidfd, handle.number or 0)
-        finally:
-            os.close(pidfd)
+        copy = copy_descriptor(handle.thread_id or handle.pid, handle.number or 0)
     except OSError as error:
         if error.errno in (errno.ESRCH, errno.EBADF):
             return None

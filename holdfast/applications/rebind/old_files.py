@@ -30,7 +30,7 @@ from holdfast.model.bounded import made
 from holdfast.model.handle import Handle, HandleKind, LockKind
 from holdfast.system.children.expendable import begun_in_expendable_child
 from holdfast.system.files.beneath import path_to
-from holdfast.system.processes.process import open_thread, take_descriptor
+from holdfast.system.processes.process import copy_descriptor
 
 _WITH_CONTENTS = frozenset({HandleKind.FILE, HandleKind.MAP, HandleKind.EXECUTABLE})
 _PLACES = {HandleKind.WORKING_DIRECTORY: "cwd", HandleKind.ROOT: "root"}
@@ -299,12 +299,7 @@ def _carried(
 
 
 def _keep_lent(kept: KeptContents, lent_by: tuple[int, int]) -> str:
-    task, number = lent_by
-    pidfd = open_thread(task)
-    try:
-        reading = take_descriptor(pidfd, number)
-    finally:
-        os.close(pidfd)
+    reading = copy_descriptor(*lent_by)
     try:
         return kept.keep_lent(reading)[0].name
     finally:

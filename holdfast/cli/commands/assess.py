@@ -25,6 +25,9 @@ Deadline = Annotated[
         show_default="60s",
     ),
 ]
+OtherFileSystem = Annotated[
+    str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Also where a finding says that it needs it.")]
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands.assess import Deadline, Force
-from holdfast.cli.commands.migrate import show_intention, show_receipt, tell_limits
+from holdfast.cli.commands.assess import Deadline, Force, OtherFileSystem
+from holdfast.cli.commands.migrate import agreed, show_receipt
 from holdfast.cli.commands.volume import (
     HangTimeout,
     HoldTimeout,
@@ -16,13 +16,9 @@ from holdfast.cli.commands.volume import (
     SpareUrls,
 )
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
-from holdfast.cli.output import confirm, note_thin, stepped_progress
+from holdfast.cli.output import note_thin, stepped_progress
 from holdfast.cli.session import session
 from holdfast.model.volume import JournalMode
-
-OtherFileSystem = Annotated[
-    str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")
-]
 
 
 def gate(
@@ -59,13 +55,10 @@ def gate(
         forced=force,
     )
     where = ", ".join(request.leg_urls)
+    question = f"Move {name} to {where}, below a gate, under its users?"
     with session() as holdfast:
-        if dry_run:
-            show_intention(holdfast.restorations.assess(request), as_json)
+        if not agreed(holdfast, request, question, dry_run=dry_run, yes=yes, as_json=as_json):
             return
-        if not yes:
-            tell_limits(holdfast, request)
-        confirm(f"Move {name} to {where}, below a gate, under its users?", yes)
         with stepped_progress(f"gating {name}") as reporter:
             receipt = perform(holdfast, request, reporter)
         thin = holdfast.thinness(name)
@@ -93,13 +86,10 @@ def ungate(
     from holdfast.service import UngateRequest, perform
 
     request = UngateRequest(name, url, filesystem, deadline, force)
+    question = f"Take the gate of {name} away, and its redundancy, under its users?"
     with session() as holdfast:
-        if dry_run:
-            show_intention(holdfast.restorations.assess(request), as_json)
+        if not agreed(holdfast, request, question, dry_run=dry_run, yes=yes, as_json=as_json):
             return
-        if not yes:
-            tell_limits(holdfast, request)
-        confirm(f"Take the gate of {name} away, and its redundancy, under its users?", yes)
         with stepped_progress(f"ungating {name}") as reporter:
             receipt = perform(holdfast, request, reporter)
     show_receipt(receipt, as_json, f"{name} is a plain mount now, on {receipt.details['to']}")

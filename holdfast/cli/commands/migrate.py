@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.commands.assess import Deadline, Force, print_assessment
+from holdfast.cli.commands.assess import Deadline, Force, OtherFileSystem, print_assessment
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
 from holdfast.cli.output import (
     confirm,
@@ -41,9 +41,7 @@ def migrate(
         str | None,
         typer.Argument(metavar="URL", help="A container, e.g. file:/path.img or block:/dev/name."),
     ] = None,
-    filesystem: Annotated[
-        str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")
-    ] = "",
+    filesystem: OtherFileSystem = "",
     leg: Annotated[
         list[str] | None,
         typer.Option("--leg", metavar="URL", help="Instead of URL, or a further leg; repeatable."),
@@ -69,14 +67,11 @@ def migrate(
     from holdfast.service import MigrateRequest, perform
 
     request = MigrateRequest(name, tuple(urls), tuple(spare or ()), filesystem, deadline, force)
+    where = ", ".join(urls)
+    question = f"Move {name} to {where} under its users?"
     with session() as holdfast:
-        if dry_run:
-            show_intention(holdfast.restorations.assess(request), as_json)
+        if not agreed(holdfast, request, question, dry_run=dry_run, yes=yes, as_json=as_json):
             return
-        if not yes:
-            tell_limits(holdfast, request)
-        where = ", ".join(urls)
-        confirm(f"Move {name} to {where} under its users?", yes)
         legs_before = len(_legs(holdfast, name))
         with stepped_progress(f"migrating {name}") as reporter:
             receipt = perform(holdfast, request, reporter)
@@ -96,7 +91,29 @@ def _legs(holdfast: Holdfast, name: str) -> list[str]:
     return [leg.url for leg in report.legs if leg.state is not LegState.SPARE]
 
 
-def show_intention(found: Assessment, as_json: bool) -> None:
+def agreed(
+    holdfast: Holdfast,
+    request: MigrateRequest | GateRequest | UngateRequest | RestoreRequest,
+    question: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> bool:
+    """Ask whether it is to be done, after what the volume will not have then; or only show what
+    would be done. False: it is not to be done."""
+    if dry_run:
+        _show_intention(holdfast.restorations.assess(request), as_json)
+        return False
+    begun = holdfast.restorations.in_progress(request.volume)
+    if not yes and sys.stdin.isatty() and begun is None:
+        found = holdfast.restorations.assess(request)
+        _note_limits(finding.as_json() for finding in found.plan.findings)
+    confirm(question, yes)
+    return True
+
+
+def _show_intention(found: Assessment, as_json: bool) -> None:
     """What would be done; exit status 3 when it would be refused."""
     if as_json:
         print_json(found.as_json())
@@ -104,15 +121,6 @@ def show_intention(found: Assessment, as_json: bool) -> None:
         print_assessment(found)
     if found.plan.refuses:
         raise typer.Exit(Blocked.exit_status)
-
-
-def tell_limits(
-    holdfast: Holdfast, request: MigrateRequest | GateRequest | UngateRequest | RestoreRequest
-) -> None:
-    """Print what the volume will not have afterwards, before the question whether to do it."""
-    if sys.stdin.isatty() and holdfast.restorations.in_progress(request.volume) is None:
-        found = holdfast.restorations.assess(request)
-        _note_limits(finding.as_json() for finding in found.plan.findings)
 
 
 def show_receipt(receipt: Receipt, as_json: bool, words: str) -> None:

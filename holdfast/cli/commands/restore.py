@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands.assess import Deadline, Force
-from holdfast.cli.commands.migrate import show_intention, show_receipt, tell_limits
+from holdfast.cli.commands.assess import Deadline, Force, OtherFileSystem
+from holdfast.cli.commands.migrate import agreed, show_receipt
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
-from holdfast.cli.output import confirm, stepped_progress
+from holdfast.cli.output import stepped_progress
 from holdfast.cli.session import session
 
 
@@ -29,9 +29,7 @@ def restore(
             "--to", metavar="URL", help="Container for them; beside the present image without it."
         ),
     ] = "",
-    filesystem: Annotated[
-        str, typer.Option("--fs", metavar="TYPE", help="ext4, xfs or btrfs; as now without it.")
-    ] = "",
+    filesystem: OtherFileSystem = "",
     saved_writes: Annotated[
         bool,
         typer.Option(
@@ -53,14 +51,11 @@ def restore(
     from holdfast.service import RestoreRequest, perform
 
     request = RestoreRequest(name, contents, to, filesystem, deadline, force, saved_writes)
+    by = f"the contents of {contents}" if contents else "a new mount of its storage"
+    question = f"Replace what {name} shows by {by}, under its users?"
     with session() as holdfast:
-        if dry_run:
-            show_intention(holdfast.restorations.assess(request), as_json)
+        if not agreed(holdfast, request, question, dry_run=dry_run, yes=yes, as_json=as_json):
             return
-        if not yes:
-            tell_limits(holdfast, request)
-        question = f"the contents of {contents}" if contents else "a new mount of its storage"
-        confirm(f"Replace what {name} shows by {question}, under its users?", yes)
         with stepped_progress(f"restoring {name}") as reporter:
             receipt = perform(holdfast, request, reporter)
     if receipt is not None:

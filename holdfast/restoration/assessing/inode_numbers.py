@@ -22,7 +22,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.model.listing import first_of
 from holdfast.system.children.expendable_batch import ask_each
-from holdfast.system.processes.process import take_descriptor
+from holdfast.system.processes.process import copy_descriptor
 
 _MAGIC = b"SQLite format 3\0"
 """The first 16 bytes of every database: sqlite.org, fileformat2, section 1.3."""
@@ -90,15 +90,9 @@ def _databases(candidates: Sequence[Handle]) -> list[str]:
 
 def _begins_as_database(handle: Handle) -> bool:
     try:
-        pidfd = os.pidfd_open(handle.pid)
+        descriptor = copy_descriptor(handle.pid, handle.number or 0)
     except OSError:
         return False
-    try:
-        descriptor = take_descriptor(pidfd, handle.number or 0)
-    except OSError:
-        return False
-    finally:
-        os.close(pidfd)
     try:
         return os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
     except OSError:

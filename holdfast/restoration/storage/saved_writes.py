@@ -38,7 +38,7 @@ from holdfast.system.files.beneath import open_beneath
 from holdfast.system.files.durable import sync_directory, write_whole
 from holdfast.system.files.page_cache import Range, copy_from_memory
 from holdfast.system.mounts.visitor import Visitor
-from holdfast.system.processes.process import open_thread, take_descriptor
+from holdfast.system.processes.process import copy_descriptor
 
 MOST_FILES = 1000
 """What is written down of them is rewritten with every step."""
@@ -226,11 +226,7 @@ def _reading(handles: Sequence[Handle]) -> int:
             return os.open(_link(handles[0]), flags)
     for handle in handles:
         if handle.kind is HandleKind.FILE and "r" in handle.mode and handle.number is not None:
-            pidfd = open_thread(handle.thread_id or handle.pid)
-            try:
-                return take_descriptor(pidfd, handle.number)
-            finally:
-                os.close(pidfd)
+            return copy_descriptor(handle.thread_id or handle.pid, handle.number)
     raise OSError(errno.EIO, "somebody has a lease of it" if is_leased else os.strerror(errno.EIO))
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.system.proc import read_record
-from holdfast.system.processes.process import open_thread, take_descriptor
+from holdfast.system.processes.process import copy_descriptor
 from holdfast.system.processes.process_state import all_threads_of, is_exiting
 
 
@@ -29,11 +29,7 @@ class LeftOpen:
         """A copy of it, with its lock, for the caller to close; None: it is gone. Whoever has this
         number now may be another thread: look what the copy leads to. Raises OSError (EMFILE …)."""
         try:
-            thread = open_thread(self.thread_id)
-            try:
-                return take_descriptor(thread, self.number)
-            finally:
-                os.close(thread)
+            return copy_descriptor(self.thread_id, self.number)
         except (FileNotFoundError, ProcessLookupError):
             return None
         except OSError as error:

@@ -148,6 +148,15 @@ def open_thread(thread_id: int) -> int:
     return os.pidfd_open(thread_id)
 
 
+def copy_descriptor(thread_id: int, number: int) -> int:
+    """As `take_descriptor`, of a thread that is known by its number."""
+    thread = open_thread(thread_id)
+    try:
+        return take_descriptor(thread, number)
+    finally:
+        os.close(thread)
+
+
 def fork_reporting(report: Callable[[int], object], flags: int = 0) -> tuple[int, int]:
     """Fork a child that reports into a pipe and vanishes; its number, and where to read that.
 

@@ -17,8 +17,8 @@ from functools import cmp_to_key, partial
 from itertools import count
 
 from holdfast.applications.rebind.agent.batch import MOST_CALLS
-from holdfast.applications.rebind.parking.notes import Registration
-from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.applications.rebind.parking.notes import AwaitedDetails, HandleNote, Registration
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
 from holdfast.model.handle import Handle
 from holdfast.system.proc import link, names, read
 from holdfast.system.processes.kcmp import Shared, order, waits_for
@@ -85,6 +85,14 @@ def _is_instance(path: str) -> bool:
     with suppress(OSError):
         return link(path) == _INSTANCE
     return False
+
+
+def register_again(process: StoppedProcess, notes: Sequence[HandleNote]) -> None:
+    """Register what these notes are of as it was; its registrations went with the description
+    before. Raises OSError."""
+    for thread_id, mine in by_thread(notes).items():
+        interests = [each for note in mine for each in note.details_as(AwaitedDetails).interests]
+        add_again(process, interests, thread_id)
 
 
 def add_again(

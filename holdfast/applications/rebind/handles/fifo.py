@@ -15,7 +15,7 @@ from typing import Any
 from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.descriptors import rebind_descriptors, replace_descriptors
-from holdfast.applications.rebind.handles.epoll import Registrations, add_again
+from holdfast.applications.rebind.handles.epoll import Registrations, register_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
@@ -34,7 +34,7 @@ from holdfast.applications.rebind.opening.requests import (
 from holdfast.applications.rebind.parking.notes import FifoDetails, HandleNote
 from holdfast.applications.rebind.parking.parked_pipes import is_parked, keep, pipe_of
 from holdfast.applications.rebind.parking.placeholders import Placeholders
-from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.files.fifo import (
@@ -88,7 +88,7 @@ class FifoDriver(DescriptorDriver):
         if any(note.details.key not in placeholders.ends for note in notes):
             raise gone(process.pid)
         yield from replace_descriptors(process, notes, placeholders.ends)
-        _register(process, notes)
+        register_again(process, notes)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
         """One for each description, also of a FIFO without a name: if this is undone before its
@@ -114,7 +114,7 @@ class FifoDriver(DescriptorDriver):
                 lines.append(_kept(note, openings))
         for note in give_owners(process, notes, openings):
             tell_by_signal(process, note, SET_AFTERWARDS)
-        _register(process, notes)
+        register_again(process, notes)
         return lines
 
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
@@ -122,13 +122,6 @@ class FifoDriver(DescriptorDriver):
 
     def _placeholder(self, placeholders: Placeholders) -> int:
         raise AssertionError("each description has its own")
-
-
-def _register(process: StoppedProcess, notes: Sequence[HandleNote]) -> None:
-    """Its registrations with epoll instances went with the description before."""
-    for thread_id, mine in by_thread(notes).items():
-        interests = [each for note in mine for each in note.details_as(FifoDetails).interests]
-        add_again(process, interests, thread_id)
 
 
 def _is_opened(note: HandleNote, openings: OpenedFiles) -> bool:

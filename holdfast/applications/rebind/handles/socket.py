@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.descriptors import park_descriptors, rebind_descriptors
-from holdfast.applications.rebind.handles.epoll import Registrations, add_again
+from holdfast.applications.rebind.handles.epoll import Registrations, register_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
@@ -33,7 +33,7 @@ from holdfast.applications.rebind.parking.placeholders import (
     Placeholders,
     is_placeholder_socket,
 )
-from holdfast.applications.rebind.parking.stopped_process import StoppedProcess, by_thread
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, JudgedHandle
 from holdfast.system.files import bound_socket
@@ -112,9 +112,7 @@ class SocketDriver:
         made = [note for note in notes if openings[note.details.key].descriptor is not None]
         for note in give_owners(process, made, openings):
             tell_by_signal(process, note, os.O_NONBLOCK)
-        for thread_id, mine in by_thread(made).items():
-            again = [each for note in mine for each in note.details_as(SocketDetails).interests]
-            add_again(process, again, thread_id)
+        register_again(process, made)
         return lines
 
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:

@@ -72,7 +72,15 @@ class Registration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FifoDetails(FileDetails):
+class AwaitedDetails(FileDetails):
+    """What is noted of a description that epoll instances may wait for."""
+
+    interests: tuple[Registration, ...]
+    """Its registrations with them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FifoDetails(AwaitedDetails):
     """What is noted of an end of a FIFO. What is in the pipe is in none of the notes: it stays in
     the kernel (see parked_pipes)."""
 
@@ -80,12 +88,10 @@ class FifoDetails(FileDetails):
     unread_bytes: Number
     hung_up: bool
     """Whether it has seen a writer, and there was none any more."""
-    interests: tuple[Registration, ...]
-    """Its registrations with epoll instances."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SocketDetails(FileDetails):
+class SocketDetails(AwaitedDetails):
     """What is noted of a Unix socket that is bound to a file, and of that file in `before`."""
 
     lasting: bool
@@ -104,8 +110,6 @@ class SocketDetails(FileDetails):
     """Whether the process is in the network namespace of the socket."""
     options: tuple[tuple[Number, str], ...]
     """See bound_socket."""
-    interests: tuple[Registration, ...]
-    """Its registrations with epoll instances."""
 
 
 @dataclass(frozen=True, kw_only=True)
