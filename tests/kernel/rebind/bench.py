@@ -108,6 +108,34 @@ class Bench:
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status)
 
+    def agent(self, first: Callable[[], object] = lambda: None, **options: Any) -> int:
+        """An agent in a child, which moves everybody to where they are; the caller waits for it.
+
+        `first` is what it does before, `options` are those of `Rebind.rebind`.
+        """
+        child = os.fork()
+        if child == 0:
+            try:
+                first()
+                rebind = self.rebind()
+                rebind.stop()
+                rebind.park()
+                self.move_here(rebind, **options)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        return child
+
+    def move_here(self, rebind: Rebind, **options: Any) -> None:
+        """Give those that are parked what they had, on what is mounted here; let them go."""
+        bases = {point.id: os.open(self.path, os.O_PATH) for point in capture(str(self.path))}
+        try:
+            rebind.rebind(bases, **options)
+            rebind.release()
+        finally:
+            for descriptor in bases.values():
+                os.close(descriptor)
+
     def move(
         self, filesystem: str, change: Callable[[Path], None] | None = None
     ) -> list[ReboundHandle]:

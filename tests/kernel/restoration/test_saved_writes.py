@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,21 @@ def restored(data: Stage, request: RestoreRequest) -> Receipt:
         receipt = holdfast.restorations.restore(request)
     assert receipt is not None
     return receipt
+
+
+@contextmanager
+def running(program: str, path: Path) -> Iterator[None]:
+    """A program of Python that works in `path`, says `ready`, and ends with its input."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unnoticed"])
@@ -142,15 +158,7 @@ def test_nobody_writes_by_our_hands_where_he_may_not(
             (data.backup / name).chmod(0o600)
             os.chown(data.backup / name, owner, owner)
             os.utime(data.backup / name, (1, 1))
-        with subprocess.Popen(
-            [sys.executable, "-c", STRANGERS_PROGRAM],
-            cwd=data.path,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as program:
-            assert program.stdout is not None
-            assert program.stdout.readline() == "ready\n"
+        with running(STRANGERS_PROGRAM, data.path):
             data.turn_read_only()
             found = outcomes(restored(data, onto_backup(data)))
         assert found["his"] == "put back"
@@ -173,15 +181,7 @@ os.pwrite(file, b"n" * 4096, 61440)
 print("ready", flush=True)
 sys.stdin.read()
 """
-        with subprocess.Popen(
-            [sys.executable, "-c", text],
-            cwd=data.path,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as program:
-            assert program.stdout is not None
-            assert program.stdout.readline() == "ready\n"
+        with running(text, data.path):
             data.turn_read_only()
             receipt = restored(data, onto_backup(data))
         found = (data.path / "part").read_bytes()

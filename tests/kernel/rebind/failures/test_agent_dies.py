@@ -93,18 +93,7 @@ def test_killed_at_many_points(
     program = hold(*KINDS)
     rounds = soak_rounds(12, 150)
     for number in range(rounds):
-        child = os.fork()
-        if child == 0:
-            try:
-                rebind = bench.rebind()
-                rebind.stop()
-                rebind.park()
-                points = capture(str(bench.path))
-                rebind.rebind({point.id: os.open(bench.path, os.O_PATH) for point in points})
-                rebind.release()
-                os._exit(0)
-            finally:
-                os._exit(1)
+        child = bench.agent()
         time.sleep(0.4 * number / rounds)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

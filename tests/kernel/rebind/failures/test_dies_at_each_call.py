@@ -57,19 +57,7 @@ def moved_by_one_that_dies(
     bench: Bench, place: int, acts: Sequence[tuple[Any, str]] = CALLS
 ) -> bool:
     """Whether it died before it had finished."""
-    child = os.fork()
-    if child == 0:
-        try:
-            dying_at(place, acts)
-            rebind = bench.rebind()
-            rebind.stop()
-            rebind.park()
-            points = capture(str(bench.path))
-            rebind.rebind({point.id: os.open(bench.path, os.O_PATH) for point in points})
-            rebind.release()
-            os._exit(0)
-        finally:
-            os._exit(1)
+    child = bench.agent(lambda: dying_at(place, acts))
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or not os.WEXITSTATUS(status)
     return os.WIFSIGNALED(status)

@@ -17,7 +17,6 @@ import pytest
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.model.handle import HandleOutcome
-from holdfast.mountpoints.capture import capture
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 
@@ -271,11 +270,8 @@ def acts_at(bench: Bench, number: int, act: Callable[[int], object]) -> bool:
             rebind = bench.rebind()
             rebind.stop()
             rebind.park()
-            points = capture(str(bench.path))
-            bases = {point.id: os.open(bench.path, os.O_PATH) for point in points}
             sys.addaudithook(count_up)
-            rebind.rebind(bases)
-            rebind.release()
+            bench.move_here(rebind)
             os._exit(0)
         finally:
             os._exit(1)
@@ -299,12 +295,7 @@ def dies_at(bench: Bench, number: int) -> bool:
 def finish(bench: Bench) -> None:
     rebind = Rebind.regain(bench.record)
     assert rebind is not None
-    points = capture(str(bench.path))
-    bases = {point.id: os.open(bench.path, os.O_PATH) for point in points}
-    rebind.rebind(bases)
-    rebind.release()
-    for descriptor in bases.values():
-        os.close(descriptor)
+    bench.move_here(rebind)
 
 
 def test_killed_at_every_call(
