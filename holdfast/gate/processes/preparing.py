@@ -64,14 +64,15 @@ class Preparations:
     def begin(self, *, first: bool = False) -> None:
         """What a process that serves write-back owes to the kernel's memory management. Idempotent.
 
-        `first`: what is refused is told, once for a gate.
+        `first`: what is refused is told, once for a gate. Others write no log before
+        `start_writer()`.
         """
         if self._began:
             return
         self._began = True
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        start_writer()
+        start_writer(at_once=first)
         self._sentinel.start()
         self._apart.wait()
         sys.setswitchinterval(0.0005)

@@ -51,13 +51,16 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import HOLD_NOBODY, Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
-from holdfast.system.messages.unwaited import wait_until_written
+from holdfast.system.messages.unwaited import start_writer, wait_until_written
 from holdfast.system.processes.process_state import start_time
 
 _log = logging.getLogger(__name__)
 
 FIRST_ANSWERS_SECONDS = 0.01
 """After a takeover: who has waited is answered before the main thread takes the interpreter."""
+
+LONG_SECONDS = 0.1
+"""A takeover that takes longer waits for storage: then its log is written meanwhile."""
 
 CHECKPOINT_SECONDS = 1.0
 """How often positions are recorded on the legs and idle bits are cleared."""
@@ -140,6 +143,7 @@ class Worker:
         self.next_upkeep = monotonic() + CHECKPOINT_SECONDS
         self.retirements: list[Retirement] = []
         self.takeover: Takeover | None = None
+        self.began = monotonic()
 
     def _tell_sentinel(self) -> None:
         """Give the keeper a thread to watch that never hangs inside storage."""
@@ -155,6 +159,7 @@ class Worker:
     def run(self) -> None:
         """Start, serve until the device is unmounted, stop."""
         threading.excepthook = self._thread_failed
+        self.began = monotonic()
         generation = self.handover.cells[shared_page.GENERATION]
         self.prepared.begin(first=generation == 1)
         self._tell_sentinel()
@@ -170,6 +175,7 @@ class Worker:
         self.handover.cells[shared_page.SERVING] = generation
         if self.takeover is not None:
             self.server.stopped.wait(FIRST_ANSWERS_SECONDS)
+        start_writer()
         roster = self.mirror.roster
         in_sync, members = len(roster.readers), len(roster.configuration.legs)
         _log.info("worker %d serves, %d of %d legs in sync", generation, in_sync, members)
@@ -212,6 +218,8 @@ class Worker:
     def _watch(self) -> None:
         """A round of the main thread while others start."""
         self.beat.tell()
+        if monotonic() > self.began + LONG_SECONDS:
+            start_writer()
         self.watchdog.look()
 
     def _compare_saved(self, hand: Hand) -> None:

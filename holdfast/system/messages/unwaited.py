@@ -36,9 +36,11 @@ class _Writer(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="unwaited", daemon=True)
         self.kept: queue.Queue[tuple[Write, bytes]] = queue.Queue(MOST_KEPT)
+        self.may_begin = threading.Event()
         self.start()
 
     def run(self) -> None:
+        self.may_begin.wait()  # until then, words that come wake nobody
         while True:
             write, words = self.kept.get()
             try:
@@ -54,23 +56,32 @@ _writers: list[_Writer] = []
 os.register_at_fork(after_in_child=_writers.clear)
 
 
-def start_writer() -> None:
+def start_writer(*, at_once: bool = True) -> None:
     """Start the thread now, so that none is started for the first words: whoever has those may hold
-    a lock, or be in memory that is locked. Never fails."""
+    a lock, or be in memory that is locked. Never fails.
+
+    Not `at_once`: it writes nothing before `start_writer()` or `wait_until_written`. A thread that
+    writes takes the interpreter from one that is in a hurry, ten times for a few words.
+    """
     with suppress(RuntimeError):  # no room for a thread: the first words try again
         if not _writers:
             _writers.append(_Writer())
+        if at_once:
+            _writers[0].may_begin.set()
 
 
 def write_soon(words: str, write: Write = to_standard_error) -> None:
     """Have these words written, as a line; returns at once, and never fails."""
-    start_writer()
+    if not _writers:
+        start_writer()
     with suppress(IndexError, queue.Full):  # no room for a thread, or for more words
         _writers[0].kept.put_nowait((write, f"{words.rstrip()}\n".encode(errors="replace")))
 
 
 def wait_until_written(seconds: float = LAST_WORDS_SECONDS) -> None:
     """Before the process ends: until all was written, at most so long."""
+    if _writers:
+        _writers[0].may_begin.set()
     deadline = monotonic() + seconds
     while _writers and _writers[0].kept.unfinished_tasks and monotonic() < deadline:
         threading.Event().wait(_POLL_SECONDS)

@@ -49,6 +49,31 @@ wait_until_written(30)
 """
 
 
+LATER = """
+import os, threading
+from holdfast.system.messages.unwaited import start_writer, wait_until_written, write_soon
+start_writer(at_once=False)
+write_soon("first", lambda words: os.write(1, b"written\\n"))
+threading.Event().wait(0.1)
+os.write(1, b"in a hurry\\n")
+start_writer()
+wait_until_written(30)
+if not os.fork():
+    start_writer(at_once=False)
+    write_soon("last words", lambda words: os.write(1, words))
+    wait_until_written(30)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_words_wait_for_whoever_is_in_a_hurry() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATER], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "in a hurry\nwritten\nlast words\n"
+
+
 def test_one_that_cannot_be_written_ends_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", DEFECT], check=True, capture_output=True, text=True, timeout=60
