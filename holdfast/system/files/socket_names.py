@@ -3,8 +3,11 @@
 bind(2) makes a new inode under the very bytes that getsockname(2) tells afterwards, and takes no
 descriptor of a directory. So the socket is bound in a hidden directory there, which root alone can
 enter, and which is the root of the process that binds: below it the name leads where nobody can
-have put a link. From there the inode is moved by descriptor. Invariant: what is removed is the
-inode that was named by number, or was made here. Everything may block: for expendable children.
+have put a link. From there the inode is moved by descriptor. Whoever may write to the directory can
+put another in the place of the hidden one, also what is root's and closed to him: so everything is
+in one more directory inside, of the same name, which nobody else can have made. Invariant: what is
+removed, or leaves the hidden directory, is the inode that was named by number, or was made here.
+Everything may block: for expendable children.
 """
 
 from __future__ import annotations
@@ -66,7 +69,9 @@ def bind_hidden(
     within = _entered(folder, hidden)
     if os.listdir(within):  # noqa: PTH208 - a descriptor
         raise FileExistsError(errno.EEXIST, "it is somebody else's")
-    os.fchdir(within)
+    os.mkdir(hidden, _HIDDEN_MODE, dir_fd=within)
+    os.fchdir(_entered(within, hidden))
+    os.close(within)
     os.chroot(".")
     os.chdir("/")
     _make_way(name)
@@ -111,7 +116,13 @@ def remove_hidden(folder: int, hidden: str) -> None:
     except FileNotFoundError:
         return
     try:
-        _empty(within, _MOST_DEPTH)
+        with suppress(FileNotFoundError):
+            ours = _entered(within, hidden)
+            try:
+                _empty(ours, _MOST_DEPTH)
+            finally:
+                os.close(ours)
+            os.rmdir(hidden, dir_fd=within)
     finally:
         os.close(within)
     os.rmdir(hidden, dir_fd=folder)
@@ -185,7 +196,7 @@ def _make_way(name: bytes) -> None:
 def _walked(folder: int, hidden: str, way: list[bytes]) -> Iterator[int]:
     there = _entered(folder, hidden)
     try:
-        for part in way:
+        for part in (os.fsencode(hidden), *way):
             deeper = os.open(part, _ENTER, dir_fd=there)
             os.close(there)
             there = deeper

@@ -134,6 +134,28 @@ def test_a_directory_of_somebody_else_is_not_entered(folder: tuple[int, Path], m
     assert (path / HIDDEN / "s").read_text() == "mine"
 
 
+@pytest.mark.parametrize("replaced", [True, False], ids=["exchanged", "taken"])
+def test_what_root_keeps_beside_it_stays_there(folder: tuple[int, Path], replaced: bool) -> None:
+    """Who may write to the directory can give our name to anything in it: a file that root has
+    closed in must not come out to him, and no socket in there be removed."""
+    descriptor, path = folder
+    inode = dead(path / "s") if replaced else None
+    (path / "vault" / "d").mkdir(mode=0o700, parents=True)
+    (path / "vault").chmod(0o700)
+    (path / "vault" / "d" / "s").write_text("root's")
+    dead(path / "vault" / "other")
+    with bound(descriptor, "d/s", None if inode is None else ("s", inode)):
+        (path / HIDDEN).rename(path / "ours")
+        (path / "vault").rename(path / HIDDEN)
+        with pytest.raises(FileNotFoundError):
+            put_in_place(descriptor, HIDDEN, b"d/s", "s", inode)
+        with pytest.raises(OSError, match="not empty"):
+            remove_hidden(descriptor, HIDDEN)
+    assert (path / HIDDEN / "d" / "s").read_text() == "root's"
+    assert (path / HIDDEN / "other").is_socket()
+    assert (path / "s").exists() == replaced
+
+
 def test_what_was_left_is_removed(folder: tuple[int, Path]) -> None:
     descriptor, path = folder
     bound(descriptor, "a/../b/c/s").close()
