@@ -23,7 +23,7 @@ from holdfast.config import Settings
 from holdfast.gate.processes.remains import living_processes
 from tests.faults.connection import abort_connection, copied_connection, waiting_requests
 from tests.recovering import recover
-from tests.resume.killing import is_whole, keeper, worker
+from tests.resume.killing import Killer, keeper, worker
 from tests.waiting import wait_until
 
 DIRTY_BYTES = 4 << 20
@@ -126,9 +126,10 @@ def test_both_at_any_moment_of_a_takeover(alone: Callable[..., Alone], seed: int
     chance = random.Random(seed)
     gate = alone()
     gate.program.communicate()
-    for target in (worker, keeper, chance.choice((worker, keeper))):
-        wait_until(lambda: is_whole(gate.run_directory))
-        os.kill(target(gate.run_directory), signal.SIGKILL)
+    killer = Killer(gate.run_directory, 2, (worker, keeper), seed=seed, idle=True)
+    killer.start()
+    killer.finish()
+    os.kill(chance.choice((worker, keeper))(gate.run_directory), signal.SIGKILL)
     time.sleep(chance.uniform(0.0, 0.5))
     gate.end()
 
