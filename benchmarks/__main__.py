@@ -188,7 +188,7 @@ def _seconds_of_depths(arguments: argparse.Namespace) -> float:
 def _rounds_of(latency: str, quick: bool) -> int:
     if quick:
         return 3
-    return {"takeover": 300, "failover-hang": 5}.get(latency, 20)
+    return {"takeover": 300, "takeover-again": 100, "failover-hang": 5}.get(latency, 20)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from benchmarks.comparison import say
 from benchmarks.subjects import COMPILED, PYTHON, HoldfastVolume, remove_folder
 from holdfast.demo.applications.launch import RunningApplication
 from holdfast.gate.outside.client import read_counters
+from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.shared_page import Counters
 from tests.faults import FuseLeg, truncate_to_zero
 
@@ -57,8 +58,20 @@ class Latency:
 
 
 def takeover(parent: Path, rounds: int) -> Latency:
-    """The worker is killed (-9) again and again under one writer, who verifies in the end."""
-    latency = Latency("worker killed: takeover", goal_ms=8.0)
+    """The worker is killed (-9) again and again under one writer, who verifies in the end; each
+    time when another one stands by."""
+    return _takeovers(parent, rounds, "worker killed: takeover", _wait_for_standby)
+
+
+def takeover_again(parent: Path, rounds: int) -> Latency:
+    """Its successor is killed at once: as long as none stands by, the keeper has to fork one."""
+    return _takeovers(parent, rounds, "its successor killed at once", lambda volume: None)
+
+
+def _takeovers(
+    parent: Path, rounds: int, name: str, wait: Callable[[HoldfastVolume], None]
+) -> Latency:
+    latency = Latency(name, goal_ms=8.0)
     chance = random.Random(0)
     with _folder(parent) as folder:
         urls = [f"file:{folder}/leg0.img"]
@@ -67,6 +80,7 @@ def takeover(parent: Path, rounds: int) -> Latency:
             path = COMPILED if volume.show()["gate"]["compiled"] else PYTHON
             latency.name += f" ({path})"
             for _ in range(rounds):
+                wait(volume)
                 gate = _counters(volume)
                 writer.progress.begin_window()
                 time.sleep(chance.uniform(0.0, 0.02))
@@ -117,6 +131,7 @@ def failover_by_hang(parent: Path, rounds: int) -> Latency:
 
 LATENCIES = {
     "takeover": takeover,
+    "takeover-again": takeover_again,
     "failover-error": failover_by_error,
     "failover-truncate": failover_by_truncation,
     "failover-hang": failover_by_hang,
@@ -146,6 +161,26 @@ def _writer(volume: HoldfastVolume) -> Iterator[RunningApplication]:
 
 def _wait_for_takeover(volume: HoldfastVolume, before: int) -> None:
     wait_until(lambda: _counters(volume).takeovers > before, "the takeover is counted")
+
+
+def _wait_for_standby(volume: HoldfastVolume) -> None:
+    """Until the next worker is prepared: it locks its memory last."""
+    cells = shared_page.open_page(volume.run_directory)
+
+    def is_prepared() -> bool:
+        pid, _ = shared_page.announced_standby(cells)
+        return bool(pid) and _locks_memory(pid)
+
+    wait_until(is_prepared, "a worker that stands by", TIMEOUT_SECONDS)
+
+
+def _locks_memory(pid: int) -> bool:
+    """proc_pid_status(5)."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmLck:"):
+                return int(line.split()[1]) > 0
+    return False
 
 
 def _counters(volume: HoldfastVolume) -> Counters:
