@@ -3,7 +3,7 @@
     capture.capture(path) -> points in the order to dismount them     obstacles.obstacles(points)
     health.health(point) -> Health                                    busy.users_in_words(points)
     dismount.dismount(points, covers=None) -> points                  dead.abort(points) -> findings
-    dead.dismount_dead(points, covers=None) -> findings               remount.uncover(number)
+    dead.dismount_dead(points, covers=None) -> findings               uncovering.uncover(number)
     remount.remount(points, source, filesystem, options=None, note=None, manner=Manner())
         -> {old mount id: root descriptor}
 

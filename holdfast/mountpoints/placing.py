@@ -3,10 +3,10 @@
 Works inside an expendable child that a Visitor leads. Invariants: where the kernel's own
 propagation has put the right mount already, that one is taken instead of a second one; what
 somebody else has mounted at a place is never hidden without a finding; a place that is covered is
-uncovered only when everything is in place below. The pieces join their peers only when all are in
-place: until then what is mounted below one must not reach the others. Each place has the per-mount
-options that its MountPoint says from its first instant, and their propagation afterwards. In
-undoing, a mount that fails keeps no other away.
+uncovered only when everything is in place below, or later (see `uncovering`). The pieces join their
+peers only when all are in place: until then what is mounted below one must not reach the others.
+Each place has the per-mount options that its MountPoint says from its first instant, and their
+propagation afterwards. In undoing, a mount that fails keeps no other away.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from holdfast.errors import InUse
 from holdfast.model.finding import Finding, Verdict
@@ -62,6 +62,8 @@ class Manner:
     undoing: bool = False
     """What cannot be placed is left out, and what is in the way is buried; findings say so. Else
     both are errors."""
+    stays_covered: bool = False
+    """Covers are left above what is mounted: whoever comes by path waits until they go."""
 
 
 def place(
@@ -134,7 +136,7 @@ def _manners(pieces: Sequence[Piece], ways: Mapping[int, int], manner: Manner) -
     if not manner.undoing:  # the visitor is in a namespace of its own still
         for number in found:
             if has_foreign_owner(ways[number]):
-                found[number] = Manner(undoing=True)
+                found[number] = replace(manner, undoing=True)
     return found
 
 
@@ -281,6 +283,8 @@ def _uncover(visitor: Visitor, point: MountPoint, placed: Placed, manner: Manner
         there, mounts = _mount_of(visitor, spot)
         if there is not None and is_cover(there):
             placed.covers.add(there.device_number)
+            if manner.stays_covered:
+                return
             on_top = next(
                 (each for each in mounts.values() if each.parent == there.identifier), None
             )

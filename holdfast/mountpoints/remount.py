@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from holdfast.errors import HoldfastError, StorageFailed
@@ -31,14 +30,14 @@ from holdfast.mountpoints.placing import (
 )
 from holdfast.mountpoints.private_mount import REMOUNT_SECONDS, mount_privately
 from holdfast.mountpoints.scratch import scratch_directory
+from holdfast.mountpoints.uncovering import uncover, visit_each
 from holdfast.mountpoints.whereabouts import in_words, umount_command
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.fuse.cover_server import CoverServer
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.mounts.locked_mount import locked_copy
-from holdfast.system.mounts.mount_table import MNT_DETACH, mount_number
+from holdfast.system.mounts.mount_table import mount_number
 from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, ways_to
 
 _DESCRIPTORS_PER_MESSAGE = 200
@@ -67,43 +66,14 @@ def remount(
     already are taken. Raises InUse when somebody else has mounted something there, StorageFailed,
     DeadlinePassed, CommandFailed; what was mounted is dismounted again then.
     """
-    if not points:
-        return {}
-    tell = note or (lambda finding: None)
-    if options is None:
-        wanted = wanted_super_options(points)
-        options, dropped = carry_options(wanted, points[-1].filesystem, filesystem)
-        for finding in dropped:
-            tell(finding)
-    before = {_key(point) for point in all_mount_points()}
-    roots, done = _mount(points, source, filesystem, options, manner)
+    covered = mount_covered(points, source, filesystem, options, note, manner, cover)
     try:
-        table = all_mount_points()
-        more = _beside(points, table, done.device_number, cover)
-        taken = {mount_number(each) for each in roots.values()}
-        surplus = [
-            each
-            for each in table
-            if each.device == done.device_number
-            and each.id not in taken
-            and _key(each) not in before
-            and each.id not in more.spread
-        ]
-        for finding in (
-            *done.findings,
-            *more.findings,
-            *mount_copies(more.places, points, roots, done.device_number),
-            *_remove_surplus(surplus, table),
-        ):
-            tell(finding)
-        left = {each.device for each in table if cover is not None and is_of(cover, each)}
-        for device in done.covers | left:
-            uncover(device)
+        covered.open_up()
     except BaseException:
-        for root in roots.values():  # they would keep the mounts busy that are to be undone
+        for root in covered.roots.values():  # they would keep the mounts busy that are to be undone
             os.close(root)
         raise
-    return roots
+    return covered.roots
 
 
 @dataclass(frozen=True)
@@ -114,6 +84,84 @@ class _Done:
     device_number: str
     covers: set[str]
     """MAJOR:MINOR of those that were met."""
+
+
+@dataclass
+class Covered:
+    """A file system that is mounted at all its points, where nobody reaches it yet who comes by
+    path and whom a cover keeps waiting."""
+
+    points: Sequence[MountPoint]
+    cover: CoverServer | None
+    tell: Note
+    before: set[tuple[int, int, str]]
+    """Mounts that were there before."""
+    roots: dict[int, int]
+    """Old mount id → O_PATH descriptor of the mount that replaces it; the caller closes them."""
+    done: _Done
+
+    def open_up(self) -> None:
+        """Take the covers away; mount it also where they were copied to. Once, with the roots still
+        open."""
+        if not self.points:
+            return
+        device_number = self.done.device_number
+        for device in self.done.covers:
+            uncover(device, self.points)
+        table = all_mount_points()
+        more = _beside(self.points, table, device_number, self.cover)
+        taken = {mount_number(each) for each in self.roots.values()}
+        surplus = [
+            each
+            for each in table
+            if each.device == device_number
+            and each.id not in taken
+            and _key(each) not in self.before
+            and each.id not in more.spread
+        ]
+        for finding in (
+            *self.done.findings,
+            *more.findings,
+            *mount_copies(more.places, self.points, self.roots, device_number),
+            *_remove_surplus(surplus, table),
+        ):
+            self.tell(finding)
+        cover = self.cover
+        left = {each.device for each in table if cover is not None and is_of(cover, each)}
+        for device in self.done.covers | left:
+            uncover(device)
+
+
+def reached_already(roots: dict[int, int], tell: Note = lambda finding: None) -> Covered:
+    """Of mounts that are there, with no cover over them."""
+    return Covered((), None, tell, set(), roots, _Done([], "", set()))
+
+
+def mount_covered(
+    points: Sequence[MountPoint],
+    source: str,
+    filesystem: str,
+    options: str | None = None,
+    note: Note | None = None,
+    manner: Manner = Manner(),  # noqa: B008 - it is frozen
+    cover: CoverServer | None = None,
+) -> Covered:
+    """As `remount`, but covers stay where they are, above what is mounted, until `open_up`.
+
+    Where the kernel cannot mount below a cover (before Linux 6.5), or it was mounted below one
+    already, that is taken away at once.
+    """
+    tell = note or (lambda finding: None)
+    if not points:
+        return reached_already({}, tell)
+    if options is None:
+        wanted = wanted_super_options(points)
+        options, dropped = carry_options(wanted, points[-1].filesystem, filesystem)
+        for finding in dropped:
+            tell(finding)
+    before = {_key(point) for point in all_mount_points()}
+    roots, done = _mount(points, source, filesystem, options, replace(manner, stays_covered=True))
+    return Covered(points, cover, tell, before, roots, done)
 
 
 def _mount(
@@ -163,40 +211,6 @@ def _receive_roots(channel: socket.socket, count: int) -> list[int]:
                 "Let it have more (ulimit -n), then try again.",
             )
     return descriptors
-
-
-def uncover(device_number: str) -> None:
-    """Take a cover away wherever it is still in sight, also where propagation put it."""
-    left = [each for each in all_mount_points(device_number) if each.filesystem == COVER_TYPE]
-    if left:
-        _visit(left, _dismount_cover, "a cover")
-
-
-def _visit(
-    points: Sequence[MountPoint], act: Callable[[Visitor, MountPoint], None], doing: str
-) -> None:
-    """Do that at each of these in an expendable child; where it cannot be done, nothing is."""
-
-    def act_on_all() -> None:
-        visitor = Visitor()
-        for each in points:
-            if each.namespace in ways:
-                visitor.enter(ways[each.namespace])
-                with suppress(OSError):
-                    act(visitor, each)
-
-    with ways_to(points) as ways, suppress(HoldfastError):
-        in_expendable_child(act_on_all, doing=doing)
-
-
-def _dismount_cover(visitor: Visitor, cover: MountPoint) -> None:
-    """Dismount a cover where it is the topmost: what somebody has mounted on it stays."""
-    spot = mount_api.open_place(cover.path)
-    try:
-        if visitor.mount_number(spot) == cover.id:
-            visitor.dismount_exactly(spot, MNT_DETACH)
-    finally:
-        os.close(spot)
 
 
 def _work(
@@ -327,7 +341,7 @@ def _remove_surplus(surplus: Sequence[MountPoint], table: Sequence[MountPoint]) 
         for each in surplus
         if each.parent in everything and not everything[each.parent].peer_group
     ]
-    _visit(free, lambda visitor, each: visitor.dismount(each.path), surplus[0].source)
+    visit_each(free, lambda visitor, each: visitor.dismount(each.path), surplus[0].source)
     left = [
         each for each in capture_device(surplus[0].device) if _key(each) in set(map(_key, surplus))
     ]

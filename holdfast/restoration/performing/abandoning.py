@@ -20,7 +20,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Restoration, RestorationHeading
 from holdfast.model.volume import Volume
-from holdfast.mountpoints.remount import uncover
+from holdfast.mountpoints.uncovering import uncover
 from holdfast.restoration.performing.receipts import receipt_of
 from holdfast.restoration.records.record import RestorationRecord, read_record
 from holdfast.restoration.records.work import images_of

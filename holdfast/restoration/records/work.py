@@ -22,6 +22,7 @@ from holdfast.model.finding import Finding
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.restoration import Restoration
 from holdfast.model.volume import Volume
+from holdfast.mountpoints.remount import Covered
 from holdfast.restoration.copying.process.child import Copying
 from holdfast.restoration.records.record import (
     FreezeBegun,
@@ -71,8 +72,8 @@ class Live:
     """The stopped processes, as far as they are known, see steps.parked."""
     was_looked_for: bool = False
     """Whether `stopped` is known: None means then that nobody is stopped."""
-    roots: dict[int, int] | None = None
-    """Old mount id → root of the mount in its place (O_PATH), from Remount to Replay."""
+    covered: Covered | None = None
+    """What is mounted, with the roots of the mounts; from Remount to Replay."""
     left_out: tuple[str, ...] = ()
     """What could not be mounted again when it was undone, in words."""
     taken_seconds: float = 0.0

@@ -6,8 +6,6 @@ by force; the receipt says what that took.
 
 from __future__ import annotations
 
-import os
-
 from holdfast.adopted.nameless_image import keep_nameless
 from holdfast.model.finding import Finding
 from holdfast.model.plan import StepName
@@ -17,7 +15,12 @@ from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.surplus.unrecorded import dismount_dead_first
 from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
-from holdfast.restoration.steps.mounting import make_covers_for, mount_storage, tell_of_lost
+from holdfast.restoration.steps.mounting import (
+    make_covers_for,
+    mount_storage,
+    open_up,
+    tell_of_lost,
+)
 from holdfast.restoration.steps.parked import outcomes_of, parked
 from holdfast.restoration.steps.saving import put_saved_back
 
@@ -69,13 +72,12 @@ class DismountStep:
     def undo(self, work: Work) -> str:
         """Mount the old storage where it was, with the handles on it."""
         put_saved_back(work, undoing=True)
-        bases = mount_storage(work, work.old, undoing=True)
+        covered = mount_storage(work, work.old, undoing=True)
         try:
             rebind = parked(work)
             if rebind is not None and rebind.pids:
-                outcomes = rebind.rebind(bases, same_data=True, same_inodes=True)
+                outcomes = rebind.rebind(covered.roots, same_data=True, same_inodes=True)
                 work.remember_if_possible(replayed=outcomes_of(outcomes))
         finally:
-            for base in bases.values():
-                os.close(base)
+            open_up(work, covered, undoing=True)
         return "; ".join(("mounted again", *work.live.left_out))

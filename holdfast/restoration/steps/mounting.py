@@ -11,40 +11,79 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.restoration import Mode
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.capture import by_somebody_else, newcomers
+from holdfast.mountpoints.copied import is_of
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.mountpoints.placing import Manner
-from holdfast.mountpoints.remount import remount
+from holdfast.mountpoints.remount import Covered, mount_covered, reached_already
+from holdfast.mountpoints.uncovering import uncover
 from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.storage.old_and_new import bring_up
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.fuse.cover import Covers, make_covers
 from holdfast.system.fuse.cover_server import release
+from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.mounts.mount_api import open_place
 from holdfast.system.mounts.mount_table import mount_at
 
 
-def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> dict[int, int]:
-    """Bring the storage up and mount it at every point; old mount id → root (caller closes).
+def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> Covered:
+    """Bring the storage up and mount it at every point, where covers stay until `open_up`.
 
-    Whoever waits at a cover goes on. `undoing`: what cannot be mounted is left out, and told.
-    Idempotent: points where it is mounted already are taken as they are. Raises HoldfastError.
+    `undoing`: what cannot be mounted is left out, and told. Idempotent: points where it is mounted
+    already are taken as they are. Raises HoldfastError.
     """
     points = work.points
     if work.intent.mode is Mode.STALE:
-        return {each.id: in_place(each) for each in work.intent.stale_points}
+        return reached_already({each.id: in_place(each) for each in work.intent.stale_points})
     source, options = source_and_options(work, volume)
     notes: list[Finding] = []
     manner = Manner(undoing=undoing)
-    cover = work.record.cover
-    bases = remount(points, source, volume.mount.filesystem, options, notes.append, manner, cover)
-    release_covers(work)
+    covered = mount_covered(
+        points,
+        source,
+        volume.mount.filesystem,
+        options,
+        notes.append,
+        manner,
+        work.record.cover,
+    )
+    work.tell(notes)
+    return covered
+
+
+def open_up(work: Work, covered: Covered, *, undoing: bool = False) -> None:
+    """Let those go on who wait at covers; after the handles have been moved: what a newcomer locks
+    would be lost to whoever had it. The roots are closed."""
+    notes: list[Finding] = []
+    covered.tell = notes.append
+    try:
+        covered.open_up()
+    except (HoldfastError, OSError) as error:
+        words = f"not every mount point could be uncovered: {error}"
+        notes.append(Finding("cover", Verdict.LIMITED, words))
+    finally:
+        close_roots(covered)
+        release_covers(work)
     if undoing:
         work.live.left_out = tuple(
             f"{each.subject}: {each.found}" for each in notes if each.subject != "propagation"
         )
     work.tell(notes)
-    return bases
+
+
+def close_roots(covered: Covered) -> None:
+    """Keep its mounts busy no more. Idempotent."""
+    while covered.roots:
+        os.close(covered.roots.popitem()[1])
+
+
+def uncover_all(work: Work) -> None:
+    """Take the covers of this restoration away wherever they are; who waits goes on waiting."""
+    cover = work.record.cover
+    if cover is not None:
+        for device in {each.device for each in all_mount_points() if is_of(cover, each)}:
+            uncover(device)
 
 
 def source_and_options(work: Work, volume: Volume) -> tuple[str, str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 from holdfast.adopted.source import identity_of
 from holdfast.model.plan import StepName
 from holdfast.mountpoints.capture import capture_device
 from holdfast.mountpoints.dismount import dismount
 from holdfast.restoration.records.work import Work
-from holdfast.restoration.steps.mounting import mount_storage, refuse_newcomers
+from holdfast.restoration.steps.mounting import (
+    close_roots,
+    mount_storage,
+    refuse_newcomers,
+    uncover_all,
+)
 from holdfast.restoration.steps.saving import put_saved_back
 from holdfast.system.mounts.mount_table import mounts
 
@@ -28,17 +31,19 @@ class RemountStep:
         volume = work.new or work.old
         refuse_newcomers(work)
         words = put_saved_back(work)
-        work.live.roots = roots = mount_storage(work, volume)
-        return "; ".join((*words, f"{volume.mount.filesystem} at {len(roots)} mounts"))
+        work.live.covered = covered = mount_storage(work, volume)
+        count = len(covered.roots)
+        return "; ".join((*words, f"{volume.mount.filesystem} at {count} mounts"))
 
     def undo(self, work: Work) -> str:
         """Dismount it again. Nobody has run on it yet. The old storage is never dismounted here."""
-        roots, work.live.roots = work.live.roots or {}, None
-        for root in roots.values():
-            os.close(root)
+        covered, work.live.covered = work.live.covered, None
+        if covered is not None:
+            close_roots(covered)
         new, path = work.new, work.old.mount.path
         if new is None:
             return "nothing to undo"
+        uncover_all(work)
         # Somebody may have mounted something over it meanwhile: that is left alone.
         for mounted in reversed(mounts()):
             if mounted.path == path and mounted.source.startswith("/dev/"):

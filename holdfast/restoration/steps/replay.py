@@ -5,12 +5,10 @@ Never undone. When a handle cannot be moved, the receipt names it, and the other
 
 from __future__ import annotations
 
-import os
-
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.restoration.records.work import Work
-from holdfast.restoration.steps.mounting import mount_storage
+from holdfast.restoration.steps.mounting import mount_storage, open_up
 from holdfast.restoration.steps.parked import outcomes_of, parked
 
 
@@ -25,9 +23,9 @@ class ReplayStep:
 
     def do(self, work: Work) -> str:
         """Rebind every handle; the outcomes are remembered for the receipt."""
-        roots, work.live.roots = work.live.roots, None
-        if roots is None:
-            roots = mount_storage(work, work.new or work.old)
+        covered, work.live.covered = work.live.covered, None
+        if covered is None:
+            covered = mount_storage(work, work.new or work.old)
         intent = work.intent
         # What somebody mounted again himself may be another file system than before.
         is_other = intent.mode is Mode.STALE and intent.is_dead
@@ -35,7 +33,7 @@ class ReplayStep:
             rebind = parked(work)
             handles = (
                 rebind.rebind(
-                    roots,
+                    covered.roots,
                     same_data=intent.mode.keeps_contents,
                     same_inodes=work.new is None and not is_other,
                 )
@@ -43,8 +41,7 @@ class ReplayStep:
                 else []
             )
         finally:
-            for root in roots.values():
-                os.close(root)
+            open_up(work, covered)
         work.remember(replayed=outcomes_of(handles))
         return f"{len(handles)} handles"
 

@@ -42,7 +42,14 @@ for line in sys.stdin:
         print(error.strerror, flush=True)
 """
 
-KILLED_AT = ["after dismount", "in restore", "after restore", "in remount"]
+KILLED_AT = [
+    "after dismount",
+    "in restore",
+    "after restore",
+    "in remount",
+    "after remount",
+    "in replay",
+]
 
 
 def migrate(

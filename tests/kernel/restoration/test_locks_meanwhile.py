@@ -1,0 +1,95 @@
+"""Locks stay with whoever had them: a newcomer does not get one while the volume is away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.service import Holdfast, MigrateRequest
+from tests.kernel.restoration.bench import make_image, mounted
+
+HOLDER = """
+import fcntl, os, struct, sys
+folder = sys.argv[1]
+names = [f"{folder}/{name}" for name in ("flock", "posix", "ofd")]
+files = [os.open(name, os.O_RDWR | os.O_CREAT, 0o644) for name in names]
+whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+fcntl.flock(files[0], fcntl.LOCK_EX)
+fcntl.fcntl(files[1], fcntl.F_SETLK, whole)
+fcntl.fcntl(files[2], 37, whole)
+os.chdir("/")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+NEWCOMER = """
+import fcntl, os, struct, sys
+folder, name = sys.argv[1:]
+shared = struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0)
+try_it = {
+    "flock": lambda file: fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB),
+    "posix": lambda file: fcntl.fcntl(file, fcntl.F_SETLK, shared),
+    "ofd": lambda file: fcntl.fcntl(file, 37, shared),
+}[name]
+print("ready", flush=True)
+def shown():
+    return [line for line in open("/proc/self/mountinfo") if f" {folder} " in line]
+while shown()[-1].split(" - ")[1].startswith("ext4"):
+    pass
+while True:
+    try:
+        file = os.open(f"{folder}/{name}", os.O_RDONLY)
+    except OSError:
+        continue
+    try:
+        try_it(file)
+    except OSError:
+        os.close(file)
+    else:
+        break
+print("got it", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("name", ["flock", "posix", "ofd"])
+def test_nobody_takes_one(settings: Settings, ram_directory: Path, name: str) -> None:
+    """He has a file open for an instant only, and another time is let go before he is a user."""
+    for each in (ram_directory, ram_directory.parent):
+        each.chmod(0o755)
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        path.chmod(0o755)
+        holdfast.adopt_volume("data", str(path))
+        as_user = ("setpriv", "--reuid=4321", "--regid=4321", "--clear-groups")
+        with (
+            running(sys.executable, "-c", HOLDER, str(path)) as holder,
+            running(*as_user, sys.executable, "-c", NEWCOMER, str(path), name) as stranger,
+        ):
+            request = MigrateRequest("data", (f"file:{ram_directory}/2.img",), filesystem="ext4")
+            receipt = holdfast.restorations.migrate(request)
+            print(receipt)
+            assert holder.poll() is None
+            stranger.kill()
+            assert stranger.stdout is not None
+            assert stranger.stdout.read() == ""
