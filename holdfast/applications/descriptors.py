@@ -163,7 +163,7 @@ def _handle(
 def _socket(table: Table, number: int, bound: BoundSocket, places: Places) -> Sighting:
     mount = places.of_device(bound.device, table.namespace)
     handle = Handle(
-        kind=HandleKind.SOCKET,
+        kind=HandleKind.SOCKET if bound.is_bound else HandleKind.SENDER,
         pid=table.pid,
         path=bound.name,
         mount_id=mount.id if mount else 0,
@@ -171,6 +171,8 @@ def _socket(table: Table, number: int, bound: BoundSocket, places: Places) -> Si
         thread_id=table.thread_id,
         flags=parse_information(read(f"{table.folder}/fdinfo/{number}")).flags,
         inode=bound.inode,
+        mode="" if bound.is_bound else "peer",
+        start=0 if bound.is_bound else bound.peer,
     )
     return Sighting(handle, "", table.namespace, mount_known=True)
 

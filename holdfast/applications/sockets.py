@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.applications.places import Places, inside_of
 from holdfast.model.handle import Handle, HandleKind
@@ -47,13 +47,15 @@ _NOWHERE, _GONE = _Place("", 0), _Place("", 0, is_gone=True)
 
 
 def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
-    """The sockets bound on these file systems, by their own inode number.
+    """The sockets bound on these file systems, by their own inode number, and the datagram sockets
+    that are connected to one of them.
 
     Network namespaces without a process, and kernels without sock_diag for Unix sockets, stay
     unseen.
     """
     ways: dict[int, int] = {}
     found: dict[int, BoundSocket] = {}
+    others: list[BoundSocket] = []
     try:
         for pid in pids:
             with suppress(OSError):  # it has ended: another shows the way
@@ -62,12 +64,25 @@ def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
                     ways[number] = open_namespace(pid, "net")
         for answer in ask_each(_sockets_in, list(ways.values())):
             for bound in answer or ():
-                if bound.device in places.devices:
+                if bound.is_bound and bound.device in places.devices:
                     found[bound.inode] = bound
+                elif bound.type == socket.SOCK_DGRAM and bound.peer:
+                    others.append(bound)
     finally:
         for way in ways.values():
             os.close(way)
-    return found
+    return {**_senders(others, found), **found}
+
+
+def _senders(
+    others: Sequence[BoundSocket], found: Mapping[int, BoundSocket]
+) -> dict[int, BoundSocket]:
+    """Those that are connected to a datagram socket which was found, with its name and device."""
+    return {
+        each.inode: replace(found[each.peer], inode=each.inode, peer=each.peer, is_bound=False)
+        for each in others
+        if each.peer in found and found[each.peer].type == socket.SOCK_DGRAM
+    }
 
 
 def _sockets_in(network_namespace: int) -> list[BoundSocket]:
@@ -152,6 +167,7 @@ def _settled(handle: Handle, bound: BoundSocket, place: _Place | None, places: P
         flags=handle.flags,
         end=bound.backlog,
         inode=bound.file_inode,
+        start=handle.inode if bound.type == socket.SOCK_DGRAM else 0,
         deleted=place == _GONE or (place == _NOWHERE and bound.name.startswith("/")),
     )
 
@@ -160,5 +176,5 @@ def _mode(bound: BoundSocket) -> str:
     if bound.listening:
         return "listening"
     if bound.type == socket.SOCK_DGRAM:
-        return "datagram"
+        return "connected-datagram" if bound.connected or bound.is_shut else "datagram"
     return "connected" if bound.connected else ""

@@ -71,6 +71,7 @@ def find_users(
         handles += settle([*mapped(), *unread], places)
     bound = [each.handle for each in seen if each.handle.kind is HandleKind.SOCKET]
     handles += settle_sockets(bound, sockets, places)
+    handles += [each.handle for each in seen if each.handle.kind is HandleKind.SENDER]
     handles += settle_watches([each for each in seen if each.watch is not None], places, handles)
     handles += waiting_in_open(processes, tables_of, places)
     return _users(processes, tables_of, handles)
@@ -114,7 +115,7 @@ def _looked_at(
 
 
 def _keeps_busy(sighting: Sighting, places: Places) -> bool:
-    if sighting.watch is not None:
+    if sighting.watch is not None or sighting.handle.mode == "peer":
         return False
     if sighting.mount_known:
         return True
@@ -172,12 +173,13 @@ def _unanswered(table: Table, places: Places) -> Sighting:
     return Sighting(handle, "", table.namespace, mount_known=True)
 
 
+_OF_SOCKETS = frozenset({HandleKind.SOCKET, HandleKind.SENDER})
+
+
 def _plain(sightings: Sequence[Sighting]) -> list[Sighting]:
     """Sightings that only lack the look at their inodes."""
     return [
-        each
-        for each in sightings
-        if each.watch is None and each.handle.kind is not HandleKind.SOCKET
+        each for each in sightings if each.watch is None and each.handle.kind not in _OF_SOCKETS
     ]
 
 

@@ -32,6 +32,8 @@ class HandleKind(StrEnum):
     """A descriptor of a device node that lies on the volume."""
     SOCKET = "socket"
     """A Unix socket that is bound to a path on the volume."""
+    SENDER = "sender"
+    """A Unix datagram socket that is connected to one which is bound to a path on the volume."""
     LOOP = "loop"
     """A loop device whose image lies on the volume."""
     MOUNT = "mount"
@@ -51,6 +53,7 @@ DESCRIPTORS = frozenset(
         HandleKind.FIFO,
         HandleKind.DEVICE,
         HandleKind.SOCKET,
+        HandleKind.SENDER,
     }
 )
 """Kinds each of which is one number in a table of descriptors."""
@@ -93,7 +96,8 @@ class Handle:
     """Path below the root of the file system, no leading slash; empty: that root itself."""
     mode: str = ""
     """r | w | rw for descriptors; rwx and s or p for maps, as in /proc/PID/maps; of a socket
-    `listening` (it accepts connections), `connected`, `datagram`, or nothing of these."""
+    `listening` (it accepts connections), `connected`, `datagram`, `connected-datagram`, or nothing
+    of these; `peer`: it keeps nothing busy, but is connected to what does."""
     number: Number | None = None
     """The descriptor's number."""
     thread_id: Number | None = None
@@ -105,7 +109,8 @@ class Handle:
     """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it; of an inotify watch its
     mask."""
     start: Word = 0
-    """First address of a map; of an inotify watch its number."""
+    """First address of a map; of an inotify watch its number; of datagram sockets, and of what is
+    connected to one, the number of that socket itself."""
     end: Word = 0
     """Address after the last of a map; of a socket that listens how many connections may wait, but
     one (its backlog)."""
@@ -195,6 +200,12 @@ class User:
         return bool(self.handles) and all(
             handle.kind is HandleKind.UNREAD for handle in self.handles
         )
+
+    @property
+    def only_talks(self) -> bool:
+        """Whether it has nothing of the volume, and is connected to what somebody else has: whoever
+        moves that needs both, nobody else needs this one."""
+        return bool(self.handles) and all(handle.mode == "peer" for handle in self.handles)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

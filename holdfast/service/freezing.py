@@ -62,7 +62,8 @@ def prepare_freeze(settings: Settings, volume: Volume, wanted: str | None = None
     occasion = Occasion("0" * 32, volume.name, 0, gate_run_directory=gate)
     freezers = {name: make(occasion) for name, make in FREEZERS.items()}
     # A suspect is frozen as a newcomer, as soon as its maps say that it uses the volume.
-    users = [user for user in find_users(mounts, ourselves=True) if not user.is_suspect]
+    found = find_users(mounts, ourselves=True)
+    users = [user for user in found if not (user.is_suspect or user.only_talks)]
     plan = plan_freeze(volume.name, volume.kind, users, protection, freezers, wanted)
     return Prepared(plan, mounts, protection)
 

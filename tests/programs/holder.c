@@ -882,6 +882,78 @@ static int seqpacket_begin(void) { /* bound to a name that means nothing where i
 }
 static int seqpacket_verify(void) { return listener_verify(&packet_one); }
 
+/* --- datagram: a socket at a name, what waits in it, and one that is connected to it --------------- */
+
+static int datagram_fd, datagram_second, datagram_epoll, datagram_client;
+static unsigned datagram_sent, datagram_got;
+
+static int datagram_send(int count) {
+    for (int i = 0; i < count; i++, datagram_sent++) {
+        struct sockaddr_un there = {.sun_family = AF_UNIX};
+        snprintf(there.sun_path, sizeof there.sun_path, "%s", at("datagram"));
+        int other = socket(AF_UNIX, SOCK_DGRAM, 0);
+        if (datagram_sent % 2)
+            EXPECT(send(datagram_client, &datagram_sent, sizeof datagram_sent, 0) == 4);
+        else
+            EXPECT(sendto(other, &datagram_sent, 4, 0, (struct sockaddr *)&there, sizeof there) == 4);
+        close(other);
+    }
+    return 0;
+}
+
+static int datagram_begin(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", at("datagram"));
+    datagram_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    datagram_client = socket(AF_UNIX, SOCK_DGRAM, 0);
+    EXPECT(setsockopt(datagram_fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) == 0);
+    EXPECT(setsockopt(datagram_fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon) == 0);
+    EXPECT(bind(datagram_fd, (struct sockaddr *)&address, sizeof address) == 0);
+    EXPECT(chmod(at("datagram"), 0620) == 0 && fcntl(datagram_fd, F_SETFL, O_NONBLOCK) == 0);
+    EXPECT(connect(datagram_client, (struct sockaddr *)&address, sizeof address) == 0);
+    datagram_second = dup(datagram_fd);
+    datagram_epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0xabcdef0123456789ULL};
+    EXPECT(epoll_ctl(datagram_epoll, EPOLL_CTL_ADD, datagram_fd, &event) == 0);
+    return datagram_send(5);
+}
+
+static int datagram_verify(void) {
+    struct epoll_event event = {0};
+    struct sockaddr_un address = {0};
+    struct timeval wait = {0};
+    struct stat status;
+    socklen_t length = sizeof address, size = sizeof wait;
+    int value = 0;
+    EXPECT(getsockname(datagram_second, (struct sockaddr *)&address, &length) == 0);
+    EXPECT(strcmp(address.sun_path, at("datagram")) == 0);
+    EXPECT(getpeername(datagram_client, (struct sockaddr *)&address, &length) == 0);
+    EXPECT(strcmp(address.sun_path, at("datagram")) == 0);
+    EXPECT(fcntl(datagram_fd, F_GETFD) == FD_CLOEXEC && fcntl(datagram_second, F_GETFD) == 0);
+    EXPECT(fcntl(datagram_second, F_GETFL) & O_NONBLOCK);
+    EXPECT(getsockopt(datagram_fd, SOL_SOCKET, SO_RCVTIMEO, &wait, &size) == 0);
+    EXPECT(wait.tv_sec == soon.tv_sec);
+    size = sizeof value;
+    EXPECT(getsockopt(datagram_fd, SOL_SOCKET, SO_PASSCRED, &value, &size) == 0 && value == yes);
+    size = sizeof value;
+    EXPECT(getsockopt(datagram_fd, SOL_SOCKET, 42 /* SO_PEEK_OFF */, &value, &size) == 0 && value == -1);
+    EXPECT(stat(at("datagram"), &status) == 0 && (status.st_mode & 07777) == 0620);
+    EXPECT(epoll_wait(datagram_epoll, &event, 1, 1000) == 1 && event.data.u64 == 0xabcdef0123456789ULL);
+    for (unsigned number; datagram_got < datagram_sent; datagram_got++) {
+        char control[CMSG_SPACE(sizeof(struct ucred))];
+        struct iovec vector = {&number, sizeof number};
+        struct msghdr head = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control,
+                              .msg_controllen = sizeof control};
+        EXPECT(recvmsg(datagram_got % 3 ? datagram_fd : datagram_second, &head, 0) == 4);
+        EXPECT(number == datagram_got);
+        struct cmsghdr *told = CMSG_FIRSTHDR(&head);
+        EXPECT(told != NULL && told->cmsg_type == SCM_CREDENTIALS);
+        EXPECT(((struct ucred *)CMSG_DATA(told))->pid == getpid());
+    }
+    EXPECT(recv(datagram_fd, &value, 1, 0) == -1 && errno == EAGAIN);
+    return datagram_send(5);
+}
+
 /* ----------------------------------------------------------------------------------------------------- */
 
 struct kind {
@@ -895,7 +967,7 @@ static const struct kind kinds[] = {
     KIND(cwd), KIND(root), KIND(shared_map), KIND(private_map), KIND(program), KIND(flock),
     KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(fifo),
     KIND(deleted_fifo), KIND(removed),
-    KIND(removed_cwd), KIND(removed_root), KIND(listening), KIND(seqpacket),
+    KIND(removed_cwd), KIND(removed_root), KIND(listening), KIND(seqpacket), KIND(datagram),
 };
 
 static volatile unsigned long counter;

@@ -10,7 +10,7 @@ result of the test would mean nothing, and is not asked for.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
@@ -21,8 +21,9 @@ from holdfast.system.processes.landlock import has_landlock
 _UNCONFINED = (b"", b"unconfined", b"kernel")
 
 
-def refuse_confined(processes: Processes) -> None:
-    """Raises Blocked for those that would lose what their rules permit them."""
+def refuse_confined(processes: Processes, without: Collection[int] = ()) -> None:
+    """Raises Blocked for those that would lose what their rules permit them; `without`: numbers of
+    those that have nothing there to lose."""
     if not processes or not has_landlock():
         return
     placeholders = Placeholders()
@@ -30,7 +31,7 @@ def refuse_confined(processes: Processes) -> None:
         found = []
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
-                if _is_confined(process, placeholders.directory):
+                if process.pid not in without and _is_confined(process, placeholders.directory):
                     found.append(process)
     finally:
         placeholders.close()

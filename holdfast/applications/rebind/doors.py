@@ -36,7 +36,10 @@ _SECONDS = 5.0
 _OURS_ALONE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 """Why we might not connect while others can."""
 
-_ENDED = "connections that nobody had accepted have ended"
+_ENDED = {
+    HandleKind.SOCKET: "connections that nobody had accepted have ended",
+    HandleKind.SENDER: "datagrams that it had not received yet are lost",
+}
 
 _MOST = 50_000
 """Connections of ours at 10 µs each, while everybody stands."""
@@ -110,9 +113,29 @@ class Doors:
             self._doors.popitem()[1].end.close()
 
 
+def with_answers(users: Sequence[User]) -> list[Handle]:
+    """The sockets of these, who stand, in which something waits, and which are to be connected
+    again: that throws it away (connect(2) of a datagram socket)."""
+    found = []
+    for user in users:
+        for handle in user.handles:
+            end = _taken(handle) if handle.kind is HandleKind.SENDER else None
+            if end is not None:
+                with end:
+                    if _is_readable(end):
+                        found.append(handle)
+    return found
+
+
 def refusal(waiting: Sequence[Handle]) -> Blocked:
     """What is raised when connections were waiting each time."""
     first = waiting[0]
+    if first.kind is HandleKind.SENDER:
+        return Blocked(
+            f"process {first.pid}: a socket that is connected to {first.path}: datagrams wait in it"
+            " that it has not received yet, and would be lost",
+            "Let the process receive them, or end it; then try again.",
+        )
     return Blocked(
         f"process {first.pid}: socket {first.path}: connections wait in it that nobody has accepted"
         " yet, and would be lost",
@@ -121,12 +144,11 @@ def refusal(waiting: Sequence[Handle]) -> Blocked:
 
 
 def with_lost(lines: Sequence[ReboundHandle], waiting: Sequence[Handle]) -> list[ReboundHandle]:
-    """The same outcomes, which say in which sockets connections were that have ended."""
-    sockets = {(each.mount_id, each.inode) for each in waiting}
+    """The same outcomes, which say in which sockets something waited that is lost."""
+    sockets = {(each.kind, each.mount_id, each.inode) for each in waiting}
     return [
-        replace(line, note="; ".join(filter(None, (line.note, _ENDED))))
-        if line.handle.kind is HandleKind.SOCKET
-        and (line.handle.mount_id, line.handle.inode) in sockets
+        replace(line, note="; ".join(filter(None, (line.note, _ENDED[line.handle.kind]))))
+        if (line.handle.kind, line.handle.mount_id, line.handle.inode) in sockets
         else line
         for line in lines
     ]
@@ -145,6 +167,12 @@ def _taken(handle: Handle) -> socket.socket | None:
     except OSError:  # something else has the number by now
         close_quietly(copy)
         return None
+
+
+def _is_readable(end: socket.socket) -> bool:
+    poller = select.poll()
+    poller.register(end, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _take_out(end: socket.socket, count: int) -> None:

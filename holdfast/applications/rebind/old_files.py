@@ -225,13 +225,18 @@ def _is_leased(handle: Handle) -> bool:
     return any(lock.kind is LockKind.LEASE for lock in handle.locks)
 
 
+_WITHOUT_LINK = frozenset(
+    {HandleKind.INOTIFY, HandleKind.OPENING, HandleKind.SOCKET, HandleKind.SENDER}
+)
+
+
 def _link(process: StoppedProcess, handle: Handle) -> str:
     """What leads to its inode; empty for a watch, a socket, and what is not open yet."""
     if handle.kind is HandleKind.MAP:
         return f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}"
     if handle.kind is HandleKind.EXECUTABLE:
         return f"/proc/{process.pid}/exe"
-    if handle.kind in (HandleKind.INOTIFY, HandleKind.OPENING, HandleKind.SOCKET):
+    if handle.kind in _WITHOUT_LINK:
         return ""
     place = _PLACES.get(handle.kind, f"fd/{handle.number}")
     return f"{process.folder(handle.thread_id)}/{place}"

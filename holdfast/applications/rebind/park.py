@@ -13,6 +13,7 @@ from holdfast.applications.rebind.agent.steps import Steps, side_by_side, throug
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.noting import note_execution, note_handles
 from holdfast.applications.rebind.old_files import add_what_kernel_remembers, inspecting_old_files
+from holdfast.applications.rebind.parking.parked_datagrams import ParkedDatagrams
 from holdfast.applications.rebind.parking.parked_pipes import make_pipes, refuse_too_many
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRecord
@@ -95,14 +96,15 @@ def _parked(process: StoppedProcess) -> ParkedProcess:
     return ParkedProcess(process.name, process.tracee.record(), tuple(process.notes))
 
 
-def park_handles(processes: Processes) -> None:
-    """Let all handles point to placeholders. Processes that have ended are taken out, and those
-    that do not do what is asked. Raises OSError."""
+def park_handles(processes: Processes, datagrams: ParkedDatagrams) -> None:
+    """Let all handles point to placeholders, and keep what waits in sockets. Processes that have
+    ended are taken out, and those that do not do what is asked. Raises OSError."""
     placeholders = Placeholders()
     try:
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 process.tracee.set_parked(True)
+        datagrams.keep(processes)
         make_pipes(processes, placeholders)
         works = [_parking(processes, each, placeholders) for each in processes.values()]
         side_by_side(works, lambda: processes.all_cooperate)

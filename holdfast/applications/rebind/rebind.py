@@ -21,13 +21,14 @@ from holdfast.applications.rebind.agent_process import (
     without_collection,
 )
 from holdfast.applications.rebind.confinement import refuse_confined
-from holdfast.applications.rebind.doors import Doors, refusal, with_lost
+from holdfast.applications.rebind.doors import Doors, refusal, with_answers, with_lost
 from holdfast.applications.rebind.noexec_mounts import execution_permitted
 from holdfast.applications.rebind.old_files import inodes_of
 from holdfast.applications.rebind.opening.opener import Opener, leaves_traces
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenRequest
 from holdfast.applications.rebind.park import OldStorage, park_handles, write_down
+from holdfast.applications.rebind.parking.parked_datagrams import ParkedDatagrams
 from holdfast.applications.rebind.parking.parked_pipes import carried_pipes
 from holdfast.applications.rebind.parking.record import EntryKind, ParkingRecord
 from holdfast.applications.rebind.parking.relocation import (
@@ -97,6 +98,7 @@ class Rebind:
         )
         self._processes = Processes()
         self._doors = Doors()
+        self._datagrams = ParkedDatagrams(record_directory)
         self._waiting: Sequence[Handle] = ()
         self._stopping = Stopping(
             users,
@@ -188,9 +190,9 @@ class Rebind:
         living = self._stopping.living()
         refuse_blockers(judge(living, self._stopping.traits))
         if self._refuses_confined:
-            refuse_confined(self._processes)
+            refuse_confined(self._processes, {user.pid for user in living if user.only_talks})
         self._doors.close(living)
-        return self._doors.waiting
+        return [*self._doors.waiting, *with_answers(living)]
 
     def _let_all_go(self) -> None:
         """Let each go, whatever becomes of the others. Raises OSError afterwards."""
@@ -210,6 +212,7 @@ class Rebind:
         groups = by_memory(list(self._processes))
         side_by_side(map(letting_go, groups), lambda: self._processes.all_cooperate)
         self._cancel_alarm()
+        self._datagrams.close()
         if failed:
             raise failed[0]
 
@@ -258,7 +261,7 @@ class Rebind:
 
     def _park(self) -> None:
         self._doors.forget()  # what is left of the sockets may only be theirs
-        park_handles(self._processes)
+        park_handles(self._processes, self._datagrams)
         self._tell(EntryKind.PARKED)
 
     # --- rebinding ------------------------------------------------------------------------------
@@ -288,7 +291,7 @@ class Rebind:
             ) as opener,
             execution_permitted(bases, list(self._processes.values())),
         ):
-            lines = put_back(self._processes, opener, directory)
+            lines = put_back(self._processes, opener, directory, self._datagrams)
         lines = lock_again(self._processes, lines)
         self._tell(EntryKind.REBOUND)
         return [*with_lost(lines, self._waiting), *self._unmoved(lines)]
@@ -355,6 +358,7 @@ class Rebind:
         for process in self._processes.values():
             process.tracee.abandon()
         self._processes.clear()
+        self._datagrams.close()
         self._cancel_alarm()
 
     # --- going on after a death -----------------------------------------------------------------

@@ -74,8 +74,8 @@ def bind_hidden(
     os.close(within)
     os.chroot(".")
     os.chdir("/")
-    _make_way(name)
-    _bind(end, name)
+    make_way(name)
+    bind_to(end, name)
     os.chown(name, like.user_id, like.group_id, follow_symlinks=False)
     os.chmod(name, stat.S_IMODE(like.mode))  # noqa: PTH101 - root alone is in here
     for attribute in os.listxattr(name, follow_symlinks=False):
@@ -128,7 +128,7 @@ def remove_hidden(folder: int, hidden: str) -> None:
     os.rmdir(hidden, dir_fd=folder)
 
 
-def _bind(end: socket.socket, name: bytes) -> None:
+def bind_to(end: socket.socket, name: bytes) -> None:
     """bind(2); Python's own leaves no room for the longest name."""
     address = struct.pack("=H", socket.AF_UNIX) + name
     if _LIBC.bind(end.fileno(), address, len(address)) != 0:
@@ -182,7 +182,7 @@ def _way(name: bytes) -> list[bytes]:
     return [*found, name.split(b"/")[-1]]
 
 
-def _make_way(name: bytes) -> None:
+def make_way(name: bytes) -> None:
     """Make every directory that the kernel goes through."""
     here = b""
     for part in name.split(b"/")[:-1]:

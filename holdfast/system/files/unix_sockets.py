@@ -17,9 +17,9 @@ _SOCK_DIAG_BY_FAMILY = 20
 _DUMP = 0x301
 """NLM_F_REQUEST | NLM_F_DUMP, linux/netlink.h."""
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_SHOW = 0x13
-"""UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN, linux/unix_diag.h."""
-_NAME, _FILE, _QUEUE = 0, 1, 4
+_SHOW = 0x17
+"""UDIAG_SHOW_NAME | _VFS | _PEER | _RQLEN, linux/unix_diag.h."""
+_NAME, _FILE, _PEER, _QUEUE, _SHUTDOWN = 0, 1, 2, 4, 6
 _ESTABLISHED, _LISTEN = 1, 10
 """TCP_ESTABLISHED, TCP_LISTEN of net/tcp_states.h."""
 _HEADER_BYTES = 16
@@ -44,10 +44,17 @@ class BoundSocket:
     type: int = socket.SOCK_STREAM
     backlog: int = 0
     """Of one that listens: how many connections may wait, but one (listen(2))."""
+    peer: int = 0
+    """Of one that is connected the inode of the other socket; 0: that has been closed."""
+    is_bound: bool = True
+    """False: a datagram socket that is bound to no file, but connected."""
+    is_shut: bool = False
+    """Whether shutdown(2) was called, for either direction."""
 
 
 def bound_sockets() -> list[BoundSocket]:
-    """Every bound Unix socket of this network namespace. Raises OSError where it is not offered."""
+    """Every bound Unix socket of this network namespace, and every datagram socket that is
+    connected. Raises OSError where it is not offered."""
     found: list[BoundSocket] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as channel:
         request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _SHOW, 0, 0)
@@ -76,7 +83,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _parse(body: bytes) -> BoundSocket | None:
     kind_of_socket, state, inode = struct.unpack_from("=xBBxI", body)
-    name, file, queue = b"", b"", bytes(8)
+    name, file, queue, peer, shut = b"", b"", bytes(8), b"", b"\0"
     attributes = body[16:]
     while len(attributes) >= 4:
         length, kind = struct.unpack_from("=HH", attributes)
@@ -86,17 +93,26 @@ def _parse(body: bytes) -> BoundSocket | None:
             file = attributes[4:length]
         elif kind == _QUEUE:
             queue = attributes[4:length]
+        elif kind == _PEER:
+            peer = attributes[4:length]
+        elif kind == _SHUTDOWN:
+            shut = attributes[4:length]
         attributes = attributes[(length + 3) & ~3 :]
-    if len(file) < 8:
+    has_peer = bool(peer)  # 0: that is gone; the state says only that there was a connect(2)
+    is_bound = len(file) >= 8
+    if not is_bound and not (kind_of_socket == socket.SOCK_DGRAM and any(peer)):
         return None
-    file_inode, device = struct.unpack_from("=II", file)
+    file_inode, device = struct.unpack_from("=II", file) if is_bound else (0, 0)
     return BoundSocket(
         inode=inode,
         file_inode=file_inode,
         device=(device >> _MINOR_BITS, device & ((1 << _MINOR_BITS) - 1)),
         name=os.fsdecode(name.rstrip(b"\0")),
         listening=state == _LISTEN,
-        connected=state == _ESTABLISHED,
+        connected=has_peer if kind_of_socket == socket.SOCK_DGRAM else state == _ESTABLISHED,
         type=kind_of_socket,
         backlog=struct.unpack_from("=II", queue)[1] if state == _LISTEN else 0,
+        peer=struct.unpack_from("=I", peer)[0] if has_peer else 0,
+        is_bound=is_bound,
+        is_shut=any(shut),
     )

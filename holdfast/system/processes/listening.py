@@ -29,7 +29,7 @@ def listen_as(
 
     Raises OSError.
     """
-    child = _fork_as(process) if process > 0 else -1
+    child = fork_as(process) if process > 0 else -1
     if child > 0:
         os.waitpid(child, 0)
         return
@@ -43,8 +43,9 @@ def listen_as(
             os._exit(0)
 
 
-def _fork_as(process: int) -> int:
-    """Fork a child of this number: as fork(2); -1 when the number is not free."""
+def fork_as(process: int) -> int:
+    """Fork a child of this number: as fork(2); -1 when the number is not free. It is to end with
+    os._exit."""
     number = ctypes.c_int(process)
     numbers = ctypes.addressof(number)
     arguments = _ARGUMENTS.pack(0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, numbers, 1)

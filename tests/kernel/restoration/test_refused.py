@@ -56,7 +56,9 @@ def test_a_socket_bound_on_the_volume_blocks(
     adopted: tuple[Holdfast, Path], ram_directory: Path
 ) -> None:
     holdfast, path = adopted
-    text = "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('here')"
+    text = (
+        "import socket; s = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); s[0].bind('here')"
+    )
     with program(text, path) as blocking, program("f = open('file', 'w')", path) as other:
         before = state_of([blocking.pid, other.pid]), world(ram_directory)
         with pytest.raises(Blocked, match="socket"):
@@ -71,7 +73,9 @@ def test_the_commands_exit_status_is_3_with_the_findings(
     adopted: tuple[Holdfast, Path], ram_directory: Path
 ) -> None:
     _, path = adopted
-    text = "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('here')"
+    text = (
+        "import socket; s = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); s[0].bind('here')"
+    )
     command = [str(Path(sys.executable).with_name("holdfast")), "assess", "data", "--json"]
     with program(text, path):
         done = subprocess.run(command, check=False, capture_output=True, text=True)

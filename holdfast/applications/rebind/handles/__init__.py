@@ -15,6 +15,7 @@ from holdfast.applications.rebind.handles.opening import OpeningDriver
 from holdfast.applications.rebind.handles.path import PathDriver
 from holdfast.applications.rebind.handles.protocol import HandleDriver
 from holdfast.applications.rebind.handles.root import RootDriver
+from holdfast.applications.rebind.handles.sender import SenderDriver
 from holdfast.applications.rebind.handles.socket import SocketDriver
 from holdfast.applications.rebind.handles.working_directory import WorkingDirectoryDriver
 from holdfast.model.handle import HandleKind
@@ -30,6 +31,7 @@ DRIVERS: dict[HandleKind, HandleDriver] = {
     HandleKind.ROOT: RootDriver(),
     HandleKind.WORKING_DIRECTORY: WorkingDirectoryDriver(),
     HandleKind.SOCKET: SocketDriver(),
+    HandleKind.SENDER: SenderDriver(),
     HandleKind.INOTIFY: InotifyDriver(),
 }
 """In the order in which handles are parked and rebound: the program after its maps (the kernel

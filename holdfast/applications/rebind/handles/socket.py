@@ -1,9 +1,10 @@
-"""Unix sockets that are bound to a file and accept connections, or are to: stream and seqpacket.
+"""Unix sockets that are bound to a file, and accept connections, or are to, or get datagrams.
 
 A socket cannot be bound to another inode. So a new one is made in a process that has the old one,
 with everything that was set on it, bound to the very same bytes (see replaying.sockets), and takes
 the place of the old one under all of its descriptors and in the epoll instances that wait for it.
-That nobody's connection waits in the old one by then, `doors` sees to.
+That nobody's connection waits in the old one by then, `doors` sees to; datagrams that wait go along
+(see parking.datagrams).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from holdfast.system.proc import link
 
 _WHY_NOT = {
     "connected": "it is a connection through that name, which belongs to this end's inode",
-    "datagram": "who sends datagrams to it is connected to its inode",
+    "connected-datagram": "it is connected itself, or was shut down",
 }
 
 
@@ -55,7 +56,8 @@ class SocketDriver:
             return blocks(handle, _WHY_NOT[handle.mode])
         if not handle.inside and not handle.deleted:
             return blocks(handle, "where its name is by now cannot be told")
-        return recreated(handle, "bound again at its name; who connects meanwhile may be refused")
+        who = "who sends by name" if handle.mode == "datagram" else "who connects"
+        return recreated(handle, f"bound again at its name; {who} meanwhile may be refused")
 
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path

@@ -97,7 +97,7 @@ class SocketDetails(AwaitedDetails):
     lasting: bool
     """Whether what the file system calls the file outlasts a dismount."""
     type: Number
-    """SOCK_STREAM or SOCK_SEQPACKET."""
+    """SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM."""
     name: str
     """The bytes that bind(2) was given, in hexadecimal."""
     listens: bool
@@ -181,6 +181,7 @@ DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.WORKING_DIRECTORY: PlaceDetails,
     HandleKind.INOTIFY: WatchDetails,
     HandleKind.SOCKET: SocketDetails,
+    HandleKind.SENDER: Details,
 }
 """By kind of handle; of other kinds there are no notes."""
 
@@ -190,7 +191,7 @@ _NUMBERED = DESCRIPTORS | {HandleKind.INOTIFY}
 _MOST_FLAGS = (1 << 31) - 1
 """open(2) takes an int; masks of watches are no open flags."""
 
-_TYPES = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+_TYPES = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM)
 _LONGEST_NAME = 108
 """UNIX_PATH_MAX of <linux/un.h>."""
 

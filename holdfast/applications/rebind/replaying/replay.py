@@ -24,7 +24,9 @@ from holdfast.applications.rebind.opening.opener import Opener, close_opened
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.notes import HandleNote, PlaceDetails
+from holdfast.applications.rebind.parking.parked_datagrams import ParkedDatagrams
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
+from holdfast.applications.rebind.replaying.datagrams import connect_senders
 from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.applications.rebind.replaying.locks import take_flocks, take_locks
 from holdfast.applications.rebind.replaying.sockets import NewSockets
@@ -37,14 +39,16 @@ default hard limit (RLIMIT_NOFILE, 4096)."""
 
 _Lines = list[ReboundHandle]
 
-_LATER = frozenset({HandleKind.SOCKET, HandleKind.INOTIFY})
+_LATER = frozenset({HandleKind.SOCKET, HandleKind.SENDER, HandleKind.INOTIFY})
 """Kinds that have a pass of their own."""
 
 _GONE = (HandleOutcome.FILE_MISSING, HandleOutcome.LOST)
 """What is not there has no lock either: that goes without saying."""
 
 
-def put_back(processes: Processes, opener: Opener, directory: Path) -> list[ReboundHandle]:
+def put_back(
+    processes: Processes, opener: Opener, directory: Path, datagrams: ParkedDatagrams
+) -> list[ReboundHandle]:
     """Let all handles of these processes point to the new mounts; what became of each.
 
     `lock_again` comes next, when nobody opens anything any more. Processes that have ended are
@@ -90,7 +94,7 @@ def put_back(processes: Processes, opener: Opener, directory: Path) -> list[Rebo
 
         for mine in side_by_side(works, has_room):
             lines += mine
-        lines += _put_sockets(processes, opener, openings, directory)
+        lines += _put_sockets(processes, opener, openings, directory, datagrams)
         for process in list(processes.values()):
             with processes.unless_it_ends(process):
                 lines += _watch(process, opener, openings, directory)
@@ -172,7 +176,11 @@ def _putting(process: StoppedProcess, openings: OpenedFiles, directory: Path) ->
 
 
 def _put_sockets(
-    processes: Processes, opener: Opener, openings: OpenedFiles, directory: Path
+    processes: Processes,
+    opener: Opener,
+    openings: OpenedFiles,
+    directory: Path,
+    datagrams: ParkedDatagrams,
 ) -> _Lines:
     """Make new sockets, put them in the places of the old ones, and let them be reached."""
     wanted: dict[int, list[OpenRequest]] = {}
@@ -182,11 +190,11 @@ def _put_sockets(
         lines += lost
     requests = {each.key: each for mine in _with_all_rights(wanted).values() for each in mine}
     if not requests:
-        return lines
+        return lines + connect_senders(processes, {})
     places = opener.open(list(requests.values()))
     keys: dict[Handle, str] = {}
     try:
-        with NewSockets(processes, places, directory) as sockets:
+        with NewSockets(processes, places, directory, datagrams) as sockets:
             mine = replace(openings, opened=sockets.made)
             for process in list(processes.values()):
                 notes = process.notes_of(HandleKind.SOCKET)
@@ -194,6 +202,7 @@ def _put_sockets(
                 work = partial(DRIVERS[HandleKind.SOCKET].rebind, process, notes, mine, directory)
                 with processes.unless_it_ends(process):
                     lines += to_end(_alone(process, notes, work))
+            lines += connect_senders(processes, sockets.made)
             failed = sockets.take_names()
     finally:
         close_opened(places.values())

@@ -22,6 +22,7 @@ from holdfast.applications.rebind.opening.lifted_protection import agent_without
 from holdfast.applications.rebind.opening.requests import OpenResult
 from holdfast.applications.rebind.parking.hidden_names import HiddenName, note_down
 from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
+from holdfast.applications.rebind.parking.parked_datagrams import ParkedDatagrams
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.errors import DeadlinePassed, HoldfastError
@@ -60,12 +61,17 @@ class NewSockets:
     """The new sockets of one move, by key. Use as a context, which closes our descriptors."""
 
     def __init__(
-        self, processes: Processes, places: Mapping[str, OpenResult], directory: Path
+        self,
+        processes: Processes,
+        places: Mapping[str, OpenResult],
+        directory: Path,
+        datagrams: ParkedDatagrams,
     ) -> None:
         """`places`: of each, the directory where it has its name."""
         self._processes = processes
         self._places = places
         self._directory = directory
+        self._datagrams = datagrams
         self._hidden: dict[str, _Hidden] = {}
         self.made: dict[str, OpenResult] = {}
 
@@ -153,9 +159,10 @@ class NewSockets:
             if (end.family, end.type) != (socket.AF_UNIX, details.type):
                 raise process.tracee.give_up("make a socket")
             os.set_blocking(end.fileno(), not note.handle.flags & os.O_NONBLOCK)
-            missing = bound_socket.set_options(end, details.options)
             self._bind(end, note, place)
-            words = [f"without {', '.join(missing)}"] if missing else []
+            words = self._datagrams.send_again(details.key, end)
+            missing = bound_socket.set_options(end, details.options)
+            words += [f"without {', '.join(missing)}"] if missing else []
             if details.listens:
                 words += self._listen(process, number, end, note)
             return end, "; ".join(words)

@@ -22,7 +22,7 @@ from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 
 PARTS = 4
-KINDS = ("fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket")
+KINDS = (*("fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket", "datagram"),)
 
 
 CALLS = ((ptrace, "go_on"), (ptrace, "run"))

@@ -16,7 +16,7 @@ from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces
 
 HOLD = {
-    "socket": "held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); held.bind(f'{folder}/x')",
+    "socket": "held = socket.socketpair(type=socket.SOCK_DGRAM); held[0].bind(f'{folder}/x')",
     "device": "os.mknod(f'{folder}/x', 0o20600, os.makedev(1, 3)); held = open(f'{folder}/x')",
     "root": "os.chroot(folder); os.chdir('/'); os.setresuid(65534, 65534, 65534)",
 }

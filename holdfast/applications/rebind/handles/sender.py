@@ -1,0 +1,72 @@
+"""Unix datagram sockets that are connected to one which is bound to a file on the volume.
+
+Such a socket keeps nothing busy, and its process may have nothing else to do with the volume. But
+the first thing that it sends to a socket which is gone fails, and it is connected to nothing then.
+So its process stands still with all others, and it is connected to the new socket before anybody
+goes on (see replaying.datagrams). Nothing of it is replaced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast.applications.rebind.handles.process_traits import ProcessTraits
+from holdfast.applications.rebind.handles.verdicts import recreated
+from holdfast.applications.rebind.opening.outcomes import ReboundHandle
+from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
+from holdfast.applications.rebind.parking.notes import HandleNote
+from holdfast.applications.rebind.parking.placeholders import Placeholders
+from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.model.handle import Handle, JudgedHandle
+from holdfast.system.proc import link
+
+
+class SenderDriver:
+    """Descriptors of sockets that have no name on the volume, and are connected to one."""
+
+    def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
+        return recreated(handle, "connected again; its process stands still with the others")
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        return [{} for _ in handles]
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
+    ) -> None:
+        """Nothing: the old socket is gone when those that have it are parked."""
+
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
+        """Nothing: it goes where that socket goes."""
+        return []
+
+    def rebind(
+        self,
+        process: StoppedProcess,
+        notes: Sequence[HandleNote],
+        openings: OpenedFiles,
+        directory: Path,
+    ) -> list[ReboundHandle]:
+        """Nothing in the process: it is connected from outside."""
+        return []
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """Whether it is that socket still, and connected to no other name. Raises OSError when it
+        has been closed."""
+        handle = note.handle
+        assert handle.number is not None
+        place = f"{process.folder(handle.thread_id)}/fd/{handle.number}"
+        if link(place) != f"socket:[{handle.inode}]":
+            return False
+        copy = process.tracee.channel(handle.thread_id).take(handle.number)
+        with socket.socket(fileno=copy) as end:
+            try:
+                return os.fsdecode(end.getpeername()) == handle.path
+            except OSError as error:
+                return error.errno == errno.ENOTCONN
