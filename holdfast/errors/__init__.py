@@ -18,6 +18,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── InUse           BUSY
     │   │   └── AtWork      ATWORK
     │   ├── TooSmall        SMALL
+    │   ├── NotInPlace      INPLACE
     │   ├── OwnLeg          SELF
     │   ├── StaleLeg        STALE
     │   ├── Superseded      SUPERSEDED
@@ -100,6 +101,7 @@ from holdfast.errors.refusals import (
     LastLeg,
     NewerVersion,
     NotConfirmed,
+    NotInPlace,
     OwnLeg,
     StaleLeg,
     Superseded,
@@ -164,6 +166,7 @@ __all__ = [
     "NotConfirmed",
     "NotFound",
     "NotFrozen",
+    "NotInPlace",
     "NotMounted",
     "NotRecovered",
     "NothingStuck",

@@ -73,6 +73,14 @@ class TooSmall(Refused):
     code = "SMALL"
 
 
+class NotInPlace(Refused):
+    """The volume cannot get its gate, or lose it, where it lies (volume gate --in-place, ungate
+    --in-place): its container is none that can be a leg, shows only a part of something, is
+    read-only, or is no leg in sync. Nothing was changed. Without --in-place it is copied."""
+
+    code = "INPLACE"
+
+
 class OwnLeg(Refused):
     """The container lies on the volume itself, or on a volume that has this one below it. A
     volume that is a leg of itself deadlocks at its first write."""

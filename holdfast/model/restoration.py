@@ -30,6 +30,9 @@ class Mode(StrEnum):
 
     MOVE = "move"
     """The present contents move to other storage."""
+    IN_PLACE = "in-place"
+    """The present contents stay where they are, and what lies between them and the mount changes:
+    a gate comes, or goes."""
     REPLACE = "replace"
     """Other contents, on other storage, take the place of the present ones."""
     REMOUNT = "remount"
@@ -41,13 +44,13 @@ class Mode(StrEnum):
 
     @property
     def has_new_storage(self) -> bool:
-        """Whether the volume lies on other storage afterwards."""
-        return self in (Mode.MOVE, Mode.REPLACE)
+        """Whether the volume lies on other storage afterwards, or on the same in another way."""
+        return self in (Mode.MOVE, Mode.IN_PLACE, Mode.REPLACE)
 
     @property
     def keeps_contents(self) -> bool:
         """Whether every file has the contents that its users know."""
-        return self in (Mode.MOVE, Mode.REMOUNT, Mode.PARK)
+        return self in (Mode.MOVE, Mode.IN_PLACE, Mode.REMOUNT, Mode.PARK)
 
 
 class StepState(StrEnum):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from holdfast.errors import HasGate, HasNoGate, InvalidOption
+from holdfast.containers import is_container_url
+from holdfast.errors import HasGate, HasNoGate, InvalidOption, NotInPlace
 from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import ADOPTED, GATED, JournalMode, Volume
@@ -28,7 +29,7 @@ class GateRequest(OperationRequest[Receipt]):
 
     volume: str
     leg_urls: tuple[str, ...]
-    """In sync at the end, all of them."""
+    """In sync at the end, all of them; in place, beside the present storage."""
     spare_urls: tuple[str, ...] = ()
     filesystem: str = ""
     """Its type; empty: as now."""
@@ -37,13 +38,19 @@ class GateRequest(OperationRequest[Receipt]):
     hang_timeout_seconds: float = 5.0
     deadline_seconds: float = DEADLINE_SECONDS
     forced: bool = False
+    in_place: bool = False
+    """The present storage becomes the first leg where it lies: nothing is copied to it."""
 
     def __post_init__(self) -> None:
-        """Raise InvalidOption when no leg is named, or for a mode that does not exist."""
-        if not self.leg_urls:
+        """Raise InvalidOption when no leg is named, for a mode that does not exist, and for another
+        file system where nothing is copied."""
+        if not self.leg_urls and not self.in_place:
             raise InvalidOption(
-                "no leg was named", f"holdfast volume gate {self.volume} --leg URL --leg URL"
+                "no leg was named",
+                f"holdfast volume gate {self.volume} --leg URL --leg URL; or --in-place, where the"
+                " present storage can become one.",
             )
+        _check_stays(self.in_place, self.filesystem)
         check_journal(self.journal)
 
     def checked(self, volume: Volume) -> CheckedRequest:
@@ -56,7 +63,7 @@ class GateRequest(OperationRequest[Receipt]):
         request = AssessRequest(
             volume=self.volume,
             strategy=Strategy.MIGRATE,
-            urls=self.leg_urls,
+            urls=(_present(volume), *self.leg_urls) if self.in_place else self.leg_urls,
             spare_urls=self.spare_urls,
             filesystem=self.filesystem,
             deadline_seconds=self.deadline_seconds,
@@ -65,6 +72,7 @@ class GateRequest(OperationRequest[Receipt]):
         return replace(
             request.checked(volume),
             kind=GATED,
+            in_place=self.in_place,
             journal=JournalMode(self.journal),
             hold_timeout_seconds=self.hold_timeout_seconds,
             hang_timeout_seconds=self.hang_timeout_seconds,
@@ -82,6 +90,12 @@ class UngateRequest(OperationRequest[Receipt]):
     """Its type; empty: as now."""
     deadline_seconds: float = DEADLINE_SECONDS
     forced: bool = False
+    in_place: bool = False
+    """The contents stay on one of its legs, the named one or the first: nothing is copied."""
+
+    def __post_init__(self) -> None:
+        """Raise InvalidOption for another file system where nothing is copied."""
+        _check_stays(self.in_place, self.filesystem)
 
     def checked(self, volume: Volume) -> CheckedRequest:
         """What is asked for, with URLs normalised. Raises BadInput, HasNoGate."""
@@ -93,9 +107,33 @@ class UngateRequest(OperationRequest[Receipt]):
         request = AssessRequest(
             volume=self.volume,
             strategy=Strategy.MIGRATE,
-            urls=(self.url or place_beside(volume, os.urandom(4).hex(), "plain"),),
+            urls=(self.url or self._otherwise(volume),),
             filesystem=self.filesystem,
             deadline_seconds=self.deadline_seconds,
             forced=self.forced,
         )
-        return replace(request.checked(volume), kind=ADOPTED)
+        return replace(request.checked(volume), kind=ADOPTED, in_place=self.in_place)
+
+    def _otherwise(self, volume: Volume) -> str:
+        if self.in_place:
+            return volume.leg_urls[0]
+        return place_beside(volume, os.urandom(4).hex(), "plain")
+
+
+def _check_stays(in_place: bool, filesystem: str) -> None:
+    if in_place and filesystem:
+        raise InvalidOption(
+            "in place the file system stays what it is",
+            "Leave --fs out; or leave --in-place out, and it is copied to one of another type.",
+        )
+
+
+def _present(volume: Volume) -> str:
+    """The storage of an adopted volume. Raises NotInPlace for one that no leg can be."""
+    source = volume.adoption.source if volume.adoption is not None else ""
+    if not is_container_url(source):
+        raise NotInPlace(
+            f"{volume.name} cannot stay where it is: it lies on {source}, which is no container",
+            f"Copy it to a leg: holdfast volume gate {volume.name} --leg URL",
+        )
+    return source

@@ -25,6 +25,10 @@ def gate(
     name: VolumeName,
     leg: LegUrls = None,
     spare: SpareUrls = None,
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Copy nothing: what it lies on becomes the first leg."),
+    ] = False,
     filesystem: OtherFileSystem = "",
     journal: JournalChoice = JournalMode.UNFLUSHED.value,
     hold_timeout: HoldTimeout = 600.0,
@@ -39,7 +43,8 @@ def gate(
 
     The data is copied to the first leg while applications run; they are stopped once, as for
     migrate, and go on above the gate, which fills the other legs. What the mount lay on stays as
-    it is.
+    it is. With --in-place it becomes the first leg, and only what is behind its file system is
+    written.
     """
     from holdfast.service import GateRequest, perform
 
@@ -53,16 +58,17 @@ def gate(
         hang_timeout_seconds=hang_timeout,
         deadline_seconds=deadline,
         forced=force,
+        in_place=in_place,
     )
-    where = ", ".join(request.leg_urls)
-    question = f"Move {name} to {where}, below a gate, under its users?"
+    where = ", ".join(("what it lies on",) * in_place + request.leg_urls)
+    question = f"Put a gate under {name}, on {where}, under its users?"
     with session() as holdfast:
         if not agreed(holdfast, request, question, dry_run=dry_run, yes=yes, as_json=as_json):
             return
         with stepped_progress(f"gating {name}") as reporter:
             receipt = perform(holdfast, request, reporter)
         thin = holdfast.thinness(name)
-    show_receipt(receipt, as_json, f"{name} has a gate now, on {where}")
+    show_receipt(receipt, as_json, f"{name} has a gate now, on {receipt.details['to']}")
     note_thin(thin)
 
 
@@ -72,6 +78,10 @@ def ungate(
         str,
         typer.Argument(metavar="[URL]", help="A container; an image beside its leg without it."),
     ] = "",
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Copy nothing: it stays on that leg, or on its first one."),
+    ] = False,
     filesystem: OtherFileSystem = "",
     deadline: Deadline = 60.0,
     dry_run: DryRun = False,
@@ -81,11 +91,12 @@ def ungate(
 ) -> None:
     """Turn a volume with a gate into a plain mount of one container, under its running users.
 
-    It stays managed as an adopted volume. Its legs stay as they are.
+    It stays managed as an adopted volume. Its legs stay as they are, but for the one that it stays
+    on with --in-place.
     """
     from holdfast.service import UngateRequest, perform
 
-    request = UngateRequest(name, url, filesystem, deadline, force)
+    request = UngateRequest(name, url, filesystem, deadline, force, in_place)
     question = f"Take the gate of {name} away, and its redundancy, under its users?"
     with session() as holdfast:
         if not agreed(holdfast, request, question, dry_run=dry_run, yes=yes, as_json=as_json):

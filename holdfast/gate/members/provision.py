@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,46 +21,60 @@ SEARCH_SECONDS = 15.0
 gigabytes on a hard disk, and less than the command that asks waits for all legs."""
 
 
-def provision(state_directory: Path, configuration: GateConfiguration, create: bool) -> None:
+def provision(
+    state_directory: Path,
+    configuration: GateConfiguration,
+    create: bool,
+    *,
+    later: Collection[int] = (),
+) -> None:
     """Write a superblock on every leg of a new volume, then gate.json; durable when it returns.
 
     With `create`, absent containers are made; the caller has checked that they may become legs, and
-    removes them when this raises (ContainerFailed, or what the containers raise).
+    removes them when this raises (ContainerFailed, or what the containers raise). `later`: numbers
+    of legs that get theirs by `provision_leg`.
     """
     if create:
         for entry in configuration.legs:
             open_container(entry.url).create(container_bytes_needed(configuration.size_bytes))
-    members = members_of(configuration)
-    ends: dict[int, int] = {}
-    for entry in configuration.legs:
-        try:
-            leg, found = open_leg(entry, configuration.size_bytes)
-        except BlockingIOError as error:
-            raise ContainerFailed(f"{entry.url} is locked by another process") from error
-        ends[entry.number] = leg.container_bytes
-        try:
-            if found is not None:
-                raise AlreadyExists(f"{entry.url} is a leg already", "Use an empty container.")
-            for slot in range(2):
-                leg.write_superblock(
-                    Superblock(
-                        volume_id=configuration.volume_id,
-                        leg_id=entry.id,
-                        leg_number=entry.number,
-                        size_bytes=configuration.size_bytes,
-                        epoch=configuration.epoch,
-                        sequence=slot,
-                        members=members,
-                        descriptor=configuration.descriptor,
-                    )
-                )
-        except OSError as error:
-            raise ContainerFailed(f"{entry.url} cannot be written: {error.strerror}") from error
-        finally:
-            leg.discard()
+    legs = tuple(
+        entry if entry.number in later else provision_leg(configuration, entry)
+        for entry in configuration.legs
+    )
     state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    legs = tuple(replace(leg, container_bytes=ends[leg.number]) for leg in configuration.legs)
     save_configuration(state_directory, replace(configuration, legs=legs))
+
+
+def provision_leg(configuration: GateConfiguration, entry: LegEntry) -> LegEntry:
+    """Write both superblocks of one leg of a new volume; the entry with what is known of it then.
+
+    Durable. Raises ContainerFailed, AlreadyExists for what is a leg.
+    """
+    try:
+        leg, found = open_leg(entry, configuration.size_bytes)
+    except BlockingIOError as error:
+        raise ContainerFailed(f"{entry.url} is locked by another process") from error
+    try:
+        if found is not None:
+            raise AlreadyExists(f"{entry.url} is a leg already", "Use an empty container.")
+        for slot in range(2):
+            leg.write_superblock(
+                Superblock(
+                    volume_id=configuration.volume_id,
+                    leg_id=entry.id,
+                    leg_number=entry.number,
+                    size_bytes=configuration.size_bytes,
+                    epoch=configuration.epoch,
+                    sequence=slot,
+                    members=members_of(configuration),
+                    descriptor=configuration.descriptor,
+                )
+            )
+    except OSError as error:
+        raise ContainerFailed(f"{entry.url} cannot be written: {error.strerror}") from error
+    finally:
+        leg.discard()
+    return replace(entry, container_bytes=leg.container_bytes)
 
 
 def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:

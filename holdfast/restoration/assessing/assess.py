@@ -92,6 +92,7 @@ def assess(
         target=_target_words(facts),
         path=volume.mount.path,
         kind_afterwards=request.kind,
+        in_place=request.in_place,
         saves_writes=saves_writes(facts),
         is_broken=facts.is_broken,
         shows_bare_places=not can_be_covered(facts.points),
@@ -107,7 +108,7 @@ def _pause_seconds(facts: Facts) -> float:
         facts.look_seconds,
         gate=facts.has_gate,
         # Where something is copied online, that is copied ahead, too.
-        carried_bytes=facts.carried.total_bytes if facts.new is None else 0,
+        carried_bytes=0 if facts.new and not facts.request.in_place else facts.carried.total_bytes,
     )
 
 

@@ -34,6 +34,7 @@ from holdfast.restoration.assessing.inode_numbers import about_inode_numbers
 from holdfast.restoration.assessing.not_kept import about_the_files, about_the_replaced
 from holdfast.restoration.assessing.offers import about_offers
 from holdfast.restoration.assessing.redundancy import (
+    about_fstab_in_place,
     about_old_storage,
     about_redundancy,
     about_size,
@@ -270,13 +271,12 @@ def _other_kind(settings: Settings, facts: Facts) -> Sequence[Finding]:
     volume, kind = facts.request.volume, facts.request.kind
     if kind in ("", volume.kind):
         return ()
-    if facts.is_dead:
-        return [
-            Finding(
-                "mount", Verdict.BLOCKS, "nothing can be read from it, so nothing can be copied",
-                "", f"holdfast restore {volume.name} mounts it anew.",
-            )
-        ]  # fmt: skip
+    broken = "nothing can be read from it, so nothing can be copied" if facts.is_dead else ""
+    if facts.is_broken and facts.request.in_place:
+        broken = "it is broken, and no gate below its file system mends that"
+    if broken:
+        mend = f"holdfast restore {volume.name} mounts it anew."
+        return [Finding("mount", Verdict.BLOCKS, broken, "", mend)]
     return about_what_a_gate_keeps(facts.points, volume.mount.path) if kind == GATED else ()
 
 
@@ -303,6 +303,8 @@ def _strangers_image(contents: str) -> Sequence[Finding]:
 
 
 def _fstab(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    if facts.request.in_place:
+        return about_fstab_in_place(facts.request.volume, facts.request.kind)
     line = facts.request.volume.mount.fstab
     if facts.new is None or not line:
         return ()
@@ -316,7 +318,7 @@ def _fstab(settings: Settings, facts: Facts) -> Sequence[Finding]:
 
 
 def _tools(settings: Settings, facts: Facts) -> Sequence[Finding]:
-    if facts.new is None:
+    if facts.new is None or facts.request.in_place:
         return ()
     return [
         Finding(tool, Verdict.BLOCKS, "is not installed", "", "holdfast doctor names its package.")

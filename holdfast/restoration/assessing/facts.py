@@ -23,6 +23,7 @@ from holdfast.model.volume import ADOPTED, GATED, JournalMode, Volume
 from holdfast.mountpoints.capture import mounts_of
 from holdfast.mountpoints.health import Condition, Health, health
 from holdfast.restoration.storage.carried import Carried, what_is_carried
+from holdfast.restoration.storage.in_place import design_gate_in_place, design_plain_in_place
 from holdfast.restoration.storage.origin import check_at_rest
 from holdfast.restoration.storage.other_kind import with_gate, without_gate
 from holdfast.restoration.storage.target import NewStorage, check_fits, design
@@ -50,6 +51,8 @@ class CheckedRequest:
     filesystem: str = ""
     """Its type; empty: as now."""
     size_bytes: int = 0
+    in_place: bool = False
+    """Whether the contents stay where they are: `url` is the present storage, or one leg of it."""
     kind: str = ""
     """gated | adopted, which it is to become; empty: it stays what it is."""
     journal: JournalMode = JournalMode.UNFLUSHED
@@ -120,7 +123,9 @@ class Facts:
         """Whether files are copied to a file system that is made for them."""
         adopted = self.request.volume.is_adopted
         has_other_contents = bool(self.request.contents)
-        return self.new is not None and (has_other_contents or adopted or not self.keeps_bytes)
+        if self.new is None or self.request.in_place:
+            return False
+        return has_other_contents or adopted or not self.keeps_bytes
 
 
 def find_facts(settings: Settings, request: CheckedRequest, others: Sequence[Volume]) -> Facts:
@@ -159,7 +164,11 @@ def _design(
     volume = request.volume
     present = volume.mount.filesystem
     filesystem = request.filesystem or (present if present in KINDS_OF_FILE_SYSTEMS else "ext4")
+    shape = _shape(request, points)
     try:
+        if request.in_place:
+            assert shape is not None
+            return _design_in_place(settings, request, shape, points, others), None
         new = design(
             settings,
             volume,
@@ -170,7 +179,7 @@ def _design(
             request.size_bytes,
             more_urls=request.more_urls,
             spare_urls=request.spare_urls,
-            shape=_shape(request, points),
+            shape=shape,
         )
         if not dead and not request.contents:
             check_fits(new, _used_bytes(volume.mount.path))
@@ -179,6 +188,20 @@ def _design(
     except HoldfastError as error:
         return None, error
     return new, None
+
+
+def _design_in_place(
+    settings: Settings,
+    request: CheckedRequest,
+    shape: Volume,
+    points: Sequence[MountPoint],
+    others: Sequence[Volume],
+) -> NewStorage:
+    volume = request.volume
+    if request.kind == ADOPTED:
+        return design_plain_in_place(volume, shape, points, request.url)
+    more, spares = request.more_urls, request.spare_urls
+    return design_gate_in_place(settings, volume, shape, points, others, more, spares)
 
 
 def _shape(request: CheckedRequest, points: Sequence[MountPoint]) -> Volume | None:

@@ -65,6 +65,8 @@ class Situation:
     """gated | adopted; empty: it stays what it is."""
     saves_writes: bool = False
     """Whether what is only in memory is kept where the storage fails, or has failed."""
+    in_place: bool = False
+    """Whether the contents stay where they are, and a gate comes or goes."""
     is_broken: bool = False
     """Whether nothing can be written to the mount."""
     shows_bare_places: bool = False
@@ -220,7 +222,7 @@ def _words(situation: Situation, strategy: Strategy) -> dict[StepName, str]:
     places = situation.path if points == 1 else f"{situation.path} and {points - 1} other mounts"
     target = situation.target or "the same storage"
     restore = {
-        Strategy.MIGRATE: f"copy to {target} what changed since the online copy",
+        Strategy.MIGRATE: _migrate_words(situation, target),
         Strategy.REWIND: f"put the contents of {target} in place",
     }
     return {
@@ -236,6 +238,14 @@ def _words(situation: Situation, strategy: Strategy) -> dict[StepName, str]:
         StepName.UNLOCK: "give the update lock back",
         StepName.THAW: f"let {who} go on",
     }
+
+
+def _migrate_words(situation: Situation, target: str) -> str:
+    if not situation.in_place:
+        return f"copy to {target} what changed since the online copy"
+    if situation.kind_afterwards == GATED:
+        return "write what a gate has at the end of a leg, and copy nothing"
+    return "take away what the gate has at the end of its leg, and copy nothing"
 
 
 def _flush_words(situation: Situation) -> str:

@@ -1,6 +1,6 @@
 """How safe a volume is now and afterwards, where its storage stays, what a gate does not keep.
 
-Pure: volumes and mounts in, findings out.
+Volumes and mounts in, findings out; only fstab is read.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.adopted.properties import primary
+from holdfast.containers import is_container_url, path_of
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import format_size
-from holdfast.model.volume import Volume
+from holdfast.model.volume import GATED, Volume
 from holdfast.restoration.storage.old_and_new import containers_of
 from holdfast.system.messages.printable import printable
+from holdfast.system.mounts.mount_table import fstab_lines
 
 _SUBJECT = "redundancy"
 _MOST_PATHS = 3
@@ -35,7 +37,7 @@ def about_redundancy(old: Volume, new: Volume) -> list[Finding]:
             meaning = "The gate fills the further legs in use: the command waits for them."
             return [Finding(_SUBJECT, Verdict.OK, words, meaning)]
         meaning = "Requests wait when that leg is lost, and the data is lost with it."
-        mend = "Name two: --leg URL --leg URL."
+        mend = f"Name more: --leg URL; or add them afterwards: holdfast leg add {name} URL."
         return [Finding(_SUBJECT, Verdict.LIMITED, words, meaning, mend)]
     if after >= before:
         return []
@@ -71,6 +73,25 @@ def about_old_storage(old: Volume) -> list[Finding]:
             "Remembered as a copy of this moment, and never deleted by Holdfast.",
         )
     ]
+
+
+def about_fstab_in_place(volume: Volume, kind: str) -> list[Finding]:
+    """What would mount the storage past its gate at the next boot. Reads fstab as it is now."""
+    path, uuid, label = volume.mount.path, volume.mount.uuid, volume.mount.label
+    names = [path_of(each) for each in containers_of(volume) if is_container_url(each)]
+    names += [f"UUID={uuid}", f"/dev/disk/by-uuid/{uuid}"] if uuid else []
+    names += [f"LABEL={label}", f"/dev/disk/by-label/{label}"] if label else []
+    found = fstab_lines(path, names) if kind == GATED else []
+    return [
+        Finding(
+            "fstab", Verdict.NEEDS_FORCE, f"it says: {printable(line)}",
+            "At the next boot it would be mounted past its gate: what is written then is on one leg"
+            " alone, and the gate would not know.",
+            "Put # before that line (what is mounted now stays): holdfast volume attach --wanted"
+            " mounts it at boot.",
+        )
+        for line in found
+    ]  # fmt: skip
 
 
 def about_what_a_gate_keeps(points: Sequence[MountPoint], path: str) -> list[Finding]:

@@ -18,7 +18,7 @@ from holdfast.coordination.update_lock import UpdateLock
 from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
-from holdfast.model.restoration import Restoration, RestorationHeading
+from holdfast.model.restoration import Mode, Restoration, RestorationHeading
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.uncovering import uncover
 from holdfast.restoration.performing.receipts import receipt_of
@@ -71,7 +71,7 @@ class _Known:
             return [(self.volume, "the old storage")] if self.volume is not None else []
         intent = self.record.intent
         sides = [(intent.old, "the old storage")]
-        if intent.new is not None:
+        if intent.new is not None and intent.mode is not Mode.IN_PLACE:
             sides.append((intent.new, "the new one, incomplete"))
         return sides
 

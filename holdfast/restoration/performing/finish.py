@@ -23,7 +23,6 @@ from holdfast.restoration.records.record import RestorationRecord
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.storage.directory import OLD_GATE, directory_of, forget_directory
 from holdfast.restoration.storage.making import remove
-from holdfast.restoration.storage.old_and_new import containers_of
 
 
 def finish(catalog: Catalog, work: Work, *, mounted: bool = True) -> Receipt:
@@ -33,7 +32,7 @@ def finish(catalog: Catalog, work: Work, *, mounted: bool = True) -> Receipt:
     """
     identifier = work.restoration.id
     _keep_volume(catalog, work.new or work.old, mounted=mounted)
-    if work.new is not None:
+    if work.new is not None and work.left_containers:
         catalog.restorations.add_copy(_copy_of(work))
     catalog.ingest(directory_of(work.settings, identifier) / OLD_GATE / "spool")
     record = _with_hidden(work) if mounted else work.record
@@ -58,9 +57,9 @@ def undone(catalog: Catalog, work: Work, why: str, keep_record: bool = False) ->
     identifier, removed = work.restoration.id, ""
     if work.new is not None and not keep_record:
         try:
-            removed = remove(work.new, work.intent.existed)
+            removed = remove(work.new_containers, work.intent.existed)
         except (HoldfastError, OSError) as error:
-            removed = f"{', '.join(containers_of(work.new))} could not be removed: {error}"
+            removed = f"{', '.join(work.new_containers)} could not be removed: {error}"
     receipt = receipt_of(work.restoration, _with_hidden(work), f"undone: {why}", removed=removed)
     if not keep_record:
         catalog.restorations.end(identifier, receipt)
@@ -111,7 +110,7 @@ def _copy_of(work: Work) -> Copy:
     return Copy(
         id=work.restoration.id,
         volume=old.name,
-        urls=containers_of(old),
+        urls=work.left_containers,
         filesystem=old.mount.filesystem,
         uuid=old.mount.uuid,
         volume_id="" if old.adoption else old.id,

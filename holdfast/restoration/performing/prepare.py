@@ -38,7 +38,7 @@ from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.parked import record_directory
 from holdfast.restoration.storage.carried import copy_what_is_carried
 from holdfast.restoration.storage.directory import forget_directory, make_directory
-from holdfast.restoration.storage.making import make
+from holdfast.restoration.storage.making import make, make_in_place
 from holdfast.system.boot import boot_id
 
 _MOST_LOSSES = 20
@@ -114,6 +114,8 @@ def mode_of(assessment: Assessment) -> Mode:
     if assessment.facts.new is None:
         parks = assessment.plan.strategy is Strategy.DETACH
         return Mode.PARK if parks else Mode.REMOUNT
+    if assessment.facts.request.in_place:
+        return Mode.IN_PLACE
     return Mode.REPLACE if assessment.facts.request.contents else Mode.MOVE
 
 
@@ -128,6 +130,11 @@ def prepare(work: Work, assessment: Assessment, checkpoint: Callable[[str], None
         return
     begun = time.time()
     checkpoint("before prepare")
+    if work.in_place:
+        make_in_place(work.settings, work.restoration.id, new.volume)
+        checkpoint("in prepare")
+        checkpoint("after prepare")
+        return
     work.say("prepare the container")
     place = make(work.settings, work.restoration.id, new.volume)
     checkpoint("in prepare")

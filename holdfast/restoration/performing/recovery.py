@@ -23,7 +23,8 @@ from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.parked import refuse_unreadable
 from holdfast.restoration.storage.directory import may_finish
-from holdfast.restoration.storage.old_and_new import put_old_gate_back
+from holdfast.restoration.storage.leg_in_place import as_it_was
+from holdfast.restoration.storage.old_and_new import containers_of, put_old_gate_back
 from holdfast.system.boot import boot_id
 
 Say = Callable[[str], None]
@@ -87,6 +88,8 @@ def _after_restart(settings: Settings, catalog: Catalog, work: Work) -> str:
     if complete and restoration.stage is not RestorationStage.UNDOING:
         finish(catalog, work, mounted=False)
         return "was complete when the host was restarted: holdfast volume attach mounts it"
+    if work.in_place and new is not None:
+        as_it_was(settings, restoration.id, containers_of(new)[0])
     if new is not None:
         put_old_gate_back(settings, restoration.id, work.old, new)
     undone(catalog, work, "the host was restarted meanwhile")

@@ -20,7 +20,7 @@ from holdfast.containers import image_behind
 from holdfast.errors import CannotRecord, StorageFailed
 from holdfast.model.finding import Finding
 from holdfast.model.mountpoint import MountPoint
-from holdfast.model.restoration import Restoration
+from holdfast.model.restoration import Mode, Restoration
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.remount import Covered
 from holdfast.restoration.copying.process.child import Copying
@@ -190,6 +190,31 @@ class Work:
     def new(self) -> Volume | None:
         """The volume as it will be on other storage; None: it stays on its own."""
         return self.intent.new
+
+    @property
+    def in_place(self) -> bool:
+        """Whether its contents stay where they are, and a gate comes or goes."""
+        return self.intent.mode is Mode.IN_PLACE
+
+    @property
+    def changes_file_system(self) -> bool:
+        """Whether another file system is mounted afterwards."""
+        return self.new is not None and not self.in_place
+
+    @property
+    def new_containers(self) -> tuple[str, ...]:
+        """The containers of the new storage that were made, or emptied, for it."""
+        urls = () if self.new is None else containers_of(self.new)
+        return urls[1:] if self.in_place else urls
+
+    @property
+    def left_containers(self) -> tuple[str, ...]:
+        """The containers that the volume leaves with what it had."""
+        urls = containers_of(self.old)
+        if not self.in_place or self.new is None:
+            return urls
+        stays = urls if self.old.is_adopted else containers_of(self.new)
+        return tuple(url for url in urls if url not in stays)
 
     @property
     def points(self) -> tuple[MountPoint, ...]:

@@ -15,6 +15,7 @@ from holdfast.restoration.steps.mounting import (
 )
 from holdfast.restoration.steps.saving import put_saved_back
 from holdfast.system.mounts.mount_table import mounts
+from holdfast.volumes.gate_device import gate_device
 
 
 class RemountStep:
@@ -44,9 +45,13 @@ class RemountStep:
         if new is None:
             return "nothing to undo"
         uncover_all(work)
-        # Somebody may have mounted something over it meanwhile: that is left alone.
+        # Somebody may have mounted something over it meanwhile: that is left alone. Storage that
+        # stays where it is has one UUID, with a gate and without.
+        gates = gate_device().devices(work.settings, new.name)
         for mounted in reversed(mounts()):
             if mounted.path == path and mounted.source.startswith("/dev/"):
+                if (mounted.source in gates) == new.is_adopted:
+                    continue
                 found = identity_of(mounted.source)
                 if found is not None and found.uuid == new.mount.uuid:
                     dismount(capture_device(mounted.device_number))

@@ -35,7 +35,7 @@ class ReplayStep:
                 rebind.rebind(
                     covered.roots,
                     same_data=intent.mode.keeps_contents,
-                    same_inodes=work.new is None and not is_other,
+                    same_inodes=not work.changes_file_system and not is_other,
                 )
                 if rebind is not None
                 else []

@@ -12,13 +12,16 @@ from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.errors import StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
+from holdfast.model.volume import Volume
 from holdfast.restoration.copying.online import leased
 from holdfast.restoration.copying.process.child import Copying
 from holdfast.restoration.records.record import CompareResult, RestoreResult
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import refuse_newcomers
 from holdfast.restoration.steps.parked import parked
+from holdfast.restoration.storage.leg_in_place import as_it_was, become_leg, cease_to_be_leg
 from holdfast.restoration.storage.old_and_new import (
+    containers_of,
     exchange_gates,
     has_gate_in_place,
     put_old_gate_back,
@@ -42,9 +45,21 @@ class RestoreStep:
         refuse_newcomers(work)
         take_down(work.settings, work.old)
         if work.new is not None:
-            exchange_gates(work.settings, work.restoration.id, work.old, work.new)
+            self._exchange(work, work.new)
         work.remember(restored=RestoreResult(time.time(), not_kept or None))
+        if work.in_place:
+            return "the storage stays"
         return "complete" if not_kept is None else "complete and compared"
+
+    def _exchange(self, work: Work, new: Volume) -> None:
+        """The gates' states change places; of storage that stays, its end does, too."""
+        settings, identifier = work.settings, work.restoration.id
+        if work.in_place and not new.is_adopted:
+            become_leg(settings, identifier, work.seconds_left())
+        exchange_gates(settings, identifier, work.old, new)
+        if work.in_place and new.is_adopted:
+            url = containers_of(new)[0]
+            cease_to_be_leg(settings, identifier, work.old, url, work.seconds_left())
 
     def undo(self, work: Work) -> str:
         """Release the new storage. The old storage is made ready when it is mounted again."""
@@ -54,6 +69,8 @@ class RestoreStep:
             return "nothing to undo"
         if new.is_adopted or has_gate_in_place(work.settings, new):
             take_down(work.settings, new)
+        if work.in_place:
+            as_it_was(work.settings, work.restoration.id, containers_of(new)[0])
         put_old_gate_back(work.settings, work.restoration.id, work.old, new)
         return "the old storage is back"
 

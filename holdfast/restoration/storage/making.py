@@ -44,12 +44,7 @@ def make(settings: Settings, identifier: str, volume: Volume) -> CopyTarget:
         create = partial(open_container(url).create, needed_bytes)
         in_expendable_child(create, _CONTAINER_SECONDS, url)
     if gated:
-        folder = directory_of(settings, identifier) / NEW_GATE
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = settings.gate_state_directory(volume.name)
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the first gate of this host
-        work = partial(provision, folder, _filled_later(configuration_of(volume)), create=False)
-        in_expendable_child(work, _CONTAINER_SECONDS, urls[0])
+        _make_gate(settings, identifier, volume)
     return CopyTarget(
         path=path_of(urls[0]),
         size_bytes=volume.size_bytes if gated else 0,
@@ -61,13 +56,39 @@ def make(settings: Settings, identifier: str, volume: Volume) -> CopyTarget:
     )
 
 
-def remove(volume: Volume, existed: Collection[str]) -> str:
-    """Take back `make`: delete images that were made, empty those that `existed` before.
+def make_in_place(settings: Settings, identifier: str, volume: Volume) -> None:
+    """The same for a volume whose contents stay where they are: its first container is left alone,
+    and becomes a leg later (`leg_in_place`). Durable. Idempotent. Raises HoldfastError."""
+    if volume.is_adopted:
+        return
+    needed_bytes = container_bytes_needed(volume.size_bytes)
+    for url in containers_of(volume)[1:]:
+        create = partial(open_container(url).create, needed_bytes)
+        in_expendable_child(create, _CONTAINER_SECONDS, url)
+    _make_gate(settings, identifier, volume, later={1})
+
+
+def _make_gate(
+    settings: Settings, identifier: str, volume: Volume, later: Collection[int] = ()
+) -> None:
+    """The state of the gate that the volume gets, and its legs' superblocks but for `later`."""
+    folder = directory_of(settings, identifier) / NEW_GATE
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = settings.gate_state_directory(volume.name)
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the first gate of this host
+    configuration = _filled_later(configuration_of(volume))
+    work = partial(provision, folder, configuration, create=False, later=later)
+    in_expendable_child(work, _CONTAINER_SECONDS, ", ".join(volume.leg_urls))
+
+
+def remove(urls: Collection[str], existed: Collection[str]) -> str:
+    """Take back `make` of these containers: delete images that were made, empty those that
+    `existed` before.
 
     What was done, in words. Idempotent. Raises HoldfastError, OSError.
     """
     words = []
-    for url in containers_of(volume):
+    for url in urls:
         work = partial(_remove, url, existed=url in existed)
         words.append(in_expendable_child(work, _CONTAINER_SECONDS, url))
     return "; ".join(words)

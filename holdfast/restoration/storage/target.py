@@ -86,7 +86,7 @@ def design(
     shape = shape or volume
     smallest_bytes = max(MINIMUM_VOLUME_BYTES, kind_of(filesystem).minimum_bytes)
     url, *further = (str(parse_container_url(each)) for each in (url, *more_urls))
-    _check_urls(shape, url, (*further, *spare_urls), others)
+    check_urls(shape, url, (*further, *spare_urls), others)
     wanted_bytes = size_bytes or max(volume.size_bytes, smallest_bytes)
     wanted_bytes = -(-wanted_bytes // BLOCK_BYTES) * BLOCK_BYTES
     draft = replace(
@@ -105,17 +105,17 @@ def design(
     places = _check(settings, draft, others)
     existed = tuple(place.url for place in places if place.exists)
     draft = _fitted(draft, existed, smallest_bytes)
-    _check_spares(draft, existed)
+    check_spares(draft, existed)
     if not spare_urls:
         draft = replace(draft, spare_urls=shape.spare_urls)
     if volume.is_adopted and not draft.is_adopted:
         check_gate_can_be(settings, draft)
-    draft, larger = _with_sectors(draft, points[-1].source, url)
-    draft, dropped = _with_options(draft, volume, points, url)
+    draft, larger = with_sectors(draft, points[-1].source, url)
+    draft, dropped = with_options(draft, volume, points, url)
     return NewStorage(draft, existed, (*larger, *dropped))
 
 
-def _check_urls(volume: Volume, url: str, further: Sequence[str], others: Sequence[Volume]) -> None:
+def check_urls(volume: Volume, url: str, further: Sequence[str], others: Sequence[Volume]) -> None:
     """Raise InvalidOption for more than an adopted volume can have, InUse for another volume's."""
     if volume.is_adopted and further:
         raise InvalidOption(
@@ -145,7 +145,7 @@ def _fitted(draft: Volume, existed: Sequence[str], smallest_bytes: int) -> Volum
     return replace(draft, size_bytes=usable_bytes)
 
 
-def _check_spares(draft: Volume, existed: Sequence[str]) -> None:
+def check_spares(draft: Volume, existed: Sequence[str]) -> None:
     """Raise TooSmall for a spare that could not take a leg's place when that fails."""
     needed_bytes = container_bytes_needed(draft.size_bytes)
     for url in draft.spare_urls:
@@ -159,7 +159,7 @@ def _check_spares(draft: Volume, existed: Sequence[str]) -> None:
             )
 
 
-def _with_options(
+def with_options(
     draft: Volume, volume: Volume, points: Sequence[MountPoint], url: str
 ) -> tuple[Volume, list[Finding]]:
     """The volume with the mount options that its file system can have, and what was dropped."""
@@ -191,7 +191,7 @@ def _with_options(
 SMALLEST_SECTOR_BYTES = 512
 
 
-def _with_sectors(draft: Volume, source: str, url: str) -> tuple[Volume, list[Finding]]:
+def with_sectors(draft: Volume, source: str, url: str) -> tuple[Volume, list[Finding]]:
     """The volume with the sector size that its users have now, or cannot keep on this device."""
     present_bytes = sector_bytes(source) if source.startswith("/dev/") else 0
     wanted_bytes = present_bytes or SMALLEST_SECTOR_BYTES  # what no disk limits is not limited

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,15 +169,23 @@ def unmount(path: str | os.PathLike[str], *, lazy: bool = False) -> bool:
 
 def fstab_line(path: str | os.PathLike[str], fstab: Path = _FSTAB) -> str:
     """The fstab line whose mount point is this path, or an empty string."""
+    return next(iter(fstab_lines(path, fstab=fstab)), "")
+
+
+def fstab_lines(
+    path: str | os.PathLike[str], sources: Collection[str] = (), fstab: Path = _FSTAB
+) -> list[str]:
+    """The fstab lines whose mount point is this path, or whose source is one of these."""
     wanted = os.path.normpath(os.fspath(path))
     try:
         text = fstab.read_bytes()
     except OSError:
-        return ""
+        return []
+    found = []
     for line in lines(text):
         fields = line.split()
         if len(fields) >= 2 and not fields[0].startswith(b"#"):
-            point = os.path.normpath(unescaped(fields[1]))
-            if point == wanted:
-                return os.fsdecode(line.strip())
-    return ""
+            source, point = unescaped(fields[0]), os.path.normpath(unescaped(fields[1]))
+            if point == wanted or source in sources:
+                found.append(os.fsdecode(line.strip()))
+    return found
