@@ -163,7 +163,7 @@ def _handle(
 def _socket(table: Table, number: int, bound: BoundSocket, places: Places) -> Sighting:
     mount = places.of_device(bound.device, table.namespace)
     handle = Handle(
-        kind=HandleKind.SOCKET if bound.is_bound else HandleKind.SENDER,
+        kind=_kind_of_socket(bound),
         pid=table.pid,
         path=bound.name,
         mount_id=mount.id if mount else 0,
@@ -171,10 +171,26 @@ def _socket(table: Table, number: int, bound: BoundSocket, places: Places) -> Si
         thread_id=table.thread_id,
         flags=parse_information(read(f"{table.folder}/fdinfo/{number}")).flags,
         inode=bound.inode,
-        mode="" if bound.is_bound else "peer",
-        start=0 if bound.is_bound else bound.peer,
+        mode=_mode(bound),
+        start=bound.peer if bound.is_connection or not bound.is_bound else 0,
     )
     return Sighting(handle, "", table.namespace, mount_known=True)
+
+
+def _kind_of_socket(bound: BoundSocket) -> HandleKind:
+    if bound.is_connection:
+        return HandleKind.CONNECTION
+    return HandleKind.SOCKET if bound.is_bound else HandleKind.SENDER
+
+
+def _mode(bound: BoundSocket) -> str:
+    if not bound.is_bound:
+        return "peer"
+    if not bound.is_connection:
+        return ""  # see settle_sockets
+    if bound.peer:
+        return "named"
+    return "closed" if bound.is_over else "waiting"
 
 
 def _watches(table: Table, number: int, places: Places) -> Iterator[Sighting]:

@@ -47,8 +47,8 @@ _NOWHERE, _GONE = _Place("", 0), _Place("", 0, is_gone=True)
 
 
 def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
-    """The sockets bound on these file systems, by their own inode number, and the datagram sockets
-    that are connected to one of them.
+    """The sockets bound on these file systems, by their own inode number, what datagram sockets are
+    connected to one of them, and the other ends of connections.
 
     Network namespaces without a process, and kernels without sock_diag for Unix sockets, stay
     unseen.
@@ -64,14 +64,22 @@ def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
                     ways[number] = open_namespace(pid, "net")
         for answer in ask_each(_sockets_in, list(ways.values())):
             for bound in answer or ():
-                if bound.is_bound and bound.device in places.devices:
+                if bound.is_bound and bound.inode and bound.device in places.devices:
                     found[bound.inode] = bound
                 elif bound.type == socket.SOCK_DGRAM and bound.peer:
                     others.append(bound)
     finally:
         for way in ways.values():
             os.close(way)
-    return {**_senders(others, found), **found}
+    return {**_senders(others, found), **_other_ends(found), **found}
+
+
+def _other_ends(found: Mapping[int, BoundSocket]) -> dict[int, BoundSocket]:
+    return {
+        each.peer: replace(each, inode=each.peer, peer=each.inode, is_bound=False)
+        for each in found.values()
+        if each.is_connection and each.peer
+    }
 
 
 def _senders(
@@ -177,4 +185,4 @@ def _mode(bound: BoundSocket) -> str:
         return "listening"
     if bound.type == socket.SOCK_DGRAM:
         return "connected-datagram" if bound.connected or bound.is_shut else "datagram"
-    return "connected" if bound.connected else ""
+    return ""

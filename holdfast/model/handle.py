@@ -34,6 +34,8 @@ class HandleKind(StrEnum):
     """A Unix socket that is bound to a path on the volume."""
     SENDER = "sender"
     """A Unix datagram socket that is connected to one which is bound to a path on the volume."""
+    CONNECTION = "connection"
+    """An end of a connection of Unix sockets that was made through a path on the volume."""
     LOOP = "loop"
     """A loop device whose image lies on the volume."""
     MOUNT = "mount"
@@ -54,6 +56,7 @@ DESCRIPTORS = frozenset(
         HandleKind.DEVICE,
         HandleKind.SOCKET,
         HandleKind.SENDER,
+        HandleKind.CONNECTION,
     }
 )
 """Kinds each of which is one number in a table of descriptors."""
@@ -96,8 +99,10 @@ class Handle:
     """Path below the root of the file system, no leading slash; empty: that root itself."""
     mode: str = ""
     """r | w | rw for descriptors; rwx and s or p for maps, as in /proc/PID/maps; of a socket
-    `listening` (it accepts connections), `connected`, `datagram`, `connected-datagram`, or nothing
-    of these; `peer`: it keeps nothing busy, but is connected to what does."""
+    `listening` (it accepts connections), `datagram`, `connected-datagram`, or nothing of these; of
+    a connection `named` (this end keeps the volume busy), `closed` (so does this, and the other end
+    is closed) or `waiting` (nobody has accepted it yet); `peer`: it keeps nothing busy, but is
+    connected to what does."""
     number: Number | None = None
     """The descriptor's number."""
     thread_id: Number | None = None
@@ -110,7 +115,8 @@ class Handle:
     mask."""
     start: Word = 0
     """First address of a map; of an inotify watch its number; of datagram sockets, and of what is
-    connected to one, the number of that socket itself."""
+    connected to one, the number of that socket itself; of a connection that of the other end's, 0:
+    there is none (any more)."""
     end: Word = 0
     """Address after the last of a map; of a socket that listens how many connections may wait, but
     one (its backlog)."""

@@ -226,7 +226,13 @@ def _is_leased(handle: Handle) -> bool:
 
 
 _WITHOUT_LINK = frozenset(
-    {HandleKind.INOTIFY, HandleKind.OPENING, HandleKind.SOCKET, HandleKind.SENDER}
+    {
+        HandleKind.INOTIFY,
+        HandleKind.OPENING,
+        HandleKind.SOCKET,
+        HandleKind.SENDER,
+        HandleKind.CONNECTION,
+    }
 )
 
 

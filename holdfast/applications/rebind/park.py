@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.steps import Steps, side_by_side, through
+from holdfast.applications.rebind.connections.exchange import exchange
+from holdfast.applications.rebind.connections.making import NewConnections
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.noting import note_execution, note_handles
 from holdfast.applications.rebind.old_files import add_what_kernel_remembers, inspecting_old_files
@@ -71,10 +73,12 @@ def write_down(
     storage: OldStorage,
     record: ParkingRecord,
     deadline_ns: int,
+    connections: NewConnections,
 ) -> None:
     """Enter into the record what these processes have. `handles`: of each, by its number.
 
-    Raises Blocked, DeadlinePassed, OSError; nothing of any process is changed.
+    `connections` has those then that take the place of theirs. Raises Blocked, DeadlinePassed,
+    OSError; nothing of any process is changed.
     """
     directory = record.directory
     asked = handles if storage.answers else {}
@@ -89,6 +93,7 @@ def write_down(
         add_what_kernel_remembers(processes, handles, storage.lasting)
     refuse_too_many(processes)
     refuse_unbindable(processes, storage.read_only)
+    connections.make(processes)
     record.enter(*(_parked(process) for process in processes))
 
 
@@ -96,8 +101,11 @@ def _parked(process: StoppedProcess) -> ParkedProcess:
     return ParkedProcess(process.name, process.tracee.record(), tuple(process.notes))
 
 
-def park_handles(processes: Processes, datagrams: ParkedDatagrams) -> None:
-    """Let all handles point to placeholders, and keep what waits in sockets. Processes that have
+def park_handles(
+    processes: Processes, datagrams: ParkedDatagrams, connections: NewConnections
+) -> None:
+    """Let all handles point to placeholders, those of connections to new ones, and keep what waits
+    in sockets. Processes that have
     ended are taken out, and those that do not do what is asked. Raises OSError."""
     placeholders = Placeholders()
     try:
@@ -106,6 +114,7 @@ def park_handles(processes: Processes, datagrams: ParkedDatagrams) -> None:
                 process.tracee.set_parked(True)
         datagrams.keep(processes)
         make_pipes(processes, placeholders)
+        exchange(processes, connections)
         works = [_parking(processes, each, placeholders) for each in processes.values()]
         side_by_side(works, lambda: processes.all_cooperate)
     finally:

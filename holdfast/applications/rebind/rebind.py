@@ -21,6 +21,7 @@ from holdfast.applications.rebind.agent_process import (
     without_collection,
 )
 from holdfast.applications.rebind.confinement import refuse_confined
+from holdfast.applications.rebind.connections.making import NewConnections
 from holdfast.applications.rebind.doors import Doors, refusal, with_answers, with_lost
 from holdfast.applications.rebind.noexec_mounts import execution_permitted
 from holdfast.applications.rebind.old_files import inodes_of
@@ -99,6 +100,7 @@ class Rebind:
         self._processes = Processes()
         self._doors = Doors()
         self._datagrams = ParkedDatagrams(record_directory)
+        self._connections = NewConnections()
         self._waiting: Sequence[Handle] = ()
         self._stopping = Stopping(
             users,
@@ -142,10 +144,8 @@ class Rebind:
 
     def prepare(self) -> None:
         """Check that all users can be moved, and do ahead what can be. Nobody is stopped. Raises
-        Blocked. Waits for those that wait in vfork(2), for some seconds at most.
-
-        `stop` does it where this was not called before.
-        """
+        Blocked. Waits for those that wait in vfork(2), for some seconds at most. `stop` does it
+        where this was not called before."""
         judged = judge(self._stopping.users)
         refuse_blockers(judged)
         if self._is_whole:
@@ -197,6 +197,7 @@ class Rebind:
     def _let_all_go(self) -> None:
         """Let each go, whatever becomes of the others. Raises OSError afterwards."""
         self._doors.open()
+        self._connections.close()
         failed: list[OSError] = []
 
         def letting_go(group: Sequence[int]) -> Steps[None]:
@@ -238,7 +239,9 @@ class Rebind:
         """
         try:
             self._record.begin(self._deadline_ns)
-            self._write_down()
+            handles = {user.pid: user.handles for user in self._stopping.living()}
+            processes, more = list(self._processes.values()), self._connections
+            write_down(processes, handles, self._storage, self._record, self._deadline_ns, more)
         except FileExistsError:
             raise  # it is another's
         except BaseException as error:
@@ -254,14 +257,9 @@ class Rebind:
         except OSError as error:
             raise explained(error, self._stopping.users) from error
 
-    def _write_down(self) -> None:
-        handles = {user.pid: user.handles for user in self._stopping.living()}
-        processes = list(self._processes.values())
-        write_down(processes, handles, self._storage, self._record, self._deadline_ns)
-
     def _park(self) -> None:
         self._doors.forget()  # what is left of the sockets may only be theirs
-        park_handles(self._processes, self._datagrams)
+        park_handles(self._processes, self._datagrams, self._connections)
         self._tell(EntryKind.PARKED)
 
     # --- rebinding ------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from holdfast.applications.rebind.handles.verdicts import judge as judge_refused
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict, JudgedHandle, User
 
 _ENDED = frozenset("ZX")
+_CONNECTION = HandleKind.CONNECTION
+_ALONE = "no process that could stand still has the other end of the connection"
 _HEADLESS = "its main thread ended before the others"
 
 
@@ -29,6 +31,7 @@ def judge(
     `known`: by process what `traits_of` has told, where that cannot have changed.
     """
     found = []
+    ends = {each.inode for user in users for each in user.handles if each.kind is _CONNECTION}
     for user in users:
         if user.state[:1] in _ENDED:
             # its main thread; what others have that go on can neither be moved nor be forgotten
@@ -39,7 +42,12 @@ def judge(
         facts = known.get(user.pid)
         if facts is None or not _map_starts(user) <= (facts.maps or {}).keys():
             facts = traits_of(user)
-        found += [judge_handle(handle, facts) for handle in user.handles]
+        found += [
+            blocks(handle, _ALONE)
+            if handle.kind is _CONNECTION and handle.start and handle.start not in ends
+            else judge_handle(handle, facts)
+            for handle in user.handles
+        ]
     return found
 
 

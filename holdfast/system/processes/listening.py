@@ -1,7 +1,7 @@
-"""Calling listen(2) so that clients see who called it before: SO_PEERCRED of unix(7).
+"""Calling listen(2) and connect(2) so that the other end sees who called it before: SO_PEERCRED.
 
-The kernel notes number, user and groups of whoever calls it last. For expendable children: what
-this gives up is not got back.
+The kernel notes number, user and groups of whoever calls them, unix(7). For expendable children:
+what this gives up is not got back.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from holdfast.system.raw_call import raw_call
 
@@ -29,6 +30,19 @@ def listen_as(
 
     Raises OSError.
     """
+    _as_caller(partial(end.listen, backlog), process, user, group, groups)
+
+
+def connect_as(
+    end: socket.socket, path: str, process: int, user: int, group: int, groups: Sequence[int]
+) -> None:
+    """As `listen_as`, for connect(2) to the socket at this path. Raises OSError."""
+    _as_caller(partial(end.connect, path), process, user, group, groups)
+
+
+def _as_caller(
+    work: Callable[[], None], process: int, user: int, group: int, groups: Sequence[int]
+) -> None:
     child = fork_as(process) if process > 0 else -1
     if child > 0:
         os.waitpid(child, 0)
@@ -37,7 +51,7 @@ def listen_as(
         os.setgroups(groups)
         os.setegid(group)
         os.seteuid(user)
-        end.listen(backlog)
+        work()
     finally:
         if child == 0:
             os._exit(0)

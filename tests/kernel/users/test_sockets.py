@@ -32,8 +32,11 @@ def test_an_accepted_connection(point: Path) -> None:
     source = BOUND.format(name="point + '/s'") + (
         "c = socket.socket(socket.AF_UNIX); c.connect(point + '/s'); a, _ = s.accept(); s.close()"
     )
-    handle = only(handles_of(source, point))
-    assert (handle.kind, handle.inside, handle.mode) == (HandleKind.SOCKET, "s", "connected")
+    found = {handle.mode: handle for handle in handles_of(source, point)}
+    assert found.keys() == {"named", "peer"}
+    assert {handle.kind for handle in found.values()} == {HandleKind.CONNECTION}
+    assert found["peer"].start == found["named"].inode
+    assert found["named"].start == found["peer"].inode
 
 
 def test_a_socket_whose_name_is_gone(point: Path) -> None:

@@ -5,6 +5,7 @@ DRIVERS has those that can be moved; whatever is not in it blocks a rebind (see 
 
 from __future__ import annotations
 
+from holdfast.applications.rebind.handles.connection import ConnectionDriver
 from holdfast.applications.rebind.handles.directory import DirectoryDriver
 from holdfast.applications.rebind.handles.executable import ExecutableDriver
 from holdfast.applications.rebind.handles.fifo import FifoDriver
@@ -32,6 +33,7 @@ DRIVERS: dict[HandleKind, HandleDriver] = {
     HandleKind.WORKING_DIRECTORY: WorkingDirectoryDriver(),
     HandleKind.SOCKET: SocketDriver(),
     HandleKind.SENDER: SenderDriver(),
+    HandleKind.CONNECTION: ConnectionDriver(),
     HandleKind.INOTIFY: InotifyDriver(),
 }
 """In the order in which handles are parked and rebound: the program after its maps (the kernel

@@ -43,7 +43,6 @@ from holdfast.system.mounts.namespace import namespace_of
 from holdfast.system.proc import link
 
 _WHY_NOT = {
-    "connected": "it is a connection through that name, which belongs to this end's inode",
     "connected-datagram": "it is connected itself, or was shut down",
 }
 

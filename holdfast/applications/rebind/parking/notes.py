@@ -113,6 +113,37 @@ class SocketDetails(AwaitedDetails):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConnectionDetails(AwaitedDetails):
+    """What is noted of an end of a connection of Unix sockets. What lies unread in it is in none of
+    the notes: it stays in the kernel (see rebind.connections)."""
+
+    type: Number
+    name: str
+    """The bytes of its own name, in hexadecimal; empty: it has none."""
+    peer_name: str
+    """Likewise of the other end's."""
+    caller: tuple[SignedHalf, HalfWord, HalfWord]
+    """Process, user and group of the other end, as it sees them (SO_PEERCRED): whoever called
+    connect(2), or listen(2)."""
+    groups: tuple[HalfWord, ...]
+    """Their further groups."""
+    owner_ids: tuple[HalfWord, HalfWord]
+    """User and group of the socket itself, as fstat(2) tells."""
+    at_home: bool
+    """Whether the process is in the network namespace of the socket."""
+    options: tuple[tuple[Number, str], ...]
+    """See bound_socket."""
+    read_to_end: bool
+    """Whether nothing more comes than what lies in it already."""
+    has_failed: bool
+    """Whether it is to be told that the other end was closed with something unread."""
+    new: Word = 0
+    """The number of the socket that takes its place; 0: none was made."""
+    words: str = ""
+    """What is not as it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MapDetails(Details):
     """What is noted of a memory map."""
 
@@ -182,6 +213,7 @@ DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.INOTIFY: WatchDetails,
     HandleKind.SOCKET: SocketDetails,
     HandleKind.SENDER: Details,
+    HandleKind.CONNECTION: ConnectionDetails,
 }
 """By kind of handle; of other kinds there are no notes."""
 
@@ -267,6 +299,11 @@ def _check(note: HandleNote) -> None:
     if isinstance(details, SocketDetails):
         if details.type not in _TYPES or not 0 < len(bytes.fromhex(details.name)) <= _LONGEST_NAME:
             raise ValueError("no such socket can be bound")
+        bound_socket.check_options(details.options)
+    if isinstance(details, ConnectionDetails):
+        names = (bytes.fromhex(details.name), bytes.fromhex(details.peer_name))
+        if details.type not in _TYPES or any(len(name) > _LONGEST_NAME for name in names):
+            raise ValueError("there is no such connection")
         bound_socket.check_options(details.options)
     for observed in (details.before, details.remembered):
         if observed is not None:

@@ -8,7 +8,6 @@ the dead socket's file: from that instant on connections come, and none may be l
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import socket
@@ -22,6 +21,7 @@ from holdfast.applications.rebind.opening.lifted_protection import agent_without
 from holdfast.applications.rebind.opening.requests import OpenResult
 from holdfast.applications.rebind.parking.hidden_names import HiddenName, note_down
 from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
+from holdfast.applications.rebind.parking.own_sockets import as_seen, make_socket
 from holdfast.applications.rebind.parking.parked_datagrams import ParkedDatagrams
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.applications.rebind.replaying.failures import words_of
@@ -35,8 +35,6 @@ from holdfast.system.files.socket_names import (
     put_in_place,
     remove_hidden,
 )
-from holdfast.system.proc import read_record
-from holdfast.system.proc_text import field
 from holdfast.system.processes.listening import listen_as
 
 _SECONDS = 5.0
@@ -152,7 +150,7 @@ class NewSockets:
         """The new socket, bound, listening, without its name; and what is not as it was."""
         details, thread_id = note.details_as(SocketDetails), note.handle.thread_id
         kind = details.type | socket.SOCK_CLOEXEC
-        number = _socket(process, kind, thread_id)
+        number = make_socket(process, kind, thread_id)
         end = None
         try:
             end = socket.socket(fileno=process.tracee.channel(thread_id).take(number))
@@ -222,30 +220,13 @@ class NewSockets:
     ) -> list[str]:
         details = note.details_as(SocketDetails)
         backlog, listener = details.backlog, details.listener
-        if listener == _as_seen(process):
+        if listener == as_seen(process):
             thread_id = note.handle.thread_id
             process.tracee.call("listen", number, backlog, thread_id=thread_id)
         if bound_socket.listener_of(end) != listener:
             work = partial(listen_as, end, backlog, *listener, details.groups)
             in_expendable_child(work, _SECONDS, "a new socket")
         return _differences(listener, bound_socket.listener_of(end))
-
-
-def _socket(process: StoppedProcess, kind: int, thread_id: int | None) -> int:
-    arguments = ("socket", socket.AF_UNIX, kind, 0)
-    try:
-        return process.tracee.call(*arguments, thread_id=thread_id)
-    except OSError as error:
-        if error.errno != errno.EMFILE or not process.tracee.allow_more_descriptors():
-            raise
-        return process.tracee.call(*arguments, thread_id=thread_id)
-
-
-def _as_seen(process: StoppedProcess) -> tuple[int, int, int]:
-    """What clients see of a socket on which this process calls listen(2) now."""
-    status = read_record(f"/proc/{process.pid}/task/{process.tracee.executor}/status")
-    user, group = (int((field(status, name) or b"").split()[1]) for name in (b"Uid", b"Gid"))
-    return process.pid, user, group
 
 
 def _differences(before: tuple[int, int, int], now: tuple[int, int, int]) -> list[str]:
