@@ -28,6 +28,7 @@ from holdfast.applications.rebind.parking.stopped_process import (
     StoppedProcess,
     by_thread,
 )
+from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.model.handle import HandleKind
 from holdfast.system.proc import link, names
 
@@ -56,8 +57,12 @@ def exchange(processes: Processes, connections: NewConnections) -> None:
     for table in tables:
         with processes.unless_it_ends(table.process):
             _give(table, connections)
+    there: dict[int, dict[int, int]] = {}
+    for table in tables:
+        if table.process.pid in processes:
+            with processes.unless_it_ends(table.process):
+                there[id(table)] = _numbers(table)
     tables = [each for each in tables if each.process.pid in processes]
-    there = {id(each): _numbers(each) for each in tables}
     left_out = _incomplete(tables, there)
     openings = OpenedFiles()
     for table in tables:
@@ -80,16 +85,20 @@ def _give(table: _EndTable, connections: NewConnections) -> None:
 
 
 def _numbers(table: _EndTable) -> dict[int, int]:
-    """Of each new socket that it has a number, as far as it has them."""
+    """Of each new socket that it has a number, as far as it has them. Raises ProcessLookupError
+    when it has ended: nobody who stands closes anything."""
     wanted = {f"socket:[{each}]": each for each in table.news()}
     folder = f"{table.process.folder(table.thread_id)}/fd"
     found: dict[int, int] = {}
+    seen: set[int] = set()
     with suppress(OSError):
         for name in names(folder):
-            with suppress(OSError):
-                new = wanted.get(link(f"{folder}/{name}"))
-                if new is not None:
-                    found.setdefault(new, int(name))
+            new = wanted.get(link(f"{folder}/{name}"))
+            seen.add(int(name))
+            if new is not None:
+                found.setdefault(new, int(name))
+    if not seen.issuperset(note.handle.number or 0 for note in table.notes):
+        raise gone(table.process.pid)
     return found
 
 

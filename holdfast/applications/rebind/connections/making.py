@@ -10,10 +10,12 @@ until `exchange` the old connections are as they were, and nobody but us has the
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import socket
 import struct
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +25,7 @@ from holdfast.applications.rebind.handles.connection import refusal
 from holdfast.applications.rebind.parking.notes import ConnectionDetails, HandleNote
 from holdfast.applications.rebind.parking.own_sockets import as_seen, make_socket
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.errors import Blocked, Refused
 from holdfast.model.handle import HandleKind
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import bound_socket
@@ -42,6 +45,8 @@ _SECONDS = 5.0
 _BACKLOG, _STRANGERS = 16, 8
 """Who can see our descriptor in his process may connect, too: so many are looked at."""
 _TOKEN_BYTES = 16
+_MOST = 10_000
+"""Ends, some hundred µs each, while everybody stands."""
 _OPEN_TO_ALL = SocketFile(0o666, 0, 0)
 """Nobody gets there but by a descriptor that we have given."""
 
@@ -64,6 +69,8 @@ class NewConnections:
     def __init__(self) -> None:
         self.ends: dict[int, socket.socket] = {}
         """By the number of the new socket."""
+        self._changed: dict[int, HandleNote] = {}
+        """Notes that say what was made, by id() of those before."""
 
     def make(self, processes: Sequence[StoppedProcess]) -> None:
         """Make what takes the place of each connection, and say so in the notes.
@@ -76,6 +83,7 @@ class NewConnections:
                 holders.setdefault(note.handle.inode, []).append((process, note))
         if not holders:
             return
+        _refuse_too_many(holders)
         refuse_on_its_way([each for each in processes if each.notes_of(_CONNECTION)], holders)
         try:
             with _Workshop(processes) as workshop:
@@ -84,9 +92,16 @@ class NewConnections:
                     if other < number and other in holders:
                         continue  # with the other end
                     self._make(workshop, mine, holders.get(other, []))
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, ProcessLookupError):
+                raise Refused(
+                    f"a connection cannot be moved: {error}", "Look at that process, or try again."
+                ) from error
             raise
+        for process in processes:
+            process.notes = [self._changed.get(id(note), note) for note in process.notes]
+        self._changed.clear()
 
     def _make(self, workshop: _Workshop, mine: list[_Holder], others: list[_Holder]) -> None:
         if not mine[0][1].details_as(ConnectionDetails).name:
@@ -100,9 +115,9 @@ class NewConnections:
         for (end, words), holders in zip(made, (mine, others), strict=True):
             number = os.fstat(end.fileno()).st_ino
             self.ends[number] = end
-            for process, note in holders:
+            for _process, note in holders:
                 details = replace(note.details_as(ConnectionDetails), new=number, words=words)
-                process.notes[process.notes.index(note)] = HandleNote(note.handle, details)
+                self._changed[id(note)] = HandleNote(note.handle, details)
         if not others:
             self.ends.pop(os.fstat(made[1][0].fileno()).st_ino).close()
 
@@ -293,6 +308,19 @@ class _Workshop:
         return end
 
 
+def _refuse_too_many(holders: Mapping[int, list[_Holder]]) -> None:
+    """Raise Blocked when it would take too long, or more descriptors than we may have."""
+    most = min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    if len(holders) > most:
+        ends = Counter(process.in_words for mine in holders.values() for process, _ in mine)
+        first, count = ends.most_common(1)[0]
+        raise Blocked(
+            f"{len(holders)} ends of connections would be moved, {count} of them in {first}:"
+            f" at most {most} can be in one move",
+            "Let some of them be closed, or give this command a higher limit (prlimit --nofile).",
+        )
+
+
 def _at_home(holders: list[_Holder]) -> _Holder:
     """One in whose network namespace the socket is, if there is any."""
     return next((each for each in holders if _details(each).at_home), holders[0])
@@ -310,14 +338,15 @@ def _listens_as(end: socket.socket, caller: _Caller) -> bool:
 def _accepted(listening: socket.socket, far: socket.socket) -> socket.socket:
     """The other end of `far`, and of nothing else: what it sends must arrive."""
     token = secrets.token_bytes(_TOKEN_BYTES)
-    far.send(token, socket.MSG_DONTWAIT)
-    for _ in range(_STRANGERS):
-        near, _address = listening.accept()
-        with suppress(OSError):
-            if near.recv(2 * _TOKEN_BYTES, socket.MSG_DONTWAIT) == token:
-                return near
-        near.close()
-    raise CannotBeKept("somebody else connects to what is made for it")
+    with suppress(OSError):
+        far.send(token, socket.MSG_DONTWAIT)
+        for _ in range(_STRANGERS):
+            near, _address = listening.accept()
+            with suppress(OSError):
+                if near.recv(2 * _TOKEN_BYTES, socket.MSG_DONTWAIT) == token:
+                    return near
+            near.close()
+    raise CannotBeKept("somebody else, or nobody, connects to what is made for it")
 
 
 def _copy(holders: list[_Holder], sender: socket.socket) -> None:

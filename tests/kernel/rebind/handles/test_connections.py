@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.users import find_users
-from holdfast.errors import Blocked
+from holdfast.errors import Blocked, HoldfastError
 from holdfast.model.handle import HandleKind, HandleOutcome, HandleVerdict
 from holdfast.mountpoints.capture import capture
 from holdfast.system.files import bound_socket
@@ -423,7 +424,80 @@ def test_an_abstract_name_cannot_be_had_twice(bench: Bench, shell: Shell) -> Non
     talk(server, client)
 
 
+@pytest.mark.parametrize("intruder", ["connects", "fills"])
+def test_somebody_else_connects_to_what_is_made(
+    bench: Bench, shell: Shell, monkeypatch: pytest.MonkeyPatch, intruder: str
+) -> None:
+    """Whoever may open descriptors of the client's process sees the place where it connects."""
+    server, client = pair(bench, shell)
+    ends: list[socket.socket] = []
+    make_socket = making.make_socket
+
+    def intruding(*arguments: Any) -> int:
+        """A connection of somebody else comes before that of the client."""
+        for folder in Path(f"/proc/{os.getpid()}/fd").iterdir() if not ends else ():
+            with suppress(OSError):
+                while len(ends) < (1 if intruder == "connects" else 99):
+                    end = socket.socket(socket.AF_UNIX)
+                    end.setblocking(False)
+                    end.connect(str(folder))
+                    ends.append(end)
+                    end.send(b"let me in")
+        return int(make_socket(*arguments))
+
+    monkeypatch.setattr(making, "make_socket", intruding)
+    client.ask("c.send(b'mine')")
+    if intruder == "connects":
+        assert {line.outcome for line in bench.move("xfs")} == IDENTICAL
+    else:
+        with pytest.raises(HoldfastError):
+            bench.move("xfs")
+    assert ends
+    assert server.ask("a.recv(9)") == "b'mine'"
+    talk(server, client)
+    for end in ends:
+        end.close()
+
+
+def test_more_than_can_be_moved_at_once(
+    bench: Bench, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = pair(bench, shell)
+    monkeypatch.setattr(making, "_MOST", 1)
+    with pytest.raises(Blocked, match="2 ends of connections"):
+        bench.move("xfs")
+    talk(server, client)
+
+
 # --- when somebody dies --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+@pytest.mark.parametrize("when", ["_give", "_numbers", "_replace"])
+def test_a_process_that_is_killed_while_they_are_exchanged(
+    bench: Bench, shell: Shell, monkeypatch: pytest.MonkeyPatch, who: str, when: str
+) -> None:
+    """The other one reads what had come by then, and the end of it."""
+    server, client = pair(bench, shell)
+    victim, other = (server, client) if who == "server" else (client, server)
+    end = "c" if who == "server" else "a"
+    victim.ask(f"{'a' if who == 'server' else 'c'}.send(b'last words')")
+    act = getattr(exchange, when)
+
+    def killing(*arguments: Any) -> Any:
+        if victim.process.poll() is None:
+            victim.process.kill()
+            victim.process.wait()
+        return act(*arguments)
+
+    monkeypatch.setattr(exchange, when, killing)
+    lines = of_connections(bench.move("xfs"))
+    outcomes = {line.handle.pid: line.outcome for line in lines}
+    assert outcomes.pop(other.pid) is HandleOutcome.IDENTICAL
+    assert set(outcomes.values()) <= {HandleOutcome.LOST}  # of one that was asked when it died
+    assert other.ask(f"{end}.recv(99)") == "b'last words'"
+    assert other.ask(f"{end}.recv(99)") == "b''"
+
 
 ACTS = (
     *((ptrace, "go_on"), (ptrace, "run"), (DescriptorChannel, "giving")),
