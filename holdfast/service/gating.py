@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from holdfast.containers import is_container_url
+from holdfast.containers import is_container_url, parse_container_url
 from holdfast.errors import HasGate, HasNoGate, InvalidOption, NotInPlace
 from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
-from holdfast.model.volume import ADOPTED, GATED, JournalMode, Volume
+from holdfast.model.volume import ADOPTED, GATED, JournalMode, LegState, Volume, VolumeReport
 from holdfast.restoration.assessing.facts import CheckedRequest
 from holdfast.restoration.storage.target import place_beside
 from holdfast.service.requests import (
@@ -114,9 +114,19 @@ class UngateRequest(OperationRequest[Receipt]):
         )
         return replace(request.checked(volume), kind=ADOPTED, in_place=self.in_place)
 
+    def on_a_leg_in_sync(self, report: VolumeReport) -> UngateRequest:
+        """The same with a leg named that has everything. Raises NotInPlace where there is none, or
+        another one is named."""
+        urls = [leg.url for leg in report.legs if leg.state is LegState.IN_SYNC]
+        url = str(parse_container_url(self.url)) if self.url else next(iter(urls), "")
+        if url not in urls:
+            raise NotInPlace(
+                f"{self.volume} cannot stay on {url or 'a leg'}: it is no leg in sync",
+                f"holdfast volume show {self.volume} names those; or leave --in-place out.",
+            )
+        return replace(self, url=url)
+
     def _otherwise(self, volume: Volume) -> str:
-        if self.in_place:
-            return volume.leg_urls[0]
         return place_beside(volume, os.urandom(4).hex(), "plain")
 
 

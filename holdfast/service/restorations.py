@@ -241,6 +241,8 @@ class Restorations:
         if not volume.is_adopted:
             report = self._host.show(request.volume)
             volume = as_reported(volume, report)
+            if isinstance(request, UngateRequest) and request.in_place:
+                request = request.on_a_leg_in_sync(report)
         checked = request.checked(volume)
         others = [each for each in self._host.catalog.volumes() if each.name != request.volume]
         return assess(self._host.settings, checked, report, others)

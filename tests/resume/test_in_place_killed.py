@@ -188,6 +188,28 @@ def test_killed_there_it_is_finished_or_undone(
             assert (path / "log").exists()
 
 
+@pytest.mark.parametrize("kind", ["adopted", "gated"])
+def test_given_up_it_is_as_before(
+    settings: Settings,  # noqa: F811
+    ram_directory: Path,
+    kind: str,
+) -> None:
+    with volume(settings, ram_directory, kind, IMAGE) as (container, path, url):
+        before = end_of(container)
+        with application(path, ram_directory / "record", simple=True) as running:
+            die_at("act 4", settings, request_of(kind, url), container)
+            running.process.kill()
+            running.process.wait()
+            acknowledged = running.progress()[0]
+        with Holdfast(settings) as holdfast:
+            words = holdfast.restorations.abandon("data")
+            assert f"{url} ends as before" in words
+            assert end_of(container)[0] == before[0]
+            report = holdfast.attach_volume("data")
+        assert (report.kind, report.state) == (kind, VolumeState.HEALTHY)
+        assert (path / "log").read_text().count("\n") >= acknowledged
+
+
 def _other(kind: str) -> str:
     return {"adopted": "gated", "gated": "adopted"}[kind]
 

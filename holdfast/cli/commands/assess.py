@@ -101,7 +101,8 @@ def print_assessment(found: Assessment) -> None:
         ("because", plan.reason),
     ]
     if plan.steps:
-        pairs.append(("predicted pause", f"{plan.predicted_pause_seconds:.1f} s and the copy"))
+        more = " and the end of the copy" if found.facts.copies_files else ""
+        pairs.append(("predicted pause", f"{plan.predicted_pause_seconds:.1f} s{more}"))
         pairs.append(("deadline", f"{plan.deadline_seconds:g} s"))
     print_facts(pairs)
     if plan.findings:

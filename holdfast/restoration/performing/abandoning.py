@@ -17,6 +17,7 @@ from holdfast.config import Settings
 from holdfast.coordination.update_lock import UpdateLock
 from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import StepName
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Mode, Restoration, RestorationHeading
 from holdfast.model.volume import Volume
@@ -24,6 +25,7 @@ from holdfast.mountpoints.uncovering import uncover
 from holdfast.restoration.performing.receipts import receipt_of
 from holdfast.restoration.records.record import RestorationRecord, read_record
 from holdfast.restoration.records.work import images_of
+from holdfast.restoration.storage.container_end import KEPT
 from holdfast.restoration.storage.directory import (
     NEW_GATE,
     OLD_GATE,
@@ -31,6 +33,7 @@ from holdfast.restoration.storage.directory import (
     forget_directory,
     parking_directory,
 )
+from holdfast.restoration.storage.leg_in_place import as_it_was
 from holdfast.restoration.storage.old_and_new import containers_of
 from holdfast.system.boot import boot_id
 from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
@@ -94,6 +97,7 @@ def abandon(settings: Settings, catalog: Catalog, heading: RestorationHeading) -
         for url in images_of(volume):
             with suppress(HoldfastError, OSError):
                 UpdateLock(url, heading.volume, heading.id).give_back()
+    words += _end_of_container(settings, known)
     words += _what_is_where(known)
     saved = known.record.saved if known.record is not None else None
     if saved is not None and not saved.put_back_on:
@@ -105,6 +109,8 @@ def abandon(settings: Settings, catalog: Catalog, heading: RestorationHeading) -
     catalog.restorations.end(heading.id, _receipt(known, f"abandoned: {'; '.join(words[1:])}"))
     if any((folder / name).exists() for name in (NEW_GATE, OLD_GATE)):
         words.append(f"{folder} has the state of a gate: it stays")
+    elif (folder / KEPT).exists():
+        words.append(f"{folder} stays")
     else:
         forget_directory(settings, heading.id)
     return words
@@ -155,6 +161,27 @@ def _let_forgotten_go(known: _Known) -> list[str]:
         return []
     words = ", ".join(map(str, sorted(pids)))
     return [f"errors in place of their files have the processes {words}"]
+
+
+def _end_of_container(settings: Settings, known: _Known) -> list[str]:
+    """Let the container of a volume that was to stay where it is end as before, unless programs may
+    have run on what was to come."""
+    restoration, record = known.restoration, known.record
+    if restoration is None or record is None or record.intent.new is None:
+        return []
+    url = containers_of(record.intent.new)[0]
+    if record.intent.mode is not Mode.IN_PLACE:
+        return []
+    kept = directory_of(settings, restoration.id) / KEPT
+    try:
+        if restoration.has_finished(StepName.RESTORE):
+            return [f"{url} is as it is to be afterwards; how it ended before is in {kept}"]
+        if not as_it_was(settings, restoration.id, url):
+            return []
+        kept.unlink()
+    except (HoldfastError, OSError) as error:
+        return [f"{url} does not end as before, as {kept} has it: {error}"]
+    return [f"{url} ends as before"]
 
 
 def _take_covers_away(known: _Known) -> None:

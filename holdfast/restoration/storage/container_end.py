@@ -17,7 +17,7 @@ from holdfast.containers import image_behind, path_of
 from holdfast.containers.trust import open_believed
 from holdfast.errors import StorageFailed
 from holdfast.gate.members.superblock import bitmap_offset, container_bytes_needed, tail_bytes
-from holdfast.model.size import BLOCK_BYTES
+from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES
 from holdfast.system.files.durable import replace_durably
 from holdfast.system.storage.span import Span, span_of
 
@@ -59,7 +59,7 @@ def largest_layout(container_bytes: int, file_system_bytes: int) -> LegLayout:
     whole = container_bytes // BLOCK_BYTES * BLOCK_BYTES
     largest = max(0, whole - tail_bytes(whole))
     least = -(-file_system_bytes // BLOCK_BYTES) * BLOCK_BYTES
-    return layout_for(container_bytes, max(least, largest))
+    return layout_for(container_bytes, max(least, min(largest, MAXIMUM_VOLUME_BYTES)))
 
 
 def layout_for(container_bytes: int, size_bytes: int) -> LegLayout:

@@ -31,7 +31,7 @@ from holdfast.errors import ForeignLeg, InUse, NotInPlace, StorageFailed, TooSma
 from holdfast.gate.members.superblock import SLOT_BYTES, SLOTS, decode
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.model.size import BLOCK_BYTES, format_size
+from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume
 from holdfast.restoration.storage.container_end import LegLayout, largest_layout, look, read_end
 from holdfast.restoration.storage.other_kind import check_gate_can_be
@@ -155,6 +155,8 @@ def _examine(volume: Volume, source: str, url: str) -> tuple[LegLayout, Span, by
         raise _not_in_place(volume, f"{url} does not begin with its file system alone: {found}")
     if span.elsewhere:
         raise _not_in_place(volume, f"{span.elsewhere} on other devices, which no gate would have")
+    if span.size_bytes > MAXIMUM_VOLUME_BYTES:
+        raise _not_in_place(volume, "it is larger than a gate can be")
     layout = largest_layout(container_bytes, span.size_bytes)
     return layout, span, read_end(url, layout)
 

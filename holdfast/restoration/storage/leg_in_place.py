@@ -8,13 +8,14 @@ before (`container_end`), so that all is undone by putting it back.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from holdfast.config import Settings
 from holdfast.containers import image_behind, open_container
-from holdfast.errors import DeadlinePassed, InUse, StorageFailed, TooSmall
+from holdfast.errors import ContainerFailed, DeadlinePassed, InUse, StorageFailed, TooSmall
 from holdfast.gate.data.owing.owed_file import FILE_NAME as OWED
 from holdfast.gate.members.configuration import (
     GateConfiguration,
@@ -38,7 +39,6 @@ from holdfast.system.children.expendable import in_expendable_child
 
 _SECONDS = 30.0
 _LET_GO_SECONDS = 5.0
-"""A loop device that goes by itself takes a moment after the dismount."""
 _POLL_SECONDS = 0.02
 
 Result = TypeVar("Result")
@@ -60,7 +60,7 @@ def become_leg(settings: Settings, identifier: str, seconds: float) -> None:
 def _write_tail(
     folder: Path, configuration: GateConfiguration, entry: LegEntry, deadline: float
 ) -> LegEntry:
-    _wait_until_unused(entry.url, deadline)
+    _patiently(open_container(entry.url).check_unused, deadline)
     span, container_bytes = look(entry.url)
     size_bytes = configuration.size_bytes
     if span is None or span.size_bytes > size_bytes:
@@ -70,7 +70,7 @@ def _write_tail(
         raise TooSmall(f"{entry.url} has shrunk meanwhile", "Try again.")
     keep_end(folder, entry.url, layout.offset, layout.end)
     zero_end(entry.url, layout.offset, layout.end)
-    return provision_leg(configuration, entry)
+    return _patiently(partial(provision_leg, configuration, entry), deadline)
 
 
 def cease_to_be_leg(
@@ -98,8 +98,8 @@ def cease_to_be_leg(
 def _take_tail(
     folder: Path, configuration: GateConfiguration, entry: LegEntry, deadline: float
 ) -> None:
-    _wait_until_unused(entry.url, deadline)
-    back_end = open_container(entry.url).open()
+    _patiently(open_container(entry.url).check_unused, deadline)
+    back_end = _patiently(open_container(entry.url).open, deadline)
     try:
         found = find_superblock(back_end, [entry.container_bytes, back_end.size_bytes()], entry.id)
     finally:
@@ -134,14 +134,18 @@ def _deadline_in(seconds: float) -> float:
     return time.monotonic() + min(_LET_GO_SECONDS, max(seconds, 0.0))
 
 
-def _wait_until_unused(url: str, deadline: float) -> None:
-    """Raise InUse when somebody has the container still, at that monotonic time."""
-    container = open_container(url)
+def _patiently(function: Callable[[], Result], deadline: float) -> Result:
+    """Call it again, until that monotonic time, while somebody has the container.
+
+    A loop device that goes by itself takes a moment after the dismount; and whoever watches disks
+    (udev) looks at each that was open for writing, and locks it meanwhile.
+    """
     while True:
         try:
-            container.check_unused()
-            return
-        except (InUse, DeadlinePassed):
-            if time.monotonic() > deadline:
+            return function()
+        except (InUse, DeadlinePassed, ContainerFailed, BlockingIOError) as error:
+            locked = not isinstance(error, ContainerFailed)
+            locked = locked or isinstance(error.__cause__, BlockingIOError)
+            if not locked or time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_SECONDS)

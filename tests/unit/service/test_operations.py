@@ -47,7 +47,7 @@ REQUESTS: list[OperationRequest[Any]] = [
     DeleteRequest("bank", keep_images=True),
     MigrateRequest("bank", ("file:/a",), filesystem="xfs", forced=True),
     GateRequest("bank", ("file:/a", "file:/b"), ("file:/c",), journal="none", forced=True),
-    UngateRequest("bank", "block:/dev/sdz", "xfs"),
+    UngateRequest("bank", "block:/dev/sdz", in_place=True),
     RestoreRequest("bank", "/srv/old", deadline_seconds=5.5),
     RebindRequest("bank"),
     AddLegRequest("bank", "file:/c", spare=True),

@@ -26,6 +26,12 @@ def check(place: Path, filesystem: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def sectors_of(device: str) -> int:
+    """What programs may write with O_DIRECT at least, in bytes."""
+    queue = Path("/sys/block") / Path(device).name / "queue"
+    return int((queue / "logical_block_size").read_text())
+
+
 @pytest.mark.parametrize("storage", [IMAGE, DEVICE])
 @pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
 def test_there_and_back_and_its_user_sees_nothing(
@@ -53,6 +59,7 @@ def test_there_and_back_and_its_user_sees_nothing(
                 assert path.stat().st_ino == inode
                 mount = mount_at(path)
                 assert mount is not None
+                assert sectors_of(report.device) == {IMAGE: 512, DEVICE: 4096}[storage]
                 assert "noatime" in mount.options.split(",")
                 assert holdfast.restorations.copies("data") == []
 

@@ -24,8 +24,9 @@ from holdfast.errors import (
     Untrusted,
 )
 from holdfast.model.finding import Verdict
+from holdfast.model.volume import VolumeState
 from holdfast.service import GateRequest, Holdfast, NewVolume, UngateRequest
-from tests.faults import SmallDisk
+from tests.faults import SmallDisk, truncate_to_zero
 from tests.kernel.restoration.bench import detach_loops_in, make_image, mounted
 from tests.kernel.restoration.in_place.bench import (
     DEVICE,
@@ -36,6 +37,7 @@ from tests.kernel.restoration.in_place.bench import (
     plain_mount,
     print_of,
 )
+from tests.waiting import wait_until
 
 IN_PLACE = GateRequest("data", (), in_place=True)
 QUIET = "noinit_itable"
@@ -267,7 +269,14 @@ def test_only_a_leg_can_keep_it(settings: Settings, ram_directory: Path) -> None
         holdfast.create_volume(NewVolume("shop", 64 << 20, path, leg_urls=(leg,)))
         try:
             url = f"file:{ram_directory}/other.img"
-            with pytest.raises(NotInPlace, match="no leg"):
+            with pytest.raises(NotInPlace, match="no leg in sync"):
                 holdfast.restorations.change_kind(UngateRequest("shop", url, in_place=True))
+            second = ram_directory / "second.img"
+            holdfast.legs.add("shop", f"file:{second}")
+            truncate_to_zero(second)
+            wait_until(lambda: holdfast.show_volume("shop").state is VolumeState.DEGRADED)
+            request = UngateRequest("shop", f"file:{second}", in_place=True)
+            with pytest.raises(NotInPlace, match="no leg in sync"):
+                holdfast.restorations.change_kind(request)
         finally:
             holdfast.delete_volume("shop")
