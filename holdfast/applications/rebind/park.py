@@ -15,7 +15,10 @@ from holdfast.applications.rebind.connections.making import NewConnections
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.noting import note_execution, note_handles
 from holdfast.applications.rebind.old_files import add_what_kernel_remembers, inspecting_old_files
-from holdfast.applications.rebind.parking.parked_datagrams import ParkedDatagrams
+from holdfast.applications.rebind.parking.parked_datagrams import (
+    ParkedDatagrams,
+    refuse_too_many_sockets,
+)
 from holdfast.applications.rebind.parking.parked_pipes import make_pipes, refuse_too_many
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRecord
@@ -92,6 +95,7 @@ def write_down(
     if not storage.answers:
         add_what_kernel_remembers(processes, handles, storage.lasting)
     refuse_too_many(processes)
+    refuse_too_many_sockets(processes)
     refuse_unbindable(processes, storage.read_only)
     connections.make(processes)
     record.enter(*(_parked(process) for process in processes))

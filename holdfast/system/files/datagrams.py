@@ -1,8 +1,8 @@
 """What waits in a Unix datagram socket: looked at, kept from growing, and sent again as it was.
 
 Nothing is taken out of a socket. What the kernel skips when it is looked at for the second time:
-datagrams without a byte (SO_PEEK_OFF of socket(7)). `fill` and `send_again` look names up and may
-block: for expendable children, which `send_again` leaves in namespaces of their own.
+datagrams without a byte (SO_PEEK_OFF of socket(7)). Everything is for expendable children: names
+are looked up, descriptors of strangers come, and `send_again` leaves namespaces behind.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 
 from holdfast.system.files.bound_socket import file_of
 from holdfast.system.files.socket_names import bind_to, make_way
@@ -37,8 +39,8 @@ _NOT_TOLD = (0, 65534, 65534)
 _CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
 
-MOST = 5_000
-"""Datagrams that may wait in one socket: ten times what systemd lets (net.unix.max_dgram_qlen)."""
+MOST = 50_000
+"""Datagrams of ours at some 2 µs and 1 kB each, while everybody stands."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -52,52 +54,77 @@ class Datagram:
     """The bytes of its sender's name, those of an abstract one begin with a zero; empty: none."""
     credentials: tuple[int, int, int] | None
     """Process, user and group (SCM_CREDENTIALS), as we count them; None: not told."""
-    descriptors: tuple[int, ...] = ()
-    """Ours, of what was sent with it; the caller closes."""
+    descriptors: int = 0
+    """How many were sent with it."""
+    is_whole: bool = True
+    """Whether none of those are lost."""
 
 
-def fill(end: socket.socket, name: bytes) -> bool:
-    """Fill a socket with empty datagrams of a sender of this (abstract) name; whether it is full.
+def fill(ends: Sequence[socket.socket], name: bytes) -> list[bool]:
+    """Fill sockets with empty datagrams of a sender of this (abstract) name; which are full.
 
     Nobody's finds room then: who may wait does, and looks the name up again when the socket is
-    gone. Raises OSError: where we cannot send, nobody can who is not connected.
+    gone. As many are ours in each as may wait by the present setting, and `MOST` more in all.
     """
+    usual = usual_length() + 1
+    more = MOST
+    full = []
+    for end in ends:
+        sent, is_full = 0, False
+        with suppress(OSError):  # where we cannot send, nobody can who is not connected
+            for sent in _sending(end, name):
+                if sent == usual + more:
+                    break
+            else:
+                is_full = True
+        more -= max(0, sent - usual)
+        full.append(is_full)
+    return full
+
+
+def usual_length() -> int:
+    """How many datagrams may wait in a socket that is made now, but one. Raises OSError."""
+    return int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+
+
+def _sending(end: socket.socket, name: bytes) -> Iterator[int]:
+    """Send one after the other, until there is no room; how many there are. Raises OSError."""
     place = file_of(end.fileno())
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ours:
             ours.setsockopt(socket.SOL_SOCKET, _FORCE_SEND_BYTES, _SEND_ROOM_BYTES)
             ours.bind(name)
             ours.connect(f"/proc/self/fd/{place}")
-            for _ in range(MOST + 1):
-                try:
-                    ours.send(b"")
-                except BlockingIOError:
-                    return True
-            return False
+            for sent in count(1):
+                ours.send(b"")
+                yield sent
+    except BlockingIOError:
+        return
     finally:
         os.close(place)
 
 
-def waiting_in(end: socket.socket) -> list[Datagram]:
-    """What waits in it, in order; those who send must stand still, or find no room. Raises OSError,
-    and nothing is ours then."""
+def waiting_in(end: socket.socket, held: socket.socket) -> list[Datagram]:
+    """What waits in it, in order; those who send must stand still, or find no room.
+
+    Descriptors are on their way from `held` to the other end of that pair afterwards, see
+    `held_pair`: to close one waits for whoever is behind it, close(2). They are never closed here.
+    Raises OSError.
+    """
     found: list[Datagram] = []
-    with _looked_at(end):
-        try:
-            while True:
-                found.append(_next(end))
-        except BlockingIOError:
-            return found
-        except BaseException:
-            close_descriptors(found)
-            raise
+    with _looked_at(end), suppress(BlockingIOError):
+        while True:
+            found.append(_next(end, held))
+    return found
 
 
-def close_descriptors(datagrams: Sequence[Datagram]) -> None:
-    """Close those that are ours."""
-    for each in datagrams:
-        for descriptor in each.descriptors:
-            os.close(descriptor)
+def held_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a pair: from the first, descriptors are on their way to the second, and are let
+    go with that, without being anybody's in between."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    pair[0].setsockopt(socket.SOL_SOCKET, _FORCE_SEND_BYTES, _SEND_ROOM_BYTES)
+    pair[0].setblocking(False)
+    return pair
 
 
 @contextmanager
@@ -113,46 +140,73 @@ def _looked_at(end: socket.socket) -> Iterator[None]:
             end.setsockopt(socket.SOL_SOCKET, option, value)
 
 
-def _next(end: socket.socket) -> Datagram:
+def _next(end: socket.socket, held: socket.socket) -> Datagram:
     flags = socket.MSG_PEEK | socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
     data, ancillary, told, sender = end.recvmsg(_ROOM_BYTES, _ANCILLARY_BYTES, flags)
     credentials, descriptors = _ancillary(ancillary)
+    is_whole = not told & socket.MSG_CTRUNC
+    if descriptors:
+        try:
+            _send_descriptors(held, descriptors)
+        except OSError:
+            descriptors, is_whole = array.array("i"), False
     parts = [data]
     while told & socket.MSG_TRUNC:
-        data, more, told, _ = end.recvmsg(_ROOM_BYTES, _ANCILLARY_BYTES, flags)
-        for descriptor in _ancillary(more)[1]:  # given once more
-            os.close(descriptor)
+        data, _, told, _ = end.recvmsg(_ROOM_BYTES, 0, flags)
         parts.append(data)
-    return Datagram(b"".join(parts), os.fsencode(sender or b""), credentials, descriptors)
+    name = os.fsencode(sender or b"")
+    return Datagram(b"".join(parts), name, credentials, len(descriptors), is_whole)
+
+
+def _send_descriptors(held: socket.socket, descriptors: array.array[int]) -> None:
+    held.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors.tobytes())])
 
 
 def _ancillary(
     messages: Sequence[tuple[int, int, bytes]],
-) -> tuple[tuple[int, int, int] | None, tuple[int, ...]]:
-    credentials, numbers = None, array.array("i")
+) -> tuple[tuple[int, int, int] | None, array.array[int]]:
+    credentials, descriptors = None, array.array("i")
     for level, kind, data in messages:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers.frombytes(data[: len(data) // 4 * 4])
+            descriptors.frombytes(data[: len(data) // 4 * 4])
         elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             process, user, group = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
             credentials = (process, user, group)
-    return None if credentials == _NOT_TOLD else credentials, tuple(numbers)
+    return None if credentials == _NOT_TOLD else credentials, descriptors
 
 
-def send_again(end: socket.socket, datagrams: Sequence[Datagram]) -> list[str]:
+def send_again(
+    end: socket.socket, datagrams: Sequence[Datagram], held: socket.socket | None
+) -> list[str]:
     """Send these to a socket that nobody else can reach yet; of each what is not as it was, if
-    anything. SO_PASSCRED must not be set on it yet. Raises OSError."""
+    anything. `held`: where their descriptors are; None: they are lost. SO_PASSCRED must not be set
+    on the socket yet. Raises OSError."""
     names = [each.sender for each in datagrams if each.sender]
     if any(name.startswith(b"\0") for name in names):
         _LIBC.unshare(_CLONE_NEWNET)  # where it cannot be, the names may be in use
     folder = mount_detached("tmpfs", {"mode": "0700"}) if names else -1
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     place = file_of(end.fileno())
-    return [_sent_again(each, place, folder, root) for each in datagrams]
+    if held is not None:
+        held.setsockopt(socket.SOL_SOCKET, _PEEK_FROM, 0)
+    return [_sent_again(each, place, folder, root, held) for each in datagrams]
 
 
-def _sent_again(each: Datagram, place: int, folder: int, root: int) -> str:
-    words = []
+def _rights(each: Datagram, held: socket.socket | None) -> list[tuple[int, int, bytes]]:
+    """Its descriptors, which stay where they are as well."""
+    if not each.descriptors or held is None:
+        return []
+    flags = socket.MSG_PEEK | socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+    descriptors = _ancillary(held.recvmsg(1, _ANCILLARY_BYTES, flags)[1])[1]
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors.tobytes())]
+
+
+def _sent_again(
+    each: Datagram, place: int, folder: int, root: int, held: socket.socket | None
+) -> str:
+    rights = _rights(each, held)
+    whole = each.is_whole and bool(rights) == bool(each.descriptors)
+    words = [] if whole else ["without the descriptors that were sent with it"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ours:
         ours.setsockopt(socket.SOL_SOCKET, _FORCE_SEND_BYTES, max(len(each.data) * 2, 1 << 16))
         ours.connect(f"/proc/self/fd/{place}")
@@ -162,7 +216,7 @@ def _sent_again(each: Datagram, place: int, folder: int, root: int) -> str:
             except OSError as error:
                 words.append(f"without its sender's name: {error.strerror}")
         try:
-            words += _send(ours, each)
+            words += _send(ours, each, rights)
         except BlockingIOError:
             return "lost: the socket holds fewer now (net.unix.max_dgram_qlen)"
     return ", ".join(words)
@@ -184,11 +238,7 @@ def _name(ours: socket.socket, name: bytes, folder: int, root: int) -> None:
         os.chroot(".")
 
 
-def _send(ours: socket.socket, each: Datagram) -> list[str]:
-    rights = [
-        (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", each.descriptors).tobytes())
-        for _ in each.descriptors[:1]
-    ]
+def _send(ours: socket.socket, each: Datagram, rights: list[tuple[int, int, bytes]]) -> list[str]:
     if each.credentials is None:
         ours.sendmsg([each.data], rights)
         return []

@@ -1,117 +1,204 @@
-"""MariaDB with its socket in its data directory, on a volume that is moved under its clients."""
+"""MariaDB with its data and its socket on a volume that is migrated: no statement fails."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.scenarios.moved.moving import move_under_load, run, started, stopped_copy
+from tests.scenarios.moved.moving import (
+    SHORT_WITH_COMMANDS,
+    migration,
+    move_under_load,
+    run,
+    started,
+)
+from tests.scenarios.moved.programs import as_user, free_port, needed
 from tests.waiting import wait_until
 
+USER = "mysql"
 CLIENTS = 3
-STATEMENTS_BETWEEN = 30
+TRANSACTIONS_BETWEEN = 20
+_TABLES = """
+create database shop;
+create table shop.account (name int primary key, balance int) engine=InnoDB;
+create table shop.entry (client int, number int, text varchar(500), key (client, number))
+  engine=InnoDB;
+create table shop.page (client int, number int) engine=Aria;
+use shop;
+insert into account select seq, 1000 from seq_0_to_2;
+"""
+_TRANSACTION = """
+begin;
+update account set balance = balance - 1 where name = {first};
+update account set balance = balance + 1 where name = {second};
+insert into entry values ({client}, {number}, repeat('x', 400));
+commit;
+insert into page values ({client}, {number});
+select count(*), (select sum(balance) from account) from entry where client = {client};
+"""
 
 
-class Client:
-    """A program that is connected through the socket all the time."""
+class Database:
+    """A server whose folder, with its socket, lies on the volume."""
 
-    def __init__(self, process: subprocess.Popen[Any]) -> None:
-        self._process = process
-        self.pid = process.pid
+    def __init__(self, programs: list[str], folder: Path, outside: Path) -> None:
+        self._server, self._install, self._client, self._check, self._admin = programs
+        self.folder = folder
+        self.socket = folder / "server.sock"
+        self.log = outside / "mariadb.log"
+        self.port = free_port()
 
-    def ask(self, statements: str) -> str:
-        """The one line of the last statement. Fails the test when the program has ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(statements + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        assert answer, "the client has ended"
-        return str(answer.strip())
-
-
-class Server:
-    """A MariaDB with everything on the volume."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self.address = folder / "mysql.sock"
-        self.log = folder / "error.log"
-        self.command = [
-            *(program, "--no-defaults", "--user=root", f"--datadir={folder}", "--skip-networking"),
-            *(f"--socket={self.address}", f"--log-error={self.log}", "--innodb-log-file-size=8M"),
-            *("--innodb-buffer-pool-size=16M", f"--pid-file={folder / 'pid'}"),
-        ]
-        self.client = [
-            *("mariadb", "--no-defaults", "--user=root", f"--socket={self.address}"),
-            *("--batch", "--skip-column-names", "--unbuffered", "--skip-reconnect"),
-        ]
-
-    def answers(self) -> bool:
-        """Whether somebody can connect."""
-        words = [*self.client, "--execute=select 1"]
-        return subprocess.run(words, check=False, capture_output=True).returncode == 0
-
-    def connect(self, stack: ExitStack) -> Client:
-        """A client, as soon as the server answers."""
-        wait_until(self.answers)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": "/"}
-        return Client(stack.enter_context(started(self.client, **pipes)))
-
-
-def test_clients_stay_connected(ram_directory: Path) -> None:
-    program, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
-    if program is None or install is None:
-        pytest.skip("needs mariadbd")
-    counts = [0] * CLIENTS
-    with stopped_copy(ram_directory) as mover, ExitStack() as stack:
-        folder = mover.path / "mysql"
+    def create(self) -> None:
+        """The system tables, and two of ours."""
+        self.folder.mkdir(mode=0o750)
+        self.log.touch()
+        run("chown", USER, self.folder, self.log)
         run(
-            *(install, "--no-defaults", "--user=root", f"--datadir={folder}", "--skip-test-db"),
-            *("--auth-root-authentication-method=normal", "--innodb-log-file-size=8M"),
+            *(self._install, "--no-defaults", f"--datadir={self.folder}", f"--user={USER}"),
+            *("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"),
+            "--innodb-log-file-size=8M",
         )
-        server = Server(program, folder)
-        quiet = {"cwd": "/", "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        maria = stack.enter_context(started(server.command, **quiet))
-        clients = [server.connect(stack) for _ in range(CLIENTS)]
-        table = "create table shop.t (client int, number int, text varchar(900)) engine=innodb;"
-        clients[0].ask(f"create database shop; {table} select 1;")
-        sessions = [
-            client.ask("set @mine := 'mine'; select connection_id();") for client in clients
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[Any]]:
+        """A server that answers; one that ends well at the end."""
+        command = [
+            *(*as_user(USER), self._server, "--no-defaults", f"--datadir={self.folder}"),
+            *(f"--socket={self.socket}", f"--port={self.port}", "--bind-address=127.0.0.1"),
+            *(f"--log-error={self.log}", "--log-bin=binlog", "--sync-binlog=1"),
+            *("--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M"),
+            *("--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=O_DIRECT"),
         ]
+        with started(command, cwd="/") as server:
+            wait_until(lambda: self._answers() or server.poll() is not None)
+            assert server.poll() is None, self.log.read_text()[-3000:]
+            yield server
+            server.terminate()
+            assert server.wait(timeout=60) == 0, self.log.read_text()[-3000:]
 
-        def load(done: Callable[[], bool]) -> None:
+    def _answers(self) -> bool:
+        asked = [self._admin, *self.through_socket, "ping"]
+        return subprocess.run(asked, check=False, capture_output=True).returncode == 0
+
+    @property
+    def through_socket(self) -> list[str]:
+        """Options of a client that connects through the socket in the server's folder."""
+        return ["--no-defaults", "--user=root", f"--socket={self.socket}"]
+
+    @property
+    def through_port(self) -> list[str]:
+        """Options of a client that connects through TCP."""
+        port = f"--port={self.port}"
+        return ["--no-defaults", "--user=root", "--host=127.0.0.1", "--protocol=tcp", port]
+
+    def ask(self, statement: str) -> str:
+        """What a new client on the socket is answered."""
+        options = ["--batch", "--skip-column-names", "-e", statement]
+        return run(self._client, *self.through_socket, *options)
+
+    def client(self, options: list[str]) -> list[str]:
+        """A client that does what it reads and answers at once."""
+        words = ["--batch", "--unbuffered", "--skip-column-names", "--skip-reconnect", "shop"]
+        return [self._client, *options, *words]
+
+    def check(self) -> str:
+        """What mariadb-check says of all tables."""
+        return run(self._check, *self.through_socket, "--all-databases", "--extended")
+
+
+class Clients:
+    """Transactions on connections that stay open; each is counted and its answer compared."""
+
+    def __init__(self, database: Database, ways: list[list[str]]) -> None:
+        self._database = database
+        self._ways = ways
+        self.problems: list[BaseException] = []
+        self.counts = [0] * len(ways)
+
+    def load(self, done: Callable[[], bool]) -> None:
+        """Every client until it is time. Raises what the first one found wrong."""
+        over = lambda: done() or bool(self.problems)  # noqa: E731
+        threads = [
+            threading.Thread(target=self._work, args=(number, over))
+            for number in range(len(self._ways))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self.problems:
+            raise self.problems[0]
+
+    def _work(self, client: int, done: Callable[[], bool]) -> None:
+        try:
+            self._transactions(client, done)
+        except BaseException as problem:
+            self.problems.append(problem)
+
+    def _transactions(self, client: int, done: Callable[[], bool]) -> None:
+        command = self._database.client(self._ways[client])
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with started(command, cwd="/", text=True, **pipes) as shell:
+            assert shell.stdin is not None
+            assert shell.stdout is not None
+            # In one order, for everybody: otherwise two wait for each other, and one is refused.
+            first, second = sorted((client, (client + 1) % len(self._ways)))
             while not done():
-                for number, client in enumerate(clients):
-                    counts[number] += 1
-                    row = f"{number}, {counts[number]}, repeat('x', 800)"
-                    insert = f"begin; insert into shop.t values ({row}); commit;"
-                    count = f"select count(*), @mine from shop.t where client = {number};"
-                    assert client.ask(f"{insert} {count}") == f"{counts[number]}\tmine"
+                number = self.counts[client]
+                text = _TRANSACTION.format(client=client, first=first, second=second, number=number)
+                shell.stdin.write(text)
+                shell.stdin.flush()
+                expected = f"{number + 1}\t{1000 * len(self._ways)}\n"
+                answer = shell.stdout.readline()
+                if answer != expected:
+                    raise AssertionError(f"not {expected!r}: {answer}{_rest(shell)}")
+                self.counts[client] += 1
+            assert _rest(shell) == ""
+            assert shell.returncode == 0
 
-        def working() -> None:
-            before = sum(counts)
-            wait_until(lambda: sum(counts) >= before + STATEMENTS_BETWEEN)
 
-        moves = move_under_load(mover, load, working)
-        assert all("mariadbd" in moved.processes for moved in moves), moves
-        assert (
-            moves[0].processes.count("mariadb") == CLIENTS
-        )  # whose connections move with both ends
-        assert [client.ask("select connection_id();") for client in clients] == sessions
-        assert clients[0].ask("check table shop.t;").endswith("OK")
-        maria.terminate()
-        assert maria.wait(timeout=60) == 0
-        again = stack.enter_context(started(server.command, **quiet))
-        reader = server.connect(stack)
-        for number, count in enumerate(counts):
-            query = f"select count(distinct number) from shop.t where client = {number};"
-            assert reader.ask(query) == str(count)
-        again.terminate()
-        assert again.wait(timeout=60) == 0
-        assert "[ERROR]" not in server.log.read_text()
+def _rest(shell: subprocess.Popen[str]) -> str:
+    """What a client says until its end, for which it is asked."""
+    return shell.communicate("quit\n", timeout=60)[0]
+
+
+def test_no_statement_fails(ram_directory: Path, run_holdfast: Callable[..., Any]) -> None:
+    programs = needed("mariadbd", "mariadb-install-db", "mariadb", "mariadb-check", "mariadb-admin")
+    with migration(ram_directory, run_holdfast, size_bytes=768 << 20) as mover:
+        database = Database(programs, mover.path / "mysql", ram_directory)
+        database.create()
+        with database.running():
+            database.ask(_TABLES)
+            clients = Clients(database, [database.through_port] * CLIENTS)
+
+            def working() -> None:
+                before = sum(clients.counts)
+                wait_until(
+                    lambda: (
+                        sum(clients.counts) >= before + TRANSACTIONS_BETWEEN
+                        or bool(clients.problems)
+                    )
+                )
+                assert database.ask("select 1") == "1"
+
+            moves = move_under_load(mover, clients.load, working, SHORT_WITH_COMMANDS)
+            assert all("mariadbd" in moved.processes for moved in moves), moves
+            _verify(database, clients)
+        with database.running():
+            _verify(database, clients)
+        assert "[ERROR]" not in database.log.read_text(), database.log.read_text()
+
+
+def _verify(database: Database, clients: Clients) -> None:
+    """Every transaction is there, the books balance, and the tables check clean."""
+    rows = "select count(*) from shop.{table} group by client order by client"
+    for table in ("entry", "page"):
+        found = database.ask(rows.format(table=table)).splitlines()
+        assert [int(count) for count in found] == clients.counts, table
+    assert database.ask("select sum(balance) from shop.account") == str(1000 * CLIENTS)
+    checked = database.check().splitlines()
+    assert all(line.endswith("OK") for line in checked if line.strip()), checked

@@ -15,24 +15,26 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from holdfast.applications.rebind.parking.kept_contents import claim
 from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
-from holdfast.errors import HoldfastError
+from holdfast.errors import Blocked, HoldfastError
 from holdfast.model.bounded import HalfWord, Number, SignedHalf, Word, read_object, typed
 from holdfast.model.handle import HandleKind
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.datagrams import (
+    MOST,
     Datagram,
-    close_descriptors,
     fill,
+    held_pair,
     send_again,
+    usual_length,
     waiting_in,
 )
 from holdfast.system.processes.process import close_quietly
@@ -41,6 +43,18 @@ _SECONDS = 5.0
 """For one socket: milliseconds where nothing hangs."""
 _PREFIX = "datagrams-"
 _SENDER = "datagrams-sender"
+
+
+def refuse_too_many_sockets(processes: Iterable[StoppedProcess]) -> None:
+    """Raises Blocked when it would take too long to keep datagrams out of all sockets."""
+    keys = {key: note for key, _, note in _holders(processes)}
+    if len(keys) * (usual_length() + 1) > MOST:
+        handle = next(iter(keys.values())).handle
+        raise Blocked(
+            f"process {handle.pid}: socket {handle.path}: it and {len(keys) - 1} other datagram"
+            " sockets of the volume are more than others can be kept out of",
+            "Let fewer be open, or fewer datagrams wait (net.unix.max_dgram_qlen).",
+        )
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class _Line:
     credentials: tuple[SignedHalf, HalfWord, HalfWord] | None
     descriptors: Number
     """How many were sent with it: those live only as long as we do."""
+    is_whole: bool
 
 
 @dataclass(frozen=True)
@@ -67,11 +82,13 @@ class _Head:
 class _Queue:
     """What waited in one socket."""
 
-    socket: int
+    number: int
+    """Of that socket."""
     is_closed: bool
     datagrams: tuple[Datagram, ...]
-    are_bare: bool = False
-    """Whether descriptors that were sent with them are gone."""
+    held: socket.socket | None = None
+    """Where the descriptors are that were sent with them; None: they are gone, or there never were
+    any."""
 
 
 class ParkedDatagrams:
@@ -87,54 +104,76 @@ class ParkedDatagrams:
         """Let nothing more come to the datagram sockets of these, who wait in their harbours, and
         write down what waits there. Sockets that are parked already are left as they are.
 
-        Raises OSError only where nothing could be looked at; then nothing is changed.
+        Raises OSError, HoldfastError when they cannot be looked at: they must not be taken from
+        their users then.
         """
-        looked_at: set[str] = set()
-        for key, process, note in _holders(processes):
-            if key not in looked_at:
-                end = _unparked(process, note)
+        ends: dict[str, socket.socket] = {}
+        try:
+            for key, process, note in _holders(processes.values()):
+                end = None if key in ends else _unparked(process, note)
                 if end is not None:
-                    looked_at.add(key)
-                    with end:
-                        self._keep(key, end)
+                    ends[key] = end
+            new = {key: end for key, end in ends.items() if not self._knows(key, end)}
+            if new:
+                self._look(new, self._fill(list(new.values())))
+        finally:
+            for end in ends.values():
+                end.close()
 
     def send_again(self, key: str, end: socket.socket) -> list[str]:
-        """Send what waited in the old socket to the new one, which nobody else can reach yet, and
-        which has no SO_PASSCRED yet; what is not as it was. Raises HoldfastError, OSError."""
+        """Send what waited in a socket to the new one, which nobody else can reach yet, and which
+        has no SO_PASSCRED yet; what is not as it was. Raises HoldfastError, OSError."""
         queue = self._queue(key)
         if queue is None:
-            return []
+            return ["datagrams that waited in it are lost"]
         words = ["what came in the last instant may be lost"] if not queue.is_closed else []
-        if queue.are_bare:
-            words.append("descriptors that were sent with datagrams are lost")
         if queue.datagrams:
-            work = partial(send_again, end, queue.datagrams)
+            work = partial(send_again, end, queue.datagrams, queue.held)
             told = in_expendable_child(work, _SECONDS, "a new socket")
             words += [f"a datagram that waited: {each}" for each in dict.fromkeys(told) if each]
         return words
 
     def close(self) -> None:
-        """Close the descriptors that were sent with datagrams. Idempotent."""
+        """Let the descriptors go that were sent with datagrams. Idempotent."""
         while self._queues:
-            close_descriptors(self._queues.popitem()[1].datagrams)
+            _let_go(self._queues.popitem()[1])
 
-    def _keep(self, key: str, end: socket.socket) -> None:
-        number = os.fstat(end.fileno()).st_ino
+    def _knows(self, key: str, end: socket.socket) -> bool:
         known = self._queue(key)
-        if known is not None and known.socket == number:
-            return
-        if known is not None:
-            close_descriptors(known.datagrams)
-        is_closed = False
+        return known is not None and known.number == os.fstat(end.fileno()).st_ino
+
+    def _fill(self, ends: Sequence[socket.socket]) -> list[bool]:
         with suppress(OSError, HoldfastError):
-            work = partial(fill, end, self._own_name())
-            is_closed = in_expendable_child(work, _SECONDS, "a socket's file system")
-        found = waiting_in(end)
+            work = partial(fill, ends, self._own_name())
+            return in_expendable_child(work, _SECONDS, "a socket's file system")
+        return [False for _ in ends]
+
+    def _look(self, ends: Mapping[str, socket.socket], full: Sequence[bool]) -> None:
+        """Raises OSError, HoldfastError."""
+        pairs = [held_pair() for _ in ends]
+        try:
+            work = partial(_waiting_in_each, list(ends.values()), [writing for writing, _ in pairs])
+            found = in_expendable_child(work, _SECONDS, "a socket")
+        except BaseException:
+            for _, reading in pairs:
+                reading.close()
+            raise
+        finally:
+            for writing, _ in pairs:
+                writing.close()
         ours = self._own_name()
-        theirs = tuple(each for each in found if each.sender != ours)
-        self._queues[key] = queue = _Queue(number, is_closed, theirs)
-        with suppress(OSError):  # without room there they live as long as we do
-            self._write(key, queue)
+        for key, is_full, (_, reading), all_of in zip(ends, full, pairs, found, strict=True):
+            theirs = tuple(each for each in all_of if each.sender != ours)
+            if key in self._queues:
+                _let_go(self._queues[key])
+            number = os.fstat(ends[key].fileno()).st_ino
+            queue = _Queue(number, is_full, theirs, reading)
+            if not any(each.descriptors for each in theirs):
+                reading.close()
+                queue = replace(queue, held=None)
+            self._queues[key] = queue
+            with suppress(OSError):  # without room there they live as long as we do
+                self._write(key, queue)
 
     def _own_name(self) -> bytes:
         """Of the sender that fills queues; the same after a death."""
@@ -155,11 +194,12 @@ class ParkedDatagrams:
                 "size_bytes": len(each.data),
                 "sender": each.sender.hex(),
                 "credentials": each.credentials,
-                "descriptors": len(each.descriptors),
+                "descriptors": each.descriptors,
+                "is_whole": each.is_whole,
             }
             for each in queue.datagrams
         ]
-        head = {"socket": queue.socket, "is_closed": queue.is_closed, "lines": lines}
+        head = {"socket": queue.number, "is_closed": queue.is_closed, "lines": lines}
         data = b"".join([json.dumps(head).encode(), b"\n", *(e.data for e in queue.datagrams)])
         claim(str(self._directory), len(data))
         coming = self._directory / f"new-{_PREFIX}{key}"
@@ -180,16 +220,30 @@ def _read(path: Path) -> _Queue:
     datagrams, begin = [], 0
     for line in head.lines:
         end = begin + line.size_bytes
-        datagrams.append(Datagram(data[begin:end], bytes.fromhex(line.sender), line.credentials))
+        sender = bytes.fromhex(line.sender)
+        each = Datagram(data[begin:end], sender, line.credentials, line.descriptors, line.is_whole)
+        datagrams.append(each)
         begin = end
     if begin != len(data):
         raise ValueError("datagrams are missing")
-    bare = any(line.descriptors for line in head.lines)
-    return _Queue(head.socket, head.is_closed, tuple(datagrams), bare)
+    return _Queue(head.socket, head.is_closed, tuple(datagrams))
 
 
-def _holders(processes: Processes) -> Iterator[tuple[str, StoppedProcess, HandleNote]]:
-    for process in list(processes.values()):
+def _let_go(queue: _Queue) -> None:
+    if queue.held is not None:
+        queue.held.close()
+
+
+def _waiting_in_each(
+    ends: Sequence[socket.socket], held: Sequence[socket.socket]
+) -> list[list[Datagram]]:
+    return [waiting_in(*each) for each in zip(ends, held, strict=True)]
+
+
+def _holders(
+    processes: Iterable[StoppedProcess],
+) -> Iterator[tuple[str, StoppedProcess, HandleNote]]:
+    for process in processes:
         for note in process.notes_of(HandleKind.SOCKET):
             details = note.details_as(SocketDetails)
             if details.type == socket.SOCK_DGRAM:

@@ -158,7 +158,9 @@ class NewSockets:
                 raise process.tracee.give_up("make a socket")
             os.set_blocking(end.fileno(), not note.handle.flags & os.O_NONBLOCK)
             self._bind(end, note, place)
-            words = self._datagrams.send_again(details.key, end)
+            words = []
+            if details.type == socket.SOCK_DGRAM:
+                words += self._datagrams.send_again(details.key, end)
             missing = bound_socket.set_options(end, details.options)
             words += [f"without {', '.join(missing)}"] if missing else []
             if details.listens:

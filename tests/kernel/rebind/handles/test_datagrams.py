@@ -23,6 +23,7 @@ from holdfast.applications.rebind.rebind import Rebind
 from holdfast.applications.rebind.replaying import datagrams, sockets
 from holdfast.errors import Blocked
 from holdfast.model.handle import HandleKind, HandleOutcome
+from holdfast.mountpoints.capture import capture
 from holdfast.system.processes import ptrace
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
@@ -144,6 +145,30 @@ def test_descriptors_on_their_way(bench: Bench, shell: Shell, tmp_path: Path) ->
     assert program.ask("(d, [os.read(n, 9) for n in f])") == repr((b"x", [b"this"]))
 
 
+def test_descriptors_end_with_an_agent_that_dies(bench: Bench, shell: Shell) -> None:
+    """They are in no record; what they were sent with comes, and the outcome says so."""
+    path = bench.path / "s"
+    program = shell(BOUND.format(str(path)))
+    with (
+        Path("/etc/hostname").open() as file,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
+    ):
+        end.connect(str(path))
+        socket.send_fds(end, [b"x"], [file.fileno()])
+        end.send(b"y")
+    bench.die_parked(60)
+    rebind = Rebind.regain(bench.record)
+    assert rebind is not None
+    bases = {point.id: os.open(bench.path, os.O_PATH) for point in capture(str(bench.path))}
+    (line,) = of(HandleKind.SOCKET, rebind.rebind(bases, same_inodes=True))
+    rebind.release()
+    for descriptor in bases.values():
+        os.close(descriptor)
+    words = "a datagram that waited: without the descriptors that were sent with it"
+    assert (line.outcome, line.note) == (HandleOutcome.IDENTICAL, words)
+    assert program.ask("(s.recv(9), s.recv(9))") == "(b'x', b'y')"
+
+
 def test_credentials_that_nobody_asked_for(bench: Bench, shell: Shell) -> None:
     path = bench.path / "s"
     program = shell(BOUND.format(str(path)))
@@ -223,6 +248,28 @@ def test_one_that_is_connected_itself_blocks(
     shell(BOUND.format(str(path)), act)
     with pytest.raises(Blocked, match="connected itself"):
         bench.rebind().stop()
+
+
+def test_many_of_each(bench: Bench, shell: Shell) -> None:
+    """Each sender is connected to its own socket again."""
+    folder = str(bench.path)
+    program = shell(
+        f"made = lambda n: (s := socket.socket(1, 2)).bind({folder!r} + '/%d' % n) or s",
+        "all = [made(n) for n in range(30)]",
+    )
+    sender = shell(
+        f"made = lambda n: (s := socket.socket(1, 2)).connect({folder!r} + '/%d' % n) or s",
+        "all = [made(n % 30) for n in range(300)]",
+    )
+    sender.ask("[each.send(b'%d' % n) for n, each in enumerate(all[:30])]")
+    for filesystem in ("xfs", "ext4"):
+        lines = bench.move(filesystem)
+        assert (len(of(HandleKind.SOCKET, lines)), len(of(HandleKind.SENDER, lines))) == (30, 300)
+        assert all_identical(lines), lines
+    sender.ask("[each.send(b'%d' % n) for n, each in enumerate(all[60:240])]")
+    for turn in range(7):
+        text = "[each.recv(9, socket.MSG_DONTWAIT) for each in all]"
+        assert program.ask(text) == repr([b"%d" % (n + max(turn - 1, 0) * 30) for n in range(30)])
 
 
 # --- the rest of it ------------------------------------------------------------------------------
