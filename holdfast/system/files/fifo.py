@@ -22,7 +22,7 @@ from holdfast.system.files.beneath import reopen
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _GET_CAPACITY, _SET_CAPACITY = 1032, 1031  # F_GETPIPE_SZ, F_SETPIPE_SZ: linux/fcntl.h
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-"""No buffer of a pipe has more."""
+"""A buffer of a pipe to which write(2) may add has no more; spliced ones of sockets may have."""
 _MOST_BYTES = (1 << 31) - 1
 """More than is in any pipe; more than INT_MAX none is asked for (MAX_RW_COUNT, linux/fs.h)."""
 _OPENED_WITH = os.O_ACCMODE | os.O_SYNC
@@ -143,15 +143,16 @@ _MARK = b"."
 
 
 def _last_bytes(source: int) -> bytes:
-    """What is in the last buffer of a pipe; empty where that is a packet. Raises OSError."""
+    """What is in the last buffer of a pipe; empty where nobody can add to it: a packet, or larger
+    than a page (then it would take another buffer, which may be one too many). Raises OSError."""
     last = b""
     with _copy_of(source) as ours, _pipe() as (one, into_one), _pipe() as (two, into_two):
         fcntl.fcntl(into_one, _SET_CAPACITY, _PAGE_BYTES)  # takes one buffer at a time
         while left := unread_bytes(ours):
-            if left > _PAGE_BYTES:
-                os.read(ours, left - _PAGE_BYTES)
-                continue
             length = os.splice(ours, into_one, left)
+            if length < left or length > _PAGE_BYTES:
+                os.read(one, length)
+                continue
             _tee(one, into_two)
             os.write(into_two, _MARK)
             os.read(one, length)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import select
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,34 @@ def test_borders_of_packets_stay_where_they_are(tmp_path: Path, seed: int) -> No
                 assert bytes_until_full(each) >= 0
             mine, theirs = packets(end), packets(reading)
     assert [each.rstrip(b"x") for each in mine] == [each.rstrip(b"x") for each in theirs]
+
+
+@pytest.mark.parametrize("size", range(5_000, 40_000, 2_500))
+def test_buffers_larger_than_a_page(tmp_path: Path, size: int) -> None:
+    """What came from a TCP socket by splice(2) has such: a full pipe of them has no room for one
+    more buffer, which its last bytes would take if they were written."""
+    with pipe(16 * _PAGE) as (reading, writing), connected() as (sends, receives):
+        while not is_full(writing):
+            left = size
+            sends.sendall(bytes(left))
+            while left and not is_full(writing):
+                left -= os.splice(receives.fileno(), writing, left)
+        assert len(contents(reading)) > 16 * _PAGE
+        with filled(tmp_path, reading) as end:
+            assert contents(end) == contents(reading)
+
+
+@contextmanager
+def connected() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as sends,
+        server.accept()[0] as receives,
+    ):
+        yield sends, receives
+
+
+def is_full(writing: int) -> bool:
+    poller = select.poll()
+    poller.register(writing, select.POLLOUT)
+    return not poller.poll(0)
