@@ -310,6 +310,7 @@ def _write(file: SavedFile, writing: int, place: Path) -> str:
     if space.f_bfree * space.f_frsize < file.saved_bytes:
         return "the storage there has no room for it"
     before = os.fstat(writing)
+    told = _without_set_id(writing, before.st_mode)
     os.ftruncate(writing, file.size_bytes)
     with place.open("rb") as saved:
         for offset, length in _ranges(place, file.saved_bytes):
@@ -320,8 +321,20 @@ def _write(file: SavedFile, writing: int, place: Path) -> str:
     os.fsync(writing)
     missing_bytes = file.size_bytes - file.saved_bytes
     if missing_bytes:
-        return f"{PUT_BACK}; {missing_bytes} of its {file.size_bytes} bytes were not in memory"
-    return PUT_BACK
+        told += f"; {missing_bytes} of its {file.size_bytes} bytes were not in memory"
+    return PUT_BACK + told
+
+
+def _without_set_id(writing: int, mode: int) -> str:
+    """Take the bits away that a write by anybody but root takes away (root wrote
+    for him): what he wrote is not to run as somebody else. What was done, in words."""
+    kept = mode & ~stat.S_ISUID
+    if mode & stat.S_IXGRP:  # without it, it is a sign for mandatory locks
+        kept &= ~stat.S_ISGID
+    if kept == mode:
+        return ""
+    os.fchmod(writing, stat.S_IMODE(kept))
+    return ", without its set-id bits"
 
 
 def _ranges(place: Path, saved_bytes: int) -> list[Range]:

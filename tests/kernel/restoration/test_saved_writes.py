@@ -167,6 +167,25 @@ def test_nobody_writes_by_our_hands_where_he_may_not(
         assert (data.path / "roots").read_bytes() == b"in the copy"
 
 
+@pytest.mark.parametrize("mode", [0o4777, 0o2777, 0o6770], ids=oct)
+def test_set_id_bits_are_not_for_contents_of_others(
+    settings: Settings, ram_directory: Path, mode: int
+) -> None:
+    """Where somebody writes the kernel takes them away; it does not where root writes for him."""
+    with stage(settings, ram_directory, "errors=remount-ro") as data:
+        for name in ("his", "roots"):
+            (data.backup / name).write_bytes(b"in the copy")
+            os.chown(data.backup / name, 0, STRANGER)
+            os.utime(data.backup / name, (1, 1))
+            (data.backup / name).chmod(mode)
+        with running(STRANGERS_PROGRAM, data.path):
+            data.turn_read_only()
+            found = outcomes(restored(data, onto_backup(data)))
+        assert found["his"] == "put back, without its set-id bits"
+        assert (data.path / "his").read_bytes() == b"what he wrote"
+        assert (data.path / "his").stat().st_mode & 0o7777 == mode & 0o777
+
+
 def test_what_is_not_in_memory_any_more_is_told(settings: Settings, ram_directory: Path) -> None:
     with stage(settings, ram_directory, "errors=remount-ro") as data:
         (data.backup / "part").write_bytes(b"c" * 65536)
