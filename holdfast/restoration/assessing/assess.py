@@ -22,7 +22,7 @@ from holdfast.mountpoints.covering import can_be_covered
 from holdfast.restoration.assessing.checks import check_everything
 from holdfast.restoration.assessing.facts import CheckedRequest, Facts, find_facts
 from holdfast.restoration.assessing.plan import Situation, blockers, make_plan
-from holdfast.restoration.assessing.prediction import pause_seconds
+from holdfast.restoration.assessing.prediction import pause_seconds, who_has_most
 from holdfast.restoration.assessing.saving import saves_writes
 
 
@@ -82,6 +82,7 @@ def assess(
         spares=sum(leg.state is LegState.SPARE for leg in legs),
         processes=len(facts.users),
         handles=len(facts.judged),
+        who_has_most=who_has_most(facts.users),
         mount_points=len(facts.points),
         findings=check_everything(settings, facts),
         target_refused=facts.refusal is not None,

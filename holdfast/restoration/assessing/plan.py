@@ -26,6 +26,9 @@ from holdfast.model.plan import (
 GATED = "gated"
 ADOPTED = "adopted"
 
+_PAUSE = "pause"
+"""What findings about time are about."""
+
 _MOUNT_BROKEN = frozenset({Cause.READ_ONLY, Cause.DEAD_MOUNT})
 """Causes that mounting anew mends: the storage below is well."""
 
@@ -50,6 +53,8 @@ class Situation:
     spares: int = 0
     processes: int = 0
     handles: int = 0
+    who_has_most: str = ""
+    """Of the handles, in words."""
     mount_points: int = 1
     findings: tuple[Finding, ...] = ()
     target_refused: bool = False
@@ -175,7 +180,8 @@ def blockers(findings: Sequence[Finding], forced: bool) -> list[Finding]:
 def _why_blocked(findings: Sequence[Finding], forced: bool) -> str:
     first, *more = blockers(findings, forced)
     others = f" (and {len(more)} more)" if more else ""
-    return f"{first.subject}: {first.found}{others}"
+    why = f" ({first.meaning})" if first.subject == _PAUSE else ""
+    return f"{first.subject}: {first.found}{why}{others}"
 
 
 def _findings_about_time(situation: Situation, strategy: Strategy) -> tuple[Finding, ...]:
@@ -186,24 +192,33 @@ def _findings_about_time(situation: Situation, strategy: Strategy) -> tuple[Find
     if predicted >= situation.deadline_seconds:
         return (
             Finding(
-                "pause",
+                _PAUSE,
                 Verdict.BLOCKS,
                 f"{found}, the deadline is {situation.deadline_seconds:g} s",
-                "the deadline would pass before the end, and everything would be undone",
-                "Give a later --deadline.",
+                _with_who(
+                    "the deadline would pass before the end, and everything would be undone",
+                    situation,
+                ),
+                "Give a later --deadline, or end who has very many handles.",
             ),
         )
     if predicted > situation.pause_budget_seconds and strategy is not Strategy.DETACH:
         return (
             Finding(
-                "pause",
+                _PAUSE,
                 Verdict.NEEDS_FORCE,
                 f"{found}, the budget is {situation.pause_budget_seconds:g} s",
-                "clocks outside (health probes, clients' time-outs) keep running",
+                _with_who(
+                    "clocks outside (health probes, clients' time-outs) keep running", situation
+                ),
                 "Do it when the volume is quieter, or add --force.",
             ),
         )
-    return (Finding("pause", Verdict.OK, found),)
+    return (Finding(_PAUSE, Verdict.OK, found),)
+
+
+def _with_who(words: str, situation: Situation) -> str:
+    return "; ".join(filter(None, (words, situation.who_has_most)))
 
 
 def _steps(situation: Situation, strategy: Strategy) -> tuple[PlannedStep, ...]:

@@ -8,6 +8,11 @@ never a reason to cut anything short.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
+from holdfast.model.handle import User
+
 LOOKS = 3.5
 """A pause without any copying or gate takes as long as so many looks at the users."""
 PROCESS_SECONDS = 0.004
@@ -45,4 +50,23 @@ def pause_seconds(
         + final_pass_seconds
         + entries * ENTRY_SECONDS
         + carried_bytes / CARRIED_BYTES_PER_SECOND
+    )
+
+
+def who_has_most(users: Sequence[User]) -> str:
+    """Whose handles a pause is for, above all, in words: anybody may have very many. Empty: nobody
+    has any."""
+    by_owner: dict[int, list[User]] = defaultdict(list)
+    for user in users:
+        by_owner[user.user_id].append(user)
+    counts = {
+        owner: sum(len(each.handles) for each in theirs) for owner, theirs in by_owner.items()
+    }
+    owner = max(counts, key=lambda each: counts[each], default=0)
+    if not counts.get(owner):
+        return ""
+    most = max(by_owner[owner], key=lambda each: len(each.handles))
+    return (
+        f"user {owner} has {counts[owner]} of {sum(counts.values())} handles,"
+        f" {len(most.handles)} of them in {most.name} (process {most.pid})"
     )

@@ -21,7 +21,7 @@ from holdfast.model.restoration import Mode, Restoration, RestorationStage
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.surplus.recording import recordable
 from holdfast.restoration.assessing.assess import Assessment
-from holdfast.restoration.assessing.prediction import pause_seconds
+from holdfast.restoration.assessing.prediction import pause_seconds, who_has_most
 from holdfast.restoration.assessing.saving import saves_writes
 from holdfast.restoration.copying.online import OnlineCopy, copy_online
 from holdfast.restoration.copying.process.child import Copying
@@ -201,16 +201,18 @@ def _prepared(
 
 def _check_prediction(assessment: Assessment, predicted_seconds: float) -> None:
     plan, request = assessment.plan, assessment.facts.request
+    who = who_has_most(assessment.facts.users)
+    most = f" ({who})" if who else ""
     if predicted_seconds >= plan.deadline_seconds:
         raise Blocked(
             f"a pause of {predicted_seconds:.1f} s is predicted, the deadline is"
-            f" {plan.deadline_seconds:g} s: too much changes between two passes",
+            f" {plan.deadline_seconds:g} s: too much changes between two passes{most}",
             "Try again when less is written, or give a later --deadline.",
         )
     if predicted_seconds > plan.pause_budget_seconds and not request.forced:
         raise Blocked(
             f"a pause of {predicted_seconds:.1f} s is predicted, the budget is"
-            f" {plan.pause_budget_seconds:g} s",
+            f" {plan.pause_budget_seconds:g} s{most}",
             "Try again when less is written, or add --force.",
         )
 

@@ -109,6 +109,18 @@ def test_a_pause_is_never_begun_that_would_outlast_its_deadline(situation: Situa
         assert plan.predicted_pause_seconds < plan.deadline_seconds
 
 
+def test_a_refusal_for_its_pause_says_whose_handles_it_is_for() -> None:
+    situation = Situation(
+        "shop",
+        ADOPTED,
+        asked=Strategy.MIGRATE,
+        source_given=True,
+        who_has_most="user 4321 has 7 of 12 handles",
+        predicted_pause_seconds=61,
+    )
+    assert "user 4321 has 7 of 12 handles" in make_plan(situation).reason
+
+
 def test_a_mirror_continues_by_reflex() -> None:
     plan = make_plan(Situation("shop", GATED, Cause.ERRORS, in_sync_legs=1))
     assert plan.strategy is Strategy.FAILOVER
