@@ -49,7 +49,6 @@ from holdfast.applications.rebind.stopping.order import by_memory
 from holdfast.applications.rebind.stopping.regaining import LATE_SECONDS, Regaining
 from holdfast.applications.rebind.stopping.second_look import Find
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
-from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleKind, HandleOutcome, User
 from holdfast.model.mountpoint import MountPoint
 
@@ -283,8 +282,7 @@ class Rebind:
             SameFileSystem() if same_inodes else self._copied or OtherContents()
         )
         directory = self._record.directory
-        with suppress(OSError, HoldfastError):  # where parking was not finished
-            self._datagrams.keep(self._processes)
+        self._datagrams.keep_rest(self._processes)
         with (
             carried_pipes(self._processes) as pipes,
             Opener(

@@ -120,6 +120,12 @@ class ParkedDatagrams:
             for end in ends.values():
                 end.close()
 
+    def keep_rest(self, processes: Processes) -> None:
+        """As `keep`, where parking was not finished; sockets that cannot be looked at lose what
+        waits in them, and `send_again` says so."""
+        with suppress(OSError, HoldfastError):
+            self.keep(processes)
+
     def send_again(self, key: str, end: socket.socket) -> list[str]:
         """Send what waited in a socket to the new one, which nobody else can reach yet, and which
         has no SO_PASSCRED yet; what is not as it was. Raises HoldfastError, OSError."""
