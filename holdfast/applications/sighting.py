@@ -7,6 +7,7 @@ for what it remembers of it; what does not answer keeps the more probable readin
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ class _Answer(NamedTuple):
     mount_id: int
     device: tuple[int, int]
     literal: bool
+    represents: tuple[int, int]
 
 
 def settle(sightings: Sequence[Sighting], places: Places) -> list[Handle]:
@@ -143,7 +145,7 @@ def _look_at(question: _Question) -> tuple[Any, ...] | None:
     """Look at one inode, in an expendable child. A plain tuple is quicker to hand over."""
     link, named = question
     try:
-        mode, links, inode, device, mount_id, *_ = remembered(link)
+        mode, links, inode, device, mount_id, *_, represents = remembered(link)
     except OSError:
         return None
     literal = False
@@ -153,7 +155,7 @@ def _look_at(question: _Question) -> tuple[Any, ...] | None:
             literal = (other.device, other.inode) == (device, inode)
         except OSError:
             pass
-    return mode, inode, mount_id, device, literal
+    return mode, inode, mount_id, device, literal, represents
 
 
 def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Handle | None:
@@ -184,16 +186,20 @@ def _settled(sighting: Sighting, answer: _Answer | None, places: Places) -> Hand
         inode = inode or answer.inode
         if kind is HandleKind.DIRECTORY and stat.S_ISREG(answer.mode):
             kind = HandleKind.FILE
+        elif kind is HandleKind.MAP and stat.S_ISCHR(answer.mode):
+            kind = HandleKind.DEVICE
         elif kind is HandleKind.FILE and not stat.S_ISREG(answer.mode):
             kind = next((each for matches, each in _KINDS if matches(answer.mode)), kind)
     known = (handle.kind, handle.mount_id, handle.inside, handle.inode, handle.deleted)
     if known == (kind, mount.id, inside, inode, deleted):
         return handle  # copying costs more than all the rest
+    is_character_device = kind is HandleKind.DEVICE and answer and stat.S_ISCHR(answer.mode)
     return replace(
         handle,
         kind=kind,
         path=path,
         mount_id=mount.id,
+        start=os.makedev(*answer.represents) if answer and is_character_device else handle.start,
         inside=inside,
         inode=inode,
         deleted=deleted,

@@ -29,7 +29,7 @@ class HandleKind(StrEnum):
     OPENING = "opening"
     """A thread that waits in open(2) of a FIFO until somebody opens the other end."""
     DEVICE = "device"
-    """A descriptor of a device node that lies on the volume."""
+    """A descriptor of a device node that lies on the volume; without a number: a map of one."""
     SOCKET = "socket"
     """A Unix socket that is bound to a path on the volume."""
     SENDER = "sender"
@@ -116,7 +116,7 @@ class Handle:
     start: Word = 0
     """First address of a map; of an inotify watch its number; of datagram sockets, and of what is
     connected to one, the number of that socket itself; of a connection that of the other end's, 0:
-    there is none (any more)."""
+    there is none (any more); of a character device which one it is (st_rdev)."""
     end: Word = 0
     """Address after the last of a map; of a socket that listens how many connections may wait, but
     one (its backlog)."""

@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -956,6 +957,55 @@ static int datagram_verify(void) {
 
 /* ----------------------------------------------------------------------------------------------------- */
 
+/* --- device: of memory, by nodes that lie there; sharing, flags, one without a name ---------- */
+
+static int device_null, device_copy, device_zero, device_random, device_full, device_epoll;
+static mode_t device_mode;
+
+static int device_begin(void) {
+    const struct { const char *name; int minor; } nodes[] = {
+        {"null", 3}, {"zero", 5}, {"full", 7}, {"random", 8}, {"urandom", 9}};
+    for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++)
+        EXPECT(mknod(at(nodes[i].name), S_IFCHR | 0666, makedev(1, nodes[i].minor)) == 0);
+    device_null = open(at("null"), O_RDWR | O_APPEND | O_CLOEXEC);
+    device_copy = fcntl(device_null, F_DUPFD, 100);
+    device_zero = open(at("zero"), O_RDONLY | O_NONBLOCK);
+    device_random = open(at("random"), O_RDONLY);
+    device_full = open(at("full"), O_WRONLY);
+    EXPECT(device_null >= 0 && device_copy >= 0 && device_zero >= 0 && device_random >= 0 &&
+           device_full >= 0);
+    device_epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0xdec0de5eedULL};
+    EXPECT(epoll_ctl(device_epoll, EPOLL_CTL_ADD, device_random, &event) == 0);
+    struct stat status;
+    EXPECT(fstat(device_full, &status) == 0 && unlink(at("full")) == 0);
+    device_mode = status.st_mode;
+    return 0;
+}
+
+static int device_verify(void) {
+    char bytes[64];
+    memset(bytes, 1, sizeof bytes);
+    EXPECT(same_inode(device_null, at("null")) && same_inode(device_zero, at("zero")));
+    EXPECT(same_inode(device_random, at("random")));
+    EXPECT((fcntl(device_null, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK)) ==
+           (O_RDWR | O_APPEND));
+    EXPECT((fcntl(device_zero, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == (O_RDONLY | O_NONBLOCK));
+    EXPECT(fcntl(device_null, F_GETFD) == FD_CLOEXEC && fcntl(device_copy, F_GETFD) == 0);
+    EXPECT(syscall(SYS_kcmp, getpid(), getpid(), 0, device_null, device_copy) == 0);
+    EXPECT(write(device_null, "gone", 4) == 4 && read(device_copy, bytes, 1) == 0);
+    EXPECT(read(device_zero, bytes, sizeof bytes) == sizeof bytes && bytes[63] == 0);
+    EXPECT(write(device_zero, "x", 1) == -1 && errno == EBADF);
+    EXPECT(write(device_full, "x", 1) == -1 && errno == ENOSPC);
+    struct stat status;
+    EXPECT(fstat(device_full, &status) == 0 && status.st_rdev == makedev(1, 7));
+    EXPECT((status.st_mode & 0777) == (device_mode & 0777) && status.st_nlink == 0);
+    struct epoll_event event = {0};
+    EXPECT(epoll_wait(device_epoll, &event, 1, 1000) == 1 && event.data.u64 == 0xdec0de5eedULL);
+    EXPECT(read(device_random, bytes, 16) == 16);
+    return 0;
+}
+
 struct kind {
     const char *name;
     int (*begin)(void), (*verify)(void);
@@ -968,6 +1018,7 @@ static const struct kind kinds[] = {
     KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(fifo),
     KIND(deleted_fifo), KIND(removed),
     KIND(removed_cwd), KIND(removed_root), KIND(listening), KIND(seqpacket), KIND(datagram),
+    KIND(device),
 };
 
 static volatile unsigned long counter;

@@ -16,7 +16,7 @@ from tests.kernel.rebind.traces import Traces
 
 IN_THE_WAY = {
     "socket": "held = socket.socketpair(type=socket.SOCK_DGRAM); held[0].bind('x')",
-    "device": "os.mknod('x', 0o20600, os.makedev(1, 3)); held = open('x')",
+    "device": "os.mknod('x', 0o20600, os.makedev(1, 11)); held = os.open('x', 0)",
     "root": "os.chroot('.'); os.setresuid(65534, 65534, 65534)",
     "other io_uring": "ring = libc.syscall(425, 8, ctypes.create_string_buffer(120));"
     "f = os.open('x', os.O_CREAT | os.O_RDWR);"

@@ -202,6 +202,7 @@ _RIGHT = {
     HandleKind.FILE: stat.S_ISREG,
     HandleKind.DIRECTORY: stat.S_ISDIR,
     HandleKind.FIFO: stat.S_ISFIFO,
+    HandleKind.DEVICE: stat.S_ISCHR,
 }
 
 

@@ -25,9 +25,9 @@ _DIRECT_IO_AT_BYTES = 152
 """Offset of stx_dio_mem_align and stx_dio_offset_align."""
 
 _STRUCTURE_BYTES = 256
-_STRUCTURE = struct.Struct("=I12xIIIH2xQ96xIIQ")
-"""Of struct statx, linux/stat.h: mask, links, user, group, mode, inode, device (major, minor),
-mount."""
+_STRUCTURE = struct.Struct("=I12xIIIH2xQ88xIIIIQ")
+"""Of struct statx, linux/stat.h: mask, links, user, group, mode, inode, device that a node
+represents, device (each major, minor), mount."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.statx.argtypes = (
@@ -47,6 +47,8 @@ class Remembered(NamedTuple):
     """0: not told."""
     user_id: int = 0
     group_id: int = 0
+    represents: tuple[int, int] = (0, 0)
+    """Of a device node: which device."""
 
 
 def remembered(path: str, *, follow: bool = True) -> Remembered:
@@ -57,9 +59,10 @@ def remembered(path: str, *, follow: bool = True) -> Remembered:
     if _libc.statx(_AT_FDCWD, os.fsencode(path), flags, wanted, buffer) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
-    mask, links, user, group, mode, inode, major, minor, mount_id = _STRUCTURE.unpack_from(buffer)
+    mask, links, user, group, mode, inode, *devices, mount_id = _STRUCTURE.unpack_from(buffer)
+    represents, device = (devices[0], devices[1]), (devices[2], devices[3])
     told_mount = mount_id if mask & _STATX_MNT_ID else 0
-    return Remembered(mode, links, inode, (major, minor), told_mount, user, group)
+    return Remembered(mode, links, inode, device, told_mount, user, group, represents)
 
 
 def direct_io_offset_unit(path: str) -> int:

@@ -25,13 +25,18 @@ _COMPLAINT_BYTES = 1024
 
 
 def mount_detached(
-    filesystem: str, options: Mapping[str, str], *, source: str = "", read_only: bool = False
+    filesystem: str,
+    options: Mapping[str, str],
+    *,
+    source: str = "",
+    read_only: bool = False,
+    devices: bool = False,
 ) -> int:
     """A descriptor (O_PATH) of the root of a file system that is attached nowhere; caller closes.
 
     It lives on as long as anything of it is open. `options` are those of the file system, not of
-    the mount; one with an empty value is a flag. No device of it can be opened and no set-user-ID
-    bit counts. Raises CommandFailed with the kernel's words.
+    the mount; one with an empty value is a flag. Devices of it can be opened only with `devices`,
+    and no set-user-ID bit counts. Raises CommandFailed with the kernel's words.
     """
     settings = {"source": source} if source else {}
     settings |= {**options, "ro": ""} if read_only else options
@@ -42,7 +47,7 @@ def mount_detached(
             command = _SET_STRING if value else _SET_FLAG
             raw_call(_FSCONFIG, context, command, name.encode(), os.fsencode(value) or None, 0)
         raw_call(_FSCONFIG, context, _CREATE, None, None, 0)
-        attributes = _NO_SUID | _NO_DEVICES | (_READ_ONLY if read_only else 0)
+        attributes = _NO_SUID | (0 if devices else _NO_DEVICES) | (_READ_ONLY if read_only else 0)
         return raw_call(_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes)
     except OSError as error:
         words = _complaints(context) or error.strerror or str(error)

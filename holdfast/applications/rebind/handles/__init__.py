@@ -6,6 +6,7 @@ DRIVERS has those that can be moved; whatever is not in it blocks a rebind (see 
 from __future__ import annotations
 
 from holdfast.applications.rebind.handles.connection import ConnectionDriver
+from holdfast.applications.rebind.handles.device import DeviceDriver
 from holdfast.applications.rebind.handles.directory import DirectoryDriver
 from holdfast.applications.rebind.handles.executable import ExecutableDriver
 from holdfast.applications.rebind.handles.fifo import FifoDriver
@@ -25,6 +26,7 @@ DRIVERS: dict[HandleKind, HandleDriver] = {
     HandleKind.FILE: FileDriver(),
     HandleKind.FIFO: FifoDriver(),
     HandleKind.OPENING: OpeningDriver(),
+    HandleKind.DEVICE: DeviceDriver(),
     HandleKind.DIRECTORY: DirectoryDriver(),
     HandleKind.PATH: PathDriver(),
     HandleKind.MAP: MapDriver(),

@@ -32,7 +32,8 @@ from holdfast.applications.rebind.opening.requests import (
     PipeEnd,
 )
 from holdfast.applications.rebind.parking.notes import FifoDetails, HandleNote
-from holdfast.applications.rebind.parking.parked_pipes import is_parked, keep, pipe_of
+from holdfast.applications.rebind.parking.parked_nodes import is_parked, keep
+from holdfast.applications.rebind.parking.parked_pipes import pipe_of
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.applications.rebind.tracing.errors import gone

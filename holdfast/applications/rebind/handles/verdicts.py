@@ -30,7 +30,6 @@ def blocks(handle: Handle, reason: str) -> JudgedHandle:
 
 
 REASONS = {
-    HandleKind.DEVICE: "opening a device again may mean something else to it than keeping it open",
     HandleKind.LOOP: "a loop device has its image there: detach it (losetup --detach)",
     HandleKind.MOUNT: "something is mounted below it: unmount that first",
     HandleKind.SWAP: "swap lies there: swapoff first",

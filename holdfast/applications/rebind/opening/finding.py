@@ -34,6 +34,7 @@ _KINDS = {
     Expected.FILE: stat.S_ISREG,
     Expected.DIRECTORY: stat.S_ISDIR,
     Expected.FIFO: stat.S_ISFIFO,
+    Expected.DEVICE: stat.S_ISCHR,
     Expected.SOCKET: stat.S_ISSOCK,
 }
 _LOOK = os.O_PATH | os.O_NOFOLLOW
@@ -45,6 +46,7 @@ _MOST_NAMES = 100_000
 DENIED = "the process may not open it any more, as it was before"
 """What is said of a FIFO that looks as it did: who has an end of it still, and could not get one,
 keeps nobody else from having it."""
+_SOMETHING_ELSE = "something else is at its path now"
 _DENIED_NOW = "the process may not open what is at its path now"
 
 
@@ -78,11 +80,19 @@ def find(bases: Mapping[int, int], relocation: Relocation, request: OpenRequest)
     if base is None:
         raise Missing("its mount was not mounted again")
     found = _find(base, relocation, request)
-    is_right = _KINDS.get(request.expected)
-    if is_right is not None and not is_right(os.fstat(found.place).st_mode):
+    if not _is_right(request, os.fstat(found.place)):
         found.close()
-        raise Missing("something else is at its path now")
+        raise Missing(_SOMETHING_ELSE)
     return found
+
+
+def _is_right(request: OpenRequest, status: os.stat_result) -> bool:
+    """Whether this is what the request is of: the same kind of thing; the same device."""
+    is_right = _KINDS.get(request.expected)
+    is_device = request.expected is Expected.DEVICE
+    return (is_right is None or is_right(status.st_mode)) and (
+        not is_device or status.st_rdev == request.device
+    )
 
 
 def _find(base: int, relocation: Relocation, request: OpenRequest) -> FoundFile:
@@ -218,8 +228,7 @@ def _opened_as(
                 return os.dup(place)
             if flags & os.O_PATH:
                 return os.dup(place)
-            is_right = _KINDS.get(request.expected)
-            if is_right is not None and is_right(status.st_mode):
+            if request.expected in _KINDS and _is_right(request, status):
                 return reopen(place, flags | os.O_NONBLOCK)
         finally:
             os.close(place)

@@ -132,7 +132,7 @@ class Reopening:
             opened, note = self._open_found(found, request, flags)
             self._proven = True
             return opened, HandleOutcome.IDENTICAL, note
-        if request.is_nameless and request.pipe is not None:
+        if request.is_nameless and (request.pipe or request.expected is Expected.DEVICE):
             raise Missing("it had no name any more")
         if request.is_removed and self._made is not None:
             descriptor, words = self._made.take(request, flags)

@@ -19,6 +19,8 @@ class Expected(StrEnum):
     FILE = "file"
     DIRECTORY = "directory"
     FIFO = "fifo"
+    DEVICE = "device"
+    """A node of the character device that the request names."""
     ANYTHING = "anything"
     SOCKET = "socket"
     """What is opened is the directory where a socket has its name."""
@@ -69,6 +71,8 @@ class OpenRequest:
     """Which directory of the file system its mount shows; empty: the root."""
     pipe: PipeEnd | None = None
     """Of an end of a FIFO."""
+    device: int = 0
+    """Which character device it must be (st_rdev); nothing else is opened."""
     is_watched: bool = False
     """Whoever gets it must be allowed to read it."""
 

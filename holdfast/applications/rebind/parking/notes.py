@@ -204,6 +204,7 @@ DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.FILE: FileDetails,
     HandleKind.FIFO: FifoDetails,
     HandleKind.OPENING: Details,
+    HandleKind.DEVICE: AwaitedDetails,
     HandleKind.DIRECTORY: PlaceDetails,
     HandleKind.PATH: PlaceDetails,
     HandleKind.MAP: MapDetails,

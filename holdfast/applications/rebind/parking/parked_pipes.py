@@ -21,19 +21,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from holdfast.applications.rebind.parking.notes import FifoDetails, HandleNote
-from holdfast.applications.rebind.parking.placeholders import (
-    FIFO_LINK,
-    Placeholders,
-    is_placeholder_fifo,
-)
+from holdfast.applications.rebind.parking.parked_nodes import is_parked
+from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
-from holdfast.applications.rebind.tracing.errors import gone
 from holdfast.errors import Blocked, HoldfastError
 from holdfast.model.handle import HandleKind
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.beneath import reopen
 from holdfast.system.files.fifo import Fifo, is_hung_up, unread_bytes
-from holdfast.system.proc import link
 
 _OPEN_SECONDS = 5.0
 """How long the old file system may take to open a FIFO that nobody can read any more."""
@@ -66,23 +61,6 @@ def pipe_of(note: HandleNote) -> str:
     if was is not None:
         return f"pipe-{was.device}-{was.inode}"
     return f"pipe-of-mount-{note.handle.mount_id}-{note.handle.inode}"
-
-
-def is_parked(process: StoppedProcess, note: HandleNote) -> bool:
-    """Whether a descriptor is an end of a FIFO of ours. Raises ProcessLookupError when it has been
-    closed: while everybody stands still, by the end of its process only."""
-    number = note.handle.number
-    assert number is not None
-    try:
-        if link(f"{process.folder(note.handle.thread_id)}/fd/{number}") != FIFO_LINK:
-            return False
-    except FileNotFoundError as error:
-        raise gone(process.pid) from error
-    copy = process.tracee.channel(note.handle.thread_id).take(number)
-    try:
-        return is_placeholder_fifo(copy)
-    finally:
-        os.close(copy)
 
 
 def refuse_too_many(processes: Sequence[StoppedProcess]) -> None:
@@ -133,20 +111,6 @@ def carried_pipes(processes: Processes) -> Iterator[dict[str, int]]:
                     stack.callback(os.close, source)
                     _note_changes(ends, notes, unread_bytes(source))
         yield found
-
-
-def keep(process: StoppedProcess, note: HandleNote) -> None:
-    """Let its FIFO of ours be what it has from now on: with the owner and mode that its own had."""
-    number, was = note.handle.number, note.details.was
-    assert number is not None
-    if was is None or not is_parked(process, note):
-        return
-    copy = process.tracee.channel(note.handle.thread_id).take(number)
-    try:
-        os.fchown(copy, was.user_id, was.group_id)
-        os.fchmod(copy, was.mode & 0o7777)
-    finally:
-        os.close(copy)
 
 
 def _note_changes(ends: Sequence[_End], notes: _Notes, now_bytes: int) -> None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import cached_property
 from struct import pack
 
+from holdfast.system.files.beneath import reopen
 from holdfast.system.fuse import wire
 from holdfast.system.mounts.detached import mount_detached
 
@@ -26,9 +27,9 @@ MEMORY_NAME = "holdfast-parked"
 """Of the files in memory that take the place of maps and programs."""
 MEMORY_LINK = f"/memfd:{MEMORY_NAME} (deleted)"
 """What links in /proc to such a file say."""
-FIFO_NAME = "holdfast-parked"
-FIFO_LINK = f"/{FIFO_NAME} (deleted)"
-"""What links in /proc to a FIFO say that takes the place of another one."""
+NODE_NAME = "holdfast-parked"
+NODE_LINK = f"/{NODE_NAME} (deleted)"
+"""What links in /proc to a FIFO or a device say that takes the place of another one."""
 _DIRECTORY_BYTES, _DIRECTORY_MODE = 4096, 0o555
 _EXECUTABLE_MODE = 0o555
 _SOCKET_MARK = 0x486F6C64
@@ -42,6 +43,8 @@ class Placeholders:
         self._made: list[int] = []
         self.ends: dict[str, int] = {}
         """Ends of FIFOs that take the place of others, by the key of those (see parked_pipes)."""
+        self.devices: dict[str, int] = {}
+        """What takes the place of open devices, by the key of those."""
 
     @cached_property
     def file(self) -> int:
@@ -90,16 +93,26 @@ class Placeholders:
 
     def new_fifo(self) -> int:
         """An O_PATH descriptor of a FIFO that has no name; nobody but root can open it by that."""
-        os.mkfifo(FIFO_NAME, 0, dir_fd=self._folder)
+        return self._new_node(stat.S_IFIFO)
+
+    def open_device(self, key: str, device: int, flags: int) -> int:
+        """The same character device, opened by a node that has no name, once for each key."""
+        if key not in self.devices:
+            place = self._new_node(stat.S_IFCHR, device)
+            self.devices[key] = self.keep(reopen(place, flags))
+        return self.devices[key]
+
+    def _new_node(self, kind: int, device: int = 0) -> int:
+        os.mknod(NODE_NAME, kind, device, dir_fd=self._folder)
         try:
-            return self.keep(os.open(FIFO_NAME, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._folder))
+            return self.keep(os.open(NODE_NAME, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._folder))
         finally:
-            os.unlink(FIFO_NAME, dir_fd=self._folder)
+            os.unlink(NODE_NAME, dir_fd=self._folder)
 
     @cached_property
     def _folder(self) -> int:
         options = {"size": str(_DIRECTORY_BYTES), "mode": "0700"}
-        return self.keep(mount_detached("tmpfs", options))
+        return self.keep(mount_detached("tmpfs", options, devices=True))
 
     def keep(self, descriptor: int) -> int:
         """Close it when all are closed."""
@@ -142,11 +155,13 @@ def is_placeholder_directory(descriptor: int) -> bool:
     )
 
 
-def is_placeholder_fifo(end: int) -> bool:
-    """Whether a FIFO with the right link is ours, and not given to its owner for good (see `keep`
-    of parked_pipes): it is root's, who alone could have made it, and nobody may open it."""
-    status = os.fstat(end)
-    return stat.S_ISFIFO(status.st_mode) and not (stat.S_IMODE(status.st_mode) or status.st_uid)
+def is_placeholder_node(descriptor: int) -> bool:
+    """Whether a FIFO or a device with the right link is ours, and not given to its owner for good
+    (see
+    `parked_nodes.keep`): it is root's, who alone could have made it, and nobody may open it."""
+    status = os.fstat(descriptor)
+    is_node = stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode)
+    return is_node and not (stat.S_IMODE(status.st_mode) or status.st_uid)
 
 
 def _dead_file() -> int:

@@ -53,7 +53,7 @@ def take_flocks(processes: Processes, opened: Mapping[str, OpenResult]) -> None:
 
 def _locked(process: StoppedProcess) -> list[HandleNote]:
     """Notes of what has locks or leases."""
-    kinds = (HandleKind.FILE, HandleKind.DIRECTORY, HandleKind.FIFO)
+    kinds = (HandleKind.FILE, HandleKind.DIRECTORY, HandleKind.FIFO, HandleKind.DEVICE)
     return [note for note in process.notes if note.handle.locks and note.handle.kind in kinds]
 
 

@@ -22,7 +22,10 @@ from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 
 PARTS = 4
-KINDS = (*("fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket", "datagram"),)
+KINDS = (
+    *("fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket", "datagram"),
+    "device",
+)
 
 
 CALLS = ((ptrace, "go_on"), (ptrace, "run"))

@@ -12,7 +12,7 @@ KINDS = (
     *("file", "append", "direct", "dup", "fork", "directory", "path", "cwd", "root"),
     *("shared_map", "private_map", "program", "flock", "posix", "ofd", "lease", "deleted"),
     *("inotify", "fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket"),
-    "datagram",
+    *("datagram", "device"),
 )
 ROOTS = ("root", "removed_root")
 STANDING = ("removed_cwd",)

@@ -15,9 +15,10 @@ from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.traces import Traces
 
+# 267: /dev/kmsg
 HOLD = {
     "socket": "held = socket.socketpair(type=socket.SOCK_DGRAM); held[0].bind(f'{folder}/x')",
-    "device": "os.mknod(f'{folder}/x', 0o20600, os.makedev(1, 3)); held = open(f'{folder}/x')",
+    "device": "os.mknod(f'{folder}/x', 0o20600, 267); held = os.open(f'{folder}/x', 0)",
     "root": "os.chroot(folder); os.chdir('/'); os.setresuid(65534, 65534, 65534)",
 }
 
