@@ -19,7 +19,7 @@ from holdfast.applications.places import DELETED, Places, inside_of
 from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.children.expendable_batch import ask_each, asking
-from holdfast.system.files.statx import remembered
+from holdfast.system.statx import remembered
 
 _PORTION = 128
 """Links per question; one that hangs leaves its portion to be asked one by one."""

@@ -19,11 +19,11 @@ from holdfast.applications.places import Places, inside_of
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.files.bound_socket import file_of
-from holdfast.system.files.statx import remembered
 from holdfast.system.files.unix_sockets import BoundSocket, bound_sockets
 from holdfast.system.mounts.namespace import enter_network_namespace, namespace_of, open_namespace
 from holdfast.system.proc import link
 from holdfast.system.processes.process import copy_descriptor
+from holdfast.system.statx import remembered
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from holdfast.errors import (
     TooSmall,
 )
 from holdfast.system.children.run import run
+from holdfast.system.mounts.mount_table import mount_holding
 from holdfast.system.storage.block import mounted_at, swap_paths
 from holdfast.system.storage.loop_backing import devices_showing
 
@@ -234,6 +235,16 @@ class FileContainer(LocalPath):
             raise NoSuchContainer(
                 f"the folder {parent} does not exist",
                 f"Mount the storage that belongs there, or make it: mkdir -p {parent}.",
+            )
+        self._check_not_among_devices()
+
+    def _check_not_among_devices(self) -> None:
+        """What is written below /dev is in memory, and mostly a device that is not there now."""
+        mount = mount_holding(os.path.realpath(self._path.parent))
+        if mount is not None and (mount.filesystem == "devtmpfs" or mount.path == "/dev"):
+            raise InvalidUrl(
+                f"{self._path} is in the folder of devices, which is memory: no image can be there",
+                f"See that the device is there, and write block:{self._path}.",
             )
 
     def _check_regular(self, status: os.stat_result) -> None:

@@ -73,6 +73,7 @@ from holdfast.errors.families import (
     Refused,
     StorageFailed,
     WrongState,
+    about,
 )
 from holdfast.errors.missing import (
     MissingFuse,
@@ -180,4 +181,5 @@ __all__ = [
     "Untrusted",
     "VolumeHeld",
     "WrongState",
+    "about",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -11,10 +13,23 @@ class HoldfastError(Exception):
     code: ClassVar[str] = ""
     exit_status: ClassVar[int] = 1
 
+    subject: str = ""
+    """Which of several things that were named it is about (a URL); empty: not told apart."""
+
     def __init__(self, message: str, mend: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.mend = mend
+
+
+@contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Let errors in this block say which of several things they are about."""
+    try:
+        yield
+    except HoldfastError as error:
+        error.subject = error.subject or subject
+        raise
 
 
 class BadInput(HoldfastError):

@@ -48,7 +48,8 @@ class HoldsData(Refused):
 
 class ForeignLeg(Refused):
     """The container carries the superblock of another Holdfast volume (or of another leg). Using
-    it would destroy that volume's leg. Remove it from its volume first: holdfast leg remove."""
+    it would destroy that volume's leg. Remove it from its volume first: holdfast leg remove. Where
+    its volume has no gate any more, it is a copy: the mend says how to clear it."""
 
     code = "FOREIGN"
 

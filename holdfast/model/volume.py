@@ -182,6 +182,8 @@ class GateReport:
     """Whether compiled code serves ordinary requests; else Python serves all."""
     standby_bytes: int = 0
     """Memory of the worker that is prepared to take over; 0: none is."""
+    held_on_purpose: bool = False
+    """By `volume hold`, and for no other reason: `release` is what ends it."""
 
 
 @dataclass(frozen=True)

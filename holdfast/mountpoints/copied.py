@@ -25,6 +25,7 @@ from holdfast.system.fuse.cover_server import FILE_SYSTEM, CoverServer
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import is_under
 from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, ways_to
+from holdfast.system.statx import number_for_ever
 
 _SHOWN = 5
 
@@ -161,7 +162,7 @@ def _on_younger(
             visitor.enter(ways[ground.namespace])
             spot = mount_api.open_place(ground.path)
             is_it = visitor.mount_number(spot) == ground.id
-            if is_it and mount_api.number_for_ever(spot) > oldest_mount:
+            if is_it and number_for_ever(spot) > oldest_mount:
                 found.add(number)
             os.close(spot)
     return found

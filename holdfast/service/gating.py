@@ -5,7 +5,6 @@ Owns the defaults of what an administrator leaves out. Changes nothing; `Restora
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 
 from holdfast.containers import is_container_url, parse_container_url
@@ -127,7 +126,7 @@ class UngateRequest(OperationRequest[Receipt]):
         return replace(self, url=url)
 
     def _otherwise(self, volume: Volume) -> str:
-        return place_beside(volume, os.urandom(4).hex(), "plain")
+        return place_beside(volume, volume.id, "plain")
 
 
 def _check_stays(in_place: bool, filesystem: str) -> None:

@@ -163,7 +163,7 @@ class AssessRequest:
         contents = _checked_contents(self.contents) if self.contents else ""
         urls = tuple(str(parse_container_url(url)) for url in self.urls)
         if contents and not urls:
-            urls = (place_beside(volume, os.urandom(4).hex()),)
+            urls = (place_beside(volume, volume.id),)
         first, more = (urls[0], urls[1:]) if urls else ("", ())
         return CheckedRequest(
             volume=volume,

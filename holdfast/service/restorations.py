@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from holdfast.errors import Blocked, HoldfastError, InvalidOption, NothingStuck, VolumeHeld
+from holdfast.errors import Blocked, HoldfastError, InvalidOption, NothingStuck
 from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
@@ -37,6 +37,7 @@ from holdfast.service.resynchronisation import wait_until_in_sync
 from holdfast.service.rights import need_root
 from holdfast.service.settling import settle_one
 from holdfast.system.boot import boot_id
+from holdfast.volumes.checks.held import held
 
 ChangeOfKind = GateRequest | UngateRequest
 
@@ -271,11 +272,10 @@ class Restorations:
                 self.settle(name, reporter)
         if self._host.volume(name).is_adopted:
             return
-        if self._host.show(name).state is VolumeState.HELD:
-            raise VolumeHeld(
-                f"{name} is held: its dirty data cannot be written",
-                f"Bring a leg back or add one, or holdfast volume release {name}.",
-            )
+        report = self._host.show(name)
+        if report.state is VolumeState.HELD and report.gate is not None:
+            gate = report.gate
+            raise held(name, gate.hold_reason, on_purpose=gate.held_on_purpose)
 
     def _replace_legs(self, request: CheckedRequest, reporter: Reporter) -> None:
         """The gate's own way: fill other legs, then let the present ones go. Spares stay, unless

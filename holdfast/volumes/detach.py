@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from holdfast.config import Settings
-from holdfast.errors import GateGone, LastLeg, VolumeHeld
+from holdfast.errors import GateGone, LastLeg
 from holdfast.gate.outside.client import GateClient
 from holdfast.gate.outside.launch import gate_is_running
 from holdfast.gate.outside.run_directory import remove_run_directory
@@ -24,6 +24,7 @@ from holdfast.mountpoints.placing import Manner
 from holdfast.mountpoints.remount import remount
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.system.storage.block import device_number
+from holdfast.volumes.checks.held import held
 from holdfast.volumes.gate_device import gate_device
 from holdfast.volumes.recover import clean_volume
 from holdfast.volumes.stack.examine import Stack, examine_stack
@@ -85,10 +86,8 @@ def _refuse_held(settings: Settings, name: str) -> None:
     except GateGone:
         return
     if shown["held"] and not shown["hold_expired"]:
-        raise VolumeHeld(
-            f"{name} is held ({shown['hold_reason']}): its dirty data cannot be written",
-            f"Bring a leg back or add one, or holdfast volume release {name}.",
-        )
+        on_purpose = bool(shown.get("held_on_purpose"))
+        raise held(name, str(shown["hold_reason"]), on_purpose=on_purpose)
 
 
 def _refuse_nameless(settings: Settings, name: str) -> None:

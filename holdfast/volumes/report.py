@@ -151,4 +151,5 @@ def _gate(shown: dict[str, Any]) -> GateReport:
         version=str(shown.get("version", UNTOLD)),
         compiled=bool(shown.get("compiled")),
         standby_bytes=int(shown.get("standby_bytes", 0)),
+        held_on_purpose=bool(shown.get("held_on_purpose")),
     )

@@ -13,6 +13,9 @@ from holdfast.errors import Blocked, InvalidOption
 from holdfast.model.plan import Strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.model.finding import Finding
     from holdfast.restoration.assessing.assess import Assessment
 
 Deadline = Annotated[
@@ -91,6 +94,15 @@ def _found(found: str, meaning: str) -> str:
     return f"{found.removesuffix('.')}. {meaning}" if meaning else found
 
 
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Findings as a table; what does not fit beside the verdict stands below it, to be copied."""
+    rows = [
+        (each.subject, str(each.verdict), _found(each.found, each.meaning), each.mend)
+        for each in findings
+    ]
+    print_table(("finding", "verdict", "found", "mend"), rows, below=("mend", "found"))
+
+
 def print_assessment(found: Assessment) -> None:
     """Findings, users and steps."""
     plan = found.plan
@@ -107,11 +119,7 @@ def print_assessment(found: Assessment) -> None:
     print_facts(pairs)
     if plan.findings:
         print()
-        rows = [
-            (each.subject, str(each.verdict), _found(each.found, each.meaning), each.mend)
-            for each in plan.findings
-        ]
-        print_table(("finding", "verdict", "found", "mend"), rows)
+        print_findings(plan.findings)
     if found.verdicts:
         print()
         names = {user.pid: user.name for user in found.facts.users}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.config import Settings
@@ -67,9 +67,12 @@ def assess(
     `report`: of a gated volume, what its gate says; `others`: the other volumes of this host.
     Raises NotAttached when it is not mounted, BadInput for an invalid request.
     """
-    facts = find_facts(settings, request, others)
     volume = request.volume
     legs = report.legs if report is not None else ()
+    in_sync = sum(leg.state is LegState.IN_SYNC for leg in legs)
+    if report is not None:
+        request = replace(request, legs_in_sync=in_sync)
+    facts = find_facts(settings, request, others)
     situation = Situation(
         volume=volume.name,
         kind=volume.kind,
@@ -78,7 +81,7 @@ def assess(
         same_bytes=facts.keeps_bytes,
         source_given=bool(request.url or request.contents),
         older_contents=bool(request.contents),
-        in_sync_legs=sum(leg.state is LegState.IN_SYNC for leg in legs),
+        in_sync_legs=in_sync,
         spares=sum(leg.state is LegState.SPARE for leg in legs),
         processes=len(facts.users),
         handles=len(facts.judged),

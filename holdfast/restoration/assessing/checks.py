@@ -225,6 +225,7 @@ def _container(settings: Settings, facts: Facts) -> Sequence[Finding]:
         refused = facts.request.contents if facts.new is not None else facts.request.url
         if isinstance(facts.refusal, (AlreadyExists, HostCannot)):
             refused = facts.request.volume.name  # not the containers keep it from having a gate
+        refused = facts.refusal.subject or refused
         return [Finding(refused or facts.request.contents, Verdict.BLOCKS, words, "", mend)]
     return facts.new.findings if facts.new is not None else ()
 
@@ -263,7 +264,7 @@ def _redundancy(settings: Settings, facts: Facts) -> Sequence[Finding]:
         return ()
     old, new = facts.request.volume, facts.new.volume
     copied = [*about_size(old, new), *about_old_storage(old)] if facts.copies_files else []
-    return [*about_redundancy(old, new), *copied]
+    return [*about_redundancy(old, new, facts.request.legs_in_sync), *copied]
 
 
 def _other_kind(settings: Settings, facts: Facts) -> Sequence[Finding]:

@@ -48,6 +48,8 @@ class CheckedRequest:
     """Further legs of it, of a gated volume."""
     spare_urls: tuple[str, ...] = ()
     """Its spares; none: those that it has."""
+    legs_in_sync: int | None = None
+    """How many of a gated volume's legs are; None: all."""
     filesystem: str = ""
     """Its type; empty: as now."""
     size_bytes: int = 0

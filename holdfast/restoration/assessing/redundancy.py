@@ -22,10 +22,13 @@ _MOST_PATHS = 3
 _LOSS = "The loss of one container costs more than it does now: without another leg, the data."
 
 
-def about_redundancy(old: Volume, new: Volume) -> list[Finding]:
-    """What the volume can lose now, and afterwards; empty where that stays."""
-    before, after = len(old.leg_urls), len(new.leg_urls)
-    name, words = old.name, f"{_copies(old)} now, {_copies(new)} afterwards"
+def about_redundancy(old: Volume, new: Volume, in_sync: int | None = None) -> list[Finding]:
+    """What the volume can lose now, and afterwards; empty where that stays.
+
+    `in_sync`: how many of its legs are now; None: all. One that is not saves nobody.
+    """
+    before, after = len(old.leg_urls) if in_sync is None else in_sync, len(new.leg_urls)
+    name, words = old.name, f"{_copies(old, in_sync)} now, {_copies(new)} afterwards"
     if new.is_adopted:
         if old.is_adopted:
             return []
@@ -124,8 +127,9 @@ def about_what_a_gate_keeps(points: Sequence[MountPoint], path: str) -> list[Fin
     ]
 
 
-def _copies(volume: Volume) -> str:
+def _copies(volume: Volume, in_sync: int | None = None) -> str:
     if volume.is_adopted:
         return "1 plain container without a gate"
     count = len(volume.leg_urls)
-    return f"{count} leg{'' if count == 1 else 's'}"
+    words = f"{count} leg{'' if count == 1 else 's'}"
+    return words if in_sync in (None, count) else f"{words}, {in_sync} of them in sync,"

@@ -22,7 +22,7 @@ from holdfast.containers import (
     open_container,
     parse_container_url,
 )
-from holdfast.errors import InUse, InvalidOption, TooSmall
+from holdfast.errors import HoldfastError, InUse, InvalidOption, TooSmall, about
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
@@ -106,13 +106,15 @@ def design(
     existed = tuple(place.url for place in places if place.exists)
     draft = _fitted(draft, existed, smallest_bytes)
     check_spares(draft, existed)
+    kept: list[Finding] = []
     if not spare_urls:
         draft = replace(draft, spare_urls=shape.spare_urls)
+        kept = _about_kept_spares(draft)
     if volume.is_adopted and not draft.is_adopted:
         check_gate_can_be(settings, draft)
     draft, larger = with_sectors(draft, points[-1].source, url)
     draft, dropped = with_options(draft, volume, points, url)
-    return NewStorage(draft, existed, (*larger, *dropped))
+    return NewStorage(draft, existed, (*larger, *dropped, *kept))
 
 
 def check_urls(volume: Volume, url: str, further: Sequence[str], others: Sequence[Volume]) -> None:
@@ -125,9 +127,9 @@ def check_urls(volume: Volume, url: str, further: Sequence[str], others: Sequenc
     taken = {each: other.name for other in others for each in _urls(other)}
     for each in (url, *further):
         if each in taken:
-            raise InUse(
-                f"{each} belongs to the volume {taken[each]} already", "Name another container."
-            )
+            words = f"{each} belongs to the volume {taken[each]} already"
+            with about(each):
+                raise InUse(words, "Name another container.")
 
 
 def _fitted(draft: Volume, existed: Sequence[str], smallest_bytes: int) -> Volume:
@@ -151,12 +153,36 @@ def check_spares(draft: Volume, existed: Sequence[str]) -> None:
     for url in draft.spare_urls:
         if url not in existed:
             continue
-        own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
-        if own_bytes < needed_bytes:
-            raise TooSmall(
-                f"the spare {url} has {own_bytes} bytes, {needed_bytes} are needed",
-                "Name a larger one, or an image that does not exist: it is made when it is needed.",
-            )
+        with about(url):
+            own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
+            if own_bytes < needed_bytes:
+                raise TooSmall(
+                    f"the spare {url} has {own_bytes} bytes, {needed_bytes} are needed",
+                    "Name a larger one, or an image that does not exist: it is made when it is"
+                    " needed.",
+                )
+
+
+def _about_kept_spares(draft: Volume) -> list[Finding]:
+    """Tell which of the spares that the volume has, and keeps, could not take a leg's place: they
+    keep nobody from moving."""
+    needed_bytes = container_bytes_needed(draft.size_bytes)
+    found = []
+    for url in draft.spare_urls:
+        try:
+            if not _exists(url):
+                continue
+            own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
+        except (HoldfastError, OSError) as error:
+            words = f"the spare {url} cannot be examined: {error}"
+        else:
+            if own_bytes >= needed_bytes:
+                continue
+            words = f"the spare {url} has {own_bytes} bytes, {needed_bytes} will be needed"
+        mend = "Name others: --spare URL; or holdfast leg add NAME URL --spare afterwards."
+        meaning = "It could not take the place of a leg that fails."
+        found.append(Finding(url, Verdict.LIMITED, words, meaning, mend))
+    return found
 
 
 def with_options(
@@ -216,20 +242,22 @@ def _check(settings: Settings, draft: Volume, others: Sequence[Volume]) -> list[
     """Free, with room, and not on the volume itself."""
     urls = (*draft.leg_urls, *draft.spare_urls)
     for url in urls:
-        in_expendable_child(partial(_check_place, settings, draft, url), doing=url)
+        with about(url):
+            in_expendable_child(partial(_check_place, settings, draft, url), doing=url)
     some_there = any(_exists(url) for url in urls)
     probe = replace(draft, size_bytes=MINIMUM_VOLUME_BYTES) if some_there else draft
     return check_containers(settings, probe, "", others)
 
 
 def _usable_bytes(url: str, is_adopted: bool, smallest_bytes: int, filesystem: str) -> int:
-    own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
-    usable_bytes = own_bytes if is_adopted else _gate_bytes(own_bytes)
-    if usable_bytes < smallest_bytes:
-        raise TooSmall(
-            f"{url} has {format_size(own_bytes)}, too little for {filesystem}",
-            f"It needs {format_size(smallest_bytes)}.",
-        )
+    with about(url):
+        own_bytes = in_expendable_child(partial(_size_of, url), doing=url)
+        usable_bytes = own_bytes if is_adopted else _gate_bytes(own_bytes)
+        if usable_bytes < smallest_bytes:
+            raise TooSmall(
+                f"{url} has {format_size(own_bytes)}, too little for {filesystem}",
+                f"It needs {format_size(smallest_bytes)}.",
+            )
     return usable_bytes
 
 
@@ -322,6 +350,7 @@ def check_fits(storage: NewStorage, used_bytes: int) -> None:
 def place_beside(volume: Volume, identifier: str, what: str = "restored") -> str:
     """The place of an image beside the present one, for what is to replace it, and is called so.
 
+    `identifier`: the volume's, which changes with its storage: whoever asks twice is told the same.
     Raises InvalidOption when it does not lie in an image.
     """
     for url in _urls(volume):

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from holdfast.errors import HoldfastError
 from holdfast.system.fuse import wire
 from holdfast.system.fuse.cover_server import BUFFER_BYTES, SUBTYPE, CoverServer, start_server
-from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.detached import mount_detached
+from holdfast.system.statx import number_for_ever
 
 _ANSWER_SECONDS = 5.0
 """The kernel asks for INIT while it mounts."""
@@ -63,7 +63,7 @@ def make_covers(deadline_ns: int) -> Covers:
         for connection in connections:
             os.close(connection)
     directory, file = roots
-    oldest = mount_api.number_for_ever(directory)
+    oldest = number_for_ever(directory)
     return Covers(directory, file, replace(server, oldest_mount=oldest))
 
 

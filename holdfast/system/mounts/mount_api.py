@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import sys
 from dataclasses import dataclass
 from struct import pack
 
@@ -28,10 +27,6 @@ _FROM_EMPTY_PATH, _TO_EMPTY_PATH, _SET_GROUP, _BENEATH = 0x4, 0x40, 0x100, 0x200
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_EXECUTION = 0x1, 0x2, 0x4, 0x8
 _ACCESS_TIME_MASK, _NO_ACCESS_TIME, _STRICT_ACCESS_TIME = 0x70, 0x10, 0x20
 _NO_DIRECTORY_ACCESS_TIME, _NO_SYMBOLIC_LINKS = 0x80, 0x200000
-
-# <linux/fcntl.h>, <linux/stat.h>
-_STATX_DONT_SYNC, _STATX_MNT_ID_UNIQUE = 0x4000, 0x4000
-_STATX_BYTES, _STATX_MNT_ID_AT = 256, 144
 
 # <linux/openat2.h>
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
@@ -56,8 +51,6 @@ _ALL_FLAGS = (
     _READ_ONLY | _NO_SUID | _NO_DEVICES | _NO_EXECUTION | _ACCESS_TIME_MASK
     | _NO_DIRECTORY_ACCESS_TIME | _NO_SYMBOLIC_LINKS
 )  # fmt: skip
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 UNREPRODUCIBLE_OPTIONS = frozenset({"idmapped"})
 """Per-mount options that mountinfo shows and that cannot be set from its text."""
@@ -166,19 +159,6 @@ def open_place(path: str, directory: int | None = None) -> int:
     how = pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS)
     start = _AT_FDCWD if directory is None else directory
     return raw_call(_OPENAT2, start, os.fsencode(path), how, ctypes.c_size_t(len(how)))
-
-
-def number_for_ever(mount: int) -> int:
-    """The number of the mount a descriptor is open on, which no other one ever gets; a younger
-    mount has a greater one. 0: the kernel knows none (before Linux 6.8). Asks no file system.
-    """
-    buffer = ctypes.create_string_buffer(_STATX_BYTES)
-    flags = _AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _STATX_DONT_SYNC
-    if _LIBC.statx(mount, b"", flags, _STATX_MNT_ID_UNIQUE, buffer) != 0:
-        return 0
-    if not int.from_bytes(buffer.raw[:4], sys.byteorder) & _STATX_MNT_ID_UNIQUE:
-        return 0
-    return int.from_bytes(buffer.raw[_STATX_MNT_ID_AT : _STATX_MNT_ID_AT + 8], sys.byteorder)
 
 
 def _set(mount: int, set_flags: int, clear_flags: int, propagation: int) -> None:

@@ -13,10 +13,10 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.system.files.statx import direct_io_offset_unit
 from holdfast.system.mounts.mount_table import mounts
 from holdfast.system.proc import read
 from holdfast.system.proc_text import parse_swaps
+from holdfast.system.statx import direct_io_offset_unit
 
 _BLKGETSIZE64 = 0x80081272  # linux/fs.h
 _SYS_DEV_BLOCK = Path("/sys/dev/block")

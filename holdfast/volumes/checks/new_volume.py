@@ -7,13 +7,14 @@ that hangs is an error with a deadline, not a hang.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.containers import open_container, parse_container_url
+from holdfast.containers import Container, open_container, parse_container_url
 from holdfast.errors import (
     AlreadyExists,
     ContainerFailed,
@@ -23,6 +24,7 @@ from holdfast.errors import (
     InvalidOption,
     InvalidSize,
     TooSmall,
+    about,
 )
 from holdfast.gate.members.superblock import container_bytes_needed, read_superblock
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, MINIMUM_VOLUME_BYTES, format_size
@@ -136,15 +138,17 @@ def check_containers(
     taken = {url: other.name for other in others for url in (*other.leg_urls, *other.spare_urls)}
     places: list[ContainerPlace] = []
     for url in urls:
-        if url in taken and taken[url] != volume.name:
-            raise ForeignLeg(f"{url} belongs to the volume {taken[url]}", "Use another container.")
-        place = check_container(settings, volume.name, mount_path, url, volume.size_bytes)
-        for earlier in places:
-            if earlier.identity == place.identity:
-                raise InvalidOption(
-                    f"{earlier.url} and {url} are the same container",
-                    "Each leg needs a container of its own.",
-                )
+        with about(url):
+            owner = taken.get(url, volume.name)
+            if owner != volume.name:
+                raise ForeignLeg(f"{url} belongs to the volume {owner}", "Use another container.")
+            place = check_container(settings, volume.name, mount_path, url, volume.size_bytes)
+            for earlier in places:
+                if earlier.identity == place.identity:
+                    raise InvalidOption(
+                        f"{earlier.url} and {url} are the same container",
+                        "Each leg needs a container of its own.",
+                    )
         places.append(place)
     _check_room(volume, places)
     return places
@@ -204,8 +208,17 @@ def _check_no_superblock(url: str) -> None:
     if superblock is not None:
         raise ForeignLeg(
             f"{url} is leg {superblock.leg_number} of the volume with id {superblock.volume_id}",
-            "Remove it there first (holdfast leg remove), or attach that volume.",
+            f"Remove it there first (holdfast leg remove). Where that volume has no gate any more"
+            f" (ungate, restore), it is a copy of it; when that is of no use any more:"
+            f" {_to_clear(container)}.",
         )
+
+
+def _to_clear(container: Container) -> str:
+    """The command that lets a container be used like a new one."""
+    if container.image_path:
+        return f"rm {shlex.quote(container.image_path)}"
+    return f"blkdiscard --force --zeroout {shlex.quote(container.device_path)}"
 
 
 def _check_room(volume: Volume, places: Sequence[ContainerPlace]) -> None:

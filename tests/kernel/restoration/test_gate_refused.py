@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from holdfast.config import Settings
 from holdfast.errors import (
     AlreadyExists,
     Blocked,
+    ForeignLeg,
     HasGate,
     HasNoGate,
     HoldfastError,
@@ -22,12 +24,14 @@ from holdfast.errors import (
     InvalidOption,
     OwnLeg,
     TooSmall,
+    VolumeHeld,
 )
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.volume import VolumeState
-from holdfast.service import GateRequest, Holdfast, UngateRequest
+from holdfast.service import GateRequest, Holdfast, MigrateRequest, UngateRequest
 from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.restoration.bench import make_image, mounted
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -52,7 +56,9 @@ def refused(
     return str(told.value)
 
 
-def findings(holdfast: Holdfast, request: GateRequest | UngateRequest) -> dict[str, Finding]:
+def findings(
+    holdfast: Holdfast, request: GateRequest | MigrateRequest | UngateRequest
+) -> dict[str, Finding]:
     found = holdfast.restorations.assess(request)
     return {finding.subject: finding for finding in found.plan.findings}
 
@@ -211,3 +217,105 @@ def test_the_plan_says_what_is_safe_before_and_after(
     assert receipt["details"]["kind"] == "gated to adopted"
     assert mount_at(path) is not None
     assert holdfast.show_volume("data").kind == "adopted"
+
+
+@pytest.fixture
+def gated(adopted: tuple[Holdfast, Path], ram_directory: Path) -> Iterator[tuple[Holdfast, Path]]:
+    """With two legs and a spare."""
+    holdfast, path = adopted
+    urls = tuple(f"file:{ram_directory}/{name}.img" for name in ("one", "two"))
+    request = GateRequest("data", urls, (f"file:{ram_directory}/spare.img",))
+    holdfast.restorations.change_kind(request)
+    yield holdfast, path
+    holdfast.delete_volume("data")
+
+
+def test_a_refusal_is_told_of_the_leg_that_it_is_about(
+    adopted: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    holdfast, _ = adopted
+    good, full = f"file:{ram_directory}/good.img", ram_directory / "full.img"
+    make_image(full, size_bytes=64 << 20)
+    small = ram_directory / "small.img"
+    with small.open("wb") as file:
+        file.truncate(1 << 20)
+    for legs, spares, subject in (
+        ((good, f"file:{full}"), (), f"file:{full}"),
+        ((good, f"file:{small}"), (), f"file:{small}"),
+        ((good,), (f"file:{full}",), f"file:{full}"),
+        ((good,), (f"file:{small}",), f"file:{small}"),
+        ((f"file:{full}", good), (), f"file:{full}"),
+    ):
+        found = findings(holdfast, GateRequest("data", legs, spares))
+        blocking = [each for each in found if found[each].verdict is Verdict.BLOCKS]
+        assert blocking == [subject]
+
+
+def test_a_volume_that_is_held_on_purpose(gated: tuple[Holdfast, Path]) -> None:
+    holdfast, _ = gated
+    holdfast.hold("data", 60.0, "the disks are moved")
+    try:
+        with pytest.raises(VolumeHeld) as told:
+            holdfast.restorations.change_kind(UngateRequest("data"))
+        with pytest.raises(VolumeHeld) as of_detach:
+            holdfast.detach_volume("data")
+    finally:
+        holdfast.release("data")
+    for error in (told.value, of_detach.value):
+        assert "the disks are moved" in error.message
+        assert "on purpose" in error.message
+        assert "dirty data" not in error.message
+        assert error.mend.startswith("holdfast volume release data")
+        assert "leg" not in error.mend
+
+
+def test_a_leg_that_is_not_in_sync_is_not_counted(gated: tuple[Holdfast, Path]) -> None:
+    holdfast, _ = gated
+    holdfast.legs.remove("data", holdfast.show_volume("data").legs[-1].url)  # the spare
+    second = Path(holdfast.show_volume("data").legs[1].url.removeprefix("file:"))
+    os.truncate(second, 0)
+    (Path(holdfast.show_volume("data").mount) / "written").write_bytes(b"x" * 4096)
+    os.sync()
+    wait_until(lambda: holdfast.show_volume("data").state is VolumeState.DEGRADED)
+    found = findings(holdfast, UngateRequest("data"))["redundancy"].found
+    assert found.startswith("2 legs, 1 of them in sync, now, ")
+
+
+def test_the_image_that_a_plan_names_is_the_one_that_is_made(gated: tuple[Holdfast, Path]) -> None:
+    holdfast, _ = gated
+    named = {holdfast.restorations.assess(UngateRequest("data")).facts.request.url for _ in "ab"}
+    receipt = holdfast.restorations.change_kind(UngateRequest("data"))
+    assert named == {receipt.details["to"]}
+
+
+def test_the_mend_for_a_leg_of_before_works(gated: tuple[Holdfast, Path]) -> None:
+    holdfast, _ = gated
+    legs = tuple(each.url for each in holdfast.show_volume("data").legs[:2])
+    holdfast.restorations.change_kind(UngateRequest("data"))
+    with pytest.raises(ForeignLeg) as told:
+        holdfast.restorations.change_kind(GateRequest("data", legs))
+    assert "leg remove" in told.value.mend
+    for url in legs:
+        with pytest.raises(ForeignLeg) as told:
+            holdfast.restorations.change_kind(GateRequest("data", (url,)))
+        subprocess.run(told.value.mend.rpartition(": ")[2].rstrip("."), shell=True, check=True)
+    holdfast.restorations.change_kind(GateRequest("data", legs))
+
+
+def test_a_spare_that_is_kept_is_measured(
+    gated: tuple[Holdfast, Path], ram_directory: Path
+) -> None:
+    """It keeps nobody from moving: that it could not take a leg's place then is told."""
+    holdfast, _ = gated
+    spare = next(each.url for each in holdfast.show_volume("data").legs if each.number == 0)
+    larger = ram_directory / "larger.img"
+    with larger.open("wb") as file:
+        file.truncate(1 << 30)
+    request = MigrateRequest("data", (f"file:{larger}",), filesystem="xfs")
+    found = findings(holdfast, request)
+    assert spare not in found
+    with Path(spare.removeprefix("file:")).open("wb") as file:
+        file.truncate(1 << 20)
+    told = findings(holdfast, request)[spare]
+    assert told.verdict is Verdict.LIMITED
+    assert "1048576 bytes" in told.found

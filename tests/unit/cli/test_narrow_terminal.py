@@ -95,3 +95,20 @@ for code in {codes!r}:
     joined = " ".join(shown.split())
     for leaf in leaves():
         assert " ".join((leaf.__doc__ or "").split()) in joined
+
+
+@pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="needs terminals")
+def test_a_path_in_a_finding_can_be_copied() -> None:
+    """Paths and commands stand in one piece, as long as a line has room for them."""
+    path = "/srv/tenants/first/databases/orders-2026/legs/second-leg.img"
+    program = f"""
+from holdfast.cli.commands.assess import print_findings
+from holdfast.model.finding import Finding, Verdict
+print_findings([
+    Finding("file:{path}", Verdict.BLOCKS, "{path} is in use", "It would be lost.", "rm {path}"),
+    Finding("pause", Verdict.OK, "1.0 s"),
+])
+"""
+    shown = on_a_terminal(program)
+    assert shown.count(path) == 3, shown
+    assert "…" not in shown

@@ -239,3 +239,16 @@ def test_it_lies_on_the_real_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     container = open_container(f"file:{tmp_path}/link/leg.img")
     assert container.lies_on() == os.path.realpath(tmp_path / "real")
+
+
+@pytest.mark.parametrize("place", ["/dev/loop77777", "/dev/mapper/absent"])
+def test_a_device_that_is_not_there_is_no_image(place: str) -> None:
+    """It would be a file in the memory of the folder of devices."""
+    if not Path(place).parent.exists():
+        pytest.skip("no such folder here")
+    container = open_container(f"file:{place}")
+    for attempt in (container.create, container.check_free):
+        with pytest.raises(InvalidUrl) as told:
+            attempt(SIZE)
+        assert f"block:{place}" in told.value.mend
+    assert not Path(place).exists()

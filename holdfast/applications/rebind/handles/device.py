@@ -33,7 +33,7 @@ from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.files.beneath import path_to
-from holdfast.system.files.statx import remembered
+from holdfast.system.statx import remembered
 
 _FORGETFUL = frozenset(os.makedev(1, minor) for minor in (3, 5, 7, 8, 9))
 """null, zero, full, random, urandom: Documentation/admin-guide/devices.txt of Linux, and devlist of

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from holdfast.model.bounded import Bounds, HalfWord, Word, made
 from holdfast.system.files.inode_identity import identity_of
-from holdfast.system.files.statx import remembered
+from holdfast.system.statx import remembered
 
 _CHUNK_BYTES = 1 << 20
 
