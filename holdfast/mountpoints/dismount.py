@@ -211,7 +211,7 @@ def _dismount_all(
         if not is_there(point, visitor.mounts()):
             continue  # propagation took it along
         if point.id not in copies:
-            refusal = point.path, "something is mounted over it", ""
+            refusal = _about_hidden(point)
             break
         try:
             _dismount_one(visitor, point, covering)
@@ -274,6 +274,15 @@ def _about_beyond_reach(point: MountPoint) -> _Refusal:
     )
 
 
+def _about_hidden(point: MountPoint) -> _Refusal:
+    return (
+        shown(point.path),
+        f"in the mount namespace of process {point.witness_pid} something is mounted over it, or in"
+        " the way to it",
+        f"Dismount that there, or end process {point.witness_pid}; then try again.",
+    )
+
+
 def _dismount_one(visitor: Visitor, point: MountPoint, covering: Covering | None) -> None:
     """Dismount the topmost at the point; a program that uses it for a moment is waited for.
 
@@ -312,7 +321,10 @@ def _copy_visible(
     missing = [point for point in points if point.id not in copies]
     for there, _ in _tables(visitor, missing, ways):
         for point in there:
-            spot = mount_api.open_place(point.path)
+            try:
+                spot = mount_api.open_place(point.path)
+            except OSError:
+                continue  # somebody has something of his own in the way
             if visitor.mount_number(spot) == point.id:
                 copies[point.id] = _copy(point, spot)
             os.close(spot)

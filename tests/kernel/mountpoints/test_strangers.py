@@ -11,7 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from holdfast.config import Settings
+from holdfast.errors import InUse
 from holdfast.model.finding import Finding
 from holdfast.mountpoints.capture import capture, newcomers
 from holdfast.mountpoints.dismount import dismount
@@ -78,6 +81,22 @@ def test_options_that_were_locked_are_locked_afterwards(ram_directory: Path) -> 
             for place in (path, OWN):
                 assert options(pid, place) >= OPTIONS
                 assert not may_take_away(pid, place)
+
+
+def test_whose_mount_is_out_of_reach_is_named(ram_directory: Path) -> None:
+    """He has mounted something over the way to it; everything is as before."""
+    with MountBench(ram_directory) as bench:
+        device = bench.device("old")
+        with seen_by_stranger(bench, device) as (path, pid):
+            inside = ["nsenter", "--user", "--mount", "--target", str(pid)]
+            run(*inside, "mount", "-t", "tmpfs", "none", "/mnt")
+            with pytest.raises(InUse, match=f"in the mount namespace of process {pid} "):
+                dismount(capture(str(path)))
+            assert path.is_mount()
+            assert options(pid, path) >= OPTIONS
+            run(*inside, "umount", "/mnt")
+            for root in remount(dismount(capture(str(path))), device, "ext4").values():
+                os.close(root)
 
 
 def test_a_mount_that_cannot_be_made_as_it_was_keeps_nobody_from_the_others(
