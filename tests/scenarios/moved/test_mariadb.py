@@ -20,7 +20,8 @@ from tests.scenarios.moved.programs import as_user, free_port, needed
 from tests.waiting import wait_until
 
 USER = "mysql"
-CLIENTS = 3
+_SOCKETS = 2
+CLIENTS = 1 + _SOCKETS
 TRANSACTIONS_BETWEEN = 20
 _TABLES = """
 create database shop;
@@ -173,7 +174,9 @@ def test_no_statement_fails(ram_directory: Path, run_holdfast: Callable[..., Any
         database.create()
         with database.running():
             database.ask(_TABLES)
-            clients = Clients(database, [database.through_port] * CLIENTS)
+            clients = Clients(
+                database, [database.through_port, *_SOCKETS * [database.through_socket]]
+            )
 
             def working() -> None:
                 before = sum(clients.counts)
