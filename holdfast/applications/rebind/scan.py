@@ -1,6 +1,7 @@
 """The feasibility scan: what a rebind would do with every handle, before anything is touched.
 
-Reads /proc only. Invariant: nothing is stopped, opened on storage or changed.
+Reads /proc, and the kernel's list of sockets. Invariant: nothing is stopped, opened on storage or
+changed.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from holdfast.applications.lone_ends import without_holder
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits, gather
 from holdfast.applications.rebind.handles.verdicts import blocks
@@ -31,7 +33,9 @@ def judge(
     `known`: by process what `traits_of` has told, where that cannot have changed.
     """
     found = []
-    ends = {each.inode for user in users for each in user.handles if each.kind is _CONNECTION}
+    ends = [each for user in users for each in user.handles if each.kind is _CONNECTION]
+    numbers = {each.inode for each in ends}
+    alone = without_holder([each for each in ends if each.start and each.start not in numbers])
     for user in users:
         if user.state[:1] in _ENDED:
             # its main thread; what others have that go on can neither be moved nor be forgotten
@@ -44,7 +48,7 @@ def judge(
             facts = traits_of(user)
         found += [
             blocks(handle, _ALONE)
-            if handle.kind is _CONNECTION and handle.start and handle.start not in ends
+            if handle.kind is _CONNECTION and handle.start in alone
             else judge_handle(handle, facts)
             for handle in user.handles
         ]

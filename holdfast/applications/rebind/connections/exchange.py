@@ -107,7 +107,7 @@ def _incomplete(tables: list[_EndTable], there: Mapping[int, Mapping[int, int]])
     found: set[int] = set()
     for table in tables:
         for note in table.notes:
-            if _new(note) not in there[id(table)]:
+            if _new(note) and _new(note) not in there[id(table)]:
                 found.update((note.handle.inode, note.handle.start))
     return found - {0}
 
@@ -116,7 +116,7 @@ def _replace(
     table: _EndTable, there: Mapping[int, int], left_out: set[int], openings: OpenedFiles
 ) -> None:
     process, thread_id = table.process, table.thread_id
-    notes = [note for note in table.notes if note.handle.inode not in left_out]
+    notes = [note for note in table.notes if _new(note) and note.handle.inode not in left_out]
     for note in notes:
         if note.handle.flags & os.O_ASYNC:
             _tell_nobody(process, note)

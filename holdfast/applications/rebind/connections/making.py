@@ -104,10 +104,15 @@ class NewConnections:
         self._changed.clear()
 
     def _make(self, workshop: _Workshop, mine: list[_Holder], others: list[_Holder]) -> None:
-        if not mine[0][1].details_as(ConnectionDetails).name:
+        handle, is_over = mine[0][1].handle, _details(mine[0]).is_over
+        if not others and not is_over:
+            raise refusal(handle, "somebody who does not stand still has the other end")
+        if not others and handle.mode == "peer":
+            return  # it keeps nothing busy
+        if not _details(mine[0]).name:
             mine, others = others, mine
         if not mine:
-            raise refusal(others[0][1].handle, "neither end has a name")
+            raise refusal(handle, "neither end has a name")
         try:
             made = workshop.pair(mine, others)
         except CannotBeKept as error:

@@ -125,6 +125,7 @@ def _told_by(end: socket.socket, handle: Handle, home: int) -> dict[str, Any]:
         "options": bound_socket.options_of(end),
         "read_to_end": state.is_read_to_end,
         "has_failed": state.has_failed,
+        "is_over": state.is_over,
     }
 
 

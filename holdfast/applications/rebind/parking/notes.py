@@ -137,6 +137,8 @@ class ConnectionDetails(AwaitedDetails):
     """Whether nothing more comes than what lies in it already."""
     has_failed: bool
     """Whether it is to be told that the other end was closed with something unread."""
+    is_over: bool = False
+    """Whether the other end is closed, or both directions are."""
     new: Word = 0
     """The number of the socket that takes its place; 0: none was made."""
     words: str = ""
