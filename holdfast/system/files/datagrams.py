@@ -13,11 +13,13 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 from holdfast.system.files.bound_socket import file_of
 from holdfast.system.files.socket_names import bind_to, make_way
@@ -187,25 +189,31 @@ def send_again(
     folder = mount_detached("tmpfs", {"mode": "0700"}) if names else -1
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     place = file_of(end.fileno())
-    if held is not None:
-        held.setsockopt(socket.SOL_SOCKET, _PEEK_FROM, 0)
-    return [_sent_again(each, place, folder, root, held) for each in datagrams]
+    words, number = [], 0
+    for each in datagrams:
+        rights = _Rights(held, number) if held is not None and each.descriptors else None
+        words.append(_sent_again(each, place, folder, root, rights))
+        number += 1 if each.descriptors else 0
+    return words
 
 
-def _rights(each: Datagram, held: socket.socket | None) -> list[tuple[int, int, bytes]]:
-    """Its descriptors, which stay where they are as well."""
-    if not each.descriptors or held is None:
-        return []
-    flags = socket.MSG_PEEK | socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-    descriptors = _ancillary(held.recvmsg(1, _ANCILLARY_BYTES, flags)[1])[1]
-    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors.tobytes())]
+class _Rights(NamedTuple):
+    """Descriptors that are on their way."""
+
+    held: socket.socket
+    number: int
+    """How many other messages come before."""
+
+    def take(self) -> list[tuple[int, int, bytes]]:
+        """They stay where they are as well. To close them may hang."""
+        self.held.setsockopt(socket.SOL_SOCKET, _PEEK_FROM, self.number)
+        flags = socket.MSG_PEEK | socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+        descriptors = _ancillary(self.held.recvmsg(1, _ANCILLARY_BYTES, flags)[1])[1]
+        return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors.tobytes())]
 
 
-def _sent_again(
-    each: Datagram, place: int, folder: int, root: int, held: socket.socket | None
-) -> str:
-    rights = _rights(each, held)
-    whole = each.is_whole and bool(rights) == bool(each.descriptors)
+def _sent_again(each: Datagram, place: int, folder: int, root: int, rights: _Rights | None) -> str:
+    whole = each.is_whole and (rights is not None or not each.descriptors)
     words = [] if whole else ["without the descriptors that were sent with it"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ours:
         ours.setsockopt(socket.SOL_SOCKET, _FORCE_SEND_BYTES, max(len(each.data) * 2, 1 << 16))
@@ -238,37 +246,79 @@ def _name(ours: socket.socket, name: bytes, folder: int, root: int) -> None:
         os.chroot(".")
 
 
-def _send(ours: socket.socket, each: Datagram, rights: list[tuple[int, int, bytes]]) -> list[str]:
-    if each.credentials is None:
-        ours.sendmsg([each.data], rights)
-        return []
-    told = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, _CREDENTIALS.pack(*each.credentials))
+def _send(ours: socket.socket, each: Datagram, rights: _Rights | None) -> list[str]:
+    """Raises OSError; what is not as it was."""
+    told = each.credentials
+    error = _attempt(ours, each.data, told, rights, None if rights is None else os.fork)
+    words = []
+    if error == errno.ESRCH and told is not None:
+        process, *others = told
+        if process > 0:
+            error = _attempt(ours, each.data, told, rights, partial(fork_as, process))
+        if error == errno.ESRCH:
+            mine = (os.getpid(), others[0], others[1])
+            error = _attempt(ours, each.data, mine, rights, None if rights is None else os.fork)
+            words.append(f"sent by process {os.getpid()} in place of {process}")
+    if error:
+        raise OSError(error, os.strerror(error))
+    return words
+
+
+def _attempt(
+    ours: socket.socket,
+    data: bytes,
+    credentials: tuple[int, int, int] | None,
+    rights: _Rights | None,
+    fork: Callable[[], int] | None,
+) -> int:
+    """Send it, in a child that has nothing else open if `fork` is given; 0, or an error number.
+
+    The child is left alone: it may hang when it closes what it has sent. ESRCH: there is no
+    process of that number, nor could a child have it.
+    """
+    if fork is None:
+        return _sent(ours, data, credentials, rights)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        ours.sendmsg([each.data], [*rights, told])
-        return []
+        child = fork()
+        if child == 0:
+            try:
+                _close_others({ours.fileno(), writing, rights.held.fileno() if rights else writing})
+                error = _sent(ours, data, credentials, rights)
+                os.write(writing, struct.pack("=i", error))
+                os.close(writing)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        writing = -1
+        answer = os.read(reading, 4) if child > 0 else struct.pack("=i", errno.ESRCH)
+        return int(struct.unpack("=i", answer)[0]) if len(answer) == 4 else errno.EIO
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+
+
+def _sent(
+    ours: socket.socket,
+    data: bytes,
+    credentials: tuple[int, int, int] | None,
+    rights: _Rights | None,
+) -> int:
+    try:
+        ancillary = [] if rights is None else rights.take()
+        if credentials is not None:
+            packed = _CREDENTIALS.pack(*credentials)
+            ancillary.append((socket.SOL_SOCKET, socket.SCM_CREDENTIALS, packed))
+        ours.sendmsg([data], ancillary)
     except OSError as error:
-        if error.errno != errno.ESRCH:
-            raise
-    process, *others = each.credentials
-    if process > 0 and _sent_by(ours, process, each.data, [*rights, told]):
-        return []
-    told = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, _CREDENTIALS.pack(os.getpid(), *others))
-    ours.sendmsg([each.data], [*rights, told])
-    return [f"sent by process {os.getpid()} in place of {process}"]
+        return error.errno or errno.EIO
+    return 0
 
 
-def _sent_by(
-    ours: socket.socket, process: int, data: bytes, ancillary: list[tuple[int, int, bytes]]
-) -> bool:
-    """Whether a child of the number of the sender, who has ended, could send it."""
-    child = fork_as(process)
-    if child < 0:
-        return False
-    if child == 0:
-        status = 1
-        try:
-            ours.sendmsg([data], ancillary)
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
+def _close_others(kept: Collection[int]) -> None:
+    begin = 0
+    for each in sorted(kept):
+        os.closerange(begin, each)
+        begin = each + 1
+    os.closerange(begin, os.sysconf("SC_OPEN_MAX"))

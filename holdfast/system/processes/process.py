@@ -175,6 +175,8 @@ def fork_reporting(report: Callable[[int], object], flags: int = 0) -> tuple[int
         try:
             os.close(reading)
             report(writing)
+            with suppress(OSError):
+                os.close(writing)  # before what it has open otherwise, which may hang
         finally:
             os._exit(0)
     os.close(writing)

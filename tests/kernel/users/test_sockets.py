@@ -39,6 +39,18 @@ def test_an_accepted_connection(point: Path) -> None:
     assert found["named"].start == found["peer"].inode
 
 
+def test_who_is_connected_to_a_datagram_socket(point: Path) -> None:
+    source = (
+        "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(point + '/s');"
+        "c = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); c.connect(point + '/s')"
+    )
+    found = {handle.kind: handle for handle in handles_of(source, point)}
+    assert found.keys() == {HandleKind.SOCKET, HandleKind.SENDER}
+    bound, sender = found[HandleKind.SOCKET], found[HandleKind.SENDER]
+    assert (bound.mode, sender.mode) == ("datagram", "peer")
+    assert bound.start == sender.start != sender.inode
+
+
 def test_a_socket_whose_name_is_gone(point: Path) -> None:
     source = BOUND.format(name="point + '/s'") + "os.unlink(point + '/s')"
     handle = only(handles_of(source, point))

@@ -7,7 +7,6 @@ volume (see rebind.connections): so nothing is left to be done here when the new
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from holdfast.applications.rebind.handles.epoll import Registrations
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
+from holdfast.applications.rebind.handles.rings import has_requests
 from holdfast.applications.rebind.handles.signals import owner_and_signal
 from holdfast.applications.rebind.handles.verdicts import blocks, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
@@ -27,13 +27,6 @@ from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.files import bound_socket
 from holdfast.system.files.unread_messages import state_of
 from holdfast.system.mounts.namespace import namespace_of
-from holdfast.system.proc import link, names, read, read_record
-
-_RING = "anon_inode:[io_uring]"
-_POLLED = re.compile(rb"^\s+op=\d+", re.MULTILINE)
-"""A request that waits until a descriptor is ready, io_uring/fdinfo.c."""
-_HELPER, _WAITS = b"iou-wrk-", b"unix_"
-"""A thread of the kernel that carries out a request, and where it waits for a Unix socket."""
 
 
 class ConnectionDriver:
@@ -51,7 +44,7 @@ class ConnectionDriver:
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
         """What each end tells of itself; nothing is changed. Raises Blocked, OSError."""
-        if _has_requests(process):
+        if has_requests(process):
             raise refusal(handles[0], "a ring of io_uring has requests that wait for something")
         registrations = Registrations(process)
         home = namespace_of(process.pid, "net")
@@ -131,25 +124,3 @@ def _told_by(end: socket.socket, handle: Handle, home: int) -> dict[str, Any]:
 
 def _bytes_of(name: str | bytes | None) -> bytes:
     return os.fsencode(name or b"")
-
-
-def _has_requests(process: StoppedProcess) -> bool:
-    """Whether io_uring may hold a socket, or take something out of it, while all threads stand."""
-    folder = f"/proc/{process.pid}"
-    rings = [name for name in names(f"{folder}/fd") if _link(f"{folder}/fd/{name}") == _RING]
-    if not rings:
-        return False
-    if any(_POLLED.search(read(f"{folder}/fdinfo/{name}")) for name in rings):
-        return True
-    return any(
-        read_record(f"{folder}/task/{name}/comm").startswith(_HELPER)
-        and _WAITS in read_record(f"{folder}/task/{name}/wchan")
-        for name in names(f"{folder}/task")
-    )
-
-
-def _link(path: str) -> str:
-    try:
-        return link(path)
-    except OSError:
-        return ""

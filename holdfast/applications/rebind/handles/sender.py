@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
+from holdfast.applications.rebind.handles.rings import has_requests
 from holdfast.applications.rebind.handles.verdicts import recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, JudgedHandle
 from holdfast.system.proc import link
 
@@ -35,6 +37,13 @@ class SenderDriver:
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
+        """Nothing but that it stands still. Raises Blocked."""
+        if has_requests(process):
+            raise Blocked(
+                f"process {process.pid}: a socket that is connected to {handles[0].path} cannot be"
+                " moved: a ring of io_uring has requests that wait for something",
+                "Let them end, or end the process; then try again.",
+            )
         return [{} for _ in handles]
 
     def park(

@@ -20,6 +20,7 @@ from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.descriptors import park_descriptors, rebind_descriptors
 from holdfast.applications.rebind.handles.epoll import Registrations, register_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
+from holdfast.applications.rebind.handles.rings import has_requests
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
     owner_and_signal,
@@ -61,6 +62,9 @@ class SocketDriver:
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
+        datagrams = [each for each in handles if each.mode == "datagram"]
+        if datagrams and has_requests(process):
+            raise _refusal(datagrams[0], "a ring of io_uring has requests that wait for something")
         registrations = Registrations(process)
         home = namespace_of(process.pid, "net")
         return [self._examine(process, handle, home, registrations) for handle in handles]

@@ -128,14 +128,17 @@ class ParkedDatagrams:
 
     def send_again(self, key: str, end: socket.socket) -> list[str]:
         """Send what waited in a socket to the new one, which nobody else can reach yet, and which
-        has no SO_PASSCRED yet; what is not as it was. Raises HoldfastError, OSError."""
+        has no SO_PASSCRED yet; what is not as it was. Raises OSError."""
         queue = self._queue(key)
         if queue is None:
             return ["datagrams that waited in it are lost"]
         words = ["what came in the last instant may be lost"] if not queue.is_closed else []
         if queue.datagrams:
             work = partial(send_again, end, queue.datagrams, queue.held)
-            told = in_expendable_child(work, _SECONDS, "a new socket")
+            try:
+                told = in_expendable_child(work, _SECONDS, "a new socket")
+            except HoldfastError as error:  # nobody else may wait for that
+                told = [f"may be lost: {error.message}"]
             words += [f"a datagram that waited: {each}" for each in dict.fromkeys(told) if each]
         return words
 
@@ -243,7 +246,11 @@ def _let_go(queue: _Queue) -> None:
 def _waiting_in_each(
     ends: Sequence[socket.socket], held: Sequence[socket.socket]
 ) -> list[list[Datagram]]:
-    return [waiting_in(*each) for each in zip(ends, held, strict=True)]
+    """In the child; it may not end at once, where closing what was sent along hangs."""
+    found = [waiting_in(*each) for each in zip(ends, held, strict=True)]
+    for end in ends:
+        end.close()
+    return found
 
 
 def _holders(

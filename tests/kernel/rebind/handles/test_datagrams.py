@@ -29,6 +29,9 @@ from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.failures.test_dies_at_each_call import dying_at
 from tests.kernel.rebind.handles.test_unix_sockets import SHELL
+from tests.kernel.rebind.processes.test_ring import ring
+
+__all__ = ["ring"]
 
 MADE = "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
 BOUND = MADE + "; s.bind({!r})"
@@ -248,6 +251,29 @@ def test_one_that_is_connected_itself_blocks(
     shell(BOUND.format(str(path)), act)
     with pytest.raises(Blocked, match="connected itself"):
         bench.rebind().stop()
+
+
+@pytest.mark.parametrize("what", ["socket", "sender"])
+def test_a_ring_with_a_request_that_waits_blocks(
+    bench: Bench, shell: Shell, start: Hold, ring: Path, what: str
+) -> None:
+    """It may be about the socket, and would go on while its process stands."""
+    path = bench.path / "s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        if what == "socket":
+            end.bind(str(path))
+        else:
+            program = shell(BOUND.format(str(path)))
+            end.connect(str(path))
+        running = start(ring, bench.path / "file", "waiting", pass_fds=[end.fileno()])
+    rebind = bench.rebind()
+    rebind.stop()
+    with pytest.raises(Blocked, match="ring of io_uring"):
+        rebind.park()
+    running.verify()
+    send(path, b"x")
+    if what == "sender":
+        assert program.ask("s.recv(9)") == "b'x'"
 
 
 def test_many_of_each(bench: Bench, shell: Shell) -> None:
