@@ -25,6 +25,7 @@ from holdfast.errors import Blocked
 from holdfast.model.handle import HandleKind, HandleOutcome
 from holdfast.mountpoints.capture import capture
 from holdfast.system.processes import ptrace
+from tests.faults.fuse_tree import FuseTree
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.failures.test_dies_at_each_call import dying_at
@@ -146,6 +147,34 @@ def test_descriptors_on_their_way(bench: Bench, shell: Shell, tmp_path: Path) ->
     assert all_identical(of(HandleKind.SOCKET, bench.move("xfs")))
     program.ask("d, f, _, _ = socket.recv_fds(s, 9, 9)")
     assert program.ask("(d, [os.read(n, 9) for n in f])") == repr((b"x", [b"this"]))
+
+
+def test_a_descriptor_that_hangs_when_it_is_closed(
+    bench: Bench, shell: Shell, tmp_path: Path
+) -> None:
+    """Anybody can send one of a FUSE file system of his, and stop its server."""
+    path = bench.path / "s"
+    program = shell(BOUND.format(str(path)))
+    for name in ("folder", "tree"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "folder" / "f").write_text("this")
+    with FuseTree(tmp_path / "folder", tmp_path / "tree") as tree:
+        with (
+            (tmp_path / "tree" / "f").open() as file,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
+        ):
+            end.connect(str(path))
+            socket.send_fds(end, [b"x"], [file.fileno()])
+        tree.stop()
+        try:
+            for filesystem in ("xfs", "ext4"):
+                lines = bench.move(filesystem)
+                assert all_identical(lines), lines
+        finally:
+            tree.resume()
+        program.ask("d, f, _, _ = socket.recv_fds(s, 9, 9)")
+        assert program.ask("(d, [os.read(n, 9) for n in f])") == repr((b"x", [b"this"]))
+        program.ask("[os.close(n) for n in f]")
 
 
 def test_descriptors_end_with_an_agent_that_dies(bench: Bench, shell: Shell) -> None:
