@@ -284,6 +284,30 @@ static int root_verify(void) {
     return 0;
 }
 
+/* --- aside_root: the right to change it is put aside, and never seen to be taken up ----------- */
+
+static int aside_root_begin(void) {
+    EXPECT(mkdir(at("aside"), 0755) == 0 && mkdir(at("aside/inner"), 0777) == 0);
+    EXPECT(chmod(at("aside/inner"), 0777) == 0);
+    EXPECT(chroot(at("aside")) == 0 && chdir("/inner") == 0);
+    EXPECT(setresgid(65534, 65534, 0) == 0 && setresuid(65534, 65534, 0) == 0);
+    EXPECT(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+    return 0;
+}
+
+static int aside_root_verify(void) {
+    char here[PATH_MAX];
+    EXPECT(getcwd(here, sizeof here) != NULL && strcmp(here, "/inner") == 0);
+    EXPECT(geteuid() == 65534 && chroot(".") == -1 && errno == EPERM);
+    EXPECT(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
+    int fd = open("/inner/made", O_WRONLY | O_CREAT, 0600);
+    EXPECT(fd >= 0);
+    close(fd);
+    EXPECT(access("made", F_OK) == 0 && access("/inner/made", F_OK) == 0);
+    EXPECT(waitpid(-1, NULL, WNOHANG | __WALL) == -1 && errno == ECHILD);
+    return 0;
+}
+
 /* --- maps -------------------------------------------------------------------------------------- */
 
 enum { MAP_BYTES = 64 << 10 };
@@ -1018,7 +1042,7 @@ static const struct kind kinds[] = {
     KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(fifo),
     KIND(deleted_fifo), KIND(removed),
     KIND(removed_cwd), KIND(removed_root), KIND(listening), KIND(seqpacket), KIND(datagram),
-    KIND(device),
+    KIND(device), KIND(aside_root),
 };
 
 static volatile unsigned long counter;

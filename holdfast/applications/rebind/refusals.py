@@ -24,6 +24,7 @@ _MENDS = {
     errno.ENOMEM: "Let it have more memory maps and address space: prlimit --pid {pid}"
     " --as=unlimited --data=unlimited, sysctl vm.max_map_count; or end it.",
     errno.EMFILE: "Let it have more descriptors (prlimit --pid {pid} --nofile), or end it.",
+    errno.EAGAIN: "Let its user have more processes (prlimit --pid {pid} --nproc), or end it.",
     errno.ENFILE: "Let this host have more open files (sysctl fs.file-max).",
 }
 """For those who have reached a limit."""

@@ -207,4 +207,36 @@ child:
 )
 """Behind clone(2): the parent waits in the harbour, the child makes one prctl(2) and ends."""
 
-PROGRAMS = (CALL, HARBOUR_START, WAIT, EXIT, SLOT, SLOT_START, BATCH, CHILD)
+THREAD_IN_ROOT = Program(
+    MACHINE,
+    """
+    test eax, eax                   # what clone returned: 0 in the thread
+    jz thread
+    jmp [rip]
+    .quad {wait}
+thread:
+    movabs rax, SYS_capset
+    movabs rdi, {header}
+    movabs rsi, {sets}
+    syscall
+    test eax, eax
+    jnz end
+    mov eax, SYS_fchdir
+    mov edi, {directory}
+    syscall
+    test eax, eax
+    jnz end
+    movabs rax, SYS_chroot
+    movabs rdi, {dot}
+    syscall
+end:
+    movabs [{result}], rax
+    xor edi, edi
+    mov eax, SYS_exit
+    syscall
+    """,
+)
+"""Behind clone(2): the caller waits in the harbour, the new thread, which shares its directories,
+makes one of them the root with a right that it takes for itself, and ends."""
+
+PROGRAMS = (CALL, HARBOUR_START, WAIT, EXIT, SLOT, SLOT_START, BATCH, CHILD, THREAD_IN_ROOT)

@@ -28,7 +28,7 @@ _NEEDED_DESCRIPTORS = 3
 _NEEDED_BYTES = 1 << 20
 """Address space for a harbour, of a process with thousands of threads as well."""
 
-_STATUS = re.compile(rb"^(TracerPid|CapEff|Seccomp|VmSize):\s*(\w+)(?: kB)?$", re.MULTILINE)
+_STATUS = re.compile(rb"^(TracerPid|CapPrm|CapEff|Seccomp|VmSize):\s*(\w+)(?: kB)?$", re.MULTILINE)
 """What of proc_pid_status(5) matters here."""
 
 _MACHINES = frozenset({"x86_64"})
@@ -45,6 +45,8 @@ class ProcessTraits:
     """What keeps it from being stopped at the moment."""
     capabilities: int = 0
     """Effective, in its own user namespace."""
+    permitted: int = 0
+    """Those that it may make effective."""
     filtered: bool = False
     """A seccomp filter is set."""
     chrooted: bool = False
@@ -54,6 +56,11 @@ class ProcessTraits:
     def may_change_root(self) -> bool:
         """chroot(2)"""
         return bool(self.capabilities >> _CAP_SYS_CHROOT & 1)
+
+    @property
+    def may_take_root(self) -> bool:
+        """chroot(2) by a thread that takes the right for that. A filter would be its own, too."""
+        return bool(self.permitted >> _CAP_SYS_CHROOT & 1) and not self.filtered
 
     @property
     def may_change_program(self) -> bool:
@@ -76,6 +83,7 @@ def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Pro
             blocked=_blocked(pid, status, machine or platform.machine()),
             waiting=_waiting(pid),
             capabilities=int(status["CapEff"], 16),
+            permitted=int(status["CapPrm"], 16),
             filtered=status.get("Seccomp", "0") != "0",
             chrooted=os.readlink(f"/proc/{pid}/root") != "/",  # noqa: PTH115
             maps=read_settings(pid, map_starts),
