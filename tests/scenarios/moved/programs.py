@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 from contextlib import closing
@@ -24,7 +25,8 @@ def needed(*names: str) -> list[str]:
 
 def as_user(user: str) -> list[str]:
     """The beginning of a command that runs as a user with the user's own group and no others."""
-    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    group = pwd.getpwnam(user).pw_gid
+    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
 
 
 def free_port() -> int:
