@@ -65,10 +65,16 @@ def exchange(processes: Processes, connections: NewConnections) -> None:
     tables = [each for each in tables if each.process.pid in processes]
     left_out = _incomplete(tables, there)
     openings = OpenedFiles()
+    failed: list[OSError] = []
     for table in tables:
-        with processes.unless_it_ends(table.process):
-            _replace(table, there[id(table)], left_out, openings)
+        try:
+            with processes.unless_it_ends(table.process):
+                _replace(table, there[id(table)], left_out, openings)
+        except OSError as error:  # the other ends are replaced all the same
+            failed.append(error)
     connections.close()
+    if failed:
+        raise failed[0]
 
 
 def _give(table: _EndTable, connections: NewConnections) -> None:
@@ -125,8 +131,7 @@ def _replace(
         for note in notes
         if there[_new(note)] != note.handle.number
     ]
-    results = to_end(process.tracee.calling_many(calls, thread_id))
-    for result in results:
+    for result in to_end(process.tracee.calling_many(calls, thread_id)):
         if result < 0:
             raise OSError(-result, os.strerror(-result), f"/proc/{process.pid}")
     for note in give_owners(process, notes, openings):

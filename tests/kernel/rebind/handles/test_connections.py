@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.applications.rebind import park
 from holdfast.applications.rebind.agent.descriptor_tables import DescriptorChannel
 from holdfast.applications.rebind.connections import exchange, making
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
@@ -28,6 +29,7 @@ from holdfast.system.processes import ptrace
 from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 from tests.kernel.rebind.failures.test_dies_at_each_call import dying_at
+from tests.kernel.rebind.failures.test_sabotage import SABOTAGE
 from tests.kernel.rebind.handles.test_unix_sockets import SHELL
 from tests.waiting import wait_until
 
@@ -544,3 +546,28 @@ def test_agents_die_between_any_two_acts(
         if not died:
             server.ask("os.kill(h, 9)")
             return
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGE)
+def test_a_client_that_does_not_do_what_it_is_asked(
+    bench: Bench, shell: Shell, monkeypatch: pytest.MonkeyPatch, sabotage: str
+) -> None:
+    """Its own connection ends with it; the volume is moved, and all others go on."""
+    server, client = pair(bench, shell)
+    good = shell(CONNECT.format(name=str(bench.path / "s"), kind="SOCK_STREAM"))
+    server.ask("b = a; a = l.accept()[0]")
+    client.ask("c.send(b'last words')")
+    exchanging = park.exchange
+
+    def sabotaging(*arguments: Any) -> None:
+        SABOTAGE[sabotage](client.pid)
+        exchanging(*arguments)
+
+    monkeypatch.setattr(park, "exchange", sabotaging)
+    outcomes = {line.handle.pid: line.outcome for line in of_connections(bench.move("xfs"))}
+    assert outcomes.get(client.pid, HandleOutcome.LOST) is HandleOutcome.LOST  # or it has died
+    assert outcomes[good.pid] is HandleOutcome.IDENTICAL
+    assert server.ask("b.recv(99)") == "b'last words'"
+    talk(server, good)
+    client.close()
+    assert server.ask("b.recv(99)") == "b''"
