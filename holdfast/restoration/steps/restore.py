@@ -55,7 +55,7 @@ class RestoreStep:
         """The gates' states change places; of storage that stays, its end does, too."""
         settings, identifier = work.settings, work.restoration.id
         if work.in_place and not new.is_adopted:
-            become_leg(settings, identifier, work.seconds_left())
+            become_leg(settings, identifier, new.mount.uuid, work.seconds_left())
         exchange_gates(settings, identifier, work.old, new)
         if work.in_place and new.is_adopted:
             url = containers_of(new)[0]
@@ -69,9 +69,11 @@ class RestoreStep:
             return "nothing to undo"
         if new.is_adopted or has_gate_in_place(work.settings, new):
             take_down(work.settings, new)
-        if work.in_place:
-            as_it_was(work.settings, work.restoration.id, containers_of(new)[0])
-        put_old_gate_back(work.settings, work.restoration.id, work.old, new)
+        try:
+            if work.in_place:
+                as_it_was(work.settings, work.restoration.id, containers_of(new)[0])
+        finally:  # a gate that was has its other legs, too
+            put_old_gate_back(work.settings, work.restoration.id, work.old, new)
         return "the old storage is back"
 
     def _tell_places(self, work: Work, copying: Copying) -> None:

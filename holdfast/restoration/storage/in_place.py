@@ -153,6 +153,10 @@ def _examine(volume: Volume, source: str, url: str) -> tuple[LegLayout, Span, by
     span, container_bytes = look(url)
     if span is None or not span.filesystem == volume.mount.filesystem == found.type:
         raise _not_in_place(volume, f"{url} does not begin with its file system alone: {found}")
+    if span.uuid != volume.mount.uuid:
+        words = f"its file system has the UUID {span.uuid} now, by which it would not be found"
+        again = f"holdfast volume delete {volume.name} forgets it, and adopt records it anew."
+        raise _not_in_place(volume, words, again)
     if span.elsewhere:
         raise _not_in_place(volume, f"{span.elsewhere} on other devices, which no gate would have")
     if span.size_bytes > MAXIMUM_VOLUME_BYTES:

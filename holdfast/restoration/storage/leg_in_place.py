@@ -44,31 +44,39 @@ _POLL_SECONDS = 0.02
 Result = TypeVar("Result")
 
 
-def become_leg(settings: Settings, identifier: str, seconds: float) -> None:
+def become_leg(settings: Settings, identifier: str, file_system: str, seconds: float) -> None:
     """Write the superblocks of the gate that was prepared to the end of its first leg. Durable.
 
-    Raises InUse when somebody else has it, TooSmall when its file system has grown, StorageFailed.
+    `file_system`: the UUID of what lies there. Raises InUse when somebody else has it,
+    TooSmall when its file system has grown, StorageFailed when another one is there.
     """
     folder = directory_of(settings, identifier)
     configuration = load_configuration(folder / NEW_GATE)
     first = configuration.legs[0]
-    work = partial(_write_tail, folder, configuration, first, _deadline_in(seconds))
+    work = partial(_write_tail, folder, configuration, first, file_system, _deadline_in(seconds))
     entry = _in_child(work, seconds, first.url)
     save_configuration(folder / NEW_GATE, configuration.with_leg(entry))
 
 
 def _write_tail(
-    folder: Path, configuration: GateConfiguration, entry: LegEntry, deadline: float
+    folder: Path,
+    configuration: GateConfiguration,
+    entry: LegEntry,
+    file_system: str,
+    deadline: float,
 ) -> LegEntry:
     _patiently(open_container(entry.url).check_unused, deadline)
     span, container_bytes = look(entry.url)
     size_bytes = configuration.size_bytes
-    if span is None or span.size_bytes > size_bytes:
+    if span is None or span.uuid != file_system:
+        words = f"{entry.url} does not hold the file system with UUID {file_system} any more"
+        raise StorageFailed(words, "See what is there now.")
+    if span.size_bytes > size_bytes:
         raise TooSmall(f"the file system in {entry.url} has grown meanwhile", "Try again.")
     layout = layout_for(container_bytes, size_bytes)
     if layout.more_bytes and not image_behind(entry.url):
         raise TooSmall(f"{entry.url} has shrunk meanwhile", "Try again.")
-    keep_end(folder, entry.url, layout.offset, layout.end)
+    keep_end(folder, entry.url, layout.offset, layout.end, entry.id)
     zero_end(entry.url, layout.offset, layout.end)
     return _patiently(partial(provision_leg, configuration, entry), deadline)
 
@@ -112,7 +120,7 @@ def _take_tail(
         raise StorageFailed(f"{entry.url} is not what the gate had", "Name another leg.")
     end = end // BLOCK_BYTES * BLOCK_BYTES
     offset = bitmap_offset(end, superblock.size_bytes)
-    keep_end(folder, entry.url, offset, end)
+    keep_end(folder, entry.url, offset, end, entry.id)
     zero_end(entry.url, offset, end)
 
 

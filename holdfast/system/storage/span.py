@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import uuid
 from dataclasses import dataclass
 
 from holdfast.model.bounded import whole
@@ -20,6 +21,8 @@ _MOST_BLOCK_BYTES = 64 << 10
 _EXT4, _BTRFS = 1024, 64 << 10  # ext4(5), btrfs-progs: kernel-shared/ctree.h
 _EXT4_MAGIC, _XFS_MAGIC, _BTRFS_MAGIC = 0xEF53, b"XFSB", b"_BHRfS_M"
 _EXT4_HAS_JOURNAL, _EXT4_64BIT = 0x4, 0x80
+_EXT4_UUID, _XFS_UUID, _BTRFS_UUID = _EXT4 + 104, 32, _BTRFS + 32
+_UUID_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Span:
     """From byte 0 of its device."""
     elsewhere: str = ""
     """Of what it has a part on other devices, in words; empty: nothing."""
+    uuid: str = ""
+    """As blkid(8) shows it."""
 
 
 def span_of(path: str) -> Span | None:
@@ -67,9 +72,8 @@ def _ext4(head: bytes) -> Span | None:
     block_bytes = 1024 << whole(_number("<I", head, _EXT4 + 24), "block size", 0, 6)
     has_journal = _number("<I", head, _EXT4 + 92) & _EXT4_HAS_JOURNAL
     is_inside = _number("<I", head, _EXT4 + 224)
-    return Span(
-        "ext4", blocks * block_bytes, "its journal" if has_journal and not is_inside else ""
-    )
+    elsewhere = "its journal" if has_journal and not is_inside else ""
+    return Span("ext4", blocks * block_bytes, elsewhere, _uuid(head, _EXT4_UUID))
 
 
 def _xfs(head: bytes) -> Span | None:
@@ -78,7 +82,8 @@ def _xfs(head: bytes) -> Span | None:
     block_bytes = whole(_number(">I", head, 4), "block size", 512, _MOST_BLOCK_BYTES)
     parts = ["its log"] if not _number(">Q", head, 48) else []
     parts += ["real-time data"] if _number(">Q", head, 16) else []
-    return Span("xfs", _number(">Q", head, 8) * block_bytes, " and ".join(parts))
+    size_bytes = _number(">Q", head, 8) * block_bytes
+    return Span("xfs", size_bytes, " and ".join(parts), _uuid(head, _XFS_UUID))
 
 
 def _btrfs(head: bytes) -> Span | None:
@@ -90,7 +95,12 @@ def _btrfs(head: bytes) -> Span | None:
         "btrfs",
         _number("<Q", head, _BTRFS + 209),
         "" if devices == 1 else f"data: it has {devices} devices",
+        _uuid(head, _BTRFS_UUID),
     )
+
+
+def _uuid(head: bytes, offset: int) -> str:
+    return str(uuid.UUID(bytes=head[offset : offset + _UUID_BYTES]))
 
 
 def _number(form: str, head: bytes, offset: int) -> int:

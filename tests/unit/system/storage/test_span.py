@@ -38,7 +38,9 @@ def made(image: Path, *command: str) -> Path:
 def test_as_it_was_made(tmp_path: Path, filesystem: str, command: tuple[str, ...]) -> None:
     image = tmp_path / "image"
     made(image, *(str(image) if word == "IMAGE" else word for word in command))
-    assert span_of(str(image)) == Span(filesystem, SIZES[filesystem])
+    command_line = ["blkid", "--probe", "--output", "value", "--match-tag", "UUID", str(image)]
+    told = subprocess.run(command_line, check=True, capture_output=True, text=True).stdout.strip()
+    assert span_of(str(image)) == Span(filesystem, SIZES[filesystem], uuid=told)
 
 
 def test_parts_on_other_devices_are_told(tmp_path: Path) -> None:
