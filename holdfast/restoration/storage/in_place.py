@@ -167,6 +167,11 @@ def _examine(volume: Volume, source: str, url: str) -> tuple[LegLayout, Span, by
 
 def _check_image(volume: Volume, image: Path, device: str) -> None:
     os.close(open_believed(image, os.O_RDONLY))
+    try:  # it takes writes already, but of whoever had it open before
+        os.close(open_believed(image, os.O_RDWR, keep_mode=True))
+    except OSError as error:
+        words = f"{image} cannot be opened for writing: {error.strerror}"
+        raise _not_in_place(volume, words, "See lsattr, and how its storage is mounted.") from error
     shown = loop_attributes(Path(device).name)
     if shown.offset_bytes or shown.limit_bytes:
         words = f"{device} shows a part of {image}, and what lies around it is not known"

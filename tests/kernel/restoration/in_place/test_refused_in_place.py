@@ -145,6 +145,19 @@ def test_it_cannot_be_written(settings: Settings, ram_directory: Path) -> None:
         assert "read-only" in refuses(holdfast, NotInPlace, place).message
 
 
+def test_it_cannot_be_opened_for_writing_again(settings: Settings, ram_directory: Path) -> None:
+    """Its loop device writes still; let go of, it could not come back."""
+    with (
+        plain_mount(ram_directory, IMAGE, "ext4", QUIET) as (place, path),
+        adopted(settings, path) as holdfast,
+    ):
+        subprocess.run(["chattr", "+i", place], check=True)
+        try:
+            assert "opened for writing" in refuses(holdfast, NotInPlace, place).message
+        finally:
+            subprocess.run(["chattr", "-i", place], check=True)
+
+
 def test_strangers_may_write_it(settings: Settings, ram_directory: Path) -> None:
     with (
         plain_mount(ram_directory, IMAGE, "ext4", QUIET) as (place, path),
