@@ -37,6 +37,7 @@ def detach_adopted(settings: Settings, volume: Volume, reporter: Reporter = SILE
     points = capture(volume.mount.path)
     mount, adoption = properties(points, volume.mount.path)
     recorded = adoption_of(volume)
+    adoption = replace(adoption, left_gate=recorded.left_gate)
     if adoption.source == recorded.source:  # whose loop device it is cannot be seen
         adoption = replace(adoption, loop_options=recorded.loop_options)
     kept = replace(volume, mount=_merged(volume.mount, mount), adoption=adoption)

@@ -7,10 +7,12 @@ recorded one only when its UUID does. Must never write to a source.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from holdfast.adopted.left_leg import is_left_leg
 from holdfast.adopted.nameless_image import kept_device
 from holdfast.containers import device_behind, device_url, image_behind, image_url
 from holdfast.errors import CommandFailed, DeadlinePassed, HoldfastError, InUse, StorageFailed
@@ -111,23 +113,29 @@ def mountable_source(mount: MountProperties, adoption: Adoption) -> tuple[str, s
             return _checked(kept, image, mount), ""
         return _image(image, mount, adoption.loop_options)
     if device:
-        return _device(device, mount), ""
+        return _device(device, mount, adoption.left_gate), ""
     return adoption.source, ""
 
 
-def _device(path: str, mount: MountProperties) -> str:
+def _device(path: str, mount: MountProperties, left_gate: str) -> str:
     if not mount.uuid:
         return path
     found = identity_of(path)
-    if found is not None and found.uuid == mount.uuid:
+    holds_it = found is not None and found.uuid == mount.uuid
+    if holds_it and not is_left_leg(path, left_gate):
         return path
-    other, silence = "", ""
+    left, silence = [path] if holds_it else [], ""
     try:
-        other = _device_with(mount.uuid)
+        for each in _devices_with(mount.uuid):
+            if os.path.realpath(each) == os.path.realpath(path):
+                continue
+            if not is_left_leg(each, left_gate):
+                return each
+            left.append(each)
     except DeadlinePassed:
         silence = " that was read: one of them does not answer"
-    if other:
-        return other
+    if left:
+        silence += f"; {', '.join(dict.fromkeys(left))} is a leg that was left"
     raise StorageFailed(
         f"{path} does not hold the file system with UUID {mount.uuid}, nor does another device"
         f"{silence}",
@@ -135,18 +143,20 @@ def _device(path: str, mount: MountProperties) -> str:
     )
 
 
-def _device_with(uuid: str) -> str:
-    """The device that udev knows by that UUID, else one that is found by reading all; or empty.
+def _devices_with(uuid: str) -> Iterator[str]:
+    """The device that udev knows by that UUID, then all that are found by reading all.
 
     Raises DeadlinePassed when a device, perhaps a stranger's, cannot be read.
     """
-    with suppress(CommandFailed):
-        return run(
-            ["findfs", f"UUID={uuid}"],
-            deadline_seconds=_FIND_SECONDS,
-            accepted=(0, *_NOTHING_FOUND),
-        ).stdout.strip()
-    return ""
+    every = ["blkid", "--cache-file", "/dev/null", "--output", "device", "--match-token"]
+    for command in (["findfs"], every):
+        with suppress(CommandFailed):
+            found = run(
+                [*command, f"UUID={uuid}"],
+                deadline_seconds=_FIND_SECONDS,
+                accepted=(0, *_NOTHING_FOUND),
+            )
+            yield from found.stdout.splitlines()
 
 
 def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, str]:

@@ -110,6 +110,9 @@ class Adoption:
     """Every mount of it when last looked at, in the order to dismount them."""
     boot_id: str = ""
     """The boot in which that was: namespaces do not outlive it."""
+    left_gate: str = ""
+    """Id of the volume that it was while it had a gate: legs that it left still say so, and have,
+    where nothing was copied, the UUID of its file system. Empty: it had none."""
 
 
 @dataclass(frozen=True)

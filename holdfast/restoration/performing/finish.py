@@ -100,6 +100,7 @@ def _as_mounted(volume: Volume) -> Volume:
             source=recorded.source,
             loop_options=recorded.loop_options,
             super_options=recorded.super_options,
+            left_gate=recorded.left_gate,
         ),
     )
 

@@ -57,7 +57,9 @@ def without_gate(volume: Volume, points: Sequence[MountPoint]) -> Volume:
         spare_urls=(),
         journal=JournalMode.NONE,
         mount=replace(volume.mount, options=primary(points, volume.mount.path).options),
-        adoption=Adoption(source="", points=recordable(points), boot_id=boot_id()),
+        adoption=Adoption(
+            source="", points=recordable(points), boot_id=boot_id(), left_gate=volume.id
+        ),
     )
 
 
