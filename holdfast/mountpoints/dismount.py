@@ -28,6 +28,7 @@ from holdfast.mountpoints.capture import (
     with_later_ones,
 )
 from holdfast.mountpoints.covering import Covering
+from holdfast.mountpoints.lost_ways import lost
 from holdfast.mountpoints.placing import Manner, Piece, Placed, place
 from holdfast.mountpoints.remount import remount
 from holdfast.mountpoints.surplus.recording import about_surplus, recordable, surplus
@@ -44,7 +45,7 @@ from holdfast.system.files.syncfs import sync_file_system
 from holdfast.system.fuse.cover import Covers
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import Mount
-from holdfast.system.mounts.visitor import Visitor, ways_to
+from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, ways_to
 from holdfast.system.storage.block import disk_sequence
 
 SYNC_SECONDS = 120.0
@@ -190,6 +191,7 @@ def _dismount_all(
     """In the child: None when all are gone, else who refused, after the undoing; and the points as
     they were found."""
     own = own_namespace()
+    foreign = {number for number, way in ways.items() if has_foreign_owner(way)}
     visitor = Visitor()
     covering = None if covers is None else Covering(visitor, covers, points)
     wanted = _as_now(visitor, points, ways)
@@ -201,6 +203,10 @@ def _dismount_all(
     )
     if beyond is not None:
         return _about_beyond_reach(beyond), wanted
+    theirs = [point for point in wanted if point.namespace in foreign]
+    for there, table in _tables(visitor, theirs, ways):
+        for point in lost(there, table.values())[:1]:
+            return _about_hidden(point), wanted
     found = list(wanted)
     wanted = [point for point in wanted if point.namespace in ways]
     copies: dict[int, Piece] = {}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
+from holdfast.mountpoints.lost_ways import about_lost
 from holdfast.mountpoints.surplus.recording import about_recording
 from holdfast.mountpoints.whereabouts import in_words, umount_command
 from holdfast.system.messages.printable import printable
@@ -40,6 +41,7 @@ def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[
     found += about_recording(points)
     owners = foreign_namespaces(points)
     found += _about_locked(points, owners)
+    found += about_lost(points, owners, is_broken=is_broken)
     groups = {point.peer_group for point in points}
     for point in points:
         found += _obstacles_of(point, groups)
