@@ -36,9 +36,10 @@ def write_facts(catalog: Path, facts: object) -> None:
 def first_version(record: RestorationRecord, parking: Path) -> dict[str, Any]:
     """One flat object without a version, in which keys that are there mean something."""
     values = json.loads(json.dumps(as_json(record)))
-    intent, new = values["intent"], values["intent"]["new"]
+    intent = values["intent"]
+    old, new = as_first_volume(intent["old"]), as_first_volume(intent["new"])
     facts: dict[str, Any] = {
-        "old": intent["old"],
+        "old": old,
         "points": values["captured"] or intent["points"],
         "deadline_seconds": intent["deadline_seconds"],
         "dead": intent["is_dead"],
@@ -65,6 +66,15 @@ def first_version(record: RestorationRecord, parking: Path) -> dict[str, Any]:
     if intent["device"] is not None:
         facts["device"] = intent["device"]
     return facts | _results(values, parking)
+
+
+def as_first_volume(volume: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A volume without the fields that 0.1.0 did not know, which must be empty."""
+    if volume is None or volume["adoption"] is None:
+        return volume
+    adoption = dict(volume["adoption"])
+    assert adoption.pop("left_gate") == ""
+    return volume | {"adoption": adoption}
 
 
 def _results(values: dict[str, Any], parking: Path) -> dict[str, Any]:
