@@ -156,7 +156,7 @@ def _devices_with(uuid: str) -> Iterator[str]:
                 deadline_seconds=_FIND_SECONDS,
                 accepted=(0, *_NOTHING_FOUND),
             )
-            yield from found.stdout.splitlines()
+            yield from filter(None, found.stdout.split("\n"))
 
 
 def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, str]:
