@@ -73,7 +73,6 @@ from holdfast.errors.families import (
     Refused,
     StorageFailed,
     WrongState,
-    about,
 )
 from holdfast.errors.missing import (
     MissingFuse,
@@ -181,5 +180,4 @@ __all__ = [
     "Untrusted",
     "VolumeHeld",
     "WrongState",
-    "about",
 ]

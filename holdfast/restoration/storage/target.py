@@ -22,7 +22,8 @@ from holdfast.containers import (
     open_container,
     parse_container_url,
 )
-from holdfast.errors import HoldfastError, InUse, InvalidOption, TooSmall, about
+from holdfast.errors import HoldfastError, InUse, InvalidOption, TooSmall
+from holdfast.errors.families import about
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint

@@ -24,8 +24,8 @@ from holdfast.errors import (
     InvalidOption,
     InvalidSize,
     TooSmall,
-    about,
 )
+from holdfast.errors.families import about
 from holdfast.gate.members.superblock import container_bytes_needed, read_superblock
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume, check_name
