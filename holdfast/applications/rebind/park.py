@@ -109,8 +109,8 @@ def park_handles(
     processes: Processes, datagrams: ParkedDatagrams, connections: NewConnections
 ) -> None:
     """Let all handles point to placeholders, those of connections to new ones, and keep what waits
-    in sockets. Processes that have
-    ended are taken out, and those that do not do what is asked. Raises OSError."""
+    in sockets. Processes that have ended are taken out, and those that do not do what is asked.
+    Raises OSError."""
     placeholders = Placeholders()
     try:
         for process in list(processes.values()):

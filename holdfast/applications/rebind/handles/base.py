@@ -1,4 +1,5 @@
-"""What the drivers of descriptors have in common, and those of the directories of a process.
+"""What drivers have in common: those of descriptors, of the directories of a process, and those
+that replace nothing.
 
 A handle counts as parked only when it leads to the root of a mount that is attached nowhere, and
 what is there can be nothing but a placeholder: so what a program has opened since is never
@@ -110,6 +111,29 @@ class DescriptorDriver(ABC):
     def _flags(self, note: HandleNote) -> int:
         """The flags with which the descriptor is opened again."""
         return note.handle.flags
+
+
+class UntouchedDriver:
+    """Handles of which nothing is replaced in their process; who has them only stands still."""
+
+    def examine(
+        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
+    ) -> list[dict[str, Any]]:
+        """Find out nothing: what the handle says is enough."""
+        return [{} for _ in handles]
+
+    def park(
+        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
+    ) -> None:
+        """Nothing takes its place."""
+
+    def requests(self, note: HandleNote) -> list[OpenRequest]:
+        """Nothing is needed of the new mount."""
+        return []
+
+    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
+        """Never: there is no placeholder."""
+        return False
 
 
 class ProcessDirectoryDriver(ABC):

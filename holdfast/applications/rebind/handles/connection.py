@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.applications.rebind.handles.base import UntouchedDriver
 from holdfast.applications.rebind.handles.epoll import Registrations
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.rings import has_requests
 from holdfast.applications.rebind.handles.signals import owner_and_signal
 from holdfast.applications.rebind.handles.verdicts import blocks, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
+from holdfast.applications.rebind.opening.requests import OpenedFiles
 from holdfast.applications.rebind.parking.notes import ConnectionDetails, HandleNote
-from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
@@ -29,8 +29,9 @@ from holdfast.system.files.unread_messages import state_of
 from holdfast.system.mounts.namespace import namespace_of
 
 
-class ConnectionDriver:
-    """Descriptors of ends of connections."""
+class ConnectionDriver(UntouchedDriver):
+    """Descriptors of ends of connections; both ends are exchanged before (see
+    rebind.connections)."""
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         """Replaced together with the other end."""
@@ -62,15 +63,6 @@ class ConnectionDriver:
                 "interests": registrations.of(handle),
             }
 
-    def park(
-        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
-    ) -> None:
-        """Nothing: both ends are exchanged before (see rebind.connections)."""
-
-    def requests(self, note: HandleNote) -> list[OpenRequest]:
-        """Nothing is needed of the new mount."""
-        return []
-
     def rebind(
         self,
         process: StoppedProcess,
@@ -85,10 +77,6 @@ class ConnectionDriver:
             )
             for note in notes
         ]
-
-    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
-        """Never: what takes its place is no placeholder."""
-        return False
 
 
 def refusal(handle: Handle, words: str) -> Blocked:

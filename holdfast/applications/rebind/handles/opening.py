@@ -8,36 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from holdfast.applications.rebind.handles.base import UntouchedDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import moved
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
+from holdfast.applications.rebind.opening.requests import OpenedFiles
 from holdfast.applications.rebind.parking.notes import HandleNote
-from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 
 
-class OpeningDriver:
-    """Threads that wait for somebody to open the other end."""
+class OpeningDriver(UntouchedDriver):
+    """Threads that wait for somebody to open the other end; each left the call when it was
+    stopped."""
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         return moved(handle, facts)
-
-    def examine(
-        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
-    ) -> list[dict[str, Any]]:
-        return [{} for _ in handles]
-
-    def park(
-        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
-    ) -> None:
-        """Nothing is to be done: it left the call when it was stopped."""
-
-    def requests(self, note: HandleNote) -> list[OpenRequest]:
-        return []
 
     def rebind(
         self,
@@ -47,6 +34,3 @@ class OpeningDriver:
         directory: Path,
     ) -> list[ReboundHandle]:
         return [ReboundHandle(note.handle, HandleOutcome.IDENTICAL) for note in notes]
-
-    def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
-        return False

@@ -15,21 +15,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.applications.rebind.handles.base import UntouchedDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.rings import has_requests
 from holdfast.applications.rebind.handles.verdicts import recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
+from holdfast.applications.rebind.opening.requests import OpenedFiles
 from holdfast.applications.rebind.parking.notes import HandleNote
-from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, JudgedHandle
 from holdfast.system.proc import link
 
 
-class SenderDriver:
-    """Descriptors of sockets that have no name on the volume, and are connected to one."""
+class SenderDriver(UntouchedDriver):
+    """Descriptors of sockets that have no name on the volume, and are connected to one: the old one
+    is gone when those that have it are parked."""
 
     def judge(self, handle: Handle, facts: ProcessTraits) -> JudgedHandle:
         return recreated(handle, "connected again; its process stands still with the others")
@@ -45,15 +46,6 @@ class SenderDriver:
                 "Let them end, or end the process; then try again.",
             )
         return [{} for _ in handles]
-
-    def park(
-        self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
-    ) -> None:
-        """Nothing: the old socket is gone when those that have it are parked."""
-
-    def requests(self, note: HandleNote) -> list[OpenRequest]:
-        """Nothing: it goes where that socket goes."""
-        return []
 
     def rebind(
         self,
