@@ -95,7 +95,7 @@ def _comparisons_and_waits(arguments: argparse.Namespace, facts: dict[str, Any])
         folder = getattr(arguments, place)
         workloads = list(FILE_WORKLOADS) if place in parts else []
         if place == "disk" and "pgbench" in parts:
-            workloads.append(PGBENCH)
+            workloads.extend(PGBENCH)
         if workloads:
             rounds = arguments.rounds
             comparisons.append(compare(place, folder, subjects, workloads, rounds, seconds))

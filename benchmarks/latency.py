@@ -30,6 +30,9 @@ from tests.faults import FuseLeg, truncate_to_zero
 
 VOLUME_BYTES = 64 << 20
 LEG_BYTES = 80 << 20
+TAKEOVER_VOLUME_BYTES = 512 << 20
+"""300 takeovers with a standby take some five minutes, in which the writer fills 64 MiB on a fast
+host; its pages count for nothing, as its file only grows."""
 HANG_TIMEOUT_SECONDS = 1.0
 OPERATIONS_BEFORE = 200
 OPERATIONS_AFTER = 200
@@ -75,7 +78,7 @@ def _takeovers(
     chance = random.Random(0)
     with _folder(parent) as folder:
         urls = [f"file:{folder}/leg0.img"]
-        volume = HoldfastVolume(folder, urls, "none", VOLUME_BYTES)
+        volume = HoldfastVolume(folder, urls, "none", TAKEOVER_VOLUME_BYTES)
         with volume, _writer(volume) as writer:
             path = COMPILED if volume.show()["gate"]["compiled"] else PYTHON
             latency.name += f" ({path})"

@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.commands import BenchmarkError, run
 
 USER = "postgres"
-SCALE = 5
-CLIENTS = 4
+SCALE = 16
+"""Branches: with fewer than clients, pgbench measures how they wait for each other (pgbench(1))."""
 PORT = 54399
 _SETTINGS = """
 listen_addresses = ''
@@ -32,8 +32,9 @@ def binaries() -> Path:
     raise BenchmarkError("PostgreSQL is not installed")
 
 
-def transactions(directory: Path, seconds: float) -> float:
-    """Transactions per second of pgbench's standard script; makes the cluster at the first call."""
+def transactions(directory: Path, seconds: float, clients: int) -> float:
+    """Transactions per second of pgbench's standard script with so many clients; makes the cluster
+    at the first call."""
     programs = binaries()
     cluster = directory / "cluster"
     # Sockets lie beside the volume: their path is short, and they are no part of the work.
@@ -54,7 +55,7 @@ def transactions(directory: Path, seconds: float) -> float:
         if first:
             _as_user(*client, "--initialize", "--quiet", f"--scale={SCALE}", "postgres")
         _as_user(programs / "psql", "-h", socket, "-p", str(PORT), "-qc", "CHECKPOINT", "postgres")
-        load = (f"--client={CLIENTS}", f"--jobs={CLIENTS}", f"--time={max(1, round(seconds))}")
+        load = (f"--client={clients}", f"--jobs={clients}", f"--time={max(1, round(seconds))}")
         output = _as_user(*client, *load, "postgres")
     finally:
         with suppress(BenchmarkError):

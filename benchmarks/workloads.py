@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.commands import run
@@ -97,7 +98,10 @@ COLD_READ = Workload("4K random read, cold", "/s", cold_read)
 DURABLE_WRITE = Workload("4K write + fdatasync", "/s", durable_write)
 WARM_READ = Workload("4K random read, warm", "/s", warm_read)
 CREATE_FILES = Workload("create files", "/s", create_files)
-PGBENCH = Workload("pgbench, 4 clients", "tps", transactions)
+PGBENCH = tuple(
+    Workload(f"pgbench, {clients} clients", "tps", partial(transactions, clients=clients))
+    for clients in (4, 16)
+)
 
 FILE_WORKLOADS = (
     SEQUENTIAL_WRITE,
