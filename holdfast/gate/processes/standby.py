@@ -167,6 +167,7 @@ class Standby:
             self.end(wait=False)
             return None
         taken = Taken(self.pid, channel, self.watch, self.sentinel)
+        self._vain = 0
         self._forget()
         return taken
 
