@@ -167,22 +167,23 @@ def _wait_for_takeover(volume: HoldfastVolume, before: int) -> None:
 
 
 def _wait_for_standby(volume: HoldfastVolume) -> None:
-    """Until the next worker is prepared: it locks its memory last."""
+    """Until the next worker is prepared and waits: it locks its memory last, which takes it tens of
+    milliseconds."""
     cells = shared_page.open_page(volume.run_directory)
 
     def is_prepared() -> bool:
         pid, _ = shared_page.announced_standby(cells)
-        return bool(pid) and _locks_memory(pid)
+        return bool(pid) and _sleeps_in_locked_memory(pid)
 
     wait_until(is_prepared, "a worker that stands by", TIMEOUT_SECONDS)
 
 
-def _locks_memory(pid: int) -> bool:
+def _sleeps_in_locked_memory(pid: int) -> bool:
     """proc_pid_status(5)."""
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmLck:"):
-                return int(line.split()[1]) > 0
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        found = {name: value.split() for name, _, value in (each.partition(":") for each in lines)}
+        return found["State"][0] == "S" and int(found.get("VmLck", ["0"])[0]) > 0
     return False
 
 
