@@ -166,6 +166,9 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
     for loop in loops_on(path):
         present = _loop_options(Path(loop.device).name, loop.direct_io)
         if _part(present) == _part(loop_options):
+            if "autoclear" in words and "autoclear" in present.split(","):
+                # It goes with whoever has it open last, be it we, who look. mount(8) keeps it open.
+                break
             return _checked(loop.device, path, mount), ""
         if _overlap(present, loop_options):
             raise InUse(

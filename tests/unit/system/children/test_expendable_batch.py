@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from holdfast.system.children.expendable_batch import ask_each, asking
+from tests.waiting import wait_until
 
 
 def answer(item: int) -> int:
@@ -62,4 +63,5 @@ def test_a_child_that_nobody_asks_is_ended() -> None:
     with asking(answer, [3]):
         assert children.read_text() != before
     assert time.monotonic() - begun < 5
-    assert children.read_text() == before
+    # On a busy host it is dead, and another thread buries it.
+    wait_until(lambda: children.read_text() == before)
