@@ -1,4 +1,5 @@
-"""A part of a test in a process of its own: `in_fork`, which says how that process ended."""
+"""A part of a test in a process of its own: `in_fork` says how that process ended, `forked` does
+not wait for it."""
 
 from __future__ import annotations
 
@@ -24,6 +25,20 @@ class Ended:
     def __str__(self) -> str:
         how = f"exit status {self.code}" if self.code >= 0 else signal.Signals(-self.code).name
         return f"it ended by {how}\n{self.told}".rstrip()
+
+
+def forked(function: Callable[[], object]) -> int:
+    """Call it in a forked process that whoever calls this kills, or waits for."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+            os._exit(0)
+        except BaseException:
+            os.write(_STANDARD_ERROR, traceback.format_exc().encode())
+        finally:
+            os._exit(1)
+    return child
 
 
 def in_fork(function: Callable[[], object]) -> Ended:

@@ -1,6 +1,6 @@
 """The processes of a gate.
 
-    python -m holdfast.gate start STATE_DIRECTORY RUN_DIRECTORY READY_FD [--force]
+    python -m holdfast.gate start STATE_DIRECTORY RUN_DIRECTORY ASKER_FD [--force]
     python -m holdfast.gate resume STATE_DIRECTORY RUN_DIRECTORY CONNECTION LISTENER CHANNEL PAGE
                                    PID FDS
 
@@ -9,7 +9,6 @@ Started by launch and by restoring, not by people.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.gate.outside.launch import LOG_FILE
+from holdfast.gate.processes.asker import Asker
 from holdfast.gate.processes.channel import make_channel
 from holdfast.gate.processes.handover import Handover, clean_up, close_front, prepare_gate
 from holdfast.gate.processes.keeper import Keeper, serve
@@ -26,14 +26,16 @@ from holdfast.system.messages import logs
 from holdfast.system.processes.process import close_quietly, keep_descriptors, watch_leader
 
 
-def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool) -> None:
+def start(state_directory: Path, run_directory: Path, asker: int, *, force: bool) -> None:
     """Life of the first keeper: set everything up, start the worker, watch it."""
     _say_where(state_directory)
     handover = None
+    if Asker(asker).has_left():  # whoever comes next may start another gate there
+        return
     try:
         handover = prepare_gate(state_directory, run_directory, force=force)
         keeper = Keeper(handover, make_channel()[0])
-        keeper.start_worker(ready)
+        keeper.start_worker(asker)
     except (HoldfastError, OSError) as error:
         answer = {"code": "IO", "message": str(error), "mend": ""}
         if isinstance(error, HoldfastError):
@@ -41,7 +43,7 @@ def start(state_directory: Path, run_directory: Path, ready: int, *, force: bool
         if handover is not None:
             close_front(handover)
             clean_up(handover)
-        os.write(ready, json.dumps(answer).encode())
+        Asker(asker).answer(answer)
         return
     serve(keeper)
 

@@ -7,6 +7,7 @@ last one, and never while either of the pair serves.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from holdfast.gate.members.configuration import FILE_NAME
 from holdfast.gate.processes.remains import record_end
 from holdfast.gate.runtime import shared_page
 from holdfast.system.mounts.namespace import keep_mount_namespace
+from holdfast.system.processes.process_state import start_time
 from holdfast.system.resources.own_group import remove_group
 
 SOCKET_FILE = "control"
@@ -68,6 +70,8 @@ def prepare_gate(state_directory: Path, run_directory: Path, *, force: bool) -> 
     listener = listen(run_directory)
     page, cells = shared_page.create_page(run_directory)
     cells[shared_page.KEEPER_GENERATION] = 1
+    cells[shared_page.KEEPER_PID] = os.getpid()
+    cells[shared_page.KEEPER_STARTED] = start_time(os.getpid())
     cells[shared_page.SOCKET_INODE] = (run_directory / SOCKET_FILE).lstat().st_ino
     keep_mount_namespace()
     connection = FRONT_END.open(run_directory).descriptor

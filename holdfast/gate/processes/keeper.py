@@ -83,7 +83,7 @@ class Keeper:
         """Apart from the applications, which can fill the memory limit of theirs."""
         self.standby = Standby(self.handover)
 
-    def start_worker(self, ready: int | None = None) -> None:
+    def start_worker(self, asker: int | None = None) -> None:
         """Let the standby serve, or fork a worker. Raises OSError, and none works then."""
         self.group.keep(os.getpid())
         cells = self.handover.cells
@@ -91,12 +91,12 @@ class Keeper:
         cells[shared_page.WORKER_STARTED] = 0
         cells[shared_page.WORKER_BEAT] = monotonic_ns()
         try:
-            taken = self._take_standby() or Taken(*self._fork_worker(ready))
+            taken = self._take_standby() or Taken(*self._fork_worker(asker))
         except OSError:
             cells[shared_page.GENERATION] -= 1
             raise
-        if ready is not None:
-            os.close(ready)
+        if asker is not None:
+            os.close(asker)
         self.channel.close()
         self.channel = taken.channel
         self.worker_pid = cells[shared_page.WORKER_PID] = taken.pid
@@ -117,7 +117,7 @@ class Keeper:
             self.standby.end(wait=False)
         return self.standby.take(self.worker_pid)
 
-    def _fork_worker(self, ready: int | None) -> tuple[int, socket.socket]:
+    def _fork_worker(self, asker: int | None) -> tuple[int, socket.socket]:
         handover = replace(
             self.handover,
             keeper_pid=os.getpid(),
@@ -128,7 +128,7 @@ class Keeper:
         def work(channel: socket.socket) -> None:
             call_process("worker")
             keep_mount_namespace()
-            Worker(handover, channel, Preparations(handover), ready).run()
+            Worker(handover, channel, Preparations(handover), asker).run()
 
         return self._fork(work)
 

@@ -9,14 +9,13 @@ is one.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
 import threading
 from contextlib import suppress
 from time import monotonic, monotonic_ns
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from holdfast.gate.data.compiled import TAKE
 from holdfast.gate.data.mirror import Mirror
@@ -26,6 +25,7 @@ from holdfast.gate.front.staffing import Staffing
 from holdfast.gate.members.configuration import keep_copy, load_running, why_behind
 from holdfast.gate.members.epoch_memory import STATE
 from holdfast.gate.members.retirement import Retirement
+from holdfast.gate.processes.asker import Asker
 from holdfast.gate.processes.channel import receive, send, wait
 from holdfast.gate.processes.companion import Companion
 from holdfast.gate.processes.control.administrative_hold import AdministrativeHold
@@ -73,11 +73,11 @@ class Worker:
     """One worker process."""
 
     def __init__(
-        self, handover: Handover, channel: socket.socket, prepared: Preparations, ready: int | None
+        self, handover: Handover, channel: socket.socket, prepared: Preparations, asker: int | None
     ) -> None:
         self.prepared = prepared
         self.handover = handover
-        self.ready = ready
+        self.asker = Asker(asker)
         # The keeper may be gone before it says so itself.
         handover.cells[shared_page.WORKER_PID] = os.getpid()
         handover.cells[shared_page.WORKER_STARTED] = start_time(os.getpid())
@@ -168,7 +168,7 @@ class Worker:
             self.takeover = start.take_over()
         elif refusal := start.first():
             self.handover.cells[shared_page.STOPPED] = 1
-            self._report_ready(refusal)
+            self.asker.answer(refusal)
             return
         self.server.start()
         self.upkeep.start()
@@ -180,7 +180,8 @@ class Worker:
         in_sync, members = len(roster.readers), len(roster.configuration.legs)
         _log.info("worker %d serves, %d of %d legs in sync", generation, in_sync, members)
         send(self.guard.channel, {"serves": generation})  # the keeper looks at the page then
-        self._report_ready({"ok": True})
+        if not self.asker.answer({"ok": True}):
+            self._end_unwanted()
         self.prepared.lock_memory()
         with suppress(RuntimeError):  # no room for a thread: it serves all the same
             if self.went_on_with is not None:
@@ -221,6 +222,16 @@ class Worker:
         if monotonic() > self.began + LONG_SECONDS:
             start_writer()
         self.watchdog.look()
+        if self.asker.has_left():
+            self._end_unwanted()
+
+    def _end_unwanted(self) -> NoReturn:
+        """End the gate, for whose start nobody waits any more; a thread of it may hang in a leg."""
+        self.handover.cells[shared_page.STOPPED] = 1
+        _log.warning("nobody waits for this gate to start any more: it ends")
+        wait_until_written()
+        self.asker.leave()
+        os._exit(0)
 
     def _compare_saved(self, hand: Hand) -> None:
         """Have gate.json written again when it is behind; when it hangs, that is seen, too."""
@@ -229,12 +240,6 @@ class Worker:
             behind = why_behind(self.handover.state_directory, self.went_on_with)
         if behind:
             self.mirror.memory.save_soon(behind)
-
-    def _report_ready(self, answer: dict[str, Any]) -> None:
-        if self.ready is not None:
-            os.write(self.ready, json.dumps(answer).encode())
-            os.close(self.ready)
-            self.ready = None
 
     # --- the main loop ----------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from holdfast.errors import HoldfastError, NotAttached
+from holdfast.gate.outside.launch import START_SECONDS
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.restoration import Mode
@@ -89,10 +90,18 @@ def uncover_all(work: Work) -> None:
 def source_and_options(work: Work, volume: Volume) -> tuple[str, str]:
     """Bring the storage up: what can be mounted, with which options. Idempotent."""
     points = work.points
-    source, more = bring_up(work.settings, volume)
+    source, more = bring_up(work.settings, volume, _start_seconds(work, volume))
     old_type = points[-1].filesystem if points else volume.mount.filesystem
     words, _ = carry_options(wanted_super_options(points), old_type, volume.mount.filesystem)
     return source, ",".join(filter(None, (words, more)))
+
+
+def _start_seconds(work: Work, volume: Volume) -> float:
+    """How long a gate may take to start: new storage until there is just time to undo it all. The
+    old one has as long as any gate: there is nothing else to go back to."""
+    if volume is work.old:
+        return START_SECONDS
+    return min(START_SECONDS, max(work.seconds_left(), 0.0))
 
 
 def make_covers_for(work: Work) -> Covers | None:

@@ -14,6 +14,7 @@ from holdfast.config import Settings
 from holdfast.containers import image_behind
 from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.outside.launch import START_SECONDS
 from holdfast.model.volume import Volume
 from holdfast.restoration.storage.directory import NEW_GATE, OLD_GATE, directory_of
 from holdfast.system.files.durable import sync_directory
@@ -27,14 +28,15 @@ def containers_of(volume: Volume) -> tuple[str, ...]:
     return (volume.adoption.source,) if volume.adoption else volume.leg_urls
 
 
-def bring_up(settings: Settings, volume: Volume) -> tuple[str, str]:
+def bring_up(settings: Settings, volume: Volume, seconds: float = START_SECONDS) -> tuple[str, str]:
     """Make it ready: what can be mounted then, and which options that needs. Idempotent.
 
-    Whatever is below the mount: a gate with its device, a loop device. Raises HoldfastError.
+    Whatever is below the mount: a gate with its device, a loop device. `seconds`: how long a gate
+    may take to start. Raises HoldfastError.
     """
     if volume.adoption is not None:
         return mountable_source(volume.mount, volume.adoption)
-    return bring_up_gate(settings, volume.name), ""
+    return bring_up_gate(settings, volume.name, seconds=seconds), ""
 
 
 def take_down(settings: Settings, volume: Volume) -> None:
