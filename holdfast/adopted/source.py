@@ -177,6 +177,8 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
             )
     if not in_expendable_child(lambda: os.path.isfile(path), doing=path):  # noqa: PTH113 - text
         raise StorageFailed(f"the image {path} is not there", "Bring it back, then attach again.")
+    if "ro" not in words:
+        in_expendable_child(partial(_refuse_closed, path), doing=path)
     found = _uuid_in(path, words.get("offset", "0"))
     if mount.uuid and found != mount.uuid:
         raise StorageFailed(
@@ -200,6 +202,19 @@ def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, s
         # The disk below has larger sectors: through the page cache, a flush is fsync all the same.
         done = run([*command, "--", path], deadline_seconds=_ATTACH_SECONDS)
     return done.stdout.strip(), ""
+
+
+def _refuse_closed(path: str) -> None:
+    """Raise StorageFailed for an image that nobody may write to (`chattr +i`, +a)."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+    except PermissionError as error:
+        raise StorageFailed(
+            f"the image {path} cannot be opened for writing: {error.strerror}",
+            f"lsattr {path} shows whether it was made immutable: chattr -i {path}",
+        ) from error
+    except OSError:
+        return  # read-only storage: so will the mount be
 
 
 def loops_on(path: str) -> list[LoopDevice]:

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.adopted.adopt import MEMORY_TYPES
-from holdfast.adopted.nameless_image import nameless_image
 from holdfast.applications.freezers.freezing import frozen
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.kernel_users import held_by_kernel
@@ -24,12 +23,12 @@ from holdfast.containers.trust import open_believed
 from holdfast.errors import AlreadyExists, HoldfastError, HostCannot, Untrusted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
-from holdfast.model.plan import Strategy
 from holdfast.model.volume import GATED
 from holdfast.mountpoints.obstacles import obstacles
 from holdfast.mountpoints.overlays import about_nameless_layers
 from holdfast.restoration.assessing.databases import databases_among
 from holdfast.restoration.assessing.facts import ANSWER_SECONDS, Facts
+from holdfast.restoration.assessing.images import about_nameless, about_opening_again
 from holdfast.restoration.assessing.inode_numbers import about_inode_numbers
 from holdfast.restoration.assessing.not_kept import about_the_files, about_the_replaced
 from holdfast.restoration.assessing.offers import about_offers
@@ -74,23 +73,8 @@ def _mounts(settings: Settings, facts: Facts) -> Sequence[Finding]:
     return obstacles(facts.points, is_broken=facts.is_broken)
 
 
-def _image(settings: Settings, facts: Facts) -> Sequence[Finding]:
-    """Refuse to put away an image that only its loop device leads to; it can be moved."""
-    if facts.is_dead or not facts.request.volume.is_adopted:
-        return ()
-    image = nameless_image(facts.points[-1])
-    if not image:
-        return ()
-    away = facts.request.strategy is Strategy.DETACH
-    return [
-        Finding(
-            "image without a name", Verdict.BLOCKS if away else Verdict.LIMITED,
-            f"{image} was deleted, or replaced by another file, while it is mounted",
-            f"{facts.points[-1].source} alone leads to its data, until the next boot or losetup"
-            " --detach, also when the volume was moved.",
-            f"holdfast migrate {facts.request.volume.name} file:/another.img",
-        )
-    ]  # fmt: skip
+def _images(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    return (*about_nameless(facts), *about_opening_again(facts))
 
 
 def _freeze(settings: Settings, facts: Facts) -> Sequence[Finding]:
@@ -375,7 +359,7 @@ def _memory(settings: Settings, facts: Facts) -> Sequence[Finding]:
 CHECKS: tuple[Check, ...] = (
     _condition,
     _mounts,
-    _image,
+    _images,
     _freeze,
     _handles,
     _waits,
