@@ -14,7 +14,7 @@ from holdfast.mountpoints.dismount import sync
 from holdfast.restoration.copying.online import leased
 from holdfast.restoration.records.record import FlushResult
 from holdfast.restoration.records.work import Work
-from holdfast.restoration.steps.saving import saved
+from holdfast.restoration.steps.saving import ready_to_save, saved
 
 
 class FlushStep:
@@ -49,12 +49,14 @@ class FlushStep:
     def _sync(self, work: Work) -> str:
         """Storage that fails here has failed: other contents take the place of its, and what is
         only in memory is kept for them."""
-        try:
+        if not work.intent.saves_writes or work.intent.mode is not Mode.REPLACE:
             sync(work.points)
-        except StorageFailed as error:
-            if not work.intent.saves_writes or work.intent.mode is not Mode.REPLACE:
-                raise
-            return "; ".join((error.message, *saved(work)))
+            return "synced"
+        with ready_to_save(work) as save:
+            try:
+                sync(work.points)
+            except StorageFailed as error:
+                return "; ".join((error.message, *save()))
         return "synced"
 
     def undo(self, work: Work) -> str:

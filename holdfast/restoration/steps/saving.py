@@ -8,11 +8,14 @@ because programs may have written since.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
 from holdfast.applications.rebind.parking.relocation import OtherContents, SameFileSystem
+from holdfast.applications.rebind.rebind import Rebind
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind
@@ -21,6 +24,7 @@ from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.mounting import source_and_options
 from holdfast.restoration.steps.parked import parked, record_directory
 from holdfast.restoration.storage.directory import saved_writes_directory
+from holdfast.restoration.storage.memory_taken import save, writable
 from holdfast.restoration.storage.saved_writes import (
     PUT_BACK,
     SavedFile,
@@ -29,10 +33,8 @@ from holdfast.restoration.storage.saved_writes import (
     as_requests,
     judge,
     put_back,
-    save,
-    writable,
 )
-from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.expendable import begun_in_expendable_child, in_expendable_child
 from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.mounts.all_namespaces import all_mount_points
 
@@ -40,6 +42,11 @@ _SHARE = 1 / 3
 """Of the time that is left: what saving may take; the same again is left for putting it back."""
 _GRACE_SECONDS = 2.0
 """How much longer a child may take than it is to: then it hangs."""
+_OPENED = b"opened"
+_WORD_BYTES = 64
+_SHUTS_DOWN = "xfs"
+
+_Take = Callable[[], SavedWrites]
 
 
 def saved(work: Work) -> list[str]:
@@ -48,24 +55,83 @@ def saved(work: Work) -> list[str]:
     rebind = parked(work)
     if not work.intent.saves_writes or rebind is None:
         return []
-    users = [user for user in rebind.users if user.pid in rebind.pids]
-    files, left_out = writable(users)
+    with _opened(work, rebind) as take:
+        return _saved(work, take)
+
+
+@contextmanager
+def ready_to_save(work: Work) -> Iterator[Callable[[], list[str]]]:
+    """What is `saved`, called when the storage turns out to have failed.
+
+    XFS shuts itself down then, opens nothing and does not say how large a file is: its files are
+    open, and their sizes known, before this is entered.
+    """
+    rebind = parked(work)
+    if work.old.mount.filesystem != _SHUTS_DOWN or not work.intent.saves_writes or rebind is None:
+        yield partial(saved, work)
+        return
+    with _opened(work, rebind) as take:
+        yield partial(_saved, work, take)
+
+
+@contextmanager
+def _opened(work: Work, rebind: Rebind) -> Iterator[_Take]:
+    """A child that has all files open, and takes what is in memory of them when this is called.
+    Waits for that as long as saving may take."""
+    files, left_out = writable([user for user in rebind.users if user.pid in rebind.pids])
     directory = saved_writes_directory(work.settings, work.restoration.id)
-    seconds = max(work.seconds_left() * _SHARE, 0.0)
+    ours, childs = socket.socketpair()
+
+    def opened() -> float:
+        childs.send(_OPENED)
+        return float(childs.recv(_WORD_BYTES))
+
+    with ours, childs, ExitStack() as stack:
+        doing = partial(save, files, directory, opened)
+        seconds = max(work.seconds_left(), 0.0)
+        try:
+            begun = begun_in_expendable_child(doing, seconds, "memory of files")
+            result = stack.enter_context(begun)
+        except OSError as error:  # no room for a process
+            result = partial(_fail, error)
+        childs.close()
+        ours.settimeout(_seconds(work))
+        with suppress(OSError):  # it hangs, or has ended: the result says so
+            ours.recv(_WORD_BYTES)
+
+        def take() -> SavedWrites:
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir(mode=0o700)
+            seconds = _seconds(work)
+            ours.send(b"%f" % seconds)
+            found = result(seconds + _GRACE_SECONDS)
+            return SavedWrites(tuple(filter(_is_told, found)), left_out)
+
+        yield take
+
+
+def _fail(error: OSError, seconds: float) -> list[SavedFile]:
+    raise error
+
+
+def _is_told(file: SavedFile) -> bool:
+    return bool(file.saved_bytes or file.outcome)
+
+
+def _saved(work: Work, take: _Take) -> list[str]:
     try:
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(mode=0o700)
-        found = in_expendable_child(
-            partial(save, files, directory, seconds), seconds + _GRACE_SECONDS, "memory of files"
-        )
+        writes = take()
     except (HoldfastError, OSError) as error:
         _tell(work, work.old.mount.path, f"what was only in memory could not be saved: {error}")
         return []
-    interesting = tuple(each for each in found if each.saved_bytes or each.outcome)
-    work.remember(saved=SavedWrites(interesting, left_out))
-    saved_bytes = sum(each.saved_bytes for each in interesting)
-    count = sum(1 for each in interesting if each.name)
+    work.remember(saved=writes)
+    saved_bytes = sum(each.saved_bytes for each in writes.files)
+    count = sum(1 for each in writes.files if each.name)
     return [f"{saved_bytes} bytes of {count} files saved from memory"]
+
+
+def _seconds(work: Work) -> float:
+    return max(work.seconds_left() * _SHARE, 0.0)
 
 
 def put_saved_back(work: Work, *, undoing: bool = False) -> list[str]:

@@ -61,22 +61,23 @@ def begun_in_expendable_child(
     function: Callable[[], Result],
     timeout_seconds: float = DEADLINE_SECONDS,
     doing: str = "the storage",
-) -> Iterator[Callable[[], Result]]:
+) -> Iterator[Callable[..., Result]]:
     """As `in_expendable_child`, but the child works while the caller does something else.
 
-    The result is fetched, once, by calling what this gives. Leaving the context ends the child.
+    The result is fetched, once, by calling what this gives, which may be told to wait for so many
+    seconds more at most. Leaving the context ends the child.
     """
     deadline = time.monotonic() + timeout_seconds
     asker = os.getpid()
     child, reading = fork_reporting(lambda writing: _serve(function, writing, asker))
     answered = False
 
-    def result() -> Result:
+    def result(seconds: float = timeout_seconds) -> Result:
         nonlocal answered
-        answer = _read_until(reading, deadline)
+        answer = _read_until(reading, min(deadline, time.monotonic() + seconds))
         if answer is None:
             raise DeadlinePassed(
-                f"{doing} did not answer within {timeout_seconds:g} s",
+                f"{doing} did not answer within {min(seconds, timeout_seconds):g} s",
                 "The storage below may hang; see the kernel's log.",
             )
         answered = True  # it ends by itself

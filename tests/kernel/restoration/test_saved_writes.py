@@ -20,9 +20,10 @@ from holdfast.model.handle import Handle, HandleKind
 from holdfast.model.receipt import Receipt
 from holdfast.restoration.performing.perform import perform
 from holdfast.restoration.steps import saving
-from holdfast.restoration.storage import saved_writes
-from holdfast.restoration.storage.saved_writes import MOST_SAVED_BYTES
+from holdfast.restoration.storage import memory_taken, saved_writes
+from holdfast.restoration.storage.memory_taken import MOST_SAVED_BYTES
 from holdfast.service import Holdfast, RestoreRequest
+from tests.faults import shut_down
 from tests.forked import in_fork
 from tests.kernel.restoration.saved_writes_bench import FILES, Stage, outcomes, stage
 
@@ -57,8 +58,10 @@ def running(program: str, path: Path) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unnoticed"])
-@pytest.mark.parametrize("filesystem", ["ext4", "btrfs"])
+@pytest.mark.parametrize(
+    ("filesystem", "noticed"),
+    [("ext4", True), ("ext4", False), ("btrfs", True), ("btrfs", False), ("xfs", False)],
+)
 def test_device_without_sectors(
     settings: Settings, ram_directory: Path, filesystem: str, noticed: bool
 ) -> None:
@@ -70,15 +73,43 @@ def test_device_without_sectors(
         data.verify_at_work()
 
 
-def test_xfs_that_has_shut_itself_down_is_told(settings: Settings, ram_directory: Path) -> None:
+def test_xfs_that_noticed_keeps_it_or_says_so(settings: Settings, ram_directory: Path) -> None:
+    """It shuts itself down at once, or goes on for a while."""
     with stage(settings, ram_directory, filesystem="xfs") as data:
         data.lose_sectors()
         data.make_it_notice()
+        assert_kept_or_told(restored(data, onto_backup(data)))
+
+
+def test_xfs_that_has_shut_itself_down_is_told(settings: Settings, ram_directory: Path) -> None:
+    """Nobody says when a file was modified: what the copy has of it may be newer."""
+    with stage(settings, ram_directory, filesystem="xfs") as data:
+        shut_down(data.path)
         receipt = restored(data, onto_backup(data))
-        assert set(outcomes(receipt)) == set(FILES)
-        told = {each["subject"].rpartition("/")[2] for each in receipt.details["findings"]}
-        for name, outcome in outcomes(receipt).items():
-            assert outcome == "put back" or name in told
+        assert_kept_or_told(receipt)
+        assert outcomes(receipt)["table"] == "the file there may have been changed later"
+        data.verify(300)
+
+
+def assert_kept_or_told(receipt: Receipt) -> None:
+    """Of each file."""
+    assert set(outcomes(receipt)) == set(FILES)
+    told = {each["subject"].rpartition("/")[2] for each in receipt.details["findings"]}
+    for name, outcome in outcomes(receipt).items():
+        assert outcome == "put back" or name in told
+
+
+def test_xfs_that_has_shut_itself_down_and_its_own_storage(
+    settings: Settings, ram_directory: Path
+) -> None:
+    """It says nothing of its files any more; their size is what write(2) had made it. What is open
+    for writing alone cannot be read from memory then, and is told."""
+    with stage(settings, ram_directory, filesystem="xfs") as data:
+        shut_down(data.path)
+        found = outcomes(restored(data, RestoreRequest("data")))
+        assert (found["table"], found["counter"]) == ("put back", "put back")
+        assert found["log"].startswith("what was in memory of it could not be read")
+        data.verify_all_but_the_log(data.running.accepted)
 
 
 def test_the_same_storage_again(settings: Settings, ram_directory: Path) -> None:
@@ -284,7 +315,7 @@ def dying(name: str, call: int) -> None:
                 os.kill(runner, signal.SIGKILL)
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        saved_writes.write_whole = writing
+        memory_taken.write_whole = saved_writes.write_whole = writing
         return function(*arguments)
 
     setattr(saving, name, doing)
@@ -330,7 +361,7 @@ def test_what_is_too_much_is_left_out_and_told(
         for name, descriptor in opened.items():
             os.write(descriptor, b"x" * sizes[name])
             handles.append([own_handle(tmp_path / name, descriptor)])
-        found = saved_writes.save(handles, place, 60, limit_bytes)
+        found = memory_taken.save(handles, place, lambda: 60.0, limit_bytes)
     finally:
         for descriptor in opened.values():
             os.close(descriptor)
