@@ -7,6 +7,7 @@ would let go of it by itself after a dismount where it came from `mount -o loop`
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from functools import partial
 
@@ -79,7 +80,8 @@ def _leads_to(path: str, loop: LoopDevice) -> bool:
 
 
 def _is_shown(path: str, loop: LoopDevice) -> bool:
+    """Whoever looks at a name whose server has died lets the kernel call the file deleted, too."""
     try:
         return bool(devices_showing(path, [loop]))
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
