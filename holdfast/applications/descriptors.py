@@ -15,7 +15,9 @@ from holdfast.applications.earlier_look import known_handle
 from holdfast.applications.fdinfo import (
     O_DIRECTORY,
     O_PATH,
+    FanotifyMark,
     Information,
+    InotifyWatch,
     mount_id_of,
     parse_information,
     parse_marks,
@@ -96,6 +98,8 @@ def _special(
             yield _socket(table, number, bound, places)
     elif target == "anon_inode:inotify":
         yield from _watches(table, number, places)
+    elif target == "anon_inode:[fanotify]":
+        yield from _marks(table, number, places)
     elif target in _INSTANCES:
         text = read(f"{table.folder}/fdinfo/{number}")
         for path, mount_id in _INSTANCES[target](table, number, text, places):
@@ -211,6 +215,46 @@ def _watches(table: Table, number: int, places: Places) -> Iterator[Sighting]:
             yield Sighting(handle, "", table.namespace, mount_known=True, watch=watch)
 
 
+def _marks(table: Table, number: int, places: Places) -> Iterator[Sighting]:
+    for mark in parse_marks(read(f"{table.folder}/fdinfo/{number}")):
+        if mark.device is None:
+            mount = places.by_id.get(mark.mount_id)
+        else:
+            mount = places.of_device(mark.device, table.namespace)
+        if mount is None:
+            continue
+        is_inode = mark.kind == "inode"
+        handle = Handle(
+            kind=HandleKind.FANOTIFY,
+            pid=table.pid,
+            path="" if is_inode else mount.path,
+            mount_id=mount.id,
+            inside="" if is_inode else mount.inside,
+            mode=mark.kind,
+            number=number,
+            thread_id=table.thread_id,
+            flags=mark.mask,
+            start=os.makedev(*mark.device) if mark.device else 0,
+            inode=mark.inode,
+        )
+        watch = _as_watch(mark) if is_inode else None
+        settled = not is_inode
+        yield Sighting(handle, "", table.namespace, True, watch=watch, is_settled=settled)
+
+
+def _as_watch(mark: FanotifyMark) -> InotifyWatch:
+    """What is needed to find the path of a marked inode."""
+    assert mark.device is not None
+    return InotifyWatch(
+        number=0,
+        inode=mark.inode,
+        device=mark.device,
+        mask=mark.mask,
+        file_handle_type=mark.file_handle_type,
+        file_handle=mark.file_handle,
+    )
+
+
 def _pinned(table: Table, number: int, path: str, mount_id: int, text: bytes) -> Sighting:
     information = parse_information(text)._replace(mount_id=mount_id, inode=0)
     handle = _handle(table, number, information, HandleKind.OTHER, path)
@@ -219,15 +263,6 @@ def _pinned(table: Table, number: int, path: str, mount_id: int, text: bytes) ->
 
 Pinned = Iterator[tuple[str, int]]
 """What pins the file system, in words, and through which mount."""
-
-
-def _fanotify(table: Table, number: int, text: bytes, places: Places) -> Pinned:
-    for mount_id, device in parse_marks(text):
-        mount = places.by_id.get(mount_id)
-        if device in places.devices and device is not None:
-            mount = places.of_device(device, table.namespace)
-        if mount is not None:
-            yield f"fanotify mark on {mount.path}", mount.id
 
 
 def _epoll(table: Table, number: int, text: bytes, places: Places) -> Pinned:
@@ -258,7 +293,6 @@ def _uring(table: Table, number: int, text: bytes, places: Places) -> Pinned:
 
 
 _INSTANCES: dict[str, Callable[[Table, int, bytes, Places], Pinned]] = {
-    "anon_inode:[fanotify]": _fanotify,
     "anon_inode:[eventpoll]": _epoll,
     "anon_inode:[io_uring]": _uring,
 }

@@ -39,9 +39,12 @@ _WATCH_WITHOUT_FILE_HANDLE = re.compile(
     rb"^inotify wd:([0-9a-f]+) ino:([0-9a-f]+) sdev:([0-9a-f]+) mask:([0-9a-f]+)", re.MULTILINE
 )
 _MARK = re.compile(
-    rb"^fanotify (?:mnt_id:([0-9a-f]+)|ino:[0-9a-f]+ sdev:([0-9a-f]+)|sdev:([0-9a-f]+))",
+    rb"^fanotify (?:mnt_id:([0-9a-f]+)|ino:([0-9a-f]+) sdev:([0-9a-f]+)|sdev:([0-9a-f]+))"
+    rb" mflags:([0-9a-f]+) mask:([0-9a-f]+) ignored_mask:([0-9a-f]+)"
+    rb"(?:.*?fhandle-type:([0-9a-f]+) f_handle:([0-9a-f]*))?",
     re.MULTILINE,
 )
+_GROUP = re.compile(rb"^fanotify flags:([0-9a-f]+) ", re.MULTILINE)
 _TARGET = re.compile(rb"^tfd:\s*(\d+) .*?\bino:([0-9a-f]+) sdev:([0-9a-f]+)", re.MULTILINE)
 _REGISTERED = re.compile(rb"^\s*\d+: (/.*)$", re.MULTILINE)
 
@@ -76,6 +79,32 @@ class InotifyWatch:
     file_handle_type: int = 0
     file_handle: bytes = b""
     """For open_by_handle_at(2); empty: the file system has none."""
+
+
+@dataclass(frozen=True)
+class FanotifyMark:
+    """What a fanotify group has marked: a mount, an inode, or a whole file system."""
+
+    mount_id: int
+    """0: not a mount."""
+    device: DeviceNumber | None
+    """None: a mount."""
+    inode: int
+    """0: not an inode."""
+    flags: int
+    """As fanotify_mark(2) takes them."""
+    mask: int
+    ignored_mask: int
+    file_handle_type: int = 0
+    file_handle: bytes = b""
+    """For open_by_handle_at(2); empty: the file system has none, or it is no inode."""
+
+    @property
+    def kind(self) -> str:
+        """inode | mount | filesystem."""
+        if self.device is None:
+            return "mount"
+        return "inode" if self.inode else "filesystem"
 
 
 def mount_id_of(text: bytes) -> int:
@@ -152,15 +181,29 @@ def parse_watches(text: bytes) -> list[InotifyWatch]:
     return watches
 
 
-def parse_marks(text: bytes) -> list[tuple[int, DeviceNumber | None]]:
-    """The marks of a fanotify instance: number of a mount or 0, device of a file system or None."""
+def parse_marks(text: bytes) -> list[FanotifyMark]:
+    """The marks of a fanotify group."""
     return [
-        (
-            int(match[1], 16) if match[1] else 0,
-            _device(match[2] or match[3]) if not match[1] else None,
+        FanotifyMark(
+            mount_id=int(mount_id or b"0", 16),
+            device=_device(inode_device or device) if not mount_id else None,
+            inode=int(inode or b"0", 16),
+            flags=int(flags, 16),
+            mask=int(mask, 16),
+            ignored_mask=int(ignored, 16),
+            file_handle_type=int(handle_type or b"0", 16),
+            file_handle=bytes.fromhex((handle or b"").decode()),
         )
-        for match in _MARK.finditer(text)
+        for mount_id, inode, inode_device, device, flags, mask, ignored, handle_type, handle in (
+            _MARK.findall(text)
+        )
     ]
+
+
+def parse_group_flags(text: bytes) -> int:
+    """The flags with which a fanotify group was made (fanotify_init(2))."""
+    found = _GROUP.search(text)
+    return int(found[1], 16) if found else 0
 
 
 def parse_targets(text: bytes) -> list[tuple[int, int, DeviceNumber]]:

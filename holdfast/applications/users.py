@@ -81,8 +81,8 @@ def busy_processes(mounts: Sequence[MountPoint], skip: Collection[int] = ()) -> 
     """The processes that keep these file systems busy, ascending, without those in `skip`.
 
     For finding newcomers again and again: quicker than `find_users`, and paths are taken at
-    their word where mounts cover each other. An inotify watch alone keeps nothing busy. Nor does
-    it make anybody busy that his maps could not be read: the next look may tell.
+    their word where mounts cover each other. A watch or mark alone keeps nothing busy. Nor does it
+    make anybody busy that his maps could not be read: the next look may tell.
     """
     if not mounts:
         return []
@@ -115,7 +115,8 @@ def _looked_at(
 
 
 def _keeps_busy(sighting: Sighting, places: Places) -> bool:
-    if sighting.watch is not None or sighting.handle.mode == "peer":
+    kind, mode = sighting.handle.kind, sighting.handle.mode
+    if sighting.watch is not None or kind is HandleKind.FANOTIFY or mode == "peer":
         return False
     if sighting.mount_known:
         return True

@@ -25,6 +25,8 @@ class HandleKind(StrEnum):
     ROOT = "root"
     INOTIFY = "inotify"
     """A watch of an inotify instance on something on the volume; one handle per watch."""
+    FANOTIFY = "fanotify"
+    """A mark of a fanotify group on something on the volume; one handle per mark."""
     FIFO = "fifo"
     OPENING = "opening"
     """A thread that waits in open(2) of a FIFO until somebody opens the other end."""
@@ -44,7 +46,7 @@ class HandleKind(StrEnum):
     UNREAD = "unread-maps"
     """Memory maps that could not be read in time: some may be of this volume."""
     OTHER = "other"
-    """Anything else that pins the volume: io_uring registered files, fanotify marks, …"""
+    """Anything else that pins the volume: io_uring registered files, …"""
 
 
 DESCRIPTORS = frozenset(
@@ -102,7 +104,7 @@ class Handle:
     `listening` (it accepts connections), `datagram`, `connected-datagram`, or nothing of these; of
     a connection `named` (this end keeps the volume busy), `closed` (so does this, and the other end
     is closed) or `waiting` (nobody has accepted it yet); `peer`: it keeps nothing busy, but is
-    connected to what does."""
+    connected to what does; of a fanotify mark `inode`, `mount` or `filesystem`."""
     number: Number | None = None
     """The descriptor's number."""
     thread_id: Number | None = None
@@ -111,12 +113,13 @@ class Handle:
     """File position in bytes; of a map: where in the file it begins; of a directory whatever its
     file system says (FUSE and NFS: any 64 bits)."""
     flags: int = 0
-    """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it; of an inotify watch its
-    mask."""
+    """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it; of an inotify watch or
+    fanotify mark its mask."""
     start: Word = 0
     """First address of a map; of an inotify watch its number; of datagram sockets, and of what is
     connected to one, the number of that socket itself; of a connection that of the other end's, 0:
-    there is none (any more); of a character device which one it is (st_rdev)."""
+    there is none (any more); of a character device which one it is (st_rdev); of a fanotify mark
+    the device number of its file system, 0: it is on a mount."""
     end: Word = 0
     """Address after the last of a map; of a socket that listens how many connections may wait, but
     one (its backlog)."""

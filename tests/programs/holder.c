@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -675,6 +676,89 @@ static int inotify_verify(void) {
     return 0;
 }
 
+/* --- fanotify: marks of an inode, the mount and the file system, also within epoll ------------------- */
+
+static int marks_fd, marks_second, marks_epoll, mount_marks_fd, named_marks_fd, marks_round;
+
+static int marks_drain(int group) {
+    char events[65536];
+    ssize_t length;
+    int count = 0;
+    while ((length = read(group, events, sizeof events)) > 0) {
+        struct fanotify_event_metadata *each = (void *)events;
+        for (; FAN_EVENT_OK(each, length); each = FAN_EVENT_NEXT(each, length), count++)
+            if (each->fd >= 0)
+                close(each->fd);
+    }
+    return count;
+}
+
+/* Whether an event of this kind comes, whose file has this path (or whose record has this name). */
+static int marks_tell(int group, unsigned long long mask, const char *path, const char *name) {
+    char events[65536];
+    ssize_t length;
+    int found = 0;
+    while ((length = read(group, events, sizeof events)) > 0) {
+        struct fanotify_event_metadata *each = (void *)events;
+        for (; FAN_EVENT_OK(each, length); each = FAN_EVENT_NEXT(each, length)) {
+            if (each->fd >= 0) {
+                char link[64], where[PATH_MAX] = "";
+                snprintf(link, sizeof link, "/proc/self/fd/%d", each->fd);
+                if (readlink(link, where, sizeof where - 1) > 0 && !strcmp(where, path))
+                    found |= !!(each->mask & mask);
+                close(each->fd);
+            } else if (each->mask & mask) {
+                found |= !!memmem(each, each->event_len, name, strlen(name) + 1);
+            }
+        }
+    }
+    return found;
+}
+
+static int fanotify_begin(void) {
+    EXPECT(mkdir(at("marked"), 0700) == 0);
+    int quiet = open(at("marked-not"), O_CREAT | O_RDWR, 0600);
+    EXPECT(quiet >= 0 && close(quiet) == 0);
+    marks_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_NONBLOCK | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC);
+    mount_marks_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_NONBLOCK, O_RDWR | O_LARGEFILE);
+    named_marks_fd = fanotify_init(FAN_REPORT_DFID_NAME | FAN_NONBLOCK | FAN_CLOEXEC, 0);
+    EXPECT(marks_fd >= 0 && mount_marks_fd >= 0 && named_marks_fd >= 0);
+    EXPECT(fanotify_mark(marks_fd, FAN_MARK_ADD, FAN_CLOSE_WRITE | FAN_EVENT_ON_CHILD, -1,
+                         at("marked")) == 0);
+    EXPECT(fanotify_mark(marks_fd, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_CLOSE_WRITE, -1, "/sys") == 0);
+    EXPECT(fanotify_mark(mount_marks_fd, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_CLOSE_WRITE, -1, base) == 0);
+    EXPECT(fanotify_mark(mount_marks_fd,
+                         FAN_MARK_ADD | FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY,
+                         FAN_CLOSE_WRITE, -1, at("marked-not")) == 0);
+    EXPECT(fanotify_mark(named_marks_fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_CREATE | FAN_ONDIR,
+                         -1, base) == 0);
+    marks_second = dup(marks_fd);
+    marks_epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {EPOLLIN, {.u64 = 0xfa}};
+    EXPECT(epoll_ctl(marks_epoll, EPOLL_CTL_ADD, marks_fd, &event) == 0);
+    return 0;
+}
+
+static int fanotify_verify(void) {
+    struct epoll_event event;
+    EXPECT(epoll_wait(marks_epoll, &event, 1, 0) == 0); /* nothing happened that it may see */
+    marks_drain(mount_marks_fd);
+    marks_drain(named_marks_fd);
+    char path[PATH_MAX], name[64];
+    snprintf(name, sizeof name, "new-%d", marks_round++);
+    snprintf(path, sizeof path, "%s/%s", at("marked"), name);
+    int file = open(path, O_CREAT | O_RDWR, 0600);
+    EXPECT(file >= 0 && close(file) == 0);
+    EXPECT(epoll_wait(marks_epoll, &event, 1, 1000) == 1 && event.data.u64 == 0xfa);
+    EXPECT(marks_tell(marks_second, FAN_CLOSE_WRITE, path, ""));
+    EXPECT(marks_tell(mount_marks_fd, FAN_CLOSE_WRITE, path, ""));
+    EXPECT(marks_tell(named_marks_fd, FAN_CREATE, "", name));
+    file = open(at("marked-not"), O_RDWR);
+    EXPECT(file >= 0 && write(file, name, 1) == 1 && close(file) == 0);
+    EXPECT(!marks_tell(mount_marks_fd, FAN_CLOSE_WRITE, at("marked-not"), ""));
+    return 0;
+}
+
 /* --- fifo: what is in it, packets, capacity, both ends in one process and in two, no other end --------- */
 
 static int fifo_reader, fifo_writer, fifo_packets, fifo_epoll, fifo_never, fifo_over, fifo_full;
@@ -1039,7 +1123,7 @@ struct kind {
 static const struct kind kinds[] = {
     KIND(file), KIND(append), KIND(direct), KIND(dup), KIND(fork), KIND(directory), KIND(path),
     KIND(cwd), KIND(root), KIND(shared_map), KIND(private_map), KIND(program), KIND(flock),
-    KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(fifo),
+    KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(fanotify), KIND(fifo),
     KIND(deleted_fifo), KIND(removed),
     KIND(removed_cwd), KIND(removed_root), KIND(listening), KIND(seqpacket), KIND(datagram),
     KIND(device), KIND(aside_root),

@@ -20,8 +20,8 @@ IN_THE_WAY = {
     "root": "os.chroot('.'); os.setresuid(65534, 65534, 65534)",
     "device mapped": "import mmap; os.mknod('x', 0o20600, os.makedev(1, 5));"
     "held = mmap.mmap(os.open('x', os.O_RDWR), 4096, mmap.MAP_PRIVATE)",
-    "other fanotify": "held = libc.fanotify_init(0, 0); open('x', 'w').close();"
-    "assert held >= 0 and libc.fanotify_mark(held, 1, ctypes.c_uint64(2), -100, b'x') == 0",
+    "fanotify permission": "held = libc.fanotify_init(4, 0); open('x', 'w').close();"
+    "assert held >= 0 and libc.fanotify_mark(held, 1, ctypes.c_uint64(65536), -100, b'x') == 0",
     "map sealed": "import mmap; f = os.open('x', os.O_CREAT | os.O_RDWR); os.ftruncate(f, 4096);"
     "held = mmap.mmap(f, 4096); at = ctypes.addressof(ctypes.c_char.from_buffer(held));"
     "os.close(f); sealed = libc.syscall(462, ctypes.c_void_p(at), ctypes.c_size_t(4096), 0);"

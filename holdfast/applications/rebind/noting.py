@@ -21,8 +21,10 @@ from holdfast.model.handle import DESCRIPTORS, Handle, HandleKind
 from holdfast.system.processes.kcmp import Shared, order
 
 _MEMORY = frozenset({HandleKind.MAP, HandleKind.EXECUTABLE})
-_LASTING = frozenset({HandleKind.INOTIFY, HandleKind.SOCKET})
+_LASTING = frozenset({HandleKind.INOTIFY, HandleKind.FANOTIFY, HandleKind.SOCKET})
 """Kinds whose notes say what the file system calls the inode, found by the driver."""
+_INSTANCES = frozenset({HandleKind.INOTIFY, HandleKind.FANOTIFY})
+"""Kinds of which one descriptor may have many."""
 _PLACES = frozenset({HandleKind.WORKING_DIRECTORY, HandleKind.ROOT})
 
 
@@ -88,7 +90,7 @@ def _without_shared(handles: Mapping[int, Sequence[Handle]]) -> dict[int, list[H
     pids = list(left)
     for kinds, groups in (
         (_MEMORY, same_memory(pids)),
-        (DESCRIPTORS | {HandleKind.INOTIFY}, same_table(Shared.DESCRIPTORS, pids)),
+        (DESCRIPTORS | _INSTANCES, same_table(Shared.DESCRIPTORS, pids)),
         (_PLACES, same_table(Shared.DIRECTORIES, pids)),
     ):
         for group in groups:
@@ -109,10 +111,10 @@ def _keys(handles: Sequence[Handle]) -> dict[int, str]:
         keys.update(dict.fromkeys(map(id, group), f"description-{number}"))
     watches: dict[Handle, list[Handle]] = {}
     for handle in handles:
-        if handle.kind is HandleKind.INOTIFY:
+        if handle.kind in _INSTANCES:
             instance = replace(
                 handle, start=0, inside="", path="", inode=0, flags=0, offset=0, mount_id=0,
-                deleted=False,
+                deleted=False, mode="",
             )  # fmt: skip
             watches.setdefault(instance, []).append(handle)
     for number, group in enumerate(same_descriptions(list(watches))):

@@ -229,6 +229,7 @@ def _is_leased(handle: Handle) -> bool:
 _WITHOUT_LINK = frozenset(
     {
         HandleKind.INOTIFY,
+        HandleKind.FANOTIFY,
         HandleKind.OPENING,
         HandleKind.SOCKET,
         HandleKind.SENDER,
@@ -238,7 +239,7 @@ _WITHOUT_LINK = frozenset(
 
 
 def _link(process: StoppedProcess, handle: Handle) -> str:
-    """What leads to its inode; empty for a watch, a socket, and what is not open yet."""
+    """What leads to its inode; empty for a watch, a mark, a socket, and what is not open yet."""
     if handle.kind is HandleKind.MAP:
         return f"/proc/{process.pid}/map_files/{handle.start:x}-{handle.end:x}"
     if handle.kind is HandleKind.EXECUTABLE:

@@ -28,7 +28,7 @@ f = libc.fanotify_init(0, 0)
 assert libc.fanotify_mark(f, 1 | 0x10, ctypes.c_uint64(2), -100, os.fsencode(point)) == 0
 """
     handle = only(handles_of(source, point))
-    assert (handle.kind, handle.path) == (HandleKind.OTHER, f"fanotify mark on {point}")
+    assert (handle.kind, handle.mode, handle.path) == (HandleKind.FANOTIFY, "mount", str(point))
 
 
 WAITING = """

@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.applications.fdinfo import (
     mount_id_of,
+    parse_group_flags,
     parse_information,
     parse_marks,
     parse_registered_files,
@@ -67,12 +68,27 @@ def test_inotify_watches_with_and_without_file_handle() -> None:
 
 def test_fanotify_marks() -> None:
     text = (
-        b"fanotify flags:0 event-flags:8000\n"
+        b"fanotify flags:600 event-flags:8000\n"
         b"fanotify sdev:fe00000 mflags:0 mask:2 ignored_mask:0\n"
         b"fanotify mnt_id:1b mflags:0 mask:2 ignored_mask:0\n"
         b"fanotify ino:3f7e8 sdev:27 mflags:0 mask:2 ignored_mask:0 fhandle-bytes:8\n"
     )
-    assert parse_marks(text) == [(0, (254, 0)), (27, None), (0, (0, 39))]
+    assert [(each.mount_id, each.device, each.inode) for each in parse_marks(text)] == [
+        (0, (254, 0), 0),
+        (27, None, 0),
+        (0, (0, 39), 0x3F7E8),
+    ]
+    assert [each.kind for each in parse_marks(text)] == ["filesystem", "mount", "inode"]
+    assert parse_group_flags(text) == 0x600
+
+
+def test_what_a_fanotify_mark_is() -> None:
+    (found,) = parse_marks(
+        b"fanotify ino:3f7e8 sdev:27 mflags:240 mask:40000002 ignored_mask:8 "
+        b"fhandle-bytes:8 fhandle-type:1 f_handle:e8f7030000000000\n"
+    )
+    assert (found.flags, found.mask, found.ignored_mask) == (0x240, 0x40000002, 8)
+    assert (found.file_handle_type, found.file_handle) == (1, bytes.fromhex("e8f7030000000000"))
 
 
 def test_epoll_targets() -> None:

@@ -9,6 +9,7 @@ from holdfast.applications.rebind.handles.connection import ConnectionDriver
 from holdfast.applications.rebind.handles.device import DeviceDriver
 from holdfast.applications.rebind.handles.directory import DirectoryDriver
 from holdfast.applications.rebind.handles.executable import ExecutableDriver
+from holdfast.applications.rebind.handles.fanotify import FanotifyDriver
 from holdfast.applications.rebind.handles.fifo import FifoDriver
 from holdfast.applications.rebind.handles.file import FileDriver
 from holdfast.applications.rebind.handles.inotify import InotifyDriver
@@ -37,6 +38,7 @@ DRIVERS: dict[HandleKind, HandleDriver] = {
     HandleKind.SENDER: SenderDriver(),
     HandleKind.CONNECTION: ConnectionDriver(),
     HandleKind.INOTIFY: InotifyDriver(),
+    HandleKind.FANOTIFY: FanotifyDriver(),
 }
 """In the order in which handles are parked and rebound: the program after its maps (the kernel
 wants that), the working directory after the root; sockets in a pass of their own, because each is

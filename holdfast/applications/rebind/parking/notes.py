@@ -202,6 +202,32 @@ class WatchDetails(Details):
     """The registrations of the instance with epoll instances."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MarkDetails(Details):
+    """What is noted of a mark of a fanotify group."""
+
+    lasting: bool
+    """Whether the file handle outlasts a dismount."""
+    known: bool
+    """Whether a path leads to what is marked."""
+    group_flags: HalfWord
+    """Of fanotify_init(2)."""
+    mark_flags: HalfWord
+    """Of fanotify_mark(2)."""
+    mask: HalfWord
+    ignored_mask: HalfWord
+    type: Number
+    """Of the file handle."""
+    handle: str
+    """The file handle of a marked inode, in hexadecimal."""
+    unread_events: Number
+    """Of the group, which nobody had read."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when the file handle is none."""
+        inode_identity.check(inode_identity.identity_from(self.type, bytes.fromhex(self.handle)))
+
+
 DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.FILE: FileDetails,
     HandleKind.FIFO: FifoDetails,
@@ -214,13 +240,15 @@ DETAILS: Mapping[HandleKind, type[Details]] = {
     HandleKind.ROOT: PlaceDetails,
     HandleKind.WORKING_DIRECTORY: PlaceDetails,
     HandleKind.INOTIFY: WatchDetails,
+    HandleKind.FANOTIFY: MarkDetails,
     HandleKind.SOCKET: SocketDetails,
     HandleKind.SENDER: Details,
     HandleKind.CONNECTION: ConnectionDetails,
 }
 """By kind of handle; of other kinds there are no notes."""
 
-_NUMBERED = DESCRIPTORS | {HandleKind.INOTIFY}
+_WATCHING = frozenset({HandleKind.INOTIFY, HandleKind.FANOTIFY})
+_NUMBERED = DESCRIPTORS | _WATCHING
 """Kinds that have the number of a descriptor."""
 
 _MOST_FLAGS = (1 << 31) - 1
@@ -283,7 +311,7 @@ def _check(note: HandleNote) -> None:
     handle, details = note.handle, note.details
     if handle.kind in _NUMBERED and handle.number is None:
         raise ValueError("a descriptor must have a number")
-    if handle.kind is not HandleKind.INOTIFY and handle.flags > _MOST_FLAGS:
+    if handle.kind not in _WATCHING and handle.flags > _MOST_FLAGS:
         raise ValueError(f"there are no open flags {handle.flags:o}")
     if handle.kind is not HandleKind.DIRECTORY and handle.offset < 0:
         raise ValueError("its offset is negative")

@@ -39,7 +39,8 @@ default hard limit (RLIMIT_NOFILE, 4096)."""
 
 _Lines = list[ReboundHandle]
 
-_LATER = frozenset({HandleKind.SOCKET, HandleKind.SENDER, HandleKind.INOTIFY})
+_WATCHING = (HandleKind.INOTIFY, HandleKind.FANOTIFY)
+_LATER = frozenset({HandleKind.SOCKET, HandleKind.SENDER, *_WATCHING})
 """Kinds that have a pass of their own."""
 
 _GONE = (HandleOutcome.FILE_MISSING, HandleOutcome.LOST)
@@ -95,9 +96,10 @@ def put_back(
         for mine in side_by_side(works, has_room):
             lines += mine
         lines += _put_sockets(processes, opener, openings, directory, datagrams)
-        for process in list(processes.values()):
-            with processes.unless_it_ends(process):
-                lines += _watch(process, opener, openings, directory)
+        for kind in _WATCHING:
+            for process in list(processes.values()):
+                with processes.unless_it_ends(process):
+                    lines += _watch(process, kind, opener, openings, directory)
     finally:
         close_opened(opened.values())
         for instance in openings.instances.values():
@@ -214,13 +216,17 @@ def _put_sockets(
 
 
 def _watch(
-    process: StoppedProcess, opener: Opener, openings: OpenedFiles, directory: Path
+    process: StoppedProcess,
+    kind: HandleKind,
+    opener: Opener,
+    openings: OpenedFiles,
+    directory: Path,
 ) -> list[ReboundHandle]:
-    requests, lines = _requests(process, process.notes_of(HandleKind.INOTIFY))
-    notes = process.notes_of(HandleKind.INOTIFY)
+    requests, lines = _requests(process, process.notes_of(kind))
+    notes = process.notes_of(kind)
     if not notes:
         return lines
-    driver = DRIVERS[HandleKind.INOTIFY]
+    driver = DRIVERS[kind]
     opened = opener.open(requests)
     mine = replace(openings, opened=opened)
     try:

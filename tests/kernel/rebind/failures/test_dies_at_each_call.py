@@ -24,7 +24,7 @@ from tests.kernel.rebind.conftest import Hold
 PARTS = 4
 KINDS = (
     *("fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket", "datagram"),
-    *("device", "aside_root"),
+    *("device", "aside_root", "fanotify"),
 )
 
 

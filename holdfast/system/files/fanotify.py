@@ -1,0 +1,70 @@
+"""fanotify(7): marking, unmarking, and emptying the queue of a group.
+
+The group may belong to another process. Looking a path up may block, and so may reading an event,
+which opens its file: on storage that may hang, only an expendable child does it.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import fcntl
+import os
+import struct
+import termios
+from contextlib import suppress
+
+ADD, REMOVE, FLUSH = 0x1, 0x2, 0x80
+"""linux/fanotify.h, as all numbers here."""
+
+IGNORED_MASK, SURVIVES_CHANGE, EVICTABLE, IGNORE = 0x20, 0x40, 0x200, 0x400
+
+PERMISSION = 0x10000 | 0x20000 | 0x40000 | 0x100000
+"""Events for which whoever causes them waits until the group has answered: FAN_OPEN_PERM,
+FAN_ACCESS_PERM, FAN_OPEN_EXEC_PERM, FAN_PRE_ACCESS."""
+
+_REPORT_FID, _REPORT_DIR_FID = 0x200, 0x400
+
+_EVENT = struct.Struct("=IBBHQii")
+"""struct fanotify_event_metadata: length, version, nothing, its own length, mask, file, process."""
+_READ_BYTES = 64 * _EVENT.size
+"""So many files are open at most that events have opened."""
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def names_files(group_flags: int) -> bool:
+    """Whether events of a group with these flags only name files; else each has one open."""
+    return bool(group_flags & (_REPORT_FID | _REPORT_DIR_FID))
+
+
+def mark(group: int, flags: int, mask: int, path: str) -> None:
+    """fanotify_mark(2). Raises OSError."""
+    path_bytes = os.fsencode(path)
+    result = _LIBC.fanotify_mark(group, ctypes.c_uint(flags), ctypes.c_uint64(mask), -1, path_bytes)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def unread_events(group: int) -> int:
+    """How many events wait to be read. Raises OSError."""
+    count = array.array("i", [0])
+    fcntl.ioctl(group, termios.FIONREAD, count)
+    return count[0] // _EVENT.size
+
+
+def drain(group: int) -> None:
+    """Take all events out of the queue, and close what they have open: for groups whose events have
+    files open, when nobody else reads and nothing happens any more."""
+    for _ in range(unread_events(group)):
+        data = b""
+        with suppress(OSError):  # what cannot be opened is out of the queue as well
+            if not unread_events(group):
+                return
+            data = os.read(group, _READ_BYTES)
+        while len(data) >= _EVENT.size:
+            length, *_, descriptor, _ = _EVENT.unpack_from(data)
+            if descriptor >= 0:
+                os.close(descriptor)
+            data = data[max(length, _EVENT.size) :]
