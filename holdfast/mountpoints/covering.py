@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import foreign_namespaces
+from holdfast.mountpoints.kept_waiting import free_if_kept_waiting
 from holdfast.mountpoints.scratch import scratch_directory
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.fuse.cover import Covers
@@ -124,6 +125,7 @@ def cover_dead(points: Sequence[MountPoint], covers: Covers, timeout_seconds: fl
 
 
 def _cover_all(points: Sequence[MountPoint], ways: Mapping[int, int], covers: Covers) -> None:
+    free_if_kept_waiting(ways)
     visitor = Visitor()
     covering = Covering(visitor, covers, points)
     for point in points:

@@ -28,6 +28,7 @@ from holdfast.mountpoints.capture import (
     with_later_ones,
 )
 from holdfast.mountpoints.covering import Covering
+from holdfast.mountpoints.kept_waiting import free_if_kept_waiting
 from holdfast.mountpoints.lost_ways import lost
 from holdfast.mountpoints.placing import Manner, Piece, Placed, place
 from holdfast.mountpoints.remount import remount
@@ -64,7 +65,6 @@ _BRIEF_POLL_SECONDS = 0.0005
 
 _POLL_SECONDS = 0.005
 _TO_SYNC = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_REFUSALS = (errno.EBUSY, errno.EINVAL, errno.EPERM)
 
 
 def dismount(
@@ -161,6 +161,7 @@ def _named(points: Sequence[MountPoint]) -> str:
 
 def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
     """Sync through the first mount that is still there; runs in the child."""
+    free_if_kept_waiting(ways)
     visitor = Visitor()
     for there, _ in _tables(visitor, points[::-1], ways):
         for point in there:
@@ -192,6 +193,7 @@ def _dismount_all(
     they were found."""
     own = own_namespace()
     foreign = {number for number, way in ways.items() if has_foreign_owner(way)}
+    free_if_kept_waiting(ways)
     visitor = Visitor()
     covering = None if covers is None else Covering(visitor, covers, points)
     wanted = _as_now(visitor, points, ways)
@@ -222,9 +224,7 @@ def _dismount_all(
         try:
             _dismount_one(visitor, point, covering)
         except OSError as error:
-            if error.errno not in _REFUSALS:
-                raise
-            refusal = point.path, os.strerror(error.errno), ""
+            refusal = point.path, error.strerror or str(error), ""
             break
         if len(copies) < len(wanted):
             _copy_visible(visitor, wanted, ways, copies)

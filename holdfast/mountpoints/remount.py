@@ -19,6 +19,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.capture import capture_device
 from holdfast.mountpoints.copied import Meanwhile, is_of, made_meanwhile, mount_copies
+from holdfast.mountpoints.kept_waiting import free_if_kept_waiting
 from holdfast.mountpoints.options import carry_options, wanted_super_options
 from holdfast.mountpoints.placing import (
     Manner,
@@ -224,6 +225,7 @@ def _work(
 ) -> tuple[list[int], _Done]:
     """In the child: mount, copy, place, and send the roots."""
     placed = Placed()
+    free_if_kept_waiting(ways)
     visitor = Visitor()
     base = mount_privately(visitor, source, filesystem, options)
     number = visitor.mount_number(base)

@@ -16,6 +16,7 @@ from holdfast.model.finding import Finding
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.busy import users_in_words
 from holdfast.mountpoints.capture import capture_device, in_dismount_order, is_there
+from holdfast.mountpoints.kept_waiting import free_if_kept_waiting
 from holdfast.mountpoints.surplus.recording import about_surplus, recordable, surplus
 from holdfast.mountpoints.whereabouts import in_words
 from holdfast.system.children.expendable import in_expendable_child
@@ -106,6 +107,7 @@ def dismount_unrecorded(
 
 def _dismount_all(points: Sequence[MountPoint], ways: Mapping[int, int]) -> set[int]:
     """In the child: the numbers of those that are still there."""
+    free_if_kept_waiting(ways)
     visitor = Visitor()
     left = list(points)
     for each_round in range(_ROUNDS):

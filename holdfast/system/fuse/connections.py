@@ -7,6 +7,7 @@ fusectl for themselves where the host has not mounted it.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,26 @@ def connection_number(device_number: str) -> int:
     return int(major) << _MINOR_BITS | int(minor)
 
 
+def unanswered() -> dict[int, int]:
+    """The user of each connection that has requests without an answer, by its name.
+
+    The user is the one whose file system it is (user_id=, mount.fuse(8)), as this process's user
+    namespace knows him. Only in a child, which mounts fusectl where the host has not done it.
+    Raises OSError.
+    """
+    found = {}
+    for entry in os.scandir(_control(0).parent):
+        with suppress(OSError, ValueError):  # it has ended
+            if entry.name.isdigit() and int(Path(entry.path, "waiting").read_text()):
+                found[int(entry.name)] = entry.stat().st_uid
+    return found
+
+
+def end_connection(number: int) -> None:
+    """As `abort_connection`, by its name; only in a child. Raises OSError."""
+    _abort(number)
+
+
 def _abort(number: int) -> None:
     """Tell fusectl, in the child. Without an entry it is aborted, and nobody has it open."""
     folder = _control(number)
@@ -60,7 +81,7 @@ def _waiting(number: int) -> int:
 def _control(number: int) -> Path:
     """The connection in fusectl, which the child mounts where the host has not done it."""
     folder = Path(_CONNECTIONS, str(number))
-    if not folder.exists():
+    if not folder.exists() and not folder.parent.is_mount():
         visitor = Visitor()
         visitor.retire()
         with suppress(FileNotFoundError):

@@ -87,6 +87,16 @@ def has_foreign_owner(namespace_descriptor: int) -> bool:
         return True
 
 
+def user_namespace_of(namespace_descriptor: int) -> int:
+    """The inode number of the user namespace that a mount namespace belongs to. Raises OSError:
+    EPERM for one that does not lie within ours."""
+    space = fcntl.ioctl(namespace_descriptor, _NS_GET_USERNS)
+    try:
+        return os.fstat(space).st_ino
+    finally:
+        os.close(space)
+
+
 def foreign_owner(namespace_descriptor: int) -> Owner | None:
     """Who answers for the other user namespace that a mount namespace belongs to.
 

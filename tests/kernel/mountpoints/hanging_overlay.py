@@ -1,5 +1,6 @@
-"""A program: in user and mount namespaces of its own, an overlay over a folder, whose lower
-directory is a FUSE file system that answers everything but a look-up of `mnt`."""
+"""A program: in user and mount namespaces of its own (or, with a device of /dev/fuse, in those that
+it is in), an overlay over a folder, whose lower directory is a FUSE file system that answers
+everything but a look-up of `mnt` or `own`."""
 
 from __future__ import annotations
 
@@ -35,14 +36,14 @@ def serve(device: int) -> None:
     while True:
         request = os.read(device, 1 << 17)
         _, code, unique = struct.unpack_from("=IIQ", request)
-        if code == FORGET or (code == LOOKUP and request[40:].rstrip(b"\0") == b"mnt"):
+        if code == FORGET or (code == LOOKUP and request[40:].rstrip(b"\0") in (b"mnt", b"own")):
             continue
         body = ANSWERS.get(code, b"")
         failure = 0 if code in ANSWERS else -2 if code == LOOKUP else -38
         os.write(device, struct.pack("=IiQ", 16 + len(body), failure, unique) + body)
 
 
-def main(folder: str) -> None:
+def new_namespaces() -> None:
     user, group = os.getuid(), os.getgid()
     if libc.unshare(NEW_NAMESPACES):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -52,10 +53,15 @@ def main(folder: str) -> None:
         ("gid_map", f"0 {group} 1"),
     ):
         Path(f"/proc/self/{name}").write_text(text)
+
+
+def main(folder: str, fuse: str = "") -> None:
+    if not fuse:
+        new_namespaces()
     mount("none", "/tmp", "tmpfs", "")
     for name in ("lower", "other"):
         Path("/tmp", name).mkdir()
-    device = os.open("/dev/fuse", os.O_RDWR)
+    device = os.open(fuse or "/dev/fuse", os.O_RDWR)
     mount(
         "hang", "/tmp/lower", "fuse", f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
     )
@@ -69,4 +75,4 @@ def main(folder: str) -> None:
     sys.stdin.read()
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

@@ -33,15 +33,15 @@ mount -t tmpfs none /mnt && mkdir {OWN} && mount --bind "$1" {OWN} && echo ready
 
 
 @contextmanager
-def seen_by_stranger(bench: MountBench, device: str) -> Iterator[tuple[Path, int]]:
+def seen_by_stranger(bench: MountBench, device: str, *become: str) -> Iterator[tuple[Path, int]]:
     """A volume, and a process in a user namespace that was there before it, which has also bound it
-    to a place of its own."""
+    to a place of its own. `become`: the command by which that is somebody else than root."""
     stage = bench.mount(bench.folder, "stage", "--bind", "--make-shared")
     path = bench.folder / "stage/main"
     path.mkdir()
     command = ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "unchanged"]
     process = subprocess.Popen(
-        [*command, "sh", "-c", PROGRAM, "sh", str(path)],
+        [*become, *command, "sh", "-c", PROGRAM, "sh", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
