@@ -41,7 +41,7 @@ from holdfast.mountpoints.surplus.unrecorded import (
     with_all_others,
 )
 from holdfast.mountpoints.whereabouts import own_namespace, shown, umount_command
-from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.expendable import await_ends, in_expendable_child
 from holdfast.system.files.syncfs import sync_file_system
 from holdfast.system.fuse.cover import Covers
 from holdfast.system.mounts import mount_api
@@ -97,6 +97,7 @@ def dismount(
     for finding in about_surplus(beyond):
         note(finding)
     pinned = dismount_first(points, beyond, dismount_seconds)
+    await_ends(_BRIEF_SECONDS)
     done = _dismount_some(points, dismount_seconds, covers)
     deadline = time.monotonic() + _LET_GO_SECONDS
     try:

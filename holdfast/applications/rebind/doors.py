@@ -16,8 +16,9 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,7 +29,9 @@ from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import bound_socket
 from holdfast.system.files.unix_sockets import bound_sockets
 from holdfast.system.mounts.namespace import enter_network_namespace
+from holdfast.system.proc import link, names
 from holdfast.system.processes.process import close_quietly, copy_descriptor
+from holdfast.system.processes.process_state import children_of
 
 _SECONDS = 5.0
 """Some thousand connections take a few hundredths of a second."""
@@ -40,6 +43,9 @@ _ENDED = {
     HandleKind.SOCKET: "connections that nobody had accepted have ended",
     HandleKind.SENDER: "datagrams that it had not received yet are lost",
 }
+
+_LOOK_SECONDS = 0.001
+"""Who accepts one connection does so within some tenths of a millisecond."""
 
 _MOST = 50_000
 """Connections of ours at 10 µs each, while everybody stands."""
@@ -64,27 +70,40 @@ class Doors:
         """By the socket's own inode number."""
         self._standing: set[int] = set()
 
-    def close(self, users: Sequence[User]) -> None:
-        """Let no connection come to these any more, who stand; may be called again with more of
-        them. Raises Blocked when their queues take too long to fill, DeadlinePassed when the file
-        system of a socket does not answer."""
-        earlier, new = set(self._doors), list[_Door]()
+    def close(self, users: Sequence[User], *, is_last: bool = False) -> None:
+        """Let no connection come to these any more, who are all that stand; may be called again
+        when more of them do, and `is_last` when nobody runs who is known to use the volume.
+
+        A socket that a child of theirs has, which runs, is left as it is until that stands: it
+        would accept ours. Raises Blocked when their queues take too long to fill, DeadlinePassed
+        when the file system of a socket does not answer.
+        """
+        earlier, new = set(self._doors), dict[int, _Door]()
+        having: list[int] = []
         for user in users:
-            for handle in user.handles:
-                if handle.kind is not HandleKind.SOCKET or handle.mode != "listening":
-                    continue
+            listening = [each for each in user.handles if _listens(each)]
+            having += [user.pid] if listening else []
+            for handle in listening:
                 end = _taken(handle)
                 if end is None:
                     continue
                 number = os.fstat(end.fileno()).st_ino
                 known = self._doors.setdefault(number, _Door(handle, end))
                 if known.end is end:
-                    new.append(known)
+                    new[number] = known
                     continue
                 end.close()
                 if number in earlier and user.pid not in self._standing:
                     known.others = 1  # it ran when the queue was filled, and may have accepted
-        self._standing.update(user.pid for user in users)
+        self._standing = {user.pid for user in users}
+        for number in _held_by_children(having, self._standing, new):
+            door = new.pop(number)
+            door.others = 1  # until it stands, whatever is there may come
+            if not is_last:
+                self._doors.pop(number).end.close()
+        self._fill(list(new.values()))
+
+    def _fill(self, new: Sequence[_Door]) -> None:
         if new:
             work = partial(_fill_all, [each.end for each in new], [each.handle for each in new])
             counts = in_expendable_child(work, _SECONDS, "a socket's file system")
@@ -111,6 +130,26 @@ class Doors:
         self._standing.clear()
         while self._doors:
             self._doors.popitem()[1].end.close()
+
+
+@contextmanager
+def received(waiting: Sequence[Handle]) -> Iterator[Callable[[float], bool]]:
+    """Begin while all stand who have these sockets; called when they run, with how long in seconds,
+    it waits until nothing waits there any more, and tells whether that is so."""
+    with ExitStack() as stack:
+        ends = [end for each in waiting if (end := _taken(each)) is not None]
+        for end in ends:
+            stack.callback(end.close)
+
+        def are_received(seconds: float) -> bool:
+            deadline = time.monotonic() + seconds
+            while is_waiting := any(map(_is_readable, ends)):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_LOOK_SECONDS)
+            return not is_waiting
+
+        yield are_received
 
 
 def with_answers(users: Sequence[User]) -> list[Handle]:
@@ -152,6 +191,25 @@ def with_lost(lines: Sequence[ReboundHandle], waiting: Sequence[Handle]) -> list
         else line
         for line in lines
     ]
+
+
+def _listens(handle: Handle) -> bool:
+    return handle.kind is HandleKind.SOCKET and handle.mode == "listening"
+
+
+def _held_by_children(
+    pids: Sequence[int], standing: Collection[int], sockets: Collection[int]
+) -> set[int]:
+    """Which of these sockets, by number, children of these processes have who do not stand."""
+    wanted = {f"socket:[{number}]": number for number in sockets}
+    running = {child for pid in pids for child in children_of(pid)} - set(standing)
+    found = set[int]()
+    for child in running if wanted else ():
+        with suppress(OSError):
+            for name in names(f"/proc/{child}/fd"):
+                with suppress(OSError):
+                    found.add(wanted.get(link(f"/proc/{child}/fd/{name}"), 0))
+    return found - {0}
 
 
 def _taken(handle: Handle) -> socket.socket | None:

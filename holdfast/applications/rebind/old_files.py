@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,7 @@ from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.parking.kept_contents import KeptContents
 from holdfast.applications.rebind.parking.notes import HandleNote, PlaceDetails
 from holdfast.applications.rebind.parking.observed import Observed, observe, remembered_as
+from holdfast.applications.rebind.parking.relocation import key_of
 from holdfast.applications.rebind.parking.removed import directories_above, keep_node
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked, HoldfastError
@@ -127,7 +128,17 @@ def add_what_kernel_remembers(
             ]
 
 
-def inodes_of(notes: Sequence[HandleNote]) -> Iterator[tuple[Observed, str]]:
+def parked_inodes(processes: Iterable[StoppedProcess]) -> dict[str, tuple[str, int, str]]:
+    """What is parked, by `relocation.key_of`; see `Rebind.inodes`."""
+    found: dict[str, tuple[str, int, str]] = {}
+    for process in processes:
+        for was, inside in _inodes_of(process.notes):
+            key = key_of(was.identity, was.inode)
+            found.setdefault(key, (was.identity, was.inode, inside))
+    return found
+
+
+def _inodes_of(notes: Sequence[HandleNote]) -> Iterator[tuple[Observed, str]]:
     """For each note what is known of its inode, and its path on the file system; of a removed
     directory also of the one that it was in."""
     for note in notes:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.applications.rebind.agent.steps import Steps, side_by_side
 from holdfast.applications.rebind.agent_process import (
     LEAST_SECONDS,
     STOPPING_SECONDS,
@@ -22,9 +21,9 @@ from holdfast.applications.rebind.agent_process import (
 )
 from holdfast.applications.rebind.confinement import refuse_confined
 from holdfast.applications.rebind.connections.making import NewConnections
-from holdfast.applications.rebind.doors import Doors, refusal, with_answers, with_lost
+from holdfast.applications.rebind.doors import Doors, received, refusal, with_answers, with_lost
 from holdfast.applications.rebind.noexec_mounts import execution_permitted
-from holdfast.applications.rebind.old_files import inodes_of
+from holdfast.applications.rebind.old_files import parked_inodes
 from holdfast.applications.rebind.opening.opener import Opener, leaves_traces
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenRequest
@@ -37,25 +36,28 @@ from holdfast.applications.rebind.parking.relocation import (
     OtherContents,
     Relocation,
     SameFileSystem,
-    key_of,
 )
 from holdfast.applications.rebind.parking.stopped_process import Processes
 from holdfast.applications.rebind.refusals import explained, not_noted, refuse_blockers
+from holdfast.applications.rebind.replaying.failures import unmoved
 from holdfast.applications.rebind.replaying.replay import lock_again, put_back, requests_for
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.rebind.stopping.all_users import Stopping
 from holdfast.applications.rebind.stopping.births import WAIT_SECONDS, await_births
-from holdfast.applications.rebind.stopping.order import by_memory
+from holdfast.applications.rebind.stopping.letting_go import let_go, who_has
 from holdfast.applications.rebind.stopping.regaining import LATE_SECONDS, Regaining
 from holdfast.applications.rebind.stopping.second_look import Find
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
-from holdfast.model.handle import Handle, HandleKind, HandleOutcome, User
+from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.model.mountpoint import MountPoint
 
 _SHARE_OF_BIRTHS = 0.1
 """Of the time to the deadline: what may pass before anybody is stopped."""
-_TURNS, _ACCEPT_SECONDS = 10, 0.1
-"""How often all are let go on to accept connections that wait, and how long each time."""
+_TURNS = 10
+"""How often it is looked whether connections wait that nobody has accepted."""
+_ALONE_SECONDS, _TOGETHER_SECONDS = 0.5, 0.1
+"""How long, altogether, the others stand while those go on that can accept them; and how long all
+go on, each time."""
 
 
 class Rebind:
@@ -115,6 +117,7 @@ class Rebind:
         self._is_whole = seized is None  # else what children wait for may be what is aborted then
         self._refuses_confined = refuses_confined
         self._is_prepared = False
+        self._alone_seconds = _ALONE_SECONDS
         left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
         self._time_budgets = TimeBudgets(left_seconds if left_seconds > 1 else LATE_SECONDS)
         self._alarm: Alarm | None = None
@@ -156,7 +159,6 @@ class Rebind:
         self._record.prepare(handle for user in self._stopping.users for handle in user.handles)
         self._is_prepared = True
 
-    @without_collection()
     def stop(self) -> None:
         """Stop every user, those included that appear meanwhile.
 
@@ -166,7 +168,21 @@ class Rebind:
         """
         if not self._is_prepared:
             self.prepare()
+        self._stop_all()
+
+    def stop_newcomers(self) -> bool:
+        """Stop those as well who began to use the volume since `stop`; whether there were any.
+
+        It is not looked for them when less time has passed than a look takes. Raises as `stop`; all
+        go on as before then.
+        """
+        return self._is_whole and self._stop_all(self._stopping.finds_newcomers)
+
+    @without_collection()
+    def _stop_all(self, is_needed: Callable[[], bool] = lambda: True) -> bool:
         try:
+            if not is_needed():
+                return False
             for turn in range(_TURNS):
                 waiting = self._stop_once()
                 if not waiting or not self._is_whole:  # what was aborted fails for who goes on
@@ -174,12 +190,12 @@ class Rebind:
                     break
                 if turn == _TURNS - 1:
                     raise refusal(waiting)
-                self._let_all_go()
-                time.sleep(_ACCEPT_SECONDS)
+                self._let_accept(waiting)
         except BaseException as error:
             self._let_all_go()
             raise explained(error, self._stopping.users) from error
         self._set_alarm(self._deadline_ns)
+        return True
 
     def _stop_once(self) -> Sequence[Handle]:
         """Stop all of them; the sockets in which connections wait, for which all must go on."""
@@ -191,31 +207,32 @@ class Rebind:
         refuse_blockers(judge(living, self._stopping.traits))
         if self._refuses_confined:
             refuse_confined(self._processes, {user.pid for user in living if user.only_talks})
-        self._doors.close(living)
+        self._doors.close(living, is_last=True)
         return [*self._doors.waiting, *with_answers(living)]
+
+    def _let_accept(self, waiting: Sequence[Handle]) -> None:
+        """Let those go on who can take out what waits in these sockets. The others stand, so that
+        nothing more comes from them; they go on, too, when that does not help."""
+        begun = time.monotonic()
+        may_go_alone = self._alone_seconds > 0 and not self._stopping.serves  # to those that stand
+        self._doors.open()
+        with received(waiting) as are_received:
+            if may_go_alone:
+                let_go(self._processes, who_has(waiting, self._stopping.living()))
+            if not may_go_alone or not are_received(self._alone_seconds):
+                self._let_all_go()
+                are_received(_TOGETHER_SECONDS)
+        self._alone_seconds -= time.monotonic() - begun
 
     def _let_all_go(self) -> None:
         """Let each go, whatever becomes of the others. Raises OSError afterwards."""
         self._doors.open()
         self._connections.close()
-        failed: list[OSError] = []
-
-        def letting_go(group: Sequence[int]) -> Steps[None]:
-            for pid in group:
-                try:
-                    yield from self._processes[pid].tracee.releasing()
-                except ProcessLookupError:
-                    pass
-                except OSError as error:
-                    failed.append(error)
-                del self._processes[pid]
-
-        groups = by_memory(list(self._processes))
-        side_by_side(map(letting_go, groups), lambda: self._processes.all_cooperate)
-        self._cancel_alarm()
-        self._datagrams.close()
-        if failed:
-            raise failed[0]
+        try:
+            let_go(self._processes, list(self._processes))
+        finally:
+            self._cancel_alarm()
+            self._datagrams.close()
 
     def _set_alarm(self, deadline_ns: int) -> None:
         if self._alarm is None:
@@ -293,19 +310,7 @@ class Rebind:
             lines = put_back(self._processes, opener, directory, self._datagrams)
         lines = lock_again(self._processes, lines)
         self._tell(EntryKind.REBOUND)
-        return [*with_lost(lines, self._waiting), *self._unmoved(lines)]
-
-    def _unmoved(self, lines: Sequence[ReboundHandle]) -> list[ReboundHandle]:
-        """The handles of those that did not do what they were asked, but for those told of."""
-        if self._processes.all_cooperate:
-            return []
-        told = {line.handle for line in lines}
-        return [
-            ReboundHandle(note.handle, HandleOutcome.LOST, words)
-            for notes, words in self._processes.uncooperative
-            for note in notes
-            if note.handle not in told
-        ]
+        return [*with_lost(lines, self._waiting), *unmoved(lines, self._processes)]
 
     def inodes(self) -> dict[str, tuple[str, int, str]]:
         """What is parked, for whoever has copied the files, by `relocation.key_of`.
@@ -313,12 +318,7 @@ class Rebind:
         Of each inode: what the old file system calls it (empty: nothing that lasts), its number,
         and a path that it had.
         """
-        found: dict[str, tuple[str, int, str]] = {}
-        for process in self._processes.values():
-            for was, inside in inodes_of(process.notes):
-                key = key_of(was.identity, was.inode)
-                found.setdefault(key, (was.identity, was.inode, inside))
-        return found
+        return parked_inodes(self._processes.values())
 
     def asked_for(self, *kinds: HandleKind) -> list[tuple[Handle, OpenRequest]]:
         """How each parked handle of these kinds would be opened again, with whose rights."""
@@ -339,10 +339,11 @@ class Rebind:
     # --- letting go -----------------------------------------------------------------------------
 
     @without_collection()
-    def release(self) -> None:
-        """Let all users go on, and remove the record."""
+    def release(self, *, keeps_copies: bool = False) -> None:
+        """Let all users go on, and remove the record; `keeps_copies`: but for what was copied
+        ahead, which another `Rebind` with this directory will find."""
         self._let_all_go()
-        self._record.remove()
+        self._record.remove(keeps_copies=keeps_copies)
 
     def set_deadline(self, deadline_ns: int) -> None:
         """Set when the users continue by themselves, in ns of CLOCK_MONOTONIC."""

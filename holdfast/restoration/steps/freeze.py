@@ -66,19 +66,11 @@ class FreezeStep:
             written_through=work.new is None and is_fuse(work.old.mount.filesystem),
         )
         rebind.prepare()
-        work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=time.time())
+        begun_at = time.time() if work.record.stopping is None else 0.0  # the first time counts
+        work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=begun_at)
         rebind.stop()
         keep(work, rebind)
-        stopped = [user for user in rebind.users if user.pid in rebind.pids]
-        work.remember(
-            frozen=FreezeResult(
-                tuple((user.pid, user.name) for user in stopped),
-                rebind.calls_made_again,
-                tuple(rebind.calls_failed),
-            )
-        )
-        handles = sum(len(user.handles) for user in stopped)
-        return f"{len(stopped)} processes, {handles} handles"
+        return remember_stopped(work, rebind)
 
     def undo(self, work: Work) -> str:
         """Let them go on, with what they had.
@@ -95,6 +87,20 @@ class FreezeStep:
             raise StorageFailed("its users wait until the deadline for what they had open")
         rebind.release()
         return "released"
+
+
+def remember_stopped(work: Work, rebind: Rebind) -> str:
+    """Write down who stands, for the receipt and for a later process; how many, in words."""
+    stopped = [user for user in rebind.users if user.pid in rebind.pids]
+    work.remember(
+        frozen=FreezeResult(
+            tuple((user.pid, user.name) for user in stopped),
+            rebind.calls_made_again,
+            tuple(rebind.calls_failed),
+        )
+    )
+    handles = sum(len(user.handles) for user in stopped)
+    return f"{len(stopped)} processes, {handles} handles"
 
 
 def users_of(

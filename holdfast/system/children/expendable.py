@@ -29,6 +29,8 @@ DEADLINE_SECONDS = 10.0
 _SOON_MILLISECONDS = 100
 """How long the end of a child is waited for that has answered or was killed."""
 
+_REAPER = "reaper"
+
 _PIPE_READ_BYTES = 1 << 16
 
 _worked_for: list[int] = []
@@ -144,7 +146,18 @@ def reap(child: int, soon_milliseconds: int = _SOON_MILLISECONDS) -> None:
     _await_end(child, soon_milliseconds)
     pid, _status = os.waitpid(child, os.WNOHANG)
     if not pid:
-        threading.Thread(target=_wait, args=(child,), name="reaper", daemon=True).start()
+        threading.Thread(target=_wait, args=(child,), name=_REAPER, daemon=True).start()
+
+
+def await_ends(seconds: float) -> None:
+    """Wait until the children that have answered or were killed are gone, so long at most.
+
+    On a busy host they may keep open for a while what they have looked at.
+    """
+    deadline = time.monotonic() + seconds
+    for thread in threading.enumerate():
+        if thread.name == _REAPER:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _await_end(child: int, soon_milliseconds: int) -> None:

@@ -62,6 +62,19 @@ def threads_of(pid: int) -> list[int]:
     return []
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that its threads have made and that have not ended; empty when it has ended.
+
+    A kernel without CONFIG_PROC_CHILDREN tells of none (proc_pid_task_children(5)).
+    """
+    found: list[int] = []
+    for thread_id in threads_of(pid):
+        with suppress(OSError):
+            text = read_record(f"/proc/{pid}/task/{thread_id}/children")
+            found += [int(word) for word in text.split()]
+    return found
+
+
 def runs_no_code(pid: int) -> bool:
     """Whether no thread of a killed process is inside a system call, or will enter one: the kernel
     is ending each of them, or has. It still has its memory and its descriptors, perhaps for long.

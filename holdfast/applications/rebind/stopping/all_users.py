@@ -7,10 +7,11 @@ go as it was. Nothing of any user is changed here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from holdfast.applications.earlier_look import EarlierLook
+from holdfast.applications.earlier_look import EarlierLook, looking_after
 from holdfast.applications.rebind.agent.steps import Steps, side_by_side
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.doors import Doors
@@ -73,6 +74,8 @@ class Stopping:
         self._seized = seized
         self._doors = doors
         self._written_through = written_through
+        self._looked_at = self._look_seconds = 0.0
+        """When the last look ended (monotonic), and how long it took."""
         self._servers = serving(users)
         """Those that serve file systems, which others may wait for."""
 
@@ -85,6 +88,30 @@ class Stopping:
         for _ in range(MOST_ROUNDS):
             if not self._stop_new(deadline_ns, time_budgets) or self._find is None:
                 return
+
+    def finds_newcomers(self) -> bool:
+        """Look for users again, if the last look is longer ago than one takes; whether any of them
+        does not stand yet."""
+        if self._find is None or time.monotonic() < self._looked_at + self._look_seconds:
+            return False
+        with self._timed(), looking_after(self._earlier, (0,), 1):
+            found = list(self._find())
+        if all(user.pid in self._processes for user in found):
+            return False
+        self.users = found
+        return True
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._looked_at = time.monotonic()
+        self._look_seconds = self._looked_at - begun
+
+    @property
+    def serves(self) -> bool:
+        """Whether one of them serves a file system, which others may wait for."""
+        return bool(self._servers)
 
     def living(self) -> list[User]:
         """The stopped processes that have not ended, as far as is known."""
@@ -99,7 +126,7 @@ class Stopping:
                 self._stop_turn(turn, seized, time_budgets)
             if not seized:
                 return False
-            self._doors.close([user for user, _ in seized])
+            self._doors.close([*self.living(), *(user for user, _ in seized)])
             # Not before all of them stand: some may share memory or descriptors.
             if self._find is None:
                 self._enter_harbours(seized, deadline_ns)
@@ -117,7 +144,7 @@ class Stopping:
     ) -> None:
         """Bring these into their harbours, and find all users again."""
         standing = list(seized)
-        with looking_again(find, self._earlier, len(seized)) as users:
+        with self._timed(), looking_again(find, self._earlier, len(seized)) as users:
             self._enter_harbours(seized, deadline_ns)
             self.traits.update({user.pid: traits_of(user) for user, _ in standing})
             found = users()
