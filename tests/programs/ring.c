@@ -3,6 +3,7 @@
  *   "registered"  a pipe is registered with the ring
  *   "waiting"     a poll of that pipe waits in the ring all the time
  *   "worker"      a read of a pipe waits in a thread that the kernel made for it
+ *   "fifo"        both pipes are FIFOs, beside the file
  *   "polling"     a thread of the kernel looks for requests all the time
  * Says "ready", then for each line of input "ok" or what is wrong. */
 #define _GNU_SOURCE
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -103,17 +105,28 @@ static const char *verify(int file, int waiting, int worker) {
     return "ok";
 }
 
+static int open_fifo(const char *beside, int number, int *ends) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s.%d", beside, number);
+    if (mkfifo(path, 0600) != 0 || (ends[0] = open(path, O_RDONLY | O_NONBLOCK)) < 0)
+        return -1;
+    ends[1] = open(path, O_WRONLY);
+    return ends[1] < 0 || fcntl(ends[0], F_SETFL, 0) != 0 ? -1 : 0;
+}
+
 int main(int count, char **words) {
-    int registered = 0, waiting = 0, worker = 0, polling = 0;
+    int registered = 0, waiting = 0, worker = 0, polling = 0, fifo = 0;
     char line[16];
     for (int i = 2; i < count; i++) {
         registered |= strcmp(words[i], "registered") == 0;
         waiting |= strcmp(words[i], "waiting") == 0;
         worker |= strcmp(words[i], "worker") == 0;
+        fifo |= strcmp(words[i], "fifo") == 0;
         polling |= strcmp(words[i], "polling") == 0;
     }
     int file = open(words[1], O_RDWR | O_CREAT | O_APPEND, 0600);
-    if (file < 0 || pipe(asleep) != 0 || pipe(readable) != 0 ||
+    if (file < 0 || (fifo ? open_fifo(words[1], 1, asleep) : pipe(asleep)) != 0 ||
+        (fifo ? open_fifo(words[1], 2, readable) : pipe(readable)) != 0 ||
         begin(polling ? IORING_SETUP_SQPOLL : 0) != 0) {
         puts("no ring");
         return 1;

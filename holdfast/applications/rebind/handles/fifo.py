@@ -17,6 +17,7 @@ from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.descriptors import rebind_descriptors, replace_descriptors
 from holdfast.applications.rebind.handles.epoll import Registrations, register_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
+from holdfast.applications.rebind.handles.rings import waiting_for_pipes
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
     owner_and_signal,
@@ -37,6 +38,7 @@ from holdfast.applications.rebind.parking.parked_pipes import pipe_of
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.applications.rebind.tracing.errors import gone
+from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.files.fifo import (
     SET_AFTERWARDS,
@@ -62,7 +64,13 @@ class FifoDriver(DescriptorDriver):
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
-        """Find out what the pipe is like, by calls that no storage is asked for."""
+        """Find out what the pipe is like, by calls that no storage is asked for. Raises Blocked
+        where a request that nobody can make again may wait for it."""
+        if words := waiting_for_pipes(process):
+            raise Blocked(
+                f"process {process.pid}: FIFO {handles[0].path} cannot be moved: {words}",
+                "Let the process close it, or end it; then try again.",
+            )
         registrations = Registrations(process)
         return [self._examine(process, handle, registrations) for handle in handles]
 

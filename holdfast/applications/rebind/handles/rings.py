@@ -1,4 +1,4 @@
-"""Rings of io_uring in a stopped process whose requests may be under way while it stands."""
+"""Requests of io_uring and Linux AIO that may be under way while their process is stopped."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from holdfast.system.proc import link, names, read, read_record
 _RING = "anon_inode:[io_uring]"
 _POLLED = re.compile(rb"^\s+op=\d+", re.MULTILINE)
 """A request that waits until a descriptor is ready, io_uring/fdinfo.c."""
-_HELPER, _WAITS = b"iou-wrk-", (b"unix_", b"__skb_wait")
-"""A thread of the kernel that carries out a request, and where it waits for a Unix socket."""
+_HELPER = b"iou-wrk-"
+"""A thread of the kernel that carries out a request."""
+SOCKETS, PIPES = (b"unix_", b"__skb_wait"), (b"pipe_", b"anon_pipe_", b"fifo_pipe_")
+"""Where it waits for a Unix socket (net/unix/af_unix.c), and for a pipe (fs/pipe.c)."""
+_CONTEXT = b" /[aio]"
+"""The memory of a context of io_setup(2), fs/aio.c. What is under way there is told nowhere."""
 
 
-def has_requests(process: StoppedProcess) -> bool:
-    """Whether io_uring may hold a socket, or take something out of it, while all threads stand."""
+def has_requests(process: StoppedProcess, waits: tuple[bytes, ...] = SOCKETS) -> bool:
+    """Whether io_uring may hold such a file, or take something out of it, while all threads stand.
+    `waits`: where threads of the kernel wait for those."""
     folder = f"/proc/{process.pid}"
     rings = [name for name in names(f"{folder}/fd") if _link(f"{folder}/fd/{name}") == _RING]
     if not rings:
@@ -24,9 +29,18 @@ def has_requests(process: StoppedProcess) -> bool:
         return True
     return any(
         read_record(f"{folder}/task/{name}/comm").startswith(_HELPER)
-        and read_record(f"{folder}/task/{name}/wchan").startswith(_WAITS)
+        and read_record(f"{folder}/task/{name}/wchan").startswith(waits)
         for name in names(f"{folder}/task")
     )
+
+
+def waiting_for_pipes(process: StoppedProcess) -> str:
+    """Why a request may wait for a FIFO, which would see the end of it; empty: none does."""
+    if has_requests(process, PIPES):
+        return "a ring of io_uring has requests that wait for something"
+    if _CONTEXT in read(f"/proc/{process.pid}/maps"):
+        return "the process uses Linux AIO, whose requests may wait for it (IOCB_CMD_POLL)"
+    return ""
 
 
 def _link(path: str) -> str:

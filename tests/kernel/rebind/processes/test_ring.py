@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.applications.rebind.scan import blockers, judge
+from holdfast.errors import Blocked
 from holdfast.model.handle import HandleOutcome
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import SOURCES, Hold
@@ -38,3 +39,20 @@ def test_goes_on(bench: Bench, start: Hold, ring: Path, word: str) -> None:
         assert not blockers(judge(bench.users()))
         assert {line.outcome for line in bench.move(filesystem)} == {HandleOutcome.IDENTICAL}
         running.verify()
+
+
+@pytest.mark.parametrize("word", ["waiting", "worker"])
+def test_a_request_that_waits_for_a_fifo(bench: Bench, start: Hold, ring: Path, word: str) -> None:
+    """It would be told that there is no writer any more."""
+    running = start(ring, bench.path / "file", word, "fifo")
+    running.verify()
+    with pytest.raises(Blocked, match=r"FIFO .* ring of io_uring"):
+        bench.move("xfs")
+    assert not bench.record.exists()
+    running.verify()
+
+
+def test_a_fifo_beside_a_ring_without_requests(bench: Bench, start: Hold, ring: Path) -> None:
+    running = start(ring, bench.path / "file", "fifo")
+    assert {line.outcome for line in bench.move("xfs")} == {HandleOutcome.IDENTICAL}
+    running.verify()
