@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from holdfast.applications.earlier_look import known_handle
 from holdfast.applications.fdinfo import (
@@ -100,10 +101,10 @@ def _special(
         yield from _watches(table, number, places)
     elif target == "anon_inode:[fanotify]":
         yield from _marks(table, number, places)
-    elif target in _INSTANCES:
-        text = read(f"{table.folder}/fdinfo/{number}")
-        for path, mount_id in _INSTANCES[target](table, number, text, places):
-            yield _pinned(table, number, path, mount_id, text)
+    elif target == "anon_inode:[io_uring]":
+        yield from _registered(table, number, places)
+    elif target == "anon_inode:[eventpoll]":
+        yield from _awaited(table, number, places)
 
 
 def _opened(table: Table, name: str, target: str, texts: int, places: Places) -> Sighting | None:
@@ -255,21 +256,15 @@ def _as_watch(mark: FanotifyMark) -> InotifyWatch:
     )
 
 
-def _pinned(table: Table, number: int, path: str, mount_id: int, text: bytes) -> Sighting:
-    information = parse_information(text)._replace(mount_id=mount_id, inode=0)
-    handle = _handle(table, number, information, HandleKind.OTHER, path)
-    return Sighting(handle, "", table.namespace, mount_known=True)
-
-
-Pinned = Iterator[tuple[str, int]]
-"""What pins the file system, in words, and through which mount."""
-
-
-def _epoll(table: Table, number: int, text: bytes, places: Places) -> Pinned:
+def _awaited(table: Table, number: int, places: Places) -> Iterator[Sighting]:
+    text = read(f"{table.folder}/fdinfo/{number}")
     for target, inode, device in parse_targets(text):
         mount = places.of_device(device, table.namespace)
         if mount is not None and not _has_open(table, target, inode):
-            yield f"epoll instance that waits for descriptor {target}", mount.id
+            information = parse_information(text)._replace(mount_id=mount.id, inode=0)
+            words = f"epoll instance that waits for descriptor {target}"
+            handle = _handle(table, number, information, HandleKind.OTHER, words)
+            yield Sighting(handle, "", table.namespace, mount_known=True)
 
 
 def _has_open(table: Table, number: int, inode: int) -> bool:
@@ -280,19 +275,20 @@ def _has_open(table: Table, number: int, inode: int) -> bool:
     return False
 
 
-def _uring(table: Table, number: int, text: bytes, places: Places) -> Pinned:
-    paths = parse_registered_files(text)
+def _registered(table: Table, number: int, places: Places) -> Iterator[Sighting]:
+    text = b""
+    files: list[tuple[int, str]] | None = None
     for _ in range(_URING_ATTEMPTS):
-        if paths is not None:
+        text = read(f"{table.folder}/fdinfo/{number}")
+        files = parse_registered_files(text)
+        if files is not None:
             break
-        paths = parse_registered_files(read(f"{table.folder}/fdinfo/{number}"))
-    for path in paths or ():
+    information = parse_information(text)
+    for slot, path in files or ():
         mount = places.may_hold(path, table.namespace)
         if mount is not None and places.is_likely(path, mount, table.namespace):
-            yield f"io_uring registered file {path}", mount.id
-
-
-_INSTANCES: dict[str, Callable[[Table, int, bytes, Places], Pinned]] = {
-    "anon_inode:[eventpoll]": _epoll,
-    "anon_inode:[io_uring]": _uring,
-}
+            its = information._replace(mount_id=mount.id, inode=0)
+            words = f"slot {slot} of io_uring ring {number}: {path}"
+            handle = _handle(table, number, its, HandleKind.REGISTERED, words)
+            handle = replace(handle, start=slot)
+            yield Sighting(handle, "", table.namespace, mount_known=True)

@@ -46,7 +46,7 @@ _MARK = re.compile(
 )
 _GROUP = re.compile(rb"^fanotify flags:([0-9a-f]+) ", re.MULTILINE)
 _TARGET = re.compile(rb"^tfd:\s*(\d+) .*?\bino:([0-9a-f]+) sdev:([0-9a-f]+)", re.MULTILINE)
-_REGISTERED = re.compile(rb"^\s*\d+: (/.*)$", re.MULTILINE)
+_REGISTERED = re.compile(rb"^\s*(\d+): (/.*)$", re.MULTILINE)
 
 DeviceNumber = tuple[int, int]
 
@@ -213,14 +213,15 @@ def parse_targets(text: bytes) -> list[tuple[int, int, DeviceNumber]]:
     ]
 
 
-def parse_registered_files(text: bytes) -> list[str] | None:
-    """Paths of the files registered with an io_uring instance; None: it was too busy to tell."""
+def parse_registered_files(text: bytes) -> list[tuple[int, str]] | None:
+    """Slots and paths of the files registered with an io_uring instance; None: it was too busy to
+    tell."""
     start = text.find(b"UserFiles:")
     if start < 0:
         return None
     end = text.find(b"UserBufs:", start)
     part = text[start : end if end >= 0 else len(text)]
-    return [unescaped(match[1]) for match in _REGISTERED.finditer(part)]
+    return [(int(slot), unescaped(path)) for slot, path in _REGISTERED.findall(part)]
 
 
 def _device(text: bytes) -> DeviceNumber:

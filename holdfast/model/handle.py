@@ -45,8 +45,10 @@ class HandleKind(StrEnum):
     SWAP = "swap"
     UNREAD = "unread-maps"
     """Memory maps that could not be read in time: some may be of this volume."""
+    REGISTERED = "registered"
+    """A file that is registered with a ring of io_uring; the number is the ring's."""
     OTHER = "other"
-    """Anything else that pins the volume: io_uring registered files, …"""
+    """Anything else that pins the volume."""
 
 
 DESCRIPTORS = frozenset(
@@ -119,7 +121,8 @@ class Handle:
     """First address of a map; of an inotify watch its number; of datagram sockets, and of what is
     connected to one, the number of that socket itself; of a connection that of the other end's, 0:
     there is none (any more); of a character device which one it is (st_rdev); of a fanotify mark
-    the device number of its file system, 0: it is on a mount."""
+    the device number of its file system, 0: it is on a mount; of a
+    registered file its slot."""
     end: Word = 0
     """Address after the last of a map; of a socket that listens how many connections may wait, but
     one (its backlog)."""

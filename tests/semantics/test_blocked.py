@@ -26,7 +26,12 @@ IN_THE_WAY = {
     "held = mmap.mmap(f, 4096); at = ctypes.addressof(ctypes.c_char.from_buffer(held));"
     "os.close(f); sealed = libc.syscall(462, ctypes.c_void_p(at), ctypes.c_size_t(4096), 0);"
     "assert sealed == 0, 'no mseal'",
-    "other io_uring": "ring = libc.syscall(425, 8, ctypes.create_string_buffer(120));"
+    "map userfaultfd": "import fcntl, mmap, struct; f = os.open('x', os.O_CREAT | os.O_RDWR);"
+    "os.ftruncate(f, 4096); held = mmap.mmap(f, 4096); os.close(f);"
+    "at = ctypes.addressof(ctypes.c_char.from_buffer(held)); watch = libc.syscall(323, 1);"
+    "fcntl.ioctl(watch, 0xC018AA3F, struct.pack('QQQ', 0xAA, 1 << 15 | 1 << 13, 0));"
+    "fcntl.ioctl(watch, 0xC020AA00, struct.pack('QQQQ', at, 4096, 2, 0))",
+    "registered io_uring": "ring = libc.syscall(425, 8, ctypes.create_string_buffer(120));"
     "f = os.open('x', os.O_CREAT | os.O_RDWR);"
     "assert libc.syscall(427, ring, 2, (ctypes.c_int * 1)(f), 1) == 0; os.close(f)",
 }

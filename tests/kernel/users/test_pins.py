@@ -18,8 +18,8 @@ assert libc.syscall(427, u, 2, (ctypes.c_int * 1)(f), 1) == 0
 os.close(f)
 """
     handle = only(handles_of(source, point))
-    assert handle.kind is HandleKind.OTHER
-    assert handle.path == f"io_uring registered file {point}/f"
+    assert (handle.kind, handle.start) == (HandleKind.REGISTERED, 0)
+    assert handle.path == f"slot 0 of io_uring ring {handle.number}: {point}/f"
 
 
 def test_fanotify_marks(point: Path) -> None:

@@ -98,7 +98,7 @@ def test_epoll_targets() -> None:
 
 def test_registered_files() -> None:
     text = b"UserFiles:\t3\n    0: /tmp/a\\040b\n    2: /x\nUserBufs:\t1\n    0: 0x1/4096\n"
-    assert parse_registered_files(text) == ["/tmp/a b", "/x"]
+    assert parse_registered_files(text) == [(0, "/tmp/a b"), (2, "/x")]
     assert parse_registered_files(b"SqMask:\t0x7\n") is None
 
 

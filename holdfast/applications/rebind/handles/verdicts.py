@@ -34,6 +34,8 @@ REASONS = {
     HandleKind.MOUNT: "something is mounted below it: unmount that first",
     HandleKind.SWAP: "swap lies there: swapoff first",
     HandleKind.UNREAD: "it hangs in the kernel, or has very many: end what it waits for",
+    HandleKind.REGISTERED: "the kernel tells its name, and not how it was opened: let the process"
+    " take it out of the ring (IORING_UNREGISTER_FILES), or end it",
     HandleKind.OTHER: "nothing can take its place",
 }
 

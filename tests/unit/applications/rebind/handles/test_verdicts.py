@@ -49,6 +49,22 @@ def test_maps_that_cannot_be_replaced(flag: str) -> None:
     assert verdict(HandleKind.MAP, facts, start=8192) is HandleVerdict.MOVED
 
 
+def test_a_map_with_a_protection_key() -> None:
+    facts = ProcessTraits(7, maps={4096: MapSettings(frozenset({"rd"}), protection_key=1)})
+    assert verdict(HandleKind.MAP, facts, start=4096) is HandleVerdict.BLOCKS
+
+
+@pytest.mark.parametrize("mask", [0x10000, 0x20000, 0x40000, 0x100000])
+def test_fanotify_marks(mask: int) -> None:
+    """Who is asked for permission blocks; what cannot be found is never put elsewhere."""
+    of_inode, of_mount = {"mode": "inode"}, {"mode": "mount"}
+    assert verdict(HandleKind.FANOTIFY, flags=mask | 2, **of_mount) is HandleVerdict.BLOCKS
+    assert verdict(HandleKind.FANOTIFY, flags=2, **of_mount) is HandleVerdict.RECREATED
+    assert verdict(HandleKind.FANOTIFY, flags=2, **of_inode) is HandleVerdict.RECREATED
+    lost = Handle(HandleKind.FANOTIFY, 7, "", flags=2, mode="inode")
+    assert judge_handle(lost, ProcessTraits(7)).verdict is HandleVerdict.LOST
+
+
 def test_a_listing_in_progress_and_what_has_no_name() -> None:
     assert verdict(HandleKind.DIRECTORY, offset=5) is HandleVerdict.RECREATED
     assert verdict(HandleKind.DIRECTORY) is HandleVerdict.MOVED
