@@ -25,6 +25,7 @@ from functools import partial
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleKind, User
+from holdfast.system.children.closing import close_elsewhere
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import bound_socket
 from holdfast.system.files.unix_sockets import bound_sockets
@@ -128,8 +129,11 @@ class Doors:
     def forget(self) -> None:
         """Let go of the sockets. Idempotent."""
         self._standing.clear()
-        while self._doors:
-            self._doors.popitem()[1].end.close()
+        doors = list(self._doors.values())
+        self._doors.clear()
+        close_elsewhere([door.end for door in doors if door.others])
+        for door in doors:
+            door.end.close()
 
 
 @contextmanager
@@ -138,8 +142,7 @@ def received(waiting: Sequence[Handle]) -> Iterator[Callable[[float], bool]]:
     it waits until nothing waits there any more, and tells whether that is so."""
     with ExitStack() as stack:
         ends = [end for each in waiting if (end := _taken(each)) is not None]
-        for end in ends:
-            stack.callback(end.close)
+        stack.callback(close_elsewhere, ends)
 
         def are_received(seconds: float) -> bool:
             deadline = time.monotonic() + seconds

@@ -270,14 +270,12 @@ class Rebind:
             raise refusal from error
         self._record.write({"act": EntryKind.PARKING})
         try:
-            self._park()
+            park_handles(self._processes, self._datagrams, self._connections)
+            self._tell(EntryKind.PARKED)
         except OSError as error:
             raise explained(error, self._stopping.users) from error
-
-    def _park(self) -> None:
-        self._doors.forget()  # what is left of the sockets may only be theirs
-        park_handles(self._processes, self._datagrams, self._connections)
-        self._tell(EntryKind.PARKED)
+        finally:
+            self._doors.forget()  # not before: to close what waits there may take its time
 
     # --- rebinding ------------------------------------------------------------------------------
 
@@ -396,5 +394,7 @@ class Rebind:
             self.release()
             return None
         if EntryKind.PARKED not in parked.kinds or EntryKind.REBINDING in parked.kinds:
-            self._park()  # also what was rebound: its new locks would be in the way of new ones
+            # also what was rebound: its new locks would be in the way of new ones
+            park_handles(self._processes, self._datagrams, self._connections)
+            self._tell(EntryKind.PARKED)
         return self

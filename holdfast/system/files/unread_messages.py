@@ -2,14 +2,15 @@
 
 Everything is looked at with MSG_PEEK. Where more than the first message can only be seen by
 SO_PEEK_OFF, that is set for as long as it takes, which nobody notices who does not peek himself.
-Invariant: nothing is ever taken out of the queue that is read. Both ends must stand still.
+Invariant: nothing is ever taken out of the queue that is read, and no descriptor that lies there
+becomes ours: to close one waits for whoever is behind it. Both ends must stand still.
 """
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
+import re
 import select
 import socket
 import struct
@@ -18,15 +19,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from holdfast.system.proc import read_record
+
 # <asm-generic/socket.h>, <linux/socket.h>
 _PEEK_OFFSET, _PASS_CREDENTIALS, _PASS_PIDFD, _FORCE_SEND_BYTES = 42, 16, 76, 32
-_RIGHTS, _CREDENTIALS, _PIDFD = 1, 2, 4
+_PASS_LABEL, _CREDENTIALS = 34, 2
 _CREDENTIALS_OF = struct.Struct("=iII")
-_CONTROL_BYTES = 2048
-"""More than 253 descriptors (SCM_MAX_FD), credentials and a pidfd take."""
+_DESCRIPTORS = re.compile(rb"^scm_fds:\s*0*[1-9]", re.MULTILINE)
+"""How many lie unread, Linux 5.6: unix_show_fdinfo of net/unix/af_unix.c."""
 _MOST_SEND_BYTES = 1 << 30
 """Half of what an int of the kernel has, for it doubles that."""
-_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT | 0x40000000  # MSG_CMSG_CLOEXEC
+_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 
 class CannotBeKept(ValueError):
@@ -62,6 +65,8 @@ def unread_messages(end: socket.socket) -> list[UnreadMessage]:
     """What lies there. Raises CannotBeKept, OSError."""
     if _events(end) & select.POLLPRI:
         raise CannotBeKept("urgent data (MSG_OOB) lie unread in it")
+    if has_descriptors(f"/proc/self/fdinfo/{end.fileno()}"):
+        raise CannotBeKept("descriptors are on their way in it")
     left = struct.unpack("i", fcntl.ioctl(end, termios.FIONREAD, bytes(4)))[0]
     offset = end.getsockopt(socket.SOL_SOCKET, _PEEK_OFFSET)
     if end.type == socket.SOCK_STREAM and offset < 0 and not _tells_senders(end):
@@ -98,6 +103,11 @@ def send_again(end: socket.socket, messages: Sequence[UnreadMessage]) -> None:
                 raise CannotBeKept(words) from error
             except BlockingIOError as error:
                 raise CannotBeKept("more lies unread in it than a new one takes") from error
+
+
+def has_descriptors(place: str) -> bool:
+    """Whether descriptors lie unread in a socket: its file in an fdinfo folder. Raises OSError."""
+    return bool(_DESCRIPTORS.search(read_record(place)))
 
 
 def is_sent_unread(descriptor: int) -> bool:
@@ -158,28 +168,19 @@ def _peeking_on(end: socket.socket, before: int) -> Iterator[None]:
 
 
 def _peeked(end: socket.socket, most_bytes: int) -> UnreadMessage:
-    data, ancillary, flags, _ = end.recvmsg(most_bytes, _CONTROL_BYTES, _PEEK)
-    sender, words = None, ""
+    """The next one. There is no room for descriptors, pidfds and labels: only for credentials,
+    which come first (scm_recv of net/core/scm.c)."""
+    tells = _is_set(end, _PASS_CREDENTIALS)
+    room = socket.CMSG_LEN(_CREDENTIALS_OF.size) if tells else 0
+    data, ancillary, flags, _ = end.recvmsg(most_bytes, room, _PEEK)
+    has_pidfd = _is_set(end, _PASS_PIDFD) and not _is_set(end, _PASS_LABEL)
+    if flags & socket.MSG_CTRUNC and not has_pidfd:
+        raise CannotBeKept("descriptors or a label lie unread in it")
+    if flags & socket.MSG_TRUNC:
+        raise CannotBeKept("what lies unread in it cannot be seen")
+    sender = None
     for level, kind, value in ancillary:
-        if level == socket.SOL_SOCKET and kind in (_RIGHTS, _PIDFD):
-            _close_all(value)
         if (level, kind) == (socket.SOL_SOCKET, _CREDENTIALS):
             told = _CREDENTIALS_OF.unpack(value)
             sender = told if told[0] > 0 else None  # 0: sent when nobody wanted to know
-        elif (level, kind) == (socket.SOL_SOCKET, _RIGHTS):
-            words = "descriptors are on their way in it"
-        elif (level, kind) != (socket.SOL_SOCKET, _PIDFD):
-            words = "ancillary data of another kind lie unread in it"
-    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
-        words = words or "what lies unread in it cannot be seen"
-    if words:
-        raise CannotBeKept(words)
     return UnreadMessage(data, sender)
-
-
-def _close_all(value: bytes) -> None:
-    numbers = array.array("i")
-    numbers.frombytes(value[: len(value) // 4 * 4])
-    for number in numbers:
-        if number >= 0:
-            os.close(number)

@@ -27,6 +27,7 @@ from holdfast.applications.rebind.parking.own_sockets import as_seen, make_socke
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked, Refused
 from holdfast.model.handle import HandleKind
+from holdfast.system.children.closing import close_elsewhere
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import bound_socket
 from holdfast.system.files.socket_names import SocketFile, bind_hidden
@@ -140,6 +141,8 @@ class _Workshop:
         self._listeners: dict[tuple[int, str, _Caller, tuple[int, ...]], _Listener] = {}
         self._given: dict[tuple[int, int], int] = {}
         """By process and place the number of the place there."""
+        self._strangers: list[socket.socket] = []
+        """Connections of somebody else."""
         self._folder = -1
         self._count = 0
 
@@ -152,9 +155,9 @@ class _Workshop:
             with suppress(OSError):
                 self._processes[pid].close_numbers([number], None)
         for each in self._listeners.values():
-            each.end.close()
             os.close(each.place)
         os.close(self._folder)
+        close_elsewhere([*(each.end for each in self._listeners.values()), *self._strangers])
 
     def pair(
         self, mine: list[_Holder], others: list[_Holder]
@@ -170,7 +173,7 @@ class _Workshop:
         far = self._connected(others or mine, listener, here)
         near = None
         try:
-            near = _accepted(listener.end, far)
+            near = self._accepted(listener.end, far)
             _copy(mine, far)
             if there is None:
                 if here.has_failed:
@@ -280,6 +283,21 @@ class _Workshop:
         work = partial(connect_as, end, path, *here.caller, here.groups)
         in_expendable_child(work, _SECONDS, "a socket in memory")
 
+    def _accepted(self, listening: socket.socket, far: socket.socket) -> socket.socket:
+        """The other end of `far`, and of nothing else: what it sends must arrive."""
+        token = secrets.token_bytes(_TOKEN_BYTES)
+        with suppress(OSError):
+            far.send(token, socket.MSG_DONTWAIT)
+            for _ in range(_STRANGERS):
+                near, _address = listening.accept()
+                self._strangers.append(near)
+                with suppress(OSError):
+                    look = socket.MSG_DONTWAIT | socket.MSG_PEEK  # takes nothing that is sent along
+                    if near.recv(2 * _TOKEN_BYTES, look) == token:
+                        near.recv(_TOKEN_BYTES, socket.MSG_DONTWAIT)
+                        return self._strangers.pop()
+        raise CannotBeKept("somebody else, or nobody, connects to what is made for it")
+
     def _place_in(self, process: StoppedProcess, listener: _Listener) -> int:
         key = (process.pid, listener.place)
         if key not in self._given:
@@ -338,20 +356,6 @@ def _details(holder: _Holder) -> ConnectionDetails:
 def _listens_as(end: socket.socket, caller: _Caller) -> bool:
     listens = end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     return bool(listens) and bound_socket.listener_of(end) == caller
-
-
-def _accepted(listening: socket.socket, far: socket.socket) -> socket.socket:
-    """The other end of `far`, and of nothing else: what it sends must arrive."""
-    token = secrets.token_bytes(_TOKEN_BYTES)
-    with suppress(OSError):
-        far.send(token, socket.MSG_DONTWAIT)
-        for _ in range(_STRANGERS):
-            near, _address = listening.accept()
-            with suppress(OSError):
-                if near.recv(2 * _TOKEN_BYTES, socket.MSG_DONTWAIT) == token:
-                    return near
-            near.close()
-    raise CannotBeKept("somebody else, or nobody, connects to what is made for it")
 
 
 def _copy(holders: list[_Holder], sender: socket.socket) -> None:

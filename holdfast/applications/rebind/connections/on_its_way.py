@@ -8,23 +8,23 @@ socket does. Changes nothing. Not seen: what was sent by a socket that is closed
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.applications.tasks import thread_ids
 from holdfast.errors import Blocked
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import bound_socket
 from holdfast.system.files.unix_sockets import other_ends
-from holdfast.system.files.unread_messages import is_sent_unread
+from holdfast.system.files.unread_messages import has_descriptors, is_sent_unread
 from holdfast.system.mounts.namespace import enter_network_namespace
-from holdfast.system.proc import link, names, read_record
+from holdfast.system.proc import link, names
+from holdfast.system.processes.kcmp import Shared, is_shared
 
 _SECONDS = 5.0
 """For a look at all descriptors of the host, some µs each."""
-_COUNT = re.compile(rb"^scm_fds:\s*0*[1-9]", re.MULTILINE)
 
 
 def refuse_on_its_way(processes: Sequence[StoppedProcess], moved: Collection[int]) -> None:
@@ -51,17 +51,29 @@ def refuse_on_its_way(processes: Sequence[StoppedProcess], moved: Collection[int
 
 def _unread(process: StoppedProcess, moved: Collection[int]) -> Iterator[int]:
     """Copies of its sockets of which something that was sent has not been received."""
-    folder = f"/proc/{process.pid}/fd"
-    for name in names(folder):
+    for thread_id, folder in _tables(process.pid):
+        for name in names(f"{folder}/fd"):
+            with suppress(OSError):
+                where = link(f"{folder}/fd/{name}")
+                if not where.startswith("socket:[") or int(where[len("socket:[") : -1]) in moved:
+                    continue
+                copy = process.tracee.channel(thread_id).take(int(name))
+                if is_sent_unread(copy):
+                    yield copy
+                else:
+                    os.close(copy)
+
+
+def _tables(pid: int) -> Iterator[tuple[int | None, str]]:
+    """Each table of descriptors of a process: a thread that uses it (None: the main one), and its
+    folder. Some come twice, where threads that have one of their own share that."""
+    found: list[int] = []
+    for thread_id in thread_ids(pid):
         with suppress(OSError):
-            where = link(f"{folder}/{name}")
-            if not where.startswith("socket:[") or int(where[len("socket:[") : -1]) in moved:
-                continue
-            copy = process.tracee.take(int(name))
-            if is_sent_unread(copy):
-                yield copy
-            else:
-                os.close(copy)
+            known = (found[0], found[-1]) if found else ()
+            if not any(is_shared(Shared.DESCRIPTORS, thread_id, each) for each in known):
+                found.append(thread_id)
+                yield None if thread_id == pid else thread_id, f"/proc/{pid}/task/{thread_id}"
 
 
 def _first_that_carries(copies: Sequence[int]) -> int | None:
@@ -86,10 +98,11 @@ def _first_that_carries(copies: Sequence[int]) -> int | None:
 
 
 def _carried_in(pid: str, wanted: Mapping[str, int]) -> int | None:
-    with suppress(OSError):
-        for name in names(f"/proc/{pid}/fd"):
-            with suppress(OSError):
-                place = wanted.get(link(f"/proc/{pid}/fd/{name}"))
-                if place is not None and _COUNT.search(read_record(f"/proc/{pid}/fdinfo/{name}")):
-                    return place
+    for _, folder in _tables(int(pid)):
+        with suppress(OSError):
+            for name in names(f"{folder}/fd"):
+                with suppress(OSError):
+                    place = wanted.get(link(f"{folder}/fd/{name}"))
+                    if place is not None and has_descriptors(f"{folder}/fdinfo/{name}"):
+                        return place
     return None

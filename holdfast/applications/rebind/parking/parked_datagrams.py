@@ -27,6 +27,7 @@ from holdfast.applications.rebind.parking.stopped_process import Processes, Stop
 from holdfast.errors import Blocked, HoldfastError
 from holdfast.model.bounded import HalfWord, Number, SignedHalf, Word, read_object, typed
 from holdfast.model.handle import HandleKind
+from holdfast.system.children.closing import close_elsewhere
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.datagrams import (
     MOST,
@@ -144,8 +145,9 @@ class ParkedDatagrams:
 
     def close(self) -> None:
         """Let the descriptors go that were sent with datagrams. Idempotent."""
-        while self._queues:
-            _let_go(self._queues.popitem()[1])
+        queues = list(self._queues.values())
+        self._queues.clear()
+        _let_go(queues)
 
     def _knows(self, key: str, end: socket.socket) -> bool:
         known = self._queue(key)
@@ -174,7 +176,7 @@ class ParkedDatagrams:
         for key, is_full, (_, reading), all_of in zip(ends, full, pairs, found, strict=True):
             theirs = tuple(each for each in all_of if each.sender != ours)
             if key in self._queues:
-                _let_go(self._queues[key])
+                _let_go([self._queues[key]])
             number = os.fstat(ends[key].fileno()).st_ino
             queue = _Queue(number, is_full, theirs, reading)
             if not any(each.descriptors for each in theirs):
@@ -238,9 +240,8 @@ def _read(path: Path) -> _Queue:
     return _Queue(head.socket, head.is_closed, tuple(datagrams))
 
 
-def _let_go(queue: _Queue) -> None:
-    if queue.held is not None:
-        queue.held.close()
+def _let_go(queues: Sequence[_Queue]) -> None:
+    close_elsewhere([each.held for each in queues if each.held is not None])
 
 
 def _waiting_in_each(
