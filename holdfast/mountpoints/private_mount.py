@@ -16,7 +16,9 @@ from holdfast.system.children.run import run
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import MNT_DETACH
 from holdfast.system.mounts.visitor import Visitor
-from holdfast.system.storage.loop import attach_private_loop
+from holdfast.system.storage.loop import attach_private_loop, open_attached
+from holdfast.system.storage.loop_attributes import loop_attributes
+from holdfast.system.storage.loop_backing import devices_showing
 
 REMOUNT_SECONDS = 60.0
 """Replaying the log of a file system that was not dismounted in order takes longest."""
@@ -46,20 +48,27 @@ def _attached(source: str, options: str) -> tuple[str, int, str]:
     """What to mount of an image with the option `loop`, the loop device's descriptor, and the
     options that are left.
 
-    Before this process leaves our mount namespace: the kernel names the image by the mount that it
-    was opened through, and one that nobody else has would be named wrongly.
+    A device that shows it already is taken, as mount(8) does, and stays while it is open here: a
+    second one would be a second cache of the same bytes, and where the first is mounted two file
+    systems would write to them. Before this process leaves our mount namespace: the kernel names
+    the image by the mount that it was opened through, and one that nobody else has would be named
+    wrongly.
     """
     words = dict(word.partition("=")[::2] for word in options.split(",") if word)
     if "loop" not in words:
         return source, -1, options
+    offset_bytes, limit_bytes = int(words.get("offset") or 0), int(words.get("sizelimit") or 0)
+    read_only = "ro" in words
     try:
-        device, loop = attach_private_loop(
-            source,
-            int(words.get("sizelimit") or 0),
-            offset_bytes=int(words.get("offset") or 0),
-            sector_bytes=_SECTOR_BYTES,
-            read_only="ro" in words,
-        )
+        device, loop = _showing(source, (offset_bytes, limit_bytes, read_only))
+        if loop < 0:
+            device, loop = attach_private_loop(
+                source,
+                limit_bytes,
+                offset_bytes=offset_bytes,
+                sector_bytes=_SECTOR_BYTES,
+                read_only=read_only,
+            )
     except OSError as error:
         raise StorageFailed(
             f"{source} cannot be attached to a loop device: {error.strerror}",
@@ -71,6 +80,20 @@ def _attached(source: str, options: str) -> tuple[str, int, str]:
         if word and word.partition("=")[0] not in ("loop", "offset", "sizelimit")
     ]
     return device, loop, ",".join(left)
+
+
+def _showing(image: str, part: tuple[int, int, bool]) -> tuple[str, int]:
+    """A loop device that shows this part of an image, in that way, and a descriptor that keeps it;
+    -1: there is none. Raises OSError, DeadlinePassed."""
+    for each in devices_showing(image):
+        descriptor = open_attached(each)
+        if descriptor is None:
+            continue
+        found = loop_attributes(Path(each.device).name)
+        if (found.offset_bytes, found.limit_bytes, found.is_read_only) == part:
+            return each.device, descriptor
+        os.close(descriptor)
+    return "", -1
 
 
 def _mount_staged(visitor: Visitor, source: str, filesystem: str, options: str) -> int:

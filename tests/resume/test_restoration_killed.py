@@ -13,7 +13,8 @@ from holdfast.model.plan import ORDER
 from holdfast.model.volume import VolumeState
 from holdfast.restoration.performing.perform import perform
 from holdfast.service import AssessRequest, Holdfast, NewVolume
-from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.mounts.mount_table import mount_at, mounts
+from holdfast.system.storage.loop import loop_devices
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration.bench import application, is_settled, make_image, mounted
@@ -62,6 +63,9 @@ def test_killed_there_it_is_finished_or_undone(
                 finished = done[0].endswith("finished")
                 assert mount.filesystem == ("btrfs" if finished else "ext4")
                 assert (ram_directory / "2.img").exists() == finished
+                assert [each.path for each in mounts()].count(str(path)) == 1
+                folder = f"{ram_directory}/"
+                assert sum(each.backing_file.startswith(folder) for each in loop_devices()) == 1
                 assert is_settled(running.pid)
                 running.wait_for_more()
                 assert running.verify() > 0

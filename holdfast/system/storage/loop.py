@@ -249,7 +249,7 @@ def detach_loop(loop: LoopDevice) -> bool:
 
 
 def _clear(loop: LoopDevice) -> bool:
-    descriptor = _open_attached(loop)
+    descriptor = open_attached(loop)
     if descriptor is None:
         return False
     try:
@@ -263,7 +263,7 @@ def _clear(loop: LoopDevice) -> bool:
     return True
 
 
-def _open_attached(loop: LoopDevice) -> int | None:
+def open_attached(loop: LoopDevice) -> int | None:
     """A descriptor of the device, where it is still that attachment; it stays so until the
     descriptor is closed, because only the last user's close(2) frees the device."""
     try:
@@ -302,7 +302,7 @@ def keep_attached(loop: LoopDevice) -> bool:
     False when it is not attached any more. Idempotent. Asks the backing file, and hangs when it
     does. Raises OSError.
     """
-    descriptor = _open_attached(loop)
+    descriptor = open_attached(loop)
     if descriptor is None:
         return False
     try:
