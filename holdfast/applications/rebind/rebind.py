@@ -337,11 +337,10 @@ class Rebind:
     # --- letting go -----------------------------------------------------------------------------
 
     @without_collection()
-    def release(self, *, keeps_copies: bool = False) -> None:
-        """Let all users go on, and remove the record; `keeps_copies`: but for what was copied
-        ahead, which another `Rebind` with this directory will find."""
+    def release(self) -> None:
+        """Let all users go on, and remove the record."""
         self._let_all_go()
-        self._record.remove(keeps_copies=keeps_copies)
+        self._record.remove()
 
     def set_deadline(self, deadline_ns: int) -> None:
         """Set when the users continue by themselves, in ns of CLOCK_MONOTONIC."""

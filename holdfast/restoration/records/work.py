@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.config import Settings
 from holdfast.containers import image_behind
@@ -73,8 +72,6 @@ class Live:
     """The stopped processes, as far as they are known, see steps.parked."""
     was_looked_for: bool = False
     """Whether `stopped` is known: None means then that nobody is stopped."""
-    told: tuple[ReboundHandle, ...] = ()
-    """What the receipt says of single handles in turns that were taken back."""
     covered: Covered | None = None
     """What is mounted, with the roots of the mounts; from Remount to Replay."""
     left_out: tuple[str, ...] = ()

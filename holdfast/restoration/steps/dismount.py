@@ -7,7 +7,6 @@ by force; the receipt says what that took.
 from __future__ import annotations
 
 from holdfast.adopted.nameless_image import keep_nameless
-from holdfast.errors import InUse
 from holdfast.model.finding import Finding
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
@@ -16,13 +15,6 @@ from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.surplus.unrecorded import dismount_dead_first
 from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
-from holdfast.restoration.steps.again import (
-    SOMEBODY,
-    came_meanwhile,
-    have_what_they_had,
-    may_be_another,
-    stop_once_more,
-)
 from holdfast.restoration.steps.freeze import remember_stopped
 from holdfast.restoration.steps.mounting import (
     make_covers_for,
@@ -44,26 +36,7 @@ class DismountStep:
         return False
 
     def do(self, work: Work) -> str:
-        """Park, then dismount. Raises InUse when something keeps it busy all the same; users who
-        came meanwhile are stopped with the others in another turn."""
-        came: list[str] = []
-        while True:
-            try:
-                words = self._dismount(work)
-                break
-            except InUse:
-                newcomers = came_meanwhile(work)
-                if newcomers is None or not may_be_another(came, newcomers, work.seconds_left()):
-                    raise
-                self.undo(work)
-                if not have_what_they_had(work):
-                    raise
-                came.append(newcomers)
-                work.say(f"once more, because of {newcomers or SOMEBODY}")
-                stop_once_more(work)
-        return "; ".join((words, *(f"once more, because of {each or SOMEBODY}" for each in came)))
-
-    def _dismount(self, work: Work) -> str:
+        """Park, then dismount. Raises InUse when something keeps it busy all the same."""
         points = work.points
         if points and work.intent.mode is not Mode.STALE and keep_nameless(points[-1]):
             work.say("its image has no name any more: the loop device keeps it")
@@ -107,9 +80,7 @@ class DismountStep:
             rebind = parked(work)
             if rebind is not None and rebind.pids:
                 outcomes = rebind.rebind(covered.roots, same_data=True, same_inodes=True)
-                work.remember_if_possible(replayed=outcomes_of(outcomes, work.live.told))
-                noted = [each for each in outcomes if each.note or each.more_bytes]
-                work.live.told += tuple(noted)
+                work.remember_if_possible(replayed=outcomes_of(outcomes))
         finally:
             open_up(work, covered, undoing=True)
         return "; ".join(("mounted again", *work.live.left_out))

@@ -66,8 +66,7 @@ class FreezeStep:
             written_through=work.new is None and is_fuse(work.old.mount.filesystem),
         )
         rebind.prepare()
-        begun_at = time.time() if work.record.stopping is None else 0.0  # the first time counts
-        work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=begun_at)
+        work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=time.time())
         rebind.stop()
         keep(work, rebind)
         return remember_stopped(work, rebind)

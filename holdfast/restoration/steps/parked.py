@@ -76,13 +76,8 @@ def forgotten_by(written: Parked | None, record: RestorationRecord) -> str:
     return ", ".join(f"{names[pid]} (process {pid})" for pid in pids)
 
 
-def outcomes_of(
-    handles: Sequence[ReboundHandle], earlier: Sequence[ReboundHandle] = ()
-) -> ReplayResult:
-    """What became of them, counted, and notes about single ones. Pure.
-
-    `earlier`: of a turn before, what is to be told, too.
-    """
+def outcomes_of(handles: Sequence[ReboundHandle]) -> ReplayResult:
+    """What became of them, counted, and notes about single ones. Pure."""
     counts: dict[str, dict[str, dict[str, int]]] = {}
     more: dict[str, int] = {}
     notes = []
@@ -90,11 +85,10 @@ def outcomes_of(
         kinds = counts.setdefault(str(each.handle.pid), {})
         kind = kinds.setdefault(str(each.handle.kind), {})
         kind[str(each.outcome)] = kind.get(str(each.outcome), 0) + 1
-    for each in (*earlier, *handles):
         if each.more_bytes:
             pid = str(each.handle.pid)
             more[pid] = more.get(pid, 0) + each.more_bytes
         if each.note:
             handle = f"{each.handle.pid} {shown(each.handle.path)}"
             notes.append(f"{handle}: {each.outcome}, {each.note}")
-    return ReplayResult(counts, tuple(dict.fromkeys(notes))[:_MOST_NOTES], more)
+    return ReplayResult(counts, tuple(notes[:_MOST_NOTES]), more)

@@ -42,7 +42,7 @@ class ReplayStep:
             )
         finally:
             open_up(work, covered)
-        work.remember(replayed=outcomes_of(handles, work.live.told))
+        work.remember(replayed=outcomes_of(handles))
         return f"{len(handles)} handles"
 
     def undo(self, work: Work) -> str:

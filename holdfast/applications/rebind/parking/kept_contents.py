@@ -77,12 +77,6 @@ class KeptContents:
         except (FileNotFoundError, KeyError, TypeError, ValueError):
             return cls(directory)  # torn or damaged: the copies mean nothing
 
-    @property
-    def files(self) -> frozenset[str]:
-        """The names of all this in the record directory; empty when nothing was kept."""
-        names = {each.name for each in self.kept.values()}
-        return frozenset({_INDEX, *names} if names or self.folder else ())
-
     def write(self) -> None:
         """Let the index say what is so now. Raises OSError."""
         lines = [

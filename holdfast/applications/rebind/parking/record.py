@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.agent.process_record import ProcessRecord
-from holdfast.applications.rebind.parking.kept_contents import KeptContents
 from holdfast.applications.rebind.parking.notes import (
     HandleNote,
     WatchDetails,
@@ -210,20 +209,10 @@ class ParkingRecord:
             "Processes that are parked run again at their deadline.",
         )
 
-    def remove(self, *, keeps_copies: bool = False) -> None:
-        """The directory goes, the journal first: without it the rest means nothing. Idempotent.
-
-        `keeps_copies`: what was copied ahead stays for whoever begins here again, with the name of
-        its folder on the new file system. Raises OSError.
-        """
+    def remove(self) -> None:
+        """The directory goes, the journal first: without it the rest means nothing. Idempotent."""
         self._path.unlink(missing_ok=True)
-        kept = KeptContents.read(self.directory).files if keeps_copies else ()
-        if not kept:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            return
-        for entry in self.directory.iterdir():
-            if entry.name not in kept:
-                entry.unlink()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 _ENCODER = json.JSONEncoder(check_circular=False)
