@@ -255,6 +255,8 @@ def _work(
     channel.settimeout(REMOUNT_SECONDS)
     for start in range(0, len(roots), _DESCRIPTORS_PER_MESSAGE):
         socket.send_fds(channel, [b"r"], roots[start : start + _DESCRIPTORS_PER_MESSAGE])
+    for each in (*roots, *(piece.tree for piece in pieces)):  # this child may end late
+        os.close(each)
     return list(placed.roots), _Done(placed.findings, device_number, placed.covers)
 
 

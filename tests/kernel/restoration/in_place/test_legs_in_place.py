@@ -25,6 +25,7 @@ from tests.kernel.restoration.in_place.bench import (
     plain_mount,
     print_of,
 )
+from tests.soak import rounds
 from tests.waiting import wait_until
 
 
@@ -48,7 +49,7 @@ def adopted(
 
 
 @pytest.mark.parametrize("storage", [IMAGE, DEVICE])
-def test_ten_times_and_the_first_leg_is_lost(
+def test_several_times_and_the_first_leg_is_lost(
     settings: Settings, ram_directory: Path, storage: str
 ) -> None:
     second = f"file:{ram_directory}/second.img"
@@ -57,7 +58,7 @@ def test_ten_times_and_the_first_leg_is_lost(
         application(path, ram_directory / "record") as running,
     ):
         sizes = set()
-        for _ in range({IMAGE: 10, DEVICE: 3}[storage]):
+        for _ in range(rounds(3 if storage == IMAGE else 2, 10)):
             holdfast.restorations.change_kind(GateRequest("data", (), in_place=True))
             running.wait_for_more()
             sizes.add(print_of(place)[0])
