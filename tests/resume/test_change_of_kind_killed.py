@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -21,7 +20,7 @@ from holdfast.model.volume import VolumeReport, VolumeState
 from holdfast.restoration.performing.perform import perform
 from holdfast.restoration.storage.directory import NEW_GATE, OLD_GATE
 from holdfast.service import GateRequest, Holdfast, NewVolume, UngateRequest
-from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.mounts.mount_table import mount_at, unmount
 from holdfast.volumes.detach import detach_volume
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
@@ -212,7 +211,7 @@ def test_the_host_is_restarted(
             running.process.wait()
             acknowledged = running.progress()[0]
         if mount_at(path) is not None:
-            subprocess.run(["umount", path], check=True)
+            unmount(path)  # umount(8) looks at it first, and would wait where it is a cover
         with Holdfast(settings) as holdfast:
             detach_volume(settings, holdfast.catalog.volume("data"))
         detach_loops_in(ram_directory)

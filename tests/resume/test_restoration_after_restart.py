@@ -6,7 +6,6 @@ The restart is played: the application ended, nothing mounted, and the record of
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import InUse
 from holdfast.service import Holdfast, NewVolume
-from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.mounts.mount_table import mount_at, unmount
 from holdfast.volumes.detach import detach_volume
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration.bench import application, detach_loops_in, make_image, mounted
@@ -25,7 +24,7 @@ from tests.resume.test_restoration_killed import die_at
 def restart(home: Settings, folder: Path) -> None:
     """What is left of a host after its restart."""
     if mount_at(folder / "mnt") is not None:
-        subprocess.run(["umount", str(folder / "mnt")], check=True)
+        unmount(folder / "mnt")  # umount(8) looks at it first, and would wait where it is a cover
     with Holdfast(home) as holdfast:
         volume = holdfast.catalog.volume("data")
         if not volume.is_adopted:

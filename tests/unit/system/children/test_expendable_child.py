@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.errors import DeadlinePassed, HoldsData, StorageFailed
 from holdfast.system.children.expendable import in_expendable_child
+from tests.waiting import wait_until
 
 
 def test_the_result_comes_back_however_large() -> None:
@@ -60,5 +61,4 @@ def test_a_child_that_dies_silently_is_an_error() -> None:
 
 def test_no_child_is_left_behind() -> None:
     child = in_expendable_child(os.getpid)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(child, os.WNOHANG)
+    wait_until(lambda: not Path(f"/proc/{child}").exists())  # on a busy host a thread buries it
