@@ -30,7 +30,7 @@ def abort_connection(device_number: str) -> None:
 
     Raises HoldfastError, OSError.
     """
-    in_expendable_child(partial(_abort, connection_number(device_number)), _ABORT_SECONDS)
+    in_expendable_child(partial(end_connection, connection_number(device_number)), _ABORT_SECONDS)
 
 
 def waiting_requests(device_number: str) -> int:
@@ -60,12 +60,10 @@ def unanswered() -> dict[int, int]:
 
 
 def end_connection(number: int) -> None:
-    """As `abort_connection`, by its name; only in a child. Raises OSError."""
-    _abort(number)
+    """As `abort_connection`, by its name; only in a child. Raises OSError.
 
-
-def _abort(number: int) -> None:
-    """Tell fusectl, in the child. Without an entry it is aborted, and nobody has it open."""
+    Without an entry in fusectl it is aborted, and nobody has it open.
+    """
     folder = _control(number)
     if folder.exists():
         (folder / "abort").write_text("1")

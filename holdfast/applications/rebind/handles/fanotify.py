@@ -21,8 +21,9 @@ from typing import Any
 from holdfast.applications.fdinfo import FanotifyMark, parse_group_flags, parse_marks
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import blocks, lost, recreated
+from holdfast.applications.rebind.handles.watched import request_of_watched, watched_inode
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
+from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.notes import HandleNote, MarkDetails
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.placeholders import Placeholders
@@ -31,7 +32,6 @@ from holdfast.errors import Blocked, HoldfastError
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import fanotify
-from holdfast.system.files.inode_identity import identity_from
 from holdfast.system.proc import link, read
 
 MARK_SECONDS = 5.0
@@ -97,18 +97,8 @@ class FanotifyDriver:
                 _in_child(process, group, _taken_off)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
-        return [
-            OpenRequest(
-                key=_request_key(note),
-                mount_id=note.handle.mount_id,
-                path=note.details.inside,
-                flags=os.O_PATH | os.O_NOFOLLOW,
-                expected=Expected.ANYTHING,
-                deleted=note.handle.deleted or not note.details_as(MarkDetails).known,
-                was=_inode_of(note),
-                is_watched=True,
-            )
-        ]
+        known = note.details_as(MarkDetails).known
+        return [request_of_watched(note, _request_key(note), _inode_of(note), known=known)]
 
     def rebind(
         self,
@@ -265,8 +255,7 @@ def _inode_of(note: HandleNote) -> Observed | None:
     details = note.details_as(MarkDetails)
     if note.handle.mode != "inode":
         return None
-    handle = bytes.fromhex(details.handle) if details.lasting else b""
-    return Observed(0, note.handle.inode, 0, -1, 0, identity=identity_from(details.type, handle))
+    return watched_inode(note.handle.inode, details.type, details.handle, lasting=details.lasting)
 
 
 def _information(descriptor: int) -> bytes:

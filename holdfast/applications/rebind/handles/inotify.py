@@ -23,8 +23,9 @@ from holdfast.applications.fdinfo import InotifyWatch, parse_information, parse_
 from holdfast.applications.rebind.handles.epoll import Registrations, add_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
 from holdfast.applications.rebind.handles.verdicts import blocks, lost, recreated
+from holdfast.applications.rebind.handles.watched import request_of_watched, watched_inode
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
-from holdfast.applications.rebind.opening.requests import Expected, OpenedFiles, OpenRequest
+from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenRequest
 from holdfast.applications.rebind.parking.notes import HandleNote, WatchDetails, WatchRecord
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.placeholders import Placeholders
@@ -33,7 +34,6 @@ from holdfast.errors import HoldfastError
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files import inotify
-from holdfast.system.files.inode_identity import identity_from
 from holdfast.system.mounts.mount_table import mounts
 from holdfast.system.proc import link, read
 
@@ -101,18 +101,8 @@ class InotifyDriver:
             _put(process, instance, number)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
-        return [
-            OpenRequest(
-                key=_key(note),
-                mount_id=note.handle.mount_id,
-                path=note.details.inside,
-                flags=os.O_PATH | os.O_NOFOLLOW,
-                expected=Expected.ANYTHING,
-                deleted=note.handle.deleted or not note.details_as(WatchDetails).known,
-                was=_inode_of(note),
-                is_watched=True,
-            )
-        ]
+        known = note.details_as(WatchDetails).known
+        return [request_of_watched(note, _key(note), _inode_of(note), known=known)]
 
     def rebind(
         self,
@@ -233,8 +223,7 @@ def _inode_of(note: HandleNote) -> Observed | None:
     details = note.details_as(WatchDetails)
     for watch in details.watches:
         if watch.number == number:
-            handle = bytes.fromhex(watch.handle) if details.lasting else b""
-            return Observed(0, watch.inode, 0, -1, 0, identity=identity_from(watch.type, handle))
+            return watched_inode(watch.inode, watch.type, watch.handle, lasting=details.lasting)
     return None
 
 
