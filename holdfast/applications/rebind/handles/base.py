@@ -42,17 +42,21 @@ _DETACHED_LINK = "/"
 """The root of a mount that is attached nowhere, proc_pid_fd(5)."""
 
 
-class DescriptorDriver(ABC):
-    """Descriptors: of files, of directories, and those opened with O_PATH."""
-
-    expected: ClassVar[Expected]
-    """What must be at the path."""
+class _SaysEnough:
+    """Handles of which nothing is found out beforehand."""
 
     def examine(
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
         """Find out nothing: what the handle says is enough."""
         return [{} for _ in handles]
+
+
+class DescriptorDriver(_SaysEnough, ABC):
+    """Descriptors: of files, of directories, and those opened with O_PATH."""
+
+    expected: ClassVar[Expected]
+    """What must be at the path."""
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
@@ -113,14 +117,8 @@ class DescriptorDriver(ABC):
         return note.handle.flags
 
 
-class UntouchedDriver:
+class UntouchedDriver(_SaysEnough):
     """Handles of which nothing is replaced in their process; who has them only stands still."""
-
-    def examine(
-        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
-    ) -> list[dict[str, Any]]:
-        """Find out nothing: what the handle says is enough."""
-        return [{} for _ in handles]
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
@@ -136,17 +134,11 @@ class UntouchedDriver:
         return False
 
 
-class ProcessDirectoryDriver(ABC):
+class ProcessDirectoryDriver(_SaysEnough, ABC):
     """The working directory and the root of a process, or of a thread with its own."""
 
     link: ClassVar[str]
     """Its name in /proc/PID."""
-
-    def examine(
-        self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
-    ) -> list[dict[str, Any]]:
-        """Find out nothing: what the handle says is enough."""
-        return [{} for _ in handles]
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders
