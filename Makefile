@@ -10,6 +10,8 @@ BUILT_FROM := pyproject.toml setup.py $(wildcard holdfast/gate/data/c/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests mostly wait: for time-outs, disks, other processes.
 TEST_PROCESSES ?= 4
+# Tests start thousands of commands: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Loop devices, FUSE and mounts need root.
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --preserve-env=CI,HOLDFAST_HOME,HOLDFAST_SOAK)
 

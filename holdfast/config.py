@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+def _home_of_environment() -> Path | None:
+    home = os.environ.get("HOLDFAST_HOME")
+    return Path(home) if home else None
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True)
+class Settings:
     """`HOLDFAST_HOME` moves state and run time under one folder; otherwise /var/lib and /run."""
 
-    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", env_ignore_empty=True, frozen=True)
+    home: Path | None = field(default_factory=_home_of_environment)
 
-    home: Path | None = None
-
-    @field_validator("home")
-    @classmethod
-    def _from_the_root(cls, home: Path | None) -> Path | None:
+    def __post_init__(self) -> None:
         """Gates run in / and must find the same folder as the command that started them."""
-        return home.absolute() if home else None
+        object.__setattr__(self, "home", self.home.absolute() if self.home else None)
 
     @property
     def state_directory(self) -> Path:

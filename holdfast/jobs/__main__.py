@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError, InvalidOption
@@ -54,7 +55,8 @@ def _result_of(speaking: Speaking) -> object:
     try:
         values = speaking.hear()
         request = read_request(values)
-        settings = Settings(**values["settings"])
+        home = values["settings"]["home"]
+        settings = Settings(None if home is None else Path(home))
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidOption(
             f"what the job is to do cannot be read: {error}",

@@ -44,7 +44,8 @@ class Job(Generic[Result]):
         """Raises OSError when no process can be started."""
         self._operation = operation_of(request)
         asked = request_as_json(request)
-        asked["settings"] = (settings or Settings()).model_dump(mode="json")
+        home = (settings or Settings()).home
+        asked["settings"] = {"home": None if home is None else str(home)}
         text = json.dumps(asked).encode() + b"\n"
         self._ours, theirs = socket.socketpair()
         self._text = b""

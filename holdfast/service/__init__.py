@@ -4,25 +4,31 @@ Owns the order of things between catalog, volumes and gates, and the rule that o
 command at a time works on a volume. Must never print, and never ask a person anything.
 """
 
-from holdfast.service.gating import GateRequest, UngateRequest
-from holdfast.service.holdfast import Holdfast
-from holdfast.service.operations import perform
-from holdfast.service.requests import (
-    AddLegRequest,
-    AssessRequest,
-    AttachRequest,
-    DeleteRequest,
-    DetachRequest,
-    MigrateRequest,
-    MountRequest,
-    NewVolume,
-    OperationRequest,
-    RebindRequest,
-    RecoverRequest,
-    ReplaceLegRequest,
-    ResizeRequest,
-    RestoreRequest,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.service.gating import GateRequest, UngateRequest
+    from holdfast.service.holdfast import Holdfast
+    from holdfast.service.operations import perform
+    from holdfast.service.requests import (
+        AddLegRequest,
+        AssessRequest,
+        AttachRequest,
+        DeleteRequest,
+        DetachRequest,
+        MigrateRequest,
+        MountRequest,
+        NewVolume,
+        OperationRequest,
+        RebindRequest,
+        RecoverRequest,
+        ReplaceLegRequest,
+        ResizeRequest,
+        RestoreRequest,
+    )
 
 __all__ = [
     "AddLegRequest",
@@ -44,3 +50,17 @@ __all__ = [
     "UngateRequest",
     "perform",
 ]
+
+_ELSEWHERE = {
+    "GateRequest": "gating",
+    "Holdfast": "holdfast",
+    "UngateRequest": "gating",
+    "perform": "operations",
+}
+"""All other names are of `requests`. A command that only looks loads none of these but Holdfast."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ELSEWHERE.get(name, 'requests')}"), name)

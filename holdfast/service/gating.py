@@ -6,20 +6,22 @@ Owns the defaults of what an administrator leaves out. Changes nothing; `Restora
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from holdfast.containers import is_container_url, parse_container_url
 from holdfast.errors import HasGate, HasNoGate, InvalidOption, NotInPlace
 from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import ADOPTED, GATED, JournalMode, LegState, Volume, VolumeReport
-from holdfast.restoration.assessing.facts import CheckedRequest
-from holdfast.restoration.storage.target import place_beside
 from holdfast.service.requests import (
     DEADLINE_SECONDS,
     AssessRequest,
     OperationRequest,
     check_journal,
 )
+
+if TYPE_CHECKING:
+    from holdfast.restoration.assessing.facts import CheckedRequest
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class UngateRequest(OperationRequest[Receipt]):
         return replace(self, url=url)
 
     def _otherwise(self, volume: Volume) -> str:
+        from holdfast.restoration.storage.target import place_beside
+
         return place_beside(volume, volume.id, "plain")
 
 

@@ -12,10 +12,9 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from holdfast.adopted.adopt import adopt_volume, limits_of
-from holdfast.adopted.attach import attach_adopted
-from holdfast.adopted.detach import detach_adopted
 from holdfast.applications.freezers.freezing import recover_freezes
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
@@ -23,34 +22,25 @@ from holdfast.coordination.update_lock import forget as forget_lock
 from holdfast.errors import AlreadyExists, HoldfastError, InUse
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.outside.client import GateClient
-from holdfast.gate.outside.renewing import renew
 from holdfast.model.finding import Finding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.usage import Usage
 from holdfast.model.volume import Volume, VolumeReport, check_name
-from holdfast.service.doctor import examine
-from holdfast.service.doctor.kernel import check_takeover
 from holdfast.service.found_volumes import enter_running, make_known, refuse_running
-from holdfast.service.freezing import Freezes
 from holdfast.service.host import Host
-from holdfast.service.legs import Legs
 from holdfast.service.plans import adoption, creation, deletion, enlargement
 from holdfast.service.requests import MountRequest, NewVolume, check_socket_path
-from holdfast.service.restorations import Restorations
 from holdfast.service.rights import need_root
 from holdfast.service.settling import settle_gates
-from holdfast.service.usage import usage_of
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.volumes.attach import attach_volume
-from holdfast.volumes.checks.new_volume import check_containers, check_mount_place, check_values
-from holdfast.volumes.checks.room import thinness
-from holdfast.volumes.create import create_volume
-from holdfast.volumes.delete import delete_volume
-from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.recover import record_ends
-from holdfast.volumes.resize import resize_volume
 from holdfast.volumes.running import running_volumes
+
+if TYPE_CHECKING:  # what changes something is loaded where it is done
+    from holdfast.service.freezing import Freezes
+    from holdfast.service.legs import Legs
+    from holdfast.service.restorations import Restorations
 
 LONGEST_HOLD_SECONDS = 600.0
 """Of an administrator who names no time, on a volume that fails at once when its storage goes."""
@@ -83,16 +73,22 @@ class Holdfast:
     @cached_property
     def legs(self) -> Legs:
         """The containers of gated volumes."""
+        from holdfast.service.legs import Legs
+
         return Legs(self._host)
 
     @cached_property
     def freezes(self) -> Freezes:
         """Freezing and thawing the processes that use a volume."""
+        from holdfast.service.freezing import Freezes
+
         return Freezes(self._host)
 
     @cached_property
     def restorations(self) -> Restorations:
         """Assess, migrate, restore, and whatever else replaces storage under its users."""
+        from holdfast.service.restorations import Restorations
+
         return Restorations(self._host, self.legs)
 
     def close(self) -> None:
@@ -114,6 +110,12 @@ class Holdfast:
 
     def plan_create(self, wanted: NewVolume) -> tuple[str, ...]:
         """What `create_volume` would do, after all its checks. Changes nothing."""
+        from holdfast.volumes.checks.new_volume import (
+            check_containers,
+            check_mount_place,
+            check_values,
+        )
+
         need_root()
         volume = wanted.as_volume()
         check_socket_path(self.settings, volume.name)
@@ -134,6 +136,8 @@ class Holdfast:
         The name is taken in the catalog first: killed anywhere, `delete_volume` cleans up. When a
         step fails, what was made is removed again. Blocks while the file system is made.
         """
+        from holdfast.volumes.create import create_volume
+
         need_root()
         volume = wanted.as_volume()
         check_socket_path(self.settings, volume.name)
@@ -151,6 +155,8 @@ class Holdfast:
 
     def thinness(self, name: str) -> list[str]:
         """Where the storage below a gated volume could not hold all that the volume promises."""
+        from holdfast.volumes.checks.room import thinness
+
         volume = self.catalog.volume(name)
         urls = (*volume.leg_urls, *volume.spare_urls)
         return thinness(urls, container_bytes_needed(volume.size_bytes))
@@ -187,6 +193,7 @@ class Holdfast:
 
     def plan_resize(self, name: str, size_bytes: int) -> tuple[str, ...]:
         """What `resize_volume` would do. Changes nothing."""
+
         self.gate(name)
         return enlargement(self.catalog.volume(name), size_bytes)
 
@@ -197,6 +204,8 @@ class Holdfast:
 
         Killed anywhere, the same call finishes. Raises NotAttached, TooSmall, InvalidSize.
         """
+        from holdfast.volumes.resize import resize_volume
+
         with self._host.turn(name, f"resize {name} to {size_bytes} bytes"):
             self.gate(name)
             volume = self.catalog.volume(name)
@@ -217,6 +226,9 @@ class Holdfast:
         Where this host has recorded nothing of the volume, `mount` says where to mount it.
         `force` accepts a leg although one that is away may be newer. Raises NoSource otherwise.
         """
+        from holdfast.adopted.attach import attach_adopted
+        from holdfast.volumes.attach import attach_volume
+
         need_root()
         check_socket_path(self.settings, check_name(name))
         with self._host.turn(name, f"attach {name}"):
@@ -243,6 +255,9 @@ class Holdfast:
 
         Raises InUse when processes use it, VolumeHeld when its requests are withheld.
         """
+        from holdfast.adopted.detach import detach_adopted
+        from holdfast.volumes.detach import detach_volume
+
         need_root()
         with self._host.turn(name, f"detach {name}"):
             self.restorations.settle(name, reporter)
@@ -270,6 +285,9 @@ class Holdfast:
         An adopted volume is forgotten: mount and data stay. Receipts stay. Raises InUse while
         processes use it. Killed anywhere, the same call finishes.
         """
+        from holdfast.volumes.delete import delete_volume
+        from holdfast.volumes.detach import detach_volume
+
         need_root()
         with self._host.turn(name, f"delete {name}"):
             self.restorations.settle(name, reporter)
@@ -310,6 +328,9 @@ class Holdfast:
         Raises NotAttached, GateGone; MissingFuse where the kernel cannot send requests again;
         DeadlinePassed when the gate goes on with what it has.
         """
+        from holdfast.gate.outside.renewing import renew
+        from holdfast.service.doctor.kernel import check_takeover
+
         need_root()
         check_takeover()
         with self._host.turn(name, f"restart the gate of {name}"):
@@ -324,6 +345,8 @@ class Holdfast:
 
         Changes nothing, and never waits for storage or another command. Raises NotAttached.
         """
+        from holdfast.service.usage import usage_of
+
         need_root()
         return usage_of(self.catalog.volume(check_name(name)), watch_seconds)
 
@@ -354,6 +377,8 @@ class Holdfast:
 
     def doctor(self) -> list[Finding]:
         """What this host can and cannot do. Works without rights and without a catalog."""
+        from holdfast.service.doctor import examine
+
         volumes: list[Volume] = []
         try:
             if self._host.unjudged_settings.catalog_path.exists():

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from holdfast.config import Settings
 from holdfast.containers import is_container_url, parse_container_url
 from holdfast.errors import InvalidOption, NoSuchContainer
-from holdfast.gate.processes.handover import SOCKET_FILE
+from holdfast.gate.runtime.shared_page import SOCKET_FILE
 from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import RecoveryReport
@@ -27,9 +27,9 @@ from holdfast.model.volume import (
     VolumeReport,
     check_name,
 )
-from holdfast.restoration.assessing.facts import CheckedRequest
-from holdfast.restoration.storage.target import is_directory, place_beside
-from holdfast.system.storage.filesystem import kind_of
+
+if TYPE_CHECKING:
+    from holdfast.restoration.assessing.facts import CheckedRequest
 
 LONGEST_SOCKET_PATH_BYTES = 107
 """unix(7): sun_path has 108 bytes, one of them ends it."""
@@ -158,6 +158,10 @@ class AssessRequest:
 
     def checked(self, volume: Volume) -> CheckedRequest:
         """What is asked for, with URLs and paths normalised. Raises BadInput, NotFound."""
+        from holdfast.restoration.assessing.facts import CheckedRequest
+        from holdfast.restoration.storage.target import place_beside
+        from holdfast.system.storage.filesystem import kind_of
+
         if self.filesystem:
             kind_of(self.filesystem)
         contents = _checked_contents(self.contents) if self.contents else ""
@@ -341,6 +345,7 @@ def check_journal(mode: str) -> None:
 
 def check_socket_path(settings: Settings, name: str) -> None:
     """Raise InvalidOption when the gate's socket would have a path that the kernel refuses."""
+
     path = settings.gate_run_directory(name) / SOCKET_FILE
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH_BYTES:
         raise InvalidOption(
@@ -373,6 +378,8 @@ def _checked_words(option: str, text: str) -> str:
 
 def _checked_contents(text: str) -> str:
     """A container's URL, normalised, or an absolute directory. Raises BadInput, NotFound."""
+    from holdfast.restoration.storage.target import is_directory
+
     if is_container_url(text):
         return str(parse_container_url(text))
     path = os.path.abspath(text)  # noqa: PTH100 - links stay as they are

@@ -25,8 +25,23 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_importing_it_loads_nothing_heavy() -> None:
     """The gate imports the package, and keeps all of its memory locked."""
-    program = "import sys, holdfast; print(*sys.modules)"
+    assert not {"typer", "sqlalchemy", "holdfast.service"} & loaded_by("import holdfast")
+
+
+def test_who_only_looks_loads_nothing_that_changes_something() -> None:
+    """Most of the time of `status` is loading; so much again lies in what moves applications."""
+    loaded = loaded_by("from holdfast import Holdfast; Holdfast().close()")
+    assert "holdfast.service" in loaded
+    not_needed = ("holdfast.restoration", "holdfast.applications.rebind", "alembic", "rich")
+    assert not [name for name in loaded if name.startswith(not_needed)]
+
+
+def loaded_by(program: str) -> set[str]:
+    """The names of all modules that are there when the program has run."""
     done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        [sys.executable, "-c", f"import sys; {program}; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    assert not {"pydantic", "sqlalchemy", "holdfast.service"} & set(done.stdout.split())
+    return set(done.stdout.split())

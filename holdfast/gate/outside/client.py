@@ -11,8 +11,7 @@ from typing import Any
 from holdfast.error_codes import by_code
 from holdfast.errors import CommandFailed, GateGone, StorageFailed
 from holdfast.gate.members.configuration import GateConfiguration, configuration_from
-from holdfast.gate.processes.handover import SOCKET_FILE
-from holdfast.gate.runtime.shared_page import Counters, read_counters
+from holdfast.gate.runtime.shared_page import SOCKET_FILE, Counters, read_counters
 from holdfast.model.bounded import read_object
 
 __all__ = ["Counters", "GateClient", "read_counters"]

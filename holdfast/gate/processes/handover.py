@@ -23,9 +23,6 @@ from holdfast.system.mounts.namespace import keep_mount_namespace
 from holdfast.system.processes.process_state import start_time
 from holdfast.system.resources.own_group import remove_group
 
-SOCKET_FILE = "control"
-"""In the run directory: the control socket."""
-
 
 @dataclass(frozen=True)
 class Handover:
@@ -72,7 +69,7 @@ def prepare_gate(state_directory: Path, run_directory: Path, *, force: bool) -> 
     cells[shared_page.KEEPER_GENERATION] = 1
     cells[shared_page.KEEPER_PID] = os.getpid()
     cells[shared_page.KEEPER_STARTED] = start_time(os.getpid())
-    cells[shared_page.SOCKET_INODE] = (run_directory / SOCKET_FILE).lstat().st_ino
+    cells[shared_page.SOCKET_INODE] = (run_directory / shared_page.SOCKET_FILE).lstat().st_ino
     keep_mount_namespace()
     connection = FRONT_END.open(run_directory).descriptor
     return Handover(state_directory, run_directory, cells, page, connection, listener, force=force)
@@ -80,7 +77,7 @@ def prepare_gate(state_directory: Path, run_directory: Path, *, force: bool) -> 
 
 def listen(run_directory: Path) -> socket.socket:
     """A control socket at its name, in the place of whatever is there. Raises OSError."""
-    path = run_directory / SOCKET_FILE
+    path = run_directory / shared_page.SOCKET_FILE
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -114,7 +111,7 @@ def clean_up(handover: Handover) -> None:
     It says what the gate was, to whoever finds the device dead.
     """
     run_directory = handover.run_directory
-    (run_directory / SOCKET_FILE).unlink(missing_ok=True)
+    (run_directory / shared_page.SOCKET_FILE).unlink(missing_ok=True)
     (run_directory / FILE_NAME).unlink(missing_ok=True)
     if not is_shown(run_directory):
         (run_directory / shared_page.FILE_NAME).unlink(missing_ok=True)

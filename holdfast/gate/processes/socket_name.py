@@ -12,7 +12,7 @@ import socket
 from contextlib import suppress
 
 from holdfast.gate.processes.channel import send_descriptor
-from holdfast.gate.processes.handover import SOCKET_FILE, Handover, listen
+from holdfast.gate.processes.handover import Handover, listen
 from holdfast.gate.runtime import shared_page
 
 LISTENER = "listener"
@@ -43,6 +43,6 @@ def take_over(listener: socket.socket, descriptor: int) -> None:
 
 def _inode(handover: Handover) -> int:
     try:
-        return (handover.run_directory / SOCKET_FILE).lstat().st_ino
+        return (handover.run_directory / shared_page.SOCKET_FILE).lstat().st_ino
     except OSError:
         return 0

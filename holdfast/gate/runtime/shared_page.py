@@ -20,6 +20,9 @@ from typing import Final
 
 from holdfast.system.boot import boot_id
 
+SOCKET_FILE = "control"
+"""Beside the page, in the run directory: the control socket."""
+
 FILE_NAME = "counters"
 MAGIC = 0x486F6C6466617374  # "Holdfast"
 HEAD_CELLS, SLOT_CELLS, SLOTS = 128, 16, 62
