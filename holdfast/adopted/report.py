@@ -31,11 +31,11 @@ def report_adopted(settings: Settings, volume: Volume) -> VolumeReport:
     points: Sequence[MountPoint] = ()
     with suppress(NotMounted):
         points = capture(path) if occupant is not None else ()
-    state, reason = VolumeState.DETACHED, ""
+    state, reason, mend = VolumeState.DETACHED, "", ""
     if occupant is None and volume.attached:
-        reason = f"nothing is mounted at {path}: holdfast volume attach {volume.name}"
+        reason, mend = f"nothing is mounted at {path}", f"holdfast volume attach {volume.name}"
     if occupant is not None and points:
-        state, reason = _condition(volume, occupant, primary(points, path))
+        state, reason, mend = _condition(volume, occupant, primary(points, path))
     return VolumeReport(
         name=volume.name,
         kind=volume.kind,
@@ -52,25 +52,31 @@ def report_adopted(settings: Settings, volume: Volume) -> VolumeReport:
         epoch=0,
         source=adoption.source,
         reason=reason,
+        mend=mend,
+        wanted=volume.attached,
         mounts=tuple(map(_mount_report, reversed(points))),
     )
 
 
-def _condition(volume: Volume, mounted: Mount, point: MountPoint) -> tuple[VolumeState, str]:
+def _condition(volume: Volume, mounted: Mount, point: MountPoint) -> tuple[VolumeState, str, str]:
     if not is_same_storage(volume, mounted):
-        return VolumeState.FAILED, (
-            f"{mounted.source} ({mounted.filesystem}) is mounted at {mounted.path} instead"
+        return (
+            VolumeState.FAILED,
+            f"{mounted.source} ({mounted.filesystem}) is mounted at {mounted.path} instead",
+            f"Dismount that, then holdfast volume attach {volume.name}",
         )
     answer = health(point, wanted_read_only=_wants_read_only(volume))
     image = nameless_image(point)
     if answer.is_ok and image:
-        return VolumeState.DEGRADED, (
-            f"its image {image} was deleted or replaced, and lives as long as it is mounted:"
-            f" holdfast migrate {volume.name} file:/another.img"
+        return (
+            VolumeState.DEGRADED,
+            f"its image {image} was deleted or replaced, and lives as long as it is mounted",
+            f"holdfast migrate {volume.name} file:/another.img",
         )
     if answer.is_ok:
-        return VolumeState.HEALTHY, ""
-    return VolumeState.FAILED, f"{answer.condition}: {answer.finding.found}"
+        return VolumeState.HEALTHY, "", ""
+    reason = f"{answer.condition}: {answer.finding.found}"
+    return VolumeState.FAILED, reason, f"holdfast assess {volume.name}"
 
 
 def _wants_read_only(volume: Volume) -> bool:

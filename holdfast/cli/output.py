@@ -265,7 +265,7 @@ def print_grid(grid: Table | Group) -> None:
 def _cell(text: str) -> Text:
     from rich.text import Text
 
-    return Text(printable(text), STATE_STYLES.get(text, ""))
+    return Text(printable(text), STATE_STYLES.get(text.partition(",")[0], ""))
 
 
 def confirm(question: str, yes: bool) -> None:

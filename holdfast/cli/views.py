@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from holdfast.cli.details import detail_facts
 from holdfast.cli.output import (
     milliseconds_text,
     print_facts,
+    print_grid,
     print_table,
     table,
     time_text,
 )
 from holdfast.model.size import format_size
+from holdfast.model.trouble import troubles_of
 from holdfast.model.version import VERSION
 from holdfast.model.volume import ADOPTED
+from holdfast.system.messages.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     from holdfast.model.receipt import Receipt
+    from holdfast.model.trouble import Trouble
     from holdfast.model.volume import GateReport, VolumeReport
 
 ID_CHARACTERS = 8
@@ -62,10 +68,19 @@ def _count(report: VolumeReport) -> str:
 
 
 def print_volume(report: VolumeReport) -> None:
-    """Everything about one volume."""
+    """Everything about one volume, and what is wrong with it."""
     if report.kind == ADOPTED:
         _print_adopted(report)
-        return
+    else:
+        _print_gated(report)
+    wrong = troubles_of(report)
+    if wrong:
+        from rich.console import Group
+
+        print_grid(Group("", *map(_trouble_text, wrong)))
+
+
+def _print_gated(report: VolumeReport) -> None:
     pairs = [
         *_common_facts(report),
         ("journal", report.journal),
@@ -136,8 +151,6 @@ def _common_facts(report: VolumeReport) -> list[tuple[str, str]]:
 
 def _print_adopted(report: VolumeReport) -> None:
     pairs = [*_common_facts(report), ("source", report.source)]
-    if report.reason:
-        pairs.append(("reason", report.reason))
     print_facts(pairs)
     if report.mounts:
         print()
@@ -151,43 +164,66 @@ def _print_adopted(report: VolumeReport) -> None:
 def _hold_text(reason: str, deadline: float | None) -> str:
     if deadline is None:
         return reason
-    remaining_seconds = max(0.0, deadline - time.time())
-    return f"{reason}; {milliseconds_text(remaining_seconds * 1000)} left"
+    return f"{reason}; {_left_text(deadline)}"
 
 
-def status_table(reports: Sequence[VolumeReport]) -> Table | Group:
-    """What `status` shows: state and figures of every volume, one line each."""
-    columns = (
-        "name", "state", "mount", "legs", "in flight", "takeovers", "errors", "longest wait", "note"
-    )  # fmt: skip
+def status_view(reports: Sequence[VolumeReport]) -> Group:
+    """What `status` shows: state and figures of every volume, one line each; one line of health;
+    and what is wrong, with the command that mends it."""
+    from rich.console import Group
+
+    wrong = [trouble for report in reports for trouble in troubles_of(report)]
+    return Group(_status_table(reports), "", _health(reports, wrong), *map(_trouble_text, wrong))
+
+
+def _health(reports: Sequence[VolumeReport], wrong: Sequence[Trouble]) -> Text:
+    from rich.text import Text
+
+    ill = len({trouble.volume for trouble in wrong})
+    who = reports[0].name if len(reports) == 1 else f"{ill} of {len(reports)} volumes"
+    if ill:
+        return Text(f"{who} need{'s' if ill == 1 else ''} attention", "yellow")
+    return Text(f"{who} is well" if len(reports) == 1 else "all volumes are well", "green")
+
+
+def _trouble_text(trouble: Trouble) -> Text:
+    from rich.text import Text
+
+    text = Text(printable(f"  {trouble.volume}: {trouble.words}"))
+    if trouble.mend:
+        text.append(printable(f"\n    mend: {trouble.mend}", keep="\n"), "bold")
+    return text
+
+
+def _status_table(reports: Sequence[VolumeReport]) -> Table | Group:
+    figures = ("in flight", "takeovers", "errors", "longest wait")
     rows = []
     for report in reports:
         gate = report.gate
-        figures = ("", "", "", "")
+        values = ("", "", "", "")
         if gate is not None:
-            figures = (
+            values = (
                 str(gate.in_flight),
                 str(gate.takeovers),
                 str(gate.errors_returned),
                 milliseconds_text(gate.longest_wait_ms),
             )
-        legs = _count(report)
-        rows.append((report.name, str(report.state), report.mount, legs, *figures, _note(report)))
-    figures = ("in flight", "takeovers", "errors", "longest wait")
-    below = ("note", "takeovers", "in flight", "errors", "longest wait", "mount")
-    return table(columns, rows, figures, below)
+        rows.append((report.name, _state_text(report), report.mount, _count(report), *values))
+    below = ("takeovers", "in flight", "errors", "longest wait", "mount")
+    return table(("name", "state", "mount", "legs", *figures), rows, figures, below)
 
 
-def _note(report: VolumeReport) -> str:
-    if report.gate is not None and report.gate.held:
-        return _hold_text(report.gate.hold_reason, report.gate.hold_deadline)
-    for leg in report.legs:
-        if leg.resync_percent is not None and leg.state == "resyncing":
-            return f"leg {leg.number}: {leg.resync_percent:.1f} % synced"
-    for leg in report.legs:
-        if leg.reason:
-            return f"leg {leg.number}: {leg.reason}"
-    return report.reason
+def _state_text(report: VolumeReport) -> str:
+    gate = report.gate
+    if report.frozen_until is not None:
+        return f"{report.state}, frozen: {_left_text(report.frozen_until)}"
+    if gate is not None and gate.held and gate.hold_deadline is not None:
+        return f"{report.state}, {_left_text(gate.hold_deadline)}"
+    return str(report.state)
+
+
+def _left_text(until: float) -> str:
+    return f"{milliseconds_text(max(0.0, until - time.time()) * 1000)} left"
 
 
 def print_receipts(receipts: Sequence[Receipt]) -> None:
@@ -229,7 +265,8 @@ def print_receipt(receipt: Receipt) -> None:
     ]
     if receipt.verification:
         pairs.append(("verification", receipt.verification))
-    pairs += [_detail(key, value) for key, value in receipt.details.items()]
+    for key, value in receipt.details.items():
+        pairs += detail_facts(key, value)
     print_facts(pairs)
     if receipt.steps:
         print()
@@ -259,10 +296,3 @@ def print_receipt(receipt: Receipt) -> None:
             for process in receipt.processes
         ]
         print_table(columns, waiting, ("pid", "frozen", "more memory"))
-
-
-def _detail(key: str, value: Any) -> tuple[str, str]:
-    if key == "more_bytes":
-        words = "(pages that a fork had left shared, and each process has for itself now)"
-        return "more memory", f"{format_size(value)} {words}"
-    return key.replace("_", " "), str(value)

@@ -226,6 +226,13 @@ class VolumeReport:
     source: str = ""
     """Of adopted volumes: where the bytes come from, as recorded."""
     reason: str = ""
-    """Why an adopted volume is failed or detached, for people."""
+    """Why it is failed, or an adopted one degraded or detached, for people; of legs and holds they
+    say it themselves."""
+    mend: str = ""
+    """What ends that: a command, or what to do."""
+    wanted: bool = False
+    """It was attached, and not detached on purpose."""
+    frozen_until: float | None = None
+    """Unix time in seconds at which processes that are frozen for it continue at the latest."""
     mounts: tuple[MountReport, ...] = ()
     """Every mount of an adopted volume, in all mount namespaces."""

@@ -10,11 +10,12 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from holdfast.adopted.report import report_adopted
-from holdfast.applications.freezers.freezing import spool_of
+from holdfast.applications.freezers.freezing import frozen, spool_of
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.coordination import COORDINATOR
@@ -103,8 +104,13 @@ class Host:
 
     def report(self, volume: Volume) -> VolumeReport:
         """The present state of a volume. Changes nothing."""
-        report = report_adopted if volume.is_adopted else report_volume
-        return report(self.settings, volume)
+        report = (report_adopted if volume.is_adopted else report_volume)(self.settings, volume)
+        with suppress(HoldfastError, OSError):  # `thaw` says what is wrong with the record
+            freeze = frozen(self.settings.run_directory, volume.name)
+            if freeze is not None and freeze.of_this_boot:
+                seconds = (freeze.deadline_ns - time.monotonic_ns()) / 1e9
+                return replace(report, frozen_until=time.time() + seconds)
+        return report
 
     def gate(self, name: str) -> GateClient:
         """The gate of an attached volume. Raises NoSuchVolume, NotAttached, GateGone, HasNoGate."""

@@ -36,10 +36,11 @@ def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
     configuration = _read_configuration(settings, volume.name)
     mounted = stack.mount_of(volume.mount.path)
     legs = _legs(volume, configuration, shown)
+    state, reason, mend = _condition(volume, stack, shown, legs)
     return VolumeReport(
         name=volume.name,
         kind=volume.kind,
-        state=_state(volume, stack, shown, legs),
+        state=state,
         mount=volume.mount.path,
         filesystem=volume.mount.filesystem,
         size_bytes=int(shown["size_bytes"]) if shown else volume.size_bytes,
@@ -52,6 +53,9 @@ def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
         epoch=int(shown["epoch"]) if shown else (configuration.epoch if configuration else 0),
         legs=legs,
         gate=_gate(shown) if shown else None,
+        reason=reason,
+        mend=mend,
+        wanted=volume.attached,
     )
 
 
@@ -69,24 +73,32 @@ def _read_configuration(settings: Settings, name: str) -> GateConfiguration | No
         return None
 
 
-def _state(
+def _condition(
     volume: Volume, stack: Stack, shown: dict[str, Any] | None, legs: tuple[LegReport, ...]
-) -> VolumeState:
+) -> tuple[VolumeState, str, str]:
+    """Its state; why, and what mends it, where neither its legs nor its hold say so."""
     mounted = stack.mount_of(volume.mount.path)
+    attach = f"holdfast volume attach {volume.name}"
+    if shown is None and stack.is_empty:
+        return VolumeState.DETACHED, "", ""
     if shown is None:
-        return VolumeState.DETACHED if stack.is_empty else VolumeState.FAILED
+        return VolumeState.FAILED, "its gate does not run", f"holdfast recover, then {attach}"
     if shown["held"]:
-        return VolumeState.FAILED if shown["hold_expired"] else VolumeState.HELD
+        return VolumeState.FAILED if shown["hold_expired"] else VolumeState.HELD, "", ""
+    if mounted is None and volume.attached:
+        return VolumeState.FAILED, f"it is not mounted at {volume.mount.path}", attach
     if mounted is None:
-        return VolumeState.FAILED if volume.attached else VolumeState.DETACHED
-    asked_for_read_only = "ro" in volume.mount.options.split(",")
+        return VolumeState.DETACHED, "", ""
     members = [leg for leg in legs if leg.state is not LegState.SPARE]
     in_sync = [leg for leg in members if leg.state is LegState.IN_SYNC]
     if shown["nameless"] and not mounted.read_only:
-        return VolumeState.DEGRADED
-    if not in_sync or (mounted.read_only and not asked_for_read_only):
-        return VolumeState.FAILED
-    return VolumeState.HEALTHY if len(in_sync) == len(members) else VolumeState.DEGRADED
+        return VolumeState.DEGRADED, "", ""
+    if mounted.read_only and "ro" not in volume.mount.options.split(","):
+        mend = f"holdfast restore {volume.name}"
+        return VolumeState.FAILED, "its file system refuses to write, after errors", mend
+    if not in_sync:
+        return VolumeState.FAILED, "", ""
+    return VolumeState.HEALTHY if len(in_sync) == len(members) else VolumeState.DEGRADED, "", ""
 
 
 def _legs(

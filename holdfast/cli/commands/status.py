@@ -1,22 +1,43 @@
-"""holdfast status: every volume at a glance, once or live."""
+"""holdfast status: every volume at a glance, what is wrong and what mends it; once or live."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast.cli.options import AsJson, positive_duration
 from holdfast.cli.output import console, json_text, note, print_grid, print_json, say
 from holdfast.cli.session import session
+from holdfast.errors import InvalidOption
+from holdfast.model.trouble import troubles_of
+from holdfast.model.volume import VolumeReport, check_name
 
 if TYPE_CHECKING:
     from holdfast.service import Holdfast
 
+NEEDS_ATTENTION = 1
+"""Exit status of --check, as docs/exit-status.md has it."""
+
+_Look = Callable[[], list[VolumeReport]]
+
 
 def status(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", parser=check_name, help="Only this volume."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="End with status 1 when something is wrong.")
+    ] = False,
+    unhealthy: Annotated[
+        bool, typer.Option("--unhealthy", "-x", help="Only volumes with which something is wrong.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Until Ctrl-C.")] = False,
     interval: Annotated[
         float,
@@ -30,51 +51,66 @@ def status(
     ] = 1.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show every volume with its state and figures.
+    """Show every volume with its state and figures, what is wrong, and what mends it.
 
     With --watch and --json: one line of JSON per look.
     """
+    if check and watch:
+        raise InvalidOption("--check looks once, and --watch never ends", "Leave one of them out.")
     with session() as holdfast:
-        if watch and (as_json or not sys.stdout.isatty()):
-            _repeat(holdfast, interval, as_json)
-        elif watch:
-            _live(holdfast, interval)
+        look = partial(_reports, holdfast, name, unhealthy)
+        if not watch:
+            reports = look()
+            _once(reports, as_json, unhealthy)
+        elif as_json or not sys.stdout.isatty():
+            _repeat(look, interval, as_json)
         else:
-            _once(holdfast, as_json)
+            _live(look, interval)
+    if check and any(map(troubles_of, reports)):
+        raise typer.Exit(NEEDS_ATTENTION)
 
 
-def _once(holdfast: Holdfast, as_json: bool) -> None:
-    from holdfast.cli.views import status_table
+def _reports(holdfast: Holdfast, name: str | None, unhealthy: bool) -> list[VolumeReport]:
+    reports = holdfast.status() if name is None else [holdfast.show_volume(name)]
+    return [report for report in reports if not unhealthy or troubles_of(report)]
 
-    reports = holdfast.status()
+
+def _as_values(report: VolumeReport) -> dict[str, Any]:
+    return {**asdict(report), "troubles": troubles_of(report)}
+
+
+def _once(reports: list[VolumeReport], as_json: bool, unhealthy: bool) -> None:
+    from holdfast.cli.views import status_view
+
     if as_json:
-        print_json(reports)
+        print_json(list(map(_as_values, reports)))
     elif reports:
-        print_grid(status_table(reports))
+        print_grid(status_view(reports))
+    elif unhealthy:
+        say("nothing is wrong")
     else:
         note("There are no volumes yet: holdfast volume create --help")
 
 
-def _repeat(holdfast: Holdfast, interval_seconds: float, as_json: bool) -> None:
-    from holdfast.cli.views import status_table
+def _repeat(look: _Look, interval_seconds: float, as_json: bool) -> None:
+    from holdfast.cli.views import status_view
 
     while True:
-        reports = holdfast.status()
+        reports = look()
         if as_json:
-            say(json_text(reports))
-            sys.stdout.flush()
+            say(json_text(list(map(_as_values, reports))))
         else:
-            print_grid(status_table(reports))
-            sys.stdout.flush()
+            print_grid(status_view(reports))
+        sys.stdout.flush()
         time.sleep(interval_seconds)
 
 
-def _live(holdfast: Holdfast, interval_seconds: float) -> None:
+def _live(look: _Look, interval_seconds: float) -> None:
     from rich.live import Live
 
-    from holdfast.cli.views import status_table
+    from holdfast.cli.views import status_view
 
     with Live(console=console(), auto_refresh=False, screen=True) as live:
         while True:
-            live.update(status_table(holdfast.status()), refresh=True)
+            live.update(status_view(look()), refresh=True)
             time.sleep(interval_seconds)

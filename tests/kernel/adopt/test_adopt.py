@@ -112,7 +112,7 @@ def test_it_is_found_by_its_uuid_when_the_loop_device_is_gone(
         run_holdfast("volume", "adopt", "data", path)
         run("umount", path)
         shown = run_holdfast("volume", "show", "data", json=True)
-        assert shown["state"] == "detached" and "volume attach data" in shown["reason"]
+        assert shown["state"] == "detached" and shown["mend"] == "holdfast volume attach data"
         run_holdfast("volume", "attach", "--wanted")
         assert (path / "file").read_text() == "kept"
         run("umount", path)

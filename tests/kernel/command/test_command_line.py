@@ -87,10 +87,14 @@ def test_a_hold_withholds_and_its_receipt_says_for_how_long(run_holdfast: Run, m
     (status,) = run_holdfast("status", json=True)
     assert status["state"] == "held"
     assert "a test of it" in status["gate"]["hold_reason"]
+    assert [each["mend"] for each in status["troubles"]] == ["holdfast volume release bank"]
+    told = run_holdfast("status", "bank", "--check", check=False)
+    assert told.returncode == 1 and "bank needs attention" in told.stdout
     assert 0 < status["gate"]["hold_deadline"] - time.time() <= 60
     refused = run_holdfast("volume", "detach", "bank", check=False)
     assert refused.returncode == 6 and refused.stderr.startswith("error[HELD]")
     run_holdfast("volume", "release", "bank")
+    assert run_holdfast("status", "-x", "--check").stdout == "nothing is wrong\n"
     writer.stop()
     wait_until(lambda: len(run_holdfast("receipt", "list", "bank", json=True)) == 1)
     (listed,) = run_holdfast("receipt", "list", "bank", json=True)

@@ -19,7 +19,7 @@ WIDTH = 80
 
 PROGRAM = """
 from holdfast.cli.views import *
-from holdfast.cli.views import status_table
+from holdfast.cli.views import status_view
 from holdfast.cli.output import print_grid
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import *
@@ -34,7 +34,7 @@ report = VolumeReport("nc-shop", "gated", VolumeState.DEGRADED, "/srv/nc-shop", 
 receipt = Receipt("abcdefgh", "nc-shop", "failover",
                   "leg 2 (file:/var/tmp/c-b.img): Input/output error", 1.0, 2.0,
                   "continued, degraded: 1 of 2 legs in sync", longest_wait_ms=12.5)
-print_grid(status_table([report, report]))
+print_grid(status_view([report, report]))
 print_receipts([receipt, receipt])
 print_volumes([report])
 print_volume(report)
@@ -68,7 +68,7 @@ def test_what_matters_is_there_in_full() -> None:
     status, _, rest = plain.partition("id ")
     assert status.count("degraded") == 2
     assert status.count("1/2 in sync") == 2
-    assert "note: leg 2: write: Input/output error" in status
+    assert "leg 2 (file:/var/tmp/some/where/deep/c-b.img) is failed" in " ".join(status.split())
     joined = " ".join(rest.split())
     for words in (
         "failover",

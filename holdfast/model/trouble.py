@@ -1,0 +1,65 @@
+"""What is wrong with a volume, and the command that mends it: from its report alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.model.volume import GateReport, LegReport, LegState, VolumeReport, VolumeState
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One thing that keeps a volume from being as it should be."""
+
+    volume: str
+    words: str
+    mend: str
+    """What to do; empty where it mends itself."""
+
+
+def troubles_of(report: VolumeReport) -> tuple[Trouble, ...]:
+    """Everything that is wrong with a volume, gravest first; empty when nothing is.
+
+    A volume that was detached on purpose is as it should be, one whose processes are frozen not.
+    """
+    return tuple(Trouble(report.name, words, mend) for words, mend in _troubles(report))
+
+
+def _troubles(report: VolumeReport) -> Iterator[tuple[str, str]]:
+    name = report.name
+    if report.frozen_until is not None:
+        yield "its processes are frozen", f"holdfast thaw {name}"
+    if report.reason:
+        yield report.reason, report.mend
+    elif report.wanted and report.state is VolumeState.DETACHED:
+        yield "it is detached, and nobody detached it", f"holdfast volume attach {name}"
+    elif report.gate is not None and report.gate.held:
+        yield _hold(report, report.gate)
+    if report.state in (VolumeState.HEALTHY, VolumeState.DETACHED):
+        return
+    for leg in report.legs:
+        if leg.state not in (LegState.IN_SYNC, LegState.SPARE) or leg.reason:
+            yield _leg(name, leg)
+
+
+def _hold(report: VolumeReport, gate: GateReport) -> tuple[str, str]:
+    if gate.held_on_purpose:
+        words = f"its requests wait, on purpose: {gate.hold_reason}"
+        return words, f"holdfast volume release {report.name}"
+    what = "fail" if report.state is VolumeState.FAILED else "wait"
+    return (
+        f"its requests {what}: {gate.hold_reason}",
+        f"Bring the storage of a leg back; holdfast volume show {report.name} names them.",
+    )
+
+
+def _leg(name: str, leg: LegReport) -> tuple[str, str]:
+    which = f"leg {leg.number} ({leg.url})"
+    if leg.state is LegState.RESYNCING:
+        return f"{which} is brought up to date: {leg.resync_percent or 0:.1f} %", ""
+    words = f"{which} is {leg.state}"
+    return (
+        f"{words}: {leg.reason}" if leg.reason else words,
+        f"Bring its storage back, or: holdfast leg replace {name} {leg.number} URL",
+    )
