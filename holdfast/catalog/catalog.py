@@ -32,6 +32,7 @@ from holdfast.errors import (
     StorageFailed,
 )
 from holdfast.model.bounded import read_json
+from holdfast.model.moment import ALWAYS, Period
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import Volume
 
@@ -113,9 +114,14 @@ class Catalog:
         with self._transaction() as session:
             session.delete(_existing(session, name))
 
-    def receipts(self, volume: str | None = None, limit: int | None = 100) -> list[Receipt]:
+    def receipts(
+        self, volume: str | None = None, limit: int | None = 100, begun: Period = ALWAYS
+    ) -> list[Receipt]:
         """The newest receipts first, of one volume or of all; `limit` None for every one."""
         query = select(ReceiptRow).order_by(ReceiptRow.started.desc(), ReceiptRow.id)
+        if begun is not ALWAYS:
+            started = ReceiptRow.started
+            query = query.where(started >= begun.since, started < begun.until)
         if volume is not None:
             query = query.where(ReceiptRow.volume == volume)
         with self._transaction() as session:

@@ -247,6 +247,16 @@ def print_receipts(receipts: Sequence[Receipt]) -> None:
     print_table(columns, rows, right=("longest wait", "errors"), below=below)
 
 
+def receipt_line(receipt: Receipt) -> str:
+    """One receipt in one line, to be read as it comes."""
+    wait = milliseconds_text(receipt.longest_wait_ms)
+    return (
+        f"{time_text(receipt.started)[:SECOND_CHARACTERS]}  {receipt.id[:ID_CHARACTERS]}"
+        f"  {receipt.volume}  {receipt.strategy}: {receipt.outcome}; longest wait {wait},"
+        f" {receipt.errors_returned} errors; {receipt.cause}"
+    )
+
+
 def print_receipt(receipt: Receipt) -> None:
     """One receipt with its time line: each step with its offset from the start."""
     seconds = max(0.0, receipt.finished - receipt.started)

@@ -23,6 +23,7 @@ from holdfast.errors import AlreadyExists, HoldfastError, InUse
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.outside.client import GateClient
 from holdfast.model.finding import Finding
+from holdfast.model.moment import ALWAYS, Period
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.usage import Usage
@@ -350,10 +351,12 @@ class Holdfast:
         need_root()
         return usage_of(self.catalog.volume(check_name(name)), watch_seconds)
 
-    def receipts(self, volume: str | None = None, limit: int | None = 100) -> list[Receipt]:
+    def receipts(
+        self, volume: str | None = None, limit: int | None = 100, begun: Period = ALWAYS
+    ) -> list[Receipt]:
         """The newest receipts first, also those that gates have just written."""
         self.ingest()
-        return self.catalog.receipts(volume, limit)
+        return self.catalog.receipts(volume, limit, begun)
 
     def receipt(self, identifier: str) -> Receipt:
         """One receipt by id or unique beginning. Raises NoSuchReceipt."""

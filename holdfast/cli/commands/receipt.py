@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from holdfast.cli.options import AsJson
-from holdfast.cli.output import note, print_json
+from holdfast.cli.output import json_text, note, print_json, say
 from holdfast.cli.session import session
+from holdfast.errors import InvalidOption
+from holdfast.model.moment import Period, parse_moment
 from holdfast.model.volume import check_name
+
+if TYPE_CHECKING:
+    from holdfast.model.receipt import Receipt
+
+FOLLOW_SECONDS = 1.0
+"""Between looks: gates write their receipts within a second."""
 
 commands = typer.Typer(
     help="Read what happened to volumes.", no_args_is_help=True, rich_markup_mode=None
@@ -22,22 +35,59 @@ def list_receipts(
         str | None,
         typer.Argument(metavar="[NAME]", parser=check_name, help="Only of this volume."),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help='Begun then or later: "10m ago", "yesterday 14:02".'),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Begun before then.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most that many.")] = 100,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with each new one, until Ctrl-C.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List receipts, newest first; also those of volumes that were deleted since."""
-    from holdfast.cli.views import print_receipts
+    """List receipts, newest first; also those of volumes that were deleted since.
 
+    With --follow oldest first; and with --json, one line of JSON for each.
+    """
+    if follow and until is not None:
+        raise InvalidOption("--follow never ends, and --until does", "Leave one of them out.")
+    now = time.time()
+    begun = Period(
+        -math.inf if since is None else parse_moment(since, now),
+        math.inf if until is None else parse_moment(until, now),
+    )
     with session() as holdfast:
-        receipts = holdfast.receipts(name, limit)
+        look = partial(holdfast.receipts, name, limit, begun)
+        if follow:
+            _follow(look, as_json)
+        _once(look(), as_json)
         for path in holdfast.set_aside:
             note(f"warning: a receipt could not be read and was moved aside: {path}")
+
+
+def _once(receipts: list[Receipt], as_json: bool) -> None:
+    from holdfast.cli.views import print_receipts
+
     if as_json:
         print_json(receipts)
     elif receipts:
         print_receipts(receipts)
     else:
         note("Nothing has happened yet.")
+
+
+def _follow(look: Callable[[], list[Receipt]], as_json: bool) -> NoReturn:
+    from holdfast.cli.views import receipt_line
+
+    told: set[str] = set()
+    while True:
+        fresh = [receipt for receipt in look() if receipt.id not in told]
+        for receipt in reversed(fresh):
+            say(json_text(receipt) if as_json else receipt_line(receipt))
+        sys.stdout.flush()
+        told.update(receipt.id for receipt in fresh)
+        time.sleep(FOLLOW_SECONDS)
 
 
 @commands.command()

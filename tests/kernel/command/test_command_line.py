@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,6 +102,13 @@ def test_a_hold_withholds_and_its_receipt_says_for_how_long(run_holdfast: Run, m
     receipt = run_holdfast("receipt", "show", listed["id"][:6], json=True)
     assert receipt == listed
     assert receipt["strategy"] == "hold" and receipt["errors_returned"] == 0
+    assert run_holdfast("receipt", "list", "--since", "1h ago", json=True) == [receipt]
+    assert run_holdfast("receipt", "list", "--until", "yesterday", json=True) == []
+    follower = [str(Path(sys.executable).with_name("holdfast")), "receipt", "list", "--follow"]
+    with subprocess.Popen(follower, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None and "hold: " in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+    assert following.returncode == 130
     text = run_holdfast("receipt", "show", receipt["id"]).stdout
     assert "a test of it" in text and "+" in text and "\x1b" not in text
 

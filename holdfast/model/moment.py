@@ -1,0 +1,66 @@
+"""Points in time as a person types them, in the host's own time zone, and what lies between two.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from holdfast.errors import InvalidOption
+
+_AGO = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)(?:\s+ago)?", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DAYS = {"today": 0, "yesterday": 1}
+
+
+@dataclass(frozen=True)
+class Period:
+    """From one point in time up to, and without, another; Unix seconds."""
+
+    since: float = -math.inf
+    until: float = math.inf
+
+
+ALWAYS = Period()
+
+
+def parse_moment(text: str, now: float) -> float:
+    """Unix time in seconds of `10m ago`, `14:02:07`, `yesterday 14:02`, `2026-11-28 14:02:07`, or
+    of that with a time zone (`2026-11-28T14:02:07Z`); a day alone is its beginning.
+
+    `now`: Unix time in seconds that words are counted from. Raises InvalidOption.
+    """
+    words = " ".join(text.lower().split())
+    try:
+        return _moment(words, datetime.fromtimestamp(now)).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidOption(
+            f"{text!r} is no point in time",
+            "Write 10m ago, 14:02, yesterday 14:02:07 or 2026-11-28 14:02:07.",
+        ) from error
+
+
+def _moment(words: str, now: datetime) -> datetime:
+    ago = _AGO.fullmatch(words)
+    if ago is not None:
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    if words == "now":
+        return now
+    day, _, clock = words.partition(" ")
+    if day in _DAYS:
+        return datetime.combine(_day(now, _DAYS[day]), _clock(clock))
+    if ":" in day and "-" not in day:
+        return datetime.combine(_day(now, 0), _clock(words))
+    return datetime.fromisoformat(words.upper())
+
+
+def _day(now: datetime, before: int) -> date:
+    return now.date() - timedelta(days=before)
+
+
+def _clock(text: str) -> time:
+    return time.fromisoformat(text) if text else time()
