@@ -23,6 +23,7 @@ from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.files.beneath import open_beneath
 from holdfast.system.proc import ProcessFacts, link, opened_folder, read_record
 from holdfast.system.proc_text import OPENING_FIFO
+from holdfast.system.processes.calls_of_32_bits import has_32_bits, number_for_64_bits
 
 _CALLS = {
     "x86_64": {2: 0, 85: 0, 257: 1, 437: 1},
@@ -108,7 +109,10 @@ def _handle(places: Places, opening: _Opening) -> Handle | None:
 def _path_of(task: int) -> str:
     """What a thread opens, by its words. Raises ValueError, OSError where these do not tell."""
     words = read_record(f"/proc/{task}/syscall").split()
-    place = _CALLS.get(os.uname().machine, {}).get(int(words[0]))
+    number = int(words[0])
+    if os.uname().machine == "x86_64" and has_32_bits(task):
+        number = number_for_64_bits(number)
+    place = _CALLS.get(os.uname().machine, {}).get(number)
     if place is None:
         raise ValueError("it opens nothing")
     path = os.fsdecode(_text_at(task, int(words[1 + place], 16)))

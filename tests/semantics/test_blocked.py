@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -37,19 +36,6 @@ IN_THE_WAY = {
 }
 """Code that holds it, by the words that the refusal uses."""
 
-SMALL_PROGRAM = """
-void _start(void) {
-    for (const char *word = "ready\\n";;) {
-        int ignored;
-        __asm__ volatile("int $0x80"
-                         : "=a"(ignored) : "a"(4), "b"(1), "c"(word), "d"(6) : "memory");
-        for (;;)
-            __asm__ volatile("int $0x80" : "=a"(ignored) : "a"(29));
-    }
-}
-"""
-"""write(2), then pause(2) for ever, by their numbers on i386."""
-
 
 def state_of_everything(bench: Bench, pids: tuple[int, ...]) -> object:
     """Of the processes, the mounts, and the files beside the volume."""
@@ -83,17 +69,3 @@ def test_nothing_is_touched(adopted: Holdfast, bench: Bench, start: Hold, what: 
     other = start("sh", "-c", "cd $0; exec 5>log; echo ready; read x; echo ok", bench.path)
     is_refused(adopted, bench, holder.pid, other.pid, what.split()[-1])
     assert other.ask() == "ok"
-
-
-def test_a_32_bit_process(adopted: Holdfast, bench: Bench, start: Hold) -> None:
-    source, program = bench.folder / "small.c", bench.folder / "small"
-    source.write_text(SMALL_PROGRAM)
-    options = ["-m32", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector", "-w"]
-    if subprocess.run(["gcc", *options, "-o", program, source], check=False).returncode:
-        pytest.skip("this compiler makes no 32-bit programs")
-    try:
-        small = start(program, cwd=bench.path)
-    except OSError as error:
-        pytest.skip(f"this kernel runs no 32-bit programs: {error.strerror}")
-    other = start("sh", "-c", "cd $0; exec 5>log; echo ready; read x; echo ok", bench.path)
-    is_refused(adopted, bench, small.pid, other.pid, "32-bit")

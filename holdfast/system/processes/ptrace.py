@@ -18,10 +18,12 @@ from dataclasses import dataclass
 
 from holdfast.system.proc import names, read_record
 from holdfast.system.proc_text import field
-from holdfast.system.processes.registers import Layout, Registers
+from holdfast.system.processes.registers import X86_64, Layout, Registers
 
 _CONT = 7
 _DETACH = 17
+_GETREGS = 12
+_SETREGS = 13
 _SYSCALL = 24
 _GETREGSET = 0x4204
 _SETREGSET = 0x4205
@@ -105,15 +107,22 @@ def get_registers(thread_id: int, layout: Layout) -> Registers:
     buffer = ctypes.create_string_buffer(layout.size_bytes)
     vector = _IoVector(ctypes.addressof(buffer), layout.size_bytes)
     _request(_GETREGSET, thread_id, _NT_PRSTATUS, ctypes.addressof(vector))
-    if vector.length != layout.size_bytes:
-        raise OSError(errno.ENOEXEC, "the thread runs in another mode than 64 bits")
-    return Registers.from_bytes(layout, buffer.raw)
+    if vector.length == layout.size_bytes:
+        return Registers.from_bytes(layout, buffer.raw)
+    _request(_GETREGS, thread_id, 0, ctypes.addressof(buffer))  # all of them, in any mode
+    registers = Registers.from_bytes(layout, buffer.raw)
+    if not registers.has_32_bits:
+        raise OSError(errno.ENOEXEC, "the thread runs in a code segment of its own")
+    return registers
 
 
 def set_registers(thread_id: int, registers: Registers) -> None:
     """Set all general registers of a stopped thread at once."""
     data = registers.to_bytes()
     buffer = ctypes.create_string_buffer(data, len(data))
+    if registers.layout is X86_64:  # whatever mode the thread is in now
+        _request(_SETREGS, thread_id, 0, ctypes.addressof(buffer))
+        return
     vector = _IoVector(ctypes.addressof(buffer), len(data))
     _request(_SETREGSET, thread_id, _NT_PRSTATUS, ctypes.addressof(vector))
 

@@ -1,7 +1,8 @@
 """The general registers of a stopped thread, behind one interface for each machine.
 
 Layouts as NT_PRSTATUS of PTRACE_GETREGSET returns them. Source: asm/user_64.h `struct
-user_regs_struct` (x86-64), asm/ptrace.h `struct user_pt_regs` (arm64).
+user_regs_struct` (x86-64), asm/ptrace.h `struct user_pt_regs` (arm64). A thread of x86-64 may run
+32-bit code; then its calls have other numbers, and their arguments lie in other registers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import errno
 import struct
 from dataclasses import dataclass, field
 
+from holdfast.system.processes.calls_of_32_bits import IPC, number_for_64_bits
 from holdfast.system.processes.syscalls import number_of
 
 _WORD = (1 << 64) - 1
@@ -43,6 +45,15 @@ _RING_WAITS = {"x86_64": 426}
 
 _RING_GET_EVENTS, _RING_MORE_ARGUMENTS = 1, 8
 """IORING_ENTER_GETEVENTS, IORING_ENTER_EXT_ARG (a time-out may be among them)."""
+
+_SEMOP, _SEMTIMEDOP = 1, 4
+"""What ipc(2) does by its first argument, linux/ipc.h."""
+
+_CODE_64_BITS, _CODE_32_BITS = 0x33, 0x23
+"""__USER_CS, __USER32_CS: asm/segment.h."""
+_ARGUMENTS_32_BITS = ("rbx", "rcx", "rdx", "rsi", "rdi", "rbp")
+_RESTART_SYSCALL_32_BITS = 0
+"""asm/unistd_32.h"""
 
 _OF_SOCKETS = {
     "x86_64": frozenset({0, 1, 19, 20, 40, 42, 43, 44, 45, 46, 47, 288, 299, 307}),
@@ -144,19 +155,38 @@ class Registers:
         return _signed(self.values[self.layout.result])
 
     @property
+    def has_32_bits(self) -> bool:
+        """Whether the thread runs 32-bit code."""
+        return self.values.get("cs") == _CODE_32_BITS
+
+    @property
     def interrupted_call(self) -> int:
-        """Number of the system call from which the thread is about to return; -1: none."""
+        """Number of the system call from which the thread is about to return, as a program of 64
+        bits would call it; -1: none, or none of interest."""
+        number = self._interrupted_number
+        return number_for_64_bits(number) if self.has_32_bits else number
+
+    @property
+    def _interrupted_number(self) -> int:
         name = self.layout.interrupted
         return _signed(self.values[name]) if name else -1
 
     def argument(self, index: int) -> int:
         """Argument of the system call that the thread is in."""
+        if self.has_32_bits:
+            return self.values[_ARGUMENTS_32_BITS[index]] & _INT
         return self.values[self.layout.arguments[index]]
+
+    def point_at(self, address: int) -> None:
+        """Point the thread at code of ours, which has 64 bits."""
+        self.values[self.layout.instruction_pointer] = address
+        if self.has_32_bits:
+            self.values["cs"] = _CODE_64_BITS
 
     def prepare_call(self, address: int, number: int, arguments: tuple[int, ...]) -> None:
         """Point the thread at a call instruction, with everything that it needs."""
         layout, values = self.layout, self.values
-        values[layout.instruction_pointer] = address
+        self.point_at(address)
         for name, value in zip(layout.arguments, (*arguments, *(0,) * 6), strict=False):
             values[name] = value & _WORD
         values[layout.number] = number
@@ -166,7 +196,8 @@ class Registers:
         """Whether a thread at the entry of a call is in the very one that `wanted` prepared."""
         layout = self.layout
         return (
-            self.interrupted_call == _signed(wanted.values[layout.number])
+            self._interrupted_number == _signed(wanted.values[layout.number])
+            and not self.has_32_bits
             and self.instruction_pointer == wanted.instruction_pointer + layout.call_bytes
             and all(self.values[name] == wanted.values[name] for name in layout.arguments)
         )
@@ -184,6 +215,10 @@ class Registers:
         machine = self.layout.machine
         if self.result != -errno.EINTR:
             return
+        if self.has_32_bits and self._interrupted_number == IPC:
+            call = self.argument(0) & 0xFFFF
+            if call == _SEMOP or (call == _SEMTIMEDOP and not self.argument(5)):
+                self.restart_unless_handled()
         waits = _WAITS.get(machine, {})
         if self.interrupted_call in waits:
             index, mask, endless = waits[self.interrupted_call]
@@ -211,7 +246,7 @@ class Registers:
 
     def wants_restart(self) -> bool:
         """Whether the kernel would make the interrupted system call again by itself."""
-        return self.interrupted_call >= 0 and self.result in _RESTART
+        return self._interrupted_number >= 0 and self.result in _RESTART
 
     def make_call_again(self) -> None:
         """Make the interrupted system call again when the thread goes on.
@@ -220,8 +255,10 @@ class Registers:
         how much of it is left, as long as the thread makes no call with a time-out meanwhile.
         """
         layout, values = self.layout, self.values
-        number = self.interrupted_call
-        if self.result == _RESTART_BLOCK:
+        number = self._interrupted_number
+        if self.result == _RESTART_BLOCK and self.has_32_bits:
+            number = _RESTART_SYSCALL_32_BITS
+        elif self.result == _RESTART_BLOCK:
             number = number_of("restart_syscall", layout.machine)
         values[layout.number] = number
         values[layout.instruction_pointer] -= layout.call_bytes

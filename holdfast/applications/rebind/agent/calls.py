@@ -140,7 +140,7 @@ class Calls:
 
     def _waiting(self, thread_id: int) -> Registers:
         registers = self._threads.registers[thread_id].copy()
-        registers.values["rip"] = self.harbour.wait
+        registers.point_at(self.harbour.wait)
         registers.values["r14"] = self.harbour.cells_of(thread_id)
         registers.values["r15"] = self.harbour.exit_of(thread_id)
         registers.forget_call()
@@ -240,7 +240,7 @@ class Calls:
         threads.memory.write(table, table_of(numbered))
         threads.memory.write(harbour.room, batch_code(table, harbour.wait))
         registers = self._waiting(thread_id)
-        registers.values["rip"] = harbour.room
+        registers.point_at(harbour.room)
         # In the end it is in the wait loop until it is interrupted, and must not leave meanwhile.
         head = threads.memory.read(harbour.data, 16)
         later_ns = max(struct.unpack("<Qq", head)[1], time.monotonic_ns() + _BATCH_NS)

@@ -22,7 +22,13 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from holdfast.applications.rebind.agent.x86_64 import EXIT, SLOT, WAIT
+from holdfast.applications.rebind.agent.x86_64 import (
+    EXIT,
+    EXIT_32_BITS,
+    SLOT,
+    SLOT_32_BITS,
+    WAIT,
+)
 from holdfast.system.proc_text import Map
 from holdfast.system.processes.registers import Registers
 
@@ -40,6 +46,7 @@ _TICK_NS = 50_000_000
 """How often a thread in the wait loop looks whether it may go."""
 
 _WORD = (1 << 64) - 1
+_HALF_WORD = (1 << 32) - 1
 _BREAKPOINT = b"\xcc"
 """int3: unused code is never executed by mistake."""
 
@@ -54,6 +61,8 @@ def as_if_restarted(registers: Registers) -> Registers:
     if own.wants_restart():
         own.make_call_again()
     own.forget_call()
+    if own.has_32_bits:
+        own.values["rip"] &= _HALF_WORD
     return own
 
 
@@ -63,8 +72,9 @@ def slot_code(slot: int, registers: Registers, mask: int, harbour: Harbour) -> b
     The slot ends with the place of the harbour that the call maps or unmaps.
     """
     own = as_if_restarted(registers)
-    mask_address = slot + SLOT.offset_of("mask")
-    code = SLOT.with_values({**own.values, "mask_address": mask_address, "mask": mask})
+    program = SLOT_32_BITS if own.has_32_bits else SLOT
+    mask_address = slot + program.offset_of("mask")
+    code = program.with_values({**own.values, "mask_address": mask_address, "mask": mask})
     assert len(code) <= SLOT_BYTES - 16
     return code.ljust(SLOT_BYTES - 16, b"\0") + struct.pack(
         "<QQ", harbour.address, harbour.size_bytes
@@ -146,7 +156,8 @@ class Harbour:
     def _exit(self, registers: Registers, cells: int) -> bytes:
         own = as_if_restarted(registers)
         places = {"mask_address": cells, "flags_address": cells + 8}
-        code = EXIT.with_values({**own.values, **places})
+        program = EXIT_32_BITS if own.has_32_bits else EXIT
+        code = program.with_values({**own.values, **places})
         assert len(code) <= EXIT_BYTES
         return code.ljust(EXIT_BYTES, _BREAKPOINT)
 

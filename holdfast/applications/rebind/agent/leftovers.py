@@ -151,11 +151,27 @@ def _ways_back(threads: Threads, thread_id: int, ranges: list[tuple[int, int]]) 
     """
     if not ranges:
         return
+    yield from _ways_back_of_32_bits(threads, thread_id, ranges)
     words = _stack(threads, threads.registers[thread_id].stack_pointer)
     for index in range(len(words) - 2):
         word = words[index]
         if any(start <= word < end for start, end in ranges):
             flags, segments = words[index + 1], words[index + 2]
+            if flags & 2 and flags < 1 << 22 and segments & 0xFFFF == _USER_CODE_SEGMENT:
+                yield word
+
+
+def _ways_back_of_32_bits(
+    threads: Threads, thread_id: int, ranges: list[tuple[int, int]]
+) -> Iterator[int]:
+    """The same where the handler is 32-bit code: eip, cs, flags (struct sigcontext_32)."""
+    if not threads.registers[thread_id].has_32_bits:
+        return
+    halves = array.array("I", _stack(threads, threads.registers[thread_id].stack_pointer).tobytes())
+    for index in range(len(halves) - 2):
+        word = halves[index]
+        if any(start <= word < end for start, end in ranges):
+            flags, segments = halves[index + 2], halves[index + 1]
             if flags & 2 and flags < 1 << 22 and segments & 0xFFFF == _USER_CODE_SEGMENT:
                 yield word
 

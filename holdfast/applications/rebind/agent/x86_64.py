@@ -48,6 +48,7 @@ MACHINE = Machine(
         "mov [rbx+56], rax": b"\x48\x89\x43\x38",
         "jmp r15": b"\x41\xff\xe7",
         "jmp [rip]": b"\xff\x25\x00\x00\x00\x00",
+        "jmp fword ptr [rip]": b"\xff\x2d\x00\x00\x00\x00",
     },
     with_number={
         **{f"movabs {name}, #": (code, "<Q") for name, code in _MOVABS.items()},
@@ -65,6 +66,8 @@ MACHINE = Machine(
         "imul rax, rax, #": (b"\x48\x69\xc0", "<i"),
         "add rbx, #": (b"\x48\x83\xc3", "<b"),
         ".quad #": (b"", "<Q"),
+        ".long #": (b"", "<I"),
+        ".word #": (b"", "<H"),
     },
     short_jumps={"jmp": b"\xeb", "jz": b"\x74", "jnz": b"\x75", "js": b"\x78", "jge": b"\x7d"},
     near_jump=b"\xe9",
@@ -79,11 +82,20 @@ _SET_MASK = """
     syscall
 """
 
+_ALL = "\n".join(f"    movabs {name}, {{{name}}}" for name in GENERAL_REGISTERS)
 _RESTORE = (
-    "\n".join(f"    movabs {name}, {{{name}}}" for name in GENERAL_REGISTERS)
+    _ALL
     + """
     jmp [rip]                       # changes no register
     .quad {rip}
+"""
+)
+_RESTORE_32_BITS = (
+    _ALL
+    + """
+    jmp fword ptr [rip]             # into the code segment of 32 bits
+    .long {rip}
+    .word {cs}
 """
 )
 
@@ -139,20 +151,22 @@ leave:
 ppoll(2) sleeps there because nanosleep(2) and poll(2) would spoil restart_syscall(2).
 """
 
-EXIT = Program(
-    MACHINE,
-    """
+_OWN_FLAGS = """
     movabs rsp, {flags_address}
     popfq
     movabs rsp, {rsp}
-    """
-    + _SET_MASK
-    + _RESTORE,
-)
+"""
+EXIT = Program(MACHINE, _OWN_FLAGS + _SET_MASK + _RESTORE)
 """Gives one thread its own flags, signal mask and registers, and lets it go on where it was."""
 
-SLOT = Program(MACHINE, "syscall\n" + _SET_MASK + _RESTORE + "\nmask:\n    .quad {mask}\n")
+_MASK = "\nmask:\n    .quad {mask}\n"
+SLOT = Program(MACHINE, "syscall\n" + _SET_MASK + _RESTORE + _MASK)
 """One system call outside of a harbour, then the thread's own state again."""
+
+EXIT_32_BITS = Program(MACHINE, _OWN_FLAGS + _SET_MASK + _RESTORE_32_BITS)
+SLOT_32_BITS = Program(MACHINE, "syscall\n" + _SET_MASK + _RESTORE_32_BITS + _MASK)
+"""The same for a thread that runs 32-bit code. What is in the upper halves of its registers it
+cannot see."""
 
 SLOT_START = Program(MACHINE, "syscall\n movabs rax, SYS_rt_sigprocmask")
 """By which code in a slot is known."""
@@ -239,4 +253,7 @@ end:
 """Behind clone(2): the caller waits in the harbour, the new thread, which shares its directories,
 makes one of them the root with a right that it takes for itself, and ends."""
 
-PROGRAMS = (CALL, HARBOUR_START, WAIT, EXIT, SLOT, SLOT_START, BATCH, CHILD, THREAD_IN_ROOT)
+PROGRAMS = (
+    *(CALL, HARBOUR_START, WAIT, EXIT, SLOT, SLOT_START, BATCH, CHILD, THREAD_IN_ROOT),
+    *(EXIT_32_BITS, SLOT_32_BITS),
+)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from holdfast.applications.rebind.tracing.hindrances import frozen, hindrance, traced
 from holdfast.system.proc import address_space_limit, descriptor_limit, read, read_record
 from holdfast.system.proc_text import parse_stat
+from holdfast.system.processes.calls_of_32_bits import has_32_bits
 from holdfast.system.processes.smaps import MapSettings, read_settings
 
 _AT_PHENT = 4  # include/uapi/linux/auxvec.h: size of one program header
@@ -104,7 +105,13 @@ def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
     if machine not in _MACHINES:
         return f"system calls cannot be made inside processes on {machine}"
     if not _has_64_bits(pid):
-        return "it is a 32-bit process"
+        if not has_32_bits(pid):
+            return "it is neither a 64-bit process nor a 32-bit one of i386"
+        if status.get("Seccomp", "0") != "0":
+            return (
+                "it is a 32-bit process with a seccomp filter, which may end it for a system call"
+                " of 64 bits: end it for that time"
+            )
     standing = frozen(pid)
     if standing is not None:
         return f"{standing.words}. {standing.mend}"

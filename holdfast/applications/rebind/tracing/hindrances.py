@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from holdfast.system.mounts.mount_table import mounts
 from holdfast.system.proc import link, read_record
+from holdfast.system.processes.calls_of_32_bits import has_32_bits, number_for_64_bits
 from holdfast.system.processes.kcmp import Shared, is_shared
 from holdfast.system.processes.process_state import read_state
 from holdfast.system.resources.cgroup import frozen_by
@@ -120,10 +121,12 @@ def runs_program(thread_id: int) -> bool:
 
 
 def call_of(thread_id: int) -> tuple[int, int]:
-    """The number of the system call that a thread is in, and its first argument; -1: none."""
+    """The number of the system call that a thread is in, as a program of 64 bits would call it, and
+    its first argument; -1: none."""
     words = _record(f"/proc/{thread_id}/syscall").split()
-    with suppress(ValueError, IndexError):
-        return int(words[0]), int(words[1], 16)
+    with suppress(OSError, ValueError, IndexError):
+        number, argument = int(words[0]), int(words[1], 16)
+        return number_for_64_bits(number) if has_32_bits(thread_id) else number, argument
     return -1, -1
 
 

@@ -237,7 +237,7 @@ class Threads:
                 break
             run_and_interrupt(thread_id, stop.signal)
         with suppress(ProcessLookupError):  # it has ended: the next wait says so
-            registers = ptrace.get_registers(thread_id, LAYOUT)
+            registers = self._registers_of(thread_id)
             if thread_id == self.pid:
                 self._leader = registers.copy()
             registers.undo_interruption()
@@ -247,6 +247,17 @@ class Threads:
             self.registers[thread_id] = registers
             return
         del self._seized[thread_id]
+
+    def _registers_of(self, thread_id: int) -> Registers:
+        try:
+            return ptrace.get_registers(thread_id, LAYOUT)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            raise Refused(
+                f"process {self.pid} cannot be stopped: {error.strerror} (modify_ldt)",
+                "End this process for the time of the restoration.",
+            ) from error
 
     def _reap(self) -> None:
         for thread_id in list(self._seized):
