@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.steps import to_end
 from holdfast.applications.rebind.connections.making import NewConnections
+from holdfast.applications.rebind.connections.waited_for import WaitedFor
 from holdfast.applications.rebind.handles.epoll import register_again
 from holdfast.applications.rebind.handles.signals import give_owners, tell_by_signal
 from holdfast.applications.rebind.opening.requests import OpenedFiles
@@ -64,17 +65,42 @@ def exchange(processes: Processes, connections: NewConnections) -> None:
                 there[id(table)] = _numbers(table)
     tables = [each for each in tables if each.process.pid in processes]
     left_out = _incomplete(tables, there)
-    openings = OpenedFiles()
-    failed: list[OSError] = []
-    for table in tables:
-        try:
-            with processes.unless_it_ends(table.process):
-                _replace(table, there[id(table)], left_out, openings)
-        except OSError as error:  # the other ends are replaced all the same
-            failed.append(error)
+    holders = [
+        (table.process, table.thread_id, note)
+        for table in tables
+        for note in table.notes
+        if _new(note)
+    ]
+    with WaitedFor(holders) as old:
+        failed = _replace_all(processes, tables, there, left_out, old)
     connections.close()
     if failed:
         raise failed[0]
+
+
+def _replace_all(
+    processes: Processes,
+    tables: list[_EndTable],
+    there: Mapping[int, Mapping[int, int]],
+    left_out: set[int],
+    old: WaitedFor,
+) -> list[OSError]:
+    """What went wrong; the other ends are replaced all the same."""
+    openings = OpenedFiles()
+    failed: list[OSError] = []
+    old.leave(left_out)
+    for table in tables:
+        is_replaced = False
+        try:
+            with processes.unless_it_ends(table.process):
+                _replace(table, there[id(table)], left_out, openings)
+                is_replaced = True
+        except OSError as error:
+            failed.append(error)
+        if not is_replaced:
+            old.leave(note.handle.inode for note in table.notes)
+    old.make_ready()
+    return failed
 
 
 def _give(table: _EndTable, connections: NewConnections) -> None:
