@@ -317,9 +317,10 @@ def _databases(settings: Settings, facts: Facts) -> Sequence[Finding]:
 
 
 def _inode_numbers(settings: Settings, facts: Facts) -> Sequence[Finding]:
-    if not facts.copies_files:
+    copied = facts.copies_files
+    if not copied and not facts.request.in_place:
         return ()
-    return about_inode_numbers(facts.users, answers=not facts.is_dead)
+    return about_inode_numbers(facts.users, answers=not facts.is_dead, copied=copied)
 
 
 def _properties(settings: Settings, facts: Facts) -> Sequence[Finding]:
