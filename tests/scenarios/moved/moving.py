@@ -40,7 +40,8 @@ SEQUENCE = ("xfs", "ext4", "btrfs", "ext4")
 
 SEQUENCE_FROM_BTRFS = (*SEQUENCE[2:], *SEQUENCE[:2])
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
+"""Half of it is what a pause may be predicted to last: on a very busy host 50 s were."""
 _COMMAND_SECONDS = 60.0
 
 
@@ -149,10 +150,16 @@ class Migration:
     """Moves with the command."""
 
     def __init__(
-        self, folder: Path, path: Path, size_bytes: int, holdfast: Callable[..., Any]
+        self,
+        folder: Path,
+        path: Path,
+        size_bytes: int,
+        holdfast: Callable[..., Any],
+        options: Sequence[str],
     ) -> None:
         self._images = _Images(folder, size_bytes)
         self._holdfast = holdfast
+        self._options = options
         self.path = path
         self.name = f"moved-{path.parent.name}"
         device = self._images.make("ext4")
@@ -165,8 +172,9 @@ class Migration:
         url = f"file:{self._images.next(filesystem)}"
         receipt = self._holdfast(
             *("migrate", self.name, url, "--fs", filesystem, "--yes"),
-            *("--deadline", DEADLINE_SECONDS),
+            *("--deadline", DEADLINE_SECONDS, *self._options),
             json=True,
+            timeout_seconds=2 * DEADLINE_SECONDS,
             HOLDFAST_DEBUG="1",
         )
         assert receipt["outcome"] == "done", receipt
@@ -193,11 +201,14 @@ def stopped_copy(folder: Path, size_bytes: int = 512 << 20) -> Iterator[StoppedC
 
 @contextmanager
 def migration(
-    folder: Path, holdfast: Callable[..., Any], size_bytes: int = 512 << 20
+    folder: Path,
+    holdfast: Callable[..., Any],
+    size_bytes: int = 512 << 20,
+    options: Sequence[str] = (),
 ) -> Iterator[Migration]:
-    """An adopted volume for the command; dismounted at the end."""
+    """An adopted volume for the command, which has these options; dismounted at the end."""
     with _mount_point(folder) as path:
-        mover = Migration(folder, path, size_bytes, holdfast)
+        mover = Migration(folder, path, size_bytes, holdfast, options)
         yield mover
         holdfast("volume", "detach", mover.name)
         assert not path.is_mount()

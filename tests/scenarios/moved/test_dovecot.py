@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import imaplib
 import itertools
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.scenarios.moved.moving import (
     started,
 )
 from tests.scenarios.moved.programs import free_port, needed
+from tests.scenarios.moved.side_by_side import SideBySide
 from tests.waiting import wait_until
 
 USER, NUMBER = "nobody", 65534
@@ -57,32 +57,14 @@ service imap-login {{
 """
 
 
-class Clients:
+class Clients(SideBySide):
     """Connections that stay open: each message is appended, read, compared, most are removed."""
 
     def __init__(self, port: int) -> None:
+        super().__init__(CLIENTS)
         self._port = port
-        self.problems: list[BaseException] = []
-        self.counts = [0] * CLIENTS
 
-    def load(self, done: Callable[[], bool]) -> None:
-        """Every client until it is time. Raises what the first one found wrong."""
-
-        def work(number: int) -> None:
-            try:
-                self._messages(number, lambda: done() or bool(self.problems))
-            except BaseException as problem:
-                self.problems.append(problem)
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if self.problems:
-            raise self.problems[0]
-
-    def _messages(self, client: int, done: Callable[[], bool]) -> None:
+    def work(self, client: int, done: Callable[[], bool]) -> None:
         with imaplib.IMAP4("127.0.0.1", self._port, timeout=60) as box:
             box.login(f"user-{client}", "any")
             _ok(box.select("INBOX"))
@@ -133,12 +115,7 @@ def test_every_message_is_there(ram_directory: Path, run_holdfast: Callable[...,
             assert server.poll() is None, log.read_text()
 
             def working() -> None:
-                before = sum(clients.counts)
-                wait_until(
-                    lambda: (
-                        sum(clients.counts) >= before + MESSAGES_BETWEEN or bool(clients.problems)
-                    )
-                )
+                clients.get_on(MESSAGES_BETWEEN)
 
             try:
                 moves = move_under_load(mover, clients.load, working, SHORT_WITH_COMMANDS)

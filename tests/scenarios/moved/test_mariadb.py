@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.scenarios.moved.moving import (
     started,
 )
 from tests.scenarios.moved.programs import as_user, free_port, needed
+from tests.scenarios.moved.side_by_side import SideBySide
 from tests.waiting import wait_until
 
 USER = "mysql"
@@ -111,36 +111,15 @@ class Database:
         return run(self._check, *self.through_socket, "--all-databases", "--extended")
 
 
-class Clients:
+class Clients(SideBySide):
     """Transactions on connections that stay open; each is counted and its answer compared."""
 
     def __init__(self, database: Database, ways: list[list[str]]) -> None:
+        super().__init__(len(ways))
         self._database = database
         self._ways = ways
-        self.problems: list[BaseException] = []
-        self.counts = [0] * len(ways)
 
-    def load(self, done: Callable[[], bool]) -> None:
-        """Every client until it is time. Raises what the first one found wrong."""
-        over = lambda: done() or bool(self.problems)  # noqa: E731
-        threads = [
-            threading.Thread(target=self._work, args=(number, over))
-            for number in range(len(self._ways))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if self.problems:
-            raise self.problems[0]
-
-    def _work(self, client: int, done: Callable[[], bool]) -> None:
-        try:
-            self._transactions(client, done)
-        except BaseException as problem:
-            self.problems.append(problem)
-
-    def _transactions(self, client: int, done: Callable[[], bool]) -> None:
+    def work(self, client: int, done: Callable[[], bool]) -> None:
         command = self._database.client(self._ways[client])
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with started(command, cwd="/", text=True, **pipes) as shell:
@@ -179,13 +158,7 @@ def test_no_statement_fails(ram_directory: Path, run_holdfast: Callable[..., Any
             )
 
             def working() -> None:
-                before = sum(clients.counts)
-                wait_until(
-                    lambda: (
-                        sum(clients.counts) >= before + TRANSACTIONS_BETWEEN
-                        or bool(clients.problems)
-                    )
-                )
+                clients.get_on(TRANSACTIONS_BETWEEN)
                 assert database.ask("select 1") == "1"
 
             moves = move_under_load(mover, clients.load, working, SHORT_WITH_COMMANDS)

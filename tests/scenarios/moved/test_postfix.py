@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import smtplib
-import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from tests.scenarios.moved.moving import (
     started,
 )
 from tests.scenarios.moved.programs import free_port, needed
+from tests.scenarios.moved.side_by_side import SideBySide
 from tests.waiting import wait_until
 
 USER, NUMBER = "nobody", 65534
@@ -69,32 +69,14 @@ anvil unix - - n - 1 anvil
 """
 
 
-class Clients:
+class Clients(SideBySide):
     """Mails through SMTP on connections that stay open; those that were accepted are counted."""
 
     def __init__(self, port: int) -> None:
+        super().__init__(CLIENTS)
         self._port = port
-        self.problems: list[BaseException] = []
-        self.counts = [0] * CLIENTS
 
-    def load(self, done: Callable[[], bool]) -> None:
-        """Every client until it is time. Raises what the first one found wrong."""
-
-        def work(number: int) -> None:
-            try:
-                self._mails(number, lambda: done() or bool(self.problems))
-            except BaseException as problem:
-                self.problems.append(problem)
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if self.problems:
-            raise self.problems[0]
-
-    def _mails(self, client: int, done: Callable[[], bool]) -> None:
+    def work(self, client: int, done: Callable[[], bool]) -> None:
         with smtplib.SMTP("127.0.0.1", self._port, "moved.invalid", timeout=60) as server:
             while not done():
                 name = f"{client}-{self.counts[client]}"
@@ -122,10 +104,7 @@ def test_every_mail_arrives_once(ram_directory: Path, run_holdfast: Callable[...
             assert server.poll() is None
 
             def working() -> None:
-                before = sum(clients.counts)
-                wait_until(
-                    lambda: sum(clients.counts) >= before + MAILS_BETWEEN or bool(clients.problems)
-                )
+                clients.get_on(MAILS_BETWEEN)
 
             moves = move_under_load(mover, clients.load, working, SHORT_WITH_COMMANDS)
             assert all({"master", "qmgr"} <= set(moved.processes) for moved in moves), moves
