@@ -32,7 +32,7 @@ from holdfast.errors import (
     StorageFailed,
 )
 from holdfast.model.bounded import read_json
-from holdfast.model.moment import ALWAYS, Period
+from holdfast.model.moment import ALWAYS, Timespan
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import Volume
 
@@ -115,7 +115,7 @@ class Catalog:
             session.delete(_existing(session, name))
 
     def receipts(
-        self, volume: str | None = None, limit: int | None = 100, begun: Period = ALWAYS
+        self, volume: str | None = None, limit: int | None = 100, begun: Timespan = ALWAYS
     ) -> list[Receipt]:
         """The newest receipts first, of one volume or of all; `limit` None for every one."""
         query = select(ReceiptRow).order_by(ReceiptRow.started.desc(), ReceiptRow.id)

@@ -14,7 +14,9 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.commands import (
+    alert,
     assess,
+    daemon,
     demo,
     doctor,
     drill,
@@ -64,7 +66,9 @@ volume.commands.command(name="ungate")(gating.ungate)
 application.add_typer(volume.commands, name="volume")
 application.add_typer(leg.commands, name="leg")
 application.add_typer(receipt.commands, name="receipt")
+application.add_typer(alert.commands, name="alert")
 application.command(name="status")(status.status)
+application.command(name="daemon")(daemon.daemon)
 application.command(name="drill")(drill.drill)
 application.command(name="users")(users.users)
 application.command(name="freeze")(freeze.freeze)

@@ -54,6 +54,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── NoSource        NOSOURCE
     │   ├── CommandFailed   COMMAND
     │   ├── NotRecovered    LEFT
+    │   ├── NotDelivered    ALERT
     │   └── UnreadableRecord RECORD
     ├── DeadlinePassed      exit 8   TIMEOUT
     ├── JobDied             exit 9   DIED
@@ -122,6 +123,7 @@ from holdfast.errors.storage import (
     CommandFailed,
     ContainerFailed,
     NoSource,
+    NotDelivered,
     NotRecovered,
     UnreadableRecord,
 )
@@ -164,6 +166,7 @@ __all__ = [
     "NoSuchVolume",
     "NotAttached",
     "NotConfirmed",
+    "NotDelivered",
     "NotFound",
     "NotFrozen",
     "NotInPlace",

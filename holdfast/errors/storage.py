@@ -33,6 +33,14 @@ class NotRecovered(StorageFailed):
     code = "LEFT"
 
 
+class NotDelivered(StorageFailed):
+    """Somebody who is to be told of troubles was not: the program failed, the web server or the
+    mail server did not take the message. The daemon tries again, for a week; holdfast alert test
+    says how it goes now."""
+
+    code = "ALERT"
+
+
 class UnreadableRecord(StorageFailed):
     """What is written down of a restoration that has begun cannot be read: it is damaged, or of a
     newer version of Holdfast. Nothing was changed. Use that version, or give the restoration up:

@@ -18,14 +18,14 @@ _DAYS = {"today": 0, "yesterday": 1}
 
 
 @dataclass(frozen=True)
-class Period:
+class Timespan:
     """From one point in time up to, and without, another; Unix seconds."""
 
     since: float = -math.inf
     until: float = math.inf
 
 
-ALWAYS = Period()
+ALWAYS = Timespan()
 
 
 def parse_moment(text: str, now: float) -> float:

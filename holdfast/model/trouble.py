@@ -16,6 +16,8 @@ class Trouble:
     words: str
     mend: str
     """What to do; empty where it mends itself."""
+    about: str = "state"
+    """What of the volume it is about: stays while the words change, as a percentage does."""
 
 
 def troubles_of(report: VolumeReport) -> tuple[Trouble, ...]:
@@ -23,24 +25,25 @@ def troubles_of(report: VolumeReport) -> tuple[Trouble, ...]:
 
     A volume that was detached on purpose is as it should be, one whose processes are frozen not.
     """
-    return tuple(Trouble(report.name, words, mend) for words, mend in _troubles(report))
+    return tuple(_troubles(report))
 
 
-def _troubles(report: VolumeReport) -> Iterator[tuple[str, str]]:
+def _troubles(report: VolumeReport) -> Iterator[Trouble]:
     name = report.name
     if report.frozen_until is not None:
-        yield "its processes are frozen", f"holdfast thaw {name}"
+        yield Trouble(name, "its processes are frozen", f"holdfast thaw {name}", "freeze")
     if report.reason:
-        yield report.reason, report.mend
+        yield Trouble(name, report.reason, report.mend)
     elif report.wanted and report.state is VolumeState.DETACHED:
-        yield "it is detached, and nobody detached it", f"holdfast volume attach {name}"
+        mend = f"holdfast volume attach {name}"
+        yield Trouble(name, "it is detached, and nobody detached it", mend)
     elif report.gate is not None and report.gate.held:
-        yield _hold(report, report.gate)
+        yield Trouble(name, *_hold(report, report.gate))
     if report.state in (VolumeState.HEALTHY, VolumeState.DETACHED):
         return
     for leg in report.legs:
         if leg.state not in (LegState.IN_SYNC, LegState.SPARE) or leg.reason:
-            yield _leg(name, leg)
+            yield Trouble(name, *_leg(name, leg), f"leg {leg.number}")
 
 
 def _hold(report: VolumeReport, gate: GateReport) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from holdfast.adopted.adopt import adopt_volume, limits_of
@@ -23,7 +22,7 @@ from holdfast.errors import AlreadyExists, HoldfastError, InUse
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.gate.outside.client import GateClient
 from holdfast.model.finding import Finding
-from holdfast.model.moment import ALWAYS, Period
+from holdfast.model.moment import ALWAYS, Timespan
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.usage import Usage
@@ -39,6 +38,7 @@ from holdfast.volumes.recover import record_ends
 from holdfast.volumes.running import running_volumes
 
 if TYPE_CHECKING:  # what changes something is loaded where it is done
+    from holdfast.service.alerts import Alerts
     from holdfast.service.freezing import Freezes
     from holdfast.service.legs import Legs
     from holdfast.service.restorations import Restorations
@@ -92,6 +92,13 @@ class Holdfast:
 
         return Restorations(self._host, self.legs)
 
+    @cached_property
+    def alerts(self) -> Alerts:
+        """Who is told when something is wrong."""
+        from holdfast.service.alerts import Alerts
+
+        return Alerts(self._host)
+
     def close(self) -> None:
         """Close the catalog. Idempotent."""
         self._host.close()
@@ -99,23 +106,14 @@ class Holdfast:
     def __enter__(self) -> Holdfast:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.close()
 
     # Volumes
 
     def plan_create(self, wanted: NewVolume) -> tuple[str, ...]:
         """What `create_volume` would do, after all its checks. Changes nothing."""
-        from holdfast.volumes.checks.new_volume import (
-            check_containers,
-            check_mount_place,
-            check_values,
-        )
+        from holdfast.volumes.checks import new_volume
 
         need_root()
         volume = wanted.as_volume()
@@ -126,9 +124,9 @@ class Holdfast:
                 f"there is a volume named {volume.name!r} already", "Choose another name."
             )
         refuse_running(self._host, volume.name)
-        check_values(volume)
-        place = check_mount_place(self.settings, volume, others)
-        check_containers(self.settings, volume, place.path, others)
+        new_volume.check_values(volume)
+        place = new_volume.check_mount_place(self.settings, volume, others)
+        new_volume.check_containers(self.settings, volume, place.path, others)
         return creation(volume)
 
     def create_volume(self, wanted: NewVolume, reporter: Reporter = SILENT) -> VolumeReport:
@@ -352,7 +350,7 @@ class Holdfast:
         return usage_of(self.catalog.volume(check_name(name)), watch_seconds)
 
     def receipts(
-        self, volume: str | None = None, limit: int | None = 100, begun: Period = ALWAYS
+        self, volume: str | None = None, limit: int | None = 100, begun: Timespan = ALWAYS
     ) -> list[Receipt]:
         """The newest receipts first, also those that gates have just written."""
         self.ingest()

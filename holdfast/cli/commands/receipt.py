@@ -15,7 +15,7 @@ from holdfast.cli.options import AsJson
 from holdfast.cli.output import json_text, note, print_json, say
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
-from holdfast.model.moment import Period, parse_moment
+from holdfast.model.moment import Timespan, parse_moment
 from holdfast.model.volume import check_name
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def list_receipts(
     if follow and until is not None:
         raise InvalidOption("--follow never ends, and --until does", "Leave one of them out.")
     now = time.time()
-    begun = Period(
+    begun = Timespan(
         -math.inf if since is None else parse_moment(since, now),
         math.inf if until is None else parse_moment(until, now),
     )

@@ -21,6 +21,7 @@ from holdfast.service.doctor import (
     parked,
     place,
     processes,
+    telling,
     tools,
 )
 
@@ -55,6 +56,7 @@ def examine(settings: Settings, volumes: Iterable[Volume] = ()) -> list[Finding]
         "clock": clock.clock,
         "gates": lambda: gates.abandoned(settings),
         "parked handles": parked.parked,
+        "alerts": lambda: telling.telling(settings),
         "later storage kinds": kernel.later_storage_kinds,
     }
     findings: list[Finding] = []

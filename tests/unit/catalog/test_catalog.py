@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.catalog import Catalog, Ingested
 from holdfast.errors import AlreadyExists, NoSuchReceipt, NoSuchVolume, StorageFailed
-from holdfast.model.moment import Period
+from holdfast.model.moment import Timespan
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.model.volume import Adoption, JournalMode, MountProperties, Volume
@@ -127,8 +127,8 @@ def test_receipts_come_newest_first_and_by_volume(catalog: Catalog, tmp_path: Pa
     assert catalog.receipts() == [stranger, new, old]
     assert catalog.receipts("bank") == [new, old]
     assert catalog.receipts(limit=1) == [stranger]
-    assert catalog.receipts(begun=Period(since=2.0)) == [stranger, new]
-    assert catalog.receipts("bank", begun=Period(1.0, 2.0)) == [old]
+    assert catalog.receipts(begun=Timespan(since=2.0)) == [stranger, new]
+    assert catalog.receipts("bank", begun=Timespan(1.0, 2.0)) == [old]
 
 
 def test_a_receipt_is_found_by_a_prefix_that_is_unique(catalog: Catalog, tmp_path: Path) -> None:

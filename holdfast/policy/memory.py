@@ -1,0 +1,107 @@
+"""What the daemon knows between two looks and two lives: troubles, messages on their way, to whom.
+
+Owns the files in the state directory. Invariant: a message and that it was told are written in one
+piece, before it is sent; it is taken out after it has arrived: killed anywhere, it arrives, and in
+the worst case twice, with the same id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from holdfast.model.bounded import FIRST_VERSION, read_object, typed, with_version, without_version
+from holdfast.policy.alerting import KnownTrouble
+from holdfast.policy.message import Message
+from holdfast.system.files.durable import replace_durably
+from holdfast.system.files.trusted import open_file, own_directory
+
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 900.0
+"""Between attempts: doubled each time, up to a quarter of an hour."""
+
+GIVEN_UP_SECONDS = 7 * 86400.0
+"""A message that could not be delivered in a week is told to nobody any more."""
+
+_MOST_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message on its way to one destination."""
+
+    message: Message
+    url: str
+    tries: int = 0
+    due: float = 0.0
+    """Unix time in seconds before which it is not tried again."""
+    error: str = ""
+    """Why the last attempt failed."""
+
+    def failed(self, error: str, now: float) -> Letter:
+        """The same after another attempt that failed at `now`."""
+        wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(self.tries, 30))
+        return replace(self, tries=self.tries + 1, due=now + wait, error=error)
+
+
+@dataclass(frozen=True)
+class Post:
+    """Troubles that are known, and letters on their way."""
+
+    standing: tuple[KnownTrouble, ...] = ()
+    letters: tuple[Letter, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Destinations:
+    urls: tuple[str, ...] = ()
+
+
+def folder_of(state_directory: Path) -> Path:
+    """Where both files are."""
+    return state_directory / "alerts"
+
+
+def read_destinations(state_directory: Path) -> tuple[str, ...]:
+    """URLs, in the order in which they were added. Raises OSError, ValueError, Untrusted."""
+    text = _read(folder_of(state_directory) / "destinations.json")
+    return () if text is None else typed(_Destinations, _values(text)).urls
+
+
+def write_destinations(state_directory: Path, urls: tuple[str, ...]) -> None:
+    """Durable on return; nobody but root can read it. Raises OSError, Untrusted."""
+    _write(folder_of(state_directory) / "destinations.json", _Destinations(urls))
+
+
+def read_post(state_directory: Path) -> Post:
+    """What is known and on its way. Raises OSError, ValueError, Untrusted."""
+    text = _read(folder_of(state_directory) / "post.json")
+    return Post() if text is None else typed(Post, _values(text))
+
+
+def write_post(state_directory: Path, post: Post) -> None:
+    """Durable on return. Raises OSError, Untrusted."""
+    _write(folder_of(state_directory) / "post.json", post)
+
+
+def _values(text: bytes) -> object:
+    values, _ = without_version(
+        read_object(text, _MOST_BYTES), "what is known of alerts", FIRST_VERSION
+    )
+    return values
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        descriptor = open_file(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    with open(descriptor, "rb") as file:
+        return file.read(_MOST_BYTES + 1)
+
+
+def _write(path: Path, values: Post | _Destinations) -> None:
+    own_directory(path.parent)
+    text = json.dumps(with_version(asdict(values), FIRST_VERSION))
+    replace_durably(path, text)

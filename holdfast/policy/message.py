@@ -1,0 +1,61 @@
+"""A message about a volume, as every way of telling somebody gets it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from holdfast.system.messages.printable import printable
+
+RAISED, REMINDED, ENDED, TEST = "raised", "reminded", "ended", "test"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One thing that somebody is told. Strings may hold what strangers chose."""
+
+    id: str
+    """Unique: the same one may arrive twice, when a process of ours was killed in between."""
+    kind: str
+    """raised: something is wrong; reminded: still; ended: no more; test."""
+    volume: str
+    """Empty: it is about the host."""
+    words: str
+    mend: str
+    since: float
+    """Unix time in seconds at which it was seen first."""
+    at: float
+    """Unix time in seconds of this message."""
+    host: str
+
+    @property
+    def subject(self) -> str:
+        """One line; nothing in it moves a cursor or begins another line."""
+        if self.kind == TEST:
+            return printable(f"holdfast on {self.host}: a test, nothing is wrong")
+        still = {REMINDED: "still: ", ENDED: "over: "}.get(self.kind, "")
+        whose = f"{self.volume}: " if self.volume else ""
+        return printable(f"holdfast on {self.host}: {whose}{still}{self.words}")
+
+    @property
+    def text(self) -> str:
+        """What a person reads, in a few lines."""
+        lines = [self.subject, f"since {_when(self.since)}"]
+        if self.kind == ENDED:
+            lines.append(f"over {_when(self.at)}")
+        elif self.mend:
+            lines.append(f"mend: {self.mend}")
+        if self.volume:
+            lines.append(
+                f"more: holdfast status {self.volume}; holdfast receipt list {self.volume}"
+            )
+        return "\n".join(map(printable, lines)) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, and the two texts."""
+        return {**asdict(self), "subject": self.subject, "text": self.text}
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")

@@ -1,0 +1,53 @@
+"""Ways to tell somebody: a command, a webhook, mail. One file each; the list is here.
+
+Owns that nothing which is told to keeps anybody waiting: each attempt is made in a child.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from holdfast.errors import HoldfastError, InvalidOption, NotDelivered
+from holdfast.policy.message import Message
+from holdfast.policy.notifications.command import CommandNotification
+from holdfast.policy.notifications.mail import MailNotification
+from holdfast.policy.notifications.protocol import SECONDS, Notification
+from holdfast.policy.notifications.webhook import WebhookNotification
+from holdfast.system.children.expendable import in_expendable_child
+
+NOTIFICATIONS: dict[str, Notification] = {
+    each.scheme: each for each in (CommandNotification(), WebhookNotification(), MailNotification())
+}
+
+_GRACE_SECONDS = 5.0
+"""For the child to say itself that it took too long."""
+
+
+def check_destination(url: str) -> None:
+    """Raise InvalidOption unless this can be told to. Asks nobody."""
+    _split(url)
+
+
+def deliver(url: str, message: Message) -> None:
+    """Tell one destination; blocks for 25 s at most. Raises NotDelivered, InvalidOption."""
+    way, rest = _split(url)
+    try:
+        in_expendable_child(partial(way.send, rest, message), SECONDS + _GRACE_SECONDS, url)
+    except NotDelivered:
+        raise
+    except (HoldfastError, OSError, ValueError) as error:
+        raise NotDelivered(f"{url} was not told: {error}", "holdfast alert test") from error
+
+
+def _split(url: str) -> tuple[Notification, str]:
+    scheme, separator, rest = url.partition(":")
+    way = NOTIFICATIONS.get(scheme)
+    if way is None or not separator:
+        examples = ", ".join(each.example for each in NOTIFICATIONS.values())
+        raise InvalidOption(f"{url!r} is nobody that can be told", f"E.g. {examples}.")
+    if not rest.isprintable() or len(url) > 2000:
+        raise InvalidOption(
+            f"{url!r} is no destination", "Without control characters, and shorter."
+        )
+    way.check(rest)
+    return way, rest
