@@ -29,6 +29,7 @@ from holdfast.errors import (
     AlreadyExists,
     NoSuchReceipt,
     NoSuchVolume,
+    StateFailed,
     StorageFailed,
 )
 from holdfast.model.bounded import read_json
@@ -154,7 +155,7 @@ class Catalog:
             for path, _ in readable:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageFailed(
+            raise StateFailed(
                 f"the receipts in {spool_directory} cannot be read: {error}",
                 "Look at the file system that holds Holdfast's state.",
             ) from error
@@ -184,7 +185,7 @@ class Catalog:
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
-            raise StorageFailed(
+            raise StateFailed(
                 f"the catalog {self._path} failed: {error}",
                 "Look at the file system that holds Holdfast's state; volumes keep running.",
             ) from error

@@ -12,7 +12,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from holdfast.errors import MissingRights, StorageFailed
+from holdfast.errors import MissingRights, StateFailed, StorageFailed
 from holdfast.system.files.trusted import open_file, own_directory
 
 HEAD = "0004"
@@ -42,7 +42,7 @@ def prepare(path: Path) -> None:
             f"the catalog {path} belongs to another user", "Run the command as root."
         ) from error
     except (OSError, sqlite3.Error) as error:
-        raise StorageFailed(
+        raise StateFailed(
             f"the catalog {path} cannot be opened: {error}",
             "Look at that file system; volumes keep running without the catalog. When the file is "
             "beyond repair, move it away and attach each volume with --leg.",

@@ -55,6 +55,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── CommandFailed   COMMAND
     │   ├── NotRecovered    LEFT
     │   ├── NotDelivered    ALERT
+    │   ├── StateFailed     STATE
     │   └── UnreadableRecord RECORD
     ├── DeadlinePassed      exit 8   TIMEOUT
     ├── JobDied             exit 9   DIED
@@ -125,6 +126,7 @@ from holdfast.errors.storage import (
     NoSource,
     NotDelivered,
     NotRecovered,
+    StateFailed,
     UnreadableRecord,
 )
 
@@ -176,6 +178,7 @@ __all__ = [
     "OwnLeg",
     "Refused",
     "StaleLeg",
+    "StateFailed",
     "StorageFailed",
     "Superseded",
     "TooSmall",

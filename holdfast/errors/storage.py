@@ -41,6 +41,15 @@ class NotDelivered(StorageFailed):
     code = "ALERT"
 
 
+class StateFailed(StorageFailed):
+    """A disk that is needed is full or fails, as a rule that of Holdfast's own files (catalog,
+    records of restorations, states of gates); the message says which, as far as it is known.
+    Volumes keep running. Make room there, then try again: what was begun is undone by then, or
+    by holdfast recover."""
+
+    code = "STATE"
+
+
 class UnreadableRecord(StorageFailed):
     """What is written down of a restoration that has begun cannot be read: it is damaged, or of a
     newer version of Holdfast. Nothing was changed. Use that version, or give the restoration up:

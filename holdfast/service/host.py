@@ -33,6 +33,7 @@ from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.places import judge_answering_places
 from holdfast.service.rights import need_root
+from holdfast.system.files.own_files import writing_own_files
 from holdfast.volumes.recover import record_ends
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.running import running_volumes
@@ -76,14 +77,18 @@ class Host:
 
     @contextmanager
     def turn(self, name: str, doing: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-        """Be the only changing command on this volume. Raises AtWork, BadInput.
+        """Be the only changing command on this volume. Raises AtWork, BadInput,
+        StateFailed where a disk is full or fails in the block.
 
         `doing`: what is about to be done, for the log.
         """
         about = {"volume": check_name(name)}
         began = time.monotonic()
         try:
-            with COORDINATOR.turn(self.settings.run_directory, name, wait_seconds):
+            with (
+                writing_own_files(self.settings.state_directory),
+                COORDINATOR.turn(self.settings.run_directory, name, wait_seconds),
+            ):
                 yield
         except HoldfastError as error:
             _log.warning("%s: %s: %s", doing, error.code, error.message, extra=about)

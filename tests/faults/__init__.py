@@ -15,7 +15,7 @@ from tests.faults.images import (
 )
 from tests.faults.memory import MemoryHog
 from tests.faults.nbd_leg import NbdLeg
-from tests.faults.own_disk import hanging, own_disk, shut_down
+from tests.faults.own_disk import hanging, own_disk, shut_down, take_room
 from tests.faults.power_cut import PowerCut, stopped
 from tests.faults.small_disk import SmallDisk
 
@@ -34,5 +34,6 @@ __all__ = [
     "replace_by_copy",
     "shut_down",
     "stopped",
+    "take_room",
     "truncate_to_zero",
 ]

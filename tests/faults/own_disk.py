@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -15,6 +16,7 @@ from tests.faults.mounting import mount_image
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878  # <linux/fs.h>: writers hang in between
 _EXT4_IOC_SHUTDOWN = 0x8004587D  # <linux/ext4.h>: every later access fails, as after a lost disk
 _IMAGE_BYTES = 128 << 20
+_BLOCK_BYTES = 4096
 
 
 @contextmanager
@@ -29,6 +31,21 @@ def own_disk(path: Path, image: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(path)], check=True)
+
+
+def take_room(ballast: Path) -> None:
+    """Let this file have every block that its file system has left."""
+    with ballast.open("wb") as file:
+        offset, length = 0, _IMAGE_BYTES
+        while length >= _BLOCK_BYTES:
+            try:
+                os.posix_fallocate(file.fileno(), offset, length)
+                offset += length
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                offset = os.fstat(file.fileno()).st_blocks * 512
+                length //= 2
 
 
 def shut_down(path: Path) -> None:

@@ -22,6 +22,7 @@ from holdfast.restoration.performing.runner import Runner
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.parked import parked
+from holdfast.system.files.own_files import writing_own_files
 
 
 def perform(
@@ -53,7 +54,8 @@ def perform(
         settings, catalog.restorations, restoration, reporter.say, reporter.percent, reporter.find
     )
     try:
-        prepare(work, assessment, checkpoint)
+        with writing_own_files(settings.state_directory):
+            prepare(work, assessment, checkpoint)
         stage = Runner(work, STEPS, plan.waits_after, checkpoint).run()
     except BaseException as error:
         work.end_copying()

@@ -14,7 +14,7 @@ from holdfast.adopted.nameless_image import present_source
 from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
-from holdfast.errors import Blocked, HoldfastError
+from holdfast.errors import Blocked
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.plan import StepName, Strategy
 from holdfast.model.restoration import Mode, Restoration, RestorationStage
@@ -40,6 +40,7 @@ from holdfast.restoration.storage.carried import copy_what_is_carried
 from holdfast.restoration.storage.directory import forget_directory, make_directory
 from holdfast.restoration.storage.making import make, make_in_place
 from holdfast.system.boot import boot_id
+from holdfast.system.files.own_files import writing_own_files
 
 _MOST_LOSSES = 20
 
@@ -55,7 +56,7 @@ def begin(
 ) -> Restoration:
     """Enter a restoration; durable on return.
 
-    Raises InUse while there is another, CannotRecord for what could not be read again.
+    Raises InUse while there is another, CannotRecord for what could not be read again, StateFailed.
     """
     restoration = Restoration(
         id=uuid.uuid4().hex,
@@ -69,10 +70,11 @@ def begin(
     )
     record = checked_json(restoration, RestorationRecord(intent))
     restoration = replace(restoration, record=record)
-    make_directory(settings, restoration.id)
     try:
+        with writing_own_files(settings.state_directory):
+            make_directory(settings, restoration.id)
         catalog.restorations.begin(restoration)
-    except HoldfastError:
+    except BaseException:
         forget_directory(settings, restoration.id)
         raise
     return restoration

@@ -21,6 +21,7 @@ from holdfast.model.restoration import RestorationStage, StepRecord, StepState
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.protocol import Step
 from holdfast.restoration.storage.directory import forbid_finish, may_finish
+from holdfast.system.files.own_files import writing_own_files
 from holdfast.system.processes.ending import endings_wait
 
 _log = logging.getLogger(__name__)
@@ -151,7 +152,8 @@ class Runner:
         self._record(step, StepState.STARTED, begun, "")
         self.work.say(str(step.name))
         self._checkpoint(f"in {step.name}")
-        words = "was done already" if step.is_done(self.work) else step.do(self.work)
+        with writing_own_files(self.work.settings.state_directory):
+            words = "was done already" if step.is_done(self.work) else step.do(self.work)
         self._record(step, StepState.FINISHED, begun, words)
         self._checkpoint(f"after {step.name}")
 

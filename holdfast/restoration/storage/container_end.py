@@ -27,6 +27,7 @@ from holdfast.gate.members.superblock import (
 )
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES
 from holdfast.system.files.durable import replace_durably
+from holdfast.system.files.own_files import writing_own_files
 from holdfast.system.storage.span import Span, span_of
 
 KEPT = "container-end"
@@ -110,7 +111,7 @@ def keep_end(folder: Path, url: str, offset: int, end: int, leg: str) -> None:
 
     `leg`: the UUID of the leg that it becomes, or is no more. Idempotent: what was kept first
     stays, because the container may have been changed since. Raises OSError, Untrusted,
-    StorageFailed where no file system is known.
+    StorageFailed where no file system is known, StateFailed where there is no room for it.
     """
     if (folder / KEPT).exists():
         return
@@ -126,7 +127,8 @@ def keep_end(folder: Path, url: str, offset: int, end: int, leg: str) -> None:
     identity = uuid.UUID(span.uuid).bytes, uuid.UUID(leg).bytes
     checksum = zlib.crc32(b"".join((content, *identity)))
     head = _HEAD.pack(_MAGIC, size_bytes, offset, end, len(content), checksum, *identity)
-    replace_durably(folder / KEPT, head + content)
+    with writing_own_files(folder):
+        replace_durably(folder / KEPT, head + content)
 
 
 def zero_end(url: str, offset: int, end: int) -> None:

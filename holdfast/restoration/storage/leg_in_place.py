@@ -135,7 +135,10 @@ def _in_child(work: partial[Result], seconds: float, url: str) -> Result:
     try:
         return in_expendable_child(work, min(max(seconds, 0.0), _SECONDS), url)
     except OSError as error:
-        raise StorageFailed(f"the end of {url} cannot be changed: {error}") from error
+        raise ContainerFailed(
+            f"the end of {url} cannot be changed: {error}",
+            "See to that storage (its room, the kernel's log), then try again.",
+        ) from error
 
 
 def _deadline_in(seconds: float) -> float:
