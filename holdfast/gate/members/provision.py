@@ -9,12 +9,12 @@ from pathlib import Path
 from holdfast.containers import open_container
 from holdfast.errors import AlreadyExists, ContainerFailed, NoSource
 from holdfast.gate.members.configuration import GateConfiguration, LegEntry, save_configuration
-from holdfast.gate.members.leg import open_leg
+from holdfast.gate.members.leg import Leg, open_leg
 from holdfast.gate.members.membership import FoundLeg, HostMemory, judge
 from holdfast.gate.members.next_configuration import entries_of, members_of
-from holdfast.gate.members.superblock import Superblock, container_bytes_needed
+from holdfast.gate.members.superblock import Settled, Superblock, container_bytes_needed
 from holdfast.model.bounded import seconds
-from holdfast.model.volume import JournalMode
+from holdfast.model.volume import JournalMode, LegState
 
 SEARCH_SECONDS = 15.0
 """How long the tail of an enlarged container is looked for when nobody remembers its place; a few
@@ -117,11 +117,36 @@ def rediscover(leg_urls: Sequence[str]) -> GateConfiguration:
         volume_id=newest.volume_id,
         size_bytes=newest.size_bytes,
         epoch=0,
-        legs=entries_of(newest, {superblock.leg_id: leg for leg, superblock in found}),
+        legs=(
+            *entries_of(newest, {superblock.leg_id: leg for leg, superblock in found}),
+            *_half_removed(found, newest, judgement.settled),
+        ),
         journal=journal,
         hang_timeout_seconds=hang_seconds,
         hold_timeout_seconds=hold_seconds,
         recorded_position=newest.position,
         clean_epoch=newest.epoch,
         descriptor=descriptor,
+    )
+
+
+def _half_removed(
+    found: Sequence[tuple[Leg, Superblock]], newest: Superblock, settled: Settled
+) -> tuple[LegEntry, ...]:
+    """Legs that are here, and that the newest superblock leaves out by a removal of which nobody
+    knows whether it has ended. Somebody may have gone on with them: only with them nothing newer
+    can be anywhere else, and they are taken in again. One whose removal has ended is left alone.
+    """
+    named = {member.id for member in newest.members}
+    return tuple(
+        LegEntry(
+            superblock.leg_number,
+            superblock.leg_id,
+            leg.url,
+            LegState.STALE,
+            "its removal was interrupted",
+            container_bytes=leg.container_bytes,
+        )
+        for leg, superblock in found
+        if superblock.leg_id in settled.in_sync and superblock.leg_id not in named
     )

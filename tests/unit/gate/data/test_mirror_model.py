@@ -758,6 +758,20 @@ COPY_OF_BEFORE_A_POWER_CUT: list[Doing] = [
 at the same position, comes in the leg's place: the journal does not make it current."""
 
 
+ELSEWHERE_AFTER_HALF_A_REMOVAL: list[Doing] = [
+    ("death_soon", {"calls": 4}),
+    ("flush", {}),
+    ("remove_leg", {"pick": 0}),
+    *[("flush", {})] * 12,
+    ("start_elsewhere", {}),
+    ("flush", {}),
+    ("checkpoint", {}),
+]
+"""A worker died when one leg of three had been told that another one is none any more. A host that
+remembers nothing gets all three: nothing newer can be anywhere, and the volume starts."""
+
+
+@example(legs=3, unflushed=False, seed=0, history=ELSEWHERE_AFTER_HALF_A_REMOVAL)
 @example(legs=1, unflushed=False, seed=0, history=OLD_COPY_AFTER_A_FAILED_RETURN)
 @example(legs=1, unflushed=True, seed=0, history=COPY_OF_BEFORE_A_POWER_CUT)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
