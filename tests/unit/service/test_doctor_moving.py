@@ -58,9 +58,9 @@ def test_a_host_where_nobody_traces(tmp_path: Path) -> None:
 
 def test_trying_leaves_no_process_behind() -> None:
     children = Path(f"/proc/self/task/{os.getpid()}/children")
-    before = children.read_text()
+    before = set(children.read_text().split())  # of other tests, which threads still bury
     findings = [*tracing(), *comparison(), *freezer()]
-    assert children.read_text() == before
+    assert set(children.read_text().split()) <= before
     assert {finding.subject for finding in findings} >= {"tracing", "kcmp", "freezer"}
     for finding in findings:
         assert finding.verdict is Verdict.OK or (finding.meaning and finding.mend), finding
