@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import smtplib
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,10 @@ from tests.waiting import wait_until
 USER, NUMBER = "nobody", 65534
 CLIENTS = 2
 MAILS_BETWEEN = 5
+PACE_SECONDS = 0.05
+"""Between two mails of a client: at full speed on a busy host there were more and more files to be
+copied while everybody stood."""
+
 MAIN = """
 compatibility_level = 3.6
 queue_directory = {volume}/spool
@@ -83,6 +88,7 @@ class Clients(SideBySide):
                 text = f"Subject: <{name}>\r\n\r\n" + "x" * 3000 + "\r\n"
                 server.sendmail("a@moved.invalid", ["b@moved.invalid"], text)
                 self.counts[client] += 1
+                time.sleep(PACE_SECONDS)
 
     def connects(self) -> bool:
         """Whether the server answers."""
