@@ -46,7 +46,7 @@ public class Moved {
                             StandardCopyOption.ATOMIC_MOVE);
                 }
                 done[number].set(round + 1);
-                LockSupport.parkNanos(500_000);
+                LockSupport.parkNanos(2_000_000);
             }
             check(lock.isValid(), "the lock");
             long rounds = done[number].get();

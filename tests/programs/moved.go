@@ -69,7 +69,7 @@ func work(folder string, number int, group *sync.WaitGroup) {
 			must(os.RemoveAll(filepath.Join(folder, fmt.Sprintf("tree-%d", number))))
 		}
 		atomic.StoreInt64(&done[number], int64(round)+1)
-		time.Sleep(time.Millisecond)
+		time.Sleep(4 * time.Millisecond)
 	}
 	data, err := os.ReadFile(log.Name())
 	must(err)

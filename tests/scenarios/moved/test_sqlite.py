@@ -42,7 +42,7 @@ while going:
     if rows != done or total != 4000:
         sys.exit(f"{rows} rows of {done}, {total} in all")
     print(done, flush=True)
-    time.sleep(0.002)
+    time.sleep(0.01)
 base.close()
 """
 
