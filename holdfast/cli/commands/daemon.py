@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -34,6 +35,7 @@ def daemon(
     from holdfast.service.session import opened
 
     need_root()
+    os.chdir("/")  # it is no user of the volume that it was started in
     with opened(Settings(), "daemon") as holdfast, only_one(holdfast.settings.run_directory):
         told = [each.url for each in holdfast.alerts.destinations()]
         who = f"Told: {', '.join(told)}" if told else "Nobody is told: holdfast alert add --help"

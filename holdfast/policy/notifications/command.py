@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
-import subprocess
 
-from holdfast.errors import InvalidOption, NotDelivered
+from holdfast.errors import InvalidOption
 from holdfast.policy.message import Message
-from holdfast.policy.notifications.protocol import SECONDS
-from holdfast.system.files.trusted import open_file
-
-_WORDS_CHARACTERS = 300
-"""Of what a program said when it failed."""
+from holdfast.policy.notifications.program import run_program
 
 
 class CommandNotification:
@@ -36,34 +29,13 @@ class CommandNotification:
 
         Only a program that is root's, as everything above it, is run: it runs as root.
         """
-        words = _words(rest)
-        os.close(open_file(words[0], os.O_RDONLY))
-        environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LANG": "C.UTF-8",
-            "HOLDFAST_ALERT_KIND": message.kind,
-            "HOLDFAST_ALERT_VOLUME": message.volume,
-            "HOLDFAST_ALERT_SUBJECT": message.subject,
-        }
-        text = json.dumps(message.as_json()).encode()
-        with subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd="/",
-            start_new_session=True,
-        ) as process:
-            try:
-                said, _ = process.communicate(text, SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise NotDelivered(f"{words[0]} did not end in {SECONDS:g} s", "") from None
-        if process.returncode:
-            told = said.decode(errors="replace").strip()[-_WORDS_CHARACTERS:]
-            how = f"{words[0]} ended with status {process.returncode}"
-            raise NotDelivered(f"{how}: {told}" if told else how, "Run it by hand.")
+        run_program(
+            _words(rest),
+            json.dumps(message.as_json()).encode(),
+            HOLDFAST_ALERT_KIND=message.kind,
+            HOLDFAST_ALERT_VOLUME=message.volume,
+            HOLDFAST_ALERT_SUBJECT=message.subject,
+        )
 
 
 def _words(rest: str) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import smtplib
 import socket
-import subprocess
 from contextlib import suppress
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -15,8 +13,8 @@ from urllib.parse import parse_qs
 
 from holdfast.errors import InvalidOption, NotDelivered
 from holdfast.policy.message import Message
+from holdfast.policy.notifications.program import run_program
 from holdfast.policy.notifications.protocol import SECONDS
-from holdfast.system.files.trusted import open_file
 
 SENDMAIL = Path("/usr/sbin/sendmail")
 SMTP_PORT = 25
@@ -41,7 +39,7 @@ class MailNotification:
         address, server = _parse(rest)
         mail = mail_of(message, address)
         if server is None and SENDMAIL.exists():
-            _by_sendmail(mail, address)
+            run_program([str(SENDMAIL), "-i", "--", address], mail.as_bytes())
             return
         host, port = server or ("localhost", SMTP_PORT)
         try:
@@ -69,23 +67,6 @@ def mail_of(message: Message, address: str) -> EmailMessage:
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.text)
     return mail
-
-
-def _by_sendmail(mail: EmailMessage, address: str) -> None:
-    os.close(open_file(SENDMAIL.resolve(), os.O_RDONLY))
-    try:
-        done = subprocess.run(
-            [SENDMAIL, "-i", "--", address],
-            input=mail.as_bytes(),
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotDelivered(f"{SENDMAIL} did not end in {SECONDS:g} s", "") from None
-    if done.returncode:
-        words = done.stderr.decode(errors="replace").strip()[-300:]
-        raise NotDelivered(f"{SENDMAIL} ended with status {done.returncode}: {words}", "")
 
 
 def _parse(rest: str) -> tuple[str, tuple[str, int] | None]:

@@ -91,6 +91,23 @@ def test_a_program_that_others_may_write_is_not_run(tmp_path: Path, mode: int) -
     assert not (tmp_path / "ran").exists()
 
 
+@needs_root
+def test_a_link_to_a_program_is_followed_where_nobody_else_could_make_it(tmp_path: Path) -> None:
+    program = program_in(tmp_path, f"touch {tmp_path}/ran")
+    for place in ("ours", "open"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "link").symlink_to(program)
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(NotDelivered):
+        deliver(f"command:{tmp_path}/open/link", MESSAGE)
+    assert not (tmp_path / "ran").exists()
+    deliver(f"command:{tmp_path}/ours/link", MESSAGE)
+    assert (tmp_path / "ran").exists()
+    (tmp_path / "ours" / "round").symlink_to("round")
+    with pytest.raises(NotDelivered, match="itself"):
+        deliver(f"command:{tmp_path}/ours/round", MESSAGE)
+
+
 class Web(HTTPServer):
     """Answers each POST with `status`, and keeps what was posted."""
 
