@@ -56,7 +56,7 @@ def test_ends_of_a_connection(bench: Bench, shell: Shell, kind: str) -> None:
     for filesystem in ("xfs", "ext4"):
         assert {line.outcome for line in bench.move(filesystem)} == {HandleOutcome.IDENTICAL}
     for program, end, other, its in ((server, "a", client, "c"), (client, "c", server, "a")):
-        (found,) = events(program, f"{end}.fileno()")
+        (found,) = events(program, f"{end}.fileno()", 5)
         assert found & IN and not found & OVER
         program.ask(f"poll({end}.fileno(), {IN | RDHUP})")
         assert not events(program, f"{end}.fileno()")
