@@ -103,6 +103,33 @@ def test_a_file_system_mounted_below_blocks(adopted: tuple[Holdfast, Path]) -> N
         subprocess.run(["umount", str(path / "inner")], check=True)
 
 
+IN_THE_KERNEL = {
+    "loop": (["losetup", "--find", "--show"], ["losetup", "--detach"]),
+    "swap": (["swapon"], ["swapoff"]),
+}
+"""How the kernel is given a file, and how it gives that back (the device, else the file)."""
+
+
+@pytest.mark.parametrize("what", IN_THE_KERNEL)
+def test_a_file_that_the_kernel_uses_blocks(adopted: tuple[Holdfast, Path], what: str) -> None:
+    holdfast, path = adopted
+    image = path / "image"
+    image.write_bytes(bytes(1 << 20))
+    image.chmod(0o600)
+    if what == "swap":
+        subprocess.run(["mkswap", str(image)], check=True, capture_output=True)
+    begin, end = IN_THE_KERNEL[what]
+    begun = subprocess.run([*begin, str(image)], check=True, capture_output=True, text=True)
+    try:
+        with program("f = open('file', 'w')", path) as process:
+            before = state_of([process.pid])
+            with pytest.raises(Blocked, match=what):
+                holdfast.restorations.park("data", 10.0)
+            assert state_of([process.pid]) == before
+    finally:
+        subprocess.run([*end, begun.stdout.strip() or str(image)], check=True)
+
+
 def test_the_state_directory_on_the_volume_blocks(
     adopted: tuple[Holdfast, Path], ram_directory: Path
 ) -> None:

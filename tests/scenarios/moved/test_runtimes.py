@@ -8,9 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import REPOSITORY
 from tests.scenarios.moved.moving import SHORT_WITH_COMMANDS, migration, move_in_turn, run, started
 from tests.scenarios.moved.programs import needed
+from tests.soak import rounds
 from tests.waiting import wait_until
 
 SOURCES = REPOSITORY / "tests/programs"
@@ -29,12 +32,16 @@ def test_java_goes_on(ram_directory: Path, run_holdfast: Callable[..., Any]) -> 
         _move(mover, [*words, mover.path], "java", ram_directory)
 
 
-def test_go_goes_on(ram_directory: Path, run_holdfast: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("architecture", ("amd64", "386")[: rounds(1, 2)])
+def test_go_goes_on(
+    ram_directory: Path, run_holdfast: Callable[..., Any], architecture: str
+) -> None:
     (go,) = needed("go")
     with migration(ram_directory, run_holdfast) as mover:
         program = mover.path / "moved"
         # Nothing in it needs C, so it is static; the library is there compiled like that already.
         environment = ["env", "GO111MODULE=off", f"GOCACHE={ram_directory}/cache"]
+        environment.append(f"GOARCH={architecture}")
         run(*environment, go, "build", "-o", program, SOURCES / "moved.go")
         _move(mover, [program, mover.path], "moved", ram_directory)
 
@@ -54,12 +61,12 @@ def _move(mover: Any, command: list[Any], name: str, outside: Path) -> None:
             )
         )
 
-        def rounds() -> int:
+        def done() -> int:
             return output.read_text().count("\n")
 
         def working() -> None:
-            before = rounds()
-            wait_until(lambda: rounds() >= before + ROUNDS_BETWEEN or program.poll() is not None)
+            before = done()
+            wait_until(lambda: done() >= before + ROUNDS_BETWEEN or program.poll() is not None)
             assert program.poll() is None, output.read_text()[-2000:]
 
         moves = move_in_turn(mover, working, SHORT_WITH_COMMANDS)

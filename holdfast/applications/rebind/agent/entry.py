@@ -101,11 +101,17 @@ class HarbourEntry:
         self._slot = choose_slot(threads, maps)
 
     def entering(self, maps: list[Map], deadline_ns: int, token: int) -> Steps[Calls]:
-        """Make a harbour and point every thread into it. Nothing is parked. Raises OSError."""
+        """Make a harbour and point every thread into it. Nothing is parked. Raises OSError,
+        Refused."""
         threads = self._threads
         thread_ids = tuple(threads.registers)
         size_bytes = Harbour(0, thread_ids).size_bytes
         harbour = Harbour(choose_place(maps, size_bytes), thread_ids)
+        if not harbour.address:
+            raise Refused(
+                f"process {threads.pid} has no room left in its address space",
+                "Stop this process for the time of the restoration.",
+            )
         protection = _PROT_READ | _PROT_EXEC
         arguments = (harbour.address, size_bytes, protection, _MAP_FIXED_NOREPLACE, -1, 0)
         yield from self._calling(harbour, "mmap", arguments)

@@ -21,6 +21,8 @@ _DISTURBED = "See what it waits for, or end it, then try again."
 
 _BIRTHS, _PROGRAMS = frozenset({56, 58, 435}), frozenset({59, 322})
 """clone, vfork, clone3; execve, execveat (asm/unistd_64.h)."""
+_PROGRAMS_OF_32_BITS = frozenset({11, 358})
+"""execve, execveat (asm/unistd_32.h)."""
 
 _CLONE, _CLONE_VFORK = 56, 0x4000
 """asm/unistd_64.h, linux/sched.h: a flag in the first argument."""
@@ -117,16 +119,26 @@ def hindrance(pid: int, thread_id: int) -> Hindrance:
 
 def runs_program(thread_id: int) -> bool:
     """Whether a thread waits within execve(2), before anything of its process has changed."""
+    if _told_call(thread_id)[0] not in _PROGRAMS | _PROGRAMS_OF_32_BITS:
+        return False  # as nearly always, with one look
     return call_of(thread_id)[0] in _PROGRAMS
 
 
 def call_of(thread_id: int) -> tuple[int, int]:
     """The number of the system call that a thread is in, as a program of 64 bits would call it, and
     its first argument; -1: none."""
+    number, argument = _told_call(thread_id)
+    with suppress(OSError):
+        if number >= 0 and has_32_bits(thread_id):
+            return number_for_64_bits(number), argument
+    return number, argument
+
+
+def _told_call(thread_id: int) -> tuple[int, int]:
+    """The same by the number that its own program has for the call."""
     words = _record(f"/proc/{thread_id}/syscall").split()
-    with suppress(OSError, ValueError, IndexError):
-        number, argument = int(words[0]), int(words[1], 16)
-        return number_for_64_bits(number) if has_32_bits(thread_id) else number, argument
+    with suppress(ValueError, IndexError):
+        return int(words[0]), int(words[1], 16)
     return -1, -1
 
 
