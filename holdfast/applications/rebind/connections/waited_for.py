@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from holdfast.applications.rebind.handles.rings import has_context
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.errors import HoldfastError
 from holdfast.system.children.closing import close_elsewhere
+from holdfast.system.children.expendable import in_expendable_child
 
 _AT_ONCE_BYTES = 1 << 20
+_SECONDS = 5.0
+"""For what takes some microseconds for each."""
 
 Holder = tuple[StoppedProcess, int | None, HandleNote]
 """A process, the thread that has a table of its own, and an end in that."""
@@ -69,14 +74,22 @@ class WaitedFor:
             self._others.pop(number, None)
 
     def make_ready(self) -> None:
-        """Let every end be ready to be read and to be written, once."""
-        for number, other in self._others.items():
-            if other in self._others:
-                _empty(self._ends[number])
-        for number, other in self._others.items():
-            if other in self._others:
-                with suppress(OSError):  # it was shut down: it is ready
-                    self._ends[number].send(b"\0", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        """Let every end be ready to be read and to be written, once. In a child: with what lies
+        unread may go a descriptor that somebody has sent since, whose end may be waited for."""
+        ends = [
+            self._ends[number] for number, other in self._others.items() if other in self._others
+        ]
+        if ends:
+            with suppress(HoldfastError, OSError):
+                in_expendable_child(partial(_make_ready, ends), _SECONDS, "old connections")
+
+
+def _make_ready(ends: Sequence[socket.socket]) -> None:
+    for end in ends:
+        _empty(end)
+    for end in ends:
+        with suppress(OSError):  # it was shut down: it is ready
+            end.send(b"\0", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 def _is_asynchronous(process: StoppedProcess) -> bool:
