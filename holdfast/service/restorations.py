@@ -21,7 +21,7 @@ from holdfast.restoration.assessing.assess import Assessment, assess
 from holdfast.restoration.assessing.facts import CheckedRequest
 from holdfast.restoration.performing.abandoning import abandon
 from holdfast.restoration.performing.perform import perform
-from holdfast.restoration.performing.recovery import go_on, recover_one
+from holdfast.restoration.performing.recovery import go_on, recover_one, remove_left_directories
 from holdfast.restoration.performing.stale import rebind_stale
 from holdfast.service.gating import GateRequest, UngateRequest
 from holdfast.service.host import Host
@@ -193,6 +193,7 @@ class Restorations:
             settle = partial(recover_if_still, found.id, found.volume)
             subject = f"the {found.strategy} of {found.volume}"
             done += settle_one(self._host, found.volume, subject, settle)
+        remove_left_directories(self._host.settings, self._host.catalog)
         return done
 
     def abandon(self, name: str) -> list[str]:

@@ -22,7 +22,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Mode, Restoration, RestorationHeading
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.uncovering import uncover
-from holdfast.restoration.performing.receipts import receipt_of
+from holdfast.restoration.performing.receipts import ABANDONED, receipt_of
 from holdfast.restoration.records.record import RestorationRecord, read_record
 from holdfast.restoration.records.work import images_of
 from holdfast.restoration.storage.container_end import KEPT
@@ -106,7 +106,7 @@ def abandon(settings: Settings, catalog: Catalog, heading: RestorationHeading) -
     place = settings.gate_state_directory(heading.volume)
     if known.volume is not None and known.volume.is_adopted and place.exists():
         words.append(f"{place} has the state of the gate that it was to get: it stays")
-    catalog.restorations.end(heading.id, _receipt(known, f"abandoned: {'; '.join(words[1:])}"))
+    catalog.restorations.end(heading.id, _receipt(known, ABANDONED + "; ".join(words[1:])))
     if any((folder / name).exists() for name in (NEW_GATE, OLD_GATE)):
         words.append(f"{folder} has the state of a gate: it stays")
     elif (folder / KEPT).exists():

@@ -17,6 +17,9 @@ from holdfast.restoration.assessing.not_kept import in_words
 from holdfast.restoration.records.record import Intent, RestorationRecord
 from holdfast.restoration.storage.old_and_new import containers_of
 
+ABANDONED = "abandoned: "
+"""How the outcome of one that was given up begins."""
+
 
 def receipt_of(
     restoration: Restoration,

@@ -12,17 +12,23 @@ from collections.abc import Callable
 
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
-from holdfast.errors import StorageFailed
+from holdfast.errors import NoSuchReceipt, StorageFailed
 from holdfast.model.plan import StepName
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import Left
 from holdfast.model.restoration import Restoration, RestorationStage, StepState
 from holdfast.restoration.performing.finish import finish, undone
+from holdfast.restoration.performing.receipts import ABANDONED
 from holdfast.restoration.performing.runner import Runner
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.parked import refuse_unreadable
-from holdfast.restoration.storage.directory import may_finish
+from holdfast.restoration.storage.directory import (
+    forget_directory,
+    left_directories,
+    may_finish,
+    never_began,
+)
 from holdfast.restoration.storage.leg_in_place import as_it_was
 from holdfast.restoration.storage.old_and_new import containers_of, put_old_gate_back
 from holdfast.system.boot import boot_id
@@ -74,6 +80,31 @@ def recover_one(
     if left_out:
         return Left(f"{name} was undone, but for this: {'; '.join(left_out)}")
     return f"{name} was undone"
+
+
+def remove_left_directories(settings: Settings, catalog: Catalog) -> None:
+    """Remove directories of restorations that have ended, or had not been entered, when their
+    process was killed. Idempotent.
+
+    What was given up keeps its directory; so does whatever the catalog does not know.
+    """
+    found = left_directories(settings)
+    if not found:
+        return
+    known = {heading.id for heading in catalog.restorations.headings()}
+    for identifier in found:
+        if identifier in known:
+            continue
+        if _has_ended(catalog, identifier) or never_began(settings, identifier):
+            forget_directory(settings, identifier)
+
+
+def _has_ended(catalog: Catalog, identifier: str) -> bool:
+    try:
+        receipt = catalog.receipt(identifier)
+    except NoSuchReceipt:
+        return False
+    return receipt.id == identifier and not receipt.outcome.startswith(ABANDONED)
 
 
 def _after_restart(settings: Settings, catalog: Catalog, work: Work) -> str:

@@ -6,6 +6,7 @@ Owns its name, and the file that allows a later process to finish the restoratio
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from holdfast.system.files.durable import sync_directory
 RESTORATIONS = "restorations"
 NEW_GATE, OLD_GATE = "new-gate", "old-gate"
 _MAY_FINISH, _PARKING, _SAVED = "may-finish", "parking", "saved-writes"
+_BEGUN_BY_THEN_SECONDS = 600.0
+"""Between the directory and its entry in the catalog is one transaction: it waits 10 s at most."""
 
 
 def directory_of(settings: Settings, identifier: str) -> Path:
@@ -65,6 +68,25 @@ def may_finish(settings: Settings, identifier: str) -> bool:
     """Whether nobody has begun to undo it."""
     folder = directory_of(settings, identifier)
     return not folder.exists() or (folder / _MAY_FINISH).exists()
+
+
+def left_directories(settings: Settings) -> list[str]:
+    """The restorations that have a directory."""
+    try:
+        return sorted(each.name for each in (settings.state_directory / RESTORATIONS).iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def never_began(settings: Settings, identifier: str) -> bool:
+    """Whether the directory was made a while ago for one that has not done anything."""
+    folder = directory_of(settings, identifier)
+    try:
+        age_seconds = time.time() - folder.stat().st_mtime
+        found = {each.name for each in folder.iterdir()}
+        return age_seconds > _BEGUN_BY_THEN_SECONDS and found <= {_MAY_FINISH}
+    except OSError:  # it is being removed
+        return False
 
 
 def forget_directory(settings: Settings, identifier: str) -> None:
