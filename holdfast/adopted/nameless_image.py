@@ -48,10 +48,24 @@ def present_source(source: str, point: MountPoint) -> str:
     return image_url(loop.backing_file) if found else source
 
 
-def keep_nameless(point: MountPoint) -> str:
-    """Before a dismount: keep the loop device of an image without a name. Returns it, or empty."""
+def renamed_image(source: str, point: MountPoint) -> str:
+    """What the image of this mount is called now, when `source` leads to another file, or to none,
+    since it was recorded; else empty. That the device is the same is said by its disk's number."""
+    loop, path = _loop_of(point), image_behind(source)
+    if not path or loop is None or not point.disk_sequence:
+        return ""
+    if disk_sequence(disk_of(point)) != point.disk_sequence:
+        return ""
+    if (loop.backing_file == path and not loop.deleted) or _leads_to(path, loop):
+        return ""
+    return loop.backing_file + (DELETED if loop.deleted else "")
+
+
+def keep_nameless(point: MountPoint, source: str = "") -> str:
+    """Before a dismount: keep the loop device of an image that has no name, or that `source` does
+    not lead to any more. Returns it, or empty."""
     loop = _loop_of(point)
-    if loop is None or not nameless_image(point):
+    if loop is None or not (nameless_image(point) or renamed_image(source, point)):
         return ""
     kept = in_expendable_child(partial(keep_attached, loop), _ASK_SECONDS, point.source)
     return point.source if kept else ""

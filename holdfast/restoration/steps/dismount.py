@@ -6,7 +6,8 @@ by force; the receipt says what that took.
 
 from __future__ import annotations
 
-from holdfast.adopted.nameless_image import keep_nameless
+from holdfast.adopted.nameless_image import keep_nameless, renamed_image
+from holdfast.errors import StorageFailed
 from holdfast.model.finding import Finding
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
@@ -19,6 +20,7 @@ from holdfast.restoration.steps.freeze import remember_stopped
 from holdfast.restoration.steps.mounting import (
     make_covers_for,
     mount_storage,
+    name_of_image,
     open_up,
     tell_of_lost,
 )
@@ -36,10 +38,17 @@ class DismountStep:
         return False
 
     def do(self, work: Work) -> str:
-        """Park, then dismount. Raises InUse when something keeps it busy all the same."""
+        """Park, then dismount. Raises InUse when something keeps it busy all the same,
+        StorageFailed where the image that is to become a leg has lost its name."""
         points = work.points
-        if points and work.intent.mode is not Mode.STALE and keep_nameless(points[-1]):
-            work.say("its image has no name any more: the loop device keeps it")
+        source = name_of_image(work)
+        if source and work.in_place and renamed_image(source, points[-1]):
+            raise StorageFailed(
+                f"{source} is not the name of the image of {points[-1].path} any more",
+                "Nothing was changed. Leave it its name, and try again.",
+            )
+        if points and work.intent.mode is not Mode.STALE and keep_nameless(points[-1], source):
+            work.say("its image has lost its name: the loop device keeps it")
         covers = make_covers_for(work)
         lost: list[Finding] = []
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from holdfast.adopted.nameless_image import renamed_image
 from holdfast.errors import HoldfastError, NotAttached
 from holdfast.gate.outside.launch import START_SECONDS
 from holdfast.model.finding import Finding, Verdict
@@ -37,7 +38,7 @@ def mount_storage(work: Work, volume: Volume, *, undoing: bool = False) -> Cover
     points = work.points
     if work.intent.mode is Mode.STALE:
         return reached_already({each.id: in_place(each) for each in work.intent.stale_points})
-    source, options = source_and_options(work, volume)
+    source, options = source_and_options(work, volume, undoing=undoing)
     notes: list[Finding] = []
     manner = Manner(undoing=undoing)
     covered = mount_covered(
@@ -87,10 +88,23 @@ def uncover_all(work: Work) -> None:
             uncover(device)
 
 
-def source_and_options(work: Work, volume: Volume) -> tuple[str, str]:
-    """Bring the storage up: what can be mounted, with which options. Idempotent."""
+def name_of_image(work: Work) -> str:
+    """What the old storage was recorded to be, where it works: its image may lose the name."""
+    adoption = work.old.adoption
+    return adoption.source if adoption and work.points and not work.intent.is_broken else ""
+
+
+def source_and_options(work: Work, volume: Volume, *, undoing: bool = False) -> tuple[str, str]:
+    """Bring the storage up: what can be mounted, with which options. Idempotent.
+
+    `undoing`: it was in use a moment ago, and its device is, if that has it still, whatever lies
+    under the image's name by now.
+    """
     points = work.points
-    source, more = bring_up(work.settings, volume, _start_seconds(work, volume))
+    if undoing and renamed_image(name_of_image(work), points[-1]):
+        source, more = points[-1].source, ""
+    else:
+        source, more = bring_up(work.settings, volume, _start_seconds(work, volume))
     old_type = points[-1].filesystem if points else volume.mount.filesystem
     words, _ = carry_options(wanted_super_options(points), old_type, volume.mount.filesystem)
     return source, ",".join(filter(None, (words, more)))
