@@ -34,7 +34,7 @@ def own_disk(path: Path, image: Path) -> Iterator[None]:
 
 
 def take_room(ballast: Path) -> None:
-    """Let this file have every block that its file system has left."""
+    """Let this file have every block that its file system has left; durably."""
     with ballast.open("wb") as file:
         offset, length = 0, _IMAGE_BYTES
         while length >= _BLOCK_BYTES:
@@ -46,6 +46,7 @@ def take_room(ballast: Path) -> None:
                     raise
                 offset = os.fstat(file.fileno()).st_blocks * 512
                 length //= 2
+        os.fsync(file.fileno())
 
 
 def shut_down(path: Path) -> None:

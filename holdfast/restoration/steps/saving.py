@@ -16,7 +16,7 @@ from functools import partial
 
 from holdfast.applications.rebind.parking.relocation import OtherContents, SameFileSystem
 from holdfast.applications.rebind.rebind import Rebind
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, StateFailed
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind
 from holdfast.restoration.records.record import MOST_TOLD
@@ -138,7 +138,8 @@ def put_saved_back(work: Work, *, undoing: bool = False) -> list[str]:
     """Put it on the storage that is mounted next, which nobody sees yet; in words. Idempotent.
 
     `undoing`: on the old storage. Where something is mounted at its place already, somebody may
-    have written: nothing is put back then.
+    have written: nothing is put back then. Raises StateFailed where it cannot be recorded; not in
+    an undo, which has to mount the old storage whatever happens: processes stand.
     """
     writes = work.record.saved
     which = "old" if undoing or work.new is None else "new"
@@ -150,23 +151,30 @@ def put_saved_back(work: Work, *, undoing: bool = False) -> list[str]:
             _tell(work, work.old.mount.path, words)
         return []
     try:
-        writes = _put_back(work, writes, which)
+        writes = _put_back(work, writes, which, undoing=undoing)
+    except StateFailed:
+        raise  # nothing could be written down of it: undone, the old storage has it
     except (HoldfastError, OSError) as error:
         _tell(work, work.old.mount.path, f"what was saved could not be put back: {error}")
         return []
-    work.remember(saved=replace(writes, put_back_on=which))
+    _remember(work, replace(writes, put_back_on=which), undoing=undoing)
     _tell_outcomes(work, writes)
     done = sum(1 for each in writes.files if each.outcome.startswith(PUT_BACK))
     return [f"{done} of {len(writes.files)} files have what was only in memory"]
 
 
-def _put_back(work: Work, writes: SavedWrites, which: str) -> SavedWrites:
+def _remember(work: Work, writes: SavedWrites, *, undoing: bool) -> None:
+    remember = work.remember_if_possible if undoing else work.remember
+    remember(saved=writes)
+
+
+def _put_back(work: Work, writes: SavedWrites, which: str, *, undoing: bool) -> SavedWrites:
     volume = work.new if which == "new" else work.old
     assert volume is not None
     rebind = parked(work)
     kinds = HandleKind.FILE, HandleKind.MAP
     requests = as_requests([] if rebind is None else rebind.asked_for(*kinds))
-    source, options = source_and_options(work, volume)
+    source, options = source_and_options(work, volume, undoing=undoing)
     target = Target(
         source,
         volume.mount.filesystem,
@@ -179,7 +187,7 @@ def _put_back(work: Work, writes: SavedWrites, which: str) -> SavedWrites:
         kept = [each for each in writes.files if each.name]
         words = _in_child(work, partial(judge, kept, requests, target))
         writes = replace(_with(writes, kept, words), judged_for=which)
-        work.remember(saved=writes)
+        _remember(work, writes, undoing=undoing)
     wanted = [each for each in writes.files if each.name and not each.outcome]
     directory = saved_writes_directory(work.settings, work.restoration.id)
     words = _in_child(work, partial(put_back, wanted, requests, target, directory))

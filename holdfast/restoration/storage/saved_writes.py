@@ -12,6 +12,7 @@ name by itself.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -33,10 +34,13 @@ from holdfast.mountpoints.scratch import scratch_directory
 from holdfast.system.files.beneath import open_beneath
 from holdfast.system.files.durable import write_whole
 from holdfast.system.files.page_cache import Range
+from holdfast.system.fuse.wire import FALLOC_KEEP_SIZE, fallocate
 from holdfast.system.mounts.visitor import Visitor
 
 _RANGE = struct.Struct("<QQ")
 _CHUNK_BYTES = 1 << 20
+_WRITES_IN_PLACE = "ext4"
+"""The file system that needs no room for what has blocks. XFS does where these are shared."""
 
 
 @dataclass(frozen=True)
@@ -152,19 +156,19 @@ def put_back(
         for file in files:
             with _for_writing(file, requests, reopening) as (writing, why):
                 try:
-                    words.append(why or _write(file, writing, directory / file.name))
+                    place = directory / file.name
+                    words.append(why or _write(file, writing, place, target.filesystem))
                 except OSError as error:
                     words.append(f"it could not be put back whole: {error.strerror}")
     return words
 
 
-def _write(file: SavedFile, writing: int, place: Path) -> str:
+def _write(file: SavedFile, writing: int, place: Path, filesystem: str) -> str:
     if digest_of(place) != file.digest:
         return "what had been saved of it is damaged"
-    space = os.fstatvfs(writing)
-    if space.f_bfree * space.f_frsize < file.saved_bytes:
-        return "the storage there has no room for it"
     before = os.fstat(writing)
+    if not _takes_room(writing, place, file.saved_bytes, filesystem):
+        return "the storage there has no room for it"
     told = _without_set_id(writing, before.st_mode)
     os.ftruncate(writing, file.size_bytes)
     with place.open("rb") as saved:
@@ -179,6 +183,23 @@ def _write(file: SavedFile, writing: int, place: Path) -> str:
     if missing_bytes:
         told += f"; {missing_bytes} of its {file.size_bytes} bytes were not in memory"
     return PUT_BACK + told
+
+
+def _takes_room(writing: int, place: Path, saved_bytes: int, filesystem: str) -> bool:
+    """Whether there is room for all of it; on ext4 it is taken, for what has no blocks yet. Where
+    there is none, the file says and dates what it did before."""
+    before = os.fstat(writing)
+    if filesystem == _WRITES_IN_PLACE:
+        try:
+            for offset, length in _ranges(place, saved_bytes):
+                fallocate(writing, FALLOC_KEEP_SIZE, offset, length)
+            return True
+        except OSError as error:
+            os.utime(writing, ns=(before.st_atime_ns, before.st_mtime_ns))
+            if error.errno != errno.EOPNOTSUPP:  # of a file that ext3 made
+                return False
+    space = os.fstatvfs(writing)
+    return space.f_bfree * space.f_frsize >= saved_bytes
 
 
 def _without_set_id(writing: int, mode: int) -> str:
