@@ -179,18 +179,20 @@ def _build(
 
 
 def _explain(gate: GateClient, volume: Volume, error: Exception) -> None:
-    """Raise what is behind a failure, where the gate knows: its storage went, or was full."""
-    shown = gate.show()
-    if not shown["held"]:
+    """Raise what is behind a failure, where the gate knows: its storage went, or was full.
+
+    It may be there again by now: whatever still found room afterwards has ended that hold.
+    """
+    reason = str(gate.show()["last_hold_reason"])
+    if not reason:
         return
-    if "no space left" in shown["hold_reason"]:
+    if "no space left" in reason:
         raise TooSmall(
-            f"{shown['hold_reason']}: not even for the structures of an empty"
-            f" {format_size(volume.size_bytes)}",
+            f"{reason}: not even for the structures of an empty {format_size(volume.size_bytes)}",
             "Make room there, use larger storage, or make a smaller volume. Nothing was kept.",
         ) from error
     raise StorageFailed(
-        f"{shown['hold_reason']} while the volume was made", "See to that storage. Nothing is left."
+        f"{reason} while the volume was made", "See to that storage. Nothing is left."
     ) from error
 
 

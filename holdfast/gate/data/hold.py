@@ -29,6 +29,8 @@ class Hold:
         self._timeout_ns = int(timeout_seconds * 1e9)
         self._condition = threading.Condition()
         self.reason = "no leg is left" if cells[shared_page.STORAGE_HOLD_SINCE] else ""
+        self.last_reason = ""
+        """Of the last hold for storage, also when it is over; of this worker only."""
         self.administrative = bool(cells[shared_page.ADMINISTRATIVE_HOLD])
         self.administrative_reason = "held by an administrator" if self.administrative else ""
 
@@ -73,7 +75,7 @@ class Hold:
             elif not space and self.for_room:  # the full leg is lost now: that is another wait
                 self._cells[shared_page.STORAGE_HOLD_DEADLINE] = monotonic_ns() + self._timeout_ns
                 self._cells[shared_page.STORAGE_HOLD_SPACE] = 0
-            self.reason = reason
+            self.reason = self.last_reason = reason
 
     def stood_still(self, begin_ns: int, end_ns: int) -> None:
         """Nobody looked for storage in that time: the deadline for it moves by as much."""

@@ -50,6 +50,7 @@ class GateView:
             "held": counters.held,
             "hold_expired": hold.expired,
             "hold_reason": hold.reason or hold.administrative_reason,
+            "last_hold_reason": hold.last_reason,
             "held_on_purpose": hold.administrative and not hold.reason,
             "hold_deadline": time() + (deadline - monotonic_ns()) / 1e9 if deadline else None,
             "in_flight": counters.in_flight,
