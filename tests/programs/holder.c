@@ -838,8 +838,8 @@ static int fifo_verify(void) {
     EXPECT(poll(&state, 1, 0) == 0 && read(fifo_never, text, 1) == 0);
     state.fd = fifo_over;
     EXPECT(poll(&state, 1, 0) == 1 && state.revents == POLLHUP && read(fifo_over, text, 1) == 0);
-    state = (struct pollfd){.fd = fifo_full, .events = POLLOUT};
-    EXPECT(poll(&state, 1, 0) == 1 && (state.revents & POLLERR));
+    state = (struct pollfd){.fd = fifo_full}; /* an agent that died may be closing its copy */
+    EXPECT(poll(&state, 1, 10000) == 1 && (state.revents & POLLERR));
     void (*before)(int) = signal(SIGPIPE, SIG_IGN);
     EXPECT(write(fifo_full, "x", 1) == -1 && errno == EPIPE);
     signal(SIGPIPE, before);
