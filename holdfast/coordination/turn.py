@@ -8,7 +8,6 @@ while another command waits for the held volume.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import time
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.errors import AtWork
+from holdfast.system.files.named_lock import holder_of, take_lock, write_holder
 from holdfast.system.files.trusted import open_file, own_directory
 
 WAIT_SECONDS = 15.0
@@ -38,24 +38,15 @@ def turn(run_directory: Path, volume: str, wait_seconds: float = WAIT_SECONDS) -
     descriptor = open_file(directory / f"{volume}.lock", os.O_RDWR | os.O_CREAT)
     try:
         deadline = time.monotonic() + wait_seconds
-        while not _take(descriptor):
+        while not take_lock(descriptor):
             if time.monotonic() >= deadline:
-                pid = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+                pid = holder_of(descriptor) or "unknown"
                 raise AtWork(
-                    f"another command (process {pid or 'unknown'}) is at work on {volume}",
+                    f"another command (process {pid}) is at work on {volume}",
                     "Wait until it has ended, then try again.",
                 )
             time.sleep(random.uniform(*_RETRY_SECONDS))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        write_holder(descriptor)
         yield
     finally:
         os.close(descriptor)
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

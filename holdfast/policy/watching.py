@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.errors import AtWork
+from holdfast.system.files.named_lock import holder_of, take_lock, write_holder
 from holdfast.system.files.trusted import open_file, own_directory
 
 _LOCK = "daemon.lock"
@@ -20,11 +20,10 @@ def only_one(run_directory: Path) -> Iterator[None]:
     own_directory(run_directory)
     descriptor = open_file(run_directory / _LOCK, os.O_RDWR | os.O_CREAT)
     try:
-        if not _take(descriptor):
-            pid = _named(descriptor)
-            raise AtWork(f"a daemon watches already: process {pid or 'unknown'}", "Let it.")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        if not take_lock(descriptor):
+            pid = holder_of(descriptor) or "unknown"
+            raise AtWork(f"a daemon watches already: process {pid}", "Let it.")
+        write_holder(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -37,19 +36,6 @@ def watcher(run_directory: Path) -> int:
     except FileNotFoundError:
         return 0
     try:
-        return 0 if _take(descriptor) else _named(descriptor)
+        return 0 if take_lock(descriptor) else holder_of(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _named(descriptor: int) -> int:
-    text = os.pread(descriptor, 20, 0)
-    return int(text) if text.isdigit() else 0
