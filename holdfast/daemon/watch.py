@@ -7,12 +7,14 @@ Killed anywhere, the next one goes on.
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
+from holdfast.daemon.deliveries import Deliveries
 from holdfast.errors import HoldfastError
 from holdfast.model.trouble import Trouble, troubles_of
 from holdfast.policy.alerting import Saying, decide
@@ -26,10 +28,12 @@ from holdfast.policy.memory import (
     write_post,
 )
 from holdfast.policy.message import Message
-from holdfast.policy.notifications import deliver
 from holdfast.service import Holdfast
 
 _log = logging.getLogger(__name__)
+
+_ATTEMPTS_SECONDS = 1.0
+"""How often attempts to tell somebody are looked after that have not ended by themselves."""
 
 
 class Watch:
@@ -40,20 +44,28 @@ class Watch:
         self._state = holdfast.settings.state_directory
         self._host = socket.gethostname()
         self._post = self._last_post()
-        self._failed = ""
+        self._deliveries = Deliveries()
+        self._failing: dict[str, str] = {}
+        """What of our own work fails, and how: said once for as long as it does."""
 
     def go_on(self, interval_seconds: float) -> None:
         """Look again and again; returns never, but for KeyboardInterrupt."""
         while True:
             began = time.monotonic()
-            try:
-                self.look()
-            except (HoldfastError, OSError, ValueError) as error:
-                self._say_once(f"nobody was told anything: {error}")
-            time.sleep(max(0.0, began + interval_seconds - time.monotonic()))
+            self.try_to_look()
+            self._deliver_until(began + interval_seconds)
+
+    def try_to_look(self) -> None:
+        """As `look`; what is raised is logged, once for as long as it is the same."""
+        try:
+            self.look()
+        except (HoldfastError, OSError, ValueError) as error:
+            self._fails("looking", f"nobody was told anything: {error}")
+        else:
+            self._works("looking")
 
     def look(self) -> None:
-        """Look at every volume once, and deliver what is due.
+        """Look at every volume once, and begin to deliver what is due.
 
         What is decided is durable before it is sent. Raises HoldfastError, OSError, ValueError when
         it cannot be read who is to be told.
@@ -93,30 +105,42 @@ class Watch:
             self._host,
         )
 
+    def _deliver_until(self, moment: float) -> None:
+        """Deliver what is due until then (monotonic seconds)."""
+        while (left := moment - time.monotonic()) > 0:
+            errands = self._deliveries.errands()
+            poller = select.poll()
+            for errand in errands:
+                poller.register(errand, select.POLLIN)
+            poller.poll(1000 * (min(left, _ATTEMPTS_SECONDS) if errands else left))
+            self._deliver()
+
     def _deliver(self) -> None:
-        """Try what is due, oldest first; while one waits, so do later ones of its destination."""
-        waiting: set[str] = set()
+        """See how attempts went, and begin with what is due: of each destination the oldest; while
+        that waits, so do later ones."""
+        now = time.time()
+        for letter, error in self._deliveries.finished():
+            if error:
+                _log.warning("%s: %s", letter.message.subject, error)
+            self._replace(letter, (letter.failed(error, now),) if error else ())
         for letter in self._post.letters:
-            now = time.time()
-            if letter.url in waiting or not _is_due(letter, now):
-                waiting.add(letter.url)
-                continue
             if now - letter.message.at > GIVEN_UP_SECONDS:
                 _log.error("%s was not told in a week: %s", letter.url, letter.message.subject)
                 self._replace(letter, ())
-                continue
-            try:
-                deliver(letter.url, letter.message)
-                self._replace(letter, ())
-            except HoldfastError as error:
-                waiting.add(letter.url)
-                _log.warning("%s: %s", letter.message.subject, error.message)
-                self._replace(letter, (letter.failed(error.message, now),))
+        oldest = {each.url: each for each in reversed(self._post.letters)}
+        try:
+            self._deliveries.begin(each for each in oldest.values() if _is_due(each, now))
+        except OSError as error:
+            self._fails("telling", f"nobody can be told: {error}")
+        else:
+            self._works("telling")
 
     def _replace(self, letter: Letter, by: Sequence[Letter]) -> None:
-        at = self._post.letters.index(letter)
-        letters = (*self._post.letters[:at], *by, *self._post.letters[at + 1 :])
-        self._keep(replace(self._post, letters=letters))
+        """Take it out, or another one in its place; nothing where its destination was removed."""
+        if letter in self._post.letters:
+            at = self._post.letters.index(letter)
+            letters = (*self._post.letters[:at], *by, *self._post.letters[at + 1 :])
+            self._keep(replace(self._post, letters=letters))
 
     def _keep(self, post: Post) -> None:
         """Write it down; on a disk that is full somebody is told all the same, twice perhaps."""
@@ -125,8 +149,10 @@ class Watch:
         self._post = post
         try:
             write_post(self._state, post)
-        except OSError as error:
-            self._say_once(f"what is said cannot be written down: {error}")
+        except (HoldfastError, OSError) as error:
+            self._fails("writing", f"what is said cannot be written down: {error}")
+        else:
+            self._works("writing")
 
     def _last_post(self) -> Post:
         try:
@@ -135,10 +161,13 @@ class Watch:
             _log.error("what was said before is not known, and is said again: %s", error)
             return Post()
 
-    def _say_once(self, words: str) -> None:
-        if words != self._failed:
+    def _fails(self, what: str, words: str) -> None:
+        if self._failing.get(what) != words:
             _log.error("%s", words)
-        self._failed = words
+        self._failing[what] = words
+
+    def _works(self, what: str) -> None:
+        self._failing.pop(what, None)
 
 
 def _is_due(letter: Letter, now: float) -> bool:

@@ -5,6 +5,7 @@ Owns that nothing which is told to keeps anybody waiting: each attempt is made i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from holdfast.errors import HoldfastError, InvalidOption, NotDelivered
@@ -13,14 +14,15 @@ from holdfast.policy.notifications.command import CommandNotification
 from holdfast.policy.notifications.mail import MailNotification
 from holdfast.policy.notifications.protocol import SECONDS, Notification
 from holdfast.policy.notifications.webhook import WebhookNotification
+from holdfast.system.children.errand import Errand
 from holdfast.system.children.expendable import in_expendable_child
 
 NOTIFICATIONS: dict[str, Notification] = {
     each.scheme: each for each in (CommandNotification(), WebhookNotification(), MailNotification())
 }
 
-_GRACE_SECONDS = 5.0
-"""For the child to say itself that it took too long."""
+ATTEMPT_SECONDS = SECONDS + 5.0
+"""The child has some seconds to say itself that it took too long."""
 
 
 def check_destination(url: str) -> None:
@@ -32,11 +34,30 @@ def deliver(url: str, message: Message) -> None:
     """Tell one destination; blocks for 25 s at most. Raises NotDelivered, InvalidOption."""
     way, rest = _split(url)
     try:
-        in_expendable_child(partial(way.send, rest, message), SECONDS + _GRACE_SECONDS, url)
+        in_expendable_child(partial(way.send, rest, message), ATTEMPT_SECONDS, url)
     except NotDelivered:
         raise
     except (HoldfastError, OSError, ValueError) as error:
         raise NotDelivered(f"{url} was not told: {error}", "holdfast alert test") from error
+
+
+def begin_delivery(url: str, message: Message) -> Errand[str]:
+    """Tell one destination while the caller does something else. It answers once: why it was not
+    told, empty when it was. Whoever began it ends it after ATTEMPT_SECONDS. Raises OSError.
+    """
+    return Errand(partial(_attempt, url, message))
+
+
+def _attempt(url: str, message: Message, tell: Callable[[str], None]) -> None:
+    try:
+        way, rest = _split(url)
+        way.send(rest, message)
+    except HoldfastError as error:
+        tell(error.message)
+    except (OSError, ValueError) as error:
+        tell(f"{url} was not told: {error}")
+    else:
+        tell("")
 
 
 def _split(url: str) -> tuple[Notification, str]:
