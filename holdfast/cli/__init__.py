@@ -7,11 +7,17 @@ decide anything about storage, and must start fast: what is heavy is imported in
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; never raises."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["completion", "names"]:  # what a shell asks at a key
+        from holdfast.cli.names import print_names
+
+        return print_names()
     from holdfast.cli.application import run
 
-    return run(arguments)
+    return run(given)

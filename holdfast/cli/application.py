@@ -16,6 +16,7 @@ import typer
 from holdfast.cli.commands import (
     alert,
     assess,
+    completion,
     daemon,
     demo,
     doctor,
@@ -81,6 +82,8 @@ application.command(name="recover")(recover.recover)
 application.command(name="doctor")(doctor.doctor)
 application.command(name="explain")(explain.explain)
 application.command(name="demo")(demo.demo)
+application.command(name="completion")(completion.completion)
+application.command(name="manual")(completion.manual)
 
 
 _LOG_LEVEL = "info"
