@@ -125,10 +125,11 @@ def _numbers(table: _EndTable) -> dict[int, int]:
     seen: set[int] = set()
     with suppress(OSError):
         for name in names(folder):
-            new = wanted.get(link(f"{folder}/{name}"))
             seen.add(int(name))
-            if new is not None:
-                found.setdefault(new, int(name))
+            with suppress(OSError):  # a path that is too long to be told
+                new = wanted.get(link(f"{folder}/{name}"))
+                if new is not None:
+                    found.setdefault(new, int(name))
     if not seen.issuperset(note.handle.number or 0 for note in table.notes):
         raise gone(table.process.pid)
     return found

@@ -5,6 +5,7 @@ Reads /proc only, and no file that lies on storage.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -13,7 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from holdfast.applications.rebind.tracing.hindrances import frozen, hindrance, traced
-from holdfast.system.proc import address_space_limit, descriptor_limit, read, read_record
+from holdfast.system.proc import address_space_limit, descriptor_limit, link, read, read_record
 from holdfast.system.proc_text import parse_stat
 from holdfast.system.processes.calls_of_32_bits import has_32_bits
 from holdfast.system.processes.smaps import MapSettings, read_settings
@@ -86,7 +87,7 @@ def gather(pid: int, map_starts: Collection[int] = (), machine: str = "") -> Pro
             capabilities=int(status["CapEff"], 16),
             permitted=int(status["CapPrm"], 16),
             filtered=status.get("Seccomp", "0") != "0",
-            chrooted=os.readlink(f"/proc/{pid}/root") != "/",  # noqa: PTH115
+            chrooted=_is_chrooted(pid),
             maps=read_settings(pid, map_starts),
         )
     except (FileNotFoundError, ProcessLookupError):
@@ -128,6 +129,15 @@ def _blocked(pid: int, status: dict[str, str], machine: str) -> str:
     if count + _NEEDED_DESCRIPTORS > most:
         return f"it has as many descriptors as it may have ({most}): none is left to work with"
     return ""
+
+
+def _is_chrooted(pid: int) -> bool:
+    try:
+        return link(f"/proc/{pid}/root") != "/"
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return True
+        raise
 
 
 def _waiting(pid: int) -> str:

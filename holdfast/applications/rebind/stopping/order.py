@@ -84,7 +84,7 @@ def _serves(pid: int) -> bool:
     folder = f"/proc/{pid}/fd"
     with suppress(OSError):
         for name in names(folder):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # closed, or of a path that is too long to be told
                 if link(f"{folder}/{name}") == _CONNECTION:
                     return True
     return False

@@ -571,3 +571,17 @@ def test_a_client_that_does_not_do_what_it_is_asked(
     talk(server, good)
     client.close()
     assert server.ask("b.recv(99)") == "b''"
+
+
+def test_who_has_something_else_with_a_long_path(bench: Bench, shell: Shell) -> None:
+    """The kernel does not tell of what that descriptor is; it is not on the volume."""
+    server, client = pair(bench, shell)
+    server.ask(f"os.chdir({str(bench.folder)!r})")
+    server.ask("[(os.mkdir('d' * 255), os.chdir('d' * 255)) for _ in range(20)]")
+    server.ask("e = os.open('file', os.O_RDWR | os.O_CREAT); os.chdir('/')")
+    with pytest.raises(OSError, match="too long"):
+        Path(f"/proc/{server.pid}/fd/{server.ask('e')}").readlink()
+    for filesystem in ("xfs", "ext4"):
+        assert {line.outcome for line in bench.move(filesystem)} == IDENTICAL
+        talk(server, client)
+    assert server.ask("os.write(e, b'hello')") == "5"

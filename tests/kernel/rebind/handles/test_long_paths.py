@@ -28,6 +28,9 @@ elif "file" not in words:
     os.close(file)
 if "cwd" not in words:
     os.chdir("/")
+if "root" in words:
+    os.chroot(".")
+    os.chdir("/")
 if "thread" in words:
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 print("ready", flush=True)
@@ -63,6 +66,7 @@ def test_a_map_is_moved(bench: Bench, start: Hold, filesystem: str) -> None:
         (LONGER_THAN_A_CALL_TAKES, ("file",), "descriptor 3"),
         (LONGER_THAN_A_CALL_TAKES, ("cwd",), "working directory"),
         (LONGER_THAN_A_CALL_TAKES, ("cwd", "thread"), "working directory"),
+        (LONGER_THAN_A_CALL_TAKES, ("cwd", "root"), "root directory"),
     ],
 )
 def test_what_cannot_be_told_is_in_the_way(
