@@ -1,26 +1,24 @@
 /* Requests of Linux AIO (io_submit(2)) that are under way all the time, on a file at argv[1].
  *
  * "direct": blocks are written without the page cache, 32 at a time; each must come back as it was
- * written. "buffered": with it. "poll": one request waits until a FIFO can be read (IOCB_CMD_POLL).
- * Answers each line of its input with "ok" when the requests since have done what they were to do.
+ * written. "buffered": with it. Answers each line of its input with "ok" when the requests since have
+ * done what they were to do.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { DEPTH = 32, BLOCK = 4096, ROUND = 200 };
 
 static aio_context_t context;
-static int file, other;
+static int file;
 static char wrong[256];
 static volatile unsigned long done;
 
@@ -73,51 +71,17 @@ static void *traffic(void *unused) {
     return unused;
 }
 
-static void poll_once(void) {
-    static struct iocb request;
-    request = (struct iocb){.aio_lio_opcode = IOCB_CMD_POLL, .aio_fildes = file, .aio_buf = POLLIN};
-    if (submit(&request) != 1)
-        fail("io_submit", 0);
-}
-
-static void verify_poll(void) {
-    struct io_event event;
-    char byte = 'x';
-    if (wrong[0] || write(other, &byte, 1) != 1) {
-        if (!wrong[0])
-            fail("write", 0);
-        return;
-    }
-    int got = next_event(&event);
-    if (got != 1 || !(event.res & POLLIN))
-        fail("poll", got == 1 ? (long)event.res : got);
-    if (read(file, &byte, 1) != 1)
-        fail("read", 0);
-    poll_once();
-}
-
 int main(int count, char **words) {
-    int polls = count > 2 && !strcmp(words[2], "poll"), direct = count > 2 && !strcmp(words[2], "direct");
-    if (polls && mkfifo(words[1], 0600))
-        return 1;
-    if (polls) { /* one that is both waits in two queues, which IOCB_CMD_POLL does not take */
-        file = open(words[1], O_RDONLY | O_NONBLOCK);
-        other = open(words[1], O_WRONLY);
-    } else {
-        file = open(words[1], O_CREAT | O_RDWR | (direct ? O_DIRECT : 0), 0600);
-    }
+    int direct = count > 2 && !strcmp(words[2], "direct");
+    file = open(words[1], O_CREAT | O_RDWR | (direct ? O_DIRECT : 0), 0600);
     pthread_t thread;
-    if (file < 0 || other < 0 || syscall(SYS_io_setup, DEPTH, &context))
+    if (file < 0 || syscall(SYS_io_setup, DEPTH, &context))
         return 1;
-    if (polls)
-        poll_once();
-    else if (pthread_create(&thread, NULL, traffic, NULL))
+    if (pthread_create(&thread, NULL, traffic, NULL))
         return 1;
     char line[64];
     for (printf("ready\n"), fflush(stdout); fgets(line, sizeof line, stdin); fflush(stdout)) {
-        if (polls)
-            verify_poll();
-        for (unsigned long before = done; !polls && !wrong[0] && done < before + ROUND;)
+        for (unsigned long before = done; !wrong[0] && done < before + ROUND;)
             usleep(1000);
         printf("%s\n", wrong[0] ? wrong : "ok");
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.applications.rebind.agent.steps import Steps, side_by_side, through
+from holdfast.applications.rebind.agent.steps import Steps, side_by_side, through, to_end
 from holdfast.applications.rebind.connections.exchange import exchange
 from holdfast.applications.rebind.connections.making import NewConnections
 from holdfast.applications.rebind.handles import DRIVERS
@@ -24,7 +24,8 @@ from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRecord
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.applications.rebind.refusals import refuse_unbindable
-from holdfast.model.handle import Handle
+from holdfast.applications.rebind.waited_pipes import WaitedPipes
+from holdfast.model.handle import Handle, HandleKind
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.files.inode_identity import LASTING
 
@@ -118,11 +119,22 @@ def park_handles(
                 process.tracee.set_parked(True)
         datagrams.keep(processes)
         make_pipes(processes, placeholders)
+        _park_waited_pipes(processes, placeholders)
         exchange(processes, connections)
         works = [_parking(processes, each, placeholders) for each in processes.values()]
         side_by_side(works, lambda: processes.all_cooperate)
     finally:
         placeholders.close()
+
+
+def _park_waited_pipes(processes: Processes, placeholders: Placeholders) -> None:
+    """FIFOs for which requests of Linux AIO may wait, all at once: so it takes least time in which
+    our death would end such a request otherwise than it is to."""
+    with WaitedPipes(processes) as waited:
+        for process in waited.holders():
+            with processes.unless_it_ends(process):
+                notes = process.notes_of(HandleKind.FIFO)
+                to_end(through(DRIVERS[HandleKind.FIFO].park(process, notes, placeholders)))
 
 
 def _parking(

@@ -111,6 +111,28 @@ class Fifo:
         return reopen(self._reading, flags | os.O_NONBLOCK)
 
 
+def make_ready(end: int) -> None:
+    """Let whoever waits for an end of a pipe have it ready, to be written and to be read, once; it
+    is empty afterwards. Only for one that nobody needs any more. Raises OSError."""
+    reading = reopen(end, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        writing = reopen(end, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            # The one who wakes them says what is so; for a change of capacity somebody looks later.
+            _empty(reading)
+            os.write(writing, _MARK)
+            _empty(reading)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _empty(reading: int) -> None:
+    while waiting := unread_bytes(reading):
+        os.read(reading, waiting)
+
+
 def contents(reading: int) -> bytes:
     """What is in a pipe; it stays there. Raises OSError."""
     with _copy_of(reading) as ours:

@@ -17,7 +17,7 @@ from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.descriptors import rebind_descriptors, replace_descriptors
 from holdfast.applications.rebind.handles.epoll import Registrations, register_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.rings import waiting_for_pipes
+from holdfast.applications.rebind.handles.rings import PIPES, has_requests
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
     owner_and_signal,
@@ -66,9 +66,10 @@ class FifoDriver(DescriptorDriver):
     ) -> list[dict[str, Any]]:
         """Find out what the pipe is like, by calls that no storage is asked for. Raises Blocked
         where a request that nobody can make again may wait for it."""
-        if words := waiting_for_pipes(process):
+        if has_requests(process, PIPES):
             raise Blocked(
-                f"process {process.pid}: FIFO {handles[0].path} cannot be moved: {words}",
+                f"process {process.pid}: FIFO {handles[0].path} cannot be moved: a ring of io_uring"
+                " has requests that wait for something",
                 "Let the process close it, or end it; then try again.",
             )
         registrations = Registrations(process)

@@ -34,15 +34,6 @@ def has_requests(process: StoppedProcess, waits: tuple[bytes, ...] = SOCKETS) ->
     )
 
 
-def waiting_for_pipes(process: StoppedProcess) -> str:
-    """Why a request may wait for a FIFO, which would see the end of it; empty: none does."""
-    if has_requests(process, PIPES):
-        return "a ring of io_uring has requests that wait for something"
-    if has_context(process):
-        return "the process uses Linux AIO, whose requests may wait for it (IOCB_CMD_POLL)"
-    return ""
-
-
 def has_context(process: StoppedProcess) -> bool:
     """Whether it uses Linux AIO: requests may wait there."""
     return _CONTEXT in read(f"/proc/{process.pid}/maps")

@@ -34,11 +34,12 @@ _OPEN_SECONDS = 5.0
 """How long the old file system may take to open a FIFO that nobody can read any more."""
 
 
-_Notes = list[tuple[StoppedProcess, HandleNote]]
+Notes = list[tuple[StoppedProcess, HandleNote]]
+"""Of the ends of one FIFO, with who has them."""
 
 
 @dataclass(frozen=True)
-class _End:
+class End:
     """An open file description of a FIFO, and a descriptor of ours of it."""
 
     process: StoppedProcess
@@ -72,7 +73,7 @@ def refuse_too_many(processes: Sequence[StoppedProcess]) -> None:
     by_process = {each.in_words: each.notes_of(HandleKind.FIFO) for each in processes}
     notes = [note for mine in by_process.values() for note in mine]
     keys, pipes = {note.details.key for note in notes}, {pipe_of(note) for note in notes}
-    if len(keys) + 2 * len(pipes) > most:
+    if 2 * len(keys) + 2 * len(pipes) > most:  # what takes the place of each, and copies of it
         user = max(by_process, key=lambda words: len(by_process[words]))
         raise Blocked(
             f"{len(keys)} ends of {len(pipes)} FIFOs are open, most of them in {user}: they cannot"
@@ -86,8 +87,8 @@ def make_pipes(processes: Processes, placeholders: Placeholders) -> None:
 
     Blocks for seconds at most. Raises OSError, HoldfastError.
     """
-    for notes in list(_by_pipe(processes).values()):
-        with _ends_of(processes, notes) as ends:
+    for notes in list(by_pipe(processes).values()):
+        with ends_of(processes, notes) as ends:
             for end in ends:
                 _tell_nobody(end.descriptor)
             if ends:
@@ -103,8 +104,8 @@ def carried_pipes(processes: Processes) -> Iterator[dict[str, int]]:
     """
     with ExitStack() as stack:
         found: dict[str, int] = {}
-        for name, notes in list(_by_pipe(processes).items()):
-            with _ends_of(processes, notes) as ends:
+        for name, notes in list(by_pipe(processes).items()):
+            with ends_of(processes, notes) as ends:
                 source = _source(ends)
                 if source is not None:
                     found[name] = source
@@ -113,7 +114,7 @@ def carried_pipes(processes: Processes) -> Iterator[dict[str, int]]:
         yield found
 
 
-def _note_changes(ends: Sequence[_End], notes: _Notes, now_bytes: int) -> None:
+def _note_changes(ends: Sequence[End], notes: Notes, now_bytes: int) -> None:
     over = {
         end.note.details.key: is_hung_up(end.descriptor)
         for end in ends
@@ -129,8 +130,9 @@ def _note_changes(ends: Sequence[_End], notes: _Notes, now_bytes: int) -> None:
             process.notes[place] = HandleNote(note.handle, now)
 
 
-def _by_pipe(processes: Processes) -> dict[str, _Notes]:
-    found: dict[str, _Notes] = {}
+def by_pipe(processes: Processes) -> dict[str, Notes]:
+    """The notes of the ends of each FIFO, by `pipe_of`."""
+    found: dict[str, Notes] = {}
     for process in processes.values():
         for note in process.notes_of(HandleKind.FIFO):
             found.setdefault(pipe_of(note), []).append((process, note))
@@ -138,10 +140,10 @@ def _by_pipe(processes: Processes) -> dict[str, _Notes]:
 
 
 @contextmanager
-def _ends_of(processes: Processes, notes: _Notes) -> Iterator[list[_End]]:
+def ends_of(processes: Processes, notes: Notes) -> Iterator[list[End]]:
     """All descriptions of a FIFO, each once, while we have descriptors of them."""
     with ExitStack() as stack:
-        ends: dict[tuple[str, bool], _End] = {}
+        ends: dict[tuple[str, bool], End] = {}
         for process, note in notes:
             with processes.unless_it_ends(process):
                 parked = is_parked(process, note)
@@ -149,11 +151,11 @@ def _ends_of(processes: Processes, notes: _Notes) -> Iterator[list[_End]]:
                     channel = process.tracee.channel(note.handle.thread_id)
                     copy = channel.take(note.handle.number or 0)
                     stack.callback(os.close, copy)
-                    ends[note.details.key, parked] = _End(process, note, copy, parked)
+                    ends[note.details.key, parked] = End(process, note, copy, parked)
         yield list(ends.values())
 
 
-def _make_pipe(ends: Sequence[_End], placeholders: Placeholders) -> None:
+def _make_pipe(ends: Sequence[End], placeholders: Placeholders) -> None:
     ours = next((end for end in ends if end.is_parked), None)
     place = ours.descriptor if ours is not None else placeholders.new_fifo()
     fifo = Fifo(place)
@@ -176,7 +178,7 @@ def _tell_nobody(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_ASYNC)
 
 
-def _fill(fifo: Fifo, ends: Sequence[_End]) -> None:
+def _fill(fifo: Fifo, ends: Sequence[End]) -> None:
     """Copy what is in a pipe. Where nobody has an end to read it, one is opened for that."""
     capacity = ends[0].details.capacity_bytes
     for end in ends:
@@ -196,7 +198,7 @@ def _fill_through(fifo: Fifo, writing: int, capacity: int) -> None:
     fifo.fill(reading, capacity)
 
 
-def _source(ends: Sequence[_End]) -> int | None:
+def _source(ends: Sequence[End]) -> int | None:
     """A reading end of our FIFO; else one that a process has of the FIFO itself, where everything
     is that was moved."""
     for end in ends:

@@ -30,6 +30,7 @@ from holdfast.applications.rebind.replaying.datagrams import connect_senders
 from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.applications.rebind.replaying.locks import take_flocks, take_locks
 from holdfast.applications.rebind.replaying.sockets import NewSockets
+from holdfast.applications.rebind.waited_pipes import WaitedPipes
 from holdfast.model.handle import Handle, HandleKind, HandleOutcome
 from holdfast.system.processes.acting_as import Rights
 
@@ -56,6 +57,13 @@ def put_back(
     taken out, and those that do not do what is asked. Raises DeadlinePassed, StorageFailed when the
     new storage does not answer: then some handles point there and some are parked.
     """
+    with WaitedPipes(processes):
+        return _put_back(processes, opener, directory, datagrams)
+
+
+def _put_back(
+    processes: Processes, opener: Opener, directory: Path, datagrams: ParkedDatagrams
+) -> list[ReboundHandle]:
     all_of = list(processes.values())
     lines: list[ReboundHandle] = []
     wanted: dict[int, list[OpenRequest]] = {}

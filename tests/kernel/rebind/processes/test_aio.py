@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import Blocked
 from holdfast.model.handle import HandleOutcome
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import SOURCES, Hold
@@ -31,13 +30,3 @@ def test_requests_end_on_the_old_storage_and_go_on_on_the_new(
     for filesystem in ("xfs", "btrfs", "ext4"):
         assert {line.outcome for line in bench.move(filesystem)} == {HandleOutcome.IDENTICAL}
         running.verify()
-
-
-def test_a_request_that_waits_for_a_fifo(bench: Bench, start: Hold, aio: Path) -> None:
-    """It would be told that there is no writer any more; which requests wait, nobody can see."""
-    running = start(aio, bench.path / "pipe", "poll")
-    running.verify()
-    with pytest.raises(Blocked, match=r"FIFO .* Linux AIO"):
-        bench.move("xfs")
-    assert not bench.record.exists()
-    running.verify()
