@@ -8,6 +8,7 @@ run are told from those of anybody else on the host, and only ours are ever clea
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -83,12 +84,31 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything outside tests/unit works on the real kernel."""
+    """Everything outside tests/unit works on the real kernel, and goes first.
+
+    It forks all the time, and a fork costs what its process has in memory: 16 ms of processor time
+    with 230 MB, 38 ms with the 600 MB that a worker grew to that searched models before. So every
+    worker gets its share of unit tests at the end of its share of the others.
+    """
     unit = REPOSITORY / "tests" / "unit"
-    for item in items:
-        if not item.path.is_relative_to(unit):
-            item.add_marker("root")
-            item.add_marker("leaves_nothing")
+    units = [item for item in items if item.path.is_relative_to(unit)]
+    others = [item for item in items if not item.path.is_relative_to(unit)]
+    for item in others:
+        item.add_marker("root")
+        item.add_marker("leaves_nothing")
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [
+        item
+        for worker in range(workers)
+        for kind in (others, units)
+        for item in kind[len(kind) * worker // workers : len(kind) * (worker + 1) // workers]
+    ]
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: neither a fork nor its child shall look through it for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

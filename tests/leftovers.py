@@ -29,11 +29,11 @@ class Leftovers:
     def find(self) -> list[str]:
         """One line per leftover. Processes that are just ending get a moment to do so."""
         deadline = time.monotonic() + 1.0
-        while self.processes() and time.monotonic() < deadline:
+        while (numbers := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.01)
-        found = [f"process {number}: {_command(number)}" for number in self.processes()]
-        found += [f"mount {target} of {source}" for source, target in self.mounts()]
         loops = self.loop_devices()
+        found = [f"process {number}: {_command(number)}" for number in numbers]
+        found += [f"mount {target} of {source}" for source, target in self.mounts(loops)]
         found += [f"loop device {loop.device} of {loop.backing_file}" for loop in loops]
         return found
 
@@ -47,43 +47,46 @@ class Leftovers:
             time.sleep(0.01)
         loops = self.loop_devices()
         devices = [loop.device for loop in loops]
-        for source, target in reversed(self.mounts()):
+        for source, target in reversed(self.mounts(loops)):
             if source in devices:
                 _unmount(target)
         # Before the file below it goes: a lazy unmount would hide whose loop device it is.
         for loop in loops:
             with contextlib.suppress(HoldfastError):
                 detach_loop(loop)
-        for _, target in reversed(self.mounts()):
+        for _, target in reversed(self.mounts(self.loop_devices())):
             _unmount(target)
 
     def processes(self) -> list[int]:
         """Our processes, but this one and those at their end: zombies are somebody's to collect,
         and who was killed while he waits for a stranger's device ends with that."""
-        mark = f"{RUN_VARIABLE}={self.run_name}".encode()
-        folders = [os.fsencode(folder) for folder in self.folders]
+        mark = b"\0" + f"{RUN_VARIABLE}={self.run_name}".encode() + b"\0"
+        folders = [os.fsencode(folder) + b"/" for folder in self.folders]
         found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+        # Each test looks at every process of the host: bare calls, the cheapest first.
+        for entry in [each.name for each in os.scandir("/proc")]:
+            if not entry.isdigit() or int(entry) == os.getpid():
                 continue
             with contextlib.suppress(OSError):
-                command = (entry / "cmdline").read_bytes()
-                number = int(entry.name)
-                state = process_state(number)
-                if not command or state in "ZX" or (state == "D" and _is_killed(number)):
+                command = _read(f"/proc/{entry}/cmdline")
+                if not command:
                     continue
-                marked = mark in (entry / "environ").read_bytes().split(b"\0")
-                if marked or any(folder + b"/" in command for folder in folders):
-                    found.append(int(entry.name))
+                ours = any(folder in command for folder in folders)
+                if not ours and mark not in b"\0" + _read(f"/proc/{entry}/environ"):
+                    continue
+                number = int(entry)
+                state = process_state(number)
+                if state not in "ZX" and not (state == "D" and _is_killed(number)):
+                    found.append(number)
         return found
 
     def loop_devices(self) -> list[LoopDevice]:
         """Loop devices over files in our folders."""
         return [loop for loop in loop_devices() if self._is_ours(loop.backing_file)]
 
-    def mounts(self) -> list[tuple[str, str]]:
-        """(source, mount point) of mounts in our folders or of our loop devices, oldest first."""
-        devices = {loop.device for loop in self.loop_devices()}
+    def mounts(self, loops: list[LoopDevice]) -> list[tuple[str, str]]:
+        """(source, mount point) of mounts in our folders or of those devices, oldest first."""
+        devices = {loop.device for loop in loops}
         found = []
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             before, _, after = line.partition(" - ")
@@ -109,6 +112,16 @@ def _unmount(target: str) -> None:
 
 def _run(*command: str) -> int:
     return subprocess.run(command, check=False, capture_output=True).returncode
+
+
+def _read(path: str) -> bytes:
+    """What a file of /proc holds; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = iter(lambda: os.read(descriptor, 1 << 17), b"")
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def process_state(process_id: int) -> str:

@@ -12,8 +12,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -44,20 +44,29 @@ def lock(home: Path) -> int:
     return descriptor
 
 
-def abandoned(parent: Path) -> list[Path]:
-    """Folders of demos whose process was killed. Anybody may make such a name: ours are root's."""
-    found = []
+def abandoned(parent: Path) -> Iterator[Path]:
+    """Folders of demos whose process was killed. Anybody may make such a name: ours are root's.
+
+    Until the next one is asked for it is locked, so that of two demos only one takes it away.
+    """
     for home in sorted(parent.glob(f"{PREFIX}*")):
-        if not is_own_directory(home):
-            continue
-        with suppress(OSError, Untrusted):
-            descriptor = open_file(home / LOCK_FILE, os.O_RDWR)
+        if is_own_directory(home) and (descriptor := _lock_abandoned(home / LOCK_FILE)) is not None:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                found.append(home)
+                yield home
             finally:
                 os.close(descriptor)
-    return found
+
+
+def _lock_abandoned(path: Path) -> int | None:
+    """None while somebody has it, and when who had it before has taken everything away."""
+    with suppress(OSError, Untrusted), ExitStack() as undo:
+        descriptor = open_file(path, os.O_RDWR)
+        undo.callback(os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            undo.pop_all()
+            return descriptor
+    return None
 
 
 def dismantle(home: Path) -> None:

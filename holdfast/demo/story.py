@@ -101,7 +101,7 @@ def _play(home: Path, timeline: Timeline, came: list[int]) -> DemoVerdict:
     try:
         for old in abandoned(PARENT):
             timeline.move(f"taking away a demo that was killed: {old}")
-            with suppress(HoldfastError):
+            with suppress(HoldfastError, OSError):
                 dismantle(old)
         stage = Stage(home, timeline, lambda: bool(came))
         _introduce(stage)

@@ -81,7 +81,7 @@ def test_a_forged_folder_deletes_nothing(
     folder = anybodys / f"{PREFIX}evil"
     forge(folder, victim)
     change(folder)
-    assert abandoned(anybodys) == []
+    assert list(abandoned(anybodys)) == []
     with pytest.raises(Untrusted):
         dismantle(folder)
     assert victim.read_text() == "precious"
@@ -92,8 +92,18 @@ def test_a_folder_of_a_demo_that_was_killed_is_still_taken_away(anybodys: Path) 
     folder = anybodys / f"{PREFIX}killed"
     folder.mkdir(0o700)
     os.close(lock(folder))
-    assert abandoned(anybodys) == [folder]
+    assert list(abandoned(anybodys)) == [folder]
     dismantle(folder)
+    assert not folder.exists()
+
+
+def test_of_two_demos_one_takes_it_away(anybodys: Path) -> None:
+    folder = anybodys / f"{PREFIX}killed"
+    folder.mkdir(0o700)
+    os.close(lock(folder))
+    for home in abandoned(anybodys):
+        assert list(abandoned(anybodys)) == []
+        dismantle(home)
     assert not folder.exists()
 
 
