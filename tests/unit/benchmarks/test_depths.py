@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from benchmarks.depths import plot, tables
+from benchmarks.depths import tables
 from benchmarks.depths.fio import DURABLE, LOADS, READS, WRITES, Load, Sample, parse
 from benchmarks.depths.measure import Cell, Depths
 from benchmarks.depths.placement import FREE, PLACEMENTS
@@ -22,6 +24,12 @@ FACTS = {
     "kernel": "6.18",
     "processors": 2,
 }
+
+
+@pytest.fixture
+def plot() -> ModuleType:
+    """Loaded by who needs it: what draws takes 30 MB, which each fork of a worker would copy."""
+    return importlib.import_module("benchmarks.depths.plot")
 
 
 def waits(*nanoseconds: int) -> dict[str, object]:
@@ -120,7 +128,7 @@ def test_what_a_placement_did() -> None:
     ]
 
 
-def test_results_and_picture_are_written(tmp_path: Path) -> None:
+def test_results_and_picture_are_written(tmp_path: Path, plot: ModuleType) -> None:
     depths = measured(*DEPTH_SUBJECTS)
     depths.missing["x"] = "no reason"
     tables.write(tmp_path, "depths-ram", depths, tables.load_table, FACTS, "![](x.svg)")
@@ -134,17 +142,17 @@ def test_results_and_picture_are_written(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "depths-ram.svg").read_text()
 
 
-def test_a_picture_of_what_little_there_is() -> None:
+def test_a_picture_of_what_little_there_is(plot: ModuleType) -> None:
     assert len(plot.draw(measured(PLAIN), FACTS).axes) == len(plot.ROWS)
 
 
-def test_each_subject_looks_like_no_other() -> None:
+def test_each_subject_looks_like_no_other(plot: ModuleType) -> None:
     styles = [plot.style_of(name) for name in DEPTH_SUBJECTS]
     assert len(set(styles)) == len(DEPTH_SUBJECTS)
     assert len(FORMS) == 8
 
 
-def test_a_latency_reaches_from_its_median_to_p99() -> None:
+def test_a_latency_reaches_from_its_median_to_p99(plot: ModuleType) -> None:
     row = next(row for row in plot.ROWS if row.latency)
     (point,) = plot.points(measured(PLAIN), row, [Cell(READS[0], FREE.name, PLAIN)])
     assert (point.low, point.middle, point.high, point.beyond) == (10.0, 10.0, 20.0, 30.0)
@@ -153,7 +161,7 @@ def test_a_latency_reaches_from_its_median_to_p99() -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(0.5, "0.5"), (20, "20"), (2000, "2 k"), (3_000_000, "3 M")]
 )
-def test_numbers_of_an_axis_are_short(value: float, text: str) -> None:
+def test_numbers_of_an_axis_are_short(plot: ModuleType, value: float, text: str) -> None:
     assert plot.short(value) == text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,18 @@ def test_names_of_any_bytes(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(
-    "volume",
+    "make",
     [
-        adopted("/mnt/" + "d" * 70_000),
-        adopted(*["/mnt/" + "\udcff" * 4000] * 500),
-        adopted("/mnt", size_bytes=1 << 70),
-        adopted("/mnt", hold_timeout_seconds=float("nan")),
+        lambda: adopted("/mnt/" + "d" * 70_000),
+        lambda: adopted(*["/mnt/" + "\udcff" * 4000] * 500),
+        lambda: adopted("/mnt", size_bytes=1 << 70),
+        lambda: adopted("/mnt", hold_timeout_seconds=float("nan")),
     ],
     ids=["long", "many", "large", "no number"],
 )
-def test_a_volume_that_could_not_be_read(catalog: Catalog, volume: Volume) -> None:
+def test_a_volume_that_could_not_be_read(catalog: Catalog, make: Callable[[], Volume]) -> None:
     """It is refused, with whose mounts it has; what was known of it stays."""
+    volume = make()
     with pytest.raises(CannotRecord, match="process 4711") as refusal:
         catalog.add(volume)
     assert refusal.value.mend
@@ -70,18 +72,21 @@ def test_a_volume_that_could_not_be_read(catalog: Catalog, volume: Volume) -> No
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "make",
     [
-        {"record": {"x": "y" * (17 << 20)}},
-        {"record": {"x": float("inf")}},
-        {"step_names": ()},
-        {"step_names": (StepName.THAW, StepName.FREEZE)},
-        {"step_names": (StepName.FREEZE, StepName.FREEZE)},
-        {"deadline_ns": 1 << 63},
+        lambda: {"record": {"x": "y" * (17 << 20)}},
+        lambda: {"record": {"x": float("inf")}},
+        lambda: {"step_names": ()},
+        lambda: {"step_names": (StepName.THAW, StepName.FREEZE)},
+        lambda: {"step_names": (StepName.FREEZE, StepName.FREEZE)},
+        lambda: {"deadline_ns": 1 << 63},
     ],
 )
-def test_a_restoration_that_could_not_be_read(catalog: Catalog, changes: dict[str, Any]) -> None:
+def test_a_restoration_that_could_not_be_read(
+    catalog: Catalog, make: Callable[[], dict[str, Any]]
+) -> None:
     """It does not begin; one that has begun keeps what was known of it."""
+    changes = make()
     with pytest.raises(CannotRecord):
         catalog.restorations.begin(replace(make_restoration(), **changes))
     assert catalog.restorations.headings() == []

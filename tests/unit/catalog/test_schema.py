@@ -7,10 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 import holdfast.catalog.schema as schema
@@ -20,6 +16,9 @@ from holdfast.errors import StorageFailed
 
 def test_migrations_from_nothing_give_the_tables_of_the_code(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     schema.prepare(path)
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
@@ -29,6 +28,9 @@ def test_migrations_from_nothing_give_the_tables_of_the_code(tmp_path: Path) -> 
 
 
 def test_head_is_what_alembic_takes_for_the_newest() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_heads() == [schema.HEAD]
