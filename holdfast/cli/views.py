@@ -167,12 +167,13 @@ def _hold_text(reason: str, deadline: float | None) -> str:
     return f"{reason}; {_left_text(deadline)}"
 
 
-def status_view(reports: Sequence[VolumeReport]) -> Group:
+def status_view(shown: Sequence[tuple[VolumeReport, Sequence[Trouble]]]) -> Group:
     """What `status` shows: state and figures of every volume, one line each; one line of health;
     and what is wrong, with the command that mends it."""
     from rich.console import Group
 
-    wrong = [trouble for report in reports for trouble in troubles_of(report)]
+    reports = [report for report, _ in shown]
+    wrong = [trouble for _, troubles in shown for trouble in troubles]
     return Group(_status_table(reports), "", _health(reports, wrong), *map(_trouble_text, wrong))
 
 

@@ -18,12 +18,34 @@ from pathlib import Path
 from holdfast.errors import AtWork
 from holdfast.system.files.named_lock import holder_of, take_lock, write_holder
 from holdfast.system.files.trusted import open_file, own_directory
+from holdfast.system.proc import read
 
 WAIT_SECONDS = 15.0
 """Longer than any command takes on storage that answers; creating a large volume may exceed it."""
 
+_LOCKS = "/proc/locks"
+
 _RETRY_SECONDS = (0.01, 0.1)
 """Bounds of the random pause between attempts: waiting commands do not move in step."""
+
+
+def at_work(run_directory: Path) -> frozenset[str]:
+    """The volumes on which a command is at work now. Takes no turn, and keeps nobody waiting."""
+    directory = run_directory / "locks"
+    try:
+        held = {line.split()[-3] for line in read(_LOCKS).split(b"\n") if b" FLOCK " in line}
+        if not held:
+            return frozenset()
+        files = {each.name.removesuffix(".lock"): each.stat() for each in directory.glob("*.lock")}
+    except OSError:  # there are none yet; or one was removed meanwhile, with its volume
+        return frozenset()
+    return frozenset(name for name, status in files.items() if _as_in_locks(status) in held)
+
+
+def _as_in_locks(status: os.stat_result) -> bytes:
+    """`fe:00:131085`, fs/locks.c, lock_get_status()."""
+    major, minor = os.major(status.st_dev), os.minor(status.st_dev)
+    return b"%02x:%02x:%d" % (major, minor, status.st_ino)
 
 
 @contextmanager

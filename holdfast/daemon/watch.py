@@ -15,9 +15,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from holdfast.daemon.deliveries import Deliveries
+from holdfast.daemon.sources import Sources
 from holdfast.errors import HoldfastError
+from holdfast.model.evidence import Evidence
 from holdfast.model.trouble import Trouble, troubles_of
-from holdfast.policy.alerting import Saying, decide
+from holdfast.model.volume import VolumeReport
+from holdfast.policy.alerting import SETTLE_SECONDS, Saying, decide
+from holdfast.policy.disruptions import disruptions
 from holdfast.policy.memory import (
     GIVEN_UP_SECONDS,
     LONGEST_WAIT_SECONDS,
@@ -32,8 +36,14 @@ from holdfast.service import Holdfast
 
 _log = logging.getLogger(__name__)
 
+_SETTLED_SECONDS = SETTLE_SECONDS + 0.2
+"""After the look that saw a trouble first it has stood long enough to be told."""
+
 _ATTEMPTS_SECONDS = 1.0
 """How often attempts to tell somebody are looked after that have not ended by themselves."""
+
+_NEWS_SECONDS = 1.0
+"""Between two looks that nobody asked for but the kernel: a host that mounts all the time."""
 
 
 class Watch:
@@ -44,6 +54,8 @@ class Watch:
         self._state = holdfast.settings.state_directory
         self._host = socket.gethostname()
         self._post = self._last_post()
+        self._sources = Sources(holdfast.settings)
+        self._evidence: tuple[Evidence, ...] = ()
         self._deliveries = Deliveries()
         self._failing: dict[str, str] = {}
         """What of our own work fails, and how: said once for as long as it does."""
@@ -53,7 +65,10 @@ class Watch:
         while True:
             began = time.monotonic()
             self.try_to_look()
-            self._deliver_until(began + interval_seconds)
+            seconds = interval_seconds
+            if any(not each.told and not each.over for each in self._post.standing):
+                seconds = min(seconds, _SETTLED_SECONDS)
+            self._deliver_until(began + seconds)
 
     def try_to_look(self) -> None:
         """As `look`; what is raised is logged, once for as long as it is the same."""
@@ -78,7 +93,7 @@ class Watch:
             _log.warning("%s: %s: %s", saying.standing.volume, saying.kind, saying.standing.words)
         fresh = [Letter(self._message(saying, now), url) for saying in said for url in urls]
         waiting = [each for each in self._post.letters if each.url in urls]
-        self._keep(Post(standing, (*waiting, *fresh)))
+        self._keep(Post(standing, (*waiting, *fresh), self._evidence))
         self._deliver()
 
     def _troubles(self) -> list[Trouble]:
@@ -87,10 +102,25 @@ class Watch:
             reports = self._holdfast.status()
         except (HoldfastError, OSError) as error:
             known = (each for each in self._post.standing if each.volume and not each.over)
-            before = [Trouble(each.volume, each.words, each.mend, each.about) for each in known]
+            before = [
+                Trouble(each.volume, each.words, each.mend, each.about, each.grave)
+                for each in known
+            ]
             words = f"its volumes cannot be looked at: {error}"
             return [*before, Trouble("", words, "holdfast doctor", "looking")]
-        return [trouble for report in reports for trouble in troubles_of(report)]
+        self._look_further(reports)
+        troubles = [trouble for report in reports for trouble in troubles_of(report)]
+        return list(disruptions(troubles, self._evidence))
+
+    def _look_further(self, reports: Sequence[VolumeReport]) -> None:
+        """What a report does not say; where that cannot be seen, nothing, and that is logged."""
+        try:
+            self._evidence = self._sources.look(reports)
+        except (HoldfastError, OSError) as error:
+            self._evidence = ()
+            self._fails("detecting", f"volumes are looked at from outside only: {error}")
+        else:
+            self._works("detecting")
 
     def _message(self, saying: Saying, now: float) -> Message:
         about = saying.standing
@@ -106,14 +136,24 @@ class Watch:
         )
 
     def _deliver_until(self, moment: float) -> None:
-        """Deliver what is due until then (monotonic seconds)."""
-        while (left := moment - time.monotonic()) > 0:
+        """Deliver what is due until then (monotonic seconds), or until there is news."""
+        deaf_until = time.monotonic() + _NEWS_SECONDS
+        while (left := moment - (now := time.monotonic())) > 0:
+            listens = now >= deaf_until
             errands = self._deliveries.errands()
             poller = select.poll()
             for errand in errands:
                 poller.register(errand, select.POLLIN)
+            if listens:
+                self._sources.register(poller)
+            else:
+                left = min(left, deaf_until - now)
             poller.poll(1000 * (min(left, _ATTEMPTS_SECONDS) if errands else left))
             self._deliver()
+            if listens:
+                if self._sources.has_news():
+                    return
+                deaf_until = time.monotonic() + _NEWS_SECONDS
 
     def _deliver(self) -> None:
         """See how attempts went, and begin with what is due: of each destination the oldest; while

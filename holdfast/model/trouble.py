@@ -18,6 +18,8 @@ class Trouble:
     """What to do; empty where it mends itself."""
     about: str = "state"
     """What of the volume it is about: stays while the words change, as a percentage does."""
+    grave: bool = True
+    """Something fails already; else it soon may: who was told that is told of this, too."""
 
 
 def troubles_of(report: VolumeReport) -> tuple[Trouble, ...]:

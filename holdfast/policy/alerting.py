@@ -1,7 +1,8 @@
 """When a trouble becomes a message: told once, repeated by a rule, and its end told as well. Pure.
 
 Invariants: what has stood for `SETTLE_SECONDS` is told; nothing is told twice but as a reminder;
-one trouble makes two messages in `QUIET_SECONDS` at most, however often it comes and goes.
+one trouble makes two messages in `QUIET_SECONDS` at most, however often it comes and goes, and a
+third when it has become worse.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class KnownTrouble:
     """Since when it has not been seen."""
     is_told: bool = False
     """Whoever is told knows of it, and is to be told its end."""
+    grave: bool = True
+    """As of the trouble now."""
+    told_grave: bool = True
+    """Whoever was told knows how grave it is."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def decide(
         if not _is_forgotten(after, now):
             kept.append(after)
     for trouble in seen.values():
-        kept.append(KnownTrouble(trouble.volume, trouble.about, trouble.words, trouble.mend, now))
+        known_now = KnownTrouble(trouble.volume, trouble.about, trouble.words, trouble.mend, now)
+        kept.append(replace(known_now, grave=trouble.grave, told_grave=trouble.grave))
     return tuple(kept), tuple(said)
 
 
@@ -77,13 +83,17 @@ def _no_later(standing: KnownTrouble, now: float) -> KnownTrouble:
 
 def _there(before: KnownTrouble, trouble: Trouble, now: float) -> tuple[KnownTrouble, str]:
     since = now if before.over and not before.is_told else before.since
-    now_is = replace(before, words=trouble.words, mend=trouble.mend, since=since, over=0.0)
+    now_is = replace(
+        before, words=trouble.words, mend=trouble.mend, since=since, over=0.0, grave=trouble.grave
+    )
+    if now_is.is_told and trouble.grave and not before.told_grave:
+        return replace(now_is, told=now, told_grave=True), RAISED
     if now_is.is_told:
         is_due = now - now_is.told >= REMIND_SECONDS
         return (replace(now_is, told=now), REMINDED) if is_due else (now_is, "")
     has_settled = now - since >= SETTLE_SECONDS
     if has_settled and (not now_is.told or now - now_is.told >= QUIET_SECONDS):
-        return replace(now_is, told=now, is_told=True), RAISED
+        return replace(now_is, told=now, is_told=True, told_grave=trouble.grave), RAISED
     return now_is, ""
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from holdfast.model.bounded import FIRST_VERSION, read_object, typed, with_version, without_version
+from holdfast.model.evidence import Evidence
 from holdfast.policy.alerting import KnownTrouble
 from holdfast.policy.message import Message
 from holdfast.system.files.durable import replace_durably
@@ -47,10 +48,11 @@ class Letter:
 
 @dataclass(frozen=True)
 class Post:
-    """Troubles that are known, and letters on their way."""
+    """Troubles that are known, letters on their way, and what the daemon's sources see now."""
 
     standing: tuple[KnownTrouble, ...] = ()
     letters: tuple[Letter, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True)

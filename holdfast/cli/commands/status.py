@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +15,10 @@ from holdfast.cli.options import AsJson, positive_duration
 from holdfast.cli.output import console, json_text, note, print_grid, print_json, say
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
-from holdfast.model.trouble import troubles_of
+from holdfast.model.evidence import Evidence
+from holdfast.model.trouble import Trouble, troubles_of
 from holdfast.model.volume import VolumeReport, check_name
+from holdfast.policy.disruptions import disruptions
 
 if TYPE_CHECKING:
     from holdfast.service import Holdfast
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 NEEDS_ATTENTION = 1
 """Exit status of --check, as docs/exit-status.md has it."""
 
-_Look = Callable[[], list[VolumeReport]]
+_Shown = tuple[VolumeReport, tuple[Trouble, ...]]
+"""A volume, and what is wrong with it."""
+
+_Look = Callable[[], list[_Shown]]
 
 
 def status(
@@ -58,34 +63,45 @@ def status(
     if check and watch:
         raise InvalidOption("--check looks once, and --watch never ends", "Leave one of them out.")
     with session() as holdfast:
-        look = partial(_reports, holdfast, name, unhealthy)
+        look = partial(_look, holdfast, name, unhealthy)
         if not watch:
-            reports = look()
-            _once(reports, as_json, unhealthy)
+            shown = look()
+            _once(shown, as_json, unhealthy)
         elif as_json or not sys.stdout.isatty():
             _repeat(look, interval, as_json)
         else:
             _live(look, interval)
-    if check and any(map(troubles_of, reports)):
+    if check and any(wrong for _, wrong in shown):
         raise typer.Exit(NEEDS_ATTENTION)
 
 
-def _reports(holdfast: Holdfast, name: str | None, unhealthy: bool) -> list[VolumeReport]:
+def _look(holdfast: Holdfast, name: str | None, unhealthy: bool) -> list[_Shown]:
+    from holdfast.service.seen import seen
+
     reports = holdfast.status() if name is None else [holdfast.show_volume(name)]
-    return [report for report in reports if not unhealthy or troubles_of(report)]
+    evidence = seen(holdfast.settings)
+    shown = [(report, _wrong_with(report, evidence)) for report in reports]
+    return [(report, wrong) for report, wrong in shown if not unhealthy or wrong]
 
 
-def _as_values(report: VolumeReport) -> dict[str, Any]:
-    return {**asdict(report), "troubles": troubles_of(report)}
+def _wrong_with(report: VolumeReport, evidence: Iterable[Evidence]) -> tuple[Trouble, ...]:
+    """What it says itself, and what the daemon has seen of it."""
+    own = [each for each in evidence if each.volume == report.name]
+    return disruptions(troubles_of(report), own)
 
 
-def _once(reports: list[VolumeReport], as_json: bool, unhealthy: bool) -> None:
+def _as_values(shown: _Shown) -> dict[str, Any]:
+    report, wrong = shown
+    return {**asdict(report), "troubles": wrong}
+
+
+def _once(shown: list[_Shown], as_json: bool, unhealthy: bool) -> None:
     from holdfast.cli.views import status_view
 
     if as_json:
-        print_json(list(map(_as_values, reports)))
-    elif reports:
-        print_grid(status_view(reports))
+        print_json(list(map(_as_values, shown)))
+    elif shown:
+        print_grid(status_view(shown))
     elif unhealthy:
         say("nothing is wrong")
     else:
@@ -96,11 +112,11 @@ def _repeat(look: _Look, interval_seconds: float, as_json: bool) -> None:
     from holdfast.cli.views import status_view
 
     while True:
-        reports = look()
+        shown = look()
         if as_json:
-            say(json_text(list(map(_as_values, reports))))
+            say(json_text(list(map(_as_values, shown))))
         else:
-            print_grid(status_view(reports))
+            print_grid(status_view(shown))
         sys.stdout.flush()
         time.sleep(interval_seconds)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, TypeVar
 
-from holdfast.system.processes.process import fork_reporting
+from holdfast.system.processes.process import close_all_except, fork_reporting
 
 Answer = TypeVar("Answer")
 
@@ -25,7 +25,10 @@ _PIPE_READ_BYTES = 1 << 16
 
 
 class Errand(Generic[Answer]):
-    """One child; it ends with the thread that made it, wherever it hangs."""
+    """One child; it ends with the thread that made it, wherever it hangs.
+
+    It keeps nothing open that its maker has open: one that hangs holds no lock of a dead one.
+    """
 
     def __init__(self, work: Callable[[Callable[[Answer], None]], object]) -> None:
         """Begin `work` in a child; it is given what sends an answer (picklable, all less than
@@ -77,6 +80,7 @@ class Errand(Generic[Answer]):
 
 
 def _serve(work: Callable[[Callable[[Answer], None]], object], writing: int) -> None:
+    close_all_except({writing})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     with contextlib.suppress(BaseException):  # it dies without a further answer

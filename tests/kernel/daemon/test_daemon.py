@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tests.kernel.daemon.pager import daemon, pager_in, told
 from tests.waiting import wait_until
 
 Run = Callable[..., Any]
-
-
-@contextmanager
-def daemon() -> Iterator[subprocess.Popen[bytes]]:
-    """It runs; killed at the end."""
-    command = [str(Path(sys.executable).with_name("holdfast")), "daemon", "--interval", "200ms"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        try:
-            assert b"watching" in process.stderr.readline()
-            yield process
-        finally:
-            process.kill()
-
-
-def told(log: Path) -> list[dict[str, Any]]:
-    """What has arrived, in order."""
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def waiting(run_holdfast: Run) -> int:
@@ -42,9 +22,7 @@ def waiting(run_holdfast: Run) -> int:
 
 def test_a_lost_leg_is_told_once_and_its_end(run_holdfast: Run, ram_directory: Path) -> None:
     log, mount = ram_directory / "log", ram_directory / "mnt"
-    pager = ram_directory / "pager"
-    pager.write_text(f"#!/bin/sh\ncat >> {log}\necho >> {log}\n")
-    pager.chmod(0o755)
+    pager = pager_in(ram_directory, log)
     legs = [word for name in "ab" for word in ("--leg", f"file:{ram_directory}/{name}.img")]
     run_holdfast("volume", "create", "shop", "--size", "64M", "--mount", mount, *legs)
     with ExitStack() as stack:

@@ -82,6 +82,20 @@ def test_each_by_itself() -> None:
     ]  # fmt: skip
 
 
+def test_what_gets_worse_is_told_again_once() -> None:
+    story, worse = Story(), Trouble("shop", "it is read-only", "", "room")
+    nearly = Trouble("shop", "nearly full", "", "room", grave=False)
+    story.look(0, nearly)
+    assert story.look(3, nearly) == ["raised"]
+    assert story.look(5, worse) == ["raised"]
+    assert story.look(6, nearly) == [] and story.look(7, worse) == []
+    story.look(8)
+    assert story.look(11) == ["ended"]
+    story.look(12, nearly)
+    assert story.look(11 + QUIET_SECONDS, worse) == ["raised"]
+    assert story.look(12 + QUIET_SECONDS, worse) == []
+
+
 def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
     story = Story()
     story.look(1_000_000, LEG)

@@ -1,0 +1,100 @@
+"""All sources of evidence together: what they see of these volumes, and whether there is news.
+
+Must never wait for storage, nor change a volume.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections.abc import Iterator, Sequence
+
+from holdfast.config import Settings
+from holdfast.containers import image_behind
+from holdfast.coordination.turn import at_work
+from holdfast.detection.canaries import Canaries
+from holdfast.detection.canary import CanaryTarget
+from holdfast.detection.kernel_log import KernelReports
+from holdfast.detection.mount_table import MountTable, hidden, refusing, seen_at
+from holdfast.detection.parts import kernel_name, parts_of
+from holdfast.model.evidence import Evidence
+from holdfast.model.volume import LegState, VolumeReport, VolumeState
+from holdfast.system.mounts.mount_table import Mount
+
+_log = logging.getLogger(__name__)
+
+
+class Sources:
+    """The kernel's log, the mount table, and a canary in each volume; for one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._kernel = KernelReports()
+        self._table = MountTable()
+        self._canaries = Canaries()
+        self._devices: frozenset[str] = frozenset()
+        """The kernel's names of those that volumes lie on."""
+        self._places: frozenset[str] = frozenset()
+
+    def look(self, reports: Sequence[VolumeReport]) -> tuple[Evidence, ...]:
+        """What they see of these volumes now. Does not wait. Raises OSError."""
+        table = self._table.mounts()
+        parts = [part for report in reports for part in parts_of(report, table)]
+        self._devices = frozenset(part.device for part in parts)
+        self._places = frozenset(report.mount for report in reports)
+        self._kernel.take_in(self._devices)
+        self._table.has_changed(self._places)
+        self._send_canaries(reports, table)
+        return (
+            *hidden(reports, table),
+            *refusing(reports, table),
+            *self._canaries.evidence(),
+            *self._kernel.evidence(parts),
+        )
+
+    def register(self, poller: select.poll) -> None:
+        """Let it end when there may be news."""
+        for descriptor in self._kernel.descriptors():
+            poller.register(descriptor, select.POLLIN)
+        for descriptor in self._table.descriptors():
+            poller.register(descriptor, select.POLLPRI)
+
+    def has_news(self) -> bool:
+        """Whether something was seen since the last look that concerns a volume of that look."""
+        said = self._kernel.take_in(self._devices)
+        return self._table.has_changed(self._places) or said
+
+    def _send_canaries(self, reports: Sequence[VolumeReport], table: Sequence[Mount]) -> None:
+        targets = [target for report in reports for target in _targets(report, table)]
+        names = {
+            report.name: kernel_name(report.device)
+            for report in reports
+            if report.device.startswith("/dev/")
+        }
+        self._canaries.look(targets, names, at_work(self._settings.run_directory))
+
+
+def _targets(report: VolumeReport, table: Sequence[Mount]) -> Iterator[CanaryTarget]:
+    """Where a canary may go: a volume that serves, as far as its report knows."""
+    is_held = report.gate is not None and report.gate.held
+    if report.state not in (VolumeState.HEALTHY, VolumeState.DEGRADED) or is_held:
+        return
+    here = seen_at(table, report.mount)
+    if here is None or here.source != report.device or report.frozen_until is not None:
+        return
+    name = report.name
+    if report.gate is not None:
+        mend = f"Make room in it, or: holdfast volume resize {name} SIZE"
+        images = [(f"leg {leg.number}", image_behind(leg.url)) for leg in report.legs
+                  if leg.state is not LegState.SPARE]  # fmt: skip
+    else:
+        mend = f"Make room in it, or move it: holdfast migrate {name} URL"
+        images = [("its image", image_behind(report.source))]
+    yield CanaryTarget(
+        name,
+        report.mount,
+        frozenset({here.identifier}),
+        not here.read_only,
+        mend,
+        tuple((what, path) for what, path in images if path),
+    )
