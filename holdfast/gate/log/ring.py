@@ -29,6 +29,7 @@ from holdfast.gate.log.ring_layout import (
     BEGIN,
     BOOT,
     BYTES,
+    CARRIED,
     DEAD,
     END,
     FILES_END,
@@ -43,6 +44,7 @@ from holdfast.gate.log.ring_layout import (
     STATE,
     TIME,
     UNIT_BYTES,
+    UNSETTLED,
     VERSION_CELL,
     VOLUME,
     Reserver,
@@ -167,6 +169,29 @@ class Ring:
     def end(self) -> int:
         """Position after the newest one."""
         return int(self.cells[END])
+
+    @property
+    def carried(self) -> int:
+        """Position up to which the history is durable; -1: there is none, or nobody knows."""
+        return int(self.cells[CARRIED]) - 1
+
+    @carried.setter
+    def carried(self, position: int) -> None:
+        self.cells[CARRIED] = position + 1
+
+    @property
+    def recorded(self) -> int:
+        """The position that was trimmed to last: the next trim forgets what is before it."""
+        return int(self.cells[RECORDED])
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the history has not been told what the legs have, after the host went down."""
+        return bool(self.cells[UNSETTLED])
+
+    @unsettled.setter
+    def unsettled(self, value: bool) -> None:
+        self.cells[UNSETTLED] = int(value)
 
     @property
     def files_end(self) -> int:

@@ -23,6 +23,8 @@ ASKED: Final = 9  # 1: room was asked for since the last trim
 RECORDED: Final = 10  # position that the legs' superblocks say last
 FILES_END: Final = 11  # where it went on from records in files, of an earlier version; 0: nowhere
 STATE: Final = 12
+CARRIED: Final = 13  # 1 + the position up to which the history is durable; 0: nobody knows
+UNSETTLED: Final = 14  # 1: the first worker had not ended telling the history what the legs have
 HEAD_BYTES: Final = PAGE_BYTES
 
 # What STATE says. A ring that is neither of the last two says nothing, and is begun anew.

@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Reads a history of Holdfast without Holdfast: see docs/format.md and docs/history.md.
+
+    read_history.py DIRECTORY                                  what it holds
+    read_history.py DIRECTORY IMAGE --from POSITION [--to POSITION|TIME]
+
+The second form writes into IMAGE, a copy of the volume as it was at the position `--from`, what
+was written since then, up to a position or a time (2026-11-28T14:02:06, local unless it says
+otherwise); without --to, everything. It stops at the first gap, and exits with 1 when it did not
+come as far as was asked. IMAGE may be used only when it exits with 0.
+"""
+
+import datetime
+import os
+import re
+import struct
+import sys
+import zlib
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+
+SEGMENT = struct.Struct("<8sIIQQ16s16s16sQqqQI")
+FRAME = struct.Struct("<8sQQIIqqQII")
+RECORD = struct.Struct("<6Q")
+DATA, ZEROS, MARK, SETTLED = 1, 3, 4, 2
+SET_BACK_NS = 1_000_000_000  # records are nearly in the order of their times, unless it was set
+
+
+def local(ns):
+    when = datetime.datetime.fromtimestamp(ns / 1e9, datetime.UTC).astimezone()
+    return when.isoformat(" ", "milliseconds")
+
+
+def segments(directory):
+    """[(path, fields of the page, its checksum, its reason)], oldest first."""
+    found = {}
+    for path in Path(directory).iterdir():
+        if not re.fullmatch("segment-[0-9]{12,19}", path.name) or not path.is_file():
+            continue
+        with path.open("rb") as file:
+            page = file.read(4096)
+        if len(page) < 4096 or page[:8] != b"HFHISTRY":
+            continue
+        (checksum,) = struct.unpack_from("<I", page, 4092)
+        if zlib.crc32(page[:-4]) != checksum:
+            continue
+        fields = SEGMENT.unpack_from(page)
+        if fields[1] != 1:
+            sys.exit(f"{path} is of another format: nothing was read")
+        reason = page[SEGMENT.size : SEGMENT.size + fields[12]].decode(errors="replace")
+        found[fields[3]] = path, fields, checksum, reason
+    chain, left = [], sorted(found)
+    while left:  # from the newest back: each names its predecessor by its salt
+        chain.insert(0, found[left.pop()])
+        page = chain[0][1]
+        before = [number for number in left if found[number][1][5] == page[6]]
+        newest = before[0] if before else page[3]
+        left = [each for each in left if each <= newest and found[each][1][4] <= page[4]]
+    return chain
+
+
+def frames(path, page, checksum, limit):
+    """(position, end, records) of each frame that is whole, and ends at the limit or before."""
+    end, previous = page[4], checksum
+    with path.open("rb") as file:
+        file.seek(4096)
+        while len(head := file.read(64)) == 64 and head[:8] == b"HFHFRAME":
+            _, number, position, size, _, _, _, _, before, covered = FRAME.unpack(head)
+            if (number, position, before) != (page[3], end, previous) or size > 4 << 20:
+                return
+            content = file.read(-(-(64 + size) // 4096) * 4096 - 64)[:size]
+            if zlib.crc32(content, zlib.crc32(head[:60])) != covered or position + size > limit:
+                return
+            yield position, position + size, content
+            end, previous = end + size, covered
+
+
+def read(directory):
+    """("record", position, end, kind, offset, length, time, payload), ("all", from, to) behind the
+    records of each frame, ("gap", from, to, reason), and ("step", from, from): what follows, up to
+    a mark, is one step, and an image in between is a mixture."""
+    chain = segments(directory)
+    for index, (path, page, checksum, _) in enumerate(chain):
+        after = chain[index + 1] if index + 1 < len(chain) else None
+        follows = after is not None and after[1][6] == page[5]
+        limit = 1 << 63
+        if after is not None:
+            limit = after[1][4] if after[1][2] or not follows else max(after[1][8], page[4])
+        end = page[4]
+        if page[2] == 2:
+            yield "step", end, end
+        for position, end, content in frames(path, page, checksum, limit):
+            place = 0
+            while place < len(content):
+                at, size, kind, offset, length, time = RECORD.unpack_from(content, place)
+                if at != position + place or not 64 <= size <= len(content) - place or kind > MARK:
+                    sys.exit(f"{path}: no record at position {position + place}")
+                payload = content[place + 64 : place + 64 + length] if kind == DATA else b""
+                if kind:  # else a write that never began
+                    yield "record", at, at + size, kind, offset, length, time, payload
+                place += size
+            yield "all", position, end
+        if after is not None and not (follows and after[1][2] and end == limit):
+            reason = f"{path} is damaged, or what follows it is missing"
+            yield "gap", end, after[1][4], after[3] if follows and end == limit else reason
+
+
+def position_at(directory, when_ns):
+    """The position at which the clock showed that time; exits when there are several, or none."""
+    found, newest, last = [], None, None
+    for item in read(directory):
+        if item[0] != "record":
+            continue
+        time = item[6]
+        if newest is None and when_ns < time:
+            sys.exit(f"the history begins at position {item[1]}, {local(time)}")
+        if newest is not None and newest <= when_ns < time:
+            found.append(last)  # the clock passed it between these two
+        if newest is not None and time < newest - SET_BACK_NS:
+            newest = time  # it was set back
+        newest, last = max(newest or time, time), item[2]
+    if newest is not None and newest <= when_ns:
+        found.append(last)
+    if len(set(found)) != 1:
+        sys.exit(f"the clock was set: it was then at {sorted(set(found))}; say --to POSITION")
+    return found[0]
+
+
+def steps(directory):
+    """(from, to) of each; one that has no end reaches to the next gap, or for ever."""
+    found, begin = [], None
+    for item in [*read(directory), ("gap", 1 << 63, 1 << 63, "")]:
+        settled = item[0] == "record" and item[3] == MARK and item[4] == SETTLED
+        if begin is not None and (settled or item[0] == "gap"):
+            found.append((begin, item[2]))
+            begin = None
+        if item[0] == "step" and begin is None:
+            begin = item[1]
+    return found
+
+
+def show(directory):
+    begin = end = times = None
+    for item in [*read(directory), ("gap", None, None, "")]:
+        if item[0] == "record":
+            begin, end = item[1] if begin is None else begin, item[2]
+            times = [*(times or []), item[6]]
+            times = [min(times), max(times)]
+        elif item[0] == "gap":
+            if times:
+                print(f"{begin} to {end}: everything, {local(times[0])} to {local(times[1])}")
+            if item[1] is not None:
+                print(f"{item[1]} to {item[2]}: GAP ({item[3]})")
+            begin = times = None
+
+
+def apply(directory, image, start, to):
+    """The exit status."""
+    chain, reached, records, why = segments(directory), start, 0, ""
+    if not chain or start < chain[0][1][4]:
+        sys.exit(f"the history does not reach back to position {start}")
+    if to is not None and to < start:
+        sys.exit(f"the image is at position {start}, which is later than {to}")
+    for begin, end in steps(directory):
+        if to is not None and begin < to < end and start < to:
+            sys.exit(f"positions {begin} to {end} are one step: nothing in between ever was")
+    with Path(image).open("r+b") as file:
+        for what, position, end, *rest in read(directory):
+            if end <= start or what == "step":
+                continue
+            if to is not None and end > to and (what != "gap" or position >= to):
+                reached = to
+                break
+            if what == "gap":
+                why = f": a gap begins at position {position} ({rest[0]})"
+                break
+            reached = end
+            if what == "all":
+                continue
+            kind, offset, length, _, payload = rest
+            file.seek(offset)
+            file.write(payload)
+            for done in range(0, length if kind == ZEROS else 0, 1 << 20):
+                file.write(bytes(min(1 << 20, length - done)))
+            records += 1
+        file.flush()
+        os.fsync(file.fileno())
+    print(f"{records} records from position {start}: {image} is at position {reached}{why}")
+    return int(bool(why) or (to is not None and reached < to))
+
+
+def main():
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("directory")
+    parser.add_argument("image", nargs="?")
+    parser.add_argument("--from", type=int, dest="start", metavar="POSITION")
+    parser.add_argument("--to", metavar="POSITION|TIME")
+    given = parser.parse_args()
+    if given.image is None:
+        return show(given.directory)
+    if given.start is None:
+        parser.error("--from: at which position is the image?")
+    to = given.to
+    if to is not None and not to.isdecimal():
+        when = datetime.datetime.fromisoformat(to)
+        to = position_at(given.directory, int(when.timestamp() * 1e9))
+    return apply(given.directory, given.image, given.start, None if to is None else int(to))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""The segments of a history on disk: found, checked, put in order, read frame by frame.
+
+Invariant: a file is believed only when it is ours (a regular file, of our user, for nobody else to
+read or write), and a frame only when its checksum continues the one before. Must never write.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.gate.log.history.layout import (
+    FRAME_HEADER_BYTES,
+    MOST_FRAME_BYTES,
+    PAGE_BYTES,
+    FrameHeader,
+    SegmentPage,
+    checksum_of,
+    decode_frame_header,
+    decode_page,
+    frame_file_bytes,
+)
+
+PREFIX = "segment-"
+NAME = re.compile(r"segment-([0-9]{12,19})", re.ASCII)
+"""Names of segments: their numbers, with leading zeros."""
+
+
+@dataclass(frozen=True)
+class FoundSegment:
+    """A segment with a page that is whole."""
+
+    path: Path
+    page: SegmentPage
+    size_bytes: int
+
+
+def open_directory(path: Path) -> int:
+    """A descriptor of the history's directory. Raises OSError; EPERM when it is not ours alone."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _check_ours(os.fstat(descriptor), path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_segment_file(directory: int, path: Path, flags: int) -> int:
+    """Open a file of the history, direct where its file system can. Raises OSError."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path.name, flags | os.O_DIRECT, 0o600, dir_fd=directory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # It may have made the file, and refused afterwards.
+        descriptor = os.open(path.name, flags & ~os.O_EXCL, 0o600, dir_fd=directory)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EPERM, f"{path} is no regular file")
+        _check_ours(status, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_ours(status: os.stat_result, path: Path) -> None:
+    """Raise OSError(EPERM) when others own it or may get at it."""
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise OSError(errno.EPERM, f"{path} is not ours alone (owner and mode are checked)")
+
+
+def names(directory: int) -> list[tuple[int, str]]:
+    """Numbers and names of all files that have the name of a segment, in order."""
+    found = ((NAME.fullmatch(name), name) for name in os.listdir(directory))
+    return sorted((int(match[1]), name) for match, name in found if match)
+
+
+def find(path: Path) -> list[FoundSegment]:
+    """The segments whose pages are whole, by number. Raises OSError, NewerFormat.
+
+    One that was removed meanwhile is passed over; so is one whose page and name disagree.
+    """
+    directory = open_directory(path)
+    segments: list[FoundSegment] = []
+    try:
+        for number, name in names(directory):
+            try:
+                descriptor = open_segment_file(directory, path / name, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+            try:
+                with mmap.mmap(-1, PAGE_BYTES) as buffer:
+                    page = decode_page(bytes(buffer[: os.preadv(descriptor, [buffer], 0)]))
+                size_bytes = os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
+            if page is not None and page.number == number:
+                segments.append(FoundSegment(path / name, page, size_bytes))
+    finally:
+        os.close(directory)
+    return segments
+
+
+def in_order(segments: Sequence[FoundSegment], volume_id: bytes) -> list[FoundSegment]:
+    """Those that make up the history of that volume, oldest first. Pure.
+
+    From the newest back: each names its predecessor. Where that is not there (removed, or its page
+    is damaged) the next lower number goes before it, and reading finds a gap. Others are left over:
+    a writer that was given up began them, and nothing follows them.
+    """
+    left = sorted(
+        (each for each in segments if each.page.volume_id == volume_id),
+        key=lambda each: each.page.number,
+    )
+    by_salt = {each.page.salt: each for each in left}
+    chain: list[FoundSegment] = []
+    while left:
+        segment = left.pop()
+        chain.append(segment)
+        before = by_salt.get(segment.page.follows)
+        if before in left:
+            del left[left.index(before) + 1 :]
+        while left and left[-1].page.base > segment.page.base:
+            left.pop()
+    return chain[::-1]
+
+
+def frames(
+    directory: int, segment: FoundSegment, skip_to: int = 0
+) -> Iterator[tuple[FrameHeader, memoryview]]:
+    """The valid frames of a segment in order, and the bytes of their records.
+
+    Ends without an error where no valid frame is. Those that end at `skip_to` or before are passed
+    over by their headers, and their bytes not looked at. The bytes are valid until the next one is
+    asked for. Raises OSError when it cannot be read.
+    """
+    descriptor = open_segment_file(directory, segment.path, os.O_RDONLY)
+    buffer = memoryview(mmap.mmap(-1, frame_file_bytes(MOST_FRAME_BYTES)))
+    try:
+        position, previous = segment.page.base, segment.page.checksum
+        place, filled, start = PAGE_BYTES, 0, PAGE_BYTES
+        while True:
+            # The buffer has `filled` bytes of the file from `start` on.
+            if start + filled - place < PAGE_BYTES:
+                start, filled = place, os.preadv(descriptor, [buffer], place)
+            frame = buffer[place - start : filled]
+            header = decode_frame_header(frame)
+            if header is None or (header.number, header.previous) != (
+                segment.page.number,
+                previous,
+            ):
+                return
+            if header.position != position:
+                return
+            if header.end > skip_to:
+                if len(frame) < header.file_bytes:
+                    start, filled = place, os.preadv(descriptor, [buffer], place)
+                    frame = buffer[:filled]
+                if len(frame) < FRAME_HEADER_BYTES + header.size_bytes:
+                    return
+                if checksum_of(frame, header.size_bytes) != header.checksum:
+                    return
+                yield header, frame[FRAME_HEADER_BYTES : FRAME_HEADER_BYTES + header.size_bytes]
+            place += header.file_bytes
+            position, previous = header.end, header.checksum
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,275 @@
+"""Writing a history: frames into the newest segment, one segment after the other.
+
+Owns the directory while a gate has the volume. Invariants: everything up to `durable` is on the
+storage, and stays readable whatever fails afterwards; a segment is whole and durable before its
+successor exists; a segment in which anything failed is never written to again, nor synced; neither
+is one of an earlier process: whoever comes next begins the next segment at a position that is known
+to be durable. So nothing that is late (a process that hangs in its last write) can be taken for the
+newest. What lies behind the place from which a successor goes on does not count.
+
+One thread at a time. Blocks as the storage does. Raises OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from holdfast.gate.log.history.layout import (
+    NO_SALT,
+    PAGE_BYTES,
+    Mark,
+    SegmentPage,
+    seal_frame,
+)
+from holdfast.gate.log.history.reading import records_of
+from holdfast.gate.log.history.segments import (
+    PREFIX,
+    FoundSegment,
+    find,
+    frames,
+    in_order,
+    names,
+    open_directory,
+    open_segment_file,
+)
+from holdfast.gate.log.segment import Kind
+
+SEGMENT_BYTES = 64 << 20
+"""Of a file: rolling over (a sync, and a new name) is rare at a gigabyte a second, and what can be
+removed at a time is a small part of any limit."""
+
+ALLOCATED_BYTES = 8 << 20
+"""Room that is reserved ahead, so that most syncs need not write where the file lies, and a file
+that is given up costs no more."""
+
+LEAST_GAP_BYTES = 64
+"""A gap takes at least one position, so that it is clear on which side of it an image is."""
+
+
+class HistoryEnd(NamedTuple):
+    """Where a history ends that nobody writes."""
+
+    position: int
+    is_closed: bool
+    """Whether its last record is the mark CLOSED: nothing comes after."""
+
+
+class _Empty(NamedTuple):
+    """A segment that was begun in vain."""
+
+    path: Path
+    before: SegmentPage | None
+
+
+class HistoryWriter:
+    """The writer of one volume's history. `open` first, then `begin` before anything is written."""
+
+    def __init__(self, path: Path, volume_id: bytes, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.path = path
+        self.segment_bytes = segment_bytes
+        self._volume_id = volume_id
+        self._directory = -1
+        self._descriptor = -1
+        self._page: SegmentPage | None = None
+        """Of the newest segment: the one that is written, or of an earlier process."""
+        self._place = self._allocated = 0
+        self._checksum = 0
+        self.position = 0
+        """After the last frame that was written."""
+        self.durable = 0
+        """Everything before it is there after a power cut."""
+        self._empty: _Empty | None = None
+        """The newest segment, while nothing in it is durable, and it tells of no gap."""
+        self._newest_ns = 0
+        self._lived_ns = 0
+        self._counted_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def open(self) -> None:
+        """Find the newest segment; writes nothing. The directory must be there."""
+        self.close()
+        self._empty = None
+        self._directory = open_directory(self.path)
+        segments = in_order(find(self.path), self._volume_id)
+        self._page = segments[-1].page if segments else None
+        if self._page is not None:
+            self._newest_ns = max(self._newest_ns, self._page.before_ns)
+            self._lived_ns = max(self._lived_ns, self._page.lived_ns)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the directory has no segment of this volume."""
+        return self._page is None
+
+    def find_end(self) -> HistoryEnd:
+        """The position up to which the newest segment can be proven, durable now.
+
+        After the host went down: what is read then is on the storage. After the death of a process
+        alone it may not be, and the ring knows better. Raises OSError, also when there is none.
+        """
+        segments = in_order(find(self.path), self._volume_id)
+        if not segments:
+            raise OSError(errno.ENOENT, f"{self.path} holds no history of this volume")
+        newest = segments[-1]
+        end, is_closed = newest.page.base, False
+        for header, content in frames(self._directory, newest):
+            end = header.end
+            for record in records_of(header, content):
+                is_closed = record.kind is Kind.MARK and record.offset == Mark.CLOSED
+            self._newest_ns = max(self._newest_ns, header.newest_ns)
+            self._lived_ns = max(self._lived_ns, header.lived_ns)
+        self._sync_other(newest)
+        return HistoryEnd(end, is_closed)
+
+    def _sync_other(self, segment: FoundSegment) -> None:
+        descriptor = open_segment_file(self._directory, segment.path, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def begin(
+        self, base: int, gap_from: int | None = None, reason: str = "", *, unsettled: bool = False
+    ) -> None:
+        """Go on at that position in a new segment, which is durable when this returns.
+
+        Without `gap_from` everything before is in the segments that are there, durable (an end of a
+        frame, or of what they hold). With it, nothing between the two positions is. `unsettled`:
+        see SegmentPage. May be called again after anything has failed.
+        """
+        self._leave()
+        before, empty = self._page, self._empty
+        if empty is not None:  # nobody needs it: the next one takes its place
+            before = empty.before
+        is_first = before is None
+        if gap_from is not None and base < gap_from + LEAST_GAP_BYTES:
+            raise ValueError("a gap takes a position")
+        number = max((number for number, _ in names(self._directory)), default=0) + 1
+        page = SegmentPage(
+            number=number,
+            base=base,
+            salt=os.urandom(16),
+            volume_id=self._volume_id,
+            follows=before.salt if before is not None else NO_SALT,
+            chained=gap_from is None and not is_first,
+            unsettled=unsettled and gap_from is None and not is_first,
+            gap_from=base if gap_from is None else gap_from,
+            before_ns=self._newest_ns,
+            begun_ns=time.time_ns(),
+            lived_ns=self._live(),
+            reason=reason,
+        )
+        path = self.path / f"{PREFIX}{number:012}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        descriptor = open_segment_file(self._directory, path, flags)
+        try:
+            os.posix_fallocate(descriptor, 0, ALLOCATED_BYTES)
+            with mmap.mmap(-1, PAGE_BYTES) as buffer:
+                buffer[:] = page.encode()
+                _write_all(descriptor, memoryview(buffer), 0)
+            os.fsync(descriptor)
+            os.fsync(self._directory)
+        except BaseException:
+            os.close(descriptor)
+            with suppress(OSError):
+                os.unlink(path.name, dir_fd=self._directory)
+            raise
+        if empty is not None:
+            with suppress(OSError):
+                os.unlink(empty.path.name, dir_fd=self._directory)
+        self._empty = _Empty(path, before) if page.chained and not unsettled else None
+        self._descriptor, self._page = descriptor, page
+        self._allocated = ALLOCATED_BYTES
+        self._place, self._checksum = PAGE_BYTES, page.checksum
+        self.position = self.durable = base
+
+    def write(
+        self, frame: memoryview, size_bytes: int, records: int, oldest_ns: int, newest_ns: int
+    ) -> None:
+        """Write the next frame: page aligned, of `frame_file_bytes(size_bytes)` bytes, the records
+        behind room for its header. Not durable before `sync`.
+
+        After an OSError: `begin` at `durable`.
+        """
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, "the history is not being written")
+        if self._place + len(frame) > self.segment_bytes and self._place > PAGE_BYTES:
+            self._roll()
+        page = self._page
+        assert page is not None
+        times = oldest_ns, newest_ns, self._live()
+        try:
+            if self._place + len(frame) > self._allocated:
+                length = max(len(frame), ALLOCATED_BYTES)
+                os.posix_fallocate(self._descriptor, self._allocated, length)
+                self._allocated += length
+            checksum = seal_frame(
+                frame, page.number, self.position, size_bytes, records, times, self._checksum
+            )
+            _write_all(self._descriptor, frame, self._place)
+        except BaseException:
+            self._leave()
+            raise
+        self._place += len(frame)
+        self._checksum = checksum
+        self.position += size_bytes
+        self._newest_ns = max(self._newest_ns, newest_ns)
+
+    def sync(self) -> None:
+        """Make durable what was written. After an OSError: `begin` at `durable`; this file is not
+        synced again, as it may say that all is well then."""
+        if self.durable == self.position:
+            return
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, "the history is not being written")
+        try:
+            os.fdatasync(self._descriptor)
+        except BaseException:
+            self._leave()
+            raise
+        self.durable = self.position
+        self._empty = None
+
+    def _roll(self) -> None:
+        """Seal the segment, then begin its successor."""
+        try:
+            os.ftruncate(self._descriptor, self._place)
+            os.fsync(self._descriptor)
+        except BaseException:
+            self._leave()
+            raise
+        self.durable = self.position
+        self._empty = None
+        self.begin(self.position)
+
+    def _live(self) -> int:
+        """How long the history has been kept; see SegmentPage.lived_ns."""
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._lived_ns += max(0, now - self._counted_ns)
+        self._counted_ns = now
+        return self._lived_ns
+
+    def _leave(self) -> None:
+        """The segment is not written any more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def close(self) -> None:
+        """Idempotent. What was not synced may be lost."""
+        self._leave()
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
+
+
+def _write_all(descriptor: int, content: memoryview, place: int) -> None:
+    """Raises OSError; a short write is one: ENOSPC."""
+    done = os.pwrite(descriptor, content, place)
+    if done != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
