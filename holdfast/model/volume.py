@@ -44,10 +44,12 @@ class LegState(StrEnum):
 
 
 class JournalMode(StrEnum):
-    """What the journal keeps: nothing, or what the legs have acknowledged but not flushed."""
+    """What the journal keeps: nothing, what the legs have acknowledged but not flushed, or, in a
+    history, everything."""
 
     NONE = "none"
     UNFLUSHED = "unflushed"
+    CONTINUOUS = "continuous"
 
 
 class JournalFailurePolicy(StrEnum):

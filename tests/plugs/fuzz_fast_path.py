@@ -162,7 +162,7 @@ class Fuzzer:
         durable = bytearray(chance.choice((0, 1, 1, 1, 1, 1)) for _ in range(regions))
         touched = bytearray(regions + (odd and chance.randrange(2)))
         shift = chance.choice((0, 9, 16, 20, 62, 63, 200)) if odd else 16
-        flags = chance.randrange(2), chance.randrange(2)
+        flags = chance.randrange(2), chance.randrange(2), chance.randrange(2)
         log = self.reserver, self.log(odd=odd), chance.choice((0, RING_BYTES // 8, RING_BYTES))
         partners = self.partners[: chance.choice((0, 1, 3, 3))]
         pace = self.pace[: chance.choice((0, 7))] if odd and chance.random() < 0.1 else self.pace

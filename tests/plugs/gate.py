@@ -57,6 +57,8 @@ class MemoryGate:
         self.state_directory = state_directory
         self.run_directory = state_directory / "run"
         self.run_directory.mkdir()
+        history = state_directory / "history"
+        history.mkdir(mode=0o700)
         self.kernel = Kernel()
         self.coordinator = coordinator or RivalCoordinator()
         self.cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
@@ -73,6 +75,7 @@ class MemoryGate:
                 1,
                 entries,
                 journal=journal,
+                descriptor={"history": str(history)},
                 hang_timeout_seconds=hang_timeout_seconds,
             ),
             create=True,

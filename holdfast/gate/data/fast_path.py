@@ -36,7 +36,8 @@ class Wire(NamedTuple):
 
 
 class ServingPlan(NamedTuple):
-    """What compiled code goes by: the legs, the log, and whether writes are ordinary now."""
+    """What compiled code goes by: the legs, the log, and whether writes
+    and flushes are ordinary now."""
 
     number: int
     members: tuple[Leg, ...]
@@ -44,6 +45,7 @@ class ServingPlan(NamedTuple):
     durable: bytearray
     touched: bytearray
     writes: bool
+    flushes: bool
     intents: bool
     ring: Ring | None
     """Where writes are kept first."""
@@ -105,7 +107,8 @@ class FastPath:
             bitmap.durable,
             bitmap.touched,
             writes=ring is not None or not mirror.log.active,
-            intents=roster.has_siblings,
+            flushes=mirror.log.compiled_flushes,
+            intents=roster.has_bits,
             ring=ring,
         )
 
@@ -132,6 +135,7 @@ class FastPath:
             plan.touched,
             REGION_SHIFT,
             plan.writes,
+            plan.flushes,
             plan.intents,
             ring.reserver if ring is not None else self._no_reserver,
             ring.cells if ring is not None else self._no_ring,

@@ -15,13 +15,14 @@ from pathlib import Path
 from holdfast.gate.data.hold import Hold
 from holdfast.gate.data.owing.owed import Owed
 from holdfast.gate.data.owing.repaying import Repaying
-from holdfast.gate.data.write_log import Unjournalled, WriteLog
+from holdfast.gate.data.write_log import Continuous, Unjournalled, WriteLog
+from holdfast.gate.data.write_log.troubles import HistoryTroubles
 from holdfast.gate.data.write_log.unflushed import JOURNAL, Unflushed
 from holdfast.gate.log.ring import FILE_NAME
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.members.settling import Settling
-from holdfast.gate.runtime.claims import Hand
+from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.shared_page import (
     FLUSHED,
@@ -42,6 +43,14 @@ in files was."""
 PAUSE_SECONDS = 0.01
 """Between two attempts to make room, while a write that hangs keeps the oldest record."""
 
+RELIEVED_SECONDS = 0.5
+"""A flush that waits longer for the history has another thread serve in its place, so that reads
+are answered meanwhile."""
+
+MOST_RELIEVED = 16
+"""So often, as each of them takes a slot of the shared page until its flush is answered. The kernel
+has one flush of a loop device under way at a time."""
+
 
 class Journalling:
     """The log of one mirror, and the positions that its legs are told."""
@@ -59,6 +68,7 @@ class Journalling:
         repaying: Repaying,
         flush_all: Callable[[Hand], int],
         wake: Callable[[], None],
+        hands: Hands,
     ) -> None:
         """`flush_all`: as Mirror's. `wake` has the main loop look at everything."""
         self._files = state_directory / FILES
@@ -72,6 +82,8 @@ class Journalling:
         self._repaying = repaying
         self._flush_all = flush_all
         self._wake = wake
+        self._hands = hands
+        self._relieved = 0
         self._lock = threading.Lock()
         """Held while positions are recorded."""
         self.log: WriteLog = Unjournalled()
@@ -86,14 +98,53 @@ class Journalling:
         With a hand it can be given up, which raises GivenUp in it. Raises OSError.
         """
         configuration = self._roster.configuration
-        if configuration.journal is JournalMode.UNFLUSHED:
-            log = Unflushed(
-                self._ring, self._files, configuration.volume_id, self._cells, self.failed
+        if configuration.journal is not JournalMode.NONE:
+            log = (
+                self._continuous()
+                if configuration.journal is JournalMode.CONTINUOUS
+                else Unflushed(
+                    self._ring, self._files, configuration.volume_id, self._cells, self.failed
+                )
             )
             with hand.inside(JOURNAL) if hand is not None else nullcontext():
                 log.open(configuration.recorded_position)
             self.log = log
         renew_plan(self._cells)
+
+    def _continuous(self) -> Continuous:
+        """The log that is carried to the history which the configuration names."""
+        configuration = self._roster.configuration
+        goes_on_without = configuration.journal_failure is JournalFailurePolicy.DEGRADE
+        return Continuous(
+            self._ring,
+            self._files,
+            configuration.volume_id,
+            self._cells,
+            self.failed,
+            configuration.history,
+            self._hands,
+            HistoryTroubles(self._incidents, self._wake, goes_on_without=goes_on_without),
+            goes_on_without=goes_on_without,
+        )
+
+    def wait_kept(self, hand: Hand, position: int, since_ns: int) -> None:
+        """Wait until the log has everything before that as durable as a flush promises.
+
+        Raises HoldExpired past the deadline of a flush that came then.
+        """
+        if self.log.wait_kept(position, RELIEVED_SECONDS):
+            return
+        if self._relieved < MOST_RELIEVED:
+            self._relieved += 1
+            hand.be_relieved()
+        seconds = self._roster.configuration.hang_timeout_seconds
+        while not self.log.wait_kept(position, seconds):
+            self._hold.wait_for_place(since_ns, PAUSE_SECONDS)
+
+    def history_hangs(self, hand: Hand, reason: str) -> None:
+        """A hand was given up in the history's storage."""
+        if isinstance(self.log, Continuous):
+            self.log.carrying.given_up(hand, reason)
 
     @property
     def flushed_position(self) -> int:
@@ -176,13 +227,15 @@ class Journalling:
         self.log.goes_on()
         return True
 
-    def begin_anew(self, hand: Hand, above: int) -> None:
+    def begin_anew(self, hand: Hand, above: int, *, elsewhere: bool = True) -> None:
         """Begin the log anew: what it holds belongs to another history of the volume and must never
-        be replayed.
+        be replayed. `elsewhere`: it may have been used without this log.
 
         Positions go on above that one, on the legs with the next epoch. The old records are not
         found by any later process.
         """
+        if isinstance(self.log, Continuous):
+            self.log.may_settle = not elsewhere
         self.log.begin_anew(hand, above)
         recorded = self._roster.configuration.recorded_position  # more, when the log failed
         position = max(above, self.log.position, recorded)

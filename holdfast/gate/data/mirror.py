@@ -28,6 +28,7 @@ from holdfast.gate.data.write_intent.bitmap import Bitmap
 from holdfast.gate.data.write_intent.bitmap_on_legs import BitmapOnLegs
 from holdfast.gate.data.write_intent.equalising import Equalising
 from holdfast.gate.data.write_log import WriteLog
+from holdfast.gate.data.write_log.carrying import HISTORY
 from holdfast.gate.data.write_log.unflushed import JOURNAL
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.configuration import GateConfiguration
@@ -114,6 +115,7 @@ class Mirror:
             self.repaying,
             self.flush_all,
             wake,
+            hands,
         )
         self.room = Room(
             self.roster,
@@ -214,13 +216,15 @@ class Mirror:
         note_written(self.cells)
         try:
             while True:
-                while kind is not None and not logged:
+                while True:
+                    if self.roster.has_bits and not self.intent.bitmap.covers(offset, length):
+                        self.intent.intend(hand, offset, length)
+                    if kind is None or logged:
+                        break
                     what = length if view is None else view
                     logged = self.journalling.append(hand, kind, offset, what)
                     if not logged:
                         self._wait_for_log(hand, offset, length, since_ns)
-                if self.roster.has_siblings and not self.intent.bitmap.covers(offset, length):
-                    self.intent.intend(hand, offset, length)
                 stored = full = False
                 for leg in self.roster.writers:
                     hand.enter(leg.number)
@@ -283,6 +287,7 @@ class Mirror:
             position = self.log.stable_position(roster.configuration.recorded_position)
             if self.log.active and (since := self.owed.since) is not None:
                 position = min(position, since)
+            kept = self.log.ask_kept()
             flushed = []
             owed = self.repaying.secure(hand, since_ns)
             for leg in roster.readers:
@@ -296,6 +301,7 @@ class Mirror:
             readers = roster.readers
             if readers and all(leg in flushed for leg in readers):  # one may have joined meanwhile
                 if self.repaying.release(hand, since_ns, owed):
+                    self.journalling.wait_kept(hand, kept, since_ns)
                     return position
                 continue
             self.reflexes.wait(since_ns)
@@ -352,6 +358,8 @@ class Mirror:
         reason = f"no answer for {hang_timeout_seconds:g} s"
         if number == JOURNAL:
             self.log.fail(reason)
+        elif number == HISTORY:
+            self.journalling.history_hangs(hand, reason)
         elif number == STATE:
             self.memory.save_soon(reason)
         else:
@@ -364,4 +372,6 @@ class Mirror:
 
     def uses(self, number: int) -> bool:
         """Whether requests still go to that leg (or to the journal)."""
-        return self.log.active if number == JOURNAL else number in self.roster.present
+        if number in (JOURNAL, HISTORY):
+            return self.log.active
+        return number in self.roster.present

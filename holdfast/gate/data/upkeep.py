@@ -17,6 +17,8 @@ class Upkeep:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
+        self._ends: list[int] = []
+        """Where the log ended in the last two calls of `_clear_idle`, the older one first."""
 
     @property
     def due(self) -> bool:
@@ -40,7 +42,7 @@ class Upkeep:
         if not mirror.cells[WRITTEN] and not flush:
             return
         mirror.journalling.record(hand, flush=flush)
-        if roster.has_siblings:
+        if roster.has_bits:
             self._clear_idle(hand)
 
     def close_cleanly(self, hand: Hand) -> None:
@@ -49,8 +51,10 @@ class Upkeep:
         if not roster.readers:
             return
         self.checkpoint(hand, flush=True)
+        if mirror.log.end(hand):
+            self.checkpoint(hand, flush=True)
         mirror.equalising.stopping.set()
-        equal = not mirror.equalising.unequal
+        equal = not mirror.equalising.unequal and mirror.log.has_kept(mirror.log.position)
         if equal and len(roster.readers) == len(roster.configuration.legs):
             mirror.intent.clear(hand)
         mirror.settling.settle(hand)
@@ -60,6 +64,24 @@ class Upkeep:
         mirror = self._mirror
         if len(mirror.roster.readers) != len(mirror.roster.configuration.legs):
             return
+        kept = mirror.log.ask_kept()
         mirror.flush(hand)
+        if not self._history_tells(kept):
+            note_written(mirror.cells)
+            return
         if mirror.intent.clear_idle(hand, mirror.ranges, mirror.equalising.unequal):
             note_written(mirror.cells)  # come again until all bits are cleared
+
+    def _history_tells(self, end: int) -> bool:
+        """Whether no bit of an idle region is needed for a history; `end`: what it was asked for.
+
+        It is what was written two calls ago, or before, that is idle. The history has it, and the
+        legs say so: a history that turns out to end before that has lost something, and is told
+        from one after a crash.
+        """
+        mirror = self._mirror
+        if mirror.log.compiled_flushes:
+            return True  # there is none
+        self._ends, before = [*self._ends, end][-2:], self._ends
+        recorded = mirror.roster.configuration.recorded_position
+        return len(before) == 2 and recorded >= before[0] and mirror.log.has_kept(end)

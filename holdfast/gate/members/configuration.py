@@ -102,6 +102,17 @@ class GateConfiguration:
             )
         return int(found)
 
+    @property
+    def history(self) -> Path:
+        """Where the journal `continuous` keeps everything."""
+        found = self.descriptor.get("history")
+        if not isinstance(found, str) or not found.startswith("/"):
+            raise StorageFailed(
+                f"the superblocks of {self.name} do not name the directory of its history",
+                "They are damaged: mount a leg by itself (mount -o loop,ro).",
+            )
+        return Path(found)
+
     def with_leg(self, leg: LegEntry) -> GateConfiguration:
         """The same with this leg added, or replaced where its number exists."""
         others = tuple(entry for entry in self.legs if entry.number != leg.number)

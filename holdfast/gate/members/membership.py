@@ -282,7 +282,7 @@ def _by_position(
 def _journal_counts(memory: HostMemory, epoch: int, newest_position: int) -> bool:
     """Whether the host's journal belongs to this epoch and reaches up to every position."""
     return (
-        memory.journal is JournalMode.UNFLUSHED
+        memory.journal is not JournalMode.NONE
         and memory.epoch == epoch
         and memory.journal_begin is not None
         and memory.journal_end is not None

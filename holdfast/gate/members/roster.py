@@ -24,7 +24,7 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.retirement import Retired
 from holdfast.gate.members.superblock import Superblock
 from holdfast.gate.runtime import shared_page
-from holdfast.model.volume import LegState
+from holdfast.model.volume import JournalMode, LegState
 
 
 class Roster:
@@ -73,6 +73,12 @@ class Roster:
     def has_siblings(self) -> bool:
         """Whether more than one leg belongs to the volume, present or not."""
         return len(self.configuration.legs) > 1
+
+    @property
+    def has_bits(self) -> bool:
+        """Whether regions that are written get bits first: to make legs equal after a crash, and to
+        tell a history what one leg alone has."""
+        return self.has_siblings or self.configuration.journal is JournalMode.CONTINUOUS
 
     def is_member(self, number: int) -> bool:
         """Whether the leg of that number belongs to the volume, present or not."""

@@ -189,7 +189,7 @@ class Recovery:
 
     def take_bits(self, hand: Hand, leg: Leg) -> None:
         """Add a leg's bitmap to ours; from now on bits must be made durable on it, too."""
-        if not self.roster.has_siblings:
+        if not self.roster.has_bits:
             return
         with hand.holding(self.mirror.intent.lock):
             bits = self._bits_of(hand, leg)

@@ -32,6 +32,7 @@ from holdfast.gate.members.membership import (
     start_begins_epoch,
 )
 from holdfast.gate.members.superblock import Superblock
+from holdfast.gate.repair.history_settling import settle_history
 from holdfast.gate.repair.host_memory import host_memory
 from holdfast.gate.repair.opening import FIRST, Opened, open_members
 from holdfast.gate.repair.recovery import Recovery
@@ -62,6 +63,7 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
             f"it failed while the volume was started: {why}",
             "See that the storage works, then attach again.",
         )
+    settle_history(recovery, hand)
     recovery.mirror.log.started(hand)
 
 
@@ -91,7 +93,7 @@ def _start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
     if not judgement.journal_used and (mirror.log.active or behind):
         # Before anything durable could make it look like ours.
         positions = [leg.superblock.position for leg in found if leg.superblock]
-        mirror.journalling.begin_anew(hand, max(positions))
+        mirror.journalling.begin_anew(hand, max(positions), elsewhere=behind or judgement.forced)
     owed = owed_of_before(
         recovery, hand, {sb.owner for number in sources if (sb := opened[number][1])}
     )

@@ -41,7 +41,7 @@ from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
-from holdfast.model.volume import JournalMode, LegState
+from holdfast.model.volume import JournalFailurePolicy, JournalMode, LegState
 
 BLOCK_BYTES = 4096
 RING_BYTES = 128 << 10
@@ -192,8 +192,17 @@ class Request:
 class InProcessGate:
     """One life after the other of the gate in `directory`."""
 
-    def __init__(self, directory: Path, size_bytes: int, legs: int, journal: JournalMode) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        size_bytes: int,
+        legs: int,
+        journal: JournalMode,
+        failure: JournalFailurePolicy = JournalFailurePolicy.DEGRADE,
+    ) -> None:
         self.directory = directory
+        self.history = directory / "history"
+        self.history.mkdir(mode=0o700)
         self.state_directory = directory / "state"
         self.run_directory.mkdir()
         self.storages = Storages()
@@ -221,7 +230,9 @@ class InProcessGate:
                 1,
                 entries,
                 journal=journal,
+                journal_failure=failure,
                 resync_bytes_per_second=0,
+                descriptor={"history": str(self.history)},
             ),
             create=True,
         )
@@ -293,6 +304,7 @@ class InProcessGate:
         for resync in self.recovery.resyncs.values():
             resync.stopping.set()
         self.mirror.equalising.stopping.set()
+        self.mirror.log.close()
         while self.mirror.hands.all() and monotonic() < deadline:
             self.mirror.hold.enforce()
             for hand in self.mirror.hands.all():
@@ -304,7 +316,6 @@ class InProcessGate:
             leg.close()
             leg.forget()
         del self.opened[:]
-        self.mirror.log.close()
 
     def close_cleanly(self) -> None:
         """The device was unmounted; what takes the run directory away then leaves records."""
@@ -346,15 +357,19 @@ class InProcessGate:
     def _open_journal(self) -> None:
         """As Journalling.open does, with a small ring."""
         configuration = self.mirror.roster.configuration
-        if configuration.journal is not JournalMode.UNFLUSHED:
-            return
         journalling = self.mirror.journalling
-        log = Unflushed(
-            self.run_directory / FILE_NAME,
-            self.state_directory / FILES,
-            configuration.volume_id,
-            self.cells,
-            journalling.failed,
+        if configuration.journal is JournalMode.NONE:
+            return
+        log = (
+            journalling._continuous()
+            if configuration.journal is JournalMode.CONTINUOUS
+            else Unflushed(
+                self.run_directory / FILE_NAME,
+                self.state_directory / FILES,
+                configuration.volume_id,
+                self.cells,
+                journalling.failed,
+            )
         )
         log._ring.new_area_bytes = self.ring_bytes
         log.open(configuration.recorded_position)

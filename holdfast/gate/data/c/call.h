@@ -43,6 +43,7 @@ typedef struct partner Partner;
 struct call {
     int front;
     unsigned legs;
+    bool flushes; /* a flush of every leg is all that a flush is */
     bool writes;  /* every leg takes them from here, and a log from here, if there is one */
     bool intents; /* regions need a durable bit before they are written */
     unsigned region_shift;

@@ -104,7 +104,10 @@ static enum result serve_one(struct call *call)
     }
     if (request.opcode == FUSE_WRITE && (uint64_t)received < HEADER_BYTES + (uint64_t)request.length)
         return REQUEST;
-    if (!is_ordinary(call) || !(call->writes || request.opcode == FUSE_READ))
+    bool is_taken = request.opcode == FUSE_READ    ? true
+                    : request.opcode == FUSE_WRITE ? call->writes
+                                                   : call->writes && call->flushes;
+    if (!is_ordinary(call) || !is_taken)
         return REQUEST;
     enum result result = request.opcode == FUSE_READ    ? read_request(call, &request)
                          : request.opcode == FUSE_WRITE ? write_request(call, &request)
@@ -183,11 +186,11 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
     struct call call = {0};
     Py_buffer cells, header, buffer, legs, durable, touched, ring, pace;
     PyObject *ranges, *reserver, *partners;
-    int writes, intents, may_lack;
+    int writes, flushes, intents, may_lack;
     unsigned long long plan, number, spare;
-    if (!PyArg_ParseTuple(arguments, "iIKw*w*w*O!Ky*w*w*IppO!w*KO!w*p:serve", &call.front,
+    if (!PyArg_ParseTuple(arguments, "iIKw*w*w*O!Ky*w*w*IpppO!w*KO!w*p:serve", &call.front,
                           &call.hand[0].slot, &number, &cells, &header, &buffer, ranges_type, &ranges, &plan, &legs,
-                          &durable, &touched, &call.region_shift, &writes, &intents, reserver_type,
+                          &durable, &touched, &call.region_shift, &writes, &flushes, &intents, reserver_type,
                           &reserver, &ring, &spare, &PyTuple_Type, &partners, &pace, &may_lack))
         return NULL;
     PyObject *result = NULL;
@@ -210,6 +213,7 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
         call.touched = touched.buf;
         call.regions = (uint64_t)durable.len;
         call.writes = writes;
+        call.flushes = flushes;
         call.intents = intents;
         call.may_lack = may_lack;
         call.ranges = (Ranges *)ranges;

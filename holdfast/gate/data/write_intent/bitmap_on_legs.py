@@ -78,7 +78,7 @@ class BitmapOnLegs:
 
     def secure(self, hand: Hand) -> None:
         """Make every bit durable on the legs in sync."""
-        if self._roster.has_siblings:
+        if self._roster.has_bits:
             with hand.holding(self.lock):
                 self._write(hand, set(self.bitmap.pages()), flush=True)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from holdfast.gate.data.write_log.continuous import Continuous
 from holdfast.gate.data.write_log.protocol import WriteLog
 from holdfast.gate.data.write_log.unflushed import Unflushed
 from holdfast.gate.data.write_log.unjournalled import Unjournalled
 
-__all__ = ["Unflushed", "Unjournalled", "WriteLog"]
+__all__ = ["Continuous", "Unflushed", "Unjournalled", "WriteLog"]

@@ -34,6 +34,9 @@ class WriteLog(Protocol):
         be replayed after a crash of the host otherwise."""
         ...
 
+    compiled_flushes: bool
+    """Whether a flush of the legs is all that a flush is, so that compiled code may do it."""
+
     def open(self, minimum_position: int) -> None:
         """Find what an earlier process kept; positions continue from there. Raises OSError."""
         ...
@@ -98,6 +101,29 @@ class WriteLog(Protocol):
 
     def stable_position(self, recorded: int) -> int:
         """The position up to which a flush of the legs that starts now makes them durable."""
+        ...
+
+    @property
+    def shown(self) -> dict[str, object]:
+        """What `volume show` says of it besides what all logs have."""
+        ...
+
+    def ask_kept(self) -> int:
+        """Have everything that was appended made as durable as a flush promises; what to give
+        `wait_kept`. Never blocks."""
+        ...
+
+    def wait_kept(self, position: int, seconds: float) -> bool:
+        """Wait for that, at most so long; whether it is."""
+        ...
+
+    def has_kept(self, position: int) -> bool:
+        """Whether it is as durable as that, so that bits of regions are not needed for it."""
+        ...
+
+    def end(self, hand: Hand) -> bool:
+        """The gate ends: the legs have everything, and nothing follows. Whether that was noted, so
+        that it must be recorded, too."""
         ...
 
     def trim(self, hand: Hand, position: int) -> None:

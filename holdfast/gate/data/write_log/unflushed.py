@@ -34,6 +34,8 @@ JOURNAL = 1 << 32
 class Unflushed:
     """The ring of one gate. `on_failure` is told once, when it can keep no more."""
 
+    compiled_flushes = True
+
     def __init__(
         self,
         path: Path,
@@ -165,6 +167,26 @@ class Unflushed:
             return recorded
         end = self._ring.end  # before anybody is asked: who comes later is behind it
         return max(recorded, min([end, *(each - 1 for each in self._logged.tolist() if each)]))
+
+    @property
+    def shown(self) -> dict[str, object]:
+        return {}
+
+    def ask_kept(self) -> int:
+        """Nothing but the legs."""
+        return 0
+
+    def wait_kept(self, position: int, seconds: float) -> bool:
+        """At once."""
+        return True
+
+    def has_kept(self, position: int) -> bool:
+        """Nothing but the legs."""
+        return True
+
+    def end(self, hand: Hand) -> bool:
+        """Nothing to note."""
+        return False
 
     def trim(self, hand: Hand, position: int) -> None:
         """Up to that record; files as a whole."""

@@ -21,6 +21,7 @@ class Unjournalled:
     position = 0
     ring: Ring | None = None
     has_files = False
+    compiled_flushes = True
 
     def open(self, minimum_position: int) -> None:
         pass
@@ -48,6 +49,22 @@ class Unjournalled:
     def stable_position(self, recorded: int) -> int:
         """A new position each time: here positions only tell copies of different age apart."""
         return recorded + 4096
+
+    @property
+    def shown(self) -> dict[str, object]:
+        return {}
+
+    def ask_kept(self) -> int:
+        return 0
+
+    def wait_kept(self, position: int, seconds: float) -> bool:
+        return True
+
+    def has_kept(self, position: int) -> bool:
+        return True
+
+    def end(self, hand: Hand) -> bool:
+        return False
 
     def trim(self, hand: Hand, position: int) -> None:
         pass

@@ -71,6 +71,7 @@ class GateView:
                 "state": journal_state,
                 "bytes": log.used_bytes,
                 "position": log.position,
+                **log.shown,
             },
             "resident_bytes": resident_bytes(os.getpid()),
             "standby_bytes": self._standby_bytes(),

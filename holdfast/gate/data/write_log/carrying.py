@@ -1,0 +1,203 @@
+"""The thread that carries the ring to the history, and what becomes of it when that fails.
+
+Invariants: one thread at a time writes the history; while a thread that was given up is inside its
+storage, nobody else goes there. What is durable there is said in the ring, by the thread alone. A
+failure is told once (`failed`), and so is the end of it (`back`), with whether anything is missing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Protocol
+
+from holdfast.gate.log.history.carrier import Carrier
+from holdfast.gate.log.history.writing import HistoryWriter
+from holdfast.gate.log.ring import Ring
+from holdfast.gate.runtime.claims import GivenUp, Hand, Hands
+from holdfast.model.bounded import NewerFormat
+
+HISTORY = 1 << 33
+"""Stands for the history's storage where a hand says which leg it is in."""
+
+AGAIN_SECONDS = 0.5
+"""How often a history that failed is tried again."""
+
+IDLE_SECONDS = 0.2
+"""How late what nobody has flushed is carried at the latest. Not sooner, so that a flush that comes
+soon finds it in one frame; and the longer, the more of it a power cut takes from the history."""
+
+UNSYNCED_BYTES = 16 << 20
+"""So much is carried before it is synced though nobody waits: half of a ring, which must be carried
+before it can be emptied."""
+
+
+_NAP_SECONDS = 0.00005
+"""Longer than a copy of a record into the ring takes."""
+
+
+class Troubles(Protocol):
+    """Who is told of a history that fails. Called by the carrying thread, or the watchdog."""
+
+    def failed(self, reason: str) -> None:
+        """It is not written from now on."""
+        ...
+
+    def back(self, *, whole: bool) -> None:
+        """It is written again; not `whole`: with a gap."""
+        ...
+
+
+class Carrying:
+    """Of one gate. `start` comes first."""
+
+    def __init__(
+        self,
+        ring: Ring,
+        writer: HistoryWriter,
+        named: Callable[[], Collection[int]],
+        hands: Hands,
+        troubles: Troubles,
+    ) -> None:
+        self._ring = ring
+        self._writer = writer
+        self._named = named
+        self._hands = hands
+        self._troubles = troubles
+        self._carrier: Carrier | None = None
+        self._changed = threading.Condition()
+        self._wanted = 0
+        self._thread = threading.Thread()
+        self._hand: Hand | None = None
+        self._closing = False
+        self.begun = False
+        """Whether this worker has a segment of its own, so that whoever comes next knows of it."""
+        self.failing = ""
+        """Why it is not written; empty: it is."""
+
+    def start(self) -> None:
+        """Begin to carry; after a thread was given up, once that has ended. Idempotent.
+
+        Does nothing while there is no room for a thread: whoever waits asks again.
+        """
+        with self._changed:
+            if self._thread.is_alive() or self._closing:
+                return
+            try:
+                hand = self._hands.take()
+            except RuntimeError:
+                return
+            thread = threading.Thread(target=self._run, args=(hand,), name="carrier", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._hands.put_back(hand)
+                return
+            self._hand, self._thread = hand, thread
+
+    @property
+    def at_work(self) -> bool:
+        """Whether there is a thread: one that was given up may hang for ever."""
+        return self._thread.is_alive()
+
+    def ask(self, position: int) -> None:
+        """Have everything before that position made durable soon."""
+        with self._changed:
+            if position > self._wanted:
+                self._wanted = position
+                self._changed.notify_all()
+
+    def wait(self, position: int, seconds: float) -> bool:
+        """Until that position is durable, or the history fails, or so long; whether it is."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.has(position) or self.failing or self._closing, seconds
+            )
+        return self.has(position)
+
+    def has(self, position: int) -> bool:
+        """Whether the history has everything before that position, durably."""
+        return self.begun and self._ring.carried >= position
+
+    def fail(self, reason: str) -> None:
+        """It is not written any more, until it can be."""
+        with self._changed:
+            was, self.failing = self.failing, reason
+            self._changed.notify_all()
+        if not was:
+            self._troubles.failed(reason)
+
+    def given_up(self, hand: Hand, reason: str) -> None:
+        """The watchdog has given this hand up: whatever it still writes is not looked at."""
+        if hand is self._hand:
+            self.fail(reason)
+
+    def close(self) -> None:
+        """End the thread, unless it hangs; its storage is not touched by the caller."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the thread, for so long."""
+        with suppress(RuntimeError):  # it was never started
+            self._thread.join(seconds)
+
+    def _run(self, hand: Hand) -> None:
+        """Carry, and try again, until it is closed or given up."""
+        try:
+            while not self._closing:
+                try:
+                    self._begin(hand)
+                    while not self._closing:
+                        self._round(hand)
+                except (OSError, NewerFormat) as error:
+                    self.fail(error.strerror or str(error))
+                    with self._changed:
+                        self._changed.wait_for(lambda: self._closing, AGAIN_SECONDS)
+            with hand.inside(HISTORY):
+                self._writer.close()
+        except GivenUp:
+            return
+        finally:
+            self._hands.put_back(hand)
+
+    def _begin(self, hand: Hand) -> None:
+        """Begin the next segment. Raises OSError, GivenUp."""
+        with hand.inside(HISTORY):
+            self._writer.open()
+        if self._carrier is None:
+            self._carrier = Carrier(self._ring, self._writer, self._named)
+        with hand.inside(HISTORY):
+            whole = self._carrier.go_on(self.failing or "the ring was begun anew")
+        with self._changed:
+            was, self.failing, self.begun = self.failing, "", True
+            self._changed.notify_all()
+        if was or not whole:
+            self._troubles.back(whole=whole)
+
+    def _round(self, hand: Hand) -> None:
+        """Wait until there is something to do, and do it. Raises OSError, GivenUp."""
+        ring, writer = self._ring, self._writer
+        with self._changed:
+            asked = self._changed.wait_for(
+                lambda: self._wanted > ring.carried or self._closing, IDLE_SECONDS
+            )
+            wanted = self._wanted
+        assert self._carrier is not None
+        while True:
+            with hand.inside(HISTORY):
+                carried = self._carrier.carry()
+            unsynced = writer.position - writer.durable
+            due = not carried or (asked and writer.position >= wanted)
+            if unsynced and (due or unsynced >= UNSYNCED_BYTES):
+                with hand.inside(HISTORY):
+                    self._carrier.sync()
+                with self._changed:
+                    self._changed.notify_all()
+            if due or self._closing:
+                break
+        if asked and not carried and not unsynced:
+            time.sleep(_NAP_SECONDS)  # a record is being written

@@ -1,0 +1,43 @@
+"""What is told of a history that fails, and of its return: one receipt for both."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from holdfast.gate.runtime.incidents import Incident, Incidents
+
+
+class HistoryTroubles:
+    """See Troubles. Called by the carrying thread and by the watchdog."""
+
+    def __init__(
+        self, incidents: Incidents, wake: Callable[[], None], *, goes_on_without: bool
+    ) -> None:
+        """`wake` has the main loop look at everything."""
+        self._incidents = incidents
+        self._wake = wake
+        self._goes_on_without = goes_on_without
+        self._lock = threading.Lock()
+        self._open: Incident | None = None
+
+    def failed(self, reason: str) -> None:
+        """Never in silence."""
+        words = "going on without" if self._goes_on_without else "flushes wait"
+        with self._lock:
+            if self._open is None:
+                self._open = self._incidents.begin("journal", f"history: {reason}")
+                self._open.manual = True
+            self._open.step(f"the history fails, {words}", reason)
+        self._wake()
+
+    def back(self, *, whole: bool) -> None:
+        """Whether anything is missing is in the history, too."""
+        outcome = "the history goes on, whole" if whole else "the history goes on, with a gap"
+        with self._lock:
+            incident, self._open = self._open, None
+        if incident is None:
+            incident = self._incidents.begin("journal", "history: what came before is gone")
+        incident.step(outcome)
+        incident.resolve(outcome)
+        self._wake()
