@@ -52,6 +52,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
     │   ├── NoSource        NOSOURCE
+    │   ├── HistoryFailed   HISTORY
     │   ├── CommandFailed   COMMAND
     │   ├── NotRecovered    LEFT
     │   ├── NotDelivered    ALERT
@@ -123,6 +124,7 @@ from holdfast.errors.states import (
 from holdfast.errors.storage import (
     CommandFailed,
     ContainerFailed,
+    HistoryFailed,
     NoSource,
     NotDelivered,
     NotRecovered,
@@ -146,6 +148,7 @@ __all__ = [
     "GateGone",
     "HasGate",
     "HasNoGate",
+    "HistoryFailed",
     "HoldfastError",
     "HoldsData",
     "HostCannot",

@@ -19,6 +19,15 @@ class NoSource(StorageFailed):
     code = "NOSOURCE"
 
 
+class HistoryFailed(StorageFailed):
+    """The history of a volume, where every write is kept, cannot be written or read: full, gone,
+    hanging, read-only, damaged. A volume in use goes on as its policy says; one that is detached is
+    not attached before it is back, or holdfast history NAME --off has ended it: what is written
+    then is not in it."""
+
+    code = "HISTORY"
+
+
 class CommandFailed(StorageFailed):
     """A system command (mkfs, mount, losetup, resize2fs …) failed; its own words are shown."""
 

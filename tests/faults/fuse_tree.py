@@ -27,7 +27,7 @@ _LARGEST_BYTES = 128 << 10
 
 LOOKUP, FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS = 1, 2, 3, 4, 14, 15, 16, 17
 RELEASE, FSYNC, FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR = 18, 20, 25, 26, 27, 28, 29
-FSYNCDIR, CREATE, INTERRUPT, BATCH_FORGET = 30, 35, 36, 42
+UNLINK, FSYNCDIR, CREATE, INTERRUPT, BATCH_FORGET = 10, 30, 35, 36, 42
 _FATTR_SIZE, _FATTR_FH = 1 << 3, 1 << 6
 
 
@@ -79,6 +79,9 @@ class Server:
             name = body[16:].rstrip(b"\0").decode()
             os.close(os.open(self.folder / name, flags | os.O_CREAT, mode & 0o777))
             return self.entry(name) + struct.pack("<QII", 0, 0, 0)
+        if operation == UNLINK:
+            (self.folder / body.rstrip(b"\0").decode()).unlink()
+            return b""
         if operation == READ:
             _, offset, size = struct.unpack_from("<QQI", body)
             return self.path(node).read_bytes()[offset : offset + size]

@@ -14,6 +14,7 @@ from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.front.serving import Server
 from holdfast.gate.members.configuration import (
+    HISTORY,
     GateConfiguration,
     LegEntry,
     keep_copy,
@@ -25,6 +26,7 @@ from holdfast.gate.processes.control.administrative_hold import AdministrativeHo
 from holdfast.gate.processes.control.verbs import Verbs
 from holdfast.gate.processes.control.view import GateView
 from holdfast.gate.repair.changes import Changes
+from holdfast.gate.repair.history_switching import HistorySwitch
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.start import start_first
@@ -32,6 +34,7 @@ from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
+from holdfast.model.history import HistoryPlace
 from holdfast.model.volume import JournalMode
 from tests.plugs.memory_container import MEDIA, Medium
 from tests.plugs.memory_front import Kernel, MemoryFront
@@ -59,6 +62,8 @@ class MemoryGate:
         self.run_directory.mkdir()
         history = state_directory / "history"
         history.mkdir(mode=0o700)
+        (history / "lock").touch(mode=0o600)
+        kept = {HISTORY: HistoryPlace(str(history)).as_json()}
         self.kernel = Kernel()
         self.coordinator = coordinator or RivalCoordinator()
         self.cells = memoryview(bytearray(shared_page.SIZE_BYTES)).cast("Q")
@@ -75,7 +80,7 @@ class MemoryGate:
                 1,
                 entries,
                 journal=journal,
-                descriptor={"history": str(history)},
+                descriptor=kept if journal is JournalMode.CONTINUOUS else {},
                 hang_timeout_seconds=hang_timeout_seconds,
             ),
             create=True,
@@ -90,12 +95,16 @@ class MemoryGate:
         return Verbs(
             GateView(self.mirror, self.recovery.resyncs),
             Changes(self.mirror, self.recovery),
+            HistorySwitch(self.recovery, self._cannot_end),
             names,
             AdministrativeHold(
                 self.mirror.hold, self.incidents, self.server.idle, self.mirror.wake
             ),
             self.front,
         )
+
+    def _cannot_end(self) -> NoReturn:
+        raise NotImplementedError("there is no other process to take over")
 
     def url(self, number: int) -> str:
         """Where leg `number` is."""

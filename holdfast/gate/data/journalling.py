@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from holdfast.gate.data.hold import Hold
 from holdfast.gate.data.owing.owed import Owed
@@ -87,6 +88,8 @@ class Journalling:
         self._lock = threading.Lock()
         """Held while positions are recorded."""
         self.log: WriteLog = Unjournalled()
+        self.is_switched = False
+        """Whether the worker before ended so that another kind of log is used."""
         self.flushed_before = int(cells[FLUSHED])
         """As the worker before knew it: a position of the log, if that goes on."""
         cells[FLUSHED] = roster.configuration.recorded_position
@@ -115,13 +118,15 @@ class Journalling:
         """The log that is carried to the history which the configuration names."""
         configuration = self._roster.configuration
         goes_on_without = configuration.journal_failure is JournalFailurePolicy.DEGRADE
+        history = configuration.history
+        assert history is not None
         return Continuous(
             self._ring,
             self._files,
             configuration.volume_id,
             self._cells,
             self.failed,
-            configuration.history,
+            history,
             self._hands,
             HistoryTroubles(self._incidents, self._wake, goes_on_without=goes_on_without),
             goes_on_without=goes_on_without,
@@ -248,8 +253,9 @@ class Journalling:
 
         A receipt says so; positions go on above those of all legs, on the legs with the next epoch.
         """
-        incident = self._incidents.reflex("journal", "journal: what was kept is gone")
-        incident.step("legs flushed", "a new ring is begun")
+        if not self.is_switched:
+            incident = self._incidents.reflex("journal", "journal: what was kept is gone")
+            incident.step("legs flushed", "a new ring is begun")
         self.begin_anew(hand, above)
 
     def cannot_open(self, reason: str) -> None:
@@ -271,11 +277,18 @@ class Journalling:
         # Positions move past the journal's end: what it holds is never replayed over later writes.
         if self._owed:
             incident.step(f"{self._owed.size_bytes} bytes for bad places", "in owed.json")
-        self._cells[OWED_SINCE] = 0
         past = max(configuration.recorded_position, self.log.position) + 4096
         if not self.log.active:
             past += UNKNOWN_BYTES
-        self._cells[FLUSHED] = past
-        self._roster.configure(recorded_position=past)
+        self.move_past(past)
+
+    def move_past(self, position: int, **changes: Any) -> None:
+        """Nothing before that position is ever replayed; the next epoch says so, and `changes`.
+
+        What is owed for bad places is not in the log any more.
+        """
+        self._cells[OWED_SINCE] = 0
+        self._cells[FLUSHED] = position
+        self._roster.configure(recorded_position=position, **changes)
         renew_plan(self._cells)
         self._wake()

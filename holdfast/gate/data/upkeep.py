@@ -41,6 +41,7 @@ class Upkeep:
             mirror.repaying.pay(hand)
         if not mirror.cells[WRITTEN] and not flush:
             return
+        mirror.log.ask_kept()
         mirror.journalling.record(hand, flush=flush)
         if roster.has_bits:
             self._clear_idle(hand)

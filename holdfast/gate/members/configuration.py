@@ -29,6 +29,7 @@ from holdfast.model.bounded import (
     with_version,
     without_version,
 )
+from holdfast.model.history import HistoryPlace, history_place
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,
@@ -40,6 +41,9 @@ from holdfast.model.volume import (
 from holdfast.system.files.durable import replace_durably
 
 FILE_NAME = "gate.json"
+
+HISTORY = "history"
+"""In the descriptor: where every write is kept. Stays when that ends, for people."""
 
 VERSION = FIRST_VERSION
 """Of its form: the fields below."""
@@ -103,15 +107,20 @@ class GateConfiguration:
         return int(found)
 
     @property
-    def history(self) -> Path:
-        """Where the journal `continuous` keeps everything."""
-        found = self.descriptor.get("history")
-        if not isinstance(found, str) or not found.startswith("/"):
+    def history(self) -> HistoryPlace | None:
+        """Where every write is kept, and for how long; None: nowhere.
+
+        What a descriptor says counts only while the journal is continuous.
+        """
+        if self.journal is not JournalMode.CONTINUOUS:
+            return None
+        try:
+            return history_place(self.descriptor.get(HISTORY))
+        except ValueError as error:
             raise StorageFailed(
-                f"the superblocks of {self.name} do not name the directory of its history",
-                "They are damaged: mount a leg by itself (mount -o loop,ro).",
-            )
-        return Path(found)
+                f"what is recorded of the history of {self.name} is damaged: {error}",
+                f"holdfast history {self.name} --off, then attach it.",
+            ) from error
 
     def with_leg(self, leg: LegEntry) -> GateConfiguration:
         """The same with this leg added, or replaced where its number exists."""

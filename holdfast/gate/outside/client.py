@@ -13,6 +13,7 @@ from holdfast.errors import CommandFailed, GateGone, StorageFailed
 from holdfast.gate.members.configuration import GateConfiguration, configuration_from
 from holdfast.gate.runtime.shared_page import SOCKET_FILE, Counters, read_counters
 from holdfast.model.bounded import read_object
+from holdfast.model.history import HistoryPlace
 
 __all__ = ["Counters", "GateClient", "read_counters"]
 
@@ -79,6 +80,10 @@ class GateClient:
     def configure(self, **values: Any) -> dict[str, Any]:
         """Change descriptor or hold_timeout_seconds."""
         return self._call("configure", **values)
+
+    def history(self, place: HistoryPlace | None) -> dict[str, Any]:
+        """Keep every write there, or nowhere; the worker is succeeded by another for that."""
+        return self._call("history", **(place.as_json() if place else {}))
 
     def fault(self, kind: str, leg: str | None, seconds: float) -> dict[str, Any]:
         """Rehearse a fault: leg-eio, leg-hang or leg-gone."""

@@ -300,7 +300,7 @@ class Keeper:
         cells[shared_page.WORKER_DIED] = monotonic_ns()
         if not self.killed:
             cells[shared_page.WORKER_SILENT_SINCE] = cells[shared_page.WORKER_BEAT] if unseen else 0
-            if cells[shared_page.WORKER_END] != Ending.DEFECT:
+            if cells[shared_page.WORKER_END] not in (Ending.DEFECT, Ending.SWITCHED):
                 renewed = lives(*shared_page.announced_renewal(cells))
                 cells[shared_page.WORKER_END] = Ending.RENEWED if renewed else Ending.DIED
         ending = Ending(cells[shared_page.WORKER_END]).words("worker")

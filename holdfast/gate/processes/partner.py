@@ -42,6 +42,7 @@ class Ending(IntEnum):
     SILENT = 3
     DEFECT = 4
     RENEWED = 5
+    SWITCHED = 6
 
     def words(self, who: str, seconds: float = 0.0) -> str:
         """For the receipt."""
@@ -52,6 +53,7 @@ class Ending(IntEnum):
             Ending.SILENT: f"the {who} gave no sign of life for {seconds:.1f} s, and was killed",
             Ending.DEFECT: f"the {who} ended itself because of a defect (see gate.log)",
             Ending.RENEWED: f"the {who} was ended to renew it (volume restart-gate)",
+            Ending.SWITCHED: f"the {who} was ended to change what is kept (holdfast history)",
         }[self]
 
 

@@ -21,9 +21,10 @@ from holdfast.gate.repair.earlier import let_end
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.opening import Before
 from holdfast.gate.repair.recovery import Recovery
-from holdfast.gate.repair.start import start_first
+from holdfast.gate.repair.start import history_failed, start_first
 from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
+from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.incidents import Incident
 from holdfast.model.volume import JournalMode
 
@@ -69,7 +70,7 @@ class Start:
         """Judge the legs; why the gate may not start, in words for whoever starts it."""
         mirror, recovery, force = self._mirror, self._recovery, self._handover.force
         try:
-            self._attend(LegTask(mirror.hands, lambda hand: mirror.journalling.open()))
+            self._attend(LegTask(mirror.hands, self._open_first))
             self._attend(
                 LegTask(mirror.hands, lambda hand: start_first(recovery, hand, force=force))
             )
@@ -79,6 +80,16 @@ class Start:
             mend = "Make room there." if error.errno == errno.ENOSPC else ""
             return {"code": "IO", "message": error.strerror or str(error), "mend": mend}
         return {}
+
+    def _open_first(self, hand: Hand) -> None:
+        """Open the journal. Raises OSError; HistoryFailed where it has one."""
+        configuration = self._mirror.roster.configuration
+        try:
+            self._mirror.journalling.open()
+        except OSError as error:
+            if configuration.journal is JournalMode.CONTINUOUS:
+                raise history_failed(configuration.name, error) from error
+            raise
 
     def take_over(self) -> Takeover:
         """Go on where the worker before was killed, then ask the kernel for what is unanswered."""
@@ -93,6 +104,7 @@ class Start:
             cause = ending.words("worker")
         incident = mirror.incidents.begin("takeover", cause, died)
         cells[shared_page.WORKER_END] = Ending.DIED
+        mirror.journalling.is_switched = ending is Ending.SWITCHED
         incident.requests_held = incident.errors_returned = cells[shared_page.UNTOLD_ERRORS]
         cells[shared_page.UNTOLD_ERRORS] = 0
         before = self._let_earlier_end()

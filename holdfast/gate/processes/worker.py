@@ -44,6 +44,7 @@ from holdfast.gate.processes.starting import Start, Takeover
 from holdfast.gate.processes.watchdog import Watchdog
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.earlier import note_self
+from holdfast.gate.repair.history_switching import HistorySwitch
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.repair.replacing import Replacing
@@ -132,10 +133,9 @@ class Worker:
             self.mirror.hold, self.incidents, self.server.idle, self.wake
         )
         view = GateView(self.mirror, self.recovery.resyncs)
-        self.control = Control(
-            self.hands,
-            Verbs(view, self.changes, self.names, self.administrative_hold, self.front),
-        )
+        switch = HistorySwitch(self.recovery, self.end_switched)
+        verbs = Verbs(view, self.changes, switch, self.names, self.administrative_hold, self.front)
+        self.control = Control(self.hands, verbs)
         self.watchdog = Watchdog(self.mirror, self.hang_timeout_seconds, self._replace)
         self.scribe = threading.Thread()
         """Writes receipts."""
@@ -201,10 +201,18 @@ class Worker:
         Not before there is a keeper that would start one: the other threads serve meanwhile.
         """
         _log.exception("the worker ends because of a defect")
+        self._be_succeeded(Ending.DEFECT)
+
+    def end_switched(self) -> NoReturn:
+        """End, so that the next worker opens another kind of log. Any thread may call it."""
+        _log.info("the worker ends: what is kept changes")
+        self._be_succeeded(Ending.SWITCHED)
+
+    def _be_succeeded(self, ending: Ending) -> NoReturn:
         wait_until_written()
         while not self.guard.in_service():
             threading.Event().wait(PAUSE_SECONDS)
-        self.handover.cells[shared_page.WORKER_END] = Ending.DEFECT
+        self.handover.cells[shared_page.WORKER_END] = ending
         os._exit(1)
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:

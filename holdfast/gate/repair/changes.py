@@ -27,7 +27,7 @@ from holdfast.errors import (
 )
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.write_intent.bitmap import Bitmap
-from holdfast.gate.members.configuration import LegEntry
+from holdfast.gate.members.configuration import HISTORY, LegEntry
 from holdfast.gate.members.inside_leg import inside_leg
 from holdfast.gate.members.leg import Leg, open_leg
 from holdfast.gate.members.superblock import container_bytes_needed
@@ -269,8 +269,12 @@ class Changes:
         Superseded.
         """
         mirror = self.mirror
-        asked = {"descriptor": descriptor, "hold_timeout_seconds": hold_timeout_seconds}
         with hand.holding(self.recovery.changing):
+            old = self.roster.configuration.descriptor
+            # It is not ours to tell of a history.
+            if descriptor is not None and HISTORY in old:
+                descriptor = descriptor | {HISTORY: old[HISTORY]}
+            asked = {"descriptor": descriptor, "hold_timeout_seconds": hold_timeout_seconds}
             self.roster.configure_as_told(
                 **{name: value for name, value in asked.items() if value is not None}
             )

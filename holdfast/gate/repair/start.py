@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from holdfast.errors import (
     DeadlinePassed,
     ForeignLeg,
+    HistoryFailed,
     HoldfastError,
     NoSource,
     StorageFailed,
@@ -63,8 +64,20 @@ def start_first(recovery: Recovery, hand: Hand, *, force: bool) -> None:
             f"it failed while the volume was started: {why}",
             "See that the storage works, then attach again.",
         )
-    settle_history(recovery, hand)
-    recovery.mirror.log.started(hand)
+    try:
+        settle_history(recovery, hand)
+        recovery.mirror.log.started(hand)
+    except OSError as error:
+        raise history_failed(recovery.roster.configuration.name, error) from error
+
+
+def history_failed(name: str, error: OSError) -> HistoryFailed:
+    """Why a volume is not attached whose history cannot be kept. Pure."""
+    return HistoryFailed(
+        error.strerror or str(error),
+        f"Bring it back and attach again; or holdfast history {name} --off, then attach: what is"
+        " written then is not in it.",
+    )
 
 
 def _check(judgement: Judgement, away: list[LegEntry]) -> None:

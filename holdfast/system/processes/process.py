@@ -8,11 +8,15 @@ import gc
 import os
 import select
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from holdfast.system.raw_call import raw_call
+
+Result = TypeVar("Result")
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYS_PIDFD_GETFD = 438
@@ -125,6 +129,33 @@ def part_with_descriptors() -> None:
     """
     if _LIBC.unshare(_CLONE_FILES) == 0:
         os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+
+
+def apart(function: Callable[[], Result]) -> Result:
+    """Call it in a thread with a table of descriptors of its own, and wait for its end.
+
+    If this process is killed meanwhile, and that thread hangs at closing what it has open, nothing
+    else of this process stays open for it. Raises what `function` does, and OSError(EAGAIN).
+    """
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        part_with_descriptors()
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="apart", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, "no room for a thread") from error
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def take_descriptor(pidfd: int, number: int) -> int:

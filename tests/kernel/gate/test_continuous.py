@@ -22,7 +22,8 @@ from holdfast.gate.members.configuration import load_configuration, save_configu
 from holdfast.gate.members.superblock import read_superblock
 from holdfast.gate.outside.client import GateClient
 from holdfast.gate.runtime.shared_page import read_counters
-from holdfast.model.volume import JournalFailurePolicy, JournalMode, Volume
+from holdfast.model.history import HistoryPlace
+from holdfast.model.volume import JournalFailurePolicy, Volume
 from holdfast.volumes.attach import attach_volume
 from holdfast.volumes.detach import detach_volume
 from tests.faults.fuse_tree import FuseTree
@@ -102,7 +103,17 @@ def kept(
 ) -> Iterator[Kept]:
     """As an administrator would have it: detached once, then kept."""
     with volume(settings, wish(folder)) as made:
+        GateClient(settings.gate_run_directory(made.name)).history(HistoryPlace(str(history)))
         detach_volume(settings, made)
+        state_directory = settings.gate_state_directory(made.name)
+        save_configuration(
+            state_directory,
+            replace(
+                load_configuration(state_directory),
+                journal_failure=failure,
+                hang_timeout_seconds=1.0,
+            ),
+        )
         found = Kept(settings, made, history, folder)
         copy_image(found.leg, found.base)
         device = open_container(f"file:{found.base}").open()
@@ -110,18 +121,6 @@ def kept(
         device.close()
         assert superblock is not None
         found.begin = superblock.position
-        state_directory = settings.gate_state_directory(made.name)
-        now = load_configuration(state_directory)
-        save_configuration(
-            state_directory,
-            replace(
-                now,
-                journal=JournalMode.CONTINUOUS,
-                journal_failure=failure,
-                hang_timeout_seconds=1.0,
-                descriptor=now.descriptor | {"history": str(history)},
-            ),
-        )
         attach_volume(settings, made)
         yield found
 

@@ -25,6 +25,7 @@ from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.write_log.unflushed import Unflushed
 from holdfast.gate.log.ring import FILE_NAME
 from holdfast.gate.members.configuration import (
+    HISTORY,
     GateConfiguration,
     LegEntry,
     load_configuration,
@@ -41,6 +42,7 @@ from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
+from holdfast.model.history import HistoryPlace
 from holdfast.model.volume import JournalFailurePolicy, JournalMode, LegState
 
 BLOCK_BYTES = 4096
@@ -203,6 +205,7 @@ class InProcessGate:
         self.directory = directory
         self.history = directory / "history"
         self.history.mkdir(mode=0o700)
+        (self.history / "lock").touch(mode=0o600)
         self.state_directory = directory / "state"
         self.run_directory.mkdir()
         self.storages = Storages()
@@ -232,7 +235,7 @@ class InProcessGate:
                 journal=journal,
                 journal_failure=failure,
                 resync_bytes_per_second=0,
-                descriptor={"history": str(self.history)},
+                descriptor={HISTORY: HistoryPlace(str(self.history)).as_json()},
             ),
             create=True,
         )

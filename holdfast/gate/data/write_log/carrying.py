@@ -14,10 +14,12 @@ from contextlib import suppress
 from typing import Protocol
 
 from holdfast.gate.log.history.carrier import Carrier
+from holdfast.gate.log.history.layout import SegmentPage
 from holdfast.gate.log.history.writing import HistoryWriter
 from holdfast.gate.log.ring import Ring
 from holdfast.gate.runtime.claims import GivenUp, Hand, Hands
 from holdfast.model.bounded import NewerFormat
+from holdfast.system.processes.process import part_with_descriptors
 
 HISTORY = 1 << 33
 """Stands for the history's storage where a hand says which leg it is in."""
@@ -25,9 +27,14 @@ HISTORY = 1 << 33
 AGAIN_SECONDS = 0.5
 """How often a history that failed is tried again."""
 
-IDLE_SECONDS = 0.2
-"""How late what nobody has flushed is carried at the latest. Not sooner, so that a flush that comes
-soon finds it in one frame; and the longer, the more of it a power cut takes from the history."""
+BUSY_SECONDS = 0.2
+"""How late what nobody has flushed is carried while writes come. Not sooner, so that a flush that
+comes soon finds it in one frame; and the longer, the more of it a power cut takes from the
+history."""
+
+IDLE_SECONDS = 10.0
+"""The same where nothing is written: the upkeep asks within a second of a write, except for one
+that was between saying so and appending just then. What is too old is removed then, too."""
 
 UNSYNCED_BYTES = 16 << 20
 """So much is carried before it is synced though nobody waits: half of a ring, which must be carried
@@ -56,13 +63,14 @@ class Carrying:
     def __init__(
         self,
         ring: Ring,
-        writer: HistoryWriter,
+        new_writer: Callable[[], HistoryWriter],
         named: Callable[[], Collection[int]],
         hands: Hands,
         troubles: Troubles,
     ) -> None:
         self._ring = ring
-        self._writer = writer
+        self._new_writer = new_writer
+        self._writer = new_writer()
         self._named = named
         self._hands = hands
         self._troubles = troubles
@@ -101,6 +109,11 @@ class Carrying:
     def at_work(self) -> bool:
         """Whether there is a thread: one that was given up may hang for ever."""
         return self._thread.is_alive()
+
+    @property
+    def kept(self) -> tuple[list[SegmentPage], int]:
+        """As the writer's."""
+        return self._writer.kept
 
     def ask(self, position: int) -> None:
         """Have everything before that position made durable soon."""
@@ -146,7 +159,13 @@ class Carrying:
             self._thread.join(seconds)
 
     def _run(self, hand: Hand) -> None:
-        """Carry, and try again, until it is closed or given up."""
+        """Carry, and try again, until it is closed or given up.
+
+        With descriptors of its own: a process that was killed while its history hangs would keep
+        its legs locked. So nothing here may use one that another thread has opened.
+        """
+        part_with_descriptors()
+        self._writer, self._carrier = self._new_writer(), None
         try:
             while not self._closing:
                 try:
@@ -171,7 +190,7 @@ class Carrying:
         if self._carrier is None:
             self._carrier = Carrier(self._ring, self._writer, self._named)
         with hand.inside(HISTORY):
-            whole = self._carrier.go_on(self.failing or "the ring was begun anew")
+            whole = self._carrier.go_on(self.failing or "nothing was kept meanwhile")
         with self._changed:
             was, self.failing, self.begun = self.failing, "", True
             self._changed.notify_all()
@@ -181,12 +200,18 @@ class Carrying:
     def _round(self, hand: Hand) -> None:
         """Wait until there is something to do, and do it. Raises OSError, GivenUp."""
         ring, writer = self._ring, self._writer
+        assert self._carrier is not None
         with self._changed:
+            # Whoever writes and does not flush is noticed by the upkeep, which asks once a second.
+            idle = ring.end == ring.carried
             asked = self._changed.wait_for(
-                lambda: self._wanted > ring.carried or self._closing, IDLE_SECONDS
+                lambda: self._wanted > ring.carried or self._closing,
+                IDLE_SECONDS if idle else BUSY_SECONDS,
             )
             wanted = self._wanted
-        assert self._carrier is not None
+        if idle and not asked:
+            with hand.inside(HISTORY):
+                self._carrier.retain()
         while True:
             with hand.inside(HISTORY):
                 carried = self._carrier.carry()

@@ -10,18 +10,27 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from holdfast.gate.data.write_log.carrying import Carrying, Troubles
 from holdfast.gate.data.write_log.unflushed import Unflushed
 from holdfast.gate.log.history.layout import Mark, volume_in_history
+from holdfast.gate.log.history.outline import outline
 from holdfast.gate.log.history.writing import LEAST_GAP_BYTES, HistoryWriter
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.runtime.claims import Hand, Hands
+from holdfast.model.history import HistoryPlace
+from holdfast.system.processes.process import apart
 
 BEGIN_SECONDS = 30.0
 """How long the first worker waits for the first segment; the watchdog ends a wait for storage that
 hangs before that."""
+
+
+MOST_SHOWN = 100
+"""Stretches that are told; older ones are found in the directory."""
 
 
 class Continuous(Unflushed):
@@ -36,16 +45,16 @@ class Continuous(Unflushed):
         volume_id: str,
         page: memoryview,
         on_failure: Callable[[str], None],
-        history: Path,
+        history: HistoryPlace,
         hands: Hands,
         troubles: Troubles,
         *,
         goes_on_without: bool,
     ) -> None:
-        """See Unflushed. `history`: its directory. `goes_on_without`: flushes are answered, and the
+        """See Unflushed. `goes_on_without`: flushes are answered, and the
         ring is emptied, while the history fails."""
         super().__init__(path, files, volume_id, page, on_failure)
-        self._history = history
+        self._history = Path(history.directory)
         self._name = volume_in_history(volume_id)
         self._goes_on_without = goes_on_without
         self._is_proven = True
@@ -53,9 +62,14 @@ class Continuous(Unflushed):
         """Whether `begin_anew` follows a crash of this host, and nothing else."""
         self._ended_at = -1
         """Where the history ended when the ring was begun, which the legs do not contradict."""
-        self.carrying = Carrying(
-            self._ring, HistoryWriter(history, self._name), self._under_way, hands, troubles
+        new_writer = partial(
+            HistoryWriter,
+            self._history,
+            self._name,
+            keep_seconds=history.keep_seconds,
+            limit_bytes=history.limit_bytes,
         )
+        self.carrying = Carrying(self._ring, new_writer, self._under_way, hands, troubles)
 
     def _under_way(self) -> set[int]:
         """Positions that threads name."""
@@ -69,7 +83,7 @@ class Continuous(Unflushed):
         self.continues = found and ring.carried >= 0 and not ring.unsettled
         if self.continues:
             return
-        carried, base = self._where_it_ended(minimum_position)
+        carried, base = apart(partial(self._where_it_ended, minimum_position))
         self._is_proven = carried == base
         if not self._is_proven and carried >= minimum_position:
             self._ended_at = carried
@@ -117,7 +131,11 @@ class Continuous(Unflushed):
     def shown(self) -> dict[str, object]:
         """Where it is, and how far."""
         ring = self._ring
+        pages, used_bytes = self.carrying.kept
+        stretches = outline(pages)[-MOST_SHOWN:]
         return {
+            "history_bytes": used_bytes,
+            "history_stretches": [asdict(each) for each in stretches],
             "history": str(self._history),
             "history_state": "fails" if self.carrying.failing else "written",
             "history_reason": self.carrying.failing,

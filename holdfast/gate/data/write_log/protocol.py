@@ -159,6 +159,12 @@ class WriteLog(Protocol):
         """Stop keeping writes; told to `on_failure`. Idempotent."""
         ...
 
+    def leave(self, change: Callable[[], None]) -> bool:
+        """Stop keeping writes, on purpose: another kind of log comes after this worker. `change`
+        moves positions past it, once nobody appends any more. False: it was not called, as nothing
+        is kept here, or not any more."""
+        ...
+
     def close(self) -> None:
         """Close it. What was appended stays."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from holdfast.gate.runtime.incidents import Incident, Incidents
 
@@ -29,7 +30,7 @@ class HistoryTroubles:
                 self._open = self._incidents.begin("journal", f"history: {reason}")
                 self._open.manual = True
             self._open.step(f"the history fails, {words}", reason)
-        self._wake()
+        self._look()
 
     def back(self, *, whole: bool) -> None:
         """Whether anything is missing is in the history, too."""
@@ -40,4 +41,9 @@ class HistoryTroubles:
             incident = self._incidents.begin("journal", "history: what came before is gone")
         incident.step(outcome)
         incident.resolve(outcome)
-        self._wake()
+        self._look()
+
+    def _look(self) -> None:
+        """A thread with descriptors of its own has no bell: the main loop comes round anyway."""
+        with suppress(OSError):
+            self._wake()

@@ -264,6 +264,15 @@ class Unflushed:
         self._on_failure(reason)
         self.active = False
 
+    def leave(self, change: Callable[[], None]) -> bool:
+        """As `fail`; `change` moves positions past it."""
+        if not self._failing.acquire(blocking=False):
+            return False
+        self._ring.shut()
+        change()
+        self.active = False
+        return True
+
     def close(self) -> None:
         """The ring stays where it is, and the files."""
         if self._files is not None:

@@ -88,5 +88,8 @@ class Unjournalled:
     def fail(self, reason: str) -> None:
         pass
 
+    def leave(self, change: Callable[[], None]) -> bool:
+        return False
+
     def close(self) -> None:
         pass

@@ -99,13 +99,23 @@ class Carrier:
         a gap is told of, for that reason. Raises OSError: try again."""
         ring, carried = self._ring, self.durable
         whole = ring.begin <= carried
-        if whole:
+        if self._writer.is_new and not whole:  # it begins here: nothing is missing
+            base = ring.begin
+            self._writer.begin(base)
+            ring.carried = base
+            whole = True
+        elif whole:
             self._writer.begin(carried, unsettled=ring.unsettled)
-            return True
-        base = max(ring.begin, carried + LEAST_GAP_BYTES)
-        self._writer.begin(base, gap_from=carried, reason=reason)
-        ring.carried = base
-        return False
+        else:
+            base = max(ring.begin, carried + LEAST_GAP_BYTES)
+            self._writer.begin(base, gap_from=carried, reason=reason)
+            ring.carried = base
+        self._writer.retain()
+        return whole
+
+    def retain(self) -> None:
+        """Remove what is kept long enough. Never raises."""
+        self._writer.retain()
 
     def carry(self) -> bool:
         """Write one frame with what is whole; whether there was any. Not durable before `sync`.

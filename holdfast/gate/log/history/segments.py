@@ -7,9 +7,11 @@ read or write), and a frame only when its checksum continues the one before. Mus
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import re
+import resource
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ from holdfast.gate.log.history.layout import (
 )
 
 PREFIX = "segment-"
+HIGH_NUMBERS = 64
+"""How many of the numbers below 1024, which every process may have, are the history's."""
+
 NAME = re.compile(r"segment-([0-9]{12,19})", re.ASCII)
 """Names of segments: their numbers, with leading zeros."""
 
@@ -41,9 +46,25 @@ class FoundSegment:
     size_bytes: int
 
 
+def out_of_the_way(descriptor: int) -> int:
+    """The same at a high number; the low one is closed. Raises OSError.
+
+    A thread with a table of its own writes here, in which low numbers are free that mean something
+    to others (a log, a bell): what these write by mistake must never come to lie in a segment.
+    """
+    try:
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return fcntl.fcntl(
+            descriptor, fcntl.F_DUPFD_CLOEXEC, max(3, min(most, 1024) - HIGH_NUMBERS)
+        )
+    finally:
+        os.close(descriptor)
+
+
 def open_directory(path: Path) -> int:
     """A descriptor of the history's directory. Raises OSError; EPERM when it is not ours alone."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = out_of_the_way(os.open(path, flags))
     try:
         _check_ours(os.fstat(descriptor), path)
     except BaseException:
@@ -62,6 +83,7 @@ def open_segment_file(directory: int, path: Path, flags: int) -> int:
             raise
         # It may have made the file, and refused afterwards.
         descriptor = os.open(path.name, flags & ~os.O_EXCL, 0o600, dir_fd=directory)
+    descriptor = out_of_the_way(descriptor)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast.gate.log.history.fence import take_fence
 from holdfast.gate.log.history.layout import (
     NO_SALT,
     PAGE_BYTES,
@@ -28,6 +29,7 @@ from holdfast.gate.log.history.layout import (
     seal_frame,
 )
 from holdfast.gate.log.history.reading import records_of
+from holdfast.gate.log.history.retention import KeptSegment, superfluous
 from holdfast.gate.log.history.segments import (
     PREFIX,
     FoundSegment,
@@ -47,6 +49,13 @@ removed at a time is a small part of any limit."""
 ALLOCATED_BYTES = 8 << 20
 """Room that is reserved ahead, so that most syncs need not write where the file lies, and a file
 that is given up costs no more."""
+
+CHECK_NAME = "check"
+"""Of the file by which it is seen whether a history can be written."""
+
+PARTS_OF_AGE = 8
+"""A segment is ended when it is as old as this part of what is kept, however small: only whole ones
+can be removed."""
 
 LEAST_GAP_BYTES = 64
 """A gap takes at least one position, so that it is clear on which side of it an image is."""
@@ -70,12 +79,27 @@ class _Empty(NamedTuple):
 class HistoryWriter:
     """The writer of one volume's history. `open` first, then `begin` before anything is written."""
 
-    def __init__(self, path: Path, volume_id: bytes, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        volume_id: bytes,
+        segment_bytes: int = SEGMENT_BYTES,
+        *,
+        keep_seconds: int = 0,
+        limit_bytes: int = 0,
+    ) -> None:
+        """`keep_seconds`, `limit_bytes`: what `retain` goes by; 0: no limit."""
         self.path = path
         self.segment_bytes = segment_bytes
+        self._keep_ns = keep_seconds * 10**9
+        self._limit_bytes = limit_bytes
         self._volume_id = volume_id
         self._directory = -1
+        self._fence = -1
         self._descriptor = -1
+        self._kept: list[KeptSegment] = []
+        """Every segment that counts, oldest first; the one that is written with all that it may
+        become."""
         self._page: SegmentPage | None = None
         """Of the newest segment: the one that is written, or of an earlier process."""
         self._place = self._allocated = 0
@@ -90,21 +114,45 @@ class HistoryWriter:
         self._lived_ns = 0
         self._counted_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
-    def open(self) -> None:
-        """Find the newest segment; writes nothing. The directory must be there."""
+    def open(self, *, first: bool = False) -> None:
+        """Find the newest segment, with the fence of the directory, which must be there, and have
+        been that of a history before unless this is the `first` time."""
         self.close()
         self._empty = None
         self._directory = open_directory(self.path)
+        self._fence = take_fence(self._directory, self.path, make=first)
         segments = in_order(find(self.path), self._volume_id)
+        self._kept = [KeptSegment(each.path.name, each.page, each.size_bytes) for each in segments]
         self._page = segments[-1].page if segments else None
         if self._page is not None:
             self._newest_ns = max(self._newest_ns, self._page.before_ns)
             self._lived_ns = max(self._lived_ns, self._page.lived_ns)
 
     @property
+    def kept(self) -> tuple[list[SegmentPage], int]:
+        """What is kept, oldest first, and the bytes of all files, with what the one that is written
+        may become. Any thread may ask."""
+        kept = list(self._kept)
+        return [each.page for each in kept], sum(each.size_bytes for each in kept)
+
+    @property
     def is_new(self) -> bool:
         """Whether the directory has no segment of this volume."""
         return self._page is None
+
+    def check_room(self) -> None:
+        """See that a segment could be begun; leaves nothing. Raises OSError."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+        descriptor = open_segment_file(self._directory, self.path / CHECK_NAME, flags)
+        try:
+            os.posix_fallocate(descriptor, 0, ALLOCATED_BYTES)
+            with mmap.mmap(-1, PAGE_BYTES) as buffer:
+                _write_all(descriptor, memoryview(buffer), 0)
+            os.fsync(descriptor)
+            os.fsync(self._directory)
+        finally:
+            os.close(descriptor)
+            os.unlink(CHECK_NAME, dir_fd=self._directory)
 
     def find_end(self) -> HistoryEnd:
         """The position up to which the newest segment can be proven, durable now.
@@ -182,6 +230,8 @@ class HistoryWriter:
         if empty is not None:
             with suppress(OSError):
                 os.unlink(empty.path.name, dir_fd=self._directory)
+            self._kept = [each for each in self._kept if each.name != empty.path.name]
+        self._kept.append(KeptSegment(path.name, page, self.segment_bytes))
         self._empty = _Empty(path, before) if page.chained and not unsettled else None
         self._descriptor, self._page = descriptor, page
         self._allocated = ALLOCATED_BYTES
@@ -198,11 +248,15 @@ class HistoryWriter:
         """
         if self._descriptor < 0:
             raise OSError(errno.EBADF, "the history is not being written")
-        if self._place + len(frame) > self.segment_bytes and self._place > PAGE_BYTES:
-            self._roll()
-        page = self._page
+        page, lived_ns = self._page, self._live()
         assert page is not None
-        times = oldest_ns, newest_ns, self._live()
+        is_old = self._keep_ns and lived_ns - page.lived_ns > self._keep_ns // PARTS_OF_AGE
+        is_large = self._place + len(frame) > self.segment_bytes
+        if (is_old or is_large) and self._place > PAGE_BYTES:
+            self._roll()
+            page = self._page
+            assert page is not None
+        times = oldest_ns, newest_ns, lived_ns
         try:
             if self._place + len(frame) > self._allocated:
                 length = max(len(frame), ALLOCATED_BYTES)
@@ -245,7 +299,25 @@ class HistoryWriter:
             raise
         self.durable = self.position
         self._empty = None
+        self._allocated = self._place
         self.begin(self.position)
+        self.retain()
+
+    def retain(self) -> None:
+        """Remove segments that are too old, or too much. What cannot be removed is tried again by
+        the next call; nothing depends on it."""
+        count = superfluous(self._kept, self._live(), self._keep_ns, self._limit_bytes)
+        try:
+            for segment in self._kept[:count]:
+                with suppress(FileNotFoundError):
+                    os.unlink(segment.name, dir_fd=self._directory)
+                del self._kept[0]
+            if count:
+                for number, name in names(self._directory):  # begun in vain, or damaged
+                    if number < self._kept[0].page.number:
+                        os.unlink(name, dir_fd=self._directory)
+        except OSError:
+            return
 
     def _live(self) -> int:
         """How long the history has been kept; see SegmentPage.lived_ns."""
@@ -257,6 +329,7 @@ class HistoryWriter:
     def _leave(self) -> None:
         """The segment is not written any more."""
         if self._descriptor >= 0:
+            self._kept[-1] = self._kept[-1]._replace(size_bytes=self._allocated)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -266,6 +339,9 @@ class HistoryWriter:
         if self._directory >= 0:
             os.close(self._directory)
             self._directory = -1
+        if self._fence >= 0:
+            os.close(self._fence)
+            self._fence = -1
 
 
 def _write_all(descriptor: int, content: memoryview, place: int) -> None:

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 from holdfast.errors import InvalidOption
-from holdfast.model.bounded import read_object
+from holdfast.model.bounded import MOST_NUMBER, read_object
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 
 REQUEST_BYTES = 1 << 16
@@ -46,6 +46,14 @@ def _size(value: object) -> bool:
     )
 
 
+def _count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_NUMBER
+
+
+def _directory(value: object) -> bool:
+    return isinstance(value, str) and _text(value) and value.startswith("/")
+
+
 def _flag(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -72,6 +80,11 @@ VERBS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "configure": {
         "descriptor": _or_nothing(_descriptor),
         "hold_timeout_seconds": _or_nothing(_seconds),
+    },
+    "history": {
+        "directory": _or_nothing(_directory),
+        "keep_seconds": _count,
+        "limit_bytes": _count,
     },
     "stop": {},
 }

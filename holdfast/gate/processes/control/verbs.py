@@ -13,8 +13,10 @@ from holdfast.gate.front import FrontEnd
 from holdfast.gate.processes.control.administrative_hold import AdministrativeHold
 from holdfast.gate.processes.control.view import GateView
 from holdfast.gate.repair.changes import Changes
+from holdfast.gate.repair.history_switching import HistorySwitch
 from holdfast.gate.repair.names import Names
 from holdfast.gate.runtime.claims import Hand
+from holdfast.model.history import HistoryPlace
 
 
 class Verbs:
@@ -25,12 +27,14 @@ class Verbs:
         self,
         view: GateView,
         changes: Changes,
+        history: HistorySwitch,
         names: Names,
         administrative_hold: AdministrativeHold,
         front: FrontEnd,
     ) -> None:
         self._view = view
         self._changes = changes
+        self._history = history
         self._names = names
         self._administrative_hold = administrative_hold
         self._front = front
@@ -89,6 +93,18 @@ class Verbs:
     ) -> dict[str, Any]:
         """Change what superblocks say of the volume, or the deadline of later holds. Durable."""
         self._changes.configure(hand, descriptor, hold_timeout_seconds)
+        return self._view.everything()
+
+    def history(
+        self,
+        hand: Hand,
+        directory: str | None = None,
+        keep_seconds: int = 0,
+        limit_bytes: int = 0,
+    ) -> dict[str, Any]:
+        """Keep every write in that directory, or (None) nowhere. Durable."""
+        wanted = HistoryPlace(directory, keep_seconds, limit_bytes) if directory else None
+        self._history.switch(hand, wanted)
         return self._view.everything()
 
     def fault(

@@ -71,6 +71,7 @@ class GateView:
                 "state": journal_state,
                 "bytes": log.used_bytes,
                 "position": log.position,
+                "recorded": configuration.recorded_position,
                 **log.shown,
             },
             "resident_bytes": resident_bytes(os.getpid()),

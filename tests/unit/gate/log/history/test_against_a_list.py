@@ -55,7 +55,7 @@ class Gate:
             self.ring.in_use()
             self.ring.carried = self.ring.begin
         self.writer = HistoryWriter(self.path, VOLUME, SEGMENT_BYTES)
-        self.writer.open()
+        self.writer.open(first=True)
         self.carrier = Carrier(self.ring, self.writer, self.named)
         self.whole = self.carrier.go_on("the ring was full")
 
@@ -196,7 +196,7 @@ def test_torn_at_every_place_it_ends_before(written: tuple[Gate, list[Entry]]) -
             len(found) > 0 and found == model[: len(found)]
         )
         writer = HistoryWriter(gate.path, VOLUME)
-        writer.open()
+        writer.open(first=True)
         assert writer.find_end().position >= whole
         writer.close()
 
