@@ -24,6 +24,7 @@ from holdfast.cli.commands import (
     explain,
     freeze,
     gating,
+    history,
     leg,
     migrate,
     rebind,
@@ -71,6 +72,7 @@ application.add_typer(alert.commands, name="alert")
 application.command(name="status")(status.status)
 application.command(name="daemon")(daemon.daemon)
 application.command(name="drill")(drill.drill)
+application.command(name="history")(history.history)
 application.command(name="users")(users.users)
 application.command(name="freeze")(freeze.freeze)
 application.command(name="thaw")(freeze.thaw)

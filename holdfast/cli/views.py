@@ -84,6 +84,7 @@ def _print_gated(report: VolumeReport) -> None:
     pairs = [
         *_common_facts(report),
         ("journal", report.journal),
+        *_history_facts(report.gate),
         ("epoch", str(report.epoch)),
     ]
     gate = report.gate
@@ -118,6 +119,22 @@ def _print_gated(report: VolumeReport) -> None:
         right=("leg", "synced"),
         below=("reason", "id", "url"),
     )
+
+
+def _history_facts(gate: GateReport | None) -> list[tuple[str, str]]:
+    """Where every write is kept, and since when; nothing where it is not."""
+    journal = gate.journal if gate is not None else {}
+    if journal.get("mode") != "continuous":
+        return []
+    if "history_state" not in journal:
+        return [("history", "fails: it could not be opened")]
+    words = f"{journal['history']}, up to position {journal['history_position']}"
+    if journal["history_reason"]:
+        words = f"fails: {journal['history_reason']}; {words}"
+    stretches = journal["history_stretches"]
+    if isinstance(stretches, list) and stretches:
+        words += f", whole since {time_text(stretches[-1]['begun'])}"
+    return [("history", words)]
 
 
 def _version(gate: GateReport) -> str:

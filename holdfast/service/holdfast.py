@@ -40,6 +40,7 @@ from holdfast.volumes.running import running_volumes
 if TYPE_CHECKING:  # what changes something is loaded where it is done
     from holdfast.service.alerts import Alerts
     from holdfast.service.freezing import Freezes
+    from holdfast.service.histories import Histories
     from holdfast.service.legs import Legs
     from holdfast.service.restorations import Restorations
 
@@ -77,6 +78,13 @@ class Holdfast:
         from holdfast.service.legs import Legs
 
         return Legs(self._host)
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Every write of gated volumes, kept for some time."""
+        from holdfast.service.histories import Histories
+
+        return Histories(self._host)
 
     @cached_property
     def freezes(self) -> Freezes:
@@ -322,11 +330,9 @@ class Holdfast:
         return self.show_volume(name)
 
     def restart_gate(self, name: str) -> VolumeReport:
-        """Move the gate of a volume in use to the installed code; requests wait for it.
-
-        Raises NotAttached, GateGone; MissingFuse where the kernel cannot send requests again;
-        DeadlinePassed when the gate goes on with what it has.
-        """
+        """Move the gate of a volume in use to the installed code; requests wait for it. Raises
+        NotAttached, GateGone; MissingFuse where the kernel cannot send requests again;
+        DeadlinePassed when the gate goes on with what it has."""
         from holdfast.gate.outside.renewing import renew
         from holdfast.service.doctor.kernel import check_takeover
 
@@ -336,8 +342,6 @@ class Holdfast:
             self.gate(name)
             renew(self.settings.gate_run_directory(name), _RENEW_SECONDS)
         return self.show_volume(name)
-
-    # Looking back, looking around
 
     def users(self, name: str, watch_seconds: float = 0.0) -> Usage:
         """Who keeps an attached volume busy, by what; how much they transfer in so many seconds.
@@ -369,10 +373,8 @@ class Holdfast:
     def recover(self) -> list[str]:
         """Finish or undo what was interrupted; what was done, in words. Idempotent."""
         need_root()
-        done = recover_freezes(self.settings)
-        done += self.restorations.recover()
-        done += settle_gates(self._host)
-        done += enter_running(self._host)
+        done = [*recover_freezes(self.settings), *self.restorations.recover()]
+        done += [*settle_gates(self._host), *enter_running(self._host)]
         self.ingest()
         return done
 
@@ -381,11 +383,9 @@ class Holdfast:
         from holdfast.service.doctor import examine
 
         volumes: list[Volume] = []
-        try:
+        with suppress(OSError, HoldfastError):  # an unreadable catalog keeps nobody from the rest
             if self._host.unjudged_settings.catalog_path.exists():
                 volumes = self.catalog.volumes()
-        except (OSError, HoldfastError):
-            volumes = []  # an unreadable catalog is no reason to say nothing about the host
         return examine(self._host.unjudged_settings, volumes)
 
     def gate(self, name: str) -> GateClient:

@@ -24,6 +24,7 @@ from holdfast.errors import (
     Untrusted,
 )
 from holdfast.gate.members.configuration import (
+    HISTORY,
     GateConfiguration,
     load_configuration,
     save_configuration,
@@ -111,7 +112,8 @@ def rebuild_volume(
     volume = volume_of(configuration)
     if mounted is not None:
         volume = replace(volume, mount=mounted(volume, ours))
-        configuration = replace(configuration, descriptor=describe(volume))
+        kept = {name: value for name, value in configuration.descriptor.items() if name == HISTORY}
+        configuration = replace(configuration, descriptor=describe(volume) | kept)
     if saved is None:
         state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         save_configuration(state_directory, configuration)

@@ -8,7 +8,14 @@ from typing import Any
 from holdfast.errors import NoSource
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.model.bounded import typed
-from holdfast.model.volume import FILE_SYSTEMS, GATED, MountProperties, Volume, check_name
+from holdfast.model.volume import (
+    FILE_SYSTEMS,
+    GATED,
+    JournalMode,
+    MountProperties,
+    Volume,
+    check_name,
+)
 
 
 def describe(volume: Volume) -> dict[str, Any]:
@@ -47,7 +54,9 @@ def volume_of(configuration: GateConfiguration) -> Volume:
         mount=mount,
         leg_urls=tuple(leg.url for leg in configuration.legs),
         spare_urls=configuration.spare_urls,
-        journal=configuration.journal,
+        journal=JournalMode.NONE
+        if configuration.journal is JournalMode.NONE
+        else JournalMode.UNFLUSHED,
         hold_timeout_seconds=configuration.hold_timeout_seconds,
         hang_timeout_seconds=configuration.hang_timeout_seconds,
     )

@@ -49,7 +49,7 @@ def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
         options=volume.mount.options,
         label=volume.mount.label,
         uuid=volume.mount.uuid,
-        journal=str(volume.journal),
+        journal=str(configuration.journal if configuration else volume.journal),
         epoch=int(shown["epoch"]) if shown else (configuration.epoch if configuration else 0),
         legs=legs,
         gate=_gate(shown) if shown else None,

@@ -28,6 +28,7 @@ from holdfast.mountpoints.obstacles import obstacles
 from holdfast.mountpoints.overlays import about_nameless_layers
 from holdfast.restoration.assessing.databases import databases_among
 from holdfast.restoration.assessing.facts import ANSWER_SECONDS, Facts
+from holdfast.restoration.assessing.history import about_history
 from holdfast.restoration.assessing.images import about_nameless, about_opening_again
 from holdfast.restoration.assessing.inode_numbers import about_inode_numbers
 from holdfast.restoration.assessing.not_kept import about_the_files, about_the_replaced
@@ -373,6 +374,7 @@ CHECKS: tuple[Check, ...] = (
     _contents,
     _redundancy,
     _other_kind,
+    about_history,
     _fstab,
     _tools,
     _databases,

@@ -1,0 +1,34 @@
+"""What becomes of the history of a volume that gets another gate, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.config import Settings
+from holdfast.errors import HoldfastError
+from holdfast.gate.members.configuration import load_configuration
+from holdfast.model.finding import Finding, Verdict
+from holdfast.restoration.assessing.facts import Facts
+
+
+def about_history(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    """Tell that it ends, and how it is begun again."""
+    volume = facts.request.volume
+    if volume.is_adopted or facts.new is None:
+        return ()
+    try:
+        history = load_configuration(settings.gate_state_directory(volume.name)).history
+    except HoldfastError:
+        return ()  # others say what is wrong with it
+    if history is None:
+        return ()
+    mend = f"holdfast history {volume.name} --at {history.directory} begins it again."
+    return [
+        Finding(
+            "history",
+            Verdict.LIMITED,
+            f"every write is kept in {history.directory}",
+            "That ends with the gate that the volume has now.",
+            "" if facts.new.volume.is_adopted else mend,
+        )
+    ]

@@ -1,0 +1,291 @@
+"""What one can ask of Holdfast about the history of a gated volume: every write, kept elsewhere.
+
+Reached through `Holdfast.histories`. Owns the way only: places are judged and made in expendable
+children, the gate begins and ends. What is kept, and where, stands in gate.json alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from holdfast.config import Settings
+from holdfast.containers import open_container
+from holdfast.errors import (
+    GateGone,
+    HistoryFailed,
+    HoldfastError,
+    InvalidOption,
+    InvalidUrl,
+    NotAttached,
+    OwnLeg,
+)
+from holdfast.gate.log.history.layout import volume_in_history
+from holdfast.gate.log.history.outline import outline
+from holdfast.gate.log.history.reading import stretches
+from holdfast.gate.log.history.segments import find, in_order
+from holdfast.gate.members.configuration import (
+    HISTORY,
+    GateConfiguration,
+    load_configuration,
+    save_configuration,
+)
+from holdfast.gate.outside.launch import gate_is_running
+from holdfast.model.history import (
+    LEAST_KEEP_SECONDS,
+    LEAST_LIMIT_BYTES,
+    HistoryPlace,
+    HistoryReport,
+    HistoryStretch,
+    history_place,
+)
+from holdfast.model.volume import JournalMode
+from holdfast.service.host import Host
+from holdfast.service.rights import need_root
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.trusted import own_directory
+from holdfast.system.storage.standing import parts_below
+from holdfast.volumes.checks.foundation import foundation_of, stands_on
+
+KEPT_SECONDS = 86400
+"""Of a history for which nobody says how long it is kept."""
+
+_LOOKING_SECONDS = 3.0
+"""For what is only told besides: whoever asks about a history that hangs is to hear the rest."""
+
+_READING_SECONDS = 3600.0
+"""For whoever has the whole of a history read."""
+
+
+class Histories:
+    """The histories of the volumes on this host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def show(self, name: str, *, verify: bool = False) -> HistoryReport:
+        """What can be reached. `verify` reads everything, and finds what is damaged.
+
+        Raises NoSuchVolume, HasNoGate; what cannot be looked at is in the report.
+        """
+        need_root()
+        configuration = self._configuration(name)
+        place = _place_of(configuration)
+        if place is None:
+            found = configuration.descriptor.get(HISTORY)
+            directory = str(found.get("directory", "")) if isinstance(found, dict) else ""
+            return HistoryReport(name, "off", directory=directory)
+        report = HistoryReport(name, "resting", **place.as_json())
+        shown: dict[str, object] = {}
+        if gate_is_running(self._host.settings.gate_run_directory(name)):
+            shown = dict(self._host.gate(name).show()["journal"])
+            report = _with_shown(report, shown)
+        path, volume = Path(place.directory), volume_in_history(configuration.volume_id)
+        try:
+            if verify:
+                read = in_expendable_child(
+                    partial(_read_all, path, volume), _READING_SECONDS, place.directory
+                )
+                report = replace(report, stretches=read)
+            elif not shown:
+                kept, used = in_expendable_child(
+                    partial(_look, path, volume), doing=place.directory
+                )
+                report = replace(report, stretches=kept, used_bytes=used)
+        except (HoldfastError, OSError) as error:
+            words = error.message if isinstance(error, HoldfastError) else error.strerror
+            report = replace(report, reason=report.reason or str(words))
+        return replace(report, findings=self._findings(name, place.directory))
+
+    def plan_keep(
+        self, name: str, directory: str, keep_seconds: float | None, limit_bytes: int | None
+    ) -> tuple[HistoryPlace, tuple[str, ...]]:
+        """What `keep` would ask for, and what speaks against it, in words. Changes nothing.
+
+        An empty directory, or None: as it is now. Raises InvalidUrl, InvalidOption, OwnLeg.
+        """
+        self._host.gate(name)
+        now = _place_of(self._configuration(name))
+        if not directory and now is None:
+            raise InvalidOption(
+                f"no history of {name} is kept", "Say where: --at DIRECTORY, on another disk."
+            )
+        place = HistoryPlace(
+            _normal(directory) if directory else now.directory if now else "",
+            int(
+                keep_seconds
+                if keep_seconds is not None
+                else now.keep_seconds
+                if now
+                else KEPT_SECONDS
+            ),
+            limit_bytes if limit_bytes is not None else now.limit_bytes if now else 0,
+        )
+        if 0 < place.keep_seconds < LEAST_KEEP_SECONDS:
+            raise InvalidOption("that is too short to be of use", "Keep a minute at least.")
+        if 0 < place.limit_bytes < LEAST_LIMIT_BYTES:
+            raise InvalidOption(
+                "that is less than a few segments take", "Allow 256 MiB at least (--limit 256M)."
+            )
+        path = self._host.volume(name).mount.path
+        in_expendable_child(
+            partial(_check_place, self._host.settings, name, path, place.directory),
+            doing=place.directory,
+        )
+        return place, self._findings(name, place.directory)
+
+    def keep(
+        self, name: str, directory: str, keep_seconds: float | None, limit_bytes: int | None
+    ) -> HistoryReport:
+        """Keep every write from now on, or change for how long; durable on return.
+
+        Requests wait for some milliseconds, while another worker takes over. Raises what
+        `plan_keep` does, InUse, Untrusted, ForeignLeg, HistoryFailed.
+        """
+        with self._host.turn(name, f"keep the history of {name} in {directory or 'its place'}"):
+            place, _ = self.plan_keep(name, directory, keep_seconds, limit_bytes)
+            in_expendable_child(partial(_make, place.directory), doing=place.directory)
+            self._host.gate(name).history(place)
+        return self.show(name)
+
+    def end(self, name: str) -> HistoryReport:
+        """Keep nothing from now on; what is there stays. Durable on return; idempotent.
+
+        Also while the history cannot be written, or, of a volume that is detached, is away.
+        """
+        with self._host.turn(name, f"end the history of {name}"):
+            try:
+                self._host.gate(name).history(None)
+            except (NotAttached, GateGone):
+                if gate_is_running(self._host.settings.gate_run_directory(name)):
+                    raise
+                self._end_at_rest(name)
+        return self.show(name)
+
+    def _end_at_rest(self, name: str) -> None:
+        """No position needs to move: whoever begins anew goes beyond where the history ends."""
+        state_directory = self._host.settings.gate_state_directory(name)
+        now = load_configuration(state_directory)
+        if now.journal is JournalMode.CONTINUOUS:
+            save_configuration(state_directory, replace(now, journal=JournalMode.UNFLUSHED))
+
+    def _configuration(self, name: str) -> GateConfiguration:
+        self._host.refuse_adopted(name)
+        self._host.volume(name)
+        if gate_is_running(self._host.settings.gate_run_directory(name)):
+            return self._host.gate(name).describe()
+        return load_configuration(self._host.settings.gate_state_directory(name))
+
+    def _findings(self, name: str, directory: str) -> tuple[str, ...]:
+        """What speaks against that place."""
+        urls = [leg.url for leg in self._host.show(name).legs]
+        try:
+            return in_expendable_child(
+                partial(_shared, directory, urls), _LOOKING_SECONDS, directory
+            )
+        except (HoldfastError, OSError) as error:
+            words = error.message if isinstance(error, HoldfastError) else error.strerror
+            return (f"whether it shares a disk with a leg cannot be found out: {words}",)
+
+
+def _place_of(configuration: GateConfiguration) -> HistoryPlace | None:
+    """Where it is; a record that is damaged names no place that could be looked at."""
+    if configuration.journal is not JournalMode.CONTINUOUS:
+        return None
+    try:
+        return history_place(configuration.descriptor.get(HISTORY))
+    except ValueError:
+        return HistoryPlace("/")
+
+
+def _with_shown(report: HistoryReport, shown: dict[str, object]) -> HistoryReport:
+    """What a running gate says of it."""
+    if "history_state" not in shown:
+        return replace(report, state="fails", reason="it could not be opened")
+
+    def number(key: str) -> int:
+        found = shown.get(key)
+        return found if isinstance(found, int) else 0
+
+    kept = shown["history_stretches"]
+    return replace(
+        report,
+        state=str(shown["history_state"]),
+        reason=str(shown["history_reason"]),
+        used_bytes=number("history_bytes"),
+        position=number("history_position"),
+        behind_bytes=number("history_behind_bytes"),
+        base_position=number("recorded"),
+        stretches=tuple(HistoryStretch(**each) for each in kept) if isinstance(kept, list) else (),
+    )
+
+
+def _normal(directory: str) -> str:
+    """Raises InvalidUrl."""
+    path = Path(directory)
+    if not path.is_absolute() or "\0" in directory or ".." in path.parts:
+        raise InvalidUrl(
+            f"{directory!r} is no place for a history", "Give a directory by its absolute path."
+        )
+    return str(path)
+
+
+# In expendable children: these touch storage.
+
+
+def _check_place(settings: Settings, name: str, mount_path: str, directory: str) -> None:
+    """Raise OwnLeg where the history would wait for what it is to keep."""
+    parent = Path(directory).parent
+    if not parent.is_dir():
+        raise HistoryFailed(f"there is no directory {parent}", "Make it, or mount its disk.")
+    words = stands_on(settings, name, mount_path, directory)
+    if not words and (below := foundation_of(settings, directory).volumes):
+        words = f"stands on the volume {below[0]}"
+    if words:
+        raise OwnLeg(f"{directory} {words}", "Use storage that Holdfast does not manage.")
+
+
+def _make(directory: str) -> None:
+    """The directory, ours alone. Raises Untrusted, HistoryFailed."""
+    try:
+        own_directory(directory)
+    except OSError as error:
+        raise HistoryFailed(
+            f"{directory} cannot be made: {error.strerror}", "See that its disk can be written."
+        ) from error
+
+
+def _shared(directory: str, urls: list[str]) -> tuple[str, ...]:
+    """Which legs lie on the same storage as that directory."""
+
+    def below(path: str) -> set[str]:
+        parts = parts_below([path], may_block=True)
+        found = {part.block_device for part in parts if part.block_device}
+        return found | {part.mount.device_number for part in parts if part.mount is not None}
+
+    ours = below(directory)
+    return tuple(
+        f"it shares a disk with the leg {url}: what destroys that disk takes both"
+        for url in urls
+        if not ours.isdisjoint(below(open_container(url).lies_on()))
+    )
+
+
+def _look(path: Path, volume: bytes) -> tuple[tuple[HistoryStretch, ...], int]:
+    segments = in_order(find(path), volume)
+    kept = outline([segment.page for segment in segments])
+    return tuple(kept), sum(segment.size_bytes for segment in segments)
+
+
+def _read_all(path: Path, volume: bytes) -> tuple[HistoryStretch, ...]:
+    return tuple(
+        HistoryStretch(
+            each.position,
+            each.end,
+            each.oldest_ns / 1e9,
+            each.newest_ns / 1e9,
+            each.gap.reason if each.gap else "",
+        )
+        for each in stretches(path, volume)
+    )
