@@ -77,8 +77,9 @@ def frames(path, page, checksum, limit):
 
 def read(directory):
     """("record", position, end, kind, offset, length, time, payload), ("all", from, to) behind the
-    records of each frame, ("gap", from, to, reason), and ("step", from, from): what follows, up to
-    a mark, is one step, and an image in between is a mixture."""
+    records of each frame, ("gap", from, to, reason, time at which it ended), and ("step", from,
+    from, time at which it began): what follows, up to a mark, is one step, and an image in between
+    is a mixture."""
     chain = segments(directory)
     for index, (path, page, checksum, _) in enumerate(chain):
         after = chain[index + 1] if index + 1 < len(chain) else None
@@ -88,7 +89,7 @@ def read(directory):
             limit = after[1][4] if after[1][2] or not follows else max(after[1][8], page[4])
         end = page[4]
         if page[2] == 2:
-            yield "step", end, end
+            yield "step", end, end, page[10]
         for position, end, content in frames(path, page, checksum, limit):
             place = 0
             while place < len(content):
@@ -102,25 +103,34 @@ def read(directory):
             yield "all", position, end
         if after is not None and not (follows and after[1][2] and end == limit):
             reason = f"{path} is damaged, or what follows it is missing"
-            yield "gap", end, after[1][4], after[3] if follows and end == limit else reason
+            reason = after[3] if follows and end == limit else reason
+            yield "gap", end, after[1][4], reason, after[1][10]
 
 
 def position_at(directory, when_ns):
-    """The position at which the clock showed that time; exits when there are several, or none."""
-    found, newest, last = [], None, None
-    for item in read(directory):
-        if item[0] != "record":
+    """The position at which the clock showed that time; exits when there are several, or none, or
+    when nobody can tell: in a gap, in a step, and behind the last record of all."""
+    found, newest, last, step = [], None, None, False
+    for item in [*read(directory), ("end", None, None, None)]:
+        if item[0] == "all":
             continue
-        time = item[6]
-        if newest is None and when_ns < time:
+        time = item[6] if item[0] == "record" else item[4] if item[0] == "gap" else item[3]
+        if newest is None and item[0] == "record" and when_ns < time:
             sys.exit(f"the history begins at position {item[1]}, {local(time)}")
-        if newest is not None and newest <= when_ns < time:
+        if newest is not None and newest <= when_ns and (time is None or when_ns < time):
+            if item[0] != "record" or step:  # what was written meanwhile is not there
+                sys.exit(
+                    f"nothing is known of that time: a gap, a step, or the end of the history comes"
+                    f" after position {last}, {local(newest)}; --to {last} is what was there then"
+                )
             found.append(last)  # the clock passed it between these two
+        if time is None or (newest is None and item[0] != "record"):
+            continue
         if newest is not None and time < newest - SET_BACK_NS:
             newest = time  # it was set back
         newest, last = max(newest or time, time), item[2]
-    if newest is not None and newest <= when_ns:
-        found.append(last)
+        settled = item[0] == "gap" or (item[0] == "record" and item[3:5] == (MARK, SETTLED))
+        step = item[0] == "step" or (step and not settled)
     if len(set(found)) != 1:
         sys.exit(f"the clock was set: it was then at {sorted(set(found))}; say --to POSITION")
     return found[0]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from holdfast.model.bounded import MOST_NUMBER, whole
+from holdfast.model.volume import JournalFailurePolicy
 
 LEAST_LIMIT_BYTES = 256 << 20
 """Four segments: less would be removed again before anybody could use it."""
@@ -22,6 +23,8 @@ class HistoryPlace:
     """How long writes are kept; 0: as long as there is room."""
     limit_bytes: int = 0
     """What all of it may take; 0: no limit."""
+    on_failure: JournalFailurePolicy = JournalFailurePolicy.DEGRADE
+    """What flushes do while it cannot be written: go on without it, or wait."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, which `history_place` reads."""
@@ -30,18 +33,15 @@ class HistoryPlace:
 
 def history_place(values: object) -> HistoryPlace:
     """What a descriptor, or whoever asks, says. Raises ValueError."""
-    if not isinstance(values, dict) or values.keys() != {
-        "directory",
-        "keep_seconds",
-        "limit_bytes",
-    }:
+    names = {field.name for field in fields(HistoryPlace)}
+    if not isinstance(values, dict) or values.keys() != names:
         raise ValueError("it names no history")
     directory = values["directory"]
     if not isinstance(directory, str) or not directory.startswith("/") or "\0" in directory:
         raise ValueError("a history is in a directory with an absolute path")
     for name in ("keep_seconds", "limit_bytes"):
         whole(values[name], name, 0, MOST_NUMBER)
-    return HistoryPlace(**values)
+    return HistoryPlace(**values | {"on_failure": JournalFailurePolicy(values["on_failure"])})
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class HistoryStretch:
     """Of the last record that is known to be in it; None: it goes on."""
     reason: str = ""
     """Why it ended, which is a gap; empty: it goes on."""
+    is_damaged: bool = False
+    """Whether that is because files were damaged or removed. Damage within a file is found only
+    where all of it was read."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,13 @@ class HistoryReport:
 
     volume: str
     state: str
-    """off · written · fails · resting (the volume is detached)."""
+    """off · written · behind (flushes do not wait for it) · fails · resting (the volume is
+    detached)."""
     directory: str = ""
     keep_seconds: int = 0
     limit_bytes: int = 0
+    on_failure: str = ""
+    """degrade · hold."""
     used_bytes: int = 0
     """What its files take, or have reserved."""
     position: int = 0
@@ -80,6 +86,8 @@ class HistoryReport:
     """Why it fails, or cannot be looked at."""
     stretches: tuple[HistoryStretch, ...] = ()
     """Oldest first."""
+    is_read: bool = False
+    """Whether the directory was looked at; else `stretches` is what the gate remembers."""
     findings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Receipt:
     volume: str
     strategy: str
     """failover | hold | takeover | keeper-takeover | standstill | replacement | resync | journal |
-    state | name | bad-place | lost (docs/gate.md says what each means)"""
+    history | state | name | bad-place | lost (docs/gate.md says what each means)"""
     cause: str
     started: float
     finished: float

@@ -16,15 +16,20 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _PATTERN = re.compile(r"(\d{1,20})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
 
+def parse_amount(text: str) -> int:
+    """Bytes of a number with a unit such as `2G`, or 0. Raises InvalidSize."""
+    match = _PATTERN.fullmatch(text.strip())
+    if match is None:
+        raise InvalidSize(f"{text!r} is not a size", "Write a whole number and a unit, e.g. 2G.")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
 def parse_size(text: str) -> int:
     """Bytes of a volume size such as `2G`; a multiple of 4096 within the limits.
 
     Raises InvalidSize for anything else: zero, exabytes, fractions, nonsense.
     """
-    match = _PATTERN.fullmatch(text.strip())
-    if match is None:
-        raise InvalidSize(f"{text!r} is not a size", "Write a whole number and a unit, e.g. 2G.")
-    size_bytes = int(match[1]) * _UNITS[match[2].upper()]
+    size_bytes = parse_amount(text)
     if size_bytes < MINIMUM_VOLUME_BYTES:
         raise InvalidSize(f"{text} is too small for a volume", "The smallest volume has 16M.")
     if size_bytes > MAXIMUM_VOLUME_BYTES:

@@ -41,6 +41,8 @@ def _troubles(report: VolumeReport) -> Iterator[Trouble]:
         yield Trouble(name, "it is detached, and nobody detached it", mend)
     elif report.gate is not None and report.gate.held:
         yield Trouble(name, *_hold(report, report.gate))
+    if words := _history(report.gate):
+        yield Trouble(name, words, f"See holdfast history {name}; --off ends it.", "history")
     if report.state in (VolumeState.HEALTHY, VolumeState.DETACHED):
         return
     for leg in report.legs:
@@ -57,6 +59,19 @@ def _hold(report: VolumeReport, gate: GateReport) -> tuple[str, str]:
         f"its requests {what}: {gate.hold_reason}",
         f"Bring the storage of a leg back; holdfast volume show {report.name} names them.",
     )
+
+
+def _history(gate: GateReport | None) -> str:
+    """Why writes are not kept that should be; empty: they are, or nobody asked for it."""
+    if gate is None or gate.journal.get("mode") != "continuous":
+        return ""
+    if gate.journal.get("history_state") == "written":
+        return ""
+    what = "its flushes wait" if gate.journal.get("history_holds") else "it goes on without"
+    reason = gate.journal.get("history_reason") or "it could not be opened"
+    if gate.journal.get("history_state") == "behind":
+        return f"flushes do not wait for its history: {reason}"
+    return f"its history cannot be written, {what}: {reason}"
 
 
 def _leg(name: str, leg: LegReport) -> tuple[str, str]:

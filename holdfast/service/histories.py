@@ -6,6 +6,8 @@ children, the gate begins and ends. What is kept, and where, stands in gate.json
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from holdfast.errors import (
     GateGone,
     HistoryFailed,
     HoldfastError,
+    HoldsData,
     InvalidOption,
     InvalidUrl,
     NotAttached,
@@ -23,6 +26,7 @@ from holdfast.errors import (
 )
 from holdfast.gate.log.history.layout import volume_in_history
 from holdfast.gate.log.history.outline import outline
+from holdfast.gate.log.history.own_place import stranger_in
 from holdfast.gate.log.history.reading import stretches
 from holdfast.gate.log.history.segments import find, in_order
 from holdfast.gate.members.configuration import (
@@ -40,7 +44,8 @@ from holdfast.model.history import (
     HistoryStretch,
     history_place,
 )
-from holdfast.model.volume import JournalMode
+from holdfast.model.size import format_size
+from holdfast.model.volume import JournalFailurePolicy, JournalMode
 from holdfast.service.host import Host
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
@@ -53,6 +58,10 @@ KEPT_SECONDS = 86400
 
 _LOOKING_SECONDS = 3.0
 """For what is only told besides: whoever asks about a history that hangs is to hear the rest."""
+
+_FINDING_SECONDS = 60.0
+"""For a page of each segment, where nobody else tells: 200 GiB have 3200, in places of a disk that
+turns."""
 
 _READING_SECONDS = 3600.0
 """For whoever has the whole of a history read."""
@@ -82,24 +91,25 @@ class Histories:
             shown = dict(self._host.gate(name).show()["journal"])
             report = _with_shown(report, shown)
         path, volume = Path(place.directory), volume_in_history(configuration.volume_id)
+        look = _read_all if verify else _look
+        seconds = _READING_SECONDS if verify else _LOOKING_SECONDS if shown else _FINDING_SECONDS
         try:
-            if verify:
-                read = in_expendable_child(
-                    partial(_read_all, path, volume), _READING_SECONDS, place.directory
-                )
-                report = replace(report, stretches=read)
-            elif not shown:
-                kept, used = in_expendable_child(
-                    partial(_look, path, volume), doing=place.directory
-                )
-                report = replace(report, stretches=kept, used_bytes=used)
-        except (HoldfastError, OSError) as error:
+            kept, used = in_expendable_child(partial(look, path, volume), seconds, place.directory)
+            report = replace(report, stretches=kept, used_bytes=used, is_read=True)
+        except (HoldfastError, OSError) as error:  # what the gate says stays
             words = error.message if isinstance(error, HoldfastError) else error.strerror
             report = replace(report, reason=report.reason or str(words))
-        return replace(report, findings=self._findings(name, place.directory))
+        if not report.is_read:
+            return report
+        return replace(report, findings=self._findings(name, place))
 
     def plan_keep(
-        self, name: str, directory: str, keep_seconds: float | None, limit_bytes: int | None
+        self,
+        name: str,
+        directory: str,
+        keep_seconds: float | None,
+        limit_bytes: int | None,
+        on_failure: JournalFailurePolicy | None = None,
     ) -> tuple[HistoryPlace, tuple[str, ...]]:
         """What `keep` would ask for, and what speaks against it, in words. Changes nothing.
 
@@ -107,6 +117,11 @@ class Histories:
         """
         self._host.gate(name)
         now = _place_of(self._configuration(name))
+        if directory and now is not None and _normal(directory) != now.directory:
+            raise InvalidOption(
+                f"the history of {name} is in {now.directory}",
+                f"End it there first: holdfast history {name} --off.",
+            )
         if not directory and now is None:
             raise InvalidOption(
                 f"no history of {name} is kept", "Say where: --at DIRECTORY, on another disk."
@@ -121,6 +136,7 @@ class Histories:
                 else KEPT_SECONDS
             ),
             limit_bytes if limit_bytes is not None else now.limit_bytes if now else 0,
+            on_failure or (now.on_failure if now else JournalFailurePolicy.DEGRADE),
         )
         if 0 < place.keep_seconds < LEAST_KEEP_SECONDS:
             raise InvalidOption("that is too short to be of use", "Keep a minute at least.")
@@ -133,10 +149,15 @@ class Histories:
             partial(_check_place, self._host.settings, name, path, place.directory),
             doing=place.directory,
         )
-        return place, self._findings(name, place.directory)
+        return place, self._findings(name, place)
 
     def keep(
-        self, name: str, directory: str, keep_seconds: float | None, limit_bytes: int | None
+        self,
+        name: str,
+        directory: str,
+        keep_seconds: float | None,
+        limit_bytes: int | None,
+        on_failure: JournalFailurePolicy | None = None,
     ) -> HistoryReport:
         """Keep every write from now on, or change for how long; durable on return.
 
@@ -144,9 +165,14 @@ class Histories:
         `plan_keep` does, InUse, Untrusted, ForeignLeg, HistoryFailed.
         """
         with self._host.turn(name, f"keep the history of {name} in {directory or 'its place'}"):
-            place, _ = self.plan_keep(name, directory, keep_seconds, limit_bytes)
-            in_expendable_child(partial(_make, place.directory), doing=place.directory)
-            self._host.gate(name).history(place)
+            place, _ = self.plan_keep(name, directory, keep_seconds, limit_bytes, on_failure)
+            made = in_expendable_child(partial(_make, place.directory), doing=place.directory)
+            try:
+                self._host.gate(name).history(place)
+            except HoldfastError:
+                if made:
+                    in_expendable_child(partial(_unmake, place.directory), doing=place.directory)
+                raise
         return self.show(name)
 
     def end(self, name: str) -> HistoryReport:
@@ -177,12 +203,12 @@ class Histories:
             return self._host.gate(name).describe()
         return load_configuration(self._host.settings.gate_state_directory(name))
 
-    def _findings(self, name: str, directory: str) -> tuple[str, ...]:
+    def _findings(self, name: str, place: HistoryPlace) -> tuple[str, ...]:
         """What speaks against that place."""
         urls = [leg.url for leg in self._host.show(name).legs]
         try:
             return in_expendable_child(
-                partial(_shared, directory, urls), _LOOKING_SECONDS, directory
+                partial(_against, place, urls), _LOOKING_SECONDS, place.directory
             )
         except (HoldfastError, OSError) as error:
             words = error.message if isinstance(error, HoldfastError) else error.strerror
@@ -239,6 +265,17 @@ def _check_place(settings: Settings, name: str, mount_path: str, directory: str)
     parent = Path(directory).parent
     if not parent.is_dir():
         raise HistoryFailed(f"there is no directory {parent}", "Make it, or mount its disk.")
+    try:
+        other = stranger_in(Path(directory)) if os.path.lexists(directory) else ""
+    except OSError as error:
+        raise HistoryFailed(
+            f"{directory} cannot be looked at: {error.strerror}", "Name a directory."
+        ) from error
+    if other:
+        raise HoldsData(
+            f"{directory} has something else in it: {other}",
+            "A history has a directory of its own: name one that is not there yet.",
+        )
     words = stands_on(settings, name, mount_path, directory)
     if not words and (below := foundation_of(settings, directory).volumes):
         words = f"stands on the volume {below[0]}"
@@ -246,30 +283,47 @@ def _check_place(settings: Settings, name: str, mount_path: str, directory: str)
         raise OwnLeg(f"{directory} {words}", "Use storage that Holdfast does not manage.")
 
 
-def _make(directory: str) -> None:
-    """The directory, ours alone. Raises Untrusted, HistoryFailed."""
+def _make(directory: str) -> bool:
+    """The directory, ours alone; whether it was not there. Raises Untrusted, HistoryFailed."""
+    is_new = not os.path.lexists(directory)
     try:
         own_directory(directory)
     except OSError as error:
         raise HistoryFailed(
             f"{directory} cannot be made: {error.strerror}", "See that its disk can be written."
         ) from error
+    return is_new
 
 
-def _shared(directory: str, urls: list[str]) -> tuple[str, ...]:
-    """Which legs lie on the same storage as that directory."""
+def _unmake(directory: str) -> None:
+    """What was made in vain, unless there is something in it."""
+    with suppress(OSError):
+        Path(directory).rmdir()
+
+
+def _against(place: HistoryPlace, urls: list[str]) -> tuple[str, ...]:
+    """What speaks against a place: no limit, legs on the same storage."""
+    directory = place.directory
+    parent = directory if os.path.lexists(directory) else str(Path(directory).parent)
+    free = os.statvfs(parent)
+    found = []
+    if not place.limit_bytes:
+        room = format_size(free.f_bavail * free.f_frsize)
+        found.append(
+            f"without --limit it may fill its file system, where {room} are free: whoever else"
+            " writes there finds no room"
+        )
 
     def below(path: str) -> set[str]:
         parts = parts_below([path], may_block=True)
         found = {part.block_device for part in parts if part.block_device}
         return found | {part.mount.device_number for part in parts if part.mount is not None}
 
-    ours = below(directory)
-    return tuple(
-        f"it shares a disk with the leg {url}: what destroys that disk takes both"
-        for url in urls
-        if not ours.isdisjoint(below(open_container(url).lies_on()))
-    )
+    ours = below(parent)
+    for url in urls:
+        if not ours.isdisjoint(below(open_container(url).lies_on())):
+            found.append(f"it shares a disk with the leg {url}: what destroys that takes both")
+    return tuple(found)
 
 
 def _look(path: Path, volume: bytes) -> tuple[tuple[HistoryStretch, ...], int]:
@@ -278,14 +332,18 @@ def _look(path: Path, volume: bytes) -> tuple[tuple[HistoryStretch, ...], int]:
     return tuple(kept), sum(segment.size_bytes for segment in segments)
 
 
-def _read_all(path: Path, volume: bytes) -> tuple[HistoryStretch, ...]:
-    return tuple(
+def _read_all(path: Path, volume: bytes) -> tuple[tuple[HistoryStretch, ...], int]:
+    found = stretches(path, volume)
+    _, used_bytes = _look(path, volume)
+    kept = tuple(
         HistoryStretch(
             each.position,
             each.end,
-            each.oldest_ns / 1e9,
-            each.newest_ns / 1e9,
+            (each.oldest_ns or each.begun_ns) / 1e9,
+            (each.newest_ns or each.begun_ns) / 1e9,
             each.gap.reason if each.gap else "",
+            is_damaged=each.gap is not None and each.gap.is_damage,
         )
-        for each in stretches(path, volume)
+        for each in found
     )
+    return kept, used_bytes

@@ -10,8 +10,9 @@ import typer
 from holdfast.cli.options import AsJson, DryRun, VolumeName, parse_duration
 from holdfast.cli.output import note, print_facts, print_json, print_table, say
 from holdfast.cli.session import session
-from holdfast.errors import InvalidOption
-from holdfast.model.size import format_size, parse_size
+from holdfast.errors import HistoryFailed, InvalidOption
+from holdfast.model.size import format_size, parse_amount
+from holdfast.model.volume import JournalFailurePolicy
 
 if TYPE_CHECKING:
     from holdfast.model.history import HistoryReport, HistoryStretch
@@ -24,10 +25,23 @@ Keep = Annotated[
     float | None,
     typer.Option("--keep", metavar="TIME", parser=parse_duration, help="For so long; 0: no limit."),
 ]
+OnFailure = Annotated[
+    JournalFailurePolicy | None,
+    typer.Option(
+        "--on-failure",
+        metavar="degrade|hold",
+        help="While it cannot be written: go on without (the default), or have flushes wait.",
+    ),
+]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", metavar="SIZE", parser=parse_size, help="In so much room at most."),
+    typer.Option("--limit", metavar="SIZE", parser=parse_amount, help="In so much room at most."),
 ]
+
+_WHILE_IT_FAILS = {"hold": "flushes wait", "degrade": "the volume goes on without"}
+
+DAMAGED = 1
+"""Exit status of --verify, as docs/exit-status.md has it."""
 
 
 def history(
@@ -35,6 +49,7 @@ def history(
     at: At = "",
     keep: Keep = None,
     limit: Limit = None,
+    on_failure: OnFailure = None,
     off: Annotated[bool, typer.Option("--off", help="Keep nothing from now on.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read all of it, and say what is damaged.")
@@ -46,12 +61,12 @@ def history(
 
     docs/history.md says how an image is brought to any moment of it.
     """
-    changes = bool(at) or keep is not None or limit is not None
+    changes = bool(at) or not (keep is None and limit is None and on_failure is None)
     if (off and (changes or verify)) or (changes and verify):
         raise InvalidOption("--off, --verify, and what is to be kept go each alone")
     with session() as holdfast:
         if dry_run and changes:
-            place, findings = holdfast.histories.plan_keep(name, at, keep, limit)
+            place, findings = holdfast.histories.plan_keep(name, at, keep, limit, on_failure)
             say(f"Would keep every write of {name} in {place.directory}")
             for each in findings:
                 note(f"note: {each}")
@@ -61,17 +76,25 @@ def history(
             say(f"Would keep nothing more of {name}; what is there stays")
             return
         if changes:
-            report = holdfast.histories.keep(name, at, keep, limit)
+            report = holdfast.histories.keep(name, at, keep, limit, on_failure)
         elif off:
             report = holdfast.histories.end(name)
         else:
             report = holdfast.histories.show(name, verify=verify)
     if as_json:
         print_json(report.as_json())
-        return
+    else:
+        _tell(report, changes=changes, off=off)
+    if verify and report.state != "off" and not report.is_read:
+        raise HistoryFailed(f"it cannot be read: {report.reason}", "See that its disk is there.")
+    if verify and any(each.is_damaged for each in report.stretches):
+        raise typer.Exit(DAMAGED)
+
+
+def _tell(report: HistoryReport, *, changes: bool, off: bool) -> None:
     if changes or off:
         words = "is not kept any more" if off else f"is kept in {report.directory}"
-        note(f"every write of {name} {words}")
+        note(f"every write of {report.volume} {words}")
         for each in report.findings if changes else ():
             note(f"note: {each}")
         return
@@ -90,6 +113,7 @@ def _print(report: HistoryReport) -> None:
         ("history", f"{report.state}: {report.reason}" if report.reason else report.state),
         ("directory", report.directory),
         ("kept", " or ".join(kept) or "as long as there is room"),
+        ("while it fails", _WHILE_IT_FAILS[report.on_failure]),
         ("files", format_size(report.used_bytes)),
     ]
     if report.state != "resting":

@@ -117,9 +117,9 @@ class Journalling:
     def _continuous(self) -> Continuous:
         """The log that is carried to the history which the configuration names."""
         configuration = self._roster.configuration
-        goes_on_without = configuration.journal_failure is JournalFailurePolicy.DEGRADE
         history = configuration.history
         assert history is not None
+        goes_on_without = history.on_failure is JournalFailurePolicy.DEGRADE
         return Continuous(
             self._ring,
             self._files,
@@ -128,7 +128,12 @@ class Journalling:
             self.failed,
             history,
             self._hands,
-            HistoryTroubles(self._incidents, self._wake, goes_on_without=goes_on_without),
+            HistoryTroubles(
+                self._incidents,
+                self._wake,
+                goes_on_without=goes_on_without,
+                is_begun=lambda: self.is_switched and not self.log.continues,
+            ),
             goes_on_without=goes_on_without,
         )
 
@@ -139,12 +144,16 @@ class Journalling:
         """
         if self.log.wait_kept(position, RELIEVED_SECONDS):
             return
-        if self._relieved < MOST_RELIEVED:
+        is_relieved = self._relieved < MOST_RELIEVED
+        if is_relieved:
             self._relieved += 1
             hand.be_relieved()
-        seconds = self._roster.configuration.hang_timeout_seconds
-        while not self.log.wait_kept(position, seconds):
-            self._hold.wait_for_place(since_ns, PAUSE_SECONDS)
+        try:
+            while not self.log.wait_kept(position, RELIEVED_SECONDS):
+                self.log.is_late()
+                self._hold.wait_for_place(since_ns, PAUSE_SECONDS)
+        finally:
+            self._relieved -= is_relieved
 
     def history_hangs(self, hand: Hand, reason: str) -> None:
         """A hand was given up in the history's storage."""

@@ -37,6 +37,7 @@ from holdfast.gate.log.ring_layout import (
     IN_USE,
     KIND,
     LENGTH,
+    LIVED,
     MAGIC_CELL,
     OFFSET,
     POSITION,
@@ -178,6 +179,15 @@ class Ring:
     @carried.setter
     def carried(self, position: int) -> None:
         self.cells[CARRIED] = position + 1
+
+    @property
+    def lived_ns(self) -> int:
+        """How long the history had been kept when `carried` was said."""
+        return int(self.cells[LIVED])
+
+    @lived_ns.setter
+    def lived_ns(self, lived_ns: int) -> None:
+        self.cells[LIVED] = lived_ns
 
     @property
     def recorded(self) -> int:

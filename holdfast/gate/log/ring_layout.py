@@ -25,6 +25,7 @@ FILES_END: Final = 11  # where it went on from records in files, of an earlier v
 STATE: Final = 12
 CARRIED: Final = 13  # 1 + the position up to which the history is durable; 0: nobody knows
 UNSETTLED: Final = 14  # 1: the first worker had not ended telling the history what the legs have
+LIVED: Final = 15  # how long the history has been kept, ns, as of CARRIED
 HEAD_BYTES: Final = PAGE_BYTES
 
 # What STATE says. A ring that is neither of the last two says nothing, and is begun anew.

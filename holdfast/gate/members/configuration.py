@@ -45,8 +45,9 @@ FILE_NAME = "gate.json"
 HISTORY = "history"
 """In the descriptor: where every write is kept. Stays when that ends, for people."""
 
-VERSION = FIRST_VERSION
-"""Of its form: the fields below."""
+VERSION = FIRST_VERSION + 1
+"""Of its form: the fields below. The first version knows no history, and would go on without: the
+second is written while there is one."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ def text_of(configuration: GateConfiguration) -> str:
 
 def as_json(configuration: GateConfiguration) -> dict[str, Any]:
     """Plain values, which `configuration_from` reads. Pure."""
-    return with_version(asdict(configuration), VERSION)
+    has_history = configuration.journal is JournalMode.CONTINUOUS
+    return with_version(asdict(configuration), VERSION if has_history else FIRST_VERSION)
 
 
 def load_running(

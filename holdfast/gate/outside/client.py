@@ -20,6 +20,9 @@ __all__ = ["Counters", "GateClient", "read_counters"]
 ATTEMPTS = 3
 """A worker that is killed while it answers is succeeded by one that can be asked again."""
 
+UNKNOWN_VERB = "the gate does not know this verb"
+"""What a gate of any version says to a verb that came after it (processes.control.request)."""
+
 REPLY_BYTES = 1 << 20
 """The longest reply tells of some 60 legs with their URLs and reasons."""
 
@@ -126,7 +129,11 @@ class GateClient:
             error = by_code(str(reply.get("code"))) or CommandFailed
         except (ValueError, TypeError) as wrong:
             raise self._gone(f"it answers nonsense ({wrong})") from wrong
-        raise error(str(reply.get("message")), str(reply.get("mend") or ""))
+        words, mend = str(reply.get("message")), str(reply.get("mend") or "")
+        if words == UNKNOWN_VERB:
+            name = self._path.parent.name
+            mend = f"It is of an older version: holdfast volume restart-gate {name} moves it."
+        raise error(words, mend)
 
     def _gone(self, why: str) -> GateGone:
         return GateGone(

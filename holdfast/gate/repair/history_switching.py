@@ -27,7 +27,7 @@ from holdfast.errors import (
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.write_log import Continuous
 from holdfast.gate.log.history.layout import volume_in_history
-from holdfast.gate.log.history.segments import find
+from holdfast.gate.log.history.room import check_room
 from holdfast.gate.log.history.writing import HistoryWriter
 from holdfast.gate.members.configuration import HISTORY
 from holdfast.gate.members.inside_leg import inside_leg
@@ -170,14 +170,14 @@ def _examine(path: Path, volume_id: str) -> int:
     writer = HistoryWriter(path, volume_in_history(volume_id))
     try:
         writer.open(first=True)
-        if any(each.page.volume_id != volume_in_history(volume_id) for each in find(path)):
-            raise ForeignLeg(f"{path} has the history of another volume", "Use another directory.")
-        writer.check_room()
+        check_room(path)
         return 0 if writer.is_new else writer.find_end().position
     except OSError as error:
         words = error.strerror or str(error)
         if error.errno == errno.EBUSY:
             raise InUse(words, "Each volume has a history of its own.") from error
+        if error.errno == errno.EMEDIUMTYPE:
+            raise ForeignLeg(words, "Use another directory.") from error
         if error.errno == errno.EPERM:
             raise Untrusted(words, "Use a directory that is root's alone (mode 0700).") from error
         raise HistoryFailed(

@@ -22,12 +22,12 @@ from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.system.files.durable import replace_durably
 
 GRAVITY = (
-    *("resync", "replacement", "standstill", "takeover", "keeper-takeover"),
+    *("history", "resync", "replacement", "standstill", "takeover", "keeper-takeover"),
     *("state", "journal", "failover", "name", "hold"),
 )
 """Strategies, the gravest last."""
 
-HOLD_NOBODY = frozenset(("resync", "replacement", "keeper-takeover"))
+HOLD_NOBODY = frozenset(("history", "resync", "replacement", "keeper-takeover"))
 """Strategies during which requests are served as always. None is noted: they may take hours, which
 compiled code serves through."""
 

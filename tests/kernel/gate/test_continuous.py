@@ -103,14 +103,14 @@ def kept(
 ) -> Iterator[Kept]:
     """As an administrator would have it: detached once, then kept."""
     with volume(settings, wish(folder)) as made:
-        GateClient(settings.gate_run_directory(made.name)).history(HistoryPlace(str(history)))
+        place = HistoryPlace(str(history), on_failure=failure)
+        GateClient(settings.gate_run_directory(made.name)).history(place)
         detach_volume(settings, made)
         state_directory = settings.gate_state_directory(made.name)
         save_configuration(
             state_directory,
             replace(
                 load_configuration(state_directory),
-                journal_failure=failure,
                 hang_timeout_seconds=1.0,
             ),
         )

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,108 +15,27 @@ from holdfast.config import Settings
 from holdfast.errors import (
     ForeignLeg,
     HistoryFailed,
-    HoldfastError,
     InUse,
     InvalidOption,
     OwnLeg,
     Untrusted,
 )
-from holdfast.gate.members.configuration import load_configuration, save_configuration
 from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.model.volume import JournalFailurePolicy
-from holdfast.service import Holdfast, NewVolume
+from holdfast.service import Holdfast
 from tests.faults.fuse_tree import FuseTree
 from tests.faults.images import copy_image
 from tests.faults.power_cut import PowerCut
 from tests.faults.small_disk import SmallDisk
+from tests.kernel.gate.kept_volume import Writer, kill, made, script, write
 from tests.kernel.volume.stack import SIZE
 from tests.waiting import wait_until
-
-HOLD = JournalFailurePolicy.HOLD
-SCRIPT = Path(__file__).parents[3] / "docs" / "read_history.py"
-
-
-@contextmanager
-def made(
-    holdfast: Holdfast, folder: Path, name: str = "shop", hang_timeout_seconds: float = 2.0
-) -> Iterator[Path]:
-    """A volume with one leg, where it is mounted; deleted afterwards."""
-    mount = folder / f"mnt-{name}"
-    holdfast.create_volume(
-        NewVolume(
-            name=name,
-            size_bytes=SIZE,
-            mount_path=str(mount),
-            leg_urls=(f"file:{folder}/{name}.img",),
-            hang_timeout_seconds=hang_timeout_seconds,
-        )
-    )
-    try:
-        yield mount
-    finally:
-        with suppress(HoldfastError):
-            holdfast.attach_volume(name)
-        holdfast.delete_volume(name)
 
 
 @pytest.fixture(name="holdfast")
 def _holdfast(settings: Settings) -> Iterator[Holdfast]:
     with Holdfast(settings) as found:
         yield found
-
-
-class Writer:
-    """Somebody who writes and syncs all the time. An error at it is an error of the test."""
-
-    def __init__(self, mount: Path) -> None:
-        self.mount = mount
-        self.written = 0
-        self.error: OSError | None = None
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        while not self._ending.is_set():
-            try:
-                write(self.mount, self.written)
-            except OSError as error:
-                self.error = error
-                return
-            self.written += 1
-
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        assert self.error is None
-
-    def go_on(self, more: int = 5) -> None:
-        """Until it has written so many more."""
-        until = self.written + more
-        wait_until(lambda: self.written >= until or self.error is not None)
-
-
-def write(mount: Path, number: int) -> None:
-    with (mount / f"file-{number % 20}").open("wb") as file:
-        file.write(os.urandom(1000 + number % 50 * 1000))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def kill(worker_pid: int) -> None:
-    """Unless it was succeeded before."""
-    with suppress(ProcessLookupError):
-        os.kill(worker_pid, signal.SIGKILL)
-
-
-def script(history: Path, image: Path, begin: int, to: int | None = None) -> int:
-    asked = [] if to is None else ["--to", str(to)]
-    command = [sys.executable, SCRIPT, history, image, "--from", str(begin), *asked]
-    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
 
 
 def test_under_a_writer_and_back(
@@ -295,12 +210,7 @@ def test_ended_while_it_hangs(holdfast: Holdfast, ram_directory: Path) -> None:
         made(holdfast, ram_directory, hang_timeout_seconds=5.0) as mount,
     ):
         holdfast.legs.add("shop", f"file:{ram_directory}/second.img")
-        state_directory = holdfast.settings.gate_state_directory("shop")
-        holdfast.detach_volume("shop")
-        now = load_configuration(state_directory)
-        save_configuration(state_directory, replace(now, journal_failure=HOLD))
-        holdfast.attach_volume("shop")
-        holdfast.histories.keep("shop", str(path), None, None)
+        holdfast.histories.keep("shop", str(path), None, None, JournalFailurePolicy.HOLD)
         with Writer(mount) as writer:
             writer.go_on()
             tree.stop()

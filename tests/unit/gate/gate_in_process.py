@@ -233,9 +233,8 @@ class InProcessGate:
                 1,
                 entries,
                 journal=journal,
-                journal_failure=failure,
                 resync_bytes_per_second=0,
-                descriptor={HISTORY: HistoryPlace(str(self.history)).as_json()},
+                descriptor={HISTORY: HistoryPlace(str(self.history), on_failure=failure).as_json()},
             ),
             create=True,
         )

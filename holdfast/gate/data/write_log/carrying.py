@@ -27,6 +27,11 @@ HISTORY = 1 << 33
 AGAIN_SECONDS = 0.5
 """How often a history that failed is tried again."""
 
+STEADY_SECONDS = 10.0
+RELAPSED_SECONDS = 5.0
+"""One that fails that soon after it was back is given so much longer: each return is a segment and
+a receipt."""
+
 BUSY_SECONDS = 0.2
 """How late what nobody has flushed is carried while writes come. Not sooner, so that a flush that
 comes soon finds it in one frame; and the longer, the more of it a power cut takes from the
@@ -35,6 +40,9 @@ history."""
 IDLE_SECONDS = 10.0
 """The same where nothing is written: the upkeep asks within a second of a write, except for one
 that was between saying so and appending just then. What is too old is removed then, too."""
+
+BEHIND_SECONDS = 30.0
+"""How long nobody waits for a history after it was late: whoever does waits for a second."""
 
 UNSYNCED_BYTES = 16 << 20
 """So much is carried before it is synced though nobody waits: half of a ring, which must be carried
@@ -80,10 +88,20 @@ class Carrying:
         self._thread = threading.Thread()
         self._hand: Hand | None = None
         self._closing = False
+        self._began = 0.0
+        """When it could be written again last."""
+        self._has_seen_all = False
+        """Whether nothing of the history is left to be looked at."""
+        self._whole = True
+        """Whether nothing is missing of what came before; told once it is written again."""
         self.begun = False
         """Whether this worker has a segment of its own, so that whoever comes next knows of it."""
         self.failing = ""
         """Why it is not written; empty: it is."""
+        self.behind = ""
+        """Why nobody is to wait for it, though it is written; empty: flushes wait."""
+        self._late = 0.0
+        """When it was late last."""
 
     def start(self) -> None:
         """Begin to carry; after a thread was given up, once that has ended. Idempotent.
@@ -137,10 +155,28 @@ class Carrying:
     def fail(self, reason: str) -> None:
         """It is not written any more, until it can be."""
         with self._changed:
-            was, self.failing = self.failing, reason
+            was, self.failing, self.behind = self.failing, reason, ""
             self._changed.notify_all()
         if not was:
             self._troubles.failed(reason)
+
+    def fall_behind(self) -> None:
+        """A flush has waited for too long: nobody waits until it is quick again."""
+        with self._changed:
+            if self.failing or self.behind:
+                return
+            self.behind, self._late = "it was late for a flush", time.monotonic()
+            self._changed.notify_all()
+        self._troubles.failed(self.behind)
+
+    def _catch_up(self) -> None:
+        """Everything that was asked for is there: flushes wait again, after some time."""
+        with self._changed:
+            late = time.monotonic() - self._late < BEHIND_SECONDS
+            if not self.behind or late or self._ring.carried < self._wanted:
+                return
+            self.behind = ""
+        self._troubles.back(whole=True)
 
     def given_up(self, hand: Hand, reason: str) -> None:
         """The watchdog has given this hand up: whatever it still writes is not looked at."""
@@ -174,8 +210,11 @@ class Carrying:
                         self._round(hand)
                 except (OSError, NewerFormat) as error:
                     self.fail(error.strerror or str(error))
+                    relapsed = time.monotonic() - self._began < STEADY_SECONDS
+                    seconds = RELAPSED_SECONDS if relapsed else AGAIN_SECONDS
+                    self._began = 0.0
                     with self._changed:
-                        self._changed.wait_for(lambda: self._closing, AGAIN_SECONDS)
+                        self._changed.wait_for(lambda: self._closing, seconds)
             with hand.inside(HISTORY):
                 self._writer.close()
         except GivenUp:
@@ -187,13 +226,21 @@ class Carrying:
         """Begin the next segment. Raises OSError, GivenUp."""
         with hand.inside(HISTORY):
             self._writer.open()
+        self._has_seen_all = False
         if self._carrier is None:
             self._carrier = Carrier(self._ring, self._writer, self._named)
         with hand.inside(HISTORY):
-            whole = self._carrier.go_on(self.failing or "nothing was kept meanwhile")
+            if not self._carrier.go_on(self.failing or "nothing was kept meanwhile"):
+                self._whole = False
+        with hand.inside(HISTORY):  # not before a first part of it was written does it go on
+            self._carrier.carry()
+        with hand.inside(HISTORY):
+            self._carrier.sync()
+        self._began = time.monotonic()
         with self._changed:
             was, self.failing, self.begun = self.failing, "", True
             self._changed.notify_all()
+        whole, self._whole = self._whole, True
         if was or not whole:
             self._troubles.back(whole=whole)
 
@@ -206,12 +253,9 @@ class Carrying:
             idle = ring.end == ring.carried
             asked = self._changed.wait_for(
                 lambda: self._wanted > ring.carried or self._closing,
-                IDLE_SECONDS if idle else BUSY_SECONDS,
+                IDLE_SECONDS if idle and self._has_seen_all else BUSY_SECONDS,
             )
             wanted = self._wanted
-        if idle and not asked:
-            with hand.inside(HISTORY):
-                self._carrier.retain()
         while True:
             with hand.inside(HISTORY):
                 carried = self._carrier.carry()
@@ -224,5 +268,9 @@ class Carrying:
                     self._changed.notify_all()
             if due or self._closing:
                 break
+        self._catch_up()
+        if (idle and not asked) or not self._has_seen_all:
+            with hand.inside(HISTORY):
+                self._has_seen_all = self._carrier.look_after()
         if asked and not carried and not unsynced:
             time.sleep(_NAP_SECONDS)  # a record is being written

@@ -83,15 +83,16 @@ class Continuous(Unflushed):
         self.continues = found and ring.carried >= 0 and not ring.unsettled
         if self.continues:
             return
-        carried, base = apart(partial(self._where_it_ended, minimum_position))
+        carried, base, is_there, lived_ns = apart(partial(self._where_it_ended, minimum_position))
         self._is_proven = carried == base
-        if not self._is_proven and carried >= minimum_position:
+        if not self._is_proven and is_there and carried >= minimum_position:
             self._ended_at = carried
         ring.begin_anew(base)
-        ring.carried = carried
+        ring.carried, ring.lived_ns = carried, lived_ns
 
-    def _where_it_ended(self, minimum_position: int) -> tuple[int, int]:
-        """Up to where the history is whole, and where positions go on. Raises OSError.
+    def _where_it_ended(self, minimum_position: int) -> tuple[int, int, bool, int]:
+        """Up to where the history is whole, where positions go on, whether there is any of it, and
+        for how long (ns) it has been kept. Raises OSError.
 
         A gate that ended properly has written a mark at the end, and the legs say the position
         behind it. Otherwise they may have what the history lacks.
@@ -99,14 +100,17 @@ class Continuous(Unflushed):
         writer = HistoryWriter(self._history, self._name)
         writer.open()
         try:
-            if writer.is_new:
-                return minimum_position, minimum_position
+            if writer.is_new:  # what was there is gone, or it is begun now
+                base = minimum_position + writer.is_cut * LEAST_GAP_BYTES
+                return minimum_position, base, False, 0
             end = writer.find_end()
+            lived_ns = writer.lived_ns
         finally:
             writer.close()
         if end.is_closed and end.position == minimum_position:
-            return end.position, end.position
-        return end.position, max(end.position, minimum_position) + LEAST_GAP_BYTES
+            return end.position, end.position, True, lived_ns
+        base = max(end.position, minimum_position) + LEAST_GAP_BYTES
+        return end.position, base, True, lived_ns
 
     def started(self, hand: Hand) -> None:
         """And it is carried from now on. Raises OSError when no segment can be begun: a power cut
@@ -131,14 +135,17 @@ class Continuous(Unflushed):
     def shown(self) -> dict[str, object]:
         """Where it is, and how far."""
         ring = self._ring
+        failing = self.carrying.failing or ("" if self.active else "the journal failed")
+        behind = self.carrying.behind
         pages, used_bytes = self.carrying.kept
         stretches = outline(pages)[-MOST_SHOWN:]
         return {
             "history_bytes": used_bytes,
             "history_stretches": [asdict(each) for each in stretches],
             "history": str(self._history),
-            "history_state": "fails" if self.carrying.failing else "written",
-            "history_reason": self.carrying.failing,
+            "history_state": "fails" if failing else "behind" if behind else "written",
+            "history_holds": not self._goes_on_without,
+            "history_reason": failing or behind,
             "history_position": ring.carried,
             "history_behind_bytes": max(0, ring.end - ring.carried),
         }
@@ -156,15 +163,21 @@ class Continuous(Unflushed):
         if not self.active:
             return True
         self.carrying.start()
-        return self.carrying.wait(position, seconds) or self._is_without
+        return self._is_without or self.carrying.wait(position, seconds) or self._is_without
+
+    def is_late(self) -> None:
+        """Where the volume goes on without a history that fails, so it does without a slow one."""
+        if self._goes_on_without:
+            self.carrying.fall_behind()
 
     @property
     def _is_without(self) -> bool:
-        return bool(self.carrying.failing) and self._goes_on_without
+        return self._goes_on_without and bool(self.carrying.failing or self.carrying.behind)
 
     def trim(self, hand: Hand, position: int) -> None:
-        """Not beyond what was carried."""
-        if self._is_without:
+        """Not beyond what was carried; where the volume goes on without, not before room is short:
+        a history that comes back soon lacks nothing."""
+        if self._is_without and self._ring.is_crowded:
             self._ring.trim(position)
         elif self._ring.recorded <= self._ring.carried:  # else it is about to catch up
             self._ring.trim(min(position, self._ring.carried))
@@ -177,7 +190,8 @@ class Continuous(Unflushed):
     def begin_anew(self, hand: Hand, above: int) -> None:
         """A gap in the history, whose positions are not used again; or, where regions that may
         differ from it have bits, a step to what the legs have (`settle`)."""
-        carried, ring = self._ring.carried, self._ring
+        ring = self._ring
+        carried, lived_ns = ring.carried, ring.lived_ns
         settles = self.may_settle and not self._is_proven and above <= self._ended_at
         self._is_proven = True
         if settles:
@@ -186,7 +200,7 @@ class Continuous(Unflushed):
             ring.unsettled = True
         else:
             super().begin_anew(hand, max(above, ring.end))
-        ring.carried = carried
+        ring.carried, ring.lived_ns = carried, lived_ns
 
     @property
     def unsettled(self) -> bool:

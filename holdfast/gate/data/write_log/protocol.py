@@ -117,6 +117,10 @@ class WriteLog(Protocol):
         """Wait for that, at most so long; whether it is."""
         ...
 
+    def is_late(self) -> None:
+        """A flush has waited a second for that."""
+        ...
+
     def has_kept(self, position: int) -> bool:
         """Whether it is as durable as that, so that bits of regions are not needed for it."""
         ...

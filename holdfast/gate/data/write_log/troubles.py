@@ -8,17 +8,30 @@ from contextlib import suppress
 
 from holdfast.gate.runtime.incidents import Incident, Incidents
 
+MOST_STEPS = 20
+"""Of one receipt: a history may fail for days."""
+
 
 class HistoryTroubles:
     """See Troubles. Called by the carrying thread and by the watchdog."""
 
     def __init__(
-        self, incidents: Incidents, wake: Callable[[], None], *, goes_on_without: bool
+        self,
+        incidents: Incidents,
+        wake: Callable[[], None],
+        *,
+        goes_on_without: bool,
+        is_begun: Callable[[], bool],
     ) -> None:
-        """`wake` has the main loop look at everything."""
+        """`wake` has the main loop look at everything. `is_begun`: whether this worker is the first
+        that keeps it, as somebody asked for: what was not kept before that is no news."""
+        self._is_begun = is_begun
         self._incidents = incidents
         self._wake = wake
         self._goes_on_without = goes_on_without
+        # As `history`, compiled code goes on serving: nobody waits, and that may last for days.
+        self._strategy = "history" if goes_on_without else "journal"
+        self._is_first = True
         self._lock = threading.Lock()
         self._open: Incident | None = None
 
@@ -27,9 +40,11 @@ class HistoryTroubles:
         words = "going on without" if self._goes_on_without else "flushes wait"
         with self._lock:
             if self._open is None:
-                self._open = self._incidents.begin("journal", f"history: {reason}")
+                self._open = self._incidents.begin(self._strategy, f"history: {reason}")
                 self._open.manual = True
-            self._open.step(f"the history fails, {words}", reason)
+            told = {step.outcome for step in self._open.steps}
+            if reason not in told and len(self._open.steps) < MOST_STEPS:
+                self._open.step(f"the history fails, {words}", reason)
         self._look()
 
     def back(self, *, whole: bool) -> None:
@@ -37,8 +52,11 @@ class HistoryTroubles:
         outcome = "the history goes on, whole" if whole else "the history goes on, with a gap"
         with self._lock:
             incident, self._open = self._open, None
+        is_first, self._is_first = self._is_first, False
+        if incident is None and is_first and self._is_begun():
+            return
         if incident is None:
-            incident = self._incidents.begin("journal", "history: what came before is gone")
+            incident = self._incidents.begin(self._strategy, "history: what came before is gone")
         incident.step(outcome)
         incident.resolve(outcome)
         self._look()

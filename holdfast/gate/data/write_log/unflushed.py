@@ -180,6 +180,9 @@ class Unflushed:
         """At once."""
         return True
 
+    def is_late(self) -> None:
+        """Never."""
+
     def has_kept(self, position: int) -> bool:
         """Nothing but the legs."""
         return True

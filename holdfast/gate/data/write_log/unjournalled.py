@@ -60,6 +60,9 @@ class Unjournalled:
     def wait_kept(self, position: int, seconds: float) -> bool:
         return True
 
+    def is_late(self) -> None:
+        pass
+
     def has_kept(self, position: int) -> bool:
         return True
 

@@ -97,25 +97,36 @@ class Carrier:
     def go_on(self, reason: str) -> bool:
         """Begin the next segment where the history ended. False: the ring lacks what came then, so
         a gap is told of, for that reason. Raises OSError: try again."""
-        ring, carried = self._ring, self.durable
-        whole = ring.begin <= carried
-        if self._writer.is_new and not whole:  # it begins here: nothing is missing
-            base = ring.begin
-            self._writer.begin(base)
+        ring, writer, carried = self._ring, self._writer, self.durable
+        writer.lived_at_least(ring.lived_ns)
+        whole, gap_from = ring.begin <= carried, carried
+        if writer.is_new:
+            base = max(ring.begin, carried)
+            writer.begin(base)
             ring.carried = base
-            whole = True
-        elif whole:
-            self._writer.begin(carried, unsettled=ring.unsettled)
+            return not writer.is_cut
+        if writer.is_cut:
+            gap_from = writer.find_end().position
+            reason = "what came before was removed"
+            whole = whole and gap_from >= carried
+        if whole:
+            writer.begin(carried, unsettled=ring.unsettled)
         else:
-            base = max(ring.begin, carried + LEAST_GAP_BYTES)
-            self._writer.begin(base, gap_from=carried, reason=reason)
+            base = max(ring.begin, carried, gap_from + LEAST_GAP_BYTES)
+            writer.begin(base, gap_from=gap_from, reason=reason)
             ring.carried = base
-        self._writer.retain()
         return whole
 
-    def retain(self) -> None:
-        """Remove what is kept long enough. Never raises."""
-        self._writer.retain()
+    def look_after(self) -> bool:
+        """See that it is where it was; remove what is kept long enough, once all of it was looked
+        at: whether it was. Raises OSError."""
+        writer = self._writer
+        writer.check_place()
+        self._ring.lived_ns = writer.lived_ns
+        has_seen_all = writer.look_further()
+        if has_seen_all:
+            writer.retain()
+        return has_seen_all
 
     def carry(self) -> bool:
         """Write one frame with what is whole; whether there was any. Not durable before `sync`.
@@ -137,6 +148,7 @@ class Carrier:
         """Make durable what was carried, and say so in the ring. Raises OSError."""
         self._writer.sync()
         self._ring.carried = self._writer.durable
+        self._ring.lived_ns = self._writer.lived_ns
 
     def _copy(self, position: int, into: memoryview) -> None:
         """The bytes of the ring from a position on; they may go around the end of its area."""

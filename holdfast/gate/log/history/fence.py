@@ -10,11 +10,15 @@ import errno
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.gate.log.history.segments import out_of_the_way
 
 FILE_NAME = "lock"
+
+MARK = b"begun\n"
+"""In that file once there was a segment: a directory without any has lost them."""
 
 
 def take_fence(directory: int, path: Path, *, make: bool) -> int:
@@ -50,3 +54,20 @@ def take_fence(directory: int, path: Path, *, make: bool) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def is_marked(fence: int) -> bool:
+    """Whether there was a segment in that directory. Raises OSError."""
+    return os.fstat(fence).st_size > 0
+
+
+def mark_fence(fence: int) -> None:
+    """There is a segment now. A disk that does not take it is found soon enough by others."""
+    with suppress(OSError):
+        os.pwrite(fence, MARK, 0)
+        os.fsync(fence)
+
+
+def unmark_fence(fence: int) -> None:
+    """A history is begun where there is none. Raises OSError."""
+    os.ftruncate(fence, 0)

@@ -35,6 +35,7 @@ def outline(pages: Sequence[SegmentPage]) -> list[HistoryStretch]:
                     first.begun_ns / _SECOND_NS,
                     (page.before_ns or before.begun_ns) / _SECOND_NS,
                     reason,
+                    is_damaged=not follows,
                 )
             )
             first = page

@@ -41,6 +41,8 @@ class Gap(NamedTuple):
     after_ns: int
     """When the history went on."""
     reason: str
+    is_damage: bool = False
+    """Whether a file was damaged or removed; else the writer told of it."""
 
 
 class OneStep(NamedTuple):
@@ -59,6 +61,8 @@ class Stretch(NamedTuple):
     """Of its records, 0: it has none."""
     gap: Gap | None
     """What follows it; None: it reaches to the end."""
+    begun_ns: int = 0
+    """When its first segment was begun."""
 
 
 def read(path: Path, volume_id: bytes, from_position: int) -> Iterator[Record | Gap | OneStep]:
@@ -85,11 +89,12 @@ def stretches(path: Path, volume_id: bytes) -> list[Stretch]:
         return []
     found: list[Stretch] = []
     begin = end = segments[0].page.base
+    begun = segments[0].page.begun_ns
     oldest = newest = 0
     for item in _frames(path, volume_id, begin, segments):
         if isinstance(item, Gap):
-            found.append(Stretch(begin, item.position, oldest, newest, item))
-            begin = end = item.end
+            found.append(Stretch(begin, item.position, oldest, newest, item, begun))
+            begin, end, begun = item.end, item.end, item.after_ns
             oldest = newest = 0
             continue
         if isinstance(item, OneStep):
@@ -99,7 +104,7 @@ def stretches(path: Path, volume_id: bytes) -> list[Stretch]:
         if header.records:
             oldest = min(oldest or header.oldest_ns, header.oldest_ns)
             newest = max(newest, header.newest_ns)
-    return [*found, Stretch(begin, end, oldest, newest, None)]
+    return [*found, Stretch(begin, end, oldest, newest, None, begun)]
 
 
 def _frames(
@@ -123,11 +128,16 @@ def _frames(
             if segment.page.unsettled and segment.page.base >= from_position:
                 yield OneStep(segment.page.base)
             end, newest = segment.page.base, segment.page.before_ns
-            for header, content in frames(directory, segment, from_position):
-                if limit is not None and header.end > limit:
-                    break
-                end, newest = header.end, max(newest, header.newest_ns)
-                yield header, content
+            try:
+                for header, content in frames(directory, segment, from_position):
+                    if limit is not None and header.end > limit:
+                        break
+                    end, newest = header.end, max(newest, header.newest_ns)
+                    yield header, content
+            except OSError as error:
+                if error.errno != errno.EIO or after is None:
+                    words = f"{segment.path} cannot be read at position {end}: {error.strerror}"
+                    raise OSError(error.errno, words) from error
             if after is None or limit is None:
                 return
             end = max(end, min(from_position, limit))
@@ -154,12 +164,13 @@ def _gap(segment: FoundSegment, after: FoundSegment, end: int, newest_ns: int) -
     if follows and page.chained and end == page.base:
         return None
     reason = page.reason if follows and not page.chained else ""
+    is_damage = not follows or end != _limit(segment, after)
     if not follows:
         reason = f"what was between segments {segment.page.number} and {page.number} is missing"
     elif end != _limit(segment, after):
         damaged = f"segment {segment.page.number} is damaged at position {end}"
         reason = f"{damaged}; {reason}" if reason else damaged
-    return Gap(end, page.base, newest_ns or page.before_ns, page.begun_ns, reason)
+    return Gap(end, page.base, newest_ns or page.before_ns, page.begun_ns, reason, is_damage)
 
 
 _HEADER = struct.Struct("<6Q")

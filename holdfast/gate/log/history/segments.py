@@ -1,7 +1,7 @@
 """The segments of a history on disk: found, checked, put in order, read frame by frame.
 
 Invariant: a file is believed only when it is ours (a regular file, of our user, for nobody else to
-read or write), and a frame only when its checksum continues the one before. Must never write.
+read or write), and a frame only when its checksum continues the one before.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from holdfast.gate.log.history.layout import (
     FRAME_HEADER_BYTES,
@@ -35,6 +36,11 @@ HIGH_NUMBERS = 64
 
 NAME = re.compile(r"segment-([0-9]{12,19})", re.ASCII)
 """Names of segments: their numbers, with leading zeros."""
+
+
+def segment_name(number: int) -> str:
+    """Of its file."""
+    return f"{PREFIX}{number:012}"
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,13 @@ def out_of_the_way(descriptor: int) -> int:
 
 
 def open_directory(path: Path) -> int:
-    """A descriptor of the history's directory. Raises OSError; EPERM when it is not ours alone."""
+    """A descriptor of the history's directory. Raises OSError, which names it; EPERM when it is not
+    ours alone."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = out_of_the_way(os.open(path, flags))
+    try:
+        descriptor = out_of_the_way(os.open(path, flags))
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: {error.strerror}") from error
     try:
         _check_ours(os.fstat(descriptor), path)
     except BaseException:
@@ -110,30 +120,59 @@ def names(directory: int) -> list[tuple[int, str]]:
 def find(path: Path) -> list[FoundSegment]:
     """The segments whose pages are whole, by number. Raises OSError, NewerFormat.
 
-    One that was removed meanwhile is passed over; so is one whose page and name disagree.
+    One that was removed meanwhile is passed over; so is one whose page cannot be read, or does not
+    fit its name: a bad place in an old one must not keep anybody from the others.
     """
     directory = open_directory(path)
-    segments: list[FoundSegment] = []
     try:
-        for number, name in names(directory):
-            try:
-                descriptor = open_segment_file(directory, path / name, os.O_RDONLY)
-            except FileNotFoundError:
-                continue
-            try:
-                with mmap.mmap(-1, PAGE_BYTES) as buffer:
-                    page = decode_page(bytes(buffer[: os.preadv(descriptor, [buffer], 0)]))
-                size_bytes = os.fstat(descriptor).st_size
-            finally:
-                os.close(descriptor)
-            if page is not None and page.number == number:
-                segments.append(FoundSegment(path / name, page, size_bytes))
+        found = [look_at(directory, path, number) for number, _ in names(directory)]
     finally:
         os.close(directory)
-    return segments
+    return [each for each in found if each is not None]
 
 
-def in_order(segments: Sequence[FoundSegment], volume_id: bytes) -> list[FoundSegment]:
+def look_at(directory: int, path: Path, number: int) -> FoundSegment | None:
+    """The segment of that number; None: it is not there, or see `find`. Raises OSError,
+    NewerFormat."""
+    place = path / segment_name(number)
+    try:
+        descriptor = open_segment_file(directory, place, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        page = decode_page(_first_page(descriptor))
+        size_bytes = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+    if page is None or page.number != number:
+        return None
+    return FoundSegment(place, page, size_bytes)
+
+
+def _first_page(descriptor: int) -> bytes:
+    """Empty where the disk has a bad place. Raises OSError."""
+    with mmap.mmap(-1, PAGE_BYTES) as buffer:
+        try:
+            return bytes(buffer[: os.preadv(descriptor, [buffer], 0)])
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return b""
+
+
+class HasPage(Protocol):
+    """What can be put in order."""
+
+    @property
+    def page(self) -> SegmentPage:
+        """Its first page."""
+        ...
+
+
+Segment = TypeVar("Segment", bound=HasPage)
+
+
+def in_order(segments: Sequence[Segment], volume_id: bytes) -> list[Segment]:
     """Those that make up the history of that volume, oldest first. Pure.
 
     From the newest back: each names its predecessor. Where that is not there (removed, or its page
@@ -145,7 +184,7 @@ def in_order(segments: Sequence[FoundSegment], volume_id: bytes) -> list[FoundSe
         key=lambda each: each.page.number,
     )
     by_salt = {each.page.salt: each for each in left}
-    chain: list[FoundSegment] = []
+    chain: list[Segment] = []
     while left:
         segment = left.pop()
         chain.append(segment)
@@ -197,3 +236,23 @@ def frames(
             position, previous = header.end, header.checksum
     finally:
         os.close(descriptor)
+
+
+def reserve(descriptor: int, offset: int, length: int) -> None:
+    """Have the file system keep room. Where it cannot, a write finds out. Raises OSError.
+
+    Not posix_fallocate(3) alone, which writes bytes there, and must not where the file is open
+    O_DIRECT: EINVAL.
+    """
+    try:
+        os.posix_fallocate(descriptor, offset, length)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+
+
+def write_all(descriptor: int, content: memoryview, place: int) -> None:
+    """Raises OSError; a short write is one: ENOSPC."""
+    done = os.pwrite(descriptor, content, place)
+    if done != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

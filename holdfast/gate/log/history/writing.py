@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from holdfast.gate.log.history.fence import take_fence
+from holdfast.gate.log.history.fence import is_marked, mark_fence, take_fence, unmark_fence
 from holdfast.gate.log.history.layout import (
     NO_SALT,
     PAGE_BYTES,
@@ -29,29 +29,28 @@ from holdfast.gate.log.history.layout import (
     seal_frame,
 )
 from holdfast.gate.log.history.reading import records_of
-from holdfast.gate.log.history.retention import KeptSegment, superfluous
+from holdfast.gate.log.history.retention import KeptSegment
+from holdfast.gate.log.history.room import ALLOCATED_BYTES, FIRST_BYTES
 from holdfast.gate.log.history.segments import (
-    PREFIX,
     FoundSegment,
-    find,
     frames,
-    in_order,
     names,
     open_directory,
     open_segment_file,
+    reserve,
+    segment_name,
+    write_all,
 )
+from holdfast.gate.log.history.shelf import Shelf
 from holdfast.gate.log.segment import Kind
 
 SEGMENT_BYTES = 64 << 20
 """Of a file: rolling over (a sync, and a new name) is rare at a gigabyte a second, and what can be
 removed at a time is a small part of any limit."""
 
-ALLOCATED_BYTES = 8 << 20
-"""Room that is reserved ahead, so that most syncs need not write where the file lies, and a file
-that is given up costs no more."""
-
-CHECK_NAME = "check"
-"""Of the file by which it is seen whether a history can be written."""
+CHECKED_NS = 10**9
+"""How often it is seen that what is written is what the path shows: whoever removes it, or mounts
+something over it, is told of it that soon."""
 
 PARTS_OF_AGE = 8
 """A segment is ended when it is as old as this part of what is kept, however small: only whole ones
@@ -72,8 +71,12 @@ class HistoryEnd(NamedTuple):
 class _Empty(NamedTuple):
     """A segment that was begun in vain."""
 
-    path: Path
+    page: SegmentPage
     before: SegmentPage | None
+
+    @property
+    def name(self) -> str:
+        return segment_name(self.page.number)
 
 
 class HistoryWriter:
@@ -97,9 +100,9 @@ class HistoryWriter:
         self._directory = -1
         self._fence = -1
         self._descriptor = -1
-        self._kept: list[KeptSegment] = []
-        """Every segment that counts, oldest first; the one that is written with all that it may
-        become."""
+        self._newest: FoundSegment | None = None
+        """When it was opened."""
+        self._shelf = Shelf(path, volume_id)
         self._page: SegmentPage | None = None
         """Of the newest segment: the one that is written, or of an earlier process."""
         self._place = self._allocated = 0
@@ -109,30 +112,47 @@ class HistoryWriter:
         self.durable = 0
         """Everything before it is there after a power cut."""
         self._empty: _Empty | None = None
-        """The newest segment, while nothing in it is durable, and it tells of no gap."""
+        """The newest segment, while nothing in it is durable: the next one takes its place."""
+        self.is_cut = False
+        """Whether segments that were there when they were looked for last are gone: the newest one,
+        or all. None is ever removed so by a gate."""
         self._newest_ns = 0
         self._lived_ns = 0
         self._counted_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._checked_ns = 0
 
     def open(self, *, first: bool = False) -> None:
         """Find the newest segment, with the fence of the directory, which must be there, and have
-        been that of a history before unless this is the `first` time."""
+        been that of a history before unless this is the `first` time. Raises OSError: EMEDIUMTYPE
+        where it is another volume's."""
         self.close()
-        self._empty = None
         self._directory = open_directory(self.path)
         self._fence = take_fence(self._directory, self.path, make=first)
-        segments = in_order(find(self.path), self._volume_id)
-        self._kept = [KeptSegment(each.path.name, each.page, each.size_bytes) for each in segments]
-        self._page = segments[-1].page if segments else None
+        self._newest = self._shelf.open(self._directory)
+        if first and self._newest is None:
+            unmark_fence(self._fence)
+        self.is_cut = (
+            is_marked(self._fence) and self._newest is None
+            if self._page is None
+            else not self._shelf.has(self._page)
+        )
+        if self._empty is not None and not self._shelf.has(self._empty.page):
+            self._empty = None
+        self._page = self._newest.page if self._newest is not None else None
         if self._page is not None:
             self._newest_ns = max(self._newest_ns, self._page.before_ns)
             self._lived_ns = max(self._lived_ns, self._page.lived_ns)
 
+    def look_further(self) -> bool:
+        """Look at some more of the older segments, which only `retain` and `kept` need; whether
+        all were looked at. Raises OSError."""
+        return self._shelf.look_further(self._directory)
+
     @property
     def kept(self) -> tuple[list[SegmentPage], int]:
-        """What is kept, oldest first, and the bytes of all files, with what the one that is written
-        may become. Any thread may ask."""
-        kept = list(self._kept)
+        """What is kept as far as it was looked at, oldest first, and the bytes of these files, with
+        what the one that is written may become. Any thread may ask."""
+        kept = list(self._shelf.kept)
         return [each.page for each in kept], sum(each.size_bytes for each in kept)
 
     @property
@@ -140,30 +160,15 @@ class HistoryWriter:
         """Whether the directory has no segment of this volume."""
         return self._page is None
 
-    def check_room(self) -> None:
-        """See that a segment could be begun; leaves nothing. Raises OSError."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
-        descriptor = open_segment_file(self._directory, self.path / CHECK_NAME, flags)
-        try:
-            os.posix_fallocate(descriptor, 0, ALLOCATED_BYTES)
-            with mmap.mmap(-1, PAGE_BYTES) as buffer:
-                _write_all(descriptor, memoryview(buffer), 0)
-            os.fsync(descriptor)
-            os.fsync(self._directory)
-        finally:
-            os.close(descriptor)
-            os.unlink(CHECK_NAME, dir_fd=self._directory)
-
     def find_end(self) -> HistoryEnd:
         """The position up to which the newest segment can be proven, durable now.
 
         After the host went down: what is read then is on the storage. After the death of a process
         alone it may not be, and the ring knows better. Raises OSError, also when there is none.
         """
-        segments = in_order(find(self.path), self._volume_id)
-        if not segments:
+        newest = self._newest
+        if newest is None:
             raise OSError(errno.ENOENT, f"{self.path} holds no history of this volume")
-        newest = segments[-1]
         end, is_closed = newest.page.base, False
         for header, content in frames(self._directory, newest):
             end = header.end
@@ -192,8 +197,10 @@ class HistoryWriter:
         """
         self._leave()
         before, empty = self._page, self._empty
-        if empty is not None:  # nobody needs it: the next one takes its place
+        if empty is not None:  # nobody needs it, and what it tells of is told by the next one
             before = empty.before
+            if before is not None and not empty.page.chained:
+                gap_from, reason = empty.page.gap_from, empty.page.reason
         is_first = before is None
         if gap_from is not None and base < gap_from + LEAST_GAP_BYTES:
             raise ValueError("a gap takes a position")
@@ -212,14 +219,14 @@ class HistoryWriter:
             lived_ns=self._live(),
             reason=reason,
         )
-        path = self.path / f"{PREFIX}{number:012}"
+        path = self.path / segment_name(number)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         descriptor = open_segment_file(self._directory, path, flags)
         try:
-            os.posix_fallocate(descriptor, 0, ALLOCATED_BYTES)
+            reserve(descriptor, 0, FIRST_BYTES)
             with mmap.mmap(-1, PAGE_BYTES) as buffer:
                 buffer[:] = page.encode()
-                _write_all(descriptor, memoryview(buffer), 0)
+                write_all(descriptor, memoryview(buffer), 0)
             os.fsync(descriptor)
             os.fsync(self._directory)
         except BaseException:
@@ -229,12 +236,14 @@ class HistoryWriter:
             raise
         if empty is not None:
             with suppress(OSError):
-                os.unlink(empty.path.name, dir_fd=self._directory)
-            self._kept = [each for each in self._kept if each.name != empty.path.name]
-        self._kept.append(KeptSegment(path.name, page, self.segment_bytes))
-        self._empty = _Empty(path, before) if page.chained and not unsettled else None
+                os.unlink(empty.name, dir_fd=self._directory)
+            self._shelf.forget(empty.name)
+        if is_first:
+            mark_fence(self._fence)
+        self._shelf.add(KeptSegment(path.name, page, self.segment_bytes))
+        self._empty = None if page.unsettled else _Empty(page, before)
         self._descriptor, self._page = descriptor, page
-        self._allocated = ALLOCATED_BYTES
+        self._allocated = FIRST_BYTES
         self._place, self._checksum = PAGE_BYTES, page.checksum
         self.position = self.durable = base
 
@@ -260,12 +269,12 @@ class HistoryWriter:
         try:
             if self._place + len(frame) > self._allocated:
                 length = max(len(frame), ALLOCATED_BYTES)
-                os.posix_fallocate(self._descriptor, self._allocated, length)
+                reserve(self._descriptor, self._allocated, length)
                 self._allocated += length
             checksum = seal_frame(
                 frame, page.number, self.position, size_bytes, records, times, self._checksum
             )
-            _write_all(self._descriptor, frame, self._place)
+            write_all(self._descriptor, frame, self._place)
         except BaseException:
             self._leave()
             raise
@@ -279,8 +288,7 @@ class HistoryWriter:
         synced again, as it may say that all is well then."""
         if self.durable == self.position:
             return
-        if self._descriptor < 0:
-            raise OSError(errno.EBADF, "the history is not being written")
+        self.check_place()
         try:
             os.fdatasync(self._descriptor)
         except BaseException:
@@ -288,6 +296,26 @@ class HistoryWriter:
             raise
         self.durable = self.position
         self._empty = None
+
+    def check_place(self) -> None:
+        """Raise OSError when what is written is not what the path shows any more: it was removed,
+        moved, or something was mounted over it. Looks once in CHECKED_NS."""
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, "the history is not being written")
+        self._live()
+        if self._counted_ns - self._checked_ns < CHECKED_NS:
+            return
+        assert self._page is not None
+        path = self.path / segment_name(self._page.number)
+        for place, descriptor in (self.path, self._directory), (path, self._descriptor):
+            try:
+                is_there = os.path.samestat(os.lstat(place), os.fstat(descriptor))
+            except FileNotFoundError:
+                is_there = False
+            if not is_there:
+                self._leave()
+                raise OSError(errno.ENOENT, f"{place} was removed, or something else is there now")
+        self._checked_ns = self._counted_ns
 
     def _roll(self) -> None:
         """Seal the segment, then begin its successor."""
@@ -306,18 +334,18 @@ class HistoryWriter:
     def retain(self) -> None:
         """Remove segments that are too old, or too much. What cannot be removed is tried again by
         the next call; nothing depends on it."""
-        count = superfluous(self._kept, self._live(), self._keep_ns, self._limit_bytes)
-        try:
-            for segment in self._kept[:count]:
-                with suppress(FileNotFoundError):
-                    os.unlink(segment.name, dir_fd=self._directory)
-                del self._kept[0]
-            if count:
-                for number, name in names(self._directory):  # begun in vain, or damaged
-                    if number < self._kept[0].page.number:
-                        os.unlink(name, dir_fd=self._directory)
-        except OSError:
-            return
+        lived_ns = self._live()
+        with suppress(OSError):
+            self._shelf.retain(self._directory, lived_ns, self._keep_ns, self._limit_bytes)
+
+    @property
+    def lived_ns(self) -> int:
+        """How long the history has been kept; see SegmentPage.lived_ns."""
+        return self._live()
+
+    def lived_at_least(self, lived_ns: int) -> None:
+        """Somebody who kept it before says so: pages tell only when they were begun."""
+        self._lived_ns = max(self._lived_ns, lived_ns)
 
     def _live(self) -> int:
         """How long the history has been kept; see SegmentPage.lived_ns."""
@@ -329,7 +357,7 @@ class HistoryWriter:
     def _leave(self) -> None:
         """The segment is not written any more."""
         if self._descriptor >= 0:
-            self._kept[-1] = self._kept[-1]._replace(size_bytes=self._allocated)
+            self._shelf.ends_with(self._allocated)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -342,10 +370,3 @@ class HistoryWriter:
         if self._fence >= 0:
             os.close(self._fence)
             self._fence = -1
-
-
-def _write_all(descriptor: int, content: memoryview, place: int) -> None:
-    """Raises OSError; a short write is one: ENOSPC."""
-    done = os.pwrite(descriptor, content, place)
-    if done != len(content):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -16,6 +16,7 @@ from typing import Any
 from holdfast.errors import InvalidOption
 from holdfast.model.bounded import MOST_NUMBER, read_object
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
+from holdfast.model.volume import JournalFailurePolicy
 
 REQUEST_BYTES = 1 << 16
 READ_SECONDS = 5.0
@@ -54,6 +55,10 @@ def _directory(value: object) -> bool:
     return isinstance(value, str) and _text(value) and value.startswith("/")
 
 
+def _failure_policy(value: object) -> bool:
+    return isinstance(value, str) and value in tuple(JournalFailurePolicy)
+
+
 def _flag(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -85,6 +90,7 @@ VERBS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
         "directory": _or_nothing(_directory),
         "keep_seconds": _count,
         "limit_bytes": _count,
+        "on_failure": _failure_policy,
     },
     "stop": {},
 }

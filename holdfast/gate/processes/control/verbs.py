@@ -17,6 +17,7 @@ from holdfast.gate.repair.history_switching import HistorySwitch
 from holdfast.gate.repair.names import Names
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.history import HistoryPlace
+from holdfast.model.volume import JournalFailurePolicy
 
 
 class Verbs:
@@ -101,10 +102,12 @@ class Verbs:
         directory: str | None = None,
         keep_seconds: int = 0,
         limit_bytes: int = 0,
+        on_failure: str = JournalFailurePolicy.DEGRADE,
     ) -> dict[str, Any]:
         """Keep every write in that directory, or (None) nowhere. Durable."""
-        wanted = HistoryPlace(directory, keep_seconds, limit_bytes) if directory else None
-        self._history.switch(hand, wanted)
+        policy = JournalFailurePolicy(on_failure)
+        place = HistoryPlace(directory or "", keep_seconds, limit_bytes, policy)
+        self._history.switch(hand, place if directory else None)
         return self._view.everything()
 
     def fault(

@@ -3,10 +3,12 @@ flush is what the history gives for that position, or a gap tells that it does n
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import HoldfastError
 from holdfast.gate.data.task import LegTask
-from holdfast.gate.data.write_log import Continuous
+from holdfast.gate.data.write_log import Continuous, carrying
 from holdfast.gate.log.history.layout import PAGE_BYTES, Mark, volume_in_history
 from holdfast.gate.log.history.reading import Gap, OneStep, read
 from holdfast.gate.log.history.segments import find, frames, in_order, open_directory
@@ -314,8 +316,8 @@ def test_a_volume_that_goes_on_without_says_so(tmp_path: Path) -> None:
     story.write(1, 0, 1)
     story.flush()
     away = break_history(story)
-    for letter in range(2, 60):  # trimmed after each
-        story.write(letter, letter, 1)
+    for letter in range(2, 60):  # trimmed once the ring is half full
+        story.write(letter, letter, 4)
         story.flush()
         story.gate.run(lambda hand: story.gate.recovery.upkeep.checkpoint(hand, flush=True))
     incidents = [each for each in story.gate.mirror.incidents.open if "history" in each.cause]
@@ -330,4 +332,43 @@ def test_a_volume_that_goes_on_without_says_so(tmp_path: Path) -> None:
     assert gap.end <= after
     del gap
     assert story.read(after) == []
+    story.gate.die()
+
+
+def test_a_disk_that_takes_files_and_syncs_none_keeps_the_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt takes the place of the one before: no room is used up, nothing old is removed
+    for it, and one incident tells of them all."""
+    story = Story(tmp_path, 1, JournalFailurePolicy.DEGRADE)
+    begin = story.log.position
+    story.write(1, 0, 1)
+    story.flush()
+    past = sorted(story.gate.history.glob("segment-*"))
+    attempts: list[int] = []
+    sync = os.fdatasync
+
+    def fails(descriptor: int) -> None:
+        if threading.current_thread().name == "carrier":
+            attempts.append(descriptor)
+            raise OSError(errno.EIO, "injected")
+        sync(descriptor)
+
+    monkeypatch.setattr(carrying, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(carrying, "RELAPSED_SECONDS", 0.001)
+    monkeypatch.setattr(os, "fdatasync", fails)
+    story.write(2, 1, 1)
+    story.flush()
+    wait_until(lambda: len(attempts) > 20)
+    assert story.log.carrying.failing
+    monkeypatch.setattr(os, "fdatasync", sync)
+    wait_until(lambda: not story.log.carrying.failing)
+    left = sorted(story.gate.history.glob("segment-*"))
+    assert past == left[: len(past)] and len(left) == len(past) + 1
+    told = [each for each in story.gate.mirror.incidents.open if "history" in each.cause]
+    assert [each.outcome for each in told] == ["the history goes on, whole"]
+    assert len(told[0].steps) == 2
+    story.write(3, 2, 1)
+    story.flush()
+    assert story.read(begin) == []
     story.gate.die()

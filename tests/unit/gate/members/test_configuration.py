@@ -20,6 +20,7 @@ from holdfast.gate.members.configuration import (
     save_configuration,
 )
 from holdfast.gate.members.provision import provision
+from holdfast.model.volume import JournalMode
 from holdfast.volumes.attach import rebuild_volume
 
 KNOWN = GateConfiguration("shop", "7f9c", 64 << 20, 3, (LegEntry(1, "i", "file:/a"),))
@@ -38,6 +39,16 @@ def test_the_first_version_is_not_written(tmp_path: Path) -> None:
     save_configuration(tmp_path, KNOWN)
     assert "version" not in json.loads((tmp_path / FILE_NAME).read_text())
     assert load_configuration(tmp_path) == KNOWN
+
+
+def test_a_history_is_not_for_older_programs(tmp_path: Path) -> None:
+    """They would go on without; once it has ended they may."""
+    kept = replace(KNOWN, journal=JournalMode.CONTINUOUS)
+    save_configuration(tmp_path, kept)
+    assert json.loads((tmp_path / FILE_NAME).read_text())["version"] == VERSION
+    assert load_configuration(tmp_path) == kept
+    save_configuration(tmp_path, KNOWN)
+    assert "version" not in json.loads((tmp_path / FILE_NAME).read_text())
 
 
 def test_its_number_is_read_all_the_same(tmp_path: Path) -> None:

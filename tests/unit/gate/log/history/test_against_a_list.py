@@ -54,8 +54,16 @@ class Gate:
             self.ring.begin_anew(4096)
             self.ring.in_use()
             self.ring.carried = self.ring.begin
-        self.writer = HistoryWriter(self.path, VOLUME, SEGMENT_BYTES)
-        self.writer.open(first=True)
+        self.go_on(first=True)
+
+    def new_writer(self) -> HistoryWriter:
+        """Of this gate."""
+        return HistoryWriter(self.path, VOLUME, SEGMENT_BYTES)
+
+    def go_on(self, *, first: bool = False) -> None:
+        """As a worker begins, the ring is there."""
+        self.writer = self.new_writer()
+        self.writer.open(first=first)
         self.carrier = Carrier(self.ring, self.writer, self.named)
         self.whole = self.carrier.go_on("the ring was full")
 
@@ -339,6 +347,8 @@ def test_a_time_is_a_position_unless_the_clock_was_set(tmp_path: Path) -> None:
     refused = run(12)
     assert refused.returncode == 1 and "the clock was set" in refused.stderr
     assert not any(image.read_bytes())
-    assert run(40).returncode == 0
-    assert image.read_bytes()[30] == 31
+    assert run(29).returncode == 0
+    assert image.read_bytes()[15] == 16 and not image.read_bytes()[30]
+    refused = run(40)  # nobody knows whether anything was written then
+    assert refused.returncode == 1 and "nothing is known" in refused.stderr
     assert run(-5).returncode == 1

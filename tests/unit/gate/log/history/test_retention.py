@@ -13,7 +13,11 @@ import pytest
 from holdfast.gate.log.history.fence import take_fence
 from holdfast.gate.log.history.layout import NO_SALT, SegmentPage
 from holdfast.gate.log.history.outline import outline
+from holdfast.gate.log.history.reading import stretches
 from holdfast.gate.log.history.retention import KeptSegment, superfluous
+from holdfast.gate.log.history.room import check_room
+from holdfast.gate.log.segment import Kind
+from tests.unit.gate.log.history.test_against_a_list import VOLUME, Gate
 
 HOUR_NS = 3600 * 10**9
 
@@ -76,6 +80,54 @@ def test_gaps() -> None:
     assert "between segments 3 and 4" in second.reason
     assert (third.position, third.end, third.ended, third.reason) == (4000, None, None, "")
     assert outline([]) == []
+
+
+def test_whoever_goes_on_looks_at_the_newest_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the others later; and goes on counting where it was, not where the page was begun."""
+    for number in range(12):
+        gate = Gate(tmp_path)
+        gate.append(Kind.DATA, 0, bytes([number]), 1)
+        gate.carry()
+        gate.writer.lived_at_least(gate.writer.lived_ns + HOUR_NS)
+        gate.carrier.look_after()
+        gate.writer.close()
+    looked: list[str] = []
+    really_open = os.open
+
+    def note(path: str, *arguments: int, **options: int) -> int:
+        looked.append(str(path))
+        return really_open(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", note)
+    gate = Gate(tmp_path)
+    assert gate.writer.lived_ns >= 12 * HOUR_NS
+    assert sum("segment" in each for each in looked) == 2  # the last one, and one of its own
+    assert len(gate.writer.kept[0]) == 2
+    while not gate.carrier.look_after():
+        pass
+    assert len(gate.writer.kept[0]) == 13
+    gate.writer.close()
+
+
+def test_a_file_system_that_reserves_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Glibc writes bytes instead, which O_DIRECT refuses."""
+
+    def refuses(*_: int) -> None:
+        raise OSError(errno.EINVAL, "injected")
+
+    gate = Gate(tmp_path)
+    gate.writer.close()
+    monkeypatch.setattr(os, "posix_fallocate", refuses)
+    gate.go_on()
+    check_room(gate.path)
+    gate.append(Kind.DATA, 0, b"x", 1)
+    gate.carry()
+    assert [each.end for each in stretches(gate.path, VOLUME)] == [gate.ring.end]
+    gate.writer.close()
 
 
 def test_fence(tmp_path: Path) -> None:
