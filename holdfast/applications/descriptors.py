@@ -83,10 +83,10 @@ def _target(name: str, links: int) -> str:
 def _beyond_path(table: Table, name: str, texts: int, places: Places) -> Iterator[Sighting]:
     information = parse_information(read_record(name, texts))
     if information.mount_id in places.by_id:
-        handle = beyond_path(
-            f"descriptor {name}", table, information.mount_id, int(name), information.inode
-        )
-        yield Sighting(handle, f"{table.folder}/fd/{name}", table.namespace, mount_known=True)
+        kind, words = _kind(information.flags), beyond_path(f"descriptor {name}")
+        handle = _handle(table, int(name), information, kind, words)
+        link = f"{table.folder}/fd/{name}"
+        yield Sighting(handle, link, table.namespace, mount_known=True, is_beyond=True)
 
 
 def _special(

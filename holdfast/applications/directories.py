@@ -40,15 +40,19 @@ def _place(table: Table, name: str, kind: HandleKind, places: Places) -> Iterato
         path = link(f"{table.folder}/{name}")
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # whose mount that is, its inode tells
-            handle = beyond_path(_WORDS[kind], table)
-            yield Sighting(handle, f"{table.folder}/{name}", table.namespace, mount_known=False)
+            place, words = f"{table.folder}/{name}", beyond_path(_WORDS[kind])
+            handle = Handle(kind, table.pid, words, 0, thread_id=_thread_of(table, kind))
+            yield Sighting(handle, place, table.namespace, mount_known=False, is_beyond=True)
     mount = places.may_hold(path, table.namespace) if path else None
     if mount is not None:
-        thread_id = table.thread_id if kind is not HandleKind.EXECUTABLE else None
-        handle = Handle(kind=kind, pid=table.pid, path=path, mount_id=mount.id, thread_id=thread_id)
+        handle = Handle(kind, table.pid, path, mount.id, thread_id=_thread_of(table, kind))
         yield Sighting(
             handle,
             f"{table.folder}/{name}",
             table.namespace,
             mount_known=places.is_certain(path, mount, table.namespace),
         )
+
+
+def _thread_of(table: Table, kind: HandleKind) -> int | None:
+    return table.thread_id if kind is not HandleKind.EXECUTABLE else None

@@ -65,7 +65,13 @@ def maps(table: Table, places: Places, found: Sequence[Map]) -> Iterator[Sightin
         mount = mount or places.of_device(each.device, table.namespace)
         link = f"/proc/{table.pid}/map_files/{each.start:x}-{each.end:x}"
         if len(each.path) > MOST_CHARACTERS:
-            handle = beyond_path("memory map", table, mount.id if mount else 0)
+            handle = Handle(
+                kind=HandleKind.OTHER,
+                pid=table.pid,
+                path=beyond_path("memory map"),
+                mount_id=mount.id if mount else 0,
+                thread_id=table.thread_id,
+            )
             yield Sighting(handle, link, table.namespace, mount_known=certain)
             continue
         handle = Handle(

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from holdfast.applications.fdinfo import InotifyWatch
 from holdfast.applications.places import DELETED, Places, inside_of
-from holdfast.applications.tasks import Table
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.children.expendable_batch import ask_each, asking
 from holdfast.system.statx import remembered
@@ -49,21 +48,13 @@ class Sighting(NamedTuple):
     """For an inotify watch, whose path is found by other means."""
     is_settled: bool = False
     """Whether an earlier look has settled it, and nothing has changed since."""
+    is_beyond: bool = False
+    """Whether its path is still to be found: no link tells it (see long_paths)."""
 
 
-def beyond_path(
-    what: str, table: Table, mount_id: int = 0, number: int | None = None, inode: int = 0
-) -> Handle:
-    """What is there, and has a path that is too long to be told or kept: nothing can move it."""
-    return Handle(
-        kind=HandleKind.OTHER,
-        pid=table.pid,
-        path=f"{what} of something whose path is too long",
-        mount_id=mount_id,
-        number=number,
-        thread_id=table.thread_id,
-        inode=inode,
-    )
+def beyond_path(what: str) -> str:
+    """In the place of a path that is too long to be told or kept."""
+    return f"{what} of something whose path is too long"
 
 
 _Question = tuple[str, str]

@@ -16,6 +16,7 @@ from dataclasses import replace
 from holdfast.applications.descriptors import Sockets, descriptors
 from holdfast.applications.directories import directories, executable
 from holdfast.applications.earlier_look import is_looked_at, known_user
+from holdfast.applications.long_paths import with_whole_paths
 from holdfast.applications.maps import asking_maps, maps
 from holdfast.applications.places import Places, places_of
 from holdfast.applications.processes import as_user, asking_commands, examined, told_of
@@ -51,14 +52,17 @@ def find_users(
     skip = frozenset() if ourselves else who_asks()
     processes, tables_of, sockets = _looked_at(skip, places)
     seen: list[Sighting] = []
+    beyond: list[Sighting] = []
     begun = 0
     parts: list[Callable[[], list[Handle]]] = []
     with ExitStack() as stack:
         for table_list in tables_of.values():
-            seen += _seen(table_list, places, sockets)
+            for each in _seen(table_list, places, sockets):
+                (beyond if each.is_beyond else seen).append(each)
             if len(seen) - begun >= max(_AT_ONCE, begun // 2):  # looked into meanwhile
                 parts.append(stack.enter_context(settling(_plain(seen[begun:]), places)))
                 begun = len(seen)
+        seen += with_whole_paths(beyond, places)
         # After the descriptors: a file is opened, mapped and closed in this order.
         likely = {each.handle.pid for each in seen if _keeps_busy(each, places)}
         others_last = sorted(tables_of.items(), key=lambda each: each[0] not in likely)

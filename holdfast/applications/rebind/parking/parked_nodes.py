@@ -5,6 +5,7 @@ They work, so whoever has one may go on with it for good.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from holdfast.applications.rebind.parking.notes import HandleNote
@@ -24,6 +25,10 @@ def is_parked(process: StoppedProcess, note: HandleNote) -> bool:
             return False
     except FileNotFoundError as error:
         raise gone(process.pid) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
     copy = process.tracee.channel(note.handle.thread_id).take(number)
     try:
         return is_placeholder_node(copy)
