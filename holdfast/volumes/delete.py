@@ -6,6 +6,7 @@ Must never delete a container that is not this volume's, nor touch the directory
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from functools import partial
 
 from holdfast.config import Settings
@@ -20,7 +21,7 @@ from holdfast.errors import (
     Refused,
     StorageFailed,
 )
-from holdfast.gate.members.configuration import load_configuration
+from holdfast.gate.members.configuration import HISTORY, load_configuration
 from holdfast.gate.members.superblock import erase_superblocks, find_superblock, search_superblock
 from holdfast.gate.outside.client import GateClient
 from holdfast.model.reporter import SILENT, Reporter
@@ -47,7 +48,8 @@ def delete_volume(
     """Detach the volume and erase its superblocks; delete its images unless they are to be kept.
 
     Block devices, and images that are kept, stay readable: they hold a plain file system. Returns
-    one sentence per container that could not be cleaned. Idempotent. Raises as detaching does.
+    one sentence per container that could not be cleaned, and for a history, which stays.
+    Idempotent. Raises as detaching does.
     """
     _give_up_lost_storage(settings, volume, reporter)
     detach_volume(settings, volume, reporter, may_end=True)
@@ -60,9 +62,23 @@ def delete_volume(
             in_expendable_child(erase, doing=url)
         except (HoldfastError, OSError) as error:
             left.append(f"{url} was left as it is: {error}")
+    left += _history(settings, volume)
     shutil.rmtree(settings.gate_run_directory(volume.name), ignore_errors=True)
     shutil.rmtree(state_directory, ignore_errors=True)
     return left
+
+
+def _history(settings: Settings, volume: Volume) -> list[str]:
+    """Of where writes were kept: it has the volume's data, and may be what somebody needs yet."""
+    with suppress(NoSuchVolume, StorageFailed):
+        place = load_configuration(settings.gate_state_directory(volume.name)).descriptor.get(
+            HISTORY
+        )
+        if isinstance(place, dict):
+            return [
+                f"its history stays in {place.get('directory')}: remove it when nobody needs it"
+            ]
+    return []
 
 
 def _give_up_lost_storage(settings: Settings, volume: Volume, reporter: Reporter) -> None:

@@ -15,7 +15,8 @@ from time import monotonic_ns
 from holdfast.coordination import COORDINATOR, Coordinator
 from holdfast.gate.data.alarms import Alarms
 from holdfast.gate.data.bad_places import BadPlaceError, BadPlaces
-from holdfast.gate.data.hold import Hold
+from holdfast.gate.data.correcting import tell_what_is_there
+from holdfast.gate.data.hold import Hold, HoldExpired
 from holdfast.gate.data.journalling import Journalling
 from holdfast.gate.data.owing.owed import Owed
 from holdfast.gate.data.owing.owed_file import OwedFile
@@ -191,6 +192,9 @@ class Mirror:
                 else:
                     answered = True
                     self.repaying.paid(offset, length)
+        except HoldExpired:
+            tell_what_is_there(self.journalling, self.roster, hand, offset, length)
+            raise
         finally:
             self.places.over(hand, answered=answered)
             if not hand.given_up:

@@ -16,6 +16,8 @@ def about_history(settings: Settings, facts: Facts) -> Sequence[Finding]:
     volume = facts.request.volume
     if volume.is_adopted or facts.new is None:
         return ()
+    if facts.keeps_bytes and not facts.request.contents and not facts.is_broken:
+        return ()  # the gate fills the new container, and stays
     try:
         history = load_configuration(settings.gate_state_directory(volume.name)).history
     except HoldfastError:

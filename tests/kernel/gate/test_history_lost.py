@@ -156,6 +156,17 @@ def test_exchanged_at_rest(holdfast: Holdfast, ram_directory: Path) -> None:
         aside.rename(theirs)
 
 
+def test_a_volume_that_is_deleted_says_where_its_history_stays(
+    run_holdfast: RunHoldfast, ram_directory: Path
+) -> None:
+    history, leg = ram_directory / "history", f"file:{ram_directory}/shop.img"
+    mount = ram_directory / "mnt"
+    run_holdfast("volume", "create", "shop", "--size", "64M", "--mount", mount, "--leg", leg)
+    run_holdfast("history", "shop", "--at", history)
+    left = run_holdfast("volume", "delete", "shop", "--yes").stderr
+    assert str(history) in left and (history / "lock").exists()
+
+
 def test_a_directory_that_is_in_use(holdfast: Holdfast, ram_directory: Path) -> None:
     """Nothing in it is touched, nor is it made private."""
     place = ram_directory / "srv"

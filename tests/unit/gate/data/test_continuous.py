@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import HoldfastError
+from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.write_log import Continuous, carrying
 from holdfast.gate.log.history.layout import PAGE_BYTES, Mark, volume_in_history
@@ -277,6 +278,23 @@ def test_killed_while_it_is_told_what_the_legs_have(story: Story) -> None:
         story.noted = {begin: story.noted[begin], story.log.position: bytes(story.image)}
         story.note_durable()
     story.flush()
+    assert story.read(begin) == []
+
+
+def test_a_write_that_fails_is_followed_by_what_the_leg_has(story: Story) -> None:
+    """Whoever got an error reads what was there before, and so does whoever goes back."""
+    begin = story.log.position
+    story.write(1, 5, 3)
+    story.flush()
+    story.gate.mirror.hold.set_timeout(0.0)
+    story.gate.storages.unwritable.add((1, 6 * BLOCK_BYTES))
+    with pytest.raises(HoldExpired):
+        story.write(2, 5, 3)
+    story.gate.storages.unwritable.clear()
+    story.noted[story.log.position] = bytes(story.image)
+    story.write(3, 9, 1)
+    story.flush()
+    assert story.legs() == [bytes(story.image)]
     assert story.read(begin) == []
 
 
