@@ -7,24 +7,21 @@ transaction open between calls, and never be used by a process that was forked w
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from sqlalchemy import create_engine, event, select
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from holdfast.catalog.any_text import decoded
-from holdfast.catalog.forks import is_inherited, refuse_inherited, watch
+from holdfast.catalog.forks import Watched, close, refuse_inherited, watch
 from holdfast.catalog.ingest import Ingested, read_spool
 from holdfast.catalog.restorations import RestorationEntries
 from holdfast.catalog.rows import receipt_of_row, row_of_receipt, row_of_volume, volume_of_row
 from holdfast.catalog.schema import BUSY_TIMEOUT_SECONDS, prepare
-from holdfast.catalog.tables import ReceiptRow, VolumeRow
+from holdfast.catalog.table import Row
+from holdfast.catalog.tables import RECEIPTS, VOLUMES
 from holdfast.errors import (
     AlreadyExists,
     NoSuchReceipt,
@@ -32,7 +29,6 @@ from holdfast.errors import (
     StateFailed,
     StorageFailed,
 )
-from holdfast.model.bounded import read_json
 from holdfast.model.moment import ALWAYS, Timespan
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import Volume
@@ -45,14 +41,9 @@ class Catalog:
         refuse_inherited(path)
         prepare(path)
         self._path = path
-        self._engine = create_engine(
-            f"sqlite:///{path}",
-            connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
-            json_deserializer=read_json,
-        )
-        event.listen(self._engine, "connect", _configure_connection)
-        watch(self._engine, path)
-        self.restorations = RestorationEntries(self._transaction)
+        self._connection: Watched | None = None
+        self._one_at_a_time = threading.RLock()
+        self.restorations = RestorationEntries(self._reading, self._writing)
         """Restorations in progress, and copies."""
 
     def close(self) -> None:
@@ -60,7 +51,9 @@ class Catalog:
 
         A forked child leaves its parent's alone.
         """
-        self._engine.dispose(close=not is_inherited(self._path))
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            close(connection, self._path)
 
     def __enter__(self) -> Catalog:
         return self
@@ -75,13 +68,13 @@ class Catalog:
 
     def volumes(self) -> list[Volume]:
         """Every volume, by name."""
-        with self._transaction() as session:
-            return [volume_of_row(row) for row in session.scalars(_ordered_volumes())]
+        with self._reading() as connection:
+            return [volume_of_row(row) for row in VOLUMES.rows(connection, "order by name")]
 
     def volume(self, name: str) -> Volume:
         """The volume of that name. Raises NoSuchVolume."""
-        with self._transaction() as session:
-            return volume_of_row(_existing(session, name))
+        with self._reading() as connection:
+            return volume_of_row(_existing(connection, name))
 
     def add(self, volume: Volume) -> None:
         """Add a volume; durable on return.
@@ -90,9 +83,9 @@ class Catalog:
         """
         row = row_of_volume(volume)
         try:
-            with self._transaction() as session:
-                session.add(row)
-        except IntegrityError as error:
+            with self._writing() as connection:
+                VOLUMES.insert(connection, row)
+        except sqlite3.IntegrityError as error:
             raise AlreadyExists(
                 f"there is a volume named {volume.name!r} already"
                 if any(known.name == volume.name for known in self.volumes())
@@ -106,36 +99,40 @@ class Catalog:
         Raises NoSuchVolume; CannotRecord when it could not be read again, and the entry stays.
         """
         row = row_of_volume(volume)
-        with self._transaction() as session:
-            _existing(session, volume.name)
-            session.merge(row)
+        with self._writing() as connection:
+            _existing(connection, volume.name)
+            VOLUMES.change(connection, row, volume.name)
 
     def remove(self, name: str) -> None:
         """Forget a volume; its receipts stay. Durable on return. Raises NoSuchVolume."""
-        with self._transaction() as session:
-            session.delete(_existing(session, name))
+        with self._writing() as connection:
+            _existing(connection, name)
+            VOLUMES.remove(connection, name)
 
     def receipts(
         self, volume: str | None = None, limit: int | None = 100, begun: Timespan = ALWAYS
     ) -> list[Receipt]:
         """The newest receipts first, of one volume or of all; `limit` None for every one."""
-        query = select(ReceiptRow).order_by(ReceiptRow.started.desc(), ReceiptRow.id)
+        conditions, values = list[str](), list[object]()
         if begun is not ALWAYS:
-            started = ReceiptRow.started
-            query = query.where(started >= begun.since, started < begun.until)
+            conditions += ["started >= ?", "started < ?"]
+            values += [begun.since, begun.until]
         if volume is not None:
-            query = query.where(ReceiptRow.volume == volume)
-        with self._transaction() as session:
-            return [receipt_of_row(row) for row in session.scalars(query.limit(limit))]
+            conditions.append("volume = ?")
+            values.append(volume)
+        where = f"where {' and '.join(conditions)}" if conditions else ""
+        rest = f"{where} order by started desc, id limit ?"
+        values.append(-1 if limit is None else limit)
+        with self._reading() as connection:
+            return [receipt_of_row(row) for row in RECEIPTS.rows(connection, rest, *values)]
 
     def receipt(self, identifier: str) -> Receipt:
         """The receipt with that id, or the only one whose id begins so. Raises NoSuchReceipt."""
-        with self._transaction() as session:
-            exact = session.get(ReceiptRow, identifier)
-            if exact is not None:
-                return receipt_of_row(exact)
-            begins = ReceiptRow.id.startswith(identifier, autoescape=True)
-            rows = session.scalars(select(ReceiptRow).where(begins).limit(2)).all()
+        with self._reading() as connection:
+            rows = RECEIPTS.rows(connection, "where id = ?", identifier)
+            if not rows:
+                begins = "where substr(id, 1, length(?)) = ? limit 2"
+                rows = RECEIPTS.rows(connection, begins, identifier, identifier)
             if len(rows) != 1:
                 matter = "no receipt's id begins" if not rows else "several receipts' ids begin"
                 raise NoSuchReceipt(
@@ -164,27 +161,40 @@ class Catalog:
     def _add_receipts(self, receipts: list[Receipt]) -> int:
         if not receipts:
             return 0
-        added = 0
-        with self._transaction() as session:
-            for receipt in receipts:
-                row = row_of_receipt(receipt)
-                values = {
-                    column.name: getattr(row, column.name)
-                    for column in ReceiptRow.__table__.columns
-                }
-                statement = insert(ReceiptRow).values(values).on_conflict_do_nothing()
-                added += len(session.scalars(statement.returning(ReceiptRow.id)).all())
-        return added
+        with self._writing() as connection:
+            return sum(
+                RECEIPTS.insert(connection, row_of_receipt(receipt), "on conflict do nothing")
+                for receipt in receipts
+            )
 
     @contextmanager
-    def _transaction(self) -> Iterator[Session]:
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """What is read within is of one moment, and waits for nobody who writes."""
+        with self._transaction("begin") as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """All that is written within, or nothing; nobody else writes meanwhile."""
+        with self._transaction("begin immediate") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         refuse_inherited(self._path)
         try:
-            with Session(self._engine, expire_on_commit=False) as session, session.begin():
-                yield session
-        except IntegrityError:
+            with self._one_at_a_time:
+                connection = self._connected()
+                connection.execute(begin)
+                try:
+                    yield connection
+                    connection.execute("commit")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("rollback")
+        except sqlite3.IntegrityError:
             raise
-        except SQLAlchemyError as error:
+        except sqlite3.Error as error:
             raise StateFailed(
                 f"the catalog {self._path} failed: {error}",
                 "Look at the file system that holds Holdfast's state; volumes keep running.",
@@ -196,24 +206,28 @@ class Catalog:
                 " others do with holdfast volume attach NAME --leg URL --mount PATH.",
             ) from error
 
+    def _connected(self) -> Watched:
+        """WAL: readers never wait for a writer. FULL: a commit survives a power cut."""
+        if self._connection is None:
+            connection = sqlite3.connect(
+                self._path,
+                timeout=BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+                factory=Watched,
+            )
+            watch(connection, self._path)
+            connection.text_factory = decoded
+            connection.execute("pragma journal_mode=wal")
+            connection.execute("pragma synchronous=full")
+            self._connection = connection
+        return self._connection
 
-def _configure_connection(connection: Any, record: object) -> None:
-    """WAL: readers never wait for a writer. FULL: a commit survives a power cut."""
-    connection.text_factory = decoded
-    cursor = connection.cursor()
-    cursor.execute("pragma journal_mode=wal")
-    cursor.execute("pragma synchronous=full")
-    cursor.close()
 
-
-def _ordered_volumes() -> Any:
-    return select(VolumeRow).order_by(VolumeRow.name)
-
-
-def _existing(session: Session, name: str) -> VolumeRow:
-    row = session.get(VolumeRow, name)
-    if row is None:
+def _existing(connection: sqlite3.Connection, name: str) -> Row:
+    rows = VOLUMES.rows(connection, "where name = ?", name)
+    if not rows:
         raise NoSuchVolume(
             f"there is no volume named {name!r}", "holdfast volume list shows those that exist."
         )
-    return row
+    return rows[0]

@@ -8,33 +8,40 @@ own, is lost when the parent closes the catalog. Owns the knowledge of who opene
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
-from typing import Any
 from weakref import ref
-
-from sqlalchemy import Engine, event
 
 from holdfast.errors import InUse
 
-_opened: dict[ref[Any], tuple[Path, int]] = {}
-"""File and process of each open connection, by its entry in the pool; a child has its parent's."""
+
+class Watched(sqlite3.Connection):
+    """A connection that can be kept in mind without being kept open."""
 
 
-def watch(engine: Engine, path: Path) -> None:
-    """Take note of every connection that this engine opens and closes."""
+_opened: dict[ref[Watched], tuple[Path, int]] = {}
+"""File and process of each open connection; a child has its parent's."""
 
-    def opened(connection: object, entry: Any) -> None:
-        _opened[ref(entry, _forget)] = (path, os.getpid())
-
-    def closed(connection: object, entry: Any) -> None:
-        _forget(ref(entry))
-
-    event.listen(engine, "connect", opened)
-    event.listen(engine, "close", closed)
+_of_parents: list[Watched] = []
+"""In a child: what it must not close."""
 
 
-def _forget(entry: ref[Any]) -> None:
-    _opened.pop(entry, None)
+def watch(connection: Watched, path: Path) -> None:
+    """Take note of a connection that was opened."""
+    _opened[ref(connection, _forget)] = (path, os.getpid())
+
+
+def close(connection: Watched, path: Path) -> None:
+    """Close it, but for one that a parent opened. Raises sqlite3.Error."""
+    if is_inherited(path):
+        _of_parents.append(connection)
+    else:
+        _forget(ref(connection))
+        connection.close()
+
+
+def _forget(connection: ref[Watched]) -> None:
+    _opened.pop(connection, None)
 
 
 def is_inherited(path: Path) -> bool:

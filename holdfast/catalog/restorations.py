@@ -9,12 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from sqlite3 import Connection, IntegrityError
 from typing import Any
-
-from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from holdfast.catalog.rows import (
     copy_of_row,
@@ -25,7 +21,8 @@ from holdfast.catalog.rows import (
     row_of_restoration,
     row_of_step,
 )
-from holdfast.catalog.tables import CopyRow, ReceiptRow, RestorationRow, RestorationStepRow
+from holdfast.catalog.table import Row
+from holdfast.catalog.tables import COPIES, RECEIPTS, RESTORATIONS, STEPS
 from holdfast.errors import CannotRecord, InUse, NotFound, UnreadableRecord
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import (
@@ -36,39 +33,37 @@ from holdfast.model.restoration import (
     StepRecord,
 )
 
-Transaction = Callable[[], AbstractContextManager[Session]]
+Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
 class RestorationEntries:
     """Restorations in progress; reached through `Catalog.restorations`."""
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
+    def __init__(self, reading: Transaction, writing: Transaction) -> None:
+        self._reading = reading
+        self._writing = writing
 
     def all(self) -> list[Restoration]:
         """Every one, oldest first."""
-        with self._transaction() as session:
-            rows = session.scalars(select(RestorationRow).order_by(RestorationRow.started)).all()
-            return [restoration_of_rows(row, _steps(session, row.id)) for row in rows]
+        with self._reading() as connection:
+            rows = RESTORATIONS.rows(connection, "order by started")
+            return [restoration_of_rows(row, _steps(connection, row["id"])) for row in rows]
 
     def headings(self) -> list[RestorationHeading]:
         """The headings of all restorations, oldest first, also of damaged ones."""
-        with self._transaction() as session:
-            rows = session.execute(_HEADINGS.order_by(RestorationRow.started)).all()
-            return [RestorationHeading(*map(str, row)) for row in rows]
+        with self._reading() as connection:
+            return _headings(connection, "order by started")
 
     def heading(self, volume: str) -> RestorationHeading | None:
         """The heading of this volume's restoration, also when it is damaged."""
-        with self._transaction() as session:
-            row = session.execute(_HEADINGS.where(RestorationRow.volume == volume)).one_or_none()
-            return None if row is None else RestorationHeading(*map(str, row))
+        with self._reading() as connection:
+            return next(iter(_headings(connection, "where volume = ?", volume)), None)
 
     def of(self, volume: str) -> Restoration | None:
         """The one that is in progress for this volume. Raises UnreadableRecord."""
-        query = select(RestorationRow).where(RestorationRow.volume == volume)
-        with self._transaction() as session, _judged(volume):
-            row = session.scalars(query).one_or_none()
-            return None if row is None else restoration_of_rows(row, _steps(session, row.id))
+        with self._reading() as connection, _judged(volume):
+            rows = RESTORATIONS.rows(connection, "where volume = ?", volume)
+            return restoration_of_rows(rows[0], _steps(connection, rows[0]["id"])) if rows else None
 
     def begin(self, restoration: Restoration) -> None:
         """Enter a new one.
@@ -81,8 +76,8 @@ class RestorationEntries:
             readable(restoration.record)
             restoration_of_rows(row, [])
         try:
-            with self._transaction() as session:
-                session.add(row)
+            with self._writing() as connection:
+                RESTORATIONS.insert(connection, row)
         except IntegrityError as error:
             raise InUse(
                 f"a restoration of {restoration.volume} has begun and not ended",
@@ -97,53 +92,50 @@ class RestorationEntries:
         deadline_ns: int | None = None,
     ) -> None:
         """Replace what is known of it; None: that stays. Raises CannotRecord, and all stays."""
-        with self._transaction() as session:
-            row = _existing(session, identifier)
-            with _readable(row.volume):
+        changes: Row = {}
+        if stage is not None:
+            changes["stage"] = str(stage)
+        if record is not None:
+            changes["facts"] = dict(record)
+        if deadline_ns is not None:
+            changes["deadline_ns"] = deadline_ns
+        with self._writing() as connection:
+            volume = _existing(connection, identifier, "volume")
+            with _readable(volume):
                 readable(record)
-            if stage is not None:
-                row.stage = str(stage)
-            if record is not None:
-                row.facts = dict(record)
-            if deadline_ns is not None:
-                row.deadline_ns = deadline_ns
+            RESTORATIONS.change(connection, changes, identifier)
 
     def record(self, identifier: str, step: StepRecord) -> None:
         """Write what became of a step, over what was recorded of it before."""
-        with self._transaction() as session:
-            names = _existing(session, identifier).step_names
-            session.merge(row_of_step(identifier, step, names.index(str(step.name))))
+        with self._writing() as connection:
+            names = _existing(connection, identifier, "step_names")
+            STEPS.put(connection, row_of_step(identifier, step, names.index(str(step.name))))
 
     def end(self, identifier: str, receipt: Receipt | None) -> None:
         """Forget it and, in the same transaction, keep its receipt. Idempotent."""
-        with self._transaction() as session:
+        with self._writing() as connection:
             if receipt is not None:
-                row = row_of_receipt(receipt)
-                columns = ReceiptRow.__table__.columns
-                values = {column.name: getattr(row, column.name) for column in columns}
-                session.execute(insert(ReceiptRow).values(values).on_conflict_do_nothing())
-            session.execute(
-                delete(RestorationStepRow).where(RestorationStepRow.restoration == identifier)
-            )
-            session.execute(delete(RestorationRow).where(RestorationRow.id == identifier))
+                RECEIPTS.insert(connection, row_of_receipt(receipt), "on conflict do nothing")
+            STEPS.remove(connection, identifier)
+            RESTORATIONS.remove(connection, identifier)
 
     def copies(self, volume: str | None = None) -> list[Copy]:
         """Copies of one volume, or of all, newest first."""
-        query = select(CopyRow).order_by(CopyRow.made.desc(), CopyRow.id)
-        if volume is not None:
-            query = query.where(CopyRow.volume == volume)
-        with self._transaction() as session:
-            return [copy_of_row(row) for row in session.scalars(query)]
+        where, values = ("", ()) if volume is None else ("where volume = ?", (volume,))
+        with self._reading() as connection:
+            rows = COPIES.rows(connection, f"{where} order by made desc, id", *values)
+            return [copy_of_row(row) for row in rows]
 
     def add_copy(self, copy: Copy) -> None:
         """Remember a copy. Idempotent by its id."""
-        with self._transaction() as session:
-            session.merge(row_of_copy(copy))
+        with self._writing() as connection:
+            COPIES.put(connection, row_of_copy(copy))
 
 
-_HEADINGS = select(
-    RestorationRow.id, RestorationRow.volume, RestorationRow.strategy, RestorationRow.boot_id
-)
+def _headings(connection: Connection, rest: str, *values: object) -> list[RestorationHeading]:
+    columns = "id, volume, strategy, boot_id"
+    rows = RESTORATIONS.rows(connection, rest, *values, columns=columns)
+    return [RestorationHeading(*map(str, row.values())) for row in rows]
 
 
 @contextmanager
@@ -170,13 +162,13 @@ def _judged(volume: str) -> Iterator[None]:
         ) from error
 
 
-def _steps(session: Session, identifier: str) -> list[RestorationStepRow]:
-    query = select(RestorationStepRow).where(RestorationStepRow.restoration == identifier)
-    return list(session.scalars(query.order_by(RestorationStepRow.number)))
+def _steps(connection: Connection, identifier: str) -> list[Row]:
+    return STEPS.rows(connection, "where restoration = ? order by number", identifier)
 
 
-def _existing(session: Session, identifier: str) -> RestorationRow:
-    row = session.get(RestorationRow, identifier)
-    if row is None:
+def _existing(connection: Connection, identifier: str, column: str) -> Any:
+    """One column of it."""
+    rows = RESTORATIONS.rows(connection, "where id = ?", identifier, columns=column)
+    if not rows:
         raise NotFound(f"there is no restoration {identifier}", "It has ended: see its receipt.")
-    return row
+    return rows[0][column]

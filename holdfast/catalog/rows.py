@@ -12,13 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from holdfast.catalog.tables import (
-    CopyRow,
-    ReceiptRow,
-    RestorationRow,
-    RestorationStepRow,
-    VolumeRow,
-)
+from holdfast.catalog.table import Row
+from holdfast.catalog.tables import VOLUMES
 from holdfast.errors import CannotRecord
 from holdfast.model.bounded import read_json, typed
 from holdfast.model.mountpoint import crowd_in_words
@@ -31,12 +26,12 @@ _MOST_WORDS = 8 << 10
 """Characters of an outcome: a message with two paths."""
 
 
-def row_of_volume(volume: Volume) -> VolumeRow:
+def row_of_volume(volume: Volume) -> Row:
     """The row that says the same as this volume. Raises CannotRecord."""
     row = _row_of_volume(volume)
     try:
-        for value in (row.leg_urls, row.spare_urls, row.adoption):
-            readable(value)
+        for name in VOLUMES.objects:
+            readable(row[name])
         volume_of_row(row)
     except ValueError as error:
         raise CannotRecord(
@@ -55,66 +50,66 @@ def _crowd(volume: Volume) -> str:
     return crowd_in_words(volume.adoption.points if volume.adoption is not None else ())
 
 
-def _row_of_volume(volume: Volume) -> VolumeRow:
+def _row_of_volume(volume: Volume) -> Row:
     mount = volume.mount
-    return VolumeRow(
-        name=volume.name,
-        id=volume.id,
-        kind=volume.kind,
-        size_bytes=volume.size_bytes,
-        mount_path=mount.path,
-        filesystem=mount.filesystem,
-        mount_options=mount.options,
-        label=mount.label,
-        uuid=mount.uuid,
-        owner_uid=mount.owner_uid,
-        owner_gid=mount.owner_gid,
-        mode=mount.mode,
-        fstab=mount.fstab,
-        leg_urls=list(volume.leg_urls),
-        spare_urls=list(volume.spare_urls),
-        journal=str(volume.journal),
-        hold_timeout_seconds=volume.hold_timeout_seconds,
-        hang_timeout_seconds=volume.hang_timeout_seconds,
-        attached=volume.attached,
-        adoption=asdict(volume.adoption) if volume.adoption else None,
-        sector_bytes=volume.sector_bytes,
-    )
+    return {
+        "name": volume.name,
+        "id": volume.id,
+        "kind": volume.kind,
+        "size_bytes": volume.size_bytes,
+        "mount_path": mount.path,
+        "filesystem": mount.filesystem,
+        "mount_options": mount.options,
+        "label": mount.label,
+        "uuid": mount.uuid,
+        "owner_uid": mount.owner_uid,
+        "owner_gid": mount.owner_gid,
+        "mode": mount.mode,
+        "fstab": mount.fstab,
+        "leg_urls": list(volume.leg_urls),
+        "spare_urls": list(volume.spare_urls),
+        "journal": str(volume.journal),
+        "hold_timeout_seconds": volume.hold_timeout_seconds,
+        "hang_timeout_seconds": volume.hang_timeout_seconds,
+        "attached": volume.attached,
+        "adoption": asdict(volume.adoption) if volume.adoption else None,
+        "sector_bytes": volume.sector_bytes,
+    }
 
 
-def volume_of_row(row: VolumeRow) -> Volume:
+def volume_of_row(row: Row) -> Volume:
     """The volume that this row describes. Raises ValueError when it describes none."""
     return typed(
         Volume,
         {
-            "name": row.name,
-            "id": row.id,
-            "kind": row.kind,
-            "size_bytes": row.size_bytes,
+            "name": row["name"],
+            "id": row["id"],
+            "kind": row["kind"],
+            "size_bytes": row["size_bytes"],
             "mount": {
-                "path": row.mount_path,
-                "filesystem": row.filesystem,
-                "options": row.mount_options,
-                "label": row.label,
-                "uuid": row.uuid,
-                "owner_uid": row.owner_uid,
-                "owner_gid": row.owner_gid,
-                "mode": row.mode,
-                "fstab": row.fstab,
+                "path": row["mount_path"],
+                "filesystem": row["filesystem"],
+                "options": row["mount_options"],
+                "label": row["label"],
+                "uuid": row["uuid"],
+                "owner_uid": row["owner_uid"],
+                "owner_gid": row["owner_gid"],
+                "mode": row["mode"],
+                "fstab": row["fstab"],
             },
-            "leg_urls": row.leg_urls,
-            "spare_urls": row.spare_urls,
-            "journal": row.journal,
-            "hold_timeout_seconds": row.hold_timeout_seconds,
-            "hang_timeout_seconds": row.hang_timeout_seconds,
-            "attached": row.attached,
-            "adoption": row.adoption or None,
-            "sector_bytes": row.sector_bytes,
+            "leg_urls": row["leg_urls"],
+            "spare_urls": row["spare_urls"],
+            "journal": row["journal"],
+            "hold_timeout_seconds": row["hold_timeout_seconds"],
+            "hang_timeout_seconds": row["hang_timeout_seconds"],
+            "attached": row["attached"],
+            "adoption": row["adoption"] or None,
+            "sector_bytes": row["sector_bytes"],
         },
     )
 
 
-def row_of_receipt(receipt: Receipt) -> ReceiptRow:
+def row_of_receipt(receipt: Receipt) -> Row:
     """The row that says the same as this receipt: columns and fields have the same names.
 
     It can always be written: what is too much is left out, and said to be.
@@ -127,7 +122,7 @@ def row_of_receipt(receipt: Receipt) -> ReceiptRow:
             readable(values[name])
         except ValueError:
             values[name] = instead
-    return ReceiptRow(**values)
+    return values
 
 
 _LEFT_OUT: Mapping[str, Any] = {
@@ -141,30 +136,28 @@ def _cut(words: str) -> str:
     return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]} …"
 
 
-def receipt_of_row(row: ReceiptRow) -> Receipt:
+def receipt_of_row(row: Row) -> Receipt:
     """The receipt that this row describes."""
-    return receipt_from_json(
-        {column.name: getattr(row, column.name) for column in ReceiptRow.__table__.columns}
-    )
+    return receipt_from_json(row)
 
 
-def row_of_restoration(restoration: Restoration) -> RestorationRow:
+def row_of_restoration(restoration: Restoration) -> Row:
     """The row that says the same, without the steps' records: they have rows of their own."""
-    return RestorationRow(
-        id=restoration.id,
-        volume=restoration.volume,
-        strategy=str(restoration.strategy),
-        cause=restoration.cause,
-        started=restoration.started,
-        stage=str(restoration.stage),
-        boot_id=restoration.boot_id,
-        deadline_ns=restoration.deadline_ns,
-        step_names=[str(name) for name in restoration.step_names],
-        facts=restoration.record,
-    )
+    return {
+        "id": restoration.id,
+        "volume": restoration.volume,
+        "strategy": str(restoration.strategy),
+        "cause": restoration.cause,
+        "started": restoration.started,
+        "stage": str(restoration.stage),
+        "boot_id": restoration.boot_id,
+        "deadline_ns": restoration.deadline_ns,
+        "step_names": [str(name) for name in restoration.step_names],
+        "facts": restoration.record,
+    }
 
 
-def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]) -> Restoration:
+def restoration_of_rows(row: Row, steps: Sequence[Row]) -> Restoration:
     """The restoration that these rows describe. Raises ValueError when they describe none.
 
     Words that others wrote are as short as ours: what is read and written again stays the same.
@@ -172,24 +165,18 @@ def restoration_of_rows(row: RestorationRow, steps: Sequence[RestorationStepRow]
     found = typed(
         Restoration,
         {
-            "id": row.id,
-            "volume": row.volume,
-            "strategy": row.strategy,
-            "cause": row.cause,
-            "started": row.started,
-            "stage": row.stage,
-            "boot_id": row.boot_id,
-            "deadline_ns": row.deadline_ns,
-            "step_names": row.step_names,
-            "record": row.facts,
+            "id": row["id"],
+            "volume": row["volume"],
+            "strategy": row["strategy"],
+            "cause": row["cause"],
+            "started": row["started"],
+            "stage": row["stage"],
+            "boot_id": row["boot_id"],
+            "deadline_ns": row["deadline_ns"],
+            "step_names": row["step_names"],
+            "record": row["facts"],
             "steps": [
-                {
-                    "name": step.name,
-                    "state": step.state,
-                    "started": step.started,
-                    "seconds": step.seconds,
-                    "outcome": step.outcome,
-                }
+                {name: step[name] for name in ("name", "state", "started", "seconds", "outcome")}
                 for step in steps
             ],
         },
@@ -209,26 +196,24 @@ def _check_steps(restoration: Restoration) -> None:
         raise ValueError("steps are recorded that are not planned")
 
 
-def row_of_step(restoration: str, step: StepRecord, number: int) -> RestorationStepRow:
+def row_of_step(restoration: str, step: StepRecord, number: int) -> Row:
     """The row of one step's record."""
-    return RestorationStepRow(
-        restoration=restoration,
-        name=str(step.name),
-        number=number,
-        state=str(step.state),
-        started=step.started,
-        seconds=step.seconds,
-        outcome=_cut(step.outcome),
-    )
+    return {
+        "restoration": restoration,
+        "name": str(step.name),
+        "number": number,
+        "state": str(step.state),
+        "started": step.started,
+        "seconds": step.seconds,
+        "outcome": _cut(step.outcome),
+    }
 
 
-def row_of_copy(copy: Copy) -> CopyRow:
+def row_of_copy(copy: Copy) -> Row:
     """The row that says the same as this copy: columns and fields have the same names."""
-    return CopyRow(**{**asdict(copy), "urls": list(copy.urls)})
+    return {**asdict(copy), "urls": list(copy.urls)}
 
 
-def copy_of_row(row: CopyRow) -> Copy:
+def copy_of_row(row: Row) -> Copy:
     """The copy that this row describes. Raises ValueError when it describes none."""
-    return typed(
-        Copy, {column.name: getattr(row, column.name) for column in CopyRow.__table__.columns}
-    )
+    return typed(Copy, row)

@@ -1,8 +1,8 @@
 """Brings the catalog file into being, and to the present shape, when it is opened.
 
 Owns the file, its modes (only its owner may read it: it names paths and processes) and its
-version. Invariant: after `prepare` the file has exactly the shape of `tables.py`. Must never load
-Alembic when nothing is to be migrated: every command opens the catalog.
+version. Invariant: after `prepare` the file has the shape to which `changes` lead, or the one that
+it had. The number of its shape lies where Alembic, which made the first catalogs, put it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,20 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
+from holdfast.catalog.changes import CHANGES
 from holdfast.errors import MissingRights, StateFailed, StorageFailed
 from holdfast.system.files.trusted import open_file, own_directory
 
-HEAD = "0004"
-"""Newest revision in migrations/versions; a test compares it with Alembic's own opinion."""
+HEAD = max(CHANGES)
+"""The number of the present shape."""
+
+_VERSION = (
+    "create table if not exists alembic_version (version_num varchar(32) not null primary key)"
+)
 
 BUSY_TIMEOUT_SECONDS = 10.0
 """Longest wait for another command's transaction. Transactions here take milliseconds."""
@@ -25,7 +32,7 @@ BUSY_TIMEOUT_SECONDS = 10.0
 def prepare(path: Path) -> None:
     """Make sure the catalog exists, is private and has the present shape; durable, idempotent.
 
-    Blocks while another process migrates the same file. Raises MissingRights, StorageFailed.
+    Blocks while another process changes the same file. Raises MissingRights, StorageFailed.
     """
     try:
         _make_private(path)
@@ -36,7 +43,7 @@ def prepare(path: Path) -> None:
             revision = current_revision(path)
             if revision != HEAD:
                 _refuse_newer(path, revision)
-                _migrate(path)
+                _change(path, [number for number in CHANGES if number > (revision or "")])
     except PermissionError as error:
         raise MissingRights(
             f"the catalog {path} belongs to another user", "Run the command as root."
@@ -51,16 +58,13 @@ def prepare(path: Path) -> None:
 
 def current_revision(path: Path) -> str | None:
     """The revision written in the file, or None for an empty one. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)
-    try:
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
         if not connection.execute(
             "select 1 from sqlite_master where name = 'alembic_version'"
         ).fetchone():
             return None
         row = connection.execute("select version_num from alembic_version").fetchone()
         return str(row[0]) if row else None
-    finally:
-        connection.close()
 
 
 def _owner_only(path: str, flags: int) -> int:
@@ -80,20 +84,16 @@ def _refuse_newer(path: Path, revision: str | None) -> None:
         )
 
 
-def _migrate(path: Path) -> None:
-    """Run what is missing, in one transaction per revision. Loads Alembic."""
-    from alembic import command
-    from alembic.config import Config
-    from sqlalchemy import create_engine
-
-    config = Config()
-    config.set_main_option(
-        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
-    )
-    engine = create_engine(f"sqlite:///{path}")
-    try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, HEAD)
-    finally:
-        engine.dispose()
+def _change(path: Path, numbers: Sequence[str]) -> None:
+    """Make these changes, all or none."""
+    with closing(
+        sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+    ) as connection:
+        connection.execute("begin immediate")
+        for number in numbers:
+            for statement in CHANGES[number]:
+                connection.execute(statement)
+        connection.execute(_VERSION)
+        connection.execute("delete from alembic_version")
+        connection.execute("insert into alembic_version values (?)", (HEAD,))
+        connection.execute("commit")

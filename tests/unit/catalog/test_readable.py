@@ -100,8 +100,8 @@ def test_a_restoration_that_could_not_be_read(
 def test_steps_that_are_not_of_the_plan(catalog: Catalog, tmp_path: Path) -> None:
     catalog.restorations.begin(make_restoration())
     catalog.restorations.record("a", StepRecord(StepName.FREEZE, StepState.FINISHED, 1.0))
-    with catalog._transaction() as session:
-        session.connection().exec_driver_sql("update restoration_steps set name = 'remount'")
+    with catalog._writing() as connection:
+        connection.execute("update restoration_steps set name = 'remount'")
     with pytest.raises(UnreadableRecord, match="not planned"):
         catalog.restorations.of("shop")
 

@@ -1,1 +1,0 @@
-"""One file per change of shape, in the order that `down_revision` gives."""
