@@ -22,12 +22,10 @@ from holdfast.gate.front.front_end import (
     NoRequest,
     Request,
 )
+from holdfast.gate.runtime.shared_page import DEVICE_FILE
 from holdfast.system.fuse import wire
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.system.resources.memory import aligned_buffer
-
-DEVICE_FILE = "device"
-"""In the run directory: the regular file on which the gate's file system is mounted."""
 
 _PAGE = 4096
 _ENDED = (errno.ENODEV, errno.ECONNABORTED)

@@ -23,6 +23,9 @@ from holdfast.system.boot import boot_id
 SOCKET_FILE = "control"
 """Beside the page, in the run directory: the control socket."""
 
+DEVICE_FILE = "device"
+"""Beside it, too: the regular file on which the gate's file system is mounted."""
+
 FILE_NAME = "counters"
 MAGIC = 0x486F6C6466617374  # "Holdfast"
 HEAD_CELLS, SLOT_CELLS, SLOTS = 128, 16, 62

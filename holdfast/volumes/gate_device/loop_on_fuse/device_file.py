@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.config import Settings
-from holdfast.gate.front.fuse_file import DEVICE_FILE
+from holdfast.gate.runtime.shared_page import DEVICE_FILE
 from holdfast.system.mounts.mount_table import Mount, mount_at
 
 GATE_TYPE = "fuse.holdfast"
