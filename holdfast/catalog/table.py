@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Table:
+class SqlTable:
     """One table. Whatever is asked of it raises sqlite3.Error, ValueError or TypeError."""
 
     name: str

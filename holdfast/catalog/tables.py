@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.catalog.table import Table
+from holdfast.catalog.table import SqlTable
 
-VOLUMES = Table(
+VOLUMES = SqlTable(
     "volumes",
     key=("name",),
     objects=frozenset({"leg_urls", "spare_urls", "adoption"}),
@@ -12,14 +12,14 @@ VOLUMES = Table(
 )
 """Volumes of this host, attached or not."""
 
-RECEIPTS = Table("receipts", key=("id",), objects=frozenset({"steps", "processes", "details"}))
+RECEIPTS = SqlTable("receipts", key=("id",), objects=frozenset({"steps", "processes", "details"}))
 """Finished failovers, holds, takeovers, replacements and restorations; never changed."""
 
-RESTORATIONS = Table("restorations", key=("id",), objects=frozenset({"step_names", "facts"}))
+RESTORATIONS = SqlTable("restorations", key=("id",), objects=frozenset({"step_names", "facts"}))
 """Restorations that have begun and not ended; removed when their receipt is written."""
 
-STEPS = Table("restoration_steps", key=("restoration", "name"))
+STEPS = SqlTable("restoration_steps", key=("restoration", "name"))
 """How far each restoration has come: started is written before a step acts, the rest after."""
 
-COPIES = Table("copies", key=("id",), objects=frozenset({"urls"}))
+COPIES = SqlTable("copies", key=("id",), objects=frozenset({"urls"}))
 """Storage that holds older contents of a volume and is no part of it any more."""

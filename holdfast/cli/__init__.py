@@ -7,6 +7,7 @@ decide anything about storage, and must start fast: what is heavy is imported in
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from holdfast.cli.names import print_names
 
         return print_names()
+    gc.disable()
     from holdfast.cli.application import run
 
+    gc.freeze()  # what is loaded stays: neither we nor a child look through it for garbage
+    gc.enable()
     return run(given)

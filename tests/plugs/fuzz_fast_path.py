@@ -156,13 +156,13 @@ class Fuzzer:
                 chance.choice(descriptors),
                 *(chance.randrange(2) for _ in range(3)),
             )
-            for _ in range(chance.randrange(0, self.module.MOST_LEGS + 2 * odd))
+            for _ in range(chance.randrange(0 if odd else 1, self.module.MOST_LEGS + 2 * odd))
         )
         regions = chance.choice((0, 1, 16, 16, 16))
         durable = bytearray(chance.choice((0, 1, 1, 1, 1, 1)) for _ in range(regions))
         touched = bytearray(regions + (odd and chance.randrange(2)))
         shift = chance.choice((0, 9, 16, 20, 62, 63, 200)) if odd else 16
-        flags = chance.randrange(2), chance.randrange(2), chance.randrange(2)
+        flags = chance.randrange(2), chance.randrange(2), int(chance.random() < 0.1)
         log = self.reserver, self.log(odd=odd), chance.choice((0, RING_BYTES // 8, RING_BYTES))
         partners = self.partners[: chance.choice((0, 1, 3, 3))]
         pace = self.pace[: chance.choice((0, 7))] if odd and chance.random() < 0.1 else self.pace

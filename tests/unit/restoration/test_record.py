@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from holdfast.catalog import Catalog
 from holdfast.catalog.rows import restoration_of_rows
-from holdfast.catalog.tables import RestorationRow, RestorationStepRow
 from holdfast.config import Settings
 from holdfast.errors import CannotRecord, StorageFailed, UnreadableRecord
 from holdfast.model.restoration import Mode, Restoration
@@ -60,10 +59,7 @@ def written(name: str) -> Restoration:
     """What the catalog says of a restoration that 0.1.0 began."""
     found = json.loads((FOLDER / f"{name}.json").read_text())
     entry, steps = found["entry"], found["steps"]
-    return restoration_of_rows(
-        RestorationRow(**entry),
-        [RestorationStepRow(restoration=entry["id"], **step) for step in steps],
-    )
+    return restoration_of_rows(entry, steps)
 
 
 @pytest.mark.parametrize("name", NAMES)
