@@ -24,6 +24,7 @@ from holdfast.demo.applications import appender, mapper
 from holdfast.demo.applications.mapper import FILE_NAME, PAGE_BYTES, PAGES, content, page_of
 from holdfast.demo.applications.progress import Progress, Snapshot
 from holdfast.demo.applications.runner import DemoApplication, GarbledError, Result, Verify, main
+from tests.waiting import step_after
 
 REPOSITORY = Path(__file__).parents[3]
 FLUSH_EVERY = 32
@@ -147,11 +148,12 @@ class Activity:
     def goes_on(self, operations: int = 5, timeout_seconds: float = 45.0) -> None:
         """Wait until it has done so many operations more; fails the test when it does not."""
         target = self.snapshot().operations + operations
-        deadline = time.monotonic() + timeout_seconds
+        begun = time.monotonic()
         while self.snapshot().operations < target:
             assert self.process.poll() is None, self._last_words()
-            assert time.monotonic() < deadline, f"it does not go on: {self.snapshot()}"
-            time.sleep(0.002)
+            waited = time.monotonic() - begun
+            assert waited < timeout_seconds, f"it does not go on: {self.snapshot()}"
+            time.sleep(step_after(waited))
 
     def waits(self, seconds: float = 0.2, timeout_seconds: float = 45.0) -> None:
         """Wait until one operation has been under way for that long."""
