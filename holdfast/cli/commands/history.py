@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,13 +68,11 @@ def history(
     with session() as holdfast:
         if dry_run and changes:
             place, findings = holdfast.histories.plan_keep(name, at, keep, limit, on_failure)
-            say(f"Would keep every write of {name} in {place.directory}")
-            for each in findings:
-                note(f"note: {each}")
+            _would(f"keep every write of {name} in {place.directory}", findings, as_json=as_json)
             return
         if dry_run and off:
             holdfast.histories.show(name)
-            say(f"Would keep nothing more of {name}; what is there stays")
+            _would(f"keep nothing more of {name}; what is there stays", (), as_json=as_json)
             return
         if changes:
             report = holdfast.histories.keep(name, at, keep, limit, on_failure)
@@ -89,6 +88,16 @@ def history(
         raise HistoryFailed(f"it cannot be read: {report.reason}", "See that its disk is there.")
     if verify and any(each.is_damaged for each in report.stretches):
         raise typer.Exit(DAMAGED)
+
+
+def _would(intention: str, findings: Sequence[str], *, as_json: bool) -> None:
+    """What --dry-run says."""
+    if as_json:
+        print_json({"dry_run": True, "would": [intention], "findings": list(findings)})
+        return
+    say(f"Would {intention}")
+    for each in findings:
+        note(f"note: {each}")
 
 
 def _tell(report: HistoryReport, *, changes: bool, off: bool) -> None:

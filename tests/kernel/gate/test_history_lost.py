@@ -162,6 +162,9 @@ def test_a_volume_that_is_deleted_says_where_its_history_stays(
     history, leg = ram_directory / "history", f"file:{ram_directory}/shop.img"
     mount = ram_directory / "mnt"
     run_holdfast("volume", "create", "shop", "--size", "64M", "--mount", mount, "--leg", leg)
+    would = run_holdfast("history", "shop", "--at", history, "--dry-run", json=True)
+    assert str(history) in would["would"][0] and would["findings"]
+    assert not history.exists()
     run_holdfast("history", "shop", "--at", history)
     left = run_holdfast("volume", "delete", "shop", "--yes").stderr
     assert str(history) in left and (history / "lock").exists()
