@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
@@ -55,7 +55,7 @@ def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
     """
     ways: dict[int, int] = {}
     found: dict[int, BoundSocket] = {}
-    others: list[BoundSocket] = []
+    others: dict[int, BoundSocket] = {}
     try:
         for pid in pids:
             with suppress(OSError):  # it has ended: another shows the way
@@ -67,11 +67,14 @@ def sockets_on(pids: Sequence[int], places: Places) -> dict[int, BoundSocket]:
                 if bound.is_bound and bound.inode and bound.device in places.devices:
                     found[bound.inode] = bound
                 elif bound.type == socket.SOCK_DGRAM and bound.peer:
-                    others.append(bound)
+                    others[bound.inode] = bound
     finally:
         for way in ways.values():
             os.close(way)
-    return {**_senders(others, found), **_other_ends(found), **found}
+    for bound in found.values():
+        if bound.type == socket.SOCK_DGRAM and _reaches(bound, others, found):
+            found[bound.inode] = replace(bound, reaches=True)
+    return {**_senders(others.values(), found), **_other_ends(found), **found}
 
 
 def _other_ends(found: Mapping[int, BoundSocket]) -> dict[int, BoundSocket]:
@@ -82,8 +85,20 @@ def _other_ends(found: Mapping[int, BoundSocket]) -> dict[int, BoundSocket]:
     }
 
 
+def _reaches(
+    bound: BoundSocket, others: Mapping[int, BoundSocket], found: Mapping[int, BoundSocket]
+) -> bool:
+    """Whether a datagram socket is connected to one whose processes stand while it moves, because
+    that moves, too, or is connected to this one. Who has any other has chosen nothing: everybody
+    may connect to what he can write to."""
+    other = others.get(bound.peer)
+    return bound.peer in found or (
+        other is not None and other.peer == bound.inode != 0 and bool(other.name)
+    )
+
+
 def _senders(
-    others: Sequence[BoundSocket], found: Mapping[int, BoundSocket]
+    others: Iterable[BoundSocket], found: Mapping[int, BoundSocket]
 ) -> dict[int, BoundSocket]:
     """Those that are connected to a datagram socket which was found, with its name and device."""
     return {
@@ -173,7 +188,8 @@ def _settled(handle: Handle, bound: BoundSocket, place: _Place | None, places: P
         number=handle.number,
         thread_id=handle.thread_id,
         flags=handle.flags,
-        end=bound.backlog,
+        offset=bound.shut if bound.type == socket.SOCK_DGRAM else 0,
+        end=bound.peer if bound.type == socket.SOCK_DGRAM else bound.backlog,
         inode=bound.file_inode,
         start=handle.inode if bound.type == socket.SOCK_DGRAM else 0,
         deleted=place == _GONE or (place == _NOWHERE and bound.name.startswith("/")),
@@ -184,5 +200,5 @@ def _mode(bound: BoundSocket) -> str:
     if bound.listening:
         return "listening"
     if bound.type == socket.SOCK_DGRAM:
-        return "connected-datagram" if bound.connected or bound.is_shut else "datagram"
+        return "datagram" if bound.reaches or not bound.connected else "connected-datagram"
     return ""

@@ -113,7 +113,8 @@ class Handle:
     """A thread with a table of descriptors or directories of its own; None: the process's."""
     offset: Signed = 0
     """File position in bytes; of a map: where in the file it begins; of a directory whatever its
-    file system says (FUSE and NFS: any 64 bits)."""
+    file system says (FUSE and NFS: any 64 bits); of a datagram socket for what shutdown(2) was
+    called (1 receiving, 2 sending)."""
     flags: int = 0
     """Open flags as in fdinfo, with O_CLOEXEC where the descriptor has it; of an inotify watch or
     fanotify mark its mask."""
@@ -125,7 +126,8 @@ class Handle:
     registered file its slot."""
     end: Word = 0
     """Address after the last of a map; of a socket that listens how many connections may wait, but
-    one (its backlog)."""
+    one (its backlog); of a datagram socket with a name the number of the one that it is connected
+    to, 0: none."""
     inode: Word = 0
     deleted: bool = False
     """The file has no name any more."""

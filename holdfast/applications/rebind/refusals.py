@@ -47,13 +47,17 @@ def refuse_blockers(judged: Sequence[JudgedHandle]) -> None:
 
 def refuse_unbindable(processes: Iterable[StoppedProcess], read_only: Collection[int]) -> None:
     """Raises Blocked for a socket that could not be made again: it belongs to another network
-    namespace than its processes are in, or its mount (`read_only`) takes no names."""
+    namespace than its processes are in, its mount (`read_only`) takes no names, or nobody has what
+    it is connected to."""
     found: dict[str, Handle] = {}
     home: set[str] = set()
+    standing: set[int] = set()
     for process in processes:
+        standing |= {each.handle.inode for each in process.notes_of(HandleKind.SENDER)}
         for note in process.notes_of(HandleKind.SOCKET):
             details = note.details_as(SocketDetails)
             found.setdefault(details.key, note.handle)
+            standing.add(note.handle.start)
             if details.at_home:
                 home.add(details.key)
     for key, handle in found.items():
@@ -62,6 +66,8 @@ def refuse_unbindable(processes: Iterable[StoppedProcess], read_only: Collection
             words = "it was made in a network namespace in which no process is that has it"
         elif handle.mount_id in read_only:
             words = "its file system is read-only by now: nothing can be bound there"
+        elif handle.mode == "datagram" and handle.end and handle.end not in standing:
+            words = "nobody who could stand still has the socket that it is connected to"
         if words:
             raise Blocked(
                 f"process {handle.pid}: socket {handle.path}: {words}",

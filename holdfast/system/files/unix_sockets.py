@@ -54,8 +54,10 @@ class BoundSocket:
     is_bound: bool = True
     """False: a datagram socket that is bound to no file, but connected; or the other end of a
     connection that is, which may have another name, or none."""
-    is_shut: bool = False
-    """Whether shutdown(2) was called, for either direction."""
+    shut: int = 0
+    """For what shutdown(2) was called: 1 receiving, 2 sending, 3 both."""
+    reaches: bool = False
+    """Of a datagram socket that is connected, whether it can be connected again: see sockets."""
     is_over: bool = False
     """Whether nothing can be sent or received any more but what is there already."""
 
@@ -141,6 +143,6 @@ def _parse(body: bytes) -> BoundSocket | None:
         backlog=struct.unpack_from("=II", queue)[1] if state == _LISTEN else 0,
         peer=struct.unpack_from("=I", peer)[0] if has_peer else 0,
         is_bound=is_bound,
-        is_shut=any(shut),
+        shut=shut[0] & _SHUT_BOTH[0],
         is_over=shut == _SHUT_BOTH,
     )

@@ -44,7 +44,7 @@ from holdfast.system.mounts.namespace import namespace_of
 from holdfast.system.proc import link
 
 _WHY_NOT = {
-    "connected-datagram": "it is connected itself, or was shut down",
+    "connected-datagram": "it is connected to a socket that is elsewhere, or gone, or has no name",
 }
 
 
@@ -150,7 +150,7 @@ def _told_by(end: socket.socket, handle: Handle, home: int) -> dict[str, Any]:
         "type": end.type,
         "name": os.fsencode(end.getsockname()).hex(),
         "listens": listens,
-        "backlog": handle.end,
+        "backlog": handle.end if listens else 0,
         "listener": bound_socket.listener_of(end) if listens else (0, 0, 0),
         "groups": bound_socket.groups_of_listener(end) if listens else (),
         "at_home": bound_socket.network_of(end.fileno()) == home,

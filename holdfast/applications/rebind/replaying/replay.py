@@ -26,7 +26,7 @@ from holdfast.applications.rebind.opening.requests import OpenedFiles, OpenReque
 from holdfast.applications.rebind.parking.notes import HandleNote, PlaceDetails
 from holdfast.applications.rebind.parking.parked_datagrams import ParkedDatagrams
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
-from holdfast.applications.rebind.replaying.datagrams import connect_senders
+from holdfast.applications.rebind.replaying.datagrams import connect_again, connect_senders
 from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.applications.rebind.replaying.locks import take_flocks, take_locks
 from holdfast.applications.rebind.replaying.sockets import NewSockets
@@ -213,7 +213,9 @@ def _put_sockets(
                 with processes.unless_it_ends(process):
                     lines += to_end(_alone(process, notes, work))
             lines += connect_senders(processes, sockets.made)
-            failed = sockets.take_names()
+            failed = connect_again(processes, sockets.made)
+            for key, words in sockets.take_names().items():
+                failed[key] = "; ".join(filter(None, (failed.get(key), words)))
     finally:
         close_opened(places.values())
     why_not = {handle: failed[key] for handle, key in keys.items() if key in failed}

@@ -97,3 +97,30 @@ def test_each_comes_once(bench: Bench, shell: Callable[..., Program]) -> None:
     assert receiver.ask("sorted(got.items())") == repr(sorted(sent.items()))
     assert all(sent.values())
     os.kill(int(receiver.ask("child")), 9)
+
+
+def test_two_that_are_connected_to_each_other(bench: Bench, shell: Callable[..., Program]) -> None:
+    """Both send and receive; what waits in either goes along."""
+    paths = [str(bench.path / name) for name in "ab"]
+    programs = [
+        shell(f"name = b'{name}'", BOUND.format(path))
+        for name, path in zip("ab", paths, strict=True)
+    ]
+    for program, other in zip(programs, reversed(paths), strict=True):
+        assert program.ask(f"s.connect({other!r})") == "None"
+    for program in programs:
+        for line in (*RECEIVER, *SENDER, *BEGUN):
+            assert program.ask(line) == "None"
+    for filesystem in ("xfs", "btrfs", "ext4"):
+        lines = bench.move(filesystem)
+        assert all_identical(lines), lines
+    sent = []
+    for program in programs:
+        assert program.ask("over.append(1)") == "None"
+        assert program.ask("t.join()") == "None"
+        sent.append(int(program.ask("sent[0]")))
+    for program, number in zip(programs, reversed(sent), strict=True):
+        wait_until(lambda it=program, all_of=number: it.ask("sum(got.values())") == str(all_of))
+        assert program.ask("bad") == "[]"
+        os.kill(int(program.ask("child")), 9)
+    assert all(sent)

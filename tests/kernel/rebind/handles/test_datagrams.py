@@ -270,16 +270,120 @@ def test_an_answer_that_waits_is_not_thrown_away(
     assert program.ask("s.recv(9)") == "b'x'"
 
 
-@pytest.mark.parametrize("what", ["connect", "shutdown"])
-def test_one_that_is_connected_itself_blocks(
+# --- those that are connected themselves ----------------------------------------------------------
+
+
+PEER = "s.getpeername()"
+
+
+@pytest.mark.parametrize(
+    ("where", "back"), [("on it", False), ("on it", True), ("elsewhere", True), ("abstract", True)]
+)
+def test_one_that_is_connected_itself(
+    bench: Bench, shell: Shell, tmp_path: Path, where: str, back: bool
+) -> None:
+    """With what waits in it, also of others; from then on only the other one may send to it."""
+    path = bench.path / "s"
+    name = {"on it": str(bench.path / "other"), "elsewhere": str(tmp_path / "other")}.get(
+        where, "\0other"
+    )
+    other = shell(BOUND.format(name))
+    program = shell(BOUND.format(str(path)))
+    send(path, b"before")
+    program.ask(f"s.connect({name!r})")
+    if back:
+        other.ask(f"s.connect({str(path)!r})")
+    seen = program.ask(PEER)
+    for number, filesystem in enumerate(("xfs", "btrfs", "ext4")):
+        to = "s.send(b'x')" if back else f"s.sendto(b'x', {str(path)!r})"
+        assert other.ask(to) == "1"
+        lines = bench.move(filesystem)
+        assert all_identical(lines), lines
+        assert program.ask(PEER) == seen
+        assert program.ask("s.recv(9)") == ("b'x'" if number else "b'before'")
+        with pytest.raises(PermissionError):
+            send(path, b"refused")
+        assert program.ask("s.send(b'answer')") == "6"
+        assert other.ask("s.recvfrom(9)") == f"(b'answer', {str(path)!r})"
+    assert program.ask("s.recv(9)") == "b'x'"
+    assert program.ask("s.recv(9, socket.MSG_DONTWAIT)") == "'EAGAIN'"
+
+
+@pytest.mark.parametrize("how", ["SHUT_RD", "SHUT_WR", "SHUT_RDWR"])
+@pytest.mark.parametrize("connected", [False, True])
+def test_one_that_was_shut_down(bench: Bench, shell: Shell, how: str, connected: bool) -> None:
+    path, name = bench.path / "s", str(bench.path / "other")
+    other = shell(BOUND.format(name))
+    program = shell(BOUND.format(str(path)))
+    if connected:
+        program.ask(f"s.connect({name!r})")
+    other.ask(f"s.sendto(b'x', {str(path)!r})")
+    program.ask(f"s.shutdown(socket.{how})")
+    for filesystem in ("xfs", "ext4"):
+        lines = bench.move(filesystem)
+        assert all_identical(lines), lines
+        sent = other.ask(f"s.sendto(b'y', {str(path)!r})")
+        assert sent == ("1" if how == "SHUT_WR" else "'EPIPE'")
+        sent = program.ask("s.send(b'z')" if connected else f"s.sendto(b'z', {name!r})")
+        assert sent == ("1" if how == "SHUT_RD" else "'EPIPE'")
+    assert program.ask("s.recv(9)") == "b'x'"
+    assert program.ask("s.recv(9)") == ("b'y'" if how == "SHUT_WR" else "b''")
+
+
+@pytest.mark.parametrize("what", ["elsewhere", "gone", "no name"])
+def test_one_that_cannot_be_connected_again_blocks(
     bench: Bench, shell: Shell, tmp_path: Path, what: str
 ) -> None:
-    path, other = bench.path / "s", str(tmp_path / "other")
-    shell(MADE, f"s.bind({other!r})")
-    act = f"s.connect({other!r})" if what == "connect" else "s.shutdown(socket.SHUT_RD)"
-    shell(BOUND.format(str(path)), act)
-    with pytest.raises(Blocked, match="connected itself"):
+    """Who has the other one, elsewhere, need not stand still because somebody connected to it."""
+    path, name = bench.path / "s", str(tmp_path / "other")
+    receiver = shell(BOUND.format(name))
+    if what == "no name":
+        shell(f"s, t = socket.socketpair(type=socket.SOCK_DGRAM); s.bind({str(path)!r})")
+    else:
+        shell(BOUND.format(str(path)), f"s.connect({name!r})")
+    if what == "gone":
+        receiver.close()
+    with pytest.raises(Blocked, match="elsewhere, or gone, or has no name"):
         bench.rebind().stop()
+
+
+def test_one_connected_to_what_nobody_has_blocks(bench: Bench, shell: Shell) -> None:
+    """The other one is on its way: found when all stand."""
+    path, name = bench.path / "s", str(bench.path / "other")
+    receiver = shell(BOUND.format(name), "a, b = socket.socketpair()")
+    program = shell(BOUND.format(str(path)), f"s.connect({name!r})")
+    receiver.ask("socket.send_fds(a, [b'x'], [s.fileno()])")
+    receiver.ask("s.close()")
+    rebind = bench.rebind()
+    rebind.stop()
+    with pytest.raises(Blocked, match="nobody who could stand still"):
+        rebind.park()
+    assert program.ask("s.send(b'x')") == "1"
+    assert receiver.ask("s = socket.socket(fileno=socket.recv_fds(b, 9, 1)[1][0])") == "None"
+    assert receiver.ask("s.recv(9)") == "b'x'"
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_agents_die_while_one_is_connected_itself(
+    bench: Bench, shell: Shell, tmp_path: Path, part: int
+) -> None:
+    path, name = str(bench.path / "s"), str(tmp_path / "other")
+    other = shell(BOUND.format(name))
+    program = shell(BOUND.format(path), f"s.connect({name!r})")
+    other.ask(f"s.connect({path!r})")
+    for place in count(part, 2):
+        other.ask("s.send(b'x')")
+        child = bench.agent(partial(dying_at, place, ACTS), same_inodes=True)
+        died = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        rebind = Rebind.regain(bench.record)
+        if rebind is not None:
+            bench.move_here(rebind, same_inodes=True)
+        assert program.ask("s.recv(9, socket.MSG_DONTWAIT)") == "b'x'"
+        assert program.ask("s.recv(9, socket.MSG_DONTWAIT)") == "'EAGAIN'"
+        assert program.ask("s.send(b'y')") == "1"
+        assert other.ask("s.recv(9, socket.MSG_DONTWAIT)") == "b'y'"
+        if not died:
+            return
 
 
 @pytest.mark.parametrize("what", ["socket", "sender"])
