@@ -257,10 +257,12 @@ class Holdfast:
         """Names of the volumes that were attached and not detached on purpose."""
         return [volume.name for volume in self.catalog.volumes() if volume.attached]
 
-    def detach_volume(self, name: str, reporter: Reporter = SILENT) -> VolumeReport:
+    def detach_volume(
+        self, name: str, reporter: Reporter = SILENT, *, stays_wanted: bool = False
+    ) -> VolumeReport:
         """Dismount a volume and stop its gate; idempotent. Blocks while dirty pages are written.
 
-        Raises InUse when processes use it, VolumeHeld when its requests are withheld.
+        `stays_wanted`: it is attached again at boot. Raises InUse, VolumeHeld.
         """
         from holdfast.adopted.detach import detach_adopted
         from holdfast.volumes.detach import detach_volume
@@ -271,10 +273,10 @@ class Holdfast:
             volume = self.catalog.volume(name)
             if volume.is_adopted:
                 dismounted = detach_adopted(self.settings, volume, reporter)
-                self.catalog.update(replace(dismounted, attached=False))
+                self.catalog.update(replace(dismounted, attached=stays_wanted))
                 return self.show_volume(name)
             detach_volume(self.settings, volume, reporter)
-            self.catalog.update(replace(volume, attached=False))
+            self.catalog.update(replace(volume, attached=stays_wanted))
             self.legs.note(name)
             self.ingest()
         return self.show_volume(name)

@@ -97,7 +97,8 @@ def _attach(holdfast: Holdfast, request: AttachRequest, reporter: Reporter) -> V
 
 def _detach(holdfast: Holdfast, request: DetachRequest, reporter: Reporter) -> VolumeReport:
     if request.park_seconds is None:
-        return holdfast.detach_volume(request.volume, reporter)
+        wanted = request.stays_wanted
+        return holdfast.detach_volume(request.volume, reporter, stays_wanted=wanted)
     return holdfast.restorations.park(request.volume, request.park_seconds, reporter)
 
 

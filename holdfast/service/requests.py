@@ -273,6 +273,8 @@ class DetachRequest(OperationRequest[VolumeReport]):
     volume: str
     park_seconds: float | None = None
     """How long the users of an adopted one wait for it; None: it must have none."""
+    stays_wanted: bool = False
+    """Whether it is attached again with those that were not detached on purpose: at boot."""
 
 
 @dataclass(frozen=True)

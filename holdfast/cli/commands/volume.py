@@ -19,16 +19,16 @@ from holdfast.cli.output import (
     confirm,
     note,
     note_thin,
-    print_error,
     print_json,
     say,
     steps,
     time_text,
 )
 from holdfast.cli.session import session
-from holdfast.errors import HoldfastError, InvalidOption
+from holdfast.cli.wanted import attach_wanted, detach_wanted
+from holdfast.errors import InvalidOption
 from holdfast.model.size import format_size, parse_size
-from holdfast.model.volume import ADOPTED, DEFAULT_SECTOR_BYTES, JournalMode
+from holdfast.model.volume import ADOPTED, DEFAULT_SECTOR_BYTES, JournalMode, check_name
 
 commands = typer.Typer(help="Manage volumes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -226,7 +226,7 @@ def attach(
     if wanted == (name is not None):
         raise InvalidOption("name one volume, or say --wanted", "holdfast volume list names them.")
     if name is None:
-        _attach_wanted(force)
+        attach_wanted(force)
         return
     from holdfast.service import AttachRequest, MountRequest, perform
 
@@ -237,29 +237,12 @@ def attach(
     note(f"{name} is {report.state} at {report.mount}")
 
 
-def _attach_wanted(force: bool) -> None:
-    """Attach all that should be; one that cannot be does not keep the others from it."""
-    from holdfast.service import AttachRequest, perform
-
-    failed: list[HoldfastError] = []
-    with session() as holdfast:
-        for name in holdfast.wanted_volumes():
-            try:
-                with steps(f"attaching {name}") as reporter:
-                    report = perform(holdfast, AttachRequest(name, forced=force), reporter)
-                note(f"{name} is {report.state} at {report.mount}")
-            except HoldfastError as error:
-                error.message = f"{name}: {error.message}"
-                failed.append(error)
-    for earlier in failed[:-1]:
-        print_error(earlier)
-    if failed:
-        raise failed[-1]
-
-
 @commands.command()
 def detach(
-    name: VolumeName,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", parser=check_name, help="Name of the volume."),
+    ] = None,
     park: Annotated[
         float | None,
         typer.Option(
@@ -269,12 +252,23 @@ def detach(
             help="Adopted volumes: let running users wait so long for attach.",
         ),
     ] = None,
+    wanted: Annotated[
+        bool,
+        typer.Option(
+            "--wanted", help="Every volume with a gate, until the next start: at its end."
+        ),
+    ] = False,
 ) -> None:
     """Dismount a volume and stop its gate; the data stays in its legs.
 
     With --park the users of an adopted volume wait, with everything they have open, until it is
     attached again; when the time has passed they go on with errors in place of their files.
     """
+    if wanted == (name is not None) or (wanted and park is not None):
+        raise InvalidOption("name one volume, or say --wanted", "holdfast volume list names them.")
+    if name is None:
+        detach_wanted()
+        return
     from holdfast.service import DetachRequest, perform
 
     with session() as holdfast, steps(f"detaching {name}") as reporter:

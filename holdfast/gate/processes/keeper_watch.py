@@ -29,6 +29,7 @@ from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incident, Incidents
 from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system.mounts.namespace import keep_mount_namespace
+from holdfast.system.processes.installed import installed_python
 from holdfast.system.processes.process import has_ended, watch_leader
 from holdfast.system.processes.process_state import read_state, start_time
 
@@ -56,7 +57,8 @@ class KeeperGuard:
         self._watch = watch_leader(handover.keeper_pid)
         self._silence = Silence(handover.cells, shared_page.KEEPER_BEAT)
         self._incident: Incident | None = None
-        self._vain_starts = 0
+        self._vain_starts = self._unfit_starts = 0
+        """Those since one worked for a while, and those of which none even got to work."""
         self._due = 0.0
 
     def in_service(self) -> bool:
@@ -110,19 +112,26 @@ class KeeperGuard:
         assert watch is not None
         os.close(watch)
         self._vain_starts += 1
+        got_to_work = self._handover.cells[shared_page.KEEPER_PID] == self._pid
+        self._unfit_starts = 0 if got_to_work else self._unfit_starts + 1
         pause = 0.0 if self._vain_starts == 1 else min(LONGEST_PAUSE_SECONDS, self._pause())
         self._due = monotonic() + pause
 
     def _pause(self) -> float:
         return float(0.05 * 2 ** min(self._vain_starts, 10))
 
+    def _program(self) -> str:
+        """The installed version; in turn with this worker's own one where that does not last."""
+        return sys.executable if self._unfit_starts % 2 else installed_python()
+
     def _start(self) -> None:
         try:
-            channel, pid = start_keeper(self._handover, self._leg_descriptors())
+            channel, pid = start_keeper(self._handover, self._leg_descriptors(), self._program())
             shared_page.announce_keeper(self._handover.cells, pid, start_time(pid))
             self._watch = _watch_or_kill(pid, channel)
         except OSError as error:
             self._vain_starts += 1
+            self._unfit_starts += 1
             self._due = monotonic() + min(LONGEST_PAUSE_SECONDS, self._pause())
             if self._incident is not None and self._vain_starts == 2:
                 self._incident.step("no keeper can be started", error.strerror or str(error))
@@ -145,26 +154,28 @@ def _watch_or_kill(pid: int, channel: socket.socket) -> int | None:
         raise
 
 
-def start_keeper(handover: Handover, leg_descriptors: Iterable[int]) -> tuple[socket.socket, int]:
+def start_keeper(
+    handover: Handover, leg_descriptors: Iterable[int], program: str = sys.executable
+) -> tuple[socket.socket, int]:
     """Start a keeper for this process; the worker's end of the new channel, and its pid.
 
-    Raises OSError, with nothing left behind.
+    `program`: the interpreter that it is. Raises OSError, with nothing left behind.
     """
     namespace = keep_mount_namespace()  # the keeper's own, from when it has the connection
     try:
-        return _start_keeper(handover, list(leg_descriptors), namespace)
+        return _start_keeper(handover, list(leg_descriptors), namespace, program)
     finally:
         os.close(namespace)
 
 
 def _start_keeper(
-    handover: Handover, closing: list[int], namespace: int
+    handover: Handover, closing: list[int], namespace: int, program: str
 ) -> tuple[socket.socket, int]:
     keeper_end, worker_end = make_channel()
     handed = [handover.connection, handover.listener.fileno(), keeper_end.fileno(), handover.page]
     inherited = [*handed, *closing, namespace]
     arguments = [
-        sys.executable,
+        program,
         "-m",
         "holdfast.gate",
         "resume",
@@ -177,7 +188,7 @@ def _start_keeper(
     try:
         for descriptor in inherited:
             os.set_inheritable(descriptor, True)
-        pid = os.posix_spawn(sys.executable, arguments, dict(os.environ))
+        pid = os.posix_spawn(program, arguments, dict(os.environ))
     except BaseException:
         worker_end.close()
         raise

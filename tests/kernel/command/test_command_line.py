@@ -197,3 +197,27 @@ def test_boot_attaches_what_was_not_detached_on_purpose(run_holdfast: Run, mount
     assert run_holdfast("volume", "show", "bank", json=True)["state"] == "detached"
     neither = run_holdfast("volume", "attach", check=False)
     assert neither.returncode == 2
+
+
+def test_all_are_detached_when_the_host_goes_down_and_attached_when_it_starts(
+    run_holdfast: Run, mount: Path, ram_directory: Path, disk_directory: Path
+) -> None:
+    """But for one that is in use, which keeps no other from it."""
+    other = disk_directory / "other"
+    url = f"--leg=file:{ram_directory}/other.img"
+    run_holdfast("volume", "create", "other", "--size", "64M", "--mount", other, url)
+    with open(mount / "in use", "w"):
+        refused = run_holdfast("volume", "detach", "--wanted", check=False)
+    assert refused.returncode == 3 and "bank" in refused.stderr
+    states = {each["name"]: each["state"] for each in run_holdfast("volume", "list", json=True)}
+    assert states == {"bank": "healthy", "other": "detached"}
+    run_holdfast("volume", "detach", "--wanted")
+    assert not os.path.ismount(mount)
+    run_holdfast("volume", "attach", "--wanted")
+    assert run_holdfast("status", "--check").returncode == 0
+    assert os.path.ismount(mount) and os.path.ismount(other)
+    run_holdfast("volume", "detach", "other")
+    run_holdfast("volume", "detach", "--wanted")
+    run_holdfast("volume", "attach", "--wanted")
+    assert not os.path.ismount(other)
+    run_holdfast("volume", "delete", "other", "--yes")

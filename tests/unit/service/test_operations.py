@@ -42,7 +42,7 @@ from holdfast.service.operations import (
 REQUESTS: list[OperationRequest[Any]] = [
     NewVolume("bank", 1 << 30, "/srv/b\udce9", leg_urls=("file:/a", "file:/b"), label="x"),
     AttachRequest("bank", ("file:/a",), True, MountRequest("/srv/bank", "noatime")),
-    DetachRequest("bank", park_seconds=30.0),
+    DetachRequest("bank", park_seconds=30.0, stays_wanted=True),
     ResizeRequest("bank", 2 << 30),
     DeleteRequest("bank", keep_images=True),
     MigrateRequest("bank", ("file:/a",), filesystem="xfs", forced=True),
