@@ -13,13 +13,13 @@ TEST_PROCESSES ?= 4
 # Tests start thousands of commands: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Loop devices, FUSE and mounts need root.
-AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --preserve-env=CI,HOLDFAST_HOME,HOLDFAST_SOAK)
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --preserve-env=CI,HOLDFAST_HOME,HOLDFAST_SOAK,HOLDFAST_PACKAGE_TEST)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint format bench clean
+.PHONY: help setup demo test unit lint format bench deb wheel package-test lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(DEVELOPMENT) ## make .venv with the holdfast command, install what tests need
 
@@ -46,8 +46,22 @@ format: $(DEVELOPMENT) ## let ruff format the code
 bench: $(DEVELOPMENT) ## against a plain loop device and two peers, in one run; ARGUMENTS="--help"
 	$(AS_ROOT) $(BIN)/python -m benchmarks $(ARGUMENTS)
 
+deb: ## the Debian package, in dist/: docs/install.md
+	@packaging/install-packages --also python3-venv --also gcc --also libc6-dev --also python3-dev
+	packaging/deb/build dist
+
+wheel: $(BIN)/python ## the wheel, in dist/: docs/install.md
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+package-test: $(DEVELOPMENT) ## deb and wheel, built, installed in a Debian of their own, upgraded, removed
+	@packaging/install-packages --also debootstrap --also python3-venv
+	HOLDFAST_PACKAGE_TEST=1 $(AS_ROOT) $(BIN)/python -m pytest tests/package
+
+lock: $(BIN)/python ## take the newest libraries into the package: packaging/deb/*.lock
+	packaging/deb/lock
+
 clean: ## forget .venv and every cache
-	rm -rf $(VENV) build *.egg-info holdfast/gate/data/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info holdfast/gate/data/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A Debian python3 comes without the module that makes environments: python3-venv brings it.
