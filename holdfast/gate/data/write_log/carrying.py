@@ -7,6 +7,7 @@ failure is told once (`failed`), and so is the end of it (`back`), with whether 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -20,6 +21,8 @@ from holdfast.gate.log.ring import Ring
 from holdfast.gate.runtime.claims import GivenUp, Hand, Hands
 from holdfast.model.bounded import NewerFormat
 from holdfast.system.processes.process import part_with_descriptors
+
+_log = logging.getLogger(__name__)
 
 HISTORY = 1 << 33
 """Stands for the history's storage where a hand says which leg it is in."""
@@ -200,27 +203,43 @@ class Carrying:
         With descriptors of its own: a process that was killed while its history hangs would keep
         its legs locked. So nothing here may use one that another thread has opened.
         """
-        part_with_descriptors()
-        self._writer, self._carrier = self._new_writer(), None
         try:
+            part_with_descriptors()
+            self._writer, self._carrier = self._new_writer(), None
             while not self._closing:
                 try:
                     self._begin(hand)
                     while not self._closing:
                         self._round(hand)
                 except (OSError, NewerFormat) as error:
-                    self.fail(error.strerror or str(error))
-                    relapsed = time.monotonic() - self._began < STEADY_SECONDS
-                    seconds = RELAPSED_SECONDS if relapsed else AGAIN_SECONDS
-                    self._began = 0.0
-                    with self._changed:
-                        self._changed.wait_for(lambda: self._closing, seconds)
-            with hand.inside(HISTORY):
+                    self._try_later(error.strerror or str(error))
+                except Exception as error:
+                    # Nobody else could end this worker from here: the others have the descriptors
+                    # for that. A history that cannot be written is no reason to, besides.
+                    if not self.failing:
+                        _log.exception("the history fails because of a defect")
+                    self._try_later(f"a mistake in Holdfast: {error!r}")
+                    with hand.inside(HISTORY), suppress(OSError):
+                        self._writer.close()
+                    self._writer, self._carrier = self._new_writer(), None
+            with hand.inside(HISTORY), suppress(OSError):
                 self._writer.close()
         except GivenUp:
             return
+        except Exception as error:  # whoever waits for it starts it again
+            _log.exception("the thread that carries the history ends")
+            self.failing = self.failing or f"its thread has ended: {error!r}"
         finally:
             self._hands.put_back(hand)
+
+    def _try_later(self, reason: str) -> None:
+        """It fails; wait until it is to be tried again."""
+        self.fail(reason)
+        relapsed = time.monotonic() - self._began < STEADY_SECONDS
+        seconds = RELAPSED_SECONDS if relapsed else AGAIN_SECONDS
+        self._began = 0.0
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, seconds)
 
     def _begin(self, hand: Hand) -> None:
         """Begin the next segment. Raises OSError, GivenUp."""

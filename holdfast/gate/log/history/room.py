@@ -5,7 +5,6 @@ Leaves nothing; what a process leaves that is killed at it, the next one removes
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 import secrets
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from holdfast.gate.log.history.layout import PAGE_BYTES
 from holdfast.gate.log.history.segments import open_directory, open_segment_file, reserve, write_all
+from holdfast.system.resources.memory import aligned_buffer
 
 FIRST_BYTES = 1 << 20
 """Room that a segment takes at first: each takeover begins one, and its file stays."""
@@ -36,8 +36,7 @@ def check_room(path: Path) -> None:
         descriptor = open_segment_file(directory, path / name, flags)
         try:
             reserve(descriptor, 0, ALLOCATED_BYTES)
-            with mmap.mmap(-1, PAGE_BYTES) as buffer:
-                write_all(descriptor, memoryview(buffer), 0)
+            write_all(descriptor, memoryview(aligned_buffer(PAGE_BYTES)), 0)
             os.fsync(descriptor)
             os.fsync(directory)
         finally:

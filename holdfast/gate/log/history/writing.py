@@ -13,7 +13,6 @@ One thread at a time. Blocks as the storage does. Raises OSError.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import time
 from contextlib import suppress
@@ -43,6 +42,7 @@ from holdfast.gate.log.history.segments import (
 )
 from holdfast.gate.log.history.shelf import Shelf
 from holdfast.gate.log.segment import Kind
+from holdfast.system.resources.memory import aligned_buffer
 
 SEGMENT_BYTES = 64 << 20
 """Of a file: rolling over (a sync, and a new name) is rare at a gigabyte a second, and what can be
@@ -224,9 +224,9 @@ class HistoryWriter:
         descriptor = open_segment_file(self._directory, path, flags)
         try:
             reserve(descriptor, 0, FIRST_BYTES)
-            with mmap.mmap(-1, PAGE_BYTES) as buffer:
-                buffer[:] = page.encode()
-                write_all(descriptor, memoryview(buffer), 0)
+            buffer = memoryview(aligned_buffer(PAGE_BYTES))
+            buffer[:] = page.encode()
+            write_all(descriptor, buffer, 0)
             os.fsync(descriptor)
             os.fsync(self._directory)
         except BaseException:

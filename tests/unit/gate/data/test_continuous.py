@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from holdfast.errors import HoldfastError
 from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.task import LegTask
 from holdfast.gate.data.write_log import Continuous, carrying
+from holdfast.gate.log.history import writing
 from holdfast.gate.log.history.layout import PAGE_BYTES, Mark, volume_in_history
 from holdfast.gate.log.history.reading import Gap, OneStep, read
 from holdfast.gate.log.history.segments import find, frames, in_order, open_directory
@@ -351,6 +353,40 @@ def test_a_volume_that_goes_on_without_says_so(tmp_path: Path) -> None:
     del gap
     assert story.read(after) == []
     story.gate.die()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "injected"), RuntimeError("a defect")])
+@pytest.mark.parametrize("call", ["pwrite", "fsync", "fdatasync", "lstat", "listdir"])
+def test_whatever_fails_it_goes_on_afterwards(
+    story: Story, monkeypatch: pytest.MonkeyPatch, call: str, error: Exception
+) -> None:
+    """With a flush that waits for it, and no other worker."""
+    begin = story.log.position
+    story.write(1, 0, 1)
+    story.flush()
+    attempts: list[str] = []
+    function = getattr(os, call)
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        if threading.current_thread().name == "carrier":
+            attempts.append(call)
+            raise error
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(carrying, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(carrying, "RELAPSED_SECONDS", 0.001)
+    monkeypatch.setattr(writing, "CHECKED_NS", 0)
+    monkeypatch.setattr(os, call, fails)
+    story.log.carrying.fail("injected, so that it is opened again")
+    story.log.carrying._writer._descriptor = -1  # of another table
+    story.write(2, 1, 1)
+    flushing = LegTask(story.gate.mirror.hands, story.gate.mirror.flush)
+    wait_until(lambda: len(attempts) > 3)
+    assert flushing.is_alive()
+    monkeypatch.setattr(os, call, function)
+    flushing.result(20.0)
+    assert not story.log.carrying.failing
+    assert story.read(begin) == []
 
 
 def test_a_disk_that_takes_files_and_syncs_none_keeps_the_past(
