@@ -19,8 +19,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only processes of roo
 
 def run(root: Path, verb: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-I", SCRIPT, verb],
-        env={"HOLDFAST_INSTALLATION": str(root)},
+        [sys.executable, "-I", SCRIPT, verb, root],
         capture_output=True,
         text=True,
         check=False,
