@@ -205,7 +205,7 @@ def test_who_waits_past_the_deadline(bench: Bench, shell: Shell) -> None:
     """For a FIFO of ours, until that gives way again."""
     reader, writer = fifo(bench, shell, asynchronous_end="r")
     assert reader.ask(f"poll(r, {IN})") == "None"
-    bench.die_parked(0.5)
+    bench.die_parked(3)
     is_told(reader, "r", IN)  # it runs
     assert reader.ask(f"poll(r, {IN})") == "None"
     rebind = Rebind.regain(bench.record)
