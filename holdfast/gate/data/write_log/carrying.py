@@ -44,8 +44,10 @@ IDLE_SECONDS = 10.0
 """The same where nothing is written: the upkeep asks within a second of a write, except for one
 that was between saying so and appending just then. What is too old is removed then, too."""
 
+QUICK_SECONDS = 0.5
 BEHIND_SECONDS = 30.0
-"""How long nobody waits for a history after it was late: whoever does waits for a second."""
+"""How long nobody waits for a history that was late, at least, and until it has what was asked for
+within the first of these: whoever waits for one that is late waits for a second."""
 
 UNSYNCED_BYTES = 16 << 20
 """So much is carried before it is synced though nobody waits: half of a ring, which must be carried
@@ -172,11 +174,12 @@ class Carrying:
             self._changed.notify_all()
         self._troubles.failed(self.behind)
 
-    def _catch_up(self) -> None:
-        """Everything that was asked for is there: flushes wait again, after some time."""
+    def _catch_up(self, wanted: int, since: float) -> None:
+        """What was wanted then is there, and that took no time: flushes wait again, later on."""
+        now = time.monotonic()
         with self._changed:
-            late = time.monotonic() - self._late < BEHIND_SECONDS
-            if not self.behind or late or self._ring.carried < self._wanted:
+            is_quick = self._ring.carried >= wanted and now - since < QUICK_SECONDS
+            if not self.behind or not is_quick or now - self._late < BEHIND_SECONDS:
                 return
             self.behind = ""
         self._troubles.back(whole=True)
@@ -275,6 +278,7 @@ class Carrying:
                 IDLE_SECONDS if idle and self._has_seen_all else BUSY_SECONDS,
             )
             wanted = self._wanted
+        since = time.monotonic()
         while True:
             with hand.inside(HISTORY):
                 carried = self._carrier.carry()
@@ -287,7 +291,7 @@ class Carrying:
                     self._changed.notify_all()
             if due or self._closing:
                 break
-        self._catch_up()
+        self._catch_up(wanted, since)
         if (idle and not asked) or not self._has_seen_all:
             with hand.inside(HISTORY):
                 self._has_seen_all = self._carrier.look_after()

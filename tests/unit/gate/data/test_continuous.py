@@ -389,6 +389,37 @@ def test_whatever_fails_it_goes_on_afterwards(
     assert story.read(begin) == []
 
 
+def test_a_slow_one_is_not_waited_for_until_it_is_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is missing afterwards."""
+    story = Story(tmp_path, 1, JournalFailurePolicy.DEGRADE)
+    begin = story.log.position
+    story.write(1, 0, 1)
+    story.flush()
+    slow, sync = threading.Event(), os.fdatasync
+
+    def waits(descriptor: int) -> None:
+        if threading.current_thread().name == "carrier":
+            slow.wait(20.0)
+        sync(descriptor)
+
+    monkeypatch.setattr(carrying, "BEHIND_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fdatasync", waits)
+    for letter in range(2, 5):  # answered, though it is not synced
+        story.write(letter, letter, 1)
+        story.flush()
+    assert story.log.shown["history_state"] == "behind"
+    slow.set()
+    wait_until(lambda: not story.log.carrying.behind)
+    story.flush()
+    assert story.end >= story.log.position
+    told = [each.outcome for each in story.gate.mirror.incidents.open]
+    assert told == ["the history goes on, whole"]
+    assert story.read(begin) == []
+    story.gate.die()
+
+
 def test_a_disk_that_takes_files_and_syncs_none_keeps_the_past(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
