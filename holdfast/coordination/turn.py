@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,13 +39,16 @@ def at_work(run_directory: Path) -> frozenset[str]:
         files = {each.name.removesuffix(".lock"): each.stat() for each in directory.glob("*.lock")}
     except OSError:  # there are none yet; or one was removed meanwhile, with its volume
         return frozenset()
-    return frozenset(name for name, status in files.items() if _as_in_locks(status) in held)
+    return frozenset(name for name, status in files.items() if _is_held(status, held))
 
 
-def _as_in_locks(status: os.stat_result) -> bytes:
-    """`fe:00:131085`, fs/locks.c, lock_get_status()."""
+def _is_held(status: os.stat_result, held: Collection[bytes]) -> bool:
+    """`fe:00:131085` in fs/locks.c, lock_get_status(); stat(2) says another device on btrfs."""
     major, minor = os.major(status.st_dev), os.minor(status.st_dev)
-    return b"%02x:%02x:%d" % (major, minor, status.st_ino)
+    if b"%02x:%02x:%d" % (major, minor, status.st_ino) in held:
+        return True
+    end = b":%d" % status.st_ino
+    return major == 0 and any(each.startswith(b"00:") and each.endswith(end) for each in held)
 
 
 @contextmanager

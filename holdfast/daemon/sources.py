@@ -27,23 +27,21 @@ _log = logging.getLogger(__name__)
 class Sources:
     """The kernel's log, the mount table, and a canary in each volume; for one thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, before: Sequence[Evidence]) -> None:
+        """`before`: what the last daemon saw, which holds until it is seen again, or not."""
         self._settings = settings
         self._kernel = KernelReports()
         self._table = MountTable()
-        self._canaries = Canaries()
+        self._canaries = Canaries(before)
         self._devices: frozenset[str] = frozenset()
         """The kernel's names of those that volumes lie on."""
-        self._places: frozenset[str] = frozenset()
 
     def look(self, reports: Sequence[VolumeReport]) -> tuple[Evidence, ...]:
         """What they see of these volumes now. Does not wait. Raises OSError."""
-        table = self._table.mounts()
+        table = self._table.look([report.mount for report in reports])
         parts = [part for report in reports for part in parts_of(report, table)]
         self._devices = frozenset(part.device for part in parts)
-        self._places = frozenset(report.mount for report in reports)
         self._kernel.take_in(self._devices)
-        self._table.has_changed(self._places)
         self._send_canaries(reports, table)
         return (
             *hidden(reports, table),
@@ -62,7 +60,7 @@ class Sources:
     def has_news(self) -> bool:
         """Whether something was seen since the last look that concerns a volume of that look."""
         said = self._kernel.take_in(self._devices)
-        return self._table.has_changed(self._places) or said
+        return self._table.has_changed() or said
 
     def _send_canaries(self, reports: Sequence[VolumeReport], table: Sequence[Mount]) -> None:
         targets = [target for report in reports for target in _targets(report, table)]
@@ -71,7 +69,9 @@ class Sources:
             for report in reports
             if report.device.startswith("/dev/")
         }
-        self._canaries.look(targets, names, at_work(self._settings.run_directory))
+        attached = [each.name for each in reports if each.state is not VolumeState.DETACHED]
+        busy = at_work(self._settings.run_directory)
+        self._canaries.look(targets, names, attached=attached, busy=busy)
 
 
 def _targets(report: VolumeReport, table: Sequence[Mount]) -> Iterator[CanaryTarget]:
@@ -86,7 +86,7 @@ def _targets(report: VolumeReport, table: Sequence[Mount]) -> Iterator[CanaryTar
     if report.gate is not None:
         mend = f"Make room in it, or: holdfast volume resize {name} SIZE"
         images = [(f"leg {leg.number}", image_behind(leg.url)) for leg in report.legs
-                  if leg.state is not LegState.SPARE]  # fmt: skip
+                  if leg.state in (LegState.IN_SYNC, LegState.RESYNCING)]  # fmt: skip
     else:
         mend = f"Make room in it, or move it: holdfast migrate {name} URL"
         images = [("its image", image_behind(report.source))]

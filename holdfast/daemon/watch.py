@@ -17,7 +17,6 @@ from dataclasses import replace
 from holdfast.daemon.deliveries import Deliveries
 from holdfast.daemon.sources import Sources
 from holdfast.errors import HoldfastError
-from holdfast.model.evidence import Evidence
 from holdfast.model.trouble import Trouble, troubles_of
 from holdfast.model.volume import VolumeReport
 from holdfast.policy.alerting import SETTLE_SECONDS, Saying, decide
@@ -54,8 +53,8 @@ class Watch:
         self._state = holdfast.settings.state_directory
         self._host = socket.gethostname()
         self._post = self._last_post()
-        self._sources = Sources(holdfast.settings)
-        self._evidence: tuple[Evidence, ...] = ()
+        self._evidence = self._post.evidence
+        self._sources = Sources(holdfast.settings, self._evidence)
         self._deliveries = Deliveries()
         self._failing: dict[str, str] = {}
         """What of our own work fails, and how: said once for as long as it does."""
@@ -113,11 +112,10 @@ class Watch:
         return list(disruptions(troubles, self._evidence))
 
     def _look_further(self, reports: Sequence[VolumeReport]) -> None:
-        """What a report does not say; where that cannot be seen, nothing, and that is logged."""
+        """What a report does not say; where that cannot be seen now, as the last time."""
         try:
             self._evidence = self._sources.look(reports)
         except (HoldfastError, OSError) as error:
-            self._evidence = ()
             self._fails("detecting", f"volumes are looked at from outside only: {error}")
         else:
             self._works("detecting")

@@ -21,6 +21,8 @@ from holdfast.system.children.errand import Errand
 from holdfast.system.processes.process_state import read_state
 from holdfast.system.storage.block import finished_requests
 
+SOURCE = "canary"
+
 INTERVAL_SECONDS = 30.0
 
 _SHARE = 300
@@ -31,7 +33,8 @@ _AT_ONCE = 4
 """Begun at one look: each costs some milliseconds."""
 
 _NOT_THE_VOLUME = (CanaryStep.ENTER, CanaryStep.IMAGES)
-"""What hangs there says nothing of it: the path above the volume, the storage of a leg."""
+"""What hangs there is not its device: the path above it, the storage of a leg (of which its gate
+says it)."""
 
 _NEXT = dict(zip(CanaryStep, list(CanaryStep)[1:], strict=False))
 
@@ -43,31 +46,48 @@ class Canaries:
     """All canaries of this host; for one thread."""
 
     def __init__(
-        self, interval_seconds: float = INTERVAL_SECONDS, hung_seconds: float = HUNG_SECONDS
+        self,
+        before: Sequence[Evidence] = (),
+        interval_seconds: float = INTERVAL_SECONDS,
+        hung_seconds: float = HUNG_SECONDS,
     ) -> None:
-        """`interval_seconds`: between two of the same volume, at least. `hung_seconds`: for how
-        long nothing may happen."""
+        """`before`: what the last daemon's have met, which holds until the first one is back.
+
+        `interval_seconds`: between two in the same volume, at least. `hung_seconds`: for how long
+        nothing may happen.
+        """
+        self._before = [each for each in before if each.source == SOURCE]
         self._interval_seconds = interval_seconds
         self._hung_seconds = hung_seconds
         self._canaries: dict[str, _Canary] = {}
-        self._dying: list[Errand[CanaryAnswer]] = []
-        """Of volumes that are not there any more."""
+        self._dying: list[tuple[str, Errand[CanaryAnswer]]] = []
+        """Of volumes to which none may go now: there is no other one before they are gone."""
         self._looked = time.monotonic()
 
     def look(
-        self, targets: Sequence[CanaryTarget], devices: Mapping[str, str], busy: Collection[str]
+        self,
+        targets: Sequence[CanaryTarget],
+        devices: Mapping[str, str],
+        *,
+        attached: Collection[str],
+        busy: Collection[str] = (),
     ) -> None:
         """See how far they are, and begin what is due. Does not wait.
 
-        `devices`: the kernel's names of the volumes' own. `busy`: volumes in which there must be
-        none now. Raises OSError: there can be no child.
+        `devices`: the kernel's names of the volumes' own. `attached`: volumes of which stays what
+        was met, although one may not go there now. `busy`: where there must be none now. Raises
+        OSError: there can be no child.
         """
         now = time.monotonic()
         gap, self._looked = now - self._looked, now
         wanted = {each.volume: each for each in targets}
         for name in [each for each in self._canaries if each not in wanted]:
-            self._dying += self._canaries.pop(name).leave()
-        self._dying = [each for each in self._dying if not each.is_gone()]
+            self._dying += [(name, errand) for errand in self._canaries[name].leave()]
+            if name not in attached:
+                del self._canaries[name]
+        self._before = [each for each in self._before if each.volume in attached]
+        self._dying = [each for each in self._dying if not each[1].is_gone()]
+        busy = {*busy, *(name for name, _ in self._dying)}
         begun = 0
         for name, target in wanted.items():
             if name not in self._canaries:
@@ -75,16 +95,19 @@ class Canaries:
             canary = self._canaries[name]
             if canary.is_out:
                 canary.attend(devices.get(name, ""), gap, is_busy=name in busy)
+                if canary.has_judged:
+                    self._before = [each for each in self._before if each.volume != name]
             elif name not in busy and now >= canary.due and begun < _AT_ONCE:
                 canary.begin(target)
                 begun += 1
 
     def evidence(self) -> Iterator[Evidence]:
         """What they have met."""
+        yield from self._before
         for name, canary in self._canaries.items():
             if canary.fault:
                 mend = f"holdfast assess {name}"
-                yield Evidence(name, "state", canary.fault, mend, grave=True)
+                yield Evidence(name, "state", canary.fault, mend, grave=True, source=SOURCE)
             for (what, folder), (short, room) in canary.rooms.items():
                 if short:
                     yield _shortage(name, canary.room_mend, what, folder, short, room)
@@ -102,6 +125,8 @@ class _Canary:
         """What the last one that ended by itself has met, or one that hung; in words."""
         self.rooms: _Rooms = {}
         self.room_mend = ""
+        self.has_judged = False
+        """One has ended by itself, or hung."""
         self._errand: Errand[CanaryAnswer] | None = None
         self._is_killed = False
 
@@ -126,8 +151,9 @@ class _Canary:
         """End it; what has to be buried."""
         if self._errand is None:
             return []
-        self._errand.end()
-        return [self._errand]
+        errand, self._errand = self._errand, None
+        errand.end()
+        return [errand]
 
     def attend(self, device: str, gap_seconds: float, *, is_busy: bool) -> None:
         """See how far it is."""
@@ -143,13 +169,16 @@ class _Canary:
             self._bury(errand)
         elif is_busy:
             self._kill(errand)
-        elif self._waits_at not in _NOT_THE_VOLUME:
+        else:
             state = read_state(errand.pid)
-            finished = finished_requests(device) if device else None
+            own = device and self._waits_at not in _NOT_THE_VOLUME
+            finished = finished_requests(device) if own else None
             self._waited = waited(self._waited, gap_seconds, state.state if state else "", finished)
             if self._waited.seconds >= self._hung_seconds:
-                seconds = time.monotonic() - self._begun
-                self.fault = f"{self._waits_at} has not been answered for {seconds:.0f} s"
+                self._judge()
+                if self._waits_at is not CanaryStep.IMAGES:
+                    seconds = time.monotonic() - self._begun
+                    self.fault = f"{self._waits_at} has not been answered for {seconds:.0f} s"
                 self._kill(errand)
 
     def _kill(self, errand: Errand[CanaryAnswer]) -> None:
@@ -164,7 +193,13 @@ class _Canary:
         self._errand = None
         self.due = time.monotonic() + max(self._interval_seconds, _SHARE * self._inside_seconds)
         if not self._is_killed:
-            self.fault, self.rooms = self._fault_now, self._rooms_now
+            self._judge()
+
+    def _judge(self) -> None:
+        self.has_judged = True
+        self.fault = self._fault_now
+        if self._rooms_now:
+            self.rooms = self._rooms_now
 
     def _take(self, answer: CanaryAnswer) -> None:
         self._waits_at = _NEXT.get(answer.step, CanaryStep.IMAGES)
@@ -183,14 +218,16 @@ class _Canary:
 def _shortage(
     name: str, mend: str, what: str, folder: str, short: Shortage, room: FreeRoom
 ) -> Evidence:
-    words = []
+    few = []
     if short.bytes:
         percent = 100 * room.free_bytes / room.total_bytes
-        words.append(f"{format_size(room.free_bytes)} ({percent:.1f} %)")
+        few.append(f"{format_size(room.free_bytes)} ({percent:.1f} %)")
     if short.inodes:
-        words.append(f"{room.free_inodes} of {room.total_inodes} inodes")
-    free = f"only {' and '.join(words)} free"
+        few.append(f"{room.free_inodes} of {room.total_inodes} inodes")
+    free = f"only {' and '.join(few)} free"
     if not what:
-        return Evidence(name, "room", f"its file system has {free}", mend, short.grave)
+        words = f"its file system has {free}"
+        return Evidence(name, "room", words, mend, short.grave, SOURCE)
     told = f"{folder}, where {what} grows, has {free}"
-    return Evidence(name, f"room of {what}", told, f"Make room in {folder}.", short.grave)
+    mend = f"Make room in {folder}."
+    return Evidence(name, f"room of {what}", told, mend, short.grave, SOURCE)

@@ -71,7 +71,7 @@ class KernelReports:
             if found:
                 where = f" ({part.where})" if part.where else ""
                 words = f"the kernel reports of {part.device}{where}: {_in_words(found)}"
-                yield Evidence(part.volume, part.about, words, part.mend)
+                yield Evidence(part.volume, part.about, words, part.mend, source="kernel log")
 
     def _note(self, report: Heard, seconds: float) -> str:
         """Remember it; the device that it is about."""

@@ -26,21 +26,25 @@ class MountTable:
 
     def __init__(self) -> None:
         self._file = _MOUNTINFO.open("rb", buffering=0)
+        self._places: frozenset[bytes] = frozenset()
         self._concerned: tuple[bytes, ...] = ()
 
     def descriptors(self) -> list[int]:
         """For poll(2), POLLPRI: something was mounted, dismounted or remounted (proc(5))."""
         return [self._file.fileno()]
 
-    def has_changed(self, places: Collection[str]) -> bool:
-        """Whether something changed, since the last call, at one of these paths or above it."""
-        concerned = tuple(_concerning(self._read(), {*map(os.fsencode, places)}))
+    def look(self, places: Collection[str]) -> list[Mount]:
+        """The table now. From now on changes at these paths, or above them, are news."""
+        text = self._read()
+        self._places = frozenset(map(os.fsencode, places))
+        self._concerned = tuple(_concerning(text, self._places))
+        return parse_mountinfo(text)
+
+    def has_changed(self) -> bool:
+        """Whether there is news since the last call of this, or of `look`."""
+        concerned = tuple(_concerning(self._read(), self._places))
         changed, self._concerned = concerned != self._concerned, concerned
         return changed
-
-    def mounts(self) -> list[Mount]:
-        """The table now."""
-        return parse_mountinfo(self._read())
 
     def _read(self) -> bytes:
         self._file.seek(0)
@@ -59,7 +63,7 @@ def hidden(reports: Iterable[VolumeReport], table: Sequence[Mount]) -> Iterator[
         what = f"{found.source} ({found.filesystem}), mounted at {found.path}"
         words = f"{report.mount} leads to something else: {what}, hides it"
         mend = f"umount {found.path}, when nobody needs that"
-        yield Evidence(report.name, "state", words, mend, grave=True)
+        yield Evidence(report.name, "state", words, mend, grave=True, source="mount table")
 
 
 def refusing(reports: Iterable[VolumeReport], table: Sequence[Mount]) -> Iterator[Evidence]:
@@ -76,7 +80,7 @@ def refusing(reports: Iterable[VolumeReport], table: Sequence[Mount]) -> Iterato
         if here.read_only:
             words = f"{report.mount} is mounted read-only, and was mounted for writing"
             mend = f"mount -o remount,rw {report.mount}, unless somebody wants it so"
-            yield Evidence(report.name, "state", words, mend, grave=True)
+            yield Evidence(report.name, "state", words, mend, grave=True, source="mount table")
 
 
 def seen_at(table: Sequence[Mount], path: str) -> Mount | None:

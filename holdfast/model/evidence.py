@@ -16,3 +16,5 @@ class Evidence:
     mend: str
     grave: bool = False
     """Something fails already, rather than: it soon may."""
+    source: str = ""
+    """Who saw it: `canary`, `kernel log`, `mount table`."""

@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.detection.canaries import Canaries
 from holdfast.detection.canary import CanaryTarget
+from holdfast.model.evidence import Evidence
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.system.processes.process_state import children_of
 from tests.faults.fuse_tree import FuseTree
@@ -30,7 +31,7 @@ def sent(canaries: Canaries, where: CanaryTarget, device: str = "") -> Callable[
 
     def is_back() -> bool:
         nonlocal out
-        canaries.look([where], {"shop": device}, ())
+        canaries.look([where], {"shop": device}, attached=["shop"])
         before, out = out, bool(children_of(os.getpid()))
         assert len(children_of(os.getpid())) <= 1
         return before and not out
@@ -61,6 +62,21 @@ def test_a_well_volume_stays_as_it_is(ram_directory: Path, filesystem: str) -> N
         assert words(canaries) == []
 
 
+def test_what_the_last_daemon_saw_holds_until_it_is_asked_again(ram_directory: Path) -> None:
+    before = [
+        Evidence("shop", "room", "nearly full", "make room", source="canary"),
+        Evidence("shop", "state", "errors", "", source="kernel log"),
+        Evidence("gone", "room", "nearly full", "make room", source="canary"),
+    ]
+    with MountBench(ram_directory) as bench:
+        canaries = Canaries(before)
+        where = target(bench.mount(bench.device("data"), "mnt"))
+        canaries.look([], {}, attached=["shop"])
+        assert [*canaries.evidence()] == before[:1]
+        wait_until(sent(canaries, where))
+        assert words(canaries) == []
+
+
 def test_who_exchanges_the_way_gets_no_canary(ram_directory: Path) -> None:
     with MountBench(ram_directory) as bench:
         path = bench.mount(bench.device("data"), "way/mnt")
@@ -85,7 +101,7 @@ def test_what_hangs_is_told_until_it_answers(ram_directory: Path) -> None:
         tree.stop()
 
         def hangs() -> bool:
-            canaries.look([where], {}, ())
+            canaries.look([where], {}, attached=["shop"])
             assert len(set(children_of(os.getpid())) - {tree.server.pid}) <= 1
             return bool(words(canaries))
 
@@ -95,7 +111,7 @@ def test_what_hangs_is_told_until_it_answers(ram_directory: Path) -> None:
             assert hangs()
         tree.resume()
         wait_until(lambda: not hangs())
-        canaries.look([], {}, ())
+        canaries.look([], {}, attached=[])
 
 
 def test_a_volume_at_which_a_command_works_is_left(ram_directory: Path) -> None:
@@ -110,13 +126,13 @@ def test_a_volume_at_which_a_command_works_is_left(ram_directory: Path) -> None:
         def others() -> list[int]:
             return [each for each in children_of(os.getpid()) if each != tree.server.pid]
 
-        canaries.look([where], {}, ["shop"])
+        canaries.look([where], {}, attached=["shop"], busy=["shop"])
         assert not others()
-        canaries.look([where], {}, ())
+        canaries.look([where], {}, attached=["shop"])
         assert others()
 
         def is_left() -> bool:
-            canaries.look([where], {}, ["shop"])
+            canaries.look([where], {}, attached=["shop"], busy=["shop"])
             return not others()
 
         wait_until(is_left)
