@@ -16,7 +16,7 @@ from holdfast.detection.canaries import Canaries
 from holdfast.detection.canary import CanaryTarget
 from holdfast.detection.kernel_log import KernelReports
 from holdfast.detection.mount_table import MountTable, hidden, refusing, seen_at
-from holdfast.detection.parts import kernel_name, parts_of
+from holdfast.detection.parts import DeviceBelow, kernel_name, parts_of
 from holdfast.model.evidence import Evidence
 from holdfast.model.volume import LegState, VolumeReport, VolumeState
 from holdfast.system.mounts.mount_table import Mount
@@ -33,13 +33,16 @@ class Sources:
         self._kernel = KernelReports()
         self._table = MountTable()
         self._canaries = Canaries(before)
+        self._parts: dict[str, tuple[VolumeReport, tuple[DeviceBelow, ...]]] = {}
+        """By the volume's id. The same report again: nothing has changed below it."""
         self._devices: frozenset[str] = frozenset()
         """The kernel's names of those that volumes lie on."""
 
     def look(self, reports: Sequence[VolumeReport]) -> tuple[Evidence, ...]:
         """What they see of these volumes now. Does not wait. Raises OSError."""
         table = self._table.look([report.mount for report in reports])
-        parts = [part for report in reports for part in parts_of(report, table)]
+        parts = [part for report in reports for part in self._parts_of(report, table)]
+        self._parts = {report.id: self._parts[report.id] for report in reports}
         self._devices = frozenset(part.device for part in parts)
         self._kernel.take_in(self._devices)
         self._send_canaries(reports, table)
@@ -61,6 +64,12 @@ class Sources:
         """Whether something was seen since the last look that concerns a volume of that look."""
         said = self._kernel.take_in(self._devices)
         return self._table.has_changed() or said
+
+    def _parts_of(self, report: VolumeReport, table: Sequence[Mount]) -> tuple[DeviceBelow, ...]:
+        known = self._parts.get(report.id)
+        if known is None or known[0] is not report:
+            known = self._parts[report.id] = report, tuple(parts_of(report, table))
+        return known[1]
 
     def _send_canaries(self, reports: Sequence[VolumeReport], table: Sequence[Mount]) -> None:
         targets = [target for report in reports for target in _targets(report, table)]

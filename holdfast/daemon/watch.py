@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from holdfast.daemon.deliveries import Deliveries
+from holdfast.daemon.recent import RecentReports
 from holdfast.daemon.sources import Sources
 from holdfast.errors import HoldfastError
 from holdfast.model.trouble import Trouble, troubles_of
@@ -32,6 +33,7 @@ from holdfast.policy.memory import (
 )
 from holdfast.policy.message import Message
 from holdfast.service import Holdfast
+from holdfast.volumes.recover import record_ends
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,8 @@ class Watch:
         self._post = self._last_post()
         self._evidence = self._post.evidence
         self._sources = Sources(holdfast.settings, self._evidence)
+        self._recent = RecentReports()
+        self._has_news = False
         self._deliveries = Deliveries()
         self._failing: dict[str, str] = {}
         """What of our own work fails, and how: said once for as long as it does."""
@@ -98,7 +102,13 @@ class Watch:
     def _troubles(self) -> list[Trouble]:
         """What is wrong now; where that cannot be found out, what was, and that."""
         try:
-            reports = self._holdfast.status()
+            troubled = {each.volume for each in self._post.standing if not each.over}
+            is_news = self._sources.has_news() or self._has_news
+            recent = self._recent.usable(troubled, is_news=is_news)
+            self._has_news = False
+            record_ends(self._holdfast.settings)
+            reports = self._holdfast.list_volumes(recent)
+            self._recent.note(reports)
         except (HoldfastError, OSError) as error:
             known = (each for each in self._post.standing if each.volume and not each.over)
             before = [
@@ -149,7 +159,8 @@ class Watch:
             poller.poll(1000 * (min(left, _ATTEMPTS_SECONDS) if errands else left))
             self._deliver()
             if listens:
-                if self._sources.has_news():
+                self._has_news = self._sources.has_news()
+                if self._has_news:
                     return
                 deaf_until = time.monotonic() + _NEWS_SECONDS
 

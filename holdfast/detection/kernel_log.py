@@ -15,7 +15,7 @@ from pathlib import Path
 
 from holdfast.detection.parts import DeviceBelow
 from holdfast.model.evidence import Evidence
-from holdfast.policy.kernel_words import Heard, Word, report_of
+from holdfast.policy.kernel_words import Heard, Word, is_within, report_of
 from holdfast.system.messages.kernel_log import KernelLog
 
 _log = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ class KernelReports:
     def _note(self, report: Heard, seconds: float) -> str:
         """Remember it; the device that it is about."""
         if report.kind is Word.ANEW:
-            for kind in Word:
-                self._errors.pop((report.device, kind), None)
+            for key in [each for each in self._errors if is_within(each[0], report.device)]:
+                del self._errors[key]
             return report.device
         device = _partition(report)
         key = (device, report.kind)

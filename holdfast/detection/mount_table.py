@@ -27,21 +27,25 @@ class MountTable:
     def __init__(self) -> None:
         self._file = _MOUNTINFO.open("rb", buffering=0)
         self._places: frozenset[bytes] = frozenset()
-        self._concerned: tuple[bytes, ...] = ()
+        self._concerned: tuple[bytes, ...] | None = ()
 
     def descriptors(self) -> list[int]:
         """For poll(2), POLLPRI: something was mounted, dismounted or remounted (proc(5))."""
         return [self._file.fileno()]
 
     def look(self, places: Collection[str]) -> list[Mount]:
-        """The table now. From now on changes at these paths, or above them, are news."""
-        text = self._read()
-        self._places = frozenset(map(os.fsencode, places))
-        self._concerned = tuple(_concerning(text, self._places))
-        return parse_mountinfo(text)
+        """The table now. From now on changes at these paths, or above them, are news.
+
+        What is looked at for the first time is news as well: it may have changed since it was found
+        out which paths these are.
+        """
+        wanted = frozenset(map(os.fsencode, places))
+        if wanted != self._places:
+            self._places, self._concerned = wanted, None
+        return parse_mountinfo(self._read())
 
     def has_changed(self) -> bool:
-        """Whether there is news since the last call of this, or of `look`."""
+        """Whether there is news since the last call."""
         concerned = tuple(_concerning(self._read(), self._places))
         changed, self._concerned = concerned != self._concerned, concerned
         return changed

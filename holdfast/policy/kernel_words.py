@@ -75,8 +75,15 @@ _PATTERNS = tuple(
         (rf"BTRFS info \(device {_DEVICE}\): (?:first mount|last unmount) of filesystem ",
          Word.ANEW),
         (rf"{_DEVICE}: detected capacity change from 0 to [0-9]+$", Word.ANEW),
+        (rf"sd [0-9:]+: \[{_DEVICE}\] Attached SCSI (?:removable )?disk$", Word.ANEW),
     )
 )  # fmt: skip
+
+
+def is_within(name: str, device: str) -> bool:
+    """Whether a name is this device's, or that of one of its partitions: `sda1`, `nvme0n1p2`."""
+    number = r"p[0-9]+" if device[-1:].isdigit() else r"[0-9]+"
+    return re.fullmatch(f"{re.escape(device)}(?:{number})?", name) is not None
 
 
 def report_of(text: str) -> Heard | None:

@@ -168,11 +168,12 @@ class Holdfast:
         urls = (*volume.leg_urls, *volume.spare_urls)
         return thinness(urls, container_bytes_needed(volume.size_bytes))
 
-    def list_volumes(self) -> list[VolumeReport]:
-        """Every volume with its present state, by name; also one that only its gate knows."""
+    def list_volumes(self, recent: dict[str, VolumeReport] | None = None) -> list[VolumeReport]:
+        """Every volume as it is, by name; also one only its gate knows. As in `recent`, by id."""
         volumes = self.catalog.volumes()
         volumes += running_volumes(self.settings, {volume.name for volume in volumes})
-        return [self._host.report(volume) for volume in sorted(volumes, key=lambda each: each.name)]
+        volumes.sort(key=lambda each: each.name)
+        return [(recent or {}).get(each.id) or self._host.report(each) for each in volumes]
 
     def show_volume(self, name: str) -> VolumeReport:
         """One volume with its present state. Raises NoSuchVolume."""

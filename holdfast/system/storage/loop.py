@@ -66,10 +66,17 @@ def loop_devices() -> list[LoopDevice]:
     return list(_read_devices())
 
 
-def _read_devices() -> Iterator[LoopDevice]:
+def _read_devices(backing_file: str | None = None) -> Iterator[LoopDevice]:
+    """All of them; or those of one file, and then only the path is read of the others."""
     for folder in sorted(_SYS_BLOCK.glob("loop*")):
         with suppress(OSError):
-            yield _read_device(folder)
+            if backing_file is None or _backing(folder).removesuffix(DELETED) == backing_file:
+                yield _read_device(folder)
+
+
+def _backing(folder: Path) -> str:
+    """As the kernel has it now, perhaps with DELETED. Raises OSError where nothing is attached."""
+    return os.fsdecode((folder / "loop/backing_file").read_bytes()).removesuffix("\n")
 
 
 def _read_device(folder: Path) -> LoopDevice:
@@ -78,7 +85,7 @@ def _read_device(folder: Path) -> LoopDevice:
     device = f"/dev/{folder.name}"
     while True:
         sequence = attachment(device)
-        backing = os.fsdecode((folder / "loop/backing_file").read_bytes()).removesuffix("\n")
+        backing = _backing(folder)
         found = LoopDevice(
             device=device,
             backing_file=backing.removesuffix(DELETED),
@@ -114,7 +121,7 @@ def loop_device_at(device: str) -> LoopDevice | None:
 def loop_devices_of(backing_file: str | os.PathLike[str]) -> list[LoopDevice]:
     """The loop devices attached to this path, also when the file was deleted since."""
     wanted = os.path.normpath(os.fspath(backing_file))
-    return [device for device in loop_devices() if device.backing_file == wanted]
+    return [device for device in _read_devices(wanted) if device.backing_file == wanted]
 
 
 def attach_loop(backing_file: str | os.PathLike[str], *, sector_bytes: int = SECTOR_BYTES) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.policy.kernel_words import Heard, Word, report_of
+from holdfast.policy.kernel_words import Heard, Word, is_within, report_of
 from holdfast.system.messages.kernel_log import parse_record
 
 SAID = {
@@ -32,6 +32,7 @@ SAID = {
         Heard("loop3", Word.FILE_SYSTEM),
     "EXT4-fs (loop0): mounted filesystem b09b7826-c821-416c-818e-3662cd020e8b r/w with ordered":
         Heard("loop0", Word.ANEW),
+    "sd 2:0:0:0: [sdb] Attached SCSI disk": Heard("sdb", Word.ANEW),
     "XFS (loop0): Ending clean mount": Heard("loop0", Word.ANEW),
     "loop0: detected capacity change from 0 to 131072": Heard("loop0", Word.ANEW),
 }  # fmt: skip
@@ -55,6 +56,12 @@ def test_what_is_said(text: str) -> None:
 @pytest.mark.parametrize("text", OF_NO_INTEREST)
 def test_what_is_of_no_interest(text: str) -> None:
     assert report_of(text) is None
+
+
+def test_partitions_are_within_their_disk() -> None:
+    assert is_within("sda", "sda") and is_within("sda12", "sda") and is_within("loop1p2", "loop1")
+    assert not is_within("loop10", "loop1") and not is_within("sdaa", "sda")
+    assert not is_within("sda", "sda1") and not is_within("sda1", "")
 
 
 def test_only_the_kernels_own_whole_messages_count() -> None:
