@@ -23,6 +23,7 @@ SEGMENT = struct.Struct("<8sIIQQ16s16s16sQqqQI")
 FRAME = struct.Struct("<8sQQIIqqQII")
 RECORD = struct.Struct("<6Q")
 DATA, ZEROS, MARK, SETTLED = 1, 3, 4, 2
+MOST_BYTES = 16 << 40  # of a volume
 SET_BACK_NS = 1_000_000_000  # records are nearly in the order of their times, unless it was set
 
 
@@ -94,7 +95,9 @@ def read(directory):
             place = 0
             while place < len(content):
                 at, size, kind, offset, length, time = RECORD.unpack_from(content, place)
-                if at != position + place or not 64 <= size <= len(content) - place or kind > MARK:
+                fits = at == position + place and 64 <= size <= len(content) - place
+                fits = fits and kind <= MARK and offset + length <= MOST_BYTES
+                if not fits or (kind == DATA and length > size - 64):
                     sys.exit(f"{path}: no record at position {position + place}")
                 payload = content[place + 64 : place + 64 + length] if kind == DATA else b""
                 if kind:  # else a write that never began
@@ -175,6 +178,7 @@ def apply(directory, image, start, to):
         if to is not None and begin < to < end and start < to:
             sys.exit(f"positions {begin} to {end} are one step: nothing in between ever was")
     with Path(image).open("r+b") as file:
+        room = file.seek(0, os.SEEK_END)
         for what, position, end, *rest in read(directory):
             if end <= start or what == "step":
                 continue
@@ -188,6 +192,8 @@ def apply(directory, image, start, to):
             if what == "all":
                 continue
             kind, offset, length, _, payload = rest
+            if kind != MARK and offset + length > room:
+                sys.exit(f"{image} is smaller than the volume was, or its size was changed")
             file.seek(offset)
             file.write(payload)
             for done in range(0, length if kind == ZEROS else 0, 1 << 20):

@@ -183,16 +183,16 @@ def in_order(segments: Sequence[Segment], volume_id: bytes) -> list[Segment]:
         (each for each in segments if each.page.volume_id == volume_id),
         key=lambda each: each.page.number,
     )
-    by_salt = {each.page.salt: each for each in left}
+    places = {each.page.salt: place for place, each in enumerate(left)}
     chain: list[Segment] = []
-    while left:
-        segment = left.pop()
+    place = len(left) - 1
+    while place >= 0:
+        segment = left[place]
         chain.append(segment)
-        before = by_salt.get(segment.page.follows)
-        if before in left:
-            del left[left.index(before) + 1 :]
-        while left and left[-1].page.base > segment.page.base:
-            left.pop()
+        before = places.get(segment.page.follows, place)
+        place = before if before < place else place - 1
+        while place >= 0 and left[place].page.base > segment.page.base:
+            place -= 1
     return chain[::-1]
 
 

@@ -314,6 +314,18 @@ def test_a_file_that_others_may_change_is_refused(
         entries(gate.path, 4096)
 
 
+def test_nothing_is_written_beyond_the_image(tmp_path: Path) -> None:
+    """Whatever a directory says that somebody else has made."""
+    gate = Gate(tmp_path)
+    begin = gate.ring.begin
+    gate.append(Kind.DISCARD, 0, b"", IMAGE_BYTES)
+    gate.carry()
+    with pytest.raises(SystemExit, match="is smaller"):
+        by_script(tmp_path, begin, None, bytes(64))
+    assert (tmp_path / "image").stat().st_size == 64
+    gate.writer.close()
+
+
 def times(directory: Path) -> Iterator[str]:
     """Times that the script shows."""
     shown = subprocess.check_output([sys.executable, SCRIPT, directory / "history"], text=True)
