@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,24 +153,13 @@ def fresh_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("debootstrap") is None:
         pytest.skip("this host has no debootstrap")
     root = tmp_path_factory.mktemp("debian") / "root"
-    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    needs = f"{python},e2fsprogs,mount,init-system-helpers,systemd,kmod"
-    release = subprocess.run(
-        ["sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+    ask = ". /etc/os-release; echo $VERSION_CODENAME; readlink --canonicalize /usr/bin/python3"
+    said = subprocess.run(["sh", "-c", ask], check=True, capture_output=True, text=True)
+    release, python = said.stdout.split()
+    needs = f"{Path(python).name},e2fsprogs,mount,init-system-helpers,systemd,kmod"
+    command = ["debootstrap", "--variant=minbase", f"--include={needs}", release, str(root)]
     subprocess.run(
-        [
-            "unshare",
-            "--mount",
-            "debootstrap",
-            "--variant=minbase",
-            f"--include={needs}",
-            release,
-            root,
-        ],
+        ["unshare", "--mount", *command],
         check=True,
         stdout=subprocess.DEVNULL,
     )
