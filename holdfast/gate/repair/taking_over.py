@@ -28,10 +28,10 @@ from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.shared_page import (
     EQUALISING,
     OWED_FILE,
-    copied,
     failed_legs,
     forget_unheard,
     remembered_container,
+    take_copied,
     unheard_legs,
 )
 from holdfast.model.volume import LegState
@@ -148,6 +148,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Before = FIRST) -> None:
     """
     roster, mirror = recovery.roster, recovery.mirror
     failed = failed_legs(mirror.cells)
+    begun, first_missing = take_copied(mirror.cells)
     members = roster.configuration.legs
     usable = [
         entry
@@ -194,7 +195,7 @@ def take_over(recovery: Recovery, hand: Hand, before: Before = FIRST) -> None:
         if entry.state is LegState.RESYNCING and entry.number in opened:
             leg, _ = opened[entry.number]
             heard = entry.number not in unheard_legs(mirror.cells)
-            first = copied(mirror.cells, entry.number) if heard else 0
+            first = first_missing if heard and entry.number == begun else 0
             try:
                 recovery.join(hand, leg, entry, first_region=first)
             except (HoldfastError, OSError):  # it has failed, and is probed

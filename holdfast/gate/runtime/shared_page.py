@@ -315,9 +315,15 @@ def forget_copied(cells: memoryview, number: int) -> None:
         cells[RESYNC_LEG] = 0
 
 
-def copied(cells: memoryview, number: int) -> int:
-    """First region that the attempt of the worker before had not copied to the leg."""
-    return cells[RESYNC_CURSOR] if cells[RESYNC_LEG] == number else 0
+def take_copied(cells: memoryview) -> tuple[int, int]:
+    """The leg to which the worker before was copying, 0 for none, and its first region not copied.
+
+    It is forgotten with that. Only the very next worker may go on there: while another serves that
+    has not joined the leg, it misses writes, also to what had been copied.
+    """
+    number, region = cells[RESYNC_LEG], cells[RESYNC_CURSOR]
+    cells[RESYNC_LEG] = 0
+    return number, region
 
 
 def remember_container(cells: memoryview, number: int, identity: int) -> None:

@@ -617,6 +617,7 @@ class MirrorModel:
             self.gate.storages.lose_cache(Path(path), self.chance)
         self.gate.lose_memory()
         self.ring_lost = True
+        self.changes += 1  # what copies from before have, the legs may have lost
         self.forget_unflushed()
 
     def start(self) -> None:

@@ -161,3 +161,43 @@ def test_the_present_attempt_is_continued(gate: InProcessGate) -> None:
     assert states(gate) == {1: "in-sync", 2: "in-sync"}
     for region in range(REGIONS):
         assert on_leg(gate, 2, region * REGION) == b"1"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_between_that_has_not_joined_the_leg(
+    gate: InProcessGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes what had been copied before: whoever comes after it must not go on there."""
+    inside, copy = threading.Event(), Resync._copy
+
+    def stops(self: Resync, hand: Hand, region: int, buffer: memoryview) -> int:
+        if region == 5:
+            inside.set()
+            self.stopping.wait(20)
+            raise KilledError
+        return copy(self, hand, region, buffer)
+
+    monkeypatch.setattr(Resync, "_copy", stops)
+    gate.run(lambda hand: gate.changes.add(hand, f"file:{gate.image(2)}"))
+    assert inside.wait(20)
+    gate.storages.error_after[1] = 0  # its only source is lost
+    assert gate.begin(gate.mirror.flush) is not None
+    gate.die()
+    monkeypatch.undo()
+    gate.storages.error_after.clear()
+    gate.take_over()
+    assert not gate.mirror.roster.readers
+    gate.bring_back(gate.mirror.roster.entry(1))
+    assert 2 not in gate.mirror.roster.present
+    write(gate, b"2", 1 * REGION)
+    gate.die()
+    gate.take_over()
+    if 2 not in gate.mirror.roster.present:
+        gate.bring_back(gate.mirror.roster.entry(2))
+    gate.finish_resyncs()
+    assert states(gate) == {1: "in-sync", 2: "in-sync"}
+    assert [on_leg(gate, 2, region * REGION) for region in range(REGIONS)] == [
+        b"1",
+        b"2",
+        *[b"1"] * (REGIONS - 2),
+    ]
