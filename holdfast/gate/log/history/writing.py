@@ -42,6 +42,7 @@ from holdfast.gate.log.history.segments import (
 )
 from holdfast.gate.log.history.shelf import Shelf
 from holdfast.gate.log.segment import Kind
+from holdfast.system.processes.process import close_quietly
 from holdfast.system.resources.memory import aligned_buffer
 
 SEGMENT_BYTES = 64 << 20
@@ -230,7 +231,7 @@ class HistoryWriter:
             os.fsync(descriptor)
             os.fsync(self._directory)
         except BaseException:
-            os.close(descriptor)
+            close_quietly(descriptor)
             with suppress(OSError):
                 os.unlink(path.name, dir_fd=self._directory)
             raise
@@ -356,17 +357,16 @@ class HistoryWriter:
 
     def _leave(self) -> None:
         """The segment is not written any more."""
-        if self._descriptor >= 0:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
             self._shelf.ends_with(self._allocated)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            close_quietly(descriptor)  # what was not synced does not count, whatever this says
 
     def close(self) -> None:
         """Idempotent. What was not synced may be lost."""
         self._leave()
-        if self._directory >= 0:
-            os.close(self._directory)
-            self._directory = -1
-        if self._fence >= 0:
-            os.close(self._fence)
-            self._fence = -1
+        descriptors = self._directory, self._fence
+        self._directory = self._fence = -1
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                close_quietly(descriptor)
