@@ -47,7 +47,11 @@ def _forget(connection: ref[Watched]) -> None:
 def is_inherited(path: Path) -> bool:
     """Whether the catalog was open when this process was forked."""
     own = os.getpid()
-    return any(each == path and pid != own for each, pid in tuple(_opened.values()))
+    while True:
+        try:
+            return any(each == path and pid != own for each, pid in _opened.values())
+        except RuntimeError:
+            continue  # one was closed meanwhile, as garbage: at any allocation
 
 
 def refuse_inherited(path: Path) -> None:
