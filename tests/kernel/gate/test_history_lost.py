@@ -233,9 +233,9 @@ def test_full_then_read_only_and_back(holdfast: Holdfast, ram_directory: Path) -
             disk.fill()
             wait_until(lambda: bool(troubles(holdfast)))
             writer.go_on()
-            disk.free()
-            wait_until(lambda: not troubles(holdfast))
-            wait_until(lambda: bool(outcomes(holdfast)))
+        disk.free()  # not while he writes: he would fill it again
+        wait_until(lambda: not troubles(holdfast))
+        wait_until(lambda: bool(outcomes(holdfast)))
         assert len(outcomes(holdfast)) == 1
         holdfast.detach_volume("shop")
         disk.read_only(True)

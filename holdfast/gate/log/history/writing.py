@@ -298,13 +298,13 @@ class HistoryWriter:
         self.durable = self.position
         self._empty = None
 
-    def check_place(self) -> None:
+    def check_place(self, *, at_once: bool = False) -> None:
         """Raise OSError when what is written is not what the path shows any more: it was removed,
-        moved, or something was mounted over it. Looks once in CHECKED_NS."""
+        moved, or something was mounted over it. Looks once in CHECKED_NS, or `at_once`."""
         if self._descriptor < 0:
             raise OSError(errno.EBADF, "the history is not being written")
         self._live()
-        if self._counted_ns - self._checked_ns < CHECKED_NS:
+        if not at_once and self._counted_ns - self._checked_ns < CHECKED_NS:
             return
         assert self._page is not None
         path = self.path / segment_name(self._page.number)
@@ -319,7 +319,9 @@ class HistoryWriter:
         self._checked_ns = self._counted_ns
 
     def _roll(self) -> None:
-        """Seal the segment, then begin its successor."""
+        """Seal the segment, then begin its successor: not where it is gone, which nobody would see
+        any more behind that one."""
+        self.check_place(at_once=True)
         try:
             os.ftruncate(self._descriptor, self._place)
             os.fsync(self._descriptor)
