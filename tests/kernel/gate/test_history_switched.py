@@ -219,8 +219,10 @@ def test_ended_while_it_hangs(holdfast: Holdfast, ram_directory: Path) -> None:
             assert before is not None
             kill(before.worker_pid)
             wait_until(lambda: holdfast.show_volume("shop").gate.takeovers > before.takeovers)  # type: ignore[union-attr]
-            in_sync = [str(leg.state) for leg in holdfast.show_volume("shop").legs]
-            assert in_sync == ["in-sync"] * 2  # though the worker before hangs
+            in_sync = ["in-sync"] * 2  # though the worker before hangs
+            wait_until(
+                lambda: [str(leg.state) for leg in holdfast.show_volume("shop").legs] == in_sync
+            )
             written = writer.written
             assert holdfast.histories.end("shop").state == "off"
             wait_until(lambda: writer.written > written + 1)
