@@ -44,6 +44,19 @@ def add_and_fail(gate: InProcessGate, at_call: int) -> None:
     assert states(gate)[2] == "failed"
 
 
+def assert_filled(gate: InProcessGate) -> None:
+    """Leg 2 gets everything, and what was written last to region 1 is there."""
+    if 2 not in gate.mirror.roster.present:
+        gate.bring_back(gate.mirror.roster.entry(2))
+    gate.finish_resyncs()
+    assert states(gate) == {1: "in-sync", 2: "in-sync"}
+    assert [on_leg(gate, 2, region * REGION) for region in range(REGIONS)] == [
+        b"1",
+        b"2",
+        *[b"1"] * (REGIONS - 2),
+    ]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("calls", range(1, 9))
 def test_the_worker_dies_before_the_first_region(gate: InProcessGate, calls: int) -> None:
@@ -58,15 +71,7 @@ def test_the_worker_dies_before_the_first_region(gate: InProcessGate, calls: int
     gate.die()
     gate.storages.calls_to_live = None
     gate.take_over()
-    if 2 not in gate.mirror.roster.present:
-        gate.bring_back(gate.mirror.roster.entry(2))
-    gate.finish_resyncs()
-    assert states(gate) == {1: "in-sync", 2: "in-sync"}
-    assert [on_leg(gate, 2, region * REGION) for region in range(REGIONS)] == [
-        b"1",
-        b"2",
-        *[b"1"] * (REGIONS - 2),
-    ]
+    assert_filled(gate)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -192,12 +197,4 @@ def test_a_worker_between_that_has_not_joined_the_leg(
     write(gate, b"2", 1 * REGION)
     gate.die()
     gate.take_over()
-    if 2 not in gate.mirror.roster.present:
-        gate.bring_back(gate.mirror.roster.entry(2))
-    gate.finish_resyncs()
-    assert states(gate) == {1: "in-sync", 2: "in-sync"}
-    assert [on_leg(gate, 2, region * REGION) for region in range(REGIONS)] == [
-        b"1",
-        b"2",
-        *[b"1"] * (REGIONS - 2),
-    ]
+    assert_filled(gate)
