@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from holdfast.gate.data.compiled import reserver
+from holdfast.gate.data.write_log.legs_alone import LegsAlone
 from holdfast.gate.log.journal import Journal
 from holdfast.gate.log.ring import Ring
 from holdfast.gate.log.segment import PAGE_BYTES, PREFIX, Kind, Record
@@ -31,7 +32,7 @@ JOURNAL = 1 << 32
 """Stands for the log's storage where a hand says which leg it is in."""
 
 
-class Unflushed:
+class Unflushed(LegsAlone):
     """The ring of one gate. `on_failure` is told once, when it can keep no more."""
 
     compiled_flushes = True
@@ -167,25 +168,6 @@ class Unflushed:
             return recorded
         end = self._ring.end  # before anybody is asked: who comes later is behind it
         return max(recorded, min([end, *(each - 1 for each in self._logged.tolist() if each)]))
-
-    @property
-    def shown(self) -> dict[str, object]:
-        return {}
-
-    def ask_kept(self) -> int:
-        """Nothing but the legs."""
-        return 0
-
-    def wait_kept(self, position: int, seconds: float) -> bool:
-        """At once."""
-        return True
-
-    def is_late(self) -> None:
-        """Never."""
-
-    def has_kept(self, position: int) -> bool:
-        """Nothing but the legs."""
-        return True
 
     def end(self, hand: Hand) -> bool:
         """Nothing to note."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from holdfast.gate.data.write_log.legs_alone import LegsAlone
 from holdfast.gate.log.ring import Ring
 from holdfast.gate.log.segment import Kind, Record
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import Hand
 
 
-class Unjournalled:
+class Unjournalled(LegsAlone):
     """See WriteLog for what each method promises."""
 
     active = False
@@ -49,22 +50,6 @@ class Unjournalled:
     def stable_position(self, recorded: int) -> int:
         """A new position each time: here positions only tell copies of different age apart."""
         return recorded + 4096
-
-    @property
-    def shown(self) -> dict[str, object]:
-        return {}
-
-    def ask_kept(self) -> int:
-        return 0
-
-    def wait_kept(self, position: int, seconds: float) -> bool:
-        return True
-
-    def is_late(self) -> None:
-        pass
-
-    def has_kept(self, position: int) -> bool:
-        return True
 
     def end(self, hand: Hand) -> bool:
         return False
