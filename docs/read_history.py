@@ -110,14 +110,25 @@ def read(directory):
             yield "gap", end, after[1][4], reason, after[1][10]
 
 
+def timed(directory):
+    """Records, gaps and steps, each with its time, and an end without one. Behind a gap comes what
+    was still in memory: it may be older than the file that tells of the gap."""
+    waiting = []
+    for item in read(directory):
+        if item[0] == "record":
+            yield from ((each, min(time, item[6])) for each, time in waiting)
+            yield item, item[6]
+            waiting = []
+        elif item[0] != "all":
+            waiting.append((item, item[4] if item[0] == "gap" else item[3]))
+    yield from [*waiting, (("end", None, None), None)]
+
+
 def position_at(directory, when_ns):
     """The position at which the clock showed that time; exits when there are several, or none, or
     when nobody can tell: in a gap, in a step, and behind the last record of all."""
     found, newest, last, step = [], None, None, False
-    for item in [*read(directory), ("end", None, None, None)]:
-        if item[0] == "all":
-            continue
-        time = item[6] if item[0] == "record" else item[4] if item[0] == "gap" else item[3]
+    for item, time in timed(directory):
         if newest is None and item[0] == "record" and when_ns < time:
             sys.exit(f"the history begins at position {item[1]}, {local(time)}")
         if newest is not None and newest <= when_ns and (time is None or when_ns < time):

@@ -332,27 +332,58 @@ def times(directory: Path) -> Iterator[str]:
     yield from re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+[+-]\d\d:\d\d", shown)
 
 
+def write_at(gate: Gate, base: int, seconds: int) -> None:
+    """A byte at that place, at that time."""
+    position = gate.ring.reserver.reserve(
+        gate.ring.cells, gate.slot, seconds, 1, 1, (base + seconds) * 10**9, 0
+    )
+    place = 4096 + position % AREA_BYTES
+    gate.ring.cells.cast("B")[place + 64] = 1 + seconds
+    gate.ring.cells[place // 8 + 2] = Kind.DATA
+    gate.slot[LOGGED] = 0
+
+
+def brought_to(gate: Gate, seconds: int) -> subprocess.CompletedProcess[str]:
+    """By the script, from zeros at the begin to that time."""
+    image = gate.path.parent / "image"
+    image.write_bytes(bytes(64))
+    command = [sys.executable, SCRIPT, gate.path, image, "--from", "4096", "--to"]
+    when = subprocess.check_output(["date", "-Is", "-d", f"@{seconds}"], text=True)
+    return subprocess.run([*command, when.strip()], capture_output=True, text=True, check=False)
+
+
+def test_what_came_back_with_the_ring_has_its_times(tmp_path: Path) -> None:
+    """Although the file that has it, and tells of the gap before it, was begun later."""
+    gate = Gate(tmp_path)
+    base = 1_700_000_000
+    write_at(gate, base, 0)
+    gate.carry()
+    write_at(gate, base, 10)
+    gate.writer.close()
+    gate.ring.cells[BEGIN] = begin = gate.ring.end
+    for seconds in (20, 30):
+        write_at(gate, base, seconds)
+    gate = Gate(tmp_path)
+    assert not gate.whole
+    gate.carry()
+    for seconds in (5, 15, 40):
+        refused = brought_to(gate, base + seconds)
+        assert refused.returncode == 1 and "nothing is known" in refused.stderr
+    assert begin < script.position_at(gate.path, (base + 25) * 10**9) < gate.ring.end
+    gate.writer.close()
+
+
 def test_a_time_is_a_position_unless_the_clock_was_set(tmp_path: Path) -> None:
     gate = Gate(tmp_path)
     base = 1_800_000_000
     for seconds in (0, 10, 20, 5, 15, 30):
-        slot = gate.slot
-        position = gate.ring.reserver.reserve(
-            gate.ring.cells, slot, seconds, 1, 1, (base + seconds) * 10**9, 0
-        )
-        place = 4096 + position % AREA_BYTES
-        gate.ring.cells.cast("B")[place + 64] = 1 + seconds
-        gate.ring.cells[place // 8 + 2] = Kind.DATA
-        slot[LOGGED] = 0
+        write_at(gate, base, seconds)
     gate.carry()
     assert len(list(times(tmp_path))) == 2
     image = tmp_path / "image"
 
     def run(seconds: int) -> subprocess.CompletedProcess[str]:
-        image.write_bytes(bytes(64))
-        command = [sys.executable, SCRIPT, gate.path, image, "--from", "4096", "--to"]
-        when = subprocess.check_output(["date", "-Is", "-d", f"@{base + seconds}"], text=True)
-        return subprocess.run([*command, when.strip()], capture_output=True, text=True, check=False)
+        return brought_to(gate, base + seconds)
 
     assert run(3).returncode == 0
     assert image.read_bytes() == b"\1".ljust(64, b"\0")
