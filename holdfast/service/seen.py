@@ -1,4 +1,4 @@
-"""What the daemon's sources see of volumes now, for whoever asks: `status`.
+"""Volumes with everything that is wrong with them, also what the daemon's sources see: `status`.
 
 Owns that nobody is shown what a daemon saw that does not watch any more. Loads little: `status` is
 asked often.
@@ -6,13 +6,37 @@ asked often.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from holdfast.config import Settings
 from holdfast.errors import HoldfastError
 from holdfast.model.evidence import Evidence
+from holdfast.model.trouble import Trouble, troubles_of
+from holdfast.model.volume import VolumeReport
+from holdfast.policy.disruptions import disruptions
 from holdfast.policy.memory import read_post
 from holdfast.policy.watching import watcher
+
+if TYPE_CHECKING:
+    from holdfast.service.holdfast import Holdfast
+
+Shown = tuple[VolumeReport, tuple[Trouble, ...]]
+"""A volume, and what is wrong with it, gravest first."""
+
+
+def shown_volumes(holdfast: Holdfast, name: str | None) -> list[Shown]:
+    """Every volume, or the one of that name, as it is. Changes nothing. Raises NoSuchVolume."""
+    reports = holdfast.status() if name is None else [holdfast.show_volume(name)]
+    evidence = seen(holdfast.settings)
+    return [(report, _wrong_with(report, evidence)) for report in reports]
+
+
+def _wrong_with(report: VolumeReport, evidence: Iterable[Evidence]) -> tuple[Trouble, ...]:
+    """What it says itself, and what the daemon has seen of it."""
+    own = [each for each in evidence if each.volume == report.name]
+    return disruptions(troubles_of(report), own)
 
 
 def seen(settings: Settings) -> tuple[Evidence, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,21 +15,16 @@ from holdfast.cli.options import AsJson, positive_duration
 from holdfast.cli.output import console, json_text, note, print_grid, print_json, say
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
-from holdfast.model.evidence import Evidence
-from holdfast.model.trouble import Trouble, troubles_of
-from holdfast.model.volume import VolumeReport, check_name
-from holdfast.policy.disruptions import disruptions
+from holdfast.model.volume import check_name
 
 if TYPE_CHECKING:
     from holdfast.service import Holdfast
+    from holdfast.service.seen import Shown
 
 NEEDS_ATTENTION = 1
 """Exit status of --check, as docs/exit-status.md has it."""
 
-_Shown = tuple[VolumeReport, tuple[Trouble, ...]]
-"""A volume, and what is wrong with it."""
-
-_Look = Callable[[], list[_Shown]]
+_Look = Callable[[], "list[Shown]"]
 
 
 def status(
@@ -75,27 +70,18 @@ def status(
         raise typer.Exit(NEEDS_ATTENTION)
 
 
-def _look(holdfast: Holdfast, name: str | None, unhealthy: bool) -> list[_Shown]:
-    from holdfast.service.seen import seen
+def _look(holdfast: Holdfast, name: str | None, unhealthy: bool) -> list[Shown]:
+    from holdfast.service.seen import shown_volumes
 
-    reports = holdfast.status() if name is None else [holdfast.show_volume(name)]
-    evidence = seen(holdfast.settings)
-    shown = [(report, _wrong_with(report, evidence)) for report in reports]
-    return [(report, wrong) for report, wrong in shown if not unhealthy or wrong]
+    return [each for each in shown_volumes(holdfast, name) if each[1] or not unhealthy]
 
 
-def _wrong_with(report: VolumeReport, evidence: Iterable[Evidence]) -> tuple[Trouble, ...]:
-    """What it says itself, and what the daemon has seen of it."""
-    own = [each for each in evidence if each.volume == report.name]
-    return disruptions(troubles_of(report), own)
-
-
-def _as_values(shown: _Shown) -> dict[str, Any]:
+def _as_values(shown: Shown) -> dict[str, Any]:
     report, wrong = shown
     return {**asdict(report), "troubles": wrong}
 
 
-def _once(shown: list[_Shown], as_json: bool, unhealthy: bool) -> None:
+def _once(shown: list[Shown], as_json: bool, unhealthy: bool) -> None:
     from holdfast.cli.views import status_view
 
     if as_json:
