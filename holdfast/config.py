@@ -33,6 +33,12 @@ class Settings:
         return self.home / "run" if self.home else Path("/run/holdfast")
 
     @property
+    def api_socket(self) -> Path:
+        """Where the API listens; not in the run directory, which only root may enter."""
+        folder = self.home / "api" if self.home else Path("/run/holdfast-api")
+        return folder / "api.sock"
+
+    @property
     def catalog_path(self) -> Path:
         """The SQLite catalog."""
         return self.state_directory / "catalog.sqlite"

@@ -15,6 +15,7 @@ import typer
 
 from holdfast.cli.commands import (
     alert,
+    api,
     assess,
     completion,
     daemon,
@@ -71,6 +72,7 @@ application.add_typer(receipt.commands, name="receipt")
 application.add_typer(alert.commands, name="alert")
 application.command(name="status")(status.status)
 application.command(name="daemon")(daemon.daemon)
+application.command(name="api")(api.api)
 application.command(name="drill")(drill.drill)
 application.command(name="history")(history.history)
 application.command(name="users")(users.users)

@@ -34,6 +34,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── NoSuchVolume    NOVOLUME
     │   ├── NoSuchLeg       NOLEG
     │   ├── NoSuchReceipt   NORECEIPT
+    │   ├── NoSuchJob       NOJOB
     │   ├── NoSuchContainer NOCONTAINER
     │   └── NotMounted      NOMOUNT
     ├── HostCannot          exit 5   this host lacks what it takes
@@ -48,6 +49,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── GateGone        GATE
     │   ├── HasNoGate       NOGATE
     │   ├── HasGate         GATED
+    │   ├── TooMany         TOOMANY
     │   └── NothingStuck    NOTSTUCK
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
@@ -82,6 +84,7 @@ from holdfast.errors.missing import (
     MissingRights,
     MissingTool,
     NoSuchContainer,
+    NoSuchJob,
     NoSuchLeg,
     NoSuchReceipt,
     NoSuchVolume,
@@ -119,6 +122,7 @@ from holdfast.errors.states import (
     NotAttached,
     NotFrozen,
     NothingStuck,
+    TooMany,
     VolumeHeld,
 )
 from holdfast.errors.storage import (
@@ -166,6 +170,7 @@ __all__ = [
     "NewerVersion",
     "NoSource",
     "NoSuchContainer",
+    "NoSuchJob",
     "NoSuchLeg",
     "NoSuchReceipt",
     "NoSuchVolume",
@@ -184,6 +189,7 @@ __all__ = [
     "StateFailed",
     "StorageFailed",
     "Superseded",
+    "TooMany",
     "TooSmall",
     "UnreadableRecord",
     "Untrusted",

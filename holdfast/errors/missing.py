@@ -24,6 +24,13 @@ class NoSuchReceipt(NotFound):
     code = "NORECEIPT"
 
 
+class NoSuchJob(NotFound):
+    """The API knows no job of this id: it began none, has begun too many since, or was started
+    anew. The job went on; holdfast receipt list says how it ended."""
+
+    code = "NOJOB"
+
+
 class NoSuchContainer(NotFound):
     """The container's path does not exist and is not to be created here."""
 

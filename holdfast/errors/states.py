@@ -1,4 +1,4 @@
-"""Nothing was begun: it cannot be done in the state in which the volume is."""
+"""Nothing was begun: it cannot be done in the present state of the volume, or of the API."""
 
 from __future__ import annotations
 
@@ -50,6 +50,13 @@ class HasGate(WrongState):
     storage; holdfast volume ungate makes it a plain mount."""
 
     code = "GATED"
+
+
+class TooMany(WrongState):
+    """The API does as much as it will do at the same time: connections, listeners, questions, jobs.
+    Ask again when some of that has ended."""
+
+    code = "TOOMANY"
 
 
 class NothingStuck(WrongState):

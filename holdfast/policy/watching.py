@@ -1,4 +1,4 @@
-"""That one daemon watches, and who it is: a lock in the run directory."""
+"""That one daemon watches, one API serves, and who it is: locks in the run directory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from holdfast.errors import AtWork
 from holdfast.system.files.named_lock import holder_of, take_lock, write_holder
 from holdfast.system.files.trusted import open_file, own_directory
 
-_LOCK = "daemon.lock"
+_DAEMON = "daemon"
 
 
 @contextmanager
-def only_one(run_directory: Path) -> Iterator[None]:
-    """Be the only daemon of this run directory. Raises AtWork, naming the other one."""
+def only_one(run_directory: Path, what: str = _DAEMON) -> Iterator[None]:
+    """Be the only one of this run directory. Raises AtWork, naming the other one.
+
+    `what`: daemon, api.
+    """
     own_directory(run_directory)
-    descriptor = open_file(run_directory / _LOCK, os.O_RDWR | os.O_CREAT)
+    descriptor = open_file(run_directory / f"{what}.lock", os.O_RDWR | os.O_CREAT)
     try:
         if not take_lock(descriptor):
             pid = holder_of(descriptor) or "unknown"
-            raise AtWork(f"a daemon watches already: process {pid}", "Let it.")
+            raise AtWork(f"there is one already ({what}): process {pid}", "Let it.")
         write_holder(descriptor)
         yield
     finally:
@@ -32,7 +35,7 @@ def only_one(run_directory: Path) -> Iterator[None]:
 def watcher(run_directory: Path) -> int:
     """The process that watches, 0 when none does. Raises OSError, Untrusted."""
     try:
-        descriptor = open_file(run_directory / _LOCK, os.O_RDONLY)
+        descriptor = open_file(run_directory / f"{_DAEMON}.lock", os.O_RDONLY)
     except FileNotFoundError:
         return 0
     try:

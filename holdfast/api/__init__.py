@@ -1,0 +1,17 @@
+"""REST over a unix socket: what one can ask of Holdfast, for programs of this host.
+
+    serve             the socket, who may connect, the process
+    application       one route for each thing; the document that describes them (OpenAPI)
+    schemas, shapes   what requests and answers look like, in that document
+    bounds            how much, how long, how many: before anything is done
+    connections       who is at the other end (the kernel says so)
+    problems          errors as problem documents (RFC 9457)
+    lookers, looking  questions are answered by processes of their own, which may hang
+    questions         what can be asked
+    begun_jobs        operations, carried out by `holdfast.jobs`; what they tell is kept
+    streams           events, as they happen, for whoever listens
+
+Invariant: the process that serves touches no storage and no catalog itself, so that nothing which
+hangs stops it. It keeps nothing that must outlive it. Must never be imported by who does not serve:
+it loads FastAPI. docs/api.md; docs/decisions/0065.
+"""

@@ -1,0 +1,191 @@
+"""The routes: what can be asked, begun and listened to, each in a few lines.
+
+Invariant: everybody who may connect may ask; only root begins or ends anything, as the kernel says.
+Nothing here blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import Path as InPath
+from starlette.responses import Response
+
+from holdfast.api.begun_jobs import BegunJobs
+from holdfast.api.bounds import ApiLimits
+from holdfast.api.connections import Seats
+from holdfast.api.lookers import Lookers
+from holdfast.api.problems import answer, answer_problems
+from holdfast.api.questions import MOST_RECEIPTS
+from holdfast.api.schemas import EVENTS, PROBLEMS, describe, request_body
+from holdfast.api.shapes import ApiVersion, DoctorReport, JobShown, ShownVolume
+from holdfast.api.streams import EventStream
+from holdfast.errors import InvalidOption, MissingRights
+from holdfast.model.bounded import read_object
+from holdfast.model.event import FORM
+from holdfast.model.history import HistoryReport
+from holdfast.model.receipt import Receipt
+from holdfast.model.trouble import Trouble
+from holdfast.model.version import VERSION
+from holdfast.service.operations import OPERATIONS, read_request
+
+_ABOUT = """Storage under running applications: looked at by whoever may connect, changed by root.
+
+Requests of operations are those of docs/jobs.md; errors are those of docs/exit-status.md."""
+
+Name = Annotated[str, InPath(description="Of a volume.")]
+When = Annotated[str | None, Query(description='As in commands: "10m ago", "yesterday 14:02".')]
+Limit = Annotated[int, Query(ge=1, le=MOST_RECEIPTS)]
+Identifier = Annotated[str, InPath(description="Of a job.")]
+LAST_EVENT = "last-event-id"
+
+
+class Api:
+    """What the routes have in common."""
+
+    def __init__(self, limits: ApiLimits) -> None:
+        self.lookers = Lookers()
+        self.jobs = BegunJobs()
+        self.streams = Seats(limits.streams, limits.streams_of_a_user)
+
+
+def make_application(limits: ApiLimits) -> FastAPI:
+    """All of it, without its bounds; of one event loop."""
+    api = Api(limits)
+    made = FastAPI(
+        title="Holdfast",
+        version=VERSION,
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    answer_problems(made)
+    for routes in (_looking(api), _beginning(api), _listening(api)):
+        made.include_router(routes, responses=PROBLEMS)
+    made.openapi = lambda: describe(made)  # type: ignore[method-assign]
+    return made
+
+
+def _looking(api: Api) -> APIRouter:
+    """What can be asked."""
+    routes = APIRouter(prefix="/v1", tags=["look"])
+    ask = api.lookers.ask
+
+    @routes.get("/version", response_model=ApiVersion)
+    async def version() -> Response:
+        return answer({"version": VERSION})
+
+    @routes.get("/volumes", response_model=list[ShownVolume])
+    async def volumes(unhealthy: bool = False) -> Response:
+        return answer(await ask("volumes", {"unhealthy": unhealthy}))
+
+    @routes.get("/volumes/{name}", response_model=ShownVolume)
+    async def volume(name: Name) -> Response:
+        return answer(await ask("volume", {"name": name}))
+
+    @routes.get("/volumes/{name}/history", response_model=HistoryReport)
+    async def history(name: Name) -> Response:
+        return answer(await ask("history", {"name": name}))
+
+    @routes.get("/troubles", response_model=list[Trouble])
+    async def troubles() -> Response:
+        return answer(await ask("troubles"))
+
+    @routes.get("/receipts", response_model=list[Receipt])
+    async def receipts(
+        volume: str | None = None, since: When = None, until: When = None, limit: Limit = 100
+    ) -> Response:
+        about = {"volume": volume, "since": since, "until": until, "limit": limit}
+        return answer(await ask("receipts", about))
+
+    @routes.get("/receipts/{identifier}", response_model=Receipt)
+    async def receipt(
+        identifier: Annotated[str, InPath(description="Or its beginning.")],
+    ) -> Response:
+        return answer(await ask("receipt", {"identifier": identifier}))
+
+    @routes.get("/doctor", response_model=DoctorReport)
+    async def doctor() -> Response:
+        return answer(await ask("doctor"))
+
+    return routes
+
+
+def _beginning(api: Api) -> APIRouter:
+    """What root can begin, and end."""
+    routes = APIRouter(prefix="/v1", tags=["change"])
+
+    def begin(operation: str) -> Callable[[Request], Awaitable[Response]]:
+        async def _begin(request: Request) -> Response:
+            only_root(request)
+            try:
+                asked = read_object(await request.body())
+                values = {"form": FORM, "operation": operation, "request": asked}
+                wanted = read_request(values)
+            except ValueError as error:
+                mend = "GET /openapi.json says what there is."
+                raise InvalidOption(f"the request cannot be read: {error}", mend) from error
+            begun = await api.jobs.begin(wanted)
+            made = answer(begun.as_json(), 202)
+            made.headers["location"] = f"/v1/jobs/{begun.id}"
+            return made
+
+        return _begin
+
+    for operation in OPERATIONS:
+        routes.add_api_route(
+            f"/operations/{operation.name}",
+            begin(operation.name),
+            methods=["POST"],
+            status_code=202,
+            response_model=JobShown,
+            name=operation.name,
+            description=operation.request.__doc__ or "",
+            openapi_extra=request_body(operation.request),
+        )
+
+    @routes.delete("/jobs/{identifier}", status_code=202, response_model=JobShown)
+    async def interrupt(request: Request, identifier: Identifier) -> Response:
+        """End it in order: what is half done is undone, or finished. Its events tell the end."""
+        only_root(request)
+        begun = api.jobs.find(identifier)
+        begun.job.interrupt()
+        return answer(begun.as_json(), 202)
+
+    return routes
+
+
+def _listening(api: Api) -> APIRouter:
+    """Jobs, and what they tell."""
+    routes = APIRouter(prefix="/v1", tags=["jobs"])
+
+    @routes.get("/jobs", response_model=list[JobShown])
+    async def jobs() -> Response:
+        return answer([each.as_json() for each in api.jobs])
+
+    @routes.get("/jobs/{identifier}", response_model=JobShown)
+    async def job(identifier: Identifier) -> Response:
+        return answer(api.jobs.find(identifier).as_json())
+
+    @routes.get("/jobs/{identifier}/events", responses=EVENTS, response_class=Response)
+    async def events(request: Request, identifier: Identifier) -> Response:
+        begun = api.jobs.find(identifier)
+        last = request.headers.get(LAST_EVENT, "")
+        return EventStream(begun, _number(last), api.streams)
+
+    return routes
+
+
+def only_root(request: Request) -> None:
+    """Raise MissingRights unless root has connected."""
+    if not request.state.peer.is_root:
+        raise MissingRights("only root may change something", "Connect as root: sudo.")
+
+
+def _number(text: str) -> int:
+    """Of the last event that was read; what is none counts as none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

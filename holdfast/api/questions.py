@@ -1,0 +1,91 @@
+"""What can be asked: each with the function that knows, and gives plain values.
+
+Changes nothing. Runs in a process that may hang, and be killed: see `looking`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.model.finding import Verdict
+from holdfast.model.moment import Timespan, parse_moment
+from holdfast.model.volume import check_name
+from holdfast.policy.watching import watcher
+from holdfast.service import Holdfast
+from holdfast.service.seen import Shown, shown_volumes
+
+MOST_RECEIPTS = 1000
+"""In one answer: some MiB."""
+
+
+def _as_values(shown: Shown) -> dict[str, Any]:
+    report, troubles = shown
+    return {**asdict(report), "troubles": [asdict(each) for each in troubles]}
+
+
+def _volumes(holdfast: Holdfast, unhealthy: bool = False) -> list[dict[str, Any]]:
+    return [_as_values(each) for each in shown_volumes(holdfast, None) if each[1] or not unhealthy]
+
+
+def _volume(holdfast: Holdfast, name: str) -> dict[str, Any]:
+    (shown,) = shown_volumes(holdfast, check_name(name))
+    return _as_values(shown)
+
+
+def _troubles(holdfast: Holdfast) -> list[dict[str, Any]]:
+    shown = shown_volumes(holdfast, None)
+    return [asdict(each) for _, troubles in shown for each in troubles]
+
+
+def _history(holdfast: Holdfast, name: str) -> dict[str, Any]:
+    return holdfast.histories.show(check_name(name)).as_json()
+
+
+def _receipts(
+    holdfast: Holdfast, volume: str | None, since: str | None, until: str | None, limit: int
+) -> list[dict[str, Any]]:
+    now = time.time()
+    begun = Timespan(
+        -math.inf if since is None else parse_moment(since, now),
+        math.inf if until is None else parse_moment(until, now),
+    )
+    name = None if volume is None else check_name(volume)
+    most = max(1, min(limit, MOST_RECEIPTS))
+    return [each.as_json() for each in holdfast.receipts(name, most, begun)]
+
+
+def _receipt(holdfast: Holdfast, identifier: str) -> dict[str, Any]:
+    return holdfast.receipt(identifier).as_json()
+
+
+def _doctor(holdfast: Holdfast) -> dict[str, Any]:
+    findings = holdfast.doctor()
+    return {
+        "sufficient": all(each.verdict is not Verdict.MISSING for each in findings),
+        "findings": [each.as_json() for each in findings],
+    }
+
+
+def _figures(holdfast: Holdfast) -> dict[str, Any]:
+    try:
+        watches = bool(watcher(holdfast.settings.run_directory))
+    except (HoldfastError, OSError):
+        watches = False
+    return {"volumes": _volumes(holdfast), "watches": watches}
+
+
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    "volumes": _volumes,
+    "volume": _volume,
+    "troubles": _troubles,
+    "history": _history,
+    "receipts": _receipts,
+    "receipt": _receipt,
+    "doctor": _doctor,
+    "figures": _figures,
+}

@@ -1,0 +1,117 @@
+"""The socket, and the process that serves it until it is told to end.
+
+Owns who may connect: root, and the members of one group, by the socket's mode. One process serves
+at a time. Volumes and jobs work without it as with it: what is told to it is nowhere else.
+"""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import uvicorn
+
+from holdfast.api.application import make_application
+from holdfast.api.bounds import MOST_HEADER_BYTES, ApiLimits, Bounded
+from holdfast.api.connections import KnownPeer
+from holdfast.config import Settings
+from holdfast.errors import InvalidOption
+from holdfast.policy.watching import only_one
+from holdfast.service.requests import LONGEST_SOCKET_PATH_BYTES
+from holdfast.system.files.trusted import own_directory
+
+GROUP = "holdfast"
+"""Whose members may ask, where nobody says otherwise."""
+
+_BACKLOG = 128
+"""Connections that wait to be accepted; the kernel lets others wait to connect."""
+
+_END_SECONDS = 2
+"""For answers that are under way when it is told to end; streams never end by themselves."""
+
+_MOST_FILES = 4096
+"""Descriptors: connections, and those that are accepted only to be refused."""
+
+
+def group_number(name: str | None) -> int | None:
+    """The group whose members may ask; None: only root may. Raises InvalidOption."""
+    try:
+        return grp.getgrnam(name or GROUP).gr_gid
+    except KeyError:
+        if name is None:
+            return None
+        raise InvalidOption(
+            f"there is no group {name!r}", f"groupadd --system {name}, or name another one."
+        ) from None
+
+
+@contextmanager
+def listening(settings: Settings, group: int | None) -> Iterator[socket.socket]:
+    """The socket, removed afterwards; nobody else serves meanwhile.
+
+    Raises AtWork, InvalidOption, Untrusted, OSError.
+    """
+    path = settings.api_socket
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH_BYTES:
+        words = f"{path} is too long for a socket: {LONGEST_SOCKET_PATH_BYTES} bytes at most"
+        raise InvalidOption(words, "Set HOLDFAST_HOME to a shorter path.")
+    with only_one(settings.run_directory, "api"):
+        own_directory(path.parent, private=False)
+        with socket.socket(socket.AF_UNIX) as made:
+            _bind(made, path, group)
+            try:
+                yield made
+            finally:
+                path.unlink(missing_ok=True)
+
+
+def serve(listener: socket.socket, limits: ApiLimits) -> None:
+    """Answer until SIGTERM or SIGINT, which is raised again then. Blocks."""
+    _raise_file_limit()
+    make_server(limits).run(sockets=[listener])
+
+
+def make_server(limits: ApiLimits) -> uvicorn.Server:
+    """What answers, of one event loop."""
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # strangers shall fill no log
+    configuration = uvicorn.Config(
+        Bounded(make_application(limits), limits),
+        http=KnownPeer,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        timeout_graceful_shutdown=_END_SECONDS,
+    )
+    return uvicorn.Server(configuration)
+
+
+def _bind(made: socket.socket, path: Path, group: int | None) -> None:
+    """Nobody can connect before it has owner and mode: nobody listens yet."""
+    path.unlink(missing_ok=True)  # of one that was killed: whoever has the lock is alone
+    before = os.umask(0o177)
+    try:
+        made.bind(os.fspath(path))
+    finally:
+        os.umask(before)
+    if group is not None:
+        os.chown(path, 0, group, follow_symlinks=False)
+        path.chmod(0o660)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
