@@ -16,7 +16,7 @@ from pathlib import Path
 
 from holdfast.catalog.changes import CHANGES
 from holdfast.errors import MissingRights, StateFailed, StorageFailed
-from holdfast.system.files.trusted import open_file, own_directory
+from holdfast.system.files.trusted import own_directory, own_file
 
 HEAD = max(CHANGES)
 """The number of the present shape."""
@@ -73,7 +73,7 @@ def _owner_only(path: str, flags: int) -> int:
 
 def _make_private(path: Path) -> None:
     own_directory(path.parent)
-    os.close(open_file(path, os.O_RDWR | os.O_CREAT))
+    own_file(path)
 
 
 def _refuse_newer(path: Path, revision: str | None) -> None:

@@ -139,6 +139,27 @@ def _open_in(
     return descriptor
 
 
+def own_file(path: str | os.PathLike[str]) -> None:
+    """See to it that a file is there and ours, with mode 0600; its parents are judged.
+
+    Neither made nor judged through a descriptor that could read it: a process that closes such a
+    one loses all record locks that it has on that file (fcntl_locking(2)), SQLite's for instance.
+    Raises Untrusted, OSError.
+    """
+    with open_parent(path) as (folder, name):
+        with suppress(FileExistsError):
+            os.mknod(name, stat.S_IFREG | 0o600, dir_fd=folder)
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        believe(path, fault_behind(place))
+        status = os.fstat(place)
+        believe(path, fault_of(status))
+        if status.st_mode & _OTHERS_ANYTHING:
+            Path(f"/proc/self/fd/{place}").chmod(0o600)
+    finally:
+        os.close(place)
+
+
 def own_directory(path: str | os.PathLike[str], *, private: bool = True) -> None:
     """See to it that a directory is there and ours, 0700 where it is `private`.
 
