@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.model.bounded import read_object
+from holdfast.catalog.any_text import encoded
+from holdfast.model.bounded import MOST_NUMBER, read_object
 from holdfast.model.receipt import Receipt, receipt_from_json
 
 BAD_SUFFIX = ".bad"
@@ -50,12 +51,17 @@ def read_spool(directory: Path) -> tuple[list[tuple[Path, Receipt]], tuple[Path,
 def _read(path: Path) -> Receipt:
     receipt = receipt_from_json(read_object(path.read_bytes()))
     for name in ("id", "volume", "strategy", "cause", "outcome", "verification"):
-        if not isinstance(getattr(receipt, name), str):
+        value = getattr(receipt, name)
+        if not isinstance(value, str):
             raise TypeError(f"{name} is not text")
+        encoded(value)  # raises ValueError where the catalog could not take it
     numbers = ("started", "finished", "longest_wait_ms", "requests_held", "errors_returned")
     for name in (*numbers, "bytes_replayed"):
-        if not isinstance(getattr(receipt, name), int | float):
+        value = getattr(receipt, name)
+        if not isinstance(value, int | float):
             raise TypeError(f"{name} is not a number")
+        if abs(value) > MOST_NUMBER:
+            raise ValueError(f"{name} is too large")
     if not receipt.id:
         raise ValueError("the receipt has no id")
     return receipt

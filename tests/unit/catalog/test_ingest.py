@@ -62,7 +62,12 @@ def test_no_spool_is_an_empty_one(catalog: Catalog, tmp_path: Path) -> None:
     assert catalog.ingest(tmp_path / "nowhere") == Ingested()
 
 
-GARBLED = [b"", b"{", b"[]", b"null", b"3", b"\xff\xfe\x00", b'{"id": "x"}', b'{"steps": 3}']
+WHOLE = make_receipt("y").as_json()
+GARBLED = [
+    b"", b"{", b"[]", b"null", b"3", b"\xff\xfe\x00", b'{"id": "x"}', b'{"steps": 3}',
+    json.dumps(WHOLE | {"requests_held": 1 << 70}).encode(),
+    json.dumps(WHOLE | {"cause": "\ud800"}).encode(),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("content", GARBLED)
