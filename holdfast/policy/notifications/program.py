@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from holdfast.errors import NotDelivered, Untrusted
 from holdfast.policy.notifications.protocol import SECONDS
@@ -20,35 +21,45 @@ _ENVIRONMENT = {
 _MOST_LINKS = 40
 """As the kernel follows (path_resolution(7))."""
 
-_WORDS_CHARACTERS = 300
+_WORDS_BYTES = 300
 """Of what a program said when it failed."""
 
 
 def run_program(words: Sequence[str], text: bytes, **environment: str) -> None:
     """Run it with `text` on its standard input, and return when it has ended with status 0.
 
-    It is root's, as is everything above it, also above each link that leads to it. Raises
-    NotDelivered, Untrusted, OSError.
+    What it leaves in the background goes on. It is root's, as is everything above it, also above
+    each link that leads to it. Raises NotDelivered, Untrusted, OSError.
     """
     _judge(Path(words[0]))
-    with subprocess.Popen(
-        words,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**_ENVIRONMENT, **environment},
-        cwd="/",
-        start_new_session=True,
-    ) as process:
+    # No pipe, whose end comes only with the last process that it has left behind; and no disk.
+    with (
+        open(os.memfd_create("said"), "w+b") as said,
+        subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env={**_ENVIRONMENT, **environment},
+            cwd="/",
+            start_new_session=True,
+        ) as process,
+    ):
         try:
-            said, _ = process.communicate(text, SECONDS)
+            process.communicate(text, SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise NotDelivered(f"{words[0]} did not end in {SECONDS:g} s", "") from None
+        told = _end_of(said)
     if process.returncode:
-        told = said.decode(errors="replace").strip()[-_WORDS_CHARACTERS:]
         how = f"{words[0]} ended with status {process.returncode}"
         raise NotDelivered(f"{how}: {told}" if told else how, "Run it by hand.")
+
+
+def _end_of(said: BinaryIO) -> str:
+    size = said.seek(0, os.SEEK_END)
+    said.seek(max(0, size - _WORDS_BYTES))
+    return said.read(_WORDS_BYTES).decode(errors="replace").strip()
 
 
 def _judge(path: Path) -> None:

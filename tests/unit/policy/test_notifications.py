@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -69,6 +70,13 @@ def test_a_program_gets_it_on_standard_input_and_its_arguments(tmp_path: Path) -
     assert "HOLDFAST_ALERT_KIND=raised\n" in rest and "HOLDFAST_HOME" not in rest
     assert "\x1b" not in rest and "\nBcc" not in rest
     assert json.loads((tmp_path / "out.json").read_text())["words"] == ODD
+
+
+@needs_root
+def test_what_a_program_leaves_in_the_background_is_not_waited_for(tmp_path: Path) -> None:
+    path = program_in(tmp_path, f"sleep 1000 &\necho $! > {tmp_path}/left")
+    deliver(f"command:{path}", MESSAGE)
+    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)  # it is there
 
 
 @needs_root
