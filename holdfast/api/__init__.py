@@ -2,6 +2,8 @@
 
     serve             the socket, who may connect, the process
     application       one route for each thing; the document that describes them (OpenAPI)
+    changing          those by which root begins and ends operations
+    parts             what they have in common
     schemas, shapes   what requests and answers look like, in that document
     bounds            how much, how long, how many: before anything is done
     connections       who is at the other end (the kernel says so)
@@ -9,6 +11,7 @@
     lookers, looking  questions are answered by processes of their own, which may hang
     questions         what can be asked
     begun_jobs        operations, carried out by `holdfast.jobs`; what they tell is kept
+    metrics           figures for Prometheus
     streams           events, as they happen, for whoever listens
 
 Invariant: the process that serves touches no storage and no catalog itself, so that nothing which

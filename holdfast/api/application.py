@@ -6,30 +6,26 @@ Nothing here blocks.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi import Path as InPath
 from starlette.responses import Response
 
-from holdfast.api.begun_jobs import BegunJobs
 from holdfast.api.bounds import ApiLimits
+from holdfast.api.changing import Identifier, changing
 from holdfast.api.connections import Seats
-from holdfast.api.lookers import Lookers
+from holdfast.api.metrics import CONTENT_TYPE, OwnFigures, exposition
+from holdfast.api.parts import Api
 from holdfast.api.problems import answer, answer_problems
 from holdfast.api.questions import MOST_RECEIPTS
-from holdfast.api.schemas import EVENTS, PROBLEMS, describe, request_body
+from holdfast.api.schemas import EVENTS, FIGURES, PROBLEMS, describe
 from holdfast.api.shapes import ApiVersion, DoctorReport, JobShown, ShownVolume
 from holdfast.api.streams import EventStream
-from holdfast.errors import InvalidOption, MissingRights
-from holdfast.model.bounded import read_object
-from holdfast.model.event import FORM
 from holdfast.model.history import HistoryReport
 from holdfast.model.receipt import Receipt
 from holdfast.model.trouble import Trouble
 from holdfast.model.version import VERSION
-from holdfast.service.operations import OPERATIONS, read_request
 
 _ABOUT = """Storage under running applications: looked at by whoever may connect, changed by root.
 
@@ -38,22 +34,13 @@ Requests of operations are those of docs/jobs.md; errors are those of docs/exit-
 Name = Annotated[str, InPath(description="Of a volume.")]
 When = Annotated[str | None, Query(description='As in commands: "10m ago", "yesterday 14:02".')]
 Limit = Annotated[int, Query(ge=1, le=MOST_RECEIPTS)]
-Identifier = Annotated[str, InPath(description="Of a job.")]
+
 LAST_EVENT = "last-event-id"
 
 
-class Api:
-    """What the routes have in common."""
-
-    def __init__(self, limits: ApiLimits) -> None:
-        self.lookers = Lookers()
-        self.jobs = BegunJobs()
-        self.streams = Seats(limits.streams, limits.streams_of_a_user)
-
-
-def make_application(limits: ApiLimits) -> FastAPI:
+def make_application(limits: ApiLimits, connections: Seats) -> FastAPI:
     """All of it, without its bounds; of one event loop."""
-    api = Api(limits)
+    api = Api(limits, connections)
     made = FastAPI(
         title="Holdfast",
         version=VERSION,
@@ -64,7 +51,7 @@ def make_application(limits: ApiLimits) -> FastAPI:
         separate_input_output_schemas=False,
     )
     answer_problems(made)
-    for routes in (_looking(api), _beginning(api), _listening(api)):
+    for routes in (_looking(api), changing(api), _listening(api), _measuring(api)):
         made.include_router(routes, responses=PROBLEMS)
     made.openapi = lambda: describe(made)  # type: ignore[method-assign]
     return made
@@ -115,50 +102,6 @@ def _looking(api: Api) -> APIRouter:
     return routes
 
 
-def _beginning(api: Api) -> APIRouter:
-    """What root can begin, and end."""
-    routes = APIRouter(prefix="/v1", tags=["change"])
-
-    def begin(operation: str) -> Callable[[Request], Awaitable[Response]]:
-        async def _begin(request: Request) -> Response:
-            only_root(request)
-            try:
-                asked = read_object(await request.body())
-                values = {"form": FORM, "operation": operation, "request": asked}
-                wanted = read_request(values)
-            except ValueError as error:
-                mend = "GET /openapi.json says what there is."
-                raise InvalidOption(f"the request cannot be read: {error}", mend) from error
-            begun = await api.jobs.begin(wanted)
-            made = answer(begun.as_json(), 202)
-            made.headers["location"] = f"/v1/jobs/{begun.id}"
-            return made
-
-        return _begin
-
-    for operation in OPERATIONS:
-        routes.add_api_route(
-            f"/operations/{operation.name}",
-            begin(operation.name),
-            methods=["POST"],
-            status_code=202,
-            response_model=JobShown,
-            name=operation.name,
-            description=operation.request.__doc__ or "",
-            openapi_extra=request_body(operation.request),
-        )
-
-    @routes.delete("/jobs/{identifier}", status_code=202, response_model=JobShown)
-    async def interrupt(request: Request, identifier: Identifier) -> Response:
-        """End it in order: what is half done is undone, or finished. Its events tell the end."""
-        only_root(request)
-        begun = api.jobs.find(identifier)
-        begun.job.interrupt()
-        return answer(begun.as_json(), 202)
-
-    return routes
-
-
 def _listening(api: Api) -> APIRouter:
     """Jobs, and what they tell."""
     routes = APIRouter(prefix="/v1", tags=["jobs"])
@@ -180,10 +123,19 @@ def _listening(api: Api) -> APIRouter:
     return routes
 
 
-def only_root(request: Request) -> None:
-    """Raise MissingRights unless root has connected."""
-    if not request.state.peer.is_root:
-        raise MissingRights("only root may change something", "Connect as root: sudo.")
+def _measuring(api: Api) -> APIRouter:
+    """What Prometheus asks."""
+    routes = APIRouter(tags=["look"])
+
+    @routes.get("/metrics", responses=FIGURES, response_class=Response)
+    async def metrics() -> Response:
+        own = OwnFigures(
+            VERSION, len(api.connections), len(api.streams), api.jobs.running, api.jobs.ends
+        )
+        text = exposition(await api.lookers.ask("figures"), own)
+        return Response(text, media_type=CONTENT_TYPE)
+
+    return routes
 
 
 def _number(text: str) -> int:

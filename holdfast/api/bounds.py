@@ -57,9 +57,9 @@ class TooSlow(Exception):
 class Bounded:
     """The application, with its bounds."""
 
-    def __init__(self, inner: ASGIApp, limits: ApiLimits) -> None:
+    def __init__(self, inner: ASGIApp, limits: ApiLimits, connections: Seats) -> None:
         self.limits = limits
-        self.connections = Seats(limits.connections, limits.connections_of_a_user)
+        self.connections = connections
         self._inner = inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

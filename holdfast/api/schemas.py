@@ -37,6 +37,13 @@ EVENTS: dict[int | str, dict[str, Any]] = {
     }
 }
 
+FIGURES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "For Prometheus, exposition format 0.0.4.",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+}
+
 
 def request_body(kind: type) -> dict[str, Any]:
     """What the route of an operation takes, for FastAPI's `openapi_extra`."""

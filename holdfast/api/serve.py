@@ -19,7 +19,7 @@ import uvicorn
 
 from holdfast.api.application import make_application
 from holdfast.api.bounds import MOST_HEADER_BYTES, ApiLimits, Bounded
-from holdfast.api.connections import KnownPeer
+from holdfast.api.connections import KnownPeer, Seats
 from holdfast.config import Settings
 from holdfast.errors import InvalidOption
 from holdfast.policy.watching import only_one
@@ -80,8 +80,9 @@ def serve(listener: socket.socket, limits: ApiLimits) -> None:
 def make_server(limits: ApiLimits) -> uvicorn.Server:
     """What answers, of one event loop."""
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # strangers shall fill no log
+    connections = Seats(limits.connections, limits.connections_of_a_user)
     configuration = uvicorn.Config(
-        Bounded(make_application(limits), limits),
+        Bounded(make_application(limits, connections), limits, connections),
         http=KnownPeer,
         ws="none",
         lifespan="off",

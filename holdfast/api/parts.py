@@ -1,0 +1,18 @@
+"""What the routes have in common: one of each, for one event loop."""
+
+from __future__ import annotations
+
+from holdfast.api.begun_jobs import BegunJobs
+from holdfast.api.bounds import ApiLimits
+from holdfast.api.connections import Seats
+from holdfast.api.lookers import Lookers
+
+
+class Api:
+    """Who looks, what was begun, who is connected and who listens."""
+
+    def __init__(self, limits: ApiLimits, connections: Seats) -> None:
+        self.connections = connections
+        self.lookers = Lookers()
+        self.jobs = BegunJobs()
+        self.streams = Seats(limits.streams, limits.streams_of_a_user)
