@@ -175,3 +175,21 @@ def test_nothing_is_open_to_others(root: Path) -> None:
 def test_other_verbs_do_nothing(root: Path, verb: str) -> None:
     assert run(root, verb).returncode == 2
     assert str((root / "current").readlink()) == "versions/1"
+
+
+def test_a_setuid_program_that_somebody_else_started_keeps_nothing(
+    root: Path, waits: Path, tmp_path: Path
+) -> None:
+    """Its arguments are theirs: another gate's, which nobody could move."""
+    setuid = waits.with_name("waits-setuid")
+    shutil.copy(waits, setuid)
+    setuid.chmod(0o4755)
+    gate = ("-m", "holdfast.gate", "keeper", str(tmp_path / "theirs/state/gates/shop"))
+    with process(root, setuid, *gate, user=1234):
+        assert run(root, "forbid").returncode == 0
+        unpack(root, "2")
+        run(root, "install")
+        moved = run(root, "renew")
+        assert (moved.returncode, moved.stderr) == (0, "")
+        assert run(root, "clean").returncode == 0
+        assert names(root / "versions") == ["2"]
