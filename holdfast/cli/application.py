@@ -17,7 +17,9 @@ from holdfast.cli.commands import (
     alert,
     api,
     assess,
+    clone,
     completion,
+    copy,
     daemon,
     demo,
     doctor,
@@ -68,6 +70,7 @@ volume.commands.command(name="gate")(gating.gate)
 volume.commands.command(name="ungate")(gating.ungate)
 application.add_typer(volume.commands, name="volume")
 application.add_typer(leg.commands, name="leg")
+application.add_typer(copy.commands, name="copy")
 application.add_typer(receipt.commands, name="receipt")
 application.add_typer(alert.commands, name="alert")
 application.command(name="status")(status.status)
@@ -75,6 +78,7 @@ application.command(name="daemon")(daemon.daemon)
 application.command(name="api")(api.api)
 application.command(name="drill")(drill.drill)
 application.command(name="history")(history.history)
+application.command(name="clone")(clone.clone)
 application.command(name="users")(users.users)
 application.command(name="freeze")(freeze.freeze)
 application.command(name="thaw")(freeze.thaw)

@@ -29,12 +29,14 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── CannotAdopt     ADOPT
     │   ├── CannotRecord    NORECORD
     │   ├── Untrusted       TRUST
+    │   ├── Unreachable     MOMENT
     │   └── NewerVersion    NEWER
     ├── NotFound            exit 4   there is no such thing
     │   ├── NoSuchVolume    NOVOLUME
     │   ├── NoSuchLeg       NOLEG
     │   ├── NoSuchReceipt   NORECEIPT
     │   ├── NoSuchJob       NOJOB
+    │   ├── NoSuchCopy      NOCOPY
     │   ├── NoSuchContainer NOCONTAINER
     │   └── NotMounted      NOMOUNT
     ├── HostCannot          exit 5   this host lacks what it takes
@@ -50,6 +52,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── HasNoGate       NOGATE
     │   ├── HasGate         GATED
     │   ├── TooMany         TOOMANY
+    │   ├── NoHistory       NOHISTORY
     │   └── NothingStuck    NOTSTUCK
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
@@ -84,6 +87,7 @@ from holdfast.errors.missing import (
     MissingRights,
     MissingTool,
     NoSuchContainer,
+    NoSuchCopy,
     NoSuchJob,
     NoSuchLeg,
     NoSuchReceipt,
@@ -112,6 +116,7 @@ from holdfast.errors.refusals import (
     StaleLeg,
     Superseded,
     TooSmall,
+    Unreachable,
     Untrusted,
 )
 from holdfast.errors.states import (
@@ -119,6 +124,7 @@ from holdfast.errors.states import (
     GateGone,
     HasGate,
     HasNoGate,
+    NoHistory,
     NotAttached,
     NotFrozen,
     NothingStuck,
@@ -168,8 +174,10 @@ __all__ = [
     "MissingRights",
     "MissingTool",
     "NewerVersion",
+    "NoHistory",
     "NoSource",
     "NoSuchContainer",
+    "NoSuchCopy",
     "NoSuchJob",
     "NoSuchLeg",
     "NoSuchReceipt",
@@ -191,6 +199,7 @@ __all__ = [
     "Superseded",
     "TooMany",
     "TooSmall",
+    "Unreachable",
     "UnreadableRecord",
     "Untrusted",
     "VolumeHeld",

@@ -31,6 +31,12 @@ class NoSuchJob(NotFound):
     code = "NOJOB"
 
 
+class NoSuchCopy(NotFound):
+    """The volume has no such copy. Copies are named by id or URL: holdfast copy list."""
+
+    code = "NOCOPY"
+
+
 class NoSuchContainer(NotFound):
     """The container's path does not exist and is not to be created here."""
 

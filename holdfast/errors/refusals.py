@@ -158,6 +158,14 @@ class Untrusted(Refused):
     code = "TRUST"
 
 
+class Unreachable(Refused):
+    """What a volume was at that moment cannot be proven from its copies and its history: every copy
+    is newer, the history does not reach back so far, a gap or a step lies in between, or the clock
+    showed that time more than once. The message says what can be reached."""
+
+    code = "MOMENT"
+
+
 class NewerVersion(Refused):
     """What is on disk was written by a newer version of Holdfast, in a form that this version does
     not know. It is left as it is. Use that version."""

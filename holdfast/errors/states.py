@@ -59,6 +59,13 @@ class TooMany(WrongState):
     code = "TOOMANY"
 
 
+class NoHistory(WrongState):
+    """No history of the volume is kept, so a copy of it could not be brought to any moment:
+    holdfast history NAME --at DIRECTORY begins one."""
+
+    code = "NOHISTORY"
+
+
 class NothingStuck(WrongState):
     """There is no restoration of this volume that has begun and not ended, so none can be
     abandoned."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.config import Settings
 from holdfast.containers import open_container
@@ -53,6 +54,10 @@ from holdfast.system.files.trusted import own_directory
 from holdfast.system.storage.standing import parts_below
 from holdfast.volumes.checks.foundation import foundation_of, stands_on
 
+if TYPE_CHECKING:
+    from holdfast.service.clones import Clones
+    from holdfast.service.copies import Copies
+
 KEPT_SECONDS = 86400
 """Of a history for which nobody says how long it is kept."""
 
@@ -73,6 +78,20 @@ class Histories:
     def __init__(self, host: Host) -> None:
         self._host = host
 
+    @cached_property
+    def copies(self) -> Copies:
+        """Copies from which a history leads to later moments."""
+        from holdfast.service.copies import Copies
+
+        return Copies(self._host, self)
+
+    @cached_property
+    def clones(self) -> Clones:
+        """Volumes as they were at a moment, made from copies."""
+        from holdfast.service.clones import Clones
+
+        return Clones(self._host, self.copies)
+
     def show(self, name: str, *, verify: bool = False) -> HistoryReport:
         """What can be reached. `verify` reads everything, and finds what is damaged.
 
@@ -80,7 +99,7 @@ class Histories:
         """
         need_root()
         configuration = self._configuration(name)
-        place = _place_of(configuration)
+        place = place_of(configuration)
         if place is None:
             found = configuration.descriptor.get(HISTORY)
             directory = str(found.get("directory", "")) if isinstance(found, dict) else ""
@@ -116,7 +135,7 @@ class Histories:
         An empty directory, or None: as it is now. Raises InvalidUrl, InvalidOption, OwnLeg.
         """
         self._host.gate(name)
-        now = _place_of(self._configuration(name))
+        now = place_of(self._configuration(name))
         if directory and now is not None and _normal(directory) != now.directory:
             raise InvalidOption(
                 f"the history of {name} is in {now.directory}",
@@ -215,7 +234,7 @@ class Histories:
             return (f"whether it shares a disk with a leg cannot be found out: {words}",)
 
 
-def _place_of(configuration: GateConfiguration) -> HistoryPlace | None:
+def place_of(configuration: GateConfiguration) -> HistoryPlace | None:
     """Where it is; a record that is damaged names no place that could be looked at."""
     if configuration.journal is not JournalMode.CONTINUOUS:
         return None

@@ -201,7 +201,6 @@ class Holdfast:
 
     def plan_resize(self, name: str, size_bytes: int) -> tuple[str, ...]:
         """What `resize_volume` would do. Changes nothing."""
-
         self.gate(name)
         return enlargement(self.catalog.volume(name), size_bytes)
 
@@ -378,6 +377,7 @@ class Holdfast:
         need_root()
         done = [*recover_freezes(self.settings), *self.restorations.recover()]
         done += [*settle_gates(self._host), *enter_running(self._host)]
+        done += self.histories.copies.settle()
         self.ingest()
         return done
 

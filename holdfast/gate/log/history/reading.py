@@ -49,6 +49,7 @@ class OneStep(NamedTuple):
     """What follows, up to the mark SETTLED, is one step: an image in between is a mixture."""
 
     position: int
+    begun_ns: int
 
 
 class Stretch(NamedTuple):
@@ -72,7 +73,7 @@ def read(path: Path, volume_id: bytes, from_position: int) -> Iterator[Record | 
     A payload is valid until the next record is asked for. Raises OSError: ENOENT when the history
     does not reach back so far, EIO when it cannot be read or has what nobody writes.
     """
-    for item in _frames(path, volume_id, from_position):
+    for item in read_frames(path, volume_id, from_position):
         if isinstance(item, Gap | OneStep):
             yield item
             continue
@@ -91,7 +92,7 @@ def stretches(path: Path, volume_id: bytes) -> list[Stretch]:
     begin = end = segments[0].page.base
     begun = segments[0].page.begun_ns
     oldest = newest = 0
-    for item in _frames(path, volume_id, begin, segments):
+    for item in read_frames(path, volume_id, begin, segments):
         if isinstance(item, Gap):
             found.append(Stretch(begin, item.position, oldest, newest, item, begun))
             begin, end, begun = item.end, item.end, item.after_ns
@@ -109,13 +110,16 @@ def stretches(path: Path, volume_id: bytes) -> list[Stretch]:
     return [*found, Stretch(begin, end, oldest, newest, None, begun)]
 
 
-def _frames(
+def read_frames(
     path: Path,
     volume_id: bytes,
     from_position: int,
     segments: Sequence[FoundSegment] | None = None,
 ) -> Iterator[tuple[FrameHeader, memoryview] | Gap | OneStep]:
-    """Frames that end behind that position, gaps, and the begins of steps."""
+    """Frames that end behind that position, gaps, and the begins of steps.
+
+    A frame's bytes are valid until the next one is asked for. Raises OSError as `read`.
+    """
     if segments is None:
         segments = in_order(find(path), volume_id)
     if not segments or from_position < segments[0].page.base:
@@ -128,7 +132,7 @@ def _frames(
                 continue
             limit = _limit(segment, after)
             if segment.page.unsettled and segment.page.base >= from_position:
-                yield OneStep(segment.page.base)
+                yield OneStep(segment.page.base, segment.page.begun_ns)
             end, newest = segment.page.base, segment.page.before_ns
             try:
                 for header, content in frames(directory, segment, from_position):

@@ -1,0 +1,67 @@
+"""holdfast clone: a volume as it was at a moment, beside it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import AsJson, DryRun, VolumeName
+from holdfast.cli.output import note, print_facts, print_json, stepped_progress
+from holdfast.cli.session import session
+from holdfast.model.size import format_size
+from holdfast.model.volume import check_name
+
+
+def clone(
+    name: VolumeName,
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", parser=check_name, help="Name of the new volume.")
+    ],
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="WHEN",
+            help="10m ago, 14:02:06, yesterday 14:02:06, 2026-11-28 14:02:06, position:NUMBER.",
+        ),
+    ],
+    mount: Annotated[str, typer.Option("--mount", metavar="PATH", help="Where it is mounted.")],
+    image: Annotated[
+        str, typer.Option("--image", metavar="URL", help="Its image; beside the copy without it.")
+    ] = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mount a volume as it was at a moment, from a copy and its history.
+
+    The volume itself is not touched. What is made is a volume of its own (adopted), writable.
+    """
+    with session() as holdfast:
+        clones = holdfast.histories.clones
+        if not dry_run:
+            with stepped_progress(f"cloning {name}") as reporter:
+                report = clones.make(name, new, at, mount, image, reporter)
+            if as_json:
+                print_json(report)
+            note(f"{name} as it was is mounted at {report.mount}, as {new}")
+            return
+        with stepped_progress(f"looking for {at}") as reporter:
+            plan = clones.plan(name, new, at, mount, image, reporter)
+    if as_json:
+        print_json(plan.as_json())
+        return
+    written = ""
+    if plan.written is not None:
+        written = datetime.fromtimestamp(plan.written).astimezone().isoformat(" ", "milliseconds")
+    print_facts(
+        [
+            ("position", str(plan.position)),
+            ("last write", written or "none since the copy was made"),
+            ("from the copy", plan.copy.url),
+            ("and history", format_size(plan.history_bytes)),
+            ("image", plan.url),
+            ("mounted at", plan.mount_path),
+        ]
+    )

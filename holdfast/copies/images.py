@@ -1,0 +1,251 @@
+"""Images of copies and clones: made, opened, removed; and filled from others.
+
+Functions here touch storage: for expendable children. Invariant: an image is opened and removed
+only while it is the file that was made; others' are never written.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.containers import DescriptorBackEnd, open_container
+from holdfast.containers.back_end import disk_back_end, image_back_end
+from holdfast.containers.trust import open_believed
+from holdfast.copies.work import Pace, Tell
+from holdfast.errors import (
+    ContainerFailed,
+    HoldsData,
+    InUse,
+    NoSuchContainer,
+    TooSmall,
+    Untrusted,
+)
+from holdfast.gate.members.superblock import read_superblock
+from holdfast.model.size import format_size
+from holdfast.system.files.cloning import share_blocks
+from holdfast.system.files.durable import sync_directory
+from holdfast.system.mounts.mount_table import unmount
+from holdfast.system.storage.block import mounted_at
+from holdfast.system.storage.loop_backing import devices_showing
+
+_CHUNK_BYTES = 1 << 20
+_PIECE_BYTES = 64 << 10
+"""Zeros of that length are left out."""
+_ZEROS = bytes(_PIECE_BYTES)
+SYNC_BYTES = 64 << 20
+"""What is written at most before it is made durable: nobody else's flush waits for more."""
+
+
+def make_image(url: str, size_bytes: int) -> int:
+    """A sparse image where nothing is, durable; its inode.
+
+    Raises HoldsData when something is there, NoSuchContainer, Untrusted, ContainerFailed.
+    """
+    container = open_container(url)
+    if not container.create(size_bytes):
+        raise HoldsData(f"{url} is there already", "Name an image that is not there yet.")
+    return Path(container.image_path).lstat().st_ino
+
+
+def open_image(url: str, inode: int, flags: int = os.O_RDWR) -> DescriptorBackEnd:
+    """The image that was made so, locked. Raises NoSuchContainer, Untrusted, InUse, OSError."""
+    path = Path(open_container(url).image_path)
+    try:
+        descriptor = open_believed(path, flags)
+    except FileNotFoundError as error:
+        raise NoSuchContainer(f"{path} is not there", "Mount its disk, or forget it.") from error
+    try:
+        if os.fstat(descriptor).st_ino != inode:
+            raise Untrusted(
+                f"{path} is another file than the one that was made", "Put that back, or forget it."
+            )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUse(f"{path} is in use by another process", "Wait until it ends.") from error
+        return image_back_end(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def is_image(url: str, inode: int) -> bool:
+    """Whether the image that was made so is there. Raises OSError."""
+    try:
+        return Path(open_container(url).image_path).lstat().st_ino == inode
+    except FileNotFoundError:
+        return False
+
+
+def dismount(url: str, inode: int, made_directory: str) -> None:
+    """Dismount the image that was made so, wherever it is mounted here, and remove the directory
+    that was made for it. Idempotent. Raises InUse, OSError."""
+    if is_image(url, inode):
+        for loop in devices_showing(Path(open_container(url).image_path)):
+            while (path := mounted_at(loop.device)) is not None:
+                unmount(path)
+    if made_directory:
+        with suppress(OSError):
+            Path(made_directory).rmdir()
+
+
+def remove_image(url: str, inode: int) -> bool:
+    """Remove the image that was made so; durable. False: it is gone, or another file is there."""
+    path = Path(open_container(url).image_path)
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    # One whose inode was not noted yet has nothing in it.
+    if status.st_ino != inode and (inode or status.st_blocks):
+        return False
+    path.unlink()
+    sync_directory(path.parent)
+    return True
+
+
+def check_room(url: str, needed_bytes: int) -> None:
+    """Raise TooSmall where so much does not fit. Raises OSError."""
+    room = open_container(url).room()
+    if room is not None and room.free_bytes < needed_bytes:
+        raise TooSmall(
+            f"{format_size(room.free_bytes)} are free for {url}, and it takes"
+            f" {format_size(needed_bytes)}",
+            "Make room there, or use larger storage.",
+        )
+
+
+def allocated_bytes(url: str) -> int:
+    """What a container has in it, at most. Raises OSError."""
+    container = open_container(url)
+    status = Path(container.image_path or container.device_path).stat()
+    if container.image_path:
+        return status.st_blocks * 512
+    with open(container.device_path, "rb") as device:
+        return device.seek(0, os.SEEK_END)
+
+
+def open_leg(url: str, volume_id: str, leg_id: str) -> DescriptorBackEnd | None:
+    """A leg in use, to be read beside its gate; None: something else is there. Raises OSError,
+    Untrusted."""
+    container = open_container(url)
+    try:
+        back_end = _opened(container.image_path, container.device_path, os.O_DIRECT)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+        back_end = _opened(container.image_path, container.device_path, 0)
+    try:
+        found = read_superblock(back_end, back_end.size_bytes())
+    except BaseException:
+        back_end.close()
+        raise
+    if found is None or (found.volume_id, found.leg_id) != (volume_id, leg_id):
+        back_end.close()
+        return None
+    return back_end
+
+
+def _opened(image_path: str, device_path: str, more_flags: int) -> DescriptorBackEnd:
+    flags = os.O_RDONLY | more_flags
+    if image_path:
+        return image_back_end(open_believed(Path(image_path), flags, in_use=True, keep_mode=True))
+    return disk_back_end(os.open(device_path, flags | os.O_CLOEXEC))
+
+
+def fill(
+    sources: Sequence[DescriptorBackEnd], target: DescriptorBackEnd, size_bytes: int, tell: Tell
+) -> None:
+    """Copy what is no hole into a new image, from the first source that can read it; durable.
+
+    Raises ContainerFailed, TooSmall on a full disk.
+    """
+    buffer = memoryview(mmap.mmap(-1, _CHUNK_BYTES))
+    pace, offset, unsynced = Pace(tell, size_bytes), 0, 0
+    try:
+        while (offset := sources[0].next_data(offset, size_bytes)) < size_bytes:
+            offset -= offset % mmap.PAGESIZE
+            part = buffer[: min(_CHUNK_BYTES, size_bytes - offset)]
+            _read(sources, part, offset)
+            unsynced += _write_sparse(target, part, offset)
+            offset += len(part)
+            if unsynced >= SYNC_BYTES:
+                settle(target)
+                unsynced = 0
+            pace.done(offset)
+        settle(target)
+    except OSError as error:
+        raise failed(error) from error
+
+
+def duplicate(source: DescriptorBackEnd, target_url: str, inode: int, tell: Tell) -> None:
+    """Give a new image the contents of another one, sharing blocks where that can be; durable.
+
+    Raises as `fill`, and TooSmall before anything is written.
+    """
+    target = open_image(target_url, inode)
+    try:
+        if share_blocks(source.descriptor, target.descriptor):
+            target.flush()
+            return
+        check_room(target_url, os.fstat(source.descriptor).st_blocks * 512)
+        fill([source], target, source.size_bytes(), tell)
+    finally:
+        target.close()
+
+
+def read_all(image: DescriptorBackEnd, tell: Tell) -> None:
+    """Read every byte that is no hole. Raises OSError."""
+    buffer, size_bytes = memoryview(mmap.mmap(-1, _CHUNK_BYTES)), image.size_bytes()
+    pace, offset = Pace(tell, size_bytes), 0
+    while (offset := image.next_data(offset, size_bytes)) < size_bytes:
+        part = buffer[: min(_CHUNK_BYTES, size_bytes - offset)]
+        image.read(part, offset)
+        offset += len(part)
+        pace.done(offset)
+
+
+def settle(target: DescriptorBackEnd) -> None:
+    """Make what was written durable, and leave the page cache to others. Raises OSError."""
+    target.flush()
+    os.posix_fadvise(target.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def failed(error: OSError) -> ContainerFailed | TooSmall:
+    """The error with a mend."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return TooSmall("there is no room left for the image", "Make room there.")
+    return ContainerFailed(f"{error}", "See the kernel's log, and look at that storage.")
+
+
+def _read(sources: Sequence[DescriptorBackEnd], part: memoryview, offset: int) -> None:
+    for source in sources[:-1]:
+        try:
+            source.read(part, offset)
+            return
+        except OSError:
+            continue  # a bad place there: the next one has it, too
+    sources[-1].read(part, offset)
+
+
+def _write_sparse(target: DescriptorBackEnd, part: memoryview, offset: int) -> int:
+    """Write what is not zero; how many bytes."""
+    written = begin = 0
+    for place in range(0, len(part) + 1, _PIECE_BYTES):
+        piece = bytes(part[place : place + _PIECE_BYTES])
+        if piece and piece != _ZEROS[: len(piece)]:
+            continue
+        if begin < place:
+            target.write(part[begin:place], offset + begin)
+            written += place - begin
+        begin = place + _PIECE_BYTES
+    if begin < len(part):
+        target.write(part[begin:], offset + begin)
+        written += len(part) - begin
+    return written

@@ -1,0 +1,192 @@
+"""From a copy and a history to a later moment: whether that can be proven, and doing it.
+
+Invariant: an image is changed only when everything between its position and the other one is
+there, and the other one is no place within a step. Functions here touch storage: for expendable
+children.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from holdfast.containers import DescriptorBackEnd
+from holdfast.copies.images import SYNC_BYTES, failed, settle
+from holdfast.copies.moments import ends_step, local_time
+from holdfast.copies.work import Pace, Tell
+from holdfast.errors import HistoryFailed, Unreachable
+from holdfast.gate.log.history.reading import Gap, OneStep, read, read_frames, records_of
+from holdfast.gate.log.history.segments import find, in_order
+from holdfast.gate.log.segment import Kind, Record
+
+
+class Way(NamedTuple):
+    """How a position is reached."""
+
+    base: int
+    """From the copy at that position."""
+    newest_ns: int
+    """Time of the last record that is applied; 0: there is none."""
+
+
+def find_way(path: Path, volume_id: bytes, target: int, bases: Sequence[int], tell: Tell) -> Way:
+    """From which of these positions everything up to `target` is there: from the latest.
+
+    Reads the history from the earliest one on. Raises Unreachable, OSError.
+    """
+    usable = sorted(base for base in bases if base <= target)
+    if not usable:
+        raise Unreachable(
+            f"every complete copy is newer than position {target}",
+            "Moments after a copy was made can be reached: holdfast copy list says from where.",
+        )
+    begin = _begin(path, volume_id)
+    if usable[-1] < begin:
+        raise Unreachable(
+            f"the history begins at position {begin}, later than every copy of that time",
+            "holdfast copy advance keeps a copy up with its history; make another one now.",
+        )
+    usable = [base for base in usable if base >= begin]
+    step, gap, end, newest_ns, first = None, None, usable[-1], 0, usable[0]
+    pace = Pace(tell, target - first)
+    for item in read_frames(path, volume_id, first):
+        if isinstance(item, OneStep):
+            step = item.position if step is None else step
+            continue
+        if isinstance(item, Gap):
+            if target <= item.position:
+                end = target
+                break
+            gap, step, end = item, None, max(end, item.end)
+            usable = [base for base in usable if base >= item.end]
+            if not usable or target < item.end:
+                usable = []
+                break
+            continue
+        header, content = item
+        for record in records_of(header, content):
+            if record.end > target:
+                break
+            newest_ns = max(newest_ns, record.time_ns)
+            step = None if ends_step(record) else step
+        end = max(end, min(header.end, target))
+        pace.done(end - first)
+        if header.end >= target:
+            break
+    if not usable and gap is not None:
+        raise Unreachable(
+            f"a gap comes before it, from position {gap.position} ({_time(gap.before_ns)}) to"
+            f" {gap.end} ({_time(gap.after_ns)}): {gap.reason}",
+            f"The last moment before it: --at position:{gap.position}; or make a copy now.",
+        )
+    if end < target:
+        raise Unreachable(
+            f"the history ends at position {end}, before {target}",
+            f"The last moment that it has: --at position:{end}",
+        )
+    if step is not None and step < target:
+        raise Unreachable(
+            f"position {target} lies in a step that begins at {step}: what is in between was never"
+            " the volume",
+            f"The last moment before it: --at position:{step}",
+        )
+    return Way(usable[-1], newest_ns)
+
+
+def end_of(path: Path, volume_id: bytes, base: int, tell: Tell) -> int:
+    """Up to where everything from `base` on is there. Raises HistoryFailed, Unreachable."""
+    try:
+        if base < _begin(path, volume_id):
+            raise Unreachable("the history does not reach back to it", "Make another copy.")
+        end, pace = base, Pace(tell, 1)
+        for item in read_frames(path, volume_id, base):
+            if isinstance(item, Gap):
+                break
+            if not isinstance(item, OneStep):
+                for _ in records_of(*item):
+                    pass  # raises for what no gate writes
+                end = item[0].end
+            pace.done(0)
+    except OSError as error:
+        raise history_failed(error) from error
+    return end
+
+
+def replay(
+    path: Path,
+    volume_id: bytes,
+    image: DescriptorBackEnd,
+    places: tuple[int, int],
+    size_bytes: int,
+    tell: Tell,
+) -> None:
+    """Bring an image from one of these positions to the other one; durable.
+
+    What is written again has the same bytes: killed in between, it is brought there from the first
+    one. Raises HistoryFailed (with a mixture in the image), ContainerFailed, TooSmall.
+    """
+    start, target = places
+    pace, unsynced = Pace(tell, target - start), 0
+    try:
+        for item in read(path, volume_id, start):
+            if isinstance(item, Gap):
+                if item.position >= target:
+                    break
+                raise HistoryFailed(
+                    f"a gap begins at position {item.position}: {item.reason}",
+                    "It was not there just now: see that nobody removes its files.",
+                )
+            if isinstance(item, OneStep):
+                continue
+            if item.end > target:
+                break
+            try:
+                unsynced += _apply(image, item, size_bytes)
+                if unsynced >= SYNC_BYTES:
+                    settle(image)
+                    unsynced = 0
+            except OSError as error:
+                raise failed(error) from error
+            pace.done(item.end - start)
+    except OSError as error:
+        raise history_failed(error) from error
+    try:
+        settle(image)
+    except OSError as error:
+        raise failed(error) from error
+
+
+def history_failed(error: OSError) -> HistoryFailed:
+    """The error with a mend."""
+    return HistoryFailed(
+        f"the history cannot be read: {error.strerror or error}",
+        "See that its disk is there: holdfast history NAME --verify.",
+    )
+
+
+def _begin(path: Path, volume_id: bytes) -> int:
+    segments = in_order(find(path), volume_id)
+    if not segments:
+        raise Unreachable("the history is empty", "Make a copy now, for later moments.")
+    return segments[0].page.base
+
+
+def _apply(image: DescriptorBackEnd, record: Record, size_bytes: int) -> int:
+    """Carry out one record; how many bytes. Raises OSError."""
+    if record.kind not in (Kind.DATA, Kind.DISCARD):
+        return 0
+    if record.offset + record.length > size_bytes:
+        raise OSError(errno.EFBIG, "the history has a write beyond the volume's end")
+    if record.kind is Kind.DATA:
+        image.write(record.payload, record.offset)
+        return record.length
+    done = 0
+    while done < record.length:
+        done += image.zero(record.offset + done, record.length - done, keep_allocated=False)
+    return 0
+
+
+def _time(time_ns: int) -> str:
+    return local_time(time_ns / 1e9) if time_ns else "of no known time"

@@ -1,0 +1,81 @@
+"""What is done with copies, each a whole: for children that can be given up.
+
+Invariant: every error has a code, and says whether the image or the history failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.containers import open_container
+from holdfast.copies import images, moments, replaying
+from holdfast.copies.work import Tell
+from holdfast.errors import ContainerFailed
+from holdfast.model.copy import VolumeCopy
+
+
+def fill(copy: VolumeCopy, legs: Sequence[tuple[str, str]], tell: Tell) -> None:
+    """Copy a volume from its legs in sync (id, URL), each of which stands in for the one before."""
+    try:
+        target = images.open_image(copy.url, copy.inode)
+    except OSError as error:
+        raise images.failed(error) from error
+    sources = []
+    for leg_id, url in legs:
+        with suppress(OSError):
+            leg = images.open_leg(url, copy.volume_id, leg_id)
+            sources += [leg] if leg is not None else []
+    if not sources:
+        raise ContainerFailed("no leg in sync can be read by its name", "holdfast volume show.")
+    images.fill(sources, target, copy.size_bytes, tell)
+
+
+def duplicate(copy: VolumeCopy, half: VolumeCopy, tell: Tell) -> None:
+    """Give the image of a clone the bytes of a copy, and its own size."""
+    try:
+        source = images.open_image(copy.url, copy.inode)
+        images.duplicate(source, half.url, half.inode, tell)
+        open_container(half.url).grow(half.size_bytes)
+    except OSError as error:
+        raise images.failed(error) from error
+
+
+def position_at(path: Path, volume: bytes, when_ns: int, tell: Tell) -> int:
+    """As `moments.position_at`, of a history that is being written."""
+    try:
+        return moments.position_at(path, volume, when_ns, is_live=True, tell=tell)
+    except OSError as error:
+        raise replaying.history_failed(error) from error
+
+
+def find_way(
+    path: Path, volume: bytes, target: int, bases: Sequence[int], tell: Tell
+) -> replaying.Way:
+    """As `replaying.find_way`."""
+    try:
+        return replaying.find_way(path, volume, target, bases, tell)
+    except OSError as error:
+        raise replaying.history_failed(error) from error
+
+
+def bring(copy: VolumeCopy, path: Path, volume: bytes, target: int, tell: Tell) -> None:
+    """Bring an image from its position to a later one, to which there is a way."""
+    try:
+        image = images.open_image(copy.url, copy.inode)
+        if image.size_bytes() < copy.size_bytes:
+            open_container(copy.url).grow(copy.size_bytes)
+        image.expect(copy.size_bytes)
+    except OSError as error:
+        raise images.failed(error) from error
+    places = copy.position, target
+    replaying.replay(path, volume, image, places, copy.size_bytes, tell)
+
+
+def read_all(copy: VolumeCopy, tell: Tell) -> None:
+    """Find out whether all of it can be read."""
+    try:
+        images.read_all(images.open_image(copy.url, copy.inode), tell)
+    except OSError as error:
+        raise images.failed(error) from error

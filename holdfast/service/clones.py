@@ -1,0 +1,191 @@
+"""What one can ask of Holdfast about clones: a volume as it was at a moment, mounted beside it.
+
+Reached through `Holdfast.histories.clones`. Invariant: what is mounted was proven to be complete;
+the volume itself is not touched.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from holdfast.adopted.adopt import adopt_volume
+from holdfast.containers import image_behind, image_url, parse_container_url
+from holdfast.copies import tasks
+from holdfast.copies.work import carried_out
+from holdfast.errors import AlreadyExists, CannotAdopt, InvalidOption, Unreachable
+from holdfast.gate.log.history.layout import volume_in_history
+from holdfast.model.bounded import MOST_NUMBER
+from holdfast.model.copy import ClonePlan, VolumeCopy
+from holdfast.model.moment import parse_moment
+from holdfast.model.reporter import SILENT, Reporter
+from holdfast.model.volume import Volume, VolumeReport, check_name
+from holdfast.service.copies import Copies, check_place, kept_end
+from holdfast.service.host import Host
+from holdfast.service.rights import need_root
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts.mount_table import mount
+from holdfast.volumes.checks.new_volume import check_mount_place
+
+_POSITION = "position:"
+_MOUNT_SECONDS = 60.0
+"""As mountpoints.private_mount.REMOUNT_SECONDS: the file system's journal is replayed."""
+
+
+class Clones:
+    """Volumes as they were, made on this host."""
+
+    def __init__(self, host: Host, copies: Copies) -> None:
+        self._host = host
+        self._copies = copies
+
+    def plan(
+        self,
+        name: str,
+        new: str,
+        when: str,
+        mount_path: str,
+        image: str = "",
+        reporter: Reporter = SILENT,
+    ) -> ClonePlan:
+        """What `make` would do, after all its checks. Changes nothing; reads the history.
+
+        `when`: a moment as people type it, or `position:NUMBER`. `image`: URL of the clone's own;
+        empty: beside the copy. Raises NoHistory, Unreachable, AlreadyExists, CannotAdopt.
+        """
+        need_root()
+        volume = self._host.volume(name)
+        self._host.refuse_adopted(name)
+        others = self._host.catalog.volumes()
+        if any(each.name == check_name(new) for each in others):
+            raise AlreadyExists(f"there is a volume named {new!r} already", "Choose another name.")
+        if volume.mount.filesystem == "btrfs":
+            raise CannotAdopt(
+                "btrfs tells file systems apart by their UUID, and a clone has that of the volume",
+                "docs/history.md brings a copy to a moment by hand, for another host.",
+            )
+        wanted = replace(volume.mount, path=mount_path)
+        draft = replace(volume, name=new, mount=wanted)
+        place = check_mount_place(self._host.settings, draft, others)
+        gate, configuration, history = self._copies.kept(name)
+        now_ns = time.time_ns()
+        end = kept_end(gate)
+        path, identity = Path(history.directory), volume_in_history(configuration.volume_id)
+        reporter.say("find the moment")
+        target = _position(when)
+        if target is None:
+            when_ns = int(parse_moment(when, now_ns / 1e9) * 1e9)
+            if when_ns > time.time_ns():
+                raise InvalidOption(f"{when!r} is yet to come", "Name a moment of before.")
+            look = partial(tasks.position_at, path, identity, when_ns)
+            target = carried_out(look, reporter, history.directory)
+        if target > end:
+            raise Unreachable(
+                f"the history is at position {end}, and has no {target} yet", "Name one before."
+            )
+        copies = [each for each in self._copies.usable(name) if (each.good_from or 0) <= target]
+        bases = [each.position for each in copies]
+        reporter.say("look at the history")
+        way = carried_out(
+            partial(tasks.find_way, path, identity, target, bases), reporter, history.directory
+        )
+        copy = next(each for each in reversed(copies) if each.position == way.base)
+        url = image or _beside(copy, new)
+        address = str(parse_container_url(url))
+        in_expendable_child(
+            partial(check_place, self._host, name, volume.mount.path, address, ([], 0)),
+            doing=address,
+        )
+        newest = way.newest_ns / 1e9 if way.newest_ns else None
+        return ClonePlan(copy, target, newest, target - way.base, address, place.path)
+
+    def make(
+        self,
+        name: str,
+        new: str,
+        when: str,
+        mount_path: str,
+        image: str = "",
+        reporter: Reporter = SILENT,
+    ) -> VolumeReport:
+        """A volume as another one was at a moment, mounted: an adopted volume of its own.
+
+        Durable. Killed anywhere, `recover` or the next clone of that volume removes what is left.
+        Raises what `plan` does, TooSmall.
+        """
+        with self._copies.turn(name):
+            self._copies.clean(name)
+            plan = self.plan(name, new, when, mount_path, image, reporter)
+            with self._host.turn(new, f"clone {name} at position {plan.position} as {new}"):
+                self._make(plan, self._host.volume(name), new, reporter)
+        return self._host.show(new)
+
+    def _make(self, plan: ClonePlan, volume: Volume, new: str, reporter: Reporter) -> None:
+        _, _, history = self._copies.kept(volume.name)
+        path, identity = Path(history.directory), volume_in_history(plan.copy.volume_id)
+        half = VolumeCopy(
+            id=uuid.uuid4().hex,
+            volume=volume.name,
+            volume_id=plan.copy.volume_id,
+            url=plan.url,
+            size_bytes=max(plan.copy.size_bytes, volume.size_bytes),
+            position=plan.copy.position,
+            made=time.time(),
+            clone=new,
+            made_directory=_to_be_made(plan.mount_path),
+        )
+        self._copies.records.save(half)
+        try:
+            half = self._copies.with_image(half)
+            reporter.say("duplicate the copy")
+            carried_out(partial(tasks.duplicate, plan.copy, half), reporter, half.url)
+            reporter.say("apply the history")
+            apply = partial(tasks.bring, half, path, identity, plan.position)
+            carried_out(apply, reporter, half.url)
+            reporter.say("mount")
+            options = _options(volume)
+            work = partial(_mount, half.url, plan.mount_path, volume.mount.filesystem, options)
+            in_expendable_child(work, _MOUNT_SECONDS, plan.mount_path)
+            others = self._host.catalog.volumes()
+            self._host.catalog.add(adopt_volume(self._host.settings, new, plan.mount_path, others))
+        except BaseException:
+            self._copies.undo(half)
+            raise
+        self._copies.records.remove(half)
+
+
+def _position(when: str) -> int | None:
+    """Raises InvalidOption."""
+    if not when.startswith(_POSITION):
+        return None
+    number = when.removeprefix(_POSITION)
+    if not (number.isascii() and number.isdigit() and len(number) < 20):
+        raise InvalidOption(f"{when!r} is no position", "Write position:12345.")
+    return min(int(number), MOST_NUMBER)
+
+
+def _to_be_made(path: str) -> str:
+    is_there = in_expendable_child(partial(os.path.lexists, path), doing=path)
+    return "" if is_there else path
+
+
+def _beside(copy: VolumeCopy, new: str) -> str:
+    return image_url(Path(image_behind(copy.url)).parent / f"{new}.img")
+
+
+def _options(volume: Volume) -> str:
+    """Those of the volume; two file systems with one UUID are mounted."""
+    more = "nouuid" if volume.mount.filesystem == "xfs" else ""
+    return ",".join(filter(None, ("loop", volume.mount.options, more)))
+
+
+# In expendable children: these touch storage.
+
+
+def _mount(url: str, mount_path: str, filesystem: str, options: str) -> None:
+    Path(mount_path).mkdir(parents=True, exist_ok=True)
+    mount(image_behind(url), mount_path, filesystem, options)

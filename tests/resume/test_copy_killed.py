@@ -1,0 +1,182 @@
+"""Whoever makes a copy, brings it on, or clones is killed at any place: `recover`, or the same
+again, leaves either the whole or nothing, and a copy that was complete stays good."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import holdfast.service.clones
+import holdfast.service.copies
+from holdfast.config import Settings
+from holdfast.copies.records import CopyRecords
+from holdfast.model.copy import VolumeCopy
+from holdfast.service import Holdfast
+from holdfast.system.mounts.mount_table import mount_at
+from tests.forked import in_fork
+from tests.kernel.conftest import settings  # noqa: F401 - a fixture
+from tests.kernel.copies.copied import forgotten, image_at, stood
+from tests.kernel.gate.kept_volume import made, write
+from tests.soak import rounds
+
+_PLACES = (
+    (holdfast.service.copies, "carried_out"),
+    (holdfast.service.copies, "in_expendable_child"),
+    (holdfast.service.copies, "kept_end"),
+    (holdfast.service.clones, "carried_out"),
+    (holdfast.service.clones, "in_expendable_child"),
+    (holdfast.service.clones, "adopt_volume"),
+    (CopyRecords, "save"),
+    (CopyRecords, "remove"),
+)
+"""Before and after each of them something differs."""
+
+STEP = 7 if rounds(0, 1) == 0 else 1
+"""Every which place is tried."""
+
+
+@contextmanager
+def _dying(at: int) -> Iterator[None]:
+    """This process ends at that place, counted from 0."""
+    passed = 0
+
+    def place() -> None:
+        nonlocal passed
+        if passed == at:
+            os._exit(9)
+        passed += 1
+
+    def around(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any, **named: Any) -> Any:
+            place()
+            found = function(*values, **named)
+            place()
+            return found
+
+        return call
+
+    patches = [mock.patch.object(*each, around(getattr(*each))) for each in _PLACES]
+    for patch in patches:
+        patch.start()
+    yield
+
+
+def _killed_at_each(home: Settings, work: Callable[[Holdfast], object]) -> Iterator[int]:
+    """Carry it out in a process that dies at a place, at another one each time, until it ends."""
+    for at in range(0, 200, STEP):
+
+        def change(at: int = at) -> None:
+            with _dying(at), Holdfast(home) as holdfast:
+                work(holdfast)
+
+        code = in_fork(change).code
+        if code == 0:
+            return
+        assert code == 9
+        yield at
+    raise AssertionError("it never ends")
+
+
+@pytest.fixture(name="kept")
+def _kept(settings: Settings, ram_directory: Path) -> Iterator[Path]:  # noqa: F811
+    """Where a volume with a history is mounted. Nothing is open."""
+    with Holdfast(settings) as holdfast, made(holdfast, ram_directory) as mount:
+        for number in range(3):
+            write(mount, number)
+        holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
+        holdfast.close()
+        yield mount
+
+
+def _names(folder: Path) -> set[str]:
+    return {each.name for each in folder.iterdir()} - {"home", "mnt-shop", "shop.img", "history"}
+
+
+def test_while_it_is_made(
+    settings: Settings,  # noqa: F811
+    kept: Path,
+    ram_directory: Path,
+) -> None:
+    url = f"file:{ram_directory}/copy.img"
+
+    def add(holdfast: Holdfast) -> VolumeCopy:
+        return holdfast.histories.copies.add("shop", url)
+
+    for number, _ in enumerate(_killed_at_each(settings, add)):
+        with Holdfast(settings) as holdfast:
+            copies = holdfast.histories.copies
+            if number % 2:
+                holdfast.recover()
+                assert [each.state for each in copies.show()] in ([], ["usable"])
+                assert _names(ram_directory) == {"copy.img" for _ in copies.show()}
+            if not any(each.is_complete for each in copies.records.all()):
+                add(holdfast)
+            _check(holdfast, copies.find("shop", url), kept, ram_directory)
+            assert copies.remove("shop", url)
+            assert not copies.show() and not _names(ram_directory)
+    with Holdfast(settings) as holdfast:
+        assert holdfast.histories.copies.remove("shop", url)
+
+
+def _check(holdfast: Holdfast, copy: VolumeCopy, mount: Path, folder: Path) -> None:
+    """It is good for a moment of now."""
+    write(mount, 1)
+    position, data = stood(holdfast, mount, folder)
+    assert image_at(copy, folder / "history", position, folder) == data
+
+
+def test_while_it_is_brought_on(
+    settings: Settings,  # noqa: F811
+    kept: Path,
+    ram_directory: Path,
+) -> None:
+    url = f"file:{ram_directory}/copy.img"
+    with Holdfast(settings) as holdfast:
+        holdfast.histories.copies.add("shop", url)
+
+    def advance(holdfast: Holdfast) -> object:
+        return holdfast.histories.copies.advance("shop", url)
+
+    for number, _ in enumerate(_killed_at_each(settings, advance)):
+        with Holdfast(settings) as holdfast:
+            assert not [each for each in holdfast.recover() if "copy" in each]
+            _check(holdfast, holdfast.histories.copies.find("shop", url), kept, ram_directory)
+            if number % 2:
+                advance(holdfast)
+    with Holdfast(settings) as holdfast:
+        assert holdfast.histories.copies.remove("shop", url)
+
+
+def test_while_it_is_cloned(
+    settings: Settings,  # noqa: F811
+    kept: Path,
+    ram_directory: Path,
+) -> None:
+    url, path = f"file:{ram_directory}/copy.img", ram_directory / "old"
+    with Holdfast(settings) as holdfast:
+        holdfast.histories.copies.add("shop", url)
+    write(kept, 5)
+
+    def clone(holdfast: Holdfast) -> object:
+        return holdfast.histories.clones.make("shop", "old", "now", str(path))
+
+    for number, _ in enumerate(_killed_at_each(settings, clone)):
+        with Holdfast(settings) as holdfast:
+            there = [each.name for each in holdfast.list_volumes() if each.name == "old"]
+            if number % 2 or there:
+                holdfast.recover()
+                assert there or (_names(ram_directory) == {"copy.img"} and not mount_at(str(path)))
+            if not there:
+                clone(holdfast)
+            assert len(holdfast.histories.copies.show()) == 1
+            assert (path / "file-5").read_bytes() == (kept / "file-5").read_bytes()
+            forgotten(holdfast, "old", ram_directory)
+    with Holdfast(settings) as holdfast:
+        forgotten(holdfast, "old", ram_directory)
+        assert holdfast.histories.copies.remove("shop", url)
