@@ -15,7 +15,7 @@ from holdfast.coordination.turn import at_work
 from holdfast.detection.canaries import Canaries
 from holdfast.detection.canary import CanaryTarget
 from holdfast.detection.kernel_log import KernelReports
-from holdfast.detection.mount_table import MountTable, hidden, refusing, seen_at
+from holdfast.detection.mount_table import MountTable, hidden, is_own, refusing, seen_at
 from holdfast.detection.parts import DeviceBelow, kernel_name, parts_of
 from holdfast.model.evidence import Evidence
 from holdfast.model.volume import LegState, VolumeReport, VolumeState
@@ -89,7 +89,7 @@ def _targets(report: VolumeReport, table: Sequence[Mount]) -> Iterator[CanaryTar
     if report.state not in (VolumeState.HEALTHY, VolumeState.DEGRADED) or is_held:
         return
     here = seen_at(table, report.mount)
-    if here is None or here.source != report.device or report.frozen_until is not None:
+    if here is None or not is_own(here, report) or report.frozen_until is not None:
         return
     name = report.name
     if report.gate is not None:

@@ -58,7 +58,7 @@ class MountTable:
 def hidden(reports: Iterable[VolumeReport], table: Sequence[Mount]) -> Iterator[Evidence]:
     """Volumes whose path leads to something else than their own file system. Pure."""
     for report in reports:
-        own = [each for each in table if each.path == report.mount and each.source == report.device]
+        own = [each for each in table if each.path == report.mount and is_own(each, report)]
         if report.state is VolumeState.DETACHED or not own:
             continue
         found = seen_at(table, report.mount)
@@ -79,12 +79,18 @@ def refusing(reports: Iterable[VolumeReport], table: Sequence[Mount]) -> Iterato
         if report.state not in (VolumeState.HEALTHY, VolumeState.DEGRADED):
             continue
         here = seen_at(table, report.mount)
-        if here is None or here.source != report.device or "ro" in report.options.split(","):
+        if here is None or not is_own(here, report) or "ro" in report.options.split(","):
             continue
         if here.read_only:
             words = f"{report.mount} is mounted read-only, and was mounted for writing"
             mend = f"mount -o remount,rw {report.mount}, unless somebody wants it so"
             yield Evidence(report.name, "state", words, mend, grave=True, source="mount table")
+
+
+def is_own(mount: Mount, report: VolumeReport) -> bool:
+    """Whether a mount is the volume's: of its type, too, as FUSE servers call themselves what they
+    like, and anybody may have one. Pure."""
+    return mount.source == report.device and mount.filesystem == report.filesystem
 
 
 def seen_at(table: Sequence[Mount], path: str) -> Mount | None:

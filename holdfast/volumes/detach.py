@@ -116,7 +116,7 @@ def _dismount_orphans(volume: Volume) -> None:
     """
     path = volume.mount.path
     while (mount := mount_at(path)) is not None:
-        close = gate_device().orphan(mount.source)
+        close = gate_device().orphan(mount.source) if mount.is_from(mount.source) else None
         if close is None:
             return  # somebody else's
         dismount(capture_device(mount.device_number), must_sync=False)

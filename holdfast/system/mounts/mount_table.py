@@ -56,6 +56,14 @@ class Mount:
             self.super_options.split(",")
         )
 
+    def is_from(self, device: str) -> bool:
+        """Whether it lies on this block device (`/dev/loop3`).
+
+        FUSE servers call themselves what they like, and anybody may have one. Not so `fuseblk`,
+        which only root mounts.
+        """
+        return self.source == device and self.filesystem.partition(".")[0] != "fuse"
+
 
 def parse_mountinfo(text: bytes) -> list[Mount]:
     """The mounts of a mountinfo text, in mount order; lines of unknown shape are skipped."""
@@ -125,12 +133,12 @@ def mounts_under(path: str | os.PathLike[str]) -> list[Mount]:
     return [mount for mount in mounts() if is_under(mount.path, wanted)]
 
 
-def mounts_from(source: str) -> list[Mount]:
-    """The mounts made from this source (`/dev/loop3`), oldest first.
+def mounts_from(device: str) -> list[Mount]:
+    """The mounts that lie on this block device (`/dev/loop3`), oldest first.
 
     Unlike a look-up by device number it finds btrfs, which mounts with a number of its own.
     """
-    return [mount for mount in mounts() if mount.source == source]
+    return [mount for mount in mounts() if mount.is_from(device)]
 
 
 def is_under(path: str, folder: str) -> bool:

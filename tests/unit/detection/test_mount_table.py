@@ -41,6 +41,11 @@ def test_mounted_over_it_or_above() -> None:
     assert "other (ext4), mounted at /srv" in words(ROOT, SRV, SHOP, above)[0]
 
 
+def test_a_server_that_calls_itself_its_device() -> None:
+    forged = replace(mount(30, 22, "/srv/shop", "/dev/loop0"), filesystem="fuse.x")
+    assert "(fuse.x)" in words(ROOT, SRV, SHOP, forged)[0]
+
+
 def test_its_own_again_and_one_beneath() -> None:
     assert words(ROOT, SRV, SHOP, mount(30, 22, "/srv/shop", "/dev/loop0")) == []
     beneath = mount(30, 21, "/srv/shop", "tmpfs")
