@@ -168,12 +168,9 @@ def _replace(
 
 def _tell_nobody(process: StoppedProcess, note: HandleNote) -> None:
     """Send no signal because an end is replaced after the other (O_ASYNC)."""
-    copy = process.tracee.channel(note.handle.thread_id).take(note.handle.number or 0)
-    try:
+    with process.copy_of(note.handle) as copy:
         flags = fcntl.fcntl(copy, fcntl.F_GETFL)
         fcntl.fcntl(copy, fcntl.F_SETFL, flags & ~os.O_ASYNC)
-    finally:
-        os.close(copy)
 
 
 def _new(note: HandleNote) -> int:

@@ -361,8 +361,7 @@ def _listens_as(end: socket.socket, caller: _Caller) -> bool:
 def _copy(holders: list[_Holder], sender: socket.socket) -> None:
     """What lies unread at an old end, sent to the new one in its place."""
     process, note = holders[0]
-    copy = process.tracee.channel(note.handle.thread_id).take(note.handle.number or 0)
-    with socket.socket(fileno=copy) as old:
+    with process.socket_of(note.handle) as old:
         messages: list[UnreadMessage] = unread_messages(old)
     send_again(sender, messages)
 

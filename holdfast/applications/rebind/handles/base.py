@@ -81,14 +81,10 @@ class DescriptorDriver(_SaysEnough, ABC):
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
         """Whether the descriptor is of a placeholder. Raises OSError when it has been closed."""
         folder, number = process.folder(note.handle.thread_id), note.handle.number
-        assert number is not None
         if not _is_detached(process, f"{folder}/fd/{number}", read(f"{folder}/fdinfo/{number}")):
             return False
-        copy = process.tracee.channel(note.handle.thread_id).take(number)
-        try:
+        with process.copy_of(note.handle) as copy:
             return self._is_placeholder(copy)
-        finally:
-            os.close(copy)
 
     def _request(self, note: HandleNote, **more: Any) -> OpenRequest:
         """The request for its open file description; `more`: further fields that this kind fills

@@ -15,7 +15,7 @@ from typing import Any
 from holdfast.applications.rebind.handles.base import UntouchedDriver
 from holdfast.applications.rebind.handles.epoll import Registrations
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.rings import has_requests
+from holdfast.applications.rebind.handles.rings import refuse_requests
 from holdfast.applications.rebind.handles.signals import owner_and_signal
 from holdfast.applications.rebind.handles.verdicts import blocks, recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
@@ -45,8 +45,8 @@ class ConnectionDriver(UntouchedDriver):
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
         """What each end tells of itself; nothing is changed. Raises Blocked, OSError."""
-        if has_requests(process):
-            raise refusal(handles[0], "a ring of io_uring has requests that wait for something")
+        first = handles[0]
+        refuse_requests(process, f"connection {first.number} through {first.path}")
         registrations = Registrations(process)
         home = namespace_of(process.pid, "net")
         return [self._examine(process, handle, home, registrations) for handle in handles]
@@ -54,12 +54,10 @@ class ConnectionDriver(UntouchedDriver):
     def _examine(
         self, process: StoppedProcess, handle: Handle, home: int, registrations: Registrations
     ) -> dict[str, Any]:
-        assert handle.number is not None
-        copy = process.tracee.channel(handle.thread_id).take(handle.number)
-        with socket.socket(fileno=copy) as end:
+        with process.socket_of(handle) as end:
             return {
                 **_told_by(end, handle, home),
-                **owner_and_signal(process, handle, copy),
+                **owner_and_signal(process, handle, end.fileno()),
                 "interests": registrations.of(handle),
             }
 

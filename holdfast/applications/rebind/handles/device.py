@@ -74,17 +74,13 @@ class DeviceDriver(DescriptorDriver):
     def _examine(
         self, process: StoppedProcess, handle: Handle, registrations: Registrations
     ) -> dict[str, Any]:
-        assert handle.number is not None
-        copy = process.tracee.channel(handle.thread_id).take(handle.number)
-        try:
+        with process.copy_of(handle) as copy:
             if os.makedev(*remembered(path_to(copy)).represents) != handle.start:
                 raise Blocked(
                     f"process {handle.pid}: {handle.path} is another device by now", "Try again."
                 )
             interests = registrations.of(handle)
             return {"interests": interests, **owner_and_signal(process, handle, copy)}
-        finally:
-            os.close(copy)
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders

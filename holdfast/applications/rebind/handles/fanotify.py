@@ -149,13 +149,9 @@ def _key_of_mark(mark: FanotifyMark) -> _Key:
 
 def _look(process: StoppedProcess, handle: Handle) -> tuple[int, int, dict[_Key, FanotifyMark]]:
     """The flags of a group, how many events wait in it, and its marks."""
-    assert handle.number is not None
     text = read(f"{process.folder(handle.thread_id)}/fdinfo/{handle.number}")
-    copy = process.tracee.channel(handle.thread_id).take(handle.number)
-    try:
+    with process.copy_of(handle) as copy:
         unread = fanotify.unread_events(copy)
-    finally:
-        os.close(copy)
     return parse_group_flags(text), unread, {_key_of_mark(mark): mark for mark in parse_marks(text)}
 
 
@@ -170,16 +166,14 @@ def _groups(notes: Sequence[HandleNote]) -> list[list[HandleNote]]:
 def _in_child(process: StoppedProcess, group: Sequence[HandleNote], work: Any) -> Any:
     """What `work` makes of a copy of the group in an expendable child: looking up paths may block,
     the group is the same there. Raises HoldfastError, OSError."""
-    first = group[0].handle
-    assert first.number is not None
-    copy = process.tracee.channel(first.thread_id).take(first.number)
-    time_budget, begun = process.tracee.time_budget, time.monotonic()
-    try:
-        seconds = min(MARK_SECONDS, time_budget.limit_seconds)
-        return in_expendable_child(partial(work, copy, group), seconds, "fanotify marks")
-    finally:
-        time_budget.spend(time.monotonic() - begun)
-        os.close(copy)
+    time_budget = process.tracee.time_budget
+    with process.copy_of(group[0].handle) as copy:
+        begun = time.monotonic()
+        try:
+            seconds = min(MARK_SECONDS, time_budget.limit_seconds)
+            return in_expendable_child(partial(work, copy, group), seconds, "fanotify marks")
+        finally:
+            time_budget.spend(time.monotonic() - begun)
 
 
 def _taken_off(group: int, notes: Sequence[HandleNote]) -> None:

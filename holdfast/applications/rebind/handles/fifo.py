@@ -7,7 +7,6 @@ be kept because no call sets it: that a name was followed no further (O_NOFOLLOW
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from holdfast.applications.rebind.handles.base import DescriptorDriver
 from holdfast.applications.rebind.handles.descriptors import rebind_descriptors, replace_descriptors
 from holdfast.applications.rebind.handles.epoll import Registrations, register_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.rings import PIPES, has_requests
+from holdfast.applications.rebind.handles.rings import PIPES, refuse_requests
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
     owner_and_signal,
@@ -38,7 +37,6 @@ from holdfast.applications.rebind.parking.parked_pipes import pipe_of
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.applications.rebind.tracing.errors import gone
-from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.files.fifo import (
     SET_AFTERWARDS,
@@ -66,21 +64,14 @@ class FifoDriver(DescriptorDriver):
     ) -> list[dict[str, Any]]:
         """Find out what the pipe is like, by calls that no storage is asked for. Raises Blocked
         where a request that nobody can make again may wait for it."""
-        if has_requests(process, PIPES):
-            raise Blocked(
-                f"process {process.pid}: FIFO {handles[0].path} cannot be moved: a ring of io_uring"
-                " has requests that wait for something",
-                "Let the process close it, or end it; then try again.",
-            )
+        refuse_requests(process, f"FIFO {handles[0].path}", PIPES)
         registrations = Registrations(process)
         return [self._examine(process, handle, registrations) for handle in handles]
 
     def _examine(
         self, process: StoppedProcess, handle: Handle, registrations: Registrations
     ) -> dict[str, Any]:
-        assert handle.number is not None
-        copy = process.tracee.channel(handle.thread_id).take(handle.number)
-        try:
+        with process.copy_of(handle) as copy:
             return {
                 "capacity_bytes": capacity_bytes(copy),
                 "unread_bytes": unread_bytes(copy),
@@ -88,8 +79,6 @@ class FifoDriver(DescriptorDriver):
                 "interests": registrations.of(handle),
                 **owner_and_signal(process, handle, copy),
             }
-        finally:
-            os.close(copy)
 
     def park(
         self, process: StoppedProcess, notes: Sequence[HandleNote], placeholders: Placeholders

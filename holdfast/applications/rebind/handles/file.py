@@ -44,11 +44,8 @@ class FileDriver(DescriptorDriver):
     def _examine(self, process: StoppedProcess, handle: Handle) -> dict[str, Any]:
         if not process.storage_answers or handle.number is None:
             return {}  # closing our copy could make the storage flush
-        copy = process.tracee.channel(handle.thread_id).take(handle.number)
-        try:
+        with process.copy_of(handle) as copy:
             return owner_and_signal(process, handle, copy)
-        finally:
-            os.close(copy)
 
     def requests(self, note: HandleNote) -> list[OpenRequest]:
         """One request, with the offset; a file without a name is made again from its contents."""

@@ -71,13 +71,8 @@ class InotifyDriver:
         registrations = Registrations(process)
         for handle in handles:
             text = read(f"{process.folder(handle.thread_id)}/fdinfo/{handle.number}")
-            assert handle.number is not None
-            unread = 0
-            copy = process.tracee.channel(handle.thread_id).take(handle.number)
-            try:
+            with process.copy_of(handle) as copy:
                 unread = inotify.unread_bytes(copy)
-            finally:
-                os.close(copy)
             found.append(
                 {
                     "instance_flags": parse_information(text).flags,

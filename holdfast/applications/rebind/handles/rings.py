@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.errors import Blocked
 from holdfast.system.proc import link, names, read, read_record
 
 _RING = "anon_inode:[io_uring]"
@@ -18,7 +19,7 @@ _CONTEXT = b" /[aio]"
 """The memory of a context of io_setup(2), fs/aio.c. What is under way there is told nowhere."""
 
 
-def has_requests(process: StoppedProcess, waits: tuple[bytes, ...] = SOCKETS) -> bool:
+def _has_requests(process: StoppedProcess, waits: tuple[bytes, ...] = SOCKETS) -> bool:
     """Whether io_uring may hold such a file, or take something out of it, while all threads stand.
     `waits`: where threads of the kernel wait for those."""
     folder = f"/proc/{process.pid}"
@@ -32,6 +33,16 @@ def has_requests(process: StoppedProcess, waits: tuple[bytes, ...] = SOCKETS) ->
         and read_record(f"{folder}/task/{name}/wchan").startswith(waits)
         for name in names(f"{folder}/task")
     )
+
+
+def refuse_requests(process: StoppedProcess, what: str, waits: tuple[bytes, ...] = SOCKETS) -> None:
+    """Raises Blocked, naming `what` cannot be moved, when such a request may be under way."""
+    if _has_requests(process, waits):
+        raise Blocked(
+            f"process {process.pid}: {what} cannot be moved: a ring of io_uring has requests that"
+            " wait for something",
+            "Let them end, or end the process; then try again.",
+        )
 
 
 def has_context(process: StoppedProcess) -> bool:

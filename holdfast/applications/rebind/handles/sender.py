@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from holdfast.applications.rebind.handles.base import UntouchedDriver
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.rings import has_requests
+from holdfast.applications.rebind.handles.rings import refuse_requests
 from holdfast.applications.rebind.handles.verdicts import recreated
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.applications.rebind.opening.requests import OpenedFiles
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
-from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, JudgedHandle
 from holdfast.system.proc import link
 
@@ -39,12 +37,7 @@ class SenderDriver(UntouchedDriver):
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
         """Nothing but that it stands still. Raises Blocked."""
-        if has_requests(process):
-            raise Blocked(
-                f"process {process.pid}: a socket that is connected to {handles[0].path} cannot be"
-                " moved: a ring of io_uring has requests that wait for something",
-                "Let them end, or end the process; then try again.",
-            )
+        refuse_requests(process, f"a socket that is connected to {handles[0].path}")
         return [{} for _ in handles]
 
     def rebind(
@@ -61,12 +54,10 @@ class SenderDriver(UntouchedDriver):
         """Whether it is that socket still, and connected to no other name. Raises OSError when it
         has been closed."""
         handle = note.handle
-        assert handle.number is not None
         place = f"{process.folder(handle.thread_id)}/fd/{handle.number}"
         if link(place) != f"socket:[{handle.inode}]":
             return False
-        copy = process.tracee.channel(handle.thread_id).take(handle.number)
-        with socket.socket(fileno=copy) as end:
+        with process.socket_of(handle) as end:
             try:
                 return os.fsdecode(end.getpeername()) == handle.path
             except OSError as error:

@@ -20,7 +20,7 @@ from holdfast.applications.rebind.agent.steps import Steps
 from holdfast.applications.rebind.handles.descriptors import park_descriptors, rebind_descriptors
 from holdfast.applications.rebind.handles.epoll import Registrations, register_again
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits
-from holdfast.applications.rebind.handles.rings import has_requests
+from holdfast.applications.rebind.handles.rings import refuse_requests
 from holdfast.applications.rebind.handles.signals import (
     give_owners,
     owner_and_signal,
@@ -63,8 +63,8 @@ class SocketDriver:
         self, process: StoppedProcess, handles: Sequence[Handle], directory: Path
     ) -> list[dict[str, Any]]:
         datagrams = [each for each in handles if each.mode == "datagram"]
-        if datagrams and has_requests(process):
-            raise _refusal(datagrams[0], "a ring of io_uring has requests that wait for something")
+        if datagrams:
+            refuse_requests(process, f"socket {datagrams[0].path}")
         registrations = Registrations(process)
         home = namespace_of(process.pid, "net")
         return [self._examine(process, handle, home, registrations) for handle in handles]
@@ -72,12 +72,10 @@ class SocketDriver:
     def _examine(
         self, process: StoppedProcess, handle: Handle, home: int, registrations: Registrations
     ) -> dict[str, Any]:
-        assert handle.number is not None
-        copy = process.tracee.channel(handle.thread_id).take(handle.number)
-        with socket.socket(fileno=copy) as end:
+        with process.socket_of(handle) as end:
             return {
                 **_told_by(end, handle, home),
-                **owner_and_signal(process, handle, copy),
+                **owner_and_signal(process, handle, end.fileno()),
                 "interests": registrations.of(handle),
             }
 
@@ -122,15 +120,11 @@ class SocketDriver:
 
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
         """Whether the descriptor is of a placeholder. Raises OSError when it has been closed."""
-        number, thread_id = note.handle.number, note.handle.thread_id
-        assert number is not None
-        if not link(f"{process.folder(thread_id)}/fd/{number}").startswith("socket:"):
+        place = f"{process.folder(note.handle.thread_id)}/fd/{note.handle.number}"
+        if not link(place).startswith("socket:"):
             return False
-        copy = process.tracee.channel(thread_id).take(number)
-        try:
+        with process.copy_of(note.handle) as copy:
             return is_placeholder_socket(copy)
-        finally:
-            os.close(copy)
 
 
 def _told_by(end: socket.socket, handle: Handle, home: int) -> dict[str, Any]:

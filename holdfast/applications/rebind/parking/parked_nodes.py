@@ -18,10 +18,8 @@ from holdfast.system.proc import link
 def is_parked(process: StoppedProcess, note: HandleNote) -> bool:
     """Whether a descriptor is of a node of ours. Raises ProcessLookupError when it has been
     closed: while everybody stands still, by the end of its process only."""
-    number = note.handle.number
-    assert number is not None
     try:
-        if link(f"{process.folder(note.handle.thread_id)}/fd/{number}") != NODE_LINK:
+        if link(f"{process.folder(note.handle.thread_id)}/fd/{note.handle.number}") != NODE_LINK:
             return False
     except FileNotFoundError as error:
         raise gone(process.pid) from error
@@ -29,22 +27,15 @@ def is_parked(process: StoppedProcess, note: HandleNote) -> bool:
         if error.errno != errno.ENAMETOOLONG:
             raise
         return False
-    copy = process.tracee.channel(note.handle.thread_id).take(number)
-    try:
+    with process.copy_of(note.handle) as copy:
         return is_placeholder_node(copy)
-    finally:
-        os.close(copy)
 
 
 def keep(process: StoppedProcess, note: HandleNote) -> None:
     """Let its node of ours be what it has from now on: with the owner and mode that its own had."""
-    number, was = note.handle.number, note.details.was
-    assert number is not None
+    was = note.details.was
     if was is None or not is_parked(process, note):
         return
-    copy = process.tracee.channel(note.handle.thread_id).take(number)
-    try:
+    with process.copy_of(note.handle) as copy:
         os.fchown(copy, was.user_id, was.group_id)
         os.fchmod(copy, was.mode & 0o7777)
-    finally:
-        os.close(copy)

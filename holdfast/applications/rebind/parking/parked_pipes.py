@@ -148,9 +148,7 @@ def ends_of(processes: Processes, notes: Notes) -> Iterator[list[End]]:
             with processes.unless_it_ends(process):
                 parked = is_parked(process, note)
                 if (note.details.key, parked) not in ends:
-                    channel = process.tracee.channel(note.handle.thread_id)
-                    copy = channel.take(note.handle.number or 0)
-                    stack.callback(os.close, copy)
+                    copy = stack.enter_context(process.copy_of(note.handle))
                     ends[note.details.key, parked] = End(process, note, copy, parked)
         yield list(ends.values())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from holdfast.applications.rebind.agent.batch import closing
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.tracing.errors import Uncooperative
-from holdfast.model.handle import HandleKind
+from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.processes.acting_as import Rights, rights_of
 
 
@@ -46,6 +48,29 @@ class StoppedProcess:
     def folder(self, thread_id: int | None) -> str:
         """The folder in /proc of the process, or of a thread with a table of its own."""
         return f"/proc/{self.pid}" + (f"/task/{thread_id}" if thread_id else "")
+
+    @contextmanager
+    def copy_of(self, handle: Handle) -> Iterator[int]:
+        """A descriptor of ours of what a handle with a number has, closed at the end.
+
+        Raises OSError when the process has closed it, ProcessLookupError when it has ended.
+        """
+        assert handle.number is not None
+        copy = self.tracee.channel(handle.thread_id).take(handle.number)
+        try:
+            yield copy
+        finally:
+            os.close(copy)
+
+    @contextmanager
+    def socket_of(self, handle: Handle) -> Iterator[socket.socket]:
+        """As `copy_of`; raises OSError also when it is no socket."""
+        with self.copy_of(handle) as copy:
+            end = socket.socket(fileno=copy)
+            try:
+                yield end
+            finally:
+                end.detach()
 
     def close_numbers(self, numbers: Iterable[int], thread_id: int | None) -> None:
         """Close descriptors inside; those in a row with one call."""
