@@ -37,6 +37,7 @@ from holdfast.gate.members.configuration import (
     save_configuration,
 )
 from holdfast.gate.outside.launch import gate_is_running
+from holdfast.gate.processes.remains import living_processes
 from holdfast.model.history import (
     LEAST_KEEP_SECONDS,
     LEAST_LIMIT_BYTES,
@@ -203,7 +204,8 @@ class Histories:
             try:
                 self._host.gate(name).history(None)
             except (NotAttached, GateGone):
-                if gate_is_running(self._host.settings.gate_run_directory(name)):
+                run_directory = self._host.settings.gate_run_directory(name)
+                if gate_is_running(run_directory) or living_processes(run_directory):
                     raise
                 self._end_at_rest(name)
         return self.show(name)

@@ -30,6 +30,8 @@ from holdfast.errors import (
 )
 from holdfast.gate.outside.client import GateClient
 from holdfast.gate.outside.launch import gate_is_running
+from holdfast.gate.processes.remains import working_processes
+from holdfast.model.listing import first_of
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.service.places import judge_answering_places
 from holdfast.service.rights import need_root
@@ -127,6 +129,12 @@ class Host:
             return GateClient(run_directory)
         if not volume.attached:
             raise NotAttached(f"{name} is detached", f"holdfast volume attach {name}")
+        if living := working_processes(run_directory):
+            numbers = first_of(living, 2, between=" and ")
+            raise GateGone(
+                f"the gate of {name} works and does not answer: processes {numbers}",
+                "It waits for its storage, or another worker begins: try again.",
+            )
         raise GateGone(
             f"the gate of {name} does not run",
             f"holdfast recover, then holdfast volume attach {name}.",

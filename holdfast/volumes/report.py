@@ -13,6 +13,7 @@ from holdfast.config import Settings
 from holdfast.errors import GateGone, HoldfastError
 from holdfast.gate.members.configuration import GateConfiguration, load_configuration
 from holdfast.gate.outside.client import GateClient
+from holdfast.gate.processes.remains import working_processes
 from holdfast.model.version import UNTOLD
 from holdfast.model.volume import (
     GateReport,
@@ -28,15 +29,22 @@ from holdfast.volumes.stack.examine import Stack, examine_stack
 _ANSWER_SECONDS = 5.0
 """A gate answers from memory, within milliseconds; one that takes longer is stopped or dead."""
 
+_SILENT = "its gate works and does not answer: it waits for its storage, or another worker begins"
+
 
 def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
     """The volume as it is now. Blocks 5 s at most; does not raise for a gate that is gone."""
     stack = examine_stack(settings, volume.name)
     shown = _ask_gate(settings, volume.name)
+    run_directory = settings.gate_run_directory(volume.name)
+    lives = shown is None and not stack.is_empty and bool(working_processes(run_directory))
     configuration = _read_configuration(settings, volume.name)
     mounted = stack.mount_of(volume.mount.path)
-    legs = _legs(volume, configuration, shown)
+    legs = _legs(volume, configuration, shown, lives=lives)
     state, reason, mend = _condition(volume, stack, shown, legs)
+    if lives:
+        state, reason = VolumeState.HELD, _SILENT
+        mend = f"Look again: holdfast status {volume.name}"
     return VolumeReport(
         name=volume.name,
         kind=volume.kind,
@@ -102,9 +110,14 @@ def _condition(
 
 
 def _legs(
-    volume: Volume, configuration: GateConfiguration | None, shown: dict[str, Any] | None
+    volume: Volume,
+    configuration: GateConfiguration | None,
+    shown: dict[str, Any] | None,
+    *,
+    lives: bool,
 ) -> tuple[LegReport, ...]:
-    """The gate's word when it answers; otherwise what was recorded, and nothing is in use."""
+    """The gate's word when it answers; otherwise what was recorded, and nothing is in use unless
+    the gate `lives`."""
     if shown is not None:
         legs = [
             LegReport(
@@ -120,7 +133,13 @@ def _legs(
         spares = list(shown["spares"])
     elif configuration is not None:
         legs = [
-            LegReport(leg.number, leg.id, leg.url, _resting(leg.state), reason=leg.reason)
+            LegReport(
+                leg.number,
+                leg.id,
+                leg.url,
+                leg.state if lives else _resting(leg.state),
+                reason=leg.reason,
+            )
             for leg in configuration.legs
         ]
         spares = list(configuration.spare_urls)

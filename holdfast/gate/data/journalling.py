@@ -27,6 +27,7 @@ from holdfast.gate.runtime.claims import Hand, Hands
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.shared_page import (
     FLUSHED,
+    HISTORY_LOST_SINCE,
     OWED_SINCE,
     WRITTEN,
     note_written,
@@ -140,7 +141,8 @@ class Journalling:
     def wait_kept(self, hand: Hand, position: int, since_ns: int) -> None:
         """Wait until the log has everything before that as durable as a flush promises.
 
-        Raises HoldExpired past the deadline of a flush that came then.
+        Raises HoldExpired past the deadline of a flush that came then, or when the history began
+        to fail, if that was before: once it has passed nobody waits again, until it is back.
         """
         if self.log.wait_kept(position, RELIEVED_SECONDS):
             return
@@ -151,7 +153,8 @@ class Journalling:
         try:
             while not self.log.wait_kept(position, RELIEVED_SECONDS):
                 self.log.is_late()
-                self._hold.wait_for_place(since_ns, PAUSE_SECONDS)
+                lost_ns = self._cells[HISTORY_LOST_SINCE] or since_ns
+                self._hold.wait_for_place(min(since_ns, lost_ns), PAUSE_SECONDS)
         finally:
             self._relieved -= is_relieved
 

@@ -34,6 +34,13 @@ def living_processes(run_directory: Path) -> list[int]:
     return _living(cells)
 
 
+def working_processes(run_directory: Path) -> list[int]:
+    """As living_processes, without those that somebody stopped: one of them is enough for the gate
+    to go on, some time."""
+    states = ((pid, read_state(pid)) for pid in living_processes(run_directory))
+    return [pid for pid, state in states if state is not None and state.state != STOPPED]
+
+
 def lingering_processes(run_directory: Path) -> list[int]:
     """As living_processes, with the standby: it ends when the keeper has, some milliseconds later,
     and not while it is stopped. It has the connection to the kernel until then."""

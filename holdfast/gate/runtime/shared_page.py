@@ -104,11 +104,12 @@ FIRST_UNHEARD: Final = FLUSHING + SLOTS  # legs with a flush of which nobody hea
 LAST_UNHEARD: Final = FIRST_UNHEARD + 31
 FIRST_WORKER: Final = LAST_UNHEARD + 1  # pairs: a worker, and its generation; see note_worker
 _WORKERS: Final = range(FIRST_WORKER, FIRST_WORKER + 64, 2)
+HISTORY_LOST_SINCE: Final = FIRST_WORKER + 64  # 0: the history is written
 
 _PLAN_LOCK = threading.Lock()
 _PID_BITS = 22  # PID_MAX_LIMIT, include/linux/threads.h
 _BOOT_PAIR = struct.Struct("=QQ")
-_CELLS = _WORKERS.stop
+_CELLS = HISTORY_LOST_SINCE + 1
 SIZE_BYTES = (_CELLS * 8 + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
+from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.service import Holdfast, NewVolume
 from tests.kernel.volume.stack import SIZE
 from tests.waiting import wait_until
@@ -88,6 +89,19 @@ def kill(worker_pid: int) -> None:
     """Unless it was succeeded before."""
     with suppress(ProcessLookupError):
         os.kill(worker_pid, signal.SIGKILL)
+
+
+def succeed(holdfast: Holdfast) -> None:
+    """The worker is killed, and the next one serves."""
+    before = read_counters(holdfast.settings.gate_run_directory("shop"))
+    assert before is not None
+    kill(before.worker_pid)
+
+    def is_there() -> bool:
+        now = read_counters(holdfast.settings.gate_run_directory("shop"))
+        return now is not None and now.takeovers > before.takeovers
+
+    wait_until(is_there)
 
 
 def script(history: Path, image: Path, begin: int, to: int | None = None) -> int:

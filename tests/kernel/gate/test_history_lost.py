@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from holdfast.errors import HistoryFailed, HoldsData
-from holdfast.gate.runtime.shared_page import read_counters
 from holdfast.model.trouble import troubles_of
 from holdfast.model.volume import JournalFailurePolicy
 from holdfast.service import Holdfast
 from tests.faults.small_disk import SmallDisk
-from tests.kernel.gate.kept_volume import Writer, kill, made, write
+from tests.kernel.gate.kept_volume import Writer, made, succeed, write
 from tests.waiting import wait_until
 
 RunHoldfast = Callable[..., Any]
@@ -39,19 +38,6 @@ def outcomes(holdfast: Holdfast) -> list[str]:
     """Of the receipts that tell of a history that goes on."""
     found = [each.outcome for each in holdfast.receipts("shop")]
     return [each for each in found if each.startswith("the history goes on")]
-
-
-def succeed(holdfast: Holdfast) -> None:
-    """The worker is killed, so that the history goes on in another segment."""
-    before = read_counters(holdfast.settings.gate_run_directory("shop"))
-    assert before is not None
-    kill(before.worker_pid)
-
-    def is_there() -> bool:
-        now = read_counters(holdfast.settings.gate_run_directory("shop"))
-        return now is not None and now.takeovers > before.takeovers
-
-    wait_until(is_there)
 
 
 @pytest.mark.parametrize("what", ["directory", "mount"])

@@ -19,6 +19,7 @@ from holdfast.gate.log.history.layout import SegmentPage
 from holdfast.gate.log.history.writing import HistoryWriter
 from holdfast.gate.log.ring import Ring
 from holdfast.gate.runtime.claims import GivenUp, Hand, Hands
+from holdfast.gate.runtime.shared_page import HISTORY_LOST_SINCE
 from holdfast.model.bounded import NewerFormat
 from holdfast.system.processes.process import part_with_descriptors
 
@@ -80,6 +81,7 @@ class Carrying:
         named: Callable[[], Collection[int]],
         hands: Hands,
         troubles: Troubles,
+        page: memoryview,
     ) -> None:
         self._ring = ring
         self._new_writer = new_writer
@@ -87,6 +89,7 @@ class Carrying:
         self._named = named
         self._hands = hands
         self._troubles = troubles
+        self._page = page
         self._carrier: Carrier | None = None
         self._changed = threading.Condition()
         self._wanted = 0
@@ -161,6 +164,8 @@ class Carrying:
         """It is not written any more, until it can be."""
         with self._changed:
             was, self.failing, self.behind = self.failing, reason, ""
+            # Kept over a takeover: what waits for it has one deadline.
+            self._page[HISTORY_LOST_SINCE] = self._page[HISTORY_LOST_SINCE] or time.monotonic_ns()
             self._changed.notify_all()
         if not was:
             self._troubles.failed(reason)
@@ -261,6 +266,7 @@ class Carrying:
         self._began = time.monotonic()
         with self._changed:
             was, self.failing, self.begun = self.failing, "", True
+            self._page[HISTORY_LOST_SINCE] = 0
             self._changed.notify_all()
         whole, self._whole = self._whole, True
         if was or not whole:

@@ -69,7 +69,7 @@ class Continuous(Unflushed):
             keep_seconds=history.keep_seconds,
             limit_bytes=history.limit_bytes,
         )
-        self.carrying = Carrying(self._ring, new_writer, self._under_way, hands, troubles)
+        self.carrying = Carrying(self._ring, new_writer, self._under_way, hands, troubles, page)
 
     def _under_way(self) -> set[int]:
         """Positions that threads name."""
