@@ -17,7 +17,7 @@ def test_no_two_facts_share_a_cell() -> None:
     ranges |= {"FLUSHING", "FIRST_UNHEARD", "LAST_UNHEARD"}
     ranges |= {"FIRST_WORKER", "_WORKERS"}
     behind_slots = ("RENEWER", "SUPERSEDED", "REMEMBERED_EPOCH", "UNREMEMBERED")
-    behind_slots += ("PLAN", "WRITTEN", "FLUSHED", "OWED_FILE", "STANDBY")
+    behind_slots += ("PLAN", "WRITTEN", "FLUSHED", "OWED_FILE", "STANDBY", "HISTORY_LOST_SINCE")
     of_slots = ("BUSY_SINCE", "LEG", "LEG_SINCE", "READS", "WRITES", "FLUSHES", "DISCARDS")
     of_slots += ("LONGEST_WAIT", "ERRORS", "READ_BYTES", "WRITTEN_BYTES", "LATE_REPLIES", "RESENT")
     of_slots += ("LOGGED", "SERVED_NS", "HELPS")
