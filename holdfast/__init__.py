@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.model.version import VERSION
 
 if TYPE_CHECKING:
+    from holdfast.client import AsyncClient, Client
     from holdfast.config import Settings
     from holdfast.errors import HoldfastError
     from holdfast.jobs import Job
@@ -49,7 +50,9 @@ __version__ = VERSION
 __all__ = [
     "AddLegRequest",
     "AssessRequest",
+    "AsyncClient",
     "AttachRequest",
+    "Client",
     "DeleteRequest",
     "DetachRequest",
     "Found",
@@ -76,6 +79,8 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "AsyncClient": "holdfast.client",
+    "Client": "holdfast.client",
     "Found": "holdfast.model.event",
     "HoldfastError": "holdfast.errors",
     "Job": "holdfast.jobs",

@@ -4,7 +4,7 @@
     application       one route for each thing; the document that describes them (OpenAPI)
     changing          those by which root begins and ends operations
     parts             what they have in common
-    schemas, shapes   what requests and answers look like, in that document
+    schemas           what requests and answers look like, in that document
     bounds            how much, how long, how many: before anything is done
     connections       who is at the other end (the kernel says so)
     problems          errors as problem documents (RFC 9457)

@@ -20,10 +20,10 @@ from holdfast.api.parts import Api
 from holdfast.api.problems import answer, answer_problems
 from holdfast.api.questions import MOST_RECEIPTS
 from holdfast.api.schemas import EVENTS, FIGURES, PROBLEMS, describe
-from holdfast.api.shapes import ApiVersion, DoctorReport, JobShown, ShownVolume
 from holdfast.api.streams import EventStream
 from holdfast.model.history import HistoryReport
 from holdfast.model.receipt import Receipt
+from holdfast.model.served import ApiVersion, DoctorReport, JobShown, ShownVolume
 from holdfast.model.trouble import Trouble
 from holdfast.model.version import VERSION
 

@@ -62,7 +62,7 @@ class BegunJob:
     _progresses: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, as `shapes.JobShown`."""
+        """Plain values, as `JobShown`."""
         return {
             "id": self.id,
             "operation": self.operation,

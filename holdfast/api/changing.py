@@ -15,10 +15,10 @@ from starlette.responses import Response
 from holdfast.api.parts import Api
 from holdfast.api.problems import answer
 from holdfast.api.schemas import request_body
-from holdfast.api.shapes import JobShown
 from holdfast.errors import InvalidOption, MissingRights
 from holdfast.model.bounded import read_object
 from holdfast.model.event import FORM
+from holdfast.model.served import JobShown
 from holdfast.service.operations import OPERATIONS, read_request
 
 Identifier = Annotated[str, InPath(description="Of a job.")]

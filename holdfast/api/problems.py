@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +29,7 @@ from holdfast.errors import (
     TooMany,
     WrongState,
 )
+from holdfast.model.served import Problem
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -45,25 +46,6 @@ _STATUSES: tuple[tuple[type[HoldfastError], HTTPStatus], ...] = (
     (DeadlinePassed, HTTPStatus.GATEWAY_TIMEOUT),
 )
 """The first that fits; for all others, which are of this host and its storage, 503."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why it was not done."""
-
-    type: str
-    """urn:holdfast:error:CODE; about:blank where only HTTP was used in a wrong way."""
-    title: str
-    """What `holdfast explain CODE` says first."""
-    status: int
-    detail: str
-    """What is wrong this time."""
-    code: str = ""
-    """Stable: docs/exit-status.md."""
-    mend: str = ""
-    """What to do now."""
-    exit_status: int = 1
-    """Of a command that ends so."""
 
 
 def answer(value: Any, status: int = HTTPStatus.OK, content_type: str = "") -> Response:

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
-from holdfast.api.problems import PROBLEM_TYPE, Problem
+from holdfast.api.problems import PROBLEM_TYPE
+from holdfast.model.served import Problem
 from holdfast.service.operations import OPERATIONS
 
 _REFERENCE = "#/components/schemas/{model}"

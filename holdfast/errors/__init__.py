@@ -42,6 +42,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     ├── HostCannot          exit 5   this host lacks what it takes
     │   ├── MissingRights   RIGHTS
     │   ├── MissingFuse     FUSE
+    │   ├── NoApi           NOAPI
     │   └── MissingTool     TOOL
     ├── WrongState          exit 6   not now
     │   ├── NotAttached     DETACHED
@@ -86,6 +87,7 @@ from holdfast.errors.missing import (
     MissingFuse,
     MissingRights,
     MissingTool,
+    NoApi,
     NoSuchContainer,
     NoSuchCopy,
     NoSuchJob,
@@ -174,6 +176,7 @@ __all__ = [
     "MissingRights",
     "MissingTool",
     "NewerVersion",
+    "NoApi",
     "NoHistory",
     "NoSource",
     "NoSuchContainer",

@@ -61,6 +61,13 @@ class MissingFuse(HostCannot):
     code = "FUSE"
 
 
+class NoApi(HostCannot):
+    """Nobody serves the API on this host, or who did has ended: holdfast api, or systemctl start
+    holdfast-api. What was begun goes on."""
+
+    code = "NOAPI"
+
+
 class MissingTool(HostCannot):
     """A program that is needed is not installed."""
 

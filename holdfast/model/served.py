@@ -1,4 +1,4 @@
-"""What answers look like, where no value of the model says it. For the document; never made."""
+"""What the API answers, where no other value says it."""
 
 from __future__ import annotations
 
@@ -48,3 +48,22 @@ class ApiVersion:
 
     version: str
     """Of Holdfast."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why it was not done."""
+
+    type: str
+    """urn:holdfast:error:CODE; about:blank where only HTTP was used in a wrong way."""
+    title: str
+    """What `holdfast explain CODE` says first."""
+    status: int
+    detail: str
+    """What is wrong this time."""
+    code: str = ""
+    """Stable: docs/exit-status.md."""
+    mend: str = ""
+    """What to do now."""
+    exit_status: int = 1
+    """Of a command that ends so."""

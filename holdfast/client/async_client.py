@@ -1,0 +1,173 @@
+"""AsyncClient: the API of this host, for a program with an event loop; else as `client`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from holdfast.client import asking
+from holdfast.client.asking import Asked
+from holdfast.client.hearing import Hearing
+from holdfast.client.reaching import (
+    ANSWER_SECONDS,
+    BASE,
+    CONNECT_SECONDS,
+    library,
+    reaching,
+    socket_of,
+)
+from holdfast.jobs.ends import End, Finished, error_of, read_end
+from holdfast.model.event import Event, read_event
+from holdfast.model.history import HistoryReport
+from holdfast.model.receipt import Receipt
+from holdfast.model.served import DoctorReport, JobShown, ShownVolume
+from holdfast.model.trouble import Trouble
+from holdfast.service.operations import Operation, operation_of
+
+if TYPE_CHECKING:
+    from holdfast.service.requests import OperationRequest
+
+T = TypeVar("T")
+Result = TypeVar("Result")
+
+
+class AsyncClient:
+    """Ask, and as root change; every call is awaited. Use it by `async with`, or
+    await `close`.
+
+    Every call raises what the service raises; NoApi, MissingRights, DeadlinePassed, TooMany,
+    NewerVersion.
+    """
+
+    def __init__(self, socket: Path | None = None) -> None:
+        """`socket`: None: the one of this host, or of HOLDFAST_HOME. Raises MissingTool."""
+        httpx = library()
+        self._socket = socket_of(socket)
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(self._socket)),
+            base_url=BASE,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        )
+
+    async def close(self) -> None:
+        """Close connections; jobs go on. Idempotent."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        await self.close()
+
+    async def version(self) -> str:
+        """Of Holdfast, where it serves."""
+        return (await self._ask(asking.version())).version
+
+    async def volumes(self, *, unhealthy: bool = False) -> tuple[ShownVolume, ...]:
+        """Every volume as it is; or those with which something is wrong."""
+        return await self._ask(asking.volumes(unhealthy))
+
+    async def volume(self, name: str) -> ShownVolume:
+        """One volume as it is. Raises NoSuchVolume."""
+        return await self._ask(asking.volume(name))
+
+    async def history(self, name: str) -> HistoryReport:
+        """What is kept of its writes. Raises NoSuchVolume, HasNoGate."""
+        return await self._ask(asking.history(name))
+
+    async def troubles(self) -> tuple[Trouble, ...]:
+        """Everything that is wrong now."""
+        return await self._ask(asking.troubles())
+
+    async def receipts(
+        self,
+        volume: str | None = None,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 100,
+    ) -> tuple[Receipt, ...]:
+        """What happened, newest first. `since`, `until`: as in commands, "10m ago"."""
+        return await self._ask(asking.receipts(volume, since, until, limit))
+
+    async def receipt(self, identifier: str) -> Receipt:
+        """One receipt, by its id or how that begins. Raises NoSuchReceipt."""
+        return await self._ask(asking.receipt(identifier))
+
+    async def doctor(self) -> DoctorReport:
+        """What the host can and cannot do."""
+        return await self._ask(asking.doctor())
+
+    async def jobs(self) -> tuple[JobShown, ...]:
+        """What was begun by the API, oldest first."""
+        return await self._ask(asking.jobs())
+
+    async def begin(self, request: OperationRequest[Result]) -> AsyncRemoteJob[Result]:
+        """Begin an operation; durable only at its end. Raises MissingRights: only root may."""
+        operation = operation_of(request)
+        values = asdict(request)  # type: ignore[call-overload]  # each of them is a dataclass
+        shown = await self._ask(asking.begin(operation.name, values))
+        return AsyncRemoteJob(self, operation, shown.id)
+
+    async def _ask(self, asked: Asked[T]) -> T:
+        with reaching(self._socket):
+            answer = await self._http.request(
+                asked.method, asked.path, params=dict(asked.parameters), content=asked.body
+            )
+        return asked.read(answer.status_code, answer.content)
+
+    async def _lines(self, identifier: str, hearing: Hearing) -> AsyncIterator[str]:
+        """Of one stream."""
+        path = asking.events_path(identifier)
+        with reaching(self._socket):
+            async with self._http.stream("GET", path, headers=hearing.headers()) as answer:
+                if answer.status_code != 200:
+                    asking.job(identifier).read(answer.status_code, await answer.aread())
+                async for line in answer.aiter_lines():
+                    yield line
+
+
+class AsyncRemoteJob(Generic[Result]):
+    """An operation that goes on, whatever becomes of this object."""
+
+    def __init__(self, client: AsyncClient, operation: Operation[Result], identifier: str) -> None:
+        self._client = client
+        self._operation = operation
+        self._hearing = Hearing()
+        self.id = identifier
+        self.end: End | None = None
+        """None: nothing was read of an end yet."""
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """What happens, until the end. What was told before is not told again."""
+        while self.end is None:
+            self._hearing.begin()
+            async for line in self._client._lines(self.id, self._hearing):
+                heard = self._hearing.hear(line)
+                if heard is None:
+                    continue
+                if heard.kind == "end":
+                    self.end = read_end(heard.values, self._operation.result_of)
+                elif heard.kind == "event":
+                    yield read_event(heard.values)
+
+    async def wait(self) -> End:
+        """How it ends."""
+        async for _ in self:
+            pass
+        assert self.end is not None
+        return self.end
+
+    async def result(self) -> Result:
+        """What it gives. Raises as the same call in one's own process."""
+        end = await self.wait()
+        if isinstance(end, Finished):
+            found: Result = end.result
+            return found
+        raise error_of(end, self._operation.name)
+
+    async def interrupt(self) -> None:
+        """End it in order; does not wait. Nothing happens after its end."""
+        await self._client._ask(asking.interrupt(self.id))

@@ -1,0 +1,173 @@
+"""Client: the API of this host, for a program without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from holdfast.client import asking
+from holdfast.client.asking import Asked
+from holdfast.client.hearing import Hearing
+from holdfast.client.reaching import (
+    ANSWER_SECONDS,
+    BASE,
+    CONNECT_SECONDS,
+    library,
+    reaching,
+    socket_of,
+)
+from holdfast.jobs.ends import End, Finished, error_of, read_end
+from holdfast.model.event import Event, read_event
+from holdfast.model.history import HistoryReport
+from holdfast.model.receipt import Receipt
+from holdfast.model.served import DoctorReport, JobShown, ShownVolume
+from holdfast.model.trouble import Trouble
+from holdfast.service.operations import Operation, operation_of
+
+if TYPE_CHECKING:
+    from holdfast.service.requests import OperationRequest
+
+T = TypeVar("T")
+Result = TypeVar("Result")
+
+
+class Client:
+    """Ask, and as root change; every call blocks. Use it as a context manager, or call `close`.
+
+    Every call raises what the service raises; NoApi, MissingRights, DeadlinePassed, TooMany,
+    NewerVersion.
+    """
+
+    def __init__(self, socket: Path | None = None) -> None:
+        """`socket`: None: the one of this host, or of HOLDFAST_HOME. Raises MissingTool."""
+        httpx = library()
+        self._socket = socket_of(socket)
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(self._socket)),
+            base_url=BASE,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        )
+
+    def close(self) -> None:
+        """Close connections; jobs go on. Idempotent."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
+    def version(self) -> str:
+        """Of Holdfast, where it serves."""
+        return self._ask(asking.version()).version
+
+    def volumes(self, *, unhealthy: bool = False) -> tuple[ShownVolume, ...]:
+        """Every volume as it is; or those with which something is wrong."""
+        return self._ask(asking.volumes(unhealthy))
+
+    def volume(self, name: str) -> ShownVolume:
+        """One volume as it is. Raises NoSuchVolume."""
+        return self._ask(asking.volume(name))
+
+    def history(self, name: str) -> HistoryReport:
+        """What is kept of its writes. Raises NoSuchVolume, HasNoGate."""
+        return self._ask(asking.history(name))
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Everything that is wrong now."""
+        return self._ask(asking.troubles())
+
+    def receipts(
+        self,
+        volume: str | None = None,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 100,
+    ) -> tuple[Receipt, ...]:
+        """What happened, newest first. `since`, `until`: as in commands, "10m ago"."""
+        return self._ask(asking.receipts(volume, since, until, limit))
+
+    def receipt(self, identifier: str) -> Receipt:
+        """One receipt, by its id or how that begins. Raises NoSuchReceipt."""
+        return self._ask(asking.receipt(identifier))
+
+    def doctor(self) -> DoctorReport:
+        """What the host can and cannot do."""
+        return self._ask(asking.doctor())
+
+    def jobs(self) -> tuple[JobShown, ...]:
+        """What was begun by the API, oldest first."""
+        return self._ask(asking.jobs())
+
+    def begin(self, request: OperationRequest[Result]) -> RemoteJob[Result]:
+        """Begin an operation; durable only at its end. Raises MissingRights: only root may."""
+        operation = operation_of(request)
+        values = asdict(request)  # type: ignore[call-overload]  # each of them is a dataclass
+        shown = self._ask(asking.begin(operation.name, values))
+        return RemoteJob(self, operation, shown.id)
+
+    def _ask(self, asked: Asked[T]) -> T:
+        with reaching(self._socket):
+            answer = self._http.request(
+                asked.method, asked.path, params=dict(asked.parameters), content=asked.body
+            )
+        return asked.read(answer.status_code, answer.content)
+
+    def _lines(self, identifier: str, hearing: Hearing) -> Iterator[str]:
+        """Of one stream."""
+        path = asking.events_path(identifier)
+        with (
+            reaching(self._socket),
+            self._http.stream("GET", path, headers=hearing.headers()) as answer,
+        ):
+            if answer.status_code != 200:
+                asking.job(identifier).read(answer.status_code, answer.read())
+            yield from answer.iter_lines()
+
+
+class RemoteJob(Generic[Result]):
+    """An operation that goes on, whatever becomes of this object."""
+
+    def __init__(self, client: Client, operation: Operation[Result], identifier: str) -> None:
+        self._client = client
+        self._operation = operation
+        self._hearing = Hearing()
+        self.id = identifier
+        self.end: End | None = None
+        """None: nothing was read of an end yet."""
+
+    def __iter__(self) -> Iterator[Event]:
+        """What happens, until the end; blocks meanwhile. What was told before is not told again."""
+        while self.end is None:
+            self._hearing.begin()
+            for line in self._client._lines(self.id, self._hearing):
+                heard = self._hearing.hear(line)
+                if heard is None:
+                    continue
+                if heard.kind == "end":
+                    self.end = read_end(heard.values, self._operation.result_of)
+                elif heard.kind == "event":
+                    yield read_event(heard.values)
+
+    def wait(self) -> End:
+        """How it ends. Blocks until then."""
+        for _ in self:
+            pass
+        assert self.end is not None
+        return self.end
+
+    def result(self) -> Result:
+        """What it gives; blocks until its end. Raises as the same call in one's own process."""
+        end = self.wait()
+        if isinstance(end, Finished):
+            found: Result = end.result
+            return found
+        raise error_of(end, self._operation.name)
+
+    def interrupt(self) -> None:
+        """End it in order; does not wait. Nothing happens after its end."""
+        self._client._ask(asking.interrupt(self.id))
