@@ -90,7 +90,7 @@ def limits_of(volume: Volume) -> list[Finding]:
     """
     if volume.adoption is None:
         return []
-    found = obstacles(volume.adoption.points)
+    found = obstacles(volume.adoption.points, parks_below=True)
     filesystem = volume.mount.filesystem
     if filesystem in MEMORY_TYPES:
         found.append(

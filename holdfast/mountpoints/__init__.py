@@ -6,6 +6,7 @@
     dead.dismount_dead(points, covers=None) -> findings               uncovering.uncover(number)
     remount.remount(points, source, filesystem, options=None, note=None, manner=Manner())
         -> {old mount id: root descriptor}
+    below.looking.mounts_below(points)                                below.returning.put_back(…)
 
 Knows neither gates nor adopted volumes: both are mounted. Everything that may block runs in
 expendable children with deadlines.

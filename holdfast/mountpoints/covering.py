@@ -30,14 +30,17 @@ _WRONG_KIND = (errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
 class Covering:
     """Puts covers where mounts of a volume are. Made before the first entry of the visitor."""
 
-    def __init__(self, visitor: Visitor, covers: Covers, points: Sequence[MountPoint]) -> None:
+    def __init__(
+        self, visitor: Visitor, covers: Covers, points: Sequence[MountPoint], layers: int = 0
+    ) -> None:
+        """`layers`: how many more are wanted for `put_layer`."""
         self._visitor = visitor
         self._name = covers.server.name
         self._ids: Collection[int] = {point.id for point in points}
         visitor.retire()
         count = sum(map(self.concerns, points))
         self._trees = [
-            _copies(covers.directory, scratch_directory(), count),
+            _copies(covers.directory, scratch_directory(), count + layers),
             _copies(covers.file, os.path.realpath(__file__), count),
         ]
 
@@ -64,6 +67,21 @@ class Covering:
     def _is_own(self, mount: Mount) -> bool:
         """One of an earlier restoration that was killed in between may lie below for ever."""
         return is_cover(mount) and mount.source == self._name
+
+    def put_layer(self, spot: int, point: MountPoint) -> int:
+        """Put one more, for directories, right below the mount whose root `spot` is open at; it is
+        shared with nobody, so that this mount can be moved. Its root; caller closes.
+
+        Raises OSError.
+        """
+        if not self._trees[0]:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        layer = self._trees[0][-1]
+        mount_api.set_attributes(layer, mount_api.attributes_of(point.options))
+        mount_api.attach_beneath(layer, spot)
+        self._trees[0].pop()
+        mount_api.set_propagation(layer, "private")
+        return layer
 
     def put_on_top(self, point: MountPoint) -> None:
         """Cover the bare place, unless it is covered already; the visitor is there."""

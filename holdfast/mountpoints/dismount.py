@@ -11,14 +11,16 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from holdfast.errors import InUse, StorageFailed
 from holdfast.model.finding import Finding
+from holdfast.model.mount_below import ParkedMounts
 from holdfast.model.mountpoint import MountPoint
+from holdfast.mountpoints.below.parking import Parking
 from holdfast.mountpoints.busy import suspects, users_in_words
 from holdfast.mountpoints.capture import (
     by_somebody_else,
@@ -27,11 +29,12 @@ from holdfast.mountpoints.capture import (
     is_there,
     with_later_ones,
 )
+from holdfast.mountpoints.copies import bring_back, copy_visible, tables
 from holdfast.mountpoints.covering import Covering
 from holdfast.mountpoints.kept_waiting import free_if_kept_waiting
 from holdfast.mountpoints.lost_ways import lost
-from holdfast.mountpoints.placing import Manner, Piece, Placed, place
-from holdfast.mountpoints.remount import remount
+from holdfast.mountpoints.placing import Manner, Piece
+from holdfast.mountpoints.remount import mount_covered, remount
 from holdfast.mountpoints.surplus.recording import about_surplus, recordable, surplus
 from holdfast.mountpoints.surplus.unrecorded import (
     dismount_first,
@@ -44,8 +47,6 @@ from holdfast.mountpoints.whereabouts import own_namespace, shown, umount_comman
 from holdfast.system.children.expendable import await_ends, in_expendable_child
 from holdfast.system.files.syncfs import sync_file_system
 from holdfast.system.fuse.cover import Covers
-from holdfast.system.mounts import mount_api
-from holdfast.system.mounts.mount_table import Mount
 from holdfast.system.mounts.visitor import Visitor, has_foreign_owner, ways_to
 from holdfast.system.storage.block import disk_sequence
 
@@ -75,6 +76,7 @@ def dismount(
     *,
     must_sync: bool = True,
     others: bool = True,
+    parked: ParkedMounts | None = None,
     note: Callable[[Finding], None] = lambda finding: None,
 ) -> tuple[MountPoint, ...]:
     """Dismount all of them, in this order; idempotent: those that are gone already are passed over.
@@ -85,9 +87,11 @@ def dismount(
     opens a path there waits. Returns every point that is to be mounted again: those given, with
     what they showed in the end, and the others; without the surplus of strangers (see `recording`),
     which is dismounted for good, first, and lost also when the rest is refused: `note` is told
-    whose it was. Blocks while dirty pages are written. Raises InUse naming who keeps it busy, with
-    everything mounted as before; DeadlinePassed when the storage hangs, and then the mounts may be
-    half gone: `dismount_dead` or `remount` go on.
+    whose it was. `parked`: what is mounted below, and is moved away meanwhile; from then on, also
+    when this is refused, covers stay and it is parked, until `returning.put_back`. Blocks while
+    dirty pages are written. Raises InUse naming who keeps it busy, with everything mounted as
+    before; DeadlinePassed when the storage hangs, and then the mounts may be half gone:
+    `dismount_dead` or `remount` go on.
     """
     if not points or _has_changed_hands(points[-1]):
         return tuple(points)
@@ -98,7 +102,7 @@ def dismount(
         note(finding)
     pinned = dismount_first(points, beyond, dismount_seconds)
     await_ends(_BRIEF_SECONDS)
-    done = _dismount_some(points, dismount_seconds, covers)
+    done = _dismount_some(points, dismount_seconds, covers, parked)
     deadline = time.monotonic() + _LET_GO_SECONDS
     try:
         refuse_left(dismount_unrecorded(pinned, dismount_seconds))
@@ -121,7 +125,7 @@ def dismount(
             else:
                 time.sleep(_POLL_SECONDS)
     except InUse:
-        _mount_again(done)
+        _mount_again(done, stays_covered=parked is not None)
         raise
     kept = recordable(done)
     for finding in about_surplus(surplus(done, kept)):  # of what was mounted meanwhile
@@ -130,12 +134,15 @@ def dismount(
 
 
 def _dismount_some(
-    points: Sequence[MountPoint], timeout_seconds: float, covers: Covers | None
+    points: Sequence[MountPoint],
+    timeout_seconds: float,
+    covers: Covers | None,
+    parked: ParkedMounts | None = None,
 ) -> tuple[MountPoint, ...]:
     """What `points` were in the end: what a bind shows may have been renamed until then."""
     with ways_to(points) as ways:
         refusal, points = in_expendable_child(
-            lambda: _dismount_all(points, ways, covers), timeout_seconds, _named(points)
+            lambda: _dismount_all(points, ways, covers, parked), timeout_seconds, _named(points)
         )
     if refusal is not None:
         path, words, mend = refusal
@@ -164,7 +171,7 @@ def _sync_any(points: Sequence[MountPoint], ways: Mapping[int, int]) -> None:
     """Sync through the first mount that is still there; runs in the child."""
     free_if_kept_waiting(ways)
     visitor = Visitor()
-    for there, _ in _tables(visitor, points[::-1], ways):
+    for there, _ in tables(visitor, points[::-1], ways):
         for point in there:
             with suppress(OSError):
                 spot = os.open(point.path, _TO_SYNC)
@@ -188,7 +195,10 @@ _Refusal = tuple[str, str, str]
 
 
 def _dismount_all(
-    points: Sequence[MountPoint], ways: Mapping[int, int], covers: Covers | None
+    points: Sequence[MountPoint],
+    ways: Mapping[int, int],
+    covers: Covers | None,
+    parked: ParkedMounts | None,
 ) -> tuple[_Refusal | None, list[MountPoint]]:
     """In the child: None when all are gone, else who refused, after the undoing; and the points as
     they were found."""
@@ -196,7 +206,9 @@ def _dismount_all(
     foreign = {number for number, way in ways.items() if has_foreign_owner(way)}
     free_if_kept_waiting(ways)
     visitor = Visitor()
-    covering = None if covers is None else Covering(visitor, covers, points)
+    parking = None if covers is None or parked is None else Parking(visitor, parked)
+    layers = sum(map(parking.concerns, points)) if parking is not None else 0
+    covering = None if covers is None else Covering(visitor, covers, points, layers)
     wanted = _as_now(visitor, points, ways)
     gone = next((each for each in wanted if each.shows_deleted and each.namespace in ways), None)
     if gone is not None:
@@ -207,15 +219,18 @@ def _dismount_all(
     if beyond is not None:
         return _about_beyond_reach(beyond), wanted
     theirs = [point for point in wanted if point.namespace in foreign]
-    for there, table in _tables(visitor, theirs, ways):
+    for there, table in tables(visitor, theirs, ways):
         for point in lost(there, table.values())[:1]:
             return _about_hidden(point), wanted
     found = list(wanted)
     wanted = [point for point in wanted if point.namespace in ways]
     copies: dict[int, Piece] = {}
-    _copy_visible(visitor, wanted, ways, copies)
+    copy_visible(visitor, wanted, ways, copies)
     refusal: _Refusal | None = None
+    bearing = [each for each in wanted if parking is not None and parking.concerns(each)]
     for point in wanted:
+        if point in bearing:
+            continue  # when the others are gone: see Parking
         visitor.enter(ways[point.namespace])
         if not is_there(point, visitor.mounts()):
             continue  # propagation took it along
@@ -228,10 +243,12 @@ def _dismount_all(
             refusal = point.path, error.strerror or str(error), ""
             break
         if len(copies) < len(wanted):
-            _copy_visible(visitor, wanted, ways, copies)
+            copy_visible(visitor, wanted, ways, copies)
+    if refusal is None and parking is not None and covering is not None:
+        refusal = _dismount_bearing(visitor, bearing, ways, copies, parking, covering)
     if refusal is not None:
         mountable = [copies[point.id] for point in reversed(wanted) if point.id in copies]
-        _bring_back(visitor, mountable, ways, own)
+        bring_back(visitor, mountable, ways, own, stays_covered=parking is not None)
     for piece in copies.values():  # not left to the end of the child: that would answer too early
         os.close(piece.tree)
         if piece.group is not None:
@@ -239,17 +256,30 @@ def _dismount_all(
     return refusal, found
 
 
-def _tables(
-    visitor: Visitor, points: Sequence[MountPoint], ways: Mapping[int, int]
-) -> Iterator[tuple[list[MountPoint], dict[int, Mount]]]:
-    """Those of these mounts that are there, and their mount table, namespace by namespace; the
-    visitor is in it meanwhile. A table is read once: a stranger's may be long."""
-    for namespace in dict.fromkeys(point.namespace for point in points):
-        if namespace in ways:
-            visitor.enter(ways[namespace])
-            table = {each.identifier: each for each in visitor.mounts()}
-            theirs = [each for each in points if each.namespace == namespace and each.id in table]
-            yield [each for each in theirs if is_there(each, [table[each.id]])], table
+def _dismount_bearing(
+    visitor: Visitor,
+    points: Sequence[MountPoint],
+    ways: Mapping[int, int],
+    copies: Mapping[int, Piece],
+    parking: Parking,
+    covering: Covering,
+) -> _Refusal | None:
+    """Dismount those on which others lie, which are parked. All are out of sight before the first
+    one goes: brought back, one would appear on peers of its place that have theirs still."""
+    path = ""
+    for there, _ in tables(visitor, points, ways):
+        for point in there:
+            if point.id not in copies:
+                return _about_hidden(point)
+    try:
+        parking.take(points, ways, covering)
+        for point in points:
+            path = point.path
+            visitor.enter(ways[point.namespace])
+            parking.dismount(point)
+    except OSError as error:
+        return error.filename or path, error.strerror or str(error), ""
+    return None
 
 
 def _as_now(
@@ -258,7 +288,7 @@ def _as_now(
     """The points, with what each shows now."""
     shown_now = {
         point: table[point.id].root.lstrip("/")
-        for there, table in _tables(visitor, points, ways)
+        for there, table in tables(visitor, points, ways)
         for point in there
     }
     return [replace(point, inside=shown_now.get(point, point.inside)) for point in points]
@@ -318,55 +348,6 @@ def _dismount_one(visitor: Visitor, point: MountPoint, covering: Covering | None
         covering.put_on_top(point)
 
 
-def _copy_visible(
-    visitor: Visitor,
-    points: Sequence[MountPoint],
-    ways: Mapping[int, int],
-    copies: dict[int, Piece],
-) -> None:
-    """Copy what was not copied yet and is not hidden by another mount of the same file system."""
-    missing = [point for point in points if point.id not in copies]
-    for there, _ in _tables(visitor, missing, ways):
-        for point in there:
-            try:
-                spot = mount_api.open_place(point.path)
-            except OSError:
-                continue  # somebody has something of his own in the way
-            if visitor.mount_number(spot) == point.id:
-                copies[point.id] = _copy(point, spot)
-            os.close(spot)
-
-
-def _copy(point: MountPoint, spot: int) -> Piece:
-    """A private copy to be mounted again, and one that keeps the place among the peers."""
-    if point.propagation == "unbindable":  # open_tree(2) refuses to copy one
-        mount_api.set_propagation(spot, "private")
-    try:
-        group = mount_api.clone_tree(spot) if point.peer_group or point.master_group else None
-        tree = mount_api.clone_tree(spot)
-    finally:
-        if point.propagation == "unbindable":
-            mount_api.set_propagation(spot, "unbindable")
-    mount_api.set_propagation(tree, "private")
-    return Piece(point, tree, group)
-
-
-def _bring_back(
-    visitor: Visitor, pieces: Sequence[Piece], ways: Mapping[int, int], own: int
-) -> None:
-    """Mount the copies of those that are gone."""
-    gone = []
-    for piece in pieces:
-        visitor.enter(ways[piece.point.namespace])
-        if not is_there(piece.point, visitor.mounts()):
-            gone.append(piece)
-    if gone:
-        placed = Placed(own=own)
-        place(visitor, gone, ways, gone[0].point.device, placed, Manner(undoing=True))
-        for root in placed.roots.values():
-            os.close(root)
-
-
 def _is_let_go(point: MountPoint) -> bool:
     """Whether the kernel has let go of a block device; other sources cannot be asked."""
     if not point.source.startswith("/dev/"):
@@ -381,12 +362,16 @@ def _has_changed_hands(point: MountPoint) -> bool:
     return point.disk_sequence not in (0, disk_sequence(disk_of(point)))
 
 
-def _mount_again(points: Sequence[MountPoint]) -> None:
+def _mount_again(points: Sequence[MountPoint], *, stays_covered: bool) -> None:
     """The super block lives on: its own options stay what they are."""
     old = points[-1]
     read_only = "ro" if "ro" in old.super_options.split(",") else ""
     manner = Manner(undoing=True)
-    for root in remount(points, old.source, old.filesystem, read_only, manner=manner).values():
+    if stays_covered:
+        roots = mount_covered(points, old.source, old.filesystem, read_only, manner=manner).roots
+    else:
+        roots = remount(points, old.source, old.filesystem, read_only, manner=manner)
+    for root in roots.values():
         os.close(root)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
-from holdfast.mountpoints.capture import foreign_namespaces, nested_mounts
+from holdfast.mountpoints.below.looking import about_below
+from holdfast.mountpoints.capture import foreign_namespaces
 from holdfast.mountpoints.lost_ways import about_lost
 from holdfast.mountpoints.surplus.recording import about_recording
 from holdfast.mountpoints.whereabouts import in_words, umount_command
@@ -20,23 +21,16 @@ from holdfast.system.mounts.mount_table import is_under
 from holdfast.system.mounts.uprobes import uprobes
 
 
-def obstacles(points: Sequence[MountPoint], *, is_broken: bool = False) -> list[Finding]:
+def obstacles(
+    points: Sequence[MountPoint], *, is_broken: bool = False, parks_below: bool = False
+) -> list[Finding]:
     """Why these mounts cannot be dismounted, or not be restored exactly; empty: nothing known.
 
     A finding that `blocks` makes `dismount` raise InUse. `is_broken`: it is dismounted whatever it
-    takes. Does not block and touches nothing.
+    takes. `parks_below`: what is mounted below is parked, where it can be. Does not block and
+    touches nothing.
     """
-    found = [
-        Finding(
-            "nested mount",
-            Verdict.BLOCKS,
-            f"{other.source} ({other.filesystem}) is mounted at {in_words(other)},"
-            " below this volume",
-            "A file system with others mounted on it cannot be dismounted.",
-            f"{umount_command(other)}, and mount it again afterwards.",
-        )
-        for other in nested_mounts(points)
-    ]
+    found = about_below(points, can_park=parks_below)
     found += _about_uprobes(points)
     found += about_recording(points)
     owners = foreign_namespaces(points)

@@ -234,7 +234,14 @@ def _take(
         if there is not None and is_cover(there):
             placed.covers.add(there.device_number)
             below = mounts.get(there.parent)
-            if _is_ours(below, point, device_number) and there.parent not in claimed:
+            if below is not None and below.device_number == there.device_number:
+                # Left by whoever died while he took the volume's mount away (below.parking).
+                _remove_cover(visitor, spot, there, mounts)
+                os.close(spot)
+                spot = _open_spot(point, placed)
+                there, mounts = _mount_of(visitor, spot)
+                below = mounts.get(there.parent) if there is not None else None
+            if there and _is_ours(below, point, device_number) and there.parent not in claimed:
                 _remove_cover(visitor, spot, there, mounts)
                 os.close(spot)
                 spot = _open_spot(point, placed)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from holdfast.errors import StorageFailed
 
-_EMPTY_DIRECTORIES = (
+EMPTY_DIRECTORIES = (
     "/sys/kernel/debug",
     "/sys/kernel/tracing",
     "/sys/kernel/security",
@@ -18,7 +18,7 @@ _EMPTY_DIRECTORIES = (
 
 def scratch_directory() -> str:
     """A directory where something can be mounted. Raises StorageFailed."""
-    for path in _EMPTY_DIRECTORIES:
+    for path in EMPTY_DIRECTORIES:
         if Path(path).is_dir():
             return path
     raise StorageFailed("this host has no directory to mount on", "Make /mnt.")

@@ -23,6 +23,7 @@ from holdfast.containers.trust import open_believed
 from holdfast.errors import AlreadyExists, HoldfastError, HostCannot, Untrusted
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import HandleKind, HandleVerdict
+from holdfast.model.plan import Strategy
 from holdfast.model.volume import GATED
 from holdfast.mountpoints.obstacles import obstacles
 from holdfast.mountpoints.overlays import about_nameless_layers
@@ -71,7 +72,8 @@ def _condition(settings: Settings, facts: Facts) -> Sequence[Finding]:
 
 
 def _mounts(settings: Settings, facts: Facts) -> Sequence[Finding]:
-    return obstacles(facts.points, is_broken=facts.is_broken)
+    parks_below = not facts.is_broken and facts.request.strategy is not Strategy.DETACH
+    return obstacles(facts.points, is_broken=facts.is_broken, parks_below=parks_below)
 
 
 def _images(settings: Settings, facts: Facts) -> Sequence[Finding]:

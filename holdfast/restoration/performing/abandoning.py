@@ -21,6 +21,7 @@ from holdfast.model.plan import StepName
 from holdfast.model.receipt import Receipt
 from holdfast.model.restoration import Mode, Restoration, RestorationHeading
 from holdfast.model.volume import Volume
+from holdfast.mountpoints.below.looking import in_words_parked, left_in_words, parked_now
 from holdfast.mountpoints.uncovering import uncover
 from holdfast.restoration.performing.receipts import ABANDONED, receipt_of
 from holdfast.restoration.records.record import RestorationRecord, read_record
@@ -204,6 +205,10 @@ def _what_is_where(known: _Known) -> list[str]:
         each = there.get((point.namespace, point.path))
         shown = f"{each.source} ({each.filesystem}) is" if each is not None else "nothing is"
         words.append(f"{shown} mounted at {point.path}")
+    parked = known.record.parked_mounts if known.record is not None else None
+    if parked is not None:
+        words += [in_words_parked(*each) for each in parked_now(parked)]
+        words += left_in_words(parked)
     words += [f"{', '.join(containers_of(volume))} stays: {what}" for volume, what in known.sides]
     name = known.heading.volume
     return [*words, f"{name} counts as being on its old storage: holdfast volume attach {name}"]

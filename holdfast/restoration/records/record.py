@@ -16,6 +16,7 @@ from typing import Any
 from holdfast.errors import CannotRecord, UnreadableRecord
 from holdfast.model.bounded import read_json, seconds, typed
 from holdfast.model.finding import Finding
+from holdfast.model.mount_below import ParkedMounts
 from holdfast.model.mountpoint import MountPoint, crowd_in_words
 from holdfast.model.restoration import Mode, Restoration
 from holdfast.model.volume import Volume
@@ -171,6 +172,8 @@ class RestorationRecord:
     """Lock: path of each update lock → its fencing token."""
     cover: CoverServer | None = None
     """Who answers at the covered mount points."""
+    parked_mounts: ParkedMounts | None = None
+    """Dismount: what is mounted below, and where it is kept meanwhile; None: nothing is."""
     forced: tuple[Finding, ...] | None = None
     """Dismount: what it took to dismount a broken mount; None: it was not broken."""
     verified: CompareResult | None = None

@@ -24,6 +24,7 @@ from holdfast.restoration.steps.mounting import (
     open_up,
     tell_of_lost,
 )
+from holdfast.restoration.steps.mounts_below import to_be_parked
 from holdfast.restoration.steps.parked import outcomes_of, parked
 from holdfast.restoration.steps.saving import put_saved_back
 
@@ -63,6 +64,7 @@ class DismountStep:
                 gone = dismount(
                     points,
                     covers=covers,
+                    parked=to_be_parked(work) if covers is not None else None,
                     note=lost.append,
                     must_sync=work.record.saved is None,  # else that has failed already
                 )

@@ -20,6 +20,7 @@ from holdfast.mountpoints.remount import Covered, mount_covered, reached_already
 from holdfast.mountpoints.uncovering import uncover
 from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
+from holdfast.restoration.steps.mounts_below import put_mounts_back
 from holdfast.restoration.storage.old_and_new import bring_up
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.fuse.cover import Covers, make_covers
@@ -59,6 +60,7 @@ def open_up(work: Work, covered: Covered, *, undoing: bool = False) -> None:
     would be lost to whoever had it. The roots are closed."""
     notes: list[Finding] = []
     covered.tell = notes.append
+    put_mounts_back(work, covered)
     try:
         covered.open_up()
     except (HoldfastError, OSError) as error:

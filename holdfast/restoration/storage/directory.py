@@ -44,6 +44,12 @@ def saved_writes_directory(settings: Settings, identifier: str) -> Path:
     return directory_of(settings, identifier) / _SAVED
 
 
+def parked_mounts_directory(settings: Settings, identifier: str) -> Path:
+    """Where mounts that lie on the volume are parked. Nothing below it is ever deleted: what stays
+    parked there is somebody's storage."""
+    return settings.run_directory / "parked-mounts" / directory_of(settings, identifier).name
+
+
 def make_directory(settings: Settings, identifier: str) -> None:
     """Make it, durably, with the file that allows to finish the restoration after a death."""
     folder = directory_of(settings, identifier)
