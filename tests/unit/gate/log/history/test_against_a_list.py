@@ -16,6 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.containers.back_end import image_back_end
+from holdfast.copies.moments import position_at
+from holdfast.copies.replaying import find_way, replay
+from holdfast.errors import TooSmall, Unreachable
 from holdfast.gate.log.history.carrier import Carrier
 from holdfast.gate.log.history.layout import PAGE_BYTES
 from holdfast.gate.log.history.reading import Gap, read, stretches
@@ -111,6 +115,29 @@ def by_script(directory: Path, start: int, to: int | None, image: bytes) -> tupl
     return path.read_bytes(), status
 
 
+def by_copies(directory: Path, start: int, to: int, image: bytes) -> bytes:
+    """What copies make of it."""
+    path, history = directory / "image", directory / "history"
+    path.write_bytes(image)
+    assert find_way(history, VOLUME, to, [start], tell).base == start
+    back_end = image_back_end(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    replay(history, VOLUME, back_end, (start, to), len(image), tell)
+    back_end.close()
+    return path.read_bytes()
+
+
+def tell(percent: float) -> None:
+    """Nobody listens."""
+
+
+def position_then(path: Path, when_ns: int) -> int | None:
+    """What copies find; None: it is refused."""
+    try:
+        return position_at(path, VOLUME, when_ns, is_live=False, tell=tell)
+    except Unreachable:
+        return None
+
+
 SIZES = st.sampled_from([1, 64, 512, 4096, 5000, 20000])
 OPERATIONS = st.lists(
     st.one_of(
@@ -175,6 +202,8 @@ def test_any_position_gives_what_was_written(operations: list[tuple[str, int]]) 
                 0,
             )
         assert by_script(Path(name), begin, None, bytes(IMAGE_BYTES)) == (bytes(image), 0)
+        position = list(images)[len(images) // 2]
+        assert by_copies(Path(name), begin, position, bytes(IMAGE_BYTES)) == images[position]
 
 
 @pytest.fixture(name="written")
@@ -277,6 +306,11 @@ def test_a_gap_is_told_and_not_crossed(tmp_path: Path) -> None:
     reached, status = by_script(tmp_path, 4096, None, bytes(16))
     assert (reached, status) == (b"first".ljust(16, b"\0"), 1)
     assert by_script(tmp_path, 4096, first[0], bytes(16))[1] == 0
+    assert by_copies(tmp_path, 4096, first[0], bytes(16)) == b"first".ljust(16, b"\0")
+    assert find_way(gate.path, VOLUME, last[0], [4096, lost[0]], tell).base == lost[0]
+    for target, bases in ((last[0], [4096]), (lost[0] - 64, [4096]), (last[0] + 64, [lost[0]])):
+        with pytest.raises(Unreachable):
+            find_way(gate.path, VOLUME, target, bases, tell)
     reached, status = by_script(tmp_path, lost[0], None, b"lostt".ljust(16, b"\0"))
     assert (reached, status) == (b"lostt\0\0\0last\0\0\0\0", 0)
 
@@ -320,6 +354,9 @@ def test_nothing_is_written_beyond_the_image(tmp_path: Path) -> None:
     begin = gate.ring.begin
     gate.append(Kind.DISCARD, 0, b"", IMAGE_BYTES)
     gate.carry()
+    with pytest.raises(TooSmall):
+        by_copies(tmp_path, begin, gate.ring.end, bytes(64))
+    assert (tmp_path / "image").stat().st_size == 64
     with pytest.raises(SystemExit, match="is smaller"):
         by_script(tmp_path, begin, None, bytes(64))
     assert (tmp_path / "image").stat().st_size == 64
@@ -369,6 +406,9 @@ def test_what_came_back_with_the_ring_has_its_times(tmp_path: Path) -> None:
     for seconds in (5, 15, 40):
         refused = brought_to(gate, base + seconds)
         assert refused.returncode == 1 and "nothing is known" in refused.stderr
+        assert position_then(gate.path, (base + seconds) * 10**9) is None
+    then = (base + 25) * 10**9
+    assert position_then(gate.path, then) == script.position_at(gate.path, then)
     assert begin < script.position_at(gate.path, (base + 25) * 10**9) < gate.ring.end
     gate.writer.close()
 
@@ -383,6 +423,13 @@ def test_a_time_is_a_position_unless_the_clock_was_set(tmp_path: Path) -> None:
     image = tmp_path / "image"
 
     def run(seconds: int) -> subprocess.CompletedProcess[str]:
+        then = (base + seconds) * 10**9
+        try:
+            expected = script.position_at(gate.path, then)
+        except SystemExit:
+            expected = None
+        # The page of the segment says more than its first record: begun, and nothing written.
+        assert position_then(gate.path, then) == (expected if seconds >= 0 else 4096)
         return brought_to(gate, base + seconds)
 
     assert run(3).returncode == 0
