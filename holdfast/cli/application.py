@@ -25,6 +25,7 @@ from holdfast.cli.commands import (
     doctor,
     drill,
     explain,
+    files,
     freeze,
     gating,
     history,
@@ -79,6 +80,7 @@ application.command(name="api")(api.api)
 application.command(name="drill")(drill.drill)
 application.command(name="history")(history.history)
 application.command(name="clone")(clone.clone)
+application.command(name="files")(files.files)
 application.command(name="users")(users.users)
 application.command(name="freeze")(freeze.freeze)
 application.command(name="thaw")(freeze.thaw)

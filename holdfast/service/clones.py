@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,8 @@ from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts.mount_table import mount
 from holdfast.volumes.checks.new_volume import check_mount_place
 
+_VIEW = "(view)"
+"""In the place of a clone's name: no volume is named so."""
 _POSITION = "position:"
 _MOUNT_SECONDS = 60.0
 """As mountpoints.private_mount.REMOUNT_SECONDS: the file system's journal is replayed."""
@@ -63,14 +67,71 @@ class Clones:
         others = self._host.catalog.volumes()
         if any(each.name == check_name(new) for each in others):
             raise AlreadyExists(f"there is a volume named {new!r} already", "Choose another name.")
-        if volume.mount.filesystem == "btrfs":
+        wanted = replace(volume.mount, path=mount_path)
+        draft = replace(volume, name=new, mount=wanted)
+        place = check_mount_place(self._host.settings, draft, others)
+        copy, target, newest = self._way(name, when, reporter)
+        url = image or _beside(copy, new)
+        address = str(parse_container_url(url))
+        in_expendable_child(
+            partial(check_place, self._host, name, volume.mount.path, address, ([], 0)),
+            doing=address,
+        )
+        return ClonePlan(copy, target, newest, target - copy.position, address, place.path)
+
+    def make(
+        self,
+        name: str,
+        new: str,
+        when: str,
+        mount_path: str,
+        image: str = "",
+        reporter: Reporter = SILENT,
+    ) -> VolumeReport:
+        """A volume as another one was at a moment, mounted: an adopted volume of its own.
+
+        Durable. Killed anywhere, `recover` or the next clone of that volume removes what is left.
+        Raises what `plan` does, TooSmall.
+        """
+        with self._copies.turn(name):
+            self._copies.clean(name)
+            plan = self.plan(name, new, when, mount_path, image, reporter)
+            with self._host.turn(new, f"clone {name} at position {plan.position} as {new}"):
+                self._make(plan, self._host.volume(name), new, reporter)
+        return self._host.show(new)
+
+    @contextmanager
+    def hidden(
+        self, name: str, when: str, reporter: Reporter = SILENT
+    ) -> Iterator[tuple[str, str, str]]:
+        """An image of a volume as it was, for as long as this lasts: its path, the type of its file
+        system, and options to mount it with. Raises what `plan` does."""
+        need_root()
+        with self._copies.turn(name):
+            self._copies.clean(name)
+            self._host.refuse_adopted(name)
+            volume = self._host.volume(name)
+            copy, target, newest = self._way(name, when, reporter)
+            url = _beside(copy, f".view-{uuid.uuid4().hex}")
+            plan = ClonePlan(copy, target, newest, target - copy.position, url, "")
+            half = _half(plan, volume, _VIEW, "")
+            self._copies.records.save(half)
+            try:
+                self._fill(half, plan, reporter)
+                kind = volume.mount.filesystem
+                yield image_behind(url), kind, _options(kind, "nosuid,nodev,noexec")
+            finally:
+                self._copies.undo(half)
+
+    def _way(
+        self, name: str, when: str, reporter: Reporter
+    ) -> tuple[VolumeCopy, int, float | None]:
+        """The copy and the position that a moment is reached by, and the last write before it."""
+        if self._host.volume(name).mount.filesystem == "btrfs":
             raise CannotAdopt(
                 "btrfs tells file systems apart by their UUID, and a clone has that of the volume",
                 "docs/history.md brings a copy to a moment by hand, for another host.",
             )
-        wanted = replace(volume.mount, path=mount_path)
-        draft = replace(volume, name=new, mount=wanted)
-        place = check_mount_place(self._host.settings, draft, others)
         gate, configuration, history = self._copies.kept(name)
         now_ns = time.time_ns()
         end = kept_end(gate)
@@ -94,61 +155,28 @@ class Clones:
             partial(tasks.find_way, path, identity, target, bases), reporter, history.directory
         )
         copy = next(each for each in reversed(copies) if each.position == way.base)
-        url = image or _beside(copy, new)
-        address = str(parse_container_url(url))
-        in_expendable_child(
-            partial(check_place, self._host, name, volume.mount.path, address, ([], 0)),
-            doing=address,
-        )
-        newest = way.newest_ns / 1e9 if way.newest_ns else None
-        return ClonePlan(copy, target, newest, target - way.base, address, place.path)
+        return copy, target, way.newest_ns / 1e9 if way.newest_ns else None
 
-    def make(
-        self,
-        name: str,
-        new: str,
-        when: str,
-        mount_path: str,
-        image: str = "",
-        reporter: Reporter = SILENT,
-    ) -> VolumeReport:
-        """A volume as another one was at a moment, mounted: an adopted volume of its own.
-
-        Durable. Killed anywhere, `recover` or the next clone of that volume removes what is left.
-        Raises what `plan` does, TooSmall.
-        """
-        with self._copies.turn(name):
-            self._copies.clean(name)
-            plan = self.plan(name, new, when, mount_path, image, reporter)
-            with self._host.turn(new, f"clone {name} at position {plan.position} as {new}"):
-                self._make(plan, self._host.volume(name), new, reporter)
-        return self._host.show(new)
+    def _fill(self, half: VolumeCopy, plan: ClonePlan, reporter: Reporter) -> None:
+        """Make the image, and bring it to the moment."""
+        _, _, history = self._copies.kept(half.volume)
+        path, identity = Path(history.directory), volume_in_history(half.volume_id)
+        half = self._copies.with_image(half)
+        reporter.say("duplicate the copy")
+        carried_out(partial(tasks.duplicate, plan.copy, half), reporter, half.url)
+        reporter.say("apply the history")
+        apply = partial(tasks.bring, half, path, identity, plan.position)
+        carried_out(apply, reporter, half.url)
 
     def _make(self, plan: ClonePlan, volume: Volume, new: str, reporter: Reporter) -> None:
-        _, _, history = self._copies.kept(volume.name)
-        path, identity = Path(history.directory), volume_in_history(plan.copy.volume_id)
-        half = VolumeCopy(
-            id=uuid.uuid4().hex,
-            volume=volume.name,
-            volume_id=plan.copy.volume_id,
-            url=plan.url,
-            size_bytes=max(plan.copy.size_bytes, volume.size_bytes),
-            position=plan.copy.position,
-            made=time.time(),
-            clone=new,
-            made_directory=_to_be_made(plan.mount_path),
-        )
+        half = _half(plan, volume, new, _to_be_made(plan.mount_path))
         self._copies.records.save(half)
         try:
-            half = self._copies.with_image(half)
-            reporter.say("duplicate the copy")
-            carried_out(partial(tasks.duplicate, plan.copy, half), reporter, half.url)
-            reporter.say("apply the history")
-            apply = partial(tasks.bring, half, path, identity, plan.position)
-            carried_out(apply, reporter, half.url)
+            self._fill(half, plan, reporter)
             reporter.say("mount")
-            options = _options(volume)
-            work = partial(_mount, half.url, plan.mount_path, volume.mount.filesystem, options)
+            kind = volume.mount.filesystem
+            options = _options(kind, volume.mount.options)
+            work = partial(_mount, half.url, plan.mount_path, kind, options)
             in_expendable_child(work, _MOUNT_SECONDS, plan.mount_path)
             others = self._host.catalog.volumes()
             self._host.catalog.add(adopt_volume(self._host.settings, new, plan.mount_path, others))
@@ -177,10 +205,25 @@ def _beside(copy: VolumeCopy, new: str) -> str:
     return image_url(Path(image_behind(copy.url)).parent / f"{new}.img")
 
 
-def _options(volume: Volume) -> str:
-    """Those of the volume; two file systems with one UUID are mounted."""
-    more = "nouuid" if volume.mount.filesystem == "xfs" else ""
-    return ",".join(filter(None, ("loop", volume.mount.options, more)))
+def _half(plan: ClonePlan, volume: Volume, clone: str, made_directory: str) -> VolumeCopy:
+    """The record of an image that is to be made."""
+    return VolumeCopy(
+        id=uuid.uuid4().hex,
+        volume=volume.name,
+        volume_id=plan.copy.volume_id,
+        url=plan.url,
+        size_bytes=max(plan.copy.size_bytes, volume.size_bytes),
+        position=plan.copy.position,
+        made=time.time(),
+        clone=clone,
+        made_directory=made_directory,
+    )
+
+
+def _options(filesystem: str, wanted: str) -> str:
+    """Of an image; two file systems with one UUID are mounted."""
+    more = "nouuid" if filesystem == "xfs" else ""
+    return ",".join(filter(None, ("loop", wanted, more)))
 
 
 # In expendable children: these touch storage.

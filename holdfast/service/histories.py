@@ -58,6 +58,7 @@ from holdfast.volumes.checks.foundation import foundation_of, stands_on
 if TYPE_CHECKING:
     from holdfast.service.clones import Clones
     from holdfast.service.copies import Copies
+    from holdfast.service.past_files import PastFiles
 
 KEPT_SECONDS = 86400
 """Of a history for which nobody says how long it is kept."""
@@ -92,6 +93,13 @@ class Histories:
         from holdfast.service.clones import Clones
 
         return Clones(self._host, self.copies)
+
+    @cached_property
+    def files(self) -> PastFiles:
+        """Single files of volumes as they were."""
+        from holdfast.service.past_files import PastFiles
+
+        return PastFiles(self._host, self.clones)
 
     def show(self, name: str, *, verify: bool = False) -> HistoryReport:
         """What can be reached. `verify` reads everything, and finds what is damaged.

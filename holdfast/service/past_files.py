@@ -1,0 +1,137 @@
+"""What one can ask of Holdfast about single files of a volume as it was at a moment.
+
+Reached through `Holdfast.histories.files`. A clone is made that nobody sees: mounted in an
+expendable child's own mount namespace, and removed again. Invariant: nothing of it is left; whoever
+is killed leaves what `recover` removes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from holdfast.copies.work import Tell, carried_out
+from holdfast.errors import ContainerFailed, InvalidOption, NotMounted
+from holdfast.model.reporter import SILENT, Reporter
+from holdfast.mountpoints.private_mount import mount_privately
+from holdfast.restoration.copying.past_files import Brought, PastFile, listed, put_back, put_into
+from holdfast.service.clones import Clones
+from holdfast.service.host import Host
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.beneath import open_beneath
+from holdfast.system.files.trusted import open_parent
+from holdfast.system.mounts import mount_api
+from holdfast.system.mounts.mount_table import mount_at
+from holdfast.system.mounts.visitor import Visitor
+
+Result = TypeVar("Result")
+
+_LISTING_SECONDS = 60.0
+_HARMLESS = "ro,nosuid,nodev,noexec,noatime"
+
+
+class PastFiles:
+    """Files of volumes as they were."""
+
+    def __init__(self, host: Host, clones: Clones) -> None:
+        self._host = host
+        self._clones = clones
+
+    def show(self, name: str, when: str, path: str, reporter: Reporter = SILENT) -> list[PastFile]:
+        """What was at that path of the volume: the names in a directory, else itself.
+
+        Raises what `Clones.plan` does, and ContainerFailed where there was nothing.
+        """
+        names = self._names(name, path)
+        with self._clones.hidden(name, when, reporter) as (image, filesystem, options):
+            reporter.say("look")
+            work = partial(_seeing, image, filesystem, options, partial(listed, names=names))
+            return in_expendable_child(work, _LISTING_SECONDS, image)
+
+    def restore(
+        self, name: str, when: str, path: str, into: str = "", reporter: Reporter = SILENT
+    ) -> Brought:
+        """Put a file, or a directory with all that is below, back in its place, or into another.
+
+        A file that is there is written in place, so that whoever has it open sees it. What is there
+        and was not is left alone. Durable; killed in between, the same call goes on. Raises what
+        `show` does, and Untrusted.
+        """
+        names = self._names(name, path)
+        if not names:
+            raise InvalidOption(f"{path!r} is the whole volume", "Name what is to come back.")
+        mount_path = self._host.volume(name).mount.path
+        with self._clones.hidden(name, when, reporter) as (image, filesystem, options):
+            reporter.say("put it back")
+            view = partial(_seeing, image, filesystem, options)
+            work = partial(_restoring, view, names, mount_path, into)
+            return carried_out(work, reporter, mount_path)
+
+    def _names(self, name: str, path: str) -> list[bytes]:
+        """The names of a path in the volume, as it is seen by people or from its own root."""
+        mount_path = self._host.volume(name).mount.path
+        inside = path
+        if path == mount_path or path.startswith(f"{mount_path}/"):
+            inside = path.removeprefix(mount_path)
+        names = [each for each in os.fsencode(inside).split(b"/") if each not in (b"", b".")]
+        if b".." in names or b"\0" in os.fsencode(inside):
+            raise InvalidOption(f"{path!r} is no path in the volume", "Write it without '..'.")
+        return names
+
+
+# In expendable children: these touch storage.
+
+
+def _seeing(image: str, filesystem: str, options: str, look: Callable[[int], Result]) -> Result:
+    """What `look` finds at the root of an image that only this child has mounted."""
+    root = mount_privately(Visitor(), image, filesystem, options)
+    mount_api.set_attributes(root, mount_api.attributes_of(_HARMLESS))
+    try:
+        return look(root)
+    except OSError as error:
+        raise ContainerFailed(
+            f"it was not to be had: {error.strerror}", "holdfast files … ls shows what was there."
+        ) from error
+
+
+def _restoring(
+    view: Callable[[Callable[[int], Brought]], Brought],
+    names: list[bytes],
+    mount_path: str,
+    into: str,
+    tell: Tell,
+) -> Brought:
+    tell(0.0)
+    present = os.open(mount_path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    there = mount_at(mount_path)
+    device = os.fstat(present).st_dev
+    if there is None or there.device_number != f"{os.major(device)}:{os.minor(device)}":
+        raise NotMounted(f"the volume is not mounted at {mount_path}", "Attach it.")
+    if not into:
+        return view(lambda root: put_back(root, names, present))
+    directory = _directory(into, mount_path, present)
+    return view(lambda root: put_into(root, names, directory))
+
+
+def _directory(into: str, mount_path: str, present: int) -> int:
+    """The directory that was named: below the volume, or where strangers cannot exchange it."""
+    path = os.path.normpath(into)
+    if not path.startswith("/"):
+        raise InvalidOption(f"{into!r} is not an absolute path", "Write it from the root.")
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        if path == mount_path or path.startswith(f"{mount_path}/"):
+            return open_beneath(present, path.removeprefix(mount_path).strip("/") or ".", flags)
+        with open_parent(Path(path)) as (folder, name):
+            found = os.open(name, flags | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        raise InvalidOption(
+            f"{into} cannot be used: {error.strerror}", "Name a directory that is there."
+        ) from error
+    if not stat.S_ISDIR(os.fstat(found).st_mode):
+        raise InvalidOption(f"{into} is no directory", "Name a directory that is there.")
+    return found
