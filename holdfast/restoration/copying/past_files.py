@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ MOST_NAMES = 10_000
 MOST_DEPTH = 100
 """Of directories below the one that is put back: each takes two descriptors and a call."""
 _MOST_WORDS = 20
+_TICK_NS = 20_000_000
+"""File systems take their times from a clock that is behind by a tick (10 ms at most)."""
 
 _KINDS = {
     stat.S_IFDIR: "directory",
@@ -129,14 +132,23 @@ def _seen(name: bytes, status: os.stat_result) -> PastFile:
 
 def _directory(folder: int, name: bytes, source: int) -> int:
     """That directory, made like the source's where it is not there. Raises OSError."""
+    began_ns = time.time_ns() - _TICK_NS
     try:
         os.mkdir(name, 0o700, dir_fd=folder)
     except FileExistsError:
         return open_beneath(folder, name, _DIRECTORY)
     made = open_beneath(folder, name, _DIRECTORY)
-    status = os.fstat(source)
-    copy_attributes(source, made, status, status.st_mtime_ns, with_rights=True)
-    os.fsync(folder)
+    try:
+        now = os.fstat(made)
+        # Who owns the folder may have put another directory of root's in its place meanwhile.
+        if names_in(made) or now.st_uid != os.geteuid() or now.st_mtime_ns < began_ns:
+            raise OSError(errno.EEXIST, "somebody put another directory there just now")
+        status = os.fstat(source)
+        copy_attributes(source, made, status, status.st_mtime_ns, with_rights=True)
+        os.fsync(folder)
+    except BaseException:
+        os.close(made)
+        raise
     return made
 
 
@@ -213,7 +225,7 @@ def _not_that_file(now: os.stat_result, then: os.stat_result) -> str:
     if not stat.S_ISREG(now.st_mode):
         return "something else is there now"
     is_owners = (now.st_uid, now.st_gid) == (then.st_uid, then.st_gid)
-    if not is_owners and (now.st_uid or now.st_size):  # else ours, of before a kill
+    if not is_owners:
         return "a file of another owner is there now"
     if now.st_nlink > 1 and now.st_ino != then.st_ino:
         return "another file with several names is there now"
