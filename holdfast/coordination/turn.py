@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.errors import AtWork
 from holdfast.system.files.named_lock import holder_of, take_lock, write_holder
-from holdfast.system.files.trusted import open_file, own_directory
+from holdfast.system.files.trusted import mount_behind, open_file, own_directory
 from holdfast.system.proc import read
 
 WAIT_SECONDS = 15.0
@@ -37,18 +37,28 @@ def at_work(run_directory: Path) -> frozenset[str]:
         if not held:
             return frozenset()
         files = {each.name.removesuffix(".lock"): each.stat() for each in directory.glob("*.lock")}
+        device = _device_of(directory)
     except OSError:  # there are none yet; or one was removed meanwhile, with its volume
         return frozenset()
-    return frozenset(name for name, status in files.items() if _is_held(status, held))
+    return frozenset(
+        name for name, status in files.items() if b"%s:%d" % (device, status.st_ino) in held
+    )
 
 
-def _is_held(status: os.stat_result, held: Collection[bytes]) -> bool:
-    """`fe:00:131085` in fs/locks.c, lock_get_status(); stat(2) says another device on btrfs."""
-    major, minor = os.major(status.st_dev), os.minor(status.st_dev)
-    if b"%02x:%02x:%d" % (major, minor, status.st_ino) in held:
-        return True
-    end = b":%d" % status.st_ino
-    return major == 0 and any(each.startswith(b"00:") and each.endswith(end) for each in held)
+def _device_of(directory: Path) -> bytes:
+    """As in `fe:00:131085` (fs/locks.c, lock_get_status()): that of the file system, of which
+    stat(2) says another one on btrfs. Never by the inode alone: anybody may have a lock on a file
+    of his own with that number. Raises OSError."""
+    place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mount = mount_behind(place)
+        number = os.fstat(place).st_dev
+    finally:
+        os.close(place)
+    major, minor = os.major(number), os.minor(number)
+    if mount is not None:
+        major, minor = map(int, mount.device_number.split(":"))
+    return b"%02x:%02x" % (major, minor)
 
 
 @contextmanager
