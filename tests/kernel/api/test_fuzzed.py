@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import given, settings
 from schemathesis.checks import not_a_server_error
@@ -58,7 +59,7 @@ def fuzz(asking: httpx.Client, *, changing: bool) -> None:
 
 
 def _fuzz_route(asking: httpx.Client, route: Any) -> None:
-    @settings(max_examples=rounds(4, 1_000), database=None, derandomize=rounds(1, 0) == 1)
+    @settings(max_examples=rounds(4, 300), database=None, derandomize=rounds(1, 0) == 1)
     @given(case=route.as_strategy())
     def ask(case: Any) -> None:
         words = case.as_transport_kwargs(base_url="http://holdfast")
@@ -74,6 +75,7 @@ def _fuzz_route(asking: httpx.Client, route: Any) -> None:
     ask()
 
 
+@pytest.mark.timeout(rounds(300, 3600))
 def test_fuzzed(holdfast_home: Path) -> None:
     with api(), client() as asking:
         fuzz(asking, changing=False)  # first: another user cannot load what this needs

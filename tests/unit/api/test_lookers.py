@@ -73,3 +73,21 @@ def test_who_asks_the_same_meanwhile_gets_the_same_answer(monkeypatch: pytest.Mo
         await _ended(lookers)
 
     asyncio.run(ask())
+
+
+def test_one_that_hangs_stops_no_other() -> None:
+    async def ask() -> None:
+        lookers = Lookers()
+        assert await lookers.ask("volumes") == []
+        hanging = _pid(lookers)
+        os.kill(hanging, signal.SIGSTOP)
+        waiting = asyncio.create_task(lookers.ask("troubles"))
+        while lookers._idle:
+            await asyncio.sleep(0)
+        assert await lookers.ask("volumes") == []
+        assert not waiting.done()
+        os.kill(hanging, signal.SIGCONT)
+        assert await waiting == []
+        await _ended(lookers)
+
+    asyncio.run(ask())
