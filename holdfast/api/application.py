@@ -60,44 +60,49 @@ def make_application(limits: ApiLimits, connections: Seats) -> FastAPI:
 def _looking(api: Api) -> APIRouter:
     """What can be asked."""
     routes = APIRouter(prefix="/v1", tags=["look"])
-    ask = api.lookers.ask
+    ask = api.ask
 
     @routes.get("/version", response_model=ApiVersion)
     async def version() -> Response:
         return answer({"version": VERSION})
 
     @routes.get("/volumes", response_model=list[ShownVolume])
-    async def volumes(unhealthy: bool = False) -> Response:
-        return answer(await ask("volumes", {"unhealthy": unhealthy}))
+    async def volumes(request: Request, unhealthy: bool = False) -> Response:
+        return answer(await ask(request, "volumes", {"unhealthy": unhealthy}))
 
     @routes.get("/volumes/{name}", response_model=ShownVolume)
-    async def volume(name: Name) -> Response:
-        return answer(await ask("volume", {"name": name}))
+    async def volume(request: Request, name: Name) -> Response:
+        return answer(await ask(request, "volume", {"name": name}))
 
     @routes.get("/volumes/{name}/history", response_model=HistoryReport)
-    async def history(name: Name) -> Response:
-        return answer(await ask("history", {"name": name}))
+    async def history(request: Request, name: Name) -> Response:
+        return answer(await ask(request, "history", {"name": name}))
 
     @routes.get("/troubles", response_model=list[Trouble])
-    async def troubles() -> Response:
-        return answer(await ask("troubles"))
+    async def troubles(request: Request) -> Response:
+        return answer(await ask(request, "troubles"))
 
     @routes.get("/receipts", response_model=list[Receipt])
     async def receipts(
-        volume: str | None = None, since: When = None, until: When = None, limit: Limit = 100
+        request: Request,
+        volume: str | None = None,
+        since: When = None,
+        until: When = None,
+        limit: Limit = 100,
     ) -> Response:
         about = {"volume": volume, "since": since, "until": until, "limit": limit}
-        return answer(await ask("receipts", about))
+        return answer(await ask(request, "receipts", about))
 
     @routes.get("/receipts/{identifier}", response_model=Receipt)
     async def receipt(
+        request: Request,
         identifier: Annotated[str, InPath(description="Or its beginning.")],
     ) -> Response:
-        return answer(await ask("receipt", {"identifier": identifier}))
+        return answer(await ask(request, "receipt", {"identifier": identifier}))
 
     @routes.get("/doctor", response_model=DoctorReport)
-    async def doctor() -> Response:
-        return answer(await ask("doctor"))
+    async def doctor(request: Request) -> Response:
+        return answer(await ask(request, "doctor"))
 
     return routes
 
@@ -128,11 +133,11 @@ def _measuring(api: Api) -> APIRouter:
     routes = APIRouter(tags=["look"])
 
     @routes.get("/metrics", responses=FIGURES, response_class=Response)
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
         own = OwnFigures(
             VERSION, len(api.connections), len(api.streams), api.jobs.running, api.jobs.ends
         )
-        text = exposition(await api.lookers.ask("figures"), own)
+        text = exposition(await api.ask(request, "figures"), own)
         return Response(text, media_type=CONTENT_TYPE)
 
     return routes

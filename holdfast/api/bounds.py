@@ -50,6 +50,10 @@ class _NotRead(Exception):
         self.status = status
 
 
+class _Gone(Exception):
+    """Whoever asks has gone before the request was there."""
+
+
 class TooSlow(Exception):
     """Whoever asked does not read the answer."""
 
@@ -70,6 +74,8 @@ class Bounded:
         try:
             try:
                 body = await self._body(receive)
+            except _Gone:
+                return
             except _NotRead as not_read:
                 answer = problem_answer(not_read.error, not_read.status)
                 answer.headers["connection"] = "close"  # the rest of it is not waited for
@@ -81,12 +87,14 @@ class Bounded:
             await asyncio.sleep(0)  # so that uvicorn hears of it before we return
 
     async def _body(self, receive: Receive) -> bytes:
-        """All of it. Raises _NotRead."""
+        """All of it. Raises _NotRead, _Gone."""
         body = bytearray()
         try:
             async with asyncio.timeout(self.limits.request_seconds):
                 while True:
                     message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Gone  # half of what was meant may mean something else
                     body += message.get("body", b"")
                     if len(body) > self.limits.body_bytes:
                         words = f"a request has {self.limits.body_bytes} bytes at most"

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
@@ -86,8 +85,8 @@ def peer_of(connection: socket.socket) -> Peer:
 class KnownPeer(H11Protocol):
     """uvicorn's protocol; requests find in their state whose they are.
 
-    A connection on which no request is begun, or none is sent to its end, or whose end nobody
-    reads, is ended.
+    A connection on which no request is begun, or whose end nobody reads, is ended. What is asked
+    goes on for as long as it takes.
     """
 
     peer: Peer | None = None
@@ -127,7 +126,7 @@ class KnownPeer(H11Protocol):
     def _end_idle(self) -> None:
         """End it when nothing has happened since the last look."""
         is_closing = self.transport.is_closing()
-        is_idle = is_closing or self.conn.their_state in (h11.IDLE, h11.MUST_CLOSE, h11.ERROR)
+        is_idle = is_closing or self.cycle is None or self.cycle.response_complete
         now: tuple[object, bool] = (self.cycle, is_closing)
         if is_idle and now == self._idle_at:
             self.transport.abort()

@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
+from holdfast.api.connections import Seats
 from holdfast.errors import DeadlinePassed, JobDied, TooMany
 from holdfast.jobs.ends import Failed, Finished, Interrupted, error_of, read_end
 from holdfast.model.bounded import MOST_BYTES, read_object
@@ -26,6 +27,10 @@ MOST_LOOKERS = 4
 """Each has some 30 MiB; a question that waits for storage stops no other but the fourth."""
 
 MOST_WAITING = 64
+"""Questions of root; and of all others."""
+
+MOST_WAITING_OF_A_USER = 16
+"""Of one who is not root."""
 
 _END_SECONDS = 5.0
 """From SIGTERM to SIGKILL."""
@@ -90,25 +95,38 @@ class Lookers:
 
     def __init__(self) -> None:
         self._idle: list[Looker] = []
-        self._seats = asyncio.Semaphore(MOST_LOOKERS)
-        self._asked: dict[bytes, asyncio.Task[Any]] = {}
-        """What is being found out: who asks the same meanwhile gets the same answer."""
+        self._places = asyncio.Semaphore(MOST_LOOKERS)
+        self._places_of_others = asyncio.Semaphore(MOST_LOOKERS - 1)
+        self._waiting = Seats(MOST_WAITING, MOST_WAITING_OF_A_USER)
+        self._asked: dict[tuple[bool, bytes], asyncio.Task[Any]] = {}
+        """What is being found out, for root or for others: who asks the same meanwhile gets the
+        same answer."""
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def ask(self, question: str, about: Mapping[str, Any] | None = None) -> Any:
+    async def ask(
+        self, question: str, about: Mapping[str, Any] | None = None, *, uid: int = 0
+    ) -> Any:
         """The answer, as plain values. Raises what the service raises; TooMany, DeadlinePassed,
-        JobDied."""
+        JobDied.
+
+        `uid`: who asks; one of the places is root's alone.
+        """
         text = json.dumps({"question": question, "about": dict(about or {})}).encode()
-        task = self._asked.get(text)
+        asked = uid == 0, text
+        task = self._asked.get(asked)
         if task is None:
-            if len(self._asked) >= MOST_WAITING:
-                raise TooMany(f"{MOST_WAITING} questions wait already", "Ask again later.")
-            task = self._asked[text] = asyncio.create_task(self._answer(question, text))
-            task.add_done_callback(lambda _: self._asked.pop(text))
+            if not self._waiting.take(uid):
+                raise TooMany("as many questions wait already as may", "Ask again later.")
+            task = self._asked[asked] = asyncio.create_task(self._answer(question, *asked))
+            task.add_done_callback(lambda _: self._forget(asked, uid))
         return await asyncio.shield(task)
 
-    async def _answer(self, question: str, text: bytes) -> Any:
-        async with self._seats:
+    def _forget(self, asked: tuple[bool, bytes], uid: int) -> None:
+        del self._asked[asked]
+        self._waiting.leave(uid)
+
+    async def _answer(self, question: str, is_root: bool, text: bytes) -> Any:
+        async with nullcontext() if is_root else self._places_of_others, self._places:
             line = await self._said(question, text)
         try:
             end = read_end(read_object(line), lambda value: value)

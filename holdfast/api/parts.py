@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from starlette.requests import Request
+
 from holdfast.api.begun_jobs import BegunJobs
 from holdfast.api.bounds import ApiLimits
 from holdfast.api.connections import Seats
 from holdfast.api.lookers import Lookers
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Api:
@@ -16,3 +24,7 @@ class Api:
         self.lookers = Lookers()
         self.jobs = BegunJobs()
         self.streams = Seats(limits.streams, limits.streams_of_a_user)
+
+    async def ask(self, request: Request, question: str, about: Mapping[str, Any] = NOTHING) -> Any:
+        """What is answered to whoever makes that request. Raises as `Lookers.ask`."""
+        return await self.lookers.ask(question, about, uid=request.state.peer.uid)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -89,3 +92,31 @@ def test_one_user_leaves_room_for_others(served: Served, connected: Connected) -
         assert line.recv(12) == b"HTTP/1.1 200"
     lines[0].close()
     wait_until(lambda: len(bounded.connections) == 2)
+
+
+def test_half_a_request_of_one_who_has_gone_is_none(served: Served, connected: Connected) -> None:
+    path, bounded = served(ApiLimits())
+    line = connected(path)
+    line.sendall(POST + b"content-length: 3\r\n\r\n{}")  # what is there could be carried out
+    line.close()
+    wait_until(lambda: len(bounded.connections) == 0)
+    line = connected(path)
+    line.sendall(b"GET /v1/jobs HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+    assert everything(line).endswith(b"\r\n\r\n[]")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root begins jobs")
+def test_what_takes_long_is_waited_for(served: Served, connected: Connected) -> None:
+    """Also where no other request is to follow."""
+    path, _ = served(IN_A_MOMENT)
+    line = connected(path)
+    line.sendall(POST + b"content-length: 2\r\nconnection: close\r\n\r\n{}")
+    job = json.loads(everything(line).partition(b"\r\n\r\n")[2])
+    os.kill(job["pid"], signal.SIGSTOP)
+    listening = connected(path)
+    request = f"GET /v1/jobs/{job['id']}/events HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+    listening.sendall(request.encode())
+    for _ in range(2):
+        assert everything(connected(path)) == b""  # one that asks nothing, twice as long
+    os.kill(job["pid"], signal.SIGCONT)
+    assert b"event: end" in everything(listening)

@@ -12,7 +12,12 @@ from holdfast.api.application import make_application
 from holdfast.api.begun_jobs import MOST_ENDED, MOST_EVENTS, MOST_RUNNING
 from holdfast.api.bounds import MOST_HEADER_BYTES, ApiLimits
 from holdfast.api.connections import Seats
-from holdfast.api.lookers import ANSWER_SECONDS, MOST_LOOKERS, MOST_WAITING
+from holdfast.api.lookers import (
+    ANSWER_SECONDS,
+    MOST_LOOKERS,
+    MOST_WAITING,
+    MOST_WAITING_OF_A_USER,
+)
 from holdfast.client import Client, RemoteJob
 from holdfast.service.operations import OPERATIONS
 
@@ -64,7 +69,8 @@ def test_bounds() -> None:
         f" {limits.connections_of_a_user} of one user |",
         f"| {limits.streams} of root, {limits.streams} of all others,"
         f" {limits.streams_of_a_user} of one user |",
-        f"| {ANSWER_SECONDS:g} s, {MOST_LOOKERS}, {MOST_WAITING};",
+        f"| {ANSWER_SECONDS:g} s; {MOST_LOOKERS}, of which one is root's; {MOST_WAITING} of root,"
+        f" {MOST_WAITING} of all others, {MOST_WAITING_OF_A_USER} of one user.",
         f"| {MOST_RUNNING}, {MOST_ENDED} |",
         f"the last {MOST_EVENTS} first",
     ]:

@@ -91,3 +91,28 @@ def test_one_that_hangs_stops_no_other() -> None:
         await _ended(lookers)
 
     asyncio.run(ask())
+
+
+def test_one_place_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_LOOKERS", 2)
+    monkeypatch.setattr(module, "MOST_WAITING_OF_A_USER", 2)
+
+    async def ask() -> None:
+        lookers = Lookers()
+        assert await lookers.ask("volumes", uid=7) == []
+        hanging = _pid(lookers)
+        os.kill(hanging, signal.SIGSTOP)
+        first = asyncio.create_task(lookers.ask("volumes", uid=7))
+        while lookers._idle:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(lookers.ask("troubles", uid=7))
+        await asyncio.sleep(0)
+        with pytest.raises(TooMany):
+            await lookers.ask("doctor", uid=7)
+        assert await lookers.ask("volumes") == []
+        assert not first.done() and not second.done()
+        os.kill(hanging, signal.SIGCONT)
+        assert [await first, await second] == [[], []]
+        await _ended(lookers)
+
+    asyncio.run(ask())
