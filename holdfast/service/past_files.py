@@ -106,7 +106,7 @@ def _restoring(
     tell: Tell,
 ) -> Brought:
     tell(0.0)
-    present = os.open(mount_path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    present = os.open(mount_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     there = mount_at(mount_path)
     device = os.fstat(present).st_dev
     if there is None or there.device_number != f"{os.major(device)}:{os.minor(device)}":

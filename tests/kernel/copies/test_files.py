@@ -70,6 +70,15 @@ def test_what_was_deleted_comes_back(holdfast: Holdfast, ram_directory: Path) ->
         deep = (mount / "a" / "link").lstat(), (mount / "a" / "b" / "deep").stat()
         assert (deep[1].st_uid, deep[1].st_mode & 0o777) == (STRANGER, 0o640)
         assert (mount / "a" / "link").read_text() == "deep"
+        (mount / "a").rename(mount / "gone")
+        assert view.restore("shop", at, str(mount / "a")).files == 3
+        assert (mount / "a" / "link").read_text() == "deep"
+        (mount / "linked").rename(mount / "renamed")
+        assert (
+            view.restore("shop", at, "linked").files,
+            view.restore("shop", at, "/linked").left,
+        ) == (1, [])
+        (mount / "renamed").replace(mount / "linked")
         assert view.restore("shop", at, "taken").left[0].endswith("of another owner is there now")
         assert (mount / "taken").read_text() == ""
         assert "several names" in view.restore("shop", at, "linked").left[0]
