@@ -15,9 +15,10 @@ from holdfast.adopted.properties import primary
 from holdfast.config import Settings
 from holdfast.errors import NotMounted
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import Cause
 from holdfast.model.volume import MountReport, Volume, VolumeReport, VolumeState
 from holdfast.mountpoints.capture import capture
-from holdfast.mountpoints.health import health
+from holdfast.mountpoints.health import CAUSES, health
 from holdfast.system.mounts.mount_table import Mount
 from holdfast.system.mounts.namespace import mount_namespace
 from holdfast.system.proc import name_of
@@ -32,10 +33,11 @@ def report_adopted(settings: Settings, volume: Volume) -> VolumeReport:
     with suppress(NotMounted):
         points = capture(path) if occupant is not None else ()
     state, reason, mend = VolumeState.DETACHED, "", ""
+    cause: Cause | None = None
     if occupant is None and volume.attached:
         reason, mend = f"nothing is mounted at {path}", f"holdfast volume attach {volume.name}"
     if occupant is not None and points:
-        state, reason, mend = _condition(volume, occupant, primary(points, path))
+        state, reason, mend, cause = _condition(volume, occupant, primary(points, path))
     return VolumeReport(
         name=volume.name,
         kind=volume.kind,
@@ -55,15 +57,19 @@ def report_adopted(settings: Settings, volume: Volume) -> VolumeReport:
         mend=mend,
         wanted=volume.attached,
         mounts=tuple(map(_mount_report, reversed(points))),
+        lost_by=cause,
     )
 
 
-def _condition(volume: Volume, mounted: Mount, point: MountPoint) -> tuple[VolumeState, str, str]:
+def _condition(
+    volume: Volume, mounted: Mount, point: MountPoint
+) -> tuple[VolumeState, str, str, Cause | None]:
     if not is_same_storage(volume, mounted):
         return (
             VolumeState.FAILED,
             f"{mounted.source} ({mounted.filesystem}) is mounted at {mounted.path} instead",
             f"Dismount that, then holdfast volume attach {volume.name}",
+            None,
         )
     answer = health(point, wanted_read_only=_wants_read_only(volume))
     image = nameless_image(point)
@@ -72,11 +78,13 @@ def _condition(volume: Volume, mounted: Mount, point: MountPoint) -> tuple[Volum
             VolumeState.DEGRADED,
             f"its image {image} was deleted or replaced, and lives as long as it is mounted",
             f"holdfast migrate {volume.name} file:/another.img",
+            None,
         )
     if answer.is_ok:
-        return VolumeState.HEALTHY, "", ""
+        return VolumeState.HEALTHY, "", "", None
     reason = f"{answer.condition}: {answer.finding.found}"
-    return VolumeState.FAILED, reason, f"holdfast assess {volume.name}"
+    mend = f"holdfast assess {volume.name}"
+    return VolumeState.FAILED, reason, mend, CAUSES.get(answer.condition)
 
 
 def _wants_read_only(volume: Volume) -> bool:

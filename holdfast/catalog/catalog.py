@@ -17,11 +17,12 @@ from types import TracebackType
 from holdfast.catalog.any_text import decoded
 from holdfast.catalog.forks import Watched, close, refuse_inherited, watch
 from holdfast.catalog.ingest import Ingested, read_spool
+from holdfast.catalog.policies import PolicyEntries
 from holdfast.catalog.restorations import RestorationEntries
 from holdfast.catalog.rows import receipt_of_row, row_of_receipt, row_of_volume, volume_of_row
 from holdfast.catalog.schema import BUSY_TIMEOUT_SECONDS, prepare
 from holdfast.catalog.table import Row
-from holdfast.catalog.tables import RECEIPTS, VOLUMES
+from holdfast.catalog.tables import POLICIES, RECEIPTS, VOLUMES
 from holdfast.errors import (
     AlreadyExists,
     NoSuchReceipt,
@@ -45,6 +46,8 @@ class Catalog:
         self._one_at_a_time = threading.RLock()
         self.restorations = RestorationEntries(self._reading, self._writing)
         """Restorations in progress, and copies."""
+        self.policies = PolicyEntries(self._reading, self._writing)
+        """What may happen unattended."""
 
     def close(self) -> None:
         """Close the connection; another call opens one again. Idempotent.
@@ -104,9 +107,11 @@ class Catalog:
             VOLUMES.change(connection, row, volume.name)
 
     def remove(self, name: str) -> None:
-        """Forget a volume; its receipts stay. Durable on return. Raises NoSuchVolume."""
+        """Forget a volume and its policy; its receipts stay. Durable on return. Raises
+        NoSuchVolume."""
         with self._writing() as connection:
             _existing(connection, name)
+            POLICIES.remove(connection, name)
             VOLUMES.remove(connection, name)
 
     def receipts(

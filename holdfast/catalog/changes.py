@@ -107,10 +107,22 @@ _ADOPTION = ("alter table volumes add column adoption json",)
 # Logical sector of a gated volume's block device.
 _SECTORS = ("alter table volumes add column sector_bytes integer default '4096' not null",)
 
+_POLICIES = (
+    """
+create table policies ( -- What may happen to a volume unattended; without a row: the defaults
+    volume text not null, -- Name of the volume
+    policy json not null, -- {on_loss, source, target, causes, …}
+    attempt json, -- The last attempt since it was set, null: none
+    primary key (volume)
+)
+""",
+)
+
 CHANGES = {
     "0001": _VOLUMES_AND_RECEIPTS,
     "0002": _RESTORATIONS_AND_COPIES,
     "0003": _ADOPTION,
     "0004": _SECTORS,
+    "0005": _POLICIES,
 }
 """Statements by the number of the shape that they lead to, in order."""

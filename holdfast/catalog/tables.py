@@ -23,3 +23,6 @@ STEPS = SqlTable("restoration_steps", key=("restoration", "name"))
 
 COPIES = SqlTable("copies", key=("id",), objects=frozenset({"urls"}))
 """Storage that holds older contents of a volume and is no part of it any more."""
+
+POLICIES = SqlTable("policies", key=("volume",), objects=frozenset({"policy", "attempt"}))
+"""What may happen to a volume unattended, and what became of it."""

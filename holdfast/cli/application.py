@@ -31,6 +31,7 @@ from holdfast.cli.commands import (
     history,
     leg,
     migrate,
+    policy,
     rebind,
     receipt,
     recover,
@@ -74,6 +75,7 @@ application.add_typer(leg.commands, name="leg")
 application.add_typer(copy.commands, name="copy")
 application.add_typer(receipt.commands, name="receipt")
 application.add_typer(alert.commands, name="alert")
+application.add_typer(policy.commands, name="policy")
 application.command(name="status")(status.status)
 application.command(name="daemon")(daemon.daemon)
 application.command(name="api")(api.api)

@@ -1,4 +1,5 @@
-"""The loop: look at every volume, decide what is to be said, write it down, deliver it.
+"""The loop: look at every volume, do what its policy says, decide what is to be said, write that
+down, deliver it.
 
 Owns that nothing which is hung stops it: each look at a volume and each delivery has its own limit.
 Killed anywhere, the next one goes on.
@@ -14,10 +15,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
+from holdfast.daemon.acting import SOURCE, Acting
 from holdfast.daemon.deliveries import Deliveries
 from holdfast.daemon.recent import RecentReports
 from holdfast.daemon.sources import Sources
 from holdfast.errors import HoldfastError
+from holdfast.model.evidence import Evidence
 from holdfast.model.trouble import Trouble, troubles_of
 from holdfast.model.volume import VolumeReport
 from holdfast.policy.alerting import SETTLE_SECONDS, Saying, decide
@@ -43,6 +46,9 @@ _SETTLED_SECONDS = SETTLE_SECONDS + 0.2
 _ATTEMPTS_SECONDS = 1.0
 """How often attempts to tell somebody are looked after that have not ended by themselves."""
 
+_JOB_SECONDS = 1.0
+"""Between two looks while a volume is restored."""
+
 _NEWS_SECONDS = 1.0
 """Between two looks that nobody asked for but the kernel: a host that mounts all the time."""
 
@@ -57,6 +63,8 @@ class Watch:
         self._post = self._last_post()
         self._evidence = self._post.evidence
         self._sources = Sources(holdfast.settings, self._evidence)
+        self._acting = Acting(holdfast)
+        self._unrestored: tuple[Evidence, ...] = ()
         self._recent = RecentReports()
         self._has_news = False
         self._deliveries = Deliveries()
@@ -71,6 +79,8 @@ class Watch:
             seconds = interval_seconds
             if any(not each.told and not each.over for each in self._post.standing):
                 seconds = min(seconds, _SETTLED_SECONDS)
+            if self._acting.waits:
+                seconds = min(seconds, _JOB_SECONDS)
             self._deliver_until(began + seconds)
 
     def try_to_look(self) -> None:
@@ -118,6 +128,7 @@ class Watch:
             words = f"its volumes cannot be looked at: {error}"
             return [*before, Trouble("", words, "holdfast doctor", "looking")]
         self._look_further(reports)
+        self._act(reports)
         troubles = [trouble for report in reports for trouble in troubles_of(report)]
         return list(disruptions(troubles, self._evidence))
 
@@ -129,6 +140,17 @@ class Watch:
             self._fails("detecting", f"volumes are looked at from outside only: {error}")
         else:
             self._works("detecting")
+
+    def _act(self, reports: Sequence[VolumeReport]) -> None:
+        """Do what policies say; where that is not known, what was begun goes on."""
+        seen = tuple(each for each in self._evidence if each.source != SOURCE)
+        try:
+            self._unrestored = self._acting.look(reports, seen)
+        except (HoldfastError, OSError) as error:
+            self._fails("acting", f"nothing is done by itself: {error}")
+        else:
+            self._works("acting")
+        self._evidence = (*seen, *self._unrestored)
 
     def _message(self, saying: Saying, now: float) -> Message:
         about = saying.standing

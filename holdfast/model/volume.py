@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from holdfast.errors import InvalidName
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import Cause
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
@@ -238,3 +239,5 @@ class VolumeReport:
     """Unix time in seconds at which processes that are frozen for it continue at the latest."""
     mounts: tuple[MountReport, ...] = ()
     """Every mount of an adopted volume, in all mount namespaces."""
+    lost_by: Cause | None = None
+    """Of an adopted one whose storage does not take what is written: why."""

@@ -15,6 +15,7 @@ from enum import StrEnum
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.plan import Cause
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts.all_namespaces import all_mount_points, read_mount_points
 from holdfast.system.mounts.visitor import Visitor, ways_to
@@ -47,6 +48,14 @@ class Condition(StrEnum):
     """Mounted for writing, and refuses to write: after an I/O error."""
     GONE = "gone"
     """Not mounted any more."""
+
+
+CAUSES = {
+    Condition.DEAD: Cause.DEAD_MOUNT,
+    Condition.HUNG: Cause.HANG,
+    Condition.READ_ONLY: Cause.READ_ONLY,
+}
+"""Conditions in which a mount does not take what is written, as causes of a restoration."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ResizeRequest,
         RestoreRequest,
     )
+    from holdfast.service.responding import RespondRequest
 
 __all__ = [
     "AddLegRequest",
@@ -46,6 +47,7 @@ __all__ = [
     "RecoverRequest",
     "ReplaceLegRequest",
     "ResizeRequest",
+    "RespondRequest",
     "RestoreRequest",
     "UngateRequest",
     "perform",
@@ -54,6 +56,7 @@ __all__ = [
 _ELSEWHERE = {
     "GateRequest": "gating",
     "Holdfast": "holdfast",
+    "RespondRequest": "responding",
     "UngateRequest": "gating",
     "perform": "operations",
 }

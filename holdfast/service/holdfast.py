@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # what changes something is loaded where it is done
     from holdfast.service.freezing import Freezes
     from holdfast.service.histories import Histories
     from holdfast.service.legs import Legs
+    from holdfast.service.policies import Policies
     from holdfast.service.restorations import Restorations
 
 LONGEST_HOLD_SECONDS = 600.0
@@ -101,6 +102,13 @@ class Holdfast:
         return Restorations(self._host, self.legs)
 
     @cached_property
+    def policies(self) -> Policies:
+        """What may happen to volumes unattended."""
+        from holdfast.service.policies import Policies
+
+        return Policies(self._host, self.restorations)
+
+    @cached_property
     def alerts(self) -> Alerts:
         """Who is told when something is wrong."""
         from holdfast.service.alerts import Alerts
@@ -117,8 +125,6 @@ class Holdfast:
     def __exit__(self, *_raised: object) -> None:
         self.close()
 
-    # Volumes
-
     def plan_create(self, wanted: NewVolume) -> tuple[str, ...]:
         """What `create_volume` would do, after all its checks. Changes nothing."""
         from holdfast.volumes.checks import new_volume
@@ -128,9 +134,8 @@ class Holdfast:
         check_socket_path(self.settings, volume.name)
         others = self.catalog.volumes()
         if any(other.name == volume.name for other in others):
-            raise AlreadyExists(
-                f"there is a volume named {volume.name!r} already", "Choose another name."
-            )
+            words = f"there is a volume named {volume.name!r} already"
+            raise AlreadyExists(words, "Choose another name.")
         refuse_running(self._host, volume.name)
         new_volume.check_values(volume)
         place = new_volume.check_mount_place(self.settings, volume, others)
@@ -186,10 +191,8 @@ class Holdfast:
         return adoption(volume, limits_of(volume))
 
     def adopt_volume(self, name: str, path: str) -> VolumeReport:
-        """Manage a mount that is there already; durable on return, nothing else is changed.
-
-        Raises NotMounted, CannotAdopt, OwnLeg, AlreadyExists.
-        """
+        """Manage a mount that is there already; durable on return, nothing else is changed. Raises
+        NotMounted, CannotAdopt, OwnLeg, AlreadyExists."""
         need_root()
         with self._host.turn(name, f"adopt {path} as {name}"):
             self.catalog.add(adopt_volume(self.settings, name, path, self.catalog.volumes()))
@@ -244,13 +247,12 @@ class Holdfast:
             volume = self.catalog.volume(name)
             if self.restorations.waiting(name):
                 self.restorations.go_on(name, reporter)
-                return self.show_volume(name)
-            if volume.is_adopted:
+            elif volume.is_adopted:
                 mounted = attach_adopted(self.settings, volume, reporter)
                 self.catalog.update(replace(mounted, attached=True))
-                return self.show_volume(name)
-            attached = attach_volume(self.settings, volume, force=force, reporter=reporter)
-            self.catalog.update(replace(attached, attached=True))
+            else:
+                attached = attach_volume(self.settings, volume, force=force, reporter=reporter)
+                self.catalog.update(replace(attached, attached=True))
         return self.show_volume(name)
 
     def wanted_volumes(self) -> list[str]:
@@ -301,10 +303,8 @@ class Holdfast:
         with self._host.turn(name, f"delete {name}"):
             self.restorations.settle(name, reporter)
             if self.restorations.waiting(name):
-                raise InUse(
-                    f"users of {name} are parked, and wait for it to be attached",
-                    f"holdfast volume attach {name}, then delete it.",
-                )
+                words = f"users of {name} are parked, and wait for it to be attached"
+                raise InUse(words, f"holdfast volume attach {name}, then delete it.")
             if self.catalog.volume(name).is_adopted:
                 self.catalog.remove(name)
                 return []

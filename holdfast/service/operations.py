@@ -33,6 +33,7 @@ from holdfast.service.requests import (
     ResizeRequest,
     RestoreRequest,
 )
+from holdfast.service.responding import RespondRequest
 
 Result = TypeVar("Result")
 
@@ -153,6 +154,12 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         RestoreRequest,
         Receipt | None,
         lambda holdfast, request, reporter: holdfast.restorations.restore(request, reporter),
+    ),
+    Operation(
+        "respond",
+        RespondRequest,
+        Receipt | None,
+        lambda holdfast, request, reporter: holdfast.policies.respond(request, reporter),
     ),
     Operation("rebind", RebindRequest, tuple[str, ...], _rebind),
     Operation("add-leg", AddLegRequest, VolumeReport, _add_leg),

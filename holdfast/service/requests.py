@@ -158,6 +158,8 @@ class AssessRequest:
     forced: bool = False
     saves_writes: bool = True
     """Whether what is only in memory is kept where the storage has failed."""
+    pause_budget_seconds: float | None = None
+    """Longest pause that may be predicted; None: a share of the deadline."""
 
     def checked(self, volume: Volume) -> CheckedRequest:
         """What is asked for, with URLs and paths normalised. Raises BadInput, NotFound."""
@@ -181,7 +183,7 @@ class AssessRequest:
             filesystem=self.filesystem,
             contents=contents,
             deadline_seconds=self.deadline_seconds,
-            pause_budget_seconds=self.deadline_seconds * BUDGET_SHARE,
+            pause_budget_seconds=self.pause_budget_seconds or self.deadline_seconds * BUDGET_SHARE,
             forced=self.forced,
             saves_writes=self.saves_writes,
         )

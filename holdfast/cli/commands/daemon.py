@@ -23,7 +23,7 @@ def daemon(
         ),
     ] = 5.0,
 ) -> None:
-    """Watch every volume, and tell those of `alert list` when something is wrong.
+    """Watch every volume, tell those of `alert list` when something is wrong, do what policies say.
 
     Runs in the foreground until it is told to end: packaging/holdfast-daemon.service. Volumes work
     without it as with it.

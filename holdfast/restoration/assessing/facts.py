@@ -21,7 +21,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
 from holdfast.model.volume import ADOPTED, GATED, JournalMode, Volume
 from holdfast.mountpoints.capture import mounts_of
-from holdfast.mountpoints.health import Condition, Health, health
+from holdfast.mountpoints.health import CAUSES, Condition, Health, health
 from holdfast.restoration.storage.carried import Carried, what_is_carried
 from holdfast.restoration.storage.in_place import design_gate_in_place, design_plain_in_place
 from holdfast.restoration.storage.origin import check_at_rest
@@ -31,8 +31,7 @@ from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.storage.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
 
 ANSWER_SECONDS = 5.0
-_DEAD = {Condition.DEAD: Cause.DEAD_MOUNT, Condition.HUNG: Cause.HANG}
-_BY_CONDITION = {**_DEAD, Condition.READ_ONLY: Cause.READ_ONLY}
+_DEAD = frozenset({Condition.DEAD, Condition.HUNG})
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,13 @@ class Facts:
     @property
     def is_broken(self) -> bool:
         """Whether nothing can be written to it: dead, or turned read-only."""
-        return self.health.condition in _BY_CONDITION
+        return self.health.condition in CAUSES
 
     @property
     def cause(self) -> Cause:
         """Why something is to be done: as asked, else what is wrong with the mount."""
         cause = self.request.cause
-        return _BY_CONDITION.get(self.health.condition, cause) if cause is Cause.PLANNED else cause
+        return CAUSES.get(self.health.condition, cause) if cause is Cause.PLANNED else cause
 
     @property
     def keeps_bytes(self) -> bool:

@@ -31,9 +31,14 @@ def perform(
     assessment: Assessment,
     reporter: Reporter = SILENT,
     checkpoint: Callable[[str], None] = lambda place: None,
+    *,
+    identifier: str = "",
+    cause: str = "",
 ) -> Receipt | None:
     """Do what was assessed; its receipt, or None when it waits for another command (detach).
 
+    `identifier`: of the restoration and of its receipt, unique; a new one if empty. `cause`: for
+    the receipt; the plan's if empty.
     The caller has its turn on the volume. Raises what keeps it from being begun, with nothing
     touched; and what made a step fail, after everything was undone.
     """
@@ -44,9 +49,10 @@ def perform(
         catalog,
         intent,
         plan.strategy,
-        str(plan.cause),
+        cause or str(plan.cause),
         RestorationStage.PREPARING,
         plan.step_names,
+        identifier,
     )
     for each in intent.findings:
         reporter.find(each)

@@ -53,13 +53,14 @@ def begin(
     cause: str,
     stage: RestorationStage,
     step_names: Sequence[StepName],
+    identifier: str = "",
 ) -> Restoration:
-    """Enter a restoration; durable on return.
+    """Enter a restoration; durable on return. `identifier`: unique; a new one if empty.
 
     Raises InUse while there is another, CannotRecord for what could not be read again, StateFailed.
     """
     restoration = Restoration(
-        id=uuid.uuid4().hex,
+        id=identifier or uuid.uuid4().hex,
         volume=intent.old.name,
         strategy=strategy,
         cause=cause,

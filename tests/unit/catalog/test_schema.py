@@ -13,6 +13,7 @@ import pytest
 import holdfast.catalog.schema as schema
 from holdfast.catalog import Catalog
 from holdfast.catalog.changes import CHANGES
+from holdfast.catalog.policies import row_of_standing
 from holdfast.catalog.rows import (
     row_of_copy,
     row_of_receipt,
@@ -20,9 +21,10 @@ from holdfast.catalog.rows import (
     row_of_step,
     row_of_volume,
 )
-from holdfast.catalog.tables import COPIES, RECEIPTS, RESTORATIONS, STEPS, VOLUMES
+from holdfast.catalog.tables import COPIES, POLICIES, RECEIPTS, RESTORATIONS, STEPS, VOLUMES
 from holdfast.errors import StateFailed, StorageFailed
 from holdfast.model.plan import StepName
+from holdfast.model.policy import PolicyStanding
 from holdfast.model.restoration import Copy, StepRecord, StepState
 from tests.unit.catalog.test_catalog import make_receipt, make_volume
 from tests.unit.catalog.test_restorations import make_restoration
@@ -54,7 +56,7 @@ def shape(path: Path) -> dict[str, object]:
         }
 
 
-@pytest.mark.parametrize("number", CHANGES)
+@pytest.mark.parametrize("number", sorted(each.stem for each in MADE_BY_ALEMBIC.iterdir()))
 def test_a_catalog_of_an_earlier_version_gets_the_same_shape(path: Path, number: str) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript((MADE_BY_ALEMBIC / f"{number}.sql").read_text())
@@ -80,6 +82,7 @@ def test_the_rows_of_the_code_have_the_columns_of_the_file(path: Path) -> None:
         RESTORATIONS: row_of_restoration(make_restoration()),
         STEPS: row_of_step("a", step, 0),
         COPIES: row_of_copy(Copy("c", "shop", ("file:/1.img",), "ext4", "u", "", 1.0, "migrate")),
+        POLICIES: row_of_standing("shop", PolicyStanding()),
     }
     with closing(sqlite3.connect(path)) as connection:
         for table, row in rows.items():
@@ -97,7 +100,7 @@ def test_the_rows_of_the_code_have_the_columns_of_the_file(path: Path) -> None:
 
 def test_every_column_has_a_comment() -> None:
     tables = [each for changes in CHANGES.values() for each in changes if "create table" in each]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for words in tables:
         lines = [line for line in words.strip().splitlines() if " not null" in line]
         assert lines

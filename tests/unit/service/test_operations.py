@@ -29,6 +29,7 @@ from holdfast.service import (
     RecoverRequest,
     ReplaceLegRequest,
     ResizeRequest,
+    RespondRequest,
     RestoreRequest,
     UngateRequest,
 )
@@ -49,6 +50,7 @@ REQUESTS: list[OperationRequest[Any]] = [
     GateRequest("bank", ("file:/a", "file:/b"), ("file:/c",), journal="none", forced=True),
     UngateRequest("bank", "block:/dev/sdz", in_place=True),
     RestoreRequest("bank", "/srv/old", deadline_seconds=5.5),
+    RespondRequest("bank", 31.5, "every call fails"),
     RebindRequest("bank"),
     AddLegRequest("bank", "file:/c", spare=True),
     ReplaceLegRequest("bank", "1", "file:/c", wait=False),
