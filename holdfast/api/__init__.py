@@ -6,6 +6,7 @@
     parts             what they have in common
     schemas           what requests and answers look like, in that document
     bounds            how much, how long, how many: before anything is done
+    limits            the numbers
     connections       who is at the other end (the kernel says so)
     problems          errors as problem documents (RFC 9457)
     lookers, looking  questions are answered by processes of their own, which may hang

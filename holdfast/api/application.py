@@ -12,9 +12,9 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi import Path as InPath
 from starlette.responses import Response
 
-from holdfast.api.bounds import ApiLimits
 from holdfast.api.changing import Identifier, changing
 from holdfast.api.connections import Seats
+from holdfast.api.limits import ApiLimits
 from holdfast.api.metrics import CONTENT_TYPE, OwnFigures, exposition
 from holdfast.api.parts import Api
 from holdfast.api.problems import answer, answer_problems

@@ -7,38 +7,18 @@ what was asked for keeps its own connection waiting for so long only, and little
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.api.connections import Seats
+from holdfast.api.limits import ApiLimits
 from holdfast.api.problems import problem_answer
 from holdfast.errors import DeadlinePassed, HoldfastError, InvalidOption
 
 _PIECE_BYTES = 64 << 10
 """uvicorn waits for a reader when so much is unread (its high-water mark)."""
-
-MOST_HEADER_BYTES = 16 << 10
-"""Of a request's first line and headers; ours have some hundred."""
-
-
-@dataclass(frozen=True)
-class ApiLimits:
-    """What the process that serves will take at the same time, or at once."""
-
-    body_bytes: int = 64 << 10
-    """The longest request, a mirror with many legs, has a hundredth of it."""
-    request_seconds: float = 10.0
-    """Until a request is there as a whole."""
-    write_seconds: float = 30.0
-    """Until some of an answer is read."""
-    connections: int = 192
-    connections_of_a_user: int = 64
-    """Of one who is not root."""
-    streams: int = 64
-    streams_of_a_user: int = 16
 
 
 class _NotRead(Exception):

@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-if TYPE_CHECKING:
-    from holdfast.api.bounds import Bounded
+from holdfast.api.limits import ApiLimits
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
 
@@ -76,6 +75,13 @@ class Seats:
                 self.leave(uid)
 
 
+class WithPlaces(Protocol):
+    """What the protocol knows of the application."""
+
+    limits: ApiLimits
+    connections: Seats
+
+
 def peer_of(connection: socket.socket) -> Peer:
     """Who has connected. Raises OSError."""
     value = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -95,7 +101,7 @@ class KnownPeer(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Refuse it, or note whose it is."""
         super().connection_made(transport)
-        bounded = cast("Bounded", self.config.app)
+        bounded = cast(WithPlaces, self.config.app)
         self._seats = bounded.connections
         self._idle_at: tuple[object, bool] = self, False
         """The request that was answered last at the last look; ourselves: it was not idle then."""

@@ -9,8 +9,8 @@ from typing import Any
 from starlette.requests import Request
 
 from holdfast.api.begun_jobs import BegunJobs
-from holdfast.api.bounds import ApiLimits
 from holdfast.api.connections import Seats
+from holdfast.api.limits import ApiLimits
 from holdfast.api.lookers import Lookers
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -18,8 +18,9 @@ from pathlib import Path
 import uvicorn
 
 from holdfast.api.application import make_application
-from holdfast.api.bounds import MOST_HEADER_BYTES, ApiLimits, Bounded
+from holdfast.api.bounds import Bounded
 from holdfast.api.connections import KnownPeer, Seats
+from holdfast.api.limits import MOST_HEADER_BYTES, ApiLimits
 from holdfast.config import Settings
 from holdfast.errors import InvalidOption
 from holdfast.policy.watching import only_one

@@ -33,7 +33,7 @@ def api(
 
     need_root()
     try:
-        from holdfast.api.bounds import ApiLimits
+        from holdfast.api.limits import ApiLimits
         from holdfast.api.serve import group_number, listening, serve
     except ModuleNotFoundError as error:
         raise MissingTool(

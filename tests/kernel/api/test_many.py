@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.api.bounds import ApiLimits
+from holdfast.api.limits import ApiLimits
 from holdfast.config import Settings
 from tests.kernel.api.serving import answers, api, as_somebody, client
 from tests.waiting import wait_until

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.api.bounds import ApiLimits, Bounded
+from holdfast.api.bounds import Bounded
+from holdfast.api.limits import ApiLimits
 from holdfast.api.serve import make_server
 from tests.waiting import wait_until
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.api.bounds import MOST_HEADER_BYTES, ApiLimits, Bounded
+from holdfast.api.bounds import Bounded
+from holdfast.api.limits import MOST_HEADER_BYTES, ApiLimits
 from tests.waiting import wait_until
 
 Served = Callable[[ApiLimits], tuple[Path, Bounded]]

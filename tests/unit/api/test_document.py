@@ -10,8 +10,8 @@ import pytest
 
 from holdfast.api.application import make_application
 from holdfast.api.begun_jobs import MOST_ENDED, MOST_EVENTS, MOST_RUNNING
-from holdfast.api.bounds import MOST_HEADER_BYTES, ApiLimits
 from holdfast.api.connections import Seats
+from holdfast.api.limits import MOST_HEADER_BYTES, ApiLimits
 from holdfast.api.lookers import (
     ANSWER_SECONDS,
     MOST_LOOKERS,
