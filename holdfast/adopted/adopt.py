@@ -193,7 +193,8 @@ def _check_not_below_us(settings: Settings, points: Sequence[MountPoint], path: 
     package = Path(__file__).parent
     for place in (settings.state_directory, settings.run_directory, program, package):
         try:
-            ask = partial(file_systems_below, settings, str(place))
+            # What is swapped out to a file there is read back before the volume is away.
+            ask = partial(file_systems_below, settings, str(place), swap=False)
             below = in_expendable_child(ask, _ANSWER_SECONDS, str(place))
         except OSError as error:
             raise CannotAdopt(

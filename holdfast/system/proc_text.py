@@ -176,6 +176,8 @@ class Swap:
     path: str
     is_file: bool
     size_bytes: int
+    used_bytes: int = 0
+    priority: int = 0
 
 
 def parse_swaps(text: bytes) -> list[Swap]:
@@ -183,8 +185,10 @@ def parse_swaps(text: bytes) -> list[Swap]:
     found = []
     for line in lines(text)[1:]:
         fields = line.split()
-        if len(fields) >= 3:
-            found.append(Swap(unescaped(fields[0]), fields[1] == b"file", int(fields[2]) * 1024))
+        if len(fields) >= 5:
+            size, used, priority = map(int, fields[2:5])
+            path, is_file = unescaped(fields[0]), fields[1] == b"file"
+            found.append(Swap(path, is_file, size * 1024, used * 1024, priority))
     return found
 
 

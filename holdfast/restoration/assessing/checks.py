@@ -47,6 +47,7 @@ from holdfast.restoration.storage.origin import (
     origin_of_contents,
     origin_of_mount,
 )
+from holdfast.restoration.storage.swap_files import about_swaps, swaps_on
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.children.run import find_tool
 from holdfast.system.storage.filesystem import kind_of
@@ -72,8 +73,7 @@ def _condition(settings: Settings, facts: Facts) -> Sequence[Finding]:
 
 
 def _mounts(settings: Settings, facts: Facts) -> Sequence[Finding]:
-    parks_below = not facts.is_broken and facts.request.strategy is not Strategy.DETACH
-    return obstacles(facts.points, is_broken=facts.is_broken, parks_below=parks_below)
+    return obstacles(facts.points, is_broken=facts.is_broken, parks_below=_goes_along(facts))
 
 
 def _images(settings: Settings, facts: Facts) -> Sequence[Finding]:
@@ -166,7 +166,14 @@ def _names(facts: Facts) -> dict[int, str]:
     return {user.pid: f"{user.name} (process {user.pid})" for user in facts.users}
 
 
+def _goes_along(facts: Facts) -> bool:
+    """Whether what the kernel has of it is given back to it afterwards, as far as it can be."""
+    return not facts.is_broken and facts.request.strategy is not Strategy.DETACH
+
+
 def _kernel(settings: Settings, facts: Facts) -> Sequence[Finding]:
+    swaps = swaps_on(facts.points) if _goes_along(facts) else []
+    swap_paths = {each.path for each in swaps}
     named = [
         Finding(
             f"the kernel's {handle.kind}", Verdict.BLOCKS, handle.path,
@@ -175,8 +182,9 @@ def _kernel(settings: Settings, facts: Facts) -> Sequence[Finding]:
         )
         for handle in held_by_kernel(facts.points)
         if handle.kind is not HandleKind.MOUNT  # obstacles() has told of those
+        if handle.kind is not HandleKind.SWAP or handle.path not in swap_paths
     ]  # fmt: skip
-    return [*named, *about_nameless_layers(facts.request.volume.mount.uuid)]
+    return [*named, *about_swaps(swaps), *about_nameless_layers(facts.request.volume.mount.uuid)]
 
 
 def _own_state(settings: Settings, facts: Facts) -> Sequence[Finding]:
@@ -185,7 +193,8 @@ def _own_state(settings: Settings, facts: Facts) -> Sequence[Finding]:
     found = []
     for folder in (settings.state_directory, settings.run_directory):
         try:
-            ask = partial(file_systems_below, settings, str(folder))
+            swap = not _goes_along(facts)  # else a swap file of the volume is off meanwhile
+            ask = partial(file_systems_below, settings, str(folder), swap=swap)
             below = in_expendable_child(ask, ANSWER_SECONDS, str(folder))
         except (HoldfastError, OSError) as error:
             found.append(Finding(str(folder), Verdict.BLOCKS, f"cannot be examined: {error}"))

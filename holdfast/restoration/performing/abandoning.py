@@ -36,6 +36,7 @@ from holdfast.restoration.storage.directory import (
 )
 from holdfast.restoration.storage.leg_in_place import as_it_was
 from holdfast.restoration.storage.old_and_new import containers_of
+from holdfast.restoration.storage.swap_files import off_in_words
 from holdfast.system.boot import boot_id
 from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
 from holdfast.system.fuse.cover_server import release
@@ -209,6 +210,7 @@ def _what_is_where(known: _Known) -> list[str]:
     if parked is not None:
         words += [in_words_parked(*each) for each in parked_now(parked)]
         words += left_in_words(parked)
+    words += off_in_words(known.record.swaps) if known.record is not None else []
     words += [f"{', '.join(containers_of(volume))} stays: {what}" for volume, what in known.sides]
     name = known.heading.volume
     return [*words, f"{name} counts as being on its old storage: holdfast volume attach {name}"]

@@ -21,6 +21,7 @@ from holdfast.restoration.performing.hidden import about_hidden
 from holdfast.restoration.performing.receipts import receipt_of, verification_of
 from holdfast.restoration.records.record import RestorationRecord
 from holdfast.restoration.records.work import Work
+from holdfast.restoration.steps.swap import switch_on
 from holdfast.restoration.storage.directory import OLD_GATE, directory_of, forget_directory
 from holdfast.restoration.storage.making import remove
 
@@ -31,6 +32,8 @@ def finish(catalog: Catalog, work: Work, *, mounted: bool = True) -> Receipt:
     `mounted`: it is mounted, not only recorded; after a restart of the host it is not.
     """
     identifier = work.restoration.id
+    if mounted:
+        switch_on(work)
     _keep_volume(catalog, work.new or work.old, mounted=mounted)
     if work.new is not None and work.left_containers:
         catalog.restorations.add_copy(_copy_of(work))
@@ -55,6 +58,7 @@ def undone(catalog: Catalog, work: Work, why: str, keep_record: bool = False) ->
     `keep_record`: something could not be undone; `recover` tries again.
     """
     identifier, removed = work.restoration.id, ""
+    switch_on(work)
     if work.new is not None and not keep_record:
         try:
             removed = remove(work.new_containers, work.intent.existed)

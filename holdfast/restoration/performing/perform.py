@@ -22,6 +22,7 @@ from holdfast.restoration.performing.runner import Runner
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps import STEPS
 from holdfast.restoration.steps.parked import parked
+from holdfast.restoration.steps.swap import switch_off
 from holdfast.system.files.own_files import writing_own_files
 
 
@@ -62,6 +63,7 @@ def perform(
     try:
         with writing_own_files(settings.state_directory):
             prepare(work, assessment, checkpoint)
+            switch_off(work)
         stage = Runner(work, STEPS, plan.waits_after, checkpoint).run()
     except BaseException as error:
         work.end_copying()

@@ -19,6 +19,7 @@ from holdfast.model.finding import Finding
 from holdfast.model.mount_below import ParkedMounts
 from holdfast.model.mountpoint import MountPoint, crowd_in_words
 from holdfast.model.restoration import Mode, Restoration
+from holdfast.model.swap_file import SwapFile
 from holdfast.model.volume import Volume
 from holdfast.restoration.copying.sides import CopySource
 from holdfast.restoration.records.first_version import from_first_version
@@ -172,6 +173,8 @@ class RestorationRecord:
     """Lock: path of each update lock → its fencing token."""
     cover: CoverServer | None = None
     """Who answers at the covered mount points."""
+    swaps: tuple[SwapFile, ...] = ()
+    """Swap files of the volume, which are off from before Freeze until the end."""
     parked_mounts: ParkedMounts | None = None
     """Dismount: what is mounted below, and where it is kept meanwhile; None: nothing is."""
     forced: tuple[Finding, ...] | None = None

@@ -49,9 +49,10 @@ def foundation_of(settings: Settings, path: str, *, swap: bool = True) -> Founda
     return found
 
 
-def file_systems_below(settings: Settings, path: str) -> set[str]:
-    """MAJOR:MINOR of every file system that this path stands on, down to the hardware."""
-    return foundation_of(settings, path).file_systems
+def file_systems_below(settings: Settings, path: str, *, swap: bool = True) -> set[str]:
+    """MAJOR:MINOR of every file system that this path stands on, down to the hardware. `swap` as
+    `parts_below` has it."""
+    return foundation_of(settings, path, swap=swap).file_systems
 
 
 def stands_on(settings: Settings, name: str, mount_path: str, place: str) -> str:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import holdfast
 from holdfast.system.mounts.mount_table import parse_mountinfo
 from holdfast.system.proc_text import (
+    Swap,
     field,
     lines,
     number_of,
@@ -102,10 +103,12 @@ def test_a_field_is_found_by_the_whole_of_its_name() -> None:
 
 
 def test_swaps_and_control_groups() -> None:
-    text = b"Filename Type Size Used\n/sw\\040ap\xe9 file 1024 0\n/dev/x partition 8 0\n"
-    assert [(s.path, s.is_file, s.size_bytes) for s in parse_swaps(text)] == [
-        (os.fsdecode(b"/sw ap\xe9"), True, 1 << 20),
-        ("/dev/x", False, 8192),
+    text = (
+        b"Filename Type Size Used Priority\n/sw\\040ap\xe9 file 1024 4 7\n/dev/x partition 8 0 -2\n"
+    )
+    assert parse_swaps(text) == [
+        Swap(os.fsdecode(b"/sw ap\xe9"), True, 1 << 20, 4096, 7),
+        Swap("/dev/x", False, 8192, 0, -2),
     ]
     assert parse_control_groups(b"1:name=systemd:/a\n0::/b:c\x0cd\n") == [
         ("1", "name=systemd", "/a"),
