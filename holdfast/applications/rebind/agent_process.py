@@ -2,7 +2,8 @@
 
 It has a child that kills it when it is late: while an agent traces threads, they cannot leave the
 harbour by themselves. One that hangs in storage past the deadline would keep them for ever; its
-death frees them. The child never outlives the agent, and touches nothing but it. Meanwhile the
+death frees them. The child is made before anybody stands, as a fork takes some milliseconds; it
+never outlives the agent, and touches nothing but it. Meanwhile the
 agent collects no garbage, may have as many descriptors as its hard limit allows, and is stopped by
 no terminal.
 """
@@ -16,7 +17,7 @@ import select
 import signal
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from holdfast.system.processes.process import close_all_except
@@ -41,47 +42,68 @@ _SECONDS = struct.Struct("<d")
 
 
 class Alarm:
-    """Strikes some seconds after a deadline, unless it is cancelled; ends with this process.
+    """Once it is set, strikes some seconds after a deadline, unless it is cancelled; ends with this
+    process.
 
-    Until it is cancelled, Ctrl-Z does not stop this process.
+    From `set` to `cancel`, Ctrl-Z does not stop this process.
     """
 
-    def __init__(self, deadline_ns: int, least_seconds: float = LEAST_SECONDS) -> None:
-        """`least_seconds`: it never strikes earlier than so long from now."""
+    def __init__(self, least_seconds: float = LEAST_SECONDS) -> None:
+        """`least_seconds`: it never strikes earlier than so long after it was set."""
         self._least_seconds = least_seconds
+        self._let_stops_come: Callable[[], None] | None = None
+        self._pid = self._setting = 0
+
+    def prepare(self) -> None:
+        """Begin the child, unless it is there; it waits to be told a time. Raises OSError."""
+        if self._pid:
+            return
         agent = os.pidfd_open(os.getpid())
-        reading, self._moving = os.pipe2(os.O_CLOEXEC)
-        seconds = self._seconds_until(deadline_ns)
+        reading, self._setting = os.pipe2(os.O_CLOEXEC)
         self._pid = os.fork()
         if self._pid == 0:
-            _watch(agent, reading, seconds)
+            _watch(agent, reading)
         os.close(agent)
         os.close(reading)
-        self._let_stops_come = ignore_stops()
 
-    def move(self, deadline_ns: int) -> None:
-        """Strike after this deadline instead. Does not block."""
-        with suppress(OSError):  # it is gone: somebody has killed it
-            os.write(self._moving, _SECONDS.pack(self._seconds_until(deadline_ns)))
+    def set(self, deadline_ns: int) -> None:
+        """Strike after this deadline, and after no earlier one. Does not block. Raises OSError when
+        there can be no child, also in place of one that somebody has killed."""
+        self.prepare()
+        message = _SECONDS.pack(self._seconds_until(deadline_ns))
+        try:
+            os.write(self._setting, message)
+        except BrokenPipeError:
+            self._end()
+            self.prepare()
+            os.write(self._setting, message)
+        if self._let_stops_come is None:
+            self._let_stops_come = ignore_stops()
 
     def _seconds_until(self, deadline_ns: int) -> float:
         left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
         return max(left_seconds + GRACE_SECONDS, self._least_seconds)
 
     def cancel(self) -> None:
-        """Take it away. Idempotent."""
+        """Take it away; it may be set again. Idempotent."""
+        self._end()
+        if self._let_stops_come is not None:
+            self._let_stops_come()
+            self._let_stops_come = None
+
+    def _end(self) -> None:
         if self._pid:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(self._pid, 0)
-            os.close(self._moving)
+            os.close(self._setting)
             self._pid = 0
-            self._let_stops_come()
 
 
-def _watch(agent: int, reading: int, wait_seconds: float) -> None:
-    """The child: ends with the agent, or kills it and says so."""
+def _watch(agent: int, reading: int) -> None:
+    """The child: ends with the agent, or kills it, when it was told a time, and says so."""
+    wait_seconds: float | None = None
     try:
         os.setsid()  # Ctrl-C is meant for the agent
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -94,7 +116,7 @@ def _watch(agent: int, reading: int, wait_seconds: float) -> None:
         poller.register(agent, select.POLLIN)
         poller.register(reading, select.POLLIN)
         while True:
-            found = poller.poll(int(wait_seconds * 1000))
+            found = poller.poll(None if wait_seconds is None else int(wait_seconds * 1000))
             if not found:
                 signal.pidfd_send_signal(agent, signal.SIGKILL)
                 os.set_blocking(2, False)

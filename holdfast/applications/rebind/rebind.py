@@ -120,8 +120,7 @@ class Rebind:
         self._alone_seconds = _ALONE_SECONDS
         left_seconds = (deadline_ns - time.monotonic_ns()) / 1e9
         self._time_budgets = TimeBudgets(left_seconds if left_seconds > 1 else LATE_SECONDS)
-        self._alarm: Alarm | None = None
-        self._alarm_seconds = alarm_seconds
+        self._alarm = Alarm(alarm_seconds)
 
     @property
     def users(self) -> tuple[User, ...]:
@@ -147,8 +146,9 @@ class Rebind:
 
     def prepare(self) -> None:
         """Check that all users can be moved, and do ahead what can be. Nobody is stopped. Raises
-        Blocked. Waits for those that wait in vfork(2), for some seconds at most. `stop` does it
-        where this was not called before."""
+        Blocked, OSError. Waits for those that wait in vfork(2), for some seconds at most. Children
+        of ours wait afterwards, until `stop` or `give_up`. `stop` does it where this was not called
+        before."""
         judged = judge(self._stopping.users)
         refuse_blockers(judged)
         if self._is_whole:
@@ -157,7 +157,19 @@ class Rebind:
             await_births(waiting, min(WAIT_SECONDS, left_seconds * _SHARE_OF_BIRTHS))
         raise_limit_of_descriptors()
         self._record.prepare(handle for user in self._stopping.users for handle in user.handles)
+        try:
+            self._alarm.prepare()
+            self._stopping.prepare()
+        except BaseException:
+            self.give_up()
+            raise
         self._is_prepared = True
+
+    def give_up(self) -> None:
+        """End the children that `prepare` has begun: `stop` will not come. Idempotent."""
+        self._stopping.give_up()
+        self._alarm.cancel()
+        self._is_prepared = False
 
     def stop(self) -> None:
         """Stop every user, those included that appear meanwhile.
@@ -194,13 +206,13 @@ class Rebind:
         except BaseException as error:
             self._let_all_go()
             raise explained(error, self._stopping.users) from error
-        self._set_alarm(self._deadline_ns)
+        self._alarm.set(self._deadline_ns)
         return True
 
     def _stop_once(self) -> Sequence[Handle]:
         """Stop all of them; the sockets in which connections wait, for which all must go on."""
         stopped_ns = time.monotonic_ns() + int(STOPPING_SECONDS * 1e9)
-        self._set_alarm(min(self._deadline_ns, stopped_ns))
+        self._alarm.set(min(self._deadline_ns, stopped_ns))
         self._stopping.traits.clear()
         self._stopping.stop(self._deadline_ns, self._time_budgets)
         living = self._stopping.living()
@@ -231,19 +243,8 @@ class Rebind:
         try:
             let_go(self._processes, list(self._processes))
         finally:
-            self._cancel_alarm()
+            self.give_up()
             self._datagrams.close()
-
-    def _set_alarm(self, deadline_ns: int) -> None:
-        if self._alarm is None:
-            self._alarm = Alarm(deadline_ns, self._alarm_seconds)
-        else:
-            self._alarm.move(deadline_ns)
-
-    def _cancel_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
 
     # --- parking --------------------------------------------------------------------------------
 
@@ -345,7 +346,7 @@ class Rebind:
     def set_deadline(self, deadline_ns: int) -> None:
         """Set when the users continue by themselves, in ns of CLOCK_MONOTONIC."""
         self._deadline_ns = deadline_ns
-        self._set_alarm(deadline_ns)
+        self._alarm.set(deadline_ns)
         for process in list(self._processes.values()):
             with self._processes.unless_it_ends(process):
                 process.tracee.set_deadline(deadline_ns)
@@ -356,7 +357,7 @@ class Rebind:
             process.tracee.abandon()
         self._processes.clear()
         self._datagrams.close()
-        self._cancel_alarm()
+        self._alarm.cancel()
 
     # --- going on after a death -----------------------------------------------------------------
 
@@ -379,7 +380,7 @@ class Rebind:
             return None
         raise_limit_of_descriptors()
         self = cls(record_directory, (), parked.deadline_ns)
-        self._set_alarm(self._deadline_ns)
+        self._alarm.set(self._deadline_ns)
         try:
             self._copied = parked.copied
             regaining = Regaining(self._processes, self._deadline_ns, self._time_budgets)

@@ -66,7 +66,11 @@ class FreezeStep:
             written_through=work.new is None and is_fuse(work.old.mount.filesystem),
         )
         rebind.prepare()
-        work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=time.time())
+        try:
+            work.begin_waiting(deadline_ns, deadline_seconds=seconds, frozen_at=time.time())
+        except BaseException:
+            rebind.give_up()
+            raise
         rebind.stop()
         keep(work, rebind)
         return remember_stopped(work, rebind)

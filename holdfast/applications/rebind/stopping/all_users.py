@@ -34,7 +34,7 @@ from holdfast.applications.rebind.stopping.order import (
     parents_first,
     serving,
 )
-from holdfast.applications.rebind.stopping.second_look import Find, looking_again
+from holdfast.applications.rebind.stopping.second_look import Find, SecondLook
 from holdfast.applications.rebind.tracing.errors import Uncooperative
 from holdfast.applications.rebind.tracing.time_budget import TimeBudgets
 from holdfast.model.handle import User
@@ -69,6 +69,8 @@ class Stopping:
         """Of those that stand what `scan.traits_of` told since, while a child looked at them."""
         self._earlier = EarlierLook(users)
         self._find = find
+        self._second_look: SecondLook | None = None
+        """Of which a child waits."""
         self._processes = processes
         self._storage_answers = storage_answers
         self._seized = seized
@@ -78,6 +80,17 @@ class Stopping:
         """When the last look ended (monotonic), and how long it took."""
         self._servers = serving(users)
         """Those that serve file systems, which others may wait for."""
+
+    def prepare(self) -> None:
+        """Let a child wait for the look that comes when all stand. Raises OSError."""
+        if self._find is not None and self._second_look is None:
+            self._second_look = SecondLook(self._find, self._earlier, len(self.users))
+
+    def give_up(self) -> None:
+        """End what `prepare` has begun. Idempotent."""
+        if self._second_look is not None:
+            self._second_look.end()
+            self._second_look = None
 
     def stop(self, deadline_ns: int, time_budgets: TimeBudgets) -> None:
         """Stop all of them; their threads leave the harbour by themselves at the deadline.
@@ -144,10 +157,16 @@ class Stopping:
     ) -> None:
         """Bring these into their harbours, and find all users again."""
         standing = list(seized)
-        with self._timed(), looking_again(find, self._earlier, len(seized)) as users:
-            self._enter_harbours(seized, deadline_ns)
-            self.traits.update({user.pid: traits_of(user) for user, _ in standing})
-            found = users()
+        if self._second_look is None:  # in all rounds but the first
+            self._second_look = SecondLook(find, self._earlier, len(seized))
+        try:
+            with self._timed():
+                self._second_look.begin(len(seized))
+                self._enter_harbours(seized, deadline_ns)
+                self.traits.update({user.pid: traits_of(user) for user, _ in standing})
+                found = self._second_look.users()
+        finally:
+            self.give_up()
         # Who ran on, to leave the harbour of a dead agent, may have opened something meanwhile.
         if any(tracee.has_run_on for _, tracee in standing):
             self.traits.clear()

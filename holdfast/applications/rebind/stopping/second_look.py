@@ -1,15 +1,18 @@
 """The second look for users, once all known ones are stopped: what they had was seen while they
 ran.
 
-A stopped process changes nothing any more, so a child can look while the caller brings them into
-their harbours; after that the caller looks at some of them, too. The child answers only with what
-differs from the first look: to pass on ten thousands of handles takes longer than to find them.
+A stopped process changes nothing any more, so a child, begun before they stand, can look while the
+caller brings them into their harbours; after that the caller looks at some of them, too. The child
+answers only with what differs from the first look: to pass on ten thousands of handles takes longer
+than to find them.
 """
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +24,7 @@ from holdfast.system.children.expendable import begun_in_expendable_child
 Find = Callable[[], Sequence[User]]
 
 _MANY = 8
-"""Number of processes below which all harbours are entered before a child has begun to look."""
+"""Number of processes below which all harbours are entered before a child has looked."""
 
 _PARTS, _OURS = 3, 2
 """With many handles, the child looks at two of three processes. The caller, which has harbours to
@@ -35,36 +38,66 @@ _LOOK_SECONDS = 60.0
 """A look gives up what hangs by itself, long before."""
 
 
-@contextmanager
-def looking_again(
-    find: Find, earlier: EarlierLook, standing: int
-) -> Iterator[Callable[[], list[User]]]:
-    """Look for the users again; calling what this gives looks, and waits for the child, once.
+class SecondLook:
+    """One look. `begin`, then `users`, then `end`, which may come at any time."""
 
-    `earlier`: as they were found before. `standing`: how many of them are brought into the harbour
-    meanwhile. Whatever `find` raises is raised when the answer is asked for.
-    """
-    if standing < _MANY:
-        yield lambda: list(find())
-        return
-    count = sum(len(user.handles) for user in earlier.users.values())
-    ours = {_OURS} if count >= _MANY_HANDLES else set()
-    look = partial(_differences, find, earlier, set(range(_PARTS)) - ours)
-    with begun_in_expendable_child(look, _LOOK_SECONDS, "/proc") as answer:
+    def __init__(self, find: Find, earlier: EarlierLook, expected: int) -> None:
+        """`earlier`: as they were found before. `expected`: how many will be brought into their
+        harbours meanwhile; with many a child is begun, which waits: to fork takes some
+        milliseconds. Raises OSError."""
+        self._find = find
+        self._earlier = earlier
+        self._children = ExitStack()
+        self._answer: Callable[..., list[_Difference]] | None = None
+        self._is_begun = False
+        count = sum(len(user.handles) for user in earlier.users.values())
+        self._ours = {_OURS} if count >= _MANY_HANDLES else set[int]()
+        if expected >= _MANY:
+            self._begin_child()
 
-        def users() -> list[User]:
-            seen: list[User] = []
-            if ours:
-                with looking_after(earlier, ours, _PARTS):
-                    seen = list(find())
-            try:
-                seen += _users(answer(), earlier)
-            except StorageFailed:  # somebody has killed it
-                return list(find())
-            found = {user.pid: user for user in seen}
-            return [found[pid] for pid in sorted(found)]
+    def _begin_child(self) -> None:
+        waiting, self._starting = os.pipe2(os.O_CLOEXEC)
+        self._children.callback(os.close, self._starting)
+        try:
+            look = partial(self._look_when_told, waiting)
+            self._answer = self._children.enter_context(
+                begun_in_expendable_child(look, math.inf, "/proc")
+            )
+        finally:
+            os.close(waiting)
 
-        yield users
+    def _look_when_told(self, waiting: int) -> list[_Difference]:
+        """Runs in the child, which ends with us."""
+        os.read(waiting, 1)
+        return _differences(self._find, self._earlier, set(range(_PARTS)) - self._ours)
+
+    def begin(self, standing: int) -> None:
+        """All stand: let the child look. `standing`: how many of them are brought into the harbour
+        meanwhile."""
+        if self._answer is not None and standing >= _MANY:
+            with suppress(OSError):  # somebody has killed it
+                os.write(self._starting, b".")
+            self._is_begun = True
+
+    def users(self) -> list[User]:
+        """The users, once; waits for the child. Raises what `find` raises."""
+        if self._answer is None or not self._is_begun:
+            return list(self._find())
+        seen: list[User] = []
+        if self._ours:
+            with looking_after(self._earlier, self._ours, _PARTS):
+                seen = list(self._find())
+        try:
+            seen += _users(self._answer(_LOOK_SECONDS), self._earlier)
+        except StorageFailed:  # somebody has killed it
+            return list(self._find())
+        found = {user.pid: user for user in seen}
+        return [found[pid] for pid in sorted(found)]
+
+    def end(self) -> None:
+        """Let the child end, whatever it does. Idempotent."""
+        self._answer = None
+        self._children.close()
 
 
 _Difference = tuple[User, list[Handle | None]]

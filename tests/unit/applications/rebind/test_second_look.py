@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from holdfast.applications.earlier_look import EarlierLook, is_looked_at
-from holdfast.applications.rebind.stopping.second_look import looking_again
+from holdfast.applications.rebind.stopping.second_look import SecondLook
 from holdfast.errors import Blocked
 from holdfast.model.handle import Application, Handle, HandleKind, User
+from holdfast.system.processes.process_state import children_of, read_state
+from tests.waiting import wait_until
 
 US = os.getpid()
 MANY = 20
@@ -25,9 +28,17 @@ def user(pid: int, count: int) -> User:
 KNOWN = [user(11, 3), user(12, 2), user(13, 0)]
 
 
+def looked(find: Callable[[], list[User]], known: list[User]) -> list[User]:
+    look = SecondLook(find, EarlierLook(known), MANY)
+    try:
+        look.begin(MANY)
+        return look.users()
+    finally:
+        look.end()
+
+
 def found_by(now: list[User]) -> list[User]:
-    with looking_again(lambda: now, EarlierLook(KNOWN), MANY) as users:
-        return users()
+    return looked(lambda: now, KNOWN)
 
 
 def test_nothing_has_changed() -> None:
@@ -64,19 +75,15 @@ def test_each_user_is_found_once_whoever_looks(count: int) -> None:
     def find() -> list[User]:
         return [each for each in now if is_looked_at(each.pid)]
 
-    with looking_again(find, EarlierLook(known), MANY) as users:
-        assert users() == now
+    assert looked(find, known) == now
 
 
 def test_what_the_look_refuses_is_refused() -> None:
     def find() -> list[User]:
         raise Blocked("it must not be stopped", "None.")
 
-    with (
-        looking_again(find, EarlierLook(KNOWN), MANY) as users,
-        pytest.raises(Blocked, match="must not be"),
-    ):
-        users()
+    with pytest.raises(Blocked, match="must not be"):
+        looked(find, KNOWN)
 
 
 def test_a_child_that_is_killed_is_replaced_by_ourselves() -> None:
@@ -85,5 +92,38 @@ def test_a_child_that_is_killed_is_replaced_by_ourselves() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return KNOWN[:1]
 
-    with looking_again(find, EarlierLook(KNOWN), MANY) as users:
-        assert users() == KNOWN[:1]
+    assert looked(find, KNOWN) == KNOWN[:1]
+
+
+def test_a_child_that_is_killed_while_it_waits_is_replaced_by_ourselves() -> None:
+    before = set(children_of(US))
+    look = SecondLook(lambda: KNOWN[:1], EarlierLook(KNOWN), MANY)
+    (child,) = set(children_of(US)) - before
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: is_dead(child), "it does not end")
+    look.begin(MANY)
+    assert look.users() == KNOWN[:1]
+    look.end()
+    assert set(children_of(US)) <= before
+
+
+def test_a_child_that_is_not_needed_looks_at_nothing_and_ends() -> None:
+    before = set(children_of(US))
+    reading, writing = os.pipe()
+
+    def find() -> list[User]:
+        os.write(writing, b"looked")
+        return []
+
+    look = SecondLook(find, EarlierLook(KNOWN), MANY)
+    look.end()
+    look.end()
+    os.close(writing)
+    assert not os.read(reading, 10)
+    os.close(reading)
+    assert set(children_of(US)) <= before
+
+
+def is_dead(pid: int) -> bool:
+    state = read_state(pid)
+    return state is None or state.state == "Z"
