@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rebind, report
+from benchmarks import history, rebind, report
 from benchmarks.commands import BenchmarkError
 from benchmarks.comparison import Comparison, compare, say
 from benchmarks.depths import plot, tables
@@ -27,7 +27,7 @@ from holdfast.errors import HoldfastError
 
 PLACES = {"ram": Path("/dev/shm"), "disk": Path("/var/tmp")}
 DEPTHS = {f"depths-{place}": place for place in PLACES}
-PARTS = (*PLACES, "pgbench", "front-end", *LATENCIES, "rebind", *DEPTHS, "placement")
+PARTS = (*PLACES, "pgbench", "front-end", *LATENCIES, "rebind", *DEPTHS, "placement", "history")
 
 
 def main() -> int:
@@ -48,6 +48,7 @@ def main() -> int:
         _rebind(arguments, facts),
         *(_depths(arguments, facts, name) for name in DEPTHS),
         _placement(arguments, facts),
+        _history(arguments, facts),
     ]
     return 0 if all(ran) else 1
 
@@ -79,6 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     for place, folder in PLACES.items():
         parser.add_argument(f"--{place}", type=Path, default=folder, help=f"folder ({folder})")
+    parser.add_argument("--history", type=Path, help="folder on another disk, for history (--ram)")
     arguments = parser.parse_args()
     arguments.parts = arguments.only or PARTS
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
@@ -173,6 +175,22 @@ def _placement(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
     extra = report.markdown(summary)
     tables.write(arguments.output, "placement", depths, tables.placement_table, facts, extra)
     return not any(subject.startswith("holdfast") for subject in depths.missing)
+
+
+def _history(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
+    """Whether all of it did run. Writes history.*"""
+    if "history" not in arguments.parts:
+        return True
+    places = (arguments.disk, arguments.ram, arguments.history)
+    seconds = arguments.seconds or (1.0 if arguments.quick else 5.0)
+    try:
+        found = history.measure(*places, arguments.rounds, seconds)
+    except (BenchmarkError, OSError) as error:
+        say(f"history does not run: {error}")
+        return False
+    print(f"\n{history.show(found)}")
+    history.write(arguments.output, found, facts)
+    return not found.missing
 
 
 def _chosen(arguments: argparse.Namespace, possible: Iterable[str]) -> list[str]:
