@@ -145,10 +145,9 @@ class Rebind:
     # --- stopping -------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Check that all users can be moved, and do ahead what can be. Nobody is stopped. Raises
-        Blocked, OSError. Waits for those that wait in vfork(2), for some seconds at most. Children
-        of ours wait afterwards, until `stop` or `give_up`. `stop` does it where this was not called
-        before."""
+        """Check that all users can be moved, and do ahead what can be: children of ours wait then,
+        until `stop` or `give_up`. Nobody is stopped. Raises Blocked, OSError. Waits for who waits
+        in vfork(2), for some seconds at most. `stop` does it where this was not called before."""
         judged = judge(self._stopping.users)
         refuse_blockers(judged)
         if self._is_whole:
@@ -158,8 +157,9 @@ class Rebind:
         raise_limit_of_descriptors()
         self._record.prepare(handle for user in self._stopping.users for handle in user.handles)
         try:
-            self._alarm.prepare()
-            self._stopping.prepare()
+            with without_collection():  # in the children neither
+                self._alarm.prepare()
+                self._stopping.prepare()
         except BaseException:
             self.give_up()
             raise
@@ -203,10 +203,10 @@ class Rebind:
                 if turn == _TURNS - 1:
                     raise refusal(waiting)
                 self._let_accept(waiting)
+            self._alarm.set(self._deadline_ns)
         except BaseException as error:
             self._let_all_go()
             raise explained(error, self._stopping.users) from error
-        self._alarm.set(self._deadline_ns)
         return True
 
     def _stop_once(self) -> Sequence[Handle]:
@@ -344,7 +344,7 @@ class Rebind:
         self._record.remove()
 
     def set_deadline(self, deadline_ns: int) -> None:
-        """Set when the users continue by themselves, in ns of CLOCK_MONOTONIC."""
+        """Set when the users continue by themselves, in ns of CLOCK_MONOTONIC. Raises OSError."""
         self._deadline_ns = deadline_ns
         self._alarm.set(deadline_ns)
         for process in list(self._processes.values()):
@@ -357,7 +357,7 @@ class Rebind:
             process.tracee.abandon()
         self._processes.clear()
         self._datagrams.close()
-        self._alarm.cancel()
+        self.give_up()
 
     # --- going on after a death -----------------------------------------------------------------
 
