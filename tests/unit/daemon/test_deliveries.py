@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from holdfast.daemon.deliveries import Deliveries
 from holdfast.policy.memory import Letter
 from holdfast.policy.message import RAISED, Message
+from holdfast.system.processes.process_state import children_of
 from tests.waiting import wait_until
 
 MESSAGE = Message("an-id", RAISED, "shop", "leg 1 is failed", "", 1.0, 4.0, "vm")
@@ -25,6 +27,20 @@ class Takes(BaseHTTPRequestHandler):
 
     def log_message(self, *_words: object) -> None:
         pass
+
+
+@pytest.fixture
+def deliveries() -> Iterator[Deliveries]:
+    """Leaves no child behind, not even a dead one: other tests count those of this process."""
+    before = set(children_of(os.getpid()))
+    made = Deliveries()
+
+    def is_clean() -> bool:
+        made.finished()
+        return set(children_of(os.getpid())) <= before
+
+    yield made
+    wait_until(is_clean)
 
 
 @pytest.fixture
@@ -42,8 +58,7 @@ def hangs() -> Iterator[str]:
         yield f"webhook:http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
-def test_each_by_itself(takes: str, hangs: str) -> None:
-    deliveries = Deliveries()
+def test_each_by_itself(deliveries: Deliveries, takes: str, hangs: str) -> None:
     silent, first, second = (Letter(MESSAGE, url) for url in (hangs, takes, takes))
     over: list[tuple[Letter, str]] = []
 
@@ -63,10 +78,9 @@ def test_each_by_itself(takes: str, hangs: str) -> None:
     assert [letter for letter, error in deliveries.finished() if error] == [silent]
 
 
-def test_nobody_there() -> None:
+def test_nobody_there(deliveries: Deliveries) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"webhook:http://127.0.0.1:{listening.getsockname()[1]}/"
-    deliveries = Deliveries()
     deliveries.begin([Letter(MESSAGE, url)])
     over: list[tuple[Letter, str]] = []
 
