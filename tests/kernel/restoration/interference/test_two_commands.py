@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.config import Settings
+from holdfast.errors import AtWork
 from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.restoration.bench import application, make_image, mounted
 
@@ -26,14 +29,20 @@ def test_two_migrations_follow_one_another(settings: Settings, ram_directory: Pa
 
 
 def begin(settings: Settings, url: str) -> int:
-    """A process that migrates."""
+    """A process that migrates, once the other one has ended: on a busy host that may take longer
+    than a command waits for its turn."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
             with Holdfast(settings) as holdfast:
-                holdfast.restorations.migrate(MigrateRequest("data", (url,), filesystem="ext4"))
-            status = 0
+                while status:
+                    with suppress(AtWork):
+                        request = MigrateRequest("data", (url,), filesystem="ext4")
+                        holdfast.restorations.migrate(request)
+                        status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     return child
