@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.client import asking
 from holdfast.client.asking import Asked
+from holdfast.client.followed_job import FollowedJob
 from holdfast.client.hearing import Hearing
 from holdfast.client.reaching import (
     ANSWER_SECONDS,
@@ -18,8 +19,8 @@ from holdfast.client.reaching import (
     reaching,
     socket_of,
 )
-from holdfast.jobs.ends import End, Finished, error_of, read_end
-from holdfast.model.event import Event, read_event
+from holdfast.jobs.ends import End
+from holdfast.model.event import Event
 from holdfast.model.history import HistoryReport
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import DoctorReport, JobShown, ShownVolume
@@ -129,29 +130,21 @@ class Client:
             yield from answer.iter_lines()
 
 
-class RemoteJob(Generic[Result]):
+class RemoteJob(FollowedJob[Result]):
     """An operation that goes on, whatever becomes of this object."""
 
     def __init__(self, client: Client, operation: Operation[Result], identifier: str) -> None:
+        super().__init__(operation, identifier)
         self._client = client
-        self._operation = operation
-        self._hearing = Hearing()
-        self.id = identifier
-        self.end: End | None = None
-        """None: nothing was read of an end yet."""
 
     def __iter__(self) -> Iterator[Event]:
         """What happens, until the end; blocks meanwhile. What was told before is not told again."""
         while self.end is None:
             self._hearing.begin()
             for line in self._client._lines(self.id, self._hearing):
-                heard = self._hearing.hear(line)
-                if heard is None:
-                    continue
-                if heard.kind == "end":
-                    self.end = read_end(heard.values, self._operation.result_of)
-                elif heard.kind == "event":
-                    yield read_event(heard.values)
+                event = self._heard(line)
+                if event is not None:
+                    yield event
 
     def wait(self) -> End:
         """How it ends. Blocks until then."""
@@ -162,11 +155,7 @@ class RemoteJob(Generic[Result]):
 
     def result(self) -> Result:
         """What it gives; blocks until its end. Raises as the same call in one's own process."""
-        end = self.wait()
-        if isinstance(end, Finished):
-            found: Result = end.result
-            return found
-        raise error_of(end, self._operation.name)
+        return self._result_of(self.wait())
 
     def interrupt(self) -> None:
         """End it in order; does not wait. Nothing happens after its end."""
