@@ -91,14 +91,14 @@ def kill(worker_pid: int) -> None:
         os.kill(worker_pid, signal.SIGKILL)
 
 
-def succeed(holdfast: Holdfast) -> None:
+def succeed(run_directory: Path) -> None:
     """The worker is killed, and the next one serves."""
-    before = read_counters(holdfast.settings.gate_run_directory("shop"))
+    before = read_counters(run_directory)
     assert before is not None
     kill(before.worker_pid)
 
     def is_there() -> bool:
-        now = read_counters(holdfast.settings.gate_run_directory("shop"))
+        now = read_counters(run_directory)
         return now is not None and now.takeovers > before.takeovers
 
     wait_until(is_there)

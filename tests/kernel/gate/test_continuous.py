@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from tests.faults.fuse_tree import FuseTree
 from tests.faults.images import copy_image
 from tests.faults.power_cut import PowerCut
 from tests.faults.small_disk import SmallDisk
+from tests.kernel.gate.kept_volume import succeed
 from tests.kernel.volume.stack import SIZE, volume, wish
 from tests.waiting import wait_until
 
@@ -73,15 +73,7 @@ class Kept:
 
     def kill_worker(self) -> None:
         """And wait for the next one."""
-        before = read_counters(self.run_directory)
-        assert before is not None
-        os.kill(before.worker_pid, signal.SIGKILL)
-
-        def taken_over() -> bool:
-            now = read_counters(self.run_directory)
-            return now is not None and now.takeovers > before.takeovers
-
-        wait_until(taken_over)
+        succeed(self.run_directory)
 
     def script(self, to: int | None = None) -> tuple[int, bytes]:
         """Exit status, and what it makes of the base."""

@@ -42,7 +42,7 @@ def test_nobody_waits_again_once_it_has_passed(holdfast: Holdfast, ram_directory
             try:
                 with pytest.raises(OSError, match=os.strerror(errno.EIO)):
                     flush(device)
-                succeed(holdfast)
+                succeed(run_directory)
                 wait_until(lambda: holdfast.histories.show("shop").state == "fails")
                 begun = time.monotonic()
                 with pytest.raises(OSError, match=os.strerror(errno.EIO)):

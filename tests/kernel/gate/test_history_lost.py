@@ -82,7 +82,7 @@ def test_segments_removed_while_they_are_written(
     with made(holdfast, ram_directory) as mount, Writer(mount) as writer:
         holdfast.histories.keep("shop", str(history), None, None)
         writer.go_on()
-        succeed(holdfast)
+        succeed(holdfast.settings.gate_run_directory("shop"))
         writer.go_on()
         segments = sorted(history.glob("segment-*"))
         for each in segments if which == "all" else segments[-1:]:
@@ -181,7 +181,7 @@ def test_damage_is_found(
         for number in range(4):
             for _ in range(3):
                 write(mount, number)
-            succeed(holdfast)
+            succeed(holdfast.settings.gate_run_directory("shop"))
         write(mount, 4)
         assert run_holdfast("history", "shop", "--verify").returncode == 0
         first, second, third, *_ = sorted(history.glob("segment-*"))

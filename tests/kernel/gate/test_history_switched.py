@@ -217,7 +217,7 @@ def test_ended_while_it_hangs(holdfast: Holdfast, ram_directory: Path) -> None:
             tree.stop()
             stopped.callback(tree.resume)
             wait_until(lambda: holdfast.histories.show("shop").state == "fails")
-            succeed(holdfast)
+            succeed(holdfast.settings.gate_run_directory("shop"))
             in_sync = ["in-sync"] * 2  # though the worker before hangs
             wait_until(
                 lambda: [str(leg.state) for leg in holdfast.show_volume("shop").legs] == in_sync
