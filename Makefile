@@ -27,7 +27,7 @@ demo: $(RUNTIME) ## storage is lost under running applications; nobody notices
 	@$(AS_ROOT) $(BIN)/holdfast demo
 
 test: $(DEVELOPMENT) ## every test, on the real kernel (needs root)
-	$(AS_ROOT) $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal --once-more
+	$(AS_ROOT) $(BIN)/python -m tests --numprocesses=$(TEST_PROCESSES) --dist=worksteal --once-more
 
 unit: $(DEVELOPMENT) ## the tests that need neither root nor kernel
 	$(BIN)/python -m pytest tests/unit

@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as search
 
 REPOSITORY = Path(__file__).parents[1]
 if str(REPOSITORY) not in sys.path:
@@ -35,9 +33,7 @@ from tests.leftovers import RUN_VARIABLE, Leftovers, orphaned_loop_devices  # no
 from tests.once_more import OnceMore  # noqa: E402
 from tests.own_mounts import leave_shared_mounts  # noqa: E402
 from tests.signals import let_children_hear_signals  # noqa: E402
-
-search.register_profile("busy host", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-search.load_profile("busy host")  # how long an example takes says how busy the host is
+from tests.tally import Tally  # noqa: E402
 
 COMMAND_TIMEOUT_SECONDS = 120.0
 LATE_DETACH_SECONDS = 3.0
@@ -50,12 +46,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run a test that failed once more, alone; one that passes then is named: unsteady",
     )
+    parser.addoption(
+        "--tally", type=Path, metavar="FILE", help="write down there what came of the tests"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     let_children_hear_signals()
-    if config.getoption("--once-more") and "PYTEST_XDIST_WORKER" not in os.environ:
-        config.pluginmanager.register(OnceMore(config), "once-more")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        if config.getoption("--once-more"):
+            config.pluginmanager.register(OnceMore(config), "once-more")
+        if tally := config.getoption("--tally"):
+            config.pluginmanager.register(Tally(config, tally), "tally")
     config.addinivalue_line("markers", "root: needs root and the real kernel (FUSE, loop, mount)")
     config.addinivalue_line("markers", "leaves_nothing: leftovers are looked for after the test")
 
@@ -84,25 +86,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything outside tests/unit works on the real kernel, and goes first.
-
-    It forks all the time, and a fork costs what its process has in memory: 16 ms of processor time
-    with 230 MB, 38 ms with the 600 MB that a worker grew to that searched models before. So every
-    worker gets its share of unit tests at the end of its share of the others.
-    """
+    """Everything outside tests/unit works on the real kernel."""
     unit = REPOSITORY / "tests" / "unit"
-    units = [item for item in items if item.path.is_relative_to(unit)]
-    others = [item for item in items if not item.path.is_relative_to(unit)]
-    for item in others:
-        item.add_marker("root")
-        item.add_marker("leaves_nothing")
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    items[:] = [
-        item
-        for worker in range(workers)
-        for kind in (others, units)
-        for item in kind[len(kind) * worker // workers : len(kind) * (worker + 1) // workers]
-    ]
+    for item in items:
+        if not item.path.is_relative_to(unit):
+            item.add_marker("root")
+            item.add_marker("leaves_nothing")
 
 
 def pytest_collection_finish() -> None:

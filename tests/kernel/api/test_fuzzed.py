@@ -11,25 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-import schemathesis
-from hypothesis import given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from holdfast.service.operations import OPERATIONS
 from tests.kernel.api.serving import api, as_somebody, client
 from tests.soak import rounds
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
 BAD_BODIES = [
     b"",
     b"null",
@@ -51,6 +37,8 @@ PATHS_OUTSIDE = ["/v1/../etc/passwd", "/v1/volumes/..%2f..%2fetc", "/v1/volumes/
 
 def fuzz(asking: httpx.Client, *, changing: bool) -> None:
     """Every route that changes something, or every other."""
+    import schemathesis  # only here: what is loaded beside a test is copied by every fork of it
+
     document = schemathesis.openapi.from_dict(asking.get("/openapi.json").json())
     for found in document.get_all_operations():
         route = found.ok()
@@ -59,16 +47,32 @@ def fuzz(asking: httpx.Client, *, changing: bool) -> None:
 
 
 def _fuzz_route(asking: httpx.Client, route: Any) -> None:
-    @settings(max_examples=rounds(4, 300), database=None, derandomize=rounds(1, 0) == 1)
+    import schemathesis
+    from hypothesis import HealthCheck, given, settings
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi import checks
+
+    held = [
+        not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+    ]
+
+    @settings(
+        max_examples=rounds(4, 300),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        database=None,
+        derandomize=rounds(1, 0) == 1,
+    )
     @given(case=route.as_strategy())
     def ask(case: Any) -> None:
         words = case.as_transport_kwargs(base_url="http://holdfast")
         words.pop("cookies", None)
         made = asking.build_request(**{**words, "params": words.get("params")})
         answer = asking.send(made)
-        case.validate_response(
-            schemathesis.Response.from_httpx(answer, verify=False), checks=CHECKS
-        )
+        case.validate_response(schemathesis.Response.from_httpx(answer, verify=False), checks=held)
         if route.method.upper() != "GET":
             assert answer.status_code == 403
 
