@@ -14,15 +14,22 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from holdfast.copies.work import Tell, carried_out
+from holdfast.copies.work import Pace, Tell, carried_out
 from holdfast.errors import ContainerFailed, InvalidOption, NotMounted
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.mountpoints.private_mount import mount_privately
-from holdfast.restoration.copying.past_files import Brought, PastFile, listed, put_back, put_into
+from holdfast.restoration.copying.past_files import (
+    Brought,
+    PastFile,
+    entered,
+    listed,
+    put_back,
+    put_into,
+)
+from holdfast.restoration.copying.past_places import Renamers
 from holdfast.service.clones import Clones
 from holdfast.service.host import Host
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.files.beneath import open_beneath
 from holdfast.system.files.trusted import open_parent
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import mount_at
@@ -106,26 +113,29 @@ def _restoring(
     tell: Tell,
 ) -> Brought:
     tell(0.0)
+    pace = Pace(tell, 1)  # nobody knows yet how much it is
     present = os.open(mount_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     there = mount_at(mount_path)
     device = os.fstat(present).st_dev
     if there is None or there.device_number != f"{os.major(device)}:{os.minor(device)}":
         raise NotMounted(f"the volume is not mounted at {mount_path}", "Attach it.")
     if not into:
-        return view(lambda root: put_back(root, names, present))
-    directory = _directory(into, mount_path, present)
-    return view(lambda root: put_into(root, names, directory))
+        return view(lambda root: put_back(root, names, present, lambda: pace.done(0)))
+    directory, renamers = _directory(into, mount_path, present)
+    return view(lambda root: put_into(root, names, directory, renamers, lambda: pace.done(0)))
 
 
-def _directory(into: str, mount_path: str, present: int) -> int:
-    """The directory that was named: below the volume, or where strangers cannot exchange it."""
+def _directory(into: str, mount_path: str, present: int) -> tuple[int, Renamers | None]:
+    """The directory that was named: below the volume, and who can exchange it, or where
+    strangers cannot."""
     path = os.path.normpath(into)
     if not path.startswith("/"):
         raise InvalidOption(f"{into!r} is not an absolute path", "Write it from the root.")
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
         if path == mount_path or path.startswith(f"{mount_path}/"):
-            return open_beneath(present, path.removeprefix(mount_path).strip("/") or ".", flags)
+            below = os.fsencode(path.removeprefix(mount_path)).split(b"/")
+            return entered(present, [each for each in below if each])
         with open_parent(Path(path)) as (folder, name):
             found = os.open(name, flags | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
@@ -134,4 +144,4 @@ def _directory(into: str, mount_path: str, present: int) -> int:
         ) from error
     if not stat.S_ISDIR(os.fstat(found).st_mode):
         raise InvalidOption(f"{into} is no directory", "Name a directory that is there.")
-    return found
+    return found, None

@@ -25,11 +25,13 @@ def make_equal(
     *,
     is_new: bool,
     changed: Changed = lambda start, end: None,
+    goes_on: Callable[[int], None] = lambda done: None,
 ) -> int:
     """Give one file the contents and the size of another; how many bytes were written.
 
     `is_new`: it is empty, so that nothing is compared. `changed` is not told of what lies beyond
-    the new size. Offsets of the descriptors may change (where holes are looked for). Raises
+    the new size. `goes_on` is called after each piece with how many bytes of it were written.
+    Offsets of the descriptors may change (where holes are looked for). Raises
     OSError. Not durable; blocks when the storage does.
     """
     size_bytes = os.fstat(reading).st_size
@@ -49,9 +51,11 @@ def make_equal(
                 break  # it was truncated meanwhile: the next pass sees it
             part = memoryview(ours)[:got]
             if not is_new and _is_there(writing, offset, ours, theirs, got):
+                goes_on(0)
                 continue
             written += _write(writing, part, offset)
             changed(offset, offset + got)
+            goes_on(got)
         position = end
     if not is_new and _punch(writing, position, size_bytes):
         changed(position, size_bytes)
