@@ -1,7 +1,7 @@
 """Images of copies and clones: made, opened, removed; and filled from others.
 
 Functions here touch storage: for expendable children. Invariant: an image is opened and removed
-only while it is the file that was made; others' are never written.
+only while it is the file that was made, and as it was left; others' are never written.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,8 @@ from holdfast.errors import (
     TooSmall,
     Untrusted,
 )
-from holdfast.gate.members.superblock import read_superblock
+from holdfast.gate.members.superblock import Superblock, read_superblock
+from holdfast.model.copy import VolumeCopy
 from holdfast.model.size import format_size
 from holdfast.system.files.cloning import share_blocks
 from holdfast.system.files.durable import sync_directory
@@ -53,57 +55,96 @@ def make_image(url: str, size_bytes: int) -> int:
     return Path(container.image_path).lstat().st_ino
 
 
-def open_image(url: str, inode: int, flags: int = os.O_RDWR) -> DescriptorBackEnd:
-    """The image that was made so, locked. Raises NoSuchContainer, Untrusted, InUse, OSError."""
-    path = Path(open_container(url).image_path)
+def open_image(copy: VolumeCopy, flags: int = os.O_RDWR) -> DescriptorBackEnd:
+    """The image as it was left, locked. Raises NoSuchContainer, Untrusted, InUse, OSError."""
+    path = Path(open_container(copy.url).image_path)
     try:
         descriptor = open_believed(path, flags)
     except FileNotFoundError as error:
         raise NoSuchContainer(f"{path} is not there", "Mount its disk, or forget it.") from error
     try:
-        if os.fstat(descriptor).st_ino != inode:
-            raise Untrusted(
-                f"{path} is another file than the one that was made", "Put that back, or forget it."
-            )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InUse(f"{path} is in use by another process", "Wait until it ends.") from error
-        return image_back_end(descriptor)
+        image = image_back_end(descriptor)
+        check_as_left(image, copy)
+        return image
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def is_image(url: str, inode: int) -> bool:
-    """Whether the image that was made so is there. Raises OSError."""
+def check_image(copy: VolumeCopy) -> None:
+    """Raise what `open_image` does."""
+    open_image(copy).close()
+
+
+def check_as_left(image: DescriptorBackEnd, copy: VolumeCopy) -> None:
+    """Raise Untrusted where it is another file, or anybody else wrote to it. Raises OSError."""
+    fault = _fault(copy, os.fstat(image.descriptor))
+    if fault:
+        raise Untrusted(
+            f"{copy.url}: {fault}", "Put back what was there, or remove it and make another one."
+        )
+
+
+def fault_of(copy: VolumeCopy) -> str:
+    """Why the image is not what was left there, in words; empty: it is. Raises OSError."""
     try:
-        return Path(open_container(url).image_path).lstat().st_ino == inode
+        return _fault(copy, Path(open_container(copy.url).image_path).lstat())
     except FileNotFoundError:
-        return False
+        return GONE
 
 
-def dismount(url: str, inode: int, made_directory: str) -> None:
+GONE = "its image is not there"
+EXCHANGED = "another file is there"
+
+
+def _fault(copy: VolumeCopy, status: os.stat_result) -> str:
+    if status.st_ino != copy.inode:
+        return EXCHANGED
+    if status.st_size < copy.size_bytes:
+        return "it was truncated"
+    if copy.written_ns and status.st_mtime_ns != copy.written_ns:
+        return "somebody else wrote to it (mounted it, or copied over it): it is no moment any more"
+    return ""
+
+
+def seal(image: DescriptorBackEnd) -> int:
+    """Make all of it durable, with a time of change by which it is seen whether anybody wrote to it
+    since; that time (ns). Raises OSError."""
+    with suppress(PermissionError):  # then it is the time of the last write
+        # Servers give what was written a time later than they say, but keep one that they are told.
+        os.utime(image.descriptor, ns=(time.time_ns(),) * 2)
+    os.fsync(image.descriptor)
+    image.check_whole()
+    return max(0, os.fstat(image.descriptor).st_mtime_ns)
+
+
+def dismount(clone: VolumeCopy) -> None:
     """Dismount the image that was made so, wherever it is mounted here, and remove the directory
     that was made for it. Idempotent. Raises InUse, OSError."""
-    if is_image(url, inode):
-        for loop in devices_showing(Path(open_container(url).image_path)):
+    if fault_of(clone) not in (GONE, EXCHANGED):
+        for loop in devices_showing(Path(open_container(clone.url).image_path)):
             while (path := mounted_at(loop.device)) is not None:
                 unmount(path)
-    if made_directory:
+    if clone.made_directory:
         with suppress(OSError):
-            Path(made_directory).rmdir()
+            Path(clone.made_directory).rmdir()
 
 
-def remove_image(url: str, inode: int) -> bool:
-    """Remove the image that was made so; durable. False: it is gone, or another file is there."""
-    path = Path(open_container(url).image_path)
+def remove_image(copy: VolumeCopy) -> bool:
+    """Remove the image that was made so; durable. False: it is gone, or it is somebody else's now,
+    who may have been given the same inode."""
+    path = Path(open_container(copy.url).image_path)
     try:
         status = path.lstat()
     except FileNotFoundError:
         return False
     # One whose inode was not noted yet has nothing in it.
-    if status.st_ino != inode and (inode or status.st_blocks):
+    is_new = not copy.inode and not status.st_blocks
+    if _fault(copy, status) and not is_new:
         return False
     path.unlink()
     sync_directory(path.parent)
@@ -131,7 +172,11 @@ def allocated_bytes(url: str) -> int:
         return device.seek(0, os.SEEK_END)
 
 
-def open_leg(url: str, volume_id: str, leg_id: str) -> DescriptorBackEnd | None:
+Source = tuple[DescriptorBackEnd, Superblock]
+"""A leg, and what it said of itself when it was opened."""
+
+
+def open_leg(url: str, volume_id: str, leg_id: str) -> Source | None:
     """A leg in use, to be read beside its gate; None: something else is there. Raises OSError,
     Untrusted."""
     container = open_container(url)
@@ -149,7 +194,20 @@ def open_leg(url: str, volume_id: str, leg_id: str) -> DescriptorBackEnd | None:
     if found is None or (found.volume_id, found.leg_id) != (volume_id, leg_id):
         back_end.close()
         return None
-    return back_end
+    return back_end, found
+
+
+def check_still(source: Source) -> None:
+    """Raise ContainerFailed where a leg was truncated, or left its volume, while it was read: what
+    was read may be zeros, or of before. One that was brought up to date since has another epoch.
+    Raises OSError."""
+    leg, before = source
+    now = read_superblock(leg, leg.size_bytes())
+    if now is None or (now.leg_id, now.epoch) != (before.leg_id, before.epoch):
+        raise ContainerFailed(
+            "a leg was truncated, or the legs of the volume changed, while it was read",
+            "See holdfast volume show, then try again.",
+        )
 
 
 def _opened(image_path: str, device_path: str, more_flags: int) -> DescriptorBackEnd:
@@ -184,17 +242,17 @@ def fill(
         raise failed(error) from error
 
 
-def duplicate(source: DescriptorBackEnd, target_url: str, inode: int, tell: Tell) -> None:
+def duplicate(source: DescriptorBackEnd, half: VolumeCopy, tell: Tell) -> None:
     """Give a new image the contents of another one, sharing blocks where that can be; durable.
 
     Raises as `fill`, and TooSmall before anything is written.
     """
-    target = open_image(target_url, inode)
+    target = open_image(half)
     try:
         if share_blocks(source.descriptor, target.descriptor):
             target.flush()
             return
-        check_room(target_url, os.fstat(source.descriptor).st_blocks * 512)
+        check_room(half.url, os.fstat(source.descriptor).st_blocks * 512)
         fill([source], target, source.size_bytes(), tell)
     finally:
         target.close()

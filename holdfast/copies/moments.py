@@ -13,7 +13,7 @@ from pathlib import Path
 from holdfast.copies.work import Pace, Tell
 from holdfast.errors import Unreachable
 from holdfast.gate.log.history.layout import Mark
-from holdfast.gate.log.history.reading import Gap, OneStep, read
+from holdfast.gate.log.history.reading import Gap, OneStep, read_frames, records_of
 from holdfast.gate.log.history.segments import FoundSegment, find, in_order
 from holdfast.gate.log.segment import Kind, Record
 
@@ -23,11 +23,12 @@ _SET_BACK_NS = 1_000_000_000
 """Records are nearly in the order of their times, unless the clock was set."""
 
 
-def position_at(path: Path, volume_id: bytes, when_ns: int, *, is_live: bool, tell: Tell) -> int:
+def position_at(path: Path, volume_id: bytes, when_ns: int, *, kept: int | None, tell: Tell) -> int:
     """The position at which the clock showed `when_ns` (since 1970 UTC).
 
-    `is_live`: whatever was written up to that time is there, so that after the last record nothing
-    was. Reads from there to the end. Raises Unreachable, OSError.
+    `kept`: whatever was written up to that time lies before that position, so that after the last
+    record nothing was, if what is read reaches it; None: nobody knows. Reads from there to the end.
+    Raises Unreachable, OSError.
     """
     segments = in_order(find(path), volume_id)
     if not segments:
@@ -35,8 +36,8 @@ def position_at(path: Path, volume_id: bytes, when_ns: int, *, is_live: bool, te
     start = _start(segments, when_ns)
     newest = start.page.begun_ns if start.page.begun_ns <= when_ns else None
     last, in_step, found = start.page.base, False, set[int]()
-    pace = Pace(tell, 1)
-    for item, time_ns in _timed(read(path, volume_id, start.page.base)):
+    pace, reading = Pace(tell, 1), _Reading(path, volume_id, start.page.base)
+    for item, time_ns in _timed(reading.items()):
         pace.done(0)
         if newest is None and isinstance(item, Record) and time_ns and when_ns < time_ns:
             raise Unreachable(
@@ -44,7 +45,13 @@ def position_at(path: Path, volume_id: bytes, when_ns: int, *, is_live: bool, te
                 "Name a later moment.",
             )
         if newest is not None and newest <= when_ns and (time_ns is None or when_ns < time_ns):
-            is_known = isinstance(item, Record) or (item is None and is_live)
+            if item is None and kept is not None and reading.end < kept:
+                raise Unreachable(
+                    f"the history is damaged: it can be read up to position {reading.end}"
+                    f" ({local_time(newest / 1e9)}), and had {kept}",
+                    f"What was there then: --at position:{last}",
+                )
+            is_known = isinstance(item, Record) or (item is None and kept is not None)
             if not is_known or in_step:
                 raise Unreachable(
                     "nothing is known of that time: a gap, a step or the end of the history comes"
@@ -67,6 +74,25 @@ def position_at(path: Path, volume_id: bytes, when_ns: int, *, is_live: bool, te
             "Say which: --at position:NUMBER",
         )
     return found.pop()
+
+
+class _Reading:
+    """As `reading.read`, and up to where it came: what is damaged in the newest segment ends the
+    history without a word."""
+
+    def __init__(self, path: Path, volume_id: bytes, begin: int) -> None:
+        self._path, self._volume_id, self._begin = path, volume_id, begin
+        self.end = begin
+
+    def items(self) -> Iterator[Item]:
+        """Records, gaps and steps in order."""
+        for item in read_frames(self._path, self._volume_id, self._begin):
+            if isinstance(item, Gap | OneStep):
+                yield item
+                self.end = item.end if isinstance(item, Gap) else self.end
+            else:
+                yield from records_of(*item)
+                self.end = item[0].end
 
 
 def ends_step(item: Item) -> bool:

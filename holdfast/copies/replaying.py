@@ -17,7 +17,7 @@ from holdfast.copies.images import SYNC_BYTES, failed, settle
 from holdfast.copies.moments import ends_step, local_time
 from holdfast.copies.work import Pace, Tell
 from holdfast.errors import HistoryFailed, Unreachable
-from holdfast.gate.log.history.reading import Gap, OneStep, read, read_frames, records_of
+from holdfast.gate.log.history.reading import Gap, OneStep, read_frames, records_of
 from holdfast.gate.log.history.segments import find, in_order
 from holdfast.gate.log.segment import Kind, Record
 
@@ -128,11 +128,12 @@ def replay(
     one. Raises HistoryFailed (with a mixture in the image), ContainerFailed, TooSmall.
     """
     start, target = places
-    pace, unsynced = Pace(tell, target - start), 0
+    pace, unsynced, end = Pace(tell, target - start), 0, start
     try:
-        for item in read(path, volume_id, start):
+        for item in read_frames(path, volume_id, start):
             if isinstance(item, Gap):
                 if item.position >= target:
+                    end = target
                     break
                 raise HistoryFailed(
                     f"a gap begins at position {item.position}: {item.reason}",
@@ -140,18 +141,30 @@ def replay(
                 )
             if isinstance(item, OneStep):
                 continue
-            if item.end > target:
+            header, content = item
+            for record in records_of(header, content):
+                if record.end > target:
+                    break
+                if record.end <= start:
+                    continue
+                try:
+                    unsynced += _apply(image, record, size_bytes)
+                    if unsynced >= SYNC_BYTES:
+                        settle(image)
+                        unsynced = 0
+                except OSError as error:
+                    raise failed(error) from error
+                pace.done(record.end - start)
+            end = header.end
+            if end >= target:
                 break
-            try:
-                unsynced += _apply(image, item, size_bytes)
-                if unsynced >= SYNC_BYTES:
-                    settle(image)
-                    unsynced = 0
-            except OSError as error:
-                raise failed(error) from error
-            pace.done(item.end - start)
     except OSError as error:
         raise history_failed(error) from error
+    if end < target:  # what is newest can go without a trace
+        raise HistoryFailed(
+            f"the history ends at position {end}, and had {target} just now",
+            "See that nobody changes its files: holdfast history NAME --verify.",
+        )
     try:
         settle(image)
     except OSError as error:

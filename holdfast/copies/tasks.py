@@ -19,33 +19,39 @@ from holdfast.model.copy import VolumeCopy
 def fill(copy: VolumeCopy, legs: Sequence[tuple[str, str]], tell: Tell) -> None:
     """Copy a volume from its legs in sync (id, URL), each of which stands in for the one before."""
     try:
-        target = images.open_image(copy.url, copy.inode)
+        target = images.open_image(copy)
     except OSError as error:
         raise images.failed(error) from error
-    sources = []
+    sources: list[images.Source] = []
     for leg_id, url in legs:
         with suppress(OSError):
             leg = images.open_leg(url, copy.volume_id, leg_id)
             sources += [leg] if leg is not None else []
     if not sources:
         raise ContainerFailed("no leg in sync can be read by its name", "holdfast volume show.")
-    images.fill(sources, target, copy.size_bytes, tell)
+    images.fill([leg for leg, _ in sources], target, copy.size_bytes, tell)
+    try:
+        for source in sources:
+            images.check_still(source)
+    except OSError as error:
+        raise images.failed(error) from error
 
 
 def duplicate(copy: VolumeCopy, half: VolumeCopy, tell: Tell) -> None:
     """Give the image of a clone the bytes of a copy, and its own size."""
     try:
-        source = images.open_image(copy.url, copy.inode)
-        images.duplicate(source, half.url, half.inode, tell)
+        source = images.open_image(copy)
+        images.duplicate(source, half, tell)
+        images.check_as_left(source, copy)
         open_container(half.url).grow(half.size_bytes)
     except OSError as error:
         raise images.failed(error) from error
 
 
-def position_at(path: Path, volume: bytes, when_ns: int, tell: Tell) -> int:
+def position_at(path: Path, volume: bytes, when_ns: int, kept: int, tell: Tell) -> int:
     """As `moments.position_at`, of a history that is being written."""
     try:
-        return moments.position_at(path, volume, when_ns, is_live=True, tell=tell)
+        return moments.position_at(path, volume, when_ns, kept=kept, tell=tell)
     except OSError as error:
         raise replaying.history_failed(error) from error
 
@@ -60,22 +66,27 @@ def find_way(
         raise replaying.history_failed(error) from error
 
 
-def bring(copy: VolumeCopy, path: Path, volume: bytes, target: int, tell: Tell) -> None:
-    """Bring an image from its position to a later one, to which there is a way."""
+def bring(copy: VolumeCopy, path: Path, volume: bytes, places: tuple[int, int], tell: Tell) -> int:
+    """Bring an image from its position to a later one, to which there is a way, and to a size.
+    `places`: both. What is noted of it then: see `VolumeCopy.written_ns`."""
+    target, size_bytes = places
     try:
-        image = images.open_image(copy.url, copy.inode)
-        if image.size_bytes() < copy.size_bytes:
-            open_container(copy.url).grow(copy.size_bytes)
-        image.expect(copy.size_bytes)
+        image = images.open_image(copy)
+        if image.size_bytes() < size_bytes:
+            open_container(copy.url).grow(size_bytes)
+        image.expect(size_bytes)
     except OSError as error:
         raise images.failed(error) from error
-    places = copy.position, target
-    replaying.replay(path, volume, image, places, copy.size_bytes, tell)
+    replaying.replay(path, volume, image, (copy.position, target), size_bytes, tell)
+    try:
+        return images.seal(image)
+    except OSError as error:
+        raise images.failed(error) from error
 
 
 def read_all(copy: VolumeCopy, tell: Tell) -> None:
     """Find out whether all of it can be read."""
     try:
-        images.read_all(images.open_image(copy.url, copy.inode), tell)
+        images.read_all(images.open_image(copy), tell)
     except OSError as error:
         raise images.failed(error) from error

@@ -32,12 +32,16 @@ class VolumeCopy:
     """It is no copy but an image that is being made, for the volume of that name."""
     made_directory: str = ""
     """Made to mount a clone there; empty: it was there before."""
+    written_ns: int = 0
+    """When the image was changed last, by us: where it says another time, somebody else wrote to
+    it. 0: it is being written, or was when whoever did it died."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers that no copy has."""
         whole(self.size_bytes, "size_bytes", 0, MAXIMUM_VOLUME_BYTES)
         whole(self.position, "position")
         whole(self.inode, "inode", 0, (1 << 64) - 1)
+        whole(self.written_ns, "written_ns")
         if self.good_from is not None:
             whole(self.good_from, "good_from", self.position, MOST_NUMBER)
 
@@ -53,8 +57,9 @@ class CopyReport:
 
     copy: VolumeCopy
     state: str
-    """usable · incomplete · gone (the image is not there) · unreachable (the history does not lead
-    on from it) · unknown (its history cannot be looked at)."""
+    """usable · incomplete · gone (the image is not there) · changed (somebody else wrote to it) ·
+    unreachable (the history does not lead on from it) · unknown (its history cannot be looked
+    at)."""
     reason: str = ""
 
     def as_json(self) -> dict[str, Any]:

@@ -35,21 +35,29 @@ def parse_moment(text: str, now: float) -> float:
     `now`: Unix time in seconds that words are counted from. Raises InvalidOption.
     """
     words = " ".join(text.lower().split())
+    ago = _AGO.fullmatch(words)
+    if words == "now":
+        return now
     try:
-        return _moment(words, datetime.fromtimestamp(now)).timestamp()
+        if ago is not None:  # of seconds that passed, not of what clocks showed
+            then = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}).total_seconds()
+            return datetime.fromtimestamp(then).timestamp()
+        found = _moment(words, datetime.fromtimestamp(now))
+        first, second = (found.replace(fold=fold).timestamp() for fold in (0, 1))
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidOption(
             f"{text!r} is no point in time",
             "Write 10m ago, 14:02, yesterday 14:02:07 or 2026-11-28 14:02:07.",
         ) from error
+    if first != second:  # summer time begins or ends there
+        raise InvalidOption(
+            f"clocks showed {text!r} twice that day, or not at all",
+            "Write it with its distance from UTC: 2026-10-25T02:30:00+02:00.",
+        )
+    return first
 
 
 def _moment(words: str, now: datetime) -> datetime:
-    ago = _AGO.fullmatch(words)
-    if ago is not None:
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    if words == "now":
-        return now
     day, _, clock = words.partition(" ")
     if day in _DAYS:
         return datetime.combine(_day(now, _DAYS[day]), _clock(clock))

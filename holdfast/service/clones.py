@@ -133,16 +133,16 @@ class Clones:
                 "docs/history.md brings a copy to a moment by hand, for another host.",
             )
         gate, configuration, history = self._copies.kept(name)
-        now_ns = time.time_ns()
+        now = time.time()
         end = kept_end(gate)
         path, identity = Path(history.directory), volume_in_history(configuration.volume_id)
         reporter.say("find the moment")
         target = _position(when)
         if target is None:
-            when_ns = int(parse_moment(when, now_ns / 1e9) * 1e9)
-            if when_ns > time.time_ns():
+            moment = parse_moment(when, now)
+            if moment > now:  # what was written since may not be in the history yet
                 raise InvalidOption(f"{when!r} is yet to come", "Name a moment of before.")
-            look = partial(tasks.position_at, path, identity, when_ns)
+            look = partial(tasks.position_at, path, identity, int(moment * 1e9), end)
             target = carried_out(look, reporter, history.directory)
         if target > end:
             raise Unreachable(
@@ -165,7 +165,7 @@ class Clones:
         reporter.say("duplicate the copy")
         carried_out(partial(tasks.duplicate, plan.copy, half), reporter, half.url)
         reporter.say("apply the history")
-        apply = partial(tasks.bring, half, path, identity, plan.position)
+        apply = partial(tasks.bring, half, path, identity, (plan.position, half.size_bytes))
         carried_out(apply, reporter, half.url)
 
     def _make(self, plan: ClonePlan, volume: Volume, new: str, reporter: Reporter) -> None:

@@ -77,7 +77,7 @@ class Copies:
         """The copies of one volume, or of all, oldest first; also what is being made."""
         need_root()
         found = self.records.of(name) if name else self.records.all()
-        return states_of(found, self._histories)
+        return states_of(found, self._histories, lambda each: self._host.volume(each).id)
 
     def find(self, name: str, which: str) -> VolumeCopy:
         """By id, its first characters, or URL. Raises NoSuchCopy."""
@@ -91,7 +91,8 @@ class Copies:
         return found[0]
 
     def usable(self, name: str) -> list[VolumeCopy]:
-        """The complete copies of this very volume whose images are there, by position."""
+        """The complete copies of this very volume whose images are as they were left, by
+        position."""
         volume_id = self._host.volume(name).id
         found = [
             each
@@ -139,7 +140,7 @@ class Copies:
                         "a leg that was read is not in sync any more", "Try again."
                     )
                 copy = replace(copy, good_from=end)
-                copy = self._bring(copy, place, end, reporter)
+                copy = self._bring(copy, place, (end, copy.size_bytes), reporter)
             except BaseException:
                 self.undo(copy)
                 raise
@@ -154,9 +155,9 @@ class Copies:
         with self.turn(name):
             copy = self._complete(name, which)
             gate, configuration, place = self.kept(name)
+            in_expendable_child(partial(images.check_image, copy), doing=copy.url)
             size_bytes = max(copy.size_bytes, configuration.size_bytes)
-            copy = replace(copy, size_bytes=size_bytes)
-            return self._bring(copy, place, kept_end(gate), reporter)
+            return self._bring(copy, place, (kept_end(gate), size_bytes), reporter)
 
     def remove(self, name: str, which: str, *, keep_image: bool = False) -> bool:
         """Forget a copy and remove its image, unless another file is there; whether it was removed.
@@ -235,18 +236,21 @@ class Copies:
         return copy
 
     def _bring(
-        self, copy: VolumeCopy, place: HistoryPlace, target: int, reporter: Reporter
+        self, copy: VolumeCopy, place: HistoryPlace, places: tuple[int, int], reporter: Reporter
     ) -> VolumeCopy:
-        """From its position to a later one; both records are durable before what they say is."""
+        """From its position to a later one, and to a size; both records are durable before what
+        they say is."""
+        target, size_bytes = places
         path, volume = Path(place.directory), volume_in_history(copy.volume_id)
         reporter.say("look at the history")
         look = partial(tasks.find_way, path, volume, target, [copy.position])
         carried_out(look, reporter, place.directory)
-        on_its_way = replace(copy, good_from=target)
+        on_its_way = replace(copy, good_from=target, written_ns=0)
         self.records.save(on_its_way)
         reporter.say("apply the history")
-        carried_out(partial(tasks.bring, on_its_way, path, volume, target), reporter, copy.url)
-        there = replace(on_its_way, position=target)
+        bring = partial(tasks.bring, on_its_way, path, volume, places)
+        written_ns = carried_out(bring, reporter, copy.url)
+        there = replace(on_its_way, position=target, size_bytes=size_bytes, written_ns=written_ns)
         self.records.save(there)
         return there
 
@@ -279,8 +283,7 @@ class Copies:
             self.records.remove(copy)
             return f"the clone {copy.clone} of {copy.volume} was finished"
         if copy.clone:
-            give_up = partial(images.dismount, copy.url, copy.inode, copy.made_directory)
-            in_expendable_child(give_up, doing=copy.url)
+            in_expendable_child(partial(images.dismount, copy), doing=copy.url)
         self._remove_image(copy)
         self.records.remove(copy)
         return f"{what} of {copy.volume} was removed: {copy.url}"
@@ -292,8 +295,7 @@ class Copies:
         return any(each is not None and each.source == copy.url for each in adopted)
 
     def _remove_image(self, copy: VolumeCopy) -> bool:
-        remove = partial(images.remove_image, copy.url, copy.inode)
-        return in_expendable_child(remove, doing=copy.url)
+        return in_expendable_child(partial(images.remove_image, copy), doing=copy.url)
 
 
 def kept_end(gate: GateClient) -> int:
@@ -321,7 +323,7 @@ def _in_sync(shown: dict[str, Any]) -> dict[str, str]:
 def _is_there(copy: VolumeCopy) -> bool:
     """What does not answer is not."""
     try:
-        return in_expendable_child(partial(images.is_image, copy.url, copy.inode), doing=copy.url)
+        return not in_expendable_child(partial(images.fault_of, copy), doing=copy.url)
     except (HoldfastError, OSError):
         return False
 

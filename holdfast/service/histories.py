@@ -28,7 +28,7 @@ from holdfast.errors import (
 from holdfast.gate.log.history.layout import volume_in_history
 from holdfast.gate.log.history.outline import outline
 from holdfast.gate.log.history.own_place import stranger_in
-from holdfast.gate.log.history.reading import stretches
+from holdfast.gate.log.history.reading import Gap, stretches
 from holdfast.gate.log.history.segments import find, in_order
 from holdfast.gate.members.configuration import (
     HISTORY,
@@ -119,7 +119,8 @@ class Histories:
             shown = dict(self._host.gate(name).show()["journal"])
             report = _with_shown(report, shown)
         path, volume = Path(place.directory), volume_in_history(configuration.volume_id)
-        look = _read_all if verify else _look
+        least = report.position if shown else configuration.recorded_position
+        look = partial(_read_all, least=least) if verify else _look
         seconds = _READING_SECONDS if verify else _LOOKING_SECONDS if shown else _FINDING_SECONDS
         try:
             kept, used = in_expendable_child(partial(look, path, volume), seconds, place.directory)
@@ -361,8 +362,14 @@ def _look(path: Path, volume: bytes) -> tuple[tuple[HistoryStretch, ...], int]:
     return tuple(kept), sum(segment.size_bytes for segment in segments)
 
 
-def _read_all(path: Path, volume: bytes) -> tuple[tuple[HistoryStretch, ...], int]:
+def _read_all(path: Path, volume: bytes, least: int) -> tuple[tuple[HistoryStretch, ...], int]:
+    """`least`: up to there it was whole once. Damage in the newest segment looks like its end."""
     found = stretches(path, volume)
+    if found and found[-1].end < least:
+        last = found[-1]
+        lost = f"it had position {least}, and what comes after {last.end} is damaged or gone"
+        gap = Gap(last.end, least, last.newest_ns, 0, lost, is_damage=True)
+        found[-1] = last._replace(gap=gap)
     _, used_bytes = _look(path, volume)
     kept = tuple(
         HistoryStretch(

@@ -49,6 +49,17 @@ def test_what_people_type(text: str, utc: str) -> None:
     assert found == datetime.fromisoformat(utc)
 
 
+def test_where_summer_time_ends() -> None:
+    """Clocks show that hour twice: it is not guessed which, and who counts back counts seconds."""
+    now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC).timestamp()  # 02:10, for the second time
+    assert parse_moment("20m ago", now) == now - 1200
+    for text in ("02:05", "2026-10-25 02:59:59", "2026-03-29 02:30"):
+        with pytest.raises(InvalidOption, match="twice"):
+            parse_moment(text, now)
+    assert parse_moment("2026-10-25T02:05:00+01:00", now) == now - 300
+    assert parse_moment("03:00", now) == now + 3000
+
+
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "yesterday noon", "2026-13-01", "999999w"])
 def test_what_is_no_point_in_time(text: str) -> None:
     with pytest.raises(InvalidOption) as caught:

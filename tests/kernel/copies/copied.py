@@ -46,7 +46,8 @@ def image_at(copy: VolumeCopy, history: Path, position: int, folder: Path) -> by
     )
     identity = volume_in_history(copy.volume_id)
     carried_out(partial(tasks.duplicate, copy, half), SILENT, url)
-    carried_out(partial(tasks.bring, half, history, identity, position), SILENT, url)
+    places = position, half.size_bytes
+    carried_out(partial(tasks.bring, half, history, identity, places), SILENT, url)
     path = folder / "raw.img"
     data = path.read_bytes()
     path.unlink()

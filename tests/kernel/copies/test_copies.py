@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from holdfast.config import Settings
+from holdfast.copies import images, tasks
 from holdfast.errors import (
     AlreadyExists,
+    ContainerFailed,
     HoldsData,
     InvalidOption,
     InvalidUrl,
@@ -19,10 +24,12 @@ from holdfast.errors import (
     NoSuchCopy,
     OwnLeg,
     Unreachable,
+    Untrusted,
 )
 from holdfast.service import Holdfast
 from tests.kernel.copies.copied import forgotten, image_at, stood
 from tests.kernel.gate.kept_volume import Writer, made
+from tests.kernel.volume.stack import SIZE
 from tests.waiting import wait_until
 
 
@@ -73,6 +80,39 @@ def test_every_moment_after_a_copy(holdfast: Holdfast, ram_directory: Path) -> N
         assert [each.state for each in copies.show("shop")] == ["usable"]
         assert copies.remove("shop", copy.url)
         assert not (ram_directory / "copy.img").exists() and not copies.show()
+
+
+def test_what_is_not_as_it_was_is_no_copy(
+    holdfast: Holdfast, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that somebody else wrote to or truncated: nothing is made of it, and it is not
+    removed either; a leg that is truncated while it is read, which its gate need not notice."""
+    copies, clones = holdfast.histories.copies, holdfast.histories.clones
+    image, old = ram_directory / "copy.img", str(ram_directory / "old")
+    with made(holdfast, ram_directory) as mount:
+        holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
+        copy = copies.add("shop", f"file:{image}")
+        (mount / "more").write_text("more")
+        data = image.read_bytes()
+        for change in (lambda: image.write_bytes(data), lambda: os.truncate(image, 4096)):
+            change()
+            assert [each.state for each in copies.show("shop")] == ["changed"]
+            with pytest.raises(Untrusted):
+                copies.advance("shop", copy.id)
+            with pytest.raises(Untrusted):
+                copies.verify("shop", copy.id)
+            with pytest.raises(Unreachable):
+                clones.make("shop", "old", "now", old)
+            assert copies.find("shop", copy.id) == copy
+        assert not copies.remove("shop", copy.id) and image.exists()
+        leg, url = ram_directory / "leg.img", f"file:{ram_directory}/filled.img"
+        shutil.copyfile(ram_directory / "shop.img", leg)
+        leg.chmod(0o600)
+        legs = [(holdfast.show_volume("shop").legs[0].id, f"file:{leg}")]
+        half = replace(copy, url=url, inode=images.make_image(url, SIZE), written_ns=0)
+        monkeypatch.setattr("holdfast.copies.work._TELL_SECONDS", 0.0)
+        with pytest.raises(ContainerFailed, match="truncated"):
+            tasks.fill(half, legs, lambda percent: os.truncate(leg, 1 << 20))
 
 
 def test_what_is_refused_changes_nothing(holdfast: Holdfast, ram_directory: Path) -> None:

@@ -203,6 +203,10 @@ def test_damage_is_found(
         holdfast.attach_volume("shop")
         write(mount, 5)
         assert holdfast.histories.show("shop").state == "written"
+        with sorted(history.glob("segment-*"))[-1].open("r+b") as file:
+            file.seek(4096 + 100)
+            file.write(b"damage")
+        assert holdfast.histories.show("shop", verify=True).stretches[-1].is_damaged
 
 
 def test_full_then_read_only_and_back(holdfast: Holdfast, ram_directory: Path) -> None:

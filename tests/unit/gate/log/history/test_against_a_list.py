@@ -133,7 +133,7 @@ def tell(percent: float) -> None:
 def position_then(path: Path, when_ns: int) -> int | None:
     """What copies find; None: it is refused."""
     try:
-        return position_at(path, VOLUME, when_ns, is_live=False, tell=tell)
+        return position_at(path, VOLUME, when_ns, kept=None, tell=tell)
     except Unreachable:
         return None
 
