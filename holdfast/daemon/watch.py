@@ -27,14 +27,15 @@ from holdfast.policy.alerting import SETTLE_SECONDS, Saying, decide
 from holdfast.policy.disruptions import disruptions
 from holdfast.policy.memory import (
     GIVEN_UP_SECONDS,
-    LONGEST_WAIT_SECONDS,
+    MOST_LETTERS,
     Letter,
     Post,
     read_destinations,
     read_post,
     write_post,
 )
-from holdfast.policy.message import Message
+from holdfast.policy.message import Message, cut
+from holdfast.policy.turns_of_letters import LetterTurns
 from holdfast.service import Holdfast
 from holdfast.volumes.recover import record_ends
 
@@ -68,6 +69,7 @@ class Watch:
         self._recent = RecentReports()
         self._has_news = False
         self._deliveries = Deliveries()
+        self._turns = LetterTurns()
         self._failing: dict[str, str] = {}
         """What of our own work fails, and how: said once for as long as it does."""
 
@@ -106,7 +108,10 @@ class Watch:
             _log.warning("%s: %s: %s", saying.standing.volume, saying.kind, saying.standing.words)
         fresh = [Letter(self._message(saying, now), url) for saying in said for url in urls]
         waiting = [each for each in self._post.letters if each.url in urls]
-        self._keep(Post(standing, (*waiting, *fresh), self._evidence))
+        letters = (*waiting, *fresh)
+        for letter in letters[:-MOST_LETTERS]:
+            _log.error("%s was not told, too many wait: %s", letter.url, letter.message.subject)
+        self._keep(Post(standing, letters[-MOST_LETTERS:], self._evidence))
         self._deliver()
 
     def _troubles(self) -> list[Trouble]:
@@ -158,8 +163,8 @@ class Watch:
             str(uuid.uuid4()),
             saying.kind,
             about.volume,
-            about.words,
-            about.mend,
+            cut(about.words),
+            cut(about.mend),
             about.since,
             now,
             self._host,
@@ -187,20 +192,21 @@ class Watch:
                 deaf_until = time.monotonic() + _NEWS_SECONDS
 
     def _deliver(self) -> None:
-        """See how attempts went, and begin with what is due: of each destination the oldest; while
-        that waits, so do later ones."""
+        """See how attempts went, and begin with what is due."""
         now = time.time()
         for letter, error in self._deliveries.finished():
             if error:
                 _log.warning("%s: %s", letter.message.subject, error)
+                self._turns.failed(letter, self._post.letters)
+            else:
+                self._turns.taken(letter, self._post.letters)
             self._replace(letter, (letter.failed(error, now),) if error else ())
         for letter in self._post.letters:
             if now - letter.message.at > GIVEN_UP_SECONDS:
                 _log.error("%s was not told in a week: %s", letter.url, letter.message.subject)
                 self._replace(letter, ())
-        oldest = {each.url: each for each in reversed(self._post.letters)}
         try:
-            self._deliveries.begin(each for each in oldest.values() if _is_due(each, now))
+            self._deliveries.begin(self._turns.next_ones(self._post.letters, now))
         except OSError as error:
             self._fails("telling", f"nobody can be told: {error}")
         else:
@@ -239,8 +245,3 @@ class Watch:
 
     def _works(self, what: str) -> None:
         self._failing.pop(what, None)
-
-
-def _is_due(letter: Letter, now: float) -> bool:
-    """Also when the clock was set back: no wait is longer than the longest."""
-    return not 0 < letter.due - now <= LONGEST_WAIT_SECONDS

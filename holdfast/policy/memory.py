@@ -25,7 +25,14 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 900.0
 GIVEN_UP_SECONDS = 7 * 86400.0
 """A message that could not be delivered in a week is told to nobody any more."""
 
-_MOST_BYTES = 8 << 20
+MOST_LETTERS = 1000
+"""On their way at once, to all destinations: troubles that come and go while nobody takes them."""
+
+_MOST_ERROR = 500
+"""Characters of why an attempt failed: a server may say anything."""
+
+_MOST_BYTES = 32 << 20
+"""So many letters of so many characters (`message.cut`), each escaped, have 30 MB."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Letter:
     def failed(self, error: str, now: float) -> Letter:
         """The same after another attempt that failed at `now`."""
         wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(self.tries, 30))
-        return replace(self, tries=self.tries + 1, due=now + wait, error=error)
+        return replace(self, tries=self.tries + 1, due=now + wait, error=error[:_MOST_ERROR])
 
 
 @dataclass(frozen=True)

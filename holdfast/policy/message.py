@@ -10,6 +10,8 @@ from holdfast.system.messages.printable import printable
 
 RAISED, REMINDED, ENDED, TEST = "raised", "reminded", "ended", "test"
 
+_MOST_CHARACTERS = 2000
+
 
 @dataclass(frozen=True)
 class Message:
@@ -53,8 +55,27 @@ class Message:
         return "\n".join(map(printable, lines)) + "\n"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, and the two texts."""
-        return {**asdict(self), "subject": self.subject, "text": self.text}
+        """Plain values, and the two texts. All of it is Unicode, whatever strangers call their
+        files: many who read JSON refuse it otherwise."""
+        values = {**asdict(self), "subject": self.subject, "text": self.text}
+        return {
+            key: _unicode(each) if isinstance(each, str) else each for key, each in values.items()
+        }
+
+
+def cut(words: str) -> str:
+    """No more of them than somebody reads. Pure."""
+    return words if len(words) <= _MOST_CHARACTERS else f"{words[:_MOST_CHARACTERS]} …"
+
+
+def _unicode(text: str) -> str:
+    """The same, with what is no character escaped as for people."""
+    return "".join(printable(each) if _is_half(each) else each for each in text)
+
+
+def _is_half(character: str) -> bool:
+    """Of a surrogate pair: so os.fsdecode keeps bytes that are no UTF-8."""
+    return "\ud800" <= character <= "\udfff"
 
 
 def _when(seconds: float) -> str:

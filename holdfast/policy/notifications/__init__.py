@@ -24,6 +24,9 @@ NOTIFICATIONS: dict[str, Notification] = {
 ATTEMPT_SECONDS = SECONDS + 5.0
 """The child has some seconds to say itself that it took too long."""
 
+_MOST_WORDS = 1000
+"""Characters that fit into what an errand says, whoever wrote them."""
+
 
 def check_destination(url: str) -> None:
     """Raise InvalidOption unless this can be told to. Asks nobody."""
@@ -53,9 +56,9 @@ def _attempt(url: str, message: Message, tell: Callable[[str], None]) -> None:
         way, rest = _split(url)
         way.send(rest, message)
     except HoldfastError as error:
-        tell(error.message)
+        tell(error.message[:_MOST_WORDS])
     except (OSError, ValueError) as error:
-        tell(f"{url} was not told: {error}")
+        tell(f"{url} was not told: {error}"[:_MOST_WORDS])
     else:
         tell("")
 

@@ -234,3 +234,11 @@ def test_what_strangers_chose_begins_no_header_and_moves_no_cursor() -> None:
     assert mail["Bcc"] is None and mail["Subject"].isprintable()
     text = mail.get_content()
     assert "\\nBcc" in text and "\x1b" not in text and "mend: holdfast leg replace" in text
+
+
+def test_json_is_unicode_whatever_strangers_call_their_files() -> None:
+    name = os.fsdecode(b"/srv/a\xff.img")
+    message = Message("an-id", RAISED, "shop", name, f"holdfast leg add {name}", 1.0, 4.0, "vm")
+    values = json.loads(json.dumps(message.as_json()))
+    assert "\\xff.img" in values["words"]
+    assert json.dumps(values, ensure_ascii=False).encode()
