@@ -7,6 +7,8 @@ DEVELOPMENT := $(VENV)/.installed-development
 RUNTIME_LIST := packaging/apt-packages.txt
 DEVELOPMENT_LIST := packaging/apt-packages-development.txt
 BUILT_FROM := pyproject.toml setup.py $(wildcard holdfast/gate/data/c/*.[ch])
+# Without it each Python program, not only ours, loads a finder of modules when it starts.
+PLAINLY := --config-settings editable_mode=compat
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests mostly wait: for time-outs, disks, other processes.
 TEST_PROCESSES ?= 4
@@ -27,7 +29,7 @@ demo: $(RUNTIME) ## storage is lost under running applications; nobody notices
 	@$(AS_ROOT) $(BIN)/holdfast demo
 
 test: $(DEVELOPMENT) ## every test, on the real kernel (needs root)
-	$(AS_ROOT) $(BIN)/python -m tests --numprocesses=$(TEST_PROCESSES) --dist=worksteal --once-more
+	$(AS_ROOT) $(BIN)/python -m tests --processes $(TEST_PROCESSES)
 
 unit: $(DEVELOPMENT) ## the tests that need neither root nor kernel
 	$(BIN)/python -m pytest tests/unit
@@ -36,7 +38,7 @@ lint: $(DEVELOPMENT) ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy benchmarks tests/faults tests/conftest.py
+	$(BIN)/mypy benchmarks tests/faults tests/conftest.py tests/__main__.py
 	$(BIN)/lint-imports
 
 format: $(DEVELOPMENT) ## let ruff format the code
@@ -74,10 +76,10 @@ $(BIN)/python:
 
 $(RUNTIME): $(BUILT_FROM) $(RUNTIME_LIST) | $(BIN)/python
 	@packaging/install-packages $(RUNTIME_LIST)
-	$(PIP) install --editable .
+	$(PIP) install $(PLAINLY) --editable .
 	@touch $@
 
 $(DEVELOPMENT): $(BUILT_FROM) $(RUNTIME_LIST) $(DEVELOPMENT_LIST) | $(BIN)/python
 	@packaging/install-packages $(RUNTIME_LIST) $(DEVELOPMENT_LIST)
-	$(PIP) install --editable '.[development]'
+	$(PIP) install $(PLAINLY) --editable '.[development]'
 	@touch $@ $(RUNTIME)

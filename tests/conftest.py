@@ -7,7 +7,6 @@ run are told from those of anybody else on the host, and only ours are ever clea
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import itertools
 import json
@@ -27,62 +26,24 @@ REPOSITORY = Path(__file__).parents[1]
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from holdfast.errors import HoldfastError  # noqa: E402
-from holdfast.system.storage.loop import LoopDevice, detach_loop  # noqa: E402
-from tests.leftovers import RUN_VARIABLE, Leftovers, orphaned_loop_devices  # noqa: E402
-from tests.once_more import OnceMore  # noqa: E402
+from tests.leftovers import RUN_VARIABLE, Leftovers  # noqa: E402
 from tests.own_mounts import leave_shared_mounts  # noqa: E402
 from tests.signals import let_children_hear_signals  # noqa: E402
-from tests.tally import Tally  # noqa: E402
 
 COMMAND_TIMEOUT_SECONDS = 120.0
 LATE_DETACH_SECONDS = 3.0
 SMALLEST_RAM_DISK_BYTES = 1 << 30
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--once-more",
-        action="store_true",
-        help="run a test that failed once more, alone; one that passes then is named: unsteady",
-    )
-    parser.addoption(
-        "--tally", type=Path, metavar="FILE", help="write down there what came of the tests"
-    )
-
-
 def pytest_configure(config: pytest.Config) -> None:
     let_children_hear_signals()
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        if config.getoption("--once-more"):
-            config.pluginmanager.register(OnceMore(config), "once-more")
-        if tally := config.getoption("--tally"):
-            config.pluginmanager.register(Tally(config, tally), "tally")
     config.addinivalue_line("markers", "root: needs root and the real kernel (FUSE, loop, mount)")
     config.addinivalue_line("markers", "leaves_nothing: leftovers are looked for after the test")
 
 
-_orphans: set[LoopDevice] | None = None
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Whose orphaned loop devices are cannot be told: they count where nobody else works."""
-    global _orphans  # noqa: PLW0603 - one session per process
+def pytest_sessionstart() -> None:
     if os.geteuid() == 0:
         leave_shared_mounts()
-    if os.environ.get("CI") and "PYTEST_XDIST_WORKER" not in os.environ:
-        _orphans = orphaned_loop_devices()
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run that leaves a loop device of a file that was unmounted lazily."""
-    if _orphans is None:
-        return
-    for loop in orphaned_loop_devices() - _orphans:
-        print(f"\nthe run left behind: {loop.device} of a file that was unmounted lazily")
-        with contextlib.suppress(HoldfastError):
-            detach_loop(loop)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

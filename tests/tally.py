@@ -1,30 +1,34 @@
-"""What came of one part of the tests, for whoever adds the parts up: `--tally FILE`."""
+"""What came of one pytest, as JSON, for whoever started several: `-p tests.tally --tally=FILE`."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
-OUTCOMES = ("failed", "passed", "skipped", "unsteady", "error")
+OUTCOMES = ("failed", "passed", "skipped", "error")
 """In the order of pytest's own last line."""
 
 
-class Tally:
-    """Sits in the process that gives the summary; writes when the summary is through."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tally", type=Path, metavar="FILE", help="write what came of the tests")
 
-    def __init__(self, config: pytest.Config, path: Path) -> None:
-        self._config = config
-        self._path = path
-        self._begun = time.monotonic()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self) -> None:
-        """Outcomes and seconds, as JSON."""
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        assert reporter is not None
-        found: dict[str, float] = {kind: len(reporter.stats.get(kind, [])) for kind in OUTCOMES}
-        found["seconds"] = time.monotonic() - self._begun
-        self._path.write_text(json.dumps(found), encoding="utf-8")
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """For each outcome the tests, with the reason of those that were skipped."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    path = config.getoption("--tally")
+    if reporter is None or path is None:
+        return
+    found = {
+        kind: [[report.nodeid, _reason(report)] for report in reporter.stats.get(kind, [])]
+        for kind in OUTCOMES
+    }
+    path.write_text(json.dumps(found), encoding="utf-8")
+
+
+def _reason(report: object) -> str:
+    told = getattr(report, "longrepr", None)
+    return str(told[2]).removeprefix("Skipped: ") if isinstance(told, tuple) else ""

@@ -12,16 +12,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
-CONFTEST = f"""
-import sys
-sys.path.insert(0, {str(REPOSITORY)!r})
-from tests.once_more import OnceMore
-def pytest_configure(config):
-    import os
-    if "PYTEST_XDIST_WORKER" not in os.environ and os.environ.pop("ONCE_MORE", ""):
-        config.pluginmanager.register(OnceMore(config), "once-more")
-"""
-
 UNSTEADY = """
 from pathlib import Path
 def test_steady(): pass
@@ -33,34 +23,43 @@ def test_by_chance():
 """
 
 BROKEN = UNSTEADY + "\ndef test_broken(): assert not 'broken'\n"
+SKIPPED = "import pytest\ndef test_skipped(): pytest.skip('no such thing here')\n"
+GONE = "import os\ndef test_gone(): os._exit(0)\n"
+RUN = """
+import sys
+from pathlib import Path
+from tests.__main__ import run
+sys.exit(run(Path('.'), [], 2))
+"""
 
 
 @pytest.mark.parametrize(
-    ("tests", "status", "processes"),
-    [(UNSTEADY, 0, "2"), (BROKEN, 1, "0"), ("import nothing", 2, "0")],
+    ("tests", "status", "last"),
+    [
+        (UNSTEADY, 0, "2 passed, 1 skipped, 1 unsteady"),
+        (BROKEN, 1, "1 failed, 2 passed, 1 skipped, 1 unsteady"),
+        ("import nothing", 1, "1 passed, 1 skipped, 1 error"),
+        (GONE, 1, "1 passed, 1 skipped, 1 error"),
+    ],
 )
-def test_what_passes_alone_is_unsteady(
-    tmp_path: Path, tests: str, status: int, processes: str
-) -> None:
-    environment = {**os.environ, "ONCE_MORE": "1"}
-    for name in [name for name in environment if name.startswith("PYTEST_XDIST")]:
-        del environment[name]
-    (tmp_path / "conftest.py").write_text(CONFTEST)
+def test_what_passes_alone_is_unsteady(tmp_path: Path, tests: str, status: int, last: str) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_it.py").write_text(tests)
+    for room, text in (("unit", tests), ("kernel", SKIPPED), ("resume", "def test_it(): pass")):
+        (tmp_path / "tests" / room).mkdir(parents=True)
+        (tmp_path / "tests" / room / f"test_{room}.py").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", processes, "-p", "no:cacheprovider", "."],
+        [sys.executable, "-c", RUN],
         cwd=tmp_path,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode != 0) is (status != 0), done.stdout
-    if status != 2:
-        assert "unsteady test_it.py::test_by_chance: it passed when it ran alone" in done.stdout
-        assert "1 unsteady" in done.stdout.splitlines()[-1]
-        assert ("1 failed" in done.stdout.splitlines()[-1]) is (status == 1)
+    assert done.returncode == status, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1].strip("= ").startswith(f"{last} in "), done.stdout
+    assert "SKIPPED [1] no such thing here" in lines
+    assert ("::test_by_chance: it passed when it ran alone" in done.stdout) is ("unsteady" in last)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
