@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -61,10 +61,8 @@ class Result:
 
     def line(self) -> str:
         """What is said of it while the others run."""
-        counted = ", ".join(
-            f"{len(self.tests[kind])} {kind}" for kind in OUTCOMES if self.tests[kind]
-        )
-        first, last = (Path(each).relative_to("tests") for each in (self.files[0], self.files[-1]))
+        counts = Counter({kind: len(tests) for kind, tests in self.tests.items()})
+        first, last = (Path(self.files[index]).relative_to("tests") for index in (0, -1))
         where = str(first) if first == last else f"{first} … {last.name}"
         return f"{_counted(counts)}: {where}"
 
@@ -80,9 +78,9 @@ def run(root: Path, words: Sequence[str], processes: int) -> int:
     ):
         pytests = _Pytests(root, Path(place), words)
         try:
-            for number, result in enumerate(pool.map(pytests.run, parts), 1):
-                results.append(result)
-                print(f"[{number}/{len(parts)}] {result.line()}", flush=True)
+            for ended in as_completed([pool.submit(pytests.run, part) for part in parts]):
+                results.append(result := ended.result())
+                print(f"[{len(results)}/{len(parts)}] {result.line()}", flush=True)
                 if result.names("failed", "error"):
                     print(result.output, flush=True)
         except KeyboardInterrupt:
@@ -126,16 +124,7 @@ class _Pytests:
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.tally"]
         command += [f"--tally={tally}", f"--basetemp={folder / 't'}", *self._words, *names]
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-p",
-                "no:cacheprovider",
-                *options,
-                *self._words,
-                *names,
-            ],
+            command,
             cwd=self._root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -148,7 +137,7 @@ class _Pytests:
         result = Result(names, done.stdout, {kind: told.get(kind, []) for kind in OUTCOMES})
         silent = not tally.exists() or done.returncode != 0
         if silent and not result.names("failed", "error"):
-            result.tests["error"].append((names[0], ""))  # it ended without saying of what
+            result.tests["error"] = [(name, "") for name in names]  # it did not say of which
         return result
 
 
