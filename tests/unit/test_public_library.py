@@ -36,6 +36,13 @@ def test_who_only_looks_loads_nothing_that_changes_something() -> None:
     assert not [name for name in loaded if name.startswith(not_needed)]
 
 
+def test_a_command_loads_no_library_that_only_the_api_needs() -> None:
+    """As the parser of commands would, from typer 0.29 on: decision 0067."""
+    loaded = loaded_by("from holdfast.cli import main; main(['doctor', '--nothing'])")
+    assert "typer" in loaded
+    assert not {"pydantic", "fastapi", "httpx"} & loaded
+
+
 def loaded_by(program: str) -> set[str]:
     """The names of all modules that are there when the program has run."""
     done = subprocess.run(
