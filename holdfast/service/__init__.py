@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RestoreRequest,
     )
     from holdfast.service.responding import RespondRequest
+    from holdfast.service.rewinding import as_it_was
 
 __all__ = [
     "AddLegRequest",
@@ -50,6 +51,7 @@ __all__ = [
     "RespondRequest",
     "RestoreRequest",
     "UngateRequest",
+    "as_it_was",
     "perform",
 ]
 
@@ -58,6 +60,7 @@ _ELSEWHERE = {
     "Holdfast": "holdfast",
     "RespondRequest": "responding",
     "UngateRequest": "gating",
+    "as_it_was": "rewinding",
     "perform": "operations",
 }
 """All other names are of `requests`. A command that only looks loads none of these but Holdfast."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from holdfast.adopted.adopt import adopt_volume
 from holdfast.containers import image_behind, image_url, parse_container_url
@@ -26,18 +27,44 @@ from holdfast.model.copy import ClonePlan, VolumeCopy
 from holdfast.model.moment import parse_moment
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import Volume, VolumeReport, check_name
+from holdfast.mountpoints.private_mount import mount_privately
 from holdfast.service.copies import Copies, check_place, kept_end
 from holdfast.service.host import Host
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import mount
+from holdfast.system.mounts.visitor import Visitor
 from holdfast.volumes.checks.new_volume import check_mount_place
 
+Result = TypeVar("Result")
+
+_HARMLESS = "ro,nosuid,nodev,noexec,noatime"
 _VIEW = "(view)"
 """In the place of a clone's name: no volume is named so."""
 _POSITION = "position:"
 _MOUNT_SECONDS = 60.0
 """As mountpoints.private_mount.REMOUNT_SECONDS: the file system's journal is replayed."""
+
+
+class View(NamedTuple):
+    """A volume as it was, that nobody sees."""
+
+    image: str
+    filesystem: str
+    options: str
+    """To mount it with."""
+
+    def show(self, look: Callable[[int], Result]) -> Result:
+        """What `look` finds at its root, that only this process has mounted: an expendable child."""
+        root = mount_privately(Visitor(), self.image, self.filesystem, self.options)
+        mount_api.set_attributes(root, mount_api.attributes_of(_HARMLESS))
+        return look(root)
+
+    def bring_to_rest(self, reporter: Reporter = SILENT) -> None:
+        """Replay the journal of its file system, so that it can be read without being written."""
+        reporter.say("bring its file system to rest")
+        in_expendable_child(partial(self.show, os.close), _MOUNT_SECONDS, self.image)
 
 
 class Clones:
@@ -101,11 +128,8 @@ class Clones:
         return self._host.show(new)
 
     @contextmanager
-    def hidden(
-        self, name: str, when: str, reporter: Reporter = SILENT
-    ) -> Iterator[tuple[str, str, str]]:
-        """An image of a volume as it was, for as long as this lasts: its path, the type of its file
-        system, and options to mount it with. Raises what `plan` does."""
+    def hidden(self, name: str, when: str, reporter: Reporter = SILENT) -> Iterator[View]:
+        """An image of a volume as it was, for as long as this lasts. Raises what `plan` does."""
         need_root()
         with self._copies.turn(name):
             self._copies.clean(name)
@@ -119,7 +143,7 @@ class Clones:
             try:
                 self._fill(half, plan, reporter)
                 kind = volume.mount.filesystem
-                yield image_behind(url), kind, _options(kind, "nosuid,nodev,noexec")
+                yield View(image_behind(url), kind, _options(kind, "nosuid,nodev,noexec"))
             finally:
                 self._copies.undo(half)
 

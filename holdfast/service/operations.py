@@ -34,6 +34,7 @@ from holdfast.service.requests import (
     RestoreRequest,
 )
 from holdfast.service.responding import RespondRequest
+from holdfast.service.rewinding import as_it_was
 
 Result = TypeVar("Result")
 
@@ -131,6 +132,11 @@ def _change_kind(
     return holdfast.restorations.change_kind(request, reporter)
 
 
+def _restore(holdfast: Holdfast, request: RestoreRequest, reporter: Reporter) -> Receipt | None:
+    with as_it_was(holdfast, request, reporter) as ready:
+        return holdfast.restorations.restore(ready, reporter)
+
+
 def _rebind(holdfast: Holdfast, request: RebindRequest, reporter: Reporter) -> tuple[str, ...]:
     return holdfast.restorations.rebind(request.volume, request.deadline_seconds)
 
@@ -153,7 +159,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         "restore",
         RestoreRequest,
         Receipt | None,
-        lambda holdfast, request, reporter: holdfast.restorations.restore(request, reporter),
+        _restore,
     ),
     Operation(
         "respond",

@@ -17,7 +17,6 @@ from typing import TypeVar
 from holdfast.copies.work import Pace, Tell, carried_out
 from holdfast.errors import ContainerFailed, InvalidOption, NotMounted
 from holdfast.model.reporter import SILENT, Reporter
-from holdfast.mountpoints.private_mount import mount_privately
 from holdfast.restoration.copying.past_files import (
     Brought,
     PastFile,
@@ -27,18 +26,15 @@ from holdfast.restoration.copying.past_files import (
     put_into,
 )
 from holdfast.restoration.copying.past_places import Renamers
-from holdfast.service.clones import Clones
+from holdfast.service.clones import Clones, View
 from holdfast.service.host import Host
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.trusted import open_parent
-from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import mount_at
-from holdfast.system.mounts.visitor import Visitor
 
 Result = TypeVar("Result")
 
 _LISTING_SECONDS = 60.0
-_HARMLESS = "ro,nosuid,nodev,noexec,noatime"
 
 
 class PastFiles:
@@ -54,10 +50,10 @@ class PastFiles:
         Raises what `Clones.plan` does, and ContainerFailed where there was nothing.
         """
         names = self._names(name, path)
-        with self._clones.hidden(name, when, reporter) as (image, filesystem, options):
+        with self._clones.hidden(name, when, reporter) as hidden:
             reporter.say("look")
-            work = partial(_seeing, image, filesystem, options, partial(listed, names=names))
-            return in_expendable_child(work, _LISTING_SECONDS, image)
+            work = partial(_seeing, hidden, partial(listed, names=names))
+            return in_expendable_child(work, _LISTING_SECONDS, hidden.image)
 
     def restore(
         self, name: str, when: str, path: str, into: str = "", reporter: Reporter = SILENT
@@ -72,9 +68,9 @@ class PastFiles:
         if not names:
             raise InvalidOption(f"{path!r} is the whole volume", "Name what is to come back.")
         mount_path = self._host.volume(name).mount.path
-        with self._clones.hidden(name, when, reporter) as (image, filesystem, options):
+        with self._clones.hidden(name, when, reporter) as hidden:
             reporter.say("put it back")
-            view = partial(_seeing, image, filesystem, options)
+            view = partial(_seeing, hidden)
             work = partial(_restoring, view, names, mount_path, into)
             return carried_out(work, reporter, mount_path)
 
@@ -93,12 +89,10 @@ class PastFiles:
 # In expendable children: these touch storage.
 
 
-def _seeing(image: str, filesystem: str, options: str, look: Callable[[int], Result]) -> Result:
-    """What `look` finds at the root of an image that only this child has mounted."""
-    root = mount_privately(Visitor(), image, filesystem, options)
-    mount_api.set_attributes(root, mount_api.attributes_of(_HARMLESS))
+def _seeing(view: View, look: Callable[[int], Result]) -> Result:
+    """What `look` finds at the root of a view that only this child has mounted."""
     try:
-        return look(root)
+        return view.show(look)
     except OSError as error:
         raise ContainerFailed(
             f"it was not to be had: {error.strerror}", "holdfast files … ls shows what was there."

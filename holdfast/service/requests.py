@@ -236,6 +236,8 @@ class RestoreRequest(OperationRequest[Receipt | None]):
     forced: bool = False
     saves_writes: bool = True
     """Whether what is only in memory, where the present storage has failed, is put on the other."""
+    at: str = ""
+    """In the place of `contents`: the volume's own at this moment, see `as_it_was`."""
 
     def as_assess_request(self) -> AssessRequest:
         """What is to be found out before it is done."""

@@ -14,10 +14,11 @@ import pytest
 
 import holdfast.service.clones
 import holdfast.service.copies
+import holdfast.service.restorations
 from holdfast.config import Settings
 from holdfast.copies.records import CopyRecords
 from holdfast.model.copy import VolumeCopy
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, RestoreRequest, perform
 from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
@@ -32,6 +33,7 @@ _PLACES = (
     (holdfast.service.clones, "carried_out"),
     (holdfast.service.clones, "in_expendable_child"),
     (holdfast.service.clones, "adopt_volume"),
+    (holdfast.service.restorations, "perform"),
     (CopyRecords, "save"),
     (CopyRecords, "remove"),
 )
@@ -179,4 +181,36 @@ def test_while_it_is_cloned(
             forgotten(holdfast, "old", ram_directory)
     with Holdfast(settings) as holdfast:
         forgotten(holdfast, "old", ram_directory)
+        assert holdfast.histories.copies.remove("shop", url)
+
+
+def test_while_the_volume_is_as_it_was(
+    settings: Settings,  # noqa: F811
+    kept: Path,
+    ram_directory: Path,
+) -> None:
+    """It is what it was then, or what it is now; nothing of the way there is left."""
+    url = f"file:{ram_directory}/copy.img"
+    with Holdfast(settings) as holdfast:
+        holdfast.histories.copies.add("shop", url)
+        end = holdfast.histories.show("shop").position
+    write(kept, 5)
+
+    def restore(holdfast: Holdfast) -> object:
+        return perform(holdfast, RestoreRequest("shop", at=f"position:{end}"))
+
+    for _ in _killed_at_each(settings, restore):
+        with Holdfast(settings) as holdfast:
+            holdfast.recover()
+            assert holdfast.restorations.in_progress("shop") is None
+            (leg,) = holdfast.show_volume("shop").legs
+            then = leg.url != f"file:{ram_directory}/shop.img"
+            assert (kept / "file-2").exists() and (kept / "file-5").exists() is not then
+            assert not list(ram_directory.glob(".view-*"))
+            if then:
+                break
+    with Holdfast(settings) as holdfast:
+        if holdfast.histories.show("shop").state != "off":
+            restore(holdfast)
+        assert not (kept / "file-5").exists()
         assert holdfast.histories.copies.remove("shop", url)

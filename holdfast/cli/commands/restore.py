@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -21,6 +22,14 @@ def restore(
             "--from",
             metavar="SOURCE",
             help="A directory or a container (e.g. file:/path.img) with the contents.",
+        ),
+    ] = "",
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="WHEN",
+            help="In the place of --from: its own contents at a moment, as clone takes it.",
         ),
     ] = "",
     to: Annotated[
@@ -45,15 +54,20 @@ def restore(
 ) -> None:
     """Restore a volume under its users.
 
-    With --from its contents are replaced; the present ones stay in their container, as a copy.
-    Without, a dead, hung or read-only mount is mounted anew from its own storage.
+    With --from its contents are replaced, with --at by what they were at a moment: copy and history
+    lead there. The present ones stay in their container, as a copy. Without either, a dead, hung
+    or read-only mount is mounted anew from its own storage.
     """
-    from holdfast.service import RestoreRequest, perform
+    from holdfast.service import RestoreRequest, as_it_was, perform
 
-    request = RestoreRequest(name, contents, to, filesystem, deadline, force, saved_writes)
-    by = f"the contents of {contents}" if contents else "a new mount of its storage"
+    wanted = RestoreRequest(name, contents, to, filesystem, deadline, force, saved_writes, at)
+    by = "a new mount of its storage"
+    if at or contents:
+        by = f"what it was at {at}" if at else f"the contents of {contents}"
     question = f"Replace what {name} shows by {by}, under its users?"
-    with session() as holdfast:
+    with session() as holdfast, ExitStack() as made:
+        with stepped_progress(f"look for {name} as it was") as reporter:
+            request = made.enter_context(as_it_was(holdfast, wanted, reporter))
         if not agreed(holdfast, request, question, dry_run=dry_run, yes=yes, as_json=as_json):
             return
         with stepped_progress(f"restoring {name}") as reporter:

@@ -24,7 +24,7 @@ def about_history(settings: Settings, facts: Facts) -> Sequence[Finding]:
         return ()  # others say what is wrong with it
     if history is None:
         return ()
-    mend = f"holdfast history {volume.name} --at {history.directory} begins it again."
+    mend = f"holdfast history {volume.name} --at DIRECTORY begins it again, in an empty one."
     return [
         Finding(
             "history",

@@ -37,6 +37,8 @@ def source_of(assessment: Assessment) -> CopySource:
     return CopySource(
         device=path,
         filesystem=found.type,
+        # What is older is often a copy of the volume itself, and XFS mounts no UUID twice.
+        options="nouuid" if found.type == "xfs" else "",
         is_image=bool(image_behind(request.contents)),
         sector_bytes=512,  # every file system can be mounted from smaller sectors than its own
     )

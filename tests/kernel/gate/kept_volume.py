@@ -17,21 +17,28 @@ from holdfast.service import Holdfast, NewVolume
 from tests.kernel.volume.stack import SIZE
 from tests.waiting import wait_until
 
+SMALLEST_XFS_BYTES = 300 << 20
+"""mkfs.xfs makes none that is smaller."""
 SCRIPT = Path(__file__).parents[3] / "docs" / "read_history.py"
 
 
 @contextmanager
 def made(
-    holdfast: Holdfast, folder: Path, name: str = "shop", hang_timeout_seconds: float = 2.0
+    holdfast: Holdfast,
+    folder: Path,
+    name: str = "shop",
+    hang_timeout_seconds: float = 2.0,
+    filesystem: str = "ext4",
 ) -> Iterator[Path]:
     """A volume with one leg, where it is mounted; deleted afterwards."""
     mount = folder / f"mnt-{name}"
     holdfast.create_volume(
         NewVolume(
             name=name,
-            size_bytes=SIZE,
+            size_bytes=SIZE if filesystem == "ext4" else SMALLEST_XFS_BYTES,
             mount_path=str(mount),
             leg_urls=(f"file:{folder}/{name}.img",),
+            filesystem=filesystem,
             hang_timeout_seconds=hang_timeout_seconds,
         )
     )
