@@ -56,7 +56,7 @@ class View(NamedTuple):
     """To mount it with."""
 
     def show(self, look: Callable[[int], Result]) -> Result:
-        """What `look` finds at its root, that only this process has mounted: an expendable child."""
+        """What `look` finds at its root, mounted by this process alone: an expendable child."""
         root = mount_privately(Visitor(), self.image, self.filesystem, self.options)
         mount_api.set_attributes(root, mount_api.attributes_of(_HARMLESS))
         return look(root)

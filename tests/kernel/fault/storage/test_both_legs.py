@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -40,6 +41,8 @@ def test_the_one_that_was_lost_first_when_nothing_was_written(
     with first, last, Bench(settings, ram_directory, [first.url, last.url]) as bench:
         bench.images = {first.url: first.image, last.url: last.image}
         activity = bench.start(READING)
+        # What the file system has to write of its own is a write as well, seconds later.
+        subprocess.run(["sync", "--file-system", bench.mountpoint], check=True)
         first.kill()
         activity.goes_on()
         last.kill()
