@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from tests.kernel.restoration.bench import (
     make_image,
     mounted,
 )
-from tests.soak import rounds
+from tests.soak import every_other, rounds
 
 EXCHANGE = ("before the exchange", "after the exchange")
 """Of the directories of gates' states, within Restore."""
@@ -127,8 +128,13 @@ def assert_one_or_the_other(
     assert not any((home.state_directory / "restorations").iterdir())
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kind", ["adopted", "gated"])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        *product(["adopted"], every_other(PLACES)),
+        *product(["gated"], every_other(PLACES, 1)),
+    ],
+)
 def test_killed_there_it_is_finished_or_undone(
     settings: Settings,  # noqa: F811
     ram_directory: Path,
@@ -193,8 +199,12 @@ def test_given_up_it_is_the_plain_mount_and_says_what_stays(
                 holdfast.restorations.change_kind(GateRequest("data", (f"file:{ram_directory}/4",)))
 
 
-@pytest.mark.parametrize("place", ["after the exchange", "after restore", "after thaw"])
-@pytest.mark.parametrize("kind", ["adopted", "gated"])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    every_other(
+        product(("adopted", "gated"), ("after the exchange", "after restore", "after thaw"))
+    ),
+)
 def test_the_host_is_restarted(
     settings: Settings,  # noqa: F811
     ram_directory: Path,

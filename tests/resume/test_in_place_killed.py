@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration.bench import application, detach_loops_in, is_settled
 from tests.kernel.restoration.in_place.bench import DEVICE, IMAGE, needs, plain_mount
-from tests.soak import rounds
+from tests.soak import every_other, rounds
 
 ACTS = tuple(f"act {number}" for number in (1, 2, 3, 4))
 """Within Restore, of the child that changes the container: before each time that it opens that for
@@ -156,7 +157,7 @@ def assert_one_or_the_other(
     assert not any((home.state_directory / "restorations").iterdir())
 
 
-@pytest.mark.parametrize(("storage", "kind", "place"), CASES)
+@pytest.mark.parametrize(("storage", "kind", "place"), every_other(CASES))
 def test_killed_there_it_is_finished_or_undone(
     settings: Settings,  # noqa: F811
     ram_directory: Path,
@@ -214,9 +215,12 @@ def _other(kind: str) -> str:
     return {"adopted": "gated", "gated": "adopted"}[kind]
 
 
-@pytest.mark.parametrize("place", ["act 4", "after restore", "after thaw"])
-@pytest.mark.parametrize("kind", ["adopted", "gated"])
-@pytest.mark.parametrize("storage", [IMAGE, DEVICE])
+@pytest.mark.parametrize(
+    ("storage", "kind", "place"),
+    every_other(
+        product((IMAGE, DEVICE), ("adopted", "gated"), ("act 4", "after restore", "after thaw"))
+    ),
+)
 def test_the_host_is_restarted(
     settings: Settings,  # noqa: F811
     ram_directory: Path,

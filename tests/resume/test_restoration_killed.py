@@ -18,6 +18,7 @@ from holdfast.system.storage.loop import loop_devices
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.restoration.bench import application, is_settled, make_image, mounted
+from tests.soak import every_other
 
 PLACES = [
     *("before prepare", "in prepare", "after prepare"),
@@ -43,7 +44,7 @@ def die_at(place: str, home: Settings, name: str, url: str, filesystem: str) -> 
     assert ended.code == 9, f"it did not come to {place}: {ended}"
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", every_other(PLACES, 1))
 def test_killed_there_it_is_finished_or_undone(
     settings: Settings,  # noqa: F811
     ram_directory: Path,
@@ -76,10 +77,12 @@ def test_killed_there_it_is_finished_or_undone(
 
 @pytest.mark.parametrize(
     "place",
-    [
-        *("in prepare", "in freeze", "after dismount", "in restore", "after restore"),
-        *("in remount", "after remount", "in replay", "after replay", "after thaw"),
-    ],
+    every_other(
+        [
+            *("in prepare", "in freeze", "after dismount", "in restore", "after restore"),
+            *("in remount", "after remount", "in replay", "after replay", "after thaw"),
+        ]
+    ),
 )
 def test_a_gated_volume_keeps_or_changes_its_gate(
     settings: Settings,  # noqa: F811

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ from tests.resume.killing import (
     kill_worker,
 )
 from tests.scenarios.memory_group import MemoryGroup
-from tests.soak import rounds
+from tests.soak import every_other, rounds
 from tests.waiting import wait_until
 
 MEBIBYTE = 1 << 20
@@ -63,8 +64,10 @@ with open(path, "rb", buffering=0) as file:
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("gate_is", ["outside", "born inside", "moved inside"])
-@pytest.mark.parametrize("legs", [1, 2])
+@pytest.mark.parametrize(
+    ("legs", "gate_is"),
+    every_other(product((1, 2), ("outside", "born inside", "moved inside")), 1),
+)
 def test_dirty_data_of_many_times_the_memory(
     holdfast_home: Path,
     disk_directory: Path,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
+
+from tests.soak import every_other
 
 READING, WRITING, FLUSHING, IDLE = "reading", "writing", "flushing", "idle"
 ACTIVITIES = (READING, WRITING, FLUSHING, IDLE)
@@ -31,11 +33,21 @@ class Cell:
 
 def cells(
     legs: Sequence[int] = (ONE, TWO), activities: Sequence[str] = ACTIVITIES
-) -> pytest.MarkDecorator:
-    """Parametrise a test with `cell`: each number of legs with each activity."""
-    table: list[Any] = [
-        pytest.param(Cell(number, activity), id=str(Cell(number, activity)))
-        for number in legs
-        for activity in activities
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Parametrise a test with `cell`: each number of legs with each activity.
+
+    All of them in a soak run, otherwise half where there are two numbers: each activity with one of
+    them, and with the other one in other rows, by the name of the test.
+    """
+    table = [
+        pytest.param(cell := Cell(number, activity), id=str(cell))
+        for turn, number in enumerate(legs)
+        for activity in activities[turn % 2 :] + activities[: turn % 2]
     ]
-    return pytest.mark.parametrize("cell", table)
+
+    def mark(test: Callable[..., None]) -> Callable[..., None]:
+        row = zlib.crc32(test.__name__.encode()) % 2
+        cases = table if len(legs) == 1 else every_other(table, row)
+        return pytest.mark.parametrize("cell", cases)(test)
+
+    return mark
