@@ -72,7 +72,12 @@ def files(
         print_json(vars(brought))
     else:
         size = format_size(brought.written_bytes)
-        note(f"{brought.files} files are as they were: {size} were written")
+        counted = (
+            "1 file is as it was"
+            if brought.files == 1
+            else f"{brought.files} files are as they were"
+        )
+        note(f"{counted}: {size} were written")
         for each in brought.left:
             note(f"left: {each}")
     if brought.left:
