@@ -37,6 +37,9 @@ from tests.tally import OUTCOMES  # noqa: E402
 FILES_OF_A_PART = 10
 """With fewer, starting pytest costs more than its small memory saves."""
 
+PART_SECONDS = 1200.0
+"""Each test has a time limit of its own; this is for a process that does not end."""
+
 LAST = ("kernel", "package", "unit")
 """The longest first: who has the last one runs alone."""
 
@@ -123,20 +126,22 @@ class _Pytests:
         tally = folder / "tally"
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.tally"]
         command += [f"--tally={tally}", f"--basetemp={folder / 't'}", *self._words, *names]
-        done = subprocess.run(
-            command,
-            cwd=self._root,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        status = None
+        output = folder / "output"  # not a pipe: somebody may be left who has it open
+        with output.open("wb") as writing, suppress(subprocess.TimeoutExpired):
+            status = subprocess.run(
+                command,
+                cwd=self._root,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=PART_SECONDS,
+            ).returncode
         told = json.loads(tally.read_text(encoding="utf-8")) if tally.exists() else {}
-        result = Result(names, done.stdout, {kind: told.get(kind, []) for kind in OUTCOMES})
-        silent = not tally.exists() or done.returncode != 0
-        if silent and not result.names("failed", "error"):
+        tests = {kind: told.get(kind, []) for kind in OUTCOMES}
+        result = Result(names, output.read_text(encoding="utf-8", errors="replace"), tests)
+        if (status != 0 or not told) and not result.names("failed", "error"):
             result.tests["error"] = [(name, "") for name in names]  # it did not say of which
         return result
 

@@ -16,10 +16,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config: pytest.Config) -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """For each outcome the tests, with the reason of those that were skipped."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    path = config.getoption("--tally")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    path = session.config.getoption("--tally")
     if reporter is None or path is None:
         return
     found = {
