@@ -31,6 +31,7 @@ from holdfast.cli.commands import (
     history,
     leg,
     migrate,
+    point,
     policy,
     rebind,
     receipt,
@@ -73,6 +74,7 @@ volume.commands.command(name="ungate")(gating.ungate)
 application.add_typer(volume.commands, name="volume")
 application.add_typer(leg.commands, name="leg")
 application.add_typer(copy.commands, name="copy")
+application.add_typer(point.commands, name="point")
 application.add_typer(receipt.commands, name="receipt")
 application.add_typer(alert.commands, name="alert")
 application.add_typer(policy.commands, name="policy")

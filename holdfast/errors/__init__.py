@@ -37,6 +37,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── NoSuchReceipt   NORECEIPT
     │   ├── NoSuchJob       NOJOB
     │   ├── NoSuchCopy      NOCOPY
+    │   ├── NoSuchPoint     NOPOINT
     │   ├── NoSuchContainer NOCONTAINER
     │   └── NotMounted      NOMOUNT
     ├── HostCannot          exit 5   this host lacks what it takes
@@ -92,6 +93,7 @@ from holdfast.errors.missing import (
     NoSuchCopy,
     NoSuchJob,
     NoSuchLeg,
+    NoSuchPoint,
     NoSuchReceipt,
     NoSuchVolume,
     NotMounted,
@@ -183,6 +185,7 @@ __all__ = [
     "NoSuchCopy",
     "NoSuchJob",
     "NoSuchLeg",
+    "NoSuchPoint",
     "NoSuchReceipt",
     "NoSuchVolume",
     "NotAttached",

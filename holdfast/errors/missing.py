@@ -37,6 +37,12 @@ class NoSuchCopy(NotFound):
     code = "NOCOPY"
 
 
+class NoSuchPoint(NotFound):
+    """The volume has no restore point of this name: holdfast point list shows those it has."""
+
+    code = "NOPOINT"
+
+
 class NoSuchContainer(NotFound):
     """The container's path does not exist and is not to be created here."""
 

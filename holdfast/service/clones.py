@@ -20,8 +20,9 @@ from holdfast.adopted.adopt import adopt_volume
 from holdfast.containers import image_behind, image_url, parse_container_url
 from holdfast.copies import tasks
 from holdfast.copies.work import carried_out
-from holdfast.errors import AlreadyExists, CannotAdopt, InvalidOption, Unreachable
+from holdfast.errors import AlreadyExists, CannotAdopt, InvalidOption, NoSuchPoint, Unreachable
 from holdfast.gate.log.history.layout import volume_in_history
+from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.model.bounded import MOST_NUMBER
 from holdfast.model.copy import ClonePlan, VolumeCopy
 from holdfast.model.moment import parse_moment
@@ -30,6 +31,7 @@ from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.mountpoints.private_mount import mount_privately
 from holdfast.service.copies import Copies, check_place, kept_end
 from holdfast.service.host import Host
+from holdfast.service.points import Points
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts import mount_api
@@ -70,9 +72,10 @@ class View(NamedTuple):
 class Clones:
     """Volumes as they were, made on this host."""
 
-    def __init__(self, host: Host, copies: Copies) -> None:
+    def __init__(self, host: Host, copies: Copies, points: Points) -> None:
         self._host = host
         self._copies = copies
+        self._points = points
 
     def plan(
         self,
@@ -161,7 +164,7 @@ class Clones:
         end = kept_end(gate)
         path, identity = Path(history.directory), volume_in_history(configuration.volume_id)
         reporter.say("find the moment")
-        target = _position(when)
+        target = self._position(configuration, name, when)
         if target is None:
             moment = parse_moment(when, now)
             if moment > now:  # what was written since may not be in the history yet
@@ -180,6 +183,24 @@ class Clones:
         )
         copy = next(each for each in reversed(copies) if each.position == way.base)
         return copy, target, way.newest_ns / 1e9 if way.newest_ns else None
+
+    def _position(self, configuration: GateConfiguration, name: str, when: str) -> int | None:
+        """The position that was named, by number or as a point; None: neither.
+
+        Raises InvalidOption; Unreachable for a point of another history.
+        """
+        if when.startswith(_POSITION):
+            return _number(when)
+        try:
+            point = self._points.find(name, when)
+        except NoSuchPoint:
+            return None
+        if point.volume_id != configuration.volume_id:
+            raise Unreachable(
+                f"{name} got another gate, and another history, after {when!r}",
+                "docs/history.md reads the old one by hand.",
+            )
+        return point.position
 
     def _fill(self, half: VolumeCopy, plan: ClonePlan, reporter: Reporter) -> None:
         """Make the image, and bring it to the moment."""
@@ -210,10 +231,8 @@ class Clones:
         self._copies.records.remove(half)
 
 
-def _position(when: str) -> int | None:
+def _number(when: str) -> int:
     """Raises InvalidOption."""
-    if not when.startswith(_POSITION):
-        return None
     number = when.removeprefix(_POSITION)
     if not (number.isascii() and number.isdigit() and len(number) < 20):
         raise InvalidOption(f"{when!r} is no position", "Write position:12345.")

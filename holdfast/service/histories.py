@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from holdfast.service.clones import Clones
     from holdfast.service.copies import Copies
     from holdfast.service.past_files import PastFiles
+    from holdfast.service.points import Points
 
 KEPT_SECONDS = 86400
 """Of a history for which nobody says how long it is kept."""
@@ -88,11 +89,18 @@ class Histories:
         return Copies(self._host, self)
 
     @cached_property
+    def points(self) -> Points:
+        """Moments that have a name."""
+        from holdfast.service.points import Points
+
+        return Points(self._host, self, self.copies)
+
+    @cached_property
     def clones(self) -> Clones:
         """Volumes as they were at a moment, made from copies."""
         from holdfast.service.clones import Clones
 
-        return Clones(self._host, self.copies)
+        return Clones(self._host, self.copies, self.points)
 
     @cached_property
     def files(self) -> PastFiles:

@@ -1,0 +1,63 @@
+"""holdfast point: moments of a volume that have a name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.options import AsJson, VolumeName
+from holdfast.cli.output import note, print_json, print_table
+from holdfast.cli.session import session
+from holdfast.model.volume import check_name
+
+if TYPE_CHECKING:
+    from holdfast.model.point import PointReport
+
+commands = typer.Typer(
+    help="Name moments of a volume whose history is kept.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+PointName = Annotated[str, typer.Argument(metavar="POINT", help="The moment's name.")]
+
+
+@commands.command()
+def create(name: VolumeName, point: PointName) -> None:
+    """Name the present moment: restore, clone and files take it for WHEN."""
+    with session() as holdfast:
+        made = holdfast.histories.points.create(name, point)
+    note(f"{made.name} is {name} at position {made.position}")
+
+
+@commands.command(name="list")
+def list_points(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Of this volume; of all without it.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List points, and whether they can be reached now."""
+    with session() as holdfast:
+        found = holdfast.histories.points.show(check_name(name) if name else "")
+    if as_json:
+        print_json([each.as_json() for each in found])
+        return
+    columns = ("volume", "point", "made", "position", "state", "why")
+    print_table(columns, [_row(each) for each in found], below=("why",))
+
+
+@commands.command()
+def delete(name: VolumeName, point: PointName) -> None:
+    """Forget a name; what was written then stays in the history as long as it would."""
+    with session() as holdfast:
+        found = holdfast.histories.points.remove(name, point)
+    note(f"forgot {found.name}, which was position:{found.position}")
+
+
+def _row(report: PointReport) -> tuple[str, ...]:
+    point = report.point
+    made = datetime.fromtimestamp(point.made).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    return point.volume, point.name, made, str(point.position), report.state, report.reason

@@ -1,0 +1,145 @@
+"""What one can ask of Holdfast about restore points: moments of a volume that have a name.
+
+Reached through `Holdfast.histories.points`. A point is a name and a position: it keeps nothing, and
+costs nothing; whether its moment can be had is for the copies and the history.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from functools import partial
+
+from holdfast.copies.records import PointRecords
+from holdfast.errors import AlreadyExists, HoldfastError, InvalidName, InvalidOption, NoSuchPoint
+from holdfast.model.copy import VolumeCopy
+from holdfast.model.history import HistoryReport
+from holdfast.model.moment import parse_moment
+from holdfast.model.point import PointReport, RestorePoint
+from holdfast.service.copies import Copies, kept_end
+from holdfast.service.histories import Histories
+from holdfast.service.host import Host
+from holdfast.service.rights import need_root
+from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.syncfs import sync_file_system
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
+_SYNC_SECONDS = 60.0
+"""As mountpoints.dismount.SYNC_SECONDS: what users have written is still on its way."""
+
+
+class Points:
+    """Restore points of volumes of this host."""
+
+    def __init__(self, host: Host, histories: Histories, copies: Copies) -> None:
+        self._host = host
+        self._histories = histories
+        self._copies = copies
+        self._records = PointRecords(host.settings)
+
+    def create(self, name: str, point: str) -> RestorePoint:
+        """Name the present moment of a volume in use; durable on return.
+
+        What its users have written is in it: the file system is synced first, and the history has
+        all of that. Blocks while it is. Raises NoHistory, HistoryFailed, AlreadyExists,
+        InvalidName, StorageFailed.
+        """
+        need_root()
+        _check_name(point)
+        with self._copies.turn(name):
+            gate, configuration, _ = self._copies.kept(name)
+            if any(each.name == point for each in self._records.of(name)):
+                raise AlreadyExists(
+                    f"{name} has a point {point!r} already", "Choose another name, or delete it."
+                )
+            path = self._host.volume(name).mount.path
+            in_expendable_child(partial(_sync, path), _SYNC_SECONDS, path)
+            made = RestorePoint(
+                id=uuid.uuid4().hex,
+                volume=name,
+                volume_id=configuration.volume_id,
+                name=point,
+                position=kept_end(gate),
+                made=time.time(),
+            )
+            self._records.save(made)
+        return made
+
+    def show(self, name: str = "") -> list[PointReport]:
+        """The points of one volume, or of all, oldest first."""
+        need_root()
+        found = self._records.of(name) if name else self._records.all()
+        known = {each: self._known(each) for each in {point.volume for point in found}}
+        return [PointReport(each, *_state(each, *known[each.volume])) for each in found]
+
+    def find(self, name: str, point: str) -> RestorePoint:
+        """Raises NoSuchPoint."""
+        for each in self._records.of(name):
+            if each.name == point:
+                return each
+        raise NoSuchPoint(
+            f"{name} has no point {point!r}", f"holdfast point list {name} shows those it has."
+        )
+
+    def remove(self, name: str, point: str) -> RestorePoint:
+        """Forget a point; its moment stays as reachable as it was. Durable. Raises NoSuchPoint."""
+        need_root()
+        with self._copies.turn(name):
+            found = self.find(name, point)
+            self._records.remove(found)
+        return found
+
+    def _known(self, name: str) -> tuple[HistoryReport | str, Sequence[VolumeCopy]]:
+        try:
+            return self._histories.show(name), self._copies.usable(name)
+        except HoldfastError as error:
+            return error.message, ()
+
+
+def _check_name(point: str) -> None:
+    """Raises InvalidName: also for what is a moment by itself."""
+    if not _NAME.fullmatch(point):
+        raise InvalidName(
+            f"{point!r} cannot be a point's name",
+            "Use 1 to 80 letters, digits, dots, dashes, underscores; begin with a letter or digit.",
+        )
+    try:
+        parse_moment(point, time.time())
+    except InvalidOption:
+        return
+    raise InvalidName(f"{point!r} is a time already", "Choose a name that cannot be read as one.")
+
+
+def _state(
+    point: RestorePoint, history: HistoryReport | str, copies: Sequence[VolumeCopy]
+) -> tuple[str, str]:
+    """Whether it can be reached, as far as that is seen without reading the history."""
+    if isinstance(history, str):
+        return "unknown", history
+    if history.state == "off":
+        return "unreachable", "no history of the volume is kept"
+    if not history.is_read:
+        return "unknown", history.reason
+    before = [
+        each
+        for each in copies
+        if each.volume_id == point.volume_id and (each.good_from or 0) <= point.position
+    ]
+    if not before:
+        return "unreachable", "no copy of that volume is older"
+    for stretch in history.stretches:
+        end = point.position if stretch.end is None else stretch.end
+        if any(stretch.position <= each.position <= point.position <= end for each in before):
+            return "reachable", ""
+    return "unreachable", "a gap of the history lies before it, or the history does not reach back"
+
+
+# In an expendable child: this touches storage.
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync_file_system(descriptor)
