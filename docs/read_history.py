@@ -7,10 +7,12 @@
 The second form writes into IMAGE, a copy of the volume as it was at the position `--from`, what
 was written since then, up to a position or a time (2026-11-28T14:02:06, local unless it says
 otherwise); without --to, everything. It stops at the first gap, and exits with 1 when it did not
-come as far as was asked. IMAGE may be used only when it exits with 0.
+come as far as was asked. IMAGE may be used only when it exits with 0. Whoever writes to DIRECTORY
+need not be trusted: he chooses the volume's bytes, and nothing else.
 """
 
 import datetime
+import itertools
 import os
 import re
 import struct
@@ -32,11 +34,18 @@ def local(ns):
     return when.isoformat(" ", "milliseconds")
 
 
+def plain(words):
+    """Nothing in them moves a cursor: whoever writes to the directory chose them."""
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in words)
+
+
 def segments(directory):
     """[(path, fields of the page, its checksum, its reason)], oldest first."""
     found = {}
     for path in Path(directory).iterdir():
-        if not re.fullmatch("segment-[0-9]{12,19}", path.name) or not path.is_file():
+        if not re.fullmatch("segment-[0-9]{12,19}", path.name):
+            continue
+        if path.is_symlink() or not path.is_file():
             continue
         with path.open("rb") as file:
             page = file.read(4096)
@@ -48,16 +57,19 @@ def segments(directory):
         fields = SEGMENT.unpack_from(page)
         if fields[1] != 1:
             sys.exit(f"{path} is of another format: nothing was read")
-        reason = page[SEGMENT.size : SEGMENT.size + fields[12]].decode(errors="replace")
+        reason = plain(page[SEGMENT.size : SEGMENT.size + fields[12]].decode(errors="replace"))
         found[fields[3]] = path, fields, checksum, reason
-    chain, left = [], sorted(found)
-    while left:  # from the newest back: each names its predecessor by its salt
-        chain.insert(0, found[left.pop()])
-        page = chain[0][1]
-        before = [number for number in left if found[number][1][5] == page[6]]
-        newest = before[0] if before else page[3]
-        left = [each for each in left if each <= newest and found[each][1][4] <= page[4]]
-    return chain
+    left = [found[number] for number in sorted(found)]
+    places = {each[1][5]: place for place, each in enumerate(left)}
+    chain, place = [], len(left) - 1
+    while place >= 0:  # from the newest back: each names its predecessor by its salt
+        page = left[place][1]
+        chain.append(left[place])
+        before = places.get(page[6], place)
+        place = before if before < place else place - 1
+        while place >= 0 and left[place][1][4] > page[4]:
+            place -= 1
+    return chain[::-1]
 
 
 def frames(path, page, checksum, limit):
@@ -67,7 +79,9 @@ def frames(path, page, checksum, limit):
         file.seek(4096)
         while len(head := file.read(64)) == 64 and head[:8] == b"HFHFRAME":
             _, number, position, size, _, _, _, _, before, covered = FRAME.unpack(head)
-            if (number, position, before) != (page[3], end, previous) or size > 4 << 20:
+            if (number, position, before) != (page[3], end, previous):
+                return
+            if not 0 < size <= 4 << 20 or size % 64 or position % 64:
                 return
             content = file.read(-(-(64 + size) // 4096) * 4096 - 64)[:size]
             if zlib.crc32(content, zlib.crc32(head[:60])) != covered or position + size > limit:
@@ -153,7 +167,7 @@ def position_at(directory, when_ns):
 def steps(directory):
     """(from, to) of each; one that has no end reaches to the next gap, or for ever."""
     found, begin = [], None
-    for item in [*read(directory), ("gap", 1 << 63, 1 << 63, "")]:
+    for item in itertools.chain(read(directory), [("gap", 1 << 63, 1 << 63, "")]):
         settled = item[0] == "record" and item[3] == MARK and item[4] == SETTLED
         if begin is not None and (settled or item[0] == "gap"):
             found.append((begin, item[2]))
@@ -165,7 +179,7 @@ def steps(directory):
 
 def show(directory):
     begin = end = times = None
-    for item in [*read(directory), ("gap", None, None, "")]:
+    for item in itertools.chain(read(directory), [("gap", None, None, "")]):
         if item[0] == "record":
             begin, end = item[1] if begin is None else begin, item[2]
             times = [*(times or []), item[6]]
