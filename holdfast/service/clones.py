@@ -28,6 +28,7 @@ from holdfast.model.copy import ClonePlan, VolumeCopy
 from holdfast.model.moment import parse_moment
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import Volume, VolumeReport, check_name
+from holdfast.mountpoints.mounting import mount_at_path
 from holdfast.mountpoints.private_mount import mount_privately
 from holdfast.service.copies import Copies, check_place, kept_end
 from holdfast.service.host import Host
@@ -35,7 +36,6 @@ from holdfast.service.points import Points
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts import mount_api
-from holdfast.system.mounts.mount_table import mount
 from holdfast.system.mounts.visitor import Visitor
 from holdfast.volumes.checks.new_volume import check_mount_place
 
@@ -274,4 +274,4 @@ def _options(filesystem: str, wanted: str) -> str:
 
 def _mount(url: str, mount_path: str, filesystem: str, options: str) -> None:
     Path(mount_path).mkdir(parents=True, exist_ok=True)
-    mount(image_behind(url), mount_path, filesystem, options)
+    mount_at_path(image_behind(url), mount_path, filesystem, options)

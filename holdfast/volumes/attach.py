@@ -33,8 +33,9 @@ from holdfast.gate.members.provision import rediscover
 from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import MountProperties, Volume
+from holdfast.mountpoints.mounting import mount_at_path
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.mounts.mount_table import Mount, mount, mount_at
+from holdfast.system.mounts.mount_table import Mount, mount_at
 from holdfast.system.storage.filesystem import identify
 from holdfast.volumes.checks.foundation import check_state_directory
 from holdfast.volumes.descriptor import describe, volume_of, with_configuration
@@ -202,4 +203,4 @@ def _mount(volume: Volume, device: str) -> None:
         raise InvalidOption(
             f"{path} cannot be made: {error.strerror}", "Make it, then attach again."
         ) from error
-    mount(device, recorded.path, recorded.filesystem, recorded.options)
+    mount_at_path(device, recorded.path, recorded.filesystem, recorded.options)

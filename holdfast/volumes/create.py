@@ -6,11 +6,11 @@ no image that was not there before, no gate, no device, no directory.
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -28,8 +28,9 @@ from holdfast.gate.outside.client import GateClient
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.size import format_size
 from holdfast.model.volume import MountProperties, Volume
+from holdfast.mountpoints.mounting import give_root, mount_at_path
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.mounts.mount_table import fstab_line, mount
+from holdfast.system.mounts.mount_table import fstab_line
 from holdfast.system.storage.filesystem import fitting_label, make_filesystem
 from holdfast.volumes.checks.new_volume import (
     ContainerPlace,
@@ -169,8 +170,8 @@ def _build(
         Path(place.path).mkdir(parents=True)
     undo.add("unmount", lambda: dismount_stack(settings, name))
     try:
-        mount(device, place.path, properties.filesystem, properties.options)
-        settled = _settled(properties, place)
+        mount_at_path(device, place.path, properties.filesystem, properties.options)
+        settled = _settled(device, properties, place)
     except (CommandFailed, OSError) as error:
         _explain(gate, volume, error)
         raise
@@ -196,18 +197,10 @@ def _explain(gate: GateClient, volume: Volume, error: Exception) -> None:
     ) from error
 
 
-def _settled(properties: MountProperties, place: MountPlace) -> MountProperties:
+def _settled(device: str, properties: MountProperties, place: MountPlace) -> MountProperties:
     """Give the new root the owner and mode of the directory it covers; record them."""
-
-    def adopt() -> None:
-        os.chown(place.path, place.owner_uid, place.owner_gid)
-        Path(place.path).chmod(place.mode)
-        root = os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(root)
-        finally:
-            os.close(root)
-
+    owner = place.owner_uid, place.owner_gid
+    adopt = partial(give_root, place.path, device, owner, place.mode)
     in_expendable_child(adopt, _MOUNT_SECONDS, place.path)
     return replace(
         properties,

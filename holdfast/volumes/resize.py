@@ -21,7 +21,7 @@ from holdfast.gate.outside.launch import gate_is_running
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume
-from holdfast.system.mounts.mount_table import mount
+from holdfast.mountpoints.mounting import mount_at_path
 from holdfast.system.storage.filesystem import (
     can_grow_mounted,
     grow_filesystem,
@@ -121,4 +121,4 @@ def _grow_file_system(volume: Volume, stack: Stack) -> None:
     try:
         grow_unmounted_filesystem(properties.filesystem, stack.device)
     finally:
-        mount(stack.device, properties.path, properties.filesystem, properties.options)
+        mount_at_path(stack.device, properties.path, properties.filesystem, properties.options)

@@ -24,12 +24,14 @@ from holdfast.errors import (
     InvalidOption,
     InvalidSize,
     TooSmall,
+    Untrusted,
 )
 from holdfast.errors.families import about
 from holdfast.gate.members.superblock import container_bytes_needed, read_superblock
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume, check_name
 from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.trusted import open_parent
 from holdfast.system.mounts.mount_table import is_under, mount_at
 from holdfast.system.storage.filesystem import kind_of
 from holdfast.volumes.checks.foundation import check_not_own_leg, check_state_directory
@@ -112,6 +114,11 @@ def check_mount_place(settings: Settings, volume: Volume, others: Sequence[Volum
 
 def _examine_mount_path(wanted: str) -> MountPlace:
     path = Path(os.path.realpath(wanted))
+    if str(path) != os.path.normpath(wanted) and not _are_own_links(wanted):
+        raise InvalidOption(
+            f"a symbolic link that others can change leads from {wanted} to {path}",
+            "Write the path itself, where that is meant.",
+        )
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -128,6 +135,18 @@ def _examine_mount_path(wanted: str) -> MountPlace:
             "Move them away, and copy them onto the volume later; or use another path.",
         )
     return MountPlace(str(path), True, status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+
+
+def _are_own_links(wanted: str) -> bool:
+    """Whether nobody else can have made, or can exchange, what is on the way as far as it goes."""
+    there = Path(os.path.normpath(wanted))
+    while not os.path.lexists(there):
+        there = there.parent
+    try:
+        with open_parent(there / "in it"):
+            return True
+    except (Untrusted, OSError):
+        return False
 
 
 def check_containers(
