@@ -124,11 +124,18 @@ def seal(image: DescriptorBackEnd) -> int:
 
 def dismount(clone: VolumeCopy) -> None:
     """Dismount the image that was made so, wherever it is mounted here, and remove the directory
-    that was made for it. Idempotent. Raises InUse, OSError."""
+    that was made for it. Idempotent.
+
+    Nobody was promised anything of it: whoever is in there already keeps what he sees, and nobody
+    waiting. Raises CommandFailed, OSError.
+    """
     if fault_of(clone) not in (GONE, EXCHANGED):
         for loop in devices_showing(Path(open_container(clone.url).image_path)):
             while (path := mounted_at(loop.device)) is not None:
-                unmount(path)
+                try:
+                    unmount(path)
+                except InUse:
+                    unmount(path, lazy=True)
     if clone.made_directory:
         with suppress(OSError):
             Path(clone.made_directory).rmdir()
