@@ -5,6 +5,7 @@ Changes nothing. Runs in a process that may hang, and be killed: see `looking`.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -21,6 +22,10 @@ from holdfast.service.seen import Shown, shown_volumes
 
 MOST_RECEIPTS = 1000
 """In one answer: some MiB."""
+
+MOST_RECEIPT_BYTES = 8 << 20
+"""Of them together: one that has thousands of processes of somebody's takes some MiB, and an answer
+that is too long is none."""
 
 
 def _as_values(shown: Shown) -> dict[str, Any]:
@@ -56,7 +61,14 @@ def _receipts(
     )
     name = None if volume is None else check_name(volume)
     most = max(1, min(limit, MOST_RECEIPTS))
-    return [each.as_json() for each in holdfast.receipts(name, most, begun)]
+    found, size = list[dict[str, Any]](), 0
+    for each in holdfast.receipts(name, most, begun):
+        values = each.as_json()
+        size += len(json.dumps(values))
+        if found and size > MOST_RECEIPT_BYTES:
+            break
+        found.append(values)
+    return found
 
 
 def _receipt(holdfast: Holdfast, identifier: str) -> dict[str, Any]:
