@@ -84,7 +84,8 @@ def _condition(
         return VolumeState.HEALTHY, "", "", None
     reason = f"{answer.condition}: {answer.finding.found}"
     mend = f"holdfast assess {volume.name}"
-    return VolumeState.FAILED, reason, mend, CAUSES.get(answer.condition)
+    cause = None if answer.is_asked_for else CAUSES.get(answer.condition)
+    return VolumeState.FAILED, reason, mend, cause
 
 
 def _wants_read_only(volume: Volume) -> bool:

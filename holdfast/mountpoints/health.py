@@ -9,14 +9,16 @@ import errno
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 from holdfast.errors import DeadlinePassed, HoldfastError
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause
 from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.messages.printable import printable
 from holdfast.system.mounts.all_namespaces import all_mount_points, read_mount_points
 from holdfast.system.mounts.visitor import Visitor, ways_to
 
@@ -64,6 +66,9 @@ class Health:
 
     condition: Condition
     finding: Finding
+    is_asked_for: bool = False
+    """Whether it may refuse to write because somebody wanted that, elsewhere: no error speaks for
+    itself then, and nothing is lost."""
 
     @property
     def is_ok(self) -> bool:
@@ -90,10 +95,35 @@ def health(
         return refused
     asked_for = wanted_read_only or "ro" in now.options.split(",")
     if not asked_for and not _REFUSES_WRITES.isdisjoint(words):
+        return _read_only(now, words)
+    return _judged(Condition.OK, point, f"{now.filesystem} answers")
+
+
+def _read_only(point: MountPoint, words: set[str]) -> Health:
+    """One whose file system refuses to write: after an error, or as somebody remounted another of
+    its mounts (mount -o remount,ro), which makes all of them refuse."""
+    others = [
+        each
+        for each in all_mount_points()
+        if each.device == point.device and "ro" in each.options.split(",")
+    ]
+    errors = _errors_noted(point)
+    failed = errors > 0 if errors is not None else not others
+    if failed or "emergency_ro" in words:
         return _judged(
             Condition.READ_ONLY, point, "mounted for writing, and turned read-only after an error"
         )
-    return _judged(Condition.OK, point, f"{now.filesystem} answers")
+    whose = f", which is mounted read-only at {printable(others[0].path)}" if others else ""
+    found = f"mounted for writing, and its file system was made read-only{whose}"
+    return replace(_judged(Condition.READ_ONLY, point, found), is_asked_for=True)
+
+
+def _errors_noted(point: MountPoint) -> int | None:
+    """How many errors the file system has noted, if it says so: ext4 counts them."""
+    device = Path(f"/sys/dev/block/{point.device}").resolve().name
+    with suppress(OSError, ValueError):
+        return int(Path(f"/sys/fs/ext4/{device}/errors_count").read_text())
+    return None
 
 
 def _present(point: MountPoint) -> MountPoint | None:

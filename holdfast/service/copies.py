@@ -192,7 +192,11 @@ class Copies:
     def settle(self) -> list[str]:
         """Clean up what killed commands left; in words. Never waits for one that is at work."""
         said: list[str] = []
-        for name in sorted({each.volume for each in self.records.all() if not each.is_complete}):
+        try:
+            found = self.records.all()
+        except HoldfastError as error:  # a damaged record keeps nobody from the rest
+            return [Left(f"copies were left as they are: {error}")]
+        for name in sorted({each.volume for each in found if not each.is_complete}):
             try:
                 with self.turn(name, wait_seconds=0.0):
                     said += self.clean(name)

@@ -24,13 +24,15 @@ from holdfast.mountpoints.capture import mounts_of
 from holdfast.mountpoints.health import CAUSES, Condition, Health, health
 from holdfast.restoration.storage.carried import Carried, what_is_carried
 from holdfast.restoration.storage.in_place import design_gate_in_place, design_plain_in_place
-from holdfast.restoration.storage.origin import check_at_rest
+from holdfast.restoration.storage.origin import check_at_rest, check_mountable
 from holdfast.restoration.storage.other_kind import with_gate, without_gate
 from holdfast.restoration.storage.target import NewStorage, check_fits, design
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.storage.filesystem import KINDS as KINDS_OF_FILE_SYSTEMS
 
 ANSWER_SECONDS = 5.0
+_MOUNT_SECONDS = 60.0
+"""As mountpoints.private_mount.REMOUNT_SECONDS."""
 _DEAD = frozenset({Condition.DEAD, Condition.HUNG})
 
 
@@ -217,6 +219,7 @@ def _refusal_of_contents(contents: str) -> HoldfastError | None:
     """Why these contents cannot be taken; also when their storage hangs."""
     try:
         in_expendable_child(lambda: check_at_rest(contents), ANSWER_SECONDS, contents)
+        in_expendable_child(lambda: check_mountable(contents), _MOUNT_SECONDS, contents)
     except BadInput:
         raise
     except HoldfastError as error:

@@ -14,6 +14,7 @@ from holdfast.errors import Blocked
 from holdfast.model.volume import Volume
 from holdfast.restoration.assessing.assess import Assessment
 from holdfast.restoration.copying.sides import CopySource
+from holdfast.restoration.storage.origin import options_of_contents
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.storage.filesystem import identify
 
@@ -37,8 +38,8 @@ def source_of(assessment: Assessment) -> CopySource:
     return CopySource(
         device=path,
         filesystem=found.type,
-        # What is older is often a copy of the volume itself, and XFS mounts no UUID twice.
-        options="nouuid" if found.type == "xfs" else "",
+        # What is older is often a copy of the volume itself.
+        options=",".join(options_of_contents(found.type)),
         is_image=bool(image_behind(request.contents)),
         sector_bytes=512,  # every file system can be mounted from smaller sectors than its own
     )

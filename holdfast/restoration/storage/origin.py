@@ -6,20 +6,23 @@ Asks storage in expendable children only.
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 
-from holdfast.containers import is_container_url, open_container, path_of
-from holdfast.errors import InUse
+from holdfast.containers import image_behind, is_container_url, open_container, path_of
+from holdfast.errors import Blocked, CommandFailed, InUse
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.messages.printable import printable
 from holdfast.system.mounts.all_namespaces import all_mount_points
+from holdfast.system.mounts.detached import mount_detached
 from holdfast.system.mounts.mount_table import mount_holding, mounts_under
 from holdfast.system.mounts.users import users_of_device
 from holdfast.system.storage.block import device_number
 from holdfast.system.storage.filesystem import identify
+from holdfast.system.storage.loop import attach_private_loop
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,36 @@ def check_at_rest(contents: str) -> None:
                 f"Dismount it there (umount {printable(point.path)}) or mount it read-only, or name"
                 " a snapshot of it.",
             )
+
+
+def check_mountable(contents: str) -> None:
+    """Raise Blocked when an image cannot be mounted without being written to, as it is when it is
+    copied from. Where it is no image, or cannot be read, others say so. May block."""
+    image = image_behind(contents)
+    found = identify(image) if image else None
+    if found is None or not found.type:
+        return
+    options = options_of_contents(found.type)
+    try:
+        device, loop = attach_private_loop(image, sector_bytes=512, read_only=True)
+    except OSError:
+        return
+    try:
+        os.close(mount_detached(found.type, options, source=device, read_only=True))
+    except CommandFailed as error:
+        once = ",".join(["loop", *options])
+        raise Blocked(
+            f"{contents} cannot be mounted without writing to it: {error.message}",
+            "Copied in use it has a log to be replayed, by mounting it once:"
+            f" mount -o {once} {shlex.quote(image)} /mnt && umount /mnt.",
+        ) from error
+    finally:
+        os.close(loop)
+
+
+def options_of_contents(filesystem: str) -> dict[str, str]:
+    """What a copy is mounted with while the storage that it is a copy of may be mounted, too."""
+    return {"nouuid": ""} if filesystem == "xfs" else {}
 
 
 def _number_below(point: MountPoint) -> str:

@@ -105,6 +105,10 @@ def test_what_is_not_as_it_was_is_no_copy(
                 clones.make("shop", "old", "now", old)
             assert copies.find("shop", copy.id) == copy
         assert not copies.remove("shop", copy.id) and image.exists()
+        damaged = holdfast.settings.state_directory / "copies" / "damaged.json"
+        damaged.write_text("{")
+        assert any("cannot be read" in each for each in holdfast.recover())
+        damaged.unlink()
         leg, url = ram_directory / "leg.img", f"file:{ram_directory}/filled.img"
         shutil.copyfile(ram_directory / "shop.img", leg)
         leg.chmod(0o600)

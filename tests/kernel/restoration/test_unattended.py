@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from holdfast.config import Settings
-from holdfast.errors import HasGate, InvalidOption
+from holdfast.errors import Blocked, HasGate, InvalidOption
 from holdfast.model.policy import AttemptState, OnLoss
 from holdfast.policy.unattended import Action
 from holdfast.service import Holdfast, NewVolume, RespondRequest
+from tests.kernel.restoration.bench import make_image, mounted
 from tests.kernel.restoration.unattended_bench import arm, losing
 
 RESPOND = RespondRequest("data", 60.0, "its disk is gone")
+
+
+def test_read_only_on_purpose_is_no_loss(settings: Settings, ram_directory: Path) -> None:
+    """Another mount of the same file system is remounted: all of it refuses to write."""
+    other = ram_directory / "other"
+    other.mkdir()
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        subprocess.run(["mount", "--bind", path, other], check=True)
+        try:
+            subprocess.run(["mount", "-o", "remount,ro", other], check=True)
+            report = holdfast.show_volume("data")
+        finally:
+            subprocess.run(["umount", other], check=True)
+        assert report.lost_by is None and "was made read-only" in report.reason
 
 
 def test_lost_storage_is_restored_once(settings: Settings, ram_directory: Path) -> None:
@@ -39,7 +58,7 @@ def test_lost_storage_is_restored_once(settings: Settings, ram_directory: Path) 
         assert holdfast.policies.show("data").attempt is None
 
 
-@pytest.mark.parametrize("what", ["missing", "strangers", "no file system"])
+@pytest.mark.parametrize("what", ["missing", "strangers", "no file system", "log"])
 def test_no_contents_that_cannot_be_believed(
     settings: Settings, ram_directory: Path, what: str
 ) -> None:
@@ -55,10 +74,14 @@ def test_no_contents_that_cannot_be_believed(
             os.truncate(copy, 0)
             os.truncate(copy, 64 << 20)
             os.utime(copy, (age, age))
+        elif what == "log":
+            copy.write_bytes((ram_directory / "1.img").read_bytes())  # in use, not frozen
+            os.utime(copy, (age, age))
         shown = holdfast.policies.show("data")
         assert shown.would is Action.REFUSE and shown.mend, shown
         lost.lose()
-        assert holdfast.policies.respond(RESPOND) is None
+        with suppress(Blocked):  # it says so, where it was found when it was to be done
+            assert holdfast.policies.respond(RESPOND) is None
         attempt = holdfast.policies.show("data").attempt
         assert attempt is not None and attempt.state is AttemptState.FAILED and attempt.mend
         (receipt,) = holdfast.receipts("data")
