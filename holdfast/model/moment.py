@@ -8,12 +8,16 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 
 from holdfast.errors import InvalidOption
 
-_AGO = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)(?:\s+ago)?", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(
+    r"(\d{1,6}(?:\.\d{1,3})?) ?(s|m|h|d|w|secs?|seconds?|mins?|minutes?|hours?|days?|weeks?)(?: ago)?",
+    re.ASCII,
+)
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+"""By the first letter."""
 _DAYS = {"today": 0, "yesterday": 1}
 
 
@@ -32,43 +36,60 @@ def parse_moment(text: str, now: float) -> float:
     """Unix time in seconds of `10m ago`, `14:02:07`, `yesterday 14:02`, `2026-11-28 14:02:07`, or
     of that with a time zone (`2026-11-28T14:02:07Z`); a day alone is its beginning.
 
-    `now`: Unix time in seconds that words are counted from. Raises InvalidOption.
+    `now`: Unix time in seconds that words are counted from. Raises InvalidOption, also for what
+    the clocks of the host's zone never showed, or showed twice, as they are set twice a year.
     """
     words = " ".join(text.lower().split())
-    ago = _AGO.fullmatch(words)
-    if words == "now":
-        return now
     try:
-        if ago is not None:  # of seconds that passed, not of what clocks showed
-            then = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}).total_seconds()
-            return datetime.fromtimestamp(then).timestamp()
-        found = _moment(words, datetime.fromtimestamp(now))
-        first, second = (found.replace(fold=fold).timestamp() for fold in (0, 1))
+        return _moment(words, now)
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidOption(
             f"{text!r} is no point in time",
             "Write 10m ago, 14:02, yesterday 14:02:07 or 2026-11-28 14:02:07.",
         ) from error
-    if first != second:  # summer time begins or ends there
-        raise InvalidOption(
-            f"clocks showed {text!r} twice that day, or not at all",
-            "Write it with its distance from UTC: 2026-10-25T02:30:00+02:00.",
-        )
-    return first
 
 
-def _moment(words: str, now: datetime) -> datetime:
+def _moment(words: str, now: float) -> float:
+    ago = _AGO.fullmatch(words)
+    if ago is not None:
+        # Not in local time: that has hours which are 0 or 120 minutes long.
+        return datetime.fromtimestamp(now - float(ago[1]) * _UNIT_SECONDS[ago[2][0]]).timestamp()
+    if words == "now":
+        return now
+    words = re.sub(r"(?<![^ ])(\d:)", r"0\1", words)
+    words = re.sub(r" ?utc$", "z", words)
     day, _, clock = words.partition(" ")
     if day in _DAYS:
-        return datetime.combine(_day(now, _DAYS[day]), _clock(clock))
+        return _unix(_on_day(now, _DAYS[day], clock), is_day=not clock)
     if ":" in day and "-" not in day:
-        return datetime.combine(_day(now, 0), _clock(words))
-    return datetime.fromisoformat(words.upper())
+        return _unix(_on_day(now, 0, words))
+    return _unix(datetime.fromisoformat(words.upper()), is_day=":" not in words)
 
 
-def _day(now: datetime, before: int) -> date:
-    return now.date() - timedelta(days=before)
+def _on_day(now: float, before: int, text: str) -> datetime:
+    clock = time.fromisoformat(text.upper()) if text else time()
+    today = datetime.fromtimestamp(now, clock.tzinfo).date()
+    return datetime.combine(today - timedelta(days=before), clock)
 
 
-def _clock(text: str) -> time:
-    return time.fromisoformat(text) if text else time()
+def _unix(found: datetime, *, is_day: bool = False) -> float:
+    """Raises InvalidOption where local time does not say which moment is meant."""
+    if found.tzinfo is not None:
+        return found.timestamp()
+    first, second = (found.replace(fold=fold).timestamp() for fold in (0, 1))
+    if first == second or is_day:
+        return first
+    words = found.isoformat(" ")
+    if first > second:
+        raise InvalidOption(
+            f"the clocks here never showed {words}: they were set forward",
+            f"Name another one: {_in_full(second)}, or {_in_full(first)}.",
+        )
+    raise InvalidOption(
+        f"the clocks here showed {words} twice: they were set back",
+        f"Say which one: {_in_full(first)}, or {_in_full(second)}.",
+    )
+
+
+def _in_full(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ")

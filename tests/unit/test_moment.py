@@ -42,6 +42,13 @@ def vienna(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("2026-07-20 14:02", "2026-07-20 12:02"),
         ("2026-11-20T14:02:07Z", "2026-11-20 14:02:07"),
         ("2026-11-20 14:02:07.250+02:00", "2026-11-20 12:02:07.250"),
+        ("10 minutes ago", "2026-11-28 13:20"),
+        ("1.5h ago", "2026-11-28 12:00"),
+        ("2:02", "2026-11-28 01:02"),
+        ("yesterday 9:02:07", "2026-11-27 08:02:07"),
+        ("13:02:07 UTC", "2026-11-28 13:02:07"),
+        ("2026-11-20 14:02:07.250 UTC", "2026-11-20 14:02:07.250"),
+        ("2026-11-20 14:02:07 +0100", "2026-11-20 13:02:07"),
     ],
 )
 def test_what_people_type(text: str, utc: str) -> None:
@@ -49,22 +56,42 @@ def test_what_people_type(text: str, utc: str) -> None:
     assert found == datetime.fromisoformat(utc)
 
 
-def test_where_summer_time_ends() -> None:
-    """Clocks show that hour twice: it is not guessed which, and who counts back counts seconds."""
-    now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC).timestamp()  # 02:10, for the second time
-    assert parse_moment("20m ago", now) == now - 1200
-    for text in ("02:05", "2026-10-25 02:59:59", "2026-03-29 02:30"):
-        with pytest.raises(InvalidOption, match="twice"):
-            parse_moment(text, now)
-    assert parse_moment("2026-10-25T02:05:00+01:00", now) == now - 300
-    assert parse_moment("03:00", now) == now + 3000
-
-
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "yesterday noon", "2026-13-01", "999999w"])
 def test_what_is_no_point_in_time(text: str) -> None:
     with pytest.raises(InvalidOption) as caught:
         parse_moment(text, NOW)
     assert "10m ago" in caught.value.mend
+
+
+BACK = datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp()
+FORWARD = datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize("changed", [BACK, FORWARD])
+@pytest.mark.parametrize("after", [60.0, 1800.0, 3600.0, 7200.0])
+@pytest.mark.parametrize(("text", "seconds"), [("10m ago", 600.0), ("1h", 3600.0), ("2d", 172800)])
+def test_ago_is_so_long_also_where_clocks_are_set(
+    changed: float, after: float, text: str, seconds: float
+) -> None:
+    assert parse_moment(text, changed + after) == changed + after - seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "mend"),
+    [
+        ("2:30", BACK + 7200, "2026-10-25 02:30:00+02:00, or 2026-10-25 02:30:00+01:00"),
+        ("2026-10-25 02:00:07", NOW, "2026-10-25 02:00:07+01:00"),
+        ("yesterday 02:30", FORWARD + 86400, "2026-03-29 01:30:00+01:00, or 2026-03-29 03:30"),
+    ],
+)
+def test_what_clocks_showed_twice_or_never_is_asked_again(text: str, now: float, mend: str) -> None:
+    """What it says to type is taken; a day alone has a beginning all the same."""
+    with pytest.raises(InvalidOption) as caught:
+        parse_moment(text, now)
+    assert mend in caught.value.mend
+    _, said = caught.value.mend.removesuffix(".").split(": ", 1)
+    first, second = (parse_moment(each, now) for each in said.split(", or "))
+    assert second - first == 3600
 
 
 @given(st.text(max_size=40))
