@@ -42,6 +42,7 @@ from holdfast.cli.commands import (
     volume,
 )
 from holdfast.cli.output import note, print_error, say, take_every_character
+from holdfast.cli.usage import report_usage
 from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.model.version import VERSION
 from holdfast.system.messages.logs import LEVEL_VARIABLE, LEVELS
@@ -162,7 +163,7 @@ def _run(given: list[str]) -> int:
         print_error(error)
         return error.exit_status
     except _USAGE_ERROR as error:
-        return _report_usage(error)
+        return report_usage(error)
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -179,18 +180,6 @@ def _forget_output() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
-
-
-def _report_usage(error: Exception) -> int:
-    context = getattr(error, "ctx", None)
-    where = context.command_path if context is not None else "holdfast"
-    text = str(getattr(error, "message", error) or error)
-    if type(error).__name__ == "NoArgsIsHelpError" or not text:
-        print(context.get_help() if context is not None else text, file=sys.stderr)
-    else:
-        formatted = getattr(error, "format_message", lambda: text)()
-        print_error(InvalidOption(formatted.rstrip("."), f"{where} --help shows what there is."))
-    return InvalidOption.exit_status
 
 
 def _report_unexpected(error: Exception) -> int:

@@ -296,7 +296,9 @@ def stepped_progress(description: str) -> Iterator[Reporter]:
     ) as bar:
         task = bar.add_task(description, total=100.0)
         yield Reporter(
-            lambda step: bar.update(task, description=printable(f"{description}: {step}")),
+            lambda step: bar.update(
+                task, completed=0.0, description=printable(f"{description}: {step}")
+            ),
             lambda percent: bar.update(task, completed=percent),
         )
 

@@ -19,6 +19,7 @@ from holdfast.model.plan import Cause
 from holdfast.model.policy import Attempt, PolicyStanding
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import GATED, VolumeReport
+from holdfast.policy.readiness import in_words
 from holdfast.policy.unattended import Action, Decision, LossSeen, decide
 from holdfast.service import Holdfast, RespondRequest
 
@@ -85,7 +86,7 @@ class Acting:
             if decision.action in (Action.RESTORE, Action.GO_ON):
                 self._begin(report.name, standing, lost, _in_words(report, seen))
             if decision.tells:
-                words = _told(decision, is_lost=report.lost_by is not None)
+                words = in_words(decision, standing, is_lost=report.lost_by is not None)
                 told.append(Evidence(report.name, "policy", words, decision.mend, source=SOURCE))
         return tuple(told)
 
@@ -152,7 +153,3 @@ def _words(name: str, seen: Sequence[Evidence]) -> Iterator[str]:
     for each in seen:
         if each.volume == name and each.about == "state":
             yield each.words
-
-
-def _told(decision: Decision, *, is_lost: bool) -> str:
-    return f"it is not restored by itself: {decision.reason}" if is_lost else decision.reason

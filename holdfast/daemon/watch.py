@@ -35,8 +35,10 @@ from holdfast.policy.memory import (
     write_post,
 )
 from holdfast.policy.message import Message, cut
+from holdfast.policy.readiness import SOURCE as READINESS
 from holdfast.policy.turns_of_letters import LetterTurns
 from holdfast.service import Holdfast
+from holdfast.service.readiness import unready
 from holdfast.volumes.recover import record_ends
 
 _log = logging.getLogger(__name__)
@@ -49,6 +51,9 @@ _ATTEMPTS_SECONDS = 1.0
 
 _JOB_SECONDS = 1.0
 """Between two looks while a volume is restored."""
+
+_READINESS_SECONDS = 60.0
+"""Between two looks at the copies and contents that are there for a later day."""
 
 _NEWS_SECONDS = 1.0
 """Between two looks that nobody asked for but the kernel: a host that mounts all the time."""
@@ -66,6 +71,9 @@ class Watch:
         self._sources = Sources(holdfast.settings, self._evidence)
         self._acting = Acting(holdfast)
         self._unrestored: tuple[Evidence, ...] = ()
+        self._unready: tuple[Evidence, ...] = ()
+        self._unready_until = 0.0
+        """Monotonic seconds."""
         self._recent = RecentReports()
         self._has_news = False
         self._deliveries = Deliveries()
@@ -148,14 +156,30 @@ class Watch:
 
     def _act(self, reports: Sequence[VolumeReport]) -> None:
         """Do what policies say; where that is not known, what was begun goes on."""
-        seen = tuple(each for each in self._evidence if each.source != SOURCE)
+        others = (SOURCE, READINESS)
+        seen = tuple(each for each in self._evidence if each.source not in others)
         try:
             self._unrestored = self._acting.look(reports, seen)
         except (HoldfastError, OSError) as error:
             self._fails("acting", f"nothing is done by itself: {error}")
         else:
             self._works("acting")
-        self._evidence = (*seen, *self._unrestored)
+        self._look_ahead(reports)
+        self._evidence = (*seen, *self._unrestored, *self._unready)
+
+    def _look_ahead(self, reports: Sequence[VolumeReport]) -> None:
+        """What would not serve when it is needed, now and then."""
+        now = time.monotonic()
+        if now < self._unready_until:
+            return
+        self._unready_until = now + _READINESS_SECONDS
+        settings, catalog = self._holdfast.settings, self._holdfast.catalog
+        try:
+            self._unready = unready(settings, catalog, reports, is_watched=True)
+        except (HoldfastError, OSError) as error:
+            self._fails("looking ahead", f"copies and policies are not looked at: {error}")
+        else:
+            self._works("looking ahead")
 
     def _message(self, saying: Saying, now: float) -> Message:
         about = saying.standing

@@ -38,6 +38,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── NoSuchJob       NOJOB
     │   ├── NoSuchCopy      NOCOPY
     │   ├── NoSuchPoint     NOPOINT
+    │   ├── NoSuchFile      NOFILE
     │   ├── NoSuchContainer NOCONTAINER
     │   └── NotMounted      NOMOUNT
     ├── HostCannot          exit 5   this host lacks what it takes
@@ -91,6 +92,7 @@ from holdfast.errors.missing import (
     NoApi,
     NoSuchContainer,
     NoSuchCopy,
+    NoSuchFile,
     NoSuchJob,
     NoSuchLeg,
     NoSuchPoint,
@@ -183,6 +185,7 @@ __all__ = [
     "NoSource",
     "NoSuchContainer",
     "NoSuchCopy",
+    "NoSuchFile",
     "NoSuchJob",
     "NoSuchLeg",
     "NoSuchPoint",

@@ -43,6 +43,13 @@ class NoSuchPoint(NotFound):
     code = "NOPOINT"
 
 
+class NoSuchFile(NotFound):
+    """There was nothing at that path of the volume at that moment: holdfast files NAME ls lists a
+    directory as it was."""
+
+    code = "NOFILE"
+
+
 class NoSuchContainer(NotFound):
     """The container's path does not exist and is not to be created here."""
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast.model.bounded import MOST_NUMBER, whole
+from holdfast.model.history import HistoryStretch
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
+
+VIEW = "(view)"
+"""In the place of a clone's name: an image for `holdfast files`. No volume is named so."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class VolumeCopy:
     position: int
     """What was written from here on may be lacking."""
     made: float
-    """When it was begun; Unix time in seconds."""
+    """When it was begun, or last brought to a moment: those after it can be reached. Unix time in
+    seconds."""
     good_from: int | None = None
     """Moments at this position and later can be reached: what it has may be newer than `position`.
     None: it is not complete, and none can be."""
@@ -49,6 +55,26 @@ class VolumeCopy:
     def is_complete(self) -> bool:
         """Whether it can be used."""
         return self.good_from is not None and not self.clone
+
+    @property
+    def half(self) -> str:
+        """What it is while it is not complete, in words."""
+        if self.clone == VIEW:
+            return "the image that files were looked for in"
+        return f"the unfinished clone {self.clone}" if self.clone else "an unfinished copy"
+
+    def out_of_reach(self, stretches: Sequence[HistoryStretch]) -> str:
+        """Why no moment can be reached from it by a history of these stretches; empty: some can."""
+        for stretch in reversed(stretches):
+            if stretch.position > self.position:
+                continue
+            is_last = stretch is stretches[-1]
+            if stretch.end is not None and self.position <= stretch.end < (self.good_from or 0):
+                return "the history ends before it became whole"
+            if is_last or stretch.end is None or self.position <= stretch.end:
+                return ""
+            return "it lies in a gap of the history"
+        return "the history does not reach back to it"
 
 
 @dataclass(frozen=True)

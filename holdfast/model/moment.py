@@ -13,7 +13,8 @@ from datetime import datetime, time, timedelta
 from holdfast.errors import InvalidOption
 
 _AGO = re.compile(
-    r"(\d{1,6}(?:\.\d{1,3})?) ?(s|m|h|d|w|secs?|seconds?|mins?|minutes?|hours?|days?|weeks?)(?: ago)?",
+    r"(\d{1,6}(?:\.\d{1,3})?) ?"
+    r"(s|m|h|d|w|secs?|seconds?|mins?|minutes?|hours?|days?|weeks?)(?: ago)?",
     re.ASCII,
 )
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -83,13 +84,14 @@ def _unix(found: datetime, *, is_day: bool = False) -> float:
     if first > second:
         raise InvalidOption(
             f"the clocks here never showed {words}: they were set forward",
-            f"Name another one: {_in_full(second)}, or {_in_full(first)}.",
+            f"Name another one: {in_full(second)}, or {in_full(first)}.",
         )
     raise InvalidOption(
         f"the clocks here showed {words} twice: they were set back",
-        f"Say which one: {_in_full(first)}, or {_in_full(second)}.",
+        f"Say which one: {in_full(first)}, or {in_full(second)}.",
     )
 
 
-def _in_full(seconds: float) -> str:
+def in_full(seconds: float) -> str:
+    """Local time with its distance from UTC, as `parse_moment` reads it."""
     return datetime.fromtimestamp(seconds).astimezone().isoformat(" ")

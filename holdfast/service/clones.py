@@ -6,10 +6,11 @@ the volume itself is not touched.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -24,8 +25,8 @@ from holdfast.errors import AlreadyExists, CannotAdopt, InvalidOption, NoSuchPoi
 from holdfast.gate.log.history.layout import volume_in_history
 from holdfast.gate.members.configuration import GateConfiguration
 from holdfast.model.bounded import MOST_NUMBER
-from holdfast.model.copy import ClonePlan, VolumeCopy
-from holdfast.model.moment import parse_moment
+from holdfast.model.copy import VIEW, ClonePlan, VolumeCopy
+from holdfast.model.moment import in_full, parse_moment
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.mountpoints.mounting import mount_at_path
@@ -42,8 +43,6 @@ from holdfast.volumes.checks.new_volume import check_mount_place
 Result = TypeVar("Result")
 
 _HARMLESS = "ro,nosuid,nodev,noexec,noatime"
-_VIEW = "(view)"
-"""In the place of a clone's name: no volume is named so."""
 _POSITION = "position:"
 _MOUNT_SECONDS = 60.0
 """As mountpoints.private_mount.REMOUNT_SECONDS: the file system's journal is replayed."""
@@ -141,7 +140,7 @@ class Clones:
             copy, target, newest = self._way(name, when, reporter)
             url = _beside(copy, f".view-{uuid.uuid4().hex}")
             plan = ClonePlan(copy, target, newest, target - copy.position, url, "")
-            half = _half(plan, volume, _VIEW, "")
+            half = _half(plan, volume, VIEW, "")
             self._copies.records.save(half)
             try:
                 self._fill(half, plan, reporter)
@@ -160,6 +159,12 @@ class Clones:
                 "docs/history.md brings a copy to a moment by hand, for another host.",
             )
         gate, configuration, history = self._copies.kept(name)
+        usable = self._copies.usable(name)
+        if not usable:
+            raise Unreachable(
+                f"there is no usable copy of {name} that its history could begin from",
+                f"See holdfast copy list {name}. For later moments: holdfast copy add {name} URL",
+            )
         now = time.time()
         end = kept_end(gate)
         path, identity = Path(history.directory), volume_in_history(configuration.volume_id)
@@ -168,14 +173,24 @@ class Clones:
         if target is None:
             moment = parse_moment(when, now)
             if moment > now:  # what was written since may not be in the history yet
-                raise InvalidOption(f"{when!r} is yet to come", "Name a moment of before.")
+                raise InvalidOption(
+                    f"{when!r} is yet to come",
+                    "Name the day, too: yesterday 14:02:07, or 2026-11-28 14:02:07.",
+                )
             look = partial(tasks.position_at, path, identity, int(moment * 1e9), end)
-            target = carried_out(look, reporter, history.directory)
+            try:
+                target = carried_out(look, reporter, history.directory)
+            except Unreachable as error:
+                if moment < min(each.made for each in usable):
+                    raise _too_early(name, usable) from error
+                raise
         if target > end:
             raise Unreachable(
                 f"the history is at position {end}, and has no {target} yet", "Name one before."
             )
-        copies = [each for each in self._copies.usable(name) if (each.good_from or 0) <= target]
+        copies = [each for each in usable if (each.good_from or 0) <= target]
+        if not copies:
+            raise _too_early(name, usable)
         bases = [each.position for each in copies]
         reporter.say("look at the history")
         way = carried_out(
@@ -229,6 +244,14 @@ class Clones:
             self._copies.undo(half)
             raise
         self._copies.records.remove(half)
+
+
+def _too_early(name: str, copies: Sequence[VolumeCopy]) -> Unreachable:
+    first = in_full(math.ceil(min(each.made for each in copies)))
+    return Unreachable(
+        f"{name} can be reached as it was from {first} on: its copies are of then and later",
+        f'Name a later moment: --at "{first}".',
+    )
 
 
 def _number(when: str) -> int:

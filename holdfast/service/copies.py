@@ -101,6 +101,16 @@ class Copies:
         ]
         return sorted(found, key=lambda each: each.position)
 
+    def remaining(self, name: str) -> list[str]:
+        """What stays of a volume that is deleted, in words: it has that volume's data."""
+        with suppress(HoldfastError):
+            return [
+                f"its copy {each.url} stays: holdfast copy remove {name} {each.id[:8]} removes it"
+                for each in self.records.of(name)
+                if each.is_complete
+            ]
+        return []
+
     def plan_add(self, name: str, url: str) -> str:
         """What `add` would do, after its checks. Changes nothing."""
         gate, _, place = self.kept(name)
@@ -237,6 +247,11 @@ class Copies:
             raise NoSuchCopy(
                 f"the copy {copy.url} was never finished", "holdfast recover removes what is left."
             )
+        if copy.volume_id != self._host.volume(name).id:
+            raise NoSuchCopy(
+                f"{copy.url} is a copy of another volume {name}, which was deleted",
+                f"holdfast copy remove {name} {copy.id[:8]}, --keep-image leaves its image.",
+            )
         return copy
 
     def _bring(
@@ -249,7 +264,7 @@ class Copies:
         reporter.say("look at the history")
         look = partial(tasks.find_way, path, volume, target, [copy.position])
         carried_out(look, reporter, place.directory)
-        on_its_way = replace(copy, good_from=target, written_ns=0)
+        on_its_way = replace(copy, good_from=target, written_ns=0, made=time.time())
         self.records.save(on_its_way)
         reporter.say("apply the history")
         bring = partial(tasks.bring, on_its_way, path, volume, places)
@@ -282,7 +297,6 @@ class Copies:
         return said
 
     def _forget(self, copy: VolumeCopy) -> str:
-        what = f"the unfinished clone {copy.clone}" if copy.clone else "an unfinished copy"
         if copy.clone and self._is_made(copy):
             self.records.remove(copy)
             return f"the clone {copy.clone} of {copy.volume} was finished"
@@ -290,7 +304,7 @@ class Copies:
             in_expendable_child(partial(images.dismount, copy), doing=copy.url)
         self._remove_image(copy)
         self.records.remove(copy)
-        return f"{what} of {copy.volume} was removed: {copy.url}"
+        return f"{copy.half} of {copy.volume} was removed: {copy.url}"
 
     def _is_made(self, copy: VolumeCopy) -> bool:
         """Whether a volume has that image already."""

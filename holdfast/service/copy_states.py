@@ -34,8 +34,7 @@ def _history(
 
 def _state(copy: VolumeCopy, history: HistoryReport | str, volume_id: str) -> tuple[str, str]:
     if not copy.is_complete:
-        made = f"the clone {copy.clone} is being made, or" if copy.clone else "it is being made, or"
-        return "incomplete", f"{made} holdfast recover removes it"
+        return "incomplete", f"{copy.half}: its command is at work, or holdfast recover removes it"
     try:
         fault = in_expendable_child(partial(images.fault_of, copy), _LOOKING_SECONDS, copy.url)
     except (HoldfastError, OSError) as error:
@@ -50,13 +49,7 @@ def _state(copy: VolumeCopy, history: HistoryReport | str, volume_id: str) -> tu
         return "unreachable", "no history of the volume is kept"
     if not history.is_read:
         return "unknown", history.reason
-    for stretch in reversed(history.stretches):
-        if stretch.position > copy.position:
-            continue
-        last = stretch is history.stretches[-1]
-        if stretch.end is not None and copy.position <= stretch.end < (copy.good_from or 0):
-            return "unreachable", "the history ends before it became whole"
-        if last or stretch.end is None or copy.position <= stretch.end:
-            return "usable", "" if last else "up to the gap after it"
-        return "unreachable", "it lies in a gap of the history"
-    return "unreachable", "the history does not reach back to it"
+    if reason := copy.out_of_reach(history.stretches):
+        return "unreachable", reason
+    is_last = history.stretches[-1].position <= copy.position
+    return "usable", "" if is_last else "up to the gap after it"

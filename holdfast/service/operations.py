@@ -105,7 +105,8 @@ def _detach(holdfast: Holdfast, request: DetachRequest, reporter: Reporter) -> V
 
 
 def _delete(holdfast: Holdfast, request: DeleteRequest, reporter: Reporter) -> tuple[str, ...]:
-    return tuple(holdfast.delete_volume(request.volume, request.keep_images, reporter))
+    left = holdfast.delete_volume(request.volume, request.keep_images, reporter)
+    return (*left, *holdfast.histories.copies.remaining(request.volume))
 
 
 def _resize(holdfast: Holdfast, request: ResizeRequest, reporter: Reporter) -> VolumeReport:

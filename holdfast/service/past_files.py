@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from holdfast.copies.work import Pace, Tell, carried_out
-from holdfast.errors import ContainerFailed, InvalidOption, NotMounted
+from holdfast.errors import ContainerFailed, InvalidOption, NoSuchFile, NotMounted
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.restoration.copying.past_files import (
     Brought,
@@ -47,7 +47,7 @@ class PastFiles:
     def show(self, name: str, when: str, path: str, reporter: Reporter = SILENT) -> list[PastFile]:
         """What was at that path of the volume: the names in a directory, else itself.
 
-        Raises what `Clones.plan` does, and ContainerFailed where there was nothing.
+        Raises what `Clones.plan` does, and NoSuchFile.
         """
         names = self._names(name, path)
         with self._clones.hidden(name, when, reporter) as hidden:
@@ -93,9 +93,14 @@ def _seeing(view: View, look: Callable[[int], Result]) -> Result:
     """What `look` finds at the root of a view that only this child has mounted."""
     try:
         return view.show(look)
+    except FileNotFoundError as error:
+        raise NoSuchFile(
+            "there was nothing at that path then", "Name another path, or another moment."
+        ) from error
     except OSError as error:
         raise ContainerFailed(
-            f"it was not to be had: {error.strerror}", "holdfast files … ls shows what was there."
+            f"it was not to be had: {error.strerror}",
+            "holdfast files … ls shows what was there; restore --into DIRECTORY puts it elsewhere.",
         ) from error
 
 

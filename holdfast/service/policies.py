@@ -29,8 +29,17 @@ from holdfast.errors import (
 from holdfast.model.policy import Attempt, AttemptState, OnLoss, Policy, PolicyStanding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
-from holdfast.model.volume import Volume
-from holdfast.policy.unattended import Action, Decision, LossSeen, SourceSeen, decide
+from holdfast.model.volume import GATED, Volume, VolumeReport
+from holdfast.policy.readiness import NO_DAEMON, START_DAEMON
+from holdfast.policy.unattended import (
+    BEING_WRITTEN_SECONDS,
+    Action,
+    Decision,
+    LossSeen,
+    SourceSeen,
+    decide,
+)
+from holdfast.policy.watching import watcher
 from holdfast.restoration.assessing.assess import Assessment
 from holdfast.restoration.assessing.plan import blockers
 from holdfast.restoration.performing.perform import perform
@@ -79,14 +88,10 @@ class Policies:
         volume = self._host.volume(name)
         standing = self._host.catalog.policies.of(name)
         decision = self._outlook(volume, standing)
-        return PolicyReport(
-            name,
-            standing.policy,
-            standing.attempt,
-            decision.action,
-            decision.reason,
-            decision.mend,
-        )
+        why, mend = decision.reason, decision.mend
+        if decision.action is Action.RESTORE and not watcher(self._host.settings.run_directory):
+            why, mend = f"{why}; but {NO_DAEMON}", START_DAEMON
+        return PolicyReport(name, standing.policy, standing.attempt, decision.action, why, mend)
 
     def set(self, name: str, **changes: Any) -> PolicyReport:
         """Change these fields of a volume's policy, and let it act again; durable on return.
@@ -255,6 +260,23 @@ class Policies:
         )
         asked: AssessRequest = restoring.as_assess_request()
         return self._restorations.assess(replace(asked, pause_budget_seconds=policy.pause_seconds))
+
+
+def would_refuse(report: VolumeReport, standing: PolicyStanding) -> Decision | None:
+    """Why contents would not be taken if its storage were lost now; None: they would, as far as can
+    be seen without an assessment, or what is in the way passes by itself.
+
+    Blocks some seconds where their storage hangs.
+    """
+    policy = standing.policy
+    source = _source_seen(policy)
+    if source.age_seconds is not None and source.age_seconds < BEING_WRITTEN_SECONDS:
+        return None
+    cause = report.lost_by or policy.causes[0]
+    has_gate = report.kind == GATED
+    seen = LossSeen(report.name, has_gate, cause, policy.after_seconds, source=source)
+    decision = decide(seen, standing, time.time())
+    return decision if decision.tells else None
 
 
 def _is_done(receipt: Receipt) -> bool:

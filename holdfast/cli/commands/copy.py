@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +10,12 @@ import typer
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
 from holdfast.cli.output import confirm, note, print_json, print_table, say, stepped_progress
 from holdfast.cli.session import session
+from holdfast.model.moment import in_full
 from holdfast.model.size import format_size
 from holdfast.model.volume import check_name
 
 if TYPE_CHECKING:
-    from holdfast.model.copy import CopyReport
+    from holdfast.model.copy import CopyReport, VolumeCopy
 
 commands = typer.Typer(
     help="Manage the copies of a volume from which its history leads on.",
@@ -43,7 +44,7 @@ def add(
             return
         with stepped_progress(f"copying {name}") as reporter:
             made = copies.add(name, url, reporter)
-    note(f"{made.url} is a copy of {name}: moments from position {made.good_from} on are reached")
+    note(f"{made.url} is a copy of {name}: moments from {_from(made)} on can be had")
 
 
 @commands.command(name="list")
@@ -59,8 +60,8 @@ def list_copies(
     if as_json:
         print_json([each.as_json() for each in found])
         return
-    columns = ("id", "volume", "state", "size", "made", "good from", "url", "why")
-    print_table(columns, [_row(each) for each in found], below=("url", "why"))
+    columns = ("id", "volume", "state", "size", "moments from", "position", "url", "why")
+    print_table(columns, [_row(each) for each in found], below=("url", "why", "position"))
 
 
 @commands.command()
@@ -68,7 +69,7 @@ def advance(name: VolumeName, copy: CopyName) -> None:
     """Bring a copy to the present: older history may go then, and older moments with it."""
     with session() as holdfast, stepped_progress(f"bringing {copy} up to date") as reporter:
         made = holdfast.histories.copies.advance(name, copy, reporter)
-    note(f"{made.url} is {name} as it was at position {made.position}")
+    note(f"{made.url} is up to date: moments from {_from(made)} on can be had from it, none before")
 
 
 @commands.command()
@@ -100,7 +101,11 @@ def remove(
 
 def _row(report: CopyReport) -> tuple[str, ...]:
     copy = report.copy
-    made = datetime.fromtimestamp(copy.made).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    since = _from(copy) if copy.is_complete else ""
     good = "" if copy.good_from is None else str(copy.good_from)
     size = format_size(copy.size_bytes)
-    return copy.id[:8], copy.volume, report.state, size, made, good, copy.url, report.reason
+    return copy.id[:8], copy.volume, report.state, size, since, good, copy.url, report.reason
+
+
+def _from(copy: VolumeCopy) -> str:
+    return in_full(math.ceil(copy.made))

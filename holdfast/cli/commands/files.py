@@ -36,9 +36,10 @@ def files(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List what was at a path of a volume at a moment, or put it back.
+    """Get deleted or garbled files back as they were at a moment, or list them.
 
-    A file that is there is written in place: whoever has it open sees it.
+    It takes a history and a copy of before. A file that is there is written in place: whoever has
+    it open sees it.
     """
     if into and wish is Wish.LIST:
         raise InvalidOption("--into goes with restore")
@@ -71,13 +72,9 @@ def files(
     if as_json:
         print_json(vars(brought))
     else:
-        size = format_size(brought.written_bytes)
-        counted = (
-            "1 file is as it was"
-            if brought.files == 1
-            else f"{brought.files} files are as they were"
-        )
-        note(f"{counted}: {size} were written")
+        count, size = brought.files, format_size(brought.written_bytes)
+        words = "1 file is as it was" if count == 1 else f"{count} files are as they were"
+        note(f"{words}: {size} were written")
         for each in brought.left:
             note(f"left: {each}")
     if brought.left:

@@ -295,7 +295,8 @@ def delete(
 
     with session() as holdfast:
         intentions = holdfast.plan_delete(name, keep_images)
-        adopted = holdfast.show_volume(name).kind == ADOPTED
+        report = holdfast.show_volume(name)
+        adopted = report.kind == ADOPTED
         if dry_run:
             _print_intentions(intentions, False)
             return
@@ -305,7 +306,8 @@ def delete(
             left = perform(holdfast, DeleteRequest(name, keep_images), reporter)
     for sentence in left:
         note(f"warning: {sentence}")
-    note(f"forgot {name}: it stays as it is" if adopted else f"deleted {name}")
+    stays = f": it stays as it is{f', on {report.source}' if report.source else ''}"
+    note(f"forgot {name}{stays}" if adopted else f"deleted {name}")
 
 
 @commands.command()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.errors import ContainerFailed, InvalidOption, Untrusted
+from holdfast.errors import ContainerFailed, InvalidOption, NoSuchFile, Untrusted
 from holdfast.service import Holdfast
 from tests.kernel.gate.kept_volume import made
 from tests.waiting import wait_until
@@ -100,7 +100,7 @@ def test_what_was_deleted_comes_back(holdfast: Holdfast, ram_directory: Path) ->
         for path in ("../x", "/", "a/../b"):
             with pytest.raises(InvalidOption):
                 view.restore("shop", at, path)
-        with pytest.raises(ContainerFailed):
+        with pytest.raises(NoSuchFile):
             view.show("shop", at, "nothing")
         assert {each.name for each in ram_directory.iterdir()} == before | {"outside"}
         holdfast.histories.copies.remove("shop", f"file:{ram_directory}/copy.img")

@@ -72,6 +72,28 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"holdfast \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        (["files", "restore", "bank", "orders", "--at", "now"],
+         "holdfast files NAME ls|restore PATH --at WHEN"),
+        (["clone", "bank", "--at", "now"], "holdfast clone NAME NEW --at WHEN --mount PATH"),
+        (["copy", "add", "bank"], "holdfast copy add NAME URL"),
+        (["undelete", "bank"], "holdfast files --help"),
+        (["rewind", "bank"], "holdfast clone --help"),
+        (["nonsense"], "holdfast --help"),
+    ],
+)  # fmt: skip
+def test_who_types_it_otherwise_is_told_how_it_is_typed(
+    arguments: list[str], mend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`rewind` was told of `rebind`, which is something else."""
+    assert main(arguments) == 2
+    error, said = capsys.readouterr().err.rstrip().split("\n")
+    assert mend in said
+    assert "rebind" not in error
+
+
 @pytest.mark.parametrize("leaf", list(leaves()), ids=lambda leaf: leaf.code)
 def test_every_code_is_explained(leaf: type, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", leaf.code.lower(), "--json"]) == 0

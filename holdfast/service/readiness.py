@@ -1,0 +1,66 @@
+"""Whether what is there for the day on which storage or files are lost would serve then: for
+`status` and the daemon.
+
+Changes nothing. Must load nothing for hosts that have neither copies nor policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from holdfast.catalog import Catalog
+from holdfast.config import Settings
+from holdfast.coordination.turn import at_work
+from holdfast.model.copy import VolumeCopy
+from holdfast.model.evidence import Evidence
+from holdfast.model.policy import OnLoss, PolicyStanding
+from holdfast.model.volume import VolumeReport
+from holdfast.policy.readiness import SOURCE, in_words, unattended, unready_copies
+
+
+def unready(
+    settings: Settings, catalog: Catalog, reports: Sequence[VolumeReport], *, is_watched: bool
+) -> tuple[Evidence, ...]:
+    """What would not serve of these volumes. Blocks for some seconds where storage from which a
+    policy restores hangs. Raises HoldfastError, OSError."""
+    return (*_copies(settings, reports), *_policies(catalog, reports, is_watched))
+
+
+def _copies(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator[Evidence]:
+    if not (settings.state_directory / "copies").is_dir():
+        return
+    copies, busy = _settled_copies(settings)
+    for report in reports:
+        yield from unready_copies(report, copies, at_work=f".copies-{report.name}" in busy)
+
+
+def _settled_copies(settings: Settings) -> tuple[list[VolumeCopy], frozenset[str]]:
+    """The records, and at which of them somebody is at work; one that ended meanwhile is not
+    called unfinished."""
+    from holdfast.copies.records import CopyRecords
+
+    records = CopyRecords(settings)
+    before = {each.id for each in records.all()}
+    busy = at_work(settings.run_directory)
+    return [each for each in records.all() if each.id in before], busy
+
+
+def _policies(
+    catalog: Catalog, reports: Sequence[VolumeReport], is_watched: bool
+) -> Iterator[Evidence]:
+    standings = catalog.policies.all()
+    for report in reports:
+        standing = standings.get(report.name)
+        if standing is not None and standing.policy.on_loss is OnLoss.RESTORE:
+            yield from unattended(report.name, is_watched=is_watched)
+            yield from _unable(report, standing)
+
+
+def _unable(report: VolumeReport, standing: PolicyStanding) -> Iterator[Evidence]:
+    """What keeps it from being done, as far as can be seen without stopping anybody."""
+    from holdfast.service.policies import would_refuse
+
+    decision = would_refuse(report, standing)
+    if decision is not None:
+        words = in_words(decision, standing, is_lost=report.lost_by is not None)
+        yield Evidence(report.name, "policy", words, decision.mend, source=SOURCE)
