@@ -243,7 +243,12 @@ def main():
         parser.error("--from: at which position is the image?")
     to = given.to
     if to is not None and not to.isdecimal():
-        when = datetime.datetime.fromisoformat(to)
+        try:
+            when = datetime.datetime.fromisoformat(to)
+        except ValueError:
+            parser.error("--to: neither a position nor a time, e.g. 2026-11-28T14:02:06")
+        if when.timestamp() != when.replace(fold=1).timestamp():
+            parser.error(f"--to: clocks here showed that twice, or never: say {to}+01:00 or so")
         to = position_at(given.directory, int(when.timestamp() * 1e9))
     return apply(given.directory, given.image, given.start, None if to is None else int(to))
 

@@ -20,13 +20,13 @@ class WebhookNotification:
     example = "webhook:https://example.org/hook"
 
     def check(self, rest: str) -> None:
-        """Raise InvalidOption unless it is an http or https URL with a host."""
+        """Raise InvalidOption unless it is an http or https URL with a host, as it is sent."""
         try:
             parts = urlsplit(rest)
             is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             is_one = False
-        if not is_one or " " in rest:
+        if not is_one or " " in rest or not rest.isascii():
             raise InvalidOption(
                 f"{rest!r} is no web address", "Write webhook:https://example.org/hook."
             )

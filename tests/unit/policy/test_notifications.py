@@ -31,9 +31,9 @@ MESSAGE = Message("an-id", RAISED, "shop", ODD, "holdfast leg replace shop 1 URL
     [
         "", "page", "pager:1", "command:", "command:page", "command:/bin/x 'y", "webhook:",
         "webhook:file:///etc/shadow", "webhook:https://", "webhook:https://h:0/", "webhook:gopher://h",
-        "webhook:http://[", "mail:", "mail:ops", "mail:-oQ/tmp@h", "mail:a@b?server=:25",
-        "mail:a@b?server=h:99999", "mail:a@b?other=1", "mail:a@b,c@d", "mail:a@b\nBcc: c@d",
-        "command:/bin/x\x00y",
+        "webhook:http://[", "webhook:http://h/\u2026", "mail:", "mail:ops", "mail:-oQ/tmp@h",
+        "mail:a@b?server=:25", "mail:a@b?server=h:99999", "mail:a@b?other=1",
+        "mail:a@b,c@d", "mail:a@b\nBcc: c@d", "command:/bin/x\x00y",
     ],
 )  # fmt: skip
 def test_what_is_nobody(url: str) -> None:
