@@ -20,7 +20,8 @@ from holdfast.gate.repair.resync import Resync
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.volume import JournalMode, LegState
 from tests.unit.gate.blocks import on_leg, states, write
-from tests.unit.gate.gate_in_process import InProcessGate, KilledError
+from tests.unit.gate.gate_in_process import InProcessGate, KilledError, Request
+from tests.waiting import wait_until
 
 REGION = 1 << 20
 REGIONS = 8
@@ -186,7 +187,8 @@ def test_a_worker_between_that_has_not_joined_the_leg(
     gate.run(lambda hand: gate.changes.add(hand, f"file:{gate.image(2)}"))
     assert inside.wait(20)
     gate.storages.error_after[1] = 0  # its only source is lost
-    assert gate.begin(gate.mirror.flush) is not None
+    Request(gate, gate.mirror.flush)
+    wait_until(lambda: gate.mirror.hold.storage_lost)
     gate.die()
     monkeypatch.undo()
     gate.storages.error_after.clear()
