@@ -26,6 +26,7 @@ from holdfast.service import Holdfast, RestoreRequest
 from tests.faults import shut_down
 from tests.forked import in_fork
 from tests.kernel.restoration.saved_writes_bench import FILES, Stage, outcomes, stage
+from tests.soak import every_other
 
 ALL_PUT_BACK = dict.fromkeys(FILES, "put back")
 
@@ -283,7 +284,7 @@ def verify_after_a_death(data: Stage) -> None:
     data.verify_at_work()
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", every_other(PLACES))
 def test_killed_around_a_step(settings: Settings, ram_directory: Path, place: str) -> None:
     def checkpoint(here: str) -> None:
         if here == place:
