@@ -25,7 +25,7 @@ from holdfast.restoration.assessing.prediction import pause_seconds, who_has_mos
 from holdfast.restoration.assessing.saving import saves_writes
 from holdfast.restoration.copying.online import OnlineCopy, copy_online
 from holdfast.restoration.copying.process.child import Copying
-from holdfast.restoration.performing.copy_source import device_of, source_of
+from holdfast.restoration.performing.copy_source import contents_as_they_are, device_of, source_of
 from holdfast.restoration.records.record import (
     MOST_TOLD,
     CopyPass,
@@ -141,6 +141,8 @@ def prepare(work: Work, assessment: Assessment, checkpoint: Callable[[str], None
     work.say("prepare the container")
     place = make(work.settings, work.restoration.id, new.volume)
     checkpoint("in prepare")
+    contents = assessment.facts.request.contents
+    before = contents_as_they_are(contents)
     copying = Copying(source_of(assessment), place)
     work.live.copying = copying
     online = copy_online(
@@ -151,6 +153,11 @@ def prepare(work: Work, assessment: Assessment, checkpoint: Callable[[str], None
         is_live=work.intent.mode is Mode.MOVE,
         waits_for_leases=work.intent.device is not None,
     )
+    if contents_as_they_are(contents) != before:
+        raise Blocked(
+            f"{contents} was changed while it was copied from: what was read may be a mixture",
+            "Wait until whoever writes it has ended, then try again.",
+        )
     checkpoint("after prepare")
     not_kept = None
     if work.intent.mode is Mode.REPLACE:

@@ -12,8 +12,9 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import Blocked, HasGate, InvalidOption
 from holdfast.model.policy import AttemptState, OnLoss
+from holdfast.model.reporter import Reporter
 from holdfast.policy.unattended import Action
-from holdfast.service import Holdfast, NewVolume, RespondRequest
+from holdfast.service import Holdfast, NewVolume, RespondRequest, RestoreRequest
 from tests.kernel.restoration.bench import make_image, mounted
 from tests.kernel.restoration.unattended_bench import arm, losing
 
@@ -90,6 +91,21 @@ def test_no_contents_that_cannot_be_believed(
         assert len(holdfast.receipts("data")) == 1
         assert holdfast.restorations.in_progress("data") is None
         assert not list(ram_directory.glob("*.restored-*"))
+
+
+def test_contents_that_change_meanwhile_are_not_taken(
+    settings: Settings, ram_directory: Path
+) -> None:
+    with losing(settings, ram_directory) as lost, Holdfast(settings) as holdfast:
+
+        def change(words: str) -> None:
+            if words.startswith("copy, pass"):
+                os.utime(ram_directory / "copy.img")
+
+        with pytest.raises(Blocked, match="changed while"):
+            holdfast.restorations.restore(RestoreRequest("data", lost.copy), Reporter(say=change))
+        lost.running.wait_for_more()
+        assert lost.running.progress()[1] == 0
 
 
 def test_what_cannot_be_is_refused(settings: Settings, ram_directory: Path) -> None:
