@@ -21,15 +21,22 @@ from holdfast.system.mounts.namespace import (
 )
 from holdfast.system.proc import link, names
 
+_LOOKS = 3
+"""Whoever forks and closes hands an end on past a look: its child is newer than the list of
+processes, and it has closed when its turn comes."""
+
 
 def without_holder(ends: Sequence[Handle]) -> set[int]:
     """Of these ends the numbers of the other ones that nobody has who can be stopped, and that are
     not closed. Blocks for seconds at most."""
-    if not ends:
-        return set()
-    now = _other_ends_of({each.pid for each in ends})
-    missing = {each.start for each in ends if now.get(each.inode) == each.start}
-    return missing - set(_held(missing)) if missing else set()
+    missing = {each.start for each in ends}
+    for _ in range(_LOOKS):
+        if not missing:
+            break
+        now = _other_ends_of({each.pid for each in ends})
+        missing &= {each.start for each in ends if now.get(each.inode) == each.start}
+        missing -= set(_held(missing)) if missing else set()
+    return missing
 
 
 def _other_ends_of(pids: Collection[int]) -> dict[int, int]:

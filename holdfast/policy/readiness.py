@@ -32,7 +32,16 @@ def unready_copies(
             yield Evidence(name, f"copy {each.id}", words, "holdfast recover", source=SOURCE)
     complete = [each for each in mine if each.is_complete]
     journal = report.gate.journal if report.gate is not None else {}
-    if not complete or not journal:
+    if not journal:
+        return
+    if not complete:
+        if any(each.volume == name and each.is_complete for each in copies):
+            words = "its copies are of before it got this gate: nothing of now on can be had back"
+            mend = (
+                f"holdfast history {name} --at DIRECTORY, an empty one, holdfast copy add {name}"
+                f" URL; or: holdfast copy remove {name} COPY, for each of them."
+            )
+            yield Evidence(name, "copies", words, mend, source=SOURCE)
         return
     if journal.get("mode") != "continuous":
         words = "it has copies, and no history leads on from them: nothing since can be had back"

@@ -171,7 +171,7 @@ class Clones:
         reporter.say("find the moment")
         target = self._position(configuration, name, when)
         if target is None:
-            moment = parse_moment(when, now)
+            moment = self._moment(name, when, now)
             if moment > now:  # what was written since may not be in the history yet
                 raise InvalidOption(
                     f"{when!r} is yet to come",
@@ -216,6 +216,15 @@ class Clones:
                 "docs/history.md reads the old one by hand.",
             )
         return point.position
+
+    @staticmethod
+    def _moment(name: str, when: str, now: float) -> float:
+        """Raises InvalidOption."""
+        try:
+            return parse_moment(when, now)
+        except InvalidOption as error:
+            mend = f"{error.mend} Points: holdfast point list {name}."
+            raise InvalidOption(error.message, mend) from error
 
     def _fill(self, half: VolumeCopy, plan: ClonePlan, reporter: Reporter) -> None:
         """Make the image, and bring it to the moment."""

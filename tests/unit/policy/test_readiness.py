@@ -52,6 +52,8 @@ def test_what_serves_is_not_told() -> None:
         ((replace(HALF, clone=VIEW),), {"gate": None}, "files were looked for", "holdfast recover"),
         ((COPY,), {"mode": "unflushed"}, "no history leads on", "holdfast history shop --at"),
         ((replace(COPY, position=50), COPY), {}, "does not reach back", "remove shop a1b2c3d4"),
+        ((replace(COPY, volume_id="before restore"),), {"mode": "unflushed"},
+         "of before it got this gate", "copy remove shop COPY"),
         ((COPY,), {"stretches": (GAP, AFTER)}, "a gap after its newest copy", "copy add shop URL"),
     ],
 )  # fmt: skip
