@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.cli.details import detail_facts
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from holdfast.model.following import FollowingReport
     from holdfast.model.receipt import Receipt
     from holdfast.model.trouble import Trouble
     from holdfast.model.volume import GateReport, VolumeReport
@@ -184,14 +185,42 @@ def _hold_text(reason: str, deadline: float | None) -> str:
     return f"{reason}; {_left_text(deadline)}"
 
 
-def status_view(shown: Sequence[tuple[VolumeReport, Sequence[Trouble]]]) -> Group:
-    """What `status` shows: state and figures of every volume, one line each; one line of health;
-    and what is wrong, with the command that mends it."""
+def status_view(
+    shown: Sequence[tuple[VolumeReport, Sequence[Trouble]]],
+    copies: Mapping[str, Sequence[FollowingReport]],
+) -> Group:
+    """What `status` shows: state and figures of every volume, one line each; the copies that follow
+    them; one line of health; and what is wrong, with the command that mends it."""
     from rich.console import Group
 
     reports = [report for report, _ in shown]
     wrong = [trouble for _, troubles in shown for trouble in troubles]
-    return Group(_status_table(reports), "", _health(reports, wrong), *map(_trouble_text, wrong))
+    parts: list[Table | Group | str] = [_status_table(reports), ""]
+    rows = [
+        (name, each.url, following_text(each)) for name, found in copies.items() for each in found
+    ]
+    if rows:
+        parts += [table(("of", "copy", "follows"), rows, (), ("copy",)), ""]
+    return Group(*parts, _health(reports, wrong), *map(_trouble_text, wrong))
+
+
+def following_text(following: FollowingReport | None) -> str:
+    """How well a copy follows, in a few words; empty: it does not."""
+    if following is None:
+        return ""
+    words = str(following.state)
+    if following.behind_bytes:
+        behind = format_size(following.behind_bytes)
+        words += f", lacks {behind} of {duration_text(following.behind_seconds)}"
+    return f"{words} (within {duration_text(following.lag_seconds)})"
+
+
+def duration_text(seconds: float) -> str:
+    """As people say it, in the largest unit of which there are two or more."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _health(reports: Sequence[VolumeReport], wrong: Sequence[Trouble]) -> Text:

@@ -1,4 +1,5 @@
-"""What is written down of copies and of points: one file for each, in the state directory.
+"""What is written down of copies, of those that follow, and of points: one file for each, in the
+state directory.
 
 Not in the catalog: where the catalog was lost, a copy without its position would be lost with it.
 Invariant: a record is replaced whole, and durable before what it promises is done.
@@ -16,11 +17,12 @@ from holdfast.config import Settings
 from holdfast.errors import NewerVersion, StateFailed
 from holdfast.model.bounded import NewerFormat, read_json, typed, with_version, without_version
 from holdfast.model.copy import VolumeCopy
+from holdfast.model.following import Following
 from holdfast.model.point import RestorePoint
 from holdfast.system.files.durable import replace_durably, sync_directory
 from holdfast.system.files.trusted import own_directory
 
-Kept = TypeVar("Kept", bound=VolumeCopy | RestorePoint)
+Kept = TypeVar("Kept", bound=VolumeCopy | RestorePoint | Following)
 
 VERSION = 1
 _MOST_BYTES = 64 << 10
@@ -93,3 +95,23 @@ class PointRecords(_Records[RestorePoint]):
         directory = settings.state_directory / "points"
         advice = "Move it away: the moment can be named by its time, or position:NUMBER."
         super().__init__(directory, RestorePoint, "the record of a point", advice)
+
+
+class FollowingRecords(_Records[Following]):
+    """Which copies of this host are brought on by themselves."""
+
+    def __init__(self, settings: Settings) -> None:
+        directory = settings.state_directory / "following"
+        advice = "Move it away, and say again: holdfast copy set NAME COPY --lag TIME"
+        super().__init__(directory, Following, "the record of a copy that follows", advice)
+
+    def find(self, identifier: str) -> Following | None:
+        """Of that copy. Raises StateFailed."""
+        return next((each for each in self.all() if each.id == identifier), None)
+
+    def forget(self, identifier: str) -> None:
+        """That copy does not follow any more, or is no more. Durable, idempotent; the caller has
+        the turn. Raises StateFailed, OSError."""
+        found = self.find(identifier)
+        if found is not None:
+            self.remove(found)

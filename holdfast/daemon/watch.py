@@ -17,6 +17,8 @@ from dataclasses import replace
 
 from holdfast.daemon.acting import SOURCE, Acting
 from holdfast.daemon.deliveries import Deliveries
+from holdfast.daemon.following import SOURCE as FOLLOWING
+from holdfast.daemon.following import Follower
 from holdfast.daemon.recent import RecentReports
 from holdfast.daemon.sources import Sources
 from holdfast.errors import HoldfastError
@@ -70,6 +72,8 @@ class Watch:
         self._evidence = self._post.evidence
         self._sources = Sources(holdfast.settings, self._evidence)
         self._acting = Acting(holdfast)
+        self._follower = Follower(holdfast)
+        self._unfollowed: tuple[Evidence, ...] = ()
         self._unrestored: tuple[Evidence, ...] = ()
         self._unready: tuple[Evidence, ...] = ()
         self._unready_until = 0.0
@@ -156,7 +160,7 @@ class Watch:
 
     def _act(self, reports: Sequence[VolumeReport]) -> None:
         """Do what policies say; where that is not known, what was begun goes on."""
-        others = (SOURCE, READINESS)
+        others = (SOURCE, READINESS, FOLLOWING)
         seen = tuple(each for each in self._evidence if each.source not in others)
         try:
             self._unrestored = self._acting.look(reports, seen)
@@ -164,8 +168,14 @@ class Watch:
             self._fails("acting", f"nothing is done by itself: {error}")
         else:
             self._works("acting")
+        try:
+            self._unfollowed = self._follower.look(reports)
+        except (HoldfastError, OSError) as error:
+            self._fails("following", f"copies are not brought on: {error}")
+        else:
+            self._works("following")
         self._look_ahead(reports)
-        self._evidence = (*seen, *self._unrestored, *self._unready)
+        self._evidence = (*seen, *self._unrestored, *self._unfollowed, *self._unready)
 
     def _look_ahead(self, reports: Sequence[VolumeReport]) -> None:
         """What would not serve when it is needed, now and then."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast.model.bounded import MOST_NUMBER, whole
+from holdfast.model.following import FollowingReport
 from holdfast.model.history import HistoryStretch
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 
@@ -87,10 +88,14 @@ class CopyReport:
     unreachable (the history does not lead on from it) · unknown (its history cannot be looked
     at)."""
     reason: str = ""
+    following: FollowingReport | None = None
+    """None: it is not brought on by itself."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self.copy), "state": self.state, "reason": self.reason}
+        following = None if self.following is None else self.following.as_json()
+        own = {"state": self.state, "reason": self.reason, "following": following}
+        return {**asdict(self.copy), **own}
 
 
 @dataclass(frozen=True)

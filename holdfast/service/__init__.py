@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.service.follow_request import FollowRequest
     from holdfast.service.gating import GateRequest, UngateRequest
     from holdfast.service.holdfast import Holdfast
     from holdfast.service.operations import perform
@@ -38,6 +39,7 @@ __all__ = [
     "AttachRequest",
     "DeleteRequest",
     "DetachRequest",
+    "FollowRequest",
     "GateRequest",
     "Holdfast",
     "MigrateRequest",
@@ -58,6 +60,7 @@ __all__ = [
 _ELSEWHERE = {
     "GateRequest": "gating",
     "Holdfast": "holdfast",
+    "FollowRequest": "follow_request",
     "RespondRequest": "responding",
     "UngateRequest": "gating",
     "as_it_was": "rewinding",

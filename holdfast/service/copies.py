@@ -20,7 +20,7 @@ from holdfast.containers import open_container, parse_container_url
 from holdfast.coordination import COORDINATOR
 from holdfast.coordination.turn import WAIT_SECONDS
 from holdfast.copies import images, replaying, tasks
-from holdfast.copies.records import CopyRecords
+from holdfast.copies.records import CopyRecords, FollowingRecords
 from holdfast.copies.work import carried_out
 from holdfast.errors import (
     AlreadyExists,
@@ -41,6 +41,7 @@ from holdfast.model.history import HistoryPlace
 from holdfast.model.recovery import BeingDone, Left
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState
+from holdfast.service import needed_history
 from holdfast.service.copy_states import states_of
 from holdfast.service.histories import Histories, place_of
 from holdfast.service.host import Host
@@ -72,6 +73,7 @@ class Copies:
             COORDINATOR.turn(settings.run_directory, f".copies-{name}", wait_seconds),
         ):
             yield
+            needed_history.note(self._host, name)
 
     def show(self, name: str = "") -> list[CopyReport]:
         """The copies of one volume, or of all, oldest first; also what is being made."""
@@ -150,7 +152,7 @@ class Copies:
                         "a leg that was read is not in sync any more", "Try again."
                     )
                 copy = replace(copy, good_from=end)
-                copy = self._bring(copy, place, (end, copy.size_bytes), reporter)
+                copy = self.bring(copy, place, (end, copy.size_bytes), reporter)
             except BaseException:
                 self.undo(copy)
                 raise
@@ -163,17 +165,18 @@ class Copies:
         Raises NoHistory, Unreachable, NoSuchCopy.
         """
         with self.turn(name):
-            copy = self._complete(name, which)
+            copy = self.complete(name, which)
             gate, configuration, place = self.kept(name)
             in_expendable_child(partial(images.check_image, copy), doing=copy.url)
             size_bytes = max(copy.size_bytes, configuration.size_bytes)
-            return self._bring(copy, place, (kept_end(gate), size_bytes), reporter)
+            return self.bring(copy, place, (kept_end(gate), size_bytes), reporter)
 
     def remove(self, name: str, which: str, *, keep_image: bool = False) -> bool:
         """Forget a copy and remove its image, unless another file is there; whether it was removed.
         Durable, idempotent."""
         with self.turn(name):
             copy = self.find(name, which)
+            FollowingRecords(self._host.settings).forget(copy.id)
             removed = not keep_image and self._remove_image(copy)
             self.records.remove(copy)
         return removed
@@ -184,7 +187,7 @@ class Copies:
         Raises Unreachable, ContainerFailed, HistoryFailed, NoSuchContainer, Untrusted.
         """
         with self.turn(name):
-            copy = self._complete(name, which)
+            copy = self.complete(name, which)
             _, _, place = self.kept(name)
             reporter.say("read it")
             carried_out(partial(tasks.read_all, copy), reporter, copy.url)
@@ -241,7 +244,8 @@ class Copies:
         if now is not None and not now.is_complete:
             self._forget(now)
 
-    def _complete(self, name: str, which: str) -> VolumeCopy:
+    def complete(self, name: str, which: str) -> VolumeCopy:
+        """As `find`, of this very volume. Raises NoSuchCopy."""
         copy = self.find(name, which)
         if not copy.is_complete:
             raise NoSuchCopy(
@@ -254,22 +258,29 @@ class Copies:
             )
         return copy
 
-    def _bring(
-        self, copy: VolumeCopy, place: HistoryPlace, places: tuple[int, int], reporter: Reporter
+    def bring(
+        self,
+        copy: VolumeCopy,
+        place: HistoryPlace,
+        places: tuple[int, int],
+        reporter: Reporter,
+        *,
+        on_its_way: bool = False,
     ) -> VolumeCopy:
         """From its position to a later one, and to a size; both records are durable before what
-        they say is."""
+        they say is. `on_its_way`: the later one is not the present. The caller has the turn."""
         target, size_bytes = places
         path, volume = Path(place.directory), volume_in_history(copy.volume_id)
         reporter.say("look at the history")
         look = partial(tasks.find_way, path, volume, target, [copy.position])
-        carried_out(look, reporter, place.directory)
-        on_its_way = replace(copy, good_from=target, written_ns=0, made=time.time())
-        self.records.save(on_its_way)
+        way = carried_out(look, reporter, place.directory)
+        made = (way.newest_ns / 1e9 or copy.made) if on_its_way else time.time()
+        begun = replace(copy, good_from=target, written_ns=0, made=made)
+        self.records.save(begun)
         reporter.say("apply the history")
-        bring = partial(tasks.bring, on_its_way, path, volume, places)
+        bring = partial(tasks.bring, begun, path, volume, places)
         written_ns = carried_out(bring, reporter, copy.url)
-        there = replace(on_its_way, position=target, size_bytes=size_bytes, written_ns=written_ns)
+        there = replace(begun, position=target, size_bytes=size_bytes, written_ns=written_ns)
         self.records.save(there)
         return there
 

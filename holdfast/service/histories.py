@@ -58,6 +58,7 @@ from holdfast.volumes.checks.foundation import foundation_of, stands_on
 if TYPE_CHECKING:
     from holdfast.service.clones import Clones
     from holdfast.service.copies import Copies
+    from holdfast.service.following import CopiesThatFollow
     from holdfast.service.past_files import PastFiles
     from holdfast.service.points import Points
 
@@ -87,6 +88,13 @@ class Histories:
         from holdfast.service.copies import Copies
 
         return Copies(self._host, self)
+
+    @cached_property
+    def following(self) -> CopiesThatFollow:
+        """Copies that are brought on by themselves."""
+        from holdfast.service.following import CopiesThatFollow
+
+        return CopiesThatFollow(self._host, self.copies)
 
     @cached_property
     def points(self) -> Points:
@@ -136,9 +144,7 @@ class Histories:
         except (HoldfastError, OSError) as error:  # what the gate says stays
             words = error.message if isinstance(error, HoldfastError) else error.strerror
             report = replace(report, reason=report.reason or str(words))
-        if not report.is_read:
-            return report
-        return replace(report, findings=self._findings(name, place))
+        return replace(report, findings=self._findings(name, place)) if report.is_read else report
 
     def plan_keep(
         self,

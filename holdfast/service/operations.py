@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from holdfast.model.bounded import converted, typed
+from holdfast.model.copy import VolumeCopy
 from holdfast.model.event import FORM, check_form
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import RecoveryReport, recovery_of
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import VolumeReport
+from holdfast.service.follow_request import FollowRequest
 from holdfast.service.gating import GateRequest, UngateRequest
 from holdfast.service.holdfast import Holdfast
 from holdfast.service.requests import (
@@ -167,6 +169,14 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         RespondRequest,
         Receipt | None,
         lambda holdfast, request, reporter: holdfast.policies.respond(request, reporter),
+    ),
+    Operation(
+        "follow",
+        FollowRequest,
+        VolumeCopy | None,
+        lambda holdfast, request, reporter: holdfast.histories.following.bring_on(
+            request, reporter
+        ),
     ),
     Operation("rebind", RebindRequest, tuple[str, ...], _rebind),
     Operation("add-leg", AddLegRequest, VolumeReport, _add_leg),

@@ -15,7 +15,14 @@ from holdfast.model.copy import VolumeCopy
 from holdfast.model.evidence import Evidence
 from holdfast.model.policy import OnLoss, PolicyStanding
 from holdfast.model.volume import VolumeReport
-from holdfast.policy.readiness import SOURCE, in_words, unattended, unready_copies
+from holdfast.policy.readiness import (
+    NO_DAEMON,
+    SOURCE,
+    START_DAEMON,
+    in_words,
+    unattended,
+    unready_copies,
+)
 
 
 def unready(
@@ -23,7 +30,8 @@ def unready(
 ) -> tuple[Evidence, ...]:
     """What would not serve of these volumes. Blocks for some seconds where storage from which a
     policy restores hangs. Raises HoldfastError, OSError."""
-    return (*_copies(settings, reports), *_policies(catalog, reports, is_watched))
+    unfollowed = () if is_watched else _unfollowed(settings, reports)
+    return (*_copies(settings, reports), *unfollowed, *_policies(catalog, reports, is_watched))
 
 
 def _copies(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator[Evidence]:
@@ -32,6 +40,18 @@ def _copies(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator[Evi
     copies, busy = _settled_copies(settings)
     for report in reports:
         yield from unready_copies(report, copies, at_work=f".copies-{report.name}" in busy)
+
+
+def _unfollowed(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator[Evidence]:
+    if not (settings.state_directory / "following").is_dir():
+        return
+    from holdfast.copies.records import FollowingRecords
+
+    asked = {each.volume for each in FollowingRecords(settings).all()}
+    for report in reports:
+        if report.name in asked:
+            words = f"its copies are to follow it, and {NO_DAEMON}"
+            yield Evidence(report.name, "following", words, START_DAEMON, source=SOURCE)
 
 
 def _settled_copies(settings: Settings) -> tuple[list[VolumeCopy], frozenset[str]]:

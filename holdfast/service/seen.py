@@ -22,6 +22,7 @@ from holdfast.policy.watching import watcher
 from holdfast.service.readiness import unready
 
 if TYPE_CHECKING:
+    from holdfast.model.following import FollowingReport
     from holdfast.service.holdfast import Holdfast
 
 Shown = tuple[VolumeReport, tuple[Trouble, ...]]
@@ -33,6 +34,20 @@ def shown_volumes(holdfast: Holdfast, name: str | None) -> list[Shown]:
     reports = holdfast.status() if name is None else [holdfast.show_volume(name)]
     evidence = (*seen(holdfast.settings), *_unready(holdfast, reports))
     return [(report, _wrong_with(report, evidence)) for report in reports]
+
+
+def shown_copies(
+    holdfast: Holdfast, reports: Sequence[VolumeReport]
+) -> dict[str, list[FollowingReport]]:
+    """How well the copies that follow these volumes do so, by volume; none where that cannot be
+    found out."""
+    if not (holdfast.settings.state_directory / "following").is_dir():
+        return {}
+    from holdfast.service.following import following_of
+
+    with suppress(HoldfastError, OSError):
+        return following_of(holdfast.settings, reports)
+    return {}
 
 
 def _unready(holdfast: Holdfast, reports: Sequence[VolumeReport]) -> tuple[Evidence, ...]:

@@ -14,11 +14,12 @@ import pytest
 
 import holdfast.service.clones
 import holdfast.service.copies
+import holdfast.service.following
 import holdfast.service.restorations
 from holdfast.config import Settings
-from holdfast.copies.records import CopyRecords
+from holdfast.copies.records import CopyRecords, FollowingRecords
 from holdfast.model.copy import VolumeCopy
-from holdfast.service import Holdfast, RestoreRequest, perform
+from holdfast.service import FollowRequest, Holdfast, RestoreRequest, perform
 from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
@@ -34,6 +35,8 @@ _PLACES = (
     (holdfast.service.clones, "in_expendable_child"),
     (holdfast.service.clones, "adopt_volume"),
     (holdfast.service.restorations, "perform"),
+    (holdfast.service.following, "kept_end"),
+    (FollowingRecords, "save"),
     (CopyRecords, "save"),
     (CopyRecords, "remove"),
 )
@@ -153,6 +156,40 @@ def test_while_it_is_brought_on(
                 advance(holdfast)
     with Holdfast(settings) as holdfast:
         assert holdfast.histories.copies.remove("shop", url)
+
+
+def test_while_it_follows(
+    settings: Settings,  # noqa: F811
+    kept: Path,
+    ram_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In many parts: what a killed one has written is no moment before it."""
+    monkeypatch.setattr(holdfast.service.following, "PART_BYTES", 300_000)
+    monkeypatch.setattr(holdfast.service.following, "_REST_SECONDS", 0.01)
+    url = f"file:{ram_directory}/copy.img"
+    with Holdfast(settings) as service:
+        copy = service.histories.copies.add("shop", url)
+        service.histories.following.set("shop", copy.id, 10.0)
+
+    def follow(service: Holdfast) -> object:
+        return perform(service, FollowRequest("shop", copy.id))
+
+    for number in range(12):
+        write(kept, number)
+    for number, _ in enumerate(_killed_at_each(settings, follow)):
+        with Holdfast(settings) as service:
+            found = service.histories.copies.find("shop", url)
+            assert (found.good_from or 0) >= found.position
+            position, data = stood(service, kept, ram_directory)
+            assert image_at(found, ram_directory / "history", position, ram_directory) == data
+            if number % 2:  # the next one begins behind what this one had
+                write(kept, number)
+    with Holdfast(settings) as service:
+        found = service.histories.copies.find("shop", url)
+        assert found.position == found.good_from
+        assert service.histories.copies.remove("shop", url)
+        assert not FollowingRecords(settings).all()
 
 
 def test_while_it_is_cloned(

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
+from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes, parse_duration
 from holdfast.cli.output import confirm, note, print_json, print_table, say, stepped_progress
 from holdfast.cli.session import session
+from holdfast.cli.views import duration_text, following_text
+from holdfast.model.following import checked_lag
 from holdfast.model.moment import in_full
 from holdfast.model.size import format_size
 from holdfast.model.volume import check_name
@@ -28,12 +30,26 @@ CopyName = Annotated[
 ]
 
 
+def _lag(text: str | float) -> float:
+    """Seconds; 0: it does not follow. Raises InvalidOption."""
+    return 0.0 if text == "off" else checked_lag(parse_duration(text))
+
+
 @commands.command()
 def add(
     name: VolumeName,
     url: Annotated[
         str, typer.Argument(metavar="URL", help="An image to be made: file:/absolute/path.img.")
     ],
+    lag: Annotated[
+        float | None,
+        typer.Option(
+            "--lag",
+            metavar="TIME",
+            parser=_lag,
+            help="Have the daemon bring it on when it is behind by so much, e.g. 5m.",
+        ),
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Copy a volume in use: any moment after that can be reached with its history."""
@@ -44,7 +60,11 @@ def add(
             return
         with stepped_progress(f"copying {name}") as reporter:
             made = copies.add(name, url, reporter)
+        if lag:
+            holdfast.histories.following.set(name, made.id, lag)
     note(f"{made.url} is a copy of {name}: moments from {_from(made)} on can be had")
+    if lag:
+        _say_followed(lag)
 
 
 @commands.command(name="list")
@@ -56,12 +76,36 @@ def list_copies(
 ) -> None:
     """List copies, and what they are good for now."""
     with session() as holdfast:
-        found = holdfast.histories.copies.show(check_name(name) if name else "")
+        found = holdfast.histories.following.listed(check_name(name) if name else "")
     if as_json:
         print_json([each.as_json() for each in found])
         return
-    columns = ("id", "volume", "state", "size", "moments from", "position", "url", "why")
+    columns = ("id", "volume", "state", "size", "moments from", "follows", "position", "url", "why")
     print_table(columns, [_row(each) for each in found], below=("url", "why", "position"))
+
+
+@commands.command(name="set")
+def change(
+    name: VolumeName,
+    copy: CopyName,
+    lag: Annotated[
+        float,
+        typer.Option(
+            "--lag",
+            metavar="TIME",
+            parser=_lag,
+            help="Have the daemon bring it on when it is behind by so much; off: not any more.",
+        ),
+    ],
+) -> None:
+    """Have a copy follow its volume by itself, or not any more."""
+    with session() as holdfast:
+        found = holdfast.histories.following.set(name, copy, lag or None)
+    if not lag:
+        note(f"{found.url} stays as it is: holdfast copy advance brings it on")
+        return
+    note(f"{found.url} follows {name}")
+    _say_followed(lag)
 
 
 @commands.command()
@@ -104,7 +148,18 @@ def _row(report: CopyReport) -> tuple[str, ...]:
     since = _from(copy) if copy.is_complete else ""
     good = "" if copy.good_from is None else str(copy.good_from)
     size = format_size(copy.size_bytes)
-    return copy.id[:8], copy.volume, report.state, size, since, good, copy.url, report.reason
+    why = report.reason
+    if report.following is not None and report.following.reason not in ("", why):
+        why = "; ".join(filter(None, (why, report.following.reason)))
+    follows = following_text(report.following)
+    return copy.id[:8], copy.volume, report.state, size, since, follows, good, copy.url, why
+
+
+def _say_followed(lag: float) -> None:
+    note(
+        f"from now on it is brought on when it is {duration_text(lag)} behind: moments before that"
+        " cannot be had from it; a second copy that does not follow keeps them"
+    )
 
 
 def _from(copy: VolumeCopy) -> str:

@@ -18,13 +18,16 @@ from holdfast.errors import InvalidOption
 from holdfast.model.volume import check_name
 
 if TYPE_CHECKING:
+    from holdfast.model.following import FollowingReport
     from holdfast.service import Holdfast
     from holdfast.service.seen import Shown
 
 NEEDS_ATTENTION = 1
 """Exit status of --check, as docs/exit-status.md has it."""
 
-_Look = Callable[[], "list[Shown]"]
+_Look = Callable[[], "tuple[list[Shown], _Copies]"]
+_Copies = dict[str, "list[FollowingReport]"]
+"""Those that follow, by volume."""
 
 
 def status(
@@ -60,8 +63,8 @@ def status(
     with session() as holdfast:
         look = partial(_look, holdfast, name, unhealthy)
         if not watch:
-            shown = look()
-            _once(shown, as_json, unhealthy)
+            shown, copies = look()
+            _once(shown, copies, as_json, unhealthy)
         elif as_json or not sys.stdout.isatty():
             _repeat(look, interval, as_json)
         else:
@@ -70,24 +73,27 @@ def status(
         raise typer.Exit(NEEDS_ATTENTION)
 
 
-def _look(holdfast: Holdfast, name: str | None, unhealthy: bool) -> list[Shown]:
-    from holdfast.service.seen import shown_volumes
+def _look(holdfast: Holdfast, name: str | None, unhealthy: bool) -> tuple[list[Shown], _Copies]:
+    from holdfast.service.seen import shown_copies, shown_volumes
 
-    return [each for each in shown_volumes(holdfast, name) if each[1] or not unhealthy]
-
-
-def _as_values(shown: Shown) -> dict[str, Any]:
-    report, wrong = shown
-    return {**asdict(report), "troubles": wrong}
+    shown = [each for each in shown_volumes(holdfast, name) if each[1] or not unhealthy]
+    return shown, shown_copies(holdfast, [report for report, _ in shown])
 
 
-def _once(shown: list[Shown], as_json: bool, unhealthy: bool) -> None:
+def _as_values(shown: list[Shown], copies: _Copies) -> list[dict[str, Any]]:
+    return [
+        {**asdict(report), "troubles": wrong, "copies": copies.get(report.name, [])}
+        for report, wrong in shown
+    ]
+
+
+def _once(shown: list[Shown], copies: _Copies, as_json: bool, unhealthy: bool) -> None:
     from holdfast.cli.views import status_view
 
     if as_json:
-        print_json(list(map(_as_values, shown)))
+        print_json(_as_values(shown, copies))
     elif shown:
-        print_grid(status_view(shown))
+        print_grid(status_view(shown, copies))
     elif unhealthy:
         say("nothing is wrong")
     else:
@@ -98,11 +104,11 @@ def _repeat(look: _Look, interval_seconds: float, as_json: bool) -> None:
     from holdfast.cli.views import status_view
 
     while True:
-        shown = look()
+        shown, copies = look()
         if as_json:
-            say(json_text(list(map(_as_values, shown))))
+            say(json_text(_as_values(shown, copies)))
         else:
-            print_grid(status_view(shown))
+            print_grid(status_view(shown, copies))
         sys.stdout.flush()
         time.sleep(interval_seconds)
 
@@ -114,5 +120,5 @@ def _live(look: _Look, interval_seconds: float) -> None:
 
     with Live(console=console(), auto_refresh=False, screen=True) as live:
         while True:
-            live.update(status_view(look()), refresh=True)
+            live.update(status_view(*look()), refresh=True)
             time.sleep(interval_seconds)

@@ -19,6 +19,7 @@ from holdfast.gate.data.owing.repaying import Repaying
 from holdfast.gate.data.write_log import Continuous, Unjournalled, WriteLog
 from holdfast.gate.data.write_log.troubles import HistoryTroubles
 from holdfast.gate.data.write_log.unflushed import JOURNAL, Unflushed
+from holdfast.gate.log.history.needed import NeededPositions
 from holdfast.gate.log.ring import FILE_NAME
 from holdfast.gate.log.segment import Kind
 from holdfast.gate.members.roster import Roster
@@ -73,6 +74,7 @@ class Journalling:
         hands: Hands,
     ) -> None:
         """`flush_all`: as Mirror's. `wake` has the main loop look at everything."""
+        self._state_directory = state_directory
         self._files = state_directory / FILES
         self._ring = run_directory / FILE_NAME
         self._cells = cells
@@ -135,6 +137,7 @@ class Journalling:
                 goes_on_without=goes_on_without,
                 is_begun=lambda: self.is_switched and not self.log.continues,
             ),
+            needed=NeededPositions(self._state_directory, configuration.volume_id),
             goes_on_without=goes_on_without,
         )
 

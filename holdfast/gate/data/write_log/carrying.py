@@ -7,10 +7,11 @@ failure is told once (`failed`), and so is the end of it (`back`), with whether 
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -68,6 +69,10 @@ class Troubles(Protocol):
 
     def back(self, *, whole: bool) -> None:
         """It is written again; not `whole`: with a gap."""
+        ...
+
+    def lose(self, positions: Sequence[int]) -> None:
+        """Copies at these need what is about to be removed."""
         ...
 
 
@@ -220,6 +225,9 @@ class Carrying:
                     while not self._closing:
                         self._round(hand)
                 except (OSError, NewerFormat) as error:
+                    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                        with hand.inside(HISTORY):
+                            self._writer.make_room()
                     self._try_later(error.strerror or str(error))
                 except Exception as error:
                     # Nobody else could end this worker from here: the others have the descriptors

@@ -9,7 +9,7 @@ has are never used again for something else.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -49,10 +49,11 @@ class Continuous(Unflushed):
         hands: Hands,
         troubles: Troubles,
         *,
+        needed: Callable[[], Sequence[int]],
         goes_on_without: bool,
     ) -> None:
-        """See Unflushed. `goes_on_without`: flushes are answered, and the
-        ring is emptied, while the history fails."""
+        """See Unflushed, and HistoryWriter for `needed`. `goes_on_without`: flushes are answered,
+        and the ring is emptied, while the history fails."""
         super().__init__(path, files, volume_id, page, on_failure)
         self._history = Path(history.directory)
         self._name = volume_in_history(volume_id)
@@ -68,6 +69,8 @@ class Continuous(Unflushed):
             self._name,
             keep_seconds=history.keep_seconds,
             limit_bytes=history.limit_bytes,
+            needed=needed,
+            lose=troubles.lose,
         )
         self.carrying = Carrying(self._ring, new_writer, self._under_way, hands, troubles, page)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from holdfast.gate.runtime.incidents import Incident, Incidents
@@ -32,6 +32,8 @@ class HistoryTroubles:
         # As `history`, compiled code goes on serving: nobody waits, and that may last for days.
         self._strategy = "history" if goes_on_without else "journal"
         self._is_first = True
+        self._lost: set[int] = set()
+        """Positions of copies that the history does not lead on from any more."""
         self._lock = threading.Lock()
         self._open: Incident | None = None
 
@@ -59,6 +61,19 @@ class HistoryTroubles:
             incident = self._incidents.begin(self._strategy, "history: what came before is gone")
         incident.step(outcome)
         incident.resolve(outcome)
+        self._look()
+
+    def lose(self, positions: Sequence[int]) -> None:
+        """A receipt before it is done: no history leads on from these copies then. Once for each,
+        though what is removed may stay."""
+        copies = ", ".join(str(each) for each in positions if each not in self._lost)
+        if not copies:
+            return
+        self._lost |= set(positions)
+        words = f"history: what the copies at position {copies} need is removed: there is no room"
+        incident = self._incidents.begin("history", words)
+        incident.step("copies do not follow any more", "make another one: holdfast copy add")
+        incident.resolve("older history is removed")
         self._look()
 
     def _look(self) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from holdfast.gate.log.history.layout import SegmentPage
-from holdfast.gate.log.history.retention import KeptSegment, superfluous
+from holdfast.gate.log.history.retention import KeptSegment, lost_with, superfluous
 from holdfast.gate.log.history.segments import (
     FoundSegment,
     in_order,
@@ -100,12 +101,25 @@ class Shelf:
             size_bytes=size_bytes
         )
 
-    def retain(self, directory: int, lived_ns: int, keep_ns: int, limit_bytes: int) -> None:
-        """Remove what is too old, or too much; then what was begun in vain, or is damaged, and
-        older than what is left."""
+    def retain(
+        self,
+        directory: int,
+        lived_ns: int,
+        limits: tuple[int, int],
+        needed: Sequence[int],
+        lose: Callable[[Sequence[int]], None],
+        *,
+        is_full: bool,
+    ) -> None:
+        """Remove what is too old, or too much (`limits`: ns, bytes); then what was begun in vain,
+        or is damaged, and older than what is left. Where the disk is full, nothing that is too old
+        stays, though it is `needed`. `lose` is told before of positions that cannot be kept."""
         if self._unseen:
             return
-        count = superfluous(self.kept, lived_ns, keep_ns, limit_bytes)
+        count = superfluous(self.kept, lived_ns, *limits, () if is_full else needed)
+        lost = lost_with(self.kept, count, needed)
+        if lost:
+            lose(lost)
         for segment in self.kept[:count]:
             with suppress(FileNotFoundError):
                 os.unlink(segment.name, dir_fd=directory)

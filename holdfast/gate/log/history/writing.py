@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -91,12 +92,16 @@ class HistoryWriter:
         *,
         keep_seconds: int = 0,
         limit_bytes: int = 0,
+        needed: Callable[[], Sequence[int]] = tuple,
+        lose: Callable[[Sequence[int]], None] = lambda positions: None,
     ) -> None:
-        """`keep_seconds`, `limit_bytes`: what `retain` goes by; 0: no limit."""
+        """`keep_seconds`, `limit_bytes`: what `retain` goes by; 0: no limit. `needed`: positions
+        from which on copies need all of it; `lose`: told before one of them cannot be kept."""
         self.path = path
         self.segment_bytes = segment_bytes
         self._keep_ns = keep_seconds * 10**9
         self._limit_bytes = limit_bytes
+        self._needed, self._lose = needed, lose
         self._volume_id = volume_id
         self._directory = -1
         self._fence = -1
@@ -337,9 +342,20 @@ class HistoryWriter:
     def retain(self) -> None:
         """Remove segments that are too old, or too much. What cannot be removed is tried again by
         the next call; nothing depends on it."""
-        lived_ns = self._live()
+        self._retain(is_full=False)
+
+    def make_room(self) -> None:
+        """Its disk is full: as `retain`, and copies keep nothing there that is too old. Where
+        nothing is ever too old, nothing is removed."""
+        self._retain(is_full=True)
+
+    def _retain(self, *, is_full: bool) -> None:
+        lived_ns, limits = self._live(), (self._keep_ns, self._limit_bytes)
         with suppress(OSError):
-            self._shelf.retain(self._directory, lived_ns, self._keep_ns, self._limit_bytes)
+            needed = self._needed()
+            self._shelf.retain(
+                self._directory, lived_ns, limits, needed, self._lose, is_full=is_full
+            )
 
     @property
     def lived_ns(self) -> int:

@@ -1,0 +1,27 @@
+"""A gate is told what of its history the copies that follow still need."""
+
+from __future__ import annotations
+
+from holdfast.copies.records import CopyRecords, FollowingRecords
+from holdfast.errors import NoSuchVolume
+from holdfast.gate.log.history.needed import note_needed
+from holdfast.service.host import Host
+
+
+def note(host: Host, name: str) -> None:
+    """As the records of its copies say now; durable. The caller has the turn on them. Raises
+    StateFailed, OSError."""
+    settings = host.settings
+    if not (settings.state_directory / "following").is_dir():
+        return
+    try:
+        volume_id = host.volume(name).id
+    except NoSuchVolume:
+        return
+    asked = {each.id for each in FollowingRecords(settings).of(name)}
+    positions = [
+        each.position
+        for each in CopyRecords(settings).of(name)
+        if each.id in asked and each.is_complete and each.volume_id == volume_id
+    ]
+    note_needed(settings.gate_state_directory(name), volume_id, positions)
