@@ -19,10 +19,11 @@ from holdfast.model.bounded import NewerFormat, read_json, typed, with_version, 
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.following import Following
 from holdfast.model.point import RestorePoint
+from holdfast.model.schedule import PointSchedule
 from holdfast.system.files.durable import replace_durably, sync_directory
 from holdfast.system.files.trusted import own_directory
 
-Kept = TypeVar("Kept", bound=VolumeCopy | RestorePoint | Following)
+Kept = TypeVar("Kept", bound=VolumeCopy | RestorePoint | Following | PointSchedule)
 
 VERSION = 1
 _MOST_BYTES = 64 << 10
@@ -115,3 +116,16 @@ class FollowingRecords(_Records[Following]):
         found = self.find(identifier)
         if found is not None:
             self.remove(found)
+
+
+class PointScheduleRecords(_Records[PointSchedule]):
+    """For which volumes of this host points are made by themselves."""
+
+    def __init__(self, settings: Settings) -> None:
+        directory = settings.state_directory / "schedules"
+        advice = "Move it away, and say again: holdfast point schedule NAME --hourly NUMBER"
+        super().__init__(directory, PointSchedule, "the schedule of points", advice)
+
+    def find(self, volume: str) -> PointSchedule | None:
+        """Of that volume. Raises StateFailed."""
+        return next(iter(self.of(volume)), None)

@@ -20,6 +20,8 @@ from holdfast.daemon.deliveries import Deliveries
 from holdfast.daemon.following import SOURCE as FOLLOWING
 from holdfast.daemon.following import Follower
 from holdfast.daemon.recent import RecentReports
+from holdfast.daemon.schedules import SOURCE as SCHEDULES
+from holdfast.daemon.schedules import Scheduler
 from holdfast.daemon.sources import Sources
 from holdfast.errors import HoldfastError
 from holdfast.model.evidence import Evidence
@@ -74,6 +76,8 @@ class Watch:
         self._acting = Acting(holdfast)
         self._follower = Follower(holdfast)
         self._unfollowed: tuple[Evidence, ...] = ()
+        self._scheduler = Scheduler(holdfast)
+        self._unmade: tuple[Evidence, ...] = ()
         self._unrestored: tuple[Evidence, ...] = ()
         self._unready: tuple[Evidence, ...] = ()
         self._unready_until = 0.0
@@ -160,7 +164,7 @@ class Watch:
 
     def _act(self, reports: Sequence[VolumeReport]) -> None:
         """Do what policies say; where that is not known, what was begun goes on."""
-        others = (SOURCE, READINESS, FOLLOWING)
+        others = (SOURCE, READINESS, FOLLOWING, SCHEDULES)
         seen = tuple(each for each in self._evidence if each.source not in others)
         try:
             self._unrestored = self._acting.look(reports, seen)
@@ -168,14 +172,25 @@ class Watch:
             self._fails("acting", f"nothing is done by itself: {error}")
         else:
             self._works("acting")
+        self._look_after_history(reports)
+        self._look_ahead(reports)
+        own = (*self._unrestored, *self._unfollowed, *self._unmade, *self._unready)
+        self._evidence = (*seen, *own)
+
+    def _look_after_history(self, reports: Sequence[VolumeReport]) -> None:
+        """Copies that follow, and points on a schedule."""
         try:
             self._unfollowed = self._follower.look(reports)
         except (HoldfastError, OSError) as error:
             self._fails("following", f"copies are not brought on: {error}")
         else:
             self._works("following")
-        self._look_ahead(reports)
-        self._evidence = (*seen, *self._unrestored, *self._unfollowed, *self._unready)
+        try:
+            self._unmade = self._scheduler.look(reports)
+        except (HoldfastError, OSError) as error:
+            self._fails("points", f"no points are made: {error}")
+        else:
+            self._works("points")
 
     def _look_ahead(self, reports: Sequence[VolumeReport]) -> None:
         """What would not serve when it is needed, now and then."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from holdfast.service.responding import RespondRequest
     from holdfast.service.rewinding import as_it_was
+    from holdfast.service.schedule_request import ScheduledPointsRequest
 
 __all__ = [
     "AddLegRequest",
@@ -52,6 +53,7 @@ __all__ = [
     "ResizeRequest",
     "RespondRequest",
     "RestoreRequest",
+    "ScheduledPointsRequest",
     "UngateRequest",
     "as_it_was",
     "perform",
@@ -62,6 +64,7 @@ _ELSEWHERE = {
     "Holdfast": "holdfast",
     "FollowRequest": "follow_request",
     "RespondRequest": "responding",
+    "ScheduledPointsRequest": "schedule_request",
     "UngateRequest": "gating",
     "as_it_was": "rewinding",
     "perform": "operations",

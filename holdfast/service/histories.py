@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from holdfast.service.following import CopiesThatFollow
     from holdfast.service.past_files import PastFiles
     from holdfast.service.points import Points
+    from holdfast.service.schedules import PointSchedules
 
 KEPT_SECONDS = 86400
 """Of a history for which nobody says how long it is kept."""
@@ -104,6 +105,13 @@ class Histories:
         return Points(self._host, self, self.copies)
 
     @cached_property
+    def schedules(self) -> PointSchedules:
+        """Points that are made by themselves."""
+        from holdfast.service.schedules import PointSchedules
+
+        return PointSchedules(self._host, self.points)
+
+    @cached_property
     def clones(self) -> Clones:
         """Volumes as they were at a moment, made from copies."""
         from holdfast.service.clones import Clones
@@ -118,10 +126,8 @@ class Histories:
         return PastFiles(self._host, self.clones)
 
     def show(self, name: str, *, verify: bool = False) -> HistoryReport:
-        """What can be reached. `verify` reads everything, and finds what is damaged.
-
-        Raises NoSuchVolume, HasNoGate; what cannot be looked at is in the report.
-        """
+        """What can be reached. `verify` reads everything, and finds what is damaged. Raises
+        NoSuchVolume, HasNoGate; what cannot be looked at is in the report."""
         need_root()
         configuration = self._configuration(name)
         place = place_of(configuration)
@@ -169,15 +175,10 @@ class Histories:
             raise InvalidOption(
                 f"no history of {name} is kept", "Say where: --at DIRECTORY, on another disk."
             )
+        before = now.keep_seconds if now else KEPT_SECONDS
         place = HistoryPlace(
             _normal(directory) if directory else now.directory if now else "",
-            int(
-                keep_seconds
-                if keep_seconds is not None
-                else now.keep_seconds
-                if now
-                else KEPT_SECONDS
-            ),
+            int(keep_seconds if keep_seconds is not None else before),
             limit_bytes if limit_bytes is not None else now.limit_bytes if now else 0,
             on_failure or (now.on_failure if now else JournalFailurePolicy.DEGRADE),
         )

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from holdfast.model.bounded import converted, typed
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.event import FORM, check_form
+from holdfast.model.point import RestorePoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import RecoveryReport, recovery_of
 from holdfast.model.reporter import SILENT, Reporter
@@ -37,6 +38,7 @@ from holdfast.service.requests import (
 )
 from holdfast.service.responding import RespondRequest
 from holdfast.service.rewinding import as_it_was
+from holdfast.service.schedule_request import ScheduledPointsRequest
 
 Result = TypeVar("Result")
 
@@ -108,6 +110,7 @@ def _detach(holdfast: Holdfast, request: DetachRequest, reporter: Reporter) -> V
 
 def _delete(holdfast: Holdfast, request: DeleteRequest, reporter: Reporter) -> tuple[str, ...]:
     left = holdfast.delete_volume(request.volume, request.keep_images, reporter)
+    holdfast.histories.schedules.forget(request.volume)
     return (*left, *holdfast.histories.copies.remaining(request.volume))
 
 
@@ -177,6 +180,12 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         lambda holdfast, request, reporter: holdfast.histories.following.bring_on(
             request, reporter
         ),
+    ),
+    Operation(
+        "scheduled-points",
+        ScheduledPointsRequest,
+        tuple[RestorePoint, ...],
+        lambda holdfast, request, reporter: holdfast.histories.schedules.make(request.volume),
     ),
     Operation("rebind", RebindRequest, tuple[str, ...], _rebind),
     Operation("add-leg", AddLegRequest, VolumeReport, _add_leg),

@@ -10,9 +10,13 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
+from holdfast.coordination import COORDINATOR
+from holdfast.coordination.turn import WAIT_SECONDS
 from holdfast.copies.records import PointRecords
 from holdfast.errors import AlreadyExists, HoldfastError, InvalidName, InvalidOption, NoSuchPoint
 from holdfast.model.copy import VolumeCopy
@@ -24,6 +28,7 @@ from holdfast.service.histories import Histories
 from holdfast.service.host import Host
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.files.own_files import writing_own_files
 from holdfast.system.files.syncfs import sync_file_system
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
@@ -40,6 +45,21 @@ class Points:
         self._copies = copies
         self._records = PointRecords(host.settings)
 
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Be the only command that changes points of this volume; whoever works on its copies keeps
+        nobody from it. Raises AtWork, StateFailed."""
+        settings = self._host.settings
+        with (
+            writing_own_files(settings.state_directory),
+            COORDINATOR.turn(settings.run_directory, f".points-{name}", WAIT_SECONDS),
+        ):
+            yield
+
+    def kept(self, name: str) -> None:
+        """See that its history is kept. Raises NoHistory, NotAttached, HistoryFailed."""
+        self._copies.kept(name)
+
     def create(self, name: str, point: str) -> RestorePoint:
         """Name the present moment of a volume in use; durable on return.
 
@@ -49,24 +69,29 @@ class Points:
         """
         need_root()
         _check_name(point)
-        with self._copies.turn(name):
-            gate, configuration, _ = self._copies.kept(name)
+        with self.turn(name):
+            self.kept(name)
             if any(each.name == point for each in self._records.of(name)):
                 raise AlreadyExists(
                     f"{name} has a point {point!r} already", "Choose another name, or delete it."
                 )
-            path = self._host.volume(name).mount.path
-            in_expendable_child(partial(_sync, path), _SYNC_SECONDS, path)
-            made = RestorePoint(
-                id=uuid.uuid4().hex,
-                volume=name,
-                volume_id=configuration.volume_id,
-                name=point,
-                position=kept_end(gate),
-                made=time.time(),
-            )
+            made = replace(self.present(name), name=point)
             self._records.save(made)
         return made
+
+    def present(self, name: str) -> RestorePoint:
+        """The present moment, without a name, and not written down. As `create`."""
+        gate, configuration, _ = self._copies.kept(name)
+        path = self._host.volume(name).mount.path
+        in_expendable_child(partial(_sync, path), _SYNC_SECONDS, path)
+        return RestorePoint(
+            id=uuid.uuid4().hex,
+            volume=name,
+            volume_id=configuration.volume_id,
+            name="",
+            position=kept_end(gate),
+            made=time.time(),
+        )
 
     def show(self, name: str = "") -> list[PointReport]:
         """The points of one volume, or of all, oldest first."""
@@ -87,7 +112,7 @@ class Points:
     def remove(self, name: str, point: str) -> RestorePoint:
         """Forget a point; its moment stays as reachable as it was. Durable. Raises NoSuchPoint."""
         need_root()
-        with self._copies.turn(name):
+        with self.turn(name):
             found = self.find(name, point)
             self._records.remove(found)
         return found

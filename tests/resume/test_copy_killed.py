@@ -15,11 +15,26 @@ import pytest
 import holdfast.service.clones
 import holdfast.service.copies
 import holdfast.service.following
+import holdfast.service.points
 import holdfast.service.restorations
 from holdfast.config import Settings
-from holdfast.copies.records import CopyRecords, FollowingRecords
+from holdfast.copies.records import (
+    CopyRecords,
+    FollowingRecords,
+    PointRecords,
+    PointScheduleRecords,
+)
 from holdfast.model.copy import VolumeCopy
-from holdfast.service import FollowRequest, Holdfast, RestoreRequest, perform
+from holdfast.model.point import RestorePoint
+from holdfast.model.schedule import PointKind, PointSchedule
+from holdfast.policy.schedules import ScheduledPoint
+from holdfast.service import (
+    FollowRequest,
+    Holdfast,
+    RestoreRequest,
+    ScheduledPointsRequest,
+    perform,
+)
 from holdfast.system.mounts.mount_table import mount_at
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
@@ -37,6 +52,10 @@ _PLACES = (
     (holdfast.service.restorations, "perform"),
     (holdfast.service.following, "kept_end"),
     (FollowingRecords, "save"),
+    (holdfast.service.points, "in_expendable_child"),
+    (PointRecords, "save"),
+    (PointRecords, "remove"),
+    (PointScheduleRecords, "save"),
     (CopyRecords, "save"),
     (CopyRecords, "remove"),
 )
@@ -190,6 +209,37 @@ def test_while_it_follows(
         assert found.position == found.good_from
         assert service.histories.copies.remove("shop", url)
         assert not FollowingRecords(settings).all()
+
+
+def test_while_points_are_made(
+    settings: Settings,  # noqa: F811
+    kept: Path,
+) -> None:
+    """By a schedule: one of each kind is there afterwards, the new one."""
+    points, schedules = PointRecords(settings), PointScheduleRecords(settings)
+    asked = PointSchedule("shop", "shop", 1.0, hourly=1, daily=1, weekly=1)
+
+    def as_before() -> None:
+        for each in points.all():
+            points.remove(each)
+        for number, kind in enumerate(PointKind, 1):
+            old = ScheduledPoint(kind, number, "2000")
+            points.save(RestorePoint(old.id, "shop", "", old.name, 0, 1.0))
+        points.save(RestorePoint("by-hand", "shop", "", "hourly-2000-again", 0, 1.0))
+        schedules.save(asked)
+
+    def make(service: Holdfast) -> object:
+        return perform(service, ScheduledPointsRequest("shop"))
+
+    as_before()
+    for _ in _killed_at_each(settings, make):
+        with Holdfast(settings) as service:
+            make(service)
+            assert make(service) == ()
+            found = [each.name for each in points.all()]
+            assert len(found) == 4 and not [each for each in found if each.endswith("-2000")]
+        as_before()
+    assert len(points.all()) == 4
 
 
 def test_while_it_is_cloned(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.options import AsJson, VolumeName
-from holdfast.cli.output import note, print_json, print_table
+from holdfast.cli.output import note, print_json, print_table, say
 from holdfast.cli.session import session
+from holdfast.errors import InvalidOption
+from holdfast.model.schedule import PointKind
 from holdfast.model.volume import check_name
 
 if TYPE_CHECKING:
@@ -55,6 +57,49 @@ def delete(name: VolumeName, point: PointName) -> None:
     with session() as holdfast:
         found = holdfast.histories.points.remove(name, point)
     note(f"forgot {found.name}, which was position:{found.position}")
+
+
+@commands.command()
+def schedule(
+    name: VolumeName,
+    hourly: Annotated[
+        int | None,
+        typer.Option(
+            "--hourly", metavar="NUMBER", help="One each hour, and keep so many; 0: none."
+        ),
+    ] = None,
+    daily: Annotated[
+        int | None, typer.Option("--daily", metavar="NUMBER", help="The same for each local day.")
+    ] = None,
+    weekly: Annotated[
+        int | None, typer.Option("--weekly", metavar="NUMBER", help="The same for each week.")
+    ] = None,
+    off: Annotated[
+        bool, typer.Option("--off", help="Make none any more; those that are there stay.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have the daemon make points, and delete the oldest of them; without an option: show it."""
+    asked = {"hourly": hourly, "daily": daily, "weekly": weekly}
+    kept = {kind: number for kind, number in asked.items() if number is not None}
+    if off and kept:
+        raise InvalidOption(
+            "both --off and what is to be made were named", "Leave out one of them."
+        )
+    if off:
+        kept = dict.fromkeys(asked, 0)
+    with session() as holdfast:
+        schedules = holdfast.histories.schedules
+        found = schedules.set(name, **kept) if kept else schedules.show(name)
+    if as_json:
+        print_json(found.as_json())
+        return
+    words = ", ".join(f"{found.kept(kind)} {kind}" for kind in PointKind if found.kept(kind))
+    if not words:
+        say(f"No points of {name} are made by themselves (--hourly 24 --daily 7 has them made)")
+        return
+    say(f"Of {name} the daemon makes points, and keeps {words}")
+    note("a point keeps nothing: holdfast point list says which can be reached")
 
 
 def _row(report: PointReport) -> tuple[str, ...]:

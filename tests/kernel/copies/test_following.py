@@ -15,7 +15,7 @@ from holdfast.copies.records import CopyRecords, FollowingRecords
 from holdfast.errors import InvalidOption, NoHistory, NoSuchCopy
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.following import FollowState
-from holdfast.service import FollowRequest, Holdfast, perform
+from holdfast.service import FollowRequest, Holdfast, ScheduledPointsRequest, perform
 from tests.faults.fuse_tree import FuseTree
 from tests.kernel.daemon.pager import daemon
 from tests.kernel.gate.kept_volume import made, write
@@ -90,6 +90,7 @@ def test_one_that_hangs_keeps_no_other_back(
         assert all(each["behind_bytes"] > 0 for each in shop["copies"])
         for url in (well, ill):
             aged(holdfast, url)
+        run_holdfast("point", "schedule", "shop", "--hourly", 2, "--weekly", 1)
         with FuseTree(served, elsewhere) as tree, daemon():
             tree.stop()
             assert comes_to_be_the_same(holdfast, mount, well, ram_directory)
@@ -99,6 +100,8 @@ def test_one_that_hangs_keeps_no_other_back(
                 "well.img": ("usable", FollowState.FOLLOWING),
                 "ill.img": ("unknown", FollowState.CANNOT),
             }
+            names = [each.point.name for each in holdfast.histories.points.show("shop")]
+            assert {each.partition("-")[0] for each in names} == {"hourly", "weekly"}
             tree.resume()
             wait_until(lambda: states(holdfast)["ill.img"][0] == "gone")
         assert copies.find("shop", ill) == replace(lost, made=lost.made - 2 * LAG)
@@ -111,5 +114,8 @@ def test_one_that_hangs_keeps_no_other_back(
         holdfast.histories.end("shop")
         with pytest.raises(NoHistory):
             perform(holdfast, FollowRequest("shop", lost.id))
+        run_holdfast("point", "schedule", "shop", "--off")
+        assert perform(holdfast, ScheduledPointsRequest("shop")) == ()
+        assert [each.point.name for each in holdfast.histories.points.show("shop")] == names
         assert copies.remove("shop", ill) and not records.all()
         assert copies.remove("shop", well)

@@ -32,6 +32,7 @@ from holdfast.service import (
     ResizeRequest,
     RespondRequest,
     RestoreRequest,
+    ScheduledPointsRequest,
     UngateRequest,
 )
 from holdfast.service.operations import (
@@ -53,6 +54,7 @@ REQUESTS: list[OperationRequest[Any]] = [
     RestoreRequest("bank", "/srv/old", deadline_seconds=5.5),
     RespondRequest("bank", 31.5, "every call fails"),
     FollowRequest("bank", "a1b2"),
+    ScheduledPointsRequest("bank"),
     RebindRequest("bank"),
     AddLegRequest("bank", "file:/c", spare=True),
     ReplaceLegRequest("bank", "1", "file:/c", wait=False),
