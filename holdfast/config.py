@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from holdfast.late_dataclass import dataclass
 
 
 def _home_of_environment() -> Path | None:

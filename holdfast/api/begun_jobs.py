@@ -13,12 +13,13 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from holdfast.errors import HostCannot, NoSuchJob, TooMany
 from holdfast.jobs import Job
 from holdfast.jobs.ends import End, end_as_json
+from holdfast.late_dataclass import dataclass
 from holdfast.model.event import Event, Progressed, event_as_json
 from holdfast.service.operations import operation_of
 from holdfast.service.requests import OperationRequest

@@ -12,12 +12,12 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from holdfast.api.limits import ApiLimits
+from holdfast.late_dataclass import dataclass
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from holdfast.late_dataclass import dataclass
 
 MOST_HEADER_BYTES = 16 << 10
 """Of a request's first line and headers; ours have some hundred."""

@@ -8,9 +8,10 @@ receipt. What somebody alerts on (packaging/prometheus) keeps its name. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.volume import LegState, VolumeState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

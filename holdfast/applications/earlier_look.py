@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from holdfast.applications.fdinfo import common_lines, parse_information
 from holdfast.applications.places import DELETED
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import Handle, User
 from holdfast.system.proc import ProcessFacts
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import FileLock, Handle, LockKind
 from holdfast.system.proc_text import lines, unescaped
 

@@ -8,8 +8,9 @@ out, except for `places_of`, which reads mount tables.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.mounts.all_namespaces import all_mount_points
 

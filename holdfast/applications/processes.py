@@ -10,10 +10,10 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from holdfast.applications.identity import application_in, control_groups_of
 from holdfast.applications.tasks import Table, thread_ids
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import User
 from holdfast.system.children.expendable_batch import asking
 from holdfast.system.proc import ProcessFacts, process_facts, process_ids, read, read_record

@@ -13,9 +13,10 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from holdfast.applications.places import Places, inside_of
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.files.bound_socket import file_of

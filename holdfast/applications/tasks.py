@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.mounts.namespace import mount_namespace
 from holdfast.system.proc import ProcessFacts, link, names
 from holdfast.system.processes.kcmp import Shared, is_shared

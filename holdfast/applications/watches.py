@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from holdfast.applications.places import DELETED, Places, inside_of, is_below
 from holdfast.applications.sighting import Sighting
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import Handle
 from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.files.inotify import open_by_handle

@@ -8,10 +8,10 @@ never lose one that cannot be read: it is moved aside, for people to look at.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.catalog.any_text import encoded
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_NUMBER, read_object
 from holdfast.model.receipt import Receipt, receipt_from_json
 

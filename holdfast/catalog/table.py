@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
 from holdfast.catalog.any_text import decoded, encoded
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import read_json
 
 Row = dict[str, Any]

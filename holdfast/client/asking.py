@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from holdfast.error_codes import by_code
 from holdfast.errors import HoldfastError, NewerVersion
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import converted, read_json, typed
 from holdfast.model.history import HistoryReport
 from holdfast.model.receipt import Receipt

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+from holdfast.late_dataclass import dataclass
 
 LAST_EVENT = "last-event-id"
 

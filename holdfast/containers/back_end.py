@@ -13,9 +13,9 @@ import fcntl
 import mmap
 import os
 import stat
-from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.files.statfs import file_system_type
 from holdfast.system.fuse.wire import (
     FALLOC_KEEP_SIZE,

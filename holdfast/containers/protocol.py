@@ -6,10 +6,10 @@ process, or from a thread that may be abandoned. None of them retries.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from holdfast.containers.back_end import BackEnd
+from holdfast.late_dataclass import dataclass
 from holdfast.model.container import ContainerUrl
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from holdfast.coordination.turn import at_work
 from holdfast.jobs import Job
 from holdfast.jobs.ends import Finished
+from holdfast.late_dataclass import dataclass
 from holdfast.model.evidence import Evidence
 from holdfast.model.plan import Cause
 from holdfast.model.policy import Attempt, PolicyStanding

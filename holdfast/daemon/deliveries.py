@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.policy.memory import Letter
 from holdfast.policy.notifications import ATTEMPT_SECONDS, begin_delivery
 from holdfast.system.children.errand import Errand

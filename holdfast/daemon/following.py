@@ -11,13 +11,14 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from holdfast.coordination.turn import at_work
 from holdfast.copies.records import CopyRecords, FollowingRecords
 from holdfast.jobs import Job
 from holdfast.jobs.ends import Finished
+from holdfast.late_dataclass import dataclass
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.evidence import Evidence
 from holdfast.model.following import Following

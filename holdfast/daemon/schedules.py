@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.coordination.turn import at_work
 from holdfast.copies.records import PointScheduleRecords
 from holdfast.jobs import Job
 from holdfast.jobs.ends import Failed, Finished
+from holdfast.late_dataclass import dataclass
 from holdfast.model.evidence import Evidence
 from holdfast.model.point import RestorePoint
 from holdfast.model.volume import VolumeReport

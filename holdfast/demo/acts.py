@@ -11,10 +11,10 @@ import random
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from holdfast.demo.stage import HANG_TIMEOUT_SECONDS, ActFailed, Stage
 from holdfast.demo.storage import Storage
+from holdfast.late_dataclass import dataclass
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import Reporter
 from holdfast.model.size import format_size

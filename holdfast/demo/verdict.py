@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from holdfast.demo.applications.runner import Result
 from holdfast.demo.stage import VOLUME_BYTES, Stage
 from holdfast.demo.storage import Storage
 from holdfast.demo.timeline import BOLD, GREEN, RED, Timeline
+from holdfast.late_dataclass import dataclass
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import mount, unmount
 from holdfast.system.storage.filesystem import check_filesystem

@@ -11,10 +11,10 @@ import errno
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from holdfast.late_dataclass import dataclass
 from holdfast.policy.room import FreeRoom
 from holdfast.system.mounts.mount_table import mount_number
 

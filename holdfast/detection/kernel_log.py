@@ -10,10 +10,10 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.detection.parts import DeviceBelow
+from holdfast.late_dataclass import dataclass
 from holdfast.model.evidence import Evidence
 from holdfast.policy.kernel_words import Heard, Word, is_within, report_of
 from holdfast.system.messages.kernel_log import KernelLog

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.containers import open_container
 from holdfast.errors import HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.model.volume import ADOPTED, LegState, VolumeReport, VolumeState
 from holdfast.system.mounts.mount_table import Mount, is_under, topmost
 

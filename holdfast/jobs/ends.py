@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.error_codes import by_code
 from holdfast.errors import HoldfastError, JobDied, JobInterrupted
+from holdfast.late_dataclass import dataclass
 from holdfast.model.event import OneOf
 
 

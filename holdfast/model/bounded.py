@@ -12,10 +12,12 @@ import json
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache, partial
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from holdfast.late_dataclass import dataclass
 
 MOST_BYTES = 16 << 20
 """Of a JSON text: the longest that we write, a record of many processes, has a tenth of it."""

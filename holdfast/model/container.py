@@ -6,7 +6,7 @@ Values only. What a kind allows in its address is for the kind to say: see
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from holdfast.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

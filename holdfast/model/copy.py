@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_NUMBER, whole
 from holdfast.model.following import FollowingReport
 from holdfast.model.history import HistoryStretch

@@ -6,9 +6,10 @@ refused. Must never carry the result: an operation returns it, or raises.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import typed
 from holdfast.model.finding import Finding
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
 from holdfast.errors import InvalidOption
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import whole
 
 LEAST_LAG_SECONDS = 10.0

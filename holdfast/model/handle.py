@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import Number, Signed, SignedHalf, Word
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_NUMBER, whole
 from holdfast.model.volume import JournalFailurePolicy
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from holdfast.errors import InvalidOption
+from holdfast.late_dataclass import dataclass
 
 _AGO = re.compile(
     r"(\d{1,6}(?:\.\d{1,3})?) ?"

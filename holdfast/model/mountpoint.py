@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from holdfast.late_dataclass import dataclass
 
 _PATH_BYTES = 4096
 """PATH_MAX of <linux/limits.h>, with the zero at the end."""

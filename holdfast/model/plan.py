@@ -6,10 +6,11 @@ Must never know how a step is done.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import whole
 
 

@@ -5,10 +5,10 @@ Values only, and which of them go together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from holdfast.errors import InvalidOption
+from holdfast.late_dataclass import dataclass
 from holdfast.model.plan import Cause
 
 

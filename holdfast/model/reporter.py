@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.event import Event, Found, Progressed, Said
 from holdfast.model.finding import Finding
 

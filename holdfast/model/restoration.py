@@ -6,10 +6,10 @@ Values only. Invariant: what is here can be written as JSON. What its record mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.plan import StepName, Strategy
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding
 from holdfast.model.trouble import Trouble
 from holdfast.model.volume import VolumeReport

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.volume import GateReport, LegReport, LegState, VolumeReport, VolumeState
 
 

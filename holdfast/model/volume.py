@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from holdfast.errors import InvalidName
+from holdfast.late_dataclass import dataclass
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause
 

@@ -9,11 +9,12 @@ import errno
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 from holdfast.errors import DeadlinePassed, HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause

@@ -15,9 +15,10 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from holdfast.errors import InUse
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.mountpoints.whereabouts import in_words, own_namespace
@@ -72,7 +73,7 @@ def place(
     ways: Mapping[int, int],
     device_number: str,
     placed: Placed,
-    manner: Manner = Manner(),
+    manner: Manner = Manner(),  # noqa: B008 - it is frozen
 ) -> None:
     """Mount every piece at its point, in this order, and note in `placed` what was done.
 

@@ -8,8 +8,9 @@ third when it has become worse.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.trouble import Trouble
 from holdfast.policy.message import ENDED, RAISED, REMINDED
 

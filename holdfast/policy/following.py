@@ -8,8 +8,8 @@ nothing leads on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.following import Following, FollowingReport, FollowState
 from holdfast.model.history import HistoryStretch

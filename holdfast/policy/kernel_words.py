@@ -8,8 +8,9 @@ file's name further behind) can neither make a message of another one, nor name 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from holdfast.late_dataclass import dataclass
 
 
 class Word(StrEnum):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import FIRST_VERSION, read_object, typed, with_version, without_version
 from holdfast.model.evidence import Evidence
 from holdfast.policy.alerting import KnownTrouble

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.messages.printable import printable
 
 RAISED, REMINDED, ENDED, TEST = "raised", "reminded", "ended", "test"

@@ -7,7 +7,7 @@ cache that is written back); and of a long pause between two looks (we were susp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from holdfast.late_dataclass import dataclass
 
 HUNG_SECONDS = 30.0
 """In which a device that has been asked finishes nothing. Disks give up a sector after 7 to 30 s,

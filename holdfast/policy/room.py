@@ -5,7 +5,7 @@ Invariant: what comes and goes around a bound is one trouble: it ends well above
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from holdfast.late_dataclass import dataclass
 
 NEARLY_FULL_SHARE, ROOM_AGAIN_SHARE = 0.05, 0.07
 """Of what ordinary users may fill."""

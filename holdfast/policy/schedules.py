@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.point import RestorePoint
 from holdfast.model.schedule import PointKind, PointSchedule
 

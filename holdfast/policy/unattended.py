@@ -9,9 +9,9 @@ after `MOST_ATTEMPTS`, and one that succeeded was the last, until the policy is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.plan import Cause
 from holdfast.model.policy import Attempt, AttemptState, OnLoss, Policy, PolicyStanding
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import socket
 import time
 import uuid
-from dataclasses import dataclass
 
 from holdfast.errors import AlreadyExists, CommandFailed, HoldfastError, InvalidOption
+from holdfast.late_dataclass import dataclass
 from holdfast.policy.memory import Letter, read_destinations, read_post, write_destinations
 from holdfast.policy.message import TEST, Message
 from holdfast.policy.notifications import check_destination, deliver

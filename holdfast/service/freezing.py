@@ -7,7 +7,6 @@ itself: the watchdog does.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from holdfast.applications.freezers import FREEZERS
 from holdfast.applications.freezers.freezing import Frozen, begin, end, frozen
@@ -23,6 +22,7 @@ from holdfast.errors import (
     NoSuchReceipt,
     NotFrozen,
 )
+from holdfast.late_dataclass import dataclass
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import Volume, check_name

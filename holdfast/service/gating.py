@@ -5,11 +5,12 @@ Owns the defaults of what an administrator leaves out. Changes nothing; `Restora
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.containers import is_container_url, parse_container_url
 from holdfast.errors import HasGate, HasNoGate, InvalidOption, NotInPlace
+from holdfast.late_dataclass import dataclass
 from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import ADOPTED, GATED, JournalMode, LegState, Volume, VolumeReport

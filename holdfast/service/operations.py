@@ -8,9 +8,10 @@ soon: asking, planning, hold and release, freeze and thaw, adopting, taking a le
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import converted, typed
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.event import FORM, check_form

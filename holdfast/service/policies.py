@@ -12,7 +12,7 @@ import logging
 import os
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from holdfast.errors import (
     NoSuchReceipt,
     NotAttached,
 )
+from holdfast.late_dataclass import dataclass
 from holdfast.model.policy import Attempt, AttemptState, OnLoss, Policy, PolicyStanding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter

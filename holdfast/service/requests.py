@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from holdfast.config import Settings
 from holdfast.containers import is_container_url, parse_container_url
 from holdfast.errors import InvalidOption, NoSuchContainer
 from holdfast.gate.runtime.shared_page import SOCKET_FILE
+from holdfast.late_dataclass import dataclass
 from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import RecoveryReport
@@ -44,7 +45,6 @@ _JOURNAL_MODES = (JournalMode.NONE, JournalMode.UNFLUSHED)
 """`continuous` needs a history, which no command makes yet."""
 
 _UNUSABLE_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys", "/run", "/etc", "/usr", "/var", "/boot")
-
 
 Result = TypeVar("Result", covariant=True)
 

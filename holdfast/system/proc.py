@@ -12,8 +12,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc_text import parse_stat
 
 _CHUNK_BYTES = 1 << 16

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from holdfast.late_dataclass import dataclass
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 

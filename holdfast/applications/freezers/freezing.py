@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from holdfast.errors import (
     NewerVersion,
     NotFrozen,
 )
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import NewerFormat
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.receipt import Receipt

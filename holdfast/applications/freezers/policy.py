@@ -7,11 +7,11 @@ a way that cannot be undone exactly, nor anybody whose standstill would stop the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from holdfast.applications.freezers.protocol import Freezer, Process
 from holdfast.applications.freezers.servers import Protection
 from holdfast.errors import CannotFreeze, InvalidOption
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import User
 

@@ -9,10 +9,10 @@ Processes are named by number and start time; one whose number is used again is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding
 
 State = dict[str, Any]

@@ -13,11 +13,12 @@ import fcntl
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 from holdfast.applications.freezers.protocol import Occasion, State
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import (
     FIRST_VERSION,
     read_json,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.fuse.connections import connection_number
 from holdfast.system.mounts.mount_table import Mount

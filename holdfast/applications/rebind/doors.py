@@ -19,11 +19,12 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from holdfast.applications.rebind.opening.outcomes import ReboundHandle
 from holdfast.errors import Blocked
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.system.children.closing import close_elsewhere
 from holdfast.system.children.expendable import in_expendable_child

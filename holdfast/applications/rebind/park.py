@@ -7,7 +7,6 @@ changed. Both may be run again from the beginning.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.steps import Steps, side_by_side, through, to_end
 from holdfast.applications.rebind.connections.exchange import exchange
@@ -25,6 +24,7 @@ from holdfast.applications.rebind.parking.record import ParkedProcess, ParkingRe
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.applications.rebind.refusals import refuse_unbindable
 from holdfast.applications.rebind.waited_pipes import WaitedPipes
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.files.inode_identity import LASTING

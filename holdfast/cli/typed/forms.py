@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from holdfast.late_dataclass import dataclass
 
 PROGRAM = "holdfast"
 

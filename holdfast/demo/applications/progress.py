@@ -10,10 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from holdfast.late_dataclass import dataclass
 
 _FIELDS = (
     "acknowledged",

@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 from holdfast.demo.applications.progress import Progress
+from holdfast.late_dataclass import dataclass
 
 PAUSE_SECONDS = 0.001
 """Between two operations: three applications share two cores with the gate that serves them."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic_ns
 
 from holdfast.gate.data.hold import Hold
@@ -17,6 +16,7 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.members.roster import Roster
 from holdfast.gate.runtime.incidents import Incidents
 from holdfast.gate.runtime.watching import Watching
+from holdfast.late_dataclass import dataclass
 
 ROOM_CHECK_SECONDS = 0.25
 """How often a write that found no space is tried again."""

@@ -14,11 +14,11 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_NUMBER, NewerFormat
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, NewerVersion, NoSuchVolume, StorageFailed
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import (
     FIRST_VERSION,
     NewerFormat,

@@ -12,7 +12,7 @@ import errno
 import mmap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from holdfast.containers import BackEnd, open_container
 from holdfast.errors import ContainerFailed, TooSmall
@@ -32,6 +32,7 @@ from holdfast.gate.members.superblock import (
     write_superblock,
 )
 from holdfast.gate.runtime.claims import Hand
+from holdfast.late_dataclass import dataclass
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES, LegState
 from holdfast.system.processes.process import close_quietly
 from holdfast.system.resources.memory import aligned_buffer

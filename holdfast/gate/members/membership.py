@@ -57,12 +57,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from holdfast.errors import NoSource
 from holdfast.gate.members.newest_epoch import NewestEpoch, newest_epoch
 from holdfast.gate.members.superblock import Member, Settled, Superblock
+from holdfast.late_dataclass import dataclass
 from holdfast.model.volume import JournalMode, LegState
 
 

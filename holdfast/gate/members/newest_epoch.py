@@ -7,9 +7,9 @@ Pure. The statements and rules it rests on are in `membership`, which judges sin
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from holdfast.gate.members.superblock import Member, Settled, Superblock
+from holdfast.late_dataclass import dataclass
 from holdfast.model.volume import LegState
 
 

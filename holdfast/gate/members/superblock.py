@@ -17,12 +17,13 @@ import mmap
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from time import monotonic
 from typing import Any
 
 from holdfast.containers import BackEnd
 from holdfast.errors import InvalidUrl
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import NewerFormat, read_object, typed, whole
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
 from holdfast.model.volume import LegState

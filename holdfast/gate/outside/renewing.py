@@ -13,13 +13,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
 
 from holdfast.errors import DeadlinePassed, GateGone
 from holdfast.gate.processes.remains import living_processes
 from holdfast.gate.runtime import shared_page
+from holdfast.late_dataclass import dataclass
 from holdfast.system.processes.process_state import (
     DEAD,
     STOPPED,

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from holdfast.errors import InUse
@@ -19,6 +19,7 @@ from holdfast.gate.front import FRONT_END, FrontEnd
 from holdfast.gate.members.configuration import FILE_NAME
 from holdfast.gate.processes.remains import record_end
 from holdfast.gate.runtime import shared_page
+from holdfast.late_dataclass import dataclass
 from holdfast.system.mounts.namespace import keep_mount_namespace
 from holdfast.system.processes.process_state import start_time
 from holdfast.system.resources.own_group import remove_group

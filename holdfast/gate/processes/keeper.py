@@ -17,7 +17,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from time import monotonic, monotonic_ns
 from typing import Any, NoReturn
 
@@ -38,6 +38,7 @@ from holdfast.gate.processes.standby import Standby, Taken, watch_or_kill
 from holdfast.gate.processes.worker import Worker
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.watching import BEAT_SECONDS, Watching
+from holdfast.late_dataclass import dataclass
 from holdfast.system.messages.logs import call_process
 from holdfast.system.messages.unwaited import start_writer, wait_until_written
 from holdfast.system.mounts.namespace import keep_mount_namespace

@@ -11,12 +11,12 @@ Where the partner is stopped or dead as well, nobody else is there: each continu
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import IntEnum
 from time import monotonic, monotonic_ns
 
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.watching import BEAT_SECONDS
+from holdfast.late_dataclass import dataclass
 from holdfast.system.processes.continue_timer import ContinueTimer
 from holdfast.system.processes.process_state import STOPPED, TRACED, ProcessState
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import select
 import threading
-from dataclasses import dataclass
 from time import monotonic, monotonic_ns
 
 from holdfast.errors import DeadlinePassed, HoldfastError
@@ -20,6 +19,7 @@ from holdfast.gate.processes.handover import Handover
 from holdfast.gate.processes.partner import Ending
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.incidents import Incidents
+from holdfast.late_dataclass import dataclass
 from holdfast.system.children.expendable import in_expendable_child
 
 LONGEST_DELAY_SECONDS = 1.0

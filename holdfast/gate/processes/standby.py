@@ -15,7 +15,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from holdfast.gate.processes.partner import STOPPED_SECONDS
 from holdfast.gate.processes.preparing import Preparations
 from holdfast.gate.processes.worker import Worker
 from holdfast.gate.runtime import shared_page
+from holdfast.late_dataclass import dataclass
 from holdfast.system.messages.logs import call_process
 from holdfast.system.messages.unwaited import wait_until_written
 from holdfast.system.mounts.namespace import keep_mount_namespace

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic_ns
 
 from holdfast.errors import DeadlinePassed, HoldfastError
@@ -26,6 +25,7 @@ from holdfast.gate.repair.taking_over import take_over
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Hand
 from holdfast.gate.runtime.incidents import Incident
+from holdfast.late_dataclass import dataclass
 from holdfast.model.volume import JournalMode
 
 RESEND_SECONDS = 0.05

@@ -9,10 +9,10 @@ after has it come to rest, or the hang time-out pass; one that is gone is forgot
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from time import monotonic
 
 from holdfast.gate.runtime import shared_page
+from holdfast.late_dataclass import dataclass
 from holdfast.system.processes.process import has_ended
 from holdfast.system.processes.process_state import open_unended, runs_no_code, start_time
 

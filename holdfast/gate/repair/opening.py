@@ -11,7 +11,7 @@ import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import monotonic, monotonic_ns
 
 from holdfast.containers import path_of
@@ -26,6 +26,7 @@ from holdfast.gate.repair.recovery import Recovery
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import remembered_container
 from holdfast.gate.runtime.watching import Patience
+from holdfast.late_dataclass import dataclass
 from holdfast.system.processes.left_open import LeftOpen, left_open
 from holdfast.system.processes.process import close_quietly
 

@@ -7,11 +7,11 @@ thread of the worker; never blocks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.members.configuration import LegEntry
+from holdfast.late_dataclass import dataclass
 
 FIRST_PROBE_SECONDS = 0.1
 LONGEST_PROBE_SECONDS = 5.0

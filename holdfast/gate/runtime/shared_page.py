@@ -14,10 +14,10 @@ import os
 import struct
 import threading
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.boot import boot_id
 
 SOCKET_FILE = "control"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from holdfast.errors import HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.mounts.visitor import Owner, Visitor, foreign_owner, ways_to

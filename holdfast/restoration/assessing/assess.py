@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from holdfast.config import Settings
 from holdfast.errors import Blocked
+from holdfast.late_dataclass import dataclass
 from holdfast.model.plan import Plan
 from holdfast.model.volume import LegState, Volume, VolumeReport
 from holdfast.mountpoints.covering import can_be_covered

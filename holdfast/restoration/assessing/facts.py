@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.users import find_users
 from holdfast.config import Settings
 from holdfast.containers import is_container_url
 from holdfast.errors import BadInput, HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy

@@ -9,8 +9,8 @@ taken from a leg or spare, which hold the same damage.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.plan import (
     BY_REFLEX,

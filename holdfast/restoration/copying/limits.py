@@ -11,9 +11,9 @@ import errno
 import os
 import secrets
 import stat
-from dataclasses import dataclass
 
 from holdfast.errors import Blocked, HoldfastError, TooSmall
+from holdfast.late_dataclass import dataclass
 from holdfast.model.size import format_size
 from holdfast.restoration.copying.trees.tree import Tree
 from holdfast.system.messages.printable import printable

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from holdfast.late_dataclass import dataclass
 from holdfast.restoration.copying.inodes.attributes import OTHER_TIME
 from holdfast.restoration.copying.trees.tree import Inode, Signature, Tree
 

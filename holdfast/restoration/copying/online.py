@@ -7,10 +7,10 @@ not get shorter any more. Must never stop anybody.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from holdfast.applications.rebind.parking.placed_contents import CopiedAhead
 from holdfast.errors import Blocked
+from holdfast.late_dataclass import dataclass
 from holdfast.restoration.copying.passes import PassResult
 from holdfast.restoration.copying.process.child import Copying
 from holdfast.system.messages.printable import printable

@@ -15,8 +15,9 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from holdfast.late_dataclass import dataclass
 from holdfast.restoration.copying.inodes.attributes import copy_attributes
 from holdfast.restoration.copying.inodes.file import copy_contents
 from holdfast.restoration.copying.inodes.inode import give, give_late, properties_of

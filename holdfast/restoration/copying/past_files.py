@@ -15,9 +15,10 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
+from holdfast.late_dataclass import dataclass
 from holdfast.restoration.copying.inodes.attributes import copy_attributes
 from holdfast.restoration.copying.past_places import (
     Renamers,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.files.beneath import path_to
 from holdfast.system.files.inode_identity import identity_of, is_same
 

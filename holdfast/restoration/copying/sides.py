@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from holdfast.late_dataclass import dataclass
 from holdfast.model.volume import DEFAULT_SECTOR_BYTES
 
 

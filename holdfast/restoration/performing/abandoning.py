@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.harboured import let_leave, with_parked_handles
 from holdfast.applications.rebind.rebind import Rebind
@@ -16,6 +15,7 @@ from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.coordination.update_lock import UpdateLock
 from holdfast.errors import HoldfastError, NoSuchVolume, StorageFailed
+from holdfast.late_dataclass import dataclass
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName
 from holdfast.model.receipt import Receipt

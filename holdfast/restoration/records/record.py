@@ -10,10 +10,11 @@ only lives in memory is in `work`.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from holdfast.errors import CannotRecord, UnreadableRecord
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import read_json, seconds, typed
 from holdfast.model.finding import Finding
 from holdfast.model.mount_below import ParkedMounts

@@ -11,13 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from holdfast.applications.rebind.rebind import Rebind
 from holdfast.config import Settings
 from holdfast.containers import image_behind
 from holdfast.errors import CannotRecord, StorageFailed
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.restoration import Mode, Restoration

@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from holdfast.applications.rebind.parking.kept_contents import is_enough_for
 from holdfast.applications.rebind.parking.placed_contents import CopiedAhead, OpenFile
 from holdfast.applications.users import find_users
 from holdfast.errors import HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.handle import Handle, HandleKind, User
 from holdfast.model.mountpoint import MountPoint

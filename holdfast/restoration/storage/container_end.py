@@ -11,7 +11,6 @@ import os
 import struct
 import uuid
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.containers import image_behind, path_of
@@ -25,6 +24,7 @@ from holdfast.gate.members.superblock import (
     decode,
     tail_bytes,
 )
+from holdfast.late_dataclass import dataclass
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES
 from holdfast.system.files.durable import replace_durably
 from holdfast.system.files.own_files import writing_own_files

@@ -13,11 +13,12 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
 from holdfast.applications.rebind.parking.kept_contents import is_enough_for
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_CHARACTERS
 from holdfast.model.handle import Handle, HandleKind, LockKind, User
 from holdfast.restoration.storage.saved_writes import (

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import suppress
-from dataclasses import dataclass
 
 from holdfast.containers import image_behind, is_container_url, open_container, path_of
 from holdfast.errors import Blocked, CommandFailed, InUse
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.system.children.expendable import in_expendable_child

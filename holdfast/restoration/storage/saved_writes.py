@@ -20,12 +20,13 @@ import stat
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.applications.rebind.opening.reopening import Reopening
 from holdfast.applications.rebind.opening.requests import OpenRequest
 from holdfast.applications.rebind.parking.relocation import Relocation, SameFileSystem
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import Signed, Word
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.model.mountpoint import MountPoint

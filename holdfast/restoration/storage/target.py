@@ -9,7 +9,7 @@ import os
 import stat
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from holdfast.containers import (
 from holdfast.errors import HoldfastError, InUse, InvalidOption, TooSmall
 from holdfast.errors.families import about
 from holdfast.gate.members.superblock import container_bytes_needed
+from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.size import BLOCK_BYTES, MINIMUM_VOLUME_BYTES, format_size

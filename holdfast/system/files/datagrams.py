@@ -15,12 +15,12 @@ import socket
 import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.files.bound_socket import file_of
 from holdfast.system.files.socket_names import bind_to, make_way
 from holdfast.system.mounts.detached import mount_detached

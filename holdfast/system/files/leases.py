@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc import read
 
 _LOCKS = "/proc/locks"

@@ -20,9 +20,9 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.files.beneath import path_to
 from holdfast.system.files.inode_identity import identity_of
 from holdfast.system.raw_call import raw_call

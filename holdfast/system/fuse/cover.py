@@ -15,9 +15,10 @@ import os
 import select
 import stat
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from holdfast.errors import HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.system.fuse import wire
 from holdfast.system.fuse.cover_server import BUFFER_BYTES, SUBTYPE, CoverServer, start_server
 from holdfast.system.mounts.detached import mount_detached

@@ -17,10 +17,10 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn
 
 from holdfast.errors import HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.system.fuse import wire
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import MNT_DETACH, Mount

@@ -10,9 +10,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from dataclasses import dataclass
 from struct import pack
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.raw_call import raw_call
 
 # <asm-generic/unistd.h>; the same on every architecture since Linux 5.1

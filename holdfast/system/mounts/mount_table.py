@@ -10,10 +10,10 @@ import ctypes
 import errno
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import CommandFailed, InUse
+from holdfast.late_dataclass import dataclass
 from holdfast.system.children.run import run
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import lines, number_of, unescaped

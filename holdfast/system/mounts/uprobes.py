@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.mounts.users import MountUser
 from holdfast.system.proc import link, name_of, names, process_ids, read
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.listing import first_of
 from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.mounts.mount_table import parse_mountinfo

@@ -13,9 +13,9 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_CHARACTERS
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.detached import mount_detached

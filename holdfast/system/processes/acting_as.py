@@ -13,8 +13,8 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc import read, read_record
 from holdfast.system.processes.process import die_with_parent, dies_with_parent
 

@@ -11,8 +11,8 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc import read_record
 from holdfast.system.processes.process import copy_descriptor
 from holdfast.system.processes.process_state import all_threads_of, is_exiting

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import number_of, parse_stat
 from holdfast.system.processes.process import has_ended, watch_process

@@ -14,8 +14,8 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc import names, read_record
 from holdfast.system.proc_text import field
 from holdfast.system.processes.registers import X86_64, Layout, Registers

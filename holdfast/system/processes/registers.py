@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.processes.calls_of_32_bits import IPC, number_for_64_bits
 from holdfast.system.processes.syscalls import number_of
 

@@ -4,7 +4,8 @@ processes: proc_pid_smaps(5)."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from holdfast.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.mounts.mount_table import Mount, mounts
 from holdfast.system.proc import read_record
 from holdfast.system.proc_text import lines, parse_control_groups

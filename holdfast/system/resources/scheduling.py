@@ -10,8 +10,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.raw_call import raw_call
 
 _NUMBERS = {"x86_64": (251, 252), "aarch64": (30, 31)}

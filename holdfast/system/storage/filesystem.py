@@ -13,10 +13,10 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import CommandFailed, InvalidOption
+from holdfast.late_dataclass import dataclass
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.children.run import run
 from holdfast.system.mounts.mount_table import MNT_DETACH, is_under

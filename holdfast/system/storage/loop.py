@@ -13,10 +13,10 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import CommandFailed, InUse
+from holdfast.late_dataclass import dataclass
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.children.run import run
 

@@ -10,8 +10,8 @@ import mmap
 import os
 import struct
 import uuid
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import whole
 
 _HEAD_BYTES = 128 << 10

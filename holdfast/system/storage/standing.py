@@ -15,9 +15,9 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.fuse.connections import connection_number
 from holdfast.system.mounts.mount_table import Mount, mount_holding
 from holdfast.system.proc_text import unescape

@@ -8,12 +8,13 @@ Resolving a path asks its file system: call from an expendable child.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.config import Settings
 from holdfast.containers import open_container
 from holdfast.errors import NoSuchVolume, OwnLeg, StorageFailed
 from holdfast.gate.members.configuration import load_configuration
+from holdfast.late_dataclass import dataclass
 from holdfast.system.mounts.mount_table import is_under, mounts
 from holdfast.system.storage.standing import parts_below
 from holdfast.volumes.gate_device import gate_device

@@ -10,7 +10,6 @@ import os
 import shlex
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.config import Settings
@@ -28,6 +27,7 @@ from holdfast.errors import (
 )
 from holdfast.errors.families import about
 from holdfast.gate.members.superblock import container_bytes_needed, read_superblock
+from holdfast.late_dataclass import dataclass
 from holdfast.model.size import BLOCK_BYTES, MAXIMUM_VOLUME_BYTES, MINIMUM_VOLUME_BYTES, format_size
 from holdfast.model.volume import Volume, check_name
 from holdfast.system.children.expendable import in_expendable_child

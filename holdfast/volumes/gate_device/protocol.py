@@ -8,10 +8,10 @@ we know, is never touched.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.config import Settings
+from holdfast.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

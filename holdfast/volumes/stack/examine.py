@@ -6,9 +6,8 @@ blocks, whatever the state of gate and legs. Must never change anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from holdfast.config import Settings
+from holdfast.late_dataclass import dataclass
 from holdfast.system.mounts.mount_table import Mount, mounts_from
 from holdfast.volumes.gate_device import gate_device
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.processes.syscalls import number_of
 
 _SYSTEM_CALL = re.compile(r"\bSYS_(\w+)")

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.x86_64 import (
     EXIT,
@@ -29,6 +28,7 @@ from holdfast.applications.rebind.agent.x86_64 import (
     SLOT_32_BITS,
     WAIT,
 )
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc_text import Map
 from holdfast.system.processes.registers import Registers
 

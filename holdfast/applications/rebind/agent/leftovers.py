@@ -10,7 +10,6 @@ import array
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.entry import find_left_over
 from holdfast.applications.rebind.agent.harbour import PAGE, SLOT_BYTES
@@ -18,6 +17,7 @@ from holdfast.applications.rebind.agent.x86_64 import HARBOUR_START
 from holdfast.applications.rebind.tracing.memory import ProcessMemory
 from holdfast.applications.rebind.tracing.threads import Threads
 from holdfast.errors import DeadlinePassed, InUse
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc_text import Map
 
 _STACK_BYTES = 256 << 10

@@ -7,12 +7,11 @@ in that very harbour; otherwise they run already, and what the record says of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from holdfast.applications.rebind.agent.calls import Calls
 from holdfast.applications.rebind.agent.harbour import Harbour
 from holdfast.applications.rebind.agent.leftovers import abandoned_harbour_at
 from holdfast.applications.rebind.tracing.threads import LAYOUT, Threads
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import Number, Signed, Word
 from holdfast.system.processes.registers import Registers
 

@@ -15,7 +15,6 @@ import fcntl
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from holdfast.applications.rebind.agent.steps import to_end
 from holdfast.applications.rebind.connections.making import NewConnections
@@ -30,6 +29,7 @@ from holdfast.applications.rebind.parking.stopped_process import (
     by_thread,
 )
 from holdfast.applications.rebind.tracing.errors import gone
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import HandleKind
 from holdfast.system.proc import link, names
 

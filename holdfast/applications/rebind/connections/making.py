@@ -17,7 +17,7 @@ import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from holdfast.applications.rebind.connections.on_its_way import refuse_on_its_way
@@ -26,6 +26,7 @@ from holdfast.applications.rebind.parking.notes import ConnectionDetails, Handle
 from holdfast.applications.rebind.parking.own_sockets import as_seen, make_socket
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
 from holdfast.errors import Blocked, Refused
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import HandleKind
 from holdfast.system.children.closing import close_elsewhere
 from holdfast.system.children.expendable import in_expendable_child

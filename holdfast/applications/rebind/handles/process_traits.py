@@ -11,9 +11,9 @@ import platform
 import re
 import struct
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from holdfast.applications.rebind.tracing.hindrances import frozen, hindrance, traced
+from holdfast.late_dataclass import dataclass
 from holdfast.system.proc import address_space_limit, descriptor_limit, link, read, read_record
 from holdfast.system.proc_text import parse_stat
 from holdfast.system.processes.calls_of_32_bits import has_32_bits

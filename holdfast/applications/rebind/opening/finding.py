@@ -20,11 +20,11 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from holdfast.applications.rebind.opening.requests import Expected, OpenRequest
 from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.relocation import Relocation
+from holdfast.late_dataclass import dataclass
 from holdfast.system.files.beneath import open_beneath, reopen
 from holdfast.system.files.inode_identity import identity_of, is_same, number_of, open_identity
 from holdfast.system.processes.acting_as import Rights, acting_as

@@ -14,10 +14,10 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import read_object, typed
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.beneath import path_to, reopen

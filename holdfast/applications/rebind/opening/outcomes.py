@@ -7,10 +7,10 @@ the time differs and a digest was taken before, when the contents agree.
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import Handle, HandleOutcome
 
 

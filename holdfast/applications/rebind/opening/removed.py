@@ -23,7 +23,7 @@ import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from holdfast.applications.rebind.parking.observed import Observed
 from holdfast.applications.rebind.parking.relocation import Relocation
 from holdfast.applications.rebind.parking.removed import kept_device, kept_target
 from holdfast.errors import CommandFailed
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import read_object, typed
 from holdfast.system.files.beneath import names_in, open_beneath, path_to, reopen
 from holdfast.system.files.inode_identity import identity_of, open_identity, open_through

@@ -16,7 +16,7 @@ import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from holdfast.applications.rebind.opening.finding import FoundFile, Missing, find
@@ -37,6 +37,7 @@ from holdfast.applications.rebind.parking.relocation import (
     Relocation,
     SameFileSystem,
 )
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import FileLock, HandleOutcome, LockKind
 from holdfast.system.files.beneath import open_beneath, reopen
 from holdfast.system.files.fifo import Fifo, unread_bytes

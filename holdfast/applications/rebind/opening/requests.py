@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from holdfast.applications.rebind.parking.observed import Observed
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import FileLock, HandleOutcome
 from holdfast.system.processes.acting_as import Rights
 

@@ -13,13 +13,13 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.applications.rebind.opening.finding import Missing, find, was_left_alone
 from holdfast.applications.rebind.opening.requests import OpenRequest, OpenResult
 from holdfast.applications.rebind.parking.hidden_names import noted
 from holdfast.applications.rebind.parking.relocation import OtherContents, Relocation
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import HandleOutcome
 from holdfast.system.files.beneath import open_beneath, reopen
 from holdfast.system.files.inode_identity import identity_of, is_same

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.applications.rebind.parking.observed import check_path
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import Number, read_object, typed
 from holdfast.system.files import inode_identity
 

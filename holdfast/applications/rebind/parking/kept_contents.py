@@ -16,10 +16,11 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from holdfast.errors import TooSmall
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import read_object
 from holdfast.system.files.beneath import reopen
 from holdfast.system.files.change_times import is_settled, now_ns

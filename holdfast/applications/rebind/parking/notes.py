@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from holdfast.applications.rebind.parking.observed import Observed, check_path
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import HalfWord, Number, Signed, SignedHalf, Word, typed
 from holdfast.model.handle import DESCRIPTORS, FileLock, Handle, HandleKind, LockKind
 from holdfast.system.files import bound_socket, inode_identity

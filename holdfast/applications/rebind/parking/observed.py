@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import Annotated, Any
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import Bounds, HalfWord, Word, made
 from holdfast.system.files.inode_identity import identity_of
 from holdfast.system.statx import remembered

@@ -17,7 +17,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from holdfast.applications.rebind.parking.kept_contents import claim
 from holdfast.applications.rebind.parking.notes import HandleNote, SocketDetails
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.errors import Blocked, HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import HalfWord, Number, SignedHalf, Word, read_object, typed
 from holdfast.model.handle import HandleKind
 from holdfast.system.children.closing import close_elsewhere

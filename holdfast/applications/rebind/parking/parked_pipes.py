@@ -17,7 +17,7 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from holdfast.applications.rebind.parking.notes import FifoDetails, HandleNote
@@ -25,6 +25,7 @@ from holdfast.applications.rebind.parking.parked_nodes import is_parked
 from holdfast.applications.rebind.parking.placeholders import Placeholders
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.errors import Blocked, HoldfastError
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import HandleKind
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.beneath import reopen

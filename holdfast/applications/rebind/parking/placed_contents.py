@@ -14,7 +14,6 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.applications.rebind.parking.kept_contents import (
@@ -24,6 +23,7 @@ from holdfast.applications.rebind.parking.kept_contents import (
     KeptCopy,
     no_room,
 )
+from holdfast.late_dataclass import dataclass
 from holdfast.system.files.beneath import open_beneath, reopen
 from holdfast.system.files.file_contents import copy_ranges, make_equal
 from holdfast.system.files.inode_identity import open_through

@@ -19,7 +19,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from holdfast.applications.rebind.parking.notes import (
 )
 from holdfast.applications.rebind.parking.relocation import CopiedFiles
 from holdfast.errors import Blocked, UnreadableRecord
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import read_object, typed, whole
 from holdfast.model.handle import Handle
 from holdfast.system.boot import boot_id

@@ -10,10 +10,11 @@ Plain values: they are written down with what is parked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from holdfast.applications.rebind.parking.observed import Observed, check_path
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_CHARACTERS, typed
 from holdfast.system.files import inode_identity
 

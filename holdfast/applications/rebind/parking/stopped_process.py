@@ -6,12 +6,13 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.applications.rebind.agent.batch import closing
 from holdfast.applications.rebind.agent.tracee import Tracee
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.tracing.errors import Uncooperative
+from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import Handle, HandleKind
 from holdfast.system.processes.acting_as import Rights, rights_of
 

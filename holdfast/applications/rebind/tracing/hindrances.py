@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.system.mounts.mount_table import mounts
 from holdfast.system.proc import link, read_record
 from holdfast.system.processes.calls_of_32_bits import has_32_bits, number_for_64_bits

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Final
 
+from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_NUMBER, NewerFormat
 
 PAGE_BYTES: Final = 4096

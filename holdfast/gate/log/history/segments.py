@@ -14,7 +14,6 @@ import re
 import resource
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -29,6 +28,7 @@ from holdfast.gate.log.history.layout import (
     decode_page,
     frame_file_bytes,
 )
+from holdfast.late_dataclass import dataclass
 
 PREFIX = "segment-"
 HIGH_NUMBERS = 64

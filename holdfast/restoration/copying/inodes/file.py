@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.restoration.copying.inodes.inode import Properties, give, properties_of
 from holdfast.restoration.copying.inodes.sharing import shared_bytes
 from holdfast.system.files.file_contents import make_equal

@@ -7,8 +7,7 @@ links and devices have flags and project ids, too, which no system call returns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from holdfast.late_dataclass import dataclass
 from holdfast.system.files.inode_flags import (
     further_attributes,
     read_flags,

@@ -9,8 +9,8 @@ the same path, and each gets a path that the source has.
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 
+from holdfast.late_dataclass import dataclass
 from holdfast.restoration.copying.trees.tree import Inode, Tree
 
 

@@ -16,9 +16,9 @@ import os
 import stat
 from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from holdfast.errors import Blocked
+from holdfast.late_dataclass import dataclass
 from holdfast.restoration.copying.trees.folders import Folders
 from holdfast.system.files.beneath import names_in, open_beneath
 from holdfast.system.files.change_times import is_settled

@@ -10,10 +10,10 @@ start. Blocks a few seconds at most.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from holdfast.config import Settings
 from holdfast.gate.processes.remains import abandoned_inode
+from holdfast.late_dataclass import dataclass
 from holdfast.system.fuse.connections import abort_connection, waiting_requests
 from holdfast.system.mounts.mount_table import mount_at
 from holdfast.system.storage.loop import LoopDevice, loop_devices
