@@ -211,7 +211,10 @@ def test_bytes_behind_the_file_system_that_nobody_knows(
     settings: Settings, ram_directory: Path
 ) -> None:
     needs(DEVICE)
-    with plain_mount(ram_directory, DEVICE) as (place, path), adopted(settings, path) as holdfast:
+    with (
+        plain_mount(ram_directory, DEVICE, "ext4", QUIET) as (place, path),
+        adopted(settings, path) as holdfast,
+    ):
         with place.open("r+b", buffering=0) as file:
             file.seek(-8192, os.SEEK_END)
             file.write(b"x" * 4096)
