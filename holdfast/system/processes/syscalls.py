@@ -49,6 +49,7 @@ _X86_64 = {
     "prlimit64": 302,
     "memfd_create": 319,
     "mlock2": 325,
+    "pkey_mprotect": 329,
     "close_range": 436,
 }
 
@@ -92,6 +93,7 @@ _ARM64 = {
     "prlimit64": 261,
     "memfd_create": 279,
     "mlock2": 284,
+    "pkey_mprotect": 288,
     "close_range": 436,
 }
 

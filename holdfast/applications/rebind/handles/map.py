@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,15 @@ from holdfast.applications.rebind.opening.requests import (
 from holdfast.applications.rebind.parking.notes import HandleNote, MapDetails
 from holdfast.applications.rebind.parking.placeholders import MEMORY_LINK, Placeholders
 from holdfast.applications.rebind.parking.stopped_process import StoppedProcess
+from holdfast.errors import Blocked
 from holdfast.model.handle import Handle, HandleOutcome, JudgedHandle
 from holdfast.system.proc import link
 from holdfast.system.processes.pagemap import PAGE_BYTES, own_pages
 from holdfast.system.processes.smaps import MapSettings, read_settings
 
 _SHARED, _PRIVATE, _FIXED, _NO_RESERVE = 0x01, 0x02, 0x10, 0x4000  # asm-generic/mman*.h
-_PROTECTIONS = (("r", 1), ("w", 2), ("x", 4))
+_READ, _WRITE, _EXECUTE = 1, 2, 4
+_PROTECTIONS = (("r", _READ), ("w", _WRITE), ("x", _EXECUTE))
 
 _ADVICE = {
     "rr": 1,  # MADV_RANDOM
@@ -71,8 +73,6 @@ class MapDriver:
             for flag, reason in _BLOCKING.items():
                 if flag in settings.flags:
                     return blocks(handle, reason)
-            if settings.protection_key:
-                return blocks(handle, "the map has a protection key (pkeys)")
         if handle.deleted:
             return recreated(handle, "has no name any more: its contents are carried over")
         return moved(handle, facts)
@@ -86,7 +86,7 @@ class MapDriver:
         try:
             with open(pages, "wb") as file:
                 return [
-                    _details(handle, settings.get(handle.start, _PLAIN))
+                    _details(process, handle, settings.get(handle.start, _PLAIN))
                     | {"pages": tuple(_save(process, handle, pagemap, file))}
                     for handle in handles
                 ]
@@ -104,8 +104,10 @@ class MapDriver:
                 length = handle.end - handle.start
                 protection = _protection(handle)
                 if _is_shared(handle) and "mw" not in note.details_as(MapDetails).flags:
-                    protection &= ~2
-                process.tracee.call("mmap", handle.start, length, protection, flags, number, 0)
+                    protection &= ~_WRITE
+                arguments = handle.start, length, _first(note, protection), flags, number, 0
+                process.tracee.call("mmap", *arguments)
+                _give_key(process, note, protection)
         finally:
             process.tracee.call("close", number)
 
@@ -178,9 +180,47 @@ def _outcome(
 _PLAIN = MapSettings(frozenset({"mw"}))
 
 
-def _details(handle: Handle, settings: MapSettings) -> dict[str, Any]:
-    shared_bytes = 0 if _is_shared(handle) else settings.shared_bytes
-    return {"flags": tuple(sorted(settings.flags)), "shared_bytes": shared_bytes}
+def _details(process: StoppedProcess, handle: Handle, settings: MapSettings) -> dict[str, Any]:
+    key = settings.protection_key
+    if key:
+        _refuse_key_that_cannot_be_given(process, handle, key)
+    return {
+        "flags": tuple(sorted(settings.flags)),
+        "shared_bytes": 0 if _is_shared(handle) else settings.shared_bytes,
+        "protection_key": key,
+    }
+
+
+def _refuse_key_that_cannot_be_given(process: StoppedProcess, handle: Handle, key: int) -> None:
+    """Raises Blocked where its process could not give it this key again: to give it the one that it
+    has changes nothing, and is refused then as well."""
+    arguments = handle.start, handle.end - handle.start, _protection(handle), key
+    try:
+        process.tracee.call("pkey_mprotect", *arguments)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise Blocked(
+            f"process {process.pid}: map {handle.path}: its protection key was freed, or is the"
+            " kernel's own, of memory that can only be executed: nobody can give it that again",
+            "End the process; then try again.",
+        ) from error
+
+
+def _give_key(process: StoppedProcess, note: HandleNote, protection: int) -> None:
+    key = note.details_as(MapDetails).protection_key
+    if key:
+        handle = note.handle
+        length = handle.end - handle.start
+        process.tracee.call("pkey_mprotect", handle.start, length, protection, key)
+
+
+def _first(note: HandleNote, protection: int) -> int:
+    """With what protection it is made. One that can only be executed, and gets a protection key
+    afterwards, is made otherwise: the kernel would take a key of its own for that, and change what
+    the calling thread may do."""
+    has_key = note.details_as(MapDetails).protection_key
+    return protection | _READ if has_key and protection == _EXECUTE else protection
 
 
 def _key(note: HandleNote) -> str:
@@ -246,7 +286,9 @@ def _map(process: StoppedProcess, note: HandleNote, number: int) -> str:
     how = _FIXED | (_SHARED if _is_shared(handle) else _PRIVATE)
     if "nr" in flags:
         how |= _NO_RESERVE
-    tracee.call("mmap", handle.start, length, _protection(handle), how, number, handle.offset)
+    protection = _protection(handle)
+    first = _first(note, protection)
+    tracee.call("mmap", handle.start, length, first, how, number, handle.offset)
     for flag, advice in _ADVICE.items():
         if flag in flags:
             try:
@@ -255,14 +297,20 @@ def _map(process: StoppedProcess, note: HandleNote, number: int) -> str:
                 raise
             except OSError:  # advice: it works without
                 continue
-    if "lo" in flags:
-        on_fault = _LOCK_ON_FAULT if "lf" in flags else 0
-        try:
-            tracee.call("mlock2", handle.start, length, on_fault)
-        except ProcessLookupError:
-            raise
-        except OSError as error:  # a right that it has given up since
-            return f"not locked in memory any more: {error.strerror}"
+    words = _lock(process, handle, flags) if "lo" in flags else ""
+    _give_key(process, note, protection)  # after that the calling thread may not touch it any more
+    return words
+
+
+def _lock(process: StoppedProcess, handle: Handle, flags: Collection[str]) -> str:
+    """Lock it in memory; in words why it is not."""
+    on_fault = _LOCK_ON_FAULT if "lf" in flags else 0
+    try:
+        process.tracee.call("mlock2", handle.start, handle.end - handle.start, on_fault)
+    except ProcessLookupError:
+        raise
+    except OSError as error:  # a right that it has given up since
+        return f"not locked in memory any more: {error.strerror}"
     return ""
 
 

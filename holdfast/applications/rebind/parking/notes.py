@@ -155,6 +155,8 @@ class MapDetails(Details):
     """Own pages that were saved: address, length, where in the file of saved pages."""
     shared_bytes: Word = 0
     """Of those, what it shared with other processes (see `MapSettings`)."""
+    protection_key: HalfWord = 0
+    """pkeys(7); 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)

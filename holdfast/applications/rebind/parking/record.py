@@ -43,8 +43,9 @@ from holdfast.model.handle import Handle
 from holdfast.system.boot import boot_id
 from holdfast.system.children.halves import in_halves
 
-VERSION = 2
-"""1: each note of an inotify watch has all watches of its instance; 2: only the first one has."""
+VERSION = 3
+"""1: each note of an inotify watch has all watches of its instance; 2: only the first one has; 3:
+maps have protection keys, which an older Holdfast would leave out."""
 
 _MANY_NOTES = 300
 """From this many notes on, a child that checks and writes half of them saves more time than it

@@ -49,11 +49,6 @@ def test_maps_that_cannot_be_replaced(flag: str) -> None:
     assert verdict(HandleKind.MAP, facts, start=8192) is HandleVerdict.MOVED
 
 
-def test_a_map_with_a_protection_key() -> None:
-    facts = ProcessTraits(7, maps={4096: MapSettings(frozenset({"rd"}), protection_key=1)})
-    assert verdict(HandleKind.MAP, facts, start=4096) is HandleVerdict.BLOCKS
-
-
 @pytest.mark.parametrize("mask", [0x10000, 0x20000, 0x40000, 0x100000])
 def test_fanotify_marks(mask: int) -> None:
     """Who is asked for permission blocks; what cannot be found is never put elsewhere."""
