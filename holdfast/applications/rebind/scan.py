@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from holdfast.applications.asked import goes_on
 from holdfast.applications.lone_ends import without_holder
 from holdfast.applications.rebind.handles import DRIVERS
 from holdfast.applications.rebind.handles.process_traits import ProcessTraits, gather
-from holdfast.applications.rebind.handles.verdicts import blocks
+from holdfast.applications.rebind.handles.verdicts import blocks, recreated
 from holdfast.applications.rebind.handles.verdicts import judge as judge_refused
 from holdfast.model.handle import Handle, HandleKind, HandleVerdict, JudgedHandle, User
 
@@ -26,11 +27,15 @@ _NOTHING: Mapping[int, ProcessTraits] = {}
 
 
 def judge(
-    users: Sequence[User], known: Mapping[int, ProcessTraits] = _NOTHING
+    users: Sequence[User],
+    known: Mapping[int, ProcessTraits] = _NOTHING,
+    *,
+    asked_go_on: bool = False,
 ) -> list[JudgedHandle]:
     """A verdict for every handle of every user, in their order; none for processes that ended.
 
-    `known`: by process what `traits_of` has told, where that cannot have changed.
+    `known`: by process what `traits_of` has told, where that cannot have changed. `asked_go_on`:
+    those are not stopped who can be left to run because they are asked for permission.
     """
     found = []
     ends = [each for user in users for each in user.handles if each.kind is _CONNECTION]
@@ -43,6 +48,9 @@ def judge(
                 blocks(each, _HEADLESS) for each in user.handles if each.thread_id is not None
             ]
             continue
+        if asked_go_on and goes_on(user):
+            found += [_of_asked(each) for each in user.handles]
+            continue
         facts = known.get(user.pid)
         if facts is None or not _map_starts(user) <= (facts.maps or {}).keys():
             facts = traits_of(user)
@@ -53,6 +61,13 @@ def judge(
             for handle in user.handles
         ]
     return found
+
+
+def _of_asked(handle: Handle) -> JudgedHandle:
+    if handle.kind is HandleKind.FANOTIFY:
+        return recreated(handle, "its process goes on, and is asked again before anybody can open")
+    reason = "taken to be of an event: where it stays open, the dismount is refused"
+    return JudgedHandle(handle, HandleVerdict.MOVED, reason)
 
 
 def traits_of(user: User) -> ProcessTraits:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import field
 
+from holdfast.applications.asked import goes_on
 from holdfast.applications.rebind.scan import judge
 from holdfast.applications.users import find_users
 from holdfast.config import Settings
@@ -22,6 +23,7 @@ from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
 from holdfast.model.volume import ADOPTED, GATED, JournalMode, Volume
 from holdfast.mountpoints.capture import mounts_of
+from holdfast.mountpoints.covering import can_be_covered
 from holdfast.mountpoints.health import CAUSES, Condition, Health, health
 from holdfast.restoration.storage.carried import Carried, what_is_carried
 from holdfast.restoration.storage.in_place import design_gate_in_place, design_plain_in_place
@@ -90,6 +92,8 @@ class Facts:
     """Why a container that was named cannot be taken: as new storage, or for its contents."""
     carried: Carried = field(default_factory=Carried)
     """What goes through our own state."""
+    asked: tuple[User, ...] = ()
+    """Of the users those who are asked for permission, and are not stopped."""
 
     @property
     def is_dead(self) -> bool:
@@ -143,7 +147,10 @@ def find_facts(settings: Settings, request: CheckedRequest, others: Sequence[Vol
     found = find_users(points)
     users = tuple(user for user in found if not user.is_suspect)
     suspects = tuple(user for user in found if user.is_suspect)
-    judged = tuple(judge(users))
+    may_go_on = condition.condition not in CAUSES and request.strategy is not Strategy.DETACH
+    asked_go_on = may_go_on and can_be_covered(points)
+    asked = tuple(user for user in users if asked_go_on and goes_on(user))
+    judged = tuple(judge(users, asked_go_on=asked_go_on))
     look_seconds = time.monotonic() - begun
     new, refusal = None, None
     if request.url:
@@ -154,8 +161,9 @@ def find_facts(settings: Settings, request: CheckedRequest, others: Sequence[Vol
         refusal = _refusal_of_contents(request.contents)
     carried = Carried() if condition.condition in _DEAD else what_is_carried(users)
     return Facts(
-        request, points, condition, users, suspects, judged, look_seconds, new, refusal, carried
-    )
+        request, points, condition, users, suspects, judged, look_seconds, new, refusal, carried,
+        asked,
+    )  # fmt: skip
 
 
 def _design(

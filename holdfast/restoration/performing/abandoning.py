@@ -36,6 +36,7 @@ from holdfast.restoration.storage.directory import (
 )
 from holdfast.restoration.storage.leg_in_place import as_it_was
 from holdfast.restoration.storage.old_and_new import containers_of
+from holdfast.restoration.storage.permission_marks import unasked_in_words
 from holdfast.restoration.storage.swap_files import off_in_words
 from holdfast.system.boot import boot_id
 from holdfast.system.fuse.cover_server import FILE_SYSTEM as COVER_TYPE
@@ -211,6 +212,7 @@ def _what_is_where(known: _Known) -> list[str]:
         words += [in_words_parked(*each) for each in parked_now(parked)]
         words += left_in_words(parked)
     words += off_in_words(known.record.swaps) if known.record is not None else []
+    words += unasked_in_words(known.record.asked) if known.record is not None else []
     words += [f"{', '.join(containers_of(volume))} stays: {what}" for volume, what in known.sides]
     name = known.heading.volume
     return [*words, f"{name} counts as being on its old storage: holdfast volume attach {name}"]

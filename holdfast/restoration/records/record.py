@@ -19,6 +19,7 @@ from holdfast.model.bounded import read_json, seconds, typed
 from holdfast.model.finding import Finding
 from holdfast.model.mount_below import ParkedMounts
 from holdfast.model.mountpoint import MountPoint, crowd_in_words
+from holdfast.model.permission_mark import PermissionMark
 from holdfast.model.restoration import Mode, Restoration
 from holdfast.model.swap_file import SwapFile
 from holdfast.model.volume import Volume
@@ -176,6 +177,8 @@ class RestorationRecord:
     """Who answers at the covered mount points."""
     swaps: tuple[SwapFile, ...] = ()
     """Swap files of the volume, which are off from before Freeze until the end."""
+    asked: tuple[PermissionMark, ...] = ()
+    """Dismount: marks of those who are asked for permission, and are not stopped."""
     parked_mounts: ParkedMounts | None = None
     """Dismount: what is mounted below, and where it is kept meanwhile; None: nothing is."""
     forced: tuple[Finding, ...] | None = None

@@ -69,6 +69,8 @@ class Live:
 
     copying: Copying | None = None
     """The process that copies."""
+    asked: dict[int, int] = field(default_factory=dict)
+    """Processes that are asked for permission and are not stopped, with their start times."""
     stopped: Rebind | None = None
     """The stopped processes, as far as they are known, see steps.parked."""
     was_looked_for: bool = False

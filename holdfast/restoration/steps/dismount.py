@@ -16,6 +16,7 @@ from holdfast.mountpoints.dismount import dismount
 from holdfast.mountpoints.surplus.unrecorded import dismount_dead_first
 from holdfast.restoration.records.record import MOST_TOLD
 from holdfast.restoration.records.work import Work
+from holdfast.restoration.steps.asked import mark_again, note_marks
 from holdfast.restoration.steps.freeze import remember_stopped
 from holdfast.restoration.steps.mounting import (
     make_covers_for,
@@ -54,9 +55,10 @@ class DismountStep:
         lost: list[Finding] = []
         try:
             rebind = parked(work)  # from the last look on nothing is done that could be done before
+            if rebind is not None and rebind.stop_newcomers():
+                remember_stopped(work, rebind)
+            note_marks(work, is_covered=covers is not None)
             if rebind is not None:
-                if rebind.stop_newcomers():
-                    remember_stopped(work, rebind)
                 rebind.park()
             if work.intent.mode is Mode.STALE:
                 return "the old mount is gone already"
@@ -93,5 +95,6 @@ class DismountStep:
                 outcomes = rebind.rebind(covered.roots, same_data=True, same_inodes=True)
                 work.remember_if_possible(replayed=outcomes_of(outcomes))
         finally:
+            mark_again(work, covered)
             open_up(work, covered, undoing=True)
         return "; ".join(("mounted again", *work.live.left_out))

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
+from holdfast.applications.asked import goes_on
 from holdfast.applications.freezers.servers import Protection, ourselves, servers_below
 from holdfast.applications.places import is_below
 from holdfast.applications.rebind.rebind import Rebind
@@ -21,10 +22,12 @@ from holdfast.model.handle import Handle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode, StepState
+from holdfast.mountpoints.covering import can_be_covered
 from holdfast.mountpoints.dead import abort, is_fuse
 from holdfast.restoration.records.record import FreezeResult
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.parked import keep, parked, record_directory
+from holdfast.restoration.storage.swap_files import goes_along
 
 
 class FreezeStep:
@@ -46,11 +49,19 @@ class FreezeStep:
         # Whoever hangs in what is dead is asked again, when that has been aborted.
         silent = None if intent.is_broken else set[int]()
 
-        def find() -> list[User]:
+        def find_all() -> list[User]:
             return users_of(points, work.own_pids, protection, stale=stale, silent=silent)
 
+        def find() -> list[User]:
+            return [user for user in find_all() if not (user.pid in asked and goes_on(user))]
+
         seconds = intent.deadline_seconds
-        users = find()
+        found = find_all()
+        # Who is asked from later on only is not among them, and is in the way.
+        may_go_on = goes_along(intent.mode, is_broken=intent.is_broken) and can_be_covered(points)
+        asked = {each.pid: each.start_time for each in found if may_go_on and goes_on(each)}
+        work.live.asked = asked
+        users = [user for user in found if user.pid not in asked]
         deadline_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(seconds * 1e9)
         rebind = Rebind(
             record_directory(work),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from holdfast.model.plan import StepName
 from holdfast.model.restoration import Mode
 from holdfast.restoration.records.work import Work
+from holdfast.restoration.steps.asked import mark_again
 from holdfast.restoration.steps.mounting import mount_storage, open_up
 from holdfast.restoration.steps.parked import outcomes_of, parked
 
@@ -41,6 +42,7 @@ class ReplayStep:
                 else []
             )
         finally:
+            mark_again(work, covered)
             open_up(work, covered)
         work.remember(replayed=outcomes_of(handles))
         return f"{len(handles)} handles"

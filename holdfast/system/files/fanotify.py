@@ -19,9 +19,16 @@ ADD, REMOVE, FLUSH = 0x1, 0x2, 0x80
 
 IGNORED_MASK, SURVIVES_CHANGE, EVICTABLE, IGNORE = 0x20, 0x40, 0x200, 0x400
 
-PERMISSION = 0x10000 | 0x20000 | 0x40000 | 0x100000
+BEFORE_CONTENTS = 0x100000
+"""FAN_PRE_ACCESS: whoever is asked may fetch what a file is to contain."""
+PERMISSION = 0x10000 | 0x20000 | 0x40000 | BEFORE_CONTENTS
 """Events for which whoever causes them waits until the group has answered: FAN_OPEN_PERM,
 FAN_ACCESS_PERM, FAN_OPEN_EXEC_PERM, FAN_PRE_ACCESS."""
+
+LINK = "anon_inode:[fanotify]"
+"""What leads to a group in /proc/PID/fd."""
+KINDS = {"inode": 0, "mount": 0x10, "filesystem": 0x100}
+"""FAN_MARK_INODE, FAN_MARK_MOUNT, FAN_MARK_FILESYSTEM"""
 
 _REPORT_FID, _REPORT_DIR_FID = 0x200, 0x400
 
@@ -45,6 +52,19 @@ def mark(group: int, flags: int, mask: int, path: str) -> None:
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def calls_for(mask: int, ignored_mask: int, mark_flags: int, act: int) -> list[tuple[int, int]]:
+    """Flags and masks of the calls that make a mark, or take it off. Pure."""
+    calls = []
+    if mask:
+        calls.append((act | mark_flags & EVICTABLE, mask))
+    if ignored_mask:
+        flags = mark_flags & (IGNORE | SURVIVES_CHANGE | EVICTABLE)
+        if not flags & IGNORE:
+            flags |= IGNORED_MASK
+        calls.append((act | flags, ignored_mask))
+    return calls
 
 
 def unread_events(group: int) -> int:

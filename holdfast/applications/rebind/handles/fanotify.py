@@ -4,8 +4,8 @@ A mark goes with what it is on, and has no number; the group stays what it is, s
 replaced in any process: marks are taken off and made again from outside, through a copy of the
 group's descriptor (they count for whoever made the group). There is one handle for each mark on the
 volume. Unread events keep the volume busy where each has its file open: they are lost then, and the
-outcome says so. Groups that are asked for permission block: whoever opens a file would wait for a
-listener that stands still.
+outcome says so. Groups that are asked for permission block here: whoever opens a file would wait
+for a listener that stands still. One whose process goes on never comes here (applications.asked).
 """
 
 from __future__ import annotations
@@ -37,10 +37,6 @@ from holdfast.system.proc import link, read
 MARK_SECONDS = 5.0
 """How long the marks of one group may keep everybody waiting."""
 
-_GROUP_LINK = "anon_inode:[fanotify]"
-_TYPES = {"inode": 0, "mount": 0x10, "filesystem": 0x100}
-"""FAN_MARK_INODE, FAN_MARK_MOUNT, FAN_MARK_FILESYSTEM"""
-
 
 class FanotifyDriver:
     """Marks on the volume, one handle for each."""
@@ -50,7 +46,8 @@ class FanotifyDriver:
             return blocks(
                 handle,
                 "whoever opens files there waits for the permission of this process, which"
-                " would stand still: end it, or let it take its fanotify marks away",
+                " would stand still, because it marks single files or has something else of the"
+                " volume: end it, or let it take its fanotify marks away",
             )
         if handle.mode == "inode" and not (handle.path or handle.deleted):
             return lost(handle, "what is marked cannot be found: its file system does not answer")
@@ -127,7 +124,7 @@ class FanotifyDriver:
     def is_parked(self, process: StoppedProcess, note: HandleNote) -> bool:
         """Whether it is a group without this mark."""
         folder, number = process.folder(note.handle.thread_id), note.handle.number
-        if link(f"{folder}/fd/{number}") != _GROUP_LINK:
+        if link(f"{folder}/fd/{number}") != fanotify.LINK:
             return False
         marks = parse_marks(read(f"{folder}/fdinfo/{number}"))
         return _key_of(note.handle) not in {_key_of_mark(mark) for mark in marks}
@@ -179,7 +176,7 @@ def _in_child(process: StoppedProcess, group: Sequence[HandleNote], work: Any) -
 def _taken_off(group: int, notes: Sequence[HandleNote]) -> None:
     """Take the marks off; where they are all of their type, without looking at any path."""
     ours = {_key_of(note.handle) for note in notes}
-    for name, kind in _TYPES.items():
+    for name, kind in fanotify.KINDS.items():
         mine = [note for note in notes if note.handle.mode == name]
         marks = [mark for mark in parse_marks(_information(group)) if mark.kind == name]
         if mine and marks and all(_key_of_mark(mark) in ours for mark in marks):
@@ -205,7 +202,7 @@ def _put_on(group: int, notes: Sequence[HandleNote], places: Sequence[int | None
         if place is not None:
             try:
                 for flags, mask in _calls(note.details_as(MarkDetails), fanotify.ADD):
-                    kind = _TYPES[note.handle.mode]
+                    kind = fanotify.KINDS[note.handle.mode]
                     fanotify.mark(group, flags | kind, mask, f"/proc/self/fd/{place}")
             except OSError as error:
                 words = error.strerror or str(error)
@@ -214,17 +211,7 @@ def _put_on(group: int, notes: Sequence[HandleNote], places: Sequence[int | None
 
 
 def _calls(details: MarkDetails, act: int) -> list[tuple[int, int]]:
-    """Flags and masks of the calls that make a mark, or take it off."""
-    calls = []
-    if details.mask:
-        calls.append((act | details.mark_flags & fanotify.EVICTABLE, details.mask))
-    if details.ignored_mask:
-        with_flags = fanotify.IGNORE | fanotify.SURVIVES_CHANGE | fanotify.EVICTABLE
-        flags = details.mark_flags & with_flags
-        if not flags & fanotify.IGNORE:
-            flags |= fanotify.IGNORED_MASK
-        calls.append((act | flags, details.ignored_mask))
-    return calls
+    return fanotify.calls_for(details.mask, details.ignored_mask, details.mark_flags, act)
 
 
 def _done(note: HandleNote) -> ReboundHandle:
