@@ -115,9 +115,14 @@ class Catalog:
             VOLUMES.remove(connection, name)
 
     def receipts(
-        self, volume: str | None = None, limit: int | None = 100, begun: Timespan = ALWAYS
+        self,
+        volume: str | None = None,
+        limit: int | None = 100,
+        begun: Timespan = ALWAYS,
+        strategy: str | None = None,
     ) -> list[Receipt]:
-        """The newest receipts first, of one volume or of all; `limit` None for every one."""
+        """The newest receipts first, of one volume or of all, of one strategy or of any; `limit`
+        None for every one."""
         conditions, values = list[str](), list[object]()
         if begun is not ALWAYS:
             conditions += ["started >= ?", "started < ?"]
@@ -125,6 +130,9 @@ class Catalog:
         if volume is not None:
             conditions.append("volume = ?")
             values.append(volume)
+        if strategy is not None:
+            conditions.append("strategy = ?")
+            values.append(strategy)
         where = f"where {' and '.join(conditions)}" if conditions else ""
         rest = f"{where} order by started desc, id limit ?"
         values.append(-1 if limit is None else limit)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.cli.details import detail_facts
+from holdfast.cli.drilled import SHOWN_BY_TABLE, print_phases
 from holdfast.cli.output import (
     milliseconds_text,
     print_facts,
@@ -15,6 +16,7 @@ from holdfast.cli.output import (
     table,
     time_text,
 )
+from holdfast.model.drill import LIVE_STRATEGY, STRATEGY
 from holdfast.model.size import format_size
 from holdfast.model.trouble import troubles_of
 from holdfast.model.version import VERSION
@@ -322,9 +324,14 @@ def print_receipt(receipt: Receipt) -> None:
     ]
     if receipt.verification:
         pairs.append(("verification", receipt.verification))
+    is_drill = receipt.strategy in (STRATEGY, LIVE_STRATEGY)
     for key, value in receipt.details.items():
-        pairs += detail_facts(key, value)
+        if not (is_drill and key in SHOWN_BY_TABLE):
+            pairs += detail_facts(key, value)
     print_facts(pairs)
+    if is_drill:
+        print()
+        print_phases(receipt)
     if receipt.steps:
         print()
         rows = [

@@ -27,8 +27,13 @@ _SECTOR_BYTES = 512
 """What mount(8) gives the loop devices that it makes."""
 
 
-def mount_privately(visitor: Visitor, source: str, filesystem: str, options: str) -> int:
-    """The new file system's root, mounted in a namespace of this process alone."""
+def mount_privately(
+    visitor: Visitor, source: str, filesystem: str, options: str, *, hears_of_others: bool = False
+) -> int:
+    """The new file system's root, mounted in a namespace of this process alone.
+
+    `hears_of_others`: for one that stays for long, see `Visitor.retire`.
+    """
     if filesystem == "fuse" or filesystem.startswith("fuse."):
         tree = _mount_staged(visitor, source, filesystem, options)
         visitor.retire()
@@ -36,7 +41,7 @@ def mount_privately(visitor: Visitor, source: str, filesystem: str, options: str
         mount_api.attach_tree(tree, spot)
         return tree
     device, loop, options = _attached(source, options)
-    visitor.retire()
+    visitor.retire(hears_of_others=hears_of_others)
     place_of_work = scratch_directory()
     _mount(device, place_of_work, filesystem, options)
     if loop >= 0:

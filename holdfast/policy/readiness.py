@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from holdfast.model.copy import VolumeCopy
+from holdfast.model.drill import FAILED, LastDrill
 from holdfast.model.evidence import Evidence
 from holdfast.model.history import HistoryStretch
 from holdfast.model.policy import AttemptState, PolicyStanding
@@ -74,6 +75,17 @@ def unattended(name: str, *, is_watched: bool) -> Iterator[Evidence]:
     if not is_watched:
         words = f"its policy has it restored by itself, and {NO_DAEMON}"
         yield Evidence(name, "daemon", words, START_DAEMON, source=SOURCE)
+
+
+def failed_drill(name: str, last: LastDrill | None) -> Iterator[Evidence]:
+    """Of a volume of which a drill found that it could not be restored, until another one finds
+    that it could. One that never had a drill is as well as it was."""
+    if last is not None and not last.worked:
+        why = last.outcome.removeprefix(FAILED)
+        words = f"its last drill found that it could not be restored: {why}"
+        again = f"holdfast drill {name}"
+        mend = f"{last.mend.rstrip('.')}. Then: {again}" if last.mend else again
+        yield Evidence(name, "drill", words, mend, source=SOURCE)
 
 
 def in_words(decision: Decision, standing: PolicyStanding, *, is_lost: bool) -> str:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.service.drilling import DrillRequest, LiveDrillRequest
     from holdfast.service.follow_request import FollowRequest
     from holdfast.service.gating import GateRequest, UngateRequest
     from holdfast.service.holdfast import Holdfast
@@ -40,9 +41,11 @@ __all__ = [
     "AttachRequest",
     "DeleteRequest",
     "DetachRequest",
+    "DrillRequest",
     "FollowRequest",
     "GateRequest",
     "Holdfast",
+    "LiveDrillRequest",
     "MigrateRequest",
     "MountRequest",
     "NewVolume",
@@ -60,9 +63,11 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "DrillRequest": "drilling",
     "GateRequest": "gating",
     "Holdfast": "holdfast",
     "FollowRequest": "follow_request",
+    "LiveDrillRequest": "drilling",
     "RespondRequest": "responding",
     "ScheduledPointsRequest": "schedule_request",
     "UngateRequest": "gating",

@@ -55,6 +55,8 @@ class View(NamedTuple):
     filesystem: str
     options: str
     """To mount it with."""
+    plan: ClonePlan
+    """What it was made from."""
 
     def show(self, look: Callable[[int], Result]) -> Result:
         """What `look` finds at its root, mounted by this process alone: an expendable child."""
@@ -100,12 +102,7 @@ class Clones:
         draft = replace(volume, name=new, mount=wanted)
         place = check_mount_place(self._host.settings, draft, others)
         copy, target, newest = self._way(name, when, reporter)
-        url = image or _beside(copy, new)
-        address = str(parse_container_url(url))
-        in_expendable_child(
-            partial(check_place, self._host, name, volume.mount.path, address, ([], 0)),
-            doing=address,
-        )
+        address = self._checked(name, image or _beside(copy, new))
         return ClonePlan(copy, target, newest, target - copy.position, address, place.path)
 
     def make(
@@ -130,24 +127,39 @@ class Clones:
         return self._host.show(new)
 
     @contextmanager
-    def hidden(self, name: str, when: str, reporter: Reporter = SILENT) -> Iterator[View]:
-        """An image of a volume as it was, for as long as this lasts. Raises what `plan` does."""
+    def hidden(
+        self, name: str, when: str, reporter: Reporter = SILENT, image: str = ""
+    ) -> Iterator[View]:
+        """An image of a volume as it was, for as long as this lasts. Raises what `plan` does.
+
+        `image`: its URL; empty: beside the copy.
+        """
         need_root()
         with self._copies.turn(name):
             self._copies.clean(name)
             self._host.refuse_adopted(name)
             volume = self._host.volume(name)
             copy, target, newest = self._way(name, when, reporter)
-            url = _beside(copy, f".view-{uuid.uuid4().hex}")
+            url = image or _beside(copy, f".view-{uuid.uuid4().hex}")
+            if image:
+                url = self._checked(name, image)
             plan = ClonePlan(copy, target, newest, target - copy.position, url, "")
             half = _half(plan, volume, VIEW, "")
             self._copies.records.save(half)
             try:
                 self._fill(half, plan, reporter)
                 kind = volume.mount.filesystem
-                yield View(image_behind(url), kind, _options(kind, "nosuid,nodev,noexec"))
+                yield View(image_behind(url), kind, _options(kind, "nosuid,nodev,noexec"), plan)
             finally:
                 self._copies.undo(half)
+
+    def _checked(self, name: str, url: str) -> str:
+        """The URL, normalised, of an image that can be made there. Raises Refused, BadInput."""
+        address, path = str(parse_container_url(url)), self._host.volume(name).mount.path
+        settings = self._host.settings
+        check = partial(check_place, settings, name, path, address, ([], 0))
+        in_expendable_child(check, doing=address)
+        return address
 
     def _way(
         self, name: str, when: str, reporter: Reporter

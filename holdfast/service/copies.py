@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from holdfast.config import Settings
 from holdfast.containers import open_container, parse_container_url
 from holdfast.coordination import COORDINATOR
 from holdfast.coordination.turn import WAIT_SECONDS
@@ -294,7 +295,9 @@ class Copies:
         size_bytes = configuration.size_bytes
         urls = [leg.url for leg in configuration.legs]
         in_expendable_child(
-            partial(check_place, self._host, name, mount_path, address, (urls, size_bytes)),
+            partial(
+                check_place, self._host.settings, name, mount_path, address, (urls, size_bytes)
+            ),
             doing=address,
         )
         return address
@@ -361,14 +364,14 @@ def _is_there(copy: VolumeCopy) -> bool:
 
 
 def check_place(
-    host: Host, name: str, mount_path: str, url: str, needed: tuple[list[str], int]
+    settings: Settings, name: str, mount_path: str, url: str, needed: tuple[list[str], int]
 ) -> None:
     """Raise unless an image can be made there, off the volume. `needed`: room for what one of these
     containers has in it, so many bytes at most."""
     container = open_container(url)
     if not container.image_path:
         raise InvalidUrl(f"{url} is no image file", "Write file:/absolute/path.img.")
-    check_not_own_leg(host.settings, name, mount_path, url)
+    check_not_own_leg(settings, name, mount_path, url)
     try:
         if container.exists():
             raise HoldsData(f"{url} is there already", "Name an image that is not there yet.")

@@ -20,6 +20,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import RecoveryReport, recovery_of
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import VolumeReport
+from holdfast.service.drilling import DrillRequest, LiveDrillRequest
 from holdfast.service.follow_request import FollowRequest
 from holdfast.service.gating import GateRequest, UngateRequest
 from holdfast.service.holdfast import Holdfast
@@ -148,6 +149,18 @@ def _rebind(holdfast: Holdfast, request: RebindRequest, reporter: Reporter) -> t
     return holdfast.restorations.rebind(request.volume, request.deadline_seconds)
 
 
+def _drill(holdfast: Holdfast, request: DrillRequest, reporter: Reporter) -> Receipt:
+    from holdfast.service.drills import drill
+
+    return drill(holdfast, request, reporter)
+
+
+def _drill_live(holdfast: Holdfast, request: LiveDrillRequest, reporter: Reporter) -> Receipt:
+    from holdfast.service.live_drills import drill_live
+
+    return drill_live(holdfast, request, reporter)
+
+
 OPERATIONS: tuple[Operation[Any], ...] = (
     Operation("create", NewVolume, VolumeReport, Holdfast.create_volume),
     Operation("attach", AttachRequest, VolumeReport, _attach),
@@ -188,6 +201,8 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         tuple[RestorePoint, ...],
         lambda holdfast, request, reporter: holdfast.histories.schedules.make(request.volume),
     ),
+    Operation("drill", DrillRequest, Receipt, _drill),
+    Operation("drill-live", LiveDrillRequest, Receipt, _drill_live),
     Operation("rebind", RebindRequest, tuple[str, ...], _rebind),
     Operation("add-leg", AddLegRequest, VolumeReport, _add_leg),
     Operation("replace-leg", ReplaceLegRequest, VolumeReport, _replace_leg),

@@ -27,6 +27,7 @@ from holdfast.errors import (
     NotAttached,
 )
 from holdfast.late_dataclass import dataclass
+from holdfast.model.drill import LastDrill
 from holdfast.model.policy import Attempt, AttemptState, OnLoss, Policy, PolicyStanding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
@@ -46,6 +47,7 @@ from holdfast.restoration.assessing.plan import blockers
 from holdfast.restoration.performing.perform import perform
 from holdfast.restoration.storage.origin import origin_of_contents
 from holdfast.service.host import Host
+from holdfast.service.last_drills import last_drill
 from holdfast.service.requests import AssessRequest, RestoreRequest
 from holdfast.service.responding import RespondRequest
 from holdfast.service.restorations import Restorations
@@ -73,6 +75,8 @@ class PolicyReport:
     """What would be done now, if its storage had been lost for long enough."""
     why: str
     mend: str = ""
+    last_drill: LastDrill | None = None
+    """None: never, or it cannot be drilled."""
 
 
 class Policies:
@@ -92,7 +96,10 @@ class Policies:
         why, mend = decision.reason, decision.mend
         if decision.action is Action.RESTORE and not watcher(self._host.settings.run_directory):
             why, mend = f"{why}; but {NO_DAEMON}", START_DAEMON
-        return PolicyReport(name, standing.policy, standing.attempt, decision.action, why, mend)
+        last = last_drill(self._host.catalog, name)
+        return PolicyReport(
+            name, standing.policy, standing.attempt, decision.action, why, mend, last
+        )
 
     def set(self, name: str, **changes: Any) -> PolicyReport:
         """Change these fields of a volume's policy, and let it act again; durable on return.

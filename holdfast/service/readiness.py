@@ -19,10 +19,12 @@ from holdfast.policy.readiness import (
     NO_DAEMON,
     SOURCE,
     START_DAEMON,
+    failed_drill,
     in_words,
     unattended,
     unready_copies,
 )
+from holdfast.service.last_drills import last_drill
 
 
 def unready(
@@ -31,7 +33,12 @@ def unready(
     """What would not serve of these volumes. Blocks for some seconds where storage from which a
     policy restores hangs. Raises HoldfastError, OSError."""
     unfollowed = () if is_watched else _unfollowed(settings, reports)
-    return (*_copies(settings, reports), *unfollowed, *_policies(catalog, reports, is_watched))
+    return (
+        *_copies(settings, reports),
+        *unfollowed,
+        *_policies(catalog, reports, is_watched),
+        *_drills(catalog, reports),
+    )
 
 
 def _copies(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator[Evidence]:
@@ -52,6 +59,11 @@ def _unfollowed(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator
         if report.name in asked:
             words = f"its copies are to follow it, and {NO_DAEMON}"
             yield Evidence(report.name, "following", words, START_DAEMON, source=SOURCE)
+
+
+def _drills(catalog: Catalog, reports: Sequence[VolumeReport]) -> Iterator[Evidence]:
+    for report in reports:
+        yield from failed_drill(report.name, last_drill(catalog, report.name))
 
 
 def _settled_copies(settings: Settings) -> tuple[list[VolumeCopy], frozenset[str]]:

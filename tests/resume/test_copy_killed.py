@@ -14,6 +14,8 @@ import pytest
 
 import holdfast.service.clones
 import holdfast.service.copies
+import holdfast.service.drilled_contents
+import holdfast.service.drills
 import holdfast.service.following
 import holdfast.service.points
 import holdfast.service.restorations
@@ -49,6 +51,9 @@ _PLACES = (
     (holdfast.service.clones, "carried_out"),
     (holdfast.service.clones, "in_expendable_child"),
     (holdfast.service.clones, "adopt_volume"),
+    (holdfast.service.drills, "in_expendable_child"),
+    (holdfast.service.drilled_contents, "carried_out"),
+    (holdfast.service.drilled_contents, "in_expendable_child"),
     (holdfast.service.restorations, "perform"),
     (holdfast.service.following, "kept_end"),
     (FollowingRecords, "save"),

@@ -1,24 +1,95 @@
-"""holdfast drill: rehearse a failure on a volume in use, where nothing can be lost."""
+"""holdfast drill: find out whether a volume could be restored; rehearse a failure of it in use."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.options import VolumeName, positive_duration
-from holdfast.cli.output import note
+from holdfast.cli.options import AsJson, VolumeName, Yes, positive_duration
+from holdfast.cli.output import confirm, note, print_json, stepped_progress
 from holdfast.cli.session import session
+from holdfast.errors import InvalidOption
+from holdfast.model.drill import WORKED
+
+if TYPE_CHECKING:
+    from holdfast.model.receipt import Receipt
+
+WOULD_NOT_HAVE_WORKED = 1
+"""Exit status, as docs/exit-status.md has it."""
+
+_CHECK_SECONDS = 600.0
+"""As service.drilling.CHECK_SECONDS."""
 
 
 def drill(
     name: VolumeName,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="WHEN",
+            help="As it was at a moment, as clone takes it.",
+            show_default="now",
+        ),
+    ] = "",
+    contents: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="A directory or a container; what its policy names without it.",
+        ),
+    ] = "",
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="URL", help="Where restore would put them."),
+    ] = "",
+    check: Annotated[
+        str,
+        typer.Option(
+            "--check",
+            metavar="COMMAND",
+            help="A program of root's that looks at them, in HOLDFAST_DRILL_PATH.",
+        ),
+    ] = "",
+    within: Annotated[
+        float,
+        typer.Option(
+            "--within",
+            metavar="TIME",
+            parser=positive_duration,
+            help="When the check is ended, with all that it began.",
+            show_default="10m",
+        ),
+    ] = _CHECK_SECONDS,
+    image: Annotated[
+        str,
+        typer.Option(
+            "--image", metavar="URL", help="The image that is made; beside the copy without it."
+        ),
+    ] = "",
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Instead: fail parts of the gate in use, and see who waits."),
+    ] = False,
+    down_to_one_leg: Annotated[
+        bool,
+        typer.Option(
+            "--down-to-one-leg", help="With --live: one of two legs, too; the other is alone then."
+        ),
+    ] = False,
     fault: Annotated[
         str,
-        typer.Option("--fault", metavar="KIND", help="leg-eio, leg-hang, leg-gone, worker-kill."),
-    ],
+        typer.Option(
+            "--fault",
+            metavar="KIND",
+            help="leg-eio, leg-hang, leg-gone, worker-kill. Instead: of it in use.",
+        ),
+    ] = "",
     leg: Annotated[
-        str | None, typer.Option("--leg", metavar="LEG", help="Which one; the first without it.")
+        str | None,
+        typer.Option("--leg", metavar="LEG", help="Of a fault: which one; the first without it."),
     ] = None,
     seconds: Annotated[
         float,
@@ -30,12 +101,66 @@ def drill(
             show_default="10s",
         ),
     ] = 10.0,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Rehearse a failure on a volume in use.
+    """Find out whether a volume could be restored, before it has to be.
 
-    A leg returns errors, hangs or is gone, or the gate's worker is killed. Nothing is lost.
-    What happened is on the volume's receipts: holdfast receipt list NAME.
+    Its contents as they would be restored are made beside it, mounted where nobody sees them,
+    checked and removed again. The volume is not touched. Status 1 when a restoration would not have
+    worked; the receipt has what each part took, and what was expected.
+
+    With --live, and a yes, the worker of its gate is killed in use, and a leg fails and comes back
+    where others are left: how long does whoever writes wait? With --fault one failure is rehearsed:
+    a leg returns errors, hangs or is gone, or the gate's worker is killed. Nothing is lost.
     """
+    about_contents = at or contents or to or check or image
+    if (live and fault) or ((live or fault) and about_contents):
+        raise InvalidOption(
+            "--live and --fault happen to the volume itself, not to contents",
+            "Leave the others out.",
+        )
+    if down_to_one_leg and not live:
+        raise InvalidOption("--down-to-one-leg is that of --live", "Add --live.")
+    if live:
+        _live(name, down_to_one_leg=down_to_one_leg, yes=yes, as_json=as_json)
+        return
+    if fault:
+        with session() as holdfast:
+            holdfast.legs.drill(name, fault, seconds=seconds, leg=leg)
+        note(f"{fault} on {name}: holdfast status --watch, then holdfast receipt list {name}")
+        return
+    if leg is not None:
+        raise InvalidOption("--leg is that of a fault", "Add --fault KIND.")
+    from holdfast.service import DrillRequest, perform
+
+    request = DrillRequest(name, at, contents, to, check, within, image)
+    with session() as holdfast, stepped_progress(f"drill of {name}") as reporter:
+        receipt = perform(holdfast, request, reporter)
+    _show(receipt, as_json)
+
+
+def _live(name: str, *, down_to_one_leg: bool, yes: bool, as_json: bool) -> None:
+    from holdfast.service import LiveDrillRequest, perform
+    from holdfast.service.live_drills import plan_live
+
+    request = LiveDrillRequest(name, down_to_one_leg)
     with session() as holdfast:
-        holdfast.legs.drill(name, fault, seconds=seconds, leg=leg)
-    note(f"{fault} on {name}: holdfast status --watch, then holdfast receipt list {name}")
+        planned = "; ".join(plan_live(holdfast, request))
+        confirm(f"Do this on {name}, in use: {planned}?", yes)
+        with stepped_progress(f"live drill of {name}") as reporter:
+            receipt = perform(holdfast, request, reporter)
+    _show(receipt, as_json)
+
+
+def _show(receipt: Receipt, as_json: bool) -> None:
+    """How it went; the exit status says it, too."""
+    from holdfast.cli.drilled import print_drill
+
+    if as_json:
+        print_json(receipt.as_json())
+    else:
+        print_drill(receipt)
+        note(f"holdfast receipt show {receipt.id[:8]}")
+    if not receipt.outcome.startswith(WORKED):
+        raise typer.Exit(WOULD_NOT_HAVE_WORKED)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.drilled import drill_words
 from holdfast.cli.options import AsJson, VolumeName, parse_duration, positive_duration
 from holdfast.cli.output import note, print_facts, print_json, time_text
 from holdfast.cli.session import session
@@ -158,6 +159,8 @@ def _print(found: PolicyReport, as_json: bool) -> None:
         at = time_text(attempt.ended or attempt.began)
         words = f": {attempt.words}" if attempt.words else ""
         pairs.append((f"attempt {attempt.number}", f"{attempt.state}, {at}{words}"))
+    if policy.source or found.last_drill is not None:
+        pairs.append(("last drill", drill_words(found.last_drill, found.volume)))
     pairs.append(("unattended", f"{found.would}: {found.why}"))
     print_facts(pairs)
     if found.mend:

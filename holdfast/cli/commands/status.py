@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli.options import AsJson, positive_duration
-from holdfast.cli.output import console, json_text, note, print_grid, print_json, say
+from holdfast.cli.output import console, json_text, note, print_grid, print_json, say, say_folded
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
 from holdfast.model.volume import check_name
 
 if TYPE_CHECKING:
     from holdfast.model.following import FollowingReport
+    from holdfast.model.volume import VolumeReport
     from holdfast.service import Holdfast
     from holdfast.service.seen import Shown
 
@@ -65,12 +66,26 @@ def status(
         if not watch:
             shown, copies = look()
             _once(shown, copies, as_json, unhealthy)
+            if name is not None and shown and not as_json:
+                _tell_drill(holdfast, shown[0][0])
         elif as_json or not sys.stdout.isatty():
             _repeat(look, interval, as_json)
         else:
             _live(look, interval)
     if check and any(wrong for _, wrong in shown):
         raise typer.Exit(NEEDS_ATTENTION)
+
+
+def _tell_drill(holdfast: Holdfast, report: VolumeReport) -> None:
+    """When it was last found out whether this one could be restored: never is no trouble."""
+    from holdfast.cli.drilled import drill_words
+    from holdfast.service.last_drills import can_be_drilled, last_drill
+
+    last = last_drill(holdfast.catalog, report.name)
+    if last is not None and not last.worked:
+        return  # that is among what is wrong
+    if last is not None or can_be_drilled(holdfast.catalog, report):
+        say_folded(f"  last drill: {drill_words(last, report.name)}")
 
 
 def _look(holdfast: Holdfast, name: str | None, unhealthy: bool) -> tuple[list[Shown], _Copies]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 
-from holdfast.errors import InvalidOption
 from holdfast.policy.message import Message
 from holdfast.policy.notifications.program import run_program
+from holdfast.system.files.programs import words_of
 
 
 class CommandNotification:
@@ -18,11 +17,7 @@ class CommandNotification:
 
     def check(self, rest: str) -> None:
         """Raise InvalidOption unless it is an absolute path, with arguments perhaps."""
-        words = _words(rest)
-        if not words or not words[0].startswith("/"):
-            raise InvalidOption(
-                f"{rest!r} is no program", "Write its absolute path: command:/usr/local/bin/page."
-            )
+        words_of(rest, self.example)
 
     def send(self, rest: str, message: Message) -> None:
         """Run it; it has taken the message when it ends with status 0.
@@ -30,16 +25,9 @@ class CommandNotification:
         Only a program that is root's, as everything above it, is run: it runs as root.
         """
         run_program(
-            _words(rest),
+            words_of(rest, self.example),
             json.dumps(message.as_json()).encode(),
             HOLDFAST_ALERT_KIND=message.kind,
             HOLDFAST_ALERT_VOLUME=message.volume,
             HOLDFAST_ALERT_SUBJECT=message.subject,
         )
-
-
-def _words(rest: str) -> list[str]:
-    try:
-        return shlex.split(rest)
-    except ValueError as error:
-        raise InvalidOption(f"{rest!r}: {error}", "Close the quotation.") from error

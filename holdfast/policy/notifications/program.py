@@ -6,20 +6,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO
 
-from holdfast.errors import NotDelivered, Untrusted
+from holdfast.errors import NotDelivered
 from holdfast.policy.notifications.protocol import SECONDS
-from holdfast.system.files.trusted import open_file, open_parent
-
-_ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LANG": "C.UTF-8",
-}
-
-_MOST_LINKS = 40
-"""As the kernel follows (path_resolution(7))."""
+from holdfast.system.files.programs import ENVIRONMENT, judge_program
 
 _WORDS_BYTES = 300
 """Of what a program said when it failed."""
@@ -31,7 +22,7 @@ def run_program(words: Sequence[str], text: bytes, **environment: str) -> None:
     What it leaves in the background goes on. It is root's, as is everything above it, also above
     each link that leads to it. Raises NotDelivered, Untrusted, OSError.
     """
-    _judge(Path(words[0]))
+    judge_program(words)
     # No pipe, whose end comes only with the last process that it has left behind; and no disk.
     with (
         open(os.memfd_create("said"), "w+b") as said,
@@ -40,7 +31,7 @@ def run_program(words: Sequence[str], text: bytes, **environment: str) -> None:
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=subprocess.STDOUT,
-            env={**_ENVIRONMENT, **environment},
+            env={**ENVIRONMENT, **environment},
             cwd="/",
             start_new_session=True,
         ) as process,
@@ -60,13 +51,3 @@ def _end_of(said: BinaryIO) -> str:
     size = said.seek(0, os.SEEK_END)
     said.seek(max(0, size - _WORDS_BYTES))
     return said.read(_WORDS_BYTES).decode(errors="replace").strip()
-
-
-def _judge(path: Path) -> None:
-    for _ in range(_MOST_LINKS):
-        if not path.is_symlink():
-            os.close(open_file(path, os.O_RDONLY))
-            return
-        with open_parent(path) as (folder, name):
-            path = path.parent / os.readlink(name, dir_fd=folder)
-    raise Untrusted(f"{path} leads to itself", "Name the program itself.")

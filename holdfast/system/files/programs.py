@@ -1,0 +1,48 @@
+"""Whether a program of the administrator's may be run as root: it, and all that leads to it, is
+root's."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.errors import InvalidOption, Untrusted
+from holdfast.system.files.trusted import open_file, open_parent
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+}
+"""What such a program gets, whoever began us."""
+
+_MOST_LINKS = 40
+"""As the kernel follows (path_resolution(7))."""
+
+
+def words_of(command: str, example: str) -> list[str]:
+    """A program and its arguments, as a shell would part them; none is asked. Pure.
+
+    Raises InvalidOption unless it begins with an absolute path. `example`: how it is written.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InvalidOption(f"{command!r}: {error}", "Close the quotation.") from error
+    if not words or not words[0].startswith("/"):
+        raise InvalidOption(f"{command!r} is no program", f"Write its absolute path: {example}.")
+    return words
+
+
+def judge_program(words: Sequence[str]) -> None:
+    """Raise Untrusted unless it is root's, as is everything above it, also above each link that
+    leads to it. Raises OSError."""
+    path = Path(words[0])
+    for _ in range(_MOST_LINKS):
+        if not path.is_symlink():
+            os.close(open_file(path, os.O_RDONLY))
+            return
+        with open_parent(path) as (folder, name):
+            path = path.parent / os.readlink(name, dir_fd=folder)
+    raise Untrusted(f"{path} leads to itself", "Name the program itself.")
