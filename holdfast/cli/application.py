@@ -13,34 +13,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands import (
-    alert,
-    api,
-    assess,
-    clone,
-    completion,
-    copy,
-    daemon,
-    demo,
-    doctor,
-    drill,
-    explain,
-    files,
-    freeze,
-    gating,
-    history,
-    leg,
-    migrate,
-    point,
-    policy,
-    rebind,
-    receipt,
-    recover,
-    restore,
-    status,
-    users,
-    volume,
-)
+from holdfast.cli.late_commands import LateCommands
 from holdfast.cli.output import note, print_error, say, take_every_character
 from holdfast.cli.usage import report_usage
 from holdfast.errors import HoldfastError, InvalidOption
@@ -63,6 +36,7 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 application = typer.Typer(
     name="holdfast",
+    cls=LateCommands,
     help="Replace, restore or rewind the storage under a running Linux application.",
     no_args_is_help=True,
     add_completion=False,
@@ -70,36 +44,6 @@ application = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-volume.commands.command(name="gate")(gating.gate)
-volume.commands.command(name="ungate")(gating.ungate)
-application.add_typer(volume.commands, name="volume")
-application.add_typer(leg.commands, name="leg")
-application.add_typer(copy.commands, name="copy")
-application.add_typer(point.commands, name="point")
-application.add_typer(receipt.commands, name="receipt")
-application.add_typer(alert.commands, name="alert")
-application.add_typer(policy.commands, name="policy")
-application.command(name="status")(status.status)
-application.command(name="daemon")(daemon.daemon)
-application.command(name="api")(api.api)
-application.command(name="drill")(drill.drill)
-application.command(name="history")(history.history)
-application.command(name="clone")(clone.clone)
-application.command(name="files")(files.files)
-application.command(name="users")(users.users)
-application.command(name="freeze")(freeze.freeze)
-application.command(name="thaw")(freeze.thaw)
-application.command(name="assess")(assess.assess)
-application.command(name="migrate")(migrate.migrate)
-application.command(name="restore")(restore.restore)
-application.command(name="rebind")(rebind.rebind)
-application.command(name="recover")(recover.recover)
-application.command(name="doctor")(doctor.doctor)
-application.command(name="explain")(explain.explain)
-application.command(name="demo")(demo.demo)
-application.command(name="completion")(completion.completion)
-application.command(name="manual")(completion.manual)
-
 
 _LOG_LEVEL = "info"
 

@@ -36,6 +36,12 @@ def test_who_only_looks_loads_nothing_that_changes_something() -> None:
     assert not [name for name in loaded if name.startswith(not_needed)]
 
 
+def test_a_command_loads_no_other_one() -> None:
+    loaded = loaded_by("from holdfast.cli import main; main(['explain', 'NOFILE'])")
+    commands = "holdfast.cli.commands."
+    assert {each for each in loaded if each.startswith(commands)} == {f"{commands}explain"}
+
+
 def test_a_command_loads_no_library_that_only_the_api_needs() -> None:
     """As the parser of commands would, from typer 0.29 on: decision 0067."""
     loaded = loaded_by("from holdfast.cli import main; main(['doctor', '--nothing'])")

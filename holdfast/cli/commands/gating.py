@@ -14,6 +14,7 @@ from holdfast.cli.commands.volume import (
     JournalChoice,
     LegUrls,
     SpareUrls,
+    commands,
 )
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
 from holdfast.cli.output import note_thin, stepped_progress
@@ -21,6 +22,7 @@ from holdfast.cli.session import session
 from holdfast.model.volume import JournalMode
 
 
+@commands.command()
 def gate(
     name: VolumeName,
     leg: LegUrls = None,
@@ -72,6 +74,7 @@ def gate(
     note_thin(thin)
 
 
+@commands.command()
 def ungate(
     name: VolumeName,
     url: Annotated[
