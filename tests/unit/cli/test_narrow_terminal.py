@@ -35,7 +35,7 @@ report = VolumeReport("nc-shop", "gated", VolumeState.DEGRADED, "/srv/nc-shop", 
 receipt = Receipt("abcdefgh", "nc-shop", "failover",
                   "leg 2 (file:/var/tmp/c-b.img): Input/output error", 1.0, 2.0,
                   "continued, degraded: 1 of 2 legs in sync", longest_wait_ms=12.5)
-print_grid(status_view([(report, troubles_of(report))] * 2))
+print_grid(status_view([(report, troubles_of(report))] * 2, {}))
 print_receipts([receipt, receipt])
 print_volumes([report])
 print_volume(report)
