@@ -21,9 +21,19 @@ from holdfast.api.problems import answer, answer_problems
 from holdfast.api.questions import MOST_RECEIPTS
 from holdfast.api.schemas import EVENTS, FIGURES, PROBLEMS, describe
 from holdfast.api.streams import EventStream
+from holdfast.model.copy import CopyReport
 from holdfast.model.history import HistoryReport
+from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
-from holdfast.model.served import ApiVersion, DoctorReport, JobShown, ShownVolume
+from holdfast.model.served import (
+    ApiVersion,
+    DoctorReport,
+    JobShown,
+    RestorationShown,
+    ShownVolume,
+    UsersShown,
+    WatchShown,
+)
 from holdfast.model.trouble import Trouble
 from holdfast.model.version import VERSION
 
@@ -77,6 +87,26 @@ def _looking(api: Api) -> APIRouter:
     @routes.get("/volumes/{name}/history", response_model=HistoryReport)
     async def history(request: Request, name: Name) -> Response:
         return answer(await ask(request, "history", {"name": name}))
+
+    @routes.get("/volumes/{name}/users", response_model=UsersShown)
+    async def users(request: Request, name: Name) -> Response:
+        return answer(await ask(request, "users", {"name": name}))
+
+    @routes.get("/volumes/{name}/copies", response_model=list[CopyReport])
+    async def copies(request: Request, name: Name) -> Response:
+        return answer(await ask(request, "copies", {"name": name}))
+
+    @routes.get("/volumes/{name}/points", response_model=list[PointReport])
+    async def points(request: Request, name: Name) -> Response:
+        return answer(await ask(request, "points", {"name": name}))
+
+    @routes.get("/restorations", response_model=list[RestorationShown])
+    async def restorations(request: Request) -> Response:
+        return answer(await ask(request, "restorations"))
+
+    @routes.get("/watch", response_model=WatchShown)
+    async def watch(request: Request) -> Response:
+        return answer(await ask(request, "watch"))
 
     @routes.get("/troubles", response_model=list[Trouble])
     async def troubles(request: Request) -> Response:

@@ -8,20 +8,27 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.model.finding import Verdict
+from holdfast.model.handle import User
 from holdfast.model.moment import Timespan, parse_moment
+from holdfast.model.served import UserShown
 from holdfast.model.volume import check_name
 from holdfast.policy.watching import watcher
 from holdfast.service import Holdfast
 from holdfast.service.seen import Shown, shown_volumes
+from holdfast.service.under_way import restorations_under_way
 
 MOST_RECEIPTS = 1000
 """In one answer: some MiB."""
+
+MOST_USERS = 500
+"""Processes that use a volume, in one answer."""
 
 MOST_RECEIPT_BYTES = 8 << 20
 """Of them together: one that has thousands of processes of somebody's takes some MiB, and an answer
@@ -51,6 +58,32 @@ def _history(holdfast: Holdfast, name: str) -> dict[str, Any]:
     return holdfast.histories.show(check_name(name)).as_json()
 
 
+def _users(holdfast: Holdfast, name: str) -> dict[str, Any]:
+    usage = holdfast.users(check_name(name))
+    users = sorted(usage.users, key=lambda user: len(user.handles), reverse=True)
+    return {
+        "volume": usage.volume,
+        "mount": usage.mount,
+        "users": [_counted(user) for user in users[:MOST_USERS]],
+        "more": max(0, len(users) - MOST_USERS),
+        "kernel": dict(Counter(str(handle.kind) for handle in usage.kernel)),
+    }
+
+
+def _counted(user: User) -> dict[str, Any]:
+    kinds = Counter(str(handle.kind) for handle in user.handles)
+    application = user.application.name
+    return asdict(UserShown(user.pid, user.name, application, dict(kinds), len(user.threads)))
+
+
+def _copies(holdfast: Holdfast, name: str) -> list[dict[str, Any]]:
+    return [asdict(each) for each in holdfast.histories.copies.show(check_name(name))]
+
+
+def _points(holdfast: Holdfast, name: str) -> list[dict[str, Any]]:
+    return [asdict(each) for each in holdfast.histories.points.show(check_name(name))]
+
+
 def _receipts(
     holdfast: Holdfast, volume: str | None, since: str | None, until: str | None, limit: int
 ) -> list[dict[str, Any]]:
@@ -75,6 +108,23 @@ def _receipt(holdfast: Holdfast, identifier: str) -> dict[str, Any]:
     return holdfast.receipt(identifier).as_json()
 
 
+def _restorations(holdfast: Holdfast) -> list[dict[str, Any]]:
+    return [asdict(each) for each in restorations_under_way(holdfast.catalog)]
+
+
+def _watch(holdfast: Holdfast) -> dict[str, Any]:
+    try:
+        destinations = holdfast.alerts.destinations()
+    except HoldfastError:  # the list is damaged: `troubles` says so
+        destinations = []
+    return {
+        "watches": _is_watched(holdfast),
+        # What is behind the colon may be a secret: only root may know it.
+        "destinations": [each.url.partition(":")[0] for each in destinations],
+        "undelivered": sum(each.waiting for each in destinations),
+    }
+
+
 def _doctor(holdfast: Holdfast) -> dict[str, Any]:
     findings = holdfast.doctor()
     return {
@@ -84,11 +134,14 @@ def _doctor(holdfast: Holdfast) -> dict[str, Any]:
 
 
 def _figures(holdfast: Holdfast) -> dict[str, Any]:
+    return {"volumes": _volumes(holdfast), "watches": _is_watched(holdfast)}
+
+
+def _is_watched(holdfast: Holdfast) -> bool:
     try:
-        watches = bool(watcher(holdfast.settings.run_directory))
+        return bool(watcher(holdfast.settings.run_directory))
     except (HoldfastError, OSError):
-        watches = False
-    return {"volumes": _volumes(holdfast), "watches": watches}
+        return False
 
 
 QUESTIONS: dict[str, Callable[..., Any]] = {
@@ -96,6 +149,11 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "volume": _volume,
     "troubles": _troubles,
     "history": _history,
+    "users": _users,
+    "copies": _copies,
+    "points": _points,
+    "restorations": _restorations,
+    "watch": _watch,
     "receipts": _receipts,
     "receipt": _receipt,
     "doctor": _doctor,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cli.details import detail_facts
-from holdfast.cli.output import milliseconds_text, print_facts, print_table, time_text
+from holdfast.cli.output import print_facts, print_table
 from holdfast.model.drill import LIVE_STRATEGY, phases_of
 from holdfast.model.size import format_size
+from holdfast.model.time_text import milliseconds_text, time_text
+from holdfast.receipt_page.details import detail_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,6 +17,7 @@ _PLACES = {
     "status": "status.status",
     "daemon": "daemon.daemon",
     "api": "api.api",
+    "dashboard": "dashboard.dashboard",
     "drill": "drill.drill",
     "history": "history.history",
     "clone": "clone.clone",

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
 from functools import partial
 from io import TextIOWrapper
 from textwrap import fill
@@ -311,20 +310,3 @@ def steps(description: str) -> Iterator[Reporter]:
         return
     with console(sys.stderr).status(printable(description)) as line:
         yield Reporter(say=lambda step: line.update(printable(f"{description}: {step}")))
-
-
-def time_text(seconds: float) -> str:
-    """A point in time in UTC with milliseconds."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
-
-
-def milliseconds_text(milliseconds: float) -> str:
-    """A duration as people compare it: 0.4 ms, 12.5 ms, 3.2 s, 10 min 5 s."""
-    if milliseconds < 1000:
-        return f"{milliseconds:.1f} ms"
-    seconds = milliseconds / 1000
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"

@@ -6,21 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.cli.details import detail_facts
 from holdfast.cli.drilled import SHOWN_BY_TABLE, print_phases
-from holdfast.cli.output import (
-    milliseconds_text,
-    print_facts,
-    print_grid,
-    print_table,
-    table,
-    time_text,
-)
+from holdfast.cli.output import print_facts, print_grid, print_table, table
 from holdfast.model.drill import LIVE_STRATEGY, STRATEGY
 from holdfast.model.size import format_size
+from holdfast.model.time_text import milliseconds_text, time_text
 from holdfast.model.trouble import troubles_of
 from holdfast.model.version import VERSION
 from holdfast.model.volume import ADOPTED
+from holdfast.receipt_page.details import detail_facts
 from holdfast.system.messages.printable import printable
 
 if TYPE_CHECKING:

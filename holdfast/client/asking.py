@@ -12,9 +12,20 @@ from holdfast.error_codes import by_code
 from holdfast.errors import HoldfastError, NewerVersion
 from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import converted, read_json, typed
+from holdfast.model.copy import CopyReport
 from holdfast.model.history import HistoryReport
+from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
-from holdfast.model.served import ApiVersion, DoctorReport, JobShown, Problem, ShownVolume
+from holdfast.model.served import (
+    ApiVersion,
+    DoctorReport,
+    JobShown,
+    Problem,
+    RestorationShown,
+    ShownVolume,
+    UsersShown,
+    WatchShown,
+)
 from holdfast.model.trouble import Trouble
 from holdfast.model.volume import check_name
 
@@ -75,6 +86,31 @@ def volume(name: str) -> Asked[ShownVolume]:
 def history(name: str) -> Asked[HistoryReport]:
     """What is kept of one. Raises InvalidName."""
     return Asked(f"/v1/volumes/{check_name(name)}/history", HistoryReport)
+
+
+def users(name: str) -> Asked[UsersShown]:
+    """Who keeps one busy. Raises InvalidName."""
+    return Asked(f"/v1/volumes/{check_name(name)}/users", UsersShown)
+
+
+def copies(name: str) -> Asked[tuple[CopyReport, ...]]:
+    """Copies of one. Raises InvalidName."""
+    return Asked(f"/v1/volumes/{check_name(name)}/copies", tuple[CopyReport, ...])
+
+
+def points(name: str) -> Asked[tuple[PointReport, ...]]:
+    """Restore points of one. Raises InvalidName."""
+    return Asked(f"/v1/volumes/{check_name(name)}/points", tuple[PointReport, ...])
+
+
+def restorations() -> Asked[tuple[RestorationShown, ...]]:
+    """Those that have begun and not ended."""
+    return Asked("/v1/restorations", tuple[RestorationShown, ...])
+
+
+def watch() -> Asked[WatchShown]:
+    """Whether anybody would be told."""
+    return Asked("/v1/watch", WatchShown)
 
 
 def troubles() -> Asked[tuple[Trouble, ...]]:

@@ -20,10 +20,19 @@ from holdfast.client.reaching import (
     socket_of,
 )
 from holdfast.jobs.ends import End
+from holdfast.model.copy import CopyReport
 from holdfast.model.event import Event
 from holdfast.model.history import HistoryReport
+from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
-from holdfast.model.served import DoctorReport, JobShown, ShownVolume
+from holdfast.model.served import (
+    DoctorReport,
+    JobShown,
+    RestorationShown,
+    ShownVolume,
+    UsersShown,
+    WatchShown,
+)
 from holdfast.model.trouble import Trouble
 from holdfast.service.operations import Operation, operation_of
 
@@ -76,6 +85,26 @@ class Client:
     def history(self, name: str) -> HistoryReport:
         """What is kept of its writes. Raises NoSuchVolume, HasNoGate."""
         return self._ask(asking.history(name))
+
+    def users(self, name: str) -> UsersShown:
+        """Who keeps it busy, and by how much of what. Raises NoSuchVolume, NotAttached."""
+        return self._ask(asking.users(name))
+
+    def copies(self, name: str) -> tuple[CopyReport, ...]:
+        """Its copies. Raises NoSuchVolume."""
+        return self._ask(asking.copies(name))
+
+    def points(self, name: str) -> tuple[PointReport, ...]:
+        """Its restore points. Raises NoSuchVolume."""
+        return self._ask(asking.points(name))
+
+    def restorations(self) -> tuple[RestorationShown, ...]:
+        """Those that have begun and not ended, whoever began them."""
+        return self._ask(asking.restorations())
+
+    def watch(self) -> WatchShown:
+        """Whether anybody would be told when something is wrong."""
+        return self._ask(asking.watch())
 
     def troubles(self) -> tuple[Trouble, ...]:
         """Everything that is wrong now."""

@@ -67,3 +67,89 @@ class Problem:
     """What to do now."""
     exit_status: int = 1
     """Of a command that ends so."""
+
+
+@dataclass(frozen=True)
+class UserShown:
+    """A process that keeps a volume busy."""
+
+    pid: int
+    name: str
+    application: str
+    """What it belongs to: a unit, a container."""
+    handles: dict[str, int]
+    """How many of each kind; docs/users.md."""
+    threads: int
+
+
+@dataclass(frozen=True)
+class UsersShown:
+    """Who keeps a volume busy; as `holdfast users`, counted."""
+
+    volume: str
+    mount: str
+    users: tuple[UserShown, ...]
+    """Those with most handles first."""
+    more: int
+    """How many others there are."""
+    kernel: dict[str, int]
+    """Without a process: loop devices, swap files, mounts on top; how many of each kind."""
+
+
+@dataclass(frozen=True)
+class StepShown:
+    """A step of a restoration; those that are still to come have no time."""
+
+    name: str
+    state: str
+    """waiting · started · finished · undone · failed."""
+    started: float | None = None
+    """Unix time, seconds."""
+    seconds: float = 0.0
+    """How long it took; of one that goes on 0."""
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
+class ProcessShown:
+    """A process that stands still."""
+
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True)
+class RestorationShown:
+    """A restoration that has begun and not ended, whoever began it."""
+
+    id: str
+    """Its receipt will have the same."""
+    volume: str
+    strategy: str
+    cause: str
+    started: float
+    """Unix time, seconds."""
+    stage: str
+    """preparing · running · waiting (its users are parked until the deadline) · undoing ·
+    unreadable (its entry is damaged)."""
+    steps: tuple[StepShown, ...] = ()
+    """All of them, in order."""
+    frozen_at: float | None = None
+    """Since when processes stand still; None: they do not."""
+    deadline: float | None = None
+    """When everybody runs again at the latest."""
+    predicted_pause_seconds: float | None = None
+    processes: tuple[ProcessShown, ...] = ()
+    """Who stands still; known once all of them do."""
+
+
+@dataclass(frozen=True)
+class WatchShown:
+    """Whether anybody would be told."""
+
+    watches: bool
+    """`holdfast daemon` is at work."""
+    destinations: tuple[str, ...]
+    """Kinds of those that are told: mail, webhook, command."""
+    undelivered: int
+    """Messages that could not be delivered yet."""

@@ -191,6 +191,11 @@ class GateReport:
     """Memory of the worker that is prepared to take over; 0: none is."""
     held_on_purpose: bool = False
     """By `volume hold`, and for no other reason: `release` is what ends it."""
+    read_bytes: int = 0
+    """That were asked for and given since the gate began; 0 of a worker that does not tell it."""
+    written_bytes: int = 0
+    served_ms: float = 0.0
+    """What all answered requests took, from being read to being answered, added up."""
 
 
 @dataclass(frozen=True)

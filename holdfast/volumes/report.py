@@ -183,4 +183,7 @@ def _gate(shown: dict[str, Any]) -> GateReport:
         compiled=bool(shown.get("compiled")),
         standby_bytes=int(shown.get("standby_bytes", 0)),
         held_on_purpose=bool(shown.get("held_on_purpose")),
+        read_bytes=int(shown.get("read_bytes", 0)),
+        written_bytes=int(shown.get("written_bytes", 0)),
+        served_ms=float(shown.get("served_ms", 0.0)),
     )

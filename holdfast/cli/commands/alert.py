@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import AsJson
-from holdfast.cli.output import milliseconds_text, note, print_json, print_table
+from holdfast.cli.output import note, print_json, print_table
 from holdfast.cli.session import session
 from holdfast.errors import NotDelivered
+from holdfast.model.time_text import milliseconds_text
 
 commands = typer.Typer(
     help="Say who is told when something is wrong.", no_args_is_help=True, rich_markup_mode=None

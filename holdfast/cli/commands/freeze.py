@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.options import AsJson, DryRun, VolumeName, positive_duration
-from holdfast.cli.output import milliseconds_text, note, print_json, print_table, say, time_text
+from holdfast.cli.output import note, print_json, print_table, say
 from holdfast.cli.session import session
+from holdfast.model.time_text import milliseconds_text, time_text
 
 if TYPE_CHECKING:
     from holdfast.applications.freezers.policy import FreezePlan

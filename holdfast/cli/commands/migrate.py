@@ -10,17 +10,11 @@ import typer
 
 from holdfast.cli.commands.assess import Deadline, Force, OtherFileSystem, print_assessment
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
-from holdfast.cli.output import (
-    confirm,
-    milliseconds_text,
-    note,
-    note_thin,
-    print_json,
-    stepped_progress,
-)
+from holdfast.cli.output import confirm, note, note_thin, print_json, stepped_progress
 from holdfast.cli.session import session
 from holdfast.errors import Blocked
 from holdfast.model.finding import Verdict
+from holdfast.model.time_text import milliseconds_text
 from holdfast.model.volume import LegState
 
 if TYPE_CHECKING:

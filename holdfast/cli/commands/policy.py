@@ -8,11 +8,12 @@ import typer
 
 from holdfast.cli.drilled import drill_words
 from holdfast.cli.options import AsJson, VolumeName, parse_duration, positive_duration
-from holdfast.cli.output import note, print_facts, print_json, time_text
+from holdfast.cli.output import note, print_facts, print_json
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
 from holdfast.model.plan import Cause
 from holdfast.model.policy import LOSSES, OnLoss
+from holdfast.model.time_text import time_text
 
 if TYPE_CHECKING:
     from holdfast.service.policies import PolicyReport

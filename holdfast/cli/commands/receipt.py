@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -95,14 +96,39 @@ def show(
     identifier: Annotated[
         str, typer.Argument(metavar="ID", help="Id of the receipt, or how it begins.")
     ],
+    page: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page with a picture of it there."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one receipt with its time line."""
+    """Show one receipt with its time line.
+
+    With --html as one file for a browser, with everything in it: to keep, or to send to somebody.
+    A file of that name is replaced.
+    """
     from holdfast.cli.views import print_receipt
 
+    if page is not None and as_json:
+        raise InvalidOption("--html writes a page, --json prints values", "Leave one of them out.")
     with session() as holdfast:
         receipt = holdfast.receipt(identifier)
-    if as_json:
+    if page is not None:
+        _write_page(receipt, page)
+    elif as_json:
         print_json(receipt)
     else:
         print_receipt(receipt)
+
+
+def _write_page(receipt: Receipt, path: Path) -> None:
+    from holdfast.receipt_page import document, first_line
+    from holdfast.system.files.durable import replace_durably
+
+    if path.is_dir():
+        raise InvalidOption(f"{path} is a directory", "Name a file in it.")
+    try:
+        replace_durably(path, document([receipt], first_line(receipt)), 0o644)
+    except OSError as error:
+        raise InvalidOption(f"{path}: {error.strerror}", "Name another file.") from error
+    note(f"wrote {path}")

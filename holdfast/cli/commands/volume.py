@@ -15,19 +15,12 @@ from holdfast.cli.options import (
     parse_duration,
     positive_duration,
 )
-from holdfast.cli.output import (
-    confirm,
-    note,
-    note_thin,
-    print_json,
-    say,
-    steps,
-    time_text,
-)
+from holdfast.cli.output import confirm, note, note_thin, print_json, say, steps
 from holdfast.cli.session import session
 from holdfast.cli.wanted import attach_wanted, detach_wanted
 from holdfast.errors import InvalidOption
 from holdfast.model.size import format_size, parse_size
+from holdfast.model.time_text import time_text
 from holdfast.model.volume import ADOPTED, DEFAULT_SECTOR_BYTES, JournalMode, check_name
 
 commands = typer.Typer(help="Manage volumes.", no_args_is_help=True, rich_markup_mode=None)

@@ -140,7 +140,8 @@ class ServingThread(threading.Thread):
         """Another thread has taken its place: it ends with the request that it has."""
         self.dismissed = False
         """There are too many: it ends with the next request that it gets."""
-        self._served_before_ns = hand.cells[SERVED_NS]
+        self._other_ns = hand.cells[SERVED_NS]
+        """Of the time that was served: before this thread began, and without compiled code."""
         self.inbox = server.front.inbox()
         self.partners = self._new_partners()
         self.request: Request | None = None
@@ -232,7 +233,7 @@ class ServingThread(threading.Thread):
 
     def served_ns(self) -> int:
         """Time in which compiled code had a request in hand here, without the present one."""
-        return int(self.hand.cells[SERVED_NS]) - self._served_before_ns
+        return int(self.hand.cells[SERVED_NS]) - self._other_ns
 
     @property
     def at_work(self) -> bool:
@@ -277,6 +278,8 @@ class ServingThread(threading.Thread):
         waited = monotonic_ns() - self.busy_since
         if waited > cells[LONGEST_WAIT]:
             cells[LONGEST_WAIT] = waited
+        self._other_ns += waited
+        cells[SERVED_NS] += waited
         if resent:
             cells[RESENT] += 1
         self._note(self.busy_since, waited, failed=failed, resent=resent)

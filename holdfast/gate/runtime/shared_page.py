@@ -86,7 +86,7 @@ WRITTEN_BYTES: Final = 10
 LATE_REPLIES: Final = 11  # answers that the kernel did not want any more
 RESENT: Final = 12  # requests that the kernel had sent before
 LOGGED: Final = 13  # position in the log of the write in hand, plus 1; 0: none
-SERVED_NS: Final = 14  # time of requests that compiled code has answered, from reading to answer
+SERVED_NS: Final = 14  # time of requests that were answered, from reading to answer
 HELPS: Final = 15  # 1: what it has in hand is part of a request that counts in another slot
 
 # Cells behind the slots: the rest of the last page.
@@ -130,6 +130,8 @@ class Counters:
     read_bytes: int
     written_bytes: int
     longest_wait_ms: float
+    served_ms: float
+    """What all requests together have waited for their answers."""
     errors_returned: int
     late_replies: int
     resent: int
@@ -371,6 +373,7 @@ def count(cells: memoryview) -> Counters:
         read_bytes=total(READ_BYTES),
         written_bytes=total(WRITTEN_BYTES),
         longest_wait_ms=max(cells[start + LONGEST_WAIT] for start in starts) / 1e6,
+        served_ms=total(SERVED_NS) / 1e6,
         errors_returned=total(ERRORS) + cells[KEEPER_ERRORS],
         late_replies=total(LATE_REPLIES),
         resent=total(RESENT),

@@ -24,6 +24,7 @@ _SYS_PIDFD_GETFD = 438
 
 _CLONE_FILES = 0x400  # <linux/sched.h>
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_SET_NAME = 1, 2, 15  # <linux/prctl.h>
+_PR_SET_NO_NEW_PRIVS = 38  # ibid.
 _PR_SET_CHILD_SUBREAPER = 36
 
 _PIDFD_THREAD = os.O_EXCL
@@ -120,6 +121,13 @@ def adopt_orphans() -> None:
 def set_name(name: str) -> None:
     """The name of the calling thread in /proc and ps: 15 bytes, the rest is cut off."""
     _LIBC.prctl(_PR_SET_NAME, os.fsencode(name), 0, 0, 0)
+
+
+def gain_no_rights() -> None:
+    """From now on, and below this process, no program gains rights by being run. Raises OSError."""
+    if _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        code = ctypes.get_errno()
+        raise OSError(code, f"prctl: {os.strerror(code)}")
 
 
 def part_with_descriptors() -> None:

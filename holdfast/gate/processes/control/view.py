@@ -60,6 +60,9 @@ class GateView:
             "late_replies": counters.late_replies,
             "resent": counters.resent,
             "longest_wait_ms": round(counters.longest_wait_ms, 3),
+            "read_bytes": counters.read_bytes,
+            "written_bytes": counters.written_bytes,
+            "served_ms": round(counters.served_ms, 3),
             "requests": {
                 "read": counters.reads,
                 "write": counters.writes,

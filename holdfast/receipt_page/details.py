@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from holdfast.cli.output import milliseconds_text
 from holdfast.model.size import format_size
+from holdfast.model.time_text import milliseconds_text
 
 _UNITS: dict[str, tuple[str, Callable[[float], str]]] = {
     "bytes": ("size", lambda number: format_size(int(number))),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.cli.details import detail_facts
+from holdfast.receipt_page.details import detail_facts
 
 PASSES = [
     {"seconds": 0.01, "bytes": 4096, "files": 3},

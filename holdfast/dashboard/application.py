@@ -1,0 +1,156 @@
+"""Pages and streams by their paths, each in a few lines. Nothing here blocks, nothing changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from holdfast.api.problems import problem_of
+from holdfast.dashboard.asking import Asking
+from holdfast.dashboard.live import LiveStream, PagePart, seats
+from holdfast.dashboard.shown import STATE_SECONDS, STEP_SECONDS, Filters, Shown
+from holdfast.dashboard.templates import Templates
+from holdfast.errors import HoldfastError, NotFound
+from holdfast.receipt_page import document, first_line
+
+_log = logging.getLogger(__name__)
+
+OVERVIEW_SECONDS = 2.0
+"""Between looks of one that is looked at."""
+
+
+def make_application(asking: Asking, templates: Templates, base: str) -> Starlette:
+    """All of it, without its door and its bounds; of one event loop."""
+    return _Pages(asking, templates, base).application()
+
+
+class _Pages:
+    def __init__(self, asking: Asking, templates: Templates, base: str) -> None:
+        self._shown = Shown(asking, templates)
+        self._templates = templates
+        self._base = base
+        self._seats = seats()
+
+    def application(self) -> Starlette:
+        routes = [
+            Route("/", self._overview),
+            Route("/volumes/{name}", self._volume),
+            Route("/volumes/{name}/rest", self._volume_rest),
+            Route("/receipts", self._receipts),
+            Route("/receipts/{identifier}/file", self._receipt_file),
+            Route("/receipts/{identifier}", self._receipt),
+            Route("/restorations/{identifier}", self._restoration),
+            Route("/live/overview", self._live_overview),
+            Route("/live/volumes/{name}", self._live_volume),
+            Route("/live/restorations/{identifier}", self._live_restoration),
+            Route("/static/{name}", self._static),
+        ]
+        made = Starlette(routes=routes)
+        made.add_exception_handler(HoldfastError, self._problem)  # type: ignore[arg-type]
+        made.add_exception_handler(HTTPException, self._no_page)  # type: ignore[arg-type]
+        made.add_exception_handler(Exception, self._mistake)
+        made.router.redirect_slashes = False
+        return made
+
+    async def _overview(self, _: Request) -> Response:
+        part = await self._shown.overview()
+        return self._page("overview.html", part=part)
+
+    async def _volume(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        part = await self._shown.volume(name)
+        return self._page("volume.html", part=part, name=name)
+
+    async def _volume_rest(self, request: Request) -> Response:
+        values = await self._shown.volume_rest(request.path_params["name"])
+        return self._page("volume_rest.html", **values)
+
+    async def _receipts(self, request: Request) -> Response:
+        given = request.query_params
+        filters = Filters(
+            volume=given.get("volume", "").strip(),
+            since=given.get("since", "").strip(),
+            until=given.get("until", "").strip(),
+            strategy=given.get("strategy", "").strip(),
+            only_errors=given.get("errors") == "1",
+        )
+        try:
+            values = await self._shown.receipts(filters)
+        except HoldfastError as error:
+            if problem_of(error).status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            values = {"receipts": [], "filters": filters, "older": "", "error": error}
+        return self._page("receipts.html", **{"error": None, **values})
+
+    async def _receipt(self, request: Request) -> Response:
+        receipt = await self._shown.receipt(request.path_params["identifier"])
+        return self._page("receipt.html", receipt=receipt)
+
+    async def _receipt_file(self, request: Request) -> Response:
+        receipt = await self._shown.receipt(request.path_params["identifier"])
+        name = "".join(each if each.isalnum() else "-" for each in receipt.id[:40])
+        words = f'attachment; filename="holdfast-receipt-{name}.html"'
+        text = document([receipt], first_line(receipt))
+        return HTMLResponse(text, headers={"content-disposition": words})
+
+    async def _restoration(self, request: Request) -> Response:
+        identifier = request.path_params["identifier"]
+        part = await self._shown.restoration(identifier)
+        if part.is_last:
+            return RedirectResponse(f"{self._base}/receipts/{identifier}", HTTPStatus.SEE_OTHER)
+        return self._page("restoration.html", part=part, identifier=identifier)
+
+    async def _live_overview(self, _: Request) -> Response:
+        return self._live(self._shown.overview, OVERVIEW_SECONDS)
+
+    async def _live_volume(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return self._live(lambda: self._shown.volume(name), STATE_SECONDS)
+
+    async def _live_restoration(self, request: Request) -> Response:
+        identifier = request.path_params["identifier"]
+        return self._live(lambda: self._shown.restoration(identifier), STEP_SECONDS)
+
+    async def _static(self, request: Request) -> Response:
+        found = self._templates.files.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        text, kind = found
+        headers = {"cache-control": "private, max-age=86400"}  # its address has its sum
+        return Response(text, media_type=kind, headers=headers)
+
+    def _live(self, part: Callable[[], Awaitable[PagePart]], every_seconds: float) -> Response:
+        async def told() -> PagePart:
+            try:
+                return await part()
+            except NotFound as error:
+                gone = self._shown.unreachable(error)
+                return PagePart(gone.html, is_last=True)
+            except HoldfastError as error:
+                return self._shown.unreachable(error)
+
+        return LiveStream(told, every_seconds, self._seats)
+
+    def _page(self, template: str, /, status: int = HTTPStatus.OK, **values: Any) -> Response:
+        return HTMLResponse(self._templates.page(template, **values), status)
+
+    async def _problem(self, _: Request, error: HoldfastError) -> Response:
+        return self._page("problem.html", status=problem_of(error).status, error=error)
+
+    async def _no_page(self, _: Request, error: HTTPException) -> Response:
+        nothing = NotFound("There is no such page.")
+        return self._page("problem.html", status=error.status_code, error=nothing)
+
+    async def _mistake(self, _: Request, error: Exception) -> Response:
+        _log.error("a mistake in Holdfast itself", exc_info=error)
+        words = f"a mistake in Holdfast itself: {type(error).__name__}"
+        told = HoldfastError(words, "Report what the log says.")
+        return self._page("problem.html", status=HTTPStatus.INTERNAL_SERVER_ERROR, error=told)

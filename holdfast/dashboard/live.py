@@ -1,0 +1,95 @@
+"""Streams (server-sent events): the changing part of a page, sent again when it has changed.
+
+Invariant: so many streams at once; who reads too slowly is ended by the bounds of the server, and
+nobody else waits for it. What everybody sees is asked of the API once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import field
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from holdfast.api.connections import Seats
+from holdfast.late_dataclass import dataclass
+
+MOST_STREAMS = 48
+"""Pages that are looked at at once; hidden ones close theirs."""
+
+HEARTBEAT_SECONDS = 15.0
+"""Between signs of life, by which it is seen that nobody looks any more."""
+
+_ALL = 0
+"""For `Seats`, which counts by user: everybody here is one."""
+
+
+@dataclass(frozen=True)
+class PagePart:
+    """What a page shows now."""
+
+    html: str
+    figures: dict[str, Any] = field(default_factory=dict)
+    """For curves; told whether they have changed or not."""
+    is_last: bool = False
+    """Nothing changes any more."""
+
+
+class LiveStream(StreamingResponse):
+    """One looker's stream. Takes one of the seats while it lasts, or is refused."""
+
+    def __init__(
+        self, part: Callable[[], Awaitable[PagePart]], every_seconds: float, seats: Seats
+    ) -> None:
+        super().__init__(_told(part, every_seconds), media_type="text/event-stream")
+        self._seats = seats
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        with self._seats.taken(_ALL) as has_one:
+            if has_one:
+                await super().__call__(scope, receive, send)
+                return
+        words = "Too many pages are open: close one of them.\n"
+        refused = PlainTextResponse(words, HTTPStatus.SERVICE_UNAVAILABLE)
+        await refused(scope, receive, send)
+
+
+def seats() -> Seats:
+    """Of one server."""
+    return Seats(MOST_STREAMS, MOST_STREAMS)
+
+
+async def _told(
+    part: Callable[[], Awaitable[PagePart]], every_seconds: float
+) -> AsyncIterator[str]:
+    clock = asyncio.get_running_loop().time
+    sent, sent_at = "", clock()
+    while True:
+        now = await part()
+        text = ""
+        if now.html != sent:
+            text += event_text(now.html)
+            sent = now.html
+        if now.figures:
+            text += event_text(json.dumps(now.figures), "figures")
+        if now.is_last:
+            yield text + event_text("{}", "end")
+            return
+        if not text and clock() - sent_at >= HEARTBEAT_SECONDS:
+            text = ": it goes on\n\n"
+        if text:
+            yield text
+            sent_at = clock()
+        await asyncio.sleep(every_seconds)
+
+
+def event_text(data: str, kind: str = "") -> str:
+    """One event, as it goes over the line; without a kind it takes the place of the part."""
+    lines = "".join(f"data: {line}\n" for line in data.splitlines())
+    return f"event: {kind}\n{lines}\n" if kind else f"{lines}\n"
