@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,11 +13,13 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.copies.records import CopyRecords, FollowingRecords
-from holdfast.errors import InvalidOption, NoHistory, NoSuchCopy
+from holdfast.errors import InvalidOption, NoHistory, NoSuchCopy, TooSmall
+from holdfast.gate.log.history.needed import NeededPositions
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.following import FollowState
 from holdfast.service import FollowRequest, Holdfast, ScheduledPointsRequest, perform
 from tests.faults.fuse_tree import FuseTree
+from tests.faults.small_disk import SmallDisk
 from tests.kernel.daemon.pager import daemon
 from tests.kernel.gate.kept_volume import made, write
 from tests.kernel.volume.stack import SIZE
@@ -91,22 +94,22 @@ def test_one_that_hangs_keeps_no_other_back(
         for url in (well, ill):
             aged(holdfast, url)
         run_holdfast("point", "schedule", "shop", "--hourly", 2, "--weekly", 1)
-        with FuseTree(served, elsewhere) as tree, daemon():
-            tree.stop()
-            assert comes_to_be_the_same(holdfast, mount, well, ram_directory)
-            write(mount, 2)
-            wait_until(lambda: bool((found := records.find(lost.id)) and found.failures))
-            assert states(holdfast) == {
-                "well.img": ("usable", FollowState.FOLLOWING),
-                "ill.img": ("unknown", FollowState.CANNOT),
-            }
+        with daemon():
+            with FuseTree(served, elsewhere) as tree:
+                tree.stop()
+                assert comes_to_be_the_same(holdfast, mount, well, ram_directory)
+                write(mount, 2)
+                wait_until(lambda: bool((found := records.find(lost.id)) and found.failures))
+                assert states(holdfast) == {
+                    "well.img": ("usable", FollowState.FOLLOWING),
+                    "ill.img": ("unknown", FollowState.CANNOT),
+                }
+                tree.resume()
+                wait_until(lambda: states(holdfast)["ill.img"][0] == "gone")
+            assert copies.find("shop", ill) == replace(lost, made=lost.made - 2 * LAG)
             names = [each.point.name for each in holdfast.histories.points.show("shop")]
             assert {each.partition("-")[0] for each in names} == {"hourly", "weekly"}
-            tree.resume()
-            wait_until(lambda: states(holdfast)["ill.img"][0] == "gone")
-        assert copies.find("shop", ill) == replace(lost, made=lost.made - 2 * LAG)
-        following.set("shop", ill, LAG)
-        with daemon():
+            following.set("shop", ill, LAG)  # it is tried at once
             assert comes_to_be_the_same(holdfast, mount, ill, ram_directory)
         following.set("shop", well, None)
         assert set(states(holdfast)) == {"ill.img"}
@@ -119,3 +122,36 @@ def test_one_that_hangs_keeps_no_other_back(
         assert [each.point.name for each in holdfast.histories.points.show("shop")] == names
         assert copies.remove("shop", ill) and not records.all()
         assert copies.remove("shop", well)
+
+
+def test_no_room_for_it(holdfast: Holdfast, ram_directory: Path) -> None:
+    """It is noted, and what was written in part is finished by the next one."""
+    copies, records = holdfast.histories.copies, FollowingRecords(holdfast.settings)
+    with (
+        made(holdfast, ram_directory) as mount,
+        SmallDisk(ram_directory / "small", 2 * SIZE) as disk,
+    ):
+        url = f"file:{disk.path}/copy.img"
+        holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
+        copy = copies.add("shop", url)
+        holdfast.histories.following.set("shop", copy.id, LAG)
+        (disk.path / "others").write_bytes(bytes(disk.free_bytes() - (200 << 10)))
+        (mount / "large").write_bytes(os.urandom(2 << 20))
+        subprocess.run(["sync", "--file-system", mount], check=True)
+        for failures in (1, 2):
+            with pytest.raises(TooSmall):
+                perform(holdfast, FollowRequest("shop", copy.id))
+            found = records.find(copy.id)
+            assert found is not None and found.failures == failures and "no room" in found.words
+        assert states(holdfast) == {"copy.img": ("usable", FollowState.CANNOT)}
+        half = copies.find("shop", url)
+        assert half.position == copy.position and (half.good_from or 0) > copy.position
+        (disk.path / "others").unlink()
+        with daemon():  # what failed is tried by the next one at once
+            aged(holdfast, url)
+            assert comes_to_be_the_same(holdfast, mount, url, ram_directory)
+            wait_until(lambda: states(holdfast) == {"copy.img": ("usable", FollowState.FOLLOWING)})
+        assert NeededPositions(
+            holdfast.settings.gate_state_directory("shop"), copy.volume_id
+        )() == (copies.find("shop", url).position,)
+        assert copies.remove("shop", url)

@@ -20,27 +20,39 @@ _MOST_COPIES = 1000
 
 
 class NeededPositions:
-    """As one gate knows them. Must never wait for the storage of a history, nor raise."""
+    """As one gate knows them. A thread that hangs in the state directory hangs alone: whoever takes
+    its place gets what was known last."""
 
     def __init__(self, state_directory: Path, volume_id: str) -> None:
         self._path = state_directory / FILE_NAME
         self._volume_id = volume_id
         self._last: tuple[int, ...] = ()
+        self._is_read = False
+        """Whether a thread is at it."""
 
     def __call__(self) -> tuple[int, ...]:
-        """Now; as they were known last where that cannot be read."""
+        """Now; as they were known last where that cannot be read. Never raises."""
+        if self._is_read:
+            return self._last
+        self._is_read = True
+        try:
+            self._last = self._read()
+        finally:
+            self._is_read = False
+        return self._last
+
+    def _read(self) -> tuple[int, ...]:
         try:
             values = read_object(self._path.read_bytes(), _MOST_BYTES)
             found = values["positions"]
             is_ours = values["volume_id"] == self._volume_id
             if not isinstance(found, list) or len(found) > _MOST_COPIES:
                 raise ValueError("it has no positions")
-            self._last = tuple(whole(each, "position") for each in found) if is_ours else ()
+            return tuple(whole(each, "position") for each in found) if is_ours else ()
         except FileNotFoundError:
-            self._last = ()
+            return ()
         except (OSError, ValueError, KeyError):
-            pass
-        return self._last
+            return self._last
 
 
 def note_needed(state_directory: Path, volume_id: str, positions: Sequence[int]) -> None:

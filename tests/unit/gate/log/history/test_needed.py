@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +21,7 @@ from holdfast.gate.log.history.writing import HistoryWriter
 from holdfast.gate.log.segment import Kind
 from tests.unit.gate.log.history.test_against_a_list import SEGMENT_BYTES, VOLUME, Gate
 from tests.unit.gate.log.history.test_retention import HOUR_NS, kept
+from tests.waiting import wait_until
 
 LIMIT_BYTES = 6 * SEGMENT_BYTES
 
@@ -125,6 +128,16 @@ def test_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for damaged in ("", "{}", '{"volume_id": "ours", "positions": [-1]}', '{"volume_id": 1'):
         (tmp_path / FILE_NAME).write_text(damaged)
         assert ours() == (5, 7)  # as known before
+    (tmp_path / FILE_NAME).unlink()
+    os.mkfifo(tmp_path / FILE_NAME)  # it hangs
+    hanging = threading.Thread(target=ours)
+    hanging.start()
+    wait_until(lambda: ours._is_read)
+    assert ours() == (5, 7)
+    (tmp_path / FILE_NAME).write_text('{"volume_id": "ours", "positions": [8]}')
+    hanging.join()
+    assert ours._last == (8,)
+    (tmp_path / FILE_NAME).unlink()
     note("theirs", [9])
     assert ours() == ()
     note("ours", [])
