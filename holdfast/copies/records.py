@@ -18,12 +18,13 @@ from holdfast.errors import NewerVersion, StateFailed
 from holdfast.model.bounded import NewerFormat, read_json, typed, with_version, without_version
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.following import Following
+from holdfast.model.hook import BegunHook
 from holdfast.model.point import RestorePoint
 from holdfast.model.schedule import PointSchedule
 from holdfast.system.files.durable import replace_durably, sync_directory
 from holdfast.system.files.trusted import own_directory
 
-Kept = TypeVar("Kept", bound=VolumeCopy | RestorePoint | Following | PointSchedule)
+Kept = TypeVar("Kept", bound=VolumeCopy | RestorePoint | Following | PointSchedule | BegunHook)
 
 VERSION = 1
 _MOST_BYTES = 64 << 10
@@ -129,3 +130,12 @@ class PointScheduleRecords(_Records[PointSchedule]):
     def find(self, volume: str) -> PointSchedule | None:
         """Of that volume. Raises StateFailed."""
         return next(iter(self.of(volume)), None)
+
+
+class BegunHookRecords(_Records[BegunHook]):
+    """Which hooks after points of this host are owed."""
+
+    def __init__(self, settings: Settings) -> None:
+        directory = settings.state_directory / "hooks"
+        advice = "Move it away, and run by hand what is to be run after that point."
+        super().__init__(directory, BegunHook, "the record of a hook", advice)

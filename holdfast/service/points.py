@@ -6,6 +6,7 @@ costs nothing; whether its moment can be had is for the copies and the history.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -18,18 +19,30 @@ from functools import partial
 from holdfast.coordination import COORDINATOR
 from holdfast.coordination.turn import WAIT_SECONDS
 from holdfast.copies.records import PointRecords
-from holdfast.errors import AlreadyExists, HoldfastError, InvalidName, InvalidOption, NoSuchPoint
+from holdfast.errors import (
+    AlreadyExists,
+    AtWork,
+    HoldfastError,
+    InvalidName,
+    InvalidOption,
+    NoSuchPoint,
+)
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.history import HistoryReport
+from holdfast.model.hook import NO_HOOKS, PointHooks
 from holdfast.model.moment import parse_moment
 from holdfast.model.point import PointReport, RestorePoint
+from holdfast.model.recovery import BeingDone, Left
 from holdfast.service.copies import Copies, kept_end
 from holdfast.service.histories import Histories
+from holdfast.service.hooks import Hooks
 from holdfast.service.host import Host
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.own_files import writing_own_files
 from holdfast.system.files.syncfs import sync_file_system
+
+_log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
 _SYNC_SECONDS = 60.0
@@ -49,10 +62,34 @@ class Points:
     def turn(self, name: str) -> Iterator[None]:
         """Be the only command that changes points of this volume; whoever works on its copies keeps
         nobody from it. Raises AtWork, StateFailed."""
+        with self._alone(name, WAIT_SECONDS):
+            for said in Hooks(self._host).settle(name):
+                _log.warning("%s: %s", name, said, extra={"volume": name})
+            yield
+
+    def settle(self) -> list[str]:
+        """Run the hooks that killed commands owe; in words. Never waits for one that is at work."""
+        said: list[str] = []
+        hooks = Hooks(self._host)
+        try:
+            owing = sorted(hooks.owing())
+        except HoldfastError as error:
+            return [Left(f"hooks after points were left as they are: {error}")]
+        for name in owing:
+            try:
+                with self._alone(name, 0.0):
+                    said += hooks.settle(name)
+            except HoldfastError as error:
+                kind = BeingDone if isinstance(error, AtWork) else Left
+                said.append(kind(f"a hook after a point of {name} was left: {error}"))
+        return said
+
+    @contextmanager
+    def _alone(self, name: str, wait_seconds: float) -> Iterator[None]:
         settings = self._host.settings
         with (
             writing_own_files(settings.state_directory),
-            COORDINATOR.turn(settings.run_directory, f".points-{name}", WAIT_SECONDS),
+            COORDINATOR.turn(settings.run_directory, f".points-{name}", wait_seconds),
         ):
             yield
 
@@ -60,12 +97,13 @@ class Points:
         """See that its history is kept. Raises NoHistory, NotAttached, HistoryFailed."""
         self._copies.kept(name)
 
-    def create(self, name: str, point: str) -> RestorePoint:
+    def create(self, name: str, point: str, hooks: PointHooks = NO_HOOKS) -> RestorePoint:
         """Name the present moment of a volume in use; durable on return.
 
         What its users have written is in it: the file system is synced first, and the history has
-        all of that. Blocks while it is. Raises NoHistory, HistoryFailed, AlreadyExists,
-        InvalidName, StorageFailed.
+        all of that. Blocks while it is, and while hooks run. Raises CommandFailed where one of
+        those failed, after which the point may have been taken, as it says; NoHistory,
+        HistoryFailed, AlreadyExists, InvalidName, StorageFailed, Untrusted.
         """
         need_root()
         _check_name(point)
@@ -75,8 +113,9 @@ class Points:
                 raise AlreadyExists(
                     f"{name} has a point {point!r} already", "Choose another name, or delete it."
                 )
-            made = replace(self.present(name), name=point)
-            self._records.save(made)
+            with Hooks(self._host).around(name, point, hooks):
+                made = replace(self.present(name), name=point)
+                self._records.save(made)
         return made
 
     def present(self, name: str) -> RestorePoint:

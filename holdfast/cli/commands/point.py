@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson, VolumeName
+from holdfast.cli.options import AsJson, VolumeName, positive_duration
 from holdfast.cli.output import note, print_json, print_table, say
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
+from holdfast.model.hook import PointHooks
 from holdfast.model.schedule import PointKind
 from holdfast.model.volume import check_name
 
@@ -27,10 +28,33 @@ PointName = Annotated[str, typer.Argument(metavar="POINT", help="The moment's na
 
 
 @commands.command()
-def create(name: VolumeName, point: PointName) -> None:
+def create(
+    name: VolumeName,
+    point: PointName,
+    before: Annotated[
+        str, typer.Option("--before", metavar="COMMAND", help="Run it first, as root, no shell.")
+    ] = "",
+    after: Annotated[
+        str, typer.Option("--after", metavar="COMMAND", help="Run it afterwards, whatever happens.")
+    ] = "",
+    hook_timeout: Annotated[
+        float,
+        typer.Option(
+            "--hook-timeout",
+            metavar="TIME",
+            parser=positive_duration,
+            help="For each of them.",
+            show_default="60s",
+        ),
+    ] = 60.0,
+    ignore_before: Annotated[
+        bool, typer.Option("--ignore-before", help="Take the point though --before failed.")
+    ] = False,
+) -> None:
     """Name the present moment: restore, clone and files take it for WHEN."""
+    hooks = PointHooks(before, after, hook_timeout, ignore_before)
     with session() as holdfast:
-        made = holdfast.histories.points.create(name, point)
+        made = holdfast.histories.points.create(name, point, hooks)
     note(f"{made.name} is {name} at position {made.position}")
 
 
