@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.model.volume import VolumeReport, VolumeState
     from holdfast.service import (
         AddLegRequest,
+        AlertDrillRequest,
         AssessRequest,
         AttachRequest,
         DeleteRequest,
@@ -51,6 +52,7 @@ __version__ = VERSION
 
 __all__ = [
     "AddLegRequest",
+    "AlertDrillRequest",
     "AssessRequest",
     "AsyncClient",
     "AttachRequest",

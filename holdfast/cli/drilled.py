@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.output import print_facts, print_table
-from holdfast.model.drill import LIVE_STRATEGY, phases_of
+from holdfast.model.drill import STRATEGY, phases_of
 from holdfast.model.size import format_size
 from holdfast.model.time_text import milliseconds_text, time_text
 from holdfast.receipt_page.details import detail_facts
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from holdfast.model.drill import DrillPhase, LastDrill
     from holdfast.model.receipt import Receipt
+    from holdfast.policy.drill_schedules import DrillSchedule
 
 SHOWN_BY_TABLE = frozenset({"phases", "predicted_pause_ms", "last_pause"})
 """Details that are in the table of a drill."""
@@ -22,19 +23,27 @@ SHOWN_BY_TABLE = frozenset({"phases", "predicted_pause_ms", "last_pause"})
 _UNKNOWN = "-"
 
 
-def drill_words(last: LastDrill | None, name: str) -> str:
-    """When the last drill of a volume was, and how it ended, in a line."""
+def drill_words(last: LastDrill | None, name: str, schedule: DrillSchedule | None = None) -> str:
+    """When the last drill of a volume was, how it ended, and how often there is one, in a line."""
+    often = f"; every {_interval(schedule.every_seconds)}" if schedule is not None else ""
+    if last is None and schedule is not None:
+        return f"never yet{often}"
     if last is None:
         return f"never: holdfast drill {name} finds out whether it could be restored"
     when = time_text(last.at)[: len("2026-01-02 03:04")]
-    return f"{when} UTC, {last.outcome} (receipt {last.receipt[:8]})"
+    return f"{when} UTC, {last.outcome} (receipt {last.receipt[:8]}){often}"
+
+
+def _interval(seconds: float) -> str:
+    days = seconds / 86400
+    return f"{days:g} d" if days >= 1 else f"{seconds / 3600:g} h"
 
 
 def print_drill(receipt: Receipt) -> None:
     """The outcome, the parts and how long users would wait, and what has to be known."""
     details = receipt.details
-    subject = receipt.cause.removeprefix("drill on a clone: ").removeprefix("drill on ")
-    pairs = [("drill", subject)]
+    subject = receipt.cause.removeprefix("drill ").removeprefix("on a clone: ")
+    pairs = [("drill", subject.removeprefix("on ").removeprefix("of "))]
     for key in ("contents", "remarks", "said"):
         if key in details:
             pairs += detail_facts(key, details[key])
@@ -51,7 +60,7 @@ def print_drill(receipt: Receipt) -> None:
 def print_phases(receipt: Receipt) -> None:
     """What was expected of each part, what it took; and how long users waited, or would."""
     phases = phases_of(receipt)
-    if receipt.strategy == LIVE_STRATEGY:
+    if receipt.strategy != STRATEGY:
         _print_waits(phases)
         return
     rows = [
@@ -86,6 +95,9 @@ def _print_waits(phases: Sequence[DrillPhase]) -> None:
         for each in phases
     ]
     columns = ("part", "predicted", "measured", "wait predicted", "longest wait")
+    if all(each.longest_wait_ms is None for each in phases):
+        print_table(columns[:3], [row[:3] for row in rows], right=columns[1:3])
+        return
     print_table(columns, rows, right=columns[1:])
 
 

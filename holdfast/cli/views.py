@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.cli.drilled import SHOWN_BY_TABLE, print_phases
 from holdfast.cli.output import print_facts, print_grid, print_table, table
-from holdfast.model.drill import LIVE_STRATEGY, STRATEGY
+from holdfast.model.drill import ALERT_STRATEGY, LIVE_STRATEGY, STRATEGY
 from holdfast.model.size import format_size
 from holdfast.model.time_text import milliseconds_text, time_text
 from holdfast.model.trouble import troubles_of
@@ -318,7 +318,7 @@ def print_receipt(receipt: Receipt) -> None:
     ]
     if receipt.verification:
         pairs.append(("verification", receipt.verification))
-    is_drill = receipt.strategy in (STRATEGY, LIVE_STRATEGY)
+    is_drill = receipt.strategy in (STRATEGY, LIVE_STRATEGY, ALERT_STRATEGY)
     for key, value in receipt.details.items():
         if not (is_drill and key in SHOWN_BY_TABLE):
             pairs += detail_facts(key, value)

@@ -17,6 +17,8 @@ from dataclasses import replace
 
 from holdfast.daemon.acting import SOURCE, Acting
 from holdfast.daemon.deliveries import Deliveries
+from holdfast.daemon.drilling import SOURCE as DRILLS
+from holdfast.daemon.drilling import Drilling
 from holdfast.daemon.following import SOURCE as FOLLOWING
 from holdfast.daemon.following import Follower
 from holdfast.daemon.recent import RecentReports
@@ -29,6 +31,7 @@ from holdfast.model.trouble import Trouble, troubles_of
 from holdfast.model.volume import VolumeReport
 from holdfast.policy.alerting import SETTLE_SECONDS, Saying, decide
 from holdfast.policy.disruptions import disruptions
+from holdfast.policy.made_up import made_up
 from holdfast.policy.memory import (
     GIVEN_UP_SECONDS,
     MOST_LETTERS,
@@ -74,11 +77,13 @@ class Watch:
         self._evidence = self._post.evidence
         self._sources = Sources(holdfast.settings, self._evidence)
         self._acting = Acting(holdfast)
+        self._drilling = Drilling(holdfast)
         self._follower = Follower(holdfast)
         self._unfollowed: tuple[Evidence, ...] = ()
         self._scheduler = Scheduler(holdfast)
         self._unmade: tuple[Evidence, ...] = ()
         self._unrestored: tuple[Evidence, ...] = ()
+        self._undrilled: tuple[Evidence, ...] = ()
         self._unready: tuple[Evidence, ...] = ()
         self._unready_until = 0.0
         """Monotonic seconds."""
@@ -156,7 +161,8 @@ class Watch:
     def _look_further(self, reports: Sequence[VolumeReport]) -> None:
         """What a report does not say; where that cannot be seen now, as the last time."""
         try:
-            self._evidence = self._sources.look(reports)
+            seen = self._sources.look(reports)
+            self._evidence = (*seen, *made_up(self._state, time.time()))
         except (HoldfastError, OSError) as error:
             self._fails("detecting", f"volumes are looked at from outside only: {error}")
         else:
@@ -164,7 +170,7 @@ class Watch:
 
     def _act(self, reports: Sequence[VolumeReport]) -> None:
         """Do what policies say; where that is not known, what was begun goes on."""
-        others = (SOURCE, READINESS, FOLLOWING, SCHEDULES)
+        others = (SOURCE, READINESS, FOLLOWING, SCHEDULES, DRILLS)
         seen = tuple(each for each in self._evidence if each.source not in others)
         try:
             self._unrestored = self._acting.look(reports, seen)
@@ -174,8 +180,20 @@ class Watch:
             self._works("acting")
         self._look_after_history(reports)
         self._look_ahead(reports)
+        self._drill(reports, seen)
         own = (*self._unrestored, *self._unfollowed, *self._unmade, *self._unready)
-        self._evidence = (*seen, *own)
+        self._evidence = (*seen, *own, *self._undrilled)
+
+    def _drill(self, reports: Sequence[VolumeReport], seen: Sequence[Evidence]) -> None:
+        """Begin the drill that is due, where nothing is wrong."""
+        troubled = {each.volume for each in (*seen, *self._unrestored)}
+        troubled |= {each.name for each in reports if troubles_of(each)}
+        try:
+            self._undrilled = self._drilling.look(reports, troubled)
+        except (HoldfastError, OSError, ValueError) as error:
+            self._fails("drills", f"no drill is begun by itself: {error}")
+        else:
+            self._works("drills")
 
     def _look_after_history(self, reports: Sequence[VolumeReport]) -> None:
         """Copies that follow, and points on a schedule."""

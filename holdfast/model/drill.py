@@ -15,6 +15,9 @@ STRATEGY = "drill"
 LIVE_STRATEGY = "drill-live"
 """Of the receipt of one on the volume in use."""
 
+ALERT_STRATEGY = "drill-alert"
+"""Of the receipt of one of the way to whoever is told."""
+
 WORKED = "done"
 """How the outcome of one begins by which a restoration would have worked."""
 

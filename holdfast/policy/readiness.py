@@ -88,6 +88,12 @@ def failed_drill(name: str, last: LastDrill | None) -> Iterator[Evidence]:
         yield Evidence(name, "drill", words, mend, source=SOURCE)
 
 
+def undrilled(name: str) -> Iterator[Evidence]:
+    """Of a volume that is to have drills by itself, while no daemon runs."""
+    words = f"it is to have drills by itself, and {NO_DAEMON}"
+    yield Evidence(name, "drill schedule", words, START_DAEMON, source=SOURCE)
+
+
 def in_words(decision: Decision, standing: PolicyStanding, *, is_lost: bool) -> str:
     """Why it is not restored, or would not be; what the daemon says of the same is the same."""
     if is_lost:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.service.drilling import DrillRequest, LiveDrillRequest
+    from holdfast.service.drilling import AlertDrillRequest, DrillRequest, LiveDrillRequest
     from holdfast.service.follow_request import FollowRequest
     from holdfast.service.gating import GateRequest, UngateRequest
     from holdfast.service.holdfast import Holdfast
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AddLegRequest",
+    "AlertDrillRequest",
     "AssessRequest",
     "AttachRequest",
     "DeleteRequest",
@@ -63,6 +64,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "AlertDrillRequest": "drilling",
     "DrillRequest": "drilling",
     "GateRequest": "gating",
     "Holdfast": "holdfast",

@@ -34,6 +34,7 @@ from holdfast.restoration.copying.online import leased
 from holdfast.restoration.copying.process.child import Copying
 from holdfast.restoration.copying.sides import CopyTarget
 from holdfast.restoration.performing.copy_source import contents_as_they_are, source_of
+from holdfast.restoration.storage.target import place_beside
 from holdfast.service.copies import check_place
 from holdfast.service.course import Course
 from holdfast.service.drilling import DrillRequest
@@ -79,6 +80,8 @@ def _as_it_was(
 ) -> Iterator[Ready]:
     name, reporter = volume.name, course.reporter
     clones = holdfast.histories.clones
+    if not request.to:
+        place_beside(volume, volume.id)  # before an image is made for nothing
     course.subject = f"{name} as it was at {request.at}" if request.at else f"{name} as it is now"
     with clones.hidden(name, request.at or "now", reporter, request.image) as view:
         plan = view.plan

@@ -64,3 +64,11 @@ class LiveDrillRequest(OperationRequest[Receipt]):
     volume: str
     down_to_one_leg: bool = False
     """Whether one of two legs is failed, too: the other one is alone until it is back."""
+
+
+@dataclass(frozen=True)
+class AlertDrillRequest(OperationRequest[Receipt]):
+    """A trouble that is made up, to see whether everybody is told, and how fast."""
+
+    volume: str
+    """Of which it is told."""

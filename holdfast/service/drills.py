@@ -8,7 +8,6 @@ volume is not touched, and nothing is left.
 from __future__ import annotations
 
 import time
-import uuid
 from functools import partial
 from typing import Any
 
@@ -21,20 +20,16 @@ from holdfast.errors import (
     HostCannot,
     InvalidOption,
     NoSuchVolume,
+    StateFailed,
     WrongState,
 )
-from holdfast.model.drill import (
-    FAILED,
-    STRATEGY,
-    WORKED,
-    as_details,
-    predicted,
-)
+from holdfast.model.drill import STRATEGY, WORKED
 from holdfast.model.finding import Verdict
-from holdfast.model.receipt import Receipt, ReceiptStep
+from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.private_command import EMPTY, CommandEnd, PrivatePlace, run_on
+from holdfast.policy.drill_schedules import DrillSchedule, set_schedule
 from holdfast.restoration.storage.origin import options_of_contents
 from holdfast.service.course import Course
 from holdfast.service.drilled_contents import Ready, contents_of
@@ -55,8 +50,6 @@ _GRACE_SECONDS = 120.0
 _MOST_WORDS = 400
 """Characters of what a check said."""
 
-_MOST_REMARKS = 20
-
 _RECENT = 200
 """Receipts among which an earlier one is looked for."""
 
@@ -71,7 +64,7 @@ def drill(holdfast: Holdfast, request: DrillRequest, reporter: Reporter = SILENT
     volume = holdfast.catalog.volume(request.volume)
     if request.check_words:
         _judge(request.check_words)
-    began, course = time.time(), Course(reporter)
+    course = Course(reporter)
     failure: HoldfastError | None = None
     found: dict[str, Any] = {}
     try:
@@ -88,9 +81,55 @@ def drill(holdfast: Holdfast, request: DrillRequest, reporter: Reporter = SILENT
     except HoldfastError as error:
         failure = error
     course.end(failed=failure is not None)
-    receipt = _receipt(holdfast, request, course, began, found, failure)
-    holdfast.catalog.restorations.end(receipt.id, receipt)
-    return receipt
+    more = {
+        "contents": course.made_from,
+        **found,
+        "last_pause": _last_pause(holdfast, volume.name),
+    }
+    return course.receipt(
+        holdfast.catalog,
+        volume.name,
+        STRATEGY,
+        f"drill on a clone: {course.subject or volume.name}",
+        worked="a restoration would have worked",
+        failure=failure,
+        more=more,
+    )
+
+
+def schedule_drill(
+    holdfast: Holdfast, request: DrillRequest, every_seconds: float | None
+) -> DrillSchedule | None:
+    """Let the daemon make this drill so often, from now on; None: no more. Durable.
+
+    Raises InvalidOption, Untrusted, NoSuchVolume; StateFailed when it cannot be written down.
+    """
+    need_root()
+    name = holdfast.catalog.volume(request.volume).name
+    if request.at:
+        raise InvalidOption("a drill that is repeated is of its own time", "Leave out --at WHEN.")
+    if request.check_words:
+        _judge(request.check_words)
+    schedule = None
+    if every_seconds is not None:
+        schedule = DrillSchedule(
+            name,
+            every_seconds,
+            time.time(),
+            request.contents,
+            request.to,
+            request.check,
+            request.check_seconds,
+            request.image,
+        )
+    try:
+        set_schedule(holdfast.settings.state_directory, name, schedule)
+    except (OSError, ValueError) as error:
+        raise StateFailed(
+            f"the schedules of drills cannot be changed: {error}",
+            "Look at drills/schedules.json in the state directory.",
+        ) from error
+    return schedule
 
 
 def _judge(words: list[str]) -> None:
@@ -163,52 +202,6 @@ def _cost(ready: Ready, course: Course) -> dict[str, Any]:
             words = f"{each.subject} ({each.verdict}): {each.found.removesuffix('.')}"
             course.remark(f"{words}. {each.meaning}" if each.meaning else words)
     return {"predicted_pause_ms": round(plan.predicted_pause_seconds * 1000, 3)}
-
-
-def _receipt(
-    holdfast: Holdfast,
-    request: DrillRequest,
-    course: Course,
-    began: float,
-    found: dict[str, Any],
-    failure: HoldfastError | None,
-) -> Receipt:
-    name = request.volume
-    phases = predicted(course.phases, _last_good(holdfast, name))
-    outcome, mend = f"{WORKED}: a restoration would have worked", ""
-    if failure is not None:
-        where = f"{course.failed_in}: " if course.failed_in else ""
-        outcome, mend = f"{FAILED}{where}{failure.message}", failure.mend
-    details = {
-        "contents": course.made_from,
-        **found,
-        "last_pause": _last_pause(holdfast, name),
-        "remarks": course.remarks[:_MOST_REMARKS],
-        "said": course.said,
-        "mend": mend,
-        "phases": as_details(phases),
-    }
-    return Receipt(
-        id=uuid.uuid4().hex,
-        volume=name,
-        strategy=STRATEGY,
-        cause=f"drill on a clone: {course.subject or name}",
-        started=began,
-        finished=time.time(),
-        outcome=outcome,
-        steps=tuple(
-            ReceiptStep(each.name, each.started, each.measured_ms / 1000, course.ended(each.name))
-            for each in phases
-        ),
-        verification="; ".join(course.verified),
-        details={key: value for key, value in details.items() if value not in ("", None, [])},
-    )
-
-
-def _last_good(holdfast: Holdfast, name: str) -> Receipt | None:
-    """The last one that came to its end: what was measured then is expected now."""
-    found = holdfast.catalog.receipts(name, _RECENT, strategy=STRATEGY)
-    return next((each for each in found if each.outcome.startswith(WORKED)), None)
 
 
 def _last_pause(holdfast: Holdfast, name: str) -> dict[str, Any] | None:

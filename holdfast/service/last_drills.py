@@ -6,9 +6,12 @@ Loads little: `status` is asked often.
 from __future__ import annotations
 
 from holdfast.catalog import Catalog
+from holdfast.config import Settings
+from holdfast.errors import HoldfastError
 from holdfast.model.drill import STRATEGY, LastDrill, in_short
 from holdfast.model.policy import OnLoss
 from holdfast.model.volume import VolumeReport
+from holdfast.policy.drill_schedules import DrillSchedule, read_schedules
 
 
 def last_drill(catalog: Catalog, name: str) -> LastDrill | None:
@@ -24,3 +27,11 @@ def can_be_drilled(catalog: Catalog, report: VolumeReport) -> bool:
     if journal.get("mode") == "continuous":
         return True
     return catalog.policies.of(report.name).policy.on_loss is OnLoss.RESTORE
+
+
+def schedules(settings: Settings) -> dict[str, DrillSchedule]:
+    """How often volumes have one by themselves, by name; none where that cannot be read."""
+    try:
+        return {each.volume: each for each in read_schedules(settings.state_directory)}
+    except (HoldfastError, OSError, ValueError):
+        return {}

@@ -10,22 +10,15 @@ from __future__ import annotations
 import os
 import select
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 from holdfast.coordination import COORDINATOR
 from holdfast.coordination.turn import WAIT_SECONDS
-from holdfast.errors import Blocked, DeadlinePassed, HoldfastError
-from holdfast.model.drill import (
-    FAILED,
-    LIVE_STRATEGY,
-    WORKED,
-    as_details,
-    predicted,
-)
-from holdfast.model.receipt import Receipt, ReceiptStep
+from holdfast.errors import Blocked, ContainerFailed, DeadlinePassed, HoldfastError
+from holdfast.model.drill import LIVE_STRATEGY
+from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
 from holdfast.service.course import Course
@@ -49,9 +42,6 @@ _POLL_SECONDS = 0.02
 _PIECE_BYTES = 4096
 _PAUSE_MILLISECONDS = 5
 """Between two writes of the canary: they are there to wait, not to load anything."""
-
-_RECENT = 20
-"""Live drills among which the last good one is looked for."""
 
 
 def plan_live(holdfast: Holdfast, request: LiveDrillRequest) -> list[str]:
@@ -78,7 +68,7 @@ def drill_live(
     settings = holdfast.settings
     with COORDINATOR.turn(settings.run_directory, name, WAIT_SECONDS):
         report = _well(holdfast, name)
-        began, course = time.time(), Course(reporter)
+        course = Course(reporter)
         failure: HoldfastError | None = None
         try:
             _end_worker(holdfast, report, course)
@@ -90,16 +80,18 @@ def drill_live(
         except HoldfastError as error:
             failure = error
         course.end(failed=failure is not None)
-    receipt = _receipt(holdfast, name, course, began, failure)
-    holdfast.catalog.restorations.end(receipt.id, receipt)
-    return receipt
+    cause = "drill on the volume in use"
+    worked = "nobody saw an error"
+    return course.receipt(
+        holdfast.catalog, name, LIVE_STRATEGY, cause, worked=worked, failure=failure
+    )
 
 
 def _well(holdfast: Holdfast, name: str) -> VolumeReport:
     """The volume, with which nothing is wrong. Raises Blocked."""
     ((report, wrong),) = shown_volumes(holdfast, name)
     for each in wrong:
-        if each.about != "drill":
+        if not each.about.startswith("drill"):
             raise Blocked(
                 f"{name} was not touched, as something is wrong with it: {each.words}",
                 each.mend or f"holdfast status {name}",
@@ -173,38 +165,14 @@ def _canary(path: str, course: Course, phase: str) -> Iterator[None]:
             yield
             os.write(ending, b".")
             course.wait(phase, longest() * 1000)
+    except OSError as error:
+        raise ContainerFailed(
+            f"whoever wrote to {path} was told an error: {error.strerror}",
+            "holdfast status; holdfast receipt list; and the kernel's log.",
+        ) from error
     finally:
         os.close(listening)
         os.close(ending)
-
-
-def _receipt(
-    holdfast: Holdfast, name: str, course: Course, began: float, failure: HoldfastError | None
-) -> Receipt:
-    earlier = holdfast.catalog.receipts(name, _RECENT, strategy=LIVE_STRATEGY)
-    last = next((each for each in earlier if each.outcome.startswith(WORKED)), None)
-    phases = predicted(course.phases, last)
-    outcome, mend = f"{WORKED}: nobody saw an error", ""
-    if failure is not None:
-        where = f"{course.failed_in}: " if course.failed_in else ""
-        outcome, mend = f"{FAILED}{where}{failure.message}", failure.mend
-    details = {"remarks": course.remarks, "mend": mend, "phases": as_details(phases)}
-    return Receipt(
-        id=uuid.uuid4().hex,
-        volume=name,
-        strategy=LIVE_STRATEGY,
-        cause="drill on the volume in use",
-        started=began,
-        finished=time.time(),
-        outcome=outcome,
-        steps=tuple(
-            ReceiptStep(each.name, each.started, each.measured_ms / 1000, course.ended(each.name))
-            for each in phases
-        ),
-        longest_wait_ms=round(max((each.longest_wait_ms or 0.0 for each in phases), default=0), 3),
-        verification="; ".join(course.verified),
-        details={key: value for key, value in details.items() if value},
-    )
 
 
 # In an expendable child: it touches the volume.

@@ -20,7 +20,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import RecoveryReport, recovery_of
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import VolumeReport
-from holdfast.service.drilling import DrillRequest, LiveDrillRequest
+from holdfast.service.drilling import AlertDrillRequest, DrillRequest, LiveDrillRequest
 from holdfast.service.follow_request import FollowRequest
 from holdfast.service.gating import GateRequest, UngateRequest
 from holdfast.service.holdfast import Holdfast
@@ -161,6 +161,12 @@ def _drill_live(holdfast: Holdfast, request: LiveDrillRequest, reporter: Reporte
     return drill_live(holdfast, request, reporter)
 
 
+def _drill_alert(holdfast: Holdfast, request: AlertDrillRequest, reporter: Reporter) -> Receipt:
+    from holdfast.service.alert_drills import drill_alert
+
+    return drill_alert(holdfast, request, reporter)
+
+
 OPERATIONS: tuple[Operation[Any], ...] = (
     Operation("create", NewVolume, VolumeReport, Holdfast.create_volume),
     Operation("attach", AttachRequest, VolumeReport, _attach),
@@ -203,6 +209,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     ),
     Operation("drill", DrillRequest, Receipt, _drill),
     Operation("drill-live", LiveDrillRequest, Receipt, _drill_live),
+    Operation("drill-alert", AlertDrillRequest, Receipt, _drill_alert),
     Operation("rebind", RebindRequest, tuple[str, ...], _rebind),
     Operation("add-leg", AddLegRequest, VolumeReport, _add_leg),
     Operation("replace-leg", ReplaceLegRequest, VolumeReport, _replace_leg),

@@ -22,9 +22,10 @@ from holdfast.policy.readiness import (
     failed_drill,
     in_words,
     unattended,
+    undrilled,
     unready_copies,
 )
-from holdfast.service.last_drills import last_drill
+from holdfast.service.last_drills import last_drill, schedules
 
 
 def unready(
@@ -37,7 +38,7 @@ def unready(
         *_copies(settings, reports),
         *unfollowed,
         *_policies(catalog, reports, is_watched),
-        *_drills(catalog, reports),
+        *_drills(settings, catalog, reports, is_watched),
     )
 
 
@@ -61,8 +62,13 @@ def _unfollowed(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator
             yield Evidence(report.name, "following", words, START_DAEMON, source=SOURCE)
 
 
-def _drills(catalog: Catalog, reports: Sequence[VolumeReport]) -> Iterator[Evidence]:
+def _drills(
+    settings: Settings, catalog: Catalog, reports: Sequence[VolumeReport], is_watched: bool
+) -> Iterator[Evidence]:
+    wanted = schedules(settings)
     for report in reports:
+        if report.name in wanted and not is_watched:
+            yield from undrilled(report.name)
         yield from failed_drill(report.name, last_drill(catalog, report.name))
 
 

@@ -16,6 +16,7 @@ from holdfast.model.evidence import Evidence
 from holdfast.model.trouble import Trouble, troubles_of
 from holdfast.model.volume import VolumeReport
 from holdfast.policy.disruptions import disruptions
+from holdfast.policy.made_up import SOURCE as MADE_UP
 from holdfast.policy.memory import read_post
 from holdfast.policy.readiness import SOURCE
 from holdfast.policy.watching import watcher
@@ -69,5 +70,5 @@ def seen(settings: Settings) -> tuple[Evidence, ...]:
     with suppress(HoldfastError, OSError, ValueError):
         if watcher(settings.run_directory):
             found = read_post(settings.state_directory).evidence
-            return tuple(each for each in found if each.source != SOURCE)
+            return tuple(each for each in found if each.source not in (SOURCE, MADE_UP))
     return ()

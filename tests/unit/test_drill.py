@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from holdfast.model.drill import (
     predicted,
 )
 from holdfast.model.receipt import Receipt, receipt_from_json
+from holdfast.policy.drill_schedules import DrillSchedule, is_due, read_schedules, set_schedule
+from holdfast.policy.made_up import LONGEST_SECONDS, MadeUp, end_made_up, made_up, make_up
 from holdfast.policy.readiness import failed_drill
 from holdfast.service import DrillRequest
 
@@ -59,6 +62,39 @@ def test_one_that_failed_is_told_until_another_one_works() -> None:
     assert not list(failed_drill("shop", None))
     (told,) = failed_drill("shop", LastDrill("r", 1.0, worked=False, outcome="failed: x"))
     assert told.mend == "holdfast drill shop"
+
+
+def test_when_one_is_due() -> None:
+    schedule = DrillSchedule("shop", 7200.0, set_at=1000.0)
+    assert is_due(schedule, None, 1001.0, quiet=True), "the first one is made soon"
+    assert not is_due(schedule, None, 1001.0, quiet=False)
+    assert is_due(schedule, None, 1000.0 + 1800.0, quiet=False), "it does not wait for ever"
+    assert not is_due(schedule, 5000.0, 5000.0 + 7199.0, quiet=True)
+    assert is_due(schedule, 5000.0, 5000.0 + 7200.0, quiet=True)
+    assert not is_due(schedule, 5000.0, 5000.0 + 8999.0, quiet=False)
+    assert is_due(schedule, 5000.0, 5000.0 + 9000.0, quiet=False)
+    assert is_due(schedule, 9e9, 5000.0, quiet=True), "a clock was set back since"
+    for wrong in (3599.0, 0.0, 367 * 86400.0):
+        with pytest.raises(InvalidOption):
+            DrillSchedule("shop", wrong, 0.0)
+
+
+def test_schedules_and_what_is_made_up_are_kept(tmp_path: Path) -> None:
+    assert read_schedules(tmp_path) == () and made_up(tmp_path, 1.0) == ()
+    for name in ("b", "a", "b"):
+        set_schedule(tmp_path, name, DrillSchedule(name, 7200.0, 1.0, check="/bin/true 'a b'"))
+    assert [each.volume for each in read_schedules(tmp_path)] == ["a", "b"]
+    set_schedule(tmp_path, "a", None)
+    set_schedule(tmp_path, "c", None)
+    assert [each.volume for each in read_schedules(tmp_path)] == ["b"]
+    make_up(tmp_path, MadeUp("shop", "12345678abc", 100.0))
+    (told,) = made_up(tmp_path, 101.0)
+    assert (told.volume, told.about) == ("shop", "drill 12345678abc")
+    assert told.words.startswith("DRILL 12345678") and "nothing is wrong" in told.words
+    assert not made_up(tmp_path, 100.0 + LONGEST_SECONDS) and not made_up(tmp_path, 99.0)
+    end_made_up(tmp_path)
+    end_made_up(tmp_path)
+    assert not made_up(tmp_path, 101.0)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.options import AsJson, VolumeName, Yes, positive_duration
-from holdfast.cli.output import confirm, note, print_json, stepped_progress
+from holdfast.cli.output import confirm, note, print_json, stepped_progress, steps
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
 from holdfast.model.drill import WORKED
 
 if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
+    from holdfast.service import DrillRequest
 
 WOULD_NOT_HAVE_WORKED = 1
 """Exit status, as docs/exit-status.md has it."""
@@ -69,6 +70,12 @@ def drill(
             "--image", metavar="URL", help="The image that is made; beside the copy without it."
         ),
     ] = "",
+    every: Annotated[
+        str | None,
+        typer.Option(
+            "--every", metavar="TIME", help="Not now, but by the daemon, so often; off: no more."
+        ),
+    ] = None,
     live: Annotated[
         bool,
         typer.Option("--live", help="Instead: fail parts of the gate in use, and see who waits."),
@@ -78,6 +85,10 @@ def drill(
         typer.Option(
             "--down-to-one-leg", help="With --live: one of two legs, too; the other is alone then."
         ),
+    ] = False,
+    alert: Annotated[
+        bool,
+        typer.Option("--alert", help="Instead: a made-up trouble, for all who are told of one."),
     ] = False,
     fault: Annotated[
         str,
@@ -115,15 +126,19 @@ def drill(
     a leg returns errors, hangs or is gone, or the gate's worker is killed. Nothing is lost.
     """
     about_contents = at or contents or to or check or image
-    if (live and fault) or ((live or fault) and about_contents):
+    others = bool(live) + bool(alert) + bool(fault)
+    if others > 1 or (others and (about_contents or every is not None)):
         raise InvalidOption(
-            "--live and --fault happen to the volume itself, not to contents",
+            "--live, --alert and --fault are drills of their own, not of contents",
             "Leave the others out.",
         )
     if down_to_one_leg and not live:
         raise InvalidOption("--down-to-one-leg is that of --live", "Add --live.")
     if live:
         _live(name, down_to_one_leg=down_to_one_leg, yes=yes, as_json=as_json)
+        return
+    if alert:
+        _alert(name, as_json=as_json)
         return
     if fault:
         with session() as holdfast:
@@ -135,9 +150,28 @@ def drill(
     from holdfast.service import DrillRequest, perform
 
     request = DrillRequest(name, at, contents, to, check, within, image)
+    if every is not None:
+        _schedule(request, every)
+        return
     with session() as holdfast, stepped_progress(f"drill of {name}") as reporter:
         receipt = perform(holdfast, request, reporter)
     _show(receipt, as_json)
+
+
+def _schedule(request: DrillRequest, every: str) -> None:
+    from holdfast.policy.watching import watcher
+    from holdfast.service.drills import schedule_drill
+
+    seconds = None if every.strip().lower() == "off" else positive_duration(every)
+    with session() as holdfast:
+        schedule_drill(holdfast, request, seconds)
+        watched = watcher(holdfast.settings.run_directory)
+    if seconds is None:
+        note(f"{request.volume} has no drill by itself any more")
+        return
+    note(f"{request.volume} has this drill every {every}, begun when the host is quiet")
+    if not watched:
+        note("warning: no daemon runs that would begin it: systemctl start holdfast-daemon")
 
 
 def _live(name: str, *, down_to_one_leg: bool, yes: bool, as_json: bool) -> None:
@@ -150,6 +184,14 @@ def _live(name: str, *, down_to_one_leg: bool, yes: bool, as_json: bool) -> None
         confirm(f"Do this on {name}, in use: {planned}?", yes)
         with stepped_progress(f"live drill of {name}") as reporter:
             receipt = perform(holdfast, request, reporter)
+    _show(receipt, as_json)
+
+
+def _alert(name: str, *, as_json: bool) -> None:
+    from holdfast.service import AlertDrillRequest, perform
+
+    with session() as holdfast, steps(f"drill of who is told of {name}") as reporter:
+        receipt = perform(holdfast, AlertDrillRequest(name), reporter)
     _show(receipt, as_json)
 
 

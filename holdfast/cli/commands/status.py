@@ -79,13 +79,14 @@ def status(
 def _tell_drill(holdfast: Holdfast, report: VolumeReport) -> None:
     """When it was last found out whether this one could be restored: never is no trouble."""
     from holdfast.cli.drilled import drill_words
-    from holdfast.service.last_drills import can_be_drilled, last_drill
+    from holdfast.service.last_drills import can_be_drilled, last_drill, schedules
 
     last = last_drill(holdfast.catalog, report.name)
     if last is not None and not last.worked:
         return  # that is among what is wrong
-    if last is not None or can_be_drilled(holdfast.catalog, report):
-        say_folded(f"  last drill: {drill_words(last, report.name)}")
+    schedule = schedules(holdfast.settings).get(report.name)
+    if last is not None or schedule is not None or can_be_drilled(holdfast.catalog, report):
+        say_folded(f"  last drill: {drill_words(last, report.name, schedule)}")
 
 
 def _look(holdfast: Holdfast, name: str | None, unhealthy: bool) -> tuple[list[Shown], _Copies]:

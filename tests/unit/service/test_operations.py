@@ -16,6 +16,7 @@ from holdfast.model.recovery import Left, RecoveryReport, recovery_of
 from holdfast.model.volume import GateReport, LegReport, LegState, VolumeReport, VolumeState
 from holdfast.service import (
     AddLegRequest,
+    AlertDrillRequest,
     AssessRequest,
     AttachRequest,
     DeleteRequest,
@@ -59,6 +60,7 @@ REQUESTS: list[OperationRequest[Any]] = [
     ScheduledPointsRequest("bank"),
     DrillRequest("bank", "10m ago", check="/usr/bin/true 'a b'", check_seconds=1.5),
     LiveDrillRequest("bank", down_to_one_leg=True),
+    AlertDrillRequest("bank"),
     RebindRequest("bank"),
     AddLegRequest("bank", "file:/c", spare=True),
     ReplaceLegRequest("bank", "1", "file:/c", wait=False),
