@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from holdfast.adopted.left_leg import is_left_leg
 from holdfast.adopted.nameless_image import kept_device
 from holdfast.containers import device_behind, device_url, image_behind, image_url
-from holdfast.errors import CommandFailed, DeadlinePassed, HoldfastError, InUse, StorageFailed
+from holdfast.errors import CommandFailed, HoldfastError, InUse, StorageFailed
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.volume import Adoption, MountProperties
 from holdfast.system.children.expendable import in_expendable_child
+from holdfast.system.children.expendable_batch import ask_each
 from holdfast.system.children.run import run
+from holdfast.system.storage.block import free_devices
 from holdfast.system.storage.filesystem import Identity, identify
 from holdfast.system.storage.loop import LoopDevice, detach_loop, loop_devices, loop_devices_of
 from holdfast.system.storage.loop_attributes import loop_attributes
@@ -28,14 +29,16 @@ from holdfast.system.storage.loop_backing import devices_showing
 _SECTOR_BYTES = 512
 """Of a loop device that was not told otherwise."""
 
-_NOTHING_FOUND = (1, 2)
-"""findfs(8), blkid(8)."""
+_NOTHING_FOUND = 2
+"""blkid(8)."""
 
 _AMBIVALENT = 8
 """blkid(8): several signatures at once."""
 
 _ATTACH_SECONDS = 20.0
 _FIND_SECONDS = 20.0
+_BY_UUID = Path("/dev/disk/by-uuid")
+"""What udev has found out; there is none everywhere, and it may be out of date."""
 
 
 def source_of(point: MountPoint) -> tuple[str, str]:
@@ -124,16 +127,14 @@ def _device(path: str, mount: MountProperties, left_gate: str) -> str:
     holds_it = found is not None and found.uuid == mount.uuid
     if holds_it and not is_left_leg(path, left_gate):
         return path
-    left, silence = [path] if holds_it else [], ""
-    try:
-        for each in _devices_with(mount.uuid):
-            if os.path.realpath(each) == os.path.realpath(path):
-                continue
-            if not is_left_leg(each, left_gate):
-                return each
-            left.append(each)
-    except DeadlinePassed:
-        silence = " that was read: one of them does not answer"
+    left, silent = [path] if holds_it else [], list[str]()
+    for each in _devices_with(mount.uuid, silent):
+        if os.path.realpath(each) == os.path.realpath(path):
+            continue
+        if not is_left_leg(each, left_gate):
+            return each
+        left.append(each)
+    silence = f" that was read: {', '.join(silent)} did not answer" if silent else ""
     if left:
         silence += f"; {', '.join(dict.fromkeys(left))} is a leg that was left"
     raise StorageFailed(
@@ -143,20 +144,24 @@ def _device(path: str, mount: MountProperties, left_gate: str) -> str:
     )
 
 
-def _devices_with(uuid: str) -> Iterator[str]:
-    """The device that udev knows by that UUID, then all that are found by reading all.
+def _devices_with(uuid: str, silent: list[str]) -> Iterator[str]:
+    """The device that udev knows by that UUID, then all that are found by reading each.
 
-    Raises DeadlinePassed when a device, perhaps a stranger's, cannot be read.
+    To `silent` go those, perhaps strangers', that could not be read in time. Blocks some seconds
+    for each of them.
     """
-    every = ["blkid", "--cache-file", "/dev/null", "--output", "device", "--match-token"]
-    for command in (["findfs"], every):
-        with suppress(CommandFailed):
-            found = run(
-                [*command, f"UUID={uuid}"],
-                deadline_seconds=_FIND_SECONDS,
-                accepted=(0, *_NOTHING_FOUND),
-            )
-            yield from filter(None, found.stdout.split("\n"))
+    known = os.path.realpath(_BY_UUID / uuid)
+    if os.path.lexists(known) and _holds(uuid, known):
+        yield known
+    others = [each for each in free_devices() if each != known]
+    found = ask_each(partial(_holds, uuid), others, budget_seconds=_FIND_SECONDS)
+    silent += [each for each, holds in zip(others, found, strict=True) if holds is None]
+    yield from (each for each, holds in zip(others, found, strict=True) if holds)
+
+
+def _holds(uuid: str, device: str) -> bool:
+    found = identity_of(device)
+    return found is not None and found.uuid == uuid
 
 
 def _image(path: str, mount: MountProperties, loop_options: str) -> tuple[str, str]:
@@ -247,7 +252,7 @@ def _uuid_in(image: str, offset_bytes: str) -> str:
     return run(
         [*command, "--match-tag", "UUID", image],
         deadline_seconds=_ATTACH_SECONDS,
-        accepted=(0, *_NOTHING_FOUND, _AMBIVALENT),
+        accepted=(0, _NOTHING_FOUND, _AMBIVALENT),
     ).stdout.strip()
 
 

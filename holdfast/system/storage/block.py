@@ -43,6 +43,17 @@ def known_size_bytes(device: str) -> int:
     return sectors * _SYSFS_SECTOR_BYTES
 
 
+def free_devices() -> list[str]:
+    """Every block device that has a size, and no other one built on it (of several paths to a disk
+    and the one above them, that). Touches none."""
+    found = []
+    for folder in sorted(_SYS_CLASS_BLOCK.iterdir()):
+        with suppress(OSError):
+            if known_size_bytes(folder.name) and not any((folder / "holders").iterdir()):
+                found.append(f"/dev/{folder.name.replace('!', '/')}")
+    return found
+
+
 def device_number(path: str | os.PathLike[str]) -> str:
     """`major:minor` of a block device node. Raises OSError; blocks as stat does."""
     number = Path(path).stat().st_rdev

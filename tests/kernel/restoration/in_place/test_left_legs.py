@@ -11,6 +11,7 @@ from holdfast.config import Settings
 from holdfast.errors import StorageFailed
 from holdfast.model.volume import VolumeState
 from holdfast.service import GateRequest, Holdfast, UngateRequest
+from tests.faults.hanging_loop import Where, hanging_loop
 from tests.faults.ram_disk import ram_disk
 from tests.kernel.restoration.in_place.bench import (
     DEVICE,
@@ -24,8 +25,11 @@ from tests.kernel.restoration.in_place.bench import (
 def test_it_is_told_from_the_volume_by_what_lies_on_it(
     settings: Settings, ram_directory: Path
 ) -> None:
-    """Whether the device of the volume is not there, or both have changed names at a restart."""
+    """Whether the device of the volume is not there, or both have changed names at a restart; also
+    while a stranger's device does not answer, which is named."""
     needs(DEVICE)
+    strangers = ram_directory / "strangers"
+    strangers.mkdir()
     with (
         ram_disk(FILE_SYSTEM_BYTES["ext4"] + ROOM_BYTES) as second,
         plain_mount(ram_directory, DEVICE) as (first, path),
@@ -47,10 +51,14 @@ def test_it_is_told_from_the_volume_by_what_lies_on_it(
         with pytest.raises(StorageFailed, match=f"{first}, {second} is a leg that was left"):
             holdfast.attach_volume("data")
 
-        second.write_bytes(own)
-        assert holdfast.attach_volume("data").state is VolumeState.HEALTHY
-        assert (path / "later").read_text() == "written since"
-        holdfast.detach_volume("data")
+        with hanging_loop(strangers, Where.HERE) as theirs:
+            words = f"{theirs}.* did not answer; {first}, {second} is a leg that was left"
+            with pytest.raises(StorageFailed, match=words):
+                holdfast.attach_volume("data")
+            second.write_bytes(own)
+            assert holdfast.attach_volume("data").state is VolumeState.HEALTHY
+            assert (path / "later").read_text() == "written since"
+            holdfast.detach_volume("data")
 
         first.write_bytes(own)
         second.write_bytes(left)
