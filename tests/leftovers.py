@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
+from holdfast.system.mounts.all_namespaces import all_mount_points
 from holdfast.system.storage.loop import LoopDevice, detach_loop, loop_devices
 
 RUN_VARIABLE = "HOLDFAST_TEST_RUN"
@@ -101,8 +102,12 @@ class Leftovers:
 
 
 def orphaned_loop_devices() -> set[LoopDevice]:
-    """Loop devices whose backing file was unmounted lazily: nobody can say whose they are."""
-    return {loop for loop in loop_devices() if loop.backing_file == "/"}
+    """Loop devices whose backing file was unmounted lazily: nobody can say whose they are.
+
+    One that is mounted somewhere is its user's, and its file is mounted where only he sees it."""
+    mounted = {point.source for point in all_mount_points()}
+    orphans = {loop for loop in loop_devices() if loop.backing_file == "/"}
+    return {loop for loop in orphans if loop.device not in mounted}
 
 
 def _unmount(target: str) -> None:

@@ -274,8 +274,9 @@ def test_a_leg_that_is_not_in_sync_is_not_counted(gated: tuple[Holdfast, Path]) 
     holdfast.legs.remove("data", holdfast.show_volume("data").legs[-1].url)  # the spare
     second = Path(holdfast.show_volume("data").legs[1].url.removeprefix("file:"))
     os.truncate(second, 0)
-    (Path(holdfast.show_volume("data").mount) / "written").write_bytes(b"x" * 4096)
-    os.sync()
+    mount = Path(holdfast.show_volume("data").mount)
+    (mount / "written").write_bytes(b"x" * 4096)
+    subprocess.run(["sync", "--file-system", mount], check=True)
     wait_until(lambda: holdfast.show_volume("data").state is VolumeState.DEGRADED)
     found = findings(holdfast, UngateRequest("data"))["redundancy"].found
     assert found.startswith("2 legs, 1 of them in sync, now, ")

@@ -59,11 +59,12 @@ def refuses(
     holdfast: Holdfast, error: type[HoldfastError], place: Path, request: GateRequest = IN_PLACE
 ) -> HoldfastError:
     """Why; everything is as it was."""
-    os.sync()
+    sync = ["sync", "--file-system", holdfast.show_volume("data").mount]
+    subprocess.run(sync, check=True)
     before = print_of(place), place.stat().st_mode, holdfast.show_volume("data")
     with pytest.raises(error) as told:
         holdfast.restorations.change_kind(request)
-    os.sync()
+    subprocess.run(sync, check=True)
     assert (print_of(place), place.stat().st_mode, holdfast.show_volume("data")) == before
     assert holdfast.restorations.in_progress("data") is None
     assert holdfast.receipts("data") == []
