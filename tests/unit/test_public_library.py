@@ -28,6 +28,12 @@ def test_importing_it_loads_nothing_heavy() -> None:
     assert not {"typer", "sqlite3", "holdfast.service"} & loaded_by("import holdfast")
 
 
+def test_neither_a_gate_nor_a_short_command_loads_openssl() -> None:
+    """As hashlib does, and secrets by it: 4 MiB, which a gate locks and every fork copies."""
+    for program in ("import holdfast.gate.__main__", "import holdfast.cli.commands.status"):
+        assert not {"hashlib", "_hashlib", "ssl"} & loaded_by(program)
+
+
 def test_who_only_looks_loads_nothing_that_changes_something() -> None:
     """Most of the time of `status` is loading; so much again lies in what moves applications."""
     loaded = loaded_by("from holdfast import Holdfast; Holdfast().close()")

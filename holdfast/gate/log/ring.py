@@ -20,7 +20,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 
 from holdfast.gate.log.ring_layout import (
@@ -54,6 +53,7 @@ from holdfast.gate.log.ring_layout import (
 from holdfast.gate.log.segment import Kind, Record
 from holdfast.model.bounded import NewerFormat
 from holdfast.model.size import MAXIMUM_VOLUME_BYTES
+from holdfast.system.blake2 import blake2b
 from holdfast.system.boot import boot_id
 
 FILE_NAME = "ring"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 import zlib
 from enum import IntEnum
-from hashlib import blake2b
 from typing import Final
 
 from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import MOST_NUMBER, NewerFormat
+from holdfast.system.blake2 import blake2b
 
 PAGE_BYTES: Final = 4096
 """Unit of transfers and file offsets (O_DIRECT), of the first page, and of padding."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from pathlib import Path
 
 from holdfast.gate.log.history.layout import PAGE_BYTES
@@ -31,7 +30,7 @@ def check_room(path: Path) -> None:
     try:
         for left in filter(CHECK_NAME.fullmatch, [each.name for each in path.iterdir()]):
             os.unlink(left, dir_fd=directory)
-        name = f"check-{secrets.token_hex(8)}"
+        name = f"check-{os.urandom(8).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         descriptor = open_segment_file(directory, path / name, flags)
         try:
