@@ -8,7 +8,6 @@ from holdfast.cli.output import print_facts, print_table
 from holdfast.model.drill import STRATEGY, phases_of
 from holdfast.model.size import format_size
 from holdfast.model.time_text import milliseconds_text, time_text
-from holdfast.receipt_page.details import detail_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +40,8 @@ def _interval(seconds: float) -> str:
 
 def print_drill(receipt: Receipt) -> None:
     """The outcome, the parts and how long users would wait, and what has to be known."""
+    from holdfast.receipt_page.details import detail_facts
+
     details = receipt.details
     subject = receipt.cause.removeprefix("drill ").removeprefix("on a clone: ")
     pairs = [("drill", subject.removeprefix("on ").removeprefix("of "))]

@@ -14,7 +14,6 @@ from holdfast.model.time_text import milliseconds_text, time_text
 from holdfast.model.trouble import troubles_of
 from holdfast.model.version import VERSION
 from holdfast.model.volume import ADOPTED
-from holdfast.receipt_page.details import detail_facts
 from holdfast.system.messages.printable import printable
 
 if TYPE_CHECKING:
@@ -302,6 +301,8 @@ def receipt_line(receipt: Receipt) -> str:
 
 def print_receipt(receipt: Receipt) -> None:
     """One receipt with its time line: each step with its offset from the start."""
+    from holdfast.receipt_page.details import detail_facts
+
     seconds = max(0.0, receipt.finished - receipt.started)
     pairs = [
         ("receipt", receipt.id),

@@ -34,6 +34,10 @@ def test_neither_a_gate_nor_a_short_command_loads_openssl() -> None:
         assert not {"hashlib", "_hashlib", "ssl"} & loaded_by(program)
 
 
+def test_a_view_loads_no_page() -> None:
+    assert "html" not in loaded_by("import holdfast.cli.commands.status, holdfast.cli.views")
+
+
 def test_who_only_looks_loads_nothing_that_changes_something() -> None:
     """Most of the time of `status` is loading; so much again lies in what moves applications."""
     loaded = loaded_by("from holdfast import Holdfast; Holdfast().close()")
