@@ -7,7 +7,7 @@ receipt. What somebody alerts on (packaging/prometheus) keeps its name. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -51,6 +51,12 @@ METRICS = (
     Metric("gate_longest_wait_seconds", "gauge", "The longest that any request has waited."),
     Metric("gate_resident_memory_bytes", "gauge", "Memory of the worker."),
     Metric("gate_history_written", "gauge", "Whether every write is kept; absent: not asked for."),
+    Metric(
+        "copy_behind_seconds", "gauge", "How long its copies that follow have lacked something."
+    ),
+    Metric(
+        "copy_behind_bytes", "gauge", "How much of the history they lack. Of the one behind most."
+    ),
     Metric("jobs_running", "gauge", "Operations that the API has begun and that go on."),
     Metric("jobs_ended_total", "counter", "How many ended how, since the API began."),
     Metric("api_connections", "gauge", "Who is connected."),
@@ -74,6 +80,7 @@ def exposition(found: Mapping[str, Any], own: OwnFigures) -> str:
     samples = [*_host(found, own)]
     for volume in found["volumes"]:
         samples += _volume(volume)
+        samples += _copies(volume["name"], found["copies"].get(volume["name"], ()))
     lines = []
     for metric in METRICS:
         mine = [each for each in samples if each[0] == metric.name]
@@ -128,6 +135,12 @@ def _gate(about: Mapping[str, str], gate: Mapping[str, Any]) -> Iterator[_Sample
     if gate["journal"].get("mode") == "continuous":
         written = gate["journal"].get("history_state") == "written"
         yield "gate_history_written", about, written
+
+
+def _copies(volume: str, copies: Sequence[Mapping[str, Any]]) -> Iterator[_Sample]:
+    """Of those that follow."""
+    for key in ("behind_seconds", "behind_bytes") if copies else ():
+        yield f"copy_{key}", {"volume": volume}, max(each[key] for each in copies)
 
 
 def _line(name: str, labels: Mapping[str, str], value: float) -> str:

@@ -21,7 +21,7 @@ from holdfast.model.served import UserShown
 from holdfast.model.volume import check_name
 from holdfast.policy.watching import watcher
 from holdfast.service import Holdfast
-from holdfast.service.seen import Shown, shown_volumes
+from holdfast.service.seen import Shown, shown_copies, shown_volumes
 from holdfast.service.under_way import restorations_under_way
 
 MOST_RECEIPTS = 1000
@@ -134,7 +134,13 @@ def _doctor(holdfast: Holdfast) -> dict[str, Any]:
 
 
 def _figures(holdfast: Holdfast) -> dict[str, Any]:
-    return {"volumes": _volumes(holdfast), "watches": _is_watched(holdfast)}
+    shown = shown_volumes(holdfast, None)
+    copies = shown_copies(holdfast, [report for report, _ in shown])
+    return {
+        "volumes": [_as_values(each) for each in shown],
+        "copies": {name: [each.as_json() for each in found] for name, found in copies.items()},
+        "watches": _is_watched(holdfast),
+    }
 
 
 def _is_watched(holdfast: Holdfast) -> bool:

@@ -9,8 +9,8 @@ from holdfast.service.host import Host
 
 
 def note(host: Host, name: str) -> None:
-    """As the records of its copies say now; durable. The caller has the turn on them. Raises
-    StateFailed, OSError."""
+    """As the records of its copies say now; durable. What follows and is no copy any more is
+    forgotten. The caller has the turn on them. Raises StateFailed, OSError."""
     settings = host.settings
     if not (settings.state_directory / "following").is_dir():
         return
@@ -18,10 +18,13 @@ def note(host: Host, name: str) -> None:
         volume_id = host.volume(name).id
     except NoSuchVolume:
         return
-    asked = {each.id for each in FollowingRecords(settings).of(name)}
+    records, copies = FollowingRecords(settings), CopyRecords(settings).of(name)
+    asked = {each.id for each in records.of(name)}
+    for gone in asked - {each.id for each in copies}:
+        records.forget(gone)
     positions = [
         each.position
-        for each in CopyRecords(settings).of(name)
+        for each in copies
         if each.id in asked and each.is_complete and each.volume_id == volume_id
     ]
     note_needed(settings.gate_state_directory(name), volume_id, positions)

@@ -45,7 +45,12 @@ def shown(report: VolumeReport) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    found = {"volumes": [shown(SHOP), shown(NOTES)], "watches": True}
+    copies = [{"behind_seconds": 7.5, "behind_bytes": 0}, {"behind_seconds": 0, "behind_bytes": 9}]
+    found = {
+        "volumes": [shown(SHOP), shown(NOTES)],
+        "copies": {"shop": copies},
+        "watches": True,
+    }
     return exposition(found, OwnFigures("1.0", 2, 1, 1, {"died": 3}))
 
 
@@ -67,13 +72,16 @@ def test_figures(samples: dict[tuple[str, str], float]) -> None:
         ("gate_longest_wait_seconds", shop, 1.5),
         ("gate_requests_total", f'{shop},kind="write"', 8),
         ("gate_history_written", shop, 0),
+        ("copy_behind_seconds", shop, 7.5),
+        ("copy_behind_bytes", shop, 9),
         ("volume_troubles", f'{shop},grave="yes"', len(troubles_of(SHOP))),
         ("volume_troubles", 'volume="notes",grave="yes"', 0),
         ("jobs_ended_total", 'end="died"', 3),
         ("volumes", "", 2),
     ]:
         assert samples[f"holdfast_{name}", labels] == value, name
-    assert ("holdfast_gate_held", 'volume="notes"') not in samples
+    for absent in ("gate_held", "copy_behind_bytes"):
+        assert (f"holdfast_{absent}", 'volume="notes"') not in samples
 
 
 def test_there_are_few(samples: dict[tuple[str, str], float]) -> None:
