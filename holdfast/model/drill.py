@@ -65,7 +65,9 @@ def predicted(phases: Sequence[DrillPhase], last: Receipt | None) -> tuple[Drill
     found = []
     for each in phases:
         before = known.get(each.name)
-        waited_ms = None if before is None else before.longest_wait_ms
+        waited_ms = each.predicted_wait_ms
+        if waited_ms is None and before is not None:
+            waited_ms = before.longest_wait_ms
         expected_ms = _expected_ms(each.size_bytes, before)
         found.append(replace(each, predicted_ms=expected_ms, predicted_wait_ms=waited_ms))
     return tuple(found)

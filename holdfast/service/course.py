@@ -15,6 +15,9 @@ from holdfast.model.drill import FAILED, WORKED, DrillPhase, as_details, predict
 from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.model.reporter import SILENT, Reporter
 
+_NOBODY = None, None
+"""Waited."""
+
 _MOST_REMARKS = 20
 
 _RECENT = 50
@@ -33,7 +36,7 @@ class Course:
         self._name = ""
         self._started = self._since = 0.0
         self._sizes: dict[str, int] = {}
-        self._waits: dict[str, float] = {}
+        self._waits: dict[str, tuple[float, float | None]] = {}
         self.subject = ""
         """Which contents these are, in words."""
         self.made_from = ""
@@ -49,9 +52,10 @@ class Course:
         """What a part takes longer for, the more that is."""
         self._sizes[name] = size_bytes
 
-    def wait(self, name: str, milliseconds: float) -> None:
-        """How long anybody waited at most, in that part."""
-        self._waits[name] = milliseconds
+    def wait(self, name: str, milliseconds: float, expected_ms: float | None = None) -> None:
+        """How long anybody waited at most, in that part; and was expected to, where that was
+        predicted just before."""
+        self._waits[name] = milliseconds, expected_ms
 
     def verify(self, words: str) -> None:
         """What was compared or checked, in words."""
@@ -77,7 +81,8 @@ class Course:
             replace(
                 each,
                 size_bytes=self._sizes.get(each.name, 0),
-                longest_wait_ms=self._waits.get(each.name),
+                longest_wait_ms=self._waits.get(each.name, _NOBODY)[0],
+                predicted_wait_ms=self._waits.get(each.name, _NOBODY)[1],
             )
             for each in self._phases
         )

@@ -6,7 +6,7 @@ from holdfast.errors import InvalidOption
 from holdfast.late_dataclass import dataclass
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import check_name
-from holdfast.service.requests import OperationRequest
+from holdfast.service.requests import DEADLINE_SECONDS, OperationRequest
 from holdfast.system.files.programs import words_of
 
 CHECK_SECONDS = 600.0
@@ -59,11 +59,14 @@ class DrillRequest(OperationRequest[Receipt]):
 
 @dataclass(frozen=True)
 class LiveDrillRequest(OperationRequest[Receipt]):
-    """A gated volume in use, on which failures are to be rehearsed that nothing is lost by."""
+    """A volume in use, on which something is to be rehearsed that nothing is lost by: failures of a
+    gate; an adopted one is mounted anew from its own storage, under its users."""
 
     volume: str
     down_to_one_leg: bool = False
     """Whether one of two legs is failed, too: the other one is alone until it is back."""
+    deadline_seconds: float = DEADLINE_SECONDS
+    """When every process of an adopted one runs again, whatever has happened."""
 
 
 @dataclass(frozen=True)

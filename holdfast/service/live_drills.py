@@ -1,8 +1,10 @@
-"""What is rehearsed on a gated volume in use, where nothing can be lost: `drill_live`.
+"""What is rehearsed on a volume in use, where nothing can be lost: `drill_live`.
 
-The worker of its gate is killed; and where redundancy is left, or the administrator says so, a leg
-fails and comes back. A canary writes to the volume meanwhile, as an application does, and measures
-how long it waits. Invariant: nothing is begun on a volume with which anything is wrong.
+An adopted one is mounted anew from its own storage, under its users: a restoration, but for other
+contents. Of a gated one the worker of its gate is killed; and where redundancy is left, or the
+administrator says so, a leg fails and comes back; a canary writes to the volume meanwhile, as an
+application does, and measures how long it waits. Invariant: nothing is begun on a volume with which
+anything is wrong.
 """
 
 from __future__ import annotations
@@ -16,18 +18,28 @@ from functools import partial
 
 from holdfast.coordination import COORDINATOR
 from holdfast.coordination.turn import WAIT_SECONDS
-from holdfast.errors import Blocked, ContainerFailed, DeadlinePassed, HoldfastError
-from holdfast.model.drill import LIVE_STRATEGY
+from holdfast.errors import (
+    Blocked,
+    ContainerFailed,
+    DeadlinePassed,
+    HoldfastError,
+    StorageFailed,
+)
+from holdfast.model.drill import LIVE_STRATEGY, WORKED
+from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
+from holdfast.restoration.assessing.assess import Assessment, refuse
 from holdfast.service.course import Course
 from holdfast.service.drilling import LiveDrillRequest
 from holdfast.service.holdfast import Holdfast
+from holdfast.service.requests import AssessRequest
 from holdfast.service.rights import need_root
 from holdfast.service.seen import shown_volumes
 from holdfast.system.children.expendable import begun_in_expendable_child
 
+MOUNT_ANEW = "mount it anew"
 END_THE_WORKER = "end the gate's worker"
 FAIL_A_LEG = "fail a leg, and bring it back"
 
@@ -45,10 +57,16 @@ _PAUSE_MILLISECONDS = 5
 
 
 def plan_live(holdfast: Holdfast, request: LiveDrillRequest) -> list[str]:
-    """What would be done, in words, after all checks. Changes nothing. Raises Blocked, HasNoGate,
+    """What would be done, in words, after all checks. Changes nothing. Raises Blocked,
     NotAttached."""
     need_root()
-    holdfast.gate(check_name(request.volume))
+    if holdfast.catalog.volume(check_name(request.volume)).is_adopted:
+        found = _assessed(holdfast, request)
+        who = len(found.facts.users)
+        seconds = found.plan.predicted_pause_seconds
+        words = f"{who} process{'' if who == 1 else 'es'} may stand still for {seconds:.1f} s"
+        return [f"{MOUNT_ANEW} under its users: {words}"]
+    holdfast.gate(request.volume)
     report = _well(holdfast, request.volume)
     why = _keeps_its_legs(report, request)
     return [END_THE_WORKER, why or FAIL_A_LEG]
@@ -64,6 +82,8 @@ def drill_live(
     """
     need_root()
     name = check_name(request.volume)
+    if holdfast.catalog.volume(name).is_adopted:
+        return _mounted_anew(holdfast, request, reporter)
     holdfast.gate(name)
     settings = holdfast.settings
     with COORDINATOR.turn(settings.run_directory, name, WAIT_SECONDS):
@@ -82,6 +102,36 @@ def drill_live(
         course.end(failed=failure is not None)
     cause = "drill on the volume in use"
     worked = "nobody saw an error"
+    return course.receipt(
+        holdfast.catalog, name, LIVE_STRATEGY, cause, worked=worked, failure=failure
+    )
+
+
+def _assessed(holdfast: Holdfast, request: LiveDrillRequest) -> Assessment:
+    """Raises Blocked where it is not well, or could not be done."""
+    name, seconds = request.volume, request.deadline_seconds
+    _well(holdfast, name)
+    asked = AssessRequest(name, Strategy.REMOUNT, deadline_seconds=seconds)
+    found = holdfast.restorations.assess(asked)
+    refuse(found)
+    return found
+
+
+def _mounted_anew(holdfast: Holdfast, request: LiveDrillRequest, reporter: Reporter) -> Receipt:
+    name = request.volume
+    expected_ms = _assessed(holdfast, request).plan.predicted_pause_seconds * 1000
+    course, failure = Course(reporter), None
+    try:
+        course.reporter.say(MOUNT_ANEW)
+        done = holdfast.restorations.remount(name, request.deadline_seconds, reporter)
+        course.wait(MOUNT_ANEW, done.longest_wait_ms, expected_ms)
+        course.verify(f"{done.verification or 'nobody had it open'} (receipt {done.id[:8]})")
+        if not done.outcome.startswith(WORKED):
+            raise StorageFailed(done.outcome, f"holdfast receipt show {done.id[:8]}")
+    except HoldfastError as error:
+        failure = error
+    course.end(failed=failure is not None)
+    cause, worked = "drill on the volume in use", "its users go on with what they had open"
     return course.receipt(
         holdfast.catalog, name, LIVE_STRATEGY, cause, worked=worked, failure=failure
     )

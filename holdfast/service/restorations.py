@@ -131,6 +131,17 @@ class Restorations:
 
         return self._perform(request.volume, look, reporter)
 
+    def remount(self, name: str, deadline_seconds: float, reporter: Reporter = SILENT) -> Receipt:
+        """Mount an adopted volume that is well anew from its own storage, under its users; durable.
+
+        Raises Blocked with nothing touched.
+        """
+        request = AssessRequest(name, Strategy.REMOUNT, deadline_seconds=deadline_seconds)
+        self._settled(name, reporter)
+        receipt = self._perform(name, lambda: self.assess(request), reporter)
+        assert receipt is not None  # nobody is left to wait for another command
+        return receipt
+
     def rebind(
         self,
         name: str,

@@ -12,9 +12,33 @@ from holdfast.model.drill import phases_of
 from holdfast.model.volume import LegState, VolumeState
 from holdfast.service import Holdfast, LiveDrillRequest, NewVolume, perform
 from holdfast.service.last_drills import last_drill
-from holdfast.service.live_drills import END_THE_WORKER, FAIL_A_LEG
+from holdfast.service.live_drills import END_THE_WORKER, FAIL_A_LEG, MOUNT_ANEW, plan_live
+from holdfast.system.mounts.mount_table import mount_at
 from tests.kernel.gate.kept_volume import Writer
+from tests.kernel.restoration.unattended_bench import losing
 from tests.kernel.volume.stack import SIZE
+
+
+def test_an_adopted_one_is_mounted_anew(settings: Settings, ram_directory: Path) -> None:
+    with losing(settings, ram_directory) as used, Holdfast(settings) as holdfast:
+        before = mount_at(used.path)
+        assert "may stand still" in plan_live(holdfast, LiveDrillRequest("data"))[0]
+        receipt = perform(holdfast, LiveDrillRequest("data"))
+        assert receipt.outcome.startswith("done"), receipt.outcome
+        used.goes_on()
+        assert used.running.progress()[1] == 0, "no error was seen"
+        (anew,) = [each for each in holdfast.receipts("data") if each.strategy == "remount"]
+        (part,) = phases_of(receipt)
+        assert part.name == MOUNT_ANEW and part.longest_wait_ms == anew.longest_wait_ms > 0
+        assert part.predicted_wait_ms == pytest.approx(
+            anew.details["predicted_pause_seconds"] * 1000, rel=0.9
+        )
+        after = mount_at(used.path)
+        assert before is not None and after is not None
+        assert after.identifier != before.identifier, "it was really dismounted"
+        used.lose(read_only=True)
+        with pytest.raises(Blocked):
+            perform(holdfast, LiveDrillRequest("data"))
 
 
 def test_worker_and_leg(settings: Settings, ram_directory: Path) -> None:
