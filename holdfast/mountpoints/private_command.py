@@ -20,8 +20,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from holdfast.errors import Untrusted
 from holdfast.mountpoints.private_mount import mount_privately
 from holdfast.mountpoints.scratch import scratch_directory
+from holdfast.system.files.programs import judge_program
+from holdfast.system.files.trusted import open_parent
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import MNT_DETACH, is_under
 from holdfast.system.mounts.visitor import Visitor
@@ -59,7 +62,8 @@ class PrivatePlace(NamedTuple):
     """To mount it with."""
     path: str
     """Where the command finds it: there it covers what everybody else sees, in its own sight. Where
-    there is no such directory: elsewhere, as `HOLDFAST_DRILL_PATH` says."""
+    there is no such directory, or others may exchange one above it: elsewhere, as
+    `HOLDFAST_DRILL_PATH` says."""
 
 
 def run_on(
@@ -93,13 +97,14 @@ def _arrange(visitor: Visitor, root: int, wanted: str) -> str:
     mount_api.make_all_read_only(mount_api.open_place("/"))
     mount_api.set_attributes(root, mount_api.attributes_of(_READ_WRITE))
     path = scratch_directory()
-    with suppress(OSError):
-        while True:  # what everybody else sees there; EINVAL in the end
-            visitor.dismount(wanted, MNT_DETACH)
-    if not any(is_under(wanted, place) for place in EMPTY):
+    if _leads_where_it_did(wanted):
         with suppress(OSError):
-            mount_api.attach_tree(mount_api.clone_tree(root), mount_api.open_place(wanted))
-            path = wanted
+            while True:  # what everybody else sees there; EINVAL in the end
+                visitor.dismount(wanted, MNT_DETACH)
+        if not any(is_under(wanted, place) for place in EMPTY):
+            with suppress(OSError):
+                mount_api.attach_tree(mount_api.clone_tree(root), mount_api.open_place(wanted))
+                path = wanted
     for place in EMPTY:
         if Path(place).is_dir():
             visitor.mount("tmpfs", place, "tmpfs")
@@ -110,6 +115,16 @@ def _arrange(visitor: Visitor, root: int, wanted: str) -> str:
         os.chown(folder, status.st_uid, status.st_gid)
         folder.chmod(stat.S_IMODE(status.st_mode))
     return path
+
+
+def _leads_where_it_did(path: str) -> bool:
+    """Whether nobody but root can have a path lead elsewhere while the command is at work: it
+    believes, removes and runs as root what it finds there."""
+    try:
+        with open_parent(path):
+            return True
+    except (Untrusted, OSError):
+        return False
 
 
 def _folders_of(place: str) -> list[tuple[str, os.stat_result]]:
@@ -141,13 +156,14 @@ def _be_first(
             visitor.mount("proc", "/proc", "proc")
             raise_loopback()
             code = _carry_out(words, environment, output)
-    except OSError as error:
+    except (OSError, Untrusted) as error:
         os.write(output, f"{error}\n".encode(errors="replace"))
     finally:
         os._exit(code)
 
 
 def _carry_out(words: Sequence[str], environment: Mapping[str, str], output: int) -> int:
+    judge_program(words)  # the file system may cover the place where it was judged
     process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
