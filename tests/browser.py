@@ -56,7 +56,7 @@ class Browser:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    def wait_for(self, condition: str, seconds: float = 30.0) -> None:
+    def wait_for(self, condition: str, seconds: float = 60.0) -> None:
         """Until that is true in the page; it fails with what the page shows when it never is."""
         end = time.monotonic() + seconds
         while not self.ask(f"Boolean({condition})"):

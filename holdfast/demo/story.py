@@ -1,7 +1,7 @@
 """The demo from beginning to end: prepare, play the acts, judge, take everything away.
 
 Invariant: whatever happens, also Ctrl-C at any moment, nothing of the demo is left when `run`
-returns; if that fails it is said, and the exit status is not 0.
+returns, but its page; if that fails it is said, and the exit status is not 0.
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ from types import FrameType
 from holdfast.demo.acts import ACTS, Act
 from holdfast.demo.applications.launch import APPLICATIONS
 from holdfast.demo.dismantle import PREFIX, abandoned, dismantle, lock
+from holdfast.demo.page import leave_page
 from holdfast.demo.stage import AT_REST_FILE_BYTES, AT_REST_FILES, ActFailed, DemoInterrupted, Stage
 from holdfast.demo.timeline import BOLD, DIM, Timeline
 from holdfast.demo.verdict import DemoVerdict, examine, tell
 from holdfast.errors import HoldfastError, HostCannot, MissingRights
 from holdfast.model.finding import Verdict as Ability
+from holdfast.model.receipt import Receipt
 from holdfast.model.size import format_size
 from holdfast.service.doctor.kernel import takeover
 
 PARENT = Path("/var/tmp")
 """A file system that survives reboots is on a disk nearly everywhere; /tmp often is memory."""
+
+PAGE = PARENT / "holdfast-demo.html"
+"""The page of what happened; the next demo replaces it."""
 
 ROOM_BYTES = 1 << 30
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -40,8 +45,9 @@ WHAT_THEY_DO = {
 }
 
 
-def run(*, as_json: bool = False) -> tuple[int, DemoVerdict | None]:
-    """Play the demo; exit status and verdict (None when it was interrupted).
+def run(*, as_json: bool = False, page: Path = PAGE) -> tuple[int, DemoVerdict | None]:
+    """Play the demo; exit status and verdict (None when it was interrupted). `page`: where its page
+    is left.
 
     With `as_json` the story is told on standard error. Raises MissingRights, HostCannot.
     """
@@ -51,7 +57,7 @@ def run(*, as_json: bool = False) -> tuple[int, DemoVerdict | None]:
         home = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PARENT))
         held = lock(home)
         try:
-            verdict = _play(home, timeline, came)
+            verdict, receipts = _play(home, timeline, came)
         finally:
             timeline.move("taking everything away")
             stage_left = _take_away(home, timeline)
@@ -62,6 +68,8 @@ def run(*, as_json: bool = False) -> tuple[int, DemoVerdict | None]:
             verdict.faults.append(stage_left)
         verdict.seconds = timeline.seconds
         tell(verdict, timeline)
+        if leave_page(page, receipts, timeline):
+            verdict.page = str(page)
         return (0 if verdict.holds else 1), verdict
 
 
@@ -95,8 +103,8 @@ def _signals_noted() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _play(home: Path, timeline: Timeline, came: list[int]) -> DemoVerdict:
-    verdict = DemoVerdict()
+def _play(home: Path, timeline: Timeline, came: list[int]) -> tuple[DemoVerdict, list[Receipt]]:
+    verdict, receipts = DemoVerdict(), list[Receipt]()
     stage: Stage | None = None
     try:
         for old in abandoned(PARENT):
@@ -113,6 +121,7 @@ def _play(home: Path, timeline: Timeline, came: list[int]) -> DemoVerdict:
         timeline.line()
         timeline.line(timeline.paint("Afterwards", BOLD))
         examine(stage, verdict)
+        receipts = stage.holdfast.receipts(limit=None)
     except (DemoInterrupted, ActFailed, HoldfastError, OSError, RuntimeError) as error:
         # Ctrl-C reaches the commands that we run, too: an error after it is the interruption
         if came or isinstance(error, DemoInterrupted):
@@ -126,7 +135,7 @@ def _play(home: Path, timeline: Timeline, came: list[int]) -> DemoVerdict:
                 with suppress(OSError):
                     application.process.kill()
             stage.holdfast.close()
-    return verdict
+    return verdict, receipts
 
 
 def _introduce(stage: Stage) -> None:

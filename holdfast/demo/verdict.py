@@ -42,6 +42,8 @@ class DemoVerdict:
     gate_errors: int = 0
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    page: str = ""
+    """The file that shows what happened; empty: there is none."""
 
     @property
     def holds(self) -> bool:

@@ -28,9 +28,14 @@ APPLICATIONS = {"bank", "appender", "mapper"}
 HOME = re.compile(r" at (/var/tmp/holdfast-demo-\w+)/volume")
 
 
-def test_every_invariant_holds_and_the_story_is_plain_text() -> None:
+def test_every_invariant_holds_and_the_story_is_plain_text(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
     done = subprocess.run(
-        [*COMMAND, "--json"], capture_output=True, text=True, timeout=DEMO_SECONDS, check=False
+        [*COMMAND, "--json", "--page", str(page)],
+        capture_output=True,
+        text=True,
+        timeout=DEMO_SECONDS,
+        check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     verdict = json.loads(done.stdout)
@@ -51,6 +56,11 @@ def test_every_invariant_holds_and_the_story_is_plain_text() -> None:
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
     assert "It held: " in done.stderr
+    assert verdict["page"] == str(page) and str(page) in done.stderr.splitlines()[-1]
+    pictures = page.read_text()
+    assert (
+        pictures.count("<article") >= 5 and "takeover of" in pictures and "<script" not in pictures
+    )
     assert not home_of(done.stderr).exists()
     assert leftovers(home_of(done.stderr)) == []
 

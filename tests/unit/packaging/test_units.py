@@ -50,7 +50,7 @@ def verify(folder: Path, *names: str) -> None:
 
 
 def test_units(folder: Path) -> None:
-    assert len(UNITS) == 3
+    assert len(UNITS) == 4
     verify(folder, *(unit.name for unit in UNITS))
 
 

@@ -1,0 +1,94 @@
+"""Every page in a real browser: a restoration is followed to its end, nothing is complained of."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from holdfast import Client, Holdfast, MigrateRequest, Settings
+from tests.browser import PROGRAM, Browser, browser
+from tests.kernel.api.serving import api
+from tests.kernel.dashboard.serving import dashboard
+from tests.kernel.restoration.bench import application, make_image, mounted
+from tests.waiting import wait_until
+
+AXE = Path(__file__).parents[2] / "data" / "axe" / "axe-core-4.14.1.min.js.gz"
+
+SERIOUS = """axe.run().then(found => found.violations
+    .filter(each => ["serious", "critical"].includes(each.impact))
+    .map(each => [each.id, each.nodes.map(node => node.html)]))"""
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="this host has no chromium")
+
+
+def judge(window: Browser) -> None:
+    """What somebody with a phone, in the dark, or with a screen reader would stumble over."""
+    if not window.ask("'axe' in window"):
+        window.ask(gzip.decompress(AXE.read_bytes()).decode() + "; 0")
+    for width, dark in ((1280, False), (390, True)):
+        window.look(width, 850, dark=dark)
+        assert window.ask(SERIOUS) == []
+        assert window.ask("document.documentElement.scrollWidth") <= width
+    window.look(1280, 850)
+
+
+def open_receipt(window: Browser, root: str) -> None:
+    window.go(f"{root}receipts?strategy=migrate")
+    window.wait_for("document.querySelectorAll('tbody tr').length == 1")
+    judge(window)
+    window.ask("document.querySelector('tbody a').click()")
+    window.wait_for("document.querySelector('a[download]')")
+    judge(window)
+    file = window.ask("fetch(document.querySelector('a[download]').href).then(a => a.text())")
+    assert file.startswith("<!doctype html>") and "<svg" in file
+
+
+def test_a_restoration_is_followed_to_its_end(settings: Settings, ram_directory: Path) -> None:
+    image = make_image(ram_directory / "1.img")
+    with (
+        mounted(image, ram_directory / "mnt") as path,
+        Holdfast(settings) as holdfast,
+        application(path, ram_directory / "record") as running,
+        api(),
+        dashboard() as served,
+        browser() as window,
+        Client() as client,
+    ):
+        holdfast.adopt_volume("data", str(path))
+        window.look(1280, 850)
+        window.go(served.url)
+        window.wait_for("document.querySelector('.volumes a')")
+        root = served.place + window.ask("location.pathname")
+        judge(window)
+
+        job = client.begin(MigrateRequest("data", (f"file:{ram_directory}/2.img",)))
+        pid = next(each.pid for each in client.jobs() if each.id == job.id)
+        wait_until(lambda: client.restorations() or client.jobs()[-1].end)
+        assert client.restorations()
+        os.kill(pid, signal.SIGSTOP)  # until we look
+        try:
+            window.wait_for("document.querySelector('.under-way a')")  # by itself
+            window.ask("document.querySelector('.under-way a').click()")
+            window.wait_for("document.querySelectorAll('.steps li').length >= 10")
+            judge(window)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        window.wait_for("document.body.innerText.includes('It has ended')", seconds=120)
+        window.wait_for("document.querySelectorAll('svg.gantt').length >= 2")
+        judge(window)
+        running.wait_for_more()
+
+        window.go(f"{root}volumes/data")
+        window.wait_for("document.body.innerText.includes('Who uses it')")
+        window.wait_for(f"document.body.innerText.includes('{running.pid}')")
+        judge(window)
+        open_receipt(window, root)
+        assert window.complaints == []
+        answer = httpx.get(f"{root}receipts")  # the browser's secret is nobody else's
+        assert answer.status_code == 401
+        running.verify()
