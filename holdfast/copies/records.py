@@ -15,7 +15,14 @@ from typing import Generic, TypeVar
 
 from holdfast.config import Settings
 from holdfast.errors import NewerVersion, StateFailed
-from holdfast.model.bounded import NewerFormat, read_json, typed, with_version, without_version
+from holdfast.model.bounded import (
+    FIRST_VERSION,
+    NewerFormat,
+    read_json,
+    typed,
+    with_version,
+    without_version,
+)
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.following import Following
 from holdfast.model.hook import BegunHook
@@ -26,7 +33,10 @@ from holdfast.system.files.trusted import own_directory
 
 Kept = TypeVar("Kept", bound=VolumeCopy | RestorePoint | Following | PointSchedule | BegunHook)
 
-VERSION = 1
+VERSION = 2
+"""The second is written where a copy is to become a leg: the first does not know that, and would
+remove its image. Without the key `version` it is the first."""
+_OF_THE_SECOND = "becomes_leg"
 _MOST_BYTES = 64 << 10
 """A path of 4096 bytes, escaped, and names."""
 
@@ -52,7 +62,11 @@ class _Records(Generic[Kept]):
     def save(self, record: Kept) -> None:
         """Durable on return. Raises OSError, Untrusted."""
         own_directory(self._directory)
-        text = json.dumps(with_version(asdict(record), VERSION))
+        values = asdict(record)
+        is_of_the_first = not values.get(_OF_THE_SECOND)
+        if is_of_the_first:
+            values.pop(_OF_THE_SECOND, None)
+        text = json.dumps(with_version(values, FIRST_VERSION if is_of_the_first else VERSION))
         replace_durably(self._path(record), text)
 
     def remove(self, record: Kept) -> None:

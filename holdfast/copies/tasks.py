@@ -13,6 +13,11 @@ from holdfast.containers import open_container
 from holdfast.copies import images, moments, replaying
 from holdfast.copies.work import Tell
 from holdfast.errors import ContainerFailed
+from holdfast.gate.members.superblock import (
+    container_bytes_needed,
+    erase_superblocks,
+    read_superblock,
+)
 from holdfast.model.copy import VolumeCopy
 
 
@@ -67,18 +72,33 @@ def find_way(
 
 
 def bring(copy: VolumeCopy, path: Path, volume: bytes, places: tuple[int, int], tell: Tell) -> int:
-    """Bring an image from its position to a later one, to which there is a way, and to a size.
-    `places`: both. What is noted of it then: see `VolumeCopy.written_ns`."""
+    """Bring an image from its position to a later one, to which there is a way, and to a size; with
+    room for the tail of a leg where it becomes one. `places`: both. What is noted of it then: see
+    `VolumeCopy.written_ns`."""
     target, size_bytes = places
+    needed = container_bytes_needed(size_bytes) if copy.becomes_leg else size_bytes
     try:
         image = images.open_image(copy)
-        if image.size_bytes() < size_bytes:
-            open_container(copy.url).grow(size_bytes)
+        if image.size_bytes() < needed:
+            open_container(copy.url).grow(needed)
         image.expect(size_bytes)
     except OSError as error:
         raise images.failed(error) from error
     replaying.replay(path, volume, image, (copy.position, target), size_bytes, tell)
     try:
+        return images.seal(image)
+    except OSError as error:
+        raise images.failed(error) from error
+
+
+def take_back(copy: VolumeCopy, tell: Tell) -> int:
+    """Make a copy of what was to become a leg and did not; what is noted of it then, as `bring`."""
+    try:
+        image = images.open_image(copy)
+        end = image.size_bytes()
+        found = read_superblock(image, end)
+        if found is not None and found.volume_id == copy.volume_id:
+            erase_superblocks(image, end)
         return images.seal(image)
     except OSError as error:
         raise images.failed(error) from error

@@ -38,6 +38,9 @@ _REST_SECONDS = 0.02
 class Pace:
     """Inside of the child: tells how far it is, and leaves the disk to others half of the time."""
 
+    rests = True
+    """False in a child for which the volume's users wait."""
+
     def __init__(self, tell: Tell, total: int) -> None:
         self._tell, self._total = tell, max(1, total)
         self._told = self._since = time.monotonic()
@@ -48,17 +51,20 @@ class Pace:
         if now >= self._told + _TELL_SECONDS:
             self._tell(min(100.0, 100.0 * amount / self._total))
             self._told = now
-        if now >= self._since + _PIECE_SECONDS:
+        if self.rests and now >= self._since + _PIECE_SECONDS:
             time.sleep(min(now - self._since, _REST_SECONDS))
             self._since = time.monotonic()
 
 
-def carried_out(work: Callable[[Tell], Result], reporter: Reporter, doing: str) -> Result:
+def carried_out(
+    work: Callable[[Tell], Result], reporter: Reporter, doing: str, *, is_waited_for: bool = False
+) -> Result:
     """Call `work` in a child; its (small, picklable) result, or its error.
 
-    Raises DeadlinePassed when it is silent for too long, StorageFailed when it died.
+    `is_waited_for`: nobody else has a use for the disk before it is done. Raises DeadlinePassed
+    when it is silent for too long, StorageFailed when it died.
     """
-    errand: Errand[Any] = Errand(partial(_serve, work))
+    errand: Errand[Any] = Errand(partial(_serve, work, is_waited_for))
     heard = time.monotonic()
     try:
         while True:
@@ -88,8 +94,13 @@ def carried_out(work: Callable[[Tell], Result], reporter: Reporter, doing: str) 
             reap(errand.pid)
 
 
-def _serve(work: Callable[[Tell], object], tell: Callable[[Any], None]) -> None:
-    os.nice(_NICE)
+def _serve(
+    work: Callable[[Tell], object], is_waited_for: bool, tell: Callable[[Any], None]
+) -> None:
+    if is_waited_for:
+        Pace.rests = False  # of this process alone
+    else:
+        os.nice(_NICE)
 
     def progress(percent: float) -> None:
         with suppress(BlockingIOError):  # nobody listens just now

@@ -56,6 +56,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── HasGate         GATED
     │   ├── TooMany         TOOMANY
     │   ├── NoHistory       NOHISTORY
+    │   ├── NotLost         NOTLOST
     │   └── NothingStuck    NOTSTUCK
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
@@ -134,6 +135,7 @@ from holdfast.errors.states import (
     NotAttached,
     NotFrozen,
     NothingStuck,
+    NotLost,
     TooMany,
     VolumeHeld,
 )
@@ -197,6 +199,7 @@ __all__ = [
     "NotFound",
     "NotFrozen",
     "NotInPlace",
+    "NotLost",
     "NotMounted",
     "NotRecovered",
     "NothingStuck",

@@ -66,6 +66,14 @@ class NoHistory(WrongState):
     code = "NOHISTORY"
 
 
+class NotLost(WrongState):
+    """A leg of the volume serves, or its gate does not know yet that none does, so that no copy may
+    take the place of its legs: what is written to the one would be missing in the other. Another
+    leg: holdfast leg add."""
+
+    code = "NOTLOST"
+
+
 class NothingStuck(WrongState):
     """There is no restoration of this volume that has begun and not ended, so none can be
     abandoned."""

@@ -43,6 +43,9 @@ class VolumeCopy:
     written_ns: int = 0
     """When the image was changed last, by us: where it says another time, somebody else wrote to
     it. 0: it is being written, or was when whoever did it died."""
+    becomes_leg: bool = False
+    """It is about to take the place of the volume's legs, or has taken it: whoever did that died,
+    where nobody is at work. Its image may be a leg already."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers that no copy has."""
@@ -56,11 +59,13 @@ class VolumeCopy:
     @property
     def is_complete(self) -> bool:
         """Whether it can be used."""
-        return self.good_from is not None and not self.clone
+        return self.good_from is not None and not self.clone and not self.becomes_leg
 
     @property
     def half(self) -> str:
         """What it is while it is not complete, in words."""
+        if self.becomes_leg:
+            return "a copy that is to become a leg"
         if self.clone == VIEW:
             return "the image that files were looked for in"
         return f"the unfinished clone {self.clone}" if self.clone else "an unfinished copy"
@@ -97,6 +102,23 @@ class CopyReport:
         following = None if self.following is None else self.following.as_json()
         own = {"state": self.state, "reason": self.reason, "following": following}
         return {**asdict(self.copy), **own}
+
+
+@dataclass(frozen=True)
+class PromotionPlan:
+    """How a copy would take the place of a volume's legs."""
+
+    copy: VolumeCopy
+    position: int
+    """To which its history brings it; what comes after that is in the gate's memory."""
+    history_bytes: int
+    """What is to be applied before requests go on."""
+    lost: tuple[str, ...]
+    """URLs of the legs."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from holdfast.late_dataclass import dataclass
@@ -94,3 +94,25 @@ class HistoryReport:
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def with_shown(report: HistoryReport, shown: dict[str, object]) -> HistoryReport:
+    """What a running gate says of it."""
+    if "history_state" not in shown:
+        return replace(report, state="fails", reason="it could not be opened")
+
+    def number(key: str) -> int:
+        found = shown.get(key)
+        return found if isinstance(found, int) else 0
+
+    kept = shown["history_stretches"]
+    return replace(
+        report,
+        state=str(shown["history_state"]),
+        reason=str(shown["history_reason"]),
+        used_bytes=number("history_bytes"),
+        position=number("history_position"),
+        behind_bytes=number("history_behind_bytes"),
+        base_position=number("recorded"),
+        stretches=tuple(HistoryStretch(**each) for each in kept) if isinstance(kept, list) else (),
+    )

@@ -27,7 +27,8 @@ class Receipt:
     volume: str
     strategy: str
     """failover | hold | takeover | keeper-takeover | standstill | replacement | resync | journal |
-    history | state | name | bad-place | lost (docs/gate.md says what each means) |
+    history | state | name | bad-place | promote | lost (docs/gate.md says what
+    each means) |
     drill | drill-live (docs/drills.md)"""
     cause: str
     started: float

@@ -93,14 +93,16 @@ class Copies:
             )
         return found[0]
 
-    def usable(self, name: str) -> list[VolumeCopy]:
+    def usable(self, name: str, *, or_becoming_legs: bool = False) -> list[VolumeCopy]:
         """The complete copies of this very volume whose images are as they were left, by
         position."""
         volume_id = self._host.volume(name).id
         found = [
             each
             for each in self.records.of(name)
-            if each.is_complete and each.volume_id == volume_id and _is_there(each)
+            if (each.is_complete or (or_becoming_legs and each.becomes_leg))
+            and each.volume_id == volume_id
+            and _is_there(each)
         ]
         return sorted(found, key=lambda each: each.position)
 
@@ -177,6 +179,9 @@ class Copies:
         Durable, idempotent."""
         with self.turn(name):
             copy = self.find(name, which)
+            if copy.becomes_leg:  # it may be one
+                self._histories.promotions.settle(copy)
+                copy = self.find(name, which)
             FollowingRecords(self._host.settings).forget(copy.id)
             removed = not keep_image and self._remove_image(copy)
             self.records.remove(copy)
@@ -311,6 +316,8 @@ class Copies:
         return said
 
     def _forget(self, copy: VolumeCopy) -> str:
+        if copy.becomes_leg:
+            return self._histories.promotions.settle(copy)
         if copy.clone and self._is_made(copy):
             self.records.remove(copy)
             return f"the clone {copy.clone} of {copy.volume} was finished"

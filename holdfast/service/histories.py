@@ -45,6 +45,7 @@ from holdfast.model.history import (
     HistoryReport,
     HistoryStretch,
     history_place,
+    with_shown,
 )
 from holdfast.model.size import format_size
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from holdfast.service.following import CopiesThatFollow
     from holdfast.service.past_files import PastFiles
     from holdfast.service.points import Points
+    from holdfast.service.promotions import Promotions
     from holdfast.service.schedules import PointSchedules
 
 KEPT_SECONDS = 86400
@@ -70,8 +72,7 @@ _LOOKING_SECONDS = 3.0
 """For what is only told besides: whoever asks about a history that hangs is to hear the rest."""
 
 _FINDING_SECONDS = 60.0
-"""For a page of each segment, where nobody else tells: 200 GiB have 3200, in places of a disk that
-turns."""
+"""For a page of each segment, where nobody else tells: 200 GiB have 3200 on a disk that turns."""
 
 _READING_SECONDS = 3600.0
 """For whoever has the whole of a history read."""
@@ -96,6 +97,13 @@ class Histories:
         from holdfast.service.following import CopiesThatFollow
 
         return CopiesThatFollow(self._host, self.copies)
+
+    @cached_property
+    def promotions(self) -> Promotions:
+        """Copies that take the place of lost legs."""
+        from holdfast.service.promotions import Promotions
+
+        return Promotions(self._host, self.copies)
 
     @cached_property
     def points(self) -> Points:
@@ -139,7 +147,7 @@ class Histories:
         shown: dict[str, object] = {}
         if gate_is_running(self._host.settings.gate_run_directory(name)):
             shown = dict(self._host.gate(name).show()["journal"])
-            report = _with_shown(report, shown)
+            report = with_shown(report, shown)
         path, volume = Path(place.directory), volume_in_history(configuration.volume_id)
         least = report.position if shown else configuration.recorded_position
         look = partial(_read_all, least=least) if verify else _look
@@ -268,28 +276,6 @@ def place_of(configuration: GateConfiguration) -> HistoryPlace | None:
         return history_place(configuration.descriptor.get(HISTORY))
     except ValueError:
         return HistoryPlace("/")
-
-
-def _with_shown(report: HistoryReport, shown: dict[str, object]) -> HistoryReport:
-    """What a running gate says of it."""
-    if "history_state" not in shown:
-        return replace(report, state="fails", reason="it could not be opened")
-
-    def number(key: str) -> int:
-        found = shown.get(key)
-        return found if isinstance(found, int) else 0
-
-    kept = shown["history_stretches"]
-    return replace(
-        report,
-        state=str(shown["history_state"]),
-        reason=str(shown["history_reason"]),
-        used_bytes=number("history_bytes"),
-        position=number("history_position"),
-        behind_bytes=number("history_behind_bytes"),
-        base_position=number("recorded"),
-        stretches=tuple(HistoryStretch(**each) for each in kept) if isinstance(kept, list) else (),
-    )
 
 
 def _normal(directory: str) -> str:

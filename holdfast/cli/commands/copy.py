@@ -117,6 +117,36 @@ def advance(name: VolumeName, copy: CopyName) -> None:
 
 
 @commands.command()
+def promote(
+    name: VolumeName,
+    copy: Annotated[
+        str, typer.Argument(metavar="[COPY]", help="Id or URL; without it the newest that serves.")
+    ] = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Let a copy take the place of all legs, which are lost: the volume goes on, to the last write.
+
+    The copy is used up: make another one afterwards.
+    """
+    with session() as holdfast:
+        promotions = holdfast.histories.promotions
+        plan = promotions.plan(name, copy, though_legs_serve=dry_run)
+        if dry_run:
+            applied = format_size(plan.history_bytes)
+            say(f"Would let {plan.copy.url} take the place of {', '.join(plan.lost)}")
+            say(f"{applied} of history are applied first, to position {plan.position}")
+            return
+        confirm(f"Let {plan.copy.url} take the place of {', '.join(plan.lost)}?", yes)
+        with stepped_progress(f"{name} goes on with {plan.copy.url}") as reporter:
+            receipt = promotions.promote(name, plan.copy.id, reporter)
+    note(
+        f"{name}: {receipt.outcome}; whoever used it waited {receipt.longest_wait_ms / 1000:.1f} s"
+    )
+    note(f"holdfast copy add {name} URL makes another copy; holdfast leg add {name} URL a leg")
+
+
+@commands.command()
 def verify(name: VolumeName, copy: CopyName) -> None:
     """Read all of a copy and of the history that follows it."""
     with session() as holdfast, stepped_progress(f"reading {copy}") as reporter:

@@ -72,6 +72,10 @@ class GateClient:
         """Add a container that takes a leg's place once it is in sync."""
         return self._call("replace_leg", leg=leg, url=url)
 
+    def promote(self, url: str, position: int) -> dict[str, Any]:
+        """Go on with an image that has the volume up to that position: no leg is left."""
+        return self._call("promote", url=url, position=position)
+
     def look(self) -> dict[str, Any]:
         """As `show`, after another look at whether the legs still have their names."""
         return self._call("look")

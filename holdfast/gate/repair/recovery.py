@@ -151,13 +151,25 @@ class Recovery:
                 self.roster.rise_above(superblock.epoch)
                 self.join(hand, leg, entry, first_region=None if unchanged else 0)
             else:
-                self._resume(hand, leg, entry, superblock)
+                self.resume(hand, leg, entry, superblock)
         except BaseException:
             leg.discard()
             raise
 
-    def _resume(self, hand: Hand, leg: Leg, entry: LegEntry, superblock: Superblock) -> None:
-        """The last leg is back: replay what it lacks, exclude the others, end the hold."""
+    def resume(
+        self,
+        hand: Hand,
+        leg: Leg,
+        entry: LegEntry,
+        superblock: Superblock,
+        *,
+        is_copy: bool = False,
+    ) -> None:
+        """The last leg is back: replay what it lacks, exclude the others, end the hold.
+
+        `is_copy`: what stands there was made from its history. None of the others can be brought up
+        to date by parts of it then. Raises StaleLeg, OSError; the leg is not used then.
+        """
         if self.roster.is_stranger(superblock):
             raise StaleLeg(
                 f"{entry.url} was used elsewhere meanwhile ({superblock.owner}): what is mounted"
@@ -183,9 +195,12 @@ class Recovery:
             self.mirror.repaying.owe(leg, owed)
         self.mirror.settling.go_on_with(superblock)
         self.roster.resume_with(leg)
+        if is_copy:
+            self.roster.distrust_bits()
         self.mirror.intent.secure(hand)
         if settle_or_hold_apart(self.mirror):
-            self.mirror.reflexes.storage_back(f"leg {leg.number} is back", replayed)
+            how = f"{leg.url} is leg {leg.number} now" if is_copy else f"leg {leg.number} is back"
+            self.mirror.reflexes.storage_back(how, replayed)
 
     def take_bits(self, hand: Hand, leg: Leg) -> None:
         """Add a leg's bitmap to ours; from now on bits must be made durable on it, too."""

@@ -15,6 +15,7 @@ from holdfast.gate.processes.control.view import GateView
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.history_switching import HistorySwitch
 from holdfast.gate.repair.names import Names
+from holdfast.gate.repair.promoting import promote_copy
 from holdfast.gate.runtime.claims import Hand
 from holdfast.model.history import HistoryPlace
 from holdfast.model.volume import JournalFailurePolicy
@@ -79,6 +80,10 @@ class Verbs:
     def replace_leg(self, hand: Hand, leg: str, url: str) -> dict[str, Any]:
         """Put a container in a leg's place, once it is in sync."""
         return self._leg(self._changes.replace(hand, leg, url))
+
+    def promote(self, hand: Hand, url: str, position: int) -> dict[str, Any]:
+        """Go on with a copy that has everything up to that position, when no leg is left."""
+        return self._leg(promote_copy(self._changes.recovery, hand, url, position))
 
     def resize(self, hand: Hand, size_bytes: int) -> dict[str, Any]:
         """Grow the volume's legs and the device."""
