@@ -28,11 +28,11 @@ from holdfast.errors import (
     Untrusted,
 )
 from holdfast.gate.members.superblock import Superblock, read_superblock
-from holdfast.model.copy import VolumeCopy
+from holdfast.model.copy import VIEW_NAME, VolumeCopy
 from holdfast.model.size import format_size
 from holdfast.system.files.cloning import share_blocks
 from holdfast.system.files.durable import sync_directory
-from holdfast.system.mounts.mount_table import unmount
+from holdfast.system.mounts.mount_table import mount_holding, unmount
 from holdfast.system.storage.block import mounted_at
 from holdfast.system.storage.loop_backing import devices_showing
 
@@ -40,6 +40,8 @@ _CHUNK_BYTES = 1 << 20
 _PIECE_BYTES = 64 << 10
 """Zeros of that length are left out."""
 _ZEROS = bytes(_PIECE_BYTES)
+_SHARING = frozenset({"xfs", "btrfs", "bcachefs", "ocfs2", "nfs4", "cifs", "overlay", "zfs"})
+"""Types on which files may share blocks; whether they do is only known when it is tried."""
 SYNC_BYTES = 64 << 20
 """What is written at most before it is made durable: nobody else's flush waits for more."""
 
@@ -151,7 +153,10 @@ def remove_image(copy: VolumeCopy) -> bool:
         return False
     # One whose inode was not noted yet has nothing in it.
     is_new = not copy.inode and not status.st_blocks
-    if _fault(copy, status) and not is_new:
+    fault = _fault(copy, status)
+    if path.name.startswith(VIEW_NAME) and fault != EXCHANGED:
+        fault = ""  # its name is told to nobody: that it was damaged makes it nobody else's
+    if fault and not is_new:
         return False
     path.unlink()
     sync_directory(path.parent)
@@ -167,6 +172,14 @@ def check_room(url: str, needed_bytes: int) -> None:
             f" {format_size(needed_bytes)}",
             "Make room there, or use larger storage.",
         )
+
+
+def check_room_beside(copy: VolumeCopy) -> None:
+    """Raise TooSmall where another image with what a copy has does not fit beside it, unless its
+    file system may share blocks. Raises OSError."""
+    mount = mount_holding(open_container(copy.url).image_path)
+    if mount is None or mount.filesystem not in _SHARING:
+        check_room(copy.url, allocated_bytes(copy.url))
 
 
 def allocated_bytes(url: str) -> int:

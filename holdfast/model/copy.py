@@ -16,6 +16,10 @@ VIEW = "(view)"
 """In the place of a clone's name: an image for `holdfast files`. No volume is named so."""
 
 
+VIEW_NAME = ".view-"
+"""How the name of such an image begins, where nobody has named it."""
+
+
 @dataclass(frozen=True)
 class VolumeCopy:
     """A container and a position: records from there on make it the volume of a later moment."""

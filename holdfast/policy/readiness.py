@@ -26,8 +26,9 @@ def unready_copies(
 ) -> Iterator[Evidence]:
     """What is wrong with the copies of a volume. `at_work`: a command changes them now."""
     name = report.name
-    mine = [each for each in copies if each.volume == name and each.volume_id == report.id]
-    for each in mine:
+    of_the_name = [each for each in copies if each.volume == name]
+    mine = [each for each in of_the_name if each.volume_id == report.id]
+    for each in of_the_name:  # a restore may have given it another gate before it died
         if not each.is_complete and not at_work:
             words = f"{each.half} was left, whose command died: {each.url}"
             yield Evidence(name, f"copy {each.id}", words, "holdfast recover", source=SOURCE)
@@ -36,11 +37,13 @@ def unready_copies(
     if not journal:
         return
     if not complete:
-        if any(each.volume == name and each.is_complete for each in copies):
+        if any(each.is_complete for each in of_the_name):
             words = "its copies are of before it got this gate: nothing of now on can be had back"
+            is_kept = journal.get("mode") == "continuous"
+            begin = "" if is_kept else f"holdfast history {name} --at DIRECTORY, an empty one, "
             mend = (
-                f"holdfast history {name} --at DIRECTORY, an empty one, holdfast copy add {name}"
-                f" URL; or: holdfast copy remove {name} COPY, for each of them."
+                f"{begin}holdfast copy add {name} URL; or: holdfast copy remove {name} COPY, for"
+                " each of them."
             )
             yield Evidence(name, "copies", words, mend, source=SOURCE)
         return

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         RecoverRequest,
         ReplaceLegRequest,
         ResizeRequest,
-        RestoreRequest,
     )
     from holdfast.service.responding import RespondRequest
-    from holdfast.service.rewinding import as_it_was
+    from holdfast.service.restore_request import RestoreRequest
+    from holdfast.service.rewinding import intended
     from holdfast.service.schedule_request import ScheduledPointsRequest
 
 __all__ = [
@@ -59,7 +59,7 @@ __all__ = [
     "RestoreRequest",
     "ScheduledPointsRequest",
     "UngateRequest",
-    "as_it_was",
+    "intended",
     "perform",
 ]
 
@@ -71,9 +71,10 @@ _ELSEWHERE = {
     "FollowRequest": "follow_request",
     "LiveDrillRequest": "drilling",
     "RespondRequest": "responding",
+    "RestoreRequest": "restore_request",
     "ScheduledPointsRequest": "schedule_request",
     "UngateRequest": "gating",
-    "as_it_was": "rewinding",
+    "intended": "rewinding",
     "perform": "operations",
 }
 """All other names are of `requests`. A command that only looks loads none of these but Holdfast."""

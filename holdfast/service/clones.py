@@ -6,6 +6,7 @@ the volume itself is not touched.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -15,59 +16,84 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from holdfast.adopted.adopt import adopt_volume
 from holdfast.containers import image_behind, image_url, parse_container_url
-from holdfast.copies import tasks
+from holdfast.copies import images, tasks
 from holdfast.copies.work import carried_out
-from holdfast.errors import AlreadyExists, CannotAdopt, InvalidOption, NoSuchPoint, Unreachable
+from holdfast.errors import (
+    AlreadyExists,
+    CannotAdopt,
+    HoldfastError,
+    InvalidOption,
+    NoSuchPoint,
+    TooSmall,
+    Unreachable,
+)
 from holdfast.gate.log.history.layout import volume_in_history
 from holdfast.gate.members.configuration import GateConfiguration
+from holdfast.gate.outside.client import GateClient
 from holdfast.model.bounded import MOST_NUMBER
-from holdfast.model.copy import VIEW, ClonePlan, VolumeCopy
+from holdfast.model.copy import VIEW, VIEW_NAME, ClonePlan, VolumeCopy
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.history import HistoryPlace
 from holdfast.model.moment import in_full, parse_moment
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.mountpoints.mounting import mount_at_path
-from holdfast.mountpoints.private_mount import mount_privately
 from holdfast.service.copies import Copies, check_place, kept_end
 from holdfast.service.host import Host
+from holdfast.service.past_view import View, options_of_image
 from holdfast.service.points import Points
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.mounts import mount_api
-from holdfast.system.mounts.visitor import Visitor
 from holdfast.volumes.checks.new_volume import check_mount_place
 
-Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
 
-_HARMLESS = "ro,nosuid,nodev,noexec,noatime"
 _POSITION = "position:"
 _MOUNT_SECONDS = 60.0
 """As mountpoints.private_mount.REMOUNT_SECONDS: the file system's journal is replayed."""
 
 
-class View(NamedTuple):
-    """A volume as it was, that nobody sees."""
+class Way(NamedTuple):
+    """How a moment is reached."""
 
-    image: str
-    filesystem: str
-    options: str
-    """To mount it with."""
-    plan: ClonePlan
-    """What it was made from."""
+    copy: VolumeCopy
+    position: int
+    """The moment, in the history."""
+    written: float | None
+    """When the last write before it was; Unix time in seconds. None: nothing since the copy."""
 
-    def show(self, look: Callable[[int], Result]) -> Result:
-        """What `look` finds at its root, mounted by this process alone: an expendable child."""
-        root = mount_privately(Visitor(), self.image, self.filesystem, self.options)
-        mount_api.set_attributes(root, mount_api.attributes_of(_HARMLESS))
-        return look(root)
 
-    def bring_to_rest(self, reporter: Reporter = SILENT) -> None:
-        """Replay the journal of its file system, so that it can be read without being written."""
-        reporter.say("bring its file system to rest")
-        in_expendable_child(partial(self.show, os.close), _MOUNT_SECONDS, self.image)
+class AskedMoment(NamedTuple):
+    """A moment that was asked for."""
+
+    name: str
+    gate: GateClient
+    volume_id: str
+    place: HistoryPlace
+    usable: list[VolumeCopy]
+    position: int | None
+    """None: it is in the history somewhere, at this time."""
+    moment: float
+
+    @property
+    def stand_in(self) -> VolumeCopy:
+        """A copy whose contents are like those of then."""
+        return self.usable[-1]
+
+    def check_room(self) -> None:
+        """Raise TooSmall where no image of that moment would have room beside a copy."""
+        for each in self.usable:
+            try:
+                in_expendable_child(partial(images.check_room_beside, each), doing=each.url)
+            except TooSmall:
+                if each is self.usable[-1]:
+                    raise
+            else:
+                return
 
 
 class Clones:
@@ -101,7 +127,7 @@ class Clones:
         wanted = replace(volume.mount, path=mount_path)
         draft = replace(volume, name=new, mount=wanted)
         place = check_mount_place(self._host.settings, draft, others)
-        copy, target, newest = self._way(name, when, reporter)
+        copy, target, newest = self.way(name, when, reporter)
         address = self._checked(name, image or _beside(copy, new))
         return ClonePlan(copy, target, newest, target - copy.position, address, place.path)
 
@@ -128,30 +154,37 @@ class Clones:
 
     @contextmanager
     def hidden(
-        self, name: str, when: str, reporter: Reporter = SILENT, image: str = ""
+        self,
+        name: str,
+        when: str,
+        reporter: Reporter = SILENT,
+        check: Callable[[Volume], None] = lambda volume: None,
+        image: str = "",
     ) -> Iterator[View]:
-        """An image of a volume as it was, for as long as this lasts. Raises what `plan` does.
+        """An image of a volume as it was, for as long as this lasts.
 
-        `image`: its URL; empty: beside the copy.
+        `check` raises where the volume is not the one that is meant. `image`: its URL; empty:
+        beside the copy. Raises what `plan` does. An image that cannot be removed is told, and left
+        to `recover`.
         """
         need_root()
         with self._copies.turn(name):
             self._copies.clean(name)
-            self._host.refuse_adopted(name)
             volume = self._host.volume(name)
-            copy, target, newest = self._way(name, when, reporter)
-            url = image or _beside(copy, f".view-{uuid.uuid4().hex}")
+            check(volume)
+            copy, target, newest = self.way(name, when, reporter)
+            url = image or _beside(copy, f"{VIEW_NAME}{uuid.uuid4().hex}")
             if image:
                 url = self._checked(name, image)
             plan = ClonePlan(copy, target, newest, target - copy.position, url, "")
             half = _half(plan, volume, VIEW, "")
             self._copies.records.save(half)
             try:
-                self._fill(half, plan, reporter)
+                half = self._fill(half, plan, reporter)
                 kind = volume.mount.filesystem
-                yield View(image_behind(url), kind, _options(kind, "nosuid,nodev,noexec"), plan)
+                yield View(half, kind, options_of_image(kind, "nosuid,nodev,noexec"), plan)
             finally:
-                self._copies.undo(half)
+                self._remove(half, reporter)
 
     def _checked(self, name: str, url: str) -> str:
         """The URL, normalised, of an image that can be made there. Raises Refused, BadInput."""
@@ -161,11 +194,59 @@ class Clones:
         in_expendable_child(check, doing=address)
         return address
 
-    def _way(
-        self, name: str, when: str, reporter: Reporter
-    ) -> tuple[VolumeCopy, int, float | None]:
-        """The copy and the position that a moment is reached by, and the last write before it."""
-        if self._host.volume(name).mount.filesystem == "btrfs":
+    def _remove(self, half: VolumeCopy, reporter: Reporter) -> None:
+        """What was done with it stays done, and what failed is told, not this."""
+        try:
+            self._copies.undo(half)
+        except (HoldfastError, OSError) as error:
+            about = {"volume": half.volume}
+            _log.warning("%s stays for now: %s", half.url, error, extra=about)
+            mend = "holdfast recover removes it, when that can be."
+            reporter.find(Finding(half.url, Verdict.LIMITED, f"stays for now: {error}", "", mend))
+
+    def way(self, name: str, when: str, reporter: Reporter = SILENT) -> Way:
+        """How that moment is reached. Reads the history, changes nothing. Raises what `plan`
+        does."""
+        return self.way_to(self.asked(name, when), reporter)
+
+    def way_to(self, asked: AskedMoment, reporter: Reporter = SILENT) -> Way:
+        """As `way`."""
+        name = asked.name
+        path, identity = Path(asked.place.directory), volume_in_history(asked.volume_id)
+        end, usable, target = kept_end(asked.gate), asked.usable, asked.position
+        reporter.say("find the moment")
+        if target is None:
+            look = partial(tasks.position_at, path, identity, int(asked.moment * 1e9), end)
+            try:
+                target = carried_out(look, reporter, str(path))
+            except Unreachable as error:
+                if asked.moment < min(each.made for each in usable):
+                    raise _too_early(name, usable) from error
+                raise
+        if target > end:
+            raise Unreachable(
+                f"the history is at position {end}, and has no {target} yet", "Name one before."
+            )
+        copies = [each for each in usable if (each.good_from or 0) <= target]
+        if not copies:
+            raise _too_early(name, usable)
+        bases = [each.position for each in copies]
+        reporter.say("look at the history")
+        found = carried_out(
+            partial(tasks.find_way, path, identity, target, bases), reporter, str(path)
+        )
+        copy = next(each for each in reversed(copies) if each.position == found.base)
+        return Way(copy, target, found.newest_ns / 1e9 if found.newest_ns else None)
+
+    def asked(self, name: str, when: str) -> AskedMoment:
+        """What is known of a moment before the history is read; `10m ago` is counted from here.
+
+        Raises what `plan` does.
+        """
+        need_root()
+        volume = self._host.volume(name)
+        self._host.refuse_adopted(name)
+        if volume.mount.filesystem == "btrfs":
             raise CannotAdopt(
                 "btrfs tells file systems apart by their UUID, and a clone has that of the volume",
                 "docs/history.md brings a copy to a moment by hand, for another host.",
@@ -178,38 +259,14 @@ class Clones:
                 f"See holdfast copy list {name}. For later moments: holdfast copy add {name} URL",
             )
         now = time.time()
-        end = kept_end(gate)
-        path, identity = Path(history.directory), volume_in_history(configuration.volume_id)
-        reporter.say("find the moment")
-        target = self._position(configuration, name, when)
-        if target is None:
-            moment = self._moment(name, when, now)
-            if moment > now:  # what was written since may not be in the history yet
-                raise InvalidOption(
-                    f"{when!r} is yet to come",
-                    "Name the day, too: yesterday 14:02:07, or 2026-11-28 14:02:07.",
-                )
-            look = partial(tasks.position_at, path, identity, int(moment * 1e9), end)
-            try:
-                target = carried_out(look, reporter, history.directory)
-            except Unreachable as error:
-                if moment < min(each.made for each in usable):
-                    raise _too_early(name, usable) from error
-                raise
-        if target > end:
-            raise Unreachable(
-                f"the history is at position {end}, and has no {target} yet", "Name one before."
+        position = self._position(configuration, name, when)
+        moment = now if position is not None else self._moment(name, when, now)
+        if moment > now:  # what was written since may not be in the history yet
+            raise InvalidOption(
+                f"{when!r} is yet to come",
+                "Name the day, too: yesterday 14:02:07, or 2026-11-28 14:02:07.",
             )
-        copies = [each for each in usable if (each.good_from or 0) <= target]
-        if not copies:
-            raise _too_early(name, usable)
-        bases = [each.position for each in copies]
-        reporter.say("look at the history")
-        way = carried_out(
-            partial(tasks.find_way, path, identity, target, bases), reporter, history.directory
-        )
-        copy = next(each for each in reversed(copies) if each.position == way.base)
-        return copy, target, way.newest_ns / 1e9 if way.newest_ns else None
+        return AskedMoment(name, gate, configuration.volume_id, history, usable, position, moment)
 
     def _position(self, configuration: GateConfiguration, name: str, when: str) -> int | None:
         """The position that was named, by number or as a point; None: neither.
@@ -238,7 +295,7 @@ class Clones:
             mend = f"{error.mend} Points: holdfast point list {name}."
             raise InvalidOption(error.message, mend) from error
 
-    def _fill(self, half: VolumeCopy, plan: ClonePlan, reporter: Reporter) -> None:
+    def _fill(self, half: VolumeCopy, plan: ClonePlan, reporter: Reporter) -> VolumeCopy:
         """Make the image, and bring it to the moment."""
         _, _, history = self._copies.kept(half.volume)
         path, identity = Path(history.directory), volume_in_history(half.volume_id)
@@ -248,6 +305,7 @@ class Clones:
         reporter.say("apply the history")
         apply = partial(tasks.bring, half, path, identity, (plan.position, half.size_bytes))
         carried_out(apply, reporter, half.url)
+        return half
 
     def _make(self, plan: ClonePlan, volume: Volume, new: str, reporter: Reporter) -> None:
         half = _half(plan, volume, new, _to_be_made(plan.mount_path))
@@ -256,7 +314,7 @@ class Clones:
             self._fill(half, plan, reporter)
             reporter.say("mount")
             kind = volume.mount.filesystem
-            options = _options(kind, volume.mount.options)
+            options = options_of_image(kind, volume.mount.options)
             work = partial(_mount, half.url, plan.mount_path, kind, options)
             in_expendable_child(work, _MOUNT_SECONDS, plan.mount_path)
             others = self._host.catalog.volumes()
@@ -305,12 +363,6 @@ def _half(plan: ClonePlan, volume: Volume, clone: str, made_directory: str) -> V
         clone=clone,
         made_directory=made_directory,
     )
-
-
-def _options(filesystem: str, wanted: str) -> str:
-    """Of an image; two file systems with one UUID are mounted."""
-    more = "nouuid" if filesystem == "xfs" else ""
-    return ",".join(filter(None, ("loop", wanted, more)))
 
 
 # In expendable children: these touch storage.

@@ -33,14 +33,15 @@ from holdfast.restoration.assessing.assess import Assessment, refuse
 from holdfast.restoration.copying.online import leased
 from holdfast.restoration.copying.process.child import Copying
 from holdfast.restoration.copying.sides import CopyTarget
-from holdfast.restoration.performing.copy_source import contents_as_they_are, source_of
+from holdfast.restoration.performing.copy_source import source_of
+from holdfast.restoration.storage.origin import contents_as_they_are
 from holdfast.restoration.storage.target import place_beside
 from holdfast.service.copies import check_place
 from holdfast.service.course import Course
 from holdfast.service.drilling import DrillRequest
 from holdfast.service.holdfast import Holdfast
 from holdfast.service.policies import would_refuse
-from holdfast.service.requests import RestoreRequest
+from holdfast.service.restore_request import RestoreRequest
 from holdfast.system.children.expendable import in_expendable_child
 
 _DIFFERENCES = 3
@@ -83,7 +84,7 @@ def _as_it_was(
     if not request.to:
         place_beside(volume, volume.id)  # before an image is made for nothing
     course.subject = f"{name} as it was at {request.at}" if request.at else f"{name} as it is now"
-    with clones.hidden(name, request.at or "now", reporter, request.image) as view:
+    with clones.hidden(name, request.at or "now", reporter, image=request.image) as view:
         plan = view.plan
         allocated = partial(images.allocated_bytes, image_url(Path(view.image)))
         course.weigh("duplicate the copy", in_expendable_child(allocated, doing=view.image))

@@ -6,28 +6,19 @@ children, the gate begins and ends. What is kept, and where, stands in gate.json
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.config import Settings
-from holdfast.containers import open_container
 from holdfast.errors import (
     GateGone,
-    HistoryFailed,
     HoldfastError,
-    HoldsData,
     InvalidOption,
-    InvalidUrl,
     NotAttached,
-    OwnLeg,
 )
 from holdfast.gate.log.history.layout import volume_in_history
 from holdfast.gate.log.history.outline import outline
-from holdfast.gate.log.history.own_place import stranger_in
 from holdfast.gate.log.history.reading import Gap, stretches
 from holdfast.gate.log.history.segments import find, in_order
 from holdfast.gate.members.configuration import (
@@ -47,14 +38,18 @@ from holdfast.model.history import (
     history_place,
     with_shown,
 )
-from holdfast.model.size import format_size
 from holdfast.model.volume import JournalFailurePolicy, JournalMode
+from holdfast.service.history_places import (
+    against,
+    check_empty,
+    check_place,
+    make_place,
+    normal,
+    unmake_place,
+)
 from holdfast.service.host import Host
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.files.trusted import own_directory
-from holdfast.system.storage.standing import parts_below
-from holdfast.volumes.checks.foundation import foundation_of, stands_on
 
 if TYPE_CHECKING:
     from holdfast.service.clones import Clones
@@ -174,7 +169,7 @@ class Histories:
         """
         self._host.gate(name)
         now = place_of(self._configuration(name))
-        if directory and now is not None and _normal(directory) != now.directory:
+        if directory and now is not None and normal(directory) != now.directory:
             raise InvalidOption(
                 f"the history of {name} is in {now.directory}",
                 f"End it there first: holdfast history {name} --off.",
@@ -185,7 +180,7 @@ class Histories:
             )
         before = now.keep_seconds if now else KEPT_SECONDS
         place = HistoryPlace(
-            _normal(directory) if directory else now.directory if now else "",
+            normal(directory) if directory else now.directory if now else "",
             int(keep_seconds if keep_seconds is not None else before),
             limit_bytes if limit_bytes is not None else now.limit_bytes if now else 0,
             on_failure or (now.on_failure if now else JournalFailurePolicy.DEGRADE),
@@ -198,10 +193,26 @@ class Histories:
             )
         path = self._host.volume(name).mount.path
         in_expendable_child(
-            partial(_check_place, self._host.settings, name, path, place.directory),
+            partial(check_place, self._host.settings, name, path, place.directory),
             doing=place.directory,
         )
         return place, self._findings(name, place)
+
+    def place_anew(self, name: str, directory: str) -> HistoryPlace:
+        """Where a history could be begun when the volume has got another gate, kept as the present
+        one, if there is any. Changes nothing. Raises what `plan_keep` does."""
+        now = place_of(self._configuration(name))
+        place = replace(now or HistoryPlace("", KEPT_SECONDS), directory=normal(directory))
+        path, where = self._host.volume(name).mount.path, place.directory
+        if now is not None and where == now.directory:
+            raise InvalidOption(
+                f"{where} has the present history of {name}, which stays",
+                "Name a directory that is not there yet.",
+            )
+        ask = partial(check_place, self._host.settings, name, path, where)
+        in_expendable_child(ask, doing=where)
+        in_expendable_child(partial(check_empty, where), doing=where)
+        return place
 
     def keep(
         self,
@@ -218,12 +229,14 @@ class Histories:
         """
         with self._host.turn(name, f"keep the history of {name} in {directory or 'its place'}"):
             place, _ = self.plan_keep(name, directory, keep_seconds, limit_bytes, on_failure)
-            made = in_expendable_child(partial(_make, place.directory), doing=place.directory)
+            made = in_expendable_child(partial(make_place, place.directory), doing=place.directory)
             try:
                 self._host.gate(name).history(place)
             except HoldfastError:
                 if made:
-                    in_expendable_child(partial(_unmake, place.directory), doing=place.directory)
+                    in_expendable_child(
+                        partial(unmake_place, place.directory), doing=place.directory
+                    )
                 raise
         return self.show(name)
 
@@ -261,7 +274,7 @@ class Histories:
         urls = [leg.url for leg in self._host.show(name).legs]
         try:
             return in_expendable_child(
-                partial(_against, place, urls), _LOOKING_SECONDS, place.directory
+                partial(against, place, urls), _LOOKING_SECONDS, place.directory
             )
         except (HoldfastError, OSError) as error:
             words = error.message if isinstance(error, HoldfastError) else error.strerror
@@ -278,83 +291,7 @@ def place_of(configuration: GateConfiguration) -> HistoryPlace | None:
         return HistoryPlace("/")
 
 
-def _normal(directory: str) -> str:
-    """Raises InvalidUrl."""
-    path = Path(directory)
-    if not path.is_absolute() or "\0" in directory or ".." in path.parts:
-        raise InvalidUrl(
-            f"{directory!r} is no place for a history", "Give a directory by its absolute path."
-        )
-    return str(path)
-
-
 # In expendable children: these touch storage.
-
-
-def _check_place(settings: Settings, name: str, mount_path: str, directory: str) -> None:
-    """Raise OwnLeg where the history would wait for what it is to keep."""
-    parent = Path(directory).parent
-    if not parent.is_dir():
-        raise HistoryFailed(f"there is no directory {parent}", "Make it, or mount its disk.")
-    try:
-        other = stranger_in(Path(directory)) if os.path.lexists(directory) else ""
-    except OSError as error:
-        raise HistoryFailed(
-            f"{directory} cannot be looked at: {error.strerror}", "Name a directory."
-        ) from error
-    if other:
-        raise HoldsData(
-            f"{directory} has something else in it: {other}",
-            "A history has a directory of its own: name one that is not there yet.",
-        )
-    words = stands_on(settings, name, mount_path, directory)
-    if not words and (below := foundation_of(settings, directory).volumes):
-        words = f"stands on the volume {below[0]}"
-    if words:
-        raise OwnLeg(f"{directory} {words}", "Use storage that Holdfast does not manage.")
-
-
-def _make(directory: str) -> bool:
-    """The directory, ours alone; whether it was not there. Raises Untrusted, HistoryFailed."""
-    is_new = not os.path.lexists(directory)
-    try:
-        own_directory(directory)
-    except OSError as error:
-        raise HistoryFailed(
-            f"{directory} cannot be made: {error.strerror}", "See that its disk can be written."
-        ) from error
-    return is_new
-
-
-def _unmake(directory: str) -> None:
-    """What was made in vain, unless there is something in it."""
-    with suppress(OSError):
-        Path(directory).rmdir()
-
-
-def _against(place: HistoryPlace, urls: list[str]) -> tuple[str, ...]:
-    """What speaks against a place: no limit, legs on the same storage."""
-    directory = place.directory
-    parent = directory if os.path.lexists(directory) else str(Path(directory).parent)
-    free = os.statvfs(parent)
-    found = []
-    if not place.limit_bytes:
-        room = format_size(free.f_bavail * free.f_frsize)
-        found.append(
-            f"without --limit it may fill its file system, where {room} are free: whoever else"
-            " writes there finds no room"
-        )
-
-    def below(path: str) -> set[str]:
-        parts = parts_below([path], may_block=True)
-        found = {part.block_device for part in parts if part.block_device}
-        return found | {part.mount.device_number for part in parts if part.mount is not None}
-
-    ours = below(parent)
-    for url in urls:
-        if not ours.isdisjoint(below(open_container(url).lies_on())):
-            found.append(f"it shares a disk with the leg {url}: what destroys that takes both")
-    return tuple(found)
 
 
 def _look(path: Path, volume: bytes) -> tuple[tuple[HistoryStretch, ...], int]:

@@ -36,10 +36,9 @@ from holdfast.service.requests import (
     RecoverRequest,
     ReplaceLegRequest,
     ResizeRequest,
-    RestoreRequest,
 )
 from holdfast.service.responding import RespondRequest
-from holdfast.service.rewinding import as_it_was
+from holdfast.service.restore_request import RestoreRequest
 from holdfast.service.schedule_request import ScheduledPointsRequest
 
 Result = TypeVar("Result")
@@ -141,8 +140,9 @@ def _change_kind(
 
 
 def _restore(holdfast: Holdfast, request: RestoreRequest, reporter: Reporter) -> Receipt | None:
-    with as_it_was(holdfast, request, reporter) as ready:
-        return holdfast.restorations.restore(ready, reporter)
+    from holdfast.service.rewinding import restored  # loads all that restorations take
+
+    return restored(holdfast, request, reporter)
 
 
 def _rebind(holdfast: Holdfast, request: RebindRequest, reporter: Reporter) -> tuple[str, ...]:

@@ -26,8 +26,9 @@ from holdfast.restoration.copying.past_files import (
     put_into,
 )
 from holdfast.restoration.copying.past_places import Renamers
-from holdfast.service.clones import Clones, View
+from holdfast.service.clones import Clones
 from holdfast.service.host import Host
+from holdfast.service.past_view import View
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.trusted import open_parent
 from holdfast.system.mounts.mount_table import mount_at

@@ -48,9 +48,10 @@ from holdfast.restoration.performing.perform import perform
 from holdfast.restoration.storage.origin import origin_of_contents
 from holdfast.service.host import Host
 from holdfast.service.last_drills import last_drill
-from holdfast.service.requests import AssessRequest, RestoreRequest
+from holdfast.service.requests import AssessRequest
 from holdfast.service.responding import RespondRequest
 from holdfast.service.restorations import Restorations
+from holdfast.service.restore_request import RestoreRequest
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from holdfast.config import Settings
@@ -19,6 +18,7 @@ from holdfast.late_dataclass import dataclass
 from holdfast.model.plan import Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.recovery import RecoveryReport
+from holdfast.model.source import NOTHING_KNOWN, Source
 from holdfast.model.volume import (
     DEFAULT_SECTOR_BYTES,
     SECTOR_SIZES,
@@ -154,6 +154,7 @@ class AssessRequest:
     """Its type; empty: as now."""
     contents: str = ""
     """Directory or container that the contents come from; empty: the volume itself."""
+    source: Source = NOTHING_KNOWN
     deadline_seconds: float = DEADLINE_SECONDS
     forced: bool = False
     saves_writes: bool = True
@@ -182,6 +183,7 @@ class AssessRequest:
             spare_urls=tuple(str(parse_container_url(url)) for url in self.spare_urls),
             filesystem=self.filesystem,
             contents=contents,
+            source=self.source,
             deadline_seconds=self.deadline_seconds,
             pause_budget_seconds=self.pause_budget_seconds or self.deadline_seconds * BUDGET_SHARE,
             forced=self.forced,
@@ -218,43 +220,6 @@ class MigrateRequest(OperationRequest[Receipt | None]):
             filesystem=self.filesystem,
             deadline_seconds=self.deadline_seconds,
             forced=self.forced,
-        )
-
-
-@dataclass(frozen=True)
-class RestoreRequest(OperationRequest[Receipt | None]):
-    """A volume that is to show other contents, or to be mounted anew when its mount is broken."""
-
-    volume: str
-    contents: str = ""
-    """Directory or container; empty: the volume's own storage, mounted anew."""
-    to: str = ""
-    """The container that they are copied to; empty: an image beside the present one."""
-    filesystem: str = ""
-    """Its type; empty: as now."""
-    deadline_seconds: float = DEADLINE_SECONDS
-    forced: bool = False
-    saves_writes: bool = True
-    """Whether what is only in memory, where the present storage has failed, is put on the other."""
-    at: str = ""
-    """In the place of `contents`: the volume's own at this moment, see `as_it_was`."""
-
-    def as_assess_request(self) -> AssessRequest:
-        """What is to be found out before it is done."""
-        request = AssessRequest(
-            self.volume,
-            deadline_seconds=self.deadline_seconds,
-            forced=self.forced,
-            saves_writes=self.saves_writes,
-        )
-        if not self.contents:
-            return request
-        return replace(
-            request,
-            strategy=Strategy.REWIND,
-            urls=(self.to,) if self.to else (),
-            filesystem=self.filesystem,
-            contents=self.contents,
         )
 
 

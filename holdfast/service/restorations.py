@@ -7,7 +7,7 @@ what a dead runner left is settled before something new begins. Must never decid
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from holdfast.model.plan import BY_REFLEX, Cause, Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.restoration import Copy, Restoration, RestorationStage
+from holdfast.model.source import NOTHING_KNOWN, Source
 from holdfast.model.volume import LegState, VolumeReport, VolumeState, check_name
 from holdfast.restoration.assessing.assess import Assessment, assess
 from holdfast.restoration.assessing.facts import CheckedRequest
@@ -30,9 +31,9 @@ from holdfast.service.requests import (
     DEADLINE_SECONDS,
     AssessRequest,
     MigrateRequest,
-    RestoreRequest,
     check_socket_path,
 )
+from holdfast.service.restore_request import RestoreRequest
 from holdfast.service.resynchronisation import wait_until_in_sync
 from holdfast.service.rights import need_root
 from holdfast.service.settling import settle_one
@@ -52,15 +53,22 @@ class Restorations:
     # Asking
 
     def assess(
-        self, request: AssessRequest | MigrateRequest | ChangeOfKind | RestoreRequest
+        self,
+        request: AssessRequest | MigrateRequest | ChangeOfKind | RestoreRequest,
+        source: Source = NOTHING_KNOWN,
     ) -> Assessment:
         """What would happen, and what is in the way. Changes nothing.
+
+        `source`: what is known of the contents that a volume is restored from.
 
         Raises NotAttached, BadInput; InvalidOption when nothing is to be restored; HasGate,
         HasNoGate for a volume that is of that kind already.
         """
+        need_root()
+        if not isinstance(request, AssessRequest):
+            self._refuse_held(request.volume)
         if isinstance(request, RestoreRequest):
-            return self._assess_restore(request)
+            return self._assess_restore(request, source)
         if isinstance(request, MigrateRequest):
             request = request.as_assess_request()
         if isinstance(request, GateRequest):
@@ -85,7 +93,7 @@ class Restorations:
         Raises what keeps it from being begun, with nothing touched.
         """
         name, receipt = request.volume, None
-        self._settled(name, reporter)
+        self.settled(name, reporter)
         with self._host.turn(name, f"assess {name}, and migrate it unless its gate can"):
             found = self.assess(request)
             is_for_the_gate = found.plan.strategy in BY_REFLEX
@@ -95,7 +103,7 @@ class Restorations:
             # Legs are filled without the turn, which is taken for each change of them.
             self._replace_legs(found.facts.request, reporter)
             return None
-        self._wait_for_legs(found.facts.request, reporter)
+        self.wait_for_legs(name, found.facts.request.urls, reporter)
         return receipt
 
     def change_kind(self, request: ChangeOfKind, reporter: Reporter = SILENT) -> Receipt:
@@ -105,23 +113,27 @@ class Restorations:
         to date are told by an error when the volume has its gate already.
         """
         name = request.volume
-        self._settled(name, reporter)
+        self.settled(name, reporter)
         with self._host.turn(name, f"assess {name}, and change its kind"):
             found = self.assess(request)
             receipt = perform(self._host.settings, self._host.catalog, found, reporter)
         assert receipt is not None  # nobody is left to wait for another command
-        self._wait_for_legs(found.facts.request, reporter)
+        self.wait_for_legs(name, found.facts.request.urls, reporter)
         return receipt
 
-    def restore(self, request: RestoreRequest, reporter: Reporter = SILENT) -> Receipt | None:
+    def restore(
+        self, request: RestoreRequest, reporter: Reporter = SILENT, source: Source = NOTHING_KNOWN
+    ) -> Receipt | None:
         """Put contents in place of the present ones, or mount a broken volume anew.
 
-        The present storage stays as it is, and is remembered as a copy. Raises as `migrate`.
+        `source`: what is known of the contents. The present storage stays as it is, and is
+        remembered as a copy. Further legs are filled when `wait_for_legs` ends. Raises as
+        `migrate`.
         """
-        self._settled(request.volume, reporter)
+        self.settled(request.volume, reporter)
 
         def look() -> Assessment:
-            found = self.assess(request)
+            found = self.assess(request, source)
             if found.plan.strategy in BY_REFLEX:
                 raise Blocked(
                     f"nothing is to be restored: {found.plan.reason}",
@@ -137,10 +149,22 @@ class Restorations:
         Raises Blocked with nothing touched.
         """
         request = AssessRequest(name, Strategy.REMOUNT, deadline_seconds=deadline_seconds)
-        self._settled(name, reporter)
+        self.settled(name, reporter)
         receipt = self._perform(name, lambda: self.assess(request), reporter)
         assert receipt is not None  # nobody is left to wait for another command
         return receipt
+
+    def wait_for_legs(self, name: str, urls: Sequence[str], reporter: Reporter = SILENT) -> None:
+        """Until its gate has filled the legs behind the first one. Raises what keeps it from
+        that."""
+        for url in urls[1:]:
+            reporter.say(f"bring {url} up to date")
+            try:
+                wait_until_in_sync(lambda: self._host.show(name), url, reporter.percent)
+            except HoldfastError as error:
+                error.message += f"; {name} itself is on {urls[0]} already, and in use"
+                error.args = (error.message,)
+                raise
 
     def rebind(
         self,
@@ -166,7 +190,7 @@ class Restorations:
         their files.
         """
         request = AssessRequest(name, Strategy.DETACH, deadline_seconds=deadline_seconds)
-        self._settled(name, reporter)
+        self.settled(name, reporter)
         self._perform(name, lambda: self.assess(request), reporter)
         self._host.catalog.update(replace(self._host.volume(name), attached=False))
         return self._host.show(name)
@@ -234,19 +258,24 @@ class Restorations:
         if found.stage is not RestorationStage.WAITING or found.boot_id != boot_id():
             reporter.say(recover_one(self._host.settings, self._host.catalog, found))
 
+    def settled(self, name: str, reporter: Reporter) -> None:
+        """Settle what a dead runner left. Raises VolumeHeld where nothing can be begun."""
+        need_root()
+        if self._host.catalog.restorations.of(check_name(name)) is not None:
+            with self._host.turn(name, f"settle what a dead command left of {name}"):
+                self.settle(name, reporter)
+        self._refuse_held(name)
+
     # How it is done
 
-    def _wait_for_legs(self, request: CheckedRequest, reporter: Reporter) -> None:
-        """Until the gate has filled the further legs. Raises what keeps it from that."""
-        name = request.volume.name
-        for url in request.more_urls:
-            reporter.say(f"bring {url} up to date")
-            try:
-                wait_until_in_sync(lambda: self._host.show(name), url, reporter.percent)
-            except HoldfastError as error:
-                error.message += f"; {name} itself is on {request.url} already, and in use"
-                error.args = (error.message,)
-                raise
+    def _refuse_held(self, name: str) -> None:
+        """Raise VolumeHeld where nothing can be begun."""
+        if self._host.volume(name).is_adopted:
+            return
+        report = self._host.show(name)
+        if report.state is VolumeState.HELD and report.gate is not None:
+            gate = report.gate
+            raise held(name, gate.hold_reason, on_purpose=gate.held_on_purpose)
 
     def _assess(self, request: AssessRequest | ChangeOfKind) -> Assessment:
         need_root()
@@ -260,8 +289,14 @@ class Restorations:
         others = [each for each in self._host.catalog.volumes() if each.name != request.volume]
         return assess(self._host.settings, checked, report, others)
 
-    def _assess_restore(self, request: RestoreRequest) -> Assessment:
-        found = self._assess(request.as_assess_request())
+    def _assess_restore(self, request: RestoreRequest, source: Source) -> Assessment:
+        if request.at or request.undo:  # taken for none, a broken mount would be mounted anew
+            raise InvalidOption(
+                "contents that are to be found first were named",
+                "Call service.perform, or service.intended for what would happen.",
+            )
+        request.check_still(self._host.volume(request.volume))
+        found = self._assess(request.as_assess_request(source))
         if not request.contents and found.plan.cause is Cause.PLANNED:
             raise InvalidOption(
                 f"{request.volume} is healthy, and no other contents were named",
@@ -275,19 +310,6 @@ class Restorations:
         """What `look` finds when nobody else can change the volume any more is carried out."""
         with self._host.turn(name, f"a restoration of {name}"):
             return perform(self._host.settings, self._host.catalog, look(), reporter)
-
-    def _settled(self, name: str, reporter: Reporter) -> None:
-        """Settle what a dead runner left. Raises VolumeHeld where nothing can be begun."""
-        need_root()
-        if self._host.catalog.restorations.of(check_name(name)) is not None:
-            with self._host.turn(name, f"settle what a dead command left of {name}"):
-                self.settle(name, reporter)
-        if self._host.volume(name).is_adopted:
-            return
-        report = self._host.show(name)
-        if report.state is VolumeState.HELD and report.gate is not None:
-            gate = report.gate
-            raise held(name, gate.hold_reason, on_purpose=gate.held_on_purpose)
 
     def _replace_legs(self, request: CheckedRequest, reporter: Reporter) -> None:
         """The gate's own way: fill other legs, then let the present ones go. Spares stay, unless

@@ -1,4 +1,10 @@
-"""The contents that a volume had at a moment, as what it is restored from."""
+"""Restoring a volume: what is named is found, what is in the way is told before anything is made.
+
+Owns the order of things between a moment, its contents, the restoration, and the history that is
+begun afterwards. Invariant: what is asked for once stays what it is. A moment becomes a position,
+and the volume must be the one that was looked at: whoever takes long to answer gets that, or
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +12,162 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from holdfast.containers import image_url
-from holdfast.errors import InvalidOption
+from holdfast.errors import HoldfastError, VolumeHeld
+from holdfast.model.finding import Finding, Verdict
+from holdfast.model.history import HistoryPlace
+from holdfast.model.moment import in_full
+from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
+from holdfast.model.source import NOTHING_KNOWN, Source
+from holdfast.model.volume import check_name
+from holdfast.restoration.assessing.assess import Assessment, refuse
+from holdfast.restoration.storage.origin import contents_as_they_are
+from holdfast.service.clones import Way
 from holdfast.service.holdfast import Holdfast
-from holdfast.service.requests import RestoreRequest
+from holdfast.service.restore_request import RestoreRequest
+from holdfast.service.undoing import left_by_the_last
+
+
+class Intention(NamedTuple):
+    """What would be done."""
+
+    request: RestoreRequest
+    """As it was asked for, with what is found: its moment is a position."""
+    found: Assessment
+    source: Source = NOTHING_KNOWN
+
+
+def intended(holdfast: Holdfast, request: RestoreRequest, reporter: Reporter = SILENT) -> Intention:
+    """What would be done, and what is in the way. Makes and changes nothing.
+
+    What is in the way of a moment is found before its history is read, with a copy in the place of
+    what would be made from it. Raises what `Restorations.assess` and `Clones.way` do.
+    """
+    _place(holdfast, request)
+    if not request.at:
+        named, known = _named(holdfast, request)
+        fixed = replace(request, volume_id=named.volume_id)
+        return Intention(fixed, holdfast.restorations.assess(named, known), known)
+    clones = holdfast.histories.clones
+    asked = clones.asked(request.volume, request.at)
+    asked.check_room()
+    copy = asked.stand_in
+    fixed = replace(request, volume_id=copy.volume_id)
+    source = Source(f"{request.volume} as it was at {request.at}", is_to_come=True)
+    standing = replace(fixed, contents=copy.url, at="")
+    with _copies_named(request):
+        found = holdfast.restorations.assess(standing, source)
+    if found.plan.refuses:
+        return Intention(request, found)
+    way = clones.way_to(asked, reporter)
+    told = replace(source, findings=_about(way))
+    fixed = replace(fixed, at=f"position:{way.position}")
+    return Intention(fixed, found.with_findings(told.findings), told)
+
+
+def restored(
+    holdfast: Holdfast, request: RestoreRequest, reporter: Reporter = SILENT
+) -> Receipt | None:
+    """Restore it; durable on return.
+
+    The contents of a moment are made beside a copy, which takes as long as a clone, and removed
+    again. Raises what keeps it from being begun, with nothing made or touched. A history that
+    cannot be begun, and legs that cannot be brought up to date, are told by an error when the
+    volume is restored already.
+    """
+    with _copies_named(request):
+        holdfast.restorations.settled(request.volume, reporter)
+    place = _place(holdfast, request)
+    with _contents(holdfast, request, reporter) as (ready, source):
+        receipt = holdfast.restorations.restore(ready, reporter, source)
+    if place is not None:
+        _begin_history(holdfast, request.volume, place)
+    holdfast.restorations.wait_for_legs(request.volume, request.urls, reporter)
+    return receipt
 
 
 @contextmanager
-def as_it_was(
-    holdfast: Holdfast, request: RestoreRequest, reporter: Reporter = SILENT
-) -> Iterator[RestoreRequest]:
-    """The request with an image of that moment for its contents, for as long as this lasts.
-
-    One without a moment is left as it is. The image is proven to be complete, its file system at
-    rest; made from a copy and the history, it takes as long as a clone. Raises what `Clones.plan`
-    does, ContainerFailed.
-    """
+def _contents(
+    holdfast: Holdfast, request: RestoreRequest, reporter: Reporter
+) -> Iterator[tuple[RestoreRequest, Source]]:
+    """The request with an image of its moment for contents, for as long as this lasts, its file
+    system at rest. One without a moment stays as it is."""
     if not request.at:
-        yield request
+        yield _named(holdfast, request)
         return
-    if request.contents:
-        raise InvalidOption(
-            "a moment and other contents were named", "Give one of --at WHEN and --from SOURCE."
-        )
-    with holdfast.histories.clones.hidden(request.volume, request.at, reporter) as view:
+    fixed, found, source = intended(holdfast, request, reporter)
+    refuse(found)
+    clones = holdfast.histories.clones
+    with clones.hidden(fixed.volume, fixed.at, reporter, fixed.check_still) as view:
         view.bring_to_rest(reporter)
-        yield replace(request, at="", contents=image_url(Path(view.image)))
+        contents = image_url(Path(view.image))
+        made = replace(source, is_to_come=False, stamp=contents_as_they_are(contents))
+        yield replace(fixed, at="", contents=contents), made
+
+
+def _named(holdfast: Holdfast, request: RestoreRequest) -> tuple[RestoreRequest, Source]:
+    """A request without a moment, with the contents to which the last restoration is taken back."""
+    if not request.undo:
+        return request, NOTHING_KNOWN
+    volume = holdfast.catalog.volume(check_name(request.volume))
+    request.check_still(volume)
+    found = left_by_the_last(holdfast.catalog, volume)
+    return (
+        replace(
+            request,
+            undo=False,
+            contents=found.url,
+            filesystem=request.filesystem or found.filesystem,
+            volume_id=volume.id,
+        ),
+        found.source,
+    )
+
+
+def _about(way: Way) -> tuple[Finding, ...]:
+    written = "nothing was written between that and the copy"
+    if way.written is not None:
+        written = f"the last write before it was at {in_full(way.written)}"
+    return (
+        Finding(
+            "moment",
+            Verdict.LIMITED,
+            f"position {way.position}, from {way.copy.url}; {written}",
+            "What was written since is not in it, and stays in the present containers.",
+        ),
+    )
+
+
+@contextmanager
+def _copies_named(request: RestoreRequest) -> Iterator[None]:
+    """Say of a volume that is held where its files can be had meanwhile."""
+    try:
+        yield
+    except VolumeHeld as error:
+        if request.at:
+            error.mend += (
+                f" Its files of then, beside it: holdfast clone {request.volume} OTHER"
+                f' --at "{request.at}" --mount PATH.'
+            )
+        raise
+
+
+def _place(holdfast: Holdfast, request: RestoreRequest) -> HistoryPlace | None:
+    """Where a history is to be begun, after all checks; None: nowhere."""
+    if not request.history:
+        return None
+    return holdfast.histories.place_anew(request.volume, request.history)
+
+
+def _begin_history(holdfast: Holdfast, name: str, place: HistoryPlace) -> None:
+    try:
+        holdfast.histories.keep(
+            name, place.directory, place.keep_seconds, place.limit_bytes, place.on_failure
+        )
+    except HoldfastError as error:
+        error.message += f"; {name} itself is restored, and in use"
+        error.args = (error.message,)
+        raise

@@ -17,6 +17,7 @@ import holdfast.service.copies
 import holdfast.service.drilled_contents
 import holdfast.service.drills
 import holdfast.service.following
+import holdfast.service.past_view
 import holdfast.service.points
 import holdfast.service.restorations
 from holdfast.config import Settings
@@ -54,6 +55,7 @@ _PLACES = (
     (holdfast.service.drills, "in_expendable_child"),
     (holdfast.service.drilled_contents, "carried_out"),
     (holdfast.service.drilled_contents, "in_expendable_child"),
+    (holdfast.service.past_view, "in_expendable_child"),
     (holdfast.service.restorations, "perform"),
     (holdfast.service.following, "kept_end"),
     (FollowingRecords, "save"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -93,15 +94,23 @@ def agreed(
     dry_run: bool,
     yes: bool,
     as_json: bool,
+    look: Callable[[], Assessment] | None = None,
 ) -> bool:
     """Ask whether it is to be done, after what the volume will not have then; or only show what
-    would be done. False: it is not to be done."""
+    would be done. False: it is not to be done. Nobody is asked about what would be refused.
+
+    `look`: finds what would be done, where that is more than to assess the request.
+    """
+    look = look or partial(holdfast.restorations.assess, request)
     if dry_run:
-        _show_intention(holdfast.restorations.assess(request), as_json)
+        _show_intention(look(), as_json)
         return False
     begun = holdfast.restorations.in_progress(request.volume)
     if not yes and sys.stdin.isatty() and begun is None:
-        found = holdfast.restorations.assess(request)
+        from holdfast.restoration.assessing.assess import refuse
+
+        found = look()
+        refuse(found)
         _note_limits(finding.as_json() for finding in found.plan.findings)
     confirm(question, yes)
     return True
@@ -134,4 +143,5 @@ def show_receipt(receipt: Receipt, as_json: bool, words: str) -> None:
 def _note_limits(findings: Iterable[Mapping[str, str]]) -> None:
     for finding in findings:
         if finding["verdict"] in (Verdict.LIMITED, Verdict.NEEDS_FORCE):
-            note(f"note: {finding['subject']}: {finding['found']}. {finding['meaning']}")
+            words = f"{finding['found']}. {finding['meaning']} {finding['mend']}"
+            note(f"note: {finding['subject']}: {words.rstrip()}")

@@ -17,6 +17,7 @@ from typing import Any
 from holdfast.config import Settings
 from holdfast.errors import Blocked
 from holdfast.late_dataclass import dataclass
+from holdfast.model.finding import Finding
 from holdfast.model.plan import Plan
 from holdfast.model.volume import LegState, Volume, VolumeReport
 from holdfast.mountpoints.covering import can_be_covered
@@ -41,6 +42,10 @@ class Assessment:
         for each in self.facts.judged:
             counts.setdefault(each.handle.pid, Counter())[str(each.verdict)] += 1
         return {pid: dict(counter) for pid, counter in counts.items()}
+
+    def with_findings(self, more: Sequence[Finding]) -> Assessment:
+        """The same with what was found afterwards, and is in nobody's way."""
+        return replace(self, plan=replace(self.plan, findings=(*more, *self.plan.findings)))
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `assess --json` prints them."""
@@ -121,7 +126,7 @@ def _target_words(facts: Facts) -> str:
     if facts.new is None:
         return ""
     words = f"{facts.new.volume.mount.filesystem} on {', '.join(facts.new.urls)}"
-    contents = facts.request.contents
+    contents = facts.request.source.words or facts.request.contents
     return f"{words} with the contents of {contents}" if contents else words
 
 

@@ -383,6 +383,7 @@ CHECKS: tuple[Check, ...] = (
     _room,
     _container,
     _contents,
+    lambda settings, facts: facts.request.source.findings,
     _redundancy,
     _other_kind,
     about_history,

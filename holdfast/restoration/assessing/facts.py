@@ -21,13 +21,14 @@ from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import JudgedHandle, User
 from holdfast.model.mountpoint import MountPoint
 from holdfast.model.plan import Cause, Strategy
+from holdfast.model.source import NOTHING_KNOWN, Source
 from holdfast.model.volume import ADOPTED, GATED, JournalMode, Volume
 from holdfast.mountpoints.capture import mounts_of
 from holdfast.mountpoints.covering import can_be_covered
 from holdfast.mountpoints.health import CAUSES, Condition, Health, health
 from holdfast.restoration.storage.carried import Carried, what_is_carried
 from holdfast.restoration.storage.in_place import design_gate_in_place, design_plain_in_place
-from holdfast.restoration.storage.origin import check_at_rest, check_mountable
+from holdfast.restoration.storage.origin import check_as_known, check_at_rest, check_mountable
 from holdfast.restoration.storage.other_kind import with_gate, without_gate
 from holdfast.restoration.storage.target import NewStorage, check_fits, design
 from holdfast.system.children.expendable import in_expendable_child
@@ -67,11 +68,18 @@ class CheckedRequest:
     """Of the gate that it gets."""
     contents: str = ""
     """Directory or container that the contents come from; empty: the volume itself."""
+    source: Source = NOTHING_KNOWN
+    """What is known of them beforehand."""
     deadline_seconds: float = 60.0
     pause_budget_seconds: float = 30.0
     forced: bool = False
     saves_writes: bool = False
     """Whether what is only in memory is kept where the storage has failed."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every container that was named."""
+        return (self.url, *self.more_urls) if self.url else ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,7 @@ def find_facts(settings: Settings, request: CheckedRequest, others: Sequence[Vol
         new, refusal = _design(settings, request, points, others, dead)
     own = request.volume.adoption.source if request.volume.adoption else ""
     if refusal is None and is_container_url(request.contents) and request.contents != own:
-        refusal = _refusal_of_contents(request.contents)
+        refusal = _refusal_of_contents(request.contents, request.source)
     carried = Carried() if condition.condition in _DEAD else what_is_carried(users)
     return Facts(
         request, points, condition, users, suspects, judged, look_seconds, new, refusal, carried,
@@ -224,11 +232,13 @@ def _shape(request: CheckedRequest, points: Sequence[MountPoint]) -> Volume | No
     return without_gate(request.volume, points) if request.kind == ADOPTED else None
 
 
-def _refusal_of_contents(contents: str) -> HoldfastError | None:
+def _refusal_of_contents(contents: str, known: Source) -> HoldfastError | None:
     """Why these contents cannot be taken; also when their storage hangs."""
     try:
+        check_as_known(contents, known)
         in_expendable_child(lambda: check_at_rest(contents), ANSWER_SECONDS, contents)
-        in_expendable_child(lambda: check_mountable(contents), _MOUNT_SECONDS, contents)
+        if not known.is_to_come:
+            in_expendable_child(lambda: check_mountable(contents), _MOUNT_SECONDS, contents)
     except BadInput:
         raise
     except HoldfastError as error:

@@ -24,12 +24,18 @@ def about_history(settings: Settings, facts: Facts) -> Sequence[Finding]:
         return ()  # others say what is wrong with it
     if history is None:
         return ()
-    mend = f"holdfast history {volume.name} --at DIRECTORY begins it again, in an empty one."
+    kept = f"every write is kept in {history.directory}"
+    name, anew = volume.name, facts.request.source.history
+    if anew:
+        meaning = f"That ends with the gate that the volume has now, and is begun anew in {anew}."
+        mend = f"holdfast copy add {name} URL afterwards: moments from then on can be reached."
+        return [Finding("history", Verdict.LIMITED, kept, meaning, mend)]
+    mend = f"holdfast history {name} --at DIRECTORY begins it again, in an empty one."
     return [
         Finding(
             "history",
             Verdict.LIMITED,
-            f"every write is kept in {history.directory}",
+            kept,
             "That ends with the gate that the volume has now.",
             "" if facts.new.volume.is_adopted else mend,
         )

@@ -238,7 +238,7 @@ def _words(situation: Situation, strategy: Strategy) -> dict[StepName, str]:
     target = situation.target or "the same storage"
     restore = {
         Strategy.MIGRATE: _migrate_words(situation, target),
-        Strategy.REWIND: f"put the contents of {target} in place",
+        Strategy.REWIND: f"put {target} in place",
     }
     return {
         StepName.FREEZE: f"stop {who}; they run again after {situation.deadline_seconds:g} s"

@@ -45,18 +45,6 @@ def source_of(assessment: Assessment) -> CopySource:
     )
 
 
-def contents_as_they_are(contents: str) -> tuple[int, int, int] | None:
-    """What differs when an image is exchanged or written to; None: it is no image. Raises OSError,
-    HoldfastError."""
-    image = image_behind(contents) if is_container_url(contents) else ""
-    return in_expendable_child(lambda: _stamp(image), doing=contents) if image else None
-
-
-def _stamp(image: str) -> tuple[int, int, int]:
-    status = Path(image).stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
 def _whole(assessment: Assessment) -> CopySource:
     """The whole file system, also where only a directory or subvolume of it is mounted."""
     path = assessment.facts.request.volume.mount.path

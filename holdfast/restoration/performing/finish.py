@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from holdfast.adopted.properties import properties
 from holdfast.catalog import Catalog
@@ -23,6 +24,7 @@ from holdfast.restoration.records.record import RestorationRecord
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.steps.swap import switch_on
 from holdfast.restoration.storage.directory import OLD_GATE, directory_of, forget_directory
+from holdfast.restoration.storage.left_storage import marks_of
 from holdfast.restoration.storage.making import remove
 
 
@@ -46,6 +48,7 @@ def finish(catalog: Catalog, work: Work, *, mounted: bool = True) -> Receipt:
         "done" if not failed else f"done, but {failed[0].name} failed: {failed[0].outcome}",
         work.live.thawed_at,
         verification=verification_of(record),
+        left=_left(work),
     )
     catalog.restorations.end(identifier, receipt)
     forget_directory(work.settings, identifier)
@@ -107,6 +110,13 @@ def _as_mounted(volume: Volume) -> Volume:
             left_gate=recorded.left_gate,
         ),
     )
+
+
+def _left(work: Work) -> dict[str, Any] | None:
+    """What is known of the storage that it leaves, and of the volume that has other storage now."""
+    if work.new is None or not work.left_containers:
+        return None
+    return {"volume_id": work.new.id, "marks": marks_of(work.left_containers)}
 
 
 def _copy_of(work: Work) -> Copy:

@@ -25,7 +25,7 @@ from holdfast.restoration.assessing.prediction import pause_seconds, who_has_mos
 from holdfast.restoration.assessing.saving import saves_writes
 from holdfast.restoration.copying.online import OnlineCopy, copy_online
 from holdfast.restoration.copying.process.child import Copying
-from holdfast.restoration.performing.copy_source import contents_as_they_are, device_of, source_of
+from holdfast.restoration.performing.copy_source import device_of, source_of
 from holdfast.restoration.records.record import (
     MOST_TOLD,
     CopyPass,
@@ -39,6 +39,7 @@ from holdfast.restoration.steps.parked import record_directory
 from holdfast.restoration.storage.carried import copy_what_is_carried
 from holdfast.restoration.storage.directory import forget_directory, make_directory
 from holdfast.restoration.storage.making import make, make_in_place
+from holdfast.restoration.storage.origin import check_as_known, contents_as_they_are
 from holdfast.system.boot import boot_id
 from holdfast.system.files.own_files import writing_own_files
 
@@ -143,6 +144,7 @@ def prepare(work: Work, assessment: Assessment, checkpoint: Callable[[str], None
     checkpoint("in prepare")
     contents = assessment.facts.request.contents
     before = contents_as_they_are(contents)
+    check_as_known(contents, assessment.facts.request.source)
     copying = Copying(source_of(assessment), place)
     work.live.copying = copying
     online = copy_online(

@@ -29,15 +29,19 @@ def receipt_of(
     *,
     verification: str = "",
     removed: str = "",
+    left: dict[str, Any] | None = None,
 ) -> Receipt:
     """The receipt as of now. `thawed_at`: when everybody ran again, Unix seconds. `removed`: what
-    became of containers that were made, in words."""
+    became of containers that were made, in words. `left`: by what the storage that it leaves is
+    known later."""
     now = time.time()
     frozen_at = record.stopping.frozen_at if record.stopping is not None else 0.0
     pause_ms = max(0.0, (thawed_at or now) - frozen_at) * 1000 if frozen_at else 0.0
     details = _details(record)
     if removed:
         details["removed"] = removed
+    if left is not None:
+        details["left"] = left
     if frozen_at:
         details["pause_ms"] = round(pause_ms, 3)
     frozen, flushed = record.frozen, record.flushed

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import suppress
+from pathlib import Path
 
 from holdfast.containers import image_behind, is_container_url, open_container, path_of
 from holdfast.errors import Blocked, CommandFailed, InUse
 from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
+from holdfast.model.source import Source
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.messages.printable import printable
 from holdfast.system.mounts.all_namespaces import all_mount_points
@@ -60,6 +62,33 @@ def origin_of_contents(contents: str) -> Origin:
         return Origin("", "", path)
     inside = os.path.normpath(f"{mount.root}/{os.path.relpath(path, mount.path)}").strip("/")
     return Origin(mount.filesystem, mount.source, path, mount.super_options, inside)
+
+
+def contents_as_they_are(contents: str) -> tuple[int, int, int] | None:
+    """What differs when an image is exchanged or written to; None: it is no image. Raises OSError,
+    HoldfastError."""
+    image = image_behind(contents) if is_container_url(contents) else ""
+    return in_expendable_child(lambda: _stamp(image), doing=contents) if image else None
+
+
+def _stamp(image: str) -> tuple[int, int, int]:
+    status = Path(image).stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def check_as_known(contents: str, known: Source) -> None:
+    """Raise Blocked where an image is not what whoever made it has left there. Raises
+    HoldfastError where its storage hangs."""
+    if known.stamp is None:
+        return
+    found = None
+    with suppress(OSError):
+        found = contents_as_they_are(contents)
+    if found != known.stamp:
+        raise Blocked(
+            f"{contents} was changed or exchanged since it was made",
+            "Look who has done that, then try again.",
+        )
 
 
 def check_at_rest(contents: str) -> None:

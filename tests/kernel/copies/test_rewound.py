@@ -104,9 +104,12 @@ def test_a_moment_that_cannot_be_had_changes_nothing(
         for request, refused in (
             (RestoreRequest("shop", at=before), Unreachable),
             (RestoreRequest("shop", at="in 3 days"), InvalidOption),
-            (RestoreRequest("shop", "file:/nowhere.img", at=before), InvalidOption),
         ):
             with pytest.raises(refused):
                 perform(holdfast, request)
+        with pytest.raises(InvalidOption):
+            RestoreRequest("shop", "file:/nowhere.img", at=before)
+        with pytest.raises(InvalidOption):
+            holdfast.restorations.restore(RestoreRequest("shop", at=moment(mount)))
         assert sorted(ram_directory.iterdir()) == names
         assert holdfast.restorations.in_progress("shop") is None

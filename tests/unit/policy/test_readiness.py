@@ -54,6 +54,7 @@ def test_what_serves_is_not_told() -> None:
         ((replace(COPY, position=50), COPY), {}, "does not reach back", "remove shop a1b2c3d4"),
         ((replace(COPY, volume_id="before restore"),), {"mode": "unflushed"},
          "of before it got this gate", "copy remove shop COPY"),
+        ((replace(HALF, clone=VIEW, volume_id="then"),), {}, "files were looked for", "recover"),
         ((COPY,), {"stretches": (GAP, AFTER)}, "a gap after its newest copy", "copy add shop URL"),
     ],
 )  # fmt: skip
@@ -63,6 +64,13 @@ def test_each_with_what_mends_it(
     [(found, way)] = told(*copies, **changes)
     assert words in found
     assert mend in way
+
+
+def test_a_history_that_is_kept_is_not_begun() -> None:
+    for mode in ("unflushed", "continuous"):
+        [(_, mend)] = told(replace(COPY, volume_id="before restore"), mode=mode)
+        assert ("history shop --at" in mend) == (mode == "unflushed")
+        assert "copy add shop URL" in mend
 
 
 def test_a_policy_takes_a_daemon() -> None:
