@@ -55,15 +55,18 @@ class Scheduler:
         if not (settings.state_directory / "schedules").is_dir():
             return ()
         schedules = {each.volume: each for each in PointScheduleRecords(settings).all()}
+        time.tzset()  # jobs, which are new processes, know of another zone of the host at once
         busy, now = at_work(settings.run_directory), time.time()
         for name, volume in self._volumes.items():
             _hear(name, volume)
         for report in reports:
             name, schedule = report.name, schedules.get(report.name)
-            # Of a volume that is detached, no moment passes.
-            if schedule is None or report.gate is None:
+            if schedule is None:
                 continue
             volume = self._volumes.setdefault(name, _ScheduledVolume())
+            if report.gate is None:  # of a volume that is detached, no moment passes
+                volume.failures = 0
+                continue
             is_busy = bool({name, f".points-{name}"} & busy) or volume.job is not None
             if is_due(schedule, now) and not is_busy and _has_waited(volume):
                 self._begin(name, volume)
