@@ -15,10 +15,16 @@ _WITHOUT_INODE = frozenset({"mount", "filesystem"})
 """What is marked has no name that must be found again."""
 
 
+_STANDS = tuple("Tt")
+"""Stopped by a signal, or by a debugger: it answers nobody."""
+
+
 def goes_on(user: User) -> bool:
     """Whether it is asked for permission, and need not stand still for a move."""
     marks = [each.flags for each in user.handles if each.kind is HandleKind.FANOTIFY]
     if any(mask & BEFORE_CONTENTS for mask in marks):  # it fills files in, also new ones
+        return False
+    if user.state[:1] in _STANDS:
         return False
     return any(mask & PERMISSION for mask in marks) and all(
         each.thread_id is None

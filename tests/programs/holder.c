@@ -382,6 +382,71 @@ static int private_map_verify(void) {
     return 0;
 }
 
+/* Protection keys (pkeys(7)), where the processor has them; else maps like any. */
+
+static char *keyed_map, *keyed_code;
+static int map_key, free_keys;
+
+static int count_free_keys(void) {
+    int keys[16], count = 0;
+    while (count < 16 && (keys[count] = pkey_alloc(0, 0)) > 0)
+        count++;
+    for (int i = 0; i < count; i++)
+        pkey_free(keys[i]);
+    return count;
+}
+
+static int key_of(char *address) {
+    char line[256];
+    int key = 0, found = 0;
+    FILE *smaps = fopen("/proc/self/smaps", "r");
+    while (smaps && fgets(line, sizeof line, smaps)) {
+        unsigned long first, last;
+        if (sscanf(line, "%lx-%lx ", &first, &last) == 2)
+            found = first == (unsigned long)address;
+        if (found && sscanf(line, "ProtectionKey: %d", &key) == 1)
+            break;
+    }
+    if (smaps)
+        fclose(smaps);
+    return key;
+}
+
+static int keyed_map_begin(void) {
+    map_key = pkey_alloc(0, 0);
+    map_key = map_key < 0 ? 0 : map_key;
+    free_keys = count_free_keys();
+    int fd = open(at("keyed"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    EXPECT(fd >= 0 && ftruncate(fd, MAP_BYTES) == 0);
+    keyed_map = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    keyed_code = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    EXPECT(keyed_map != MAP_FAILED && keyed_code != MAP_FAILED);
+    close(fd);
+    keyed_code[0] = '\xc3'; /* ret */
+    if (map_key) {
+        EXPECT(pkey_mprotect(keyed_map, MAP_BYTES, PROT_READ | PROT_WRITE, map_key) == 0);
+        EXPECT(pkey_mprotect(keyed_code, MAP_BYTES, PROT_EXEC, map_key) == 0);
+    } else
+        EXPECT(mprotect(keyed_code, MAP_BYTES, PROT_READ | PROT_EXEC) == 0);
+    return 0;
+}
+
+static int keyed_map_verify(void) {
+    keyed_map[0]++;
+    ((void (*)(void))keyed_code)();
+    EXPECT(key_of(keyed_map) == map_key && key_of(keyed_code) == map_key);
+    if (map_key) {
+        int fd = open(at("keyed"), O_WRONLY);
+        EXPECT(fd >= 0 && pkey_set(map_key, PKEY_DISABLE_ACCESS) == 0);
+        ssize_t denied = write(fd, keyed_map, 1);
+        EXPECT(pkey_set(map_key, 0) == 0 && denied == -1);
+        EXPECT(pwrite(fd, keyed_map, 1, 1) == 1 && keyed_map[1] == keyed_map[0]);
+        close(fd);
+    }
+    EXPECT(count_free_keys() == free_keys);
+    return 0;
+}
+
 /* --- program: runs from the volume, with its libraries ------------------------------------------ */
 
 static char program_path[PATH_MAX];
@@ -1122,7 +1187,8 @@ struct kind {
 #define KIND(name) {#name, name##_begin, name##_verify}
 static const struct kind kinds[] = {
     KIND(file), KIND(append), KIND(direct), KIND(dup), KIND(fork), KIND(directory), KIND(path),
-    KIND(cwd), KIND(root), KIND(shared_map), KIND(private_map), KIND(program), KIND(flock),
+    KIND(cwd), KIND(root), KIND(shared_map), KIND(private_map), KIND(keyed_map), KIND(program),
+    KIND(flock),
     KIND(posix), KIND(ofd), KIND(lease), KIND(deleted), KIND(inotify), KIND(fanotify), KIND(fifo),
     KIND(deleted_fifo), KIND(removed),
     KIND(removed_cwd), KIND(removed_root), KIND(listening), KIND(seqpacket), KIND(datagram),

@@ -62,7 +62,7 @@ with open("/proc/self/comm", "w") as text:
     text.write("newcomer")
 print("ready", flush=True)
 opened = denied = 0
-while not opened and not (denied and select.select([0], [], [], 0)[0]):
+while not opened and not (denied and select.select([0], [], [], 0.001)[0]):
     try:
         os.close(os.open(sys.argv[1], os.O_RDONLY))
         opened += 1
@@ -71,7 +71,8 @@ while not opened and not (denied and select.select([0], [], [], 0)[0]):
 print(opened, flush=True)
 sys.stdin.read()
 """
-"""Opens what it may not, all the time, and uses nothing of the volume otherwise."""
+"""Opens what it may not, again and again, and uses nothing of the volume otherwise. Without a
+pause it would be inside of open(2) all the time, and keep the volume busy."""
 
 MOUNT, FILESYSTEM = 0x10, 0x100
 

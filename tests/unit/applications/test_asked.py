@@ -53,3 +53,8 @@ def test_what_else_it_may_have(more: Handle, expected: bool) -> None:
     else:
         assert HandleVerdict.BLOCKS in {each.verdict for each in judged}
     assert judge([user(MARK, more)])[0].verdict is HandleVerdict.BLOCKS
+
+
+@pytest.mark.parametrize("state", ["T", "t"])
+def test_one_that_stands_answers_nobody(state: str) -> None:
+    assert not goes_on(replace(user(MARK), state=state))

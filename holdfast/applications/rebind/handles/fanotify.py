@@ -46,8 +46,8 @@ class FanotifyDriver:
             return blocks(
                 handle,
                 "whoever opens files there waits for the permission of this process, which"
-                " would stand still, because it marks single files or has something else of the"
-                " volume: end it, or let it take its fanotify marks away",
+                " stands still, or would, because it marks single files or has something else of"
+                " the volume: end it, or let it take its fanotify marks away",
             )
         if handle.mode == "inode" and not (handle.path or handle.deleted):
             return lost(handle, "what is marked cannot be found: its file system does not answer")

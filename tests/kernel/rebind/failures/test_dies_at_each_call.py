@@ -25,7 +25,7 @@ from tests.soak import every_other
 PARTS = 4
 KINDS = (
     *("fifo", "removed", "removed_cwd", "removed_root", "listening", "seqpacket", "datagram"),
-    *("device", "aside_root", "fanotify"),
+    *("device", "aside_root", "fanotify", "keyed_map"),
 )
 
 
