@@ -77,6 +77,7 @@ def dismount(
     must_sync: bool = True,
     others: bool = True,
     parked: ParkedMounts | None = None,
+    leaves_covered: bool = False,
     note: Callable[[Finding], None] = lambda finding: None,
 ) -> tuple[MountPoint, ...]:
     """Dismount all of them, in this order; idempotent: those that are gone already are passed over.
@@ -88,10 +89,11 @@ def dismount(
     what they showed in the end, and the others; without the surplus of strangers (see `recording`),
     which is dismounted for good, first, and lost also when the rest is refused: `note` is told
     whose it was. `parked`: what is mounted below, and is moved away meanwhile; from then on, also
-    when this is refused, covers stay and it is parked, until `returning.put_back`. Blocks while
-    dirty pages are written. Raises InUse naming who keeps it busy, with everything mounted as
-    before; DeadlinePassed when the storage hangs, and then the mounts may be half gone:
-    `dismount_dead` or `remount` go on.
+    when this is refused, covers stay and it is parked, until `returning.put_back`.
+    `leaves_covered`: when this is refused, what is gone by then is not mounted again; the caller
+    does. Blocks while dirty pages are written. Raises InUse naming who keeps it busy, with
+    everything mounted as before; DeadlinePassed when the storage hangs, and then the mounts may be
+    half gone: `dismount_dead` or `remount` go on.
     """
     if not points or _has_changed_hands(points[-1]):
         return tuple(points)
@@ -102,7 +104,8 @@ def dismount(
         note(finding)
     pinned = dismount_first(points, beyond, dismount_seconds)
     await_ends(_BRIEF_SECONDS)
-    done = _dismount_some(points, dismount_seconds, covers, parked)
+    leave = leaves_covered and covers is not None
+    done = _dismount_some(points, dismount_seconds, covers, parked, leave=leave)
     deadline = time.monotonic() + _LET_GO_SECONDS
     try:
         refuse_left(dismount_unrecorded(pinned, dismount_seconds))
@@ -115,7 +118,8 @@ def dismount(
                 if (each.namespace, each.path) in places:
                     raise by_somebody_else(each)
             if new:
-                done = with_later_ones(done, _dismount_some(new, dismount_seconds, covers))
+                more = _dismount_some(new, dismount_seconds, covers, leave=leave)
+                done = with_later_ones(done, more)
             elif time.monotonic() > deadline:
                 raise InUse(
                     f"{points[-1].source} is dismounted everywhere in sight, and still in use:"
@@ -125,7 +129,8 @@ def dismount(
             else:
                 time.sleep(_POLL_SECONDS)
     except InUse:
-        _mount_again(done, stays_covered=parked is not None)
+        if not leave:
+            _mount_again(done, stays_covered=parked is not None)
         raise
     kept = recordable(done)
     for finding in about_surplus(surplus(done, kept)):  # of what was mounted meanwhile
@@ -138,11 +143,16 @@ def _dismount_some(
     timeout_seconds: float,
     covers: Covers | None,
     parked: ParkedMounts | None = None,
+    *,
+    leave: bool,
 ) -> tuple[MountPoint, ...]:
-    """What `points` were in the end: what a bind shows may have been renamed until then."""
+    """What `points` were in the end: what a bind shows may have been renamed until then. `leave`:
+    those that are gone stay so when one refuses."""
     with ways_to(points) as ways:
         refusal, points = in_expendable_child(
-            lambda: _dismount_all(points, ways, covers, parked), timeout_seconds, _named(points)
+            lambda: _dismount_all(points, ways, covers, parked, leave=leave),
+            timeout_seconds,
+            _named(points),
         )
     if refusal is not None:
         path, words, mend = refusal
@@ -199,6 +209,8 @@ def _dismount_all(
     ways: Mapping[int, int],
     covers: Covers | None,
     parked: ParkedMounts | None,
+    *,
+    leave: bool,
 ) -> tuple[_Refusal | None, list[MountPoint]]:
     """In the child: None when all are gone, else who refused, after the undoing; and the points as
     they were found."""
@@ -246,7 +258,7 @@ def _dismount_all(
             copy_visible(visitor, wanted, ways, copies)
     if refusal is None and parking is not None and covering is not None:
         refusal = _dismount_bearing(visitor, bearing, ways, copies, parking, covering)
-    if refusal is not None:
+    if refusal is not None and not leave:
         mountable = [copies[point.id] for point in reversed(wanted) if point.id in copies]
         bring_back(visitor, mountable, ways, own, stays_covered=parking is not None)
     for piece in copies.values():  # not left to the end of the child: that would answer too early

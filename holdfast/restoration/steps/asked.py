@@ -4,6 +4,7 @@ the volume is mounted then, before anybody comes by path."""
 from __future__ import annotations
 
 from holdfast.errors import Blocked
+from holdfast.model.finding import Finding, Verdict
 from holdfast.mountpoints.remount import Covered
 from holdfast.restoration.records.work import Work
 from holdfast.restoration.storage.permission_marks import marks_of, put_on
@@ -29,3 +30,8 @@ def note_marks(work: Work, *, is_covered: bool) -> None:
 def mark_again(work: Work, covered: Covered) -> None:
     """Let them be asked again, told where that cannot be. Idempotent, raises nothing."""
     work.tell(put_on(work.record.asked, covered.roots))
+    if work.record.asked and not work.live.asked:
+        # What is mounted below a cover already is reached by taking that away (see remount).
+        words = "files could be opened for a moment without the permission of who is asked"
+        meaning = "Whoever moved the volume was killed meanwhile."
+        work.tell([Finding("fanotify", Verdict.LIMITED, words, meaning)])

@@ -67,6 +67,7 @@ class DismountStep:
                     points,
                     covers=covers,
                     parked=to_be_parked(work) if covers is not None else None,
+                    leaves_covered=bool(work.record.asked),
                     note=lost.append,
                     must_sync=work.record.saved is None,  # else that has failed already
                 )

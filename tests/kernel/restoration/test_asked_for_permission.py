@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,22 +58,28 @@ for line in sys.stdin:
 """
 
 NEWCOMER = """
-import os, select, sys
+import os, select, sys, threading
 with open("/proc/self/comm", "w") as text:
     text.write("newcomer")
-print("ready", flush=True)
-opened = denied = 0
-while not opened and not (denied and select.select([0], [], [], 0.001)[0]):
+opened = []
+def attempt():
     try:
         os.close(os.open(sys.argv[1], os.O_RDONLY))
-        opened += 1
+        opened.append(1)
     except PermissionError:
-        denied += 1
-print(opened, flush=True)
+        pass
+attempt()
+print("ready", flush=True)
+threads = []
+while not select.select([0], [], [], 0.01)[0]:
+    threads.append(threading.Thread(target=attempt))
+    threads[-1].start()
+for each in threads:
+    each.join()
+print(len(opened), flush=True)
 sys.stdin.read()
 """
-"""Opens what it may not, again and again, and uses nothing of the volume otherwise. Without a
-pause it would be inside of open(2) all the time, and keep the volume busy."""
+"""Opens what it may not, also while others of it wait, and uses nothing of the volume otherwise."""
 
 MOUNT, FILESYSTEM = 0x10, 0x100
 
@@ -93,6 +100,16 @@ def running(code: str, *words: object) -> Iterator[Program]:
         yield program
     finally:
         program.close()
+
+
+@contextmanager
+def bound(path: Path, other: Path) -> Iterator[None]:
+    """The same file system at another place, too."""
+    subprocess.run(["mount", "--bind", path, other], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", other], check=True)
 
 
 def is_asked(listener: Program, path: Path) -> bool:
@@ -124,17 +141,27 @@ def test_nobody_opens_anything_unasked(volume: tuple[Holdfast, Path], flags: int
 
 
 def test_asked_again_when_the_move_is_undone(volume: tuple[Holdfast, Path]) -> None:
-    """A descriptor on its way keeps the volume busy."""
+    """A descriptor on its way keeps one of its mounts busy; the other one comes back."""
     holdfast, path = volume
     (path / "sent").touch()
+    other = path.with_name("other")
+    other.mkdir()
     left, right = socket.socketpair()
-    with running(LISTENER, path, MOUNT) as listener, left, right:
+    with (
+        bound(path, other),
+        running(LISTENER, path, MOUNT) as listener,
+        running(LISTENER, other, MOUNT) as another,
+        running(NEWCOMER, other / "denied") as newcomer,
+        left,
+        right,
+    ):
         descriptor = os.open(path / "sent", os.O_RDONLY)
         socket.send_fds(left, [b"x"], [descriptor])
         os.close(descriptor)
         with pytest.raises(InUse):
             holdfast.restorations.migrate(MigrateRequest("data", (f"file:{path.parent}/2.img",)))
-        assert is_asked(listener, path)
+        assert newcomer.ask("") == "0"
+        assert is_asked(listener, path) and is_asked(another, other)
 
 
 @pytest.mark.parametrize("place", ["in remount", "in replay", "after replay"])
@@ -150,6 +177,11 @@ def test_asked_again_after_a_death(
         die_at(place, settings, "data", f"file:{path.parent}/2.img", "ext4")
         with Holdfast(settings) as other:
             other.recover()
+            (receipt, *_) = other.receipts("data")
+        told = [
+            each["found"] for each in receipt.details["findings"] if each["subject"] == "fanotify"
+        ]
+        assert ("without the permission" in "".join(told)) == (place != "after replay")
         assert is_asked(listener, path)
         user.wait_for_more()
         user.verify()
